@@ -1,0 +1,66 @@
+"""Checkpoint surgery: rules map the tensors of one checkpoint to those of another architecture.
+
+`plan`, `transplant` and `apply` do the work; `open_checkpoint` and `load_ruleset` open its inputs.
+The names below are loaded when they are first asked for, so that importing this is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ckptsurgeon.api import apply, plan, transplant
+    from ckptsurgeon.errors import (
+        CheckpointError,
+        CkptSurgeonError,
+        FindingsError,
+        OutputError,
+        PlanError,
+        RulesetError,
+    )
+    from ckptsurgeon.formats import open_checkpoint
+    from ckptsurgeon.planner.model import Plan
+    from ckptsurgeon.report import Report, make_report
+    from ckptsurgeon.ruleset import load_ruleset
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "CkptSurgeonError",
+    "FindingsError",
+    "OutputError",
+    "Plan",
+    "PlanError",
+    "Report",
+    "RulesetError",
+    "__version__",
+    "apply",
+    "load_ruleset",
+    "make_report",
+    "open_checkpoint",
+    "plan",
+    "transplant",
+]
+
+_HOMES = {
+    "apply": "api",
+    "plan": "api",
+    "transplant": "api",
+    "open_checkpoint": "formats",
+    "load_ruleset": "ruleset",
+    "Plan": "planner.model",
+    "Report": "report",
+    "make_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

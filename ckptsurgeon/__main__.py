@@ -1,0 +1,5 @@
+"""`python -m ckptsurgeon`."""
+
+from ckptsurgeon.cli import main
+
+main()

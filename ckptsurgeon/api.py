@@ -1,0 +1,218 @@
+"""What migration scripts call: `plan`, `transplant` and `apply`, over paths or dicts of tensors."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ckptsurgeon.errors import Place, PlanError, Problem
+from ckptsurgeon.evaluate import Evaluator
+from ckptsurgeon.execute import Progress, execute, refuse_findings
+from ckptsurgeon.expressions import Expression, Value, parse_expression
+from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.inputs import Source, open_source, open_sources, read_config
+from ckptsurgeon.memory import is_torch, to_numpy, to_torch
+from ckptsurgeon.module_metadata import output_metadata
+from ckptsurgeon.planner import Inputs, make_plan
+from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Plan
+from ckptsurgeon.report import Report, make_report
+from ckptsurgeon.ruleset import Rules, load_ruleset
+from ckptsurgeon.ruleset.model import Ruleset, Stage
+
+Given = Mapping[str, Value | Expression]
+Config = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def plan(
+    source: Source | None,
+    rules: Rules | None = None,
+    into: Source | None = None,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+    allow: Collection[str] = (),
+) -> Plan:
+    """The plan of `rules` for a source and a destination, from headers alone.
+
+    `source` and `into` are paths, dicts of tensors or open checkpoints; `sources` names further
+    ones by alias. `rules` is a path, a shipped name, a dict as YAML would give it, a list of rules
+    or a Ruleset; without rules every key is copied. `variables` override vars (a text is an
+    expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched".
+
+    Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
+    """
+    return Prepared.of(source, rules, into, sources, config, variables, allow).plan
+
+
+def transplant(
+    source: Source | None,
+    output: str | os.PathLike[str],
+    rules: Rules | None = None,
+    into: Source | None = None,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+    allow: Collection[str] = (),
+    force: bool = False,
+    max_shard_size: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Plans like `plan`, then writes `output`, whole or not at all; what was done is returned.
+
+    The output's format follows its suffix. Raises what `plan` raises, FindingsError where findings
+    are left that `allow` doesn't name, and OutputError, e.g. where the output exists (`force`).
+    """
+    prepared = Prepared.of(source, rules, into, sources, config, variables, allow)
+    execute(
+        prepared.plan,
+        prepared.checkpoints,
+        Path(output),
+        force=force,
+        max_shard_size=max_shard_size,
+        progress=progress,
+    )
+    return make_report(prepared.plan)
+
+
+def apply(
+    rules: Rules | None,
+    state_dict: Mapping[str, Any],
+    into: Source | None = None,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+    allow: Collection[str] = (),
+) -> tuple[dict[str, Any], Report]:
+    """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
+
+    A tensor that no op touches is the very object that was given; others are new. Tensors are of
+    the kind that `state_dict` holds, on the device of their first source. Neither dict is altered.
+    Raises what `transplant` raises.
+    """
+    prepared = Prepared.of(state_dict, rules, into, sources, config, variables, allow)
+    refuse_findings(prepared.plan)
+    values = [state_dict, into if isinstance(into, Mapping) else {}]
+    tensors = _Tensors(prepared, *values).all()
+    return tensors, make_report(prepared.plan)
+
+
+class Prepared:
+    """A plan with the checkpoints that it was made for, by alias, the destination as `dst`."""
+
+    def __init__(self, plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
+        self.plan, self.checkpoints = plan, checkpoints
+
+    @classmethod
+    def of(
+        cls,
+        source: Source | None,
+        rules: Rules | Sequence[Ruleset] | None,
+        into: Source | None,
+        sources: Mapping[str, Source] | None,
+        config: Config | None,
+        variables: Given | None,
+        allow: Collection[str],
+    ) -> Prepared:
+        rulesets = load_all(rules)
+        inputs = prepared_inputs(rulesets, source, into, sources, config, variables, allow)
+        made = make_plan(rulesets, inputs)
+        checkpoints = dict(inputs.sources)
+        if inputs.destination is not None:
+            checkpoints[DESTINATION] = inputs.destination
+        return cls(made, checkpoints)
+
+
+def prepared_inputs(
+    rulesets: Sequence[Ruleset],
+    source: Source | None,
+    into: Source | None,
+    sources: Mapping[str, Source] | None,
+    config: Config | None,
+    variables: Given | None,
+    allow: Collection[str],
+) -> Inputs:
+    """All that a plan is made of, opened by the `root` of the first stage."""
+    checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
+    destination = None if into is None else open_source(into)
+    given = {name: _given(value) for name, value in (variables or {}).items()}
+    return Inputs(checkpoints, destination, read_config(config), given, _kinds(allow))
+
+
+def load_all(rules: Rules | Sequence[Ruleset] | None) -> list[Ruleset]:
+    """The rulesets to run one after the other; none at all is one without rules."""
+    if rules is None:
+        return [Ruleset("<no rules>", (Stage((), Place("<no rules>", 1, 1)),))]
+    if isinstance(rules, Sequence) and not isinstance(rules, str):
+        rulesets = [rule for rule in rules if isinstance(rule, Ruleset)]
+        if rulesets and len(rulesets) == len(rules):
+            return rulesets
+    return [load_ruleset(rules)]  # type: ignore[arg-type]
+
+
+def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Ruleset]:
+    """The rulesets with the rules of `first` in front of the last stage's, so that they win."""
+    last = rulesets[-1]
+    *others, stage = last.stages
+    extended = replace(stage, rules=(*first.stages[0].rules, *stage.rules))
+    return [*rulesets[:-1], replace(last, stages=(*others, extended))]
+
+
+def _given(value: Value | Expression) -> Value | Expression:
+    return parse_expression(value) if isinstance(value, str) else value
+
+
+def _kinds(allow: Collection[str]) -> Collection[str]:
+    kinds = (allow,) if isinstance(allow, str) else tuple(allow)
+    known = [kind.value for kind in FindingKind]
+    for kind in kinds:
+        if kind not in known:
+            problem = Problem(f"--allow {kind}: unknown", None, f"known: {', '.join(known)}")
+            raise PlanError([problem])
+    return kinds
+
+
+class _Tensors:
+    """The outputs of a plan as tensors of the kind that went in."""
+
+    def __init__(self, prepared: Prepared, *given: Mapping[str, Any]) -> None:
+        self._plan = prepared.plan
+        self._evaluator = Evaluator(prepared.plan, prepared.checkpoints)
+        self._given = {"": given[0], DESTINATION: given[1]}
+        self._torch = any(is_torch(value) for value in given[0].values())
+
+    def all(self) -> dict[str, Any]:
+        tensors = {key: self._tensor(key) for key in self._plan.outputs}
+        tensors |= {key: tensors[leader] for key, leader in self._plan.ties.items()}
+        metadata = output_metadata(self._plan)
+        if metadata is None:
+            return tensors
+        ordered: Any = OrderedDict(tensors)
+        ordered._metadata = OrderedDict((k, dict(v)) for k, v in metadata.items())
+        return ordered  # type: ignore[no-any-return]
+
+    def _tensor(self, key: str) -> Any:
+        output = self._plan.outputs[key]
+        node = output.node
+        if isinstance(node, Leaf):
+            given = self._given.get(node.source, {})
+            name = self._evaluator.stored(node)
+            if name in given and is_torch(given[name]) == self._torch:
+                return given[name]
+        array = self._evaluator.output(output)
+        if not self._torch:
+            return to_numpy(array, output.spec)
+        return to_torch(array, output.spec, self._device(key))
+
+    def _device(self, key: str) -> Any:
+        for operand in self._plan.outputs[key].sources:
+            value = self._given.get(operand.source, {}).get(operand.key)
+            if is_torch(value):
+                return value.device
+        return "cpu"

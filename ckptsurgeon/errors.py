@@ -1,0 +1,126 @@
+"""Everything this package raises, and where in a rule file it happened.
+
+CkptSurgeonError            exit code 2 unless said otherwise
+├── CheckpointError         a file that can't be read as a checkpoint
+├── OutputError             an output that can't be written
+├── ShapeError              an op that does not fit the tensors it is given
+├── ExpressionError         an expression that can't be read or evaluated
+├── PatternError            a pattern that can't be read
+└── ProblemsError           one or more located problems, told together
+    ├── RulesetError        of a rule file in itself
+    ├── PlanError           of a rule file against its checkpoints
+    └── FindingsError       a plan whose result would not fit (exit code 1)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in a rule file: `file:line:column`, both counted from 1.
+
+    `text` is the whole line, for the caret. A rule from the API or `-e` has a made-up file name.
+    """
+
+    file: str
+    line: int
+    column: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: place, what was found and wanted, and the next step."""
+
+    message: str
+    place: Place | None = None
+    help: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.place}: {self.message}" if self.place else self.message]
+        if self.place and self.place.text.strip():
+            lines += _excerpt(self.place)
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+
+EXCERPT_WIDTH = 100
+"""Longest part of a line that an error shows; the part around the caret is kept."""
+
+
+def _excerpt(place: Place) -> list[str]:
+    text, at = place.text.replace("\t", " "), place.column - 1
+    if len(text) > EXCERPT_WIDTH:
+        start = max(0, min(at - EXCERPT_WIDTH // 2, len(text) - EXCERPT_WIDTH))
+        text, at = text[start : start + EXCERPT_WIDTH], at - start
+    return [f"    {text.rstrip()}", "    " + " " * at + "^"]
+
+
+class CkptSurgeonError(Exception):
+    """The root of all errors that a user can cause."""
+
+    exit_code = 2
+
+
+class CheckpointError(CkptSurgeonError):
+    """A checkpoint that can't be read: says the file, what was found, and what was wanted."""
+
+
+class OutputError(CkptSurgeonError):
+    """An output that can't be written."""
+
+
+class ShapeError(CkptSurgeonError):
+    """An op that does not fit: says the shapes it was given and what must hold."""
+
+
+class ExpressionError(CkptSurgeonError):
+    """An expression that can't be read or evaluated; `column` counts from 0 in its text."""
+
+    def __init__(self, message: str, column: int = 0, help: str = "") -> None:
+        super().__init__(message)
+        self.column, self.help = column, help
+
+
+class PatternError(CkptSurgeonError):
+    """A pattern that can't be read; `column` counts from 0 in its text."""
+
+    def __init__(self, message: str, column: int = 0, help: str = "") -> None:
+        super().__init__(message)
+        self.column, self.help = column, help
+
+
+class ProblemsError(CkptSurgeonError):
+    """Several problems at once, in the order of their places."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class RulesetError(ProblemsError):
+    """A rule file that is wrong in itself."""
+
+
+class PlanError(ProblemsError):
+    """A rule file that is wrong for these checkpoints: nothing matched, two producers, overlap."""
+
+
+class FindingsError(ProblemsError):
+    """A plan with findings that were not allowed: missing, unexpected, unused or mismatched."""
+
+    exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'transpose'?`, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""

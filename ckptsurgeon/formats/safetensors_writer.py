@@ -1,0 +1,149 @@
+"""Writing safetensors files: the header first, then tensors at known offsets, in any order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.errors import OutputError
+from ckptsurgeon.formats.base import Extent, Layout
+from ckptsurgeon.formats.safetensors_header import unfit, write_header
+from ckptsurgeon.formats.staging import staged_file
+from ckptsurgeon.formats.strict_json import shorten
+from ckptsurgeon.formats.transfer import MergedCopies, write_bytes
+from ckptsurgeon.specs import BITS, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.formats.base import Array
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """A file known to the byte but for its tensors: the header and each tensor's offset."""
+
+    specs: Mapping[str, TensorSpec]
+    header: bytes
+    offsets: Mapping[str, int]
+    nbytes: int
+
+
+def plan_file(specs: Mapping[str, TensorSpec], metadata: Mapping[str, str]) -> FilePlan:
+    """The plan of a file that holds these tensors; the same arguments give the same bytes.
+
+    Items that are wider come first, so that every tensor is aligned. The metadata gets
+    `format: pt`, which transformers asks for.
+    """
+    tensors, at = [], 0
+    for key in sorted(specs, key=lambda key: -BITS[specs[key].dtype]):
+        spec = specs[key]
+        if fault := unfit(spec):
+            raise OutputError(f"{shorten(key)}: {fault}; write a .pt file instead, or cast it")
+        tensors.append((key, spec, at, at + spec.nbytes))
+        at = tensors[-1][3]
+    header = write_header(tensors, {**metadata, "format": "pt"})
+    offsets = {key: len(header) + begin for key, _, begin, _ in tensors}
+    return FilePlan(specs, header, offsets, len(header) + at)
+
+
+class FileFiller:
+    """Fills a planned file through a descriptor: tensors in any order, from any thread.
+
+    A context manager: leaving it moves what is still waiting, and makes sure that every key came.
+    """
+
+    def __init__(self, descriptor: int, plan: FilePlan) -> None:
+        self._descriptor, self._plan = descriptor, plan
+        self._copies = MergedCopies(descriptor)
+        self._filled: set[str] = set()
+
+    def __enter__(self) -> FileFiller:
+        write_bytes(self._descriptor, 0, self._plan.header)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            if exc[0] is None:
+                self._finish()
+        finally:
+            self._copies.close()
+
+    def copy(self, key: str, extent: Extent) -> None:
+        """Fill the key's place with bytes that lie in another file."""
+        self._check_size(key, extent.nbytes)
+        self._copies.add(extent, self._plan.offsets[key])
+        self._filled.add(key)
+
+    def write(self, key: str, array: Array) -> None:
+        """Fill the key's place from memory."""
+        import numpy as np  # copies alone are made without it
+
+        self._check_size(key, array.nbytes)
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        write_bytes(self._descriptor, self._plan.offsets[key], flat.data)
+        self._filled.add(key)
+
+    def _finish(self) -> None:
+        self._copies.flush()
+        if len(self._filled) != len(self._plan.specs):
+            missed = [key for key in self._plan.specs if key not in self._filled]
+            raise RuntimeError(f"{len(missed)} keys were never written: {missed[:5]}")
+
+    def _check_size(self, key: str, nbytes: int) -> None:
+        spec = self._plan.specs[key]
+        if nbytes != spec.nbytes:
+            raise RuntimeError(f"{key}: {spec} takes {spec.nbytes} bytes, was given {nbytes}")
+
+
+class FilesWriter:
+    """Writes the tensors of a layout, each to the file that has its place.
+
+    A key that is tied to another one is filled with it: safetensors knows no shared storage.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._tied: dict[str, list[str]] = {}
+        for key, owner in layout.ties.items():
+            self._tied.setdefault(owner, []).append(key)
+        self._stack = contextlib.ExitStack()
+        self._fillers: Mapping[str, FileFiller] = {}
+
+    def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
+        """The filler of each key's file, staged and entered on the stack."""
+        raise NotImplementedError
+
+    def __enter__(self) -> FilesWriter:
+        with contextlib.ExitStack() as stack:
+            self._fillers = self.open_fillers(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.__exit__(*exc)
+
+    def copy(self, key: str, extent: Extent) -> None:
+        """Fill the places of the key, and of those tied to it, with bytes of another file."""
+        for name in (key, *self._tied.get(key, ())):
+            self._fillers[name].copy(name, extent)
+
+    def write(self, key: str, array: Array) -> None:
+        """Fill the places of the key, and of those tied to it, from memory."""
+        for name in (key, *self._tied.get(key, ())):
+            self._fillers[name].write(name, array)
+
+
+class SafetensorsWriter(FilesWriter):
+    """Writes one safetensors file, staged beside its target."""
+
+    def __init__(self, target: Path, layout: Layout, force: bool) -> None:
+        super().__init__(layout)
+        self._target, self._force = target, force
+        self._plan = plan_file(layout.specs, layout.metadata)
+
+    def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
+        """One filler for all keys."""
+        staged = staged_file(self._target, force=self._force, nbytes=self._plan.nbytes)
+        filler = stack.enter_context(FileFiller(stack.enter_context(staged), self._plan))
+        return dict.fromkeys(self._plan.specs, filler)

@@ -1,0 +1,287 @@
+"""Outputs that appear whole or not at all: staged beside the target, fsynced, then given its name.
+
+A staged file has no name until it is complete, where the file system can do that (O_TMPFILE), so
+that even a killed process leaves nothing behind. Elsewhere it has a hidden name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ckptsurgeon.errors import OutputError
+from ckptsurgeon.specs import human_bytes
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What an OS says when there is no room for a write."""
+
+FAILED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
+"""What an OS says when a folder or a disk does not take a write."""
+
+REPLACEABLE = (".safetensors", ".index.json")
+"""Endings of the files that a folder may hold to be replaced as a whole."""
+
+RENAME_EXCHANGE = 2
+"""Linux's flag for swapping two names at once."""
+
+
+@contextlib.contextmanager
+def staged_file(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[int]:
+    """A descriptor, open for reading and writing, of the file that becomes `target`.
+
+    The file is made `nbytes` long at once, if there is room. Leaving normally publishes it;
+    leaving by an exception leaves nothing. A link is written through to the place that it names.
+    Raises OutputError where `target` exists and `force` is not given, where its folder does not,
+    and where the disk is full.
+    """
+    place = _file_place(target, force)
+    require_space(place.parent, nbytes)
+    with _told(target), _StagedFile(place.parent, nbytes) as staged:
+        yield staged.descriptor
+        staged.sync()
+        staged.publish(place, force)
+        _sync_folder(place.parent)
+
+
+class StagedFolder:
+    """The files of a folder that has no name yet."""
+
+    def __init__(self, beside: Path, stack: contextlib.ExitStack) -> None:
+        self._beside, self._stack = beside, stack
+        self._files: dict[str, _StagedFile] = {}
+
+    def create(self, name: str, nbytes: int) -> int:
+        """A descriptor, open for reading and writing, of a new file of that size."""
+        staged = self._stack.enter_context(_StagedFile(self._beside, nbytes))
+        self._files[name] = staged
+        return staged.descriptor
+
+    def gather(self) -> Path:
+        """A hidden folder, synced, that holds all files under their names."""
+        folder = self._beside / _hidden_name()
+        folder.mkdir()
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        for name, staged in self._files.items():
+            staged.sync()
+            staged.publish(folder / name, force=False)
+        _sync_folder(folder)
+        return folder
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[StagedFolder]:
+    """The folder that becomes `target`, all its files at once; else as `staged_file`.
+
+    With `force` an existing folder is replaced as a whole, but only if it holds nothing else than
+    safetensors files and their indexes: whatever stands beside them would be lost.
+    """
+    place = _folder_place(target, force)
+    require_space(place.parent, nbytes)
+    with _told(target), contextlib.ExitStack() as stack:
+        staged = StagedFolder(place.parent, stack)
+        yield staged
+        gathered = staged.gather()
+        _folder_place(target, force)
+        _exchange_folders(gathered, place)
+        _sync_folder(place.parent)
+
+
+def require_space(folder: Path, nbytes: int) -> None:
+    """Nothing, if the folder's file system has room for so many bytes; else an OutputError."""
+    if not hasattr(os, "statvfs"):
+        return
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if free < nbytes:
+        raise OutputError(
+            f"{folder}: has {human_bytes(free)} free, the output takes {human_bytes(nbytes)}; "
+            "make room, or write elsewhere with -o"
+        )
+
+
+class _StagedFile:
+    """One file being written: without a name where the OS can, else with a hidden one."""
+
+    def __init__(self, folder: Path, nbytes: int) -> None:
+        self._folder, self._nbytes = folder, nbytes
+        self._name: Path | None = None
+        self.descriptor = -1
+
+    def __enter__(self) -> _StagedFile:
+        try:
+            self.descriptor = self._open()
+            os.ftruncate(self.descriptor, self._nbytes)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        if self._name is not None:
+            self._name.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Have the bytes on the disk before a name points to them."""
+        os.fsync(self.descriptor)
+
+    def publish(self, place: Path, force: bool) -> None:
+        """Give the file its name; with `force` over an existing one, at once."""
+        if force:
+            os.replace(self._hidden(), place)
+            self._name = None
+        else:
+            self._link(place)
+
+    def _open(self) -> int:
+        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                return os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        name = self._folder / _hidden_name()
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(name, flags, 0o666)
+        self._name = name
+        return descriptor
+
+    def _hidden(self) -> Path:
+        if self._name is None:
+            name = self._folder / _hidden_name()
+            self._link_to(name)
+            self._name = name
+        return self._name
+
+    def _link_to(self, name: Path) -> None:
+        """Give the file one more name, which must be free."""
+        if self._name is not None:
+            os.link(self._name, name)
+        else:
+            # Without a folder descriptor Python calls link(2), which would link the link in /proc.
+            source = f"/proc/self/fd/{self.descriptor}"
+            os.link(source, name, src_dir_fd=self.descriptor, follow_symlinks=True)
+
+    def _link(self, place: Path) -> None:
+        """Name the file without ever replacing another, which a rename would."""
+        try:
+            self._link_to(place)
+        except FileExistsError:
+            raise OutputError(_exists(place)) from None
+        except OSError:
+            if self._name is None or place.exists():
+                raise
+            os.rename(self._name, place)  # file systems without hard links
+
+
+def _hidden_name() -> str:
+    return f".ckptsurgeon-{secrets.token_hex(8)}.partial"
+
+
+def _file_place(target: Path, force: bool) -> Path:
+    """Where the file goes, links followed, after checking that it may go there."""
+    place = _real(target)
+    if place.is_dir():
+        raise OutputError(f"{target}: is a folder, wanted the name of a file")
+    if place.exists():
+        if not stat.S_ISREG(place.stat().st_mode):
+            raise OutputError(f"{target}: is no regular file; choose another name for the output")
+        if not force:
+            raise OutputError(_exists(target))
+    return place
+
+
+def _folder_place(target: Path, force: bool) -> Path:
+    """Where the folder goes, links followed, after checking that it may go there."""
+    place = _real(target)
+    if not place.exists():
+        return place
+    if not place.is_dir():
+        raise OutputError(f"{target}: is a file, wanted a folder; choose another name")
+    with os.scandir(place) as entries:
+        foreign = sorted(entry.name for entry in entries if not _replaceable(entry))
+        held = any(place.iterdir())
+    if foreign:
+        shown = ", ".join(map(repr, foreign[:5])) + (", …" if len(foreign) > 5 else "")
+        raise OutputError(
+            f"{target}: holds {shown}, which replacing the folder would destroy; "
+            "write to a new folder, then copy over what belongs beside it"
+        )
+    if held and not force:
+        raise OutputError(_exists(target))
+    return place
+
+
+def _replaceable(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(REPLACEABLE) and entry.is_file()
+
+
+def _real(target: Path) -> Path:
+    place = Path(os.path.realpath(target))
+    if place.is_symlink():
+        raise OutputError(f"{target}: is a link that leads back to itself")
+    if not place.parent.is_dir():
+        raise OutputError(f"{target}: the folder {place.parent} does not exist; make it first")
+    return place
+
+
+def _exists(target: Path) -> str:
+    return f"{target}: exists already; --force replaces it"
+
+
+def _exchange_folders(new: Path, place: Path) -> None:
+    """Put `new` in the place of a folder that may stand there, which goes away.
+
+    The two names are swapped at once where the OS can, so that a kill leaves the old or the new.
+    """
+    if not place.exists():
+        os.rename(new, place)
+    elif _swapped(new, place):
+        shutil.rmtree(new)
+    else:
+        aside = place.parent / _hidden_name()
+        os.rename(place, aside)
+        try:
+            os.rename(new, place)
+        except BaseException:
+            os.rename(aside, place)
+            raise
+        shutil.rmtree(aside)
+
+
+def _swapped(first: Path, second: Path) -> bool:
+    """Whether the OS swapped the two names; only Linux has the call, and not on every disk."""
+    import ctypes  # only replacing a folder needs it
+
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    here = getattr(os, "AT_FDCWD", -100)
+    names = os.fsencode(first), os.fsencode(second)
+    return call is not None and call(here, names[0], here, names[1], RENAME_EXCHANGE) == 0
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that know no fsync of folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Turn what the OS says of a disk that is full or closed into words about the output."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise OutputError(f"{target}: the disk is full; nothing was left behind") from error
+        if error.errno in FAILED:
+            raise OutputError(f"{target}: can't be written: {error.strerror}") from error
+        raise

@@ -1,0 +1,81 @@
+"""JSON from strangers: objects of distinct names, and safe words about what is wrong in them."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from typing import Any, NoReturn
+
+from ckptsurgeon.errors import CheckpointError
+
+MAX_DIMS = 64
+"""Most dims of a tensor; NumPy's arrays have no more."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 8, 4
+
+
+def shorten(value: object) -> str:
+    """A value from a file as a short piece of plain ASCII, quoted where it is text."""
+    return _SHORT.repr(value).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def shorten_all(values: list[str], most: int = 5) -> str:
+    """The first few of some names from a file, and how many more there are."""
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(map(shorten, values[:most])) + more
+
+
+def load_object(text: bytes) -> dict[str, Any]:
+    """The JSON object that UTF-8 bytes hold.
+
+    Raises CheckpointError for anything else, a name that stands twice in one object (however its
+    letters are escaped), and half a surrogate pair, which no other file could hold.
+    """
+    try:
+        decoded = text.decode("utf-8")
+        found = json.loads(
+            decoded, object_pairs_hook=distinct, parse_constant=_no_number, parse_int=_integer
+        )
+        if "\\u" in decoded:
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise CheckpointError(f"its JSON is not UTF-8 text: {error.reason}") from error
+    except RecursionError as error:
+        raise CheckpointError("its JSON is nested far deeper than a checkpoint's") from error
+    except ValueError as error:
+        raise CheckpointError(f"its JSON can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"its JSON is {shorten(found)}, wanted an object")
+    return found
+
+
+def counts(values: Any, most: int) -> bool:
+    """Whether a JSON value is a list of integers from 0; true and 1.0 are none."""
+    if type(values) is not list or len(values) > most:
+        return False
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a dict; raises CheckpointError where a name stands twice."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise CheckpointError(f"the name {shorten(name)} stands twice in one JSON object")
+        seen.add(name)
+    return found
+
+
+def _integer(text: str) -> int:
+    if text == "-0":
+        raise ValueError("-0 is no integer")
+    return int(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON's")

@@ -1,0 +1,98 @@
+"""What a user names as checkpoint, destination or config, opened: paths, dicts, several sources."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.formats import open_checkpoint
+from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.memory import checkpoint_of
+from ckptsurgeon.planner.model import DESTINATION
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
+"""A path, a dict of torch tensors or NumPy arrays, or a checkpoint that is open already."""
+
+MAX_CONFIG = 64 << 20
+
+
+def open_source(source: Source, root: str | None = None) -> Checkpoint:
+    """The checkpoint that a path, a dict of tensors, or an open checkpoint is."""
+    if isinstance(source, str | os.PathLike):
+        return open_checkpoint(os.fspath(source), root)
+    if isinstance(source, Mapping):
+        return checkpoint_of(source)
+    return source
+
+
+def open_sources(
+    source: Source | None, named: Mapping[str, Source], roots: Mapping[str, str]
+) -> dict[str, Checkpoint]:
+    """All sources by alias, the unnamed one under "".
+
+    An alias with a star, as in `s*`, numbers the files that its path matches in natural order.
+    """
+    everywhere = roots.get("")
+    opened: dict[str, Checkpoint] = {}
+    if source is not None:
+        opened[""] = open_source(source, everywhere)
+    for alias, one in named.items():
+        for name, path in _numbered(alias, one):
+            _check_alias(name, opened)
+            opened[name] = open_source(path, roots.get(name, everywhere))
+    if not opened:
+        raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
+    return opened
+
+
+def _check_alias(alias: str, opened: Mapping[str, Checkpoint]) -> None:
+    if not re.fullmatch(r"[^\W\d]\w*", alias):
+        raise CheckpointError(f"--source {alias}: an alias is a name of letters, digits and _")
+    if alias == DESTINATION:
+        raise CheckpointError(f"--source {alias}: that alias means the destination")
+    if alias in opened:
+        raise CheckpointError(f"--source {alias}: there are two of this name")
+
+
+def _numbered(alias: str, source: Source) -> list[tuple[str, Source]]:
+    if "*" not in alias:
+        return [(alias, source)]
+    if not isinstance(source, str | os.PathLike):
+        raise CheckpointError(f"--source {alias}: a star numbers files, and this is no path")
+    pattern = os.fspath(source)
+    found = sorted(glob.glob(pattern), key=_natural)
+    if not found:
+        raise CheckpointError(f"--source {alias}={pattern}: no file matches")
+    return [(alias.replace("*", str(number)), path) for number, path in enumerate(found)]
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Order with numbers by value: 2 before 10."""
+    parts = re.split(r"([0-9]+)", path)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Any:
+    """The parsed `--config`: a JSON object, or a mapping as it is."""
+    if config is None or isinstance(config, Mapping):
+        return config
+    path = Path(config)
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise CkptSurgeonError(f"{path}: a config of more than {MAX_CONFIG >> 20} MiB")
+        found = json.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise CkptSurgeonError(f"{path}: can't read the config: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CkptSurgeonError(f"{path}: the config is not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise CkptSurgeonError(f"{path}: the config is not JSON: {error}") from None
+    if not isinstance(found, Mapping):
+        raise CkptSurgeonError(f"{path}: the config is no JSON object")
+    return found

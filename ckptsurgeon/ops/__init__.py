@@ -1,0 +1,55 @@
+"""The ops of the rule language, by name. Nothing here imports NumPy before an op is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ckptsurgeon.errors import ShapeError, nearest
+from ckptsurgeon.ops.attention import FuseQkv, PermuteRope, SplitQkv
+from ckptsurgeon.ops.base import Arity, Op
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.indexing import Slice, Take
+from ckptsurgeon.ops.joining import Concat, Same, Split, Stack, Unstack
+from ckptsurgeon.ops.layout import Flip, Permute, Repeat, Reshape, Roll, Transpose
+from ckptsurgeon.ops.padding import Pad
+from ckptsurgeon.ops.parameters import make
+from ckptsurgeon.ops.rearrange import Rearrange
+
+__all__ = ["OPS", "Arity", "Op", "build"]
+
+_CLASSES: tuple[type[Op], ...] = (
+    Slice,
+    Take,
+    Pad,
+    Split,
+    Concat,
+    Stack,
+    Unstack,
+    Same,
+    Transpose,
+    Permute,
+    Reshape,
+    Flip,
+    Roll,
+    Rearrange,
+    Repeat,
+    PermuteRope,
+    SplitQkv,
+    FuseQkv,
+    Cast,
+)
+
+OPS: Mapping[str, type[Op]] = {cls.name: cls for cls in _CLASSES}
+"""Every op by its word in a rule file, in the order of the reference."""
+
+
+def build(name: str, parameters: Mapping[str, object]) -> Op:
+    """The op of that name with concrete parameters, as a plan has them (no `over`, no expressions).
+
+    Raises ShapeError: `split: `dim` must be an integer, found true`.
+    """
+    cls = OPS.get(name)
+    if cls is None:
+        hint = nearest(name, OPS) or f"known: {', '.join(OPS)}"
+        raise ShapeError(f"unknown op {name!r}; {hint}")
+    return make(cls, parameters)

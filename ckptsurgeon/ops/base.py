@@ -1,0 +1,164 @@
+"""The protocol of an op: `infer`, `apply` and `inverse`, side by side, with no key in sight.
+
+An op is a frozen struct whose fields are its YAML parameters, already evaluated. It comes in one
+of three arities: EACH maps one tensor to one, JOIN maps n to one, SPLIT maps one to n.
+
+Arrays are NumPy arrays in the *carrier* dtype of their spec (see `specs.py`): unsigned integers of
+the item's width. An op that moves elements never looks further; one that computes asks
+`carriers.decode` for numbers and gives back `carriers.encode` of the result. A result may be a view
+of what came in, and what comes in need not be contiguous.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+    Arrays = tuple[Array, ...]
+
+MAX_MADE_BYTES = 2**40
+"""Largest tensor that an op may make out of a smaller one."""
+
+MAX_DIMS = 32
+"""Most dims of a tensor that an op makes: what every NumPy can hold."""
+
+MAX_PARTS = 2**16
+"""Most tensors that one op may split one into, so that a hostile shape can't ask for billions."""
+
+SHOWN_SPECS = 4
+"""Most specs that an error lists one by one."""
+
+
+class Arity(enum.Enum):
+    """How many tensors go in and come out."""
+
+    EACH = "each"
+    JOIN = "join"
+    SPLIT = "split"
+
+
+class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tensor operation with concrete parameters.
+
+    `name` is its word in a rule file, `first` the parameter that may stand alone
+    (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
+    pairs, `arithmetic` whether it computes (and so may round).
+    """
+
+    name: ClassVar[str]
+    arity: ClassVar[Arity] = Arity.EACH
+    first: ClassVar[str | None] = None
+    further: ClassVar[str | None] = None
+    arithmetic: ClassVar[bool] = False
+
+    def infer(self, specs: Specs) -> Specs:
+        """The specs of what `apply` gives for tensors of these specs; raises ShapeError."""
+        raise NotImplementedError
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        """The new arrays, in the carriers of `infer(specs)`; never alters its arguments."""
+        raise NotImplementedError
+
+    def inverse(self, specs: Specs) -> Op | None:
+        """The op that turns `infer(specs)` back into `specs` to the byte; None where none can."""
+        raise NotImplementedError
+
+    def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
+        """How many finite values of `before` are not finite in `after = apply(before, specs)`."""
+        return 0
+
+    def error(self, message: str, specs: Specs = ()) -> ShapeError:
+        """A ShapeError that names the op first and the tensors it was given last."""
+        given = f"; given {listed(specs)}" if specs else ""
+        return ShapeError(f"{self.name}: {message}{given}")
+
+
+def listed(specs: Specs) -> str:
+    """The specs as text, `F32[3, 4], F32[3, 5] and 6 more`."""
+    shown = ", ".join(map(str, specs[:SHOWN_SPECS]))
+    rest = len(specs) - SHOWN_SPECS
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def only(op: Op, specs: Specs) -> TensorSpec:
+    """The one spec that an op of arity EACH or SPLIT is given."""
+    if len(specs) != 1:
+        raise op.error(f"takes one tensor, was given {len(specs)}", specs)
+    return _whole(op, specs)[0]
+
+
+def alike(op: Op, specs: Specs) -> TensorSpec:
+    """The first of one or more specs, which must all have its dtype and its number of dims."""
+    if not specs:
+        raise op.error("takes one or more tensors, was given none")
+    first = _whole(op, specs)[0]
+    for position, spec in enumerate(specs, 1):
+        if spec.dtype != first.dtype:
+            raise op.error(f"the dtypes must be equal; number {position} is {spec}, not {first}")
+        if len(spec.shape) != len(first.shape):
+            raise op.error(f"the shapes must fit; number {position} is {spec}, the first {first}")
+    return first
+
+
+def _whole(op: Op, specs: Specs) -> Specs:
+    for spec in specs:
+        if spec.carrier is None:
+            raise op.error(
+                f"{spec.dtype} items are smaller than a byte; only whole tensors can be moved",
+                specs,
+            )
+    return specs
+
+
+def position(op: Op, dim: int, spec: TensorSpec, extra: int = 0) -> int:
+    """The dim counted from 0; `extra` dims may follow those that the tensor has."""
+    dims = len(spec.shape) + extra
+    if -dims <= dim < dims:
+        return dim % dims
+    has = f"{-dims} to {dims - 1} can be named" if dims else "it has none"
+    raise op.error(f"there is no dim {dim}: {has}", (spec,))
+
+
+def made(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
+    """The spec of a result; raises ShapeError where no array could have that shape."""
+    if len(shape) > MAX_DIMS:
+        raise op.error(f"{len(shape)} dims would be made; {MAX_DIMS} is the most", specs)
+    # An empty tensor has no bytes, yet NumPy counts the other dims' sizes all the same.
+    if math.prod(max(size, 1) for size in shape) * BITS[dtype] > MAX_BYTES * 8:
+        raise op.error("the result would be beyond 2**63 bytes", specs)
+    return TensorSpec(dtype, shape)
+
+
+def enlarged(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
+    """The spec of a result that may be larger than its input; raises ShapeError past 1 TiB."""
+    result = made(op, spec.dtype, shape, (spec,))
+    if result.nbytes > max(spec.nbytes, MAX_MADE_BYTES):
+        raise op.error(
+            f"{result} would take {human_bytes(result.nbytes)}; an op makes at most"
+            f" {human_bytes(MAX_MADE_BYTES)} out of less",
+            (spec,),
+        )
+    return result
+
+
+def along(dim: int, item: object) -> tuple[Any, ...]:
+    """The index that takes an item of one dim, and all of the others.
+
+    It ends in an ellipsis, so that NumPy gives an array, not a scalar, where no dim is left.
+    """
+    return (*(slice(None),) * dim, item, ...)
+
+
+def replaced(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
+    """The shape with another size on one dim (counted from 0)."""
+    return (*shape[:dim], size, *shape[dim + 1 :])

@@ -1,0 +1,125 @@
+"""From carriers to numbers and back: the only place that knows how to compute with dtype codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+NATIVE = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "F16": "float16",
+    "U32": "uint32",
+    "I32": "int32",
+    "F32": "float32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F64": "float64",
+    "C64": "complex64",
+    "C128": "complex128",
+}
+
+ML_DTYPES = {
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+}
+
+BLOCK = 2**20
+"""Items that are computed with at a time, so that temporaries stay at a few MB."""
+
+
+def numpy_dtype(code: str) -> np.dtype[Any]:
+    """The NumPy dtype that computes with a code; ml_dtypes' for bfloat16 and float8."""
+    if code in NATIVE:
+        return np.dtype(NATIVE[code])
+    import ml_dtypes  # only casts of these few dtypes need it
+
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, ML_DTYPES[code]))
+    return dtype
+
+
+def decode(array: Array, code: str) -> Array:
+    """The same memory seen as numbers of dtype `code`."""
+    return array.view(numpy_dtype(code))
+
+
+def encode(array: Array, carrier: str) -> Array:
+    """The same memory seen as plain bits of the carrier's width."""
+    return array.view(np.dtype(carrier))
+
+
+def blocks(*arrays: Array, writes: bool = False) -> Iterator[tuple[Array, ...]]:
+    """The arrays' items in row order, as flat runs of at most BLOCK of each.
+
+    With `writes`, what is put into a run of the last array lands in that array.
+    """
+    flags: Any = [["readonly", "contig"] for _ in arrays]  # numpy's stub misspells "contig"
+    if writes:
+        flags[-1][0] = "writeonly"
+    iterator = np.nditer(
+        arrays,
+        ["external_loop", "buffered", "zerosize_ok"],
+        flags,
+        order="C",
+        buffersize=BLOCK,
+    )
+    with iterator:
+        for runs in iterator:
+            yield runs if isinstance(runs, tuple) else (runs,)
+
+
+def convert(numbers: Array, source: str, target: str) -> Array:
+    """The numbers in another dtype, rounded once, to nearest even.
+
+    ml_dtypes rounds by way of float32, which would round wide numbers twice: those get the bits
+    that they lose there folded into float32's last bit first ("round to odd").
+    """
+    with np.errstate(all="ignore"):  # overflow is counted by whoever asked, not warned of
+        if source in ML_DTYPES or target in ML_DTYPES:
+            numbers = _single(numbers)
+        return numbers.astype(numpy_dtype(target), copy=False)
+
+
+def _single(numbers: Array) -> Array:
+    """float32 of numbers, exact, or else odd in the last bit and next to the true value."""
+    if numbers.dtype.kind in "iu" and numbers.dtype.itemsize == 8:
+        numbers = _folded(numbers)
+    if numbers.dtype.itemsize <= 2 or numbers.dtype == np.float32:
+        return numbers.astype(np.float32, copy=False)
+    wide = numbers.astype(np.float64, copy=False)
+    result = wide.astype(np.float32)
+    back = result.astype(np.float64)
+    bits = result.view(np.uint32)
+    inexact = (back != wide) & ~np.isnan(wide) & (bits & 1 == 0)
+    nearer_zero = np.abs(back) > np.abs(wide)
+    bits[inexact & nearer_zero] -= 1
+    bits[inexact & ~nearer_zero] += 1
+    return result
+
+
+def _folded(numbers: Array) -> Array:
+    """64-bit integers, those beyond 2**53 with their low 16 bits folded into the next one.
+
+    float64 then holds them exactly, and no dtype of ml_dtypes is fine enough to see a difference.
+    """
+    low, places = numbers.dtype.type(0xFFFF), numbers.dtype.type(16)
+    beyond = (numbers > 2**53) | (numbers < -(2**53) if numbers.dtype.kind == "i" else False)
+    sticky = ((numbers & low) != 0).astype(numbers.dtype) << places
+    return np.where(beyond, (numbers & ~low) | sticky, numbers)
+
+
+def count_finite(array: Array, code: str) -> int:
+    """How many items of a carrier are neither infinite nor NaN, read as dtype `code`."""
+    with np.errstate(invalid="ignore"):  # ml_dtypes' test of a NaN warns of it
+        return int(np.isfinite(decode(array, code)).sum())

@@ -1,0 +1,88 @@
+"""The op cast: the same numbers in another dtype, rounded once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ckptsurgeon.errors import nearest
+from ckptsurgeon.ops.base import Op, made, only
+from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, widens
+from ckptsurgeon.specs import BITS, Specs, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.ops.base import Array, Arrays
+
+
+class Cast(Op, frozen=True, kw_only=True):
+    """[…] of one dtype -> […] of another: nearest value, ties to even, NaN stays NaN.
+
+    Integers (BOOL counts as 0 and 1) may become floats; floats never become integers, nor complex
+    numbers real ones. Integers must fit, which is seen when run; floats that don't fit become
+    infinite, or NaN where the dtype has no infinity, and `overflows` counts them.
+    """
+
+    name: ClassVar[str] = "cast"
+    first: ClassVar[str | None] = "dtype"
+    arithmetic: ClassVar[bool] = True
+
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in BITS:
+            hint = nearest(self.dtype.upper(), BITS) or f"known: {', '.join(BITS)}"
+            raise self.error(f"unknown dtype {self.dtype!r}; {hint}")
+        if BITS[self.dtype] % 8:
+            raise self.error(f"{self.dtype} items are smaller than a byte and can't be made")
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        if self.dtype in INTEGER_RANGES and spec.dtype not in INTEGER_RANGES:
+            raise self.error(f"{spec.dtype} to {self.dtype} would cut fractions off", specs)
+        if spec.dtype in COMPLEX and self.dtype not in COMPLEX:
+            raise self.error(f"{spec.dtype} to {self.dtype} would drop imaginary parts", specs)
+        return (made(self, self.dtype, spec.shape, specs),)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        from ckptsurgeon.ops import carriers
+
+        spec = only(self, specs)
+        if spec.dtype == self.dtype:
+            return arrays
+        result: Array = np.empty(spec.shape, np.dtype(self._target(spec).carrier))
+        for source, target in carriers.blocks(arrays[0], result, writes=True):
+            numbers = carriers.decode(source, spec.dtype)
+            self._refuse_misfits(numbers, specs)
+            carriers.decode(target, self.dtype)[...] = carriers.convert(
+                numbers, spec.dtype, self.dtype
+            )
+        return (result,)
+
+    def _target(self, spec: TensorSpec) -> TensorSpec:
+        return TensorSpec(self.dtype, spec.shape)
+
+    def _refuse_misfits(self, numbers: Array, specs: Specs) -> None:
+        """Raises ShapeError for an integer that the integers of the target don't hold."""
+        if self.dtype not in INTEGER_RANGES or widens(specs[0].dtype, self.dtype):
+            return
+        least, greatest = INTEGER_RANGES[self.dtype]
+        for value in (int(numbers.min()), int(numbers.max())):
+            if not least <= value <= greatest:
+                raise self.error(
+                    f"the value {value} does not fit {self.dtype} ({least} to {greatest})", specs
+                )
+
+    def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
+        if self.dtype in INTEGER_RANGES or widens(specs[0].dtype, self.dtype):
+            return 0
+        from ckptsurgeon.ops import carriers
+
+        return sum(
+            carriers.count_finite(old, specs[0].dtype) - carriers.count_finite(new, self.dtype)
+            for old, new in carriers.blocks(before[0], after[0])
+        )
+
+    def inverse(self, specs: Specs) -> Op | None:
+        spec = only(self, specs)
+        return Cast(dtype=spec.dtype) if widens(spec.dtype, self.dtype) else None

@@ -1,0 +1,190 @@
+"""NumPy's basic indexing, checked: what an index takes of a shape, and the ops slice and take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.ops.base import Op, enlarged, only, position, replaced
+from ckptsurgeon.ops.layout import Reshape
+from ckptsurgeon.specs import Specs, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.ops.base import Array, Arrays
+
+IndexRange = tuple[int | None, int | None, int | None]
+"""Start, stop and step, as in NumPy."""
+
+IndexItem = int | IndexRange | Literal["..."]
+Index = tuple[IndexItem, ...]
+Taken = tuple[range | int, ...]
+"""What an index takes, dim by dim: a range of positions, or the one position of a dim that goes."""
+
+WHOLE: IndexRange = (None, None, None)
+
+
+def index_text(index: Index) -> str:
+    """The index as it would be written, `[:, :3]`."""
+    return f"[{', '.join(map(_item_text, index))}]"
+
+
+def _item_text(item: IndexItem) -> str:
+    if isinstance(item, tuple):
+        parts = ["" if part is None else str(part) for part in item]
+        return ":".join(parts[:2] if item[2] is None else parts)
+    return str(item)
+
+
+def resolve_index(index: Index, shape: tuple[int, ...]) -> Taken:
+    """The positions that the index takes on every dim; raises ShapeError where it does not fit.
+
+    Nothing is clipped: integers are in [-n, n - 1], start and stop in [-n, n], the step above 0,
+    and of a dim that has items at least one is taken.
+    """
+    items = _expanded(index, shape)
+    return tuple(
+        _range_taken(item, size, dim, index)
+        if isinstance(item, tuple)
+        else _position_taken(item, size, dim, index)
+        for dim, (item, size) in enumerate(zip(items, shape, strict=True))
+    )
+
+
+def indexed_shape(index: Index, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what the index takes; raises ShapeError as `resolve_index` does."""
+    return taken_shape(resolve_index(index, shape))
+
+
+def taken_shape(taken: Taken) -> tuple[int, ...]:
+    """The shape of what is taken: the dims with ranges are kept."""
+    return tuple(len(part) for part in taken if isinstance(part, range))
+
+
+def taken_view(array: Array, taken: Taken) -> Array:
+    """The part of the array that is taken, as a view (writable where the array is)."""
+    index = tuple(
+        slice(part.start, part.stop, part.step) if isinstance(part, range) else part
+        for part in taken
+    )
+    # The ellipsis makes an array, not a NumPy scalar, where every dim goes.
+    complete = (*index, ...)
+    view: Array = array[complete]
+    return view
+
+
+def _expanded(index: Index, shape: tuple[int, ...]) -> tuple[int | IndexRange, ...]:
+    """One item per dim: `...`, or the end, stands for whole dims."""
+    dims = sum(item != "..." for item in index)
+    if dims > len(shape):
+        raise ShapeError(f"{index_text(index)} has {dims} items for the {len(shape)} dims it meets")
+    if len(index) - dims > 1:
+        raise ShapeError(f"{index_text(index)} has more than one `...`")
+    whole = (WHOLE,) * (len(shape) - dims)
+    at = index.index("...") if "..." in index else len(index)
+    items = (*index[:at], *whole, *index[at + 1 :])
+    return tuple(item for item in items if not isinstance(item, str))
+
+
+def _position_taken(item: int, size: int, dim: int, index: Index) -> int:
+    if -size <= item < size:
+        return item % size
+    raise ShapeError(f"{index_text(index)} takes item {item} of dim {dim}, which has {size}")
+
+
+def _range_taken(item: IndexRange, size: int, dim: int, index: Index) -> range:
+    start, stop, step = item
+    for bound in (start, stop):
+        if bound is not None and not -size <= bound <= size:
+            raise ShapeError(f"{index_text(index)} reaches {bound} on dim {dim}, which has {size}")
+    if step is not None and step < 1:
+        raise ShapeError(f"{index_text(index)} has the step {step}; it must be 1 or more")
+    taken = range(*slice(start, stop, step).indices(size))
+    if size and not taken:
+        raise ShapeError(f"{index_text(index)} takes nothing of dim {dim}, which has {size}")
+    return taken
+
+
+class Slice(Op, frozen=True, kw_only=True):
+    """[a, b, …] -> the part that an index takes; a dim with an integer goes."""
+
+    name: ClassVar[str] = "slice"
+    first: ClassVar[str | None] = "index"
+
+    index: Index
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        return (TensorSpec(spec.dtype, taken_shape(self._taken(specs))),)
+
+    def _taken(self, specs: Specs) -> Taken:
+        try:
+            return resolve_index(self.index, only(self, specs).shape)
+        except ShapeError as error:
+            raise self.error(str(error), specs) from None
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (taken_view(arrays[0], self._taken(specs)),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        everything = self.infer(specs)[0].count == specs[0].count
+        return Reshape(shape=specs[0].shape) if everything else None
+
+
+class Take(Op, frozen=True, kw_only=True):
+    """[n, …] -> [indices, …] on any one dim: the items of that dim, in the order of the indices.
+
+    `file` names a `.npy` to read the indices from; whoever plans does so (`load_indices`).
+    """
+
+    name: ClassVar[str] = "take"
+    first: ClassVar[str | None] = "indices"
+
+    indices: tuple[int, ...] | None = None
+    file: str | None = None
+    dim: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.indices is None) == (self.file is None):
+            raise self.error("takes `indices` or `file`, one of the two")
+        if self.indices is None:
+            return
+        if not self.indices:
+            raise self.error("`indices` must name at least one item")
+        if min(self.indices) < 0:
+            raise self.error(f"each index counts from 0, found {min(self.indices)}")
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        indices = self._known(specs)
+        if max(indices) >= spec.shape[dim]:
+            raise self.error(
+                f"index {max(indices)} is past the {spec.shape[dim]} items of dim {dim}", specs
+            )
+        return (enlarged(self, spec, replaced(spec.shape, dim, len(indices))),)
+
+    def _known(self, specs: Specs) -> tuple[int, ...]:
+        if self.indices is None:
+            raise self.error(f"the indices of {self.file} were not read yet", specs)
+        return self.indices
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        indices = np.asarray(self._known(specs), dtype=np.intp)
+        return (np.take(arrays[0], indices, axis=self.dim),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        indices = self._known(specs)
+        dim = position(self, self.dim, only(self, specs))
+        if len(indices) != specs[0].shape[dim] or len(set(indices)) != len(indices):
+            return None
+        return Take(indices=_turned(indices), dim=dim)
+
+
+def _turned(indices: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes a permutation."""
+    back = [0] * len(indices)
+    for place, index in enumerate(indices):
+        back[index] = place
+    return tuple(back)

@@ -1,0 +1,204 @@
+"""Ops that make one tensor of several, and several of one: concat, split, stack, unstack, same."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, ClassVar
+
+from ckptsurgeon.ops.base import (
+    MAX_PARTS,
+    Arity,
+    Op,
+    alike,
+    along,
+    made,
+    only,
+    position,
+    replaced,
+)
+from ckptsurgeon.specs import Specs, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.ops.base import Array, Arrays
+
+
+class Split(Op, frozen=True, kw_only=True):
+    """[n, …] -> [n / parts, …] as often as there are parts, or the given sizes, on any one dim."""
+
+    name: ClassVar[str] = "split"
+    arity: ClassVar[Arity] = Arity.SPLIT
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+    parts: int | None = None
+    sizes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.parts is not None and self.sizes is not None:
+            raise self.error("takes `parts` or `sizes`, not both")
+        if self.parts is not None and not 1 <= self.parts <= MAX_PARTS:
+            raise self.error(f"`parts` must be from 1 to {MAX_PARTS}, found {self.parts}")
+        if self.sizes is not None and (not self.sizes or min(self.sizes) < 0):
+            raise self.error(f"`sizes` must be one or more of 0 up, found {list(self.sizes)}")
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        return tuple(
+            TensorSpec(spec.dtype, replaced(spec.shape, dim, size))
+            for size in self._sizes(spec, dim)
+        )
+
+    def _sizes(self, spec: TensorSpec, dim: int) -> tuple[int, ...]:
+        """The size of each part on the dim; they sum to the tensor's."""
+        size = spec.shape[dim]
+        if self.sizes is not None:
+            if sum(self.sizes) == size:
+                return self.sizes
+            shown = " + ".join(map(str, self.sizes[:8])) + (" + …" if len(self.sizes) > 8 else "")
+            raise self.error(f"{shown} is {sum(self.sizes)}, not the {size} of dim {dim}", (spec,))
+        if self.parts is None:
+            raise self.error("needs `parts` or `sizes`", (spec,))
+        if size % self.parts:
+            what = "rows" if dim == 0 else "items"
+            raise self.error(
+                f"{size} {what} on dim {dim} don't divide into {self.parts} parts", (spec,)
+            )
+        return (size // self.parts,) * self.parts
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        dim = position(self, self.dim, only(self, specs))
+        ends = accumulate(self._sizes(specs[0], dim), initial=0)
+        return tuple(arrays[0][along(dim, slice(*pair))] for pair in pairwise(ends))
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return Concat(dim=position(self, self.dim, only(self, specs)))
+
+
+class Concat(Op, frozen=True, kw_only=True):
+    """[n, …] and [m, …] -> [n + m, …] on any one dim; the other dims and the dtypes are equal."""
+
+    name: ClassVar[str] = "concat"
+    arity: ClassVar[Arity] = Arity.JOIN
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        first = alike(self, specs)
+        dim = position(self, self.dim, first)
+        rest = replaced(first.shape, dim, 0)
+        for number, spec in enumerate(specs, 1):
+            if replaced(spec.shape, dim, 0) != rest:
+                raise self.error(
+                    f"the shapes must be equal beside dim {dim};"
+                    f" number {number} is {spec}, the first {first}"
+                )
+        total = sum(spec.shape[dim] for spec in specs)
+        return (made(self, first.dtype, replaced(first.shape, dim, total), specs),)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        if len(arrays) == 1:
+            return arrays
+        import numpy as np
+
+        return (np.concatenate(arrays, axis=self.dim),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        dim = position(self, self.dim, alike(self, specs))
+        return Split(dim=dim, sizes=tuple(spec.shape[dim] for spec in specs))
+
+
+class Stack(Op, frozen=True, kw_only=True):
+    """[…] as often as there are tensors, n -> [n, …], the new dim standing anywhere."""
+
+    name: ClassVar[str] = "stack"
+    arity: ClassVar[Arity] = Arity.JOIN
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        first = _equal(self, specs)
+        dim = position(self, self.dim, first, extra=1)
+        shape = (*first.shape[:dim], len(specs), *first.shape[dim:])
+        return (made(self, first.dtype, shape, specs),)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        return (np.stack(arrays, axis=self.dim),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return Unstack(dim=position(self, self.dim, alike(self, specs), extra=1))
+
+
+class Unstack(Op, frozen=True, kw_only=True):
+    """[n, …] -> […] n times, the dim that goes standing anywhere."""
+
+    name: ClassVar[str] = "unstack"
+    arity: ClassVar[Arity] = Arity.SPLIT
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        count = spec.shape[dim]
+        if not 1 <= count <= MAX_PARTS:
+            raise self.error(f"dim {dim} must have from 1 to {MAX_PARTS} items, has {count}", specs)
+        return (TensorSpec(spec.dtype, spec.shape[:dim] + spec.shape[dim + 1 :]),) * count
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        dim = position(self, self.dim, only(self, specs))
+        return tuple(arrays[0][along(dim, at)] for at in range(specs[0].shape[dim]))
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return Stack(dim=position(self, self.dim, only(self, specs)))
+
+
+class Same(Op, frozen=True, kw_only=True):
+    """[…] as often as there are tensors -> […]; that all are equal bit for bit is seen when run."""
+
+    name: ClassVar[str] = "same"
+    arity: ClassVar[Arity] = Arity.JOIN
+
+    def infer(self, specs: Specs) -> Specs:
+        return (_equal(self, specs),)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        for number, array in enumerate(arrays[1:], 2):
+            count = _differing(arrays[0], array)
+            if count:
+                raise self.error(
+                    f"number {number} of {len(arrays)} differs from the first"
+                    f" in {count} of {array.size} elements; all must be equal bit for bit",
+                    specs[:1],
+                )
+        return arrays[:1]
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return None
+
+
+def _equal(op: Op, specs: Specs) -> TensorSpec:
+    first = alike(op, specs)
+    for number, spec in enumerate(specs, 1):
+        if spec.shape != first.shape:
+            raise op.error(
+                f"the shapes must be equal; number {number} is {spec}, the first {first}"
+            )
+    return first
+
+
+def _differing(one: Array, other: Array) -> int:
+    """How many items differ in any bit."""
+    from ckptsurgeon.ops import carriers
+
+    # The carrier of C128 is itself a number, whose NaNs are unequal: its halves are compared.
+    unit = min(one.itemsize, 8)
+    return sum(
+        int((left.view(f"u{unit}") != right.view(f"u{unit}")).reshape(left.size, -1).any(1).sum())
+        for left, right in carriers.blocks(one, other)
+    )

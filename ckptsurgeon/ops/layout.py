@@ -1,0 +1,184 @@
+"""Ops that put the same elements elsewhere: transpose, permute, reshape, flip, roll, repeat."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+from ckptsurgeon.ops.base import Op, along, enlarged, made, only, position, replaced
+from ckptsurgeon.specs import Specs, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.ops.base import Arrays
+
+
+class Transpose(Op, frozen=True, kw_only=True):
+    """[a, b] -> [b, a]; of a tensor that is no matrix, the two dims that are named."""
+
+    name: ClassVar[str] = "transpose"
+    first: ClassVar[str | None] = "dims"
+
+    dims: tuple[int, int] | None = None
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        one, other = self._positions(spec)
+        shape = list(spec.shape)
+        shape[one], shape[other] = shape[other], shape[one]
+        return (TensorSpec(spec.dtype, tuple(shape)),)
+
+    def _positions(self, spec: TensorSpec) -> tuple[int, int]:
+        if self.dims is None:
+            if len(spec.shape) != 2:
+                raise self.error("needs `dims`, the two to swap, where there are not two", (spec,))
+            return 0, 1
+        one, other = (position(self, dim, spec) for dim in self.dims)
+        if one == other:
+            raise self.error(f"`dims` names dim {one} twice", (spec,))
+        return one, other
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (arrays[0].swapaxes(*self._positions(only(self, specs))),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return self
+
+
+class Permute(Op, frozen=True, kw_only=True):
+    """[a, b, c] -> [c, a, b] by dims (2, 0, 1): for each dim of the result, the one it was."""
+
+    name: ClassVar[str] = "permute"
+    first: ClassVar[str | None] = "dims"
+
+    dims: tuple[int, ...]
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        return (TensorSpec(spec.dtype, tuple(spec.shape[dim] for dim in self._positions(spec))),)
+
+    def _positions(self, spec: TensorSpec) -> tuple[int, ...]:
+        dims = tuple(position(self, dim, spec) for dim in self.dims)
+        if sorted(dims) != list(range(len(spec.shape))):
+            raise self.error(f"`dims` must name each dim once, found {list(self.dims)}", (spec,))
+        return dims
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (arrays[0].transpose(self._positions(only(self, specs))),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        dims = self._positions(only(self, specs))
+        return Permute(dims=tuple(sorted(range(len(dims)), key=dims.__getitem__)))
+
+
+class Reshape(Op, frozen=True, kw_only=True):
+    """[…] -> the shape, of as many elements, in row order; one size may be -1, to be computed."""
+
+    name: ClassVar[str] = "reshape"
+    first: ClassVar[str | None] = "shape"
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.shape.count(-1) > 1 or any(size < -1 for size in self.shape):
+            raise self.error(
+                f"`shape` takes sizes from 0 up and at most one -1, found {list(self.shape)}"
+            )
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        known = math.prod(size for size in self.shape if size != -1)
+        if -1 in self.shape and (not known or spec.count % known):
+            raise self.error(f"{spec.count} elements leave no size for -1 in {self._text}", specs)
+        missing = spec.count // known if -1 in self.shape else -1
+        shape = tuple(missing if size == -1 else size for size in self.shape)
+        if math.prod(shape) != spec.count:
+            raise self.error(f"{self._text} does not have {spec.count} elements", specs)
+        return (made(self, spec.dtype, shape, specs),)
+
+    @property
+    def _text(self) -> str:
+        return str(list(self.shape))
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (arrays[0].reshape(self.infer(specs)[0].shape),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return Reshape(shape=only(self, specs).shape)
+
+
+class Flip(Op, frozen=True, kw_only=True):
+    """[a, …] -> [a, …] in the opposite order on one dim."""
+
+    name: ClassVar[str] = "flip"
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        position(self, self.dim, spec)
+        return (spec,)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        dim = position(self, self.dim, only(self, specs))
+        return (arrays[0][along(dim, slice(None, None, -1))],)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return self
+
+
+class Roll(Op, frozen=True, kw_only=True):
+    """[a, …] -> [a, …]; what was at i on the dim is at i + shift, and what leaves comes round."""
+
+    name: ClassVar[str] = "roll"
+    first: ClassVar[str | None] = "shift"
+
+    shift: int
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        position(self, self.dim, spec)
+        return (spec,)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        dim = position(self, self.dim, only(self, specs))
+        size = specs[0].shape[dim]
+        return (np.roll(arrays[0], self.shift % size, axis=dim) if size else arrays[0],)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return Roll(shift=-self.shift, dim=self.dim)
+
+
+class Repeat(Op, frozen=True, kw_only=True):
+    """[a, …] -> [a * times, …]: the whole again and again, or (`each`) every item of the dim."""
+
+    name: ClassVar[str] = "repeat"
+    first: ClassVar[str | None] = "times"
+
+    times: int
+    dim: int = 0
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise self.error(f"`times` must be 1 or more, found {self.times}")
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        return (enlarged(self, spec, replaced(spec.shape, dim, spec.shape[dim] * self.times)),)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        if self.each:
+            return (np.repeat(arrays[0], self.times, axis=dim),)
+        return (np.tile(arrays[0], replaced((1,) * len(spec.shape), dim, self.times)),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return self if self.times == 1 else None

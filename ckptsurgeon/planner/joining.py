@@ -1,0 +1,239 @@
+"""The steps of a rule: matches grouped by the captures that name a step, and laid out as grids."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import PlanError, Problem
+from ckptsurgeon.expressions import Value
+from ckptsurgeon.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
+from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.matching import Match
+from ckptsurgeon.planner.problems import Problems
+
+MAX_STEPS = 10_000_000
+SHOWN_KEYS = 5
+
+Values = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The matches of one reference in one step, row-major over its gathered captures."""
+
+    dims: tuple[tuple[str, int], ...]
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One step before its ops: its captures' values and the matches of each reference."""
+
+    values: Values
+    layouts: tuple[Layout, ...]
+
+
+def group_steps(
+    rule: CompiledRule, found: Sequence[Sequence[Match]], problems: Problems
+) -> list[Group]:
+    """The rule's steps; tells references without partner, holes, and two keys in one place.
+
+    Incomplete steps of an `optional` rule are left out; a hole in integers never is.
+    """
+    complete = _with_partners(rule, found, problems)
+    groups = []
+    for values, per_reader in _joined(rule, complete):
+        layouts = []
+        for reader, own in zip(rule.readers, per_reader, strict=True):
+            layout = _lay_out(rule, reader, own, problems)
+            if layout is not None:
+                layouts.append(layout)
+        if len(layouts) == len(rule.readers):
+            groups.append(Group(values, tuple(layouts)))
+    return groups
+
+
+# --- partners -------------------------------------------------------------------------------------
+
+
+def _with_partners(
+    rule: CompiledRule, found: Sequence[Sequence[Match]], problems: Problems
+) -> list[list[Match]]:
+    """The matches whose shared captures every other reference has as well."""
+    kept = [list(matches) for matches in found]
+    for (i, one), (j, other) in itertools.permutations(enumerate(rule.readers), 2):
+        shared = sorted(one.names & other.names)
+        if not shared or not found[j]:
+            continue
+        there = {_projected(match, shared) for match in found[j]}
+        lonely = [match for match in found[i] if _projected(match, shared) not in there]
+        if lonely and not rule.options.optional:
+            _tell_missing(rule, other, lonely, problems)
+        if lonely:
+            alone = {id(match) for match in lonely}
+            kept[i] = [match for match in kept[i] if id(match) not in alone]
+    return kept
+
+
+def _projected(match: Match, names: Sequence[str]) -> tuple[Value, ...]:
+    return tuple(match.values[name] for name in names)
+
+
+def _tell_missing(
+    rule: CompiledRule, reader: Reader, lonely: Sequence[Match], problems: Problems
+) -> None:
+    missing = list(dict.fromkeys(expected_key(reader.pattern, match.raw) for match in lonely))
+    problems.add(
+        f"`{reader.text}` has no partner for {_some(m.address[1] for m in lonely)}: "
+        f"missing {_some(missing)}",
+        reader.place,
+        "`optional: true` skips incomplete steps",
+    )
+
+
+def expected_key(pattern: Pattern, raw: Values) -> str:
+    """The key that a reference would have read for these captures; unknown ones stay as written."""
+    return "".join(_expected(piece, raw) for piece in pattern.pieces)
+
+
+def _expected(piece: Piece, raw: Values) -> str:
+    if isinstance(piece, Literal):
+        return piece.text
+    if isinstance(piece, Capture) and piece.name in raw:
+        value = raw[piece.name]
+        return f"{value:0{piece.width}d}" if isinstance(value, int) else str(value)
+    return str(piece) if isinstance(piece, Capture | Formula) else f"re:{piece.text}"
+
+
+def _some(keys: Iterable[str]) -> str:
+    """The first few keys, and how many more there are."""
+    listed = list(dict.fromkeys(keys))
+    shown = ", ".join(f"`{key}`" for key in listed[:SHOWN_KEYS])
+    return shown if len(listed) <= SHOWN_KEYS else f"{shown} and {len(listed) - SHOWN_KEYS} more"
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def _joined(
+    rule: CompiledRule, found: Sequence[Sequence[Match]]
+) -> Iterator[tuple[Values, list[list[Match]]]]:
+    """Each step's values with its matches by reference: a natural join on the step's captures."""
+    steps: list[tuple[dict[str, Value], list[list[Match]]]] = [({}, [])]
+    known: frozenset[str] = frozenset()
+    for reader, matches in zip(rule.readers, found, strict=True):
+        names = sorted(rule.steps_by & reader.names)
+        shared = [name for name in names if name in known]
+        steps = _extended(rule, steps, matches, names, shared)
+        known |= frozenset(names)
+    yield from steps
+
+
+def _extended(
+    rule: CompiledRule,
+    steps: list[tuple[dict[str, Value], list[list[Match]]]],
+    matches: Sequence[Match],
+    names: Sequence[str],
+    shared: Sequence[str],
+) -> list[tuple[dict[str, Value], list[list[Match]]]]:
+    by_values: dict[tuple[Value, ...], list[Match]] = {}
+    for match in matches:
+        by_values.setdefault(_projected(match, names), []).append(match)
+    by_shared: dict[tuple[Value, ...], list[tuple[tuple[Value, ...], list[Match]]]] = {}
+    places = [names.index(name) for name in shared]
+    for values, own in by_values.items():
+        by_shared.setdefault(tuple(values[at] for at in places), []).append((values, own))
+    extended: list[tuple[dict[str, Value], list[list[Match]]]] = []
+    for step, before in steps:
+        partners = by_shared.get(tuple(step[name] for name in shared), ())
+        if len(extended) + len(partners) > MAX_STEPS:
+            raise PlanError([Problem(f"the rule makes more than {MAX_STEPS} steps", rule.place)])
+        for values, own in partners:
+            extended.append(({**step, **dict(zip(names, values, strict=True))}, [*before, own]))
+    return extended
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def _lay_out(
+    rule: CompiledRule, reader: Reader, matches: Sequence[Match], problems: Problems
+) -> Layout | None:
+    """The matches as a full grid; None, with a problem told, where they make none."""
+    gathered = [capture for capture in rule.gathered if capture.name in reader.names]
+    cells: dict[tuple[Value, ...], Match] = {}
+    for match in matches:
+        cell = tuple(_coordinate(capture, match) for capture in gathered)
+        first = cells.setdefault(cell, match)
+        if first is not match:
+            problems.add(
+                f"`{first.address[1]}` and `{match.address[1]}` are read as one: two producers",
+                reader.place,
+                "capture what tells them apart, and write it in the target",
+            )
+            return None
+    ranges = [_positions(rule, capture, at, cells) for at, capture in enumerate(gathered)]
+    if math.prod(map(len, ranges)) == len(cells):
+        dims = tuple((c.name, len(r)) for c, r in zip(gathered, ranges, strict=True))
+        return Layout(dims, tuple(cells[cell] for cell in itertools.product(*ranges)))
+    _tell_holes(rule, reader, gathered, ranges, cells, problems)
+    return None
+
+
+def _coordinate(capture: Capture, match: Match) -> Value:
+    """Integers count after `pick`; words are those that were read."""
+    values = match.values if capture.kind is Kind.INT else match.raw
+    return values[capture.name]
+
+
+def _positions(
+    rule: CompiledRule,
+    capture: Capture,
+    at: int,
+    cells: Mapping[tuple[Value, ...], Match],
+) -> Sequence[Value]:
+    if capture.kind is Kind.INT:
+        return range(1 + max(value for cell in cells if isinstance(value := cell[at], int)))
+    listed = rule.options.map.get(capture.name)
+    words = [word.left for word in capture.words if listed is None or word.left in listed]
+    return [capture.value(word) for word in words]
+
+
+def _tell_holes(
+    rule: CompiledRule,
+    reader: Reader,
+    gathered: Sequence[Capture],
+    ranges: Sequence[Sequence[Value]],
+    cells: Mapping[tuple[Value, ...], Match],
+    problems: Problems,
+) -> None:
+    integers = any(capture.kind is Kind.INT for capture in gathered)
+    if rule.options.optional and not integers:
+        return
+    names = [capture.name for capture in gathered]
+    missing = (cell for cell in _all_cells(ranges) if cell not in cells)
+    some = list(itertools.islice(missing, SHOWN_KEYS))
+    example = next(iter(cells.values())).raw
+    keys = (
+        expected_key(reader.pattern, {**example, **dict(zip(names, cell, strict=True))})
+        for cell in some
+    )
+    problems.add(
+        f"`{reader.text}` gathers {' and '.join(f'`{name}`' for name in names)} with a hole: "
+        f"missing {', '.join(f'`{key}`' for key in keys)}",
+        reader.place,
+        "integers run from 0 without a hole, and every word is there",
+    )
+
+
+def _all_cells(ranges: Sequence[Sequence[Value]]) -> Iterator[tuple[Value, ...]]:
+    """The cells one by one: `itertools.product` would hold a range of 10**18 integers."""
+    if not ranges:
+        yield ()
+        return
+    for value in ranges[0]:
+        for rest in _all_cells(ranges[1:]):
+            yield (value, *rest)

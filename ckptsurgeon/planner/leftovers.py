@@ -1,0 +1,193 @@
+"""What a stage's rules leave: rules that matched nothing, wrong counts, keys that nobody took."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.planner.calling import evaluate
+from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.matching import matches, readings
+from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
+from ckptsurgeon.planner.outputs import Contribution
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage import StageRun
+from ckptsurgeon.planner.tables import Address, Origin, Table, taken_count
+from ckptsurgeon.ruleset.model import Require, Span, Tie
+
+SEARCHED_KEYS = 5000
+"""How many keys are compared when the nearest one is looked for."""
+
+
+def tell_dead_rules(run: StageRun) -> None:
+    """Every rule, or entry of its list, that matches nothing in any repetition."""
+    told: set[int] = set()
+    for rule in run.compiled.rules:
+        if rule.group in told or rule.options.optional or isinstance(rule.rule, Tie):
+            continue
+        told.add(rule.group)
+        alive = run.alive.get(rule.group, set())
+        for number, reader in enumerate(rule.readers):
+            if number not in alive:
+                message, help = _why_dead(run, rule, reader)
+                run.problems.add(message, reader.place, help)
+        for number, pattern in enumerate(rule.lookups):
+            if number not in alive and run.destination is not None:
+                place = rule.rule.targets[number].place  # type: ignore[union-attr]
+                run.problems.add(f"no key of the destination matches `{pattern}`", place)
+
+
+def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader) -> tuple[str, str]:
+    """The message for a reference that took nothing, and the next step."""
+    text = reader.text
+    found = list(itertools.islice(matches(rule, reader, run.tables, run.vars_of(rule)), 3))
+    if found:
+        address = found[0].address
+        taker = run.holdings.taker(address) or run.holdings.sliced.get(address)
+        where = f" by {taker.place}" if taker else ""
+        how = "" if address in run.holdings.whole else " in slices"
+        return (
+            f"`{text}` matches only keys that are taken: `{address[1]}`{how}{where}",
+            "the first rule that matches a key takes it: reorder, or give it `reuse: true`",
+        )
+    raw = next(iter(readings(reader, run.tables)), None)
+    if raw is not None:
+        words = [w for w in ("where", "map", "pick") if w in rule.options.places]
+        return f"`{text}` matches no key: {' and '.join(words)} leave out `{raw[2]}`", ""
+    return f"no key matches `{text}`", _nearest_key(run, reader)
+
+
+def _nearest_key(run: StageRun, reader: Reader) -> str:
+    tables = [table for table in run.tables if reader.alias.match(table.alias) is not None]
+    if not tables:
+        aliases = ", ".join(sorted(table.alias or "SRC" for table in run.tables))
+        return f"no source has that alias; there are: {aliases}"
+    keys = list(itertools.islice(itertools.chain(*(t.origins for t in tables)), SEARCHED_KEYS))
+    by_shape = {key.lower(): key for key in keys}
+    text = str(reader.pattern).replace("<", "").replace(">", "")
+    close = difflib.get_close_matches(text.lower(), by_shape, n=1, cutoff=0.6)
+    if close:
+        return f"the nearest key is `{by_shape[close[0]]}`; `optional: true` allows none"
+    return "`optional: true` allows none"
+
+
+def check_counts(run: StageRun) -> None:
+    """Tells rules that made more or fewer steps than their `count`, and picks that took nothing."""
+    seen: set[int] = set()
+    for rule in run.compiled.rules:
+        if rule.group in seen:
+            continue
+        seen.add(rule.group)
+        place = rule.options.places.get("count", rule.place)
+        with run.problems.at(place):
+            if rule.options.count is not None:
+                _check_count(run, rule, place)
+        if rule.options.pick and not rule.options.optional:
+            _check_picks(run, rule)
+
+
+def _check_count(run: StageRun, rule: CompiledRule, place: Place) -> None:
+    wanted = evaluate(rule.options.count, Scope({}, run.vars_of(rule)))
+    made = run.made.get(rule.group, 0)
+    if made != wanted:
+        unit = "key" if isinstance(rule.rule, Require) else "step"
+        run.problems.add(f"count: {wanted} was wanted, {made} {unit}s were made", place)
+
+
+def _check_picks(run: StageRun, rule: CompiledRule) -> None:
+    for name, spans in rule.options.pick.items():
+        present = set(_present(run, rule, name))
+        for span in spans:
+            if present and not any(span.first <= value <= span.last for value in present):
+                place = rule.options.places.get("pick", rule.place)
+                run.problems.add(f"pick: no key has `{name}` = {_span_text(span)}", place)
+
+
+def _present(run: StageRun, rule: CompiledRule, name: str) -> Iterator[int]:
+    for reader in rule.readers:
+        for _, raw, _ in readings(reader, run.tables):
+            value = raw.get(name)
+            if isinstance(value, int):
+                yield value
+
+
+def _span_text(span: Span) -> str:
+    return str(span.first) if span.first == span.last else f"{span.first}..{span.last}"
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def settle_unmatched(run: StageRun) -> list[SourceFate]:
+    """The fate of every key; those that no rule took are copied where `unmatched` says so."""
+    fates: list[SourceFate] = []
+    for table in run.tables:
+        for key, origin in table.origins.items():
+            address = (table.alias, key)
+            fate = _taken(run, address, origin)
+            fates.append(fate or _unmatched(run, table, key, origin))
+    return fates
+
+
+def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None:
+    held, spec = run.holdings, origin.node.spec
+    if address in run.dropped:
+        return SourceFate(*address, spec, Fate.DROPPED, run.dropped[address], stage=run.number)
+    if address in held.parts:
+        parts = held.parts[address]
+        taken = sum(taken_count(part.region) for part in _disjoint(parts))
+        untaken = max(0.0, 1 - taken / spec.count) if spec.count else 0.0
+        return SourceFate(*address, spec, Fate.TAKEN, parts[0].info, untaken, stage=run.number)
+    rule = held.whole.get(address) or held.reused.get(address)
+    if rule is None:
+        return None
+    winner = run.lost.get(address)
+    reason = f"gave way to {winner.place}" if winner else ""
+    return SourceFate(*address, spec, Fate.TAKEN, rule, reason=reason, stage=run.number)
+
+
+def _disjoint(parts: list) -> list:  # type: ignore[type-arg]
+    return list({part.region: part for part in parts}.values())
+
+
+def _unmatched(run: StageRun, table: Table, key: str, origin: Origin) -> SourceFate:
+    """The fate of a key that no rule took."""
+    stage, spec, alias = run.compiled.stage, origin.node.spec, table.alias
+    claimer = run.claimed.get(key) if not alias else None
+    if claimer is not None:
+        return SourceFate(alias, key, spec, Fate.DROPPED, claimer, stage=run.number)
+    if alias or stage.unmatched == "error":
+        return SourceFate(alias, key, spec, Fate.UNUSED, stage=run.number)
+    if stage.unmatched == "drop":
+        reason = "by `unmatched: drop`"
+        return SourceFate(alias, key, spec, Fate.DROPPED, reason=reason, stage=run.number)
+    if key in run.production:
+        _tell_copied_onto(run, key)
+    elif run.destination is not None and key not in run.destination.specs:
+        return SourceFate(alias, key, spec, Fate.UNUSED, stage=run.number)
+    else:
+        run.production.give(key, Contribution(origin, None, stage.place))
+    return SourceFate(alias, key, spec, Fate.COPIED, stage=run.number)
+
+
+def _tell_copied_onto(run: StageRun, key: str) -> None:
+    giver = run.production.giver(key)
+    last = run.compiled.rules[-1].place
+    run.problems.add(
+        f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
+        giver.place if giver else last,
+        f"no rule up to the last one ({last}) takes it: add `- drop: {key}`",
+    )
+
+
+def rule_infos(run: StageRun) -> list[RuleInfo]:
+    """Each rule of the file once, with the number of steps that it made."""
+    infos: dict[int, RuleInfo] = {}
+    for rule in run.compiled.rules:
+        if rule.group not in infos:
+            made = run.made.get(rule.group, 0)
+            info = run.info(rule)
+            infos[rule.group] = RuleInfo(info.stage, info.number, info.text, info.place, made)
+    return list(infos.values())

@@ -1,0 +1,51 @@
+"""What a user should know of a plan that is no finding: how files were read, what was left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ckptsurgeon.planner.model import (
+    Assembly,
+    Note,
+    Output,
+    SourceFate,
+    SourceView,
+    Status,
+)
+
+
+def source_notes(view: SourceView) -> Iterator[Note]:
+    """How a source was opened, and what in it is no tensor."""
+    name = view.alias or "source"
+    contents = view.contents
+    if contents.root:
+        yield Note("wrapper", f"{name}: tensors are read from `{contents.root}`")
+    renamed = sum(key != raw for key, raw in view.names.items())
+    if renamed:
+        yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by a shorter name")
+    for note in contents.notes:
+        yield Note("read", f"{name}: {note}")
+
+
+def fate_notes(fates: Iterable[SourceFate]) -> Iterator[Note]:
+    """Parts of source tensors that no slice took, and fallbacks that gave way."""
+    for fate in fates:
+        if fate.untaken:
+            text = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
+            yield Note("untaken", text, fate.key, fate.rule)
+        if fate.reason.startswith("gave way"):
+            yield Note("fallback", fate.reason, fate.key, fate.rule)
+
+
+def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterator[Note]:
+    """Tensors filled up by the destination, and copies that no destination checks."""
+    for key, output in outputs.items():
+        if isinstance(output.node, Assembly) and output.node.base is not None:
+            yield Note("rest", "filled up with the destination's own value", key, output.rule)
+        if output.status is Status.COPIED and not has_destination and output.rule is None:
+            yield Note("copied", "copied by no rule", key)
+
+
+def tie_notes(ties: Mapping[str, str]) -> Iterator[Note]:
+    for key, leader in ties.items():
+        yield Note("ties", f"shares its storage with `{leader}`", key)

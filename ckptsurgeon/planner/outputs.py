@@ -1,0 +1,173 @@
+"""What the rules of a stage give: producers by key, parts put together, two producers refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.errors import Place, ShapeError
+from ckptsurgeon.ops.indexing import resolve_index, taken_shape
+from ckptsurgeon.patterns import ConcreteIndex, ConcreteItem
+from ckptsurgeon.planner.model import DESTINATION, Assembly, Leaf, Operand, Part, RuleInfo
+from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.tables import Origin, overlap, taken_count
+from ckptsurgeon.specs import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A tensor for an output key, or for the part of it that `index` names."""
+
+    origin: Origin
+    index: ConcreteIndex | None
+    place: Place
+
+
+class Production:
+    """The output keys of a stage and who gives them."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._given: dict[str, list[Contribution]] = {}
+
+    def giver(self, key: str) -> RuleInfo | None:
+        given = self._given.get(key)
+        return given[0].origin.rule if given else None
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._given
+
+    def give(self, key: str, contribution: Contribution) -> None:
+        """Notes a producer; a second one for the whole key is a problem."""
+        given = self._given.setdefault(key, [])
+        if given and (contribution.index is None or given[0].index is None):
+            self._tell_two(key, given[0], contribution)
+            return
+        given.append(contribution)
+
+    def _tell_two(self, key: str, first: Contribution, second: Contribution) -> None:
+        names = [_named(contribution) for contribution in (first, second)]
+        self._problems.add(
+            f"two producers of `{key}`: {names[0]}, and {names[1]}",
+            second.place,
+            "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones",
+        )
+
+    def finished(
+        self,
+        wanted: Mapping[str, TensorSpec],
+        has_values: bool,
+        prepare: Callable[[str, Origin], Origin],
+    ) -> dict[str, Origin]:
+        """Every key with its tensor, parts put together.
+
+        `wanted` are the destination's specs; `prepare` casts what `output: {dtype: …}` names.
+        """
+        done: dict[str, Origin] = {}
+        for key, given in self._given.items():
+            with self._problems.at(given[0].place, f"`{key}`: "):
+                ready = [replace(one, origin=prepare(key, one.origin)) for one in given]
+                whole = ready[0].index is None
+                done[key] = (
+                    ready[0].origin
+                    if whole
+                    else _assembled(key, ready, wanted.get(key), has_values)
+                )
+        return done
+
+
+def _named(contribution: Contribution) -> str:
+    rule, sources = contribution.origin.rule, contribution.origin.sources
+    key = f"`{sources[0].key}`" if sources else "its own value"
+    return f"{key} by {rule.place}" if rule else f"{key} by no rule"
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _assembled(
+    key: str, given: list[Contribution], wanted: TensorSpec | None, has_values: bool
+) -> Origin:
+    """One tensor of parts, filled up by the destination where they don't tile it."""
+    spec = wanted or _tiled_spec(given)
+    regions = [_region(contribution, spec.shape) for contribution in given]
+    for number, region in enumerate(regions):
+        for other in range(number):
+            if overlap(region, regions[other]):
+                raise ShapeError(
+                    f"two rules fill the same part: {given[other].place} and {given[number].place}"
+                )
+    filled = sum(taken_count(region) for region in regions)
+    base = None if filled == spec.count else _rest(key, spec, wanted, filled, has_values)
+    spec = _one_dtype(given, spec, base)
+    node = Assembly(spec, tuple(Part(c.index or (), c.origin.node) for c in given), base)
+    origins = [contribution.origin for contribution in given]
+    sources: dict[Operand, None] = {s: None for origin in origins for s in origin.sources}
+    ops: dict[str, None] = {op: None for origin in origins for op in origin.ops}
+    return Origin(node, tuple(sources), origins[0].rule, tuple(ops))
+
+
+def _region(contribution: Contribution, shape: tuple[int, ...]) -> tuple[range | int, ...]:
+    region = resolve_index(contribution.index or (), shape)
+    spec = contribution.origin.node.spec
+    if taken_shape(region) != spec.shape:
+        part = list(taken_shape(region))
+        raise ShapeError(
+            f"{spec} at {contribution.place} doesn't fit its part, which is {part} of {list(shape)}"
+        )
+    return region
+
+
+def _rest(
+    key: str, spec: TensorSpec, wanted: TensorSpec | None, filled: int, has_values: bool
+) -> Leaf:
+    left = spec.count - filled
+    if wanted is None:
+        raise ShapeError(f"{left} of its {spec.count} elements are filled by no part")
+    if not has_values:
+        raise ShapeError(
+            f"{left} of its {spec.count} elements are filled by no part, and the destination has "
+            "shapes alone; give a checkpoint as `--into`, or fill them by an `init` of another key"
+        )
+    return Leaf(DESTINATION, key, wanted)
+
+
+def _one_dtype(given: list[Contribution], spec: TensorSpec, base: Leaf | None) -> TensorSpec:
+    dtypes = {contribution.origin.node.spec.dtype for contribution in given}
+    if base is not None:
+        dtypes.add(base.spec.dtype)
+    if len(dtypes) > 1:
+        raise ShapeError(
+            f"its parts have different dtypes: {', '.join(sorted(dtypes))}; cast them alike"
+        )
+    return TensorSpec(dtypes.pop(), spec.shape)
+
+
+def _tiled_spec(given: list[Contribution]) -> TensorSpec:
+    """The spec that parts make without a destination: each dim as long as they reach."""
+    shapes = [_reach(contribution) for contribution in given]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise ShapeError("its parts have different numbers of dims")
+    sizes = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+    return TensorSpec(given[0].origin.node.spec.dtype, sizes)
+
+
+def _reach(contribution: Contribution) -> tuple[int, ...]:
+    """How far a part reaches on each dim."""
+    index, shape = contribution.index or (), contribution.origin.node.spec.shape
+    ranges = sum(isinstance(item, tuple) for item in index)
+    whole: list[ConcreteItem] = [(None, None, None)] * (len(shape) - ranges)
+    at = index.index("...") if "..." in index else len(index)
+    sizes = iter(shape)
+    return tuple(_length(item, sizes) for item in (*index[:at], *whole, *index[at + 1 :]))
+
+
+def _length(item: ConcreteItem, sizes: Iterator[int]) -> int:
+    if isinstance(item, int):
+        start, stop = item, item + 1
+    elif isinstance(item, tuple):
+        size = next(sizes, 0)
+        start, stop = item[0] or 0, size if item[1] is None else item[1]
+    if min(start, stop) < 0:
+        raise ShapeError("a part counted from the end needs a destination")
+    return stop

@@ -1,0 +1,273 @@
+"""The stages of a plan run one after the other, the last one against the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptsurgeon.errors import CheckpointError, PlanError, Problem, nearest
+from ckptsurgeon.expressions import Expression, Value
+from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.patterns import Reference
+from ckptsurgeon.planner.account import Account
+from ckptsurgeon.planner.calling import call, op_text
+from ckptsurgeon.planner.compile import CompiledStage, compile_rulesets
+from ckptsurgeon.planner.leftovers import (
+    check_counts,
+    rule_infos,
+    settle_unmatched,
+    tell_dead_rules,
+)
+from ckptsurgeon.planner.model import (
+    DESTINATION,
+    Leaf,
+    Note,
+    Operand,
+    Output,
+    Plan,
+    RuleInfo,
+    SourceFate,
+    SourceView,
+    Step,
+)
+from ckptsurgeon.planner.notes import fate_notes, output_notes, source_notes, tie_notes
+from ckptsurgeon.planner.outputs import Production
+from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.scope import Surroundings
+from ckptsurgeon.planner.stage import StageRun
+from ckptsurgeon.planner.tables import Origin, Table
+from ckptsurgeon.planner.ties import carried_ties, tie_outputs
+from ckptsurgeon.planner.views import renamed_keys, view_source
+from ckptsurgeon.ruleset.model import Ruleset, SourceOptions, Stage
+from ckptsurgeon.specs import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a plan is made of besides rules.
+
+    `sources` is by alias, "" being the unnamed one; `config` the parsed config file; `given` the
+    vars that `--set` overrides; `allow` the kinds of finding that are accepted.
+    """
+
+    sources: Mapping[str, Checkpoint]
+    destination: Checkpoint | None = None
+    config: Mapping[str, Any] | None = None
+    given: Mapping[str, Value | Expression] = field(default_factory=dict)
+    allow: Collection[str] = ()
+
+
+class Planning:
+    """The stages run one after the other, the last one against the destination."""
+
+    def __init__(
+        self,
+        stages: Sequence[CompiledStage],
+        views: tuple[SourceView, ...],
+        destination: SourceView | None,
+        inputs: Inputs,
+    ) -> None:
+        self.stages, self.views = stages, views
+        self.destination, self.inputs = destination, inputs
+        self.problems = Problems()
+        self.fates: list[SourceFate] = []
+        self.rules: list[RuleInfo] = []
+        self.steps: list[Step] = []
+        self.notes: list[Note] = [note for view in views for note in source_notes(view)]
+        self.ties: dict[str, str] = {}
+        self.runs: list[StageRun] = []
+
+    @classmethod
+    def of(cls, rulesets: Sequence[Ruleset], inputs: Inputs) -> Planning:
+        """The planning of these rules; raises RulesetError for what is wrong in themselves."""
+        stages = compile_rulesets(rulesets)
+        _check_given(stages, inputs)
+        first, last = stages[0].stage, stages[-1].stage
+        views = tuple(view_source(c, alias, first.source) for alias, c in inputs.sources.items())
+        destination = None
+        if inputs.destination is not None:
+            options = SourceOptions(separator=last.output.separator)
+            destination = view_source(inputs.destination, DESTINATION, options)
+        return cls(stages, views, destination, inputs)
+
+    def plan(self) -> Plan:
+        tables = tuple(_first_table(view) for view in self.views)
+        origins: dict[str, Origin] = {}
+        for number, compiled in enumerate(self.stages):
+            is_last = number == len(self.stages) - 1
+            origins = self._stage(number, compiled, tables, self.destination if is_last else None)
+            self.problems.raise_if_any(PlanError)
+            if not is_last:
+                tables = (self._next_table(number + 1, origins),)
+        return self._settled(origins)
+
+    def _stage(
+        self,
+        number: int,
+        compiled: CompiledStage,
+        tables: tuple[Table, ...],
+        destination: SourceView | None,
+    ) -> dict[str, Origin]:
+        """The tensors that a stage gives, by key."""
+        run = StageRun(
+            number=number,
+            compiled=compiled,
+            tables=tables,
+            destination=destination,
+            surroundings=self._surroundings(tables, destination),
+            problems=self.problems,
+            production=Production(self.problems),
+        )
+        self.runs.append(run)
+        run.run()
+        tell_dead_rules(run)
+        check_counts(run)
+        fates = settle_unmatched(run)
+        casting = _Casting(compiled.stage, destination)
+        wanted = destination.specs if destination else {}
+        has_values = destination is not None and destination.has_values
+        origins = run.production.finished(wanted, has_values, casting)
+        self.ties = tie_outputs(run, origins)
+        self.fates += fates
+        self.rules += rule_infos(run)
+        self.steps += run.steps
+        self.notes += fate_notes(fates)
+        return origins
+
+    def _surroundings(
+        self, tables: tuple[Table, ...], destination: SourceView | None
+    ) -> Surroundings:
+        def spec_of(reference: Reference) -> TensorSpec:
+            return _looked_up(reference, tables, destination)
+
+        return Surroundings(spec_of, self.inputs.config, self.inputs.given)
+
+    def _next_table(self, number: int, origins: Mapping[str, Origin]) -> Table:
+        """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
+        stage = self.stages[number].stage
+        if stage.source.roots:
+            problem = Problem("`root` opens a file: only the first stage has one", stage.place)
+            raise PlanError([problem])
+        names = renamed_keys(origins, stage.source, "the stage before")
+        return Table("", {key: origins[name] for key, name in names.items()})
+
+    def _settled(self, origins: Mapping[str, Origin]) -> Plan:
+        account = Account(self.destination, self.inputs.allow, self.problems)
+        outputs = account.outputs(self._in_source_order(origins))
+        account.unused(self.fates)
+        self.problems.raise_if_any(PlanError)
+        carried = carried_ties(outputs, self.views)
+        tied = {key: leader for key, leader in self.ties.items() if key in outputs}
+        ties = {**carried, **tied}
+        notes = (
+            *self.notes,
+            *account.notes,
+            *output_notes(outputs, self.destination is not None),
+            *tie_notes(ties),
+        )
+        return Plan(
+            sources=self.views,
+            destination=self.destination,
+            outputs=outputs,
+            steps=tuple(self.steps),
+            fates=tuple(self.fates),
+            rules=tuple(self.rules),
+            findings=tuple(account.findings),
+            notes=tuple(dict.fromkeys(notes)),
+            ties=ties,
+            checked_ties=tuple(_to_check(tied, outputs)),
+            separator=self.stages[-1].stage.output.separator,
+        )
+
+    def _in_source_order(self, origins: Mapping[str, Origin]) -> Mapping[str, Origin]:
+        """The keys in the order of the first source tensor of each; made ones at the end."""
+        if self.destination is not None:
+            return origins
+        order: dict[tuple[str, str], int] = {}
+        for view in self.views:
+            for key in view.specs:
+                order[view.alias, key] = len(order)
+
+        def position(item: tuple[str, Origin]) -> int:
+            sources = item[1].sources
+            return order[sources[0].source, sources[0].key] if sources else len(order)
+
+        return dict(sorted(origins.items(), key=position))
+
+
+def _to_check(ties: Mapping[str, str], outputs: Mapping[str, Output]) -> list[tuple[str, str]]:
+    """Ties of tensors that were made apart, and so may differ."""
+    return [
+        (key, leader)
+        for key, leader in ties.items()
+        if leader in outputs and outputs[key].node is not outputs[leader].node
+    ]
+
+
+def _first_table(view: SourceView) -> Table:
+    origins = {
+        key: Origin(Leaf(view.alias, key, spec), (Operand(view.alias, key),))
+        for key, spec in view.specs.items()
+    }
+    return Table(view.alias, origins)
+
+
+def _looked_up(
+    reference: Reference, tables: tuple[Table, ...], destination: SourceView | None
+) -> TensorSpec:
+    """The spec of a key that a var looks at."""
+    alias = (reference.alias.literal if reference.alias else "") or ""
+    key = reference.pattern.literal
+    if key is None:
+        raise CheckpointError(f"`{reference}` is a pattern; a shape is of one key")
+    if alias == DESTINATION:
+        if destination is None:
+            raise CheckpointError(f"`{reference}`: there is no destination here")
+        known: Mapping[str, TensorSpec] = destination.specs
+    else:
+        table = next((table for table in tables if table.alias == alias), None)
+        if table is None:
+            raise CheckpointError(f"`{reference}`: no source is named {alias!r}")
+        known = {key: table.origins[key].node.spec} if key in table.origins else {}
+    if key not in known:
+        raise CheckpointError(f"`{reference}`: there is no such key")
+    return known[key]
+
+
+class _Casting:
+    """Casts what `output: {dtype: …}` names and no rule has cast."""
+
+    def __init__(self, stage: Stage, destination: SourceView | None) -> None:
+        self._dtype = stage.output.dtype
+        self._destination = destination
+        if self._dtype == "destination" and destination is None:
+            text = "`dtype: destination` and no destination: give it by --into"
+            raise PlanError([Problem(text, stage.place)])
+
+    def __call__(self, key: str, origin: Origin) -> Origin:
+        spec = origin.node.spec
+        dtype = self._wanted(key) if self._dtype == "destination" else self._dtype
+        cast = any(op.startswith("cast(") for op in origin.ops)
+        if dtype is None or dtype == spec.dtype or not spec.floating or cast:
+            return origin
+        op = Cast(dtype=dtype)
+        return Origin(
+            call(op, origin.node)[0], origin.sources, origin.rule, (*origin.ops, op_text(op))
+        )
+
+    def _wanted(self, key: str) -> str | None:
+        specs = self._destination.specs if self._destination else {}
+        return specs[key].dtype if key in specs and specs[key].floating else None
+
+
+def _check_given(stages: Sequence[CompiledStage], inputs: Inputs) -> None:
+    known = {name for stage in stages for name in stage.stage.vars}
+    known |= {name for stage in stages for rule in stage.rules for name in rule.vars}
+    unknown = [name for name in inputs.given if name not in known]
+    if unknown:
+        raise PlanError(
+            Problem(f"--set {name}: no var of the rules has this name", None, nearest(name, known))
+            for name in unknown
+        )

@@ -1,0 +1,143 @@
+"""The destination's part in a stage: the keys that `keep` and `init` name, and what they get."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
+from ckptsurgeon.expressions import Value, kind_of
+from ckptsurgeon.ops.base import MAX_MADE_BYTES
+from ckptsurgeon.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Literal,
+    Pattern,
+    Piece,
+    compile_pattern,
+)
+from ckptsurgeon.planner.calling import evaluate
+from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.model import DESTINATION, Leaf, Made, SourceView
+from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.ruleset.model import Init, Keep
+from ckptsurgeon.specs import TensorSpec, human_bytes
+
+FILLS = ("zeros", "ones", "eye", "normal")
+
+
+def keys_named(
+    rule: CompiledRule,
+    lookup: Pattern,
+    written: Keep | Init,
+    destination: SourceView | None,
+    vars: Vars,
+) -> Iterator[str]:
+    """The destination's keys that a `keep` or `init` names; an `init` may name new ones."""
+    pattern = readable(lookup, vars)
+    if isinstance(written, Init) and pattern.literal is not None:
+        yield pattern.literal
+        return
+    if destination is None:
+        word = "init" if isinstance(written, Init) else "keep"
+        raise ShapeError(f"`{word}` looks at the destination, and there is none: give it by --into")
+    yield from keys_like(pattern, destination.specs, rule, vars)
+
+
+def keys_like(
+    pattern: Pattern, keys: Iterable[str], rule: CompiledRule, vars: Vars
+) -> Iterator[str]:
+    """The keys that a pattern matches and `where` lets through."""
+    matcher = compile_pattern(pattern)
+    where = rule.options.where
+    for key in keys:
+        values = matcher.match(key)
+        if values is not None and (where is None or where.evaluate(Scope(values, vars)) is True):
+            yield key
+
+
+def readable(pattern: Pattern, vars: Vars) -> Pattern:
+    """A pattern of target names as one that reads them: vars by value, formulas as any integer."""
+    return Pattern(tuple(_readable(piece, vars) for piece in pattern.pieces))
+
+
+def _readable(piece: Piece, vars: Vars) -> Piece:
+    if isinstance(piece, Capture) and piece.name in vars:
+        return Literal(str(vars.value(piece.name)))
+    if isinstance(piece, Formula):
+        if all(name in vars or name.startswith("config.") for name in piece.expression.names):
+            return Literal(str(piece.expression.evaluate(Scope({}, vars))))
+        return Capture("_", Kind.INT)
+    return piece
+
+
+def kept(key: str, destination: SourceView | None) -> Leaf:
+    """The destination's own value; raises ShapeError where it has shapes alone."""
+    if destination is None:
+        raise ShapeError("`keep` needs a destination: give it by --into")
+    if not destination.has_values:
+        raise ShapeError(
+            f"`{key}` can't be kept: the destination has shapes alone; use `init`, or give a "
+            "checkpoint as --into"
+        )
+    return Leaf(DESTINATION, key, destination.specs[key])
+
+
+def initialised(key: str, written: Init, destination: SourceView | None, scope: Scope) -> Made:
+    """A tensor that `init` makes, its spec from the rule, else from the destination."""
+    wanted = destination.specs.get(key) if destination else None
+    spec = _spec(key, written, wanted, scope)
+    fill = _fill(written, scope)
+    if fill == "eye" and len(spec.shape) != 2:
+        raise ShapeError(f"`fill: eye` makes a matrix, `{key}` is {spec}")
+    if spec.nbytes > MAX_MADE_BYTES:
+        raise ShapeError(f"`{key}` would be {spec}, which is {human_bytes(spec.nbytes)}")
+    seed = _value(written.seed, scope)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
+    return Made(spec, key, fill, float(_number(written.std, scope, "std")), seed)
+
+
+def _spec(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> TensorSpec:
+    if written.shape is None and wanted is None:
+        raise PlanError(
+            [
+                Problem(
+                    f"`{key}` has no shape: the rule gives none, and no destination has the key",
+                    written.place,
+                    "add `shape: […]` and `dtype: F32`, or give the destination by --into",
+                )
+            ]
+        )
+    shape = wanted.shape if wanted else ()
+    if written.shape is not None:
+        shape = tuple(_size(size, scope) for size in written.shape)
+    dtype = written.dtype or (wanted.dtype if wanted else "F32")
+    return TensorSpec(dtype, shape)
+
+
+def _size(size: object, scope: Scope) -> int:
+    value = _value(size, scope)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ExpressionError(f"`shape` takes integers from 0, found {value!r}")
+    return value
+
+
+def _fill(written: Init, scope: Scope) -> str | int | float:
+    if isinstance(written.fill, str):
+        return written.fill
+    return _number(written.fill, scope, "fill")
+
+
+def _number(value: object, scope: Scope, word: str) -> int | float:
+    number = _value(value, scope)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ExpressionError(f"`{word}` takes a number, found {kind_of(number)} ({number!r})")
+    if not math.isfinite(number):
+        raise ExpressionError(f"`{word}` takes a finite number, found {number}")
+    return number
+
+
+def _value(value: object, scope: Scope) -> Value:
+    return evaluate(value, scope)  # type: ignore[arg-type, return-value]

@@ -1,0 +1,92 @@
+"""Output keys that share one storage: by `tie` rules, and where the source's keys were tied."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ckptsurgeon.errors import PlanError, Problem
+from ckptsurgeon.expressions import Value
+from ckptsurgeon.patterns import compile_pattern
+from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.joining import expected_key
+from ckptsurgeon.planner.model import Leaf, Output, SourceView
+from ckptsurgeon.planner.scope import Vars
+from ckptsurgeon.planner.stage import StageRun
+from ckptsurgeon.planner.tables import Origin
+from ckptsurgeon.planner.templates import readable
+from ckptsurgeon.ruleset.model import Tie
+
+
+def tie_outputs(run: StageRun, origins: dict[str, Origin]) -> dict[str, str]:
+    """The ties that the stage's rules make: key -> the key whose storage it shares.
+
+    A tied key that nothing gives becomes the tensor of the first one that is given.
+    """
+    ties: dict[str, str] = {}
+    for rule in run.compiled.rules:
+        if isinstance(rule.rule, Tie):
+            with run.problems.at(rule.place):
+                for group in _groups(rule, origins, run.vars_of(rule)):
+                    ties |= _tied(rule, run, group, origins)
+    return ties
+
+
+def _groups(
+    rule: CompiledRule, origins: Mapping[str, Origin], vars: Vars
+) -> Iterable[tuple[str, ...]]:
+    """The keys to tie: those of the first pattern, each with its partners of the others."""
+    first, *others = (readable(lookup, vars) for lookup in rule.lookups)
+    found: list[Mapping[str, Value]] = []
+    for pattern in (first, *others):
+        matcher = compile_pattern(pattern)
+        matched = (matcher.match(key) for key in origins)
+        found += (values for values in matched if values is not None)
+        if found:
+            break
+    if not found and not rule.options.optional:
+        message = "`tie`: nothing gives any of these keys"
+        raise PlanError([Problem(message, rule.place, "`optional: true` allows none")])
+    for captures in found:
+        yield tuple(expected_key(pattern, captures) for pattern in (first, *others))
+
+
+def _tied(
+    rule: CompiledRule, run: StageRun, keys: tuple[str, ...], origins: dict[str, Origin]
+) -> dict[str, str]:
+    given = [key for key in keys if key in origins]
+    leader = given[0]
+    specs = {key: origins[key].node.spec for key in given}
+    for key in given[1:]:
+        if specs[key] != specs[leader]:
+            message = f"`tie`: `{leader}` is {specs[leader]}, `{key}` is {specs[key]}"
+            raise PlanError([Problem(message, rule.place, "tied keys are one tensor")])
+    for key in keys:
+        if key not in origins:
+            origins[key] = replace(origins[leader], rule=run.info(rule))
+    return {key: leader for key in keys if key != leader}
+
+
+def carried_ties(outputs: Mapping[str, Output], sources: Iterable[SourceView]) -> dict[str, str]:
+    """Ties of the source that hold in the output: whole tensors that shared a storage."""
+    groups: dict[tuple[str, str], int] = {}
+    numbers = itertools.count()
+    for view in sources:
+        for keys in _aliases(view):
+            number = next(numbers)
+            groups.update(((view.alias, key), number) for key in keys)
+    leaders: dict[int, str] = {}
+    ties: dict[str, str] = {}
+    for key, output in outputs.items():
+        node = output.node
+        group = groups.get((node.source, node.key)) if isinstance(node, Leaf) else None
+        if group is not None and (leader := leaders.setdefault(group, key)) != key:
+            ties[key] = leader
+    return ties
+
+
+def _aliases(view: SourceView) -> Iterable[tuple[str, ...]]:
+    """The groups of tied keys in the names that the rules see."""
+    keys = {name: key for key, name in view.names.items()}
+    return (tuple(keys[name] for name in group) for group in view.contents.aliases)

@@ -1,0 +1,1 @@
+"""Reports and inspections as text: a file per format. Nothing here prints."""

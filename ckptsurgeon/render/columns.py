@@ -1,0 +1,99 @@
+"""Aligned columns and a few colours, from cells that are safe to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.render.terminal import pad, safe, width_of
+
+WIDEST_COLUMN = 56
+"""Columns of a terminal to which a cell is padded; a longer one pushes its own line only."""
+
+NARROWEST_NAMES = 24
+GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Wraps text in colours, or leaves it alone."""
+
+    color: bool
+
+    def bold(self, text: str) -> str:
+        return self._wrap("1", text)
+
+    def dim(self, text: str) -> str:
+        return self._wrap("2", text)
+
+    def good(self, text: str) -> str:
+        return self._wrap("1;32", text)
+
+    def bad(self, text: str) -> str:
+        return self._wrap("1;31", text)
+
+    def hint(self, text: str) -> str:
+        return self._wrap("36", text)
+
+    def _wrap(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A line of a table: cells that align, then `tail` (dim), then `names` cut to the width."""
+
+    cells: tuple[str, ...]
+    tail: str = ""
+    names: tuple[str, ...] = ()
+
+
+def align(
+    lines: Sequence[Aligned], width: int, palette: Palette, indent: str, verbose: bool = False
+) -> list[str]:
+    """The lines with their cells in columns; columns that are empty everywhere are left out."""
+    columns = [
+        [cell[number] for cell in (line.cells for line in lines)]
+        for number in range(max((len(line.cells) for line in lines), default=0))
+    ]
+    kept = [number for number, column in enumerate(columns) if any(column)]
+    widths = [max(min(width_of(cell), WIDEST_COLUMN) for cell in columns[n]) for n in kept]
+    return [_one(line, kept, widths, width, palette, indent, verbose) for line in lines]
+
+
+def _one(
+    line: Aligned,
+    kept: Sequence[int],
+    widths: Sequence[int],
+    width: int,
+    palette: Palette,
+    indent: str,
+    verbose: bool,
+) -> str:
+    cells = [pad(line.cells[n], size) for n, size in zip(kept, widths, strict=True)]
+    head = indent + GAP.join(cells)
+    tail = line.tail
+    if line.names:
+        room = max(NARROWEST_NAMES, width - width_of(head) - len(GAP) - len(tail) - bool(tail))
+        names = fit_names(line.names, None if verbose else room)
+        tail = f"{names} {tail}" if tail else names
+    return f"{head}{GAP}{palette.dim(tail)}" if tail else head.rstrip()
+
+
+def fit_names(names: Iterable[str], room: int | None) -> str:
+    """`weight, bias, +3 more`: as many names as have room, at least one; integers are folded."""
+    boxes = fold_keys(names)
+    text, told = "", 0
+    total = sum(box.count for box in boxes)
+    for box in boxes:
+        longer = f"{text}, {safe(str(box))}" if text else safe(str(box))
+        rest = total - told - box.count
+        if room is not None and text and width_of(longer) + len(_more(rest)) > room:
+            break
+        text, told = longer, told + box.count
+    return text + _more(total - told)
+
+
+def _more(number: int) -> str:
+    return f", +{number:,} more" if number else ""

@@ -1,0 +1,62 @@
+"""What becomes of one key, and why, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.planner.explain import Explanation, Sighting, Verdict
+from ckptsurgeon.planner.model import Output, Step
+from ckptsurgeon.render.problems import render_error
+from ckptsurgeon.render.terminal import escape
+
+
+def render_explanation(explanation: Explanation, *, verbose: bool = False) -> str:
+    """The explanation as text that ends in a newline; rules that don't match are only counted."""
+    blocks = ["\n".join(_sighting(explanation, one, verbose)) for one in explanation.sightings]
+    if explanation.output is not None:
+        blocks.append("\n".join(_output(explanation.output)))
+    if explanation.error is not None:
+        blocks.append(f"the rules make no plan:\n{render_error(explanation.error)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _sighting(explanation: Explanation, sighting: Sighting, verbose: bool) -> Iterator[str]:
+    where = f"source {sighting.source}".rstrip() if sighting.stage == 0 else "the stage before"
+    stage = f", stage {sighting.stage + 1}" if sighting.stage else ""
+    yield f"{escape(explanation.key)}  {sighting.spec}  (key of {where}{stage})"
+    shown = [verdict for verdict in sighting.verdicts if verdict.matched or verbose]
+    yield from (f"  {_verdict(verdict)}" for verdict in shown)
+    others = len(sighting.verdicts) - len(shown)
+    if others:
+        yield f"  {others} other reference{'s' * (others > 1)} of the rules don't match its name"
+    for step in sighting.steps:
+        yield from _step(step)
+    if sighting.fate is not None and not sighting.steps:
+        reason = f", {escape(sighting.fate.reason)}" if sighting.fate.reason else ""
+        yield f"  {sighting.fate.fate.value}{reason}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    return (
+        f"{escape(str(verdict.rule.place))}: `{escape(verdict.rule.text)}` {escape(verdict.text)}"
+    )
+
+
+def _step(step: Step) -> Iterator[str]:
+    through = f" through {', '.join(map(escape, step.ops))}" if step.ops else ""
+    for product in step.products:
+        part = index_text(product.index) if product.index is not None else ""
+        yield f"  gives {escape(product.key)}{part}{through}"
+
+
+def _output(output: Output) -> Iterator[str]:
+    yield f"{escape(output.key)}  {output.spec}  (key of the output)"
+    by = f" by {escape(str(output.rule.place))}" if output.rule else " by no rule"
+    yield f"  {output.status.value}{by}"
+    for operand in output.sources:
+        alias = f"{escape(operand.source)}::" if operand.source else ""
+        part = index_text(operand.index) if operand.index is not None else ""
+        yield f"  from {alias}{escape(operand.key)}{part}"
+    if output.ops:
+        yield f"  through {', '.join(map(escape, output.ops))}"

@@ -1,0 +1,198 @@
+"""What `inspect` shows of a checkpoint: its facts, then its modules as a folded tree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ckptsurgeon.formats.base import Checkpoint, Contents
+from ckptsurgeon.render.columns import Aligned, Palette, align, fit_names
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.report import plural
+from ckptsurgeon.specs import TensorSpec, human_bytes
+
+VERSION = 1
+MOST_FACTS = 6
+MOST_LINES = 200
+MOST_SHAPES = 4
+"""Shapes of a module's tensors that one line tells."""
+LONGEST_NAMES = 64
+MORE = "--verbose shows all"
+
+
+def render_inspection(
+    checkpoint: Checkpoint, *, width: int, color: bool, verbose: bool = False
+) -> str:
+    """The checkpoint as text that ends in a newline; safe to print as it is.
+
+    Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
+    """
+    palette = Palette(color)
+    facts = align(list(_facts(checkpoint, verbose)), width, palette, "  ", verbose)
+    specs = checkpoint.contents.specs
+    lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
+    shown = align(lines if verbose else lines[:MOST_LINES], width, palette, "  ")
+    if len(lines) > len(shown):
+        shown.append(palette.dim(f"  ... {len(lines) - len(shown):,} more lines ({MORE})"))
+    head = [palette.bold(safe(str(checkpoint.path))), *facts]
+    blocks = [head, [palette.bold("tensors"), *shown] if shown else []]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
+    contents = checkpoint.contents
+    size = size_on_disk(checkpoint.path)
+    kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
+    yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
+    nbytes = sum(spec.nbytes for spec in contents.specs.values())
+    yield Aligned(("tensors", f"{len(contents.specs):,}, {human_bytes(nbytes)}"))
+    yield Aligned(("elements", f"{count_elements(contents):,}"))
+    dtypes = ", ".join(f"{dtype} {number:,}" for dtype, number in count_dtypes(contents))
+    yield Aligned(("dtypes", dtypes or "none"))
+    if contents.root or contents.wrappers:
+        yield Aligned(("root", _root(contents)))
+    for name, texts in _lists(contents):
+        yield from _limited(name, texts, None if verbose else MOST_FACTS)
+
+
+def _root(contents: Contents) -> str:
+    opened = f"opened `{safe(contents.root)}`" if contents.root else "the top"
+    others = [name for name in contents.wrappers if name != contents.root]
+    return opened + (f"; other wrappers: {fit_names(others, 80)}" if others else "")
+
+
+def _lists(contents: Contents) -> Iterator[tuple[str, list[str]]]:
+    yield "ties", [" = ".join(map(safe, _few(group))) for group in contents.aliases]
+    yield "metadata", [f"{safe(k)}: {safe(v)}" for k, v in contents.metadata.items()]
+    if contents.module_metadata:
+        number = plural(len(contents.module_metadata), "module")
+        yield "_metadata", [f"versions of {number}"]
+    yield "not tensors", [f"{safe(o.key)}: {safe(o.kind)} {safe(o.text)}" for o in contents.opaque]
+    yield "notes", [safe(note) for note in contents.notes]
+
+
+def _few(group: tuple[str, ...]) -> list[str]:
+    more = [f"{len(group) - 4:,} more"] if len(group) > 4 else []
+    return [*group[:4], *more]
+
+
+def _limited(name: str, texts: list[str], limit: int | None) -> Iterator[Aligned]:
+    for number, text in enumerate(islice(texts, limit)):
+        yield Aligned(("" if number else name, text))
+    if limit is not None and len(texts) > limit:
+        yield Aligned(("", f"... {len(texts) - limit:,} more ({MORE})"))
+
+
+def count_elements(contents: Contents) -> int:
+    """The number of elements, those of tied tensors counted once."""
+    tied = (key for group in contents.aliases for key in group[1:])
+    twice = sum(contents.specs[key].count for key in tied if key in contents.specs)
+    return sum(spec.count for spec in contents.specs.values()) - twice
+
+
+def count_dtypes(contents: Contents) -> list[tuple[str, int]]:
+    """Dtypes with the number of their tensors, the commonest first."""
+    return Counter(spec.dtype for spec in contents.specs.values()).most_common()
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of the file, or of the files in the folder; 0 for what is not on disk."""
+    if path.is_dir():
+        return sum(one.stat().st_size for one in path.iterdir() if one.is_file())
+    return path.stat().st_size if path.is_file() else 0
+
+
+# --- the tree -------------------------------------------------------------------------------------
+
+
+def _branches(branch: Branch, depth: int, times: int) -> Iterator[Aligned]:
+    """A line per module; `times` is how many modules like `branch` there are, sizes are of all."""
+    for child in branch.branches:
+        first, label, number = child, _label(child), times * len(child.names)
+        while len(child.branches) == 1 and child.branches[0].spec is None:
+            child = child.branches[0]
+            label, number = f"{label}.{_label(child)}", number * len(child.names)
+        size = human_bytes(first.nbytes * times)
+        plain = child.branches and all(part.spec for part in child.branches)
+        if child.spec or (plain and len(child.branches) <= MOST_SHAPES):
+            parts = "; ".join(_tensors(part) for part in child.branches)
+            yield _line(depth, label, size, parts or str(child.spec))
+        else:
+            yield _line(depth, label, size, plural(first.tensors * times, "tensor"))
+            yield from _branches(child, depth + 1, number)
+
+
+def _label(branch: Branch) -> str:
+    """`weight`, `<0..11>`, or `weight, bias` for siblings with other names."""
+    return fit_names(branch.names, LONGEST_NAMES)
+
+
+def _tensors(branch: Branch) -> str:
+    return f"{_label(branch)} {branch.spec}"
+
+
+def _line(depth: int, label: str, size: str, what: str) -> Aligned:
+    return Aligned(("  " * depth + label, f"{size:>10}"), what)
+
+
+def _listed(specs: Mapping[str, TensorSpec]) -> list[Aligned]:
+    return [
+        Aligned((safe(key), f"{human_bytes(spec.nbytes):>10}"), str(spec))
+        for key, spec in specs.items()
+    ]
+
+
+# --- for machines ---------------------------------------------------------------------------------
+
+
+def inspection_json(checkpoint: Checkpoint) -> Iterator[str]:
+    """The checkpoint in pieces that join to one JSON object: versioned, complete, pure ASCII."""
+    contents = checkpoint.contents
+    yield "{\n"
+    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(v)}" for name, v in _described(checkpoint))
+    yield ',\n"tensors": {'
+    separator = "\n"
+    for key, spec in contents.specs.items():
+        entry = {"dtype": spec.dtype, "shape": list(spec.shape), "bytes": spec.nbytes}
+        yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
+        separator = ",\n"
+    yield "\n}\n}\n"
+
+
+def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
+    contents = checkpoint.contents
+    return {
+        "version": VERSION,
+        "path": str(checkpoint.path),
+        "format": checkpoint.format,
+        "has_values": checkpoint.has_values,
+        "bytes_on_disk": size_on_disk(checkpoint.path),
+        "count": len(contents.specs),
+        "elements": count_elements(contents),
+        "bytes": sum(spec.nbytes for spec in contents.specs.values()),
+        "dtypes": dict(count_dtypes(contents)),
+        "root": contents.root,
+        "wrappers": list(contents.wrappers),
+        "ties": [list(group) for group in contents.aliases],
+        "metadata": dict(contents.metadata),
+        "module_metadata": _plain(contents.module_metadata),
+        "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
+        "notes": list(contents.notes),
+    }.items()
+
+
+def _plain(value: Any) -> Any:
+    """The value with what JSON has no word for as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

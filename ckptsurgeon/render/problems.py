@@ -1,0 +1,39 @@
+"""Problems as text for a terminal: what they quote of files is escaped, long lists are cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
+from ckptsurgeon.render.terminal import escape
+
+MOST_PROBLEMS = 50
+
+
+def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
+    """An error with all its problems, without a line break at the end."""
+    if not isinstance(error, ProblemsError):
+        return f"error: {escape(str(error))}"
+    problems = error.problems if verbose else error.problems[:MOST_PROBLEMS]
+    blocks = [render_problem(problem) for problem in problems]
+    more = len(error.problems) - len(problems)
+    if more:
+        blocks.append(f"... and {more} more problems (--verbose shows all)")
+    if len(error.problems) > 1:
+        blocks.append(f"{len(error.problems)} problems")
+    return "\n\n".join(blocks)
+
+
+def render_problem(problem: Problem) -> str:
+    """`file:line:column: message`, the line with a caret, and the next step."""
+    message = escape(problem.message)
+    place = _escaped_place(problem.place) if problem.place else None
+    return str(Problem(message if place else f"error: {message}", place, escape(problem.help)))
+
+
+def _escaped_place(place: Place) -> Place:
+    """The place with its line escaped; the caret moves along."""
+    before, after = place.text[: place.column - 1], place.text[place.column - 1 :]
+    start = escape(before.replace("\t", " "))
+    text = start + escape(after.replace("\t", " "))
+    return replace(place, file=escape(place.file), column=len(start) + 1, text=text)

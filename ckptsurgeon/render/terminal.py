@@ -1,0 +1,62 @@
+"""Text from files made fit for a terminal: no escapes, no markup, no surprises of direction."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 120
+"""Characters of a text from a file that are shown; the middle of a longer one is left out."""
+
+_MARKUP = re.compile(r"\[(?=[a-zA-Z#/@])")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_WIDE = frozenset("WF")
+
+
+def safe(text: str) -> str:
+    r"""The text with what a terminal would act upon as escapes: `\x1b`, `\u202e`, `\[red]`.
+
+    A backslash is doubled, so that no two texts look the same. At most about 120 characters are
+    shown. Newlines, control and format characters, bidirectional overrides and odd spaces are
+    escaped; so is a bracket that rich would read as markup.
+    """
+    if len(text) > LONGEST:
+        left_out = len(text) - LONGEST
+        return f"{escape(text[:70])}[...{left_out} more...]{escape(text[-50:])}"
+    return escape(text)
+
+
+def escape(text: str) -> str:
+    if not (text.isascii() and text.isprintable() and "\\" not in text):
+        text = "".join(map(_shown, text))
+    return _MARKUP.sub(r"\\[", text) if "[" in text else text
+
+
+def _shown(char: str) -> str:
+    if char == "\\":
+        return "\\\\"
+    category = unicodedata.category(char)
+    if category not in _HIDDEN and (category != "Zs" or char == " "):
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def width_of(text: str) -> int:
+    """Columns that a text takes: East Asian wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in _WIDE else 1
+
+
+def pad(text: str, width: int) -> str:
+    """The text followed by spaces up to a width; never cut."""
+    return text + " " * (width - width_of(text))

@@ -1,0 +1,320 @@
+"""A report as text for a person in a hurry: what is given first, what is wrong and to do last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.planner.model import (
+    Fate,
+    Finding,
+    FindingKind,
+    Note,
+    Operand,
+    RuleInfo,
+    SourceFate,
+    Status,
+)
+from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.lines import Entry, Line, fold_entries, unfold_entries
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.report import Coverage, Report, Row, Side, Tally, plural
+from ckptsurgeon.specs import human_bytes
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+MORE = "--verbose shows all"
+INDENT = "  "
+MOST_ORIGINS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Lines that are shown of a list before the rest is only counted."""
+
+    section: int
+    finding: int
+    note: int
+    suggestion: int
+
+
+CLEAN = Limits(section=24, finding=8, note=3, suggestion=16)
+UNSETTLED = Limits(section=6, finding=4, note=1, suggestion=16)
+"""With findings the rest is short: they must be in sight."""
+
+EVERYTHING = Limits(*[10**12] * 4)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a report is to be shown."""
+
+    width: int
+    palette: Palette
+    verbose: bool
+    limits: Limits
+
+    def told(
+        self, entries: Sequence[Entry], tell: Callable[[Line], Aligned], limit: int
+    ) -> list[str]:
+        """The entries on few lines, at most `limit` of them."""
+        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
+        return self.table([tell(line) for line in lines[:limit]], len(lines) - limit)
+
+    def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:
+        """The aligned lines, and how many more there are."""
+        shown = align(lines, self.width, self.palette, indent, self.verbose)
+        if left_out > 0:
+            shown.append(self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({MORE})"))
+        return shown
+
+
+def render_text(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
+    """The report as text that ends in a newline, `color` with ANSI colours.
+
+    Repeated layers fold into ranges and long lists are cut, with a count of what is left out;
+    `verbose` gives every key its own line. What comes from files is escaped (`terminal.safe`), so
+    the text can be printed as it is.
+    """
+    limits = EVERYTHING if verbose else (CLEAN if report.clean else UNSETTLED)
+    view = View(width, Palette(color), verbose, limits)
+    blocks = [
+        _header(report, view),
+        *(_status_section(report, status, view) for status in Status),
+        _dropped(report, view),
+        _ties(report, view),
+        _notes([note for note in report.notes if not _is_tie(note, report)], view),
+        *(_findings(report, kind, view) for kind in FindingKind),
+        _suggestions(report, view),
+        _bottom(report, view),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+# --- what goes in ---------------------------------------------------------------------------------
+
+
+def _header(report: Report, view: View) -> list[str]:
+    sides = [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
+    limit = view.limits.section
+    shown = view.table(sides[:limit], len(sides) - limit, "")
+    if report.destination:
+        both = [*sides[:limit], _side("destination", report.destination)]
+        *aligned, last = align(both, view.width, view.palette, "")
+        shown = [*aligned, *shown[limit:], last]
+    return shown
+
+
+def _side(name: str, side: Side) -> Aligned:
+    facts = [side.format, f"{plural(side.tensors, 'tensor')}", human_bytes(side.nbytes)]
+    facts += [] if side.has_values else ["shapes only"]
+    facts += [f"opened `{safe(side.root)}`"] if side.root else []
+    return Aligned((safe(name), safe(side.path)), ", ".join(facts))
+
+
+# --- what comes out -------------------------------------------------------------------------------
+
+TITLES = {
+    Status.COPIED: "copied by no rule",
+    Status.KEPT: "kept, the destination's own",
+}
+
+
+def _status_section(report: Report, status: Status, view: View) -> list[str]:
+    rows = [row for row in report.rows if row.status is status]
+    if not rows:
+        return []
+    title = _title(TITLES.get(status, status.value), report.counts[status], view)
+    return [title, *view.told([_entry(row) for row in rows], _told, view.limits.section)]
+
+
+def _title(text: str, tally: Tally, view: View) -> str:
+    return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
+
+
+def _entry(row: Row) -> Entry:
+    own = row.status in (Status.KEPT, Status.INITIALISED)
+    allowed = f"{row.allowed} allowed" if row.allowed else ""
+    return Entry(
+        key=row.key,
+        after=row.spec,
+        origins=() if own else tuple(map(_operand, row.sources)),
+        before=None if own else row.found,
+        label=(", ".join(row.ops), allowed, place_text(row.rule)),
+    )
+
+
+def _operand(operand: Operand) -> str:
+    alias = f"{operand.source}::" if operand.source else ""
+    return alias + operand.key + (index_text(operand.index) if operand.index else "")
+
+
+def place_text(rule: RuleInfo | None) -> str:
+    """`rules.yaml:4`: the rule behind a line."""
+    return f"{rule.place.file}:{rule.place.line}" if rule else ""
+
+
+def _told(line: Line) -> Aligned:
+    key = str(line.box)
+    origins = _listed(list(map(str, line.origins)), MOST_ORIGINS)
+    came = "" if not origins or origins == safe(key) else f"<- {origins}"
+    change = f"{line.before} -> {line.after}" if line.before else ""
+    tail = change or ("" if line.names else line.after)
+    return Aligned((safe(key), came, *map(safe, line.label)), tail, line.names)
+
+
+def _dropped(report: Report, view: View) -> list[str]:
+    dropped = [fate for fate in report.fates if fate.fate is Fate.DROPPED]
+    if not dropped:
+        return []
+    lines = view.told([_fate_entry(fate) for fate in dropped], _told, view.limits.section)
+    tally = Tally(len(dropped), sum(fate.spec.nbytes for fate in dropped))
+    return [_title("dropped", tally, view), *lines]
+
+
+def _fate_entry(fate: SourceFate) -> Entry:
+    key = f"{fate.source}::{fate.key}" if fate.source else fate.key
+    return Entry(key, fate.spec, label=(fate.reason, place_text(fate.rule)))
+
+
+def _ties(report: Report, view: View) -> list[str]:
+    if not report.ties:
+        return []
+    entries = [Entry(key, None, (shared,)) for key, shared in report.ties.items()]
+    title = f"{view.palette.bold('tied')}  {view.palette.dim(plural(len(entries), 'key'))}"
+    return [title, *view.told(entries, _tied, view.limits.section)]
+
+
+def _tied(line: Line) -> Aligned:
+    shared = ", ".join(safe(str(origin)) for origin in line.origins)
+    return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
+
+
+def _is_tie(note: Note, report: Report) -> bool:
+    """Whether a note says again what a line under `tied` says."""
+    return note.kind == "ties" and note.key in report.ties
+
+
+# --- notes ----------------------------------------------------------------------------------------
+
+
+def _notes(notes: Sequence[Note], view: View) -> list[str]:
+    if not notes:
+        return []
+    lines: list[str] = []
+    for kind, group in _grouped(notes, lambda note: note.kind).items():
+        texts = _grouped(group, lambda note: (note.text, place_text(note.rule)))
+        shown = list(texts.items())[: view.limits.note]
+        told = [_note(kind, *text, found, view) for text, found in shown]
+        lines += view.table(told, len(texts) - len(shown))
+    return [view.palette.bold("notes"), *lines]
+
+
+def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:
+    number = f" ({len(notes):,})" if len(notes) > 1 else ""
+    keys = tuple(note.key for note in notes if note.key)
+    shown = keys if view.verbose else tuple(map(str, fold_keys(keys)))
+    where = f": {_listed(shown, len(shown) if view.verbose else 2)}" if keys else ""
+    return Aligned((f"{safe(kind)}{number}", safe(text) + where, safe(place)))
+
+
+def _listed(texts: Sequence[str], limit: int) -> str:
+    rest = f", +{len(texts) - limit:,} more" if len(texts) > limit else ""
+    return ", ".join(map(safe, texts[:limit])) + rest
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+MEANINGS = {
+    FindingKind.MISSING: "nothing gives these keys of the destination",
+    FindingKind.UNEXPECTED: "the destination has no such keys",
+    FindingKind.UNUSED: "nothing takes these keys of the source",
+    FindingKind.MISMATCHED: "the destination wants other shapes",
+}
+
+
+def _findings(report: Report, kind: FindingKind, view: View) -> list[str]:
+    blocks = []
+    for allowed in (True, False):
+        found = [f for f in report.findings if f.kind is kind and f.allowed is allowed]
+        blocks += _finding_section(kind, found, allowed, view) if found else []
+    return blocks
+
+
+def _finding_section(
+    kind: FindingKind, found: Sequence[Finding], allowed: bool, view: View
+) -> list[str]:
+    word = f"{kind.value} (allowed)" if allowed else kind.value
+    paint = view.palette.bold if allowed else view.palette.bad
+    title = f"{paint(f'{len(found):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
+    return [title, *view.told([_finding_entry(f) for f in found], _finding, view.limits.finding)]
+
+
+def _finding_entry(finding: Finding) -> Entry:
+    key = f"{finding.source}::{finding.key}" if finding.source else finding.key
+    both = finding.kind is FindingKind.MISMATCHED
+    return Entry(
+        key=key,
+        after=finding.wanted or finding.found,
+        before=finding.found if both else None,
+        label=(place_text(finding.rule),),
+    )
+
+
+def _finding(line: Line) -> Aligned:
+    specs = f"found {line.before}, wanted {line.after}" if line.before else line.after
+    tail = specs if line.before or not line.names else ""
+    return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)
+
+
+def _suggestions(report: Report, view: View) -> list[str]:
+    """The suggestions; their texts are safe already, for they are quoted for YAML."""
+    if not report.suggestions:
+        return []
+    lines: list[str] = []
+    told = 0
+    for suggestion in report.suggestions:
+        texts = suggestion.text.splitlines()
+        if lines and len(lines) + 1 + len(texts) > view.limits.suggestion:
+            break
+        lines.append(f"{INDENT}# {suggestion.sentence}")
+        lines += (INDENT + view.palette.hint(text) for text in texts)
+        told += 1
+    left_out = len(report.suggestions) - told
+    if left_out:
+        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({MORE})"))
+    return [view.palette.bold("to settle this, in the rule file"), *lines]
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def _bottom(report: Report, view: View) -> list[str]:
+    paint = view.palette.good if report.clean else view.palette.bad
+    return [view.palette.dim(_covered(report.coverage)), paint(report.bottom_line)]
+
+
+def _covered(coverage: Coverage) -> str:
+    used = f"{_percent(coverage.consumed, coverage.offered)} of the source's bytes are used"
+    if not coverage.wanted:
+        return used
+    share = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
+    return f"{share}; {used}"
+
+
+def _percent(part: int, whole: int) -> str:
+    """A share that says 100% and 0% only where they are exact."""
+    if not whole or part in (0, whole):
+        return "100%" if part == whole else "0%"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+
+
+def _grouped(items: Iterable[T], kind: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(kind(item), []).append(item)
+    return groups

@@ -1,0 +1,88 @@
+"""The modules of a checkpoint as a tree in which equal siblings are one: `blocks.<0..11>`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ckptsurgeon.folding import Box, Template, fold_keys, read_key
+from ckptsurgeon.specs import TensorSpec
+
+DEEPEST = 24
+"""Levels of a tree; a longer key keeps its rest in one piece, and recursion ends."""
+
+
+@dataclass(slots=True)
+class _Module:
+    """A module while the tree is built: its tensors and modules by name."""
+
+    tensors: dict[str, TensorSpec]
+    modules: dict[str, _Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A part of a tree. `names` are siblings with the same `spec` or the same `branches`.
+
+    `box` names those that repeat; `tensors` and `nbytes` are of all of them together.
+    """
+
+    names: tuple[str, ...]
+    spec: TensorSpec | None
+    branches: tuple[Branch, ...]
+    tensors: int
+    nbytes: int
+
+    @property
+    def boxes(self) -> list[Box]:
+        return fold_keys(self.names)
+
+
+def grow_tree(specs: Mapping[str, TensorSpec]) -> Branch:
+    """The tree of all keys, linear in their number; equal modules are found by their structure."""
+    root = _Module({}, {})
+    for key, spec in specs.items():
+        *path, name = key.split(".", DEEPEST)
+        module = root
+        for piece in path:
+            module = module.modules.setdefault(piece, _Module({}, {}))
+        module.tensors[name] = spec
+    _, branch = _Folder({}).fold(("",), root)
+    return branch
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Folds modules from the leaves up; `known` numbers the structures that were seen."""
+
+    known: dict[tuple[tuple[str, TensorSpec | int], ...], int]
+
+    def fold(self, names: tuple[str, ...], module: _Module) -> tuple[int, Branch]:
+        """The number of a module's structure, and its branch."""
+        children = {name: self.fold((name,), child) for name, child in module.modules.items()}
+        structure: list[tuple[str, TensorSpec | int]] = list(module.tensors.items())
+        structure += ((name, number) for name, (number, _) in children.items())
+        branches = (*_tensor_branches(module.tensors), *_module_branches(children))
+        number = self.known.setdefault(tuple(structure), len(self.known))
+        total = sum(branch.tensors for branch in branches)
+        size = sum(branch.nbytes for branch in branches)
+        return number, Branch(names, None, branches, total, size)
+
+
+def _tensor_branches(tensors: Mapping[str, TensorSpec]) -> Iterator[Branch]:
+    by_spec: dict[TensorSpec, list[str]] = {}
+    for name, spec in tensors.items():
+        by_spec.setdefault(spec, []).append(name)
+    for spec, names in by_spec.items():
+        yield Branch(tuple(names), spec, (), len(names), spec.nbytes * len(names))
+
+
+def _module_branches(children: Mapping[str, tuple[int, Branch]]) -> Iterator[Branch]:
+    """Siblings of one structure and of names alike but for integers, as one branch."""
+    groups: dict[tuple[int, Template], list[str]] = {}
+    for name, (number, _) in children.items():
+        groups.setdefault((number, read_key(name)[0]), []).append(name)
+    for names in groups.values():
+        one = children[names[0]][1]
+        times = len(names)
+        yield Branch(tuple(names), None, one.branches, one.tensors * times, one.nbytes * times)

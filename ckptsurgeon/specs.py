@@ -1,0 +1,105 @@
+"""What a tensor is before a byte of it is read: its dtype, its shape and its size.
+
+Dtypes are written in safetensors' codes. Only a code's width matters to ops that move elements, so
+every code has a *carrier*: the NumPy dtype that holds its items without knowing what they mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import CheckpointError
+
+BITS: Mapping[str, int] = {
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
+    "C128": 128,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+}
+"""Width of one element, in bits, by dtype code."""
+
+FLOATING: frozenset[str] = frozenset(code for code in BITS if code.startswith(("F", "BF")))
+"""The codes that `output: {dtype: …}` casts."""
+
+CARRIERS: Mapping[int, str] = {8: "u1", 16: "<u2", 32: "<u4", 64: "<u8", 128: "<c16"}
+"""NumPy dtype, by width in bits, that carries the items of whole-byte dtypes."""
+
+MAX_BYTES = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """The dtype and shape of a tensor; prints as `F32[64, 3, 7, 7]`.
+
+    Raises CheckpointError for an unknown dtype, a negative size, or one beyond 2**63 bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        bits = BITS.get(self.dtype)
+        if bits is None:
+            raise CheckpointError(f"unknown dtype {self.dtype!r}; known: {', '.join(BITS)}")
+        if any(size < 0 for size in self.shape):
+            raise CheckpointError(f"a shape with a negative size: {list(self.shape)}")
+        if math.prod(self.shape) * bits > MAX_BYTES * 8:
+            raise CheckpointError(f"a shape too large for any file: {list(self.shape)}")
+
+    @property
+    def count(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of the dense tensor."""
+        return (self.count * BITS[self.dtype] + 7) // 8
+
+    @property
+    def carrier(self) -> str | None:
+        """NumPy dtype of the items as plain bits, or None where an item is less than a byte."""
+        return CARRIERS.get(BITS[self.dtype])
+
+    @property
+    def floating(self) -> bool:
+        return self.dtype in FLOATING
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+Specs = tuple[TensorSpec, ...]
+
+
+def human_bytes(count: int) -> str:
+    """A size for people, as `44.7 MiB`; exact below 1 KiB."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        size /= 1024
+        if size < 1024 or unit == "PiB":
+            break
+    return f"{size:.1f} {unit}"

@@ -1,0 +1,102 @@
+"""Keys with no likeness on the other side: kept, made anew, or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggestions.exact import exact_globs
+from ckptsurgeon.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.suggestions.writing import escaped, quoted, rule_lines, scalar
+
+MOST_PATTERNS = 12
+COUNTER = "num_batches_tracked"
+
+STRANGERS = (
+    "no key of the destination is in the source under any likely name:"
+    " is it the right checkpoint, and the right `root` in it?"
+)
+
+FILLS = {COUNTER: "zeros", "running_mean": "zeros", "running_var": "ones", "bias": "zeros"}
+"""What torch's own modules start from, by a key's last name."""
+
+
+def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
+    """BatchNorm's lone counters from zero; for all else the destination's own, or new values."""
+    if missing and len(missing) == len(keys.destination):
+        yield Suggestion(STRANGERS)
+        return
+    counters = _counters(missing)
+    if counters:
+        lines = "\n".join(_init_lines(counters, keys))
+        yield Suggestion(f"{_number(counters)} a counter of BatchNorm: start from zero", lines)
+    others = {key: spec for key, spec in missing.items() if key not in counters}
+    if others:
+        verb = "keep the destination's own" if keys.has_values else "make them anew"
+        sentence = f"{_number(others)} not in the source under any likely name: {verb}"
+        yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
+
+
+def _counters(missing: Specs) -> Specs:
+    """The counters that are missing alone: the rest of their modules is there."""
+    modules = {key.rpartition(".")[0] for key in missing if not key.endswith(f".{COUNTER}")}
+    return {
+        key: spec
+        for key, spec in missing.items()
+        if key.endswith(f".{COUNTER}") and key.rpartition(".")[0] not in modules
+    }
+
+
+def _number(specs: Specs) -> str:
+    if len(specs) == 1:
+        return f"{quoted(next(iter(specs)))} is"
+    return f"{len(specs):,} keys such as {quoted(next(iter(specs)))} are"
+
+
+def keep_lines(specs: Specs, keys: Keys) -> list[str]:
+    """`- keep: …`, or `- init: …` where the destination has no values to keep."""
+    if not keys.has_values:
+        return list(_init_lines(specs, keys))
+    globs = exact_globs(specs, keys.destination)[:MOST_PATTERNS]
+    return [rule_lines("keep", [glob.source for glob in globs])] if globs else []
+
+
+def _init_lines(specs: Specs, keys: Keys) -> Iterator[str]:
+    by_fill: dict[str, list[str]] = {}
+    for key, spec in specs.items():
+        by_fill.setdefault(fill_of(key, spec), []).append(key)
+    for fill, found in by_fill.items():
+        for pattern in _init_patterns(found, keys):
+            yield f"- init: {{to: {scalar(pattern, flow=True)}, fill: {fill}}}"
+
+
+def _init_patterns(found: list[str], keys: Keys) -> list[str]:
+    """`**.num_batches_tracked` where all such keys are meant, else patterns for these alone."""
+    name = found[0].rpartition(".")[2]
+    if len(found) > 1 and all(key.endswith(f".{name}") for key in found):
+        same = sum(key.endswith(f".{name}") for key in keys.destination)
+        if same == len(found):
+            return [f"**.{escaped(name)}"]
+    return [glob.source for glob in exact_globs(found, keys.destination)[:MOST_PATTERNS]]
+
+
+def fill_of(key: str, spec: TensorSpec) -> str:
+    """What a key without a source starts from: a norm's weight is of ones, a matrix is drawn."""
+    name = key.rpartition(".")[2]
+    if name in FILLS or not spec.floating:
+        return FILLS.get(name, "zeros")
+    if len(spec.shape) > 1:
+        return "normal"
+    return "ones" if name == "weight" else "zeros"
+
+
+def unused_suggestion(alias: str, spare: Specs, keys: Keys) -> Suggestion:
+    """The drop of keys that nothing takes."""
+    globs = exact_globs(spare, keys.sources.get(alias, ()))
+    name = f"{escaped(alias)}::" if alias else ""
+    if len(globs) > MOST_PATTERNS and not alias and len(list(keys.untaken(""))) == len(spare):
+        return Suggestion(f"{_number(spare)} taken by no rule: drop them all", "unmatched: drop")
+    shown = [name + glob.source for glob in globs[:MOST_PATTERNS]]
+    rest = f" ({MOST_PATTERNS} of {len(globs):,} patterns)" if len(globs) > len(shown) else ""
+    text = rule_lines("drop", shown) if shown else ""
+    return Suggestion(f"{_number(spare)} in the source alone: drop them{rest}", text)

@@ -1,0 +1,156 @@
+"""Keys of another shape: heads are kept, larger tensors sliced, transposed ones turned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.planner.model import RuleInfo
+from ckptsurgeon.suggestions.exact import Glob, exact_globs, exact_key
+from ckptsurgeon.suggestions.leftovers import keep_lines
+from ckptsurgeon.suggestions.model import Keys, Mismatch, Suggestion
+from ckptsurgeon.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
+
+MOST_LINES = 8
+MOST_REMEDIES = 12
+"""Remedies that are written out; each costs a pass over the keys, and nobody reads more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What makes a shape fit: slices behind the source or the target, or an op; and its reason."""
+
+    reason: str
+    source_slice: str = ""
+    target_slice: str = ""
+    op: str = ""
+
+
+def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Suggestion]:
+    """A suggestion for every mismatch, those of one remedy and one rule together."""
+    heads = _heads(mismatched)
+    remedies: dict[tuple[Remedy, int], list[Mismatch]] = {}
+    kept: dict[int, list[Mismatch]] = {}
+    for one in mismatched:
+        module = one.key.rpartition(".")[0]
+        remedy = None if one.origin is None or module in heads else find_remedy(one, keys)
+        if remedy is None or not (sayable(one.key) and sayable(one.origin or "")):
+            kept.setdefault(id(one.rule), []).append(one)
+        else:
+            remedies.setdefault((remedy, id(one.rule)), []).append(one)
+    for group in list(kept.values())[:MOST_REMEDIES]:
+        yield _keep(group, keys)
+    groups = sorted(remedies.items(), key=lambda one: -len(one[1]))
+    for (remedy, _), group in groups[:MOST_REMEDIES]:
+        yield _apply(remedy, group, keys)
+    rest = [one for _, group in groups[MOST_REMEDIES:] for one in group]
+    if rest:
+        yield Suggestion(
+            f"{_what(rest)}: shapes that differ in other ways, each wants its own rule"
+        )
+
+
+def _heads(mismatched: Iterable[Mismatch]) -> frozenset[str]:
+    """Modules whose weight and bias both differ in dim 0 alone: another number of classes."""
+    ranks: dict[str, set[bool]] = {}
+    for one in mismatched:
+        same = one.found.shape[1:] == one.wanted.shape[1:]
+        if same and one.found.shape and one.wanted.shape:
+            ranks.setdefault(one.key.rpartition(".")[0], set()).add(len(one.wanted.shape) > 1)
+    return frozenset(module for module, both in ranks.items() if len(both) == 2)
+
+
+def find_remedy(one: Mismatch, keys: Keys) -> Remedy | None:
+    """What would make the shape fit by moving elements alone, where the shapes allow one guess."""
+    found, wanted = one.found.shape, one.wanted.shape
+    if len(found) == 2 and found == wanted[::-1]:
+        return Remedy("transposed", op="transpose")
+    if [n for n in found if n != 1] == [n for n in wanted if n != 1]:
+        return Remedy("other dims of size 1", op=f"{{reshape: {list(wanted)}}}")
+    if len(found) != len(wanted):
+        return None
+    dims = [dim for dim, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]
+    if len(dims) != 1:
+        return None
+    dim = dims[0]
+    part = f"[{', '.join([':'] * dim + [f':{min(found[dim], wanted[dim])}'])}]"
+    sizes = f"{found[dim]} instead of {wanted[dim]} in dim {dim}"
+    if found[dim] > wanted[dim]:
+        return Remedy(f"{sizes}, take a part", source_slice=part)
+    if keys.has_values and found[dim]:
+        return Remedy(f"{sizes}, fill a part and keep the rest", target_slice=part)
+    return None
+
+
+def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
+    same = all(one.key == one.origin and not one.alias for one in group)
+    number = Counter((one.found, one.wanted) for one in group)
+    globs = _sides(group, keys) if same else [_pair(one) for one in group]
+    lines = [
+        arrow(glob.source + remedy.source_slice, glob.target + remedy.target_slice, remedy.op)
+        for glob in globs[:MOST_LINES]
+    ]
+    found, wanted = next(iter(number))
+    what = _what(group)
+    rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
+    sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){placement(group)}{rest}"
+    return Suggestion(sentence, "\n".join(lines))
+
+
+def _sides(group: Sequence[Mismatch], keys: Keys) -> list[Glob]:
+    return exact_globs([one.key for one in group], keys.sources.get("", ()))
+
+
+def _pair(one: Mismatch) -> Glob:
+    alias = f"{escaped(one.alias)}::" if one.alias else ""
+    return Glob(alias + escaped(one.origin or ""), exact_key(one.key).target)
+
+
+def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
+    """Keep or make the destination's; what a rule gives now is dropped before that rule."""
+    lines = []
+    if any(one.rule for one in group):
+        if any(one.origin is None for one in group):
+            return Suggestion(f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes")
+        lines = list(_drops(group, keys))
+    specs = {one.key: one.wanted for one in group}
+    what = _what(group)
+    verb = "keep the destination's own" if keys.has_values else "make them anew"
+    return Suggestion(
+        f"{what}: another shape, {verb}{placement(group)}",
+        "\n".join([*lines, *keep_lines(specs, keys)]),
+    )
+
+
+def _what(group: Sequence[Mismatch]) -> str:
+    """`conv1.weight`, or how many keys there are and one of them."""
+    first = quoted(group[0].key)
+    return first if len(group) == 1 else f"{len(group):,} keys such as {first}"
+
+
+def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
+    origins: dict[str, list[str]] = {}
+    for one in group:
+        origins.setdefault(one.alias, []).append(one.origin or "")
+    for alias, found in origins.items():
+        name = f"{escaped(alias)}::" if alias else ""
+        globs = exact_globs(found, keys.sources.get(alias, ()))[:MOST_LINES]
+        if globs:
+            yield rule_lines("drop", [name + glob.source for glob in globs])
+
+
+def _rule_gives(rule: RuleInfo | None, group: Sequence[Mismatch]) -> str:
+    one = group[0]
+    place = quoted(f"{rule.place.file}:{rule.place.line}") if rule else "something"
+    more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+    return f"{place} gives {quoted(one.key)}{more} as {one.found}, {one.wanted} is wanted"
+
+
+def placement(group: Sequence[Mismatch]) -> str:
+    """Where the lines belong where a rule gives the keys now; nothing where none does."""
+    rule = group[0].rule
+    if rule is None:
+        return ""
+    where = "in place of" if rule.steps <= len(group) else "above"
+    return f"; {where} {quoted(f'{rule.place.file}:{rule.place.line}')}"

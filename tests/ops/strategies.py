@@ -1,0 +1,324 @@
+"""A hypothesis strategy per op: an op with tensors that fit it, of any dtype and memory layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ckptsurgeon.ops import Op, build, carriers
+from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES
+from ckptsurgeon.specs import BITS, Specs, TensorSpec
+
+Array = np.ndarray[Any, Any]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+WHOLE_BYTES = tuple(code for code, bits in BITS.items() if bits % 8 == 0)
+
+
+@dataclass(frozen=True)
+class Case:
+    op: Op
+    specs: Specs
+    arrays: tuple[Array, ...]
+
+
+def shapes(least: int = 1, most: int = 4, smallest: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.lists(st.integers(smallest, 4), min_size=least, max_size=most).map(tuple)
+
+
+def random_bits(spec: TensorSpec, random: np.random.Generator) -> Array:
+    """Random items (NaNs among them) in an array that may be contiguous, turned or strided."""
+    rank = len(spec.shape)
+    order = [int(dim) for dim in random.permutation(rank)]
+    steps = [int(step) for step in random.integers(1, 3, rank)]
+    stored = tuple(spec.shape[dim] * steps[dim] for dim in order)
+    content = random.bytes(spec.count * int(np.prod(steps)) * BITS[spec.dtype] // 8)
+    array = np.frombuffer(content, spec.carrier).reshape(stored)
+    turned = array.transpose([order.index(dim) for dim in range(rank)])
+    return turned[(*(slice(None, None, step) for step in steps), ...)]
+
+
+def case(
+    draw: Draw, name: str, parameters: Mapping[str, object], *shapes_: tuple[int, ...]
+) -> Case:
+    dtype = draw(st.sampled_from(WHOLE_BYTES))
+    specs = tuple(TensorSpec(dtype, shape) for shape in shapes_)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    arrays = tuple(random_bits(spec, random) for spec in specs)
+    return Case(build(name, parameters), specs, arrays)
+
+
+def dims_of(shape: tuple[int, ...], extra: int = 0) -> st.SearchStrategy[int]:
+    dims = len(shape) + extra
+    return st.integers(-dims, dims - 1)
+
+
+@st.composite
+def slice_cases(draw: Draw) -> Case:
+    shape = draw(shapes(0, smallest=1))
+    index: list[object] = []
+    for size in shape:
+        start = draw(st.integers(0, size - 1))
+        stop = draw(st.integers(start + 1, size))
+        texts = [start, (start, stop, None), (start - size, None, 2), (None, stop, 1)]
+        index.append(draw(st.sampled_from([*texts, (None, None, None)])))
+    cut = draw(st.integers(0, len(index)))
+    if draw(st.booleans()):
+        index[cut:] = ["...", *index[cut + 1 :]]
+    return case(draw, "slice", {"index": index}, shape)
+
+
+@st.composite
+def take_cases(draw: Draw) -> Case:
+    shape = draw(shapes(smallest=1))
+    dim = draw(dims_of(shape))
+    anywhere = st.lists(st.integers(0, shape[dim] - 1), min_size=1, max_size=6)
+    indices = draw(anywhere | st.permutations(range(shape[dim])))
+    return case(draw, "take", {"indices": indices, "dim": dim}, shape)
+
+
+@st.composite
+def pad_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    dim, added = draw(dims_of(shape)), 2 * draw(st.integers(0, 2))
+    amount = draw(st.sampled_from([{"by": added}, {"to": shape[dim] + added}]))
+    at = draw(st.sampled_from(["start", "end", "both"]))
+    return case(draw, "pad", {**amount, "dim": dim, "at": at, "value": 1}, shape)
+
+
+@st.composite
+def split_cases(draw: Draw) -> Case:
+    sizes = draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+    parts = draw(st.integers(1, 4))
+    shape = list(draw(shapes()))
+    dim = draw(dims_of(tuple(shape)))
+    equal = draw(st.booleans())
+    shape[dim] = parts * shape[dim] if equal else sum(sizes)
+    how = {"parts": parts} if equal else {"sizes": sizes}
+    return case(draw, "split", {**how, "dim": dim}, tuple(shape))
+
+
+@st.composite
+def concat_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    dim = draw(dims_of(shape))
+    sizes = draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+    at = dim % len(shape)
+    parts = [(*shape[:at], size, *shape[at + 1 :]) for size in sizes]
+    return case(draw, "concat", {"dim": dim}, *parts)
+
+
+@st.composite
+def stack_cases(draw: Draw) -> Case:
+    shape, count = draw(shapes(0, 3)), draw(st.integers(1, 4))
+    return case(draw, "stack", {"dim": draw(dims_of(shape, extra=1))}, *[shape] * count)
+
+
+@st.composite
+def unstack_cases(draw: Draw) -> Case:
+    shape = draw(shapes(smallest=1))
+    return case(draw, "unstack", {"dim": draw(dims_of(shape))}, shape)
+
+
+@st.composite
+def same_cases(draw: Draw) -> Case:
+    made = case(draw, "same", {}, draw(shapes(0)))
+    copies = draw(st.integers(0, 2))
+    arrays = (*made.arrays, *(made.arrays[0].copy() for _ in range(copies)))
+    return Case(made.op, made.specs * len(arrays), arrays)
+
+
+@st.composite
+def transpose_cases(draw: Draw) -> Case:
+    shape = draw(shapes(2))
+    dims = draw(st.permutations(range(-len(shape), 0)))[:2]
+    plain = len(shape) == 2 and draw(st.booleans())
+    return case(draw, "transpose", {} if plain else {"dims": dims}, shape)
+
+
+@st.composite
+def permute_cases(draw: Draw) -> Case:
+    shape = draw(shapes(0))
+    dims = [dim - draw(st.sampled_from([0, len(shape)])) for dim in range(len(shape))]
+    return case(draw, "permute", {"dims": draw(st.permutations(dims))}, shape)
+
+
+@st.composite
+def reshape_cases(draw: Draw) -> Case:
+    shape = draw(shapes(0))
+    target = list(draw(st.permutations([1, *shape])))
+    unknown = draw(st.integers(0, len(target) - 1))
+    if 0 not in target and draw(st.booleans()):
+        target[unknown] = -1
+    return case(draw, "reshape", {"shape": target}, shape)
+
+
+@st.composite
+def flip_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    return case(draw, "flip", {"dim": draw(dims_of(shape))}, shape)
+
+
+@st.composite
+def roll_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    shift = draw(st.integers(-9, 9) | st.just(2**62))
+    return case(draw, "roll", {"shift": shift, "dim": draw(dims_of(shape))}, shape)
+
+
+@st.composite
+def repeat_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    how = {"times": draw(st.integers(1, 3)), "each": draw(st.booleans())}
+    return case(draw, "repeat", {**how, "dim": draw(dims_of(shape))}, shape)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A random pattern with the sizes that it needs, and the shape that it is for."""
+
+    pattern: str
+    sizes: Mapping[str, int]
+    shape: tuple[int, ...]
+
+
+@st.composite
+def groupings(draw: Draw, smallest: int = 0) -> Grouping:
+    names = draw(st.permutations(["a", "b", "c2", "d_e"]))[: draw(st.integers(1, 4))]
+    sizes = {name: draw(st.integers(1, 3)) for name in names}
+    left, shape, given = draw(sides(names)), [], {}
+    for group in left:
+        size = int(np.prod([sizes[name] for name in group]))
+        given |= {name: sizes[name] for name in group[1:]}
+        shape.append(0 if group and not smallest and draw(st.integers(0, 9)) == 0 else size)
+    right = draw(sides(draw(st.permutations(names))))
+    text = f"{side_text(left)} -> {side_text(right)}"
+    if draw(st.booleans()):
+        shape, text = [2, *shape, 3], f"x {text.replace('->', '... -> ...')} x"
+        shape = [*shape, draw(st.integers(1, 2))]
+    return Grouping(text, given, tuple(shape))
+
+
+@st.composite
+def sides(draw: Draw, names: list[str]) -> list[tuple[str, ...]]:
+    groups: list[tuple[str, ...]] = []
+    for name in names:
+        if groups and draw(st.booleans()):
+            groups[-1] = (*groups[-1], name)
+        else:
+            groups.append((name,))
+    if draw(st.integers(0, 4)) == 0:
+        groups.append(())
+    return groups
+
+
+def side_text(groups: list[tuple[str, ...]]) -> str:
+    return " ".join(group[0] if len(group) == 1 else f"({' '.join(group)})" for group in groups)
+
+
+@st.composite
+def rearrange_cases(draw: Draw) -> Case:
+    grouping = draw(groupings())
+    parameters = {"pattern": grouping.pattern, **grouping.sizes}
+    return case(draw, "rearrange", parameters, grouping.shape)
+
+
+@st.composite
+def permute_rope_cases(draw: Draw) -> Case:
+    rotary = 2 * draw(st.integers(1, 3))
+    head_dim = rotary + draw(st.integers(0, 3))
+    shape = (draw(st.integers(1, 3)) * head_dim, *draw(shapes(0, 1)))
+    how = {"head_dim": head_dim, "to": draw(st.sampled_from(["half", "interleaved"]))}
+    return case(draw, "permute_rope", {**how, "rotary_dim": rotary}, shape)
+
+
+@dataclass(frozen=True)
+class Fused:
+    parameters: Mapping[str, object]
+    rows: tuple[int, int, int]
+    rest: tuple[int, ...]
+
+
+@st.composite
+def fused(draw: Draw) -> Fused:
+    layout = draw(st.sampled_from(["flat", "per_head", "per_group", "megatron_v1"]))
+    kv_heads, head_dim = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    grouped = layout in ("flat", "per_group")
+    heads = kv_heads * (draw(st.integers(1, 3)) if grouped else 1)
+    parameters = {"layout": layout, "heads": heads}
+    if heads != kv_heads or draw(st.booleans()):
+        parameters["kv_heads"] = kv_heads
+    rows = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
+    return Fused(parameters, rows, draw(shapes(0, 2)))
+
+
+@st.composite
+def split_qkv_cases(draw: Draw) -> Case:
+    drawn = draw(fused())
+    return case(draw, "split_qkv", drawn.parameters, (sum(drawn.rows), *drawn.rest))
+
+
+@st.composite
+def fuse_qkv_cases(draw: Draw) -> Case:
+    drawn = draw(fused())
+    parts = [(rows, *drawn.rest) for rows in drawn.rows]
+    return case(draw, "fuse_qkv", drawn.parameters, *parts)
+
+
+def castable(source: str, target: str) -> bool:
+    if target in INTEGER_RANGES:
+        return source in INTEGER_RANGES
+    return source not in COMPLEX or target in COMPLEX
+
+
+CASTS = [(a, b) for a in WHOLE_BYTES for b in WHOLE_BYTES if castable(a, b)]
+
+
+@st.composite
+def cast_cases(draw: Draw) -> Case:
+    source, target = draw(st.sampled_from(CASTS))
+    spec = TensorSpec(source, draw(shapes(0)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return Case(build("cast", {"dtype": target}), (spec,), (numbers(spec, target, random),))
+
+
+def numbers(spec: TensorSpec, target: str, random: np.random.Generator) -> Array:
+    """Random finite numbers of the dtype; integers that the target holds, if it holds integers."""
+    array = np.array(random_bits(spec, random))
+    if spec.dtype in INTEGER_RANGES:
+        least, greatest = INTEGER_RANGES[spec.dtype]
+        low, high = INTEGER_RANGES.get(target, (least, greatest))
+        small = random.integers(max(least, low, -100), min(greatest, high, 100) + 1, spec.shape)
+        return np.asarray(small).astype(carriers.numpy_dtype(spec.dtype)).view(spec.carrier)
+    seen = carriers.decode(array, spec.dtype)
+    with np.errstate(invalid="ignore"):
+        seen[~np.isfinite(seen)] = 1
+    return array
+
+
+CASES: Mapping[str, st.SearchStrategy[Case]] = {
+    "slice": slice_cases(),
+    "take": take_cases(),
+    "pad": pad_cases(),
+    "split": split_cases(),
+    "concat": concat_cases(),
+    "stack": stack_cases(),
+    "unstack": unstack_cases(),
+    "same": same_cases(),
+    "transpose": transpose_cases(),
+    "permute": permute_cases(),
+    "reshape": reshape_cases(),
+    "flip": flip_cases(),
+    "roll": roll_cases(),
+    "rearrange": rearrange_cases(),
+    "repeat": repeat_cases(),
+    "permute_rope": permute_rope_cases(),
+    "split_qkv": split_qkv_cases(),
+    "fuse_qkv": fuse_qkv_cases(),
+    "cast": cast_cases(),
+}
+"""A strategy for every op: `test_laws` holds that none is left out."""
