@@ -19,6 +19,7 @@ from ckptsurgeon.memory import is_torch, to_numpy, to_torch
 from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.planner import Inputs, make_plan
 from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Plan
+from ckptsurgeon.planner.saving import read_plan, restore_plan
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
 from ckptsurgeon.ruleset.model import Ruleset, Stage
@@ -129,6 +130,23 @@ class Prepared:
         return cls(made, checkpoints)
 
 
+def load_prepared(
+    path: Path, source: Source | None, named: Mapping[str, Source], into: Source | None
+) -> Prepared:
+    """A saved plan with the checkpoints to run it on.
+
+    A checkpoint that is not given is looked for where it was when the plan was made.
+    """
+    saved = read_plan(path)
+    places = {view.alias: view.path for view in saved.sources}
+    roots = saved.sources[0].options.roots if saved.sources else {}
+    others = {alias: place for alias, place in places.items() if alias}
+    checkpoints = open_sources(source or places.get(""), {**others, **named}, roots)
+    if saved.destination is not None:
+        checkpoints[DESTINATION] = open_source(into or saved.destination.path)
+    return Prepared(restore_plan(saved, checkpoints), checkpoints)
+
+
 def prepared_inputs(
     rulesets: Sequence[Ruleset],
     source: Source | None,
@@ -153,7 +171,7 @@ def load_all(rules: Rules | Sequence[Ruleset] | None) -> list[Ruleset]:
         rulesets = [rule for rule in rules if isinstance(rule, Ruleset)]
         if rulesets and len(rulesets) == len(rules):
             return rulesets
-    return [load_ruleset(rules)]  # type: ignore[arg-type]
+    return [load_ruleset(rules)]
 
 
 def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Ruleset]:
@@ -212,7 +230,7 @@ class _Tensors:
 
     def _device(self, key: str) -> Any:
         for operand in self._plan.outputs[key].sources:
-            value = self._given.get(operand.source, {}).get(operand.key)
+            value: Any = self._given.get(operand.source, {}).get(operand.key)
             if is_torch(value):
                 return value.device
         return "cpu"

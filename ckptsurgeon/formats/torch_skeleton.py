@@ -151,10 +151,10 @@ class _Skeleton:
         """The entry's copy, or None for a tensor (a new one takes its place) or what is dropped."""
         inside = not self.root or path == self.root or path.startswith(self.root + ".")
         leads = self.root.startswith(path + ".")
-        if path in OPTIMIZERS and not leads and not (inside and self.with_optimizers):
-            return self._drop(value, path, "optimizer state")
         if isinstance(value, TensorRecord):
             return None if inside else self._drop(value, path, f"outside the root {self.root!r}")
+        if path in OPTIMIZERS and not leads and not (inside and self.with_optimizers):
+            return self._drop(value, path, "optimizer state")
         if holds_tensor(value):
             if inside or leads:
                 return self._copied(value, path)

@@ -25,7 +25,7 @@ def tell_dead_rules(run: StageRun) -> None:
     """Every rule, or entry of its list, that matches nothing in any repetition."""
     told: set[int] = set()
     for rule in run.compiled.rules:
-        if rule.group in told or rule.options.optional or isinstance(rule.rule, Tie):
+        if rule.group in told | run.failed or rule.options.optional or isinstance(rule.rule, Tie):
             continue
         told.add(rule.group)
         alive = run.alive.get(rule.group, set())
@@ -77,7 +77,7 @@ def check_counts(run: StageRun) -> None:
     """Tells rules that made more or fewer steps than their `count`, and picks that took nothing."""
     seen: set[int] = set()
     for rule in run.compiled.rules:
-        if rule.group in seen:
+        if rule.group in seen or rule.group in run.failed:
             continue
         seen.add(rule.group)
         place = rule.options.places.get("count", rule.place)
@@ -92,8 +92,10 @@ def _check_count(run: StageRun, rule: CompiledRule, place: Place) -> None:
     wanted = evaluate(rule.options.count, Scope({}, run.vars_of(rule)))
     made = run.made.get(rule.group, 0)
     if made != wanted:
-        unit = "key" if isinstance(rule.rule, Require) else "step"
-        run.problems.add(f"count: {wanted} was wanted, {made} {unit}s were made", place)
+        found = (
+            f"{made} keys match" if isinstance(rule.rule, Require) else f"{made} steps were made"
+        )
+        run.problems.add(f"count: {wanted} wanted, {found}", place)
 
 
 def _check_picks(run: StageRun, rule: CompiledRule) -> None:

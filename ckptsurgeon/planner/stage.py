@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError
+from ckptsurgeon.errors import (
+    CkptSurgeonError,
+    ExpressionError,
+    PlanError,
+    Problem,
+    ProblemsError,
+)
 from ckptsurgeon.expressions import Value
 from ckptsurgeon.ops.indexing import Slice, resolve_index
 from ckptsurgeon.patterns import ConcreteIndex, Index, write_key
@@ -59,14 +65,19 @@ class StageRun:
     """Steps by rule number."""
     alive: dict[int, set[int]] = field(default_factory=dict)
     """Entries that have matched, by rule number."""
+    failed: set[int] = field(default_factory=set)
+    """Rules with problems of their own: whether they matched is not asked."""
     vars: dict[int, Vars] = field(default_factory=dict)
 
     def run(self) -> None:
         """Runs every rule; what is wrong is told to `problems`."""
         self._find_slices()
         for rule in self.compiled.rules:
+            before = len(self.problems)
             with self.problems.at(rule.place):
                 self._run_rule(rule)
+            if len(self.problems) > before:
+                self.failed.add(rule.group)
 
     def info(self, rule: CompiledRule) -> RuleInfo:
         return RuleInfo(self.number, rule.group, rule_text(rule), rule.place)
@@ -174,8 +185,7 @@ class StageRun:
         products: list[Product] = []
         for target, values, node in _placed(rule, group.values, grid):
             with_vars = Scope(values, vars)
-            key = write_key(target.pattern, with_vars)
-            index = target.index.evaluate(with_vars) if target.index is not None else None
+            key, index = _named(target, with_vars, about)
             origin = Origin(node, sources, info, earlier + texts)
             if self._give(rule, key, Contribution(origin, index, target.place), operands):
                 products.append(Product(key, index))
@@ -364,6 +374,16 @@ def rule_text(rule: CompiledRule) -> str:
         return f"{type(written).__name__.lower()}: {names}"
     names = ", ".join(str(at.reference) for at in written.targets)
     return f"{type(written).__name__.lower()}: {names}"
+
+
+def _named(target: Target, scope: Scope, about: str) -> tuple[str, ConcreteIndex | None]:
+    """The key and slice that a target names; raises PlanError at its place."""
+    try:
+        index = target.index.evaluate(scope) if target.index is not None else None
+        return write_key(target.pattern, scope), index
+    except ExpressionError as error:
+        problem = Problem(f"{about} -> `{target.text}`: {error}", target.place, error.help)
+        raise PlanError([problem]) from None
 
 
 def _placed(

@@ -28,7 +28,7 @@ def value_begins(line: str) -> int:
 
 def value_from(line: str, begins: int) -> str:
     """The text from a column on, to where it would end if it had been quoted."""
-    before, text = line[:begins], without_comment(line[begins:])
+    before, text = line[:begins], without_comment(line[begins : begins + MAX_QUOTED])
     in_flow = sum(map(before.count, "[{")) > sum(map(before.count, "]}"))
     return re.split(r",\s|[\]}]", text, maxsplit=1)[0] if in_flow else text
 

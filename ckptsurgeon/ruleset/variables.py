@@ -17,6 +17,8 @@ from ckptsurgeon.ruleset.values import each, expression, integer, scalar, unlike
 RESERVED = frozenset({"and", "or", "not", "in", "true", "false", "True", "False", "config", "_"})
 """Words that mean something else in expressions and patterns."""
 
+MAX_VARS = 500
+
 MAX_CHAIN = 50
 """Most vars that need one another in a row, so that working one out takes no deep recursion."""
 
@@ -28,6 +30,8 @@ def read_vars(node: Node) -> dict[str, Var]:
     """The vars by name, each behind those that it uses; a circle of them raises RulesetError."""
     if not isinstance(node, Mapping):
         raise unlike(node, "a mapping of names to values")
+    if len(node.entries) > MAX_VARS:
+        raise wrong(node.place, f"{len(node.entries)} vars; at most {MAX_VARS}")
     gathering, found = Gathering(), {}
     for key, value in node.entries:
         var = gathering.attempt(_var, key, value)
@@ -178,7 +182,8 @@ def _circle(vars: dict[str, Var], waiting: dict[str, set[str]]) -> RulesetError:
     circle = way[way.index(following) :]
     first = min(circle, key=lambda name: vars[name].place)
     turned = circle[circle.index(first) :] + circle[: circle.index(first)]
-    chain = " -> ".join([*turned, first])
+    middle = turned if len(turned) <= MAX_CHAIN else [*turned[:MAX_CHAIN], "…"]
+    chain = " -> ".join([*middle, first])
     return wrong(
         vars[first].place, f"vars that need each other: {chain}", "give one of them a value"
     )

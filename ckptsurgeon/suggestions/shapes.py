@@ -13,7 +13,7 @@ from ckptsurgeon.suggestions.model import Keys, Mismatch, Suggestion
 from ckptsurgeon.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
 
 MOST_LINES = 8
-MOST_REMEDIES = 12
+MOST_REMEDIES = 6
 """Remedies that are written out; each costs a pass over the keys, and nobody reads more."""
 
 
@@ -108,12 +108,10 @@ def _pair(one: Mismatch) -> Glob:
 
 
 def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
-    """Keep or make the destination's; what a rule gives now is dropped before that rule."""
-    lines = []
-    if any(one.rule for one in group):
-        if any(one.origin is None for one in group):
-            return Suggestion(f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes")
-        lines = list(_drops(group, keys))
+    """Keep or make the destination's; what a rule gives is dropped before that rule."""
+    if any(one.rule and one.origin is None for one in group):
+        return Suggestion(f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes")
+    lines = list(_drops([one for one in group if one.rule or one.origin != one.key], keys))
     specs = {one.key: one.wanted for one in group}
     what = _what(group)
     verb = "keep the destination's own" if keys.has_values else "make them anew"
@@ -132,7 +130,8 @@ def _what(group: Sequence[Mismatch]) -> str:
 def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
     origins: dict[str, list[str]] = {}
     for one in group:
-        origins.setdefault(one.alias, []).append(one.origin or "")
+        if one.origin:
+            origins.setdefault(one.alias, []).append(one.origin)
     for alias, found in origins.items():
         name = f"{escaped(alias)}::" if alias else ""
         globs = exact_globs(found, keys.sources.get(alias, ()))[:MOST_LINES]

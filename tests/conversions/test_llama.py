@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ckptsurgeon as cs
+from ckptsurgeon.cli import run
 
 RULES = Path(__file__).with_name("rules") / "llama_shards_to_transformers.yaml"
 
@@ -98,6 +99,17 @@ def test_shards_become_the_model_that_they_were_cut_from(count: int, tmp_path: P
         into=tmp_path / "destination.safetensors",
         sources={"s*": tmp_path / "consolidated.*.pth"},
     )
+    assert_same(load(output), state)
+
+
+def test_the_command_line_numbers_the_files_in_natural_order(tmp_path: Path) -> None:
+    state = llama().state_dict()
+    for number, file in enumerate(shards(state, 2)):
+        torch.save(file, tmp_path / f"consolidated.{number + 9}.pth")
+    named = f"s*={tmp_path / 'consolidated.*.pth'}"
+    output = tmp_path / "output.safetensors"
+    words = ["transplant", "--source", named, "-r", RULES, "--set", "n_heads=8", "-o", output]
+    assert run([str(word) for word in words]) == 0
     assert_same(load(output), state)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -135,9 +137,10 @@ NESTED = {
         ["net.w", "head.b"],
     ),
     "no known wrapper": ({"encoder": {"w": T}, "optimizer": {0: T}}, "", ["encoder.w"]),
+    "a part called opt": ({"opt.weight": T}, "", ["opt.weight"]),
     "empty wrapper": ({"state_dict": {}, "model": {"w": T}}, "model", ["w"]),
     "lists": ({"params": [T, {"b": (T, 1, T)}]}, "", ["params.0", "params.1.b.0", "params.1.b.2"]),
-    "bare": (T, "", ["tensor"]),
+    "a bare tensor": (T, "", ["tensor"]),
     "list at the top": ([{"w": T}], "", ["0.w"]),
 }
 
@@ -335,6 +338,23 @@ def test_every_cut_of_a_file_is_noticed(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError):
             open_torch_zip(cut, None)
     assert is_torch_zip(cut)
+
+
+def test_damage_anywhere_is_an_error_or_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "whole.pt"
+    model = torch.nn.Linear(2, 2)
+    torch.save({"state_dict": model.state_dict(), "args": argparse.Namespace(a=1)}, path)
+    data, random = path.read_bytes(), Random(0)
+    damaged = tmp_path / "damaged.pt"
+    for _ in range(600):
+        changed = bytearray(data)
+        for _ in range(random.choice((1, 1, 3))):
+            changed[random.randrange(len(changed))] = random.randrange(256)
+        damaged.write_bytes(changed)
+        with contextlib.suppress(CheckpointError):
+            found = open_torch_zip(damaged, None)
+            for key in found.contents.specs:
+                found.read(key)
 
 
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:

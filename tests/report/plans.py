@@ -1,0 +1,208 @@
+"""Plans and checkpoints made by hand, for tests of what is said of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.formats.base import Contents, Extent
+from ckptsurgeon.planner.model import (
+    Call,
+    Fate,
+    Finding,
+    FindingKind,
+    Leaf,
+    Made,
+    Note,
+    Operand,
+    Output,
+    Plan,
+    Result,
+    RuleInfo,
+    SourceFate,
+    SourceView,
+    Status,
+)
+from ckptsurgeon.ops import build
+from ckptsurgeon.ruleset.model import SourceOptions
+from ckptsurgeon.specs import TensorSpec
+
+Specs = dict[str, TensorSpec]
+
+BATCHNORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def resnet18(channels: int = 3, classes: int = 1000, width: int = 64) -> Specs:
+    """The 122 keys of torchvision's ResNet-18."""
+    specs = {"conv1.weight": TensorSpec("F32", (width, channels, 7, 7)), **batchnorm("bn1", width)}
+    incoming = width
+    for layer in range(1, 5):
+        planes = width * 2 ** (layer - 1)
+        for block in range(2):
+            specs |= _block(f"layer{layer}.{block}", incoming, planes, block == 0 and layer > 1)
+            incoming = planes
+    specs["fc.weight"] = TensorSpec("F32", (classes, incoming))
+    return {**specs, "fc.bias": TensorSpec("F32", (classes,))}
+
+
+def batchnorm(module: str, size: int) -> Specs:
+    specs = {f"{module}.{name}": TensorSpec("F32", (size,)) for name in BATCHNORM}
+    return {**specs, f"{module}.num_batches_tracked": TensorSpec("I64", ())}
+
+
+def _block(name: str, incoming: int, planes: int, shortcut: bool) -> Specs:
+    specs: Specs = {}
+    for number, size in ((1, incoming), (2, planes)):
+        specs[f"{name}.conv{number}.weight"] = TensorSpec("F32", (planes, size, 3, 3))
+        specs |= batchnorm(f"{name}.bn{number}", planes)
+    if shortcut:
+        specs[f"{name}.downsample.0.weight"] = TensorSpec("F32", (planes, incoming, 1, 1))
+        specs |= batchnorm(f"{name}.downsample.1", planes)
+    return specs
+
+
+def renamed(specs: Specs, pattern: str, new: str | Callable[[re.Match[str]], str]) -> Specs:
+    return {re.sub(pattern, new, key): spec for key, spec in specs.items()}
+
+
+def view(
+    path: str, specs: Specs, alias: str = "", has_values: bool = True, **contents: Any
+) -> SourceView:
+    return SourceView(
+        alias=alias,
+        path=path,
+        format="torch",
+        options=SourceOptions(),
+        digest="00" * 32,
+        names={key: key for key in specs},
+        specs=specs,
+        contents=Contents(specs, **contents),
+        has_values=has_values,
+    )
+
+
+def rule(text: str, line: int, steps: int = 1) -> RuleInfo:
+    return RuleInfo(0, line - 3, text, Place("rules.yaml", line, 5, f"  - {text}"), steps)
+
+
+def compared(source: Specs, destination: Specs, has_values: bool = True) -> Plan:
+    """The plan without rules: what has a name on both sides is copied, all else is a finding."""
+    findings, fates, outputs = [], [], {}
+    for key, spec in source.items():
+        wanted = destination.get(key)
+        fates.append(SourceFate("", key, spec, Fate.COPIED if wanted else Fate.UNUSED))
+        if wanted is None:
+            findings.append(Finding(FindingKind.UNUSED, key, found=spec))
+            continue
+        took = (Operand("", key),)
+        outputs[key] = Output(key, Leaf("", key, spec), Status.COPIED, None, took, (), wanted)
+        if wanted.shape != spec.shape:
+            findings.append(Finding(FindingKind.MISMATCHED, key, spec, wanted, sources=took))
+    findings += (
+        Finding(FindingKind.MISSING, key, wanted=spec)
+        for key, spec in destination.items()
+        if key not in source
+    )
+    return Plan(
+        (view("source.pt", source, root="state_dict", wrappers=("state_dict", "ema")),),
+        view("template.safetensors", destination, has_values=has_values),
+        outputs,
+        (),
+        tuple(fates),
+        (),
+        tuple(findings),
+    )
+
+
+def surgery() -> Plan:
+    """A clean plan with all that can become of a key: renamed, changed, kept, made, dropped."""
+    source = renamed(resnet18(channels=4), "^", "module.")
+    source |= {f"optimizer.state.{n}.step": TensorSpec("F32", ()) for n in range(60)}
+    destination = {**resnet18(classes=10), "scale": TensorSpec("F16", (64,))}
+    stem = rule("module.conv1.weight[:, :3] -> conv1.weight", 5)
+    moved = rule("module.** -> **", 6, 119)
+    head, made = rule("keep: fc.*", 7), rule("init: {to: scale, fill: ones}", 8)
+    dropped = rule("drop: optimizer.**", 9)
+    outputs: dict[str, Output] = {}
+    for key, spec in destination.items():
+        old = f"module.{key}"
+        took = (Operand("", old),)
+        if key == "conv1.weight":
+            took = (Operand("", old, ((None, None, None), (None, 3, None))),)
+            call = Call(build("slice", index=((None, None, None), (None, 3, None))), (), (spec,))
+            outputs[key] = Output(key, Result(call, 0), Status.CHANGED, stem, took, (), spec)
+        elif key.startswith("fc."):
+            node = Leaf("dst", key, spec)
+            outputs[key] = Output(key, node, Status.KEPT, head, (Operand("dst", key),), (), spec)
+        elif key == "scale":
+            fill = Made(spec, key, "normal", 0.02, 0)
+            outputs[key] = Output(key, fill, Status.INITIALISED, made, (), (), spec)
+        else:
+            node = Leaf("", old, spec)
+            outputs[key] = Output(key, node, Status.RENAMED, moved, took, (), spec)
+    return Plan(
+        (view("source.pt", source, root="state_dict"),),
+        view("template.safetensors", destination),
+        outputs,
+        (),
+        tuple(_fate(key, spec, stem, dropped, head, moved) for key, spec in source.items()),
+        (stem, moved, head, made, dropped),
+        notes=(
+            Note("wrapper", "source: tensors are read from `state_dict`"),
+            Note("untaken", "25.0% of F32[64, 4, 7, 7] is taken by no rule", "conv1.weight", stem),
+            *(Note("dtype", "F32 where the destination has F16", k) for k in list(destination)[1:9]),
+        ),
+        ties={"fc.bias": "fc.weight"},
+    )
+
+
+def _fate(
+    key: str, spec: TensorSpec, stem: RuleInfo, dropped: RuleInfo, head: RuleInfo, moved: RuleInfo
+) -> SourceFate:
+    if key == "module.conv1.weight":
+        return SourceFate("", key, spec, Fate.TAKEN, stem, untaken=0.25)
+    if key.startswith("optimizer."):
+        return SourceFate("", key, spec, Fate.DROPPED, dropped)
+    if key.startswith("module.fc."):
+        return SourceFate("", key, spec, Fate.DROPPED, head, reason="kept by the destination")
+    return SourceFate("", key, spec, Fate.TAKEN, moved)
+
+
+HOSTILE = (
+    "\x1b[2J\x1b[31mred\x1b[0m.weight",
+    "new\nline\r.weight",
+    "\u202egnp.evil\u202c.weight",
+    "[red]markup[/red].[link=http://x]w",
+    "null\x00byte\x9b31m",
+    "zero\u200bwidth\u2028sep\u00a0.w",
+    "\ud800lone",
+    "back\\slash.w",
+    "a..b",
+    "* #: {x}, 'q' \"d\"",
+    "x -> y",
+    "long" * 5000,
+    "8" * 400 + ".weight",
+    ".".join("0123456789" * 30),
+)
+"""Keys that a terminal, rich, YAML or a pattern would act upon."""
+
+
+@dataclass(frozen=True)
+class Inert:
+    """A checkpoint that was read already."""
+
+    contents: Contents
+    path: Path = Path("no-such-file.pt")
+    format: str = "torch"
+    has_values: bool = True
+    extents: Mapping[str, Extent] = field(default_factory=dict)
+
+    def extent(self, key: str) -> Extent | None:
+        return self.extents.get(key)
+
+    def read(self, key: str) -> Any:
+        raise KeyError(key)
