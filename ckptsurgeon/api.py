@@ -11,14 +11,16 @@ from typing import Any
 
 from ckptsurgeon.errors import Place, PlanError, Problem
 from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.execute import Progress, execute, refuse_findings
+from ckptsurgeon.execute import Execution, Progress, check_ties, refuse_findings, stamps_of
 from ckptsurgeon.expressions import Expression, Value, parse_expression
+from ckptsurgeon.formats import TORCH_SUFFIXES
 from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.inputs import Source, open_source, open_sources, read_config
 from ckptsurgeon.memory import is_torch, to_numpy, to_torch
 from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.planner import Inputs, make_plan
 from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Plan
+from ckptsurgeon.planner.notes import entry_notes
 from ckptsurgeon.planner.saving import read_plan, restore_plan
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
@@ -47,7 +49,8 @@ def plan(
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
-    return Prepared.of(source, rules, into, sources, config, variables, allow).plan
+    execution = prepared(load_all(rules), source, into, sources, config, variables, allow)
+    return for_output(execution, None).plan
 
 
 def transplant(
@@ -69,16 +72,11 @@ def transplant(
     The output's format follows its suffix. Raises what `plan` raises, FindingsError where findings
     are left that `allow` doesn't name, and OutputError, e.g. where the output exists (`force`).
     """
-    prepared = Prepared.of(source, rules, into, sources, config, variables, allow)
-    execute(
-        prepared.plan,
-        prepared.checkpoints,
-        Path(output),
-        force=force,
-        max_shard_size=max_shard_size,
-        progress=progress,
+    execution = for_output(
+        prepared(load_all(rules), source, into, sources, config, variables, allow), output
     )
-    return make_report(prepared.plan)
+    execution.into(output, force=force, max_shard_size=max_shard_size, progress=progress)
+    return make_report(execution.plan)
 
 
 def apply(
@@ -97,42 +95,51 @@ def apply(
     the kind that `state_dict` holds, on the device of their first source. Neither dict is altered.
     Raises what `transplant` raises.
     """
-    prepared = Prepared.of(state_dict, rules, into, sources, config, variables, allow)
-    refuse_findings(prepared.plan)
-    values = [state_dict, into if isinstance(into, Mapping) else {}]
-    tensors = _Tensors(prepared, *values).all()
-    return tensors, make_report(prepared.plan)
+    execution = prepared(load_all(rules), state_dict, into, sources, config, variables, allow)
+    refuse_findings(execution.plan)
+    check_ties(execution.plan, execution.checkpoints)
+    given = {"": state_dict, DESTINATION: into, **(sources or {})}
+    return _Tensors(execution, given).all(), make_report(execution.plan)
 
 
-class Prepared:
-    """A plan with the checkpoints that it was made for, by alias, the destination as `dst`."""
+def prepared(
+    rulesets: Sequence[Ruleset],
+    source: Source | None,
+    into: Source | None,
+    sources: Mapping[str, Source] | None,
+    config: Config | None,
+    variables: Given | None,
+    allow: Collection[str],
+) -> Execution:
+    """The plan of some rulesets with the checkpoints that it was made for, ready to be run."""
+    inputs = prepared_inputs(rulesets, source, into, sources, config, variables, allow)
+    checkpoints = dict(inputs.sources)
+    if inputs.destination is not None:
+        checkpoints[DESTINATION] = inputs.destination
+    stamps = stamps_of(checkpoints)
+    return Execution(make_plan(rulesets, inputs), checkpoints, stamps)
 
-    def __init__(self, plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
-        self.plan, self.checkpoints = plan, checkpoints
 
-    @classmethod
-    def of(
-        cls,
-        source: Source | None,
-        rules: Rules | Sequence[Ruleset] | None,
-        into: Source | None,
-        sources: Mapping[str, Source] | None,
-        config: Config | None,
-        variables: Given | None,
-        allow: Collection[str],
-    ) -> Prepared:
-        rulesets = load_all(rules)
-        inputs = prepared_inputs(rulesets, source, into, sources, config, variables, allow)
-        made = make_plan(rulesets, inputs)
-        checkpoints = dict(inputs.sources)
-        if inputs.destination is not None:
-            checkpoints[DESTINATION] = inputs.destination
-        return cls(made, checkpoints)
+def for_output(execution: Execution, target: str | os.PathLike[str] | None) -> Execution:
+    """The execution with notes of what the sources hold besides tensors that a target leaves out.
+
+    torch's files carry the plain entries of the unnamed source; that is told where there is no
+    target yet, too. No other entry is ever written.
+    """
+    nests = target is None or Path(target).suffix.lower() in TORCH_SUFFIXES
+    notes = [
+        note
+        for alias, checkpoint in execution.checkpoints.items()
+        if alias != DESTINATION
+        for note in entry_notes(alias, checkpoint, nests and not alias)
+    ]
+    plan = execution.plan
+    return replace(execution, plan=replace(plan, notes=(*plan.notes, *notes)))
 
 
 def load_prepared(
     path: Path, source: Source | None, named: Mapping[str, Source], into: Source | None
-) -> Prepared:
+) -> Execution:
     """A saved plan with the checkpoints to run it on.
 
     A checkpoint that is not given is looked for where it was when the plan was made.
@@ -144,7 +151,7 @@ def load_prepared(
     checkpoints = open_sources(source or places.get(""), {**others, **named}, roots)
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_source(into or saved.destination.path)
-    return Prepared(restore_plan(saved, checkpoints), checkpoints)
+    return Execution(restore_plan(saved, checkpoints), checkpoints, stamps_of(checkpoints))
 
 
 def prepared_inputs(
@@ -199,11 +206,11 @@ def _kinds(allow: Collection[str]) -> Collection[str]:
 class _Tensors:
     """The outputs of a plan as tensors of the kind that went in."""
 
-    def __init__(self, prepared: Prepared, *given: Mapping[str, Any]) -> None:
-        self._plan = prepared.plan
-        self._evaluator = Evaluator(prepared.plan, prepared.checkpoints)
-        self._given = {"": given[0], DESTINATION: given[1]}
-        self._torch = any(is_torch(value) for value in given[0].values())
+    def __init__(self, execution: Execution, given: Mapping[str, Any]) -> None:
+        self._plan = execution.plan
+        self._evaluator = Evaluator(execution.plan, execution.checkpoints)
+        self._given = {name: one for name, one in given.items() if isinstance(one, Mapping)}
+        self._torch = any(map(is_torch, self._given[""].values()))
 
     def all(self) -> dict[str, Any]:
         tensors = {key: self._tensor(key) for key in self._plan.outputs}

@@ -27,9 +27,10 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; every error is printed as words."""
+    verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
     try:
         code = cli.main(args=list(arguments), prog_name="ckptsurgeon", standalone_mode=False)
-        sys.stdout.flush()
+        _print(())
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
@@ -37,20 +38,26 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return _said("stopped; nothing was written", 130)
     except CkptSurgeonError as error:
-        return _told(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+        return _told(error, verbose)
     except (OSError, MemoryError) as error:
-        return _said(f"error: {error or 'out of memory'}", 2)
+        return _failed(error)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
         return _bug(error)
 
 
-def _told(error: CkptSurgeonError) -> int:
+def _told(error: CkptSurgeonError, verbose: bool) -> int:
     from ckptsurgeon.render.problems import render_error
 
-    return _said(render_error(error, verbose=_verbose()), error.exit_code)
+    return _said(render_error(error, verbose=verbose), error.exit_code)
+
+
+def _failed(error: OSError | MemoryError) -> int:
+    """What the machine refuses: a file, a disk, memory."""
+    from ckptsurgeon.render.terminal import escape
+
+    name = getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or str(error) or "out of memory"
+    return _said(f"error: {escape(f'{name}: {reason}' if name else reason)}", 2)
 
 
 def _said(text: str, code: int) -> int:
@@ -58,20 +65,19 @@ def _said(text: str, code: int) -> int:
     return code
 
 
-def _verbose() -> bool:
-    return "-v" in sys.argv or "--verbose" in sys.argv
-
-
 def _bug(error: Exception) -> int:
     import traceback
 
+    from ckptsurgeon.render.terminal import escape
+
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
-    text = f"a bug in ckptsurgeon {__version__}: {type(error).__name__} at {where}: {error}"
+    said = escape(str(error))
+    text = f"a bug in ckptsurgeon {__version__}: {type(error).__name__} at {where}: {said}"
     if os.environ.get("CKPTSURGEON_DEBUG"):
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(error)).rstrip()
     return _said(
-        f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and please report it", OUR_BUG
+        f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG
     )
 
 

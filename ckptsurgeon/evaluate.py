@@ -1,4 +1,4 @@
-"""Nodes of a plan turned into arrays, each op run once and let go after its last use."""
+"""Nodes of a plan turned into arrays: each made once, and let go after its last use."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+    Arrays = tuple[Array, ...]
+
+Work = Leaf | Made | Assembly | Call
+"""What gives tensors: a call all of its results, the others one."""
 
 
 class Evaluator:
     """Arrays of a plan's nodes, read from the checkpoints by alias (`dst` is the destination).
 
-    `stored` gives the name under which a checkpoint holds the key that the plan names.
+    `nodes` are those that will be asked for, each as often as it stands there; all outputs, unless
+    given. What several of them need is kept until the last has it. Graphs are walked without
+    recursion: a plan may be deeper than Python's stack.
     """
 
-    def __init__(self, plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        checkpoints: Mapping[str, Checkpoint],
+        nodes: Iterable[Node] | None = None,
+    ) -> None:
         self._checkpoints = checkpoints
         views = (*plan.sources, *([plan.destination] if plan.destination else []))
         self._names = {view.alias: view.names for view in views}
-        self._waiting = Counter(_uses(output.node for output in plan.outputs.values()))
-        self._done: dict[int, tuple[Array, ...]] = {}
+        wanted = nodes or (output.node for output in plan.outputs.values())
+        self._waiting = Counter(map(id, _uses(wanted)))
+        self._done: dict[int, Arrays] = {}
 
     def output(self, output: Output) -> Array:
         """The array of an output key; raises FindingsError or PlanError at its rule."""
@@ -46,31 +58,51 @@ class Evaluator:
     def array(self, node: Node) -> Array:
         """The node's tensor in the carrier dtype of its spec."""
         if isinstance(node, Leaf):
-            return self._checkpoints[node.source].read(self.stored(node))
-        if isinstance(node, Made):
-            return fill(node)
-        if isinstance(node, Assembly):
-            return self._assembled(node)
-        return self._called(node.call)[node.number]
+            return self._read(node)
+        for work in self._order(work_of(node)):
+            self._done[id(work)] = self._results(work)
+        return self._taken(node)
 
     def stored(self, leaf: Leaf) -> str:
+        """The name under which a checkpoint holds the key that the plan names."""
         return self._names[leaf.source][leaf.key]
 
-    def _called(self, call: Call) -> tuple[Array, ...]:
-        """The results of a call, kept until all that need them have asked."""
-        key = id(call)
-        results = self._done.get(key)
-        if results is None:
-            results = self._apply(call)
-        self._waiting[key] -= 1
-        if self._waiting[key] > 0:
-            self._done[key] = results
-        else:
-            self._done.pop(key, None)
-        return results
+    def _order(self, work: Work) -> Iterator[Work]:
+        """The work that is not done yet, each after what it needs."""
+        stack, entered = [work], set()
+        while stack:
+            last = stack[-1]
+            if id(last) in self._done:
+                stack.pop()
+            elif id(last) in entered:
+                yield stack.pop()
+            else:
+                entered.add(id(last))
+                stack += map(work_of, reversed(inputs_of(last)))
 
-    def _apply(self, call: Call) -> tuple[Array, ...]:
-        arrays = tuple(self.array(node) for node in call.inputs)
+    def _taken(self, node: Node) -> Array:
+        """A tensor that is made, for one of those that need it."""
+        work = work_of(node)
+        results = self._done[id(work)]
+        self._waiting[id(work)] -= 1
+        if self._waiting[id(work)] <= 0:
+            del self._done[id(work)]
+        return results[node.number if isinstance(node, Result) else 0]
+
+    def _results(self, work: Work) -> Arrays:
+        if isinstance(work, Leaf):
+            return (self._read(work),)
+        if isinstance(work, Made):
+            return (fill(work),)
+        if isinstance(work, Assembly):
+            return (self._assembled(work),)
+        return self._called(work)
+
+    def _read(self, leaf: Leaf) -> Array:
+        return self._checkpoints[leaf.source].read(self.stored(leaf))
+
+    def _called(self, call: Call) -> Arrays:
+        arrays = tuple(map(self._taken, call.inputs))
         specs = tuple(node.spec for node in call.inputs)
         results = call.op.apply(arrays, specs)
         lost = call.op.overflows(arrays, results, specs)
@@ -82,12 +114,12 @@ class Evaluator:
         import numpy as np
 
         if node.base is not None:
-            whole: Array = self.array(node.base).copy()
+            whole: Array = self._taken(node.base).copy()
         else:
             whole = np.empty(node.spec.shape, dtype=node.spec.carrier)
         for part in node.parts:
             view = taken_view(whole, resolve_index(part.index, node.spec.shape))
-            view[...] = self.array(part.node)
+            view[...] = self._taken(part.node)
         return whole
 
 
@@ -95,18 +127,31 @@ class _Overflow(ShapeError):
     """Finite values that a cast turned into infinities."""
 
 
-def _uses(nodes: Iterable[Node]) -> Iterator[int]:
-    """The id of each call, once for every time that its results will be asked for."""
+def work_of(node: Node) -> Work:
+    """What gives the node's tensor: the call of a result, else the node itself."""
+    return node.call if isinstance(node, Result) else node
+
+
+def inputs_of(work: Work) -> tuple[Node, ...]:
+    """The nodes that must be there first, once for every use."""
+    if isinstance(work, Call):
+        return work.inputs
+    if isinstance(work, Assembly):
+        base = () if work.base is None else (work.base,)
+        return (*base, *(part.node for part in work.parts))
+    return ()
+
+
+def _uses(nodes: Iterable[Node]) -> Iterator[Work]:
+    """The work behind nodes and all that they need, once for every time it will be asked for.
+
+    A leaf that is itself asked for is none: it is copied where it lies.
+    """
     seen: set[int] = set()
-    waiting = list(nodes)
+    waiting = [work_of(node) for node in nodes if not isinstance(node, Leaf)]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, Result):
-            yield id(node.call)
-            if id(node.call) not in seen:
-                seen.add(id(node.call))
-                waiting += node.call.inputs
-        elif isinstance(node, Assembly):
-            waiting += (part.node for part in node.parts)
-            if node.base is not None:
-                waiting.append(node.base)
+        work = waiting.pop()
+        yield work
+        if id(work) not in seen:
+            seen.add(id(work))
+            waiting += map(work_of, inputs_of(work))

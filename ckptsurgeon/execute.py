@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
@@ -17,6 +18,9 @@ from ckptsurgeon.planner.views import digest
 Progress = Callable[[str, int], None]
 """Called after each tensor with its key and its size in bytes."""
 
+Stamps = Mapping[Path, tuple[int, ...]]
+"""What tells whether a file is still the one that was opened: its number, size and time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -26,52 +30,90 @@ class Moved:
     computed: int
 
 
-def execute(
-    plan: Plan,
-    checkpoints: Mapping[str, Checkpoint],
-    target: Path,
-    *,
-    force: bool = False,
-    max_shard_size: int | None = None,
-    progress: Progress | None = None,
-) -> Moved:
-    """Writes the plan's output to `target`.
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A plan with its checkpoints by alias, the destination as `dst`, and how they were found."""
 
-    `checkpoints` are the plan's by alias, with the destination as `dst`. Raises FindingsError where
-    findings are open, OutputError where nothing can be written; then nothing is.
-    """
-    refuse_findings(plan)
-    _check_same_checkpoints(plan, checkpoints)
-    _refuse_inputs(target, checkpoints)
-    layout = output_layout(plan, checkpoints)
-    evaluator = Evaluator(plan, checkpoints)
-    _check_ties(plan, evaluator)
-    with open_writer(target, layout, force=force, max_shard_size=max_shard_size) as writer:
-        return _fill(plan, checkpoints, evaluator, writer, progress)
+    plan: Plan
+    checkpoints: Mapping[str, Checkpoint]
+    stamps: Stamps = field(default_factory=dict)
+
+    def into(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        max_shard_size: int | None = None,
+        progress: Progress | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> Moved:
+        """Writes the plan's output to `target`; what was moved comes back.
+
+        `begin` is called when nothing but the disk can stand in the way. Raises FindingsError where
+        findings are open, OutputError where nothing can be written; then nothing is.
+        """
+        refuse_findings(self.plan)
+        _check_same_checkpoints(self.plan, self.checkpoints)
+        _refuse_inputs(Path(target), self.checkpoints)
+        layout = output_layout(self.plan, self.checkpoints)
+        writer = open_writer(
+            os.fspath(target), layout, force=force, max_shard_size=max_shard_size
+        )
+        with writer:
+            if begin is not None:
+                begin()
+            check_ties(self.plan, self.checkpoints)
+            moved = self._fill(writer, progress)
+            self._refuse_changed()
+        return moved
+
+    def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
+        evaluator = Evaluator(self.plan, self.checkpoints)
+        copied = computed = 0
+        for key, output in self.plan.outputs.items():
+            node, name = output.node, output_name(self.plan, key)
+            extent = None
+            if isinstance(node, Leaf):
+                extent = self.checkpoints[node.source].extent(evaluator.stored(node))
+            if extent is not None:
+                writer.copy(name, extent)
+                copied += extent.nbytes
+            else:
+                writer.write(name, evaluator.output(output))
+                computed += output.spec.nbytes
+            if progress is not None:
+                progress(key, output.spec.nbytes)
+        return Moved(copied, computed)
+
+    def _refuse_changed(self) -> None:
+        """A file that another process wrote to meanwhile gave bytes that mean something else."""
+        for path, stamp in self.stamps.items():
+            if _stamp(path) != stamp:
+                raise CheckpointError(
+                    f"{path}: was changed while it was read; nothing was written: plan again"
+                )
 
 
-def _fill(
-    plan: Plan,
-    checkpoints: Mapping[str, Checkpoint],
-    evaluator: Evaluator,
-    writer: Writer,
-    progress: Progress | None,
-) -> Moved:
-    copied = computed = 0
-    for key, output in plan.outputs.items():
-        node, name = output.node, output_name(plan, key)
-        extent = None
-        if isinstance(node, Leaf):
-            extent = checkpoints[node.source].extent(evaluator.stored(node))
-        if extent is not None:
-            writer.copy(name, extent)
-            copied += extent.nbytes
-        else:
-            writer.write(name, evaluator.output(output))
-            computed += output.spec.nbytes
-        if progress is not None:
-            progress(key, output.spec.nbytes)
-    return Moved(copied, computed)
+def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
+    """The stamps of all files that the checkpoints' tensors lie in."""
+    paths = (path for checkpoint in checkpoints.values() for path in files_of(checkpoint))
+    return {path: stamp for path in paths if (stamp := _stamp(path))}
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def files_of(checkpoint: Checkpoint) -> Iterator[Path]:
+    """The file or folder that was opened, and the files that its tensors lie in; none twice."""
+    if checkpoint.format == "memory":
+        return
+    extents = (checkpoint.extent(key) for key in checkpoint.contents.specs)
+    yield from dict.fromkeys((checkpoint.path, *(extent.path for extent in extents if extent)))
 
 
 def refuse_findings(plan: Plan) -> None:
@@ -83,7 +125,8 @@ def refuse_findings(plan: Plan) -> None:
 def _finding_problem(finding: Finding) -> Problem:
     specs = {"found": finding.found, "wanted": finding.wanted}
     told = ", ".join(f"{word} {spec}" for word, spec in specs.items() if spec is not None)
-    return Problem(f"{finding.kind.value}: `{finding.key}` ({told})")
+    place = finding.rule.place if finding.rule else None
+    return Problem(f"{finding.kind.value}: `{finding.key}` ({told})", place)
 
 
 def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
@@ -124,15 +167,29 @@ def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """An output may not be one of the files that it is made from, nor hold one."""
     place = target.resolve()
     for checkpoint in checkpoints.values():
-        path = checkpoint.path.resolve()
-        if path == place or place in path.parents:
-            raise OutputError(f"{target}: the output would overwrite its own input {path}")
+        for path in files_of(checkpoint):
+            real = path.resolve()
+            if place in (real, *real.parents) or _same_file(place, real):
+                raise OutputError(
+                    f"{target}: the output would overwrite its own input {path}; "
+                    "choose another name"
+                )
 
 
-def _check_ties(plan: Plan, evaluator: Evaluator) -> None:
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names are links of one file."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def check_ties(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""
     for key, leader in plan.checked_ties:
-        one, other = (evaluator.array(plan.outputs[name].node) for name in (key, leader))
+        nodes = [plan.outputs[name].node for name in (key, leader)]
+        evaluator = Evaluator(plan, checkpoints, nodes)
+        one, other = map(evaluator.array, nodes)
         if one.tobytes() != other.tobytes():
             rule = plan.outputs[key].rule
             message = f"`tie`: `{key}` and `{leader}` hold different values"

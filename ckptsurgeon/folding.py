@@ -77,6 +77,9 @@ def range_text(values: Point, width: int = 0) -> str:
 def boxes(points: Iterable[Point]) -> list[tuple[Point, ...]]:
     """Disjoint boxes that hold exactly these points, in the order of their first ones."""
     by_first: dict[int, list[Point]] = {}
+    points = list(points)
+    if len(points) == 1:
+        return [tuple((value,) for value in points[0])]
     for point in points:
         if not point:
             return [()]
@@ -144,21 +147,37 @@ class _Run:
             {h: d for h, d in old.items() if axis[0] == point[h] + d}
             for axis, old in zip(axes, self.shifts, strict=True)
         ]
-        if any(f is None and not s for f, s in zip(fixed, shifts, strict=True)):
+        if _followed(fixed, shifts) is None:
             return False
         self.members[point], self.fixed, self.shifts = number, fixed, shifts
         return True
 
     def origin_axes(self, box: tuple[Point, ...]) -> list[Point]:
         """The origins' integers for a box of the run's keys."""
-        axes = []
-        for number, (fixed, shifts) in enumerate(zip(self.fixed, self.shifts, strict=True)):
-            if fixed is not None:
-                axes.append(fixed)
-                continue
-            hole = min(shifts, key=lambda hole: (abs(hole - number), abs(shifts[hole])))
-            axes.append(tuple(value + shifts[hole] for value in box[hole]))
-        return axes
+        holes = _followed(self.fixed, self.shifts) or {}
+        return [
+            tuple(value + shifts[holes[number]] for value in box[holes[number]])
+            if fixed is None
+            else fixed
+            for number, (fixed, shifts) in enumerate(zip(self.fixed, self.shifts, strict=True))
+        ]
+
+
+def _followed(
+    fixed: Sequence[Point | None], shifts: Sequence[dict[int, int]]
+) -> dict[int, int] | None:
+    """The key's hole that each origin's hole goes along with; None where there is none.
+
+    Two never follow one: `<0..3>.<0..3>` would read as all combinations.
+    """
+    holes: dict[int, int] = {}
+    for number, (constant, offsets) in enumerate(zip(fixed, shifts, strict=True)):
+        free = offsets.keys() - holes.values()
+        if constant is None and not free:
+            return None
+        if constant is None:
+            holes[number] = min(free, key=lambda hole: (abs(offsets[hole]), abs(hole - number)))
+    return holes
 
 
 def fold_items(items: Sequence[Item]) -> list[Folded]:
@@ -186,13 +205,8 @@ def _fold_group(items: Sequence[Item], group: list[tuple[Point, int]]) -> Iterat
 
 
 def _fold_run(items: Sequence[Item], run: _Run) -> Iterator[Folded]:
-    first = next(iter(run.members.values()))
-    example = items[first]
-    template, point = read_key(example.key)
-    if len(run.members) == 1:
-        box = Box(template, tuple((value,) for value in point))
-        yield Folded(box, example.origins, example.label, (first,))
-        return
+    example = items[next(iter(run.members.values()))]
+    template, _ = read_key(example.key)
     for axes in boxes(run.members):
         members = tuple(run.members[point] for point in itertools.product(*axes))
         origin_axes = iter(run.origin_axes(axes))

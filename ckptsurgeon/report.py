@@ -83,7 +83,8 @@ class Tally:
 class Coverage:
     """How much the source gives and how much of it is used.
 
-    `produced` of `wanted` destination keys come from a source (both 0 without a destination);
+    `produced` of `wanted` destination keys come from a source in the right shape (both 0 without a
+    destination);
     `consumed` of `offered` bytes of the sources are taken by rules or copied.
     """
 
@@ -246,11 +247,15 @@ def _untaken_bytes(fate: SourceFate) -> int:
     return round(fate.spec.nbytes * fate.untaken)
 
 
+def _fits(output: Output, wanted: TensorSpec | None) -> bool:
+    return wanted is not None and output.spec.shape == wanted.shape
+
+
 def _coverage(plan: Plan, own: Iterable[SourceFate]) -> Coverage:
     wanted = plan.destination.specs if plan.destination else {}
     return Coverage(
         produced=sum(
-            output.key in wanted and output.status in FROM_SOURCE
+            output.status in FROM_SOURCE and _fits(output, wanted.get(output.key))
             for output in plan.outputs.values()
         ),
         wanted=len(wanted),

@@ -6,10 +6,11 @@ from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ckptsurgeon.ops.base import Arity, Op, alike, made, only, replaced
+from ckptsurgeon.ops.mosaic import Mosaic, concatenated
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays
+    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
 
 
 class PermuteRope(Op, frozen=True, kw_only=True):
@@ -65,6 +66,18 @@ class PermuteRope(Op, frozen=True, kw_only=True):
             return [*range(0, self._rotary, 2), *range(1, self._rotary, 2), *rest]
         pairs = zip(range(half), range(half, 2 * half), strict=True)
         return [*chain.from_iterable(pairs), *rest]
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        shape = self.infer(specs)[0].shape
+        heads = mosaics[0].reshaped((shape[0] // self.head_dim, self.head_dim, *shape[1:]))
+        half, rotary = self._rotary // 2, heads.part(1, range(self._rotary))
+        grid = (2, half) if self.to == "interleaved" else (half, 2)
+        pairs = rotary.reshaped((rotary.shape[0], *grid, *shape[1:]))
+        turned = pairs.permuted((0, 2, 1, *range(3, 2 + len(shape))))
+        parts = [turned.reshaped(rotary.shape)]
+        if self._rotary < self.head_dim:
+            parts.append(heads.part(1, range(self._rotary, self.head_dim)))
+        return (concatenated(parts, 1).reshaped(shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         other: Literal["half", "interleaved"] = "interleaved" if self.to == "half" else "half"
@@ -162,6 +175,24 @@ class SplitQkv(FusedLayout, frozen=True, kw_only=True):
         grid = fused.reshape(groups, queries + 2, head_dim, *fused.shape[1:])
         return grid[:, :queries], grid[:, queries], grid[:, queries + 1]
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        fused, results = mosaics[0], self.infer(specs)
+        rows = (results[0].shape[0], results[1].shape[0], results[2].shape[0])
+        parts = self._traced_parts(fused, rows)
+        return tuple(part.reshaped(one.shape) for part, one in zip(parts, results, strict=True))
+
+    def _traced_parts(self, fused: Mosaic, rows: tuple[int, int, int]) -> Mosaics:
+        if self.layout == "flat":
+            ends = accumulate(rows, initial=0)
+            return tuple(fused.part(0, range(*pair)) for pair in pairwise(ends))
+        groups, queries, head_dim = self._grid(rows)
+        if self.layout == "megatron_v1":
+            grid = fused.reshaped((groups, head_dim, 3, *fused.shape[1:]))
+            return tuple(grid.part(2, range(at, at + 1)) for at in range(3))
+        grid = fused.reshaped((groups, queries + 2, head_dim, *fused.shape[1:]))
+        taken = (range(queries), range(queries, queries + 1), range(queries + 1, queries + 2))
+        return tuple(grid.part(1, part) for part in taken)
+
     def inverse(self, specs: Specs) -> Op | None:
         return FuseQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)
 
@@ -205,6 +236,24 @@ class FuseQkv(FusedLayout, frozen=True, kw_only=True):
             for part, count in zip(arrays, (queries, 1, 1), strict=True)
         ]
         return (np.concatenate(heads, axis=1).reshape(shape),)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        shape = self.infer(specs)[0].shape
+        if self.layout == "flat":
+            return (concatenated(mosaics, 0),)
+        rows = (specs[0].shape[0], specs[1].shape[0], specs[2].shape[0])
+        groups, queries, head_dim = self._grid(rows)
+        dim = 2 if self.layout == "megatron_v1" else 1
+        counts = (1, 1, 1) if dim == 2 else (queries, 1, 1)
+        heads = [
+            part.reshaped(
+                (groups, head_dim, 1, *shape[1:])
+                if dim == 2
+                else (groups, count, head_dim, *shape[1:])
+            )
+            for part, count in zip(mosaics, counts, strict=True)
+        ]
+        return (concatenated(heads, dim).reshaped(shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return SplitQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.ops.mosaic import Mosaic, NotAMosaic
 from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
     Arrays = tuple[Array, ...]
+
+Mosaics = tuple[Mosaic, ...]
 
 MAX_MADE_BYTES = 2**40
 """Largest tensor that an op may make out of a smaller one."""
@@ -68,6 +71,13 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         """The new arrays, in the carriers of `infer(specs)`; never alters its arguments."""
         raise NotImplementedError
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        """Where the elements of the results lie, where those of the inputs lie as told.
+
+        Raises NotAMosaic for an op that computes, or whose moves no mosaic tells.
+        """
+        raise NotAMosaic
 
     def inverse(self, specs: Specs) -> Op | None:
         """The op that turns `infer(specs)` back into `specs` to the byte; None where none can."""

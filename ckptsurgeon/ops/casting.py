@@ -10,7 +10,7 @@ from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, widens
 from ckptsurgeon.specs import BITS, Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays
+    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
 
 
 class Cast(Op, frozen=True, kw_only=True):
@@ -82,6 +82,10 @@ class Cast(Op, frozen=True, kw_only=True):
             carriers.count_finite(old, specs[0].dtype) - carriers.count_finite(new, self.dtype)
             for old, new in carriers.blocks(before[0], after[0])
         )
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dtype = only(self, specs).dtype
+        return mosaics if dtype == self.dtype else (mosaics[0].cast(self.dtype),)
 
     def inverse(self, specs: Specs) -> Op | None:
         spec = only(self, specs)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.base import Op, enlarged, only, position, replaced
 from ckptsurgeon.ops.layout import Reshape
+from ckptsurgeon.ops.mosaic import picked
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays
+    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
 
 IndexRange = tuple[int | None, int | None, int | None]
 """Start, stop and step, as in NumPy."""
@@ -125,6 +126,9 @@ class Slice(Op, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         return (taken_view(arrays[0], self._taken(specs)),)
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (mosaics[0].sliced(self._taken(specs)),)
+
     def inverse(self, specs: Specs) -> Op | None:
         everything = self.infer(specs)[0].count == specs[0].count
         return Reshape(shape=specs[0].shape) if everything else None
@@ -173,6 +177,10 @@ class Take(Op, frozen=True, kw_only=True):
 
         indices = np.asarray(self._known(specs), dtype=np.intp)
         return (np.take(arrays[0], indices, axis=self.dim),)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim = position(self, self.dim, only(self, specs))
+        return (picked(mosaics[0], dim, self._known(specs)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         indices = self._known(specs)

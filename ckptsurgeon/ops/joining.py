@@ -16,10 +16,11 @@ from ckptsurgeon.ops.base import (
     position,
     replaced,
 )
+from ckptsurgeon.ops.mosaic import concatenated, stacked
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays
+    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
 
 
 class Split(Op, frozen=True, kw_only=True):
@@ -71,6 +72,11 @@ class Split(Op, frozen=True, kw_only=True):
         ends = accumulate(self._sizes(specs[0], dim), initial=0)
         return tuple(arrays[0][along(dim, slice(*pair))] for pair in pairwise(ends))
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim = position(self, self.dim, only(self, specs))
+        ends = accumulate(self._sizes(specs[0], dim), initial=0)
+        return tuple(mosaics[0].part(dim, range(*pair)) for pair in pairwise(ends))
+
     def inverse(self, specs: Specs) -> Op | None:
         return Concat(dim=position(self, self.dim, only(self, specs)))
 
@@ -104,6 +110,9 @@ class Concat(Op, frozen=True, kw_only=True):
 
         return (np.concatenate(arrays, axis=self.dim),)
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (concatenated(mosaics, position(self, self.dim, alike(self, specs))),)
+
     def inverse(self, specs: Specs) -> Op | None:
         dim = position(self, self.dim, alike(self, specs))
         return Split(dim=dim, sizes=tuple(spec.shape[dim] for spec in specs))
@@ -129,6 +138,9 @@ class Stack(Op, frozen=True, kw_only=True):
 
         return (np.stack(arrays, axis=self.dim),)
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (stacked(mosaics, position(self, self.dim, alike(self, specs), extra=1)),)
+
     def inverse(self, specs: Specs) -> Op | None:
         return Unstack(dim=position(self, self.dim, alike(self, specs), extra=1))
 
@@ -153,6 +165,13 @@ class Unstack(Op, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         dim = position(self, self.dim, only(self, specs))
         return tuple(arrays[0][along(dim, at)] for at in range(specs[0].shape[dim]))
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim = position(self, self.dim, only(self, specs))
+        shape = specs[0].shape
+        before, behind = map(range, shape[:dim]), [range(size) for size in shape[dim + 1 :]]
+        whole = list(before)
+        return tuple(mosaics[0].sliced([*whole, at, *behind]) for at in range(shape[dim]))
 
     def inverse(self, specs: Specs) -> Op | None:
         return Stack(dim=position(self, self.dim, only(self, specs)))

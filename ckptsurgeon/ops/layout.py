@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from ckptsurgeon.ops.base import Op, along, enlarged, made, only, position, replaced
+from ckptsurgeon.ops.mosaic import concatenated
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Arrays
+    from ckptsurgeon.ops.base import Arrays, Mosaics
 
 
 class Transpose(Op, frozen=True, kw_only=True):
@@ -40,6 +41,12 @@ class Transpose(Op, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         return (arrays[0].swapaxes(*self._positions(only(self, specs))),)
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        one, other = self._positions(only(self, specs))
+        order = list(range(len(specs[0].shape)))
+        order[one], order[other] = other, one
+        return (mosaics[0].permuted(order),)
+
     def inverse(self, specs: Specs) -> Op | None:
         return self
 
@@ -64,6 +71,9 @@ class Permute(Op, frozen=True, kw_only=True):
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         return (arrays[0].transpose(self._positions(only(self, specs))),)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (mosaics[0].permuted(self._positions(only(self, specs))),)
 
     def inverse(self, specs: Specs) -> Op | None:
         dims = self._positions(only(self, specs))
@@ -102,6 +112,9 @@ class Reshape(Op, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         return (arrays[0].reshape(self.infer(specs)[0].shape),)
 
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (mosaics[0].reshaped(self.infer(specs)[0].shape),)
+
     def inverse(self, specs: Specs) -> Op | None:
         return Reshape(shape=only(self, specs).shape)
 
@@ -122,6 +135,9 @@ class Flip(Op, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         dim = position(self, self.dim, only(self, specs))
         return (arrays[0][along(dim, slice(None, None, -1))],)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return (mosaics[0].flipped(position(self, self.dim, only(self, specs))),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self
@@ -147,6 +163,15 @@ class Roll(Op, frozen=True, kw_only=True):
         dim = position(self, self.dim, only(self, specs))
         size = specs[0].shape[dim]
         return (np.roll(arrays[0], self.shift % size, axis=dim) if size else arrays[0],)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim = position(self, self.dim, only(self, specs))
+        size = specs[0].shape[dim]
+        turn = self.shift % size if size else 0
+        if not turn:
+            return mosaics
+        behind = mosaics[0].part(dim, range(size - turn, size))
+        return (concatenated([behind, mosaics[0].part(dim, range(size - turn))], dim),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Roll(shift=-self.shift, dim=self.dim)
@@ -179,6 +204,10 @@ class Repeat(Op, frozen=True, kw_only=True):
         if self.each:
             return (np.repeat(arrays[0], self.times, axis=dim),)
         return (np.tile(arrays[0], replaced((1,) * len(spec.shape), dim, self.times)),)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim = position(self, self.dim, only(self, specs))
+        return (mosaics[0].repeated(dim, self.times, self.each),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self if self.times == 1 else None

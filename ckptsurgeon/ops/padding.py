@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ckptsurgeon.ops.base import Op, along, enlarged, only, position, replaced
 from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
+from ckptsurgeon.ops.mosaic import concatenated, constant
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays
+    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
 
 
 class Pad(Op, frozen=True, kw_only=True):
@@ -75,6 +76,12 @@ class Pad(Op, frozen=True, kw_only=True):
         else:
             numbers = carriers.convert(np.array(float(self.value)), "F64", spec.dtype)
         return carriers.encode(numbers, np.dtype(spec.carrier).str)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        dim, start, end = self._added(only(self, specs))
+        shape, dtype, bits = specs[0].shape, specs[0].dtype, int(self._bits(specs[0]).item())
+        sides = [constant(replaced(shape, dim, size), dtype, bits) for size in (start, end)]
+        return (concatenated([sides[0], mosaics[0], sides[1]], dim),)
 
     def inverse(self, specs: Specs) -> Op | None:
         dim, start, _ = self._added(only(self, specs))

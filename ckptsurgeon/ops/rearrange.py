@@ -15,7 +15,7 @@ from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.specs import Specs
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Arrays
+    from ckptsurgeon.ops.base import Arrays, Mosaics
 
 ELLIPSIS = "..."
 _TOKEN = re.compile(r"\s*(\.\.\.|->|[()]|1(?!\w)|[A-Za-z_][A-Za-z0-9_]*|\S\w*)")
@@ -166,6 +166,13 @@ class Rearrange(Op, frozen=True, kw_only=True):
         split = arrays[0].reshape([sizes[name] for name in before])
         moved = split.transpose([before.index(name) for name in after])
         return (moved.reshape(self.infer(specs)[0].shape),)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        pattern, sizes = self._solved(specs)
+        before, after = axes(pattern.left), axes(pattern.right)
+        split = mosaics[0].reshaped(tuple(sizes[name] for name in before))
+        moved = split.permuted([before.index(name) for name in after])
+        return (moved.reshaped(self.infer(specs)[0].shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         if not only(self, specs).count:

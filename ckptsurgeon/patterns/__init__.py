@@ -19,6 +19,7 @@ from ckptsurgeon.patterns.pieces import (
     Reference,
     Regex,
     Word,
+    is_plain_integer,
     write_integer,
     write_key,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Word",
     "compile_pattern",
     "compile_re2",
+    "is_plain_integer",
     "parse_index",
     "parse_prefix",
     "parse_reference",

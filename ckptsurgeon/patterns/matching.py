@@ -20,18 +20,25 @@ class Matcher:
     program: Any
     captures: tuple[Capture, ...]
 
+    @property
+    def literal(self) -> bool:
+        """Whether `prefix` is the one key that it matches."""
+        return isinstance(self.program, _Whole)
+
     def match(self, key: str) -> dict[str, Value] | None:
         """The captures' values where the whole key matches."""
         found = self.program.fullmatch(key)
         if found is None:
             return None
+        texts: dict[str, str] = {}
         values: dict[str, Value] = {}
-        for capture, text in zip(self.captures, found.groups(), strict=True):
+        for capture, found_text in zip(self.captures, found.groups(), strict=True):
             if capture.nameless:
                 continue
-            value = capture.value("" if text is None else text)
-            if values.setdefault(capture.name, value) != value:
+            text = found_text or ""
+            if texts.setdefault(capture.name, text) != text:
                 return None
+            values[capture.name] = capture.value(text)
         return values
 
 

@@ -12,6 +12,20 @@ from ckptsurgeon.expressions import Expression, Scope, Value, kind_of
 from ckptsurgeon.patterns.slices import Index
 
 
+MAX_DIGITS = 18
+"""Most digits of an integer in a key: below 2**63."""
+
+
+def is_digits(text: str) -> bool:
+    """Whether a text is one to 18 digits, of ASCII alone."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
+def is_plain_integer(text: str) -> bool:
+    """Whether a text is an integer as keys have them: digits without a leading zero."""
+    return is_digits(text) and (text == "0" or text[0] != "0")
+
+
 class Kind(enum.Enum):
     """What a capture matches, in a user's words."""
 
@@ -59,17 +73,21 @@ class Capture:
         return self.name.startswith("*")
 
     def value(self, text: str) -> Value:
-        """What the matched text means: an integer where the kind or an all-digit word says so."""
-        if self.kind is Kind.INT or (self.kind is Kind.WORDS and text.isdigit()):
-            return int(text)
-        return text
+        """What the matched text means: an integer where the kind or an all-digit word says so.
+
+        A `re:` may match digits that are no plain integer, as `07`: those stay text.
+        """
+        if self.kind is Kind.INT:
+            return int(text) if self.width or is_plain_integer(text) else text
+        return int(text) if self.kind is Kind.WORDS and is_digits(text) else text
 
     def write(self, value: Value) -> str:
         """The text of a value in a target; raises ExpressionError where it has none."""
-        if self.kind is Kind.INT:
+        if self.kind is Kind.INT and not isinstance(value, str):
             return write_integer(value, self.width)
-        text = str(value)
-        return next((word.right for word in self.words if word.left == text), text)
+        if self.kind is Kind.WORDS:
+            return next((w.right for w in self.words if self.value(w.left) == value), str(value))
+        return str(value)
 
     def __str__(self) -> str:
         if self.star:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.expressions import Value, kind_of
-from ckptsurgeon.patterns import Kind
+from ckptsurgeon.patterns import Kind, is_plain_integer
 from ckptsurgeon.planner.compile import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.tables import Address, Origin, Table
@@ -88,7 +88,7 @@ def variants(rule: CompiledRule, raw: Mapping[str, Value]) -> Iterator[Mapping[s
 
 def _new_value(rule: CompiledRule, name: str, text: str) -> Value:
     capture = (rule.captures or {})[name]
-    if capture.kind is Kind.INT and text.isdigit():
+    if capture.kind in (Kind.INT, Kind.WORDS) and is_plain_integer(text):
         return int(text)
     return text
 

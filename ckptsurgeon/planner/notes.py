@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.formats.torch_skeleton import dropped_entries
 from ckptsurgeon.planner.model import (
     Assembly,
     Note,
@@ -25,6 +27,17 @@ def source_notes(view: SourceView) -> Iterator[Note]:
         yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by a shorter name")
     for note in contents.notes:
         yield Note("read", f"{name}: {note}")
+
+
+def entry_notes(alias: str, checkpoint: Checkpoint, carried: bool) -> Iterator[Note]:
+    """What a source holds besides tensors, where the output leaves it out.
+
+    `carried` says that the output takes over what it can.
+    """
+    entries = dropped_entries(checkpoint) if carried else checkpoint.contents.opaque
+    for entry in entries:
+        text = f"{alias or 'source'}: not written, {entry.kind} {entry.text}".rstrip()
+        yield Note("entry", text, entry.key)
 
 
 def fate_notes(fates: Iterable[SourceFate]) -> Iterator[Note]:

@@ -33,7 +33,7 @@ class Table:
 
     def candidates(self, matcher: Matcher) -> Iterable[str]:
         """The keys that can match, by their literal prefix."""
-        if not matcher.captures:
+        if matcher.literal:
             return (matcher.prefix,) if matcher.prefix in self.origins else ()
         if not matcher.prefix:
             return self.origins

@@ -154,9 +154,9 @@ def _group(
 
 
 def _origin_modules(entry: Entry, name: str) -> tuple[str, ...] | None:
-    """The modules that the entry comes from, or None where its name is another there."""
+    """The modules that the entry comes from; None where names differ or a module is nameless."""
     split = [_split(origin) for origin in entry.origins]
-    if any(last != name for _, last in split):
+    if any(last != name or not module for module, last in split):
         return None
     return tuple(module for module, _ in split)
 

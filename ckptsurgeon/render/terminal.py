@@ -27,6 +27,7 @@ def safe(text: str) -> str:
 
 
 def escape(text: str) -> str:
+    """The text, however long, with the escapes of `safe`."""
     if not (text.isascii() and text.isprintable() and "\\" not in text):
         text = "".join(map(_shown, text))
     return _MARKUP.sub(r"\\[", text) if "[" in text else text

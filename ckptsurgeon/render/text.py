@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ckptsurgeon.folding import fold_keys
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.planner.model import (
-    Fate,
-    Finding,
-    FindingKind,
-    Note,
-    Operand,
-    RuleInfo,
-    SourceFate,
-    Status,
-)
+from ckptsurgeon.planner.model import Fate, FindingKind, Note, Operand, SourceFate, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
-from ckptsurgeon.render.lines import Entry, Line, fold_entries, unfold_entries
+from ckptsurgeon.render.findings import show_findings, show_suggestions
+from ckptsurgeon.render.lines import Entry, Line
 from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.view import (
+    CLEAN,
+    EVERYTHING,
+    MORE,
+    UNSETTLED,
+    View,
+    listed,
+    place_text,
+)
 from ckptsurgeon.report import Coverage, Report, Row, Side, Tally, plural
 from ckptsurgeon.specs import human_bytes
 
 T = TypeVar("T")
 K = TypeVar("K")
 
-MORE = "--verbose shows all"
-INDENT = "  "
 MOST_ORIGINS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Lines that are shown of a list before the rest is only counted."""
-
-    section: int
-    finding: int
-    note: int
-    suggestion: int
-
-
-CLEAN = Limits(section=24, finding=8, note=3, suggestion=16)
-UNSETTLED = Limits(section=6, finding=4, note=1, suggestion=16)
-"""With findings the rest is short: they must be in sight."""
-
-EVERYTHING = Limits(*[10**12] * 4)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a report is to be shown."""
-
-    width: int
-    palette: Palette
-    verbose: bool
-    limits: Limits
-
-    def told(
-        self, entries: Sequence[Entry], tell: Callable[[Line], Aligned], limit: int
-    ) -> list[str]:
-        """The entries on few lines, at most `limit` of them."""
-        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
-        return self.table([tell(line) for line in lines[:limit]], len(lines) - limit)
-
-    def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:
-        """The aligned lines, and how many more there are."""
-        shown = align(lines, self.width, self.palette, indent, self.verbose)
-        if left_out > 0:
-            shown.append(self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({MORE})"))
-        return shown
 
 
 def render_text(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
@@ -87,9 +44,9 @@ def render_text(report: Report, *, width: int, color: bool, verbose: bool = Fals
         *(_status_section(report, status, view) for status in Status),
         _dropped(report, view),
         _ties(report, view),
-        _notes([note for note in report.notes if not _is_tie(note, report)], view),
-        *(_findings(report, kind, view) for kind in FindingKind),
-        _suggestions(report, view),
+        _notes([note for note in report.notes if not _said(note, report)], view),
+        *(show_findings(report, kind, view) for kind in FindingKind),
+        show_suggestions(report, view),
         _bottom(report, view),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -153,14 +110,9 @@ def _operand(operand: Operand) -> str:
     return alias + operand.key + (index_text(operand.index) if operand.index else "")
 
 
-def place_text(rule: RuleInfo | None) -> str:
-    """`rules.yaml:4`: the rule behind a line."""
-    return f"{rule.place.file}:{rule.place.line}" if rule else ""
-
-
 def _told(line: Line) -> Aligned:
     key = str(line.box)
-    origins = _listed(list(map(str, line.origins)), MOST_ORIGINS)
+    origins = listed(list(map(str, line.origins)), MOST_ORIGINS)
     came = "" if not origins or origins == safe(key) else f"<- {origins}"
     change = f"{line.before} -> {line.after}" if line.before else ""
     tail = change or ("" if line.names else line.after)
@@ -194,100 +146,33 @@ def _tied(line: Line) -> Aligned:
     return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
 
 
-def _is_tie(note: Note, report: Report) -> bool:
-    """Whether a note says again what a line under `tied` says."""
-    return note.kind == "ties" and note.key in report.ties
-
-
 # --- notes ----------------------------------------------------------------------------------------
+
+
+def _said(note: Note, report: Report) -> bool:
+    """Whether the header, the ties or the section of what no rule copied say it already."""
+    return note.kind in ("wrapper", "copied") or (note.kind == "ties" and note.key in report.ties)
 
 
 def _notes(notes: Sequence[Note], view: View) -> list[str]:
     if not notes:
         return []
-    lines: list[str] = []
+    lines: list[Aligned] = []
     for kind, group in _grouped(notes, lambda note: note.kind).items():
         texts = _grouped(group, lambda note: (note.text, place_text(note.rule)))
         shown = list(texts.items())[: view.limits.note]
-        told = [_note(kind, *text, found, view) for text, found in shown]
-        lines += view.table(told, len(texts) - len(shown))
-    return [view.palette.bold("notes"), *lines]
+        lines += (_note(kind, *text, found, view) for text, found in shown)
+        if left_out := len(texts) - len(shown):
+            lines.append(Aligned(("", f"... {plural(left_out, 'more note')} ({MORE})", "")))
+    return [view.palette.bold("notes"), *view.table(lines, 0)]
 
 
 def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:
     number = f" ({len(notes):,})" if len(notes) > 1 else ""
     keys = tuple(note.key for note in notes if note.key)
     shown = keys if view.verbose else tuple(map(str, fold_keys(keys)))
-    where = f": {_listed(shown, len(shown) if view.verbose else 2)}" if keys else ""
+    where = f": {listed(shown, len(shown) if view.verbose else 2)}" if keys else ""
     return Aligned((f"{safe(kind)}{number}", safe(text) + where, safe(place)))
-
-
-def _listed(texts: Sequence[str], limit: int) -> str:
-    rest = f", +{len(texts) - limit:,} more" if len(texts) > limit else ""
-    return ", ".join(map(safe, texts[:limit])) + rest
-
-
-# --- what is wrong --------------------------------------------------------------------------------
-
-MEANINGS = {
-    FindingKind.MISSING: "nothing gives these keys of the destination",
-    FindingKind.UNEXPECTED: "the destination has no such keys",
-    FindingKind.UNUSED: "nothing takes these keys of the source",
-    FindingKind.MISMATCHED: "the destination wants other shapes",
-}
-
-
-def _findings(report: Report, kind: FindingKind, view: View) -> list[str]:
-    blocks = []
-    for allowed in (True, False):
-        found = [f for f in report.findings if f.kind is kind and f.allowed is allowed]
-        blocks += _finding_section(kind, found, allowed, view) if found else []
-    return blocks
-
-
-def _finding_section(
-    kind: FindingKind, found: Sequence[Finding], allowed: bool, view: View
-) -> list[str]:
-    word = f"{kind.value} (allowed)" if allowed else kind.value
-    paint = view.palette.bold if allowed else view.palette.bad
-    title = f"{paint(f'{len(found):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
-    return [title, *view.told([_finding_entry(f) for f in found], _finding, view.limits.finding)]
-
-
-def _finding_entry(finding: Finding) -> Entry:
-    key = f"{finding.source}::{finding.key}" if finding.source else finding.key
-    both = finding.kind is FindingKind.MISMATCHED
-    return Entry(
-        key=key,
-        after=finding.wanted or finding.found,
-        before=finding.found if both else None,
-        label=(place_text(finding.rule),),
-    )
-
-
-def _finding(line: Line) -> Aligned:
-    specs = f"found {line.before}, wanted {line.after}" if line.before else line.after
-    tail = specs if line.before or not line.names else ""
-    return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)
-
-
-def _suggestions(report: Report, view: View) -> list[str]:
-    """The suggestions; their texts are safe already, for they are quoted for YAML."""
-    if not report.suggestions:
-        return []
-    lines: list[str] = []
-    told = 0
-    for suggestion in report.suggestions:
-        texts = suggestion.text.splitlines()
-        if lines and len(lines) + 1 + len(texts) > view.limits.suggestion:
-            break
-        lines.append(f"{INDENT}# {suggestion.sentence}")
-        lines += (INDENT + view.palette.hint(text) for text in texts)
-        told += 1
-    left_out = len(report.suggestions) - told
-    if left_out:
-        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({MORE})"))
-    return [view.palette.bold("to settle this, in the rule file"), *lines]
 
 
 # --- the end --------------------------------------------------------------------------------------

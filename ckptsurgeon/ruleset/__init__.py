@@ -9,7 +9,7 @@ from pathlib import Path
 from ckptsurgeon import catalog
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.ruleset import objects
-from ckptsurgeon.ruleset.arrows import nodes_of_arrows
+from ckptsurgeon.ruleset.arrows import FILE, nodes_of_arrows
 from ckptsurgeon.ruleset.includes import read_text
 from ckptsurgeon.ruleset.model import Ruleset
 from ckptsurgeon.ruleset.reader import read_nodes, read_ruleset
@@ -31,10 +31,10 @@ def load_ruleset(rules: Rules) -> Ruleset:
     if isinstance(rules, str | os.PathLike):
         return _of_file(os.fspath(rules))
     if isinstance(rules, Mapping):
-        return read_nodes((objects.document(rules),), objects.FILE)
+        return read_nodes(*objects.document(rules), objects.FILE)
     if isinstance(rules, Sequence):
-        document = objects.document({"format": 1, "rules": list(rules)})
-        return read_nodes((document,), objects.FILE)
+        whole = {"format": 1, "rules": list(rules)}
+        return read_nodes(*objects.document(whole), objects.FILE)
     raise TypeError(f"rules are a path, a name, a dict or a list, not {type(rules).__name__}")
 
 
@@ -45,7 +45,7 @@ def parse_ruleset(text: str, file: str) -> Ruleset:
 
 def rules_from_arrows(arrows: Sequence[str]) -> Ruleset:
     """The ruleset of rules from the command line: `A -> B`, or any rule as YAML has it."""
-    return read_nodes((nodes_of_arrows(arrows),), "-e")
+    return read_nodes(*nodes_of_arrows(arrows), FILE)
 
 
 def _of_file(name: str) -> Ruleset:

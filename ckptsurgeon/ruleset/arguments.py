@@ -156,7 +156,7 @@ def _list_reader(name: str, kind: Any) -> Reader:
     def read_list(node: Node) -> Argument:
         if isinstance(node, Scalar) and not (node.null or node.numeric or node.truth is not None):
             return _list_by_expression(node)
-        return each(node, read, "values")
+        return each(node, read, "numbers")
 
     return read_list
 

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence as List
 from dataclasses import replace
 
-from ckptsurgeon.errors import Place, RulesetError
+from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.ruleset.gathering import Gathering, wrong
 from ckptsurgeon.ruleset.nodes import Broken, Mapping, Node, Scalar, Sequence
-from ckptsurgeon.ruleset.objects import from_object
+from ckptsurgeon.ruleset.objects import from_object, line_of
 from ckptsurgeon.ruleset.yaml_nodes import documents
 
 FILE = "-e"
 
 
-def nodes_of_arrows(arrows: List[str]) -> Mapping:
-    """The document of a rule file that holds these rules; lines are the numbers of the texts."""
+def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
+    """The document of a rule file that holds these rules, and the problems of those left out.
+
+    Lines are the numbers of the texts.
+    """
     gathering = Gathering()
     rules = [gathering.attempt(_rule, text, number) for number, text in enumerate(arrows, 1)]
-    gathering.finish()
     place = Place(FILE, 1, 1)
     items = tuple(rule for rule in rules if rule is not None)
     format_ = (Scalar("format", place), Scalar("1", place, plain=True))
-    return Mapping((format_, (Scalar("rules", place), Sequence(items, place))), place)
+    document = Mapping((format_, (Scalar("rules", place), Sequence(items, place))), place)
+    return document, tuple(gathering.problems)
 
 
 def _rule(text: str, number: int) -> Node:
-    line = Place(FILE, number, 1, text)
+    line = Place(FILE, number, 1, line_of(text))
     if _is_plain_arrow(text):
         return from_object(text, line)
     try:
@@ -45,7 +48,8 @@ def _rule(text: str, number: int) -> Node:
 
 def _is_plain_arrow(text: str) -> bool:
     """Whether YAML has no say in it: the shell has quoted a `*` or a `#` already."""
-    return "->" in text and ": " not in text and not text.startswith(("{", "[", "'", '"'))
+    yaml = text.startswith(("{", "[", "'", '"', "- ")) or ": " in text or text.endswith(":")
+    return "->" in text and "\n" not in text and not yaml
 
 
 def _moved(node: Node, number: int) -> Node:

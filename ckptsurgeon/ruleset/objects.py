@@ -9,37 +9,47 @@ import math
 from collections.abc import Mapping as Table
 from collections.abc import Sequence as List
 
-from ckptsurgeon.errors import Place
-from ckptsurgeon.ruleset.gathering import shown, wrong
-from ckptsurgeon.ruleset.nodes import Mapping, Node, Scalar, Sequence
+from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.ruleset.gathering import Gathering, shown, wrong
+from ckptsurgeon.ruleset.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ruleset.yaml_nodes import MAX_DEPTH, REFUSED
 
 FILE = "<rules>"
 
 
-def document(rules: Table[str, object], file: str = FILE) -> Mapping:
-    """The node of a whole rule file, given as a dict as YAML would give it."""
+def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:
+    """The node of a whole rule file, given as a dict as YAML would give it.
+
+    With it come the problems of the values that are Broken in it.
+    """
+    gathering = Gathering()
     entries = []
     for word, value in rules.items():
-        place = Place(file, 1, 1, _line(f"{word}: {value!r}"))
-        is_rules = word == "rules" and isinstance(value, list | tuple)
-        node = _rules(value, file) if is_rules else from_object(value, place)
-        entries.append((_text(word, place), node))
-    return Mapping(tuple(entries), Place(file, 1, 1))
+        if word == "rules" and isinstance(value, list | tuple):
+            items = [_value(rule, number, "", gathering) for number, rule in enumerate(value, 1)]
+            node: Node = Sequence(tuple(items), Place(FILE, 1, 1))
+        else:
+            node = _value(value, 1, f"{word}: ", gathering)
+        entries.append((_key(word, Place(FILE, 1, 1)), node))
+    return Mapping(tuple(entries), Place(FILE, 1, 1)), tuple(gathering.problems)
 
 
-def _rules(rules: object, file: str) -> Sequence:
-    if not isinstance(rules, list | tuple):
-        raise TypeError(f"a list of rules is wanted, not {type(rules).__name__}")
-    items = []
-    for number, rule in enumerate(rules, 1):
-        text = rule if isinstance(rule, str) else repr(rule)
-        items.append(from_object(rule, Place(file, number, 1, _line(text))))
-    return Sequence(tuple(items), Place(file, 1, 1))
+def _value(value: object, line: int, before: str, gathering: Gathering) -> Node:
+    text = value if isinstance(value, str) and not before else before + _written(value)
+    place = Place(FILE, line, 1, line_of(text))
+    return gathering.attempt(from_object, value, place) or Broken(place)
 
 
-def _line(text: str) -> str:
-    """A text as the line of a place: without what no terminal should be sent."""
+def _written(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        # Python writes no integer of thousands of digits, and no list of endless depth.
+        return f"a {type(value).__name__}"
+
+
+def line_of(text: str) -> str:
+    """A text as the line of a place: one line, without what no terminal should be sent."""
     return REFUSED.sub("\ufffd", text.replace("\n", " "))
 
 

@@ -32,11 +32,11 @@ def _span(node: Node) -> Span:
 
 
 def _picks(node: Node) -> dict[str, tuple[Span, ...]]:
-    return table(node, _spans, "a mapping of captures to lists, `{i: [0, 2..5]}`,")
+    return table(node, _spans, "a mapping `{i: [0, 2..5]}` of captures to lists")
 
 
 def _maps(node: Node) -> dict[str, dict[str, str]]:
-    return table(node, _renames, "a mapping of captures to tables, `{p: {old: new}}`,")
+    return table(node, _renames, "a mapping `{p: {old: new}}` of captures to tables")
 
 
 def _renames(node: Node) -> dict[str, str]:

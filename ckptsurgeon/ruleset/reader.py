@@ -43,9 +43,12 @@ def read_ruleset(text: str, file: str, path: Path | None = None) -> Ruleset:
     return Ruleset(file, _in_order(lambda: _read_stages(text, origin)))
 
 
-def read_nodes(found: tuple[Node, ...], file: str) -> Ruleset:
-    """The ruleset of nodes that no file is behind."""
-    return Ruleset(file, _in_order(lambda: _stages(found, (), _Origin(file))))
+def read_nodes(document: Node, problems: Iterable[Problem], file: str) -> Ruleset:
+    """The ruleset of a document that no file is behind, with the problems of what is Broken in it.
+
+    Raises RulesetError as `read_ruleset` does.
+    """
+    return Ruleset(file, _in_order(lambda: _stages((document,), problems, _Origin(file))))
 
 
 def _in_order(read: Callable[[], tuple[Stage, ...]]) -> tuple[Stage, ...]:
@@ -80,9 +83,15 @@ def _stages(
     gathering = Gathering()
     if told := tuple(problems):
         gathering.add(told)
-    stages = [gathering.attempt(_stage, node, origin, within) for node in found]
+    stages = []
+    for node in found:
+        stage = gathering.attempt(_stage, node, origin, within)
+        if stage is not None:
+            stages.append(stage)
+        if gathering.full:
+            break
     gathering.finish()
-    return tuple(stage for stage in stages if stage is not None)
+    return tuple(stages)
 
 
 # --- one document ---------------------------------------------------------------------------------

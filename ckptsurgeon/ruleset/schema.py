@@ -108,7 +108,7 @@ def _parameters(cls: type[Op]) -> Schema:
         "type": "object",
         "properties": properties,
         "additionalProperties": further,
-        "required": required,
+        **({"required": required} if required else {}),
     }
     first = cls.first
     variants = [by_name]

@@ -146,6 +146,9 @@ def _second_colon(snag: Snag) -> Problem | None:
     if first is None:
         message = "`: ` makes a key here, where none can be"
         return Problem(message, snag.place, "check the indentation, or quote the text before")
+    opened = snag.line.rfind("[", 0, first.start())
+    if opened >= 0 and "]" not in snag.line[opened : first.start()]:
+        return traps.colon_in_slice(replace(snag.place, column=opened + 1))
     value = without_comment(snag.line[first.end() :]).strip()
     arrow = "->" in snag.before[: first.start()]
     help = f"braces are missing: {{{value[:MAX_QUOTED]}}}" if arrow else quote_this(value)
@@ -153,9 +156,9 @@ def _second_colon(snag: Snag) -> Problem | None:
 
 
 def _bad_start(snag: Snag) -> Problem | None:
-    if not snag.says("cannot start any token"):
+    if not snag.says("cannot start any token", "found a tab"):
         return None
-    if snag.char == "\t":
+    if snag.char == "\t" or snag.says("found a tab"):
         return Problem("a tab where YAML wants spaces", snag.place, "indent with spaces")
     text = value_from(snag.line, snag.column)
     return Problem(
@@ -168,11 +171,7 @@ def _bad_start(snag: Snag) -> Problem | None:
 def _directive(snag: Snag) -> Problem | None:
     if "directive" not in snag.context:
         return None
-    return Problem(
-        "a line that starts with `%` is a directive to YAML; rule files have none",
-        replace(snag.place, column=1),
-        "quote a text that starts with `%`",
-    )
+    return traps.directive(snag.place)
 
 
 def _text_after_end(snag: Snag) -> Problem | None:
@@ -203,9 +202,9 @@ def _unclosed(snag: Snag) -> Problem | None:
         return Problem("a quote that is never closed", snag.start, "close it, or leave it out")
     if "flow" in snag.context and snag.start is not None:
         bracket = snag.start.text[snag.start.column - 1 : snag.start.column]
-        if snag.place.line != snag.start.line:
+        if snag.place.line != snag.start.line or not snag.char:
             message = f"`{bracket}` is not closed where YAML looks for its end"
-            return Problem(message, snag.start, f"close it; line {snag.place.line} can't go on")
+            return Problem(message, snag.start, "close it, or quote the text that it begins")
         return Problem(
             f"{shown(snag.char)} can't stand here, inside of `{bracket}`",
             snag.place,

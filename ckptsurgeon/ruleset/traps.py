@@ -7,6 +7,7 @@ parser can't read at all is in `snags.py`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.ruleset.gathering import shown, wrong
@@ -48,6 +49,14 @@ def merge_key(place: Place) -> Problem:
     )
 
 
+def directive(place: Place) -> Problem:
+    return Problem(
+        "a line that starts with `%` is a directive to YAML; rule files have none",
+        replace(place, column=1),
+        "remove it; a text that starts with `%` wants quotes",
+    )
+
+
 def complex_key(place: Place) -> Problem:
     return Problem("a list or a mapping where a word is wanted", place, "a key is one line of text")
 
@@ -63,11 +72,13 @@ def escape(place: Place, char: str) -> Problem:
 
 def colon_in_slice(place: Place) -> Problem:
     """`w[: , :3] -> x`, where `: ` ends a key of YAML's."""
-    begins = value_begins(place.text)
+    text = without_comment(place.text[value_begins(place.text) :])
+    closes = text.find("]") + 1
+    rule = text[:closes] + re.split(r":\s", text[closes:], maxsplit=1)[0]
     return Problem(
         "`: ` inside of a slice makes a mapping of the rule",
         place,
-        f"{quote_this(without_comment(place.text[begins:]))}, or leave the space out",
+        f"{quote_this(rule)}, or leave the space out",
     )
 
 

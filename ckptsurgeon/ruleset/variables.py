@@ -150,7 +150,8 @@ def _strangers(vars: Table[str, Var], known: Iterable[str]) -> list[Problem]:
         Problem(
             f"the var {shown(name)} uses {shown(used)}, which is no var",
             var.place,
-            nearest(used[:MAX_SHOWN], names) or f"a word wants quotes inside: \"'{used}'\"",
+            nearest(used[:MAX_SHOWN], names - {name})
+            or f"a word wants quotes inside: \"'{used}'\"",
         )
         for name, var in vars.items()
         for used in sorted(_used(var) - names)

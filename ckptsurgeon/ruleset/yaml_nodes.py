@@ -148,6 +148,8 @@ class _Composer:
     def documents(self) -> Iterator[Node]:
         for event in yaml.parse(self.text, Loader=_LOADER):
             if isinstance(event, yaml.DocumentStartEvent):
+                if event.version or event.tags:
+                    self.problems.append(traps.directive(self.place(event)))
                 self.frames = [_Frame(self.place(event))]
             elif isinstance(event, yaml.DocumentEndEvent):
                 yield self.frames.pop().children[0]

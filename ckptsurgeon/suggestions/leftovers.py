@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggestions.exact import exact_globs
 from ckptsurgeon.suggestions.model import Keys, Specs, Suggestion
-from ckptsurgeon.suggestions.writing import escaped, quoted, rule_lines, scalar
+from ckptsurgeon.suggestions.writing import escaped, quoted, rule_lines, sayable, scalar
 
 MOST_PATTERNS = 12
 COUNTER = "num_batches_tracked"
@@ -33,7 +33,9 @@ def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
     others = {key: spec for key, spec in missing.items() if key not in counters}
     if others:
         verb = "keep the destination's own" if keys.has_values else "make them anew"
-        sentence = f"{_number(others)} not in the source under any likely name: {verb}"
+        sentence = (
+            f"{_number(others)} not in the source under any likely name: {verb}{_odd(others)}"
+        )
         yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
 
 
@@ -99,4 +101,10 @@ def unused_suggestion(alias: str, spare: Specs, keys: Keys) -> Suggestion:
     shown = [name + glob.source for glob in globs[:MOST_PATTERNS]]
     rest = f" ({MOST_PATTERNS} of {len(globs):,} patterns)" if len(globs) > len(shown) else ""
     text = rule_lines("drop", shown) if shown else ""
-    return Suggestion(f"{_number(spare)} in the source alone: drop them{rest}", text)
+    return Suggestion(f"{_number(spare)} in the source alone: drop them{rest}{_odd(spare)}", text)
+
+
+def _odd(specs: Specs) -> str:
+    """How many keys have names that no rule can spell."""
+    number = sum(not sayable(key) for key in specs)
+    return f"; {number:,} can't be spelled in a rule: match them by `*` or `re:`" if number else ""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.suggestions.exact import exact_globs
 from ckptsurgeon.suggestions.model import Keys, Specs, Suggestion
-from ckptsurgeon.suggestions.writing import arrow, double_quoted, escaped, quoted, sayable
+from ckptsurgeon.suggestions.writing import arrow, escaped, quoted, sayable
 
 SAMPLE = 100
 """Keys from which prefixes are guessed; every guess is then counted over all keys."""
+
+_NAME = re.compile(r"[\w.-]+")
+"""A prefix that can stand in double quotes as it is."""
 
 DEEPEST = 12
 CANDIDATES = 6
@@ -109,7 +113,7 @@ def _endings(key: str) -> Iterator[str]:
 
 def strips(change: Change, keys: Keys) -> bool:
     """Whether `source: {strip: …}` says the change: nothing but spare keys has the prefix."""
-    if change.new or change.alias or keys.staged:
+    if change.new or change.alias or keys.staged or not _NAME.fullmatch(change.old):
         return False
     known = keys.sources.get("", {})
     having = [key for key in known if key.startswith(change.old)]
@@ -119,7 +123,7 @@ def strips(change: Change, keys: Keys) -> bool:
 
 def strip_suggestion(change: Change) -> Suggestion:
     """The strip that takes the prefix off."""
-    return Suggestion(_sentence(change), f"source: {{strip: [{double_quoted(change.old)}]}}")
+    return Suggestion(_sentence(change), f'source: {{strip: ["{change.old}"]}}')
 
 
 def rename_suggestion(change: Change, spare: Specs, keys: Keys) -> Suggestion:

@@ -24,14 +24,17 @@ def escaped(text: str) -> str:
 
 
 def sayable(key: str) -> bool:
-    """Whether a rule can name the key: arrows and outer spaces can't be escaped."""
-    return 0 < len(key) <= LONGEST_KEY and "->" not in key and key == key.strip()
+    """Whether a rule can name the key plainly.
+
+    Arrows and outer spaces can't be escaped, and a rule file has no escapes for what does not
+    print.
+    """
+    fits = 0 < len(key) <= LONGEST_KEY and "->" not in key and key == key.strip()
+    return fits and ((key.isascii() and key.isprintable()) or all(map(_plain, key)))
 
 
 def scalar(text: str, flow: bool = False) -> str:
-    """The text as a YAML scalar, quoted only where it must be; `flow` inside of `[…]`."""
-    if not all(_plain(char) for char in text):
-        return double_quoted(text)
+    """Printable text as a YAML scalar, quoted only where it must be; `flow` inside of `[…]`."""
     shape = _FLOW if flow else _BLOCK
     bare = shape.fullmatch(text) and not _NOT_TEXT.fullmatch(text)
     if bare and not text.endswith((":", " ")) and ": " not in text and " #" not in text:
@@ -39,21 +42,13 @@ def scalar(text: str, flow: bool = False) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def double_quoted(text: str) -> str:
-    """The text as a YAML scalar in double quotes, with nothing in it that a terminal acts on."""
-    return '"' + "".join(map(_quoted, text)) + '"'
-
-
 def _plain(char: str) -> bool:
-    category = unicodedata.category(char)
-    return char == " " or (category[0] not in "CZ" and not unicodedata.combining(char))
+    return char == " " or unicodedata.category(char)[0] not in "CZ"
 
 
-def _quoted(char: str) -> str:
-    if char in '"\\':
-        return f"\\{char}"
+def _shown(char: str) -> str:
     # Rich would read markup behind the doubled backslash of an escaped bracket.
-    if _plain(char) and char != "[":
+    if _plain(char) and char not in "[\\":
         return char
     code = ord(char)
     if code < 0x100:
@@ -64,9 +59,7 @@ def _quoted(char: str) -> str:
 def quoted(text: str) -> str:
     """A key in a sentence: in backticks, escaped where it is not printable, and not too long."""
     shown = text if len(text) <= 80 else f"{text[:50]}...{text[-25:]}"
-    if all(map(_plain, shown)) and "[" not in shown:
-        return f"`{shown}`"
-    return f"`{double_quoted(shown)[1:-1]}`"
+    return f"`{''.join(map(_shown, shown))}`"
 
 
 def rule_lines(word: str, patterns: Sequence[str]) -> str:

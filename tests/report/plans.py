@@ -10,6 +10,7 @@ from typing import Any
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.formats.base import Contents, Extent
+from ckptsurgeon.ops import build
 from ckptsurgeon.planner.model import (
     Call,
     Fate,
@@ -27,7 +28,6 @@ from ckptsurgeon.planner.model import (
     SourceView,
     Status,
 )
-from ckptsurgeon.ops import build
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import TensorSpec
 
@@ -133,7 +133,9 @@ def surgery() -> Plan:
         took = (Operand("", old),)
         if key == "conv1.weight":
             took = (Operand("", old, ((None, None, None), (None, 3, None))),)
-            call = Call(build("slice", index=((None, None, None), (None, 3, None))), (), (spec,))
+            call = Call(
+                build("slice", {"index": [[None, None, None], [None, 3, None]]}), (), (spec,)
+            )
             outputs[key] = Output(key, Result(call, 0), Status.CHANGED, stem, took, (), spec)
         elif key.startswith("fc."):
             node = Leaf("dst", key, spec)
@@ -154,7 +156,10 @@ def surgery() -> Plan:
         notes=(
             Note("wrapper", "source: tensors are read from `state_dict`"),
             Note("untaken", "25.0% of F32[64, 4, 7, 7] is taken by no rule", "conv1.weight", stem),
-            *(Note("dtype", "F32 where the destination has F16", k) for k in list(destination)[1:9]),
+            *(
+                Note("dtype", "F32 where the destination has F16", k)
+                for k in list(destination)[1:9]
+            ),
         ),
         ties={"fc.bias": "fc.weight"},
     )
@@ -170,6 +175,43 @@ def _fate(
     if key.startswith("module.fc."):
         return SourceFate("", key, spec, Fate.DROPPED, head, reason="kept by the destination")
     return SourceFate("", key, spec, Fate.TAKEN, moved)
+
+
+def experts() -> Plan:
+    """Experts stacked in every layer, with a destination that is shapes alone and two sources."""
+    source = {
+        f"layers.{i}.experts.{e}.w{n}.weight": TensorSpec("BF16", (8, 4))
+        for i in range(6)
+        for e in range(8)
+        for n in (1, 3)
+    }
+    extra = {f"vision.{i}.weight": TensorSpec("F32", (4, 4)) for i in range(3)}
+    stacked = rule("layers.<i>.experts.<e>.w<n:1|3>.weight -> …", 4, 6)
+    looked = rule("v::vision.<i>.weight -> tower.<i+1>.weight: cast", 5, 3)
+    outputs: dict[str, Output] = {}
+    for i in range(6):
+        spec = TensorSpec("BF16", (8, 16, 4))
+        took = tuple(Operand("", key) for key in source if key.startswith(f"layers.{i}."))
+        node = Result(Call(build("stack", {}), (), (spec,)), 0)
+        key = f"layers.{i}.experts.gate_up_proj"
+        ops = ("stack(over=e)", "concat(over=n, dim=1)")
+        outputs[key] = Output(key, node, Status.CHANGED, stacked, took, ops, spec)
+    for i in range(3):
+        spec = TensorSpec("BF16", (4, 4))
+        node = Result(Call(build("cast", {"dtype": "BF16"}), (), (spec,)), 0)
+        took = (Operand("v", f"vision.{i}.weight"),)
+        key = f"tower.{i + 1}.weight"
+        outputs[key] = Output(key, node, Status.CHANGED, looked, took, ("cast(BF16)",), spec)
+    fates = [SourceFate("", k, s, Fate.TAKEN, stacked) for k, s in source.items()]
+    fates += [SourceFate("v", k, s, Fate.TAKEN, looked) for k, s in extra.items()]
+    return Plan(
+        (view("moe", source), view("clip.pt", extra, "v")),
+        view("spec.json", {key: output.spec for key, output in outputs.items()}, has_values=False),
+        outputs,
+        (),
+        tuple(fates),
+        (stacked, looked),
+    )
 
 
 HOSTILE = (

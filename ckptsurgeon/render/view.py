@@ -1,0 +1,67 @@
+"""How a report is laid out: how wide, in which colours, and how many lines of what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.planner.model import RuleInfo
+from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.lines import Entry, Line, fold_entries, unfold_entries
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.report import plural
+
+MORE = "--verbose shows all"
+INDENT = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Lines that are shown of a list before the rest is only counted."""
+
+    section: int
+    finding: int
+    note: int
+    suggestion: int
+
+
+CLEAN = Limits(section=24, finding=8, note=3, suggestion=16)
+UNSETTLED = Limits(section=6, finding=4, note=1, suggestion=16)
+"""With findings the rest is short: they must be in sight."""
+
+EVERYTHING = Limits(*[10**12] * 4)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a report is to be shown."""
+
+    width: int
+    palette: Palette
+    verbose: bool
+    limits: Limits
+
+    def told(
+        self, entries: Sequence[Entry], tell: Callable[[Line], Aligned], limit: int
+    ) -> list[str]:
+        """The entries on few lines, at most `limit` of them."""
+        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
+        return self.table([tell(line) for line in lines[:limit]], len(lines) - limit)
+
+    def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:
+        """The aligned lines, and how many more there are."""
+        shown = align(lines, self.width, self.palette, indent, self.verbose)
+        if left_out > 0:
+            shown.append(self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({MORE})"))
+        return shown
+
+
+def place_text(rule: RuleInfo | None) -> str:
+    """`rules.yaml:4`: the rule behind a line."""
+    return f"{rule.place.file}:{rule.place.line}" if rule else ""
+
+
+def listed(texts: Sequence[str], limit: int) -> str:
+    """`a, b, +3 more`, safe to show."""
+    rest = f", +{len(texts) - limit:,} more" if len(texts) > limit else ""
+    return ", ".join(map(safe, texts[:limit])) + rest

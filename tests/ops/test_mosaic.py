@@ -1,0 +1,114 @@
+"""A mosaic tells of every move what applying the ops gives, item by item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ops.strategies import CASES, Case
+
+from ckptsurgeon.ops import OPS
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.mosaic import Mosaic, NotAMosaic, View, dense
+from ckptsurgeon.specs import TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+MOVING = [name for name in OPS if name != "same"]
+quickly = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+
+
+def positions(view: View) -> Array:
+    """The item of its source that each place of a view shows."""
+    axes = [axis for dim in view.dims for axis in dim]
+    found = np.full((), view.offset)
+    for axis in axes:
+        found = found[..., np.newaxis] + np.arange(axis.size) * axis.stride
+    return found.reshape(view.shape)
+
+
+def picture(mosaic: Mosaic, arrays: tuple[Array, ...], spec: TensorSpec) -> Array:
+    """The tensor that a mosaic tells of; every place is filled by exactly one tile."""
+    result = np.zeros(mosaic.shape, spec.carrier)
+    filled = np.zeros(mosaic.shape, int)
+    for tile in mosaic.tiles:
+        ends = zip(tile.start, tile.view.shape, strict=True)
+        box = (*(slice(start, start + size) for start, size in ends), ...)
+        filled[box] += 1
+        if tile.view.source is None:
+            result[box] = tile.view.bits
+            continue
+        source = arrays[int(str(tile.view.source))]
+        values = source.reshape(-1)[positions(tile.view)]
+        dtype = tile.view.dtype
+        for code in tile.view.casts:
+            before = TensorSpec(dtype, values.shape)
+            (values,) = Cast(dtype=code).apply((np.ascontiguousarray(values),), (before,))
+            dtype = code
+        result[box] = values
+    assert (filled == 1).all()
+    return result
+
+
+@pytest.mark.parametrize("name", MOVING)
+@quickly
+@given(data=st.data())
+def test_a_mosaic_is_what_apply_gives(name: str, data: st.DataObject) -> None:
+    case: Case = data.draw(CASES[name])
+    sources = tuple(dense(number, spec) for number, spec in enumerate(case.specs))
+    arrays = tuple(map(np.ascontiguousarray, case.arrays))
+    for mosaic, spec, array in zip(
+        case.op.trace(sources, case.specs),
+        case.op.infer(case.specs),
+        case.op.apply(case.arrays, case.specs),
+        strict=True,
+    ):
+        assert picture(mosaic, arrays, spec).tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+@quickly
+@given(data=st.data())
+def test_moves_one_after_the_other(data: st.DataObject) -> None:
+    """A chain of ops traced at once is the chain applied, unless it says that it can't be."""
+    shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 4, 6]), min_size=2, max_size=3)))
+    spec = TensorSpec("U16", shape)
+    array = np.arange(spec.count, dtype="<u2").reshape(shape)
+    mosaic = dense(0, spec)
+    result = array
+    for _ in range(data.draw(st.integers(1, 4))):
+        name = data.draw(st.sampled_from(["reshape", "permute", "concat", "flip", "roll", "part"]))
+        try:
+            result, mosaic = step(name, result, mosaic, data)
+        except NotAMosaic:
+            return
+    seen = picture(mosaic, (array,), TensorSpec("U16", result.shape))
+    assert seen.tobytes() == np.ascontiguousarray(result).tobytes()
+
+
+def step(name: str, array: Array, mosaic: Mosaic, data: st.DataObject) -> tuple[Array, Mosaic]:
+    """One op on an array and on its mosaic."""
+    from ckptsurgeon.ops import build
+
+    spec = TensorSpec("U16", array.shape)
+    dim = data.draw(st.integers(0, array.ndim - 1))
+    if name == "concat":
+        op = build("concat", {"dim": dim})
+        arrays, mosaics, specs = (array, array), (mosaic, mosaic), (spec, spec)
+        return op.apply(arrays, specs)[0], op.trace(mosaics, specs)[0]
+    if name == "part":
+        stop = data.draw(st.integers(1, array.shape[dim]))
+        op = build("slice", {"index": [*[(None, None, None)] * dim, (0, stop, None)]})
+    elif name == "reshape":
+        half = array.shape[0] // 2 if array.shape[0] % 2 == 0 else array.shape[0]
+        op = build("reshape", {"shape": [half, -1] if data.draw(st.booleans()) else [-1, half]})
+    elif name == "permute":
+        op = build("permute", {"dims": data.draw(st.permutations(range(array.ndim)))})
+    else:
+        parameters = {"dim": dim} if name == "flip" else {"shift": 1, "dim": dim}
+        op = build(name, parameters)
+    return op.apply((array,), (spec,))[0], op.trace((mosaic,), (spec,))[0]
