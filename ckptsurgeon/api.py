@@ -9,19 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.errors import Place, PlanError, Problem
+from ckptsurgeon.errors import CheckpointError, ExpressionError, Place, PlanError, Problem
 from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.execute import Execution, Progress, check_ties, refuse_findings, stamps_of
+from ckptsurgeon.execute import Execution, check_ties, refuse_findings, stamps_of
 from ckptsurgeon.expressions import Expression, Value, parse_expression
 from ckptsurgeon.formats import TORCH_SUFFIXES
-from ckptsurgeon.formats.base import Checkpoint
-from ckptsurgeon.inputs import Source, open_source, open_sources, read_config
+from ckptsurgeon.inputs import (
+    Source,
+    numbered,
+    open_source,
+    open_sources,
+    read_config,
+    read_whole,
+)
 from ckptsurgeon.memory import is_torch, to_numpy, to_torch
 from ckptsurgeon.module_metadata import output_metadata
+from ckptsurgeon.moving import Progress
 from ckptsurgeon.planner import Inputs, make_plan
-from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Plan
+from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Operand, Plan
 from ckptsurgeon.planner.notes import entry_notes
-from ckptsurgeon.planner.saving import read_plan, restore_plan
+from ckptsurgeon.planner.restoring import read_plan, restore_plan
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
 from ckptsurgeon.ruleset.model import Ruleset, Stage
@@ -144,11 +151,14 @@ def load_prepared(
 
     A checkpoint that is not given is looked for where it was when the plan was made.
     """
-    saved = read_plan(path)
-    places = {view.alias: view.path for view in saved.sources}
+    saved = read_plan(read_whole(path, "saved plan"), path)
+    given = {"": source} if source is not None else {}
+    given |= numbered(named)
+    found = {view.alias: given.pop(view.alias, view.path) for view in saved.sources}
+    if given:
+        raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
     roots = saved.sources[0].options.roots if saved.sources else {}
-    others = {alias: place for alias, place in places.items() if alias}
-    checkpoints = open_sources(source or places.get(""), {**others, **named}, roots)
+    checkpoints = open_sources(found.pop("", None), found, roots)
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_source(into or saved.destination.path)
     return Execution(restore_plan(saved, checkpoints), checkpoints, stamps_of(checkpoints))
@@ -166,7 +176,7 @@ def prepared_inputs(
     """All that a plan is made of, opened by the `root` of the first stage."""
     checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
     destination = None if into is None else open_source(into)
-    given = {name: _given(value) for name, value in (variables or {}).items()}
+    given = {name: _given(name, value) for name, value in (variables or {}).items()}
     return Inputs(checkpoints, destination, read_config(config), given, _kinds(allow))
 
 
@@ -189,8 +199,11 @@ def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Rules
     return [*rulesets[:-1], replace(last, stages=(*others, extended))]
 
 
-def _given(value: Value | Expression) -> Value | Expression:
-    return parse_expression(value) if isinstance(value, str) else value
+def _given(name: str, value: Value | Expression) -> Value | Expression:
+    try:
+        return parse_expression(value) if isinstance(value, str) else value
+    except ExpressionError as error:
+        raise PlanError([Problem(f"--set {name}: {error}", None, error.help)]) from None
 
 
 def _kinds(allow: Collection[str]) -> Collection[str]:
@@ -214,7 +227,9 @@ class _Tensors:
 
     def all(self) -> dict[str, Any]:
         tensors = {key: self._tensor(key) for key in self._plan.outputs}
-        tensors |= {key: tensors[leader] for key, leader in self._plan.ties.items()}
+        for key, leader in self._plan.ties.items():
+            if not self._carried(key):
+                tensors[key] = tensors[leader]
         metadata = output_metadata(self._plan)
         if metadata is None:
             return tensors
@@ -222,22 +237,27 @@ class _Tensors:
         ordered._metadata = OrderedDict((k, dict(v)) for k, v in metadata.items())
         return ordered  # type: ignore[no-any-return]
 
+    def _carried(self, key: str) -> bool:
+        """Whether a tied tensor shares its storage as it was given, and may stay the object."""
+        is_checked = any(key == tied for tied, _ in self._plan.checked_ties)
+        return isinstance(self._plan.outputs[key].node, Leaf) and not is_checked
+
     def _tensor(self, key: str) -> Any:
         output = self._plan.outputs[key]
-        node = output.node
-        if isinstance(node, Leaf):
-            given = self._given.get(node.source, {})
-            name = self._evaluator.stored(node)
-            if name in given and is_torch(given[name]) == self._torch:
-                return given[name]
+        if isinstance(output.node, Leaf):
+            given = self._value(output.node)
+            if given is not None and is_torch(given) == self._torch:
+                return given
         array = self._evaluator.output(output)
         if not self._torch:
             return to_numpy(array, output.spec)
         return to_torch(array, output.spec, self._device(key))
 
     def _device(self, key: str) -> Any:
-        for operand in self._plan.outputs[key].sources:
-            value: Any = self._given.get(operand.source, {}).get(operand.key)
-            if is_torch(value):
-                return value.device
-        return "cpu"
+        values = map(self._value, self._plan.outputs[key].sources)
+        return next((value.device for value in values if is_torch(value)), "cpu")
+
+    def _value(self, item: Leaf | Operand) -> Any:
+        """The tensor that was given for a key, as it is; None where it is no dict's."""
+        given = self._given.get(item.source)
+        return None if given is None else given[self._evaluator.stored(item)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -12,16 +13,23 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from ckptsurgeon import __version__
-from ckptsurgeon.errors import CkptSurgeonError, FindingsError
+from ckptsurgeon.errors import CkptSurgeonError, FindingsError, OutputError
 
 OUR_BUG = 70
 NARROWEST, PLAIN_WIDTH = 60, 100
+
+LONG_WORK = 256 << 20
+"""Bytes from which on a bar shows how far the work is."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def main() -> NoReturn:
     """Runs the command line; exits 0 clean, 1 findings, 2 trouble, 70 our bug."""
+    if sys.stdout is None:  # closed by the shell: `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a key may not fit the terminal's code
     sys.exit(run(sys.argv[1:]))
 
 
@@ -76,60 +84,60 @@ def _bug(error: Exception) -> int:
     text = f"a bug in ckptsurgeon {__version__}: {type(error).__name__} at {where}: {said}"
     if os.environ.get("CKPTSURGEON_DEBUG"):
         text = "".join(traceback.format_exception(error)).rstrip()
-    return _said(
-        f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG
-    )
+    return _said(f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG)
 
 
 # --- what commands share --------------------------------------------------------------------------
 
 
-def _assignments(words: Iterable[str], option: str) -> dict[str, str]:
+def _assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
     """`name=value` words as a dict."""
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise click.UsageError(f"{option} {word}: wanted NAME=VALUE")
+            raise click.UsageError(f"{option} {word}: wanted {form}")
         if name in found:
             raise click.UsageError(f"{option} {name}: given twice")
         found[name] = value
     return found
 
 
+INPUTS = (
+    click.argument("source", metavar="[SRC]", required=False),
+    click.option("--into", metavar="DST", help="Checkpoint or JSON spec that the result must fit."),
+    click.option(
+        "-r", "--rules", multiple=True, metavar="RULES", help="Rule file or shipped ruleset."
+    ),
+    click.option(
+        "-e",
+        "--rule",
+        "arrows",
+        multiple=True,
+        metavar="RULE",
+        help="One rule, as 'A -> B'; stands before those of the last file.",
+    ),
+    click.option(
+        "--source",
+        "named",
+        multiple=True,
+        metavar="ALIAS=PATH",
+        help="Further source; 's*=GLOB' numbers files.",
+    ),
+    click.option("--config", metavar="JSON", help="Model config that vars may look into."),
+    click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(["missing", "unexpected", "unused", "mismatched"]),
+        help="Accepts findings of this kind; missing keys keep DST's values.",
+    ),
+)
+
+
 def _inputs(command: Command) -> Command:
     """The options of every command that makes a plan."""
-    options = [
-        click.argument("source", metavar="[SRC]", required=False),
-        click.option(
-            "--into", metavar="DST", help="The checkpoint or spec that the result must fit."
-        ),
-        click.option(
-            "-r", "--rules", multiple=True, metavar="RULES", help="A rule file or shipped ruleset."
-        ),
-        click.option(
-            "-e",
-            "--rule",
-            "arrows",
-            multiple=True,
-            metavar="RULE",
-            help="A rule: 'A -> B'. It wins.",
-        ),
-        click.option(
-            "--source", "named", multiple=True, metavar="ALIAS=PATH", help="A further source."
-        ),
-        click.option("--config", metavar="JSON", help="A config that vars may look into."),
-        click.option(
-            "--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."
-        ),
-        click.option(
-            "--allow",
-            multiple=True,
-            type=click.Choice(["missing", "unexpected", "unused", "mismatched"]),
-            help="Accepts findings of this kind.",
-        ),
-    ]
-    for option in reversed(options):
+    for option in reversed(INPUTS):
         command = option(command)
     return command
 
@@ -142,26 +150,23 @@ def _shown(command: Command) -> Command:
     return kind(verbose(command))
 
 
-def _prepared(
-    source: str | None,
-    into: str | None,
-    rules: Sequence[str],
-    arrows: Sequence[str],
-    named: Sequence[str],
-    config: str | None,
-    given: Sequence[str],
-    allow: Sequence[str],
-) -> Any:
-    from ckptsurgeon.api import Prepared
+def _planned(words: Mapping[str, Any], output: str | None) -> Any:
+    """The Execution that a command's words ask for; `output` is what it will write, if anything."""
+    from ckptsurgeon.api import for_output, prepared
 
-    return Prepared.of(
-        source,
-        _rulesets(rules, arrows),
-        into,
-        _assignments(named, "--source"),
-        config,
-        _assignments(given, "--set"),
-        allow,
+    return for_output(prepared(*_planning_words(words)), output)
+
+
+def _planning_words(words: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Rulesets, source, destination, further sources, config, vars and allowed findings."""
+    return (
+        _rulesets(words["rules"], words["arrows"]),
+        words["source"],
+        words["into"],
+        _assignments(words["named"], "--source", "ALIAS=PATH"),
+        words["config"],
+        _assignments(words["given"], "--set", "NAME=VALUE"),
+        words["allow"],
     )
 
 
@@ -181,16 +186,23 @@ def _print_report(plan: Any, form: str, verbose: bool) -> None:
     if form == "json":
         from ckptsurgeon.render.json import render_json
 
-        _print_chunks(render_json(report))
+        _print(render_json(report))
         return
     from ckptsurgeon.render.text import render_text
 
-    click.echo(render_text(report, width=_width(), color=_color(), verbose=verbose), nl=False)
+    _print([render_text(report, width=_width(), color=_color(), verbose=verbose)])
 
 
-def _print_chunks(chunks: Iterable[str]) -> None:
-    for chunk in chunks:
-        sys.stdout.write(chunk)
+def _print(chunks: Iterable[str]) -> None:
+    """Writes to stdout. A reader that went away (`| head`) ends the printing, not the work."""
+    try:
+        for chunk in chunks:
+            sys.stdout.write(chunk)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OutputError(f"stdout: {error.strerror}") from None
 
 
 def _width() -> int:
@@ -200,7 +212,8 @@ def _width() -> int:
 
 
 def _color() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    """no-color.org: any text in NO_COLOR but an empty one."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -215,21 +228,20 @@ def cli() -> None:
 @cli.command()
 @_inputs
 @_shown
-@click.option(
-    "-o", "--output", metavar="PLAN", help="Save the plan, to be run by transplant --plan."
-)
+@click.option("-o", "--output", metavar="PLAN", help="Save the plan, for `transplant --plan`.")
 def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
-    """Dry run: report what the rules do with SRC, from headers alone.
+    """Dry run: report what the rules do with SRC.
 
-    Exits 0 where the result would fit, 1 where there are findings, 2 where the rules are wrong.
+    Reads headers alone. Exits 0 where the result would fit, 1 where there are findings, 2 where the
+    rules are wrong.
     """
-    prepared = _prepared(**words)
-    _print_report(prepared.plan, form, verbose)
+    made = _planned(words, None).plan
     if output is not None:
         from ckptsurgeon.planner.saving import save_plan
 
-        save_plan(prepared.plan, Path(output))
-    return 1 if prepared.plan.open_findings else 0
+        save_plan(made, Path(output))
+    _print_report(made, form, verbose)
+    return FindingsError.exit_code if made.open_findings else 0
 
 
 @cli.command()
@@ -248,46 +260,45 @@ def transplant(
     verbose: bool,
     **words: Any,
 ) -> int:
-    """Plan, report, and write the result to OUT, whole or not at all.
+    """Plan, report, and write the result to OUT.
 
-    Nothing is written while there are findings that --allow does not name.
+    OUT appears whole or not at all, and not while there are findings that --allow does not name.
     """
-    prepared = _saved(saved, words) if saved else _prepared(**words)
-    open_findings = prepared.plan.open_findings
-    if not quiet or open_findings:
-        _print_report(prepared.plan, form, verbose)
-    if open_findings:
+    execution = _saved(saved, words, output) if saved else _planned(words, output)
+    if execution.plan.open_findings:
+        _print_report(execution.plan, form, verbose)
         return _said(f"{output}: not written, for the findings above", FindingsError.exit_code)
-    _write(prepared.plan, prepared.checkpoints, Path(output), force)
-    return 0
-
-
-def _saved(saved: str, words: Mapping[str, Any]) -> Any:
-    from ckptsurgeon.api import load_prepared
-
-    refused = [name for name in ("rules", "arrows", "config", "given", "allow") if words[name]]
-    if refused:
-        raise click.UsageError(f"--plan takes no --{refused[0]}: a plan is complete")
-    named = _assignments(words["named"], "--source")
-    return load_prepared(Path(saved), words["source"], named, words["into"])
-
-
-def _write(plan: Any, checkpoints: Mapping[str, Any], output: Path, force: bool) -> None:
-    from ckptsurgeon.execute import execute
+    with execution.opened(output, force=force) as fill:
+        if not quiet:
+            _print_report(execution.plan, form, verbose)
+        moved = _filled(fill, execution.plan.nbytes)
     from ckptsurgeon.specs import human_bytes
 
-    if sys.stderr.isatty():
-        from ckptsurgeon.render.progress import shown_progress
+    sizes = f"{human_bytes(moved.copied)} copied, {human_bytes(moved.computed)} rearranged"
+    return _said(f"{output}: {len(execution.plan.outputs)} tensors written, {sizes} or computed", 0)
 
-        with shown_progress(plan.nbytes) as progress:
-            moved = execute(plan, checkpoints, output, force=force, progress=progress)
-    else:
-        moved = execute(plan, checkpoints, output, force=force)
-    _said(
-        f"{output}: {len(plan.outputs)} tensors written, {human_bytes(moved.copied)} copied, "
-        f"{human_bytes(moved.computed)} rearranged or computed",
-        0,
-    )
+
+def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
+    from ckptsurgeon.api import for_output, load_prepared
+
+    names = {"rules": "-r", "arrows": "-e", "given": "--set"}
+    for word in ("rules", "arrows", "config", "given", "allow"):
+        if words[word]:
+            raise click.UsageError(
+                f"--plan takes no {names.get(word, f'--{word}')}: it has its own"
+            )
+    named = _assignments(words["named"], "--source", "ALIAS=PATH")
+    return for_output(load_prepared(Path(saved), words["source"], named, words["into"]), output)
+
+
+def _filled(fill: Any, nbytes: int) -> Any:
+    """The output filled, with a bar on a terminal where that takes long."""
+    if nbytes < LONG_WORK or not sys.stderr.isatty():
+        return fill(None)
+    from ckptsurgeon.render.progress import shown_progress
+
+    with shown_progress(nbytes) as progress:
+        return fill(progress)
 
 
 @cli.command()
@@ -302,7 +313,7 @@ def _write(plan: Any, checkpoints: Mapping[str, Any], output: Path, force: bool)
 )
 @click.option("-v", "--verbose", is_flag=True, help="List every tensor.")
 def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None:
-    """What CHECKPOINT holds: tree, sizes, dtypes, ties, wrappers, and what is no tensor."""
+    """What is in CHECKPOINT: tensors, ties, wrappers, entries."""
     from ckptsurgeon.formats import open_checkpoint
     from ckptsurgeon.render.inspection import inspection_json, render_inspection
 
@@ -310,54 +321,48 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
     if form == "spec":
         from ckptsurgeon.formats.spec_json import dump
 
-        click.echo(dump(opened.contents.specs), nl=False)
+        _print([dump(opened.contents.specs)])
     elif form == "json":
-        _print_chunks(inspection_json(opened))
+        _print(inspection_json(opened))
     else:
-        text = render_inspection(opened, width=_width(), color=_color(), verbose=verbose)
-        click.echo(text, nl=False)
+        _print([render_inspection(opened, width=_width(), color=_color(), verbose=verbose)])
 
 
 @cli.command()
 @click.argument("rules", nargs=-1, required=True)
 def check(rules: Sequence[str]) -> None:
-    """Validate rule files by themselves, without a checkpoint."""
+    """Validate rule files without a checkpoint."""
     from ckptsurgeon.planner.compile import compile_rulesets
     from ckptsurgeon.ruleset import load_ruleset
 
-    loaded = [load_ruleset(one) for one in rules]
-    compiled = compile_rulesets(loaded)
+    compiled = compile_rulesets([load_ruleset(one) for one in rules])
     count = sum(len(stage.rules) for stage in compiled)
     stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    click.echo(f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems")
+    _print([f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
 
 
 @cli.command()
 @click.argument("key")
 @_inputs
 @click.option("-v", "--verbose", is_flag=True, help="Show the rules that do not match, too.")
-def explain(key: str, verbose: bool, **words: Any) -> None:
-    """Which rule takes KEY, and why not the others: explain KEY SRC -r RULES."""
+def explain(key: str, verbose: bool, **words: Any) -> int:
+    """Which rule takes KEY, and why not the others.
+
+    KEY is a name that rules see, of SRC or of the output. Takes what `plan` takes.
+    """
     from ckptsurgeon.api import prepared_inputs
     from ckptsurgeon.planner.explain import explain as explain_key
     from ckptsurgeon.render.explanation import render_explanation
 
-    rulesets = _rulesets(words["rules"], words["arrows"])
-    inputs = prepared_inputs(
-        rulesets,
-        words["source"],
-        words["into"],
-        _assignments(words["named"], "--source"),
-        words["config"],
-        _assignments(words["given"], "--set"),
-        words["allow"],
-    )
-    click.echo(render_explanation(explain_key(rulesets, inputs, key), verbose=verbose), nl=False)
+    rulesets, *others = _planning_words(words)
+    explanation = explain_key(rulesets, prepared_inputs(rulesets, *others), key)
+    _print([render_explanation(explanation, verbose=verbose)])
+    return 0 if explanation.error is None else explanation.error.exit_code
 
 
 @cli.group()
 def rules() -> None:
-    """The rulesets that come with the package, and the schema of rule files."""
+    """Shipped rulesets, and the schema of rule files."""
 
 
 @rules.command("list")
@@ -367,8 +372,7 @@ def rules_list() -> None:
 
     names = catalog.names()
     width = max(map(len, names), default=0)
-    for name in names:
-        click.echo(f"{name:{width}}  {catalog.about(name)}")
+    _print(f"{name:{width}}  {catalog.about(name)}\n" for name in names)
 
 
 @rules.command("show")
@@ -377,7 +381,7 @@ def rules_show(name: str) -> None:
     """The text of a shipped ruleset."""
     from ckptsurgeon import catalog
 
-    click.echo(catalog.path_of(name).read_text(encoding="utf-8"), nl=False)
+    _print([catalog.path_of(name).read_text(encoding="utf-8")])
 
 
 @rules.command("schema")
@@ -387,7 +391,7 @@ def rules_schema() -> None:
 
     from ckptsurgeon.ruleset import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    _print([json.dumps(json_schema(), indent=2), "\n"])
 
 
 if __name__ == "__main__":

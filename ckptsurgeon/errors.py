@@ -82,6 +82,10 @@ class ShapeError(CkptSurgeonError):
     """An op that does not fit: says the shapes it was given and what must hold."""
 
 
+class CastOverflow(ShapeError):
+    """Finite values that a cast made infinite: says how many, and the dtype."""
+
+
 class ExpressionError(CkptSurgeonError):
     """An expression that can't be read or evaluated; `column` counts from 0 in its text."""
 

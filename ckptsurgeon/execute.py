@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,31 +13,26 @@ from ckptsurgeon.evaluate import Evaluator
 from ckptsurgeon.formats import open_writer
 from ckptsurgeon.formats.base import Checkpoint, Layout, Writer
 from ckptsurgeon.module_metadata import output_metadata
-from ckptsurgeon.planner.model import DESTINATION, Finding, Leaf, Plan
+from ckptsurgeon.moving import Moved, Mover, Progress
+from ckptsurgeon.planner.model import DESTINATION, Finding, Plan
 from ckptsurgeon.planner.views import digest
-
-Progress = Callable[[str, int], None]
-"""Called after each tensor with its key and its size in bytes."""
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """What a run did: bytes copied as they lie, and bytes that went through memory."""
-
-    copied: int
-    computed: int
-
-
-@dataclass(frozen=True, slots=True)
 class Execution:
-    """A plan with its checkpoints by alias, the destination as `dst`, and how they were found."""
+    """A plan with its checkpoints by alias, the destination as `dst`, and how they were found.
+
+    `memory` bounds the bytes that are held of tensors (256 MiB), over all of `jobs` threads.
+    """
 
     plan: Plan
     checkpoints: Mapping[str, Checkpoint]
     stamps: Stamps = field(default_factory=dict)
+    memory: int | None = None
+    jobs: int | None = None
 
     def into(
         self,
@@ -45,45 +41,46 @@ class Execution:
         force: bool = False,
         max_shard_size: int | None = None,
         progress: Progress | None = None,
-        begin: Callable[[], None] | None = None,
     ) -> Moved:
         """Writes the plan's output to `target`; what was moved comes back.
 
-        `begin` is called when nothing but the disk can stand in the way. Raises FindingsError where
-        findings are open, OutputError where nothing can be written; then nothing is.
+        Raises FindingsError where findings are open, OutputError where nothing can be written, and
+        CheckpointError where an input changes meanwhile; then no output is there.
+        """
+        with self.opened(target, force=force, max_shard_size=max_shard_size) as fill:
+            return fill(progress)
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        max_shard_size: int | None = None,
+    ) -> Iterator[Callable[[Progress | None], Moved]]:
+        """What fills the output, when all that can be refused beforehand has been.
+
+        The output appears at the end of the block. Raises as `into`.
         """
         refuse_findings(self.plan)
         _check_same_checkpoints(self.plan, self.checkpoints)
         _refuse_inputs(Path(target), self.checkpoints)
         layout = output_layout(self.plan, self.checkpoints)
-        writer = open_writer(
-            os.fspath(target), layout, force=force, max_shard_size=max_shard_size
-        )
-        with writer:
-            if begin is not None:
-                begin()
-            check_ties(self.plan, self.checkpoints)
-            moved = self._fill(writer, progress)
+        place = os.fspath(target)
+        with open_writer(place, layout, force=force, max_shard_size=max_shard_size) as writer:
+            yield lambda progress: self._fill(writer, progress)
             self._refuse_changed()
-        return moved
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
-        evaluator = Evaluator(self.plan, self.checkpoints)
-        copied = computed = 0
-        for key, output in self.plan.outputs.items():
-            node, name = output.node, output_name(self.plan, key)
-            extent = None
-            if isinstance(node, Leaf):
-                extent = self.checkpoints[node.source].extent(evaluator.stored(node))
-            if extent is not None:
-                writer.copy(name, extent)
-                copied += extent.nbytes
-            else:
-                writer.write(name, evaluator.output(output))
-                computed += output.spec.nbytes
-            if progress is not None:
-                progress(key, output.spec.nbytes)
-        return Moved(copied, computed)
+        check_ties(self.plan, self.checkpoints)
+        mover = Mover(
+            self.plan,
+            self.checkpoints,
+            lambda key: output_name(self.plan, key),
+            memory=self.memory,
+            jobs=self.jobs,
+        )
+        return mover.move(writer, progress)
 
     def _refuse_changed(self) -> None:
         """A file that another process wrote to meanwhile gave bytes that mean something else."""
@@ -134,11 +131,23 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
     names = {key: output_name(plan, key) for key in plan.outputs}
     return Layout(
         specs={names[key]: output.spec for key, output in plan.outputs.items()},
-        ties={names[key]: names[leader] for key, leader in plan.ties.items()},
+        ties={names[key]: names[leader_of(key, plan.ties)] for key in plan.ties},
         metadata=plan.sources[0].contents.metadata if plan.sources else {},
         module_metadata=output_metadata(plan),
         template=checkpoints.get(""),
     )
+
+
+def leader_of(key: str, ties: Mapping[str, str]) -> str:
+    """The key at the end of a chain of ties; raises PlanError where they lead back."""
+    leader = key
+    for _ in ties:
+        if leader not in ties:
+            return leader
+        leader = ties[leader]
+    if leader in ties:
+        raise PlanError([Problem(f"`{key}` is tied to itself by way of `{ties[key]}`")])
+    return leader
 
 
 def output_name(plan: Plan, key: str) -> str:

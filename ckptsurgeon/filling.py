@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+BLOCK = 1 << 20
+"""Numbers that are drawn at a time."""
+
+
 def fill(made: Made) -> Array:
     """The tensor in its carrier dtype.
 
@@ -24,16 +28,28 @@ def fill(made: Made) -> Array:
     from ckptsurgeon.ops.carriers import encode, numpy_dtype
 
     dtype, shape = numpy_dtype(made.spec.dtype), made.spec.shape
+    values: Array
     if made.fill == "normal":
-        numbers = np.random.RandomState(_seed(made)).standard_normal(shape)
-        values = np.asarray(numbers * made.std).astype(dtype)
+        values = _normal(made, dtype).reshape(shape)
     elif made.fill == "eye":
         values = np.eye(*shape, dtype=np.float32).astype(dtype)
     else:
         number = {"zeros": 0, "ones": 1}.get(str(made.fill), made.fill)
-        values = np.full(shape, number).astype(dtype)
+        values = np.full(shape, np.asarray(number).astype(dtype))
     carrier = made.spec.carrier
-    return values if carrier is None else encode(np.ascontiguousarray(values), carrier)
+    return values if carrier is None else encode(values, carrier)
+
+
+def _normal(made: Made, dtype: np.dtype[Any]) -> Array:
+    """The draws one after the other, in blocks: float64 takes several times the result's memory."""
+    import numpy as np
+
+    draws = np.random.RandomState(_seed(made))
+    values = np.empty(made.spec.count, dtype)
+    for start in range(0, values.size, BLOCK):
+        block = values[start : start + BLOCK]
+        block[:] = (draws.standard_normal(block.size) * made.std).astype(dtype)
+    return values
 
 
 def _seed(made: Made) -> list[int]:

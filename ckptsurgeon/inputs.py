@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from ckptsurgeon.planner.model import DESTINATION
 Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
 """A path, a dict of torch tensors or NumPy arrays, or a checkpoint that is open already."""
 
-MAX_CONFIG = 64 << 20
+MAX_WHOLE = 256 << 20
+"""Longest config or saved plan that is read."""
 
 
 def open_source(source: Source, root: str | None = None) -> Checkpoint:
@@ -42,22 +44,30 @@ def open_sources(
     opened: dict[str, Checkpoint] = {}
     if source is not None:
         opened[""] = open_source(source, everywhere)
-    for alias, one in named.items():
-        for name, path in _numbered(alias, one):
-            _check_alias(name, opened)
-            opened[name] = open_source(path, roots.get(name, everywhere))
+    for name, one in numbered(named).items():
+        opened[name] = open_source(one, roots.get(name, everywhere))
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
     return opened
 
 
-def _check_alias(alias: str, opened: Mapping[str, Checkpoint]) -> None:
+def numbered(named: Mapping[str, Source]) -> dict[str, Source]:
+    """Sources by alias; one with a star, as in `s*`, numbers the files that its path matches."""
+    found: dict[str, Source] = {}
+    for alias, one in named.items():
+        for name, source in _numbered(alias, one):
+            _check_alias(name)
+            if name in found:
+                raise CheckpointError(f"--source {name}: there are two of this name")
+            found[name] = source
+    return found
+
+
+def _check_alias(alias: str) -> None:
     if not re.fullmatch(r"[^\W\d]\w*", alias):
         raise CheckpointError(f"--source {alias}: an alias is a name of letters, digits and _")
     if alias == DESTINATION:
         raise CheckpointError(f"--source {alias}: that alias means the destination")
-    if alias in opened:
-        raise CheckpointError(f"--source {alias}: there are two of this name")
 
 
 def _numbered(alias: str, source: Source) -> list[tuple[str, Source]]:
@@ -84,11 +94,7 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> An
         return config
     path = Path(config)
     try:
-        if path.stat().st_size > MAX_CONFIG:
-            raise CkptSurgeonError(f"{path}: a config of more than {MAX_CONFIG >> 20} MiB")
-        found = json.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise CkptSurgeonError(f"{path}: can't read the config: {error.strerror}") from None
+        found = json.loads(read_whole(path, "config").decode())
     except UnicodeDecodeError as error:
         raise CkptSurgeonError(f"{path}: the config is not UTF-8 at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
@@ -96,3 +102,22 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> An
     if not isinstance(found, Mapping):
         raise CkptSurgeonError(f"{path}: the config is no JSON object")
     return found
+
+
+def read_whole(path: Path, what: str) -> bytes:
+    """The bytes of a small regular file; a pipe or a device is neither waited for nor read."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise CkptSurgeonError(f"{path}: is no regular file; wanted a {what}")
+            if found.st_size > MAX_WHOLE:
+                raise CkptSurgeonError(f"{path}: a {what} of more than {MAX_WHOLE >> 20} MiB")
+            return file.read(MAX_WHOLE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CkptSurgeonError(f"{path}: can't read the {what}: {reason}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -34,11 +34,14 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
 def _spec(key: str, value: Any) -> TensorSpec:
     if not isinstance(key, str):
         raise CheckpointError(f"a key that is no text: {key!r}")
-    dtype = str(getattr(value, "dtype", "")).rpartition(".")[2]
-    if dtype not in DTYPE_CODES or not hasattr(value, "shape"):
-        found = f"a tensor of {dtype}" if dtype else type(value).__name__
-        raise CheckpointError(f"{key!r} is {found}; wanted a torch tensor or a NumPy array")
-    return TensorSpec(DTYPE_CODES[dtype], tuple(int(size) for size in value.shape))
+    found = getattr(value, "dtype", None)
+    name = str(getattr(found, "name", found)).removeprefix("torch.")
+    if name not in DTYPE_CODES or not hasattr(value, "shape"):
+        kind = type(value).__name__ if found is None else f"a tensor of {name}"
+        raise CheckpointError(f"{key!r} is {kind}; wanted a torch tensor or a NumPy array")
+    if is_torch(value) and str(value.layout) != "torch.strided":
+        raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
+    return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
 
 
 def _tied(tensors: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:

@@ -16,7 +16,10 @@ LAYERS = {
     1: ("formats", "ops", "patterns", "expressions", "folding"),
     2: ("ruleset", "catalog", "memory"),
     3: ("planner",),
-    4: ("report", "suggestions", "execute", "evaluate", "filling", "inputs", "module_metadata"),
+    4: (
+        *("report", "suggestions", "inputs", "filling", "module_metadata"),
+        *("lowering", "blocks", "runs", "streaming", "moving", "evaluate", "execute"),
+    ),
     5: ("render",),
     6: ("cli", "api", "__init__", "__main__"),
 }
@@ -26,7 +29,7 @@ IN_TORCH = ("batchnorm", "modules")
 """For people inside Python with `nn.Module`s: above all layers, and alone to import torch first."""
 
 LAZY = {
-    "torch": "1.6 s of CPU; only legacy pickles of odd kinds and dicts of tensors need it",
+    "torch": "1.6 s of CPU; only dicts of torch tensors need it",
     "numpy": "0.1 s; plans are made from headers alone",
     "ml_dtypes": "only casts of bfloat16 and float8 need it",
     "re2": "only patterns with several unbounded pieces need it",

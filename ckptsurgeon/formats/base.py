@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A dense run of little-endian bytes in a file that is exactly one tensor."""
+    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
+
+    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
+    """
 
     path: Path
     offset: int
     nbytes: int
+    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +86,24 @@ class Checkpoint(Protocol):
 class Writer(Protocol):
     """Writes one checkpoint whose specs are all known before the first tensor.
 
-    Used as a context manager: leaving it normally publishes the output whole; leaving it by an
-    exception removes every trace.
+    Parts of a key may come in any order and from several threads, each byte once. Used as a context
+    manager: leaving it normally publishes the output whole; leaving it by an exception removes
+    every trace.
     """
 
     def __enter__(self) -> Writer: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def copy(self, key: str, extent: Extent) -> None:
-        """Fill the key's place with bytes that lie in another file."""
+    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
+        """Fill a part of the key's place, `offset` bytes from its start, with bytes of a file.
 
-    def write(self, key: str, array: Array) -> None:
-        """Fill the key's place from memory."""
+        Their CRC-32, where they have one, is carried over by a format that has CRCs, so that
+        damage stays visible; other formats check it and raise CheckpointError.
+        """
+
+    def write(self, key: str, array: Array, offset: int = 0) -> None:
+        """Fill a part of the key's place from memory."""
 
 
 @dataclass(frozen=True, slots=True)

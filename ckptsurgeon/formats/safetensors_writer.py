@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.formats.base import Extent, Layout
 from ckptsurgeon.formats.safetensors_header import unfit, write_header
 from ckptsurgeon.formats.staging import staged_file
 from ckptsurgeon.formats.strict_json import shorten
-from ckptsurgeon.formats.transfer import MergedCopies, write_bytes
+from ckptsurgeon.formats.transfer import MergedCopies, copy_counted, write_bytes
 from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class FileFiller:
     def __init__(self, descriptor: int, plan: FilePlan) -> None:
         self._descriptor, self._plan = descriptor, plan
         self._copies = MergedCopies(descriptor)
-        self._filled: set[str] = set()
+        self._lock = threading.Lock()
+        self._filled: Counter[str] = Counter()
 
     def __enter__(self) -> FileFiller:
         write_bytes(self._descriptor, 0, self._plan.header)
@@ -70,31 +73,39 @@ class FileFiller:
         finally:
             self._copies.close()
 
-    def copy(self, key: str, extent: Extent) -> None:
-        """Fill the key's place with bytes that lie in another file."""
-        self._check_size(key, extent.nbytes)
-        self._copies.add(extent, self._plan.offsets[key])
-        self._filled.add(key)
+    def copy(self, key: str, extent: Extent, offset: int) -> None:
+        """Fill a part of the key's place with bytes of a file; a CRC-32 of theirs is checked."""
+        self._count(key, offset, extent.nbytes)
+        place = self._plan.offsets[key] + offset
+        if extent.crc is None:
+            self._copies.add(extent, place)
+        elif copy_counted(extent, self._descriptor, place) != extent.crc:
+            raise CheckpointError(
+                f"{extent.path}: {shorten(key)} is damaged: its bytes don't have the CRC-32 that "
+                "the file says; fetch or copy it again"
+            )
 
-    def write(self, key: str, array: Array) -> None:
-        """Fill the key's place from memory."""
+    def write(self, key: str, array: Array, offset: int) -> None:
+        """Fill a part of the key's place from memory."""
         import numpy as np  # copies alone are made without it
 
-        self._check_size(key, array.nbytes)
+        self._count(key, offset, array.nbytes)
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        write_bytes(self._descriptor, self._plan.offsets[key], flat.data)
-        self._filled.add(key)
+        write_bytes(self._descriptor, self._plan.offsets[key] + offset, flat.data)
 
     def _finish(self) -> None:
         self._copies.flush()
-        if len(self._filled) != len(self._plan.specs):
-            missed = [key for key in self._plan.specs if key not in self._filled]
-            raise RuntimeError(f"{len(missed)} keys were never written: {missed[:5]}")
+        specs = self._plan.specs
+        missed = [key for key in specs if self._filled[key] != specs[key].nbytes]
+        if missed:
+            raise RuntimeError(f"{len(missed)} keys were never written whole: {missed[:5]}")
 
-    def _check_size(self, key: str, nbytes: int) -> None:
+    def _count(self, key: str, offset: int, nbytes: int) -> None:
         spec = self._plan.specs[key]
-        if nbytes != spec.nbytes:
-            raise RuntimeError(f"{key}: {spec} takes {spec.nbytes} bytes, was given {nbytes}")
+        if offset + nbytes > spec.nbytes:
+            raise RuntimeError(f"{key}: {spec} takes {spec.nbytes} bytes, not {offset + nbytes}")
+        with self._lock:
+            self._filled[key] += nbytes
 
 
 class FilesWriter:
@@ -123,15 +134,15 @@ class FilesWriter:
     def __exit__(self, *exc: Any) -> None:
         self._stack.__exit__(*exc)
 
-    def copy(self, key: str, extent: Extent) -> None:
-        """Fill the places of the key, and of those tied to it, with bytes of another file."""
+    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
+        """Fill the places of the key, and of those tied to it, with bytes of a file."""
         for name in (key, *self._tied.get(key, ())):
-            self._fillers[name].copy(name, extent)
+            self._fillers[name].copy(name, extent, offset)
 
-    def write(self, key: str, array: Array) -> None:
+    def write(self, key: str, array: Array, offset: int = 0) -> None:
         """Fill the places of the key, and of those tied to it, from memory."""
         for name in (key, *self._tied.get(key, ())):
-            self._fillers[name].write(name, array)
+            self._fillers[name].write(name, array, offset)
 
 
 class SafetensorsWriter(FilesWriter):

@@ -64,21 +64,19 @@ class TorchCheckpoint:
         return True
 
     def extent(self, key: str) -> Extent | None:
-        """Where the tensor's bytes lie, or None for a view that is not contiguous."""
+        """Where the tensor's bytes lie, or None for a view that is not contiguous.
+
+        It has a CRC-32 where the bytes are a whole member of the zip file. A CRC of 0 is taken for
+        none: torch can be told to compute none.
+        """
         record = self.records[key]
         if not is_contiguous(record.shape, record.stride):
             return None
-        start = self.storages[record.storage.key].offset + record.offset * itemsize(record)
-        return Extent(self.path, start, self.contents.specs[key].nbytes)
-
-    def crc32(self, key: str) -> int | None:
-        """The CRC-32 that the file gives for the tensor's bytes, if they are a whole member."""
-        extent, place = self.extent(key), self.storages[self.records[key].storage.key]
-        whole = extent is not None and (extent.offset, extent.nbytes) == (
-            place.offset,
-            place.nbytes,
-        )
-        return place.crc if whole else None
+        place = self.storages[record.storage.key]
+        start = place.offset + record.offset * itemsize(record)
+        nbytes = self.contents.specs[key].nbytes
+        whole = (start, nbytes) == (place.offset, place.nbytes)
+        return Extent(self.path, start, nbytes, (place.crc or None) if whole else None)
 
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype, read through its strides."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.errors import CheckpointError, OutputError
+from ckptsurgeon.errors import OutputError
 from ckptsurgeon.formats.base import Extent, Layout
+from ckptsurgeon.formats.crc import combine_all
 from ckptsurgeon.formats.staging import staged_file
 from ckptsurgeon.formats.torch_pickler import dump_pickle
 from ckptsurgeon.formats.torch_skeleton import compose
@@ -23,21 +24,17 @@ from ckptsurgeon.formats.torch_values import (
     storage_name,
 )
 from ckptsurgeon.formats.torch_zip_records import (
-    PlannedMember,
     directory,
     local_header,
     plan_members,
 )
-from ckptsurgeon.formats.transfer import copy_bytes, open_source, write_bytes
+from ckptsurgeon.formats.transfer import MergedCopies, copy_counted, write_bytes
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
     from ckptsurgeon.formats.base import Array
 
 FOLDER = "archive"
-
-BUFFER = 1 << 20
-"""Bytes that a copy holds at a time while their CRC is taken."""
 
 
 class TorchZipWriter:
@@ -57,7 +54,8 @@ class TorchZipWriter:
         self._members = {member.name: member for member in plan_members(sizes)}
         last = list(self._members.values())[-1]
         self._end = last.offset + last.nbytes
-        self._crcs: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._parts: dict[str, list[tuple[int, int, int]]] = {}
         self._stack = contextlib.ExitStack()
         self._descriptor = -1
 
@@ -65,75 +63,72 @@ class TorchZipWriter:
         nbytes = self._end + len(directory(self._members.values(), {}, self._end))
         staged = staged_file(self._target, force=self._force, nbytes=nbytes)
         self._descriptor = self._stack.enter_context(staged)
+        self._copies = MergedCopies(self._descriptor)
+        self._stack.callback(self._copies.close)
         self._stack.enter_context(self._completed())
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self._stack.__exit__(*exc)
 
-    def copy(self, key: str, extent: Extent, crc: int | None = None) -> None:
-        """Fill the key's place with bytes of another file; their CRC-32 spares a look at them."""
+    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
+        """Fill a part of the key's place with bytes of a file; their CRC-32 spares a look at them.
+
+        A CRC that is wrong is carried over, and shows the damage.
+        """
         if key in self._owners:
             return
-        member = self._member(key, extent.nbytes)
-        descriptor = open_source(extent.path)
-        try:
-            if crc is None:
-                crc = self._copy_counted(descriptor, extent, member.offset)
-            else:
-                offsets = (extent.offset, self._descriptor, member.offset)
-                copy_bytes(descriptor, *offsets, extent.nbytes)
-        finally:
-            os.close(descriptor)
-        self._crcs[member.name] = crc
+        place = self._place(key, offset, extent.nbytes)
+        crc = extent.crc
+        if crc is None:
+            crc = copy_counted(extent, self._descriptor, place)
+        else:
+            self._copies.add(extent, place)
+        self._count(key, offset, extent.nbytes, crc)
 
-    def write(self, key: str, array: Array) -> None:
-        """Fill the key's place from memory."""
+    def write(self, key: str, array: Array, offset: int = 0) -> None:
+        """Fill a part of the key's place from memory."""
         import numpy as np  # copies alone are made without it
 
         if key in self._owners:
             return
-        member = self._member(key, array.nbytes)
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        write_bytes(self._descriptor, member.offset, flat.data)
-        self._crcs[member.name] = zlib.crc32(flat.data)
+        write_bytes(self._descriptor, self._place(key, offset, flat.nbytes), flat.data)
+        self._count(key, offset, flat.nbytes, zlib.crc32(flat.data))
 
-    def _copy_counted(self, descriptor: int, extent: Extent, offset: int) -> int:
-        """The CRC-32 of bytes that are copied through memory."""
-        crc, done = 0, 0
-        while done < extent.nbytes:
-            count = min(BUFFER, extent.nbytes - done)
-            data = os.pread(descriptor, count, extent.offset + done)
-            if not data:
-                raise CheckpointError(
-                    f"{extent.path}: ends {extent.nbytes - done} bytes before a tensor does; "
-                    "it was cut after it was opened: fetch or copy it again"
-                )
-            crc = zlib.crc32(data, crc)
-            write_bytes(self._descriptor, offset + done, data)
-            done += len(data)
-        return crc
-
-    def _member(self, key: str, nbytes: int) -> PlannedMember:
+    def _place(self, key: str, offset: int, nbytes: int) -> int:
         member = self._members[self._storages[key]]
-        if nbytes != member.nbytes:
-            raise RuntimeError(f"{key}: takes {member.nbytes} bytes, was given {nbytes}")
-        return member
+        if offset + nbytes > member.nbytes:
+            raise RuntimeError(f"{key}: takes {member.nbytes} bytes, not {offset + nbytes}")
+        return member.offset + offset
+
+    def _count(self, key: str, offset: int, nbytes: int, crc: int) -> None:
+        with self._lock:
+            self._parts.setdefault(self._storages[key], []).append((offset, nbytes, crc))
+
+    def _checked_crcs(self) -> dict[str, int]:
+        """The CRC of each storage, all of which came whole."""
+        crcs: dict[str, int] = {}
+        for key, name in self._storages.items():
+            parts = self._parts.get(name, [])
+            if sum(nbytes for _, nbytes, _ in parts) != self._members[name].nbytes:
+                raise RuntimeError(f"{key} was never written whole")
+            crcs[name] = combine_all(parts)
+        return crcs
 
     @contextlib.contextmanager
     def _completed(self) -> Iterator[None]:
         """Let tensors come; then make sure that all did, and write all else."""
         yield
-        missed = [key for key, name in self._storages.items() if name not in self._crcs]
-        if missed:
-            raise RuntimeError(f"{len(missed)} keys were never written: {missed[:5]}")
+        self._copies.flush()
+        crcs = self._checked_crcs()
         for name, data in self._texts.items():
             write_bytes(self._descriptor, self._members[name].offset, data)
-            self._crcs[name] = zlib.crc32(data)
+            crcs[name] = zlib.crc32(data)
         for member in self._members.values():
-            header = local_header(member, self._crcs[member.name])
+            header = local_header(member, crcs[member.name])
             write_bytes(self._descriptor, member.header, header)
-        ending = directory(self._members.values(), self._crcs, self._end)
+        ending = directory(self._members.values(), crcs, self._end)
         write_bytes(self._descriptor, self._end, ending)
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,23 @@ def write_bytes(target_fd: int, offset: int, data: bytes | memoryview) -> None:
         done += os.pwrite(target_fd, view[done : done + CHUNK], offset + done)
 
 
+def copy_counted(extent: Extent, target_fd: int, offset: int) -> int:
+    """The CRC-32 of an extent that is copied to an offset of the target through memory."""
+    source_fd = open_source(extent.path)
+    crc, done = 0, 0
+    try:
+        while done < extent.nbytes:
+            data = os.pread(source_fd, min(BUFFER, extent.nbytes - done), extent.offset + done)
+            if not data:
+                raise _shorter(extent)
+            crc = zlib.crc32(data, crc)
+            write_bytes(target_fd, offset + done, data)
+            done += len(data)
+    finally:
+        os.close(source_fd)
+    return crc
+
+
 def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
     """A range of a file; shorter only where the file ends."""
     parts: list[bytes] = []
@@ -142,12 +160,13 @@ def read_extent(extent: Extent) -> Array:
     """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
     source_fd = open_source(extent.path)
     try:
-        return _read_array(source_fd, extent)
+        return read_range(source_fd, extent)
     finally:
         os.close(source_fd)
 
 
-def _read_array(source_fd: int, extent: Extent) -> Array:
+def read_range(source_fd: int, extent: Extent) -> Array:
+    """The extent's bytes, read through a descriptor of its file, as a fresh uint8 array."""
     import numpy as np  # headers alone are read without it
 
     if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:

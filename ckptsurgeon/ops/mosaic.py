@@ -173,6 +173,11 @@ def picked(mosaic: Mosaic, dim: int, indices: Sequence[int]) -> Mosaic:
     return concatenated(runs, dim)
 
 
+def pieces_within(tile: Tile, region: Sequence[range]) -> Iterator[Tile]:
+    """The parts of a tile that lie in a region, their starts counted from the region's."""
+    return _taken_of(tile, region)
+
+
 def size_of(dim: Dim) -> int:
     return math.prod(axis.size for axis in dim)
 
@@ -322,10 +327,9 @@ def _moved(piece: Tile, starts: tuple[int, ...], at: tuple[int, ...]) -> Tile:
 def _reshaped(tile: Tile, old: tuple[int, ...], new: tuple[int, ...]) -> Tile:
     """A tile that is one stretch of the row order, as a box of the new shape."""
     first = 0
-    for start, size in zip(tile.start, old, strict=True):
-        first = first * size + start
-    count = math.prod(tile.view.shape)
-    start, sizes = _box(first, count, new)
+    for at, size in zip(tile.start, old, strict=True):
+        first = first * size + at
+    start, sizes = _box(first, math.prod(tile.view.shape), new)
     axes = [axis for dim in tile.view.dims for axis in dim if axis.size != 1]
     return Tile(start, replace(tile.view, dims=tuple(_regrouped(axes, sizes))))
 
@@ -351,7 +355,7 @@ def _box(first: int, count: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...
 
 def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
     """The axes shared out to dims of these sizes, an axis split where a dim ends within it."""
-    waiting = list(reversed(axes))
+    waiting = list(reversed(_merged(axes)))
     for size in sizes:
         dim: list[Axis] = []
         left = size
@@ -368,3 +372,14 @@ def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
             else:
                 raise NotAMosaic
         yield tuple(dim)
+
+
+def _merged(axes: Sequence[Axis]) -> list[Axis]:
+    """The same positions by fewer axes: two are one where the inner's end is the outer's stride."""
+    merged: list[Axis] = []
+    for axis in axes:
+        if merged and merged[-1].stride == axis.size * axis.stride:
+            merged[-1] = Axis(merged[-1].size * axis.size, axis.stride)
+        else:
+            merged.append(axis)
+    return merged

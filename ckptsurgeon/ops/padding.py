@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ckptsurgeon.ops.base import Op, along, enlarged, only, position, replaced
 from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
-from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.mosaic import concatenated, constant
+from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -79,7 +79,11 @@ class Pad(Op, frozen=True, kw_only=True):
 
     def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
         dim, start, end = self._added(only(self, specs))
-        shape, dtype, bits = specs[0].shape, specs[0].dtype, int(self._bits(specs[0]).item())
+        shape, dtype, bits = (
+            specs[0].shape,
+            specs[0].dtype,
+            int.from_bytes(self._bits(specs[0]).tobytes(), "little"),
+        )
         sides = [constant(replaced(shape, dim, size), dtype, bits) for size in (start, end)]
         return (concatenated([sides[0], mosaics[0], sides[1]], dim),)
 

@@ -36,7 +36,7 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
         raise PatternError(f"a pattern of {len(text)} characters; at most {MAX_TEXT}")
     body = text.rstrip()
     start = len(body) - len(body.lstrip())
-    alias_end = _find(body, "::", start) if not body.startswith("re:", start) else -1
+    alias_end = _alias_end(body, start)
     alias = None
     if alias_end >= 0:
         alias = Pattern(_pieces(body, start, alias_end, target=False))
@@ -89,6 +89,14 @@ def _shifted_index(text: str, shift: int) -> Index:
         return parse_index(text)
     except PatternError as error:
         raise PatternError(str(error), error.column + shift, error.help) from None
+
+
+def _alias_end(text: str, start: int) -> int:
+    """Where the `::` behind an alias stands; -1 for one in a slice or an expression, or none."""
+    if text.startswith("re:", start):
+        return -1
+    bracket = _find(text, "[", start)
+    return _find(text if bracket < 0 else text[:bracket], "::", start)
 
 
 def _find(text: str, wanted: str, start: int) -> int:

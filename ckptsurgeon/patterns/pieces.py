@@ -11,7 +11,6 @@ from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.expressions import Expression, Scope, Value, kind_of
 from ckptsurgeon.patterns.slices import Index
 
-
 MAX_DIGITS = 18
 """Most digits of an integer in a key: below 2**63."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.expressions import Expression, parse_expression
-from ckptsurgeon.patterns import Capture, Formula, Kind, Pattern, Piece, Regex
+from ckptsurgeon.patterns import Capture, Formula, Index, Kind, Pattern, Piece, Regex
 from ckptsurgeon.planner.problems import Problems
 
 
@@ -17,6 +17,7 @@ class Written:
 
     pattern: Pattern
     place: Place
+    index: Index | None = None
 
 
 def find_kinds(
@@ -24,7 +25,8 @@ def find_kinds(
 ) -> tuple[dict[str, Capture], dict[str, Capture]]:
     """The captures of a rule by name: those that its sources have, and those of targets alone.
 
-    A bare name is what its first mention says, else an integer; in a target it may be a var.
+    A bare name is what its first mention says, else an integer; in a target it may be a var. A name
+    that a target's slice alone mentions is spread as an integer.
     """
     names = frozenset(vars)
     read: dict[str, Capture] = {}
@@ -46,7 +48,17 @@ def find_kinds(
                 _agree(capture, read[capture.name], written.place, problems)
             elif capture.name not in names:
                 _mention(capture, spread, written.place, problems)
+        for name in _in_order(written.index):
+            if name not in read and name not in names and not name.startswith("config."):
+                spread.setdefault(name, Capture(name, Kind.INT))
     return read, spread
+
+
+def _in_order(index: Index | None) -> Iterable[str]:
+    """The names of a slice, from left to right."""
+    if index is not None:
+        for expression in index.expressions:
+            yield from sorted(expression.names)
 
 
 def _mention(capture: Capture, known: dict[str, Capture], place: Place, problems: Problems) -> None:

@@ -95,6 +95,17 @@ class CompiledRule:
     spread: tuple[Capture, ...] = ()
 
     @property
+    def where_names(self) -> frozenset[str]:
+        """The captures that `where` looks at."""
+        where = self.options.where
+        return where.names & frozenset(self.captures or ()) if where else frozenset()
+
+    @property
+    def where_by_step(self) -> bool:
+        """Whether `where` needs captures of several references, and so a whole step."""
+        return not any(self.where_names <= reader.names for reader in self.readers)
+
+    @property
     def options(self) -> Options:
         return self.rule.options
 
@@ -169,8 +180,8 @@ def _move(rule: Move, context: Context, group: int, problems: Problems) -> Compi
     read, spread = find_kinds(_all_read(rule.sources, sources, context), targets, vars, problems)
     known = {**read, **spread}
     compiled_targets = tuple(
-        Target(resolve(written.pattern, known), index, written.place, str(written.pattern))
-        for written, index in zip(targets, _indices(rule), strict=True)
+        Target(resolve(written.pattern, known), written.index, written.place, str(written.pattern))
+        for written in targets
     )
     needed = _needed(compiled_targets, known, vars, problems)
     _check_stars(compiled_targets, read, problems)
@@ -178,11 +189,13 @@ def _move(rule: Move, context: Context, group: int, problems: Problems) -> Compi
     _check_ops(rule, {*read}, gathered, vars, problems)
     _check_options(rule.options, read, vars, rule.place, problems)
     readers = _readers(rule.sources, sources, context, read, problems)
+    _check_where_by_step(rule, readers, gathered, problems)
     shape = Shape(
         tuple(tuple(c.name for c in gathered if c.name in reader.names) for reader in readers),
         tuple(spread),
         len(compiled_targets),
         known,
+        {*read, *vars},
     )
     return CompiledRule(
         rule,
@@ -249,7 +262,7 @@ def _reading(
         read, _ = find_kinds(_all_read([at], [written], context), (), vars, problems)
         known |= read
         readers += _readers([at], [written], context, read, problems)
-    _check_options(rule.options, known, vars, rule.place, problems)
+        _check_options(rule.options, read, vars, rule.place, problems)
     if isinstance(rule, Require) and rule.source.reference.index is not None:
         problems.add("`require` takes a whole key, no slice", rule.source.place)
     if isinstance(rule, Require):
@@ -332,7 +345,8 @@ def _targets_of(rule: Move, context: Context, problems: Problems) -> list[Writte
             problems.add("a target has no alias: there is one output", at.place)
     if rule.targets:
         return [
-            Written(at.reference.pattern.after(context.target), at.place) for at in rule.targets
+            Written(at.reference.pattern.after(context.target), at.place, at.reference.index)
+            for at in rule.targets
         ]
     if len(rule.sources) > 1:
         problems.add("several references and no `to`", rule.place, "name the target: `to: KEY`")
@@ -341,10 +355,6 @@ def _targets_of(rule: Move, context: Context, problems: Problems) -> list[Writte
         problems.add("a `re:` and no `to`", rule.place, "name the target: `to: KEY`")
         return []
     return [Written(pattern.after(context.target), rule.sources[0].place)]
-
-
-def _indices(rule: Move) -> list[Index | None]:
-    return [at.reference.index for at in rule.targets] if rule.targets else [None]
 
 
 def _needed(
@@ -431,6 +441,23 @@ def _check_options(
     for word, table in (("map", options.map), ("pick", options.pick)):
         for name in table:
             _check_table(word, name, read, at.get(word, place), problems)
+
+
+def _check_where_by_step(
+    rule: Move, readers: Sequence[Reader], gathered: Sequence[Capture], problems: Problems
+) -> None:
+    """Tells a gathered name of a condition that no reference can answer alone."""
+    where = rule.options.where
+    captured = {name for reader in readers for name in reader.names}
+    if where is None or any(where.names & captured <= reader.names for reader in readers):
+        return
+    for capture in gathered:
+        if capture.name in where.names:
+            problems.add(
+                f"where: `{capture.name}` is gathered, and one reference alone has it",
+                rule.options.places.get("where", rule.place),
+                "a condition over several references asks for captures that the target has",
+            )
 
 
 def _check_table(

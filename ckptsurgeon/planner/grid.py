@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.errors import Place
+from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
 from ckptsurgeon.patterns import Capture
@@ -34,12 +34,16 @@ class PlacedOp:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a rule's grids are before its first op: the open dims of each reference."""
+    """What a rule's grids are before its first op: the open dims of each reference.
+
+    `known` are the names that a value is known of: captures of the source, and vars.
+    """
 
     references: tuple[tuple[str, ...], ...]
     spread: tuple[str, ...]
     targets: int
     captures: Mapping[str, Capture]
+    known: Collection[str]
 
 
 def trace(
@@ -170,7 +174,8 @@ class _Course:
         self.problems.add(
             f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it",
             place,
-            "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source",
+            nearest(name, self.shape.known)
+            or "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source",
         )
 
     def _those_open(self) -> str:

@@ -11,8 +11,9 @@ from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.expressions import Value
 from ckptsurgeon.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
 from ckptsurgeon.planner.compile import CompiledRule, Reader
-from ckptsurgeon.planner.matching import Match
+from ckptsurgeon.planner.matching import Match, holds
 from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.scope import Vars
 
 MAX_STEPS = 10_000_000
 SHOWN_KEYS = 5
@@ -37,7 +38,7 @@ class Group:
 
 
 def group_steps(
-    rule: CompiledRule, found: Sequence[Sequence[Match]], problems: Problems
+    rule: CompiledRule, found: Sequence[Sequence[Match]], vars: Vars, problems: Problems
 ) -> list[Group]:
     """The rule's steps; tells references without partner, holes, and two keys in one place.
 
@@ -46,6 +47,8 @@ def group_steps(
     complete = _with_partners(rule, found, problems)
     groups = []
     for values, per_reader in _joined(rule, complete):
+        if rule.where_by_step and not holds(rule, _raw(per_reader), vars):
+            continue
         layouts = []
         for reader, own in zip(rule.readers, per_reader, strict=True):
             layout = _lay_out(rule, reader, own, problems)
@@ -54,6 +57,11 @@ def group_steps(
         if len(layouts) == len(rule.readers):
             groups.append(Group(values, tuple(layouts)))
     return groups
+
+
+def _raw(per_reader: Iterable[Sequence[Match]]) -> Values:
+    """The captures of a whole step as they stand in the source."""
+    return {name: value for own in per_reader for name, value in own[0].raw.items()}
 
 
 # --- partners -------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None
     held, spec = run.holdings, origin.node.spec
     if address in run.dropped:
         return SourceFate(*address, spec, Fate.DROPPED, run.dropped[address], stage=run.number)
-    if address in held.parts:
+    if address in held.parts and address not in held.whole:
         parts = held.parts[address]
         taken = sum(taken_count(part.region) for part in _disjoint(parts))
         untaken = max(0.0, 1 - taken / spec.count) if spec.count else 0.0

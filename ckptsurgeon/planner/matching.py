@@ -30,8 +30,9 @@ def matches(
 ) -> Iterator[Match]:
     """Every key that the reference matches, taken or not; raises ExpressionError."""
     plain = not (rule.options.map or rule.options.pick)
+    conditional = rule.options.where is not None and rule.where_names <= reader.names
     for table, raw, key in readings(reader, tables):
-        if rule.options.where is not None and not _holds(rule, raw, vars):
+        if conditional and not holds(rule, raw, vars):
             continue
         address, origin = (table.alias, key), table.origins[key]
         if plain:
@@ -61,7 +62,8 @@ def readings(
             yield table, raw, key
 
 
-def _holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
+def holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
+    """Whether `where` is true of these captures, as they stand in the source."""
     where = rule.options.where
     if where is None:
         return True

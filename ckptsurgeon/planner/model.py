@@ -267,6 +267,11 @@ class Plan:
     separator: str = "."
 
     @property
+    def views(self) -> tuple[SourceView, ...]:
+        """The sources, and the destination where there is one."""
+        return self.sources if self.destination is None else (*self.sources, self.destination)
+
+    @property
     def open_findings(self) -> tuple[Finding, ...]:
         """The findings that were not allowed."""
         return tuple(finding for finding in self.findings if not finding.allowed)

@@ -35,9 +35,9 @@ def entry_notes(alias: str, checkpoint: Checkpoint, carried: bool) -> Iterator[N
     `carried` says that the output takes over what it can.
     """
     entries = dropped_entries(checkpoint) if carried else checkpoint.contents.opaque
+    of = f" of {alias}" if alias else ""
     for entry in entries:
-        text = f"{alias or 'source'}: not written, {entry.kind} {entry.text}".rstrip()
-        yield Note("entry", text, entry.key)
+        yield Note("entry", f"{entry.kind}{of}, not written", entry.key)
 
 
 def fate_notes(fates: Iterable[SourceFate]) -> Iterator[Note]:

@@ -167,7 +167,8 @@ def _length(item: ConcreteItem, sizes: Iterator[int]) -> int:
         start, stop = item, item + 1
     elif isinstance(item, tuple):
         size = next(sizes, 0)
-        start, stop = item[0] or 0, size if item[1] is None else item[1]
+        start = item[0] or 0
+        stop = start + (size - 1) * (item[2] or 1) + 1 if item[1] is None else item[1]
     if min(start, stop) < 0:
         raise ShapeError("a part counted from the end needs a destination")
     return stop

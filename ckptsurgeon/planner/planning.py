@@ -123,13 +123,13 @@ class Planning:
         self.runs.append(run)
         run.run()
         tell_dead_rules(run)
-        check_counts(run)
         fates = settle_unmatched(run)
         casting = _Casting(compiled.stage, destination)
         wanted = destination.specs if destination else {}
         has_values = destination is not None and destination.has_values
         origins = run.production.finished(wanted, has_values, casting)
         self.ties = tie_outputs(run, origins)
+        check_counts(run)
         self.fates += fates
         self.rules += rule_infos(run)
         self.steps += run.steps

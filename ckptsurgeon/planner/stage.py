@@ -68,6 +68,8 @@ class StageRun:
     failed: set[int] = field(default_factory=set)
     """Rules with problems of their own: whether they matched is not asked."""
     vars: dict[int, Vars] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
+    """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
 
     def run(self) -> None:
         """Runs every rule; what is wrong is told to `problems`."""
@@ -91,6 +93,7 @@ class StageRun:
     def _run_rule(self, rule: CompiledRule) -> None:
         self.alive.setdefault(rule.group, set())
         self.made.setdefault(rule.group, 0)
+        self.given.clear()
         if isinstance(rule.rule, Move):
             self._move(rule)
         elif isinstance(rule.rule, BatchNorm):
@@ -108,7 +111,7 @@ class StageRun:
         """Notes the keys that any rule takes in slices: whole references pass over them."""
         for rule in self.compiled.rules:
             for reader in rule.readers:
-                if reader.index is None:
+                if reader.index is None or rule.options.reuse:
                     continue
                 with self.problems.at(reader.place):
                     for match in matches(rule, reader, self.tables, self.vars_of(rule)):
@@ -165,10 +168,18 @@ class StageRun:
             return
         info, failures = self.info(rule), Failures(self.problems)
         caller = Caller(rule.ops, rule.spread, len(rule.targets))
-        for group in group_steps(rule, found, self.problems):
+        groups = group_steps(rule, found, self.vars_of(rule), self.problems)
+        if rule.where_by_step and not groups:
+            self._tell_no_step(rule)
+        for group in groups:
             with failures.watch(rule):
                 self._step(rule, info, group, caller)
         failures.tell()
+
+    def _tell_no_step(self, rule: CompiledRule) -> None:
+        if not rule.options.optional:
+            place = rule.options.places.get("where", rule.place)
+            self.problems.add("`where` leaves out every step", place)
 
     def _step(self, rule: CompiledRule, info: RuleInfo, group: Group, caller: Caller) -> None:
         operands = tuple(self._operands(rule, group))
@@ -223,12 +234,13 @@ class StageRun:
         operands: Iterable[Operand],
     ) -> bool:
         """Whether the key is this rule's: a fallback gives way to earlier rules."""
-        if rule.options.fallback and key in self.production:
+        if rule.options.fallback and key in self.production and key not in self.given:
             winner = self.production.giver(key)
             if winner is not None:
                 self.lost.update(((operand.source, operand.key), winner) for operand in operands)
             return False
         self.production.give(key, contribution)
+        self.given.add(key)
         return True
 
     # --- the other rules --------------------------------------------------------------------------
@@ -294,13 +306,13 @@ class StageRun:
         for number, reader in enumerate(rule.readers):
             with self.problems.at(reader.place):
                 for match in self._found(rule, number, reader):
+                    self.made[rule.group] += 1
                     index = self._index(rule, reader.index, match)
                     if index is not None:
                         self._take_part(rule, info, match, index)
                         continue
                     self.holdings.whole[match.address] = info
                     self.dropped[match.address] = info
-                    self.made[rule.group] += 1
 
     def _require(self, rule: CompiledRule) -> None:
         found = list(matches(rule, rule.readers[0], self.tables, self.vars_of(rule)))

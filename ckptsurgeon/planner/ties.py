@@ -29,6 +29,7 @@ def tie_outputs(run: StageRun, origins: dict[str, Origin]) -> dict[str, str]:
         if isinstance(rule.rule, Tie):
             with run.problems.at(rule.place):
                 for group in _groups(rule, origins, run.vars_of(rule)):
+                    run.made[rule.group] += 1
                     ties |= _tied(rule, run, group, origins)
     return ties
 

@@ -29,12 +29,19 @@ def _sighting(explanation: Explanation, sighting: Sighting, verbose: bool) -> It
     yield from (f"  {_verdict(verdict)}" for verdict in shown)
     others = len(sighting.verdicts) - len(shown)
     if others:
-        yield f"  {others} other reference{'s' * (others > 1)} of the rules don't match its name"
+        yield f"  its name doesn't match {_counted(others, bool(shown))} of the rules"
     for step in sighting.steps:
         yield from _step(step)
     if sighting.fate is not None and not sighting.steps:
         reason = f", {escape(sighting.fate.reason)}" if sighting.fate.reason else ""
         yield f"  {sighting.fate.fate.value}{reason}"
+
+
+def _counted(others: int, more: bool) -> str:
+    """`the other 3 references`, or `any of the 3 references`."""
+    if more:
+        return f"the other {others} references" if others > 1 else "the other reference"
+    return f"any of the {others} references" if others > 1 else "the one reference"
 
 
 def _verdict(verdict: Verdict) -> str:

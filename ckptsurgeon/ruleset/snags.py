@@ -168,6 +168,29 @@ def _bad_start(snag: Snag) -> Problem | None:
     )
 
 
+def _block_text(snag: Snag) -> Problem | None:
+    """`- >x`: what `|` and `>` begin is a text of several lines."""
+    if "block scalar" not in snag.context or snag.start is None:
+        return None
+    text = value_from(snag.start.text, snag.start.column - 1)
+    message = "a text that starts with `|` or `>` is a block of lines to YAML"
+    return Problem(message, snag.start, quote_this(text))
+
+
+def _line_without_colon(snag: Snag) -> Problem | None:
+    if not snag.says("could not find expected ':'") or snag.start is None:
+        return None
+    help = "write `word: value`; a rule begins with `- `"
+    return Problem("a line without `: ` among lines that have one", snag.start, help)
+
+
+def _dash_in_line(snag: Snag) -> Problem | None:
+    if not snag.says("sequence entries are not allowed"):
+        return None
+    help = "begin the list in a line of its own, or write it in [ ]"
+    return Problem("`- ` where no list can begin", snag.place, help)
+
+
 def _directive(snag: Snag) -> Problem | None:
     if "directive" not in snag.context:
         return None
@@ -223,6 +246,9 @@ _TRAPS: tuple[Callable[[Snag], Problem | None], ...] = (
     _colon_in_slice,
     _second_colon,
     _bad_start,
+    _block_text,
+    _line_without_colon,
+    _dash_in_line,
     _text_after_end,
     _unclosed,
 )

@@ -78,9 +78,9 @@ def test_views_ties_and_parameters(tmp_path: Path) -> None:
     found = saved(state, tmp_path)
     assert_holds(found, {key: tensor.detach() for key, tensor in state.items()})
     assert found.contents.aliases == (("weight", "tied"),)
-    assert found.crc32("weight") is not None
-    assert found.crc32("rows") is None
-    assert found.crc32("columns") is None
+    assert found.extent("weight").crc is not None
+    assert found.extent("rows").crc is None
+    assert found.extent("columns") is None
 
 
 def test_module_metadata_and_every_protocol(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def picture(mosaic: Mosaic, arrays: tuple[Array, ...], spec: TensorSpec) -> Arra
         box = (*(slice(start, start + size) for start, size in ends), ...)
         filled[box] += 1
         if tile.view.source is None:
-            result[box] = tile.view.bits
+            bits = tile.view.bits.to_bytes(result.itemsize, "little")
+            result[box] = np.frombuffer(bits, result.dtype)[0]
             continue
         source = arrays[int(str(tile.view.source))]
         values = source.reshape(-1)[positions(tile.view)]

@@ -19,7 +19,6 @@ from ckptsurgeon.ruleset.model import (
     Move,
     OutputOptions,
     Require,
-    Rule,
     ShapeVar,
     SourceOptions,
     Span,
@@ -105,7 +104,9 @@ def test_options() -> None:
         ("- {tie: [a, b], where: 1 < 2}", Tie, "targets", ["a", "b"]),
     ],
 )
-def test_lists_of_references(text: str, kind: type[Rule], field: str, names: list[str]) -> None:
+def test_lists_of_references(
+    text: str, kind: type[Drop | Keep | Tie], field: str, names: list[str]
+) -> None:
     found = rule(text)
     assert isinstance(found, kind)
     assert [at.reference.text for at in getattr(found, field)] == names

@@ -1,0 +1,226 @@
+"""Mosaics carried out in blocks: each is gathered in memory, cast where asked, and handed on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.errors import CastOverflow
+from ckptsurgeon.ops.base import along
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.mosaic import Axis, Mosaic, Tile, View, pieces_within
+from ckptsurgeon.planner.model import Leaf
+from ckptsurgeon.runs import output_strides
+from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+BLOCK = 1 << 20
+"""Bytes of a block of output: what a core's caches hold is moved fastest."""
+
+DENSITY = 2
+"""A stretch of a file is read at once where at least one byte in so many is wanted."""
+
+SMALL_READ = 16 << 10
+"""Bytes of a read below which it is better to hold the whole tensor."""
+
+ReadBytes = Callable[[Leaf, int, int], "Array"]
+"""(tensor, first byte, bytes) -> uint8 array of a checkpoint's bytes."""
+
+
+class BlockMover:
+    """Makes the bytes of mosaics, with no more memory than it is given.
+
+    `read` fetches bytes of a source tensor. Not for several threads at once.
+    """
+
+    def __init__(self, read: ReadBytes, memory: int) -> None:
+        self._read = read
+        self._memory = max(memory, 4 * BLOCK)
+        self._held: OrderedDict[Leaf, Array] = OrderedDict()
+        self._to_hold: frozenset[Leaf] = frozenset()
+
+    def blocks(self, mosaic: Mosaic, spec: TensorSpec) -> Iterator[tuple[int, Array]]:
+        """Offset in bytes and uint8 bytes of each block of the tensor, in order.
+
+        A block is only good until the next one. Raises CastOverflow, and ShapeError of casts.
+        """
+        import numpy as np
+
+        itemsize, strides = BITS[spec.dtype] // 8, output_strides(spec.shape)
+        nbytes = self._choose_block(mosaic, spec)
+        buffer: Array = np.empty(min(nbytes, spec.nbytes), np.uint8)
+        for region in regions(spec.shape, max(1, nbytes // itemsize)):
+            flat = buffer[: math.prod(map(len, region)) * itemsize]
+            block = flat.view(np.dtype(spec.carrier)).reshape([len(part) for part in region])
+            for tile in mosaic.tiles:
+                for piece in pieces_within(tile, region):
+                    self._fill(piece, block)
+            first = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
+            yield first * itemsize, flat
+        self._held.clear()
+
+    def _choose_block(self, mosaic: Mosaic, spec: TensorSpec) -> int:
+        """Bytes of a block; notes which source tensors are better held whole while it is made.
+
+        Where small blocks would need many short reads, as transposes do, a tensor is held if it
+        fits; else the blocks become large, so that the reads are longer.
+        """
+        scattered = {
+            tile.view.source for tile in mosaic.tiles if _reads_badly(tile, mosaic.shape, spec)
+        }
+        leaves = {source for source in scattered if isinstance(source, Leaf)}
+        self._to_hold = frozenset(leaf for leaf in leaves if leaf.spec.nbytes <= self._memory // 2)
+        return BLOCK if len(self._to_hold) == len(leaves) else self._memory // 4
+
+    def _fill(self, piece: Tile, block: Array) -> None:
+        view = piece.view
+        ends = zip(piece.start, view.shape, strict=True)
+        box: tuple[Any, ...] = (*(slice(start, start + size) for start, size in ends), ...)
+        place = block[box]
+        if view.source is None:
+            place[...] = cast_all(_one_item(view), view)
+        elif view.casts:
+            place[...] = cast_all(self._gathered(view), view)
+        else:
+            axes = long_axes(view)
+            self._gather(view, view.offset, axes, place.reshape([axis.size for axis in axes]))
+
+    def _gathered(self, view: View) -> Array:
+        """The view's items as they lie in the source."""
+        import numpy as np
+
+        axes = long_axes(view)
+        array = np.empty([axis.size for axis in axes], np.dtype(CARRIERS[BITS[view.dtype]]))
+        self._gather(view, view.offset, axes, array)
+        return array.reshape(view.shape)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _gather(self, view: View, offset: int, axes: Sequence[Axis], out: Array) -> None:
+        """Fills `out`, which has a dim for each axis, with the items from `offset` on."""
+        import numpy as np
+
+        leaf = view.source
+        if not isinstance(leaf, Leaf):
+            raise TypeError(f"{leaf!r} is no tensor of a checkpoint")
+        held = leaf in self._to_hold
+        if not held and not is_dense(axes):
+            self._gather_apart(view, offset, axes, out)
+            return
+        low, high = reach(offset, axes)
+        start = 0 if held else low
+        if held:
+            data = self._whole(leaf)
+        else:
+            data = self._read(leaf, low * out.itemsize, (high - low + 1) * out.itemsize)
+        out[...] = np.ndarray(
+            out.shape,
+            out.dtype,
+            buffer=data.data,
+            offset=(offset - start) * out.itemsize,
+            strides=[axis.stride * out.itemsize for axis in axes],
+        )
+
+    def _gather_apart(self, view: View, offset: int, axes: Sequence[Axis], out: Array) -> None:
+        """Fills `out` along its widest axis, one position after the other."""
+        widest = _widest(axes)
+        others = (*axes[:widest], *axes[widest + 1 :])
+        for at in range(axes[widest].size):
+            place = out[along(widest, at)]
+            self._gather(view, offset + at * axes[widest].stride, others, place)
+
+    def _whole(self, leaf: Leaf) -> Array:
+        """A source tensor that is held; those longest unused go where room is needed."""
+        if leaf not in self._held:
+            room = self._memory // 2 - leaf.spec.nbytes
+            while self._held and sum(array.nbytes for array in self._held.values()) > room:
+                self._held.popitem(last=False)
+            self._held[leaf] = self._read(leaf, 0, leaf.spec.nbytes)
+        self._held.move_to_end(leaf)
+        return self._held[leaf]
+
+
+# --- regions --------------------------------------------------------------------------------------
+
+
+def regions(shape: tuple[int, ...], items: int) -> Iterator[tuple[range, ...]]:
+    """A tensor cut in row order into boxes of about so many items, each a stretch of the order."""
+    inner, dim = 1, len(shape)
+    while dim and inner * shape[dim - 1] <= items:
+        dim -= 1
+        inner *= shape[dim]
+    if dim == 0:
+        yield tuple(map(range, shape))
+        return
+    behind = tuple(map(range, shape[dim:]))
+    rows = max(1, items // inner)
+    for leading in itertools.product(*map(range, shape[: dim - 1])):
+        for start in range(0, shape[dim - 1], rows):
+            stop = min(start + rows, shape[dim - 1])
+            yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
+
+
+def long_axes(view: View) -> tuple[Axis, ...]:
+    """The axes of a view, in order, but for those of one item."""
+    return tuple(axis for dim in view.dims for axis in dim if axis.size > 1)
+
+
+def reach(offset: int, axes: Sequence[Axis]) -> tuple[int, int]:
+    """The lowest and the highest item that the axes come to."""
+    ends = [(axis.size - 1) * axis.stride for axis in axes]
+    return offset + sum(min(0, end) for end in ends), offset + sum(max(0, end) for end in ends)
+
+
+def is_dense(axes: Sequence[Axis]) -> bool:
+    """Whether at least one item in DENSITY of what the axes span is wanted."""
+    low, high = reach(0, axes)
+    distinct = math.prod(axis.size for axis in axes if axis.stride)
+    return high - low + 1 <= DENSITY * distinct
+
+
+def _widest(axes: Sequence[Axis]) -> int:
+    return max(range(len(axes)), key=lambda at: abs(axes[at].stride))
+
+
+def _reads_badly(tile: Tile, shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    """Whether a block of the tile would be gathered by many short reads."""
+    if tile.view.source is None:
+        return False
+    itemsize = BITS[tile.view.dtype] // 8
+    region = next(regions(tile.view.shape, BLOCK // itemsize))
+    begins = zip(tile.start, region, strict=True)
+    first = [range(at + part.start, at + part.stop) for at, part in begins]
+    axes = list(long_axes(next(pieces_within(tile, first)).view))
+    while axes and not is_dense(axes):
+        del axes[_widest(axes)]
+    low, high = reach(0, axes)
+    return (high - low + 1) * itemsize < SMALL_READ
+
+
+def cast_all(array: Array, view: View) -> Array:
+    """The items after the view's casts, in the carrier of the last; raises CastOverflow."""
+    arrays: tuple[Array, ...] = (array,)
+    spec = TensorSpec(view.dtype, array.shape)
+    for dtype in view.casts:
+        op = Cast(dtype=dtype)
+        results = op.apply(arrays, (spec,))
+        lost = op.overflows(arrays, results, (spec,))
+        if lost:
+            raise CastOverflow(f"{lost} finite values overflow in {dtype}")
+        arrays, spec = results, TensorSpec(dtype, spec.shape)
+    return arrays[0]
+
+
+def _one_item(view: View) -> Array:
+    """The item that a view without source repeats."""
+    import numpy as np
+
+    carrier = np.dtype(CARRIERS[BITS[view.dtype]])
+    return np.frombuffer(view.bits.to_bytes(carrier.itemsize, "little"), carrier)

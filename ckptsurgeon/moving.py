@@ -1,0 +1,194 @@
+"""The tensors of a plan moved into a writer: by the kernel, in blocks, or computed whole.
+
+A plan is lowered first. What is made of long stretches of files is copied by the kernel, one tensor
+after the other; the rest is made by several threads under one memory budget.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.blocks import BlockMover
+from ckptsurgeon.evaluate import Evaluator, located
+from ckptsurgeon.formats.base import Checkpoint, Extent, Writer
+from ckptsurgeon.formats.transfer import open_source, read_range
+from ckptsurgeon.lowering import Lowering
+from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.planner.model import Leaf, Output, Plan
+from ckptsurgeon.runs import Run, kernel_runs
+from ckptsurgeon.specs import BITS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Progress = Callable[[str, int], None]
+"""Called after each tensor with its key and its size in bytes, from any thread."""
+
+MEMORY = 256 << 20
+"""Bytes that a run may hold of tensors, unless told."""
+
+MOST_JOBS = 8
+
+
+def default_jobs() -> int:
+    """As many threads as there are processors, up to eight."""
+    return min(os.cpu_count() or 1, MOST_JOBS)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a run did: bytes copied as they lie, and bytes that went through memory."""
+
+    copied: int
+    computed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One output tensor: as runs of files, as a mosaic, or neither, to be computed whole."""
+
+    output: Output
+    name: str
+    runs: list[Run] | None
+    mosaic: Mosaic | None
+
+
+class Mover:
+    """Moves a plan's tensors from its checkpoints, by alias, into a writer.
+
+    `name_of` gives the name under which the writer knows an output key. `memory` bounds what is
+    held of tensors over all of the `jobs` threads; a single tensor that must be computed whole may
+    need more, and is then made alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        checkpoints: Mapping[str, Checkpoint],
+        name_of: Callable[[str], str],
+        *,
+        memory: int | None = None,
+        jobs: int | None = None,
+    ) -> None:
+        self._plan, self._checkpoints, self._name_of = plan, checkpoints, name_of
+        self._threads = jobs or default_jobs()
+        self._share = (memory or MEMORY) // self._threads
+        self._names = {view.alias: view.names for view in plan.views}
+        self._computing = threading.Lock()
+
+    def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
+        """Fills the writer with every output tensor; raises FindingsError and PlanError."""
+        jobs = list(self._lowered())
+        copies = [job for job in jobs if job.runs is not None]
+        others = [job for job in jobs if job.runs is None]
+        whole = [job.output.node for job in others if job.mosaic is None]
+        evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
+
+        def make(job: Job) -> None:
+            self._make(job, evaluator, writer)
+            if progress is not None:
+                progress(job.output.key, job.output.spec.nbytes)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            making = [pool.submit(make, job) for job in others]
+            try:
+                for job in copies:
+                    make(job)
+                for future in making:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return Moved(_nbytes(copies), _nbytes(others))
+
+    # --- lowering ---------------------------------------------------------------------------------
+
+    def _lowered(self) -> Iterator[Job]:
+        lowering = Lowering()
+        for key, output in self._plan.outputs.items():
+            if key in self._plan.ties:
+                continue  # filled with the tensor that it is tied to
+            if isinstance(output.node, Leaf) and (extent := self._extent(output.node)):
+                yield Job(output, self._name_of(key), [Run(extent, 0)], None)
+                continue
+            mosaic = lowering.mosaic(output.node) if output.spec.carrier else None
+            runs = None
+            if mosaic is not None:
+                runs = kernel_runs(mosaic, BITS[output.spec.dtype] // 8, self._extent)
+            yield Job(output, self._name_of(key), runs, mosaic)
+
+    def _extent(self, leaf: Leaf) -> Extent | None:
+        """Where a checkpoint's tensor lies dense in a file."""
+        return self._checkpoints[leaf.source].extent(self._names[leaf.source][leaf.key])
+
+    # --- making -----------------------------------------------------------------------------------
+
+    def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
+        if job.runs is not None:
+            for run in job.runs:
+                writer.copy(job.name, run.extent, run.offset)
+        elif job.mosaic is not None:
+            self._make_blocks(job, job.mosaic, writer)
+        elif evaluator is not None:
+            with self._computing:
+                writer.write(job.name, evaluator.output(job.output))
+
+    def _make_blocks(self, job: Job, mosaic: Mosaic, writer: Writer) -> None:
+        with Sources(self._extent, self._read_whole) as sources, located(job.output):
+            mover = BlockMover(sources.read, self._share)
+            for offset, block in mover.blocks(mosaic, job.output.spec):
+                writer.write(job.name, block, offset)
+
+    def _read_whole(self, leaf: Leaf) -> Array:
+        return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
+
+
+def _nbytes(jobs: list[Job]) -> int:
+    return sum(job.output.spec.nbytes for job in jobs)
+
+
+class Sources:
+    """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
+
+    Files stay open, and the last tensor that was read whole stays in memory, until it is left.
+    """
+
+    def __init__(
+        self, extent_of: Callable[[Leaf], Extent | None], read_whole: Callable[[Leaf], Array]
+    ) -> None:
+        self._extent_of, self._read_whole = extent_of, read_whole
+        self._descriptors: dict[Path, int] = {}
+        self._last: tuple[Leaf, Array] | None = None
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+
+    def read(self, leaf: Leaf, start: int, nbytes: int) -> Array:
+        """A range of the tensor's bytes as a uint8 array."""
+        extent = self._extent_of(leaf)
+        if extent is None:
+            return self._whole(leaf)[start : start + nbytes]
+        if extent.path not in self._descriptors:
+            self._descriptors[extent.path] = open_source(extent.path)
+        part = Extent(extent.path, extent.offset + start, nbytes)
+        return read_range(self._descriptors[extent.path], part)
+
+    def _whole(self, leaf: Leaf) -> Array:
+        import numpy as np
+
+        if self._last is None or self._last[0] is not leaf:
+            array = np.ascontiguousarray(self._read_whole(leaf))
+            self._last = (leaf, array.reshape(-1).view(np.uint8))
+        return self._last[1]

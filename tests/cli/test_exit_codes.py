@@ -1,0 +1,218 @@
+"""0 clean, 1 findings, 2 trouble: what is said, on which stream, and what is left on the disk."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Ckpt
+
+CLEAN = (
+    "inspect train.pt",
+    "inspect a.npz --format json",
+    "inspect dst.pt --format spec",
+    "check rules.yaml",
+    "rules list",
+    "rules show torchvision_resnet_to_transformers",
+    "rules schema",
+    "plan train.pt",
+    "plan train.pt --into dst.pt -r rules.yaml",
+    "plan train.pt --into dst.pt -r rules.yaml --format json",
+    "plan --source a=train.pt",
+    "transplant train.pt --into dst.pt -r rules.yaml -o out.pt",
+    "transplant train.pt -o out.safetensors -q",
+    "transplant train.pt -o out/",
+    "explain conv.weight train.pt --into dst.pt -r rules.yaml",
+)
+
+FINDINGS = (
+    "plan train.pt --into dst.pt",
+    "plan src.safetensors --into dst.pt --allow unused",
+    "transplant train.pt --into dst.pt -o out.pt",
+    "transplant train.pt --into dst.pt -o out.pt -q",
+    "transplant train.pt --into dst.pt -o dst.pt",
+)
+
+TROUBLE = {
+    "plan": "error: no source: give SRC, or name sources by --source ALIAS=PATH",
+    "plan nope.pt": "error: nope.pt: there is no such file",
+    "plan rules.yaml": "error: rules.yaml: is no checkpoint that is known",
+    "plan train.pt --into nope.pt": "error: nope.pt: there is no such file",
+    "plan train.pt -r nope.yaml": "nope.yaml:1:1: can't read the rule file",
+    "plan train.pt -r torchvision_resnet": "help: did you mean 'torchvision_resnet_to_transformers'?",
+    "plan train.pt -e nonsense": "-e:1:1: ",
+    "plan train.pt -e 'a -> b'": "-e:1:1: no key matches `a`",
+    "plan train.pt --config nope.json": "error: nope.json: can't read the config: No such file",
+    "plan train.pt --config .": "error: .: can't read the config: Is a directory",
+    "plan train.pt --config rules.yaml": "error: rules.yaml: the config is not JSON",
+    "plan train.pt --config train.pt": "error: train.pt: the config is not UTF-8 at byte",
+    "plan train.pt --config list.json": "error: list.json: the config is no JSON object",
+    "plan train.pt --set n=3": "error: --set n: no var of the rules has this name",
+    "plan train.pt --set 'n=3 4'": "error: --set n: '4' where the expression should end or go on",
+    "plan train.pt --source 1=dst.pt": "error: --source 1: an alias is a name of letters",
+    "plan train.pt --source dst=dst.pt": "error: --source dst: that alias means the destination",
+    "plan train.pt --source 's*=x*.pt'": "error: --source s*=x*.pt: no file matches",
+    "plan train.pt -o plan.txt": "error: plan.txt: a plan is saved as JSON: name it `plan.json`",
+    "plan train.pt -o list.json": "error: list.json: exists, and is no plan",
+    "plan train.pt -o no/plan.json": "error: no/plan.json: the folder",
+    "check nope": "error: no shipped ruleset 'nope'",
+    "check .": ".:1:1: can't read the rule file: Is a directory",
+    "rules show nope": "error: no shipped ruleset 'nope'",
+    "explain conv.wieght src.safetensors": "there is no key `conv.wieght`; did you mean 'conv.weight'?",
+    "explain fc.bias train.pt -r rules.yaml": "",
+    "inspect .": "error: .: ",
+    "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",
+    "transplant train.pt -o out.npz": "error: out.npz: npz files are read, never written",
+    "transplant train.pt -o out.foo": "error: out.foo: no format is known by the suffix .foo",
+    "transplant train.pt -o no/out.pt": "error: no/out.pt: the folder",
+    "transplant train.pt -o dst.pt": "error: dst.pt: exists already; --force replaces it",
+    "transplant train.pt -o train.pt": "error: train.pt: the output would overwrite its own input",
+    "transplant --plan nope.json -o out.pt": "error: nope.json: can't read the saved plan",
+    "transplant --plan list.json -o out.pt": "error: list.json: is no plan that `plan -o` saved",
+}
+
+USAGE = {
+    "nope": "No such command 'nope'",
+    "plan --nope": "No such option",
+    "plan train.pt dst.pt": "unexpected extra argument",
+    "plan train.pt --allow everything": "'everything' is not one of 'missing'",
+    "plan train.pt --format yaml": "'yaml' is not one of",
+    "plan train.pt --set n": "--set n: wanted NAME=VALUE",
+    "plan train.pt --set n=": "--set n=: wanted NAME=VALUE",
+    "plan train.pt --source dst.pt": "--source dst.pt: wanted ALIAS=PATH",
+    "plan train.pt --source a=1 --source a=2": "--source a: given twice",
+    "transplant train.pt": "Missing option '-o'",
+    "check": "Missing argument",
+    "explain": "Missing argument 'KEY'",
+    "transplant --plan p.json -e 'a -> b' -o out.pt": "--plan takes no -e: it has its own",
+    "transplant --plan p.json -r rules.yaml -o out.pt": "--plan takes no -r",
+    "transplant --plan p.json --set a=1 -o out.pt": "--plan takes no --set",
+    "transplant --plan p.json --config c.json -o out.pt": "--plan takes no --config",
+    "transplant --plan p.json --allow unused -o out.pt": "--plan takes no --allow",
+}
+
+
+@pytest.fixture(autouse=True)
+def _files(folder: Path) -> None:
+    (folder / "list.json").write_text("[1]")
+
+
+def words(line: str) -> list[str]:
+    return shlex.split(line)
+
+
+@pytest.mark.parametrize("line", CLEAN)
+def test_clean_is_0_and_says_nothing_on_stderr_but_what_was_written(line: str, ckpt: Ckpt) -> None:
+    ran = ckpt(*words(line))
+    assert ran.code == 0, ran.err
+    written = ran.err.splitlines()
+    assert all("tensors written" in told for told in written)
+    assert len(written) == line.startswith("transplant")
+    assert bool(ran.out) == ("-q" not in line)
+
+
+@pytest.mark.parametrize("line", FINDINGS)
+def test_findings_are_1_with_the_report_on_stdout_and_nothing_written(
+    line: str, ckpt: Ckpt, folder: Path
+) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    ran = ckpt(*words(line))
+    assert ran.code == 1
+    assert "findings: " in ran.out
+    assert ("not written, for the findings above" in ran.err) == line.startswith("transplant")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(("line", "told"), TROUBLE.items())
+def test_trouble_is_2_and_told_on_stderr_alone(
+    line: str, told: str, ckpt: Ckpt, folder: Path
+) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    ran = ckpt(*words(line))
+    assert (ran.code, told in ran.err) == (2, True), ran.err
+    assert not ran.out or line.startswith("explain fc.bias")
+    assert "Traceback" not in ran.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(("line", "told"), USAGE.items())
+def test_usage_is_2_with_the_way_to_help(line: str, told: str, ckpt: Ckpt) -> None:
+    ran = ckpt(*words(line))
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+    assert "--help" in ran.err
+
+
+def test_a_bug_of_ours_is_70_in_words(
+    ckpt: Ckpt, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a \x1b[31m key")
+
+    monkeypatch.setattr("ckptsurgeon.api.make_plan", broken)
+    ran = ckpt("plan", "train.pt")
+    assert (ran.code, ran.out) == (70, "")
+    assert ran.err.startswith("a bug in ckptsurgeon ")
+    assert "\x1b" not in ran.err
+    assert len(ran.err.splitlines()) == 2
+    monkeypatch.setenv("CKPTSURGEON_DEBUG", "1")
+    assert "Traceback" in ckpt("plan", "train.pt").err
+
+
+def test_memory_and_interrupts_are_told(
+    ckpt: Ckpt, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(error: BaseException) -> None:
+        def make(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("ckptsurgeon.api.make_plan", make)
+
+    raises(MemoryError())
+    assert ckpt("plan", "train.pt")[::2] == (2, "error: out of memory\n")
+    raises(KeyboardInterrupt())
+    assert ckpt("plan", "train.pt").code == 130
+
+
+def test_force_replaces_and_allow_keeps(ckpt: Ckpt, folder: Path) -> None:
+    line = words("transplant train.pt --into src.safetensors -o dst.pt --force -q")
+    assert ckpt(*line, "--allow", "missing", "--allow", "unused").code == 0
+    assert torch.load("dst.pt", weights_only=True)["epoch"] == 3
+
+
+def test_json_is_complete_and_reads_back(ckpt: Ckpt, folder: Path) -> None:
+    line = words("plan train.pt --into dst.pt -r rules.yaml --format json")
+    report = json.loads(ckpt(*line).out)
+    assert report["version"] == 1
+    assert [row["key"] for row in report["rows"]] == list(torch.load("dst.pt"))
+    assert {note["key"] for note in report["notes"] if note["kind"] == "entry"} == {
+        "optimizer",
+        "args",
+    }
+    assert json.loads(ckpt("inspect", "train.pt", "--format", "json").out)["count"] == 5
+
+
+def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: Path) -> None:
+    (folder / "spec.json").write_text(ckpt("inspect", "dst.pt", "--format", "spec").out)
+    arrow = "conv.weight[:, :3] -> conv.weight"
+    wanted = ckpt("plan", "src.safetensors", "--into", "dst.pt", "-e", arrow)
+    found = ckpt("plan", "src.safetensors", "--into", "spec.json", "-e", arrow)
+    assert found.code == wanted.code == 1
+    assert found.out.splitlines()[-1] == wanted.out.splitlines()[-1]
+    kept = ckpt("plan", "src.safetensors", "--into", "spec.json", "-r", "rules.yaml")
+    assert kept.code == 2
+    assert "`fc.weight` can't be kept: the destination has shapes alone" in kept.err
+
+
+def test_a_glob_numbers_sources_in_natural_order(ckpt: Ckpt, folder: Path) -> None:
+    for number in (2, 10, 1):
+        torch.save({"w": torch.full((1, 2), float(number))}, f"part.{number}.pth")
+    ran = ckpt(
+        *("transplant", "--source", "s*=part.*.pth", "-o", "out.pt"),
+        *("-e", "{from: 's<s>::w', to: w, ops: concat}"),
+    )
+    assert ran.code == 0, ran.err
+    assert torch.load("out.pt")["w"][:, 0].tolist() == [1, 2, 10]

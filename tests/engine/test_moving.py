@@ -1,0 +1,140 @@
+"""The engine gives the bytes that ops applied to whole tensors give, whatever way it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import ckptsurgeon
+from ckptsurgeon.formats import open_checkpoint, open_writer
+from ckptsurgeon.formats.base import Layout
+from ckptsurgeon.moving import Mover
+
+Array = np.ndarray[Any, Any]
+
+
+def moved(source: Path, target: Path, rules: Any, **options: Any) -> dict[str, Array]:
+    """The tensors that the engine writes, checked against `apply` of the same rules."""
+    plan = ckptsurgeon.plan(str(source), rules)
+    layout = Layout({key: output.spec for key, output in plan.outputs.items()}, plan.ties)
+    mover = Mover(plan, {"": open_checkpoint(source)}, lambda key: key, **options)
+    with open_writer(target, layout, force=True) as writer:
+        mover.move(writer)
+    written = open_checkpoint(target)
+    tensors, _ = ckptsurgeon.apply(rules, load_file(source))
+    assert list(tensors) == list(plan.outputs)
+    for key, tensor in tensors.items():
+        assert written.contents.specs[key].shape == tensor.shape, key
+        assert written.read(key).tobytes() == np.ascontiguousarray(tensor).tobytes(), key
+    return tensors
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    tensors: dict[str, Array] = {
+        "wide": random.standard_normal((300, 1400)).astype("float32"),
+        "cube": random.standard_normal((6, 130, 310)).astype("float32"),
+        "qkv": random.standard_normal((3 * 8 * 16, 200)).astype("float32"),
+        "half": random.standard_normal((100, 90)).astype("float16"),
+        "bytes": random.integers(0, 255, (70, 3), "uint8"),
+        "scalar": np.array(3.5, "float32"),
+        "empty": np.zeros((0, 4), "float32"),
+    }
+    for expert in range(4):
+        for name in ("w1", "w3"):
+            shape = (160, 130)
+            values = random.standard_normal(shape).astype("float32")
+            tensors[f"experts.{expert}.{name}.weight"] = values
+    path = tmp_path / "source.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+RULES: dict[str, list[Any]] = {
+    "nothing": [],
+    "rename": ["wide -> narrow"],
+    "rows": ["wide[20:200] -> rows"],
+    "columns": ["wide[:, 100:1100] -> columns"],
+    "steps": ["wide[::3, 5::7] -> steps"],
+    "transpose": [{"wide -> turned": "transpose"}],
+    "permute": [{"cube -> turned": {"permute": [2, 0, 1]}}],
+    "flip": [{"cube -> turned": [{"flip": 2}, {"roll": {"shift": 5, "dim": 1}}]}],
+    "cast": [{"wide -> low": {"cast": "BF16"}}, {"half -> high": {"cast": "F32"}}],
+    "transpose and cast": [{"wide -> low": ["transpose", {"cast": "F16"}]}],
+    "experts": [
+        {
+            "experts.<e>.w<n:1|3>.weight -> gate_up": [
+                {"stack": {"over": "e"}},
+                {"concat": {"over": "n", "dim": 1}},
+            ]
+        }
+    ],
+    "experts by columns": [
+        {
+            "experts.<e>.w<n:1|3>.weight -> gate_up": [
+                {"stack": {"over": "e"}},
+                {"concat": {"over": "n", "dim": 2}},
+            ]
+        }
+    ],
+    "experts turned": [
+        {"experts.<e>.w<n:1|3>.weight -> t.<n>": ["transpose", {"stack": {"over": "e"}}]}
+    ],
+    "qkv": [{"qkv -> a.<p:q|k|v>": {"split_qkv": {"layout": "per_head", "heads": 8}}}],
+    "qkv, megatron": [{"qkv -> a.<p:q|k|v>": {"split_qkv": {"layout": "megatron_v1", "heads": 8}}}],
+    "layout": [
+        {
+            "qkv -> qkv": [
+                {"split_qkv": {"layout": "per_head", "heads": 8, "over": "p"}},
+                {"concat": {"over": "p"}},
+            ]
+        }
+    ],
+    "rope": [{"qkv -> qkv": {"permute_rope": {"head_dim": 16, "to": "half"}}}],
+    "pad": [{"wide -> wide": [{"pad": {"by": 100, "dim": 1, "value": 1.5}}, {"cast": "F16"}]}],
+    "take": [{"wide -> wide": {"take": [5, 6, 7, 2, 299]}}],
+    "repeat": [{"bytes -> bytes": [{"repeat": 3}, {"repeat": {"times": 2, "dim": 1, "each": True}}]}],
+    "rearrange": [{"cube -> c": {"rearrange": {"pattern": "a (b c) d -> (a c) d b", "c": 13}}}],
+    "parts": ["wide[:100] -> whole[200:300]", "wide[100:] -> whole[:200]"],
+    "same": [{"from": ["wide", "wide"], "to": "one", "ops": ["same"]}],
+    "init": [
+        {"init": {"to": "z", "fill": "zeros", "shape": [3, 4]}},
+        {"init": {"to": "n", "fill": "normal", "shape": [300]}},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_what_is_written_is_what_apply_gives(
+    source: Path, tmp_path: Path, name: str, suffix: str
+) -> None:
+    moved(source, tmp_path / f"out.{suffix}", RULES[name])
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_small_blocks_and_no_room_to_hold_tensors(
+    source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckptsurgeon.blocks.BLOCK", 5000)
+    moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=3)
+    monkeypatch.setattr("ckptsurgeon.runs.LEAST_RUN", 100)
+    moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=1)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_the_bytes_are_the_same_for_any_number_of_jobs(
+    source: Path, tmp_path: Path, suffix: str
+) -> None:
+    rules = [*RULES["columns"], *RULES["permute"], *RULES["experts by columns"], *RULES["qkv"]]
+    written = set()
+    for jobs in (1, 2, 8):
+        target = tmp_path / f"out{jobs}.{suffix}"
+        moved(source, target, rules, jobs=jobs)
+        written.add(target.read_bytes())
+    assert len(written) == 1
