@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.blocks import BlockMover
 from ckptsurgeon.evaluate import Evaluator, located
 from ckptsurgeon.formats.base import Checkpoint, Extent, Writer
-from ckptsurgeon.formats.transfer import open_source, read_range
+from ckptsurgeon.formats.transfer import open_source, read_into
 from ckptsurgeon.lowering import Lowering
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.planner.model import Leaf, Output, Plan
@@ -80,9 +80,9 @@ class Mover:
     ) -> None:
         self._plan, self._checkpoints, self._name_of = plan, checkpoints, name_of
         self._threads = jobs or default_jobs()
-        self._share = (memory or MEMORY) // self._threads
         self._names = {view.alias: view.names for view in plan.views}
         self._computing = threading.Lock()
+        self._workers = Workers(self._extent, self._read_whole, (memory or MEMORY) // self._threads)
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
@@ -97,7 +97,7 @@ class Mover:
             if progress is not None:
                 progress(job.output.key, job.output.spec.nbytes)
 
-        with ThreadPoolExecutor(self._threads) as pool:
+        with self._workers, ThreadPoolExecutor(self._threads) as pool:
             making = [pool.submit(make, job) for job in others]
             try:
                 for job in copies:
@@ -142,9 +142,8 @@ class Mover:
                 writer.write(job.name, evaluator.output(job.output))
 
     def _make_blocks(self, job: Job, mosaic: Mosaic, writer: Writer) -> None:
-        with Sources(self._extent, self._read_whole) as sources, located(job.output):
-            mover = BlockMover(sources.read, self._share)
-            for offset, block in mover.blocks(mosaic, job.output.spec):
+        with located(job.output):
+            for offset, block in self._workers.own.blocks(mosaic, job.output.spec):
                 writer.write(job.name, block, offset)
 
     def _read_whole(self, leaf: Leaf) -> Array:
@@ -155,10 +154,42 @@ def _nbytes(jobs: list[Job]) -> int:
     return sum(job.output.spec.nbytes for job in jobs)
 
 
+class Workers:
+    """A block mover for each thread, with files and buffers of its own until all are left."""
+
+    def __init__(
+        self,
+        extent_of: Callable[[Leaf], Extent | None],
+        read_whole: Callable[[Leaf], Array],
+        memory: int,
+    ) -> None:
+        self._extent_of, self._read_whole, self._memory = extent_of, read_whole, memory
+        self._local = threading.local()
+        self._sources: list[Sources] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._sources:
+            self._sources.pop().close()
+        self._local = threading.local()
+
+    @property
+    def own(self) -> BlockMover:
+        """The calling thread's."""
+        if not hasattr(self._local, "mover"):
+            sources = Sources(self._extent_of, self._read_whole)
+            self._sources.append(sources)
+            self._local.mover = BlockMover(sources.read_into, self._memory)
+        mover: BlockMover = self._local.mover
+        return mover
+
+
 class Sources:
     """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
 
-    Files stay open, and the last tensor that was read whole stays in memory, until it is left.
+    Files stay open, and the last tensor that was read whole stays in memory.
     """
 
     def __init__(
@@ -168,22 +199,20 @@ class Sources:
         self._descriptors: dict[Path, int] = {}
         self._last: tuple[Leaf, Array] | None = None
 
-    def __enter__(self) -> Sources:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
 
-    def read(self, leaf: Leaf, start: int, nbytes: int) -> Array:
-        """A range of the tensor's bytes as a uint8 array."""
+    def read_into(self, leaf: Leaf, start: int, out: Array) -> None:
+        """Fills a uint8 array with the tensor's bytes from `start` on."""
         extent = self._extent_of(leaf)
         if extent is None:
-            return self._whole(leaf)[start : start + nbytes]
+            out[...] = self._whole(leaf)[start : start + out.nbytes]
+            return
         if extent.path not in self._descriptors:
             self._descriptors[extent.path] = open_source(extent.path)
-        part = Extent(extent.path, extent.offset + start, nbytes)
-        return read_range(self._descriptors[extent.path], part)
+        part = Extent(extent.path, extent.offset + start, out.nbytes)
+        read_into(self._descriptors[extent.path], part, out)
 
     def _whole(self, leaf: Leaf) -> Array:
         import numpy as np

@@ -158,27 +158,30 @@ def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
 
 def read_extent(extent: Extent) -> Array:
     """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
+    import numpy as np  # headers alone are read without it
+
     source_fd = open_source(extent.path)
     try:
-        return read_range(source_fd, extent)
+        if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
+            raise _shorter(extent)
+        array = np.empty(extent.nbytes, np.uint8)
+        read_into(source_fd, extent, array)
+        return array
     finally:
         os.close(source_fd)
 
 
-def read_range(source_fd: int, extent: Extent) -> Array:
-    """The extent's bytes, read through a descriptor of its file, as a fresh uint8 array."""
-    import numpy as np  # headers alone are read without it
+def read_into(source_fd: int, extent: Extent, out: Array) -> None:
+    """Fills a uint8 array with the extent's bytes, read through a descriptor of its file.
 
-    if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
-        raise _shorter(extent)
-    array = np.empty(extent.nbytes, np.uint8)
-    view, done = array.data, 0
+    Raises CheckpointError where they end early.
+    """
+    view, done = out.data, 0
     while done < extent.nbytes:
         count = os.preadv(source_fd, [view[done : done + CHUNK]], extent.offset + done)
         if count == 0:
             raise _shorter(extent)
         done += count
-    return array
 
 
 def _shorter(extent: Extent) -> CheckpointError:

@@ -273,17 +273,24 @@ def _reading(
 def _looking(
     rule: Keep | Init | Tie, context: Context, group: int, problems: Problems
 ) -> CompiledRule:
-    """A rule that reads destination or output keys, by prefixes of the target's side."""
+    """A rule that reads destination or output keys, by prefixes of the target's side.
+
+    A name in a prefix has the kind that it has on the source's side.
+    """
     vars = context.vars or {}
+    prefix, _ = find_kinds([Written(context.source, rule.place)], (), (), problems)
     lookups: list[Pattern] = []
     known: dict[str, Capture] = {}
     for at in rule.targets:
         if at.reference.index is not None or at.reference.alias is not None:
             problems.add("takes whole keys, with no alias and no slice", at.place)
         pattern = at.reference.pattern.after(context.target)
-        read, _ = find_kinds([Written(pattern, at.place)], (), (), problems)
+        own, _ = find_kinds([Written(pattern, at.place)], (), (), problems)
+        read = {name: prefix.get(name, kind) for name, kind in own.items() if name not in vars}
         known |= read
-        lookups.append(resolve(pattern, {**read, **_as_vars(read, vars)}))
+        lookups.append(resolve(pattern, read))
+    if isinstance(rule, Tie):
+        _check_tie(rule, lookups, problems)
     _check_options(rule.options, known, vars, rule.place, problems)
     if isinstance(rule, Init):
         numbers = (rule.fill, rule.std, rule.seed, rule.shape)
@@ -291,8 +298,15 @@ def _looking(
     return CompiledRule(rule, group, vars, lookups=tuple(lookups), captures=known)
 
 
-def _as_vars(read: Mapping[str, Capture], vars: Mapping[str, Var]) -> dict[str, Capture]:
-    return {name: capture for name, capture in read.items() if name not in vars}
+def _check_tie(rule: Tie, lookups: Sequence[Pattern], problems: Problems) -> None:
+    if len(lookups) < 2:
+        problems.add("`tie` of one key", rule.place, "name the keys that are one tensor: two or more")
+    for at, lookup in zip(rule.targets, lookups, strict=True):
+        for capture in lookup.captures:
+            if capture.nameless:
+                problems.add(
+                    f"`{capture}` in a `tie`", at.place, "name it, so that each key has its partner"
+                )
 
 
 # --- parts of a rule ------------------------------------------------------------------------------
@@ -478,12 +492,3 @@ def _check_expressions(
 ) -> None:
     for expression in expressions_of(value):
         check_names(expression.names, vars, place, problems)
-
-
-def lookup_pattern(pattern: Pattern) -> Pattern:
-    """A pattern of target names as one that reads them: formulas match any integer."""
-    return Pattern(tuple(_read_piece(piece) for piece in pattern.pieces))
-
-
-def _read_piece(piece: Piece) -> Piece:
-    return Capture("_", Kind.INT) if isinstance(piece, Formula) else piece

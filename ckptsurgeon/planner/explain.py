@@ -15,6 +15,9 @@ from ckptsurgeon.planner.tables import Address, Table
 from ckptsurgeon.ruleset.model import Ruleset
 from ckptsurgeon.specs import TensorSpec
 
+CONDITIONS = ("where", "map", "pick")
+"""The options that let a rule pass over a key whose name matches."""
+
 SEARCHED_KEYS = 5000
 """How many keys are compared when the nearest one is looked for."""
 
@@ -104,8 +107,8 @@ def _verdict(
         return "its pattern does not match", False
     try:
         if next(matches(rule, reader, [table], run.vars_of(rule)), None) is None:
-            words = [word for word in ("where", "map", "pick") if word in rule.options.places]
-            return f"its {' and '.join(words)} leave it out", True
+            given = [f"`{word}`" for word in CONDITIONS if word in rule.options.places]
+            return f"its {' or '.join(given)} leaves it out", True
     except CkptSurgeonError as error:
         return str(error), True
     return _taken(run, rule, reader, address), True

@@ -15,7 +15,7 @@ from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Address, Origin, Table, taken_count
-from ckptsurgeon.ruleset.model import Require, Span, Tie
+from ckptsurgeon.ruleset.model import BatchNorm, Require, Span, Tie
 
 SEARCHED_KEYS = 5000
 """How many keys are compared when the nearest one is looked for."""
@@ -56,6 +56,8 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader) -> tuple[str, s
     if raw is not None:
         words = [w for w in ("where", "map", "pick") if w in rule.options.places]
         return f"`{text}` matches no key: {' and '.join(words)} leave out `{raw[2]}`", ""
+    if isinstance(rule.rule, BatchNorm):
+        return f"no key matches `{reader.pattern}`", _nearest_key(run, reader)
     return f"no key matches `{text}`", _nearest_key(run, reader)
 
 

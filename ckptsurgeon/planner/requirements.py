@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckptsurgeon.planner.calling import evaluate
-from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.compile import CompiledRule, Reader
 from ckptsurgeon.planner.matching import Match
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Scope
@@ -22,14 +22,18 @@ def check_requirement(
     if not found and rule.options.count is None and not rule.options.optional:
         problems.add(f"the source lacks `{reader.text}`", reader.place)
     shape = None if written.shape is None else evaluate(written.shape, scope)
-    for match in found:
-        spec = match.origin.node.spec
-        if shape is not None and spec.shape != shape:
-            wanted = f"[{', '.join(map(str, shape))}]" if isinstance(shape, tuple) else shape
-            problems.add(
-                f"`{match.address[1]}` is {spec}, and the shape {wanted} is required", reader.place
-            )
-        if written.dtype is not None and spec.dtype != written.dtype:
-            problems.add(
-                f"`{match.address[1]}` is {spec}, and {written.dtype} is required", reader.place
-            )
+    if shape is not None:
+        wanted = f"the shape [{', '.join(map(str, shape))}]" if isinstance(shape, tuple) else ""
+        _tell([m for m in found if m.origin.node.spec.shape != shape], wanted, reader, problems)
+    if written.dtype is not None:
+        others = [m for m in found if m.origin.node.spec.dtype != written.dtype]
+        _tell(others, written.dtype, reader, problems)
+
+
+def _tell(others: Sequence[Match], wanted: str, reader: Reader, problems: Problems) -> None:
+    """One problem for all keys that are otherwise."""
+    if others:
+        first, more = others[0], len(others) - 1
+        likewise = f"; {more} more keys differ" if more else ""
+        text = f"`{first.address[1]}` is {first.origin.node.spec}, and {wanted} is required"
+        problems.add(text + likewise, reader.place)

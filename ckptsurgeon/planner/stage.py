@@ -26,6 +26,7 @@ from ckptsurgeon.planner.compile import (
 )
 from ckptsurgeon.planner.grid import TARGETS, Grid
 from ckptsurgeon.planner.joining import Group, Layout, group_steps
+from ckptsurgeon.planner.lookups import keys_named
 from ckptsurgeon.planner.matching import Match, matches
 from ckptsurgeon.planner.model import Node, Note, Operand, Product, RuleInfo, SourceView, Step
 from ckptsurgeon.planner.outputs import Contribution, Production
@@ -40,7 +41,7 @@ from ckptsurgeon.planner.tables import (
     TakenPart,
     overlap,
 )
-from ckptsurgeon.planner.templates import initialised, kept, keys_named
+from ckptsurgeon.planner.templates import initialised, kept
 from ckptsurgeon.ruleset.model import BatchNorm, Drop, Init, Keep, Move, Require
 
 

@@ -1,75 +1,16 @@
-"""The destination's part in a stage: the keys that `keep` and `init` name, and what they get."""
+"""What the keys of `keep` and `init` get: the destination's own value, or a new one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.expressions import Value, kind_of
 from ckptsurgeon.ops.base import MAX_MADE_BYTES
-from ckptsurgeon.patterns import (
-    Capture,
-    Formula,
-    Kind,
-    Literal,
-    Pattern,
-    Piece,
-    compile_pattern,
-)
 from ckptsurgeon.planner.calling import evaluate
-from ckptsurgeon.planner.compile import CompiledRule
 from ckptsurgeon.planner.model import DESTINATION, Leaf, Made, SourceView
-from ckptsurgeon.planner.scope import Scope, Vars
-from ckptsurgeon.ruleset.model import Init, Keep
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.ruleset.model import Init
 from ckptsurgeon.specs import TensorSpec, human_bytes
-
-FILLS = ("zeros", "ones", "eye", "normal")
-
-
-def keys_named(
-    rule: CompiledRule,
-    lookup: Pattern,
-    written: Keep | Init,
-    destination: SourceView | None,
-    vars: Vars,
-) -> Iterator[str]:
-    """The destination's keys that a `keep` or `init` names; an `init` may name new ones."""
-    pattern = readable(lookup, vars)
-    if isinstance(written, Init) and pattern.literal is not None:
-        yield pattern.literal
-        return
-    if destination is None:
-        word = "init" if isinstance(written, Init) else "keep"
-        raise ShapeError(f"`{word}` looks at the destination, and there is none: give it by --into")
-    yield from keys_like(pattern, destination.specs, rule, vars)
-
-
-def keys_like(
-    pattern: Pattern, keys: Iterable[str], rule: CompiledRule, vars: Vars
-) -> Iterator[str]:
-    """The keys that a pattern matches and `where` lets through."""
-    matcher = compile_pattern(pattern)
-    where = rule.options.where
-    for key in keys:
-        values = matcher.match(key)
-        if values is not None and (where is None or where.evaluate(Scope(values, vars)) is True):
-            yield key
-
-
-def readable(pattern: Pattern, vars: Vars) -> Pattern:
-    """A pattern of target names as one that reads them: vars by value, formulas as any integer."""
-    return Pattern(tuple(_readable(piece, vars) for piece in pattern.pieces))
-
-
-def _readable(piece: Piece, vars: Vars) -> Piece:
-    if isinstance(piece, Capture) and piece.name in vars:
-        return Literal(str(vars.value(piece.name)))
-    if isinstance(piece, Formula):
-        if all(name in vars or name.startswith("config.") for name in piece.expression.names):
-            return Literal(str(piece.expression.evaluate(Scope({}, vars))))
-        return Capture("_", Kind.INT)
-    return piece
 
 
 def kept(key: str, destination: SourceView | None) -> Leaf:

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptsurgeon.errors import PlanError, Problem
-from ckptsurgeon.expressions import Value
-from ckptsurgeon.patterns import compile_pattern
 from ckptsurgeon.planner.compile import CompiledRule
-from ckptsurgeon.planner.joining import expected_key
+from ckptsurgeon.planner.lookups import keys_like, readable, written_key
 from ckptsurgeon.planner.model import Leaf, Output, SourceView
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
-from ckptsurgeon.planner.templates import readable
 from ckptsurgeon.ruleset.model import Tie
 
 
@@ -28,7 +25,7 @@ def tie_outputs(run: StageRun, origins: dict[str, Origin]) -> dict[str, str]:
     for rule in run.compiled.rules:
         if isinstance(rule.rule, Tie):
             with run.problems.at(rule.place):
-                for group in _groups(rule, origins, run.vars_of(rule)):
+                for group in list(_groups(rule, origins, run.vars_of(rule))):
                     run.made[rule.group] += 1
                     ties |= _tied(rule, run, group, origins)
     return ties
@@ -37,20 +34,18 @@ def tie_outputs(run: StageRun, origins: dict[str, Origin]) -> dict[str, str]:
 def _groups(
     rule: CompiledRule, origins: Mapping[str, Origin], vars: Vars
 ) -> Iterable[tuple[str, ...]]:
-    """The keys to tie: those of the first pattern, each with its partners of the others."""
-    first, *others = (readable(lookup, vars) for lookup in rule.lookups)
-    found: list[Mapping[str, Value]] = []
-    for pattern in (first, *others):
-        matcher = compile_pattern(pattern)
-        matched = (matcher.match(key) for key in origins)
-        found += (values for values in matched if values is not None)
-        if found:
-            break
-    if not found and not rule.options.optional:
+    """The keys to tie: those that any of the patterns finds, each with its partners."""
+    groups: dict[tuple[str, ...], None] = {}
+    for lookup in rule.lookups:
+        for _, read in keys_like(readable(lookup, vars), origins, rule, vars):
+            keys = [written_key(pattern, read, vars) for pattern in rule.lookups]
+            known = tuple(key for key in keys if key is not None)
+            if len(known) == len(keys):
+                groups.setdefault(known)
+    if not groups and not rule.options.optional:
         message = "`tie`: nothing gives any of these keys"
         raise PlanError([Problem(message, rule.place, "`optional: true` allows none")])
-    for captures in found:
-        yield tuple(expected_key(pattern, captures) for pattern in (first, *others))
+    return groups
 
 
 def _tied(

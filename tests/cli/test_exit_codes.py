@@ -21,7 +21,6 @@ CLEAN = (
     "plan train.pt",
     "plan train.pt --into dst.pt -r rules.yaml",
     "plan train.pt --into dst.pt -r rules.yaml --format json",
-    "plan --source a=train.pt",
     "transplant train.pt --into dst.pt -r rules.yaml -o out.pt",
     "transplant train.pt -o out.safetensors -q",
     "transplant train.pt -o out/",
@@ -29,6 +28,7 @@ CLEAN = (
 )
 
 FINDINGS = (
+    "plan --source a=train.pt",
     "plan train.pt --into dst.pt",
     "plan src.safetensors --into dst.pt --allow unused",
     "transplant train.pt --into dst.pt -o out.pt",
@@ -42,7 +42,7 @@ TROUBLE = {
     "plan rules.yaml": "error: rules.yaml: is no checkpoint that is known",
     "plan train.pt --into nope.pt": "error: nope.pt: there is no such file",
     "plan train.pt -r nope.yaml": "nope.yaml:1:1: can't read the rule file",
-    "plan train.pt -r torchvision_resnet": "help: did you mean 'torchvision_resnet_to_transformers'?",
+    "plan train.pt -r torchvision_resnet": "did you mean 'torchvision_resnet_to_transformers'?",
     "plan train.pt -e nonsense": "-e:1:1: ",
     "plan train.pt -e 'a -> b'": "-e:1:1: no key matches `a`",
     "plan train.pt --config nope.json": "error: nope.json: can't read the config: No such file",
@@ -61,9 +61,9 @@ TROUBLE = {
     "check nope": "error: no shipped ruleset 'nope'",
     "check .": ".:1:1: can't read the rule file: Is a directory",
     "rules show nope": "error: no shipped ruleset 'nope'",
-    "explain conv.wieght src.safetensors": "there is no key `conv.wieght`; did you mean 'conv.weight'?",
+    "explain conv.wieght src.safetensors": "no key `conv.wieght`; did you mean 'conv.weight'?",
     "explain fc.bias train.pt -r rules.yaml": "",
-    "inspect .": "error: .: ",
+    "inspect no": "error: no: there is no such file",
     "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",
     "transplant train.pt -o out.npz": "error: out.npz: npz files are read, never written",
     "transplant train.pt -o out.foo": "error: out.foo: no format is known by the suffix .foo",

@@ -12,6 +12,7 @@ allow, config, set      as on the command line
 gives       key -> what must come out, all keys: a source key, `key[:, 1:]`, or a NumPy expression
             with keys in backticks (`dst::key` is the destination's, `s0::key` a named source's)
 ordered     true: the keys come in the order of `gives`
+through_file    true: the result is written as a file and read again
 dtypes      key -> dtype code
 findings    kind -> keys; none allowed by default
 notes       kind -> keys
@@ -67,6 +68,7 @@ class Case:
     set: Mapping[str, Any] = field(default_factory=dict)
     gives: Mapping[str, str] | None = None
     ordered: bool = False
+    through_file: bool = False
     dtypes: Mapping[str, str] = field(default_factory=dict)
     findings: Mapping[str, list[str]] = field(default_factory=dict)
     notes: Mapping[str, list[str]] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class _Run:
     """The arguments that a case makes for `plan` and `apply`."""
 
     def __init__(self, case: Case, folder: Path) -> None:
-        numbers, self.folder = _Numbers(), folder
+        numbers, self.folder, self.through_file = _Numbers(), folder, case.through_file
         self.source = None if case.source is None else numbers.tensors(case.source)
         self.sources = {alias: numbers.tensors(specs) for alias, specs in case.sources.items()}
         self.into = None if case.into is None else numbers.tensors(case.into)
@@ -127,16 +129,16 @@ class _Run:
     def tensors(self) -> Arrays:
         """What comes out; through a file where no source is unnamed, as `apply` wants one."""
         source, rules, into = self.arguments
-        if source is not None:
+        if source is not None and not self.through_file:
             return ckptsurgeon.apply(rules, source, into, **self.options)[0]
         output = self.folder / "out.safetensors"
-        ckptsurgeon.transplant(None, output, rules, into, **self.options)
+        ckptsurgeon.transplant(source, output, rules, into, **self.options)
         return load_file(output)
 
     def expected(self, text: str) -> np.ndarray[Any, Any]:
         """The tensor that a text of `gives` says."""
         names: dict[str, Any] = {"np": np}
-        if "`" not in text:
+        if "`" not in text and not text.startswith("np."):
             known = max((k for k in self._known() if text.startswith(k)), key=len, default=None)
             assert known is not None, f"no key begins {text!r}"
             text = f"`{known}`{text[len(known) :]}"

@@ -1,0 +1,249 @@
+"""`apply` over dicts of torch tensors and NumPy arrays, which it never alters."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from comparison import same_bits
+from torch import nn
+
+import ckptsurgeon as cs
+
+DTYPES = (
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+    torch.int64,
+    torch.uint64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+    torch.complex128,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+)
+
+
+def bits(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A tensor of random bits, NaN and all; booleans are 0 and 1."""
+    if dtype is torch.bool:
+        return torch.rand(shape) < 0.5
+    count = torch.Size(shape).numel() * torch.empty((), dtype=dtype).element_size()
+    return torch.randint(0, 256, (count,), dtype=torch.uint8).view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_moves_keep_every_bit_of_every_dtype(dtype: torch.dtype) -> None:
+    given = {"w": bits(4, 6, dtype=dtype), "s": bits(dtype=dtype)}
+    rules = [{"w -> w": ["transpose", {"slice": "1:3"}]}, {"s -> s": {"reshape": [1]}}]
+    tensors, _ = cs.apply(rules, given)
+    assert same_bits(tensors["w"], given["w"].T[1:3])
+    assert same_bits(tensors["s"], given["s"].reshape(1))
+
+
+NUMPY_DTYPES = ("bool", "u1", "<i2", ">i2", "<f2", "<f4", ">f4", "<f8", ">f8", "<c16", ">c8")
+
+
+@pytest.mark.parametrize("dtype", [*NUMPY_DTYPES, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
+def test_numpy_arrays_come_back_as_numpy_arrays_of_their_dtype(dtype: Any) -> None:
+    given = {"w": np.arange(12).reshape(3, 4).astype(dtype)[:, ::-1], "same": np.ones(2, dtype)}
+    tensors, _ = cs.apply([{"w -> moved": "transpose"}], given)
+    assert type(tensors["moved"]) is np.ndarray
+    assert tensors["moved"].dtype == given["w"].dtype.newbyteorder("<")
+    assert np.array_equal(tensors["moved"], given["w"].T)
+    assert tensors["same"] is given["same"]
+    assert list(tensors) == ["moved", "same"]
+
+
+def test_what_no_op_touches_is_the_very_object() -> None:
+    weight = nn.Parameter(torch.rand(3, 4))
+    given = {"a": weight, "b": torch.rand(8)[::2], "c": torch.rand(2, device="meta")}
+    tensors, report = cs.apply(["a -> x", "c -> z"], given)
+    assert tensors["x"] is weight
+    assert tensors["b"] is given["b"]
+    assert tensors["z"] is given["c"]
+    assert report.clean
+
+
+def test_nothing_that_is_given_is_altered_and_new_tensors_share_no_memory() -> None:
+    given = {"a": torch.rand(4, 4), "b": torch.rand(4, 4).T}
+    into = {"a": torch.rand(4, 6), "b": torch.rand(4, 4)}
+    rules: dict[str, Any] = {
+        "format": 1,
+        "rules": ["a -> a[:, :4]", {"b -> b": {"reshape": [4, 4]}}],
+    }
+    before = copy.deepcopy((given, into, rules))
+    tensors, _ = cs.apply(rules, given, into=into)
+    for tensor in tensors.values():
+        tensor.zero_()
+    assert rules == before[2]
+    for old, new in zip(before[:2], (given, into), strict=True):
+        assert all(torch.equal(old[key], new[key]) for key in old)
+
+
+def test_parameters_lend_their_values_without_a_graph() -> None:
+    tensors, _ = cs.apply([{"w -> w": "transpose"}], {"w": nn.Parameter(torch.rand(2, 3))})
+    assert not tensors["w"].requires_grad
+    assert tensors["w"].grad_fn is None
+
+
+def test_odd_tensors_are_read_as_they_look() -> None:
+    number = torch.tensor([[1 + 2j, 3 - 1j]])
+    given = {"conj": number.conj(), "neg": number.conj().imag, "expanded": torch.rand(1).expand(3)}
+    rules = [{f"{key} -> {key}": {"flip": 0}} for key in given]
+    tensors, _ = cs.apply(rules, given)
+    for key, value in given.items():
+        assert torch.equal(tensors[key], value.flip(0).resolve_conj().resolve_neg())
+
+
+def test_ties_stay_ties() -> None:
+    shared = torch.rand(3, 2)
+    given = OrderedDict(embed=shared, head=shared.detach(), other=torch.rand(3, 2))
+    tensors, _ = cs.apply(["embed -> wte", "head -> lm_head"], given)
+    assert tensors["wte"] is given["embed"]
+    assert tensors["lm_head"] is given["head"]
+    rules = [{"<k:embed|head> -> <k>": "transpose"}, {"tie": ["embed", "head"]}]
+    turned, _ = cs.apply(rules, given)
+    assert turned["embed"] is turned["head"]
+    with pytest.raises(cs.PlanError, match="`tie`: `other` and `embed` hold different values"):
+        cs.apply([{"tie": ["embed", "other"]}], given)
+
+
+def test_metadata_moves_with_renamed_modules() -> None:
+    source = nn.Sequential(OrderedDict(stem=nn.Conv2d(1, 2, 1), bn=nn.BatchNorm2d(2)))
+    target = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 1), norm=nn.BatchNorm2d(2)))
+    tensors, _ = cs.apply(["stem.* -> conv.*", {"batchnorm": "bn -> norm"}], source.state_dict())
+    assert tensors._metadata["norm"] == {"version": 2}  # type: ignore[attr-defined]
+    target.load_state_dict(tensors, strict=True)
+    assert torch.equal(target(torch.ones(2, 1, 3, 3)), source(torch.ones(2, 1, 3, 3)))
+
+
+def test_the_kind_of_the_source_decides_the_kind_of_the_result() -> None:
+    torch_into = {"w": torch.rand(2, 2), "head": torch.rand(3)}
+    tensors, _ = cs.apply([{"keep": "head"}], {"w": np.eye(2, dtype="f4")}, into=torch_into)
+    assert [type(value) for value in tensors.values()] == [np.ndarray, np.ndarray]
+    numpy_into = {key: value.numpy() for key, value in torch_into.items()}
+    back, _ = cs.apply([{"keep": "head"}], {"w": torch.eye(2)}, into=numpy_into)
+    assert torch.equal(back["head"], torch_into["head"])
+    mixed, _ = cs.apply(None, {"a": torch.eye(2), "b": np.eye(2)})
+    assert torch.equal(mixed["b"], torch.eye(2, dtype=torch.float64))
+
+
+def test_made_tensors_and_further_sources() -> None:
+    extra = {"v": torch.rand(3)}
+    rules = ["extra::v -> v", {"init": {"to": "z", "fill": "ones", "shape": [2], "dtype": "BF16"}}]
+    tensors, _ = cs.apply(rules, {"w": torch.rand(1)}, sources={"extra": extra})
+    assert tensors["v"] is extra["v"]
+    assert torch.equal(tensors["z"], torch.ones(2, dtype=torch.bfloat16))
+
+
+def test_an_op_gives_a_tensor_of_its_own_kind_for_empty_and_scalar_ones() -> None:
+    given = {"empty": torch.empty(0, 3), "scalar": torch.tensor(7), "flag": torch.tensor(True)}
+    rules = [{"empty -> empty": "transpose"}, {"<k:scalar|flag> -> <k>": {"reshape": [1, 1]}}]
+    tensors, _ = cs.apply(rules, given)
+    assert tensors["empty"].shape == (3, 0)
+    assert tensors["scalar"].tolist() == [[7]]
+    assert tensors["flag"].tolist() == [[True]]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([1.0], "'w' is list; wanted a torch tensor or a NumPy array"),
+        (np.array(["a"]), "'w' is a tensor of str"),
+        (np.array([None]), "'w' is a tensor of object"),
+        (torch.eye(2).to_sparse(), "'w' is a tensor of torch.sparse_coo; wanted a dense one"),
+    ],
+)
+def test_values_that_are_no_tensors_are_refused(value: object, told: str) -> None:
+    with pytest.raises(cs.CheckpointError, match=told):
+        cs.apply(None, {"w": value})
+    with pytest.raises(cs.CheckpointError, match="a key that is no text: 3"):
+        cs.apply(None, {3: torch.rand(1)})  # type: ignore[dict-item]
+
+
+def test_rules_are_a_path_a_shipped_name_a_dict_a_list_or_a_ruleset(tmp_path: Path) -> None:
+    given = {"a": torch.rand(1)}
+    path = tmp_path / "rules.yaml"
+    path.write_text("format: 1\nrules:\n  - a -> b\n")
+    forms = (
+        path,
+        str(path),
+        {"format": 1, "rules": ["a -> b"]},
+        ["a -> b"],
+        cs.load_ruleset(path),
+        [cs.load_ruleset(path)],
+    )
+    for rules in forms:
+        assert list(cs.apply(rules, given)[0]) == ["b"]
+    assert list(cs.apply(None, given)[0]) == list(cs.apply([], given)[0]) == ["a"]
+    with pytest.raises(cs.PlanError):
+        cs.apply("torchvision_resnet_to_transformers", given)
+
+
+def test_errors_hold_their_problems_with_their_places() -> None:
+    given = {"a": torch.rand(2, 3), "b": torch.rand(2)}
+    with pytest.raises(cs.PlanError) as caught:
+        cs.apply([{"a -> x": {"reshape": [5]}}, {"b -> y": {"permute": [0, 1]}}], given)
+    assert len(caught.value.problems) == 2
+    assert [problem.place is not None for problem in caught.value.problems] == [True, True]
+    with pytest.raises(cs.RulesetError) as wrong:
+        cs.apply([{"form": "a"}, "a b"], given)
+    assert len(wrong.value.problems) == 2
+
+
+def test_findings_raise_what_the_command_line_would_refuse() -> None:
+    given, into = {"a": torch.rand(2), "x": torch.rand(1)}, {"a": torch.rand(3), "b": torch.rand(1)}
+    with pytest.raises(cs.FindingsError) as caught:
+        cs.apply(None, given, into=into)
+    told = [problem.message for problem in caught.value.problems]
+    assert sorted(told) == [
+        "mismatched: `a` (found F32[2], wanted F32[3])",
+        "missing: `b` (wanted F32[1])",
+        "unused: `x` (found F32[1])",
+    ]
+    tensors, report = cs.apply(
+        None, given, into=into, allow=("missing", "unused", "mismatched", "unexpected")
+    )
+    assert tensors["b"] is into["b"]
+    assert tensors["a"] is into["a"]
+    assert all(finding.allowed for finding in report.findings)
+    with pytest.raises(cs.PlanError, match="--allow everything: unknown"):
+        cs.apply(None, given, into=into, allow="everything")
+
+
+def test_a_model_on_the_meta_device_gives_shapes_alone() -> None:
+    with torch.device("meta"):
+        into = nn.Linear(3, 2).state_dict()
+    tensors, _ = cs.apply(
+        ["w -> weight", "b -> bias"], {"w": torch.rand(2, 3), "b": torch.rand(2)}, into
+    )
+    assert not tensors["weight"].is_meta
+    with pytest.raises(cs.PlanError, match="can't be kept: the destination has shapes alone"):
+        cs.apply(["w -> weight", {"keep": "bias"}], {"w": torch.rand(2, 3)}, into)
+
+
+def test_a_cast_that_overflows_names_its_rule() -> None:
+    with pytest.raises(cs.FindingsError) as caught:
+        cs.apply([{"w -> w": {"cast": "F16"}}], {"w": torch.tensor([1e6, 1.0])})
+    (problem,) = caught.value.problems
+    assert problem.message == "`w`: 1 finite values overflow in F16"
+    assert problem.place is not None
+
+
+def test_ops_in_a_chain_of_thousands_need_no_stack() -> None:
+    given = {"w": torch.rand(2, 3)}
+    tensors, _ = cs.apply([{"w -> w": ["transpose"] * 3001}], given)
+    assert torch.equal(tensors["w"], given["w"].T)
