@@ -174,10 +174,10 @@ def _check_same_checkpoints(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -
 
 def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """An output may not be one of the files that it is made from, nor hold one."""
-    place = target.resolve()
+    place = Path(os.path.realpath(target))
     for checkpoint in checkpoints.values():
         for path in files_of(checkpoint):
-            real = path.resolve()
+            real = Path(os.path.realpath(path))
             if place in (real, *real.parents) or _same_file(place, real):
                 raise OutputError(
                     f"{target}: the output would overwrite its own input {path}; "

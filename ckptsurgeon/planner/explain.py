@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError, nearest
-from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import matches, readings
 from ckptsurgeon.planner.model import Output, Plan, RuleInfo, SourceFate, Step
 from ckptsurgeon.planner.planning import Inputs, Planning

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.expressions import Value
 from ckptsurgeon.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
-from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import Match, holds
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Vars

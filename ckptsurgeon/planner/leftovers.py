@@ -6,9 +6,9 @@ import difflib
 import itertools
 from collections.abc import Iterator
 
-from ckptsurgeon.errors import Place
+from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.planner.calling import evaluate
-from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import matches, readings
 from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
 from ckptsurgeon.planner.outputs import Contribution
@@ -179,10 +179,13 @@ def _unmatched(run: StageRun, table: Table, key: str, origin: Origin) -> SourceF
 def _tell_copied_onto(run: StageRun, key: str) -> None:
     giver = run.production.giver(key)
     last = run.compiled.rules[-1].place
-    run.problems.add(
-        f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
-        giver.place if giver else last,
-        f"no rule up to the last one ({last}) takes it: add `- drop: {key}`",
+    run.production.collide(
+        giver,
+        Problem(
+            f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
+            giver.place if giver else last,
+            f"no rule up to the last one ({last}) takes it: add `- drop: {key}`",
+        ),
     )
 
 

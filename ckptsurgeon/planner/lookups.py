@@ -18,7 +18,7 @@ from ckptsurgeon.patterns import (
     write_integer,
     write_key,
 )
-from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.matching import holds
 from ckptsurgeon.planner.model import SourceView
 from ckptsurgeon.planner.scope import Scope, Vars
@@ -92,11 +92,12 @@ def written_key(pattern: Pattern, read: Mapping[str, Value], vars: Vars) -> str 
             piece = Literal(_text(read[_unsolved(piece)]))
         elif isinstance(piece, Capture) and piece.name in read:
             piece = Literal(_written(piece, read[piece.name]))
-        elif isinstance(piece, Capture):
-            return None
-        elif isinstance(piece, Formula) and any(
-            name not in read and name not in vars and not name.startswith("config.")
-            for name in piece.expression.names
+        elif isinstance(piece, Capture) or (
+            isinstance(piece, Formula)
+            and any(
+                name not in read and name not in vars and not name.startswith("config.")
+                for name in piece.expression.names
+            )
         ):
             return None
         pieces.append(piece)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.expressions import Value, kind_of
 from ckptsurgeon.patterns import Kind, is_plain_integer
-from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.tables import Address, Origin, Table
 from ckptsurgeon.ruleset.model import Span

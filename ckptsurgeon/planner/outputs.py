@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.errors import Place, ShapeError
+from ckptsurgeon.errors import Place, Problem, ShapeError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.patterns import ConcreteIndex, ConcreteItem
 from ckptsurgeon.planner.model import DESTINATION, Assembly, Leaf, Operand, Part, RuleInfo
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.tables import Origin, overlap, taken_count
 from ckptsurgeon.specs import TensorSpec
 
@@ -29,6 +29,7 @@ class Production:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._given: dict[str, list[Contribution]] = {}
+        self._collisions = Folded(problems, "keys of these two rules collide likewise")
 
     def giver(self, key: str) -> RuleInfo | None:
         given = self._given.get(key)
@@ -47,11 +48,19 @@ class Production:
 
     def _tell_two(self, key: str, first: Contribution, second: Contribution) -> None:
         names = [_named(contribution) for contribution in (first, second)]
-        self._problems.add(
-            f"two producers of `{key}`: {names[0]}, and {names[1]}",
-            second.place,
-            "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones",
+        self.collide(
+            (first.origin.rule, second.origin.rule),
+            Problem(
+                f"two producers of `{key}`: {names[0]}, and {names[1]}",
+                second.place,
+                "drop or rename one of them; `fallback: true` makes a rule give way to earlier"
+                " ones",
+            ),
         )
+
+    def collide(self, rules: Hashable, problem: Problem) -> None:
+        """Notes two producers of a key; of those by the same two rules the first is told."""
+        self._collisions.add(rules, problem)
 
     def finished(
         self,
@@ -63,6 +72,7 @@ class Production:
 
         `wanted` are the destination's specs; `prepare` casts what `output: {dtype: …}` names.
         """
+        self._collisions.tell()
         done: dict[str, Origin] = {}
         for key, given in self._given.items():
             with self._problems.at(given[0].place, f"`{key}`: "):

@@ -13,7 +13,8 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.patterns import Reference
 from ckptsurgeon.planner.account import Account
 from ckptsurgeon.planner.calling import call, op_text
-from ckptsurgeon.planner.compile import CompiledStage, compile_rulesets
+from ckptsurgeon.planner.compile import compile_rulesets
+from ckptsurgeon.planner.compiled import CompiledStage
 from ckptsurgeon.planner.leftovers import (
     check_counts,
     rule_infos,
@@ -35,6 +36,7 @@ from ckptsurgeon.planner.model import (
 from ckptsurgeon.planner.notes import fate_notes, output_notes, source_notes, tie_notes
 from ckptsurgeon.planner.outputs import Production
 from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.running import run_rules
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin, Table
@@ -121,7 +123,7 @@ class Planning:
             production=Production(self.problems),
         )
         self.runs.append(run)
-        run.run()
+        run_rules(run)
         tell_dead_rules(run)
         fates = settle_unmatched(run)
         casting = _Casting(compiled.stage, destination)

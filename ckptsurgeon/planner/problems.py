@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from ckptsurgeon.errors import (
@@ -32,11 +32,10 @@ class Problems:
         """
         try:
             yield
-        except ProblemsError as error:
-            self._found.update(dict.fromkeys(error.problems))
         except CkptSurgeonError as error:
-            help = error.help if isinstance(error, ExpressionError | PatternError) else ""
-            self.add(f"{about}{error}", place, help)
+            for problem in problems_of(error, place):
+                lead = "" if isinstance(error, ProblemsError) else about
+                self.add(f"{lead}{problem.message}", problem.place, problem.help)
 
     def raise_if_any(self, kind: type[ProblemsError]) -> None:
         if self._found:
@@ -49,6 +48,44 @@ class Problems:
         return len(self._found)
 
 
+def problems_of(error: CkptSurgeonError, place: Place) -> tuple[Problem, ...]:
+    """The problems that an error holds; one without any is a problem at this place."""
+    if isinstance(error, ProblemsError):
+        return error.problems
+    help = error.help if isinstance(error, ExpressionError | PatternError) else ""
+    return (Problem(str(error), place, help),)
+
+
 def _in_file_order(problem: Problem) -> tuple[str, int, int]:
     place = problem.place
     return (place.file, place.line, place.column) if place else ("", 0, 0)
+
+
+class Folded:
+    """Problems of which a thousand may be alike: of each group the first, and how many more."""
+
+    def __init__(self, problems: Problems, more: str) -> None:
+        self._problems, self._more = problems, more
+        self._groups: dict[Hashable, tuple[Problem, int]] = {}
+
+    def add(self, group: Hashable, problem: Problem) -> None:
+        first, count = self._groups.get(group, (problem, -1))
+        self._groups[group] = first, count + 1
+
+    @contextmanager
+    def at(self, group: Hashable, place: Place) -> Iterator[None]:
+        """Notes an error of the body, and goes on behind it."""
+        try:
+            yield
+        except CkptSurgeonError as error:
+            self.add(group, problems_of(error, place)[0])
+
+    def tell(self) -> None:
+        """Hands over what was noted."""
+        for problem, count in self._groups.values():
+            more = f"; {count} more {self._more}" if count else ""
+            self._problems.add(problem.message + more, problem.place, problem.help)
+        self._groups.clear()
+
+    def __len__(self) -> int:
+        return len(self._groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckptsurgeon.planner.calling import evaluate
-from ckptsurgeon.planner.compile import CompiledRule, Reader
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import Match
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Scope

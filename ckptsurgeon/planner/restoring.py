@@ -77,7 +77,9 @@ def restore_plan(saved: SavedPlan, checkpoints: Mapping[str, Checkpoint]) -> Pla
         _check_names(plan, known)
         return plan
     except (CkptSurgeonError, TypeError, ValueError, LookupError) as error:
-        raise CkptSurgeonError(f"the saved plan doesn't hold together: {error}") from None
+        raise CkptSurgeonError(
+            f"the saved plan doesn't hold together: {error}; plan again"
+        ) from None
 
 
 def _check_names(plan: Plan, views: Mapping[str, SourceView]) -> None:
@@ -149,7 +151,7 @@ def _restored_output(
 
 
 def _rule(number: int | None, rules: Sequence[RuleInfo]) -> RuleInfo | None:
-    return None if number is None else rules[counted(number)]
+    return None if number is None else rules[counted(number, rules)]
 
 
 def _unsaved(rows: list[dict[str, Any]], kind: Any, rules: Sequence[RuleInfo]) -> Any:
@@ -175,7 +177,8 @@ def restored_nodes(
             results[number] = call(build(entry.op, entry.parameters), *inputs)
             nodes.append(None)
         elif isinstance(entry, SavedResult):
-            nodes.append(results[entry.call][counted(entry.number)])
+            given = results.get(entry.call, ())
+            nodes.append(given[counted(entry.number, given)])
         elif isinstance(entry, SavedLeaf):
             spec = views[entry.source].specs[entry.key]
             nodes.append(Leaf(entry.source, entry.key, spec))
@@ -188,16 +191,16 @@ def restored_nodes(
 
 def tensor(nodes: Sequence[Node | None], number: int) -> Node:
     """The node of a number, which stands before what asks for it."""
-    node = nodes[counted(number)]
+    node = nodes[counted(number, nodes)]
     if node is None:
         raise ValueError(f"node {number} is an op, no tensor")
     return node
 
 
-def counted(number: int) -> int:
-    """The number, if it is none that Python would count from the end."""
-    if number < 0:
-        raise ValueError(f"{number} is no place in a list")
+def counted(number: int, among: Sequence[object]) -> int:
+    """The number, if it is one of a list's as it is, not counted from the end."""
+    if not 0 <= number < len(among):
+        raise ValueError(f"number {number} of {len(among)} is named")
     return number
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ckptsurgeon.ops.indexing import Taken
 from ckptsurgeon.patterns import Matcher
-from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.model import Node, Operand, RuleInfo
 
 

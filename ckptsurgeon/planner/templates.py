@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.expressions import Value, kind_of
 from ckptsurgeon.ops.base import MAX_MADE_BYTES

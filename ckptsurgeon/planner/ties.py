@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ckptsurgeon.errors import PlanError, Problem
-from ckptsurgeon.planner.compile import CompiledRule
+from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.lookups import keys_like, readable, written_key
 from ckptsurgeon.planner.model import Leaf, Output, SourceView
 from ckptsurgeon.planner.scope import Vars

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
-from ckptsurgeon.render.terminal import escape
+from ckptsurgeon.render.terminal import visible
 
 MOST_PROBLEMS = 50
 
@@ -13,7 +13,7 @@ MOST_PROBLEMS = 50
 def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
     """An error with all its problems, without a line break at the end."""
     if not isinstance(error, ProblemsError):
-        return f"error: {escape(str(error))}"
+        return f"error: {visible(str(error))}"
     problems = error.problems if verbose else error.problems[:MOST_PROBLEMS]
     blocks = [render_problem(problem) for problem in problems]
     more = len(error.problems) - len(problems)
@@ -26,14 +26,14 @@ def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
 
 def render_problem(problem: Problem) -> str:
     """`file:line:column: message`, the line with a caret, and the next step."""
-    message = escape(problem.message)
+    message = visible(problem.message)
     place = _escaped_place(problem.place) if problem.place else None
-    return str(Problem(message if place else f"error: {message}", place, escape(problem.help)))
+    return str(Problem(message if place else f"error: {message}", place, visible(problem.help)))
 
 
 def _escaped_place(place: Place) -> Place:
     """The place with its line escaped; the caret moves along."""
     before, after = place.text[: place.column - 1], place.text[place.column - 1 :]
-    start = escape(before.replace("\t", " "))
-    text = start + escape(after.replace("\t", " "))
-    return replace(place, file=escape(place.file), column=len(start) + 1, text=text)
+    start = visible(before.replace("\t", " "))
+    text = start + visible(after.replace("\t", " "))
+    return replace(place, file=visible(place.file), column=len(start) + 1, text=text)

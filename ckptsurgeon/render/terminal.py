@@ -1,24 +1,22 @@
-"""Text from files made fit for a terminal: no escapes, no markup, no surprises of direction."""
+"""Text from files made fit for a terminal: no control characters, no surprises of direction."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 LONGEST = 120
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
 
-_MARKUP = re.compile(r"\[(?=[a-zA-Z#/@])")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _WIDE = frozenset("WF")
 
 
 def safe(text: str) -> str:
-    r"""The text with what a terminal would act upon as escapes: `\x1b`, `\u202e`, `\[red]`.
+    r"""The text with what a terminal would act upon as escapes: `\x1b`, `\u202e`.
 
     A backslash is doubled, so that no two texts look the same. At most about 120 characters are
     shown. Newlines, control and format characters, bidirectional overrides and odd spaces are
-    escaped; so is a bracket that rich would read as markup.
+    escaped.
     """
     if len(text) > LONGEST:
         left_out = len(text) - LONGEST
@@ -28,14 +26,15 @@ def safe(text: str) -> str:
 
 def escape(text: str) -> str:
     """The text, however long, with the escapes of `safe`."""
-    if not (text.isascii() and text.isprintable() and "\\" not in text):
-        text = "".join(map(_shown, text))
-    return _MARKUP.sub(r"\\[", text) if "[" in text else text
+    return visible(text.replace("\\", "\\\\"))
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what can't be seen, backslashes as they are: for our own words."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(char: str) -> str:
-    if char == "\\":
-        return "\\\\"
     category = unicodedata.category(char)
     if category not in _HIDDEN and (category != "Zs" or char == " "):
         return char

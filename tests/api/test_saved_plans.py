@@ -1,4 +1,4 @@
-"""Plans saved as JSON: they give the same bytes later, and nothing but exit 2 when tampered with."""
+"""Plans saved as JSON: they give the same bytes later; those tampered with give exit 2."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ rules:
   - bn.weight -> filled[:8]
   - bn.bias -> filled[8:16]
   - {from: fc.weight, to: ["half.<i>"], ops: {split: {over: i, parts: 2}}}
-  - init: {to: fresh, fill: normal, shape: [3, 3], dtype: BF16, seed: 5}
 ---
 format: 1
 rules:
   - turned[:, :, :3] -> cut
-  - {from: turned, to: again, reuse: true}
+  - turned[:, :, 3:] -> rest
   - {from: "half.<i>", to: joined, ops: concat}
   - {from: filled, to: filled, ops: {reshape: [4, 4]}}
   - tie: [fc.bias, also]
+  - init: {to: fresh, fill: normal, shape: [3, 3], dtype: BF16, seed: 5}
 """
 
 
@@ -112,7 +112,19 @@ def at(plan: Any, kind: str) -> Any:
     return next(node for node in plan["nodes"] if node[0] == kind)
 
 
-def node(kind: str, field: int, value: Any) -> Callable[[Any], None]:
+def number_of_a_call(plan: Any) -> int:
+    return int(plan["nodes"].index(at(plan, "call")))
+
+
+def overlap(parts: list[Any]) -> None:
+    parts[1] = parts[0]
+
+
+SEVEN = {"dtype": "F32", "shape": [7]}
+NOWHERE = {"source": "", "key": "no", "index": None}
+
+
+def node(kind: str, field: int | slice, value: Any) -> Callable[[Any], None]:
     def change(plan: Any) -> None:
         at(plan, kind)[field] = value
 
@@ -129,16 +141,16 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a node of no kind": put("nodes", 0, ["exec", "rm", "-rf"]),
     "an output of a later node": put("outputs", 0, "node", 10**6),
     "an output of a negative node": put("outputs", 0, "node", -1),
-    "an output of a call": lambda plan: put("outputs", 0, "node", plan["nodes"].index(at(plan, "call")))(plan),
+    "an output of a call": lambda plan: put("outputs", 0, "node", number_of_a_call(plan))(plan),
     "an output by a rule that is not there": put("outputs", 0, "rule", 99),
     "an output by a negative rule": put("outputs", 0, "rule", -1),
-    "an output made of nothing that is there": put("outputs", 0, "sources", [{"source": "", "key": "no", "index": None}]),
+    "an output made of nothing that is there": put("outputs", 0, "sources", [NOWHERE]),
     "a status that is none": put("outputs", 0, "status", "stolen"),
     "two outputs of one key": lambda plan: plan["outputs"].append(plan["outputs"][0]),
-    "an output that the destination doesn't have so": put("outputs", 0, "wanted", {"dtype": "F32", "shape": [7]}),
+    "an output of a shape that is not wanted": put("outputs", 0, "wanted", SEVEN),
     "an op that is none": node("call", 1, "system"),
     "an op with a parameter that it lacks": node("call", 2, {"command": "id"}),
-    "an op that needs itself": lambda plan: node("call", 3, [plan["nodes"].index(at(plan, "call"))])(plan),
+    "an op that needs itself": lambda plan: node("call", 3, [number_of_a_call(plan)])(plan),
     "an op that needs a later node": node("call", 3, [10**6]),
     "an op that needs a negative node": node("call", 3, [-1]),
     "an op that needs text": node("call", 3, ["0"]),
@@ -154,11 +166,11 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a made tensor of a made-up fill": node("made", 3, "__import__"),
     "a made tensor of a list": node("made", 3, [1]),
     "a made tensor of a number beyond all": node("made", 3, 10**300),
-    "an identity of one dim": lambda plan: at(plan, "made").__setitem__(slice(1, 4), [{"dtype": "F32", "shape": [3]}, "k", "eye"]),
-    "an assembly of another shape": node("assembly", 1, {"dtype": "F32", "shape": [17]}),
+    "an identity of one dim": node("made", slice(1, 4), [SEVEN, "k", "eye"]),
+    "an assembly of another shape": node("assembly", 1, SEVEN),
     "an assembly of another dtype": node("assembly", 1, {"dtype": "F16", "shape": [16]}),
     "an assembly with holes": lambda plan: at(plan, "assembly")[2].pop(),
-    "an assembly of overlapping parts": lambda plan: at(plan, "assembly")[2].__setitem__(1, at(plan, "assembly")[2][0]),
+    "an assembly of overlapping parts": lambda plan: overlap(at(plan, "assembly")[2]),
     "an assembly filled up by another shape": node("assembly", 3, 0),
     "a tie of no output": put("ties", {"no": "cut"}),
     "a tie to itself": put("ties", {"cut": "cut"}),
@@ -172,7 +184,6 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "no sources": put("sources", []),
     "a destination that is none": put("destination", {"alias": "dst"}),
     "an alias of another kind": put("sources", 0, "alias", "../x"),
-    "strips of nothing": put("sources", 0, "options", "strip", [""]),
     "an empty separator": put("sources", 0, "options", "separator", ""),
 }  # fmt: skip
 
@@ -185,8 +196,6 @@ def test_a_tampered_plan_is_2_in_words_and_writes_nothing(
     (folder / "bad.json").write_text(json.dumps(plan, separators=(",", ":")))
     before = sorted(os.listdir())
     ran = ckpt("transplant", "--plan", "bad.json", "-o", "out.pt")
-    if ran.code == 0 and change is TAMPERED["strips of nothing"]:
-        return
     assert ran.code == 2, ran.out + ran.err
     assert "Traceback" not in ran.err
     assert sorted(os.listdir()) == before

@@ -98,7 +98,9 @@ RULES: dict[str, list[Any]] = {
     "rope": [{"qkv -> qkv": {"permute_rope": {"head_dim": 16, "to": "half"}}}],
     "pad": [{"wide -> wide": [{"pad": {"by": 100, "dim": 1, "value": 1.5}}, {"cast": "F16"}]}],
     "take": [{"wide -> wide": {"take": [5, 6, 7, 2, 299]}}],
-    "repeat": [{"bytes -> bytes": [{"repeat": 3}, {"repeat": {"times": 2, "dim": 1, "each": True}}]}],
+    "repeat": [
+        {"bytes -> bytes": [{"repeat": 3}, {"repeat": {"times": 2, "dim": 1, "each": True}}]}
+    ],
     "rearrange": [{"cube -> c": {"rearrange": {"pattern": "a (b c) d -> (a c) d b", "c": 13}}}],
     "parts": ["wide[:100] -> whole[200:300]", "wide[100:] -> whole[:200]"],
     "same": [{"from": ["wide", "wide"], "to": "one", "ops": ["same"]}],

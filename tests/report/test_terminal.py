@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report.plans import HOSTILE
-from rich.text import Text
 
 from ckptsurgeon.render.terminal import LONGEST, pad, safe, width_of
 
@@ -38,11 +37,6 @@ def test_nothing_is_acted_upon(text: str) -> None:
     shown = safe(text)
     assert shown.isprintable()
     assert len(shown) <= 10 * LONGEST + 40
-
-
-@given(st.text(alphabet="ab[]/=@#\\ .", max_size=30))
-def test_rich_shows_it_as_it_is(text: str) -> None:
-    assert not Text.from_markup(safe(text)).spans
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

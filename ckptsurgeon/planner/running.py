@@ -1,0 +1,110 @@
+"""The rules of a stage run in order: each kind of rule has its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ckptsurgeon.planner.batchnorms import run_batchnorm, sliced_vectors
+from ckptsurgeon.planner.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.lookups import keys_named
+from ckptsurgeon.planner.matching import Match, matches
+from ckptsurgeon.planner.moves import run_move
+from ckptsurgeon.planner.outputs import Contribution
+from ckptsurgeon.planner.requirements import check_requirement
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage import StageRun
+from ckptsurgeon.planner.tables import Address, Origin
+from ckptsurgeon.planner.templates import initialised, kept
+from ckptsurgeon.ruleset.model import BatchNorm, Drop, Init, Keep, Move, Require
+
+
+def run_rules(run: StageRun) -> None:
+    """Runs every rule of the stage; what is wrong is told to its `problems`."""
+    _find_slices(run)
+    for rule in run.compiled.rules:
+        before = len(run.problems)
+        run.begin(rule)
+        with run.problems.at(rule.place):
+            _run_rule(run, rule)
+        if len(run.problems) > before:
+            run.failed.add(rule.group)
+
+
+def _run_rule(run: StageRun, rule: CompiledRule) -> None:
+    if isinstance(rule.rule, Move):
+        run_move(run, rule)
+    elif isinstance(rule.rule, BatchNorm):
+        run_batchnorm(run, rule)
+    elif isinstance(rule.rule, Drop):
+        _drop(run, rule)
+    elif isinstance(rule.rule, Require):
+        _require(run, rule)
+    elif isinstance(rule.rule, Keep | Init):
+        _claim(run, rule, rule.rule)
+
+
+def _find_slices(run: StageRun) -> None:
+    """Notes the keys that any rule takes in slices: whole references pass over them.
+
+    A rule that reuses takes nothing away, and so its slices don't count.
+    """
+    for rule in run.compiled.rules:
+        for reader in rule.readers:
+            if reader.index is not None and not rule.options.reuse:
+                with run.problems.at(reader.place):
+                    _note_slices(run, rule, reader)
+
+
+def _note_slices(run: StageRun, rule: CompiledRule, reader: Reader) -> None:
+    info = run.info(rule)
+    for match in matches(rule, reader, run.tables, run.vars_of(rule)):
+        for address in _sliced_by(rule, match):
+            run.holdings.sliced.setdefault(address, info)
+
+
+def _sliced_by(rule: CompiledRule, match: Match) -> Iterable[Address]:
+    if isinstance(rule.rule, BatchNorm):
+        return sliced_vectors(match.address)
+    return (match.address,)
+
+
+# --- rules that move no tensor --------------------------------------------------------------------
+
+
+def _drop(run: StageRun, rule: CompiledRule) -> None:
+    info = run.info(rule)
+    for number, reader in enumerate(rule.readers):
+        with run.problems.at(reader.place):
+            for match in run.found(rule, number, reader):
+                index = run.index(rule, reader.index, match)
+                run.take(rule, info, match, index)
+                run.made[rule.group] += 1
+                if index is None:
+                    run.dropped[match.address] = info
+
+
+def _require(run: StageRun, rule: CompiledRule) -> None:
+    found = list(matches(rule, rule.readers[0], run.tables, run.vars_of(rule)))
+    run.alive[rule.group].add(0)
+    run.made[rule.group] += len(found)
+    check_requirement(rule, found, Scope({}, run.vars_of(rule)), run.problems)
+
+
+def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
+    """`keep` and `init`: keys of the destination that no source tensor gives."""
+    for number, lookup in enumerate(rule.lookups):
+        place = written.targets[number].place
+        with run.problems.at(place):
+            for key in keys_named(rule, lookup, written, run.destination, run.vars_of(rule)):
+                origin = _claimed(run, rule, written, key)
+                run.alive[rule.group].add(number)
+                run.made[rule.group] += 1
+                run.claimed[key] = run.info(rule)
+                run.give(rule, key, Contribution(origin, None, place), ())
+
+
+def _claimed(run: StageRun, rule: CompiledRule, written: Keep | Init, key: str) -> Origin:
+    if isinstance(written, Keep):
+        return Origin(kept(key, run.destination), (), run.info(rule))
+    scope = Scope({}, run.vars_of(rule))
+    return Origin(initialised(key, written, run.destination, scope), (), run.info(rule))
