@@ -9,11 +9,14 @@ from ckptsurgeon.render.terminal import visible
 
 MOST_PROBLEMS = 50
 
+LONGEST = 2000
+"""Characters of a message that are shown: a dozen of the longest keys that models have."""
+
 
 def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
     """An error with all its problems, without a line break at the end."""
     if not isinstance(error, ProblemsError):
-        return f"error: {visible(str(error))}"
+        return f"error: {_shown(str(error))}"
     problems = error.problems if verbose else error.problems[:MOST_PROBLEMS]
     blocks = [render_problem(problem) for problem in problems]
     more = len(error.problems) - len(problems)
@@ -26,9 +29,18 @@ def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
 
 def render_problem(problem: Problem) -> str:
     """`file:line:column: message`, the line with a caret, and the next step."""
-    message = visible(problem.message)
+    message = _shown(problem.message)
     place = _escaped_place(problem.place) if problem.place else None
-    return str(Problem(message if place else f"error: {message}", place, visible(problem.help)))
+    return str(Problem(message if place else f"error: {message}", place, _shown(problem.help)))
+
+
+def _shown(text: str) -> str:
+    """The text escaped; of one that quotes something endless, both ends."""
+    left_out = len(text) - LONGEST
+    if left_out <= 0:
+        return visible(text)
+    half = LONGEST // 2
+    return f"{visible(text[:half])}[...{left_out} more...]{visible(text[-half:])}"
 
 
 def _escaped_place(place: Place) -> Place:

@@ -66,6 +66,7 @@ def _arrow_with_value(node: Mapping) -> Move:
     if other is not None:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
+    traps.refuse_colon_in_slice(key)
     (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
     return Move((source,), (target,), ops, given, key.place)
 

@@ -72,8 +72,9 @@ def escape(place: Place, char: str) -> Problem:
 
 def colon_in_slice(place: Place) -> Problem:
     """`w[: , :3] -> x`, where `: ` ends a key of YAML's."""
-    text = without_comment(place.text[value_begins(place.text) :])
-    closes = text.find("]") + 1
+    begins = value_begins(place.text)
+    text = without_comment(place.text[begins:])
+    closes = text.find("]", max(0, place.column - 1 - begins)) + 1
     rule = text[:closes] + re.split(r":\s", text[closes:], maxsplit=1)[0]
     return Problem(
         "`: ` inside of a slice makes a mapping of the rule",

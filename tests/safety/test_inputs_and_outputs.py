@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 import ckptsurgeon as cs
 from ckptsurgeon.formats.transfer import write_bytes
 
-
 FULL = "the disk is full; nothing was left behind"
 
 
