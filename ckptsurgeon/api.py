@@ -24,7 +24,8 @@ from ckptsurgeon.inputs import (
 )
 from ckptsurgeon.memory import is_torch, to_numpy, to_torch
 from ckptsurgeon.module_metadata import output_metadata
-from ckptsurgeon.moving import Progress
+from ckptsurgeon.moving import MEMORY, Progress
+from ckptsurgeon.needs import memory_notes
 from ckptsurgeon.planner import Inputs, make_plan
 from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Operand, Plan
 from ckptsurgeon.planner.notes import entry_notes
@@ -32,9 +33,13 @@ from ckptsurgeon.planner.restoring import read_plan, restore_plan
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
 from ckptsurgeon.ruleset.model import Ruleset, Stage
+from ckptsurgeon.specs import parse_bytes
 
 Given = Mapping[str, Value | Expression]
 Config = str | os.PathLike[str] | Mapping[str, Any]
+
+Size = int | str
+"""Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
 
 
 def plan(
@@ -71,18 +76,22 @@ def transplant(
     variables: Given | None = None,
     allow: Collection[str] = (),
     force: bool = False,
-    max_shard_size: int | None = None,
+    memory: Size | None = None,
+    jobs: int | None = None,
+    max_shard_size: Size | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Plans like `plan`, then writes `output`, whole or not at all; what was done is returned.
 
-    The output's format follows its suffix. Raises what `plan` raises, FindingsError where findings
-    are left that `allow` doesn't name, and OutputError, e.g. where the output exists (`force`).
+    The output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
+    all of `jobs` threads; `max_shard_size` the tensors of one shard (5 GB). Raises what `plan`
+    raises, FindingsError where findings are left that `allow` doesn't name, and OutputError, e.g.
+    where the output exists (`force`).
     """
-    execution = for_output(
-        prepared(load_all(rules), source, into, sources, config, variables, allow), output
-    )
-    execution.into(output, force=force, max_shard_size=max_shard_size, progress=progress)
+    planned = prepared(load_all(rules), source, into, sources, config, variables, allow)
+    execution = for_output(planned, output, _bytes(memory), jobs)
+    shard_size = _bytes(max_shard_size)
+    execution.into(output, force=force, max_shard_size=shard_size, progress=progress)
     return make_report(execution.plan)
 
 
@@ -127,8 +136,13 @@ def prepared(
     return Execution(make_plan(rulesets, inputs), checkpoints, stamps)
 
 
-def for_output(execution: Execution, target: str | os.PathLike[str] | None) -> Execution:
-    """The execution with notes of what the sources hold besides tensors that a target leaves out.
+def for_output(
+    execution: Execution,
+    target: str | os.PathLike[str] | None,
+    memory: int | None = None,
+    jobs: int | None = None,
+) -> Execution:
+    """The execution with notes of what is left out at a target, and of what needs more memory.
 
     torch's files carry the plain entries of the unnamed source; that is told where there is no
     target yet, too. No other entry is ever written.
@@ -141,7 +155,9 @@ def for_output(execution: Execution, target: str | os.PathLike[str] | None) -> E
         for note in entry_notes(alias, checkpoint, nests and not alias)
     ]
     plan = execution.plan
-    return replace(execution, plan=replace(plan, notes=(*plan.notes, *notes)))
+    notes += memory_notes(plan, execution.checkpoints, memory or MEMORY)
+    noted = replace(plan, notes=(*plan.notes, *notes))
+    return replace(execution, plan=noted, memory=memory, jobs=jobs)
 
 
 def load_prepared(
@@ -197,6 +213,10 @@ def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Rules
     *others, stage = last.stages
     extended = replace(stage, rules=(*first.stages[0].rules, *stage.rules))
     return [*rulesets[:-1], replace(last, stages=(*others, extended))]
+
+
+def _bytes(size: Size | None) -> int | None:
+    return parse_bytes(size) if isinstance(size, str) else size
 
 
 def _given(name: str, value: Value | Expression) -> Value | Expression:

@@ -18,6 +18,9 @@ from ckptsurgeon.errors import CkptSurgeonError, FindingsError, OutputError
 OUR_BUG = 70
 NARROWEST, PLAIN_WIDTH = 60, 100
 
+MOST_JOBS = 64
+"""More threads than processors gain nothing; far more only cost."""
+
 LONG_WORK = 256 << 20
 """Bytes from which on a bar shows how far the work is."""
 
@@ -61,27 +64,26 @@ def _told(error: CkptSurgeonError, verbose: bool) -> int:
 
 def _failed(error: OSError | MemoryError) -> int:
     """What the machine refuses: a file, a disk, memory."""
-    from ckptsurgeon.render.terminal import escape
-
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
-    return _said(f"error: {escape(f'{name}: {reason}' if name else reason)}", 2)
+    return _said(f"error: {name}: {reason}" if name else f"error: {reason}", 2)
 
 
 def _said(text: str, code: int) -> int:
-    click.echo(text, err=True)
+    """The code, when the text is on stderr; names of files and keys in it are made visible."""
+    from ckptsurgeon.render.terminal import visible
+
+    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
     return code
 
 
 def _bug(error: Exception) -> int:
     import traceback
 
-    from ckptsurgeon.render.terminal import escape
-
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
-    said = escape(str(error))
-    text = f"a bug in ckptsurgeon {__version__}: {type(error).__name__} at {where}: {said}"
+    said = f"{type(error).__name__} at {where}: {' '.join(str(error).split())}"
+    text = f"a bug in ckptsurgeon {__version__}: {said}"
     if os.environ.get("CKPTSURGEON_DEBUG"):
         text = "".join(traceback.format_exception(error)).rstrip()
     return _said(f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG)
@@ -142,6 +144,27 @@ def _inputs(command: Command) -> Command:
     return command
 
 
+def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """The bytes of a size such as 128MiB or 5GB."""
+    from ckptsurgeon.specs import parse_bytes
+
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+def _bounded(command: Command) -> Command:
+    """The option that bounds what a run holds of tensors."""
+    option = click.option(
+        "--memory",
+        metavar="SIZE",
+        callback=_bytes,
+        help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
+    )
+    return option(command)
+
+
 def _shown(command: Command) -> Command:
     """The options of every command that prints a report."""
     formats = click.Choice(["text", "json"])
@@ -154,7 +177,12 @@ def _planned(words: Mapping[str, Any], output: str | None) -> Any:
     """The Execution that a command's words ask for; `output` is what it will write, if anything."""
     from ckptsurgeon.api import for_output, prepared
 
-    return for_output(prepared(*_planning_words(words)), output)
+    return for_output(prepared(*_planning_words(words)), output, *_limits(words))
+
+
+def _limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Memory and threads that a run may use."""
+    return words["memory"], words.get("jobs")
 
 
 def _planning_words(words: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -227,6 +255,7 @@ def cli() -> None:
 
 @cli.command()
 @_inputs
+@_bounded
 @_shown
 @click.option("-o", "--output", metavar="PLAN", help="Save the plan, for `transplant --plan`.")
 def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
@@ -246,6 +275,18 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
 
 @cli.command()
 @_inputs
+@_bounded
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    help=f"Threads; one for each processor, up to {MOST_JOBS}, unless given.",
+)
+@click.option(
+    "--max-shard-size",
+    metavar="SIZE",
+    callback=_bytes,
+    help="Bytes of tensors in one shard of a folder; 5GB unless given.",
+)
 @_shown
 @click.option("-o", "--output", required=True, metavar="OUT", help="What is written, by suffix.")
 @click.option("--plan", "saved", metavar="PLAN", help="Run a plan that `plan -o` saved.")
@@ -253,6 +294,7 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
 @click.option("-q", "--quiet", is_flag=True, help="Print no report unless there are findings.")
 def transplant(
     output: str,
+    max_shard_size: int | None,
     saved: str | None,
     force: bool,
     quiet: bool,
@@ -268,14 +310,19 @@ def transplant(
     if execution.plan.open_findings:
         _print_report(execution.plan, form, verbose)
         return _said(f"{output}: not written, for the findings above", FindingsError.exit_code)
-    with execution.opened(output, force=force) as fill:
+    with execution.opened(output, force=force, max_shard_size=max_shard_size) as fill:
         if not quiet:
             _print_report(execution.plan, form, verbose)
-        moved = _filled(fill, execution.plan.nbytes)
+        moved = _filled(fill, execution.plan)
+    return _said(f"{output}: {len(execution.plan.outputs)} tensors written{_sizes(moved)}", 0)
+
+
+def _sizes(moved: Any) -> str:
+    """`, 3.0 MiB copied, 1.2 MiB rearranged or computed`, without what there was none of."""
     from ckptsurgeon.specs import human_bytes
 
-    sizes = f"{human_bytes(moved.copied)} copied, {human_bytes(moved.computed)} rearranged"
-    return _said(f"{output}: {len(execution.plan.outputs)} tensors written, {sizes} or computed", 0)
+    told = {"copied": moved.copied, "rearranged or computed": moved.computed}
+    return "".join(f", {human_bytes(nbytes)} {word}" for word, nbytes in told.items() if nbytes)
 
 
 def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
@@ -288,11 +335,13 @@ def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
                 f"--plan takes no {names.get(word, f'--{word}')}: it has its own"
             )
     named = _assignments(words["named"], "--source", "ALIAS=PATH")
-    return for_output(load_prepared(Path(saved), words["source"], named, words["into"]), output)
+    execution = load_prepared(Path(saved), words["source"], named, words["into"])
+    return for_output(execution, output, *_limits(words))
 
 
-def _filled(fill: Any, nbytes: int) -> Any:
+def _filled(fill: Any, plan: Any) -> Any:
     """The output filled, with a bar on a terminal where that takes long."""
+    nbytes = sum(output.spec.nbytes for key, output in plan.outputs.items() if key not in plan.ties)
     if nbytes < LONG_WORK or not sys.stderr.isatty():
         return fill(None)
     from ckptsurgeon.render.progress import shown_progress

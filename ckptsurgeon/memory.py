@@ -101,8 +101,6 @@ def _from_torch(tensor: Any) -> Array:
         return plain.numpy()  # type: ignore[no-any-return]
     width = plain.element_size()
     integers = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
-    if plain.dtype == torch.bool and plain.dim() == 0:
-        return plain.reshape(1).view(torch.uint8).reshape(()).numpy()  # type: ignore[no-any-return]
     return plain.view(integers[width]).numpy()  # type: ignore[no-any-return]
 
 

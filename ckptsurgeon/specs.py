@@ -7,6 +7,7 @@ every code has a *carrier*: the NumPy dtype that holds its items without knowing
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -103,3 +104,22 @@ def human_bytes(count: int) -> str:
         if size < 1024 or unit == "PiB":
             break
     return f"{size:.1f} {unit}"
+
+
+UNITS: Mapping[str, int] = {
+    "": 1,
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGTP", 1)},
+    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGTP", 1)},
+}
+"""Bytes by unit, in capitals: decimal (5GB, as at the Hugging Face hub) and binary (128MiB)."""
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes that a size says, as `5GB`, `128MiB` or `1000`; raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]*)", text.strip())
+    unit = UNITS.get(found[2].upper()) if found else None
+    nbytes = int(float(found[1]) * unit) if found and unit else 0
+    if not 0 < nbytes <= MAX_BYTES:
+        raise ValueError(f"{text!r} is no size; wanted one as 128MiB or 5GB")
+    return nbytes

@@ -18,7 +18,7 @@ LAYERS = {
     3: ("planner",),
     4: (
         *("report", "suggestions", "inputs", "filling", "module_metadata"),
-        *("lowering", "blocks", "runs", "moving", "evaluate", "execute"),
+        *("lowering", "blocks", "runs", "moving", "needs", "evaluate", "execute"),
     ),
     5: ("render",),
     6: ("cli", "api", "__init__", "__main__"),

@@ -55,7 +55,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `name` is its word in a rule file, `first` the parameter that may stand alone
     (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
-    pairs, `arithmetic` whether it computes (and so may round).
+    pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always gives
+    the shape that it is given.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,15 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first: ClassVar[str | None] = None
     further: ClassVar[str | None] = None
     arithmetic: ClassVar[bool] = False
+    keeps_shape: ClassVar[bool] = False
+
+    def fitted(self, wanted: TensorSpec | None, specs: Specs) -> Op:
+        """The op with the sizes that were left out, as they must be for a result like `wanted`.
+
+        The op itself where nothing was left out. `wanted` is None where no destination tells it.
+        Raises ShapeError.
+        """
+        return self
 
     def infer(self, specs: Specs) -> Specs:
         """The specs of what `apply` gives for tensors of these specs; raises ShapeError."""
@@ -104,14 +114,14 @@ def only(op: Op, specs: Specs) -> TensorSpec:
     """The one spec that an op of arity EACH or SPLIT is given."""
     if len(specs) != 1:
         raise op.error(f"takes one tensor, was given {len(specs)}", specs)
-    return _whole(op, specs)[0]
+    return whole(op, specs)[0]
 
 
 def alike(op: Op, specs: Specs) -> TensorSpec:
     """The first of one or more specs, which must all have its dtype and its number of dims."""
     if not specs:
         raise op.error("takes one or more tensors, was given none")
-    first = _whole(op, specs)[0]
+    first = whole(op, specs)[0]
     for position, spec in enumerate(specs, 1):
         if spec.dtype != first.dtype:
             raise op.error(f"the dtypes must be equal; number {position} is {spec}, not {first}")
@@ -120,7 +130,8 @@ def alike(op: Op, specs: Specs) -> TensorSpec:
     return first
 
 
-def _whole(op: Op, specs: Specs) -> Specs:
+def whole(op: Op, specs: Specs) -> Specs:
+    """The specs themselves; raises ShapeError for items that are smaller than a byte."""
     for spec in specs:
         if spec.carrier is None:
             raise op.error(

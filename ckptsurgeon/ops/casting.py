@@ -24,6 +24,7 @@ class Cast(Op, frozen=True, kw_only=True):
     name: ClassVar[str] = "cast"
     first: ClassVar[str | None] = "dtype"
     arithmetic: ClassVar[bool] = True
+    keeps_shape: ClassVar[bool] = True
 
     dtype: str
 

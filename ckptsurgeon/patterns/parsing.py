@@ -208,10 +208,11 @@ def _words(text: str, column: int) -> tuple[Word, ...]:
             nearest(text, _KINDS)
             or "the kinds are int, str, path, a width such as 02, or words: `q|k|v`",
         )
-    lefts = [word.left for word in words]
-    twice = next((left for left in lefts if lefts.count(left) > 1), None)
-    if twice is not None:
-        raise PatternError(f"the word {twice!r} stands twice in `{text}`", column)
+    seen: set[str] = set()
+    for word in words:
+        if word.left in seen:
+            raise PatternError(f"the word {word.left!r} stands twice in `{text}`", column)
+        seen.add(word.left)
     return words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,14 +31,20 @@ def call(op: Op, *nodes: Node) -> tuple[Node, ...]:
 def op_text(op: Op) -> str:
     """An op for reports: its word and the parameters that differ from their defaults."""
     given = {
-        field.name: value
-        for field in msgspec.structs.fields(type(op))
-        if (value := getattr(op, field.name)) != field.default
+        name: value
+        for name, default in _defaults(type(op))
+        if (value := getattr(op, name)) != default
     }
     if list(given) == ["index"]:
         return f"{op.name}{index_text(given['index'])}"
     shown = ", ".join(f"{name}={_shown(value)}" for name, value in given.items())
     return f"{op.name}({shown})" if shown else op.name
+
+
+@functools.cache
+def _defaults(cls: type[Op]) -> tuple[tuple[str, object], ...]:
+    """The parameters of an op with their defaults; asking msgspec anew for each op is slow."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(cls))
 
 
 def _shown(value: object) -> str:
@@ -52,7 +59,7 @@ class Caller:
         self._ops = ops
         self._sizes = {TARGETS: targets}
         self._sizes |= {c.name: len(c.words) for c in spread if c.kind is Kind.WORDS}
-        self._built: dict[int, Op] = {}
+        self._built: dict[int, tuple[Op, str]] = {}
 
     def run(self, grids: Sequence[Grid], scope: Scope, about: str) -> tuple[Grid, tuple[str, ...]]:
         """The one grid at the end, and the ops on the way in words.
@@ -62,7 +69,7 @@ class Caller:
         texts = []
         for number, placed in enumerate(self._ops):
             try:
-                op = self._op(number, placed, scope)
+                op, text = self._op(number, placed, scope)
                 grids = self._apply(placed, op, grids)
             except ProblemsError:
                 raise
@@ -70,17 +77,19 @@ class Caller:
                 help = getattr(error, "help", "")
                 problem = Problem(f"{about}: {error}", placed.call.place, help)
                 raise PlanError([problem]) from None
-            texts.append(op_text(op))
+            texts.append(text)
         return grids[0], tuple(texts)
 
-    def _op(self, number: int, placed: PlacedOp, scope: Scope) -> Op:
+    def _op(self, number: int, placed: PlacedOp, scope: Scope) -> tuple[Op, str]:
+        """The op with its parameters, and its text."""
         if number in self._built:
             return self._built[number]
         arguments = placed.call.arguments
         op = build(placed.call.name, self._parameters(placed, arguments, scope))
+        built = op, op_text(op)
         if next(iter(expressions_of(arguments)), None) is None:
-            self._built[number] = op
-        return op
+            self._built[number] = built
+        return built
 
     def _parameters(
         self, placed: PlacedOp, arguments: Mapping[str, Argument], scope: Scope

@@ -11,13 +11,16 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.errors import Place, nearest
+from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
 from ckptsurgeon.patterns import Capture
 from ckptsurgeon.planner.model import Node
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.ruleset.model import OpCall
+
+MAX_TENSORS = 2**20
+"""Most tensors in flight of one step, so that splits of splits can't ask for billions."""
 
 LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
@@ -222,6 +225,10 @@ class Grid:
 
     def split(self, dim: str, apply: Callable[[Node], tuple[Node, ...]]) -> Grid:
         """The grid with `dim` behind its others, each node split into as many."""
-        parts = [apply(node) for node in self.nodes]
+        parts: list[tuple[Node, ...]] = []
+        for node in self.nodes:
+            parts.append(apply(node))
+            if len(parts) * len(parts[0]) > MAX_TENSORS:
+                raise ShapeError(f"more than {MAX_TENSORS} tensors would be in flight")
         size = len(parts[0]) if parts else 0
         return Grid((*self.dims, (dim, size)), tuple(itertools.chain(*parts)))

@@ -12,10 +12,12 @@ from ckptsurgeon.expressions import Value
 from ckptsurgeon.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import Match, holds
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Vars
 
-MAX_STEPS = 10_000_000
+SPARE_STEPS = 100_000
+"""How many more steps than keys a rule may make by combining each key with each other."""
+
 SHOWN_KEYS = 5
 
 Values = Mapping[str, Value]
@@ -45,17 +47,20 @@ def group_steps(
     Incomplete steps of an `optional` rule are left out; a hole in integers never is.
     """
     complete = _with_partners(rule, found, problems)
+    failures = Folded(problems, "steps of this rule fail likewise")
+    by_step = rule.where_by_step
     groups = []
     for values, per_reader in _joined(rule, complete):
-        if rule.where_by_step and not holds(rule, _raw(per_reader), vars):
+        if by_step and not holds(rule, _raw(per_reader), vars):
             continue
-        layouts = []
-        for reader, own in zip(rule.readers, per_reader, strict=True):
-            layout = _lay_out(rule, reader, own, problems)
-            if layout is not None:
-                layouts.append(layout)
-        if len(layouts) == len(rule.readers):
-            groups.append(Group(values, tuple(layouts)))
+        layouts = [
+            _lay_out(rule, reader, own, failures)
+            for reader, own in zip(rule.readers, per_reader, strict=True)
+        ]
+        known = tuple(layout for layout in layouts if layout is not None)
+        if len(known) == len(layouts):
+            groups.append(Group(values, known))
+    failures.tell()
     return groups
 
 
@@ -132,10 +137,11 @@ def _joined(
     """Each step's values with its matches by reference: a natural join on the step's captures."""
     steps: list[tuple[dict[str, Value], list[list[Match]]]] = [({}, [])]
     known: frozenset[str] = frozenset()
+    most = SPARE_STEPS + sum(map(len, found))
     for reader, matches in zip(rule.readers, found, strict=True):
         names = sorted(rule.steps_by & reader.names)
         shared = [name for name in names if name in known]
-        steps = _extended(rule, steps, matches, names, shared)
+        steps = _extended(rule, steps, matches, names, shared, most)
         known |= frozenset(names)
     yield from steps
 
@@ -146,6 +152,7 @@ def _extended(
     matches: Sequence[Match],
     names: Sequence[str],
     shared: Sequence[str],
+    most: int,
 ) -> list[tuple[dict[str, Value], list[list[Match]]]]:
     by_values: dict[tuple[Value, ...], list[Match]] = {}
     for match in matches:
@@ -157,8 +164,16 @@ def _extended(
     extended: list[tuple[dict[str, Value], list[list[Match]]]] = []
     for step, before in steps:
         partners = by_shared.get(tuple(step[name] for name in shared), ())
-        if len(extended) + len(partners) > MAX_STEPS:
-            raise PlanError([Problem(f"the rule makes more than {MAX_STEPS} steps", rule.place)])
+        if len(extended) + len(partners) > most:
+            raise PlanError(
+                [
+                    Problem(
+                        f"the rule combines its keys to more than {most} steps",
+                        rule.place,
+                        "references are joined on the captures that they share: let them share one",
+                    )
+                ]
+            )
         for values, own in partners:
             extended.append(({**step, **dict(zip(names, values, strict=True))}, [*before, own]))
     return extended
@@ -168,27 +183,35 @@ def _extended(
 
 
 def _lay_out(
-    rule: CompiledRule, reader: Reader, matches: Sequence[Match], problems: Problems
+    rule: CompiledRule, reader: Reader, matches: Sequence[Match], failures: Folded
 ) -> Layout | None:
     """The matches as a full grid; None, with a problem told, where they make none."""
     gathered = [capture for capture in rule.gathered if capture.name in reader.names]
+    if len(matches) == 1 and not gathered:
+        return Layout((), tuple(matches))
     cells: dict[tuple[Value, ...], Match] = {}
     for match in matches:
         cell = tuple(_coordinate(capture, match) for capture in gathered)
         first = cells.setdefault(cell, match)
         if first is not match:
-            problems.add(
-                f"`{first.address[1]}` and `{match.address[1]}` are read as one: two producers",
-                reader.place,
-                "capture what tells them apart, and write it in the target",
-            )
+            failures.add((reader.place, "two"), _two_in_one(reader, first, match))
             return None
     ranges = [_positions(rule, capture, at, cells) for at, capture in enumerate(gathered)]
     if math.prod(map(len, ranges)) == len(cells):
         dims = tuple((c.name, len(r)) for c, r in zip(gathered, ranges, strict=True))
         return Layout(dims, tuple(cells[cell] for cell in itertools.product(*ranges)))
-    _tell_holes(rule, reader, gathered, ranges, cells, problems)
+    integers = any(capture.kind is Kind.INT for capture in gathered)
+    if integers or not rule.options.optional:
+        failures.add((reader.place, "hole"), _hole(reader, gathered, ranges, cells))
     return None
+
+
+def _two_in_one(reader: Reader, first: Match, second: Match) -> Problem:
+    return Problem(
+        f"`{first.address[1]}` and `{second.address[1]}` are read as one: two producers",
+        reader.place,
+        "capture what tells them apart, and write it in the target",
+    )
 
 
 def _coordinate(capture: Capture, match: Match) -> Value:
@@ -204,32 +227,28 @@ def _positions(
     cells: Mapping[tuple[Value, ...], Match],
 ) -> Sequence[Value]:
     if capture.kind is Kind.INT:
-        return range(1 + max(value for cell in cells if isinstance(value := cell[at], int)))
+        integers = (value for cell in cells if isinstance(value := cell[at], int))
+        return range(1 + max(integers, default=-1))
     listed = rule.options.map.get(capture.name)
     words = [word.left for word in capture.words if listed is None or word.left in listed]
     return [capture.value(word) for word in words]
 
 
-def _tell_holes(
-    rule: CompiledRule,
+def _hole(
     reader: Reader,
     gathered: Sequence[Capture],
     ranges: Sequence[Sequence[Value]],
     cells: Mapping[tuple[Value, ...], Match],
-    problems: Problems,
-) -> None:
-    integers = any(capture.kind is Kind.INT for capture in gathered)
-    if rule.options.optional and not integers:
-        return
+) -> Problem:
     names = [capture.name for capture in gathered]
     missing = (cell for cell in _all_cells(ranges) if cell not in cells)
     some = list(itertools.islice(missing, SHOWN_KEYS))
     example = next(iter(cells.values())).raw
-    keys = (
+    keys = [
         expected_key(reader.pattern, {**example, **dict(zip(names, cell, strict=True))})
         for cell in some
-    )
-    problems.add(
+    ]
+    return Problem(
         f"`{reader.text}` gathers {' and '.join(f'`{name}`' for name in names)} with a hole: "
         f"missing {', '.join(f'`{key}`' for key in keys)}",
         reader.place,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.ops.indexing import Taken
 from ckptsurgeon.planner.calling import evaluate
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.matching import matches, readings
@@ -14,32 +16,48 @@ from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
-from ckptsurgeon.planner.tables import Address, Origin, Table, taken_count
-from ckptsurgeon.ruleset.model import BatchNorm, Require, Span, Tie
+from ckptsurgeon.planner.tables import Address, Origin, Table, overlap, taken_count
+from ckptsurgeon.ruleset.model import BatchNorm, Init, Keep, Require, Span, Tie
 
 SEARCHED_KEYS = 5000
 """How many keys are compared when the nearest one is looked for."""
+
+SEARCHES = 20
+"""For how many rules the nearest key is looked for, which takes a moment each."""
+
+LONGEST_KEY = 200
+"""The longest key that is compared, in characters."""
+
+SHOWN_SPANS = 5
 
 
 def tell_dead_rules(run: StageRun) -> None:
     """Every rule, or entry of its list, that matches nothing in any repetition."""
     told: set[int] = set()
+    nearest = _NearestKeys(run)
     for rule in run.compiled.rules:
-        if rule.group in told | run.failed or rule.options.optional or isinstance(rule.rule, Tie):
+        if rule.group in told or rule.group in run.failed:
             continue
         told.add(rule.group)
-        alive = run.alive.get(rule.group, set())
-        for number, reader in enumerate(rule.readers):
+        if not rule.options.optional and not isinstance(rule.rule, Tie):
+            _tell_dead_entries(run, rule, nearest)
+
+
+def _tell_dead_entries(run: StageRun, rule: CompiledRule, nearest: _NearestKeys) -> None:
+    alive = run.alive.get(rule.group, set())
+    for number, reader in enumerate(rule.readers):
+        if number not in alive:
+            message, help = _why_dead(run, rule, reader, nearest)
+            run.problems.add(message, reader.place, help)
+    if isinstance(rule.rule, Keep | Init):
+        for number, (pattern, at) in enumerate(zip(rule.lookups, rule.rule.targets, strict=True)):
             if number not in alive:
-                message, help = _why_dead(run, rule, reader)
-                run.problems.add(message, reader.place, help)
-        for number, pattern in enumerate(rule.lookups):
-            if number not in alive and run.destination is not None:
-                place = rule.rule.targets[number].place  # type: ignore[union-attr]
-                run.problems.add(f"no key of the destination matches `{pattern}`", place)
+                run.problems.add(f"no key of the destination matches `{pattern}`", at.place)
 
 
-def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader) -> tuple[str, str]:
+def _why_dead(
+    run: StageRun, rule: CompiledRule, reader: Reader, nearest: _NearestKeys
+) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
     found = list(itertools.islice(matches(rule, reader, run.tables, run.vars_of(rule)), 3))
@@ -56,23 +74,36 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader) -> tuple[str, s
     if raw is not None:
         words = [w for w in ("where", "map", "pick") if w in rule.options.places]
         return f"`{text}` matches no key: {' and '.join(words)} leave out `{raw[2]}`", ""
-    if isinstance(rule.rule, BatchNorm):
-        return f"no key matches `{reader.pattern}`", _nearest_key(run, reader)
-    return f"no key matches `{text}`", _nearest_key(run, reader)
+    wanted = str(reader.pattern) if isinstance(rule.rule, BatchNorm) else text
+    return f"no key matches `{wanted}`", nearest.help(reader)
 
 
-def _nearest_key(run: StageRun, reader: Reader) -> str:
-    tables = [table for table in run.tables if reader.alias.match(table.alias) is not None]
-    if not tables:
-        aliases = ", ".join(sorted(table.alias or "SRC" for table in run.tables))
-        return f"no source has that alias; there are: {aliases}"
-    keys = list(itertools.islice(itertools.chain(*(t.origins for t in tables)), SEARCHED_KEYS))
-    by_shape = {key.lower(): key for key in keys}
-    text = str(reader.pattern).replace("<", "").replace(">", "")
-    close = difflib.get_close_matches(text.lower(), by_shape, n=1, cutoff=0.6)
-    if close:
-        return f"the nearest key is `{by_shape[close[0]]}`; `optional: true` allows none"
-    return "`optional: true` allows none"
+class _NearestKeys:
+    """Finds keys that look like a pattern, for the first few dead rules alone."""
+
+    def __init__(self, run: StageRun) -> None:
+        self._tables = run.tables
+        self._searches = 0
+
+    def help(self, reader: Reader) -> str:
+        """The nearest key, or which sources there are where the alias names none."""
+        tables = [table for table in self._tables if reader.alias.match(table.alias) is not None]
+        if not tables:
+            aliases = ", ".join(sorted(table.alias or "SRC" for table in self._tables))
+            return f"no source has that alias; there are: {aliases}"
+        near = self._nearest(tables, str(reader.pattern))
+        allows = "`optional: true` allows none"
+        return f"the nearest key is `{near}`; {allows}" if near else allows
+
+    def _nearest(self, tables: list[Table], pattern: str) -> str | None:
+        self._searches += 1
+        if self._searches > SEARCHES or len(pattern) > LONGEST_KEY:
+            return None
+        keys = itertools.islice(itertools.chain(*(t.origins for t in tables)), SEARCHED_KEYS)
+        by_lower = {key.lower(): key for key in keys if len(key) <= LONGEST_KEY}
+        text = pattern.replace("<", "").replace(">", "").lower()
+        close = difflib.get_close_matches(text, by_lower, n=1, cutoff=0.6)
+        return by_lower[close[0]] if close else None
 
 
 def check_counts(run: StageRun) -> None:
@@ -101,12 +132,20 @@ def _check_count(run: StageRun, rule: CompiledRule, place: Place) -> None:
 
 
 def _check_picks(run: StageRun, rule: CompiledRule) -> None:
+    """Tells picked integers that no key has; nothing where the pattern matches no key at all."""
     for name, spans in rule.options.pick.items():
-        present = set(_present(run, rule, name))
-        for span in spans:
-            if present and not any(span.first <= value <= span.last for value in present):
-                place = rule.options.places.get("pick", rule.place)
-                run.problems.add(f"pick: no key has `{name}` = {_span_text(span)}", place)
+        present = sorted(set(_present(run, rule, name)))
+        dead = [span for span in spans if present and not _meets(span, present)]
+        if dead:
+            place = rule.options.places.get("pick", rule.place)
+            more = f" and {len(dead) - SHOWN_SPANS} more" if len(dead) > SHOWN_SPANS else ""
+            shown = ", ".join(map(_span_text, dead[:SHOWN_SPANS]))
+            run.problems.add(f"pick: no key has `{name}` = {shown}{more}", place)
+
+
+def _meets(span: Span, present: list[int]) -> bool:
+    at = bisect.bisect_left(present, span.first)
+    return at < len(present) and present[at] <= span.last
 
 
 def _present(run: StageRun, rule: CompiledRule, name: str) -> Iterator[int]:
@@ -141,7 +180,7 @@ def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None
         return SourceFate(*address, spec, Fate.DROPPED, run.dropped[address], stage=run.number)
     if address in held.parts and address not in held.whole:
         parts = held.parts[address]
-        taken = sum(taken_count(part.region) for part in _disjoint(parts))
+        taken = sum(map(taken_count, _disjoint(part.region for part in parts)))
         untaken = max(0.0, 1 - taken / spec.count) if spec.count else 0.0
         return SourceFate(*address, spec, Fate.TAKEN, parts[0].info, untaken, stage=run.number)
     rule = held.whole.get(address) or held.reused.get(address)
@@ -152,8 +191,16 @@ def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None
     return SourceFate(*address, spec, Fate.TAKEN, rule, reason=reason, stage=run.number)
 
 
-def _disjoint(parts: list) -> list:  # type: ignore[type-arg]
-    return list({part.region: part for part in parts}.values())
+def _disjoint(regions: Iterable[Taken]) -> list[Taken]:
+    """Regions that share no element, the largest first: rules that reuse may take overlapping ones.
+
+    What is taken is never counted too high, so that a part which nobody took is always told.
+    """
+    kept: list[Taken] = []
+    for region in sorted(regions, key=taken_count, reverse=True):
+        if not any(overlap(region, other) for other in kept):
+            kept.append(region)
+    return kept
 
 
 def _unmatched(run: StageRun, table: Table, key: str, origin: Origin) -> SourceFate:

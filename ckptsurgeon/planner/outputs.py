@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.errors import Place, Problem, ShapeError
+from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.patterns import ConcreteIndex, ConcreteItem
 from ckptsurgeon.planner.model import DESTINATION, Assembly, Leaf, Operand, Part, RuleInfo
 from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.tables import Origin, overlap, taken_count
 from ckptsurgeon.specs import TensorSpec
+
+MAX_OUTPUTS = 4_000_000
+"""Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Production:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._given: dict[str, list[Contribution]] = {}
+        self._count = 0
         self._collisions = Folded(problems, "keys of these two rules collide likewise")
 
     def giver(self, key: str) -> RuleInfo | None:
@@ -40,6 +44,9 @@ class Production:
 
     def give(self, key: str, contribution: Contribution) -> None:
         """Notes a producer; a second one for the whole key is a problem."""
+        self._count += 1
+        if self._count > MAX_OUTPUTS:
+            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", contribution.place)])
         given = self._given.setdefault(key, [])
         if given and (contribution.index is None or given[0].index is None):
             self._tell_two(key, given[0], contribution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import PlanError, Problem
@@ -10,6 +10,7 @@ from ckptsurgeon.ops.indexing import Slice, resolve_index
 from ckptsurgeon.patterns import ConcreteIndex, Index
 from ckptsurgeon.planner.calling import call, op_text
 from ckptsurgeon.planner.compiled import CompiledRule, CompiledStage, Reader
+from ckptsurgeon.planner.joining import SPARE_STEPS
 from ckptsurgeon.planner.matching import Match, matches
 from ckptsurgeon.planner.model import Node, Operand, RuleInfo, SourceView, Step
 from ckptsurgeon.planner.outputs import Contribution, Production
@@ -64,15 +65,29 @@ class StageRun:
 
     def found(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
-        whole, held = reader.index is None, self.holdings
-        found = [
+        free = [
             match
-            for match in matches(rule, reader, self.tables, self.vars_of(rule))
-            if match.address not in held.whole and not (whole and match.address in held.sliced)
+            for match in self._bounded(rule, matches(rule, reader, self.tables, self.vars_of(rule)))
+            if self._is_free(reader, match.address)
         ]
-        if found:
+        if free:
             self.alive[rule.group].add(number)
-        return found
+        return free
+
+    def _is_free(self, reader: Reader, address: Address) -> bool:
+        held = self.holdings
+        return address not in held.whole and (
+            reader.index is not None or address not in held.sliced
+        )
+
+    def _bounded(self, rule: CompiledRule, found: Iterable[Match]) -> Iterator[Match]:
+        """The matches, as long as `pick` doesn't repeat keys beyond all measure."""
+        most = SPARE_STEPS + sum(len(table.origins) for table in self.tables)
+        for count, match in enumerate(found):
+            if count >= most:
+                place = rule.options.places.get("pick", rule.place)
+                raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
+            yield match
 
     def index(self, rule: CompiledRule, index: Index | None, match: Match) -> ConcreteIndex | None:
         """The slice that a reference takes of a key, by the captures as they stand in it."""

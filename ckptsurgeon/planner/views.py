@@ -58,29 +58,36 @@ def _dotted(name: str, separator: str) -> str:
 
 
 def _stripped(key: str, options: SourceOptions) -> str:
-    shorter = _without_prefix(key, options.strip)
-    while shorter != key:
-        key, shorter = shorter, _without_prefix(shorter, options.strip)
-    if not options.strip_anywhere:
-        return key
-    return ".".join(_without(key.split("."), options.strip_anywhere)) or key
-
-
-def _without_prefix(key: str, prefixes: Iterable[str]) -> str:
-    for prefix in prefixes:
-        if prefix and key.startswith(prefix) and len(key) > len(prefix):
-            return key[len(prefix) :]
+    key = key[_prefix_length(key, options.strip) :]
+    for entry in options.strip_anywhere:
+        run = [piece for piece in entry.split(".") if piece]
+        key = ".".join(_without(key.split("."), run)) or key
     return key
 
 
-def _without(pieces: list[str], unwanted: Iterable[str]) -> list[str]:
-    """The pieces but for each whole run that an entry of `anywhere` names."""
-    for entry in unwanted:
-        run = [piece for piece in entry.split(".") if piece]
-        at = 0
-        while run and at + len(run) <= len(pieces):
-            if pieces[at : at + len(run)] == run:
-                del pieces[at : at + len(run)]
-            else:
-                at += 1
-    return pieces
+def _prefix_length(key: str, prefixes: Iterable[str]) -> int:
+    """How much of the front of a key the prefixes take, as often as they stand there.
+
+    A position moves along the key, as cutting a long one again and again would take quadratic time.
+    """
+    known, start, moved = [prefix for prefix in prefixes if prefix], 0, True
+    while moved:
+        moved = False
+        for prefix in known:
+            if key.startswith(prefix, start) and len(key) > start + len(prefix):
+                start, moved = start + len(prefix), True
+                break
+    return start
+
+
+def _without(pieces: list[str], run: list[str]) -> list[str]:
+    """The pieces but for each whole run of these."""
+    kept: list[str] = []
+    at = 0
+    while at < len(pieces):
+        if run and pieces[at] == run[0] and pieces[at : at + len(run)] == run:
+            at += len(run)
+        else:
+            kept.append(pieces[at])
+            at += 1
+    return kept

@@ -1,0 +1,69 @@
+"""Which tensors of a plan take more memory than a run is given, told before it starts.
+
+What only moves elements is made in blocks, and always fits. What is computed on whole tensors, or
+read from a file in which they don't lie dense, needs room for these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.lowering import Lowering
+from ckptsurgeon.planner.graph import Work, in_order, inputs_of, uses, work_of
+from ckptsurgeon.planner.model import Call, Leaf, Node, Note, Plan
+from ckptsurgeon.specs import human_bytes
+
+
+def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int) -> Iterator[Note]:
+    """A note for each output that takes more than `memory` bytes at once."""
+    names = {view.alias: view.names for view in plan.views}
+    lowering = Lowering()
+
+    def is_dense(leaf: Leaf) -> bool:
+        return checkpoints[leaf.source].extent(names[leaf.source][leaf.key]) is not None
+
+    for key, output in plan.outputs.items():
+        needed = needed_bytes(output.node, is_dense, lowering, memory)
+        if needed > memory:
+            text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
+            yield Note("memory", text, key, output.rule)
+
+
+def needed_bytes(
+    node: Node, is_dense: Callable[[Leaf], bool], lowering: Lowering, memory: int
+) -> int:
+    """The bytes of tensors that making a node takes at once, if that may be above `memory`.
+
+    Whether they move in blocks is only looked into where they would not fit as a whole.
+    """
+    if isinstance(node, Leaf):
+        return 0 if node.spec.nbytes <= memory or is_dense(node) else node.spec.nbytes
+    whole = whole_bytes(node)
+    if whole <= memory or node.spec.carrier is None or lowering.mosaic(node) is None:
+        return whole
+    leaves = (work for work in uses([node]) if isinstance(work, Leaf))
+    return max((leaf.spec.nbytes for leaf in leaves if not is_dense(leaf)), default=0)
+
+
+def whole_bytes(node: Node) -> int:
+    """The most bytes of whole tensors that are there at once while a node is evaluated."""
+    waiting = Counter(map(id, uses([node])))
+    made: set[int] = set()
+    held = most = 0
+    for work in in_order(work_of(node), lambda work: id(work) in made):
+        made.add(id(work))
+        held += _result_bytes(work)
+        most = max(most, held)
+        for used in map(work_of, inputs_of(work)):
+            waiting[id(used)] -= 1
+            if not waiting[id(used)]:
+                held -= _result_bytes(used)
+    return most
+
+
+def _result_bytes(work: Work) -> int:
+    if isinstance(work, Call):
+        return sum(spec.nbytes for spec in work.specs)
+    return work.spec.nbytes

@@ -1,0 +1,217 @@
+"""What ops that compute share: wide numbers out of carriers, exact integers, one rounding at the end.
+
+Floating dtypes are computed with in float32, F64 in float64, complex ones as they are. Integers
+(BOOL counts as 0 and 1) are computed exactly and must fit their dtype in the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, lacks
+from ckptsurgeon.specs import Specs, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ckptsurgeon.ops.base import Array, Arrays
+
+Formula = Callable[[Iterator["Array"]], "Array"]
+
+KINDS: dict[str, tuple[str, str, str]] = {
+    "F64": ("<f8", "F64", "<f8"),
+    "C64": ("<c8", "C64", "<c16"),
+    "C128": ("<c16", "C128", "<c16"),
+}
+"""By dtype code: what is computed with, its code, and what long sums are added up in."""
+
+SINGLE = ("<f4", "F32", "<f8")
+"""The same for every other floating code."""
+
+
+class Computed(Op, frozen=True, kw_only=True):
+    """An op that computes, and so can't be turned around."""
+
+    arithmetic: ClassVar[bool] = True
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return None
+
+    def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
+        """As far as it can be told: nothing where an input already holds an infinity or a NaN."""
+        (result,) = self.infer(specs)
+        lost = non_finite(after[0], result.dtype)
+        if not lost:
+            return 0
+        held = sum(non_finite(old, spec.dtype) for old, spec in zip(before, specs, strict=True))
+        return 0 if held else lost
+
+
+def non_finite(array: Array, code: str) -> int:
+    """How many items of a carrier are infinite or NaN."""
+    if code in INTEGER_RANGES:
+        return 0
+    from ckptsurgeon.ops import carriers
+
+    return sum(
+        run.size - carriers.count_finite(run, code) for (run,) in carriers.blocks(array)
+    )
+
+
+# --- what numbers are allowed ---------------------------------------------------------------------
+
+
+def refuse_fractions(op: Op, specs: Specs, what: str) -> None:
+    """Raises ShapeError where what is computed could not stand in the integers that are given."""
+    for spec in specs:
+        if spec.dtype in INTEGER_RANGES:
+            raise op.error(f"{what} of {spec.dtype} would have fractions; cast it first", specs)
+
+
+def refuse_real_needed(op: Op, specs: Specs) -> None:
+    """Raises ShapeError for tensors that are not of real floating numbers."""
+    refuse_fractions(op, specs, "the result")
+    for spec in specs:
+        if spec.dtype in COMPLEX:
+            raise op.error("takes real numbers, no complex ones", specs)
+
+
+def check_finite(op: Op, name: str, values: Iterable[int | float]) -> None:
+    """Raises ShapeError for a parameter that is infinite or no number."""
+    for value in values:
+        if not math.isfinite(value):
+            raise op.error(f"`{name}` must be finite, found {value}")
+
+
+def check_factor(op: Op, name: str, value: int | float, specs: Specs) -> None:
+    """Raises ShapeError for a number that can't be computed with in the tensor's dtype."""
+    dtype = specs[0].dtype
+    if dtype in INTEGER_RANGES:
+        if value != int(value):
+            raise op.error(f"`{name}` {value} would give {dtype} fractions; cast it first", specs)
+        return
+    reason = lacks(_kind(dtype)[1], value)
+    if reason:
+        raise op.error(f"`{name}` {value} {reason}", specs)
+
+
+# --- computing ------------------------------------------------------------------------------------
+
+
+def _kind(code: str) -> tuple[str, str, str]:
+    return KINDS.get(code, SINGLE)
+
+
+def widened(array: Array, code: str) -> Array:
+    """The numbers of a floating or complex carrier in the dtype that is computed with."""
+    from ckptsurgeon.ops import carriers
+
+    return carriers.convert(carriers.decode(array, code), code, _kind(code)[1])
+
+
+def narrowed(numbers: Array, spec: TensorSpec) -> Array:
+    """A floating or complex result in the carrier of its spec, rounded once."""
+    import numpy as np
+
+    from ckptsurgeon.ops import carriers
+
+    source = {"f4": "F32", "f8": "F64", "c8": "C64"}.get(numbers.dtype.str[1:], "C128")
+    result = np.ascontiguousarray(carriers.convert(numbers, source, spec.dtype))
+    return carriers.encode(result.reshape(spec.shape), np.dtype(spec.carrier).str)
+
+
+def summing_dtype(code: str) -> np.dtype[Any]:
+    """The NumPy dtype in which many numbers of a floating or complex code are added up."""
+    import numpy as np
+
+    return np.dtype(_kind(code)[2])
+
+
+def itemwise(
+    op: Op,
+    arrays: Arrays,
+    specs: Specs,
+    formula: Formula,
+    bound: Callable[[Sequence[int]], int],
+) -> Array:
+    """The formula of the arrays' numbers, item by item: exact for integers, else `rowwise`."""
+    if specs[0].dtype in INTEGER_RANGES:
+        return exact(op, arrays, specs, formula, bound)
+    return rowwise(op, arrays, specs, formula)
+
+
+def rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
+    """The formula of arrays that broadcast to the first, in runs of rows of bounded size.
+
+    It is given the wide numbers of one run of each array, one after the other.
+    """
+    import numpy as np
+
+    spec = op.infer(specs)[0]
+    full = [np.broadcast_to(array, spec.shape) for array in arrays]
+    result: Array = np.empty(spec.shape, np.dtype(spec.carrier))
+    for rows in _runs(spec.shape):
+        numbers = (widened(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
+        with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
+            run = formula(numbers)
+        result[rows] = narrowed(run, TensorSpec(spec.dtype, run.shape))
+    return result
+
+
+def _runs(shape: tuple[int, ...]) -> Iterator[Any]:
+    from ckptsurgeon.ops.carriers import BLOCK
+
+    if not shape:
+        yield ...
+        return
+    rows = max(1, BLOCK // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        yield slice(start, start + rows)
+
+
+# --- integers, exactly ----------------------------------------------------------------------------
+
+
+def exact(
+    op: Op,
+    arrays: Arrays,
+    specs: Specs,
+    formula: Formula,
+    bound: Callable[[Sequence[int]], int],
+) -> Array:
+    """The formula of integers, computed without overflow; raises ShapeError for what doesn't fit.
+
+    `bound` tells how large any number on the way can get, by the largest size in each array.
+    """
+    import numpy as np
+
+    from ckptsurgeon.ops import carriers
+
+    spec = op.infer(specs)[0]
+    seen = [carriers.decode(array, spec.dtype) for array in arrays]
+    small = bound(list(map(_magnitude, seen))) < 2**63
+    numbers = (array.astype(np.int64 if small else object) for array in seen)
+    result = np.asarray(formula(numbers))
+    _refuse_misfits(op, result, spec, specs)
+    fitted = np.ascontiguousarray(result.astype(carriers.numpy_dtype(spec.dtype)))
+    return carriers.encode(fitted.reshape(spec.shape), np.dtype(spec.carrier).str)
+
+
+def _magnitude(numbers: Array) -> int:
+    if not numbers.size:
+        return 0
+    return max(abs(int(numbers.min())), abs(int(numbers.max())))
+
+
+def _refuse_misfits(op: Op, numbers: Array, spec: TensorSpec, specs: Specs) -> None:
+    least, greatest = INTEGER_RANGES[spec.dtype]
+    for value in (int(numbers.min()), int(numbers.max())) if numbers.size else ():
+        if not least <= value <= greatest:
+            raise op.error(
+                f"the value {value} does not fit {spec.dtype} ({least} to {greatest});"
+                " cast it to a wider dtype first",
+                specs,
+            )

@@ -1,0 +1,196 @@
+"""Ops that compute item by item: scale and shift by a number; add, multiply and average tensors."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import TYPE_CHECKING, ClassVar
+
+from ckptsurgeon.ops.base import Arity, listed, only, whole
+from ckptsurgeon.ops.computing import (
+    Computed,
+    check_factor,
+    check_finite,
+    itemwise,
+    non_finite,
+    refuse_fractions,
+)
+from ckptsurgeon.ops.ranges import INTEGER_RANGES
+from ckptsurgeon.specs import Specs
+
+if TYPE_CHECKING:
+    from ckptsurgeon.ops.base import Arrays
+
+
+class ByNumber(Computed, frozen=True, kw_only=True):
+    """An op with a number that is applied to each item."""
+
+    first: ClassVar[str | None] = "number"
+    keeps_shape: ClassVar[bool] = True
+
+    number: int | float
+
+    def __post_init__(self) -> None:
+        check_finite(self, "number", [self.number])
+
+    def infer(self, specs: Specs) -> Specs:
+        spec = only(self, specs)
+        check_factor(self, "number", self.number, specs)
+        return (spec,)
+
+    def _number(self, specs: Specs) -> int | float:
+        """The number as it is computed with: an integer where the tensor's are."""
+        return int(self.number) if specs[0].dtype in INTEGER_RANGES else self.number
+
+    def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
+        code = only(self, specs).dtype
+        return max(0, non_finite(after[0], code) - non_finite(before[0], code))
+
+
+class Scale(ByNumber, frozen=True, kw_only=True):
+    """[…] -> […], each item times a number."""
+
+    name: ClassVar[str] = "scale"
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        number = self._number(specs)
+        return (
+            itemwise(
+                self,
+                arrays,
+                specs,
+                lambda numbers: next(numbers) * number,
+                lambda sizes: sizes[0] * abs(int(number)),
+            ),
+        )
+
+
+class Shift(ByNumber, frozen=True, kw_only=True):
+    """[…] -> […], each item plus a number."""
+
+    name: ClassVar[str] = "shift"
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        number = self._number(specs)
+        return (
+            itemwise(
+                self,
+                arrays,
+                specs,
+                lambda numbers: next(numbers) + number,
+                lambda sizes: sizes[0] + abs(int(number)),
+            ),
+        )
+
+
+class Combined(Computed, frozen=True, kw_only=True):
+    """An op of several tensors of one dtype, whose shapes broadcast to the first's."""
+
+    arity: ClassVar[Arity] = Arity.JOIN
+
+    def infer(self, specs: Specs) -> Specs:
+        if not specs:
+            raise self.error("takes one or more tensors, was given none")
+        first = whole(self, specs)[0]
+        for number, spec in enumerate(specs, 1):
+            if spec.dtype != first.dtype:
+                raise self.error(
+                    f"the dtypes must be equal; number {number} is {spec}, the first {first}"
+                )
+            if not broadcasts(spec.shape, first.shape):
+                raise self.error(
+                    f"number {number}, {spec}, does not broadcast to the first, {first}:"
+                    " each dim, from the last, must be equal or 1"
+                )
+        return (first,)
+
+
+def broadcasts(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether NumPy's rule stretches the shape to the one that is wanted."""
+    pairs = zip(reversed(shape), reversed(wanted), strict=False)
+    return len(shape) <= len(wanted) and all(size in (1, other) for size, other in pairs)
+
+
+class Add(Combined, frozen=True, kw_only=True):
+    """[…] as often as there are tensors -> […], their sum; all broadcast to the first."""
+
+    name: ClassVar[str] = "add"
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (
+            itemwise(
+                self, arrays, specs, lambda numbers: functools.reduce(operator.add, numbers), sum
+            ),
+        )
+
+
+class Multiply(Combined, frozen=True, kw_only=True):
+    """[…] as often as there are tensors -> […], their product; all broadcast to the first."""
+
+    name: ClassVar[str] = "multiply"
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        return (
+            itemwise(
+                self,
+                arrays,
+                specs,
+                lambda numbers: functools.reduce(operator.mul, numbers),
+                lambda sizes: math.prod(max(size, 1) for size in sizes),
+            ),
+        )
+
+
+class Average(Combined, frozen=True, kw_only=True):
+    """[…] as often as there are tensors -> […], their mean; with weights, the weighted one."""
+
+    name: ClassVar[str] = "average"
+    first: ClassVar[str | None] = "weights"
+
+    weights: tuple[int | float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            return
+        check_finite(self, "weights", self.weights)
+        if not self.weights:
+            raise self.error("`weights` must hold one for each tensor, found an empty list")
+        if not self._total(self.weights):
+            raise self.error(f"the sum of `weights` must not be 0, found {list(self.weights)}")
+
+    def _total(self, weights: tuple[int | float, ...]) -> float:
+        """The sum of the weights; raises ShapeError where it is beyond any dtype."""
+        try:
+            total = math.fsum(weights)
+        except OverflowError:
+            total = math.inf
+        check_finite(self, "weights", [total])
+        return total
+
+    def infer(self, specs: Specs) -> Specs:
+        (spec,) = super().infer(specs)
+        refuse_fractions(self, specs, "an average")
+        if self.weights is not None and len(self.weights) != len(specs):
+            raise self.error(
+                f"{len(self.weights)} weights for {len(specs)} tensors: {listed(specs)};"
+                " give one for each"
+            )
+        for weight in (*(self.weights or ()), self._total(self.weights or (1,) * len(specs))):
+            check_factor(self, "weights", weight, specs)
+        return (spec,)
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        weights = self.weights or (1,) * len(arrays)
+        total = self._total(weights)
+        return (
+            itemwise(
+                self,
+                arrays,
+                specs,
+                lambda numbers: (
+                    functools.reduce(operator.add, map(operator.mul, numbers, weights)) / total
+                ),
+                sum,
+            ),
+        )
