@@ -6,28 +6,30 @@ import glob
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.factories import is_factory, open_factory
+from ckptsurgeon.files import read_regular
 from ckptsurgeon.formats import open_checkpoint
 from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.memory import checkpoint_of
 from ckptsurgeon.planner.model import DESTINATION
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
-"""A path, a dict of torch tensors or NumPy arrays, or a checkpoint that is open already."""
+"""A path, a factory's name, a dict of torch tensors or NumPy arrays, or an open checkpoint."""
 
 MAX_WHOLE = 256 << 20
 """Longest config or saved plan that is read."""
 
 
 def open_source(source: Source, root: str | None = None) -> Checkpoint:
-    """The checkpoint that a path, a dict of tensors, or an open checkpoint is."""
+    """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is."""
     if isinstance(source, str | os.PathLike):
-        return open_checkpoint(os.fspath(source), root)
+        name = os.fspath(source)
+        return open_factory(name) if is_factory(name) else open_checkpoint(name, root)
     if isinstance(source, Mapping):
         return checkpoint_of(source)
     return source
@@ -105,19 +107,11 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> An
 
 
 def read_whole(path: Path, what: str) -> bytes:
-    """The bytes of a small regular file; a pipe or a device is neither waited for nor read."""
+    """The bytes of a small regular file; raises CkptSurgeonError that says what it should be."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise CkptSurgeonError(f"{path}: is no regular file; wanted a {what}")
-            if found.st_size > MAX_WHOLE:
-                raise CkptSurgeonError(f"{path}: a {what} of more than {MAX_WHOLE >> 20} MiB")
-            return file.read(MAX_WHOLE)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CkptSurgeonError(f"{path}: can't read the {what}: {reason}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        content = read_regular(path, MAX_WHOLE)
+    except OSError as error:
+        raise CkptSurgeonError(f"{path}: can't read the {what}: {error.strerror}") from None
+    if len(content) > MAX_WHOLE:
+        raise CkptSurgeonError(f"{path}: a {what} of more than {MAX_WHOLE >> 20} MiB")
+    return content

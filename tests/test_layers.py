@@ -12,7 +12,7 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[1] / "ckptsurgeon"
 
 LAYERS = {
-    0: ("specs", "errors"),
+    0: ("specs", "errors", "files"),
     1: ("formats", "ops", "patterns", "expressions", "folding"),
     2: ("ruleset", "catalog", "memory"),
     3: ("planner",),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import struct
 from pathlib import Path
 
 from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.files import read_regular
 from ckptsurgeon.specs import human_bytes
 
 MAX_INDEX_BYTES = 16 * 2**20
@@ -40,22 +39,13 @@ def load_indices(path: str | Path) -> tuple[int, ...]:
 
 
 def _content(path: str | Path) -> bytes:
-    """The bytes of a small regular file; a pipe or a device is neither waited for nor read."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            content = file.read(MAX_INDEX_BYTES + 1) if regular else b""
-    except (OSError, ValueError) as error:
-        raise _refusal(path, str(error)) from None
-    if not regular:
-        raise _refusal(path, "it is no regular file")
+        content = read_regular(path, MAX_INDEX_BYTES)
+    except OSError as error:
+        raise _refusal(path, str(error.strerror)) from None
     if len(content) > MAX_INDEX_BYTES:
         raise _refusal(path, f"it is larger than {human_bytes(MAX_INDEX_BYTES)}")
     return content
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _header(content: bytes) -> tuple[int, bytes]:

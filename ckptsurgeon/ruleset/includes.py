@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ckptsurgeon import catalog
 from ckptsurgeon.errors import RulesetError
+from ckptsurgeon.files import read_regular
 from ckptsurgeon.ruleset.gathering import shown, wrong
 from ckptsurgeon.ruleset.nodes import Scalar
 from ckptsurgeon.ruleset.yaml_nodes import MAX_TEXT, decode
@@ -16,8 +17,7 @@ MAX_INCLUDES = 8
 
 def read_text(path: Path, file: str) -> str:
     """The text of a rule file; raises OSError, or RulesetError for what is no text."""
-    with path.open("rb") as stream:
-        return decode(stream.read(MAX_TEXT + 1), file)
+    return decode(read_regular(path, MAX_TEXT), file)
 
 
 def included_path(node: Scalar, chain: tuple[Path, ...]) -> Path:

@@ -97,6 +97,7 @@ def arrow(node: Scalar) -> tuple[At, At]:
     if not right.strip():
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
+    traps.refuse_op_in_text(node, right, right_at)
     return both(
         lambda: _side(node, left, left_at, is_target=False),
         lambda: _side(node, right, right_at, is_target=True),

@@ -14,6 +14,7 @@ from ckptsurgeon.ruleset.gathering import shown, wrong
 from ckptsurgeon.ruleset.nodes import Node, Scalar
 from ckptsurgeon.ruleset.quoting import (
     quote_this,
+    quoted,
     quoted_anew,
     value_begins,
     value_from,
@@ -97,6 +98,19 @@ def refuse_cut(node: Scalar, *, arrow_wanted: bool = False) -> None:
             node.at(len(node.text) + rest.index("#")),
             "` #` starts a comment, and cuts this short",
             quote_this(node.text + rest),
+        )
+
+
+def refuse_op_in_text(node: Scalar, target: str, column: int) -> None:
+    """Raises RulesetError for `"A -> B: transpose"`, where the quotes hold the op as well."""
+    plain = re.sub(r"\[[^\]]*\]|<[^>]*>", lambda inner: "x" * len(inner[0]), target)
+    found = re.search(r"(?<!\\):\s", plain)
+    if found is not None:
+        arrow = node.text[: column + found.start()]
+        raise wrong(
+            node.at(column + found.start()),
+            "`: ` inside of the text of a rule",
+            f"the quotes end before it: {quoted(arrow)}: {target[found.end() :]}",
         )
 
 
