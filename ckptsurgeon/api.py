@@ -11,7 +11,12 @@ from typing import Any
 
 from ckptsurgeon.errors import CheckpointError, ExpressionError, Place, PlanError, Problem
 from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.execute import Execution, check_ties, refuse_findings, stamps_of
+from ckptsurgeon.execute import (
+    Execution,
+    check_ties,
+    refuse_findings,
+    stamps_of,
+)
 from ckptsurgeon.expressions import Expression, Value, parse_expression
 from ckptsurgeon.formats import TORCH_SUFFIXES
 from ckptsurgeon.inputs import (
@@ -27,9 +32,11 @@ from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.moving import MEMORY, Progress
 from ckptsurgeon.needs import memory_notes
 from ckptsurgeon.planner import Inputs, make_plan
+from ckptsurgeon.planner.inverting import invert_plan, root_of
 from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Operand, Plan
 from ckptsurgeon.planner.notes import entry_notes
 from ckptsurgeon.planner.restoring import read_plan, restore_plan
+from ckptsurgeon.planner.views import output_name
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
 from ckptsurgeon.ruleset.model import Ruleset, Stage
@@ -97,7 +104,7 @@ def transplant(
 
 def apply(
     rules: Rules | None,
-    state_dict: Mapping[str, Any],
+    state_dict: Mapping[str, Any] | None,
     into: Source | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
@@ -108,14 +115,42 @@ def apply(
     """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
 
     A tensor that no op touches is the very object that was given; others are new. Tensors are of
-    the kind that `state_dict` holds, on the device of their first source. Neither dict is altered.
-    Raises what `transplant` raises.
+    the kind that `state_dict` holds (None where all `sources` are named: the first of these), on
+    the device of their first source. No dict is altered. Raises what `transplant` raises.
     """
     execution = prepared(load_all(rules), state_dict, into, sources, config, variables, allow)
     refuse_findings(execution.plan)
     check_ties(execution.plan, execution.checkpoints)
     given = {"": state_dict, DESTINATION: into, **(sources or {})}
     return _Tensors(execution, given).all(), make_report(execution.plan)
+
+
+def invert(
+    plan: Plan | str | os.PathLike[str],
+    *,
+    only: str | None = None,
+    source_of_lost: Source | None = None,
+) -> Plan:
+    """The plan that makes a plan's source out of its output, exact to the byte.
+
+    `plan` is a Plan, or the path of a saved one. `only` is the alias of the source to give back, of
+    several. `source_of_lost` is a checkpoint to take from what the plan loses: what was dropped,
+    parts that nobody took, what an op rounds.
+
+    Raises PlanError, which holds every tensor that is lost with its rule, and CheckpointError.
+    """
+    if isinstance(plan, Plan):
+        return _inverted(plan, "the plan", only, source_of_lost)
+    return _inverted(_recalled(Path(plan)), os.fspath(plan), only, source_of_lost)
+
+
+def _inverted(plan: Plan, name: str, only: str | None, lost: Source | None) -> Plan:
+    opened = None if lost is None else open_source(lost, root_of(plan, only))
+    return invert_plan(plan, name, only=only, lost=opened)
+
+
+def _recalled(path: Path) -> Plan:
+    return load_prepared(path, None, {}, None).plan
 
 
 def prepared(
@@ -243,13 +278,15 @@ class _Tensors:
         self._plan = execution.plan
         self._evaluator = Evaluator(execution.plan, execution.checkpoints)
         self._given = {name: one for name, one in given.items() if isinstance(one, Mapping)}
-        self._torch = any(map(is_torch, self._given[""].values()))
+        dicts = [one for name, one in self._given.items() if name != DESTINATION]
+        self._torch = any(map(is_torch, dicts[0].values())) if dicts else False
 
     def all(self) -> dict[str, Any]:
         tensors = {key: self._tensor(key) for key in self._plan.outputs}
         for key, leader in self._plan.ties.items():
             if not self._carried(key):
                 tensors[key] = tensors[leader]
+        tensors = {output_name(self._plan, key): tensor for key, tensor in tensors.items()}
         metadata = output_metadata(self._plan)
         if metadata is None:
             return tensors

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ckptsurgeon.planner.model import Plan
 from ckptsurgeon.planner.planning import Inputs, Planning
@@ -17,4 +19,17 @@ def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
     Raises RulesetError for rules that are wrong in themselves, PlanError for rules that are wrong
     for these checkpoints; findings are part of the plan.
     """
-    return Planning.of(rulesets, inputs).plan()
+    with _uncollected():
+        return Planning.of(rulesets, inputs).plan()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection in the body: a plan is millions of objects, and none is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -28,7 +28,7 @@ Parts = Sequence[tuple[str, Match]]
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:
     """Makes a step of every BatchNorm that the rule finds: bn.weight, … -> norm.weight, …"""
     reader, info = rule.readers[0], run.info(rule)
-    failures = Folded(run.problems, "steps of this rule fail likewise")
+    failures = Folded(run.problems, "step", "of this rule")
     for mean in matches(rule, reader, run.tables, run.vars_of(rule)):
         with failures.at(rule.group, rule.place):
             parts = list(_parts(run, reader, mean))

@@ -41,17 +41,28 @@ def find_kinds(
             _mention(capture, read, written.place, problems)
     spread: dict[str, Capture] = {}
     for written in targets:
-        for capture in written.pattern.captures:
-            if capture.nameless:
-                problems.add(f"`{capture}` can't be written in a target", written.place)
-            elif capture.name in read:
-                _agree(capture, read[capture.name], written.place, problems)
-            elif capture.name not in names:
-                _mention(capture, spread, written.place, problems)
-        for name in _in_order(written.index):
-            if name not in read and name not in names and not name.startswith("config."):
-                spread.setdefault(name, Capture(name, Kind.INT))
+        _find_spread(written, read, names, spread, problems)
     return read, spread
+
+
+def _find_spread(
+    written: Written,
+    read: Mapping[str, Capture],
+    vars: frozenset[str],
+    spread: dict[str, Capture],
+    problems: Problems,
+) -> None:
+    """Adds the names of a target that no source has and no var is."""
+    for capture in written.pattern.captures:
+        if capture.nameless:
+            problems.add(f"`{capture}` can't be written in a target", written.place)
+        elif capture.name in read:
+            _agree(capture, read[capture.name], written.place, problems)
+        elif capture.name not in vars:
+            _mention(capture, spread, written.place, problems)
+    for name in _in_order(written.index):
+        if name not in read and name not in vars and not name.startswith("config."):
+            spread.setdefault(name, Capture(name, Kind.INT))
 
 
 def _in_order(index: Index | None) -> Iterable[str]:

@@ -5,7 +5,7 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.errors import RulesetError
 from ckptsurgeon.patterns import (
@@ -105,36 +105,28 @@ def _by_kind(
 # --- each kind of rule ----------------------------------------------------------------------------
 
 
-def _move(rule: Move, context: Context, group: int, problems: Problems) -> CompiledRule | None:
+def _move(rule: Move, context: Context, group: int, problems: Problems) -> CompiledRule:
     sources = placed(rule.sources, context.source)
-    targets = targets_of(rule, context, problems)
+    written = targets_of(rule, context, problems)
     vars = context.vars or {}
-    read, spread = find_kinds(all_read(rule.sources, sources, context), targets, vars, problems)
+    read, spread = find_kinds(all_read(rule.sources, sources, context), written, vars, problems)
     known = {**read, **spread}
-    compiled_targets = tuple(
-        Target(resolve(written.pattern, known), written.index, written.place, str(written.pattern))
-        for written in targets
-    )
-    needed = names_of_targets(compiled_targets, known, vars, problems)
-    check_stars(compiled_targets, read, problems)
+    targets = tuple(_target(one, known) for one in written)
+    needed = names_of_targets(targets, known, vars, problems)
     gathered = gathered_captures(read, needed, rule.place, problems)
+    readers = readers_of(rule.sources, sources, context, read, problems)
+    check_stars(targets, read, problems)
     check_ops(rule, {*read}, gathered, vars, problems)
     check_options(rule.options, read, vars, rule.place, problems)
-    readers = readers_of(rule.sources, sources, context, read, problems)
     check_where_by_step(rule, readers, gathered, problems)
-    shape = Shape(
-        tuple(tuple(c.name for c in gathered if c.name in reader.names) for reader in readers),
-        tuple(spread),
-        len(compiled_targets),
-        known,
-        {*read, *vars},
-    )
+    dims = (tuple(c.name for c in gathered if c.name in reader.names) for reader in readers)
+    shape = Shape(tuple(dims), tuple(spread), len(targets), known, {*read, *vars})
     return CompiledRule(
         rule,
         group,
         vars,
         readers=readers,
-        targets=compiled_targets,
+        targets=targets,
         ops=trace(shape, rule.ops, rule.place, problems),
         captures=known,
         steps_by=frozenset(read) & needed,
@@ -143,40 +135,52 @@ def _move(rule: Move, context: Context, group: int, problems: Problems) -> Compi
     )
 
 
-def _batchnorm(
-    rule: BatchNorm, context: Context, group: int, problems: Problems
-) -> CompiledRule | None:
+def _target(written: Written, known: Mapping[str, Capture]) -> Target:
+    pattern = written.pattern
+    return Target(resolve(pattern, known), written.index, written.place, str(pattern))
+
+
+def _batchnorm(rule: BatchNorm, context: Context, group: int, problems: Problems) -> CompiledRule:
     """Reads the `running_mean` of every prefix; the steps take the other parts from there."""
     mean = Pattern((Literal(".running_mean"),))
     source = Written(mean.after(rule.source.reference.pattern.after(context.source)), rule.place)
-    target = rule.target.reference.pattern.after(context.target)
+    (written,) = placed([rule.target], context.target)
     vars = context.vars or {}
     read, spread = find_kinds(
-        all_read((rule.source,), [source], context), [Written(target, rule.place)], vars, problems
+        all_read((rule.source,), [source], context), [written], vars, problems
     )
-    for capture in spread.values():
-        problems.add(f"`{capture}` is in the target alone", rule.target.place)
-    resolved = Target(
-        resolve(target, read), rule.target.reference.index, rule.target.place, str(target)
-    )
-    needed = names_of_targets((resolved,), read, vars, problems)
-    check_stars((resolved,), read, problems)
-    for capture in gathered_captures(read, needed, rule.place, problems):
-        problems.add(
-            f"`{capture}` is in the source alone: a BatchNorm is not gathered",
-            rule.source.place,
-            f"put `<{capture.name}>` into the target",
-        )
+    target = _target(written, read)
+    needed = names_of_targets((target,), read, vars, problems)
+    check_stars((target,), read, problems)
     check_options(rule.options, read, vars, rule.place, problems)
+    gathered = gathered_captures(read, needed, rule.place, problems)
+    _check_batchnorm(rule, gathered, tuple(spread.values()), problems)
     return CompiledRule(
         rule,
         group,
         vars,
         readers=readers_of((rule.source,), [source], context, read, problems),
-        targets=(resolved,),
+        targets=(target,),
         captures=read,
         steps_by=frozenset(read) & needed,
     )
+
+
+def _check_batchnorm(
+    rule: BatchNorm,
+    gathered: Sequence[Capture],
+    spread: Sequence[Capture],
+    problems: Problems,
+) -> None:
+    """Tells captures that one side alone has: a BatchNorm is neither gathered nor spread."""
+    for capture in spread:
+        problems.add(f"`{capture}` is in the target alone", rule.target.place)
+    for capture in gathered:
+        problems.add(
+            f"`{capture}` is in the source alone: a BatchNorm is not gathered",
+            rule.source.place,
+            f"put `<{capture.name}>` into the target",
+        )
 
 
 def _reading(

@@ -19,7 +19,7 @@ from ckptsurgeon.planner.model import Node
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.ruleset.model import OpCall
 
-MAX_TENSORS = 2**20
+MAX_TENSORS = 2**18
 """Most tensors in flight of one step, so that splits of splits can't ask for billions."""
 
 LIST = "(the list of references)"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.ops.base import Op
-from ckptsurgeon.ops.indexing import Slice, resolve_index
+from ckptsurgeon.ops.indexing import Index, Slice, Take, resolve_index
 from ckptsurgeon.ops.joining import Same
 from ckptsurgeon.planner.calling import call
 from ckptsurgeon.planner.graph import Work, in_order, inputs_of, work_of
-from ckptsurgeon.planner.inverting_ops import regions, undoing
+from ckptsurgeon.planner.inverting_ops import completing, regions, undoing
 from ckptsurgeon.planner.model import Assembly, Call, Leaf, Made, Node, Part, Result
 from ckptsurgeon.planner.tables import overlap, taken_count
 from ckptsurgeon.specs import Specs, TensorSpec
@@ -36,7 +36,9 @@ class Recovery:
     """
 
     def __init__(
-        self, given: Sequence[tuple[Node, Node]], stand_in: Callable[[Node], Node | None]
+        self,
+        given: Sequence[tuple[Node, Node]],
+        stand_in: Callable[[Node], Node | None] = lambda _: None,
     ) -> None:
         self._stand_in = stand_in
         self._known: dict[Spot, Node] = {}
@@ -58,20 +60,20 @@ class Recovery:
 
     def in_part(self, node: Node) -> bool:
         """Whether outputs hold parts of the tensor."""
-        return spot_of(node) in self._parts
+        return bool(self._parts.get(spot_of(node)))
 
     def _give(self, node: Node, value: Node) -> None:
         self._known.setdefault(spot_of(node), value)
 
     def _of_parts(self, node: Node) -> Node | None:
-        parts = self._parts.get(spot_of(node))
-        if parts is None:
+        parts = self._parts.get(spot_of(node), [])
+        base = self._stand_in(node) if parts else None
+        if base is None and sum(part.node.spec.count for part in parts) < node.spec.count:
             return None
         chosen, tiles = _disjoint(parts, node.spec)
-        base = None if tiles else self._stand_in(node)
-        if base is None and not tiles:
+        if not parts or (base is None and not tiles):
             return None
-        whole = Assembly(node.spec, chosen, base)
+        whole = Assembly(node.spec, chosen, None if tiles else base)
         self._give(node, whole)
         return whole
 
@@ -90,7 +92,7 @@ class Recovery:
 
     def _unwind_call(self, work: Call) -> None:
         specs = tuple(node.spec for node in work.inputs)
-        results = self._results(work, specs)
+        results = self._results(work)
         missing = [number for number, result in enumerate(results) if result is None]
         parts = regions(work.op, specs)
         undo = undoing(work.op, specs)
@@ -101,15 +103,23 @@ class Recovery:
         elif isinstance(work.op, Same):
             self._give_all(work, [results[0]] * len(specs))
         elif undo is None:
-            self._blame_all(work, None if parts else work.op)
+            self._blame_all(work, work.op)
+            self._complete(work, specs, results[0])
         else:
             self._give_all(work, call(undo, *(result for result in results if result is not None)))
 
-    def _results(self, work: Call, specs: Specs) -> list[Node | None]:
+    def _complete(self, work: Call, specs: Specs, result: Node | None) -> None:
+        """Gives the input of a `take` back where a stand-in has the items that were not taken."""
+        base = self._stand_in(work.inputs[0]) if isinstance(work.op, Take) else None
+        if isinstance(work.op, Take) and result is not None and base is not None:
+            join, best = completing(work.op, specs)
+            self._give(work.inputs[0], call(best, *call(join, result, base))[0])
+
+    def _results(self, work: Call) -> list[Node | None]:
         """What the call's results are made of; where some are known, the others by a stand-in."""
         nodes = [Result(work, number) for number in range(len(work.specs))]
         results = [self.tensor(node) for node in nodes]
-        if not any(results) or regions(work.op, specs):
+        if not any(results):
             return results
         return [result or self._stand_in(node) for node, result in zip(nodes, results, strict=True)]
 
@@ -119,12 +129,12 @@ class Recovery:
                 self._give(node, value)
 
     def _give_parts(
-        self, node: Node, parts: Sequence[Sequence[object]], results: Sequence[Node | None]
+        self, node: Node, parts: Sequence[Index], results: Sequence[Node | None]
     ) -> None:
         own = self._parts.setdefault(spot_of(node), [])
         for index, result in zip(parts, results, strict=True):
             if result is not None and result.spec.count:
-                own.append(Part(tuple(index), result))  # type: ignore[arg-type]
+                own.append(Part(index, result))
 
     def _blame_all(self, work: Call, op: Op | None) -> None:
         for node in work.inputs:
@@ -144,31 +154,37 @@ def _consumers_first(nodes: Sequence[Node]) -> Iterator[Work]:
     return reversed(done.values())
 
 
+Region = tuple[range | int, ...]
+
+
 def _disjoint(parts: Sequence[Part], spec: TensorSpec) -> tuple[tuple[Part, ...], bool]:
-    """Parts of a tensor that don't overlap, the largest first, and whether they tile it."""
-    regions = [(resolve_index(part.index, spec.shape), part) for part in parts]
-    chosen: list[tuple[tuple[range | int, ...], Part]] = []
-    for region, part in sorted(regions, key=lambda pair: -taken_count(pair[0])):
+    """Parts of a tensor that don't overlap, the largest chosen first, and whether they tile it."""
+    placed = [(resolve_index(part.index, spec.shape), part) for part in parts]
+    chosen: list[tuple[Region, Part]] = []
+    for region, part in sorted(placed, key=lambda pair: -taken_count(pair[0])):
         if not any(overlap(region, other) for other, _ in chosen):
             chosen.append((region, part))
     tiles = sum(taken_count(region) for region, _ in chosen) == spec.count
+    chosen.sort(key=lambda pair: _start(pair[0]))
     return tuple(part for _, part in chosen), tiles
+
+
+def _start(region: Region) -> tuple[int, ...]:
+    return tuple(part if isinstance(part, int) else part.start for part in region)
 
 
 class StandIns:
     """Tensors of one source of a plan, and what is made of them, read from another checkpoint.
 
-    `specs` are the checkpoint's by the keys that rules see; None where there is no checkpoint.
+    `specs` are the checkpoint's by the keys that rules see.
     """
 
-    def __init__(self, source: str, specs: Mapping[str, TensorSpec] | None) -> None:
+    def __init__(self, source: str, specs: Mapping[str, TensorSpec]) -> None:
         self._source, self._specs = source, specs
         self._done: dict[int, tuple[Node, ...] | None] = {}
 
     def __call__(self, node: Node) -> Node | None:
         """The node with `lost` tensors as its leaves; None where it needs any other."""
-        if self._specs is None:
-            return None
         for work in in_order(work_of(node), lambda work: id(work) in self._done):
             self._done[id(work)] = self._made(work)
         made = self._done[id(work_of(node))]
@@ -178,7 +194,7 @@ class StandIns:
         if isinstance(work, Made):
             return (work,)
         if isinstance(work, Leaf):
-            fits = work.source == self._source and (self._specs or {}).get(work.key) == work.spec
+            fits = work.source == self._source and self._specs.get(work.key) == work.spec
             return (Leaf(LOST, work.key, work.spec),) if fits else None
         inputs = [self(node) for node in inputs_of(work)]
         known = [node for node in inputs if node is not None]

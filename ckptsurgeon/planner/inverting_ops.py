@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 
 from ckptsurgeon.ops.base import Op, position
 from ckptsurgeon.ops.indexing import WHOLE, Index, Slice, Take
-from ckptsurgeon.ops.joining import Split, Unstack
+from ckptsurgeon.ops.joining import Concat, Split, Unstack
 from ckptsurgeon.ops.layout import Repeat
 from ckptsurgeon.specs import Specs
 
@@ -32,6 +32,18 @@ def _each_once(op: Take, specs: Specs) -> Op | None:
     if len(places) != specs[0].shape[dim]:
         return None
     return Take(indices=tuple(places[index] for index in sorted(places)), dim=dim)
+
+
+def completing(op: Take, specs: Specs) -> tuple[Concat, Take]:
+    """The ops that give a taken tensor back: joined to one like it was, then the best of both.
+
+    Items that were taken come from the result, the others from the tensor that it is joined to.
+    """
+    dim = position(op, op.dim, specs[0])
+    indices = op.indices or ()
+    places = {index: place for place, index in reversed(list(enumerate(indices)))}
+    best = (places.get(item, len(indices) + item) for item in range(specs[0].shape[dim]))
+    return Concat(dim=dim), Take(indices=tuple(best), dim=dim)
 
 
 def _one_of_each(op: Repeat, specs: Specs) -> Op:

@@ -47,7 +47,7 @@ def group_steps(
     Incomplete steps of an `optional` rule are left out; a hole in integers never is.
     """
     complete = _with_partners(rule, found, problems)
-    failures = Folded(problems, "steps of this rule fail likewise")
+    failures = Folded(problems, "step", "of this rule")
     by_step = rule.where_by_step
     groups = []
     for values, per_reader in _joined(rule, complete):

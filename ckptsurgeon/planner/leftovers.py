@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ops.indexing import Taken
@@ -16,19 +17,22 @@ from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
-from ckptsurgeon.planner.tables import Address, Origin, Table, overlap, taken_count
+from ckptsurgeon.planner.tables import Address, Origin, Table, overlap, overlapping, taken_count
 from ckptsurgeon.ruleset.model import BatchNorm, Init, Keep, Require, Span, Tie
 
-SEARCHED_KEYS = 5000
+SEARCHED_KEYS = 20_000
 """How many keys are compared when the nearest one is looked for."""
 
-SEARCHES = 20
+SEARCHES = 8
 """For how many rules the nearest key is looked for, which takes a moment each."""
 
 LONGEST_KEY = 200
 """The longest key that is compared, in characters."""
 
 SHOWN_SPANS = 5
+
+COUNTED_PARTS = 500
+"""How many overlapping parts of one tensor are looked at when its share is counted."""
 
 
 def tell_dead_rules(run: StageRun) -> None:
@@ -68,12 +72,13 @@ def _why_dead(
         how = "" if address in run.holdings.whole else " in slices"
         return (
             f"`{text}` matches only keys that are taken: `{address[1]}`{how}{where}",
-            "the first rule that matches a key takes it: reorder, or give it `reuse: true`",
+            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`",
         )
     raw = next(iter(readings(reader, run.tables)), None)
     if raw is not None:
-        words = [w for w in ("where", "map", "pick") if w in rule.options.places]
-        return f"`{text}` matches no key: {' and '.join(words)} leave out `{raw[2]}`", ""
+        words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
+        leave = "leaves" if len(words) == 1 else "leave"
+        return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{raw[2]}`", ""
     wanted = str(reader.pattern) if isinstance(rule.rule, BatchNorm) else text
     return f"no key matches `{wanted}`", nearest.help(reader)
 
@@ -100,10 +105,18 @@ class _NearestKeys:
         if self._searches > SEARCHES or len(pattern) > LONGEST_KEY:
             return None
         keys = itertools.islice(itertools.chain(*(t.origins for t in tables)), SEARCHED_KEYS)
-        by_lower = {key.lower(): key for key in keys if len(key) <= LONGEST_KEY}
-        text = pattern.replace("<", "").replace(">", "").lower()
-        close = difflib.get_close_matches(text, by_lower, n=1, cutoff=0.6)
-        return by_lower[close[0]] if close else None
+        shapes: dict[str, str] = {}
+        for key in keys:
+            if len(key) <= LONGEST_KEY:
+                shapes.setdefault(_without_numbers(key), key)
+        text = _without_numbers(re.sub(r"<[^>]*>", "0", pattern))
+        close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
+        return shapes[close[0]] if close else None
+
+
+def _without_numbers(key: str) -> str:
+    """The key in small letters, its numbers alike: of a thousand layers one is compared."""
+    return re.sub("[0-9]+", "0", key.lower())
 
 
 def check_counts(run: StageRun) -> None:
@@ -191,13 +204,16 @@ def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None
     return SourceFate(*address, spec, Fate.TAKEN, rule, reason=reason, stage=run.number)
 
 
-def _disjoint(regions: Iterable[Taken]) -> list[Taken]:
+def _disjoint(regions: Iterable[Taken]) -> Sequence[Taken]:
     """Regions that share no element, the largest first: rules that reuse may take overlapping ones.
 
     What is taken is never counted too high, so that a part which nobody took is always told.
     """
+    ordered = sorted(set(regions), key=taken_count, reverse=True)
+    if overlapping(ordered) is None:
+        return ordered
     kept: list[Taken] = []
-    for region in sorted(regions, key=taken_count, reverse=True):
+    for region in ordered[:COUNTED_PARTS]:
         if not any(overlap(region, other) for other in kept):
             kept.append(region)
     return kept

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.errors import ExpressionError
+from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.expressions import Value, kind_of
 from ckptsurgeon.patterns import Kind, is_plain_integer
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
@@ -63,13 +63,20 @@ def readings(
 
 
 def holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
-    """Whether `where` is true of these captures, as they stand in the source."""
+    """Whether `where` is true of these captures, as they stand in the source.
+
+    Raises PlanError at its place where it is no condition or can't be worked out.
+    """
     where = rule.options.where
     if where is None:
         return True
-    value = where.evaluate(Scope(raw, vars))
-    if not isinstance(value, bool):
-        raise ExpressionError(f"`where` takes a condition, `{where}` is {kind_of(value)}")
+    try:
+        value = where.evaluate(Scope(raw, vars))
+        if not isinstance(value, bool):
+            raise ExpressionError(f"`{where}` is {kind_of(value)}, no condition")
+    except ExpressionError as error:
+        place = rule.options.places.get("where", rule.place)
+        raise PlanError([Problem(f"where: {error}", place, error.help)]) from None
     return value
 
 

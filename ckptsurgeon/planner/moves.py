@@ -31,7 +31,7 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
     if rule.where_by_step and not groups and not rule.options.optional:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
-    info, failures = run.info(rule), Folded(run.problems, "steps of this rule fail likewise")
+    info, failures = run.info(rule), Folded(run.problems, "step", "of this rule")
     caller = Caller(rule.ops, rule.spread, len(rule.targets))
     for group in groups:
         with failures.at(rule.group, rule.place):

@@ -10,7 +10,7 @@ from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.patterns import ConcreteIndex, ConcreteItem
 from ckptsurgeon.planner.model import DESTINATION, Assembly, Leaf, Operand, Part, RuleInfo
 from ckptsurgeon.planner.problems import Folded, Problems
-from ckptsurgeon.planner.tables import Origin, overlap, taken_count
+from ckptsurgeon.planner.tables import Origin, overlapping, taken_count
 from ckptsurgeon.specs import TensorSpec
 
 MAX_OUTPUTS = 4_000_000
@@ -33,7 +33,7 @@ class Production:
         self._problems = problems
         self._given: dict[str, list[Contribution]] = {}
         self._count = 0
-        self._collisions = Folded(problems, "keys of these two rules collide likewise")
+        self._collisions = Folded(problems, "key", "of these two rules")
 
     def giver(self, key: str) -> RuleInfo | None:
         given = self._given.get(key)
@@ -83,13 +83,11 @@ class Production:
         done: dict[str, Origin] = {}
         for key, given in self._given.items():
             with self._problems.at(given[0].place, f"`{key}`: "):
+                if given[0].index is None:
+                    done[key] = prepare(key, given[0].origin)
+                    continue
                 ready = [replace(one, origin=prepare(key, one.origin)) for one in given]
-                whole = ready[0].index is None
-                done[key] = (
-                    ready[0].origin
-                    if whole
-                    else _assembled(key, ready, wanted.get(key), has_values)
-                )
+                done[key] = _assembled(key, ready, wanted.get(key), has_values)
         return done
 
 
@@ -108,12 +106,10 @@ def _assembled(
     """One tensor of parts, filled up by the destination where they don't tile it."""
     spec = wanted or _tiled_spec(given)
     regions = [_region(contribution, spec.shape) for contribution in given]
-    for number, region in enumerate(regions):
-        for other in range(number):
-            if overlap(region, regions[other]):
-                raise ShapeError(
-                    f"two rules fill the same part: {given[other].place} and {given[number].place}"
-                )
+    pair = overlapping(regions)
+    if pair is not None:
+        places = [str(given[number].place) for number in pair]
+        raise ShapeError(f"the same part is filled twice: by {places[0]} and by {places[1]}")
     filled = sum(taken_count(region) for region in regions)
     base = None if filled == spec.count else _rest(key, spec, wanted, filled, has_values)
     spec = _one_dtype(given, spec, base)

@@ -126,16 +126,22 @@ class Planning:
         run_rules(run)
         tell_dead_rules(run)
         fates = settle_unmatched(run)
-        casting = _Casting(compiled.stage, destination)
-        wanted = destination.specs if destination else {}
-        has_values = destination is not None and destination.has_values
-        origins = run.production.finished(wanted, has_values, casting)
-        self.ties = tie_outputs(run, origins)
+        origins = self._finished(run)
         check_counts(run)
         self.fates += fates
         self.rules += rule_infos(run)
         self.steps += run.steps
         self.notes += fate_notes(fates)
+        return origins
+
+    def _finished(self, run: StageRun) -> dict[str, Origin]:
+        """What the rules gave, put together, cast and tied."""
+        destination = run.destination
+        casting = _Casting(run.compiled.stage, destination)
+        wanted = destination.specs if destination else {}
+        has_values = destination is not None and destination.has_values
+        origins = run.production.finished(wanted, has_values, casting)
+        self.ties = tie_outputs(run, origins)
         return origins
 
     def _surroundings(
@@ -251,13 +257,13 @@ class _Casting:
     def __call__(self, key: str, origin: Origin) -> Origin:
         spec = origin.node.spec
         dtype = self._wanted(key) if self._dtype == "destination" else self._dtype
-        cast = any(op.startswith("cast(") for op in origin.ops)
-        if dtype is None or dtype == spec.dtype or not spec.floating or cast:
+        if dtype is None or dtype == spec.dtype or not spec.floating:
+            return origin
+        if any(op.startswith("cast(") for op in origin.ops):
             return origin
         op = Cast(dtype=dtype)
-        return Origin(
-            call(op, origin.node)[0], origin.sources, origin.rule, (*origin.ops, op_text(op))
-        )
+        node, text = call(op, origin.node)[0], op_text(op)
+        return Origin(node, origin.sources, origin.rule, (*origin.ops, text))
 
     def _wanted(self, key: str) -> str | None:
         specs = self._destination.specs if self._destination else {}

@@ -62,10 +62,13 @@ def _in_file_order(problem: Problem) -> tuple[str, int, int]:
 
 
 class Folded:
-    """Problems of which a thousand may be alike: of each group the first, and how many more."""
+    """Problems of which a thousand may be alike: of each group the first, and how many more.
 
-    def __init__(self, problems: Problems, more: str) -> None:
-        self._problems, self._more = problems, more
+    `noun` and `of` say what there are more of: "step", "of this rule".
+    """
+
+    def __init__(self, problems: Problems, noun: str, of: str) -> None:
+        self._problems, self._noun, self._of = problems, noun, of
         self._groups: dict[Hashable, tuple[Problem, int]] = {}
 
     def add(self, group: Hashable, problem: Problem) -> None:
@@ -83,8 +86,9 @@ class Folded:
     def tell(self) -> None:
         """Hands over what was noted."""
         for problem, count in self._groups.values():
-            more = f"; {count} more {self._more}" if count else ""
-            self._problems.add(problem.message + more, problem.place, problem.help)
+            more = f"; {count} more {self._noun}{'s' * (count > 1)} {self._of} likewise"
+            message = problem.message + more if count else problem.message
+            self._problems.add(message, problem.place, problem.help)
         self._groups.clear()
 
     def __len__(self) -> int:

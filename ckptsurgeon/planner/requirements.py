@@ -34,6 +34,6 @@ def _tell(others: Sequence[Match], wanted: str, reader: Reader, problems: Proble
     """One problem for all keys that are otherwise."""
     if others:
         first, more = others[0], len(others) - 1
-        likewise = f"; {more} more keys differ" if more else ""
+        likewise = f"; {more} more key{'s' * (more > 1)} likewise" if more else ""
         text = f"`{first.address[1]}` is {first.origin.node.spec}, and {wanted} is required"
         problems.add(text + likewise, reader.place)

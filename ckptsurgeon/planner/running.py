@@ -28,6 +28,7 @@ def run_rules(run: StageRun) -> None:
             _run_rule(run, rule)
         if len(run.problems) > before:
             run.failed.add(rule.group)
+    run.tell_overlaps()
 
 
 def _run_rule(run: StageRun, rule: CompiledRule) -> None:

@@ -13,8 +13,12 @@ from ckptsurgeon.planner.unfold import Context, join_alias
 from ckptsurgeon.ruleset.model import At, Move, Var
 
 
-def placed(sources: Sequence[At], prefix: Pattern) -> list[Written]:
-    return [Written(at.reference.pattern.after(prefix), at.place) for at in sources]
+def placed(references: Sequence[At], prefix: Pattern) -> list[Written]:
+    """References behind their prefix."""
+    return [
+        Written(at.reference.pattern.after(prefix), at.place, at.reference.index)
+        for at in references
+    ]
 
 
 def all_read(
@@ -59,10 +63,7 @@ def targets_of(rule: Move, context: Context, problems: Problems) -> list[Written
         if at.reference.alias is not None:
             problems.add("a target has no alias: there is one output", at.place)
     if rule.targets:
-        return [
-            Written(at.reference.pattern.after(context.target), at.place, at.reference.index)
-            for at in rule.targets
-        ]
+        return placed(rule.targets, context.target)
     if len(rule.sources) > 1:
         problems.add("several references and no `to`", rule.place, "name the target: `to: KEY`")
     pattern = rule.sources[0].reference.pattern

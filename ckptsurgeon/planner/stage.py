@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ckptsurgeon.errors import PlanError, Problem
-from ckptsurgeon.ops.indexing import Slice, resolve_index
+from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
+from ckptsurgeon.ops.indexing import Slice, Taken, index_text, resolve_index
 from ckptsurgeon.patterns import ConcreteIndex, Index
-from ckptsurgeon.planner.calling import call, op_text
+from ckptsurgeon.planner.calling import call
 from ckptsurgeon.planner.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.joining import SPARE_STEPS
 from ckptsurgeon.planner.matching import Match, matches
 from ckptsurgeon.planner.model import Node, Operand, RuleInfo, SourceView, Step
 from ckptsurgeon.planner.outputs import Contribution, Production
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Scope, Surroundings, Vars
-from ckptsurgeon.planner.tables import Address, Holdings, Table, TakenPart, overlap
+from ckptsurgeon.planner.tables import Address, Holdings, Table, TakenPart, overlapping
 from ckptsurgeon.ruleset.model import BatchNorm, Drop, Move, Require
 
 
@@ -43,6 +43,8 @@ class StageRun:
     failed: set[int] = field(default_factory=set)
     """Rules with problems of their own: whether they matched is not asked."""
     vars: dict[int, Vars] = field(default_factory=dict)
+    taken_parts: set[tuple[int, int, Address, Taken]] = field(default_factory=set)
+    """What each rule took in slices, so that a key in several of its steps counts once."""
     given: set[str] = field(default_factory=set)
     """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
 
@@ -93,7 +95,10 @@ class StageRun:
         """The slice that a reference takes of a key, by the captures as they stand in it."""
         if index is None:
             return None
-        return index.evaluate(Scope(match.raw, self.vars_of(rule)))
+        try:
+            return index.evaluate(Scope(match.raw, self.vars_of(rule)))
+        except ExpressionError as error:
+            raise ExpressionError(f"`{match.address[1]}`: {error}", help=error.help) from None
 
     def take(
         self, rule: CompiledRule, info: RuleInfo, match: Match, index: ConcreteIndex | None
@@ -108,17 +113,29 @@ class StageRun:
     def _take_part(
         self, rule: CompiledRule, info: RuleInfo, match: Match, index: ConcreteIndex
     ) -> Node:
-        """An overlap with what another rule takes is a problem, save where one of them reuses."""
         node = match.origin.node
-        region = resolve_index(index, node.spec.shape)
-        parts = self.holdings.parts.setdefault(match.address, [])
-        known = any(part.rule is rule and part.region == region for part in parts)
-        for part in () if known or rule.options.reuse else parts:
-            if not part.rule.options.reuse and overlap(part.region, region):
-                raise PlanError([_overlap_problem(match, index, part, rule)])
-        if not known:
-            parts.append(TakenPart(region, rule, info))
+        try:
+            region = resolve_index(index, node.spec.shape)
+        except ShapeError as error:
+            raise ShapeError(f"`{match.address[1]}`: {error}") from None
+        known = (rule.group, id(rule), match.address, region)
+        if known not in self.taken_parts:
+            self.taken_parts.add(known)
+            part = TakenPart(region, rule, info, index)
+            self.holdings.parts.setdefault(match.address, []).append(part)
         return call(Slice(index=index), node)[0]
+
+    def tell_overlaps(self) -> None:
+        """Tells slices of one key that share elements, save where a rule reuses."""
+        failures = Folded(self.problems, "key", "of these two rules")
+        for address, parts in self.holdings.parts.items():
+            taking = [part for part in parts if not part.rule.options.reuse]
+            with self.problems.at(parts[0].rule.place, f"`{address[1]}`: "):
+                pair = overlapping([part.region for part in taking])
+                if pair is not None:
+                    first, second = taking[pair[0]], taking[pair[1]]
+                    failures.add((first.info, second.info), _overlap(address, first, second))
+        failures.tell()
 
     # --- giving -----------------------------------------------------------------------------------
 
@@ -155,12 +172,10 @@ def rule_text(rule: CompiledRule) -> str:
     return f"{type(written).__name__.lower()}: {names}"
 
 
-def _overlap_problem(
-    match: Match, index: ConcreteIndex, part: TakenPart, rule: CompiledRule
-) -> Problem:
-    taken = op_text(Slice(index=index)).removeprefix("slice")
+def _overlap(address: Address, first: TakenPart, second: TakenPart) -> Problem:
     return Problem(
-        f"`{match.address[1]}{taken}` overlaps with what {part.info.place} takes of it",
-        rule.place,
+        f"`{address[1]}{index_text(second.index)}` overlaps with what {first.info.place} takes"
+        f" of it, `{index_text(first.index)}`",
+        second.rule.place,
         "`reuse: true` lets a rule read what another one takes",
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.indexing import Taken
-from ckptsurgeon.patterns import Matcher
+from ckptsurgeon.patterns import ConcreteIndex, Matcher
 from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.model import Node, Operand, RuleInfo
 
@@ -40,15 +43,19 @@ class Table:
         if self._sorted is None:
             self._sorted = sorted(self.origins)
         start = bisect.bisect_left(self._sorted, matcher.prefix)
-        return _while_prefixed(self._sorted, start, matcher.prefix)
+        return itertools.islice(self._sorted, start, _end(self._sorted, matcher.prefix, start))
 
 
-def _while_prefixed(keys: list[str], start: int, prefix: str) -> Iterator[str]:
-    for at in range(start, len(keys)):
-        if not keys[at].startswith(prefix):
-            return
-        yield keys[at]
+def _end(keys: Sequence[str], prefix: str, start: int) -> int:
+    """Where the sorted keys that begin with a prefix end: before the prefix with a later letter."""
+    stem = prefix.rstrip(chr(sys.maxunicode))
+    if not stem:
+        return len(keys)
+    return bisect.bisect_left(keys, stem[:-1] + chr(ord(stem[-1]) + 1), start)
 
+
+MAX_COMPARISONS = 1_000_000
+"""How often parts of one tensor are compared with each other, which takes a second or two."""
 
 Address = tuple[str, str]
 """A key with its alias."""
@@ -56,11 +63,12 @@ Address = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TakenPart:
-    """What a slice took of a key."""
+    """What a slice took of a key; `index` is the slice."""
 
     region: Taken
     rule: CompiledRule
     info: RuleInfo
+    index: ConcreteIndex
 
 
 @dataclass(slots=True)
@@ -103,6 +111,40 @@ def _meet(one: int | range, other: int | range) -> bool:
     if common < first:
         common += -(-(first - common) // lcm) * lcm
     return common <= last
+
+
+def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
+    """Two regions of one tensor that share an element, by their numbers; None where none do.
+
+    The regions are passed in order of one dim, and only those are compared that reach each other
+    there. Raises ShapeError where that would still take too long.
+    """
+    if len(regions) < 2:
+        return None
+    extents = _extents(regions)
+    work, reaching = 0, list[int]()
+    for at in sorted(range(len(regions)), key=extents.__getitem__):
+        reaching = [other for other in reaching if extents[other][1] >= extents[at][0]]
+        work += len(reaching)
+        if work > MAX_COMPARISONS:
+            raise ShapeError(f"{len(regions)} parts of one tensor that interleave are too many")
+        for other in reaching:
+            if overlap(regions[at], regions[other]):
+                return min(at, other), max(at, other)
+        reaching.append(at)
+    return None
+
+
+def _extents(regions: Sequence[Taken]) -> list[tuple[int, int]]:
+    """First and last position of each region on the dim that tells most of them apart."""
+    dims = [[_extent(region[dim]) for region in regions] for dim in range(len(regions[0]))]
+    return max(dims, key=lambda extents: len(set(extents)), default=[(0, 0)] * len(regions))
+
+
+def _extent(item: int | range) -> tuple[int, int]:
+    if isinstance(item, int):
+        return item, item
+    return (item[0], item[-1]) if item else (0, 0)
 
 
 def taken_count(region: Taken) -> int:

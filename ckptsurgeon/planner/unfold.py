@@ -23,7 +23,7 @@ from ckptsurgeon.ruleset.model import (
     Within,
 )
 
-MAX_RULES = 100_000
+MAX_RULES = 50_000
 NOTHING = Pattern(())
 
 PlainRule = Move | Drop | Keep | Init | BatchNorm | Tie | Require
@@ -56,7 +56,7 @@ def unfold(rules: Sequence[Rule], vars: Mapping[str, Var], problems: Problems) -
         placed.append(PlacedRule(rule, context, groups.setdefault(id(rule), len(groups))))
         if len(placed) > MAX_RULES:
             problems.add(f"`within` unfolds to more than {MAX_RULES} rules", rule.place)
-            break
+            return []
     return placed
 
 

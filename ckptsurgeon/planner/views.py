@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats.base import Checkpoint
-from ckptsurgeon.planner.model import SourceView
+from ckptsurgeon.planner.model import Plan, SourceView
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import TensorSpec
 
@@ -31,11 +31,18 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
 
 
 def digest(specs: Mapping[str, TensorSpec]) -> str:
-    """SHA-256 over keys, dtypes and shapes in file order."""
+    """SHA-256 over keys, dtypes and shapes, whatever the order in which a format lists them."""
     digest = hashlib.sha256()
-    for key, spec in specs.items():
+    for key, spec in sorted(specs.items(), key=lambda item: item[0]):
         digest.update(json.dumps([key, spec.dtype, spec.shape]).encode())
     return digest.hexdigest()
+
+
+def output_name(plan: Plan, key: str) -> str:
+    """The name that an output key has in the file."""
+    if plan.destination is not None and key in plan.destination.names:
+        return plan.destination.names[key]
+    return key if plan.separator == "." else key.replace(".", plan.separator)
 
 
 def renamed_keys(specs: Iterable[str], options: SourceOptions, path: str) -> dict[str, str]:

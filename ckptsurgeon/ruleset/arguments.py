@@ -141,6 +141,9 @@ def reader_of(name: str, kind: Any) -> Reader:
     variants = [variant for variant in typing.get_args(kind) if variant is not type(None)]
     if type(None) in typing.get_args(kind) and len(variants) == 1:
         return reader_of(name, variants[0])
+    lists = [variant for variant in variants if typing.get_origin(variant) is tuple]
+    if lists:
+        return _one_or_list_reader(reader_of(name, variants[0]), reader_of(name, lists[0]))
     if typing.get_origin(kind) is typing.Literal:
         return choice(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
@@ -148,6 +151,10 @@ def reader_of(name: str, kind: Any) -> Reader:
     if kind is str:
         return dtype if name == "dtype" else word
     return {bool: boolean, int: integer}.get(kind, number)
+
+
+def _one_or_list_reader(one: Reader, several: Reader) -> Reader:
+    return lambda node: (several if isinstance(node, Sequence) else one)(node)
 
 
 def _list_reader(name: str, kind: Any) -> Reader:

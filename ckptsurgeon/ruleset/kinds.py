@@ -8,25 +8,23 @@ from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.expressions import Expression
-from ckptsurgeon.ruleset import references, values
+from ckptsurgeon.ruleset import batchnorms, references, values
 from ckptsurgeon.ruleset.arguments import ops
 from ckptsurgeon.ruleset.fields import Field, Fields, Read, read_fields
 from ckptsurgeon.ruleset.gathering import shown, wrong
 from ckptsurgeon.ruleset.model import (
     At,
-    BatchNorm,
     Drop,
     Init,
     Keep,
     Move,
     Number,
-    Options,
     Require,
     Rule,
     Tie,
 )
 from ckptsurgeon.ruleset.nodes import Node
-from ckptsurgeon.ruleset.options import MOVING, SHARED, options
+from ckptsurgeon.ruleset.options import MOVING, SHARED, both_options, options
 
 FILLS = ("zeros", "ones", "eye", "normal")
 
@@ -126,7 +124,7 @@ def _init(read: Read, place: Place, vars: frozenset[str]) -> Init:
         inner.get("seed", 0),
         inner.get("shape"),
         inner.get("dtype"),
-        _options_of_both(read, inner),
+        both_options(read, inner),
         place,
     )
 
@@ -159,18 +157,8 @@ def _require_words(node: Node) -> Read:
 
 def _require(read: Read, place: Place, vars: frozenset[str]) -> Require:
     inner: Read = read.get("require")
-    given = _options_of_both(read, inner)
+    given = both_options(read, inner)
     return Require(inner.get("key"), inner.get("shape"), inner.get("dtype"), given, place)
-
-
-def _options_of_both(outer: Read, inner: Read) -> Options:
-    """The shared words, which may stand in the rule's own mapping or beside it."""
-    twice = next((word for word in SHARED if word in inner.values and word in outer.values), None)
-    if twice is not None:
-        raise wrong(
-            outer.places[twice], f"`{twice}` stands twice in one rule", "keep one of the two"
-        )
-    return options(outer, inner)
 
 
 # --- the other kinds ------------------------------------------------------------------------------
@@ -186,15 +174,6 @@ def _keep(read: Read, place: Place, vars: frozenset[str]) -> Keep:
 
 def _tie(read: Read, place: Place, vars: frozenset[str]) -> Tie:
     return Tie(read.get("tie"), options(read), place)
-
-
-def _arrow_text(node: Node) -> tuple[At, At]:
-    return references.arrow(values.scalar(node, "an arrow `A -> B`"))
-
-
-def _batchnorm(read: Read, place: Place, vars: frozenset[str]) -> BatchNorm:
-    source, target = read.get("batchnorm")
-    return BatchNorm(source, target, options(read), place)
 
 
 def _as_it_is(node: Node) -> Node:
@@ -224,9 +203,19 @@ _DROP = Field(references.sources, _REFERENCES, "Source keys to leave out.")
 _KEEP = Field(references.targets, _REFERENCES, "Keys that keep the destination's own value.")
 _INIT = Field(_init_words, section_schema(INIT, ("to", "fill")), "Keys that get new values.")
 _BATCHNORM = Field(
-    _arrow_text,
+    batchnorms.arrow_text,
     {"type": "string", "pattern": "->"},
     "A BatchNorm's five tensors as one unit, `A -> B`, without the last dot.",
+)
+_FOLD = Field(
+    batchnorms.fold_words,
+    section_schema(batchnorms.FOLD, ("batchnorm",)),
+    "A BatchNorm worked into the layer before it.",
+)
+_FREEZE = Field(
+    batchnorms.freeze_words,
+    section_schema(batchnorms.FREEZE, ("from",)),
+    "A BatchNorm as constants, for frozen forms.",
 )
 _TIE = Field(references.targets, _REFERENCES, "Keys that share one tensor.")
 _REQUIRE = Field(_require_words, section_schema(REQUIRE, ("key",)), "What the source must hold.")
@@ -236,7 +225,9 @@ KINDS: Table[str, Kind] = {
     "drop": Kind(_beside("drop", _DROP), _drop),
     "keep": Kind(_beside("keep", _KEEP), _keep),
     "init": Kind(_beside("init", _INIT), _init),
-    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), _batchnorm),
+    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), batchnorms.batchnorm),
+    "fold_batchnorm": Kind(_beside("fold_batchnorm", _FOLD), batchnorms.fold),
+    "freeze_batchnorm": Kind(_beside("freeze_batchnorm", _FREEZE), batchnorms.freeze),
     "tie": Kind(_beside("tie", _TIE), _tie),
     "require": Kind(_beside("require", _REQUIRE), _require),
 }

@@ -109,6 +109,48 @@ class BatchNorm:
     options: Options
     place: Place
 
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """The prefixes that are read, each with the tensor that stands for those behind it."""
+        return ((self.source, "running_mean"),)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm:
+    """A BatchNorm worked into the layer before it, or into an identity where `conv` is None."""
+
+    conv: At | None
+    batchnorm: At
+    target: At
+    eps: Number
+    groups: int | Expression
+    transposed: bool
+    options: Options
+    place: Place
+
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """As those of BatchNorm, the layer first."""
+        layer = ((self.conv, "weight"),) if self.conv else ()
+        return (*layer, (self.batchnorm, "running_mean"))
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeBatchNorm:
+    """A BatchNorm as constants: `form` is `buffers` or `affine`."""
+
+    source: At
+    target: At
+    form: str
+    eps: Number
+    options: Options
+    place: Place
+
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """As those of BatchNorm."""
+        return ((self.source, "running_mean"),)
+
 
 @dataclass(frozen=True, slots=True)
 class Tie:
@@ -147,7 +189,10 @@ class Within:
     place: Place
 
 
-Rule = Move | Drop | Keep | Init | BatchNorm | Tie | Require | Within
+Norms = BatchNorm | FoldBatchNorm | FreezeBatchNorm
+"""The rules that read BatchNorms by their prefixes."""
+
+Rule = Move | Drop | Keep | Init | Norms | Tie | Require | Within
 
 
 @dataclass(frozen=True, slots=True)

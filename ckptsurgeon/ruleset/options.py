@@ -106,3 +106,13 @@ def options(*reads: Read) -> Options:
 
 def _given(words: Iterable[str]) -> list[str]:
     return [word for word in words if word in MOVING]
+
+
+def both_options(outer: Read, inner: Read) -> Options:
+    """The shared words, which may stand in the rule's own mapping or beside it."""
+    twice = next((word for word in SHARED if word in inner.values and word in outer.values), None)
+    if twice is not None:
+        raise wrong(
+            outer.places[twice], f"`{twice}` stands twice in one rule", "keep one of the two"
+        )
+    return options(outer, inner)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ckptsurgeon.errors import ExpressionError, PatternError
-from ckptsurgeon.patterns import Reference, parse_prefix, parse_reference, split_arrow
+from ckptsurgeon.patterns import Pattern, Reference, parse_prefix, parse_reference, split_arrow
 from ckptsurgeon.ruleset import traps
 from ckptsurgeon.ruleset.gathering import both, shown, wrong
 from ckptsurgeon.ruleset.model import At, Prefix
@@ -115,10 +115,15 @@ def _prefix(node: Node) -> Prefix:
         return Prefix(parsed(found, found.text, 0, parse_prefix), None, found.place)
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
     first, second = both(
-        lambda: parsed(found, left, left_at, parse_prefix),
+        lambda: parsed(found, left, left_at, _source_prefix),
         lambda: parsed(found, right, right_at, _target_prefix),
     )
     return Prefix(first, second, found.place)
+
+
+def _source_prefix(text: str) -> Reference:
+    """An empty left side of an arrow adds a prefix to whatever the rules read."""
+    return parse_prefix(text) if text.strip() else Reference(None, Pattern(()), None, "")
 
 
 def _target_prefix(text: str) -> Reference:

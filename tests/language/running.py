@@ -92,7 +92,7 @@ def check(case: Case, folder: Path) -> None:
         _check_failure(case, folder)
         return
     run = _Run(case, folder)
-    plan = ckptsurgeon.plan(*run.arguments, **run.options)
+    plan = run.plan()
     if case.fails_when_run is not None:
         with pytest.raises(CkptSurgeonError, match=case.fails_when_run):
             run.tensors()
@@ -125,6 +125,9 @@ class _Run:
             "variables": case.set,
             "allow": case.allow,
         }
+
+    def plan(self) -> Plan:
+        return ckptsurgeon.plan(*self.arguments, **self.options)
 
     def tensors(self) -> Arrays:
         """What comes out; through a file where no source is unnamed, as `apply` wants one."""
@@ -192,8 +195,7 @@ def _spec(written: Any) -> tuple[str, list[int]]:
 
 def _check_failure(case: Case, folder: Path) -> None:
     with pytest.raises(CkptSurgeonError) as caught:
-        run = _Run(case, folder)
-        ckptsurgeon.plan(*run.arguments, **run.options)
+        _Run(case, folder).plan()
     error = caught.value
     assert error.exit_code == 2
     for part in [case.fails] if isinstance(case.fails, str) else case.fails or []:

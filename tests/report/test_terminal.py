@@ -19,8 +19,6 @@ from ckptsurgeon.render.terminal import LONGEST, pad, safe, width_of
         ("\u202eevil", r"\u202eevil"),
         ("\u200bzero", r"\u200bzero"),
         ("nbsp\u00a0", r"nbsp\xa0"),
-        ("[red]x[/red]", r"\[red]x\[/red]"),
-        ("w[:, :3]", "w[:, :3]"),
         ("back\\slash", r"back\\slash"),
         ("\ud800", r"\ud800"),
         ("\U000e0001", r"\U000e0001"),

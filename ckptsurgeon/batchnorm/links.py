@@ -1,0 +1,266 @@
+"""Which tensors of one model give which BatchNorms of another: rules planned over two modules.
+
+A link reads and writes live tensors, looked up by module and attribute each time: they may have
+been replaced, moved or trained since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ckptsurgeon.api import plan
+from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, tensors_of, unwrapped
+from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
+from ckptsurgeon.evaluate import Evaluator
+from ckptsurgeon.memory import checkpoint_of, to_torch
+from ckptsurgeon.ops.indexing import Slice, resolve_index
+from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
+from ckptsurgeon.planner.graph import uses
+from ckptsurgeon.planner.model import (
+    DESTINATION,
+    Finding,
+    FindingKind,
+    Leaf,
+    Output,
+    Plan,
+    Result,
+    Status,
+)
+from ckptsurgeon.ruleset import Rules
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a tensor lives: an attribute of a module, by the name that a state_dict gives it."""
+
+    key: str
+    module: nn.Module
+    attribute: str
+
+    @property
+    def tensor(self) -> Tensor:
+        found: Tensor = getattr(self.module, self.attribute)
+        return found
+
+    @property
+    def module_name(self) -> str:
+        return self.key.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A part of a destination layer and what it is made from, by the alias of the plan's leaves."""
+
+    target: Spot
+    output: Output
+    inputs: Mapping[tuple[str, str], Spot]
+    plan: Plan
+
+    def value(self) -> Tensor:
+        """The value as it is now; it may be a live tensor of the source, or a view of one."""
+        node = self.output.node
+        if isinstance(node, Leaf):
+            return self.inputs[node.source, node.key].tensor
+        sliced = self._sliced()
+        return self._evaluated() if sliced is None else sliced
+
+    def _sliced(self) -> Tensor | None:
+        """A slice of one tensor, taken on its own device."""
+        node = self.output.node
+        if not isinstance(node, Result) or not isinstance(node.call.op, Slice):
+            return None
+        (leaf,) = node.call.inputs
+        if not isinstance(leaf, Leaf):
+            return None
+        taken = resolve_index(node.call.op.index, leaf.spec.shape)
+        view = self.inputs[leaf.source, leaf.key].tensor
+        return view[
+            tuple(slice(t.start, t.stop, t.step) if isinstance(t, range) else t for t in taken)
+        ]
+
+    def _evaluated(self) -> Tensor:
+        names = {view.alias: view.names for view in self.plan.views}
+        states: dict[str, State] = {alias: {} for alias in names}
+        for (alias, key), spot in self.inputs.items():
+            states[alias][names[alias][key]] = spot.tensor
+        checkpoints = {alias: checkpoint_of(state) for alias, state in states.items()}
+        array = Evaluator(self.plan, checkpoints, [self.output.node]).output(self.output)
+        tensor: Tensor = to_torch(array, self.output.spec, self.target.tensor.device)
+        return tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A BatchNorm of the destination, by name, and what feeds its tensors."""
+
+    name: str
+    layer: Layer
+    feeds: tuple[Feed, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source modules that the values come from."""
+        spots = (spot for feed in self.feeds for spot in feed.inputs.values())
+        mine = (spot for spot in spots if spot.module is not self.layer)
+        return tuple(dict.fromkeys(spot.module_name for spot in mine))
+
+    def values(self) -> Iterator[tuple[Tensor, Tensor, str]]:
+        """(target, value, key) of every tensor that the link feeds."""
+        return ((feed.target.tensor, feed.value(), feed.target.key) for feed in self.feeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """All links, the destination's layers that have none, and the source's that feed none."""
+
+    links: tuple[Link, ...]
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None) -> Links:
+    """What rules, or the same names, make of the BatchNorms of two models.
+
+    Raises RulesetError, PlanError, FindingsError, and CkptSurgeonError for lazy layers, layers
+    whose eps differs, and where nothing fits together.
+    """
+    source, destination = unwrapped(source), unwrapped(destination)
+    wanted, given = layers(destination), layers(source)
+    plan = _planned(source, destination, wanted, rules)
+    _refuse(plan, wanted, given)
+    links = tuple(_links(plan, source, destination, wanted))
+    if not links:
+        raise CkptSurgeonError(_nothing(wanted, given))
+    _check_eps(links)
+    linked = {link.name for link in links}
+    used = {name for link in links for name in link.sources}
+    kept = tuple(name for name in wanted if name not in linked)
+    return Links(links, kept, tuple(name for name in given if name not in used))
+
+
+def _planned(
+    source: nn.Module, destination: nn.Module, wanted: Mapping[str, Layer], rules: Rules | None
+) -> Plan:
+    states = [_state(model) for model in (source, destination)]
+    if rules is None:
+        keys = {_key(name, part) for name in wanted for part in BATCHNORM_PARTS}
+        states = [{k: tensor for k, tensor in state.items() if k in keys} for state in states]
+    everything = [kind.value for kind in FindingKind]
+    return plan(states[0], rules, states[1], allow=everything)
+
+
+def _state(model: nn.Module) -> State:
+    """The tensors of a state_dict, without what modules add to it (`_extra_state`)."""
+    state = model.state_dict(keep_vars=True)
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _key(name: str, part: str) -> str:
+    return f"{name}.{part}" if name else part
+
+
+def _refuse(plan: Plan, wanted: Mapping[str, Layer], given: Mapping[str, Layer]) -> None:
+    """Raises FindingsError for what does not come out even with a BatchNorm of either side."""
+    ours = {_key(name, part) for name in wanted for part in BATCHNORM_PARTS}
+    theirs = {_key(name, part) for name in given for part in BATCHNORM_PARTS}
+    problems = [
+        _problem(finding)
+        for finding in plan.findings
+        if (finding.kind is FindingKind.MISMATCHED and finding.key in ours)
+        or (
+            finding.kind is FindingKind.UNEXPECTED
+            and finding.rule is not None
+            and not finding.key.endswith("num_batches_tracked")  # frozen layers have no counter
+            and any(operand.key in theirs for operand in finding.sources)
+        )
+    ]
+    problems += _parts_missing(plan, wanted)
+    if problems:
+        raise FindingsError(problems)
+
+
+def _problem(finding: Finding) -> Problem:
+    place = finding.rule.place if finding.rule else None
+    told = f"{finding.kind.value}: `{finding.key}`, found {finding.found}"
+    if finding.wanted is None:
+        return Problem(told, place, "the destination has no such key")
+    advice = "say which channels: `- batchnorm: A[:n] -> B`"
+    return Problem(f"{told}, wanted {finding.wanted}", place, advice)
+
+
+def _parts_missing(plan: Plan, wanted: Mapping[str, Layer]) -> Iterator[Problem]:
+    for name, layer in wanted.items():
+        keys = [_key(name, part) for part in BATCHNORM_VECTORS if getattr(layer, part) is not None]
+        missing = [key for key in keys if _is_kept(plan.outputs.get(key))]
+        if missing and len(missing) < len(keys):
+            told = ", ".join(f"`{key}`" for key in missing)
+            yield Problem(
+                f"missing: {told}, while the rest of the layer is given",
+                None,
+                "give all of it, or `keep` the rest by a rule",
+            )
+
+
+def _is_kept(output: Output | None) -> bool:
+    """Whether no rule speaks of a destination key."""
+    return output is None or (output.status is Status.KEPT and output.rule is None)
+
+
+def _links(
+    plan: Plan, source: nn.Module, destination: nn.Module, wanted: Mapping[str, Layer]
+) -> Iterator[Link]:
+    for name, layer in wanted.items():
+        outputs = {part: plan.outputs.get(_key(name, part)) for part in tensors_of(layer)}
+        feeds = tuple(
+            Feed(
+                Spot(output.key, layer, part),
+                output,
+                _inputs(plan, output, source, destination),
+                plan,
+            )
+            for part, output in outputs.items()
+            if output is not None and output.status is not Status.KEPT
+        )
+        if feeds:
+            yield Link(name, layer, feeds)
+
+
+def _inputs(
+    plan: Plan, output: Output, source: nn.Module, destination: nn.Module
+) -> dict[tuple[str, str], Spot]:
+    names = {view.alias: view.names for view in plan.views}
+    walked = reversed(list(uses([output.node])))  # which comes to the last input first
+    leaves = dict.fromkeys(work for work in walked if isinstance(work, Leaf))
+    found = {}
+    for leaf in leaves:
+        key = names[leaf.source][leaf.key]
+        above, _, attribute = key.rpartition(".")
+        model = destination if leaf.source == DESTINATION else source
+        found[leaf.source, leaf.key] = Spot(key, model.get_submodule(above), attribute)
+    return found
+
+
+def _check_eps(links: Iterable[Link]) -> None:
+    """Raises CkptSurgeonError where statistics go to a layer of another eps."""
+    problems = []
+    for link in links:
+        variance = next((f for f in link.feeds if f.target.attribute == "running_var"), None)
+        for spot in variance.inputs.values() if variance else ():
+            eps = getattr(spot.module, "eps", link.layer.eps)
+            if eps != link.layer.eps:
+                told = f"`{spot.module_name}` -> `{link.name}`"
+                problems.append(f"{told}: {different_eps(eps, link.layer.eps)}")
+    if problems:
+        raise CkptSurgeonError("\n".join(problems))
+
+
+def _nothing(wanted: Mapping[str, Layer], given: Mapping[str, Layer]) -> str:
+    return (
+        f"none of the destination's {len(wanted)} BatchNorms is given anything by the source's "
+        f'{len(given)}; say which goes where by rules, as in ["batchnorm: stem.bn -> bn1"]'
+    )

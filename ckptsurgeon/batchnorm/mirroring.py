@@ -1,0 +1,148 @@
+"""`mirror`: BatchNorms of one model kept equal to those of another while both are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ckptsurgeon.batchnorm.copying import Copied, summary, write_links
+from ckptsurgeon.batchnorm.layers import is_compiled, listed, tensors_of
+from ckptsurgeon.batchnorm.links import Link, links_between
+from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.ruleset import Rules
+
+Stamp = tuple[tuple[object, object, int], ...]
+
+
+class Mirror:
+    """What `mirror` gives: a handle that ends it by `remove()`, or at the end of a `with` block."""
+
+    def __init__(self, pairs: Copied, hooks: dict[nn.Module, _Hook]) -> None:
+        self.pairs = pairs
+        self._hooks = tuple(hooks.values())
+        self._handles: tuple[RemovableHandle, ...] = tuple(
+            module.register_forward_pre_hook(hook) for module, hook in hooks.items()
+        )
+
+    @property
+    def copies(self) -> int:
+        """How often a layer was copied so far."""
+        return sum(follower.copies for hook in self._hooks for follower in hook.followers)
+
+    def remove(self) -> None:
+        """Ends the mirroring; the destination keeps the values of its last forward."""
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> Mirror:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def mirror(
+    source_model: nn.Module, destination_model: nn.Module, rules: Rules | None = None
+) -> Mirror:
+    """A handle; until it is removed, the destination's BatchNorms are the source's in each forward.
+
+    Which layer follows which is said as in `copy_all`, and checked by it at once. Before a layer's
+    forward, its tensors are copied, unless PyTorch's version counters say that neither side changed
+    since the last time. So the destination's own training of them, or counting in train mode, is
+    undone. Values written by way of `tensor.data` raise no counter and are not noticed.
+
+    A model that is compiled by `torch.compile(model)` is followed up before the forward of the
+    whole; give that model, not the one inside it. Copies and pickles of the destination don't
+    mirror.
+
+    Raises what `copy_all` raises, and CkptSurgeonError for layers that the models share, and for
+    modules inside that are compiled in place, to which hooks come too late.
+    """
+    links = links_between(source_model, destination_model, rules)
+    _check(source_model, destination_model)
+    followers = {link.layer: _Follower(link) for link in links.links}
+    hooks: dict[nn.Module, _Hook] = {layer: _Hook((one,)) for layer, one in followers.items()}
+    if any(map(is_compiled, destination_model.modules())):
+        hooks = {destination_model: _Hook(tuple(followers.values()))}
+    return Mirror(summary(links), hooks)
+
+
+def _check(source: nn.Module, destination: nn.Module) -> None:
+    owners = {id(tensor): name for name, m in source.named_modules() for tensor in _tensors(m)}
+    shared = [owners[id(t)] for m in destination.modules() for t in _tensors(m) if id(t) in owners]
+    if shared:
+        names = listed(dict.fromkeys(shared))
+        raise CkptSurgeonError(f"mirror: both models hold {names}; a layer can't follow itself")
+    late = [name for name, module in destination.named_modules() if _is_compiled_in_place(module)]
+    if late:
+        raise CkptSurgeonError(
+            f"mirror: {listed(late)} is compiled in place; mirror first, then call its compile()"
+        )
+
+
+def _is_compiled_in_place(module: nn.Module) -> bool:
+    return module._compiled_call_impl is not None
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """The tensors of a BatchNorm; of another module, none."""
+    yield from tensors_of(module).values() if hasattr(module, "running_mean") else ()
+
+
+class _Follower:
+    """A linked layer, and how things stood when it was copied last."""
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.copies = link, 0
+        self._last: Stamp = ()
+
+    def follow(self) -> None:
+        """Copies the layer unless nothing changed."""
+        if _same(self._last, self._stamp()):
+            return
+        write_links([self.link])
+        self.copies += 1
+        self._last = self._stamp()
+
+    def _stamp(self) -> Stamp:
+        """Every tensor of both sides with its version and address."""
+        modules = {spot.module for feed in self.link.feeds for spot in feed.inputs.values()}
+        tensors = [spot.tensor for feed in self.link.feeds for spot in feed.inputs.values()]
+        # A BatchNorm's forward moves its statistics without raising their versions, but the
+        # counter's is raised: it stands for them.
+        tensors += [t for module in (*modules, self.link.layer) for t in _tensors(module)]
+        return tuple((tensor, _version(tensor), tensor.data_ptr()) for tensor in tensors)
+
+
+def _version(tensor: Tensor) -> object:
+    """The tensor's version; something new each time where it has none (inference mode)."""
+    return object() if tensor.is_inference() else tensor._version
+
+
+def _same(one: Stamp, other: Stamp) -> bool:
+    return len(one) == len(other) and all(
+        before is after and version == now and place == there
+        for (before, version, place), (after, now, there) in zip(one, other, strict=True)
+    )
+
+
+class _Hook:
+    """A forward pre-hook that follows; it belongs to one model, so a copy of it does nothing."""
+
+    def __init__(self, followers: tuple[_Follower, ...]) -> None:
+        self.followers = followers
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch types it so
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        for follower in self.followers:
+            follower.follow()
+
+    def __deepcopy__(self, memo: object) -> _Hook:
+        return _Hook(())
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[tuple[()]]]:
+        return _Hook, ((),)

@@ -1,0 +1,152 @@
+"""`recalibrate`: running statistics anew, from data, after a network was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ckptsurgeon.batchnorm.freezing import is_frozen
+from ckptsurgeon.batchnorm.layers import BatchNorm, batchnorms, has_statistics, listed, tensors_of
+from ckptsurgeon.errors import CkptSurgeonError
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """The layers whose statistics are new, and from how many batches.
+
+    `untouched` are those that no batch reached, or that `freeze` holds: they keep what they had.
+    """
+
+    layers: tuple[str, ...]
+    untouched: tuple[str, ...]
+    batches: int
+
+
+def recalibrate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    forward: Callable[[Any], object] | None = None,
+) -> Recalibrated:
+    """The BatchNorms that were given fresh running statistics: the mean over all batches' own.
+
+    Every batch counts the same, whatever its size (`momentum=None` in torch; a last batch that is
+    smaller is best left out). Only BatchNorms are in train mode meanwhile, so that dropout is off;
+    nothing is trained. Afterwards all modes and momentums are what they were, and
+    `num_batches_tracked` is the number of batches that the layer saw.
+
+    A batch goes through as `model(batch)`; of a list or tuple, as data loaders give, the first
+    item alone; a mapping as keyword arguments. Say `forward` for anything else.
+
+    Raises CkptSurgeonError where there is no layer, no batch, or statistics come out as NaN or
+    infinite; then, and where the model raises, the statistics are what they were before.
+    """
+    found = {name: m for name, m in batchnorms(model).items() if has_statistics(m)}
+    counting = {name: layer for name, layer in found.items() if _counts(layer)}
+    if not counting:
+        raise CkptSurgeonError(
+            f"{type(model).__name__} has no BatchNorm with running statistics that move"
+        )
+    before = {name: _kept(layer) for name, layer in counting.items()}
+    with _restored_on_error(counting, before):
+        count = _run(model, counting, batches, forward or (lambda batch: _pass(model, batch)))
+        reached = _reached(counting)
+    missed = {name: layer for name, layer in counting.items() if name not in reached}
+    _put_back(missed, before)
+    return Recalibrated(reached, tuple(name for name in found if name not in reached), count)
+
+
+def _counts(layer: BatchNorm) -> bool:
+    """Whether statistics move, and are counted (networks pickled before torch 0.4.1 don't)."""
+    return "num_batches_tracked" in tensors_of(layer) and not is_frozen(layer)
+
+
+def _run(
+    model: nn.Module,
+    counting: Mapping[str, BatchNorm],
+    batches: Iterable[Any],
+    forward: Callable[[Any], object],
+) -> int:
+    """How many batches went through, the layers averaging over them."""
+    count = 0
+    with _counting_alone(model, counting.values()), torch.no_grad():
+        for batch in batches:
+            forward(batch)
+            count += 1
+    if not count:
+        raise CkptSurgeonError("recalibrate: no batch was given; a generator may be used up")
+    return count
+
+
+def _pass(model: nn.Module, batch: Any) -> object:
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(batch[0] if isinstance(batch, list | tuple) else batch)
+
+
+def _reached(counting: Mapping[str, BatchNorm]) -> tuple[str, ...]:
+    """The layers that counted a batch; raises CkptSurgeonError where one holds no numbers."""
+    reached = [name for name, layer in counting.items() if int(_counter(layer))]
+    broken = [name for name in reached if not _is_finite(counting[name])]
+    if broken:
+        raise CkptSurgeonError(
+            f"{listed(broken)}: the new statistics are NaN or infinite; look for such values in "
+            "the batches, or for an overflow before these layers"
+        )
+    return tuple(reached)
+
+
+def _is_finite(layer: BatchNorm) -> bool:
+    tensors = tensors_of(layer)
+    return all(bool(tensors[name].isfinite().all()) for name in ("running_mean", "running_var"))
+
+
+def _counter(layer: BatchNorm) -> Tensor:
+    return tensors_of(layer)["num_batches_tracked"]
+
+
+@contextmanager
+def _counting_alone(model: nn.Module, layers: Iterable[BatchNorm]) -> Iterator[None]:
+    """The model in eval mode but for some layers, which average from nothing; modes come back."""
+    modes = {module: module.training for module in model.modules()}
+    momentums = {layer: layer.momentum for layer in layers}
+    try:
+        for module in modes:
+            # The flag itself: `train()` may be a method of the user's, or held by `freeze`.
+            module.training = module in momentums
+        for layer in momentums:
+            layer.momentum = None
+            layer.reset_running_stats()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for layer, momentum in momentums.items():
+            layer.momentum = momentum
+
+
+@contextmanager
+def _restored_on_error(
+    layers: Mapping[str, BatchNorm], before: Mapping[str, Mapping[str, Tensor]]
+) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _put_back(layers, before)
+        raise
+
+
+def _kept(layer: BatchNorm) -> dict[str, Tensor]:
+    """The layer's buffers as they are now."""
+    return {name: buffer.detach().clone() for name, buffer in layer.named_buffers()}
+
+
+def _put_back(layers: Mapping[str, BatchNorm], before: Mapping[str, Mapping[str, Tensor]]) -> None:
+    with torch.no_grad():
+        for name, layer in layers.items():
+            for buffer_name, value in before[name].items():
+                layer.get_buffer(buffer_name).copy_(value)

@@ -1,0 +1,124 @@
+"""`fold_batchnorm`, `freeze_batchnorm`: BatchNorms worked into other layers or into constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptsurgeon.errors import ExpressionError
+from ckptsurgeon.expressions import Value, kind_of
+from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
+from ckptsurgeon.patterns import write_key
+from ckptsurgeon.planner.calling import evaluate
+from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, CompiledRule
+from ckptsurgeon.planner.joining import Group, group_steps
+from ckptsurgeon.planner.model import Made
+from ckptsurgeon.planner.norm_parts import Taking
+from ckptsurgeon.planner.problems import Folded
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage import StageRun
+from ckptsurgeon.ruleset.model import FoldBatchNorm, FreezeBatchNorm, Number
+
+LAYER_PARTS = {"kernel": "weight", "kernel_bias": "bias"}
+NORM_PARTS = {part: part for part in BATCHNORM_PARTS}
+STATISTICS = ("running_mean", "running_var")
+
+FILLS = {"weight": "ones", "bias": "zeros"}
+"""What stands for the affine parameters of a BatchNorm that has none."""
+
+FOLD = "fold_batchnorm"
+
+
+def run_fold(run: StageRun, rule: CompiledRule, written: FoldBatchNorm) -> None:
+    """Makes a step of every pair: conv.weight, bn.weight, … -> conv.weight, conv.bias."""
+    _run(run, rule, lambda taking, group: _fold(taking, group, written))
+
+
+def run_freeze(run: StageRun, rule: CompiledRule, written: FreezeBatchNorm) -> None:
+    """Makes a step of every BatchNorm: bn.weight, … -> bn.weight, bn.bias and what else is kept."""
+    _run(run, rule, lambda taking, group: _freeze(taking, group, written))
+
+
+def _run(run: StageRun, rule: CompiledRule, make: Callable[[Taking, Group], None]) -> None:
+    found = [run.found(rule, number, reader) for number, reader in enumerate(rule.readers)]
+    if not all(found):
+        return
+    info, failures = run.info(rule), Folded(run.problems, "step", "of this rule")
+    for group in group_steps(rule, found, run.vars_of(rule), run.problems):
+        with failures.at(rule.group, rule.place):
+            make(Taking(run, rule, info), group)
+    failures.tell()
+
+
+def _scope(taking: Taking, group: Group) -> Scope:
+    return Scope(group.values, taking.run.vars_of(taking.rule))
+
+
+def _eps(written: FoldBatchNorm | FreezeBatchNorm, scope: Scope) -> float:
+    return float(_number(written.eps, "eps", scope))
+
+
+def _number(written: Number, word: str, scope: Scope) -> int | float:
+    value: Value = evaluate(written, scope)  # type: ignore[assignment]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ExpressionError(f"`{word}` takes a number, found {kind_of(value)} ({value!r})")
+    return value
+
+
+# --- fold_batchnorm -------------------------------------------------------------------------------
+
+
+def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
+    scope = _scope(taking, group)
+    *layers, norm = (layout.matches[0] for layout in group.layouts)
+    for layer in layers:
+        taking.take(layer, LAYER_PARTS)
+    taking.take(norm, NORM_PARTS)
+    taking.need(norm, *STATISTICS)
+    eps, groups = _eps(written, scope), _number(written.groups, "groups", scope)
+    if layers:
+        how = {"transposed": written.transposed, "groups": groups}
+        kernel = taking.call(FoldKernel, eps=eps, **how)
+    else:
+        kernel = taking.call(FoldIdentity, eps=eps, groups=groups)
+    typed = taking.nodes.get("kernel_bias", kernel)
+    linear = len(kernel.spec.shape) == 2
+    shift = taking.call(BatchNormShift, eps=eps, dtype=typed.spec.dtype, scale_first=linear)
+    prefix = write_key(taking.rule.targets[0].pattern, scope)
+    text = f"{FOLD}(eps={eps})"
+    taking.give(f"{prefix}.weight", kernel, text)
+    taking.give(f"{prefix}.bias", shift, text)
+    taking.finish(text)
+
+
+# --- freeze_batchnorm -----------------------------------------------------------------------------
+
+
+def _freeze(taking: Taking, group: Group, written: FreezeBatchNorm) -> None:
+    scope, norm = _scope(taking, group), group.layouts[0].matches[0]
+    taking.take(norm, NORM_PARTS)
+    taking.need(norm, *STATISTICS)
+    prefix = write_key(taking.rule.targets[0].pattern, scope)
+    if written.form == "affine":
+        _give_affine(taking, prefix, _eps(written, scope))
+    else:
+        _give_buffers(taking, prefix)
+
+
+def _give_affine(taking: Taking, prefix: str, eps: float) -> None:
+    """Scale and shift, which hold the statistics and eps."""
+    dtype = taking.nodes["running_mean"].spec.dtype
+    text = f"freeze_batchnorm(eps={eps})"
+    taking.give(f"{prefix}.weight", taking.call(BatchNormScale, eps=eps), text)
+    shift = taking.call(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
+    taking.give(f"{prefix}.bias", shift, text)
+    taking.finish(text)
+
+
+def _give_buffers(taking: Taking, prefix: str) -> None:
+    """The four tensors as they are; ones and zeros where there are no affine parameters."""
+    spec = taking.nodes["running_mean"].spec
+    for part in ("weight", "bias", *STATISTICS):
+        key = f"{prefix}.{part}"
+        node = taking.nodes.get(part) or Made(spec, key, FILLS[part], 0.0, 0)
+        taking.give(key, node)
+    taking.finish()

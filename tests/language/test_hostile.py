@@ -1,0 +1,206 @@
+"""Rule files and keys of strangers: whatever they ask for, the answer comes soon."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.formats.memory import MemoryCheckpoint
+from ckptsurgeon.patterns import compile_pattern, parse_reference
+from ckptsurgeon.planner import Inputs, make_plan
+from ckptsurgeon.planner.model import Plan
+from ckptsurgeon.ruleset import parse_ruleset
+from ckptsurgeon.specs import TensorSpec
+
+SECONDS = 4.0
+MEBIBYTES = 300
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Fails where the body takes much time."""
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < SECONDS
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """Fails where the body takes much memory; what is counted takes several times as long."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEBIBYTES << 20
+
+
+def plan(rules: str, shapes: Shapes) -> Plan:
+    text = f"format: 1\nrules:\n{rules}" if rules.lstrip().startswith("-") else rules
+    specs = {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
+    return make_plan([parse_ruleset(text, "r.yaml")], Inputs({"": MemoryCheckpoint(None, specs)}))
+
+
+def numbered(prefix: str, count: int) -> dict[str, tuple[int, ...]]:
+    return {f"{prefix}.{number}": (2,) for number in range(count)}
+
+
+REFUSED: Mapping[str, tuple[str, Shapes]] = {
+    "a range of 1e12 that no key is in": (
+        "- {from: a.<i>, to: b.<i>, pick: {i: [5..999999999999]}}",
+        numbered("a", 3),
+    ),
+    "many picks of one key": (
+        f"- {{from: a.<i>, to: b.<i>, pick: {{i: [{', '.join(['0'] * 150_000)}]}}}}",
+        numbered("a", 1),
+    ),
+    "a hole of 10**18": ("- 'a.<i> -> a': stack", {"a.0": (2,), "a.999999999999999999": (2,)}),
+    "a hole in three dims of 10**18": (
+        "- 'a.<i>.<j>.<k> -> a': [stack: {over: i}, stack: {over: j}, stack: {over: k}]",
+        {"a.0.0.0": (2,), ".".join(["a", *["9" * 18] * 3]): (2,)},
+    ),
+    "each key with each other": (
+        "- {from: [a.<i>, a.<j>, a.<k>], to: b.<i>.<j>.<k>, ops: concat}",
+        numbered("a", 1000),
+    ),
+    "splits of splits": (
+        "- 'a -> b.<i>.<j>': [unstack: {over: i}, unstack: {over: j}]",
+        {"a": (60_000, 60_000)},
+    ),
+    "ten thousands of parts that interleave": (
+        "- 'a -> b[i::60000]': {split: {over: i, parts: 60000}}",
+        {"a": (120_000,)},
+    ),
+    "a split into a billion": ("- 'a -> b.<i>': {split: {parts: 1000000000}}", {"a": (10**9,)}),
+    "an unstack of a billion": ("- 'a -> b.<i>': unstack", {"a": (10**9, 1)}),
+    "a count of 10**18": ("- {from: a.<i>, to: b.<i>, count: 1000000000000000000}", {"a.0": (2,)}),
+    "a part at 10**18": ("- a -> b[1000000000000000000:1000000000000000002]", {"a": (2,)}),
+    "a part with a step of 10**18": (
+        "- {from: a, to: 'b[::1000000000000000000]'}",
+        {"a": (2,)},
+    ),
+    "an init of a terabyte": (
+        "- init: {to: b, fill: 0, shape: [1000000, 1000000, 10]}",
+        {"a": (2,)},
+    ),
+    "lists of prefixes within lists of prefixes": (
+        "".join(
+            f"{'    ' * depth}- within: [{', '.join(f'p{n}.' for n in range(30))}]\n"
+            f"{'    ' * depth}  rules:\n"
+            for depth in range(8)
+        )
+        + "    " * 8
+        + "- a -> b",
+        {"a": (2,)},
+    ),
+    "an expression of brackets": (f"- 'a.<i> -> b.<{'(' * 400}i{')' * 400}>'", {"a.0": (2,)}),
+    "a product of large numbers": (f"- 'a.<i> -> b.<{'*'.join(['9999999'] * 90)}>'", {"a.0": (2,)}),
+    "a thousand dead rules": (
+        "".join(f"- layers.{n}.self_attn.weight -> x.{n}\n" for n in range(1000)),
+        {f"layers.{n}.attn.weight": (2,) for n in range(5000)},
+    ),
+    "ten thousand producers of one key": (
+        "- 'a.<i> -> b.<i*0>'",
+        numbered("a", 10_000),
+    ),
+    "quantifiers of quantifiers": ("- 're:((a{1000}){1000}){1000} -> b'", {"a": (2,)}),
+    "steps that fail by thousands": ("- 'a.<i> -> b.<i>': {permute: [1, 0]}", numbered("a", 9999)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_soon(name: str) -> None:
+    rules, shapes = REFUSED[name]
+    with bounded(), pytest.raises(CkptSurgeonError) as caught:
+        plan(rules, shapes)
+    assert len(str(caught.value)) < 700_000
+
+
+@pytest.mark.parametrize("name", ["splits of splits", "each key with each other"])
+def test_refused_in_little_memory(name: str) -> None:
+    with small(), pytest.raises(CkptSurgeonError):
+        plan(*REFUSED[name])
+
+
+PLANNED: Mapping[str, tuple[str, Shapes, int]] = {
+    "a range of 1e12": (
+        "- {from: a.<i>, to: b.<i>, pick: {i: [0..999999999999]}}",
+        numbered("a", 3),
+        3,
+    ),
+    "slices of 10**18 in thousands": (
+        "".join(f"- 'a[{n}] -> b.{n}'\n" for n in range(300)),
+        {"a": (10**18,)},
+        300,
+    ),
+    "thousands of parts of one tensor": (
+        "- 'a -> b[:, i]': unstack",
+        {"a": (20_000, 3)},
+        1,
+    ),
+    "thousands of parts that interleave": (
+        "- 'a -> b[i::500]': {split: {over: i, parts: 500}}",
+        {"a": (50_000,)},
+        1,
+    ),
+    "a prefix that a key has a hundred thousand times": (
+        "format: 1\nsource: {strip: [m.]}\nrules: []",
+        {"m." * 100_000 + "w": (2,)},
+        1,
+    ),
+    "a piece that a key has a hundred thousand times": (
+        "format: 1\nsource: {strip: {anywhere: [m]}}\nrules: []",
+        {"x." + "m." * 100_000 + "w": (2,)},
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_planned_soon(name: str) -> None:
+    rules, shapes, outputs = PLANNED[name]
+    with bounded():
+        assert len(plan(rules, shapes).outputs) == outputs
+
+
+PATTERNS = {
+    "words that are one another's start": "".join(f"<w{n}:x|xx>" for n in range(40)),
+    "integers side by side": "".join(f"<i{n}>" for n in range(30)),
+    "stars and text": "*a*a*a*a*a*a*a*a*a*a*a*a*b",
+    "paths": "**.a.**.a.**.a.**.a.**.a.**.b",
+    "words with dots": ".".join(f"<w{n}:x|x.x>" for n in range(30)),
+    "a path behind words with dots": "<w:x|x.x>.**.<v:x|x.x>.b",
+    "a star before text": "*aaaaaaaaaaaaaaaaaaaaab",
+    "one name again and again": ".".join(["<n:path>"] * 6),
+    "text": "".join(f"<t{n}:str>" for n in range(30)),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("piece", ["x", "a", "1", "x.", "a.", "1."])
+def test_matched_in_linear_time(name: str, piece: str) -> None:
+    matcher = compile_pattern(parse_reference(PATTERNS[name]).pattern)
+    key = piece * 20_000 + "!"
+    with bounded():
+        matcher.match(key)
+        matcher.match(key[:61])
+
+
+def test_a_key_of_any_length_as_an_integer() -> None:
+    with bounded():
+        made = plan("- 're:a\\.(?P<i>[0-9]+) -> b.<i>'", {"a." + "1" * 10_000: (2,)})
+    assert list(made.outputs) == ["b." + "1" * 10_000]
+
+
+def test_a_stage_upon_a_stage() -> None:
+    stages = "\n---\n".join(f"format: 1\nrules:\n  - a{n} -> a{n + 1}" for n in range(60))
+    with bounded():
+        assert list(plan(stages, {"a0": (2,)}).outputs) == ["a60"]
