@@ -18,7 +18,7 @@ from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Address, Origin, Table, overlap, overlapping, taken_count
-from ckptsurgeon.ruleset.model import BatchNorm, Init, Keep, Require, Span, Tie
+from ckptsurgeon.ruleset.model import Init, Keep, Require, Span, Tie
 
 SEARCHED_KEYS = 20_000
 """How many keys are compared when the nearest one is looked for."""
@@ -79,8 +79,13 @@ def _why_dead(
         words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{raw[2]}`", ""
-    wanted = str(reader.pattern) if isinstance(rule.rule, BatchNorm) else text
-    return f"no key matches `{wanted}`", nearest.help(reader)
+    return f"no key matches `{_whole(reader)}`", nearest.help(reader)
+
+
+def _whole(reader: Reader) -> str:
+    """A reference with all that `within` and `batchnorm` put around it."""
+    pattern = str(reader.pattern)
+    return reader.text if pattern in reader.text else pattern
 
 
 class _NearestKeys:

@@ -38,7 +38,10 @@ def initialised(key: str, written: Init, destination: SourceView | None, scope: 
     seed = _value(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
-    return Made(spec, key, fill, float(_number(written.std, scope, "std")), seed)
+    std = _number(written.std, scope, "std")
+    if std < 0:
+        raise ExpressionError(f"`std` takes a number from 0, found {std}")
+    return Made(spec, key, fill, float(std), seed)
 
 
 def _spec(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> TensorSpec:
