@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckptsurgeon.api import apply, plan, transplant
+    from ckptsurgeon.api import apply, invert, plan, transplant
     from ckptsurgeon.errors import (
         CheckpointError,
         CkptSurgeonError,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ckptsurgeon.planner.model import Plan
     from ckptsurgeon.report import Report, make_report
     from ckptsurgeon.ruleset import load_ruleset
+    from ckptsurgeon.verification import verify
 
 __version__ = "0.1.0"
 
@@ -37,15 +38,18 @@ __all__ = [
     "RulesetError",
     "__version__",
     "apply",
+    "invert",
     "load_ruleset",
     "make_report",
     "open_checkpoint",
     "plan",
     "transplant",
+    "verify",
 ]
 
 _HOMES = {
     "apply": "api",
+    "invert": "api",
     "plan": "api",
     "transplant": "api",
     "open_checkpoint": "formats",
@@ -53,6 +57,7 @@ _HOMES = {
     "Plan": "planner.model",
     "Report": "report",
     "make_report": "report",
+    "verify": "verification",
 }
 
 

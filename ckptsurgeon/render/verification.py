@@ -1,0 +1,192 @@
+"""What `verify` found, as text that ends with what matters, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.report import plural
+from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.verification.model import Comparison, Delta, Finding, Kind, Verification
+
+VERSION = 1
+MOST_LINES = 10
+"""Findings of a kind that are listed unless all are asked for."""
+
+TITLES = {
+    Kind.MISSING: "the model has these keys, the checkpoint doesn't",
+    Kind.UNEXPECTED: "the checkpoint has these keys, the model doesn't",
+    Kind.MISMATCHED: "the shapes differ",
+    Kind.REFUSED: "the model's own code refuses to load it",
+    Kind.META: "left without values by the load",
+    Kind.UNTIED: "one parameter in the model, different values here",
+    Kind.NAN: "not a number",
+    Kind.INFINITE: "infinite values",
+    Kind.VARIANCE: "a variance can't be negative",
+    Kind.GARBAGE: "values that were probably never written",
+    Kind.ZERO: "zeros alone, where a trained network has weights",
+    Kind.CONSTANT: "one value throughout, where a trained network has weights",
+    Kind.FRESH: "statistics that were neither loaded nor measured",
+    Kind.DIFFERENT: "outputs that disagree",
+}
+
+SAID = (Kind.MISSING, Kind.UNEXPECTED)
+"""Kinds whose title says all that there is to say of a key."""
+
+
+def render_verification(
+    found: Verification, *, width: int, color: bool, verbose: bool = False
+) -> str:
+    """The verification as text that ends in a newline; safe to print as it is."""
+    palette = Palette(color)
+    blocks = [
+        align(list(_head(found)), width, palette, ""),
+        [] if found.comparison is None else _compared(found.comparison, width, palette),
+        *(_findings(found, kind, width, palette, verbose) for kind in Kind),
+        [(palette.good if found.clean else palette.bad)(safe(found.bottom_line))],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _head(found: Verification) -> Iterable[Aligned]:
+    size = f"{plural(found.tensors, 'tensor')}, {human_bytes(found.nbytes)}"
+    yield Aligned(("checkpoint", safe(found.checkpoint)), size)
+    yield Aligned(("model", safe(found.model)))
+    for note in found.notes:
+        yield Aligned(("note", safe(note)))
+
+
+# --- outputs --------------------------------------------------------------------------------------
+
+
+def _compared(comparison: Comparison, width: int, palette: Palette) -> list[str]:
+    facts = [
+        ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
+        ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
+        *(("", safe(note)) for note in comparison.notes),
+        ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
+    ]
+    told = align([Aligned(fact) for fact in facts], width, palette, "  ")
+    rows = align([_row(delta) for delta in comparison.deltas], width, palette, "  ")
+    return [palette.bold("compared"), *told, *rows]
+
+
+def _shapes(comparison: Comparison) -> str:
+    own, other = list(comparison.input_shape), list(comparison.reference_input_shape)
+    return str(own) if own == other else f"{own}, and {other} for the source"
+
+
+def _row(delta: Delta) -> Aligned:
+    top1 = "" if delta.top1 is None else f"top-1 {100 * delta.top1:.4g}%"
+    return Aligned(
+        (
+            f"{safe(delta.name)} {list(delta.shape)}",
+            f"max |Δ| {_number(delta.largest)}",
+            f"relative {_number(delta.relative)}",
+            f"cosine {delta.cosine:.6f}",
+            top1,
+            "agrees" if delta.within else "DIFFERS",
+        )
+    )
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.2e}"
+
+
+# --- findings -------------------------------------------------------------------------------------
+
+
+def _findings(
+    found: Verification, kind: Kind, width: int, palette: Palette, verbose: bool
+) -> list[str]:
+    """The findings of a kind, keys with one text folded into ranges."""
+    findings = [finding for finding in found.findings if finding.kind is kind]
+    if not findings:
+        return []
+    allowed = ", allowed" if findings[0].allowed else ""
+    title = palette.bold(f"{len(findings):,} {kind.value}{allowed}")
+    texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
+    lines = [_line(*text) for text in texts] if verbose else _folded(texts)
+    shown = lines if verbose else lines[:MOST_LINES]
+    more = len(lines) - len(shown)
+    rest = [palette.dim(f"  ... {plural(more, 'more line')} (--verbose shows all)")] if more else []
+    return [f"{title}  {TITLES[kind]}", *align(shown, width, palette, "  "), *rest]
+
+
+def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:
+    groups: dict[str, list[str]] = {}
+    for key, text in texts:
+        groups.setdefault(text, []).append(key)
+    return [_line(str(key), text) for text, keys in groups.items() for key in fold_keys(keys)]
+
+
+def _line(key: str, text: str) -> Aligned:
+    return Aligned((safe(key), safe(text)) if key else (safe(text), ""))
+
+
+# --- for machines ---------------------------------------------------------------------------------
+
+
+def verification_json(found: Verification) -> str:
+    """The verification as one JSON object: versioned, complete, pure ASCII.
+
+    Numbers that are infinite or not a number are null.
+    """
+    told = {
+        "version": VERSION,
+        "clean": found.clean,
+        "bottom_line": found.bottom_line,
+        "checkpoint": found.checkpoint,
+        "model": found.model,
+        "tensors": found.tensors,
+        "bytes": found.nbytes,
+        "notes": list(found.notes),
+        "findings": [_finding(finding) for finding in found.findings],
+        "comparison": None if found.comparison is None else _comparison(found.comparison),
+    }
+    return json.dumps(told, indent=1) + "\n"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind.value,
+        "key": finding.key,
+        "text": finding.text,
+        "allowed": finding.allowed,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "source": comparison.reference,
+        "source_model": comparison.reference_model,
+        "input": list(comparison.input_shape),
+        "source_input": list(comparison.reference_input_shape),
+        "seed": comparison.seed,
+        "tolerance": comparison.tolerance,
+        "dtype": comparison.dtype,
+        "notes": list(comparison.notes),
+        "outputs": [_delta(delta) for delta in comparison.deltas],
+    }
+
+
+def _delta(delta: Delta) -> dict[str, Any]:
+    return {
+        "name": delta.name,
+        "shape": list(delta.shape),
+        "max_delta": _finite(delta.largest),
+        "relative_error": _finite(delta.relative),
+        "cosine": _finite(delta.cosine),
+        "top1_agreement": delta.top1,
+        "within_tolerance": delta.within,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

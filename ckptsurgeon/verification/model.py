@@ -1,0 +1,115 @@
+"""What `verify` finds out: findings by kind, and how far two networks' outputs lie apart."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from dataclasses import dataclass
+
+
+class Kind(enum.Enum):
+    """What can be wrong with a checkpoint; each can be accepted by its name."""
+
+    MISSING = "missing"  # the model has it, the checkpoint doesn't
+    UNEXPECTED = "unexpected"  # the checkpoint has it, the model doesn't
+    MISMATCHED = "mismatched"  # shapes differ
+    REFUSED = "refused"  # the model's own loading code says no
+    META = "meta"  # left without values by the load
+    UNTIED = "untied"  # one parameter in the model, different values in the checkpoint
+    NAN = "nan"
+    INFINITE = "infinite"
+    VARIANCE = "variance"  # a running variance below zero
+    GARBAGE = "garbage"  # looks like memory that was never written
+    ZERO = "zero"  # a parameter of zeros alone, no bias
+    CONSTANT = "constant"  # a parameter of two or more dims with one value
+    FRESH = "fresh"  # BatchNorm statistics as a new layer has them
+    DIFFERENT = "different"  # the networks' outputs disagree
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; `key` is a tensor's, or the name of an output."""
+
+    kind: Kind
+    key: str
+    text: str
+    allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How far one output of the checked network lies from the reference's.
+
+    `largest` is max |a - b|, `relative` that over max |reference|, `cosine` of all elements as one
+    vector, `top1` the share of rows (along the last dim) with one argmax, None where there is none
+    to choose. Not a number where an output is not finite.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    largest: float
+    relative: float
+    cosine: float
+    top1: float | None
+    within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two networks given the same seeded input; `notes` tell where it came from."""
+
+    reference: str
+    reference_model: str
+    input_shape: tuple[int, ...]
+    reference_input_shape: tuple[int, ...]
+    seed: int
+    tolerance: float
+    dtype: str
+    deltas: tuple[Delta, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All that `verify` found. `comparison` is None where there was nothing to compare with."""
+
+    checkpoint: str
+    model: str
+    tensors: int
+    nbytes: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    comparison: Comparison | None = None
+
+    @property
+    def open_findings(self) -> tuple[Finding, ...]:
+        """The findings that were not allowed."""
+        return tuple(finding for finding in self.findings if not finding.allowed)
+
+    @property
+    def clean(self) -> bool:
+        return not self.open_findings
+
+    @property
+    def bottom_line(self) -> str:
+        """The one sentence to read where there is no time for more."""
+        if not self.clean:
+            return f"{_counted(self.open_findings)}: don't use it before they are settled"
+        allowed = f" ({_counted(self.findings)}, allowed)" if self.findings else ""
+        loads = f"clean{allowed}: loads strictly"
+        if self.comparison is None:
+            return loads
+        return f"{loads}, and the outputs agree{_how_well(self.comparison)}"
+
+
+def _counted(findings: tuple[Finding, ...]) -> str:
+    """`3 findings: 2 zero, 1 nan`, in the order in which the kinds are defined."""
+    counts = Counter(finding.kind for finding in findings)
+    kinds = ", ".join(f"{counts[kind]:,} {kind.value}" for kind in Kind if counts[kind])
+    return f"{len(findings):,} finding{'s' * (len(findings) != 1)}: {kinds}"
+
+
+def _how_well(comparison: Comparison) -> str:
+    if all(delta.largest == 0 for delta in comparison.deltas):
+        return " exactly: difference 0"
+    return f" within {comparison.tolerance:g}"

@@ -1,0 +1,231 @@
+"""`modules.load` from files and dicts, and `convert_on_load` for every load after."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import ResNet, randomise
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ckptsurgeon import modules
+from ckptsurgeon.errors import CheckpointError, FindingsError, PlanError, RulesetError
+
+STEM = "conv1.weight[:, :3] -> conv1.weight"
+
+
+def resnet(seed: int, channels: int = 3) -> ResNet:
+    network = ResNet(channels=channels, layers=2)
+    randomise(network, seed)
+    return network
+
+
+def plain(model: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# --- load -----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_loaded_from_its_wrapper(tmp_path: Path) -> None:
+    source, model = resnet(1), resnet(2)
+    torch.save({"state_dict": source.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+    report = modules.load(model, tmp_path / "a.pt")
+    assert report.sources[0].root == "state_dict"
+    assert same(plain(model), plain(source))
+
+
+def test_safetensors_and_numpy_are_loaded(tmp_path: Path) -> None:
+    source = resnet(1)
+    save_file(source.state_dict(), tmp_path / "a.safetensors")
+    arrays = {key: tensor.numpy() for key, tensor in source.state_dict().items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for given in (tmp_path / "a.safetensors", tmp_path / "a.npz", arrays):
+        model = resnet(2)
+        assert modules.load(model, given).clean
+        assert same(plain(model), plain(source))
+
+
+def test_further_sources_are_named() -> None:
+    one, other, model = resnet(1), resnet(2), resnet(3)
+    rules = [{"drop": "fc.*"}, "head::fc.* -> fc.*", {"drop": "head::**"}]
+    modules.load(model, one.state_dict(), rules, sources={"head": other.state_dict()})
+    assert torch.equal(model.fc.weight, other.fc.weight)
+    assert torch.equal(model.conv1.weight, one.conv1.weight)
+
+
+def test_the_source_is_not_altered() -> None:
+    source, model = resnet(1).state_dict(), resnet(2)
+    before = {key: tensor.clone() for key, tensor in source.items()}
+    modules.load(model, source)
+    assert same(before, dict(source))
+    assert model.conv1.weight.data_ptr() != source["conv1.weight"].data_ptr()
+
+
+def test_counters_that_the_checkpoint_lacks_stay_and_are_told() -> None:
+    source, model = plain(resnet(1)), resnet(2)
+    old = {key: one for key, one in source.items() if "num_batches_tracked" not in key}
+    counters = {key: one for key, one in plain(model).items() if "num_batches_tracked" in key}
+    report = modules.load(model, old)
+    assert report.clean
+    after = plain(model)
+    assert all(torch.equal(after[key], one) for key, one in counters.items())
+    kept = {row.key: row.rule.place.file for row in report.rows if row.key in counters and row.rule}
+    assert kept == dict.fromkeys(counters, "<loading a module>")
+
+
+def test_counters_that_the_model_has_no_place_for_are_dropped_and_told() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                self.register_buffer(name, torch.zeros(3))
+
+    norm, model = nn.BatchNorm2d(3), Frozen()
+    report = modules.load(nn.ModuleDict({"bn": model}), nn.ModuleDict({"bn": norm}))
+    assert [fate.key for fate in report.fates if fate.reason or fate.fate.value == "dropped"] == [
+        "bn.num_batches_tracked"
+    ]
+    assert torch.equal(model.running_var, torch.ones(3))
+
+
+def test_a_batchnorm_that_is_missing_whole_stays_a_finding() -> None:
+    source = {key: one for key, one in plain(resnet(1)).items() if not key.startswith("bn1.")}
+    with pytest.raises(FindingsError) as caught:
+        modules.load(resnet(2), source)
+    assert len(caught.value.problems) == 5
+
+
+def test_a_key_of_a_tied_pair_is_enough() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+            self.second.weight = self.first.weight
+
+    for key in ("first.weight", "second.weight"):
+        model, weight = Tied(), torch.rand(3, 3)
+        assert modules.load(model, {key: weight}).clean
+        assert torch.equal(model.first.weight, weight)
+        assert model.second.weight is model.first.weight
+    with pytest.raises(FindingsError, match="missing"):
+        modules.load(Tied(), {})
+
+
+def test_a_tensor_that_no_key_of_the_model_wants_is_left_out_where_it_is_allowed() -> None:
+    model = nn.Linear(2, 2)
+    source = {**plain(model), "extra": torch.rand(3)}
+    with pytest.raises(FindingsError, match="unused: `extra`"):
+        modules.load(model, source)
+    assert modules.load(model, source, allow=["unused"]).clean
+    assert modules.load(model, source, ["extra -> other"], allow=["unexpected"]).clean
+
+
+def test_values_that_are_no_tensors_are_named() -> None:
+    with pytest.raises(CheckpointError, match="'epoch' is int; wanted a torch tensor"):
+        modules.load(nn.Linear(2, 2), {"epoch": 3})
+
+
+# --- convert_on_load ------------------------------------------------------------------------------
+
+
+def test_old_checkpoints_load_ever_after_and_new_ones_still_do() -> None:
+    old, model = resnet(1, channels=4), resnet(2)
+    modules.convert_on_load(model, [STEM])
+    model.load_state_dict(old.state_dict())
+    assert torch.equal(model.conv1.weight, old.conv1.weight[:, :3])
+    new = resnet(3)
+    model.load_state_dict(new.state_dict())
+    assert same(plain(model), plain(new))
+
+
+def test_the_dict_that_is_loaded_is_not_altered() -> None:
+    old, model = resnet(1, channels=4).state_dict(), resnet(2)
+    before = (list(old), dict(old._metadata))
+    modules.convert_on_load(model, [STEM])
+    model.load_state_dict(old)
+    assert (list(old), dict(old._metadata)) == before
+    assert old["conv1.weight"].shape[1] == 4
+
+
+def test_the_handle_takes_the_hook_off() -> None:
+    old, model = resnet(1, channels=4), resnet(2)
+    with modules.convert_on_load(model, [STEM]):
+        model.load_state_dict(old.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        model.load_state_dict(old.state_dict())
+
+
+def test_the_hook_is_copied_and_pickled_with_the_model() -> None:
+    old, model = resnet(1, channels=4), resnet(2)
+    modules.convert_on_load(model, [STEM])
+    for another in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        another.load_state_dict(old.state_dict())
+        assert torch.equal(another.conv1.weight, old.conv1.weight[:, :3])
+
+
+def test_a_part_of_a_larger_model_converts_its_own_keys() -> None:
+    old, part = resnet(1, channels=4), resnet(2)
+    modules.convert_on_load(part, [STEM])
+    whole = nn.ModuleDict({"backbone": part, "conv1": nn.Linear(2, 2)})
+    state = {f"backbone.{key}": one for key, one in old.state_dict().items()}
+    head = torch.rand(2, 2)
+    state |= {"conv1.weight": head, "conv1.bias": torch.zeros(2)}
+    whole.load_state_dict(state)
+    assert torch.equal(part.conv1.weight, old.conv1.weight[:, :3])
+    assert torch.equal(whole["conv1"].weight, head)
+
+
+def test_what_can_not_be_converted_is_told_before_anything_is_written() -> None:
+    model = resnet(2)
+    before = plain(model)
+    modules.convert_on_load(model, [STEM])
+    with pytest.raises(PlanError, match=r"no key matches `conv1\.weight"):
+        model.load_state_dict({"nope": torch.rand(2)})
+    old = OrderedDict(resnet(1, channels=4).state_dict())
+    del old["fc.weight"]
+    with pytest.raises(FindingsError, match=r"missing: `fc\.weight`"):
+        model.load_state_dict(old)
+    assert same(before, plain(model))
+
+
+def test_what_is_allowed_keeps_the_models_value() -> None:
+    model = resnet(2)
+    own = model.fc.weight.clone()
+    modules.convert_on_load(model, [STEM], allow=["missing"])
+    old = OrderedDict(resnet(1, channels=4).state_dict())
+    del old["fc.weight"]
+    model.load_state_dict(old)
+    assert torch.equal(model.fc.weight, own)
+
+
+def test_old_checkpoints_without_counters_load() -> None:
+    old = {k: v for k, v in resnet(1, channels=4).state_dict().items() if "num_batches" not in k}
+    model = resnet(2)
+    modules.convert_on_load(model, [STEM])
+    model.load_state_dict(old)
+    assert torch.equal(model.bn1.running_var, old["bn1.running_var"])
+
+
+def test_a_model_on_the_meta_device_is_given_values() -> None:
+    old = resnet(1, channels=4)
+    with torch.device("meta"):
+        model = ResNet(layers=2)
+    modules.convert_on_load(model, [STEM])
+    model.load_state_dict(old.state_dict(), assign=True)
+    assert torch.equal(model.conv1.weight, old.conv1.weight[:, :3])
+
+
+def test_rules_that_are_wrong_in_themselves_are_told_at_once() -> None:
+    with pytest.raises(RulesetError):
+        modules.convert_on_load(nn.Linear(2, 2), ["a -> <"])
