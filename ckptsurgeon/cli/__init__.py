@@ -1,0 +1,85 @@
+"""The command line: the only place that prints or exits."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ckptsurgeon import __version__
+from ckptsurgeon.cli.planning import explain, invert, plan, transplant
+from ckptsurgeon.cli.printing import print_out, said
+from ckptsurgeon.cli.proving import verify
+from ckptsurgeon.cli.reading import check, inspect, rules
+from ckptsurgeon.errors import CkptSurgeonError
+
+OUR_BUG = 70
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Checkpoint surgery by rule files that are checked before a byte is read."""
+
+
+for command in (plan, transplant, invert, explain, inspect, check, verify, rules):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Runs the command line; exits 0 clean, 1 findings, 2 trouble, 70 our bug."""
+    if sys.stdout is None:  # closed by the shell: `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a key may not fit the terminal's code
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line; every error is printed as words."""
+    verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
+    try:
+        code = cli.main(args=list(arguments), prog_name="ckptsurgeon", standalone_mode=False)
+        print_out(())
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.exceptions.Abort:
+        return said("stopped; nothing was written", 130)
+    except CkptSurgeonError as error:
+        return _told(error, verbose)
+    except (OSError, MemoryError) as error:
+        return _failed(error)
+    except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
+        return _bug(error)
+
+
+def _told(error: CkptSurgeonError, verbose: bool) -> int:
+    from ckptsurgeon.render.problems import render_error
+
+    return said(render_error(error, verbose=verbose), error.exit_code)
+
+
+def _failed(error: OSError | MemoryError) -> int:
+    """What the machine refuses: a file, a disk, memory."""
+    name = getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or str(error) or "out of memory"
+    return said(f"error: {name}: {reason}" if name else f"error: {reason}", 2)
+
+
+def _bug(error: Exception) -> int:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    what = f"{type(error).__name__} at {where}: {' '.join(str(error).split())}"
+    text = f"a bug in ckptsurgeon {__version__}: {what}"
+    if os.environ.get("CKPTSURGEON_DEBUG"):
+        text = "".join(traceback.format_exception(error)).rstrip()
+    return said(f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG)

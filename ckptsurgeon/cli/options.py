@@ -1,0 +1,148 @@
+"""The words that several commands share, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
+    """`name=value` words as a dict."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise click.UsageError(f"{option} {word}: wanted {form}")
+        if name in found:
+            raise click.UsageError(f"{option} {name}: given twice")
+        found[name] = value
+    return found
+
+
+INPUTS = (
+    click.argument("source", metavar="[SRC]", required=False),
+    click.option(
+        "--into",
+        metavar="DST",
+        help="What the result must fit: checkpoint, JSON spec, or factory (pkg.mod:name).",
+    ),
+    click.option(
+        "--model-args",
+        metavar="JSON",
+        help="Arguments of the factory that DST, or else SRC, names.",
+    ),
+    click.option(
+        "-r", "--rules", multiple=True, metavar="RULES", help="Rule file or shipped ruleset."
+    ),
+    click.option(
+        "-e",
+        "--rule",
+        "arrows",
+        multiple=True,
+        metavar="RULE",
+        help="One rule, as 'A -> B'; stands before those of the last file.",
+    ),
+    click.option(
+        "--source",
+        "named",
+        multiple=True,
+        metavar="ALIAS=PATH",
+        help="Further source; 's*=GLOB' numbers files.",
+    ),
+    click.option("--config", metavar="JSON", help="Model config that vars may look into."),
+    click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(["missing", "unexpected", "unused", "mismatched"]),
+        help="Accepts findings of this kind; missing keys keep DST's values.",
+    ),
+)
+
+
+def inputs(command: Command) -> Command:
+    """The options of every command that makes a plan."""
+    for option in reversed(INPUTS):
+        command = option(command)
+    return command
+
+
+def read_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """The bytes of a size such as 128MiB or 5GB."""
+    from ckptsurgeon.specs import parse_bytes
+
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+def bounded(command: Command) -> Command:
+    """The option that bounds what a run holds of tensors."""
+    option = click.option(
+        "--memory",
+        metavar="SIZE",
+        callback=read_bytes,
+        help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
+    )
+    return option(command)
+
+
+def shown(command: Command) -> Command:
+    """The options of every command that prints a report."""
+    formats = click.Choice(["text", "json"])
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
+    kind = click.option("--format", "form", type=formats, default="text", show_default=True)
+    return kind(verbose(command))
+
+
+def planned(words: Mapping[str, Any], output: str | None) -> Any:
+    """The Execution that a command's words ask for; `output` is what it will write, if anything."""
+    from ckptsurgeon.api import for_output, prepared
+
+    return for_output(prepared(*planning_words(words)), output, *limits(words))
+
+
+def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Memory and threads that a run may use."""
+    return words["memory"], words.get("jobs")
+
+
+def planning_words(words: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Rulesets, source, destination, further sources, config, vars and allowed findings."""
+    words = with_arguments(words)
+    return (
+        _rulesets(words["rules"], words["arrows"]),
+        words["source"],
+        words["into"],
+        assignments(words["named"], "--source", "ALIAS=PATH"),
+        words["config"],
+        assignments(words["given"], "--set", "NAME=VALUE"),
+        words["allow"],
+    )
+
+
+def with_arguments(words: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The words with the factory that --model-args belongs to built and in its place."""
+    from ckptsurgeon.factories import is_factory, open_factory, read_arguments
+
+    if words["model_args"] is None:
+        return words
+    named = [word for word in ("into", "source") if words[word] and is_factory(words[word])]
+    if not named:
+        raise click.UsageError("--model-args: neither DST nor SRC is a factory, as pkg.mod:name")
+    arguments = read_arguments(words["model_args"], "--model-args")
+    return {**words, named[0]: open_factory(words[named[0]], arguments)}
+
+
+def _rulesets(rules: Sequence[str], arrows: Sequence[str]) -> Any:
+    """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
+    from ckptsurgeon.api import load_all, with_rules_before
+    from ckptsurgeon.ruleset import load_ruleset, rules_from_arrows
+
+    rulesets = [load_ruleset(one) for one in rules] or load_all(None)
+    return with_rules_before(rulesets, rules_from_arrows(arrows)) if arrows else rulesets

@@ -1,0 +1,61 @@
+"""What commands print: reports and data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from ckptsurgeon import __version__
+from ckptsurgeon.errors import OutputError
+
+NARROWEST, PLAIN_WIDTH = 60, 100
+
+
+def said(text: str, code: int) -> int:
+    """The code, when the text is on stderr; names of files and keys in it are made visible."""
+    from ckptsurgeon.render.terminal import visible
+
+    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
+    return code
+
+
+def print_report(plan: Any, form: str, verbose: bool) -> None:
+    from ckptsurgeon.report import make_report
+
+    report = make_report(plan, versions={"ckptsurgeon": __version__})
+    if form == "json":
+        from ckptsurgeon.render.json import render_json
+
+        print_out(render_json(report))
+        return
+    from ckptsurgeon.render.text import render_text
+
+    print_out([render_text(report, width=width(), color=color(), verbose=verbose)])
+
+
+def print_out(chunks: Iterable[str]) -> None:
+    """Writes to stdout. A reader that went away (`| head`) ends the printing, not the work."""
+    try:
+        for chunk in chunks:
+            sys.stdout.write(chunk)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OutputError(f"stdout: {error.strerror}") from None
+
+
+def width() -> int:
+    if not sys.stdout.isatty():
+        return PLAIN_WIDTH
+    return max(NARROWEST, shutil.get_terminal_size().columns)
+
+
+def color() -> bool:
+    """no-color.org: any text in NO_COLOR but an empty one."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

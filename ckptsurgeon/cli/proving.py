@@ -1,0 +1,79 @@
+"""The command verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ckptsurgeon.cli.options import shown
+from ckptsurgeon.cli.printing import color, print_out, width
+from ckptsurgeon.errors import FindingsError
+
+
+@click.command()
+@click.argument("checkpoint", metavar="OUT")
+@click.option(
+    "--model",
+    required=True,
+    metavar="FACTORY",
+    help="Its network: pkg.mod:name, transformers:FOLDER or timm:NAME.",
+)
+@click.option("--model-args", metavar="JSON", help="Arguments of FACTORY.")
+@click.option("--against", metavar="SRC", help="A checkpoint whose network must give the same.")
+@click.option("--source-model", metavar="FACTORY", help="SRC's network, if it is another.")
+@click.option("--source-model-args", metavar="JSON", help="Arguments of SRC's FACTORY.")
+@click.option("--input", "shape", metavar="SIZES", help="Shape of the input, as 1,3,224,224.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the input.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-5,
+    show_default=True,
+    help="Largest relative error of an output.",
+)
+@click.option("--allow", multiple=True, metavar="KIND", help="Accepts findings of this kind.")
+@shown
+def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) -> int:
+    """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
+
+    Runs the code of FACTORY. Without --against nothing is computed, and the model takes no memory.
+    Exits 0 where nothing is wrong, 1 where there are findings, 2 where it can't be tried.
+    """
+    from ckptsurgeon.render.verification import render_verification, verification_json
+    from ckptsurgeon.verification import verify as verified
+
+    found = verified(checkpoint, model, **_verifying_words(words))
+    if form == "json":
+        print_out([verification_json(found)])
+    else:
+        print_out([render_verification(found, width=width(), color=color(), verbose=verbose)])
+    return 0 if found.clean else FindingsError.exit_code
+
+
+def _verifying_words(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The words of `verify` as its function takes them."""
+    from ckptsurgeon.factories import read_arguments
+
+    if words["against"] is None and words["source_model"] is not None:
+        raise click.UsageError("--source-model: is the network of --against, which is not given")
+    if words["source_model"] is None and words["source_model_args"] is not None:
+        raise click.UsageError("--source-model-args: there is no --source-model")
+    named = {"arguments": "model_args", "source_arguments": "source_model_args"}
+    given = {
+        name: read_arguments(words[word], f"--{word.replace('_', '-')}")
+        for name, word in named.items()
+        if words[word] is not None
+    }
+    plain = ("against", "source_model", "seed", "tolerance", "allow")
+    return {**given, **{name: words[name] for name in plain}, "shape": _shape(words["shape"])}
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sizes = text.split(",")
+    if not all(size.isascii() and size.isdigit() and int(size) for size in sizes):
+        raise click.UsageError(f"--input {text}: wanted sizes, such as 1,3,224,224")
+    return tuple(map(int, sizes))
