@@ -45,6 +45,7 @@ class Losses:
         self, leaf: Leaf, op: Op | None, in_part: bool
     ) -> tuple[Place | None, str, SourceFate | None]:
         """The place and the reason of a loss, and the fate of the key in the stage of the loss."""
+        by_rule = None
         for fate, steps in self._trail(leaf):
             told = _told(fate)
             if told:
@@ -52,11 +53,14 @@ class Losses:
             for step in steps:
                 if op is not None and op_text(op) in step.ops and step.rule is not None:
                     return step.rule.place, _by_op(op), fate
+                by_rule = step.rule
         if isinstance(op, Cast):
             return None, f"{_by_op(op)} (by `output: {{dtype: …}}`)", None
+        if op is not None and by_rule is not None:  # folds are made of ops that have no names
+            return by_rule.place, f"`{by_rule.text}` can't be undone", None
         if in_part:
             return self._first_place(leaf), "only a part is in the output", None
-        return self._first_place(leaf), _by_op(op) if op else self._without_reason(leaf), None
+        return self._first_place(leaf), self._without_reason(leaf), None
 
     def _trail(self, leaf: Leaf) -> Iterator[tuple[SourceFate, list[Step]]]:
         """The fate and the steps of a key, stage by stage under the names that it has there."""

@@ -1,20 +1,20 @@
 """Saved plans read again, and held against the checkpoints that they are to run on.
 
-What a file says of shapes is not believed: specs of source tensors come from the checkpoints, and
-each op infers its results again.
+What a file says of shapes is not believed: specs of source tensors come from the checkpoints when
+it is run, and each op infers its results again.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
-from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.formats.base import Checkpoint, Contents
 from ckptsurgeon.ops import build
 from ckptsurgeon.ops.base import MAX_MADE_BYTES
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
@@ -49,7 +49,8 @@ from ckptsurgeon.planner.saved import (
     SavedView,
 )
 from ckptsurgeon.planner.tables import overlap, taken_count
-from ckptsurgeon.planner.views import view_source
+from ckptsurgeon.planner.ties import carried_ties
+from ckptsurgeon.planner.views import digest, view_source
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -68,8 +69,17 @@ def read_plan(data: bytes, path: Path) -> SavedPlan:
 
 def restore_plan(saved: SavedPlan, checkpoints: Mapping[str, Checkpoint]) -> Plan:
     """The plan for these checkpoints by alias, which must be those that it was made for."""
-    views = {view.alias: _view(view, checkpoints) for view in saved.sources}
-    destination = _view(saved.destination, checkpoints) if saved.destination else None
+    return _held_together(saved, lambda view: _view(view, checkpoints))
+
+
+def recall_plan(saved: SavedPlan) -> Plan:
+    """The plan as it was made, without its checkpoints: to be looked at, not to be run."""
+    return _held_together(saved, _recalled_view)
+
+
+def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView]) -> Plan:
+    views = {view.alias: viewed(view) for view in saved.sources}
+    destination = viewed(saved.destination) if saved.destination else None
     known = {**views, **({DESTINATION: destination} if destination else {})}
     try:
         nodes = restored_nodes(saved.nodes, known)
@@ -110,6 +120,27 @@ def _view(saved: SavedView, checkpoints: Mapping[str, Checkpoint]) -> SourceView
     return view
 
 
+def _recalled_view(saved: SavedView) -> SourceView:
+    """The view that the file tells of, if it is the one whose digest it has."""
+    names = {key: saved.names.get(key, key) for key in saved.specs}
+    own = {names[key]: spec for key, spec in saved.specs.items()}
+    if digest(own) != saved.digest or not own.keys() >= {n for g in saved.aliases for n in g}:
+        raise CkptSurgeonError(
+            f"the saved plan doesn't hold together: what it says of {saved.path} was changed; "
+            "plan again"
+        )
+    return SourceView(
+        alias=saved.alias,
+        path=saved.path,
+        format=saved.format,
+        options=saved.options,
+        digest=saved.digest,
+        names=names,
+        specs=saved.specs,
+        contents=Contents(own, saved.aliases),
+    )
+
+
 def _restored(
     saved: SavedPlan,
     views: tuple[SourceView, ...],
@@ -129,7 +160,7 @@ def _restored(
         rules=rules,
         findings=_unsaved(saved.findings, Finding, rules),
         notes=_unsaved(saved.notes, Note, rules),
-        ties=saved.ties,
+        ties={**carried_ties(outputs, views), **saved.ties},
         checked_ties=saved.checked_ties,
         separator=saved.separator,
     )

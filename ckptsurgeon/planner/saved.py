@@ -11,19 +11,27 @@ from ckptsurgeon.planner.model import Operand, RuleInfo, Status
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import TensorSpec
 
-VERSION = 1
+VERSION = 2
 
 BEGINNING = b'{"ckptsurgeon_plan":'
 """What each saved plan begins with."""
 
 
-class SavedView(msgspec.Struct, frozen=True):
-    """A checkpoint that a plan was made for."""
+class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A checkpoint that a plan was made for, and what it held, so that a plan can be read alone.
+
+    `specs` are by the keys that rules see; `names` has the file's own where they differ; `aliases`
+    are the groups of names that share a storage.
+    """
 
     alias: str
     path: str
+    format: str
     digest: str
     options: SourceOptions
+    specs: dict[str, TensorSpec]
+    names: dict[str, str] = {}
+    aliases: tuple[tuple[str, ...], ...] = ()
 
 
 class SavedLeaf(msgspec.Struct, frozen=True, array_like=True, tag="leaf"):

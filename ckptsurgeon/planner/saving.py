@@ -88,7 +88,16 @@ def _saved(plan: Plan) -> SavedPlan:
 
 
 def _saved_view(view: SourceView) -> SavedView:
-    return SavedView(view.alias, view.path, view.digest, view.options)
+    return SavedView(
+        view.alias,
+        view.path,
+        view.format,
+        view.digest,
+        view.options,
+        dict(view.specs),
+        {key: name for key, name in view.names.items() if key != name},
+        view.contents.aliases,
+    )
 
 
 Numbers = Mapping[tuple[int, int], int]

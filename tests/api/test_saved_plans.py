@@ -132,7 +132,7 @@ def node(kind: str, field: int | slice, value: Any) -> Callable[[Any], None]:
 
 
 TAMPERED: dict[str, Callable[[Any], None]] = {
-    "another version": put("ckptsurgeon_plan", 2),
+    "another version": put("ckptsurgeon_plan", 1),
     "a version of text": put("ckptsurgeon_plan", "1"),
     "no nodes": put("nodes", []),
     "nodes of another type": put("nodes", {}),
