@@ -19,6 +19,7 @@ from ckptsurgeon.execute import (
 )
 from ckptsurgeon.expressions import Expression, Value, parse_expression
 from ckptsurgeon.formats import TORCH_SUFFIXES
+from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.inputs import (
     Source,
     numbered,
@@ -32,10 +33,11 @@ from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.moving import MEMORY, Progress
 from ckptsurgeon.needs import memory_notes
 from ckptsurgeon.planner import Inputs, make_plan
-from ckptsurgeon.planner.inverting import invert_plan, root_of
+from ckptsurgeon.planner.inverting import PLANNED, invert_plan, root_of
 from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Operand, Plan
 from ckptsurgeon.planner.notes import entry_notes
-from ckptsurgeon.planner.restoring import read_plan, restore_plan
+from ckptsurgeon.planner.restoring import read_plan, recall_plan, restore_plan
+from ckptsurgeon.planner.saved import SavedView
 from ckptsurgeon.planner.views import output_name
 from ckptsurgeon.report import Report, make_report
 from ckptsurgeon.ruleset import Rules, load_ruleset
@@ -150,7 +152,8 @@ def _inverted(plan: Plan, name: str, only: str | None, lost: Source | None) -> P
 
 
 def _recalled(path: Path) -> Plan:
-    return load_prepared(path, None, {}, None).plan
+    """A saved plan as it was made; its checkpoints need not be there any more."""
+    return recall_plan(read_plan(read_whole(path, "saved plan"), path))
 
 
 def prepared(
@@ -209,10 +212,25 @@ def load_prepared(
     if given:
         raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
     roots = saved.sources[0].options.roots if saved.sources else {}
+    for view in saved.sources:
+        if view.format == PLANNED:
+            found[view.alias] = _written(view, found[view.alias], roots.get(""))
     checkpoints = open_sources(found.pop("", None), found, roots)
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_source(into or saved.destination.path)
     return Execution(restore_plan(saved, checkpoints), checkpoints, stamps_of(checkpoints))
+
+
+def _written(view: SavedView, source: Source, root: str | None) -> Checkpoint:
+    """The output of another plan: nested under the root where it is torch's, else flat."""
+    if source == view.path:
+        raise CheckpointError(f"the plan needs {view.path}: name it as SRC")
+    try:
+        return open_source(source, root)
+    except CheckpointError:
+        if root is None:
+            raise
+    return open_source(source)
 
 
 def prepared_inputs(

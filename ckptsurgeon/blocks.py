@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CastOverflow
-from ckptsurgeon.ops.base import along
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Axis, Mosaic, Tile, View, pieces_within
 from ckptsurgeon.planner.model import Leaf
@@ -30,11 +29,12 @@ DENSITY = 2
 SMALL_READ = 16 << 10
 """Bytes of a read below which it is better to hold the whole tensor."""
 
-COLUMNS = 128
+COLUMNS = 64
 """Columns of a transpose that are copied at a time: five times as fast as all at once."""
 
-ReadInto = Callable[[Leaf, int, "Array"], None]
-"""(tensor, first byte, out): fills a uint8 array with bytes of a checkpoint's tensor."""
+ReadRanges = Callable[[Leaf, Iterable[int], int, "Array"], None]
+"""(tensor, starts, nbytes, out): fills a uint8 array with so many bytes of a checkpoint's tensor
+from each start, one range behind the other."""
 
 
 class BlockMover:
@@ -44,7 +44,7 @@ class BlockMover:
     fresh memory is slow. Not for several threads at once.
     """
 
-    def __init__(self, read: ReadInto, memory: int) -> None:
+    def __init__(self, read: ReadRanges, memory: int) -> None:
         self._read = read
         self._memory = max(memory, 4 * BLOCK)
         self._held: OrderedDict[Leaf, Array] = OrderedDict()
@@ -90,56 +90,30 @@ class BlockMover:
         if view.source is None:
             place[...] = cast_all(_one_item(view), view)
         elif view.casts:
-            place[...] = cast_all(self._gathered(view), view)
+            place[...] = cast_all(_in_row_order(self._items(view)).reshape(view.shape), view)
         else:
-            axes = long_axes(view)
-            self._gather(view, view.offset, axes, place.reshape([axis.size for axis in axes]))
-
-    def _gathered(self, view: View) -> Array:
-        """The view's items as they lie in the source."""
-        import numpy as np
-
-        axes = long_axes(view)
-        array = np.empty([axis.size for axis in axes], np.dtype(CARRIERS[BITS[view.dtype]]))
-        self._gather(view, view.offset, axes, array)
-        return array.reshape(view.shape)
+            items = self._items(view)
+            _assign(place.reshape(items.shape), items)
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def _gather(self, view: View, offset: int, axes: Sequence[Axis], out: Array) -> None:
-        """Fills `out`, which has a dim for each axis, with the items from `offset` on."""
-        import numpy as np
-
+    def _items(self, view: View) -> Array:
+        """The view's items, a dim for each of its long axes, in memory that the next call reuses."""
         leaf = view.source
         if not isinstance(leaf, Leaf):
             raise TypeError(f"{leaf!r} is no tensor of a checkpoint")
-        held = leaf in self._to_hold
-        if not held and not is_dense(axes):
-            self._gather_apart(view, offset, axes, out)
-            return
-        low, high = reach(offset, axes)
-        start = 0 if held else low
-        if held:
-            data = self._whole(leaf)
-        else:
-            data = self._scratch.of((high - low + 1) * out.itemsize)
-            self._read(leaf, low * out.itemsize, data)
-        strided = np.ndarray(
-            out.shape,
-            out.dtype,
-            buffer=data.data,
-            offset=(offset - start) * out.itemsize,
-            strides=[axis.stride * out.itemsize for axis in axes],
-        )
-        _assign(out, strided)
-
-    def _gather_apart(self, view: View, offset: int, axes: Sequence[Axis], out: Array) -> None:
-        """Fills `out` along its widest axis, one position after the other."""
-        widest = _widest(axes)
-        others = (*axes[:widest], *axes[widest + 1 :])
-        for at in range(axes[widest].size):
-            place = out[along(widest, at)]
-            self._gather(view, offset + at * axes[widest].stride, others, place)
+        axes, dtype = long_axes(view), CARRIERS[BITS[view.dtype]]
+        if leaf in self._to_hold:
+            return _strided(self._whole(leaf), view.offset, axes, dtype)
+        itemsize = BITS[view.dtype] // 8
+        far = far_axes(axes)
+        outer = [axes[at] for at in far]
+        low, high = reach(view.offset, [axis for at, axis in enumerate(axes) if at not in far])
+        span = high - low + 1
+        data = self._scratch.of(span * math.prod(axis.size for axis in outer) * itemsize)
+        starts = (start * itemsize for start in positions(low, outer))
+        self._read(leaf, starts, span * itemsize, data)
+        return _strided(data, view.offset - low, gathered_axes(axes, far, span), dtype)
 
     def _whole(self, leaf: Leaf) -> Array:
         """A source tensor that is held; those longest unused go where room is needed."""
@@ -148,7 +122,7 @@ class BlockMover:
             while self._held and sum(array.nbytes for array in self._held.values()) > room:
                 self._let_go()
             data = self._spare.of(leaf.spec.nbytes)
-            self._read(leaf, 0, data)
+            self._read(leaf, (0,), leaf.spec.nbytes, data)
             self._held[leaf], self._spare = data, Buffer()
         self._held.move_to_end(leaf)
         return self._held[leaf]
@@ -211,6 +185,55 @@ def is_dense(axes: Sequence[Axis]) -> bool:
     return high - low + 1 <= DENSITY * distinct
 
 
+def far_axes(axes: Sequence[Axis]) -> list[int]:
+    """The numbers of the axes, widest first, without which the others are dense."""
+    far = sorted(range(len(axes)), key=lambda at: -abs(axes[at].stride))
+    near = [axes[at] for at in far]
+    while not is_dense(near):
+        del near[0]
+    return far[: len(axes) - len(near)]
+
+
+def positions(first: int, axes: Sequence[Axis]) -> Iterator[int]:
+    """Every position that the axes come to from the first one, in row order."""
+    if not axes:
+        yield first
+        return
+    for at in range(axes[0].size):
+        yield from positions(first + at * axes[0].stride, axes[1:])
+
+
+def gathered_axes(axes: Sequence[Axis], far: Sequence[int], span: int) -> list[Axis]:
+    """The axes over ranges of `span` items, one for each position of the far ones."""
+    gathered = list(axes)
+    for at in reversed(far):
+        gathered[at] = Axis(axes[at].size, span)
+        span *= axes[at].size
+    return gathered
+
+
+def _strided(data: Array, first: int, axes: Sequence[Axis], dtype: str) -> Array:
+    """The items of `data`, in a carrier dtype, that the axes come to from the first one."""
+    import numpy as np
+
+    itemsize = np.dtype(dtype).itemsize
+    strides = [axis.stride * itemsize for axis in axes]
+    shape = [axis.size for axis in axes]
+    items: Array = np.ndarray(shape, dtype, data.data, first * itemsize, strides)
+    return items
+
+
+def _in_row_order(items: Array) -> Array:
+    """The items as they are, or a copy where they don't lie in row order."""
+    import numpy as np
+
+    if items.flags.c_contiguous:
+        return items
+    copy = np.empty(items.shape, items.dtype)
+    _assign(copy, items)
+    return copy
+
+
 def _assign(out: Array, strided: Array) -> None:
     """Copies between arrays of one shape.
 
@@ -225,10 +248,6 @@ def _assign(out: Array, strided: Array) -> None:
         out[..., at : at + COLUMNS] = strided[..., at : at + COLUMNS]
 
 
-def _widest(axes: Sequence[Axis]) -> int:
-    return max(range(len(axes)), key=lambda at: abs(axes[at].stride))
-
-
 def _reads_badly(tile: Tile, shape: tuple[int, ...], spec: TensorSpec) -> bool:
     """Whether a block of the tile would be gathered by many short reads."""
     if tile.view.source is None:
@@ -237,10 +256,9 @@ def _reads_badly(tile: Tile, shape: tuple[int, ...], spec: TensorSpec) -> bool:
     region = next(regions(tile.view.shape, BLOCK // itemsize))
     begins = zip(tile.start, region, strict=True)
     first = [range(at + part.start, at + part.stop) for at, part in begins]
-    axes = list(long_axes(next(pieces_within(tile, first)).view))
-    while axes and not is_dense(axes):
-        del axes[_widest(axes)]
-    low, high = reach(0, axes)
+    axes = long_axes(next(pieces_within(tile, first)).view)
+    far = far_axes(axes)
+    low, high = reach(0, [axis for at, axis in enumerate(axes) if at not in far])
     return (high - low + 1) * itemsize < SMALL_READ
 
 

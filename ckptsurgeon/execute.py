@@ -15,7 +15,7 @@ from ckptsurgeon.formats.base import Checkpoint, Layout, Writer
 from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.moving import Moved, Mover, Progress
 from ckptsurgeon.planner.model import DESTINATION, Finding, Plan
-from ckptsurgeon.planner.views import digest
+from ckptsurgeon.planner.views import digest, output_name
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
@@ -148,13 +148,6 @@ def leader_of(key: str, ties: Mapping[str, str]) -> str:
     if leader in ties:
         raise PlanError([Problem(f"`{key}` is tied to itself by way of `{ties[key]}`")])
     return leader
-
-
-def output_name(plan: Plan, key: str) -> str:
-    """The name that an output key has in the file."""
-    if plan.destination is not None and key in plan.destination.names:
-        return plan.destination.names[key]
-    return key if plan.separator == "." else key.replace(".", plan.separator)
 
 
 def _check_same_checkpoints(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.blocks import BlockMover
 from ckptsurgeon.evaluate import Evaluator, located
 from ckptsurgeon.formats.base import Checkpoint, Extent, Writer
-from ckptsurgeon.formats.transfer import open_source, read_into
+from ckptsurgeon.formats.transfer import open_source, read_ranges
 from ckptsurgeon.lowering import Lowering
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.planner.model import Leaf, Output, Plan
-from ckptsurgeon.runs import Run, kernel_runs
+from ckptsurgeon.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.specs import BITS
 
 if TYPE_CHECKING:
@@ -60,6 +60,26 @@ class Job:
     runs: list[Run] | None
     mosaic: Mosaic | None
 
+    @property
+    def copied(self) -> bool:
+        """Whether the kernel moves it; bytes with a CRC may have to be looked at."""
+        return self.runs is not None and all(run.extent.crc is None for run in self.runs)
+
+    @property
+    def computed(self) -> bool:
+        return self.runs is None and self.mosaic is None
+
+
+def without_short_runs(jobs: list[Job]) -> list[Job]:
+    """The jobs, of which those that have short runs are made in blocks if any other one is.
+
+    Blocks are faster, but need NumPy, whose import takes longer than a few short copies.
+    """
+    short = {job.name: short_runs(job.runs) for job in jobs if job.runs is not None}
+    if sum(short.values()) <= FEW_RUNS and all(job.name in short for job in jobs):
+        return jobs
+    return [replace(job, runs=None) if short.get(job.name) else job for job in jobs]
+
 
 class Mover:
     """Moves a plan's tensors from its checkpoints, by alias, into a writer.
@@ -86,10 +106,10 @@ class Mover:
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
-        jobs = list(self._lowered())
-        copies = [job for job in jobs if job.runs is not None]
-        others = [job for job in jobs if job.runs is None]
-        whole = [job.output.node for job in others if job.mosaic is None]
+        jobs = without_short_runs(list(self._lowered()))
+        copies = [job for job in jobs if job.copied]
+        others = [job for job in jobs if not job.copied]
+        whole = [job.output.node for job in others if job.computed]
         evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
 
         def make(job: Job) -> None:
@@ -107,7 +127,10 @@ class Mover:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return Moved(_nbytes(copies), _nbytes(others))
+        return Moved(
+            _nbytes(job for job in jobs if job.runs is not None),
+            _nbytes(job for job in jobs if job.runs is None),
+        )
 
     # --- lowering ---------------------------------------------------------------------------------
 
@@ -150,7 +173,7 @@ class Mover:
         return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
 
 
-def _nbytes(jobs: list[Job]) -> int:
+def _nbytes(jobs: Iterable[Job]) -> int:
     return sum(job.output.spec.nbytes for job in jobs)
 
 
@@ -181,7 +204,7 @@ class Workers:
         if not hasattr(self._local, "mover"):
             sources = Sources(self._extent_of, self._read_whole)
             self._sources.append(sources)
-            self._local.mover = BlockMover(sources.read_into, self._memory)
+            self._local.mover = BlockMover(sources.read, self._memory)
         mover: BlockMover = self._local.mover
         return mover
 
@@ -203,16 +226,17 @@ class Sources:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
 
-    def read_into(self, leaf: Leaf, start: int, out: Array) -> None:
-        """Fills a uint8 array with the tensor's bytes from `start` on."""
+    def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
+        """Fills a uint8 array with so many of the tensor's bytes from each start."""
         extent = self._extent_of(leaf)
         if extent is None:
-            out[...] = self._whole(leaf)[start : start + out.nbytes]
+            whole = self._whole(leaf)
+            for at, start in enumerate(starts):
+                out[at * nbytes : (at + 1) * nbytes] = whole[start : start + nbytes]
             return
         if extent.path not in self._descriptors:
             self._descriptors[extent.path] = open_source(extent.path)
-        part = Extent(extent.path, extent.offset + start, out.nbytes)
-        read_into(self._descriptors[extent.path], part, out)
+        read_ranges(self._descriptors[extent.path], extent, starts, nbytes, out.data)
 
     def _whole(self, leaf: Leaf) -> Array:
         import numpy as np

@@ -14,6 +14,12 @@ from ckptsurgeon.ops.mosaic import Mosaic, Tile
 LEAST_RUN = 64 << 10
 """Shortest stretch of bytes that is worth a call of the kernel, where a tile has several."""
 
+SHORTEST_RUN = 256
+"""Shortest stretch that is copied by the kernel to spare the import of NumPy."""
+
+FEW_RUNS = 1024
+"""Calls of the kernel that together take less time than it takes to import NumPy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -26,7 +32,7 @@ class Run:
 def kernel_runs(
     mosaic: Mosaic, itemsize: int, extent_of: Callable[[Any], Extent | None]
 ) -> list[Run] | None:
-    """The mosaic as byte runs in the order of the output; None where runs are short or cast.
+    """The mosaic as byte runs in the order of the output; None where many are short, or cast.
 
     `extent_of` gives the place of a view's source, None where it does not lie dense in a file.
     """
@@ -38,7 +44,7 @@ def kernel_runs(
         if extent is None:
             return None
         steps, items = _steps(tile, strides)
-        if steps and items * itemsize < LEAST_RUN:
+        if steps and not _few_or_long(items * itemsize, len(runs) + math.prod(s[0] for s in steps)):
             return None
         first = sum(at * stride for at, stride in zip(tile.start, strides, strict=True))
         for source_at, target_at in _starts(steps):
@@ -46,6 +52,17 @@ def kernel_runs(
             piece = Extent(extent.path, offset, items * itemsize)
             runs.append(Run(piece, (first + target_at) * itemsize))
     return sorted(runs, key=lambda run: run.offset)
+
+
+def _few_or_long(nbytes: int, number: int) -> bool:
+    return nbytes >= LEAST_RUN or (nbytes >= SHORTEST_RUN and number <= FEW_RUNS)
+
+
+def short_runs(runs: list[Run]) -> int:
+    """How many of them are too short to be worth a call, in a tensor of several."""
+    if len(runs) == 1:
+        return 0
+    return sum(run.extent.nbytes < LEAST_RUN for run in runs)
 
 
 def output_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

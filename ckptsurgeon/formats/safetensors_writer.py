@@ -15,7 +15,7 @@ from ckptsurgeon.formats.base import Extent, Layout
 from ckptsurgeon.formats.safetensors_header import unfit, write_header
 from ckptsurgeon.formats.staging import staged_file
 from ckptsurgeon.formats.strict_json import shorten
-from ckptsurgeon.formats.transfer import MergedCopies, copy_counted, write_bytes
+from ckptsurgeon.formats.target import Target, flat_bytes
 from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
@@ -57,13 +57,12 @@ class FileFiller:
     """
 
     def __init__(self, descriptor: int, plan: FilePlan) -> None:
-        self._descriptor, self._plan = descriptor, plan
-        self._copies = MergedCopies(descriptor)
+        self._plan, self._target = plan, Target(descriptor)
         self._lock = threading.Lock()
         self._filled: Counter[str] = Counter()
 
     def __enter__(self) -> FileFiller:
-        write_bytes(self._descriptor, 0, self._plan.header)
+        self._target.write(self._plan.header, 0)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -71,15 +70,15 @@ class FileFiller:
             if exc[0] is None:
                 self._finish()
         finally:
-            self._copies.close()
+            self._target.close()
 
     def copy(self, key: str, extent: Extent, offset: int) -> None:
         """Fill a part of the key's place with bytes of a file; a CRC-32 of theirs is checked."""
         self._count(key, offset, extent.nbytes)
         place = self._plan.offsets[key] + offset
         if extent.crc is None:
-            self._copies.add(extent, place)
-        elif copy_counted(extent, self._descriptor, place) != extent.crc:
+            self._target.copy(extent, place)
+        elif self._target.copy_counted(extent, place) != extent.crc:
             raise CheckpointError(
                 f"{extent.path}: {shorten(key)} is damaged: its bytes don't have the CRC-32 that "
                 "the file says; fetch or copy it again"
@@ -87,14 +86,11 @@ class FileFiller:
 
     def write(self, key: str, array: Array, offset: int) -> None:
         """Fill a part of the key's place from memory."""
-        import numpy as np  # copies alone are made without it
-
         self._count(key, offset, array.nbytes)
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        write_bytes(self._descriptor, self._plan.offsets[key] + offset, flat.data)
+        self._target.write(flat_bytes(array), self._plan.offsets[key] + offset)
 
     def _finish(self) -> None:
-        self._copies.flush()
+        self._target.flush()
         specs = self._plan.specs
         missed = [key for key in specs if self._filled[key] != specs[key].nbytes]
         if missed:

@@ -13,6 +13,7 @@ from ckptsurgeon.errors import OutputError
 from ckptsurgeon.formats.base import Extent, Layout
 from ckptsurgeon.formats.crc import combine_all
 from ckptsurgeon.formats.staging import staged_file
+from ckptsurgeon.formats.target import Target, flat_bytes
 from ckptsurgeon.formats.torch_pickler import dump_pickle
 from ckptsurgeon.formats.torch_skeleton import compose
 from ckptsurgeon.formats.torch_text import escaped
@@ -28,7 +29,6 @@ from ckptsurgeon.formats.torch_zip_records import (
     local_header,
     plan_members,
 )
-from ckptsurgeon.formats.transfer import MergedCopies, copy_counted, write_bytes
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TorchZipWriter:
     """
 
     def __init__(self, target: Path, layout: Layout, force: bool) -> None:
-        self._target, self._force, self._layout = target, force, layout
+        self._path, self._force, self._layout = target, force, layout
         self._owners = _owners(layout)
         keys = [key for key in layout.specs if key not in self._owners]
         self._storages = {key: f"{FOLDER}/data/{index}" for index, key in enumerate(keys)}
@@ -57,14 +57,12 @@ class TorchZipWriter:
         self._lock = threading.Lock()
         self._parts: dict[str, list[tuple[int, int, int]]] = {}
         self._stack = contextlib.ExitStack()
-        self._descriptor = -1
 
     def __enter__(self) -> TorchZipWriter:
         nbytes = self._end + len(directory(self._members.values(), {}, self._end))
-        staged = staged_file(self._target, force=self._force, nbytes=nbytes)
-        self._descriptor = self._stack.enter_context(staged)
-        self._copies = MergedCopies(self._descriptor)
-        self._stack.callback(self._copies.close)
+        staged = staged_file(self._path, force=self._force, nbytes=nbytes)
+        self._target = Target(self._stack.enter_context(staged))
+        self._stack.callback(self._target.close)
         self._stack.enter_context(self._completed())
         return self
 
@@ -81,20 +79,18 @@ class TorchZipWriter:
         place = self._place(key, offset, extent.nbytes)
         crc = extent.crc
         if crc is None:
-            crc = copy_counted(extent, self._descriptor, place)
+            crc = self._target.copy_counted(extent, place)
         else:
-            self._copies.add(extent, place)
+            self._target.copy(extent, place)
         self._count(key, offset, extent.nbytes, crc)
 
     def write(self, key: str, array: Array, offset: int = 0) -> None:
         """Fill a part of the key's place from memory."""
-        import numpy as np  # copies alone are made without it
-
         if key in self._owners:
             return
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        write_bytes(self._descriptor, self._place(key, offset, flat.nbytes), flat.data)
-        self._count(key, offset, flat.nbytes, zlib.crc32(flat.data))
+        data = flat_bytes(array)
+        self._target.write(data, self._place(key, offset, len(data)))
+        self._count(key, offset, len(data), zlib.crc32(data))
 
     def _place(self, key: str, offset: int, nbytes: int) -> int:
         member = self._members[self._storages[key]]
@@ -120,16 +116,16 @@ class TorchZipWriter:
     def _completed(self) -> Iterator[None]:
         """Let tensors come; then make sure that all did, and write all else."""
         yield
-        self._copies.flush()
+        self._target.flush()
         crcs = self._checked_crcs()
         for name, data in self._texts.items():
-            write_bytes(self._descriptor, self._members[name].offset, data)
+            self._target.write(data, self._members[name].offset)
             crcs[name] = zlib.crc32(data)
         for member in self._members.values():
             header = local_header(member, crcs[member.name])
-            write_bytes(self._descriptor, member.header, header)
+            self._target.write(header, member.header)
         ending = directory(self._members.values(), crcs, self._end)
-        write_bytes(self._descriptor, self._end, ending)
+        self._target.write(ending, self._end)
 
 
 def _owners(layout: Layout) -> Mapping[str, str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import threading
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats.base import Extent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ckptsurgeon.formats.base import Array
 
@@ -29,9 +27,6 @@ BUFFER = 512 * 1024
 
 CHUNK = 1 << 30
 """Most bytes asked of the kernel in one call, so that Ctrl-C is heard between calls."""
-
-RUN = 64 << 20
-"""Longest run that `MergedCopies` gathers, so that progress is seen and threads have work."""
 
 REFUSALS = frozenset(
     {
@@ -130,23 +125,6 @@ def write_bytes(target_fd: int, offset: int, data: bytes | memoryview) -> None:
         done += os.pwrite(target_fd, view[done : done + CHUNK], offset + done)
 
 
-def copy_counted(extent: Extent, target_fd: int, offset: int) -> int:
-    """The CRC-32 of an extent that is copied to an offset of the target through memory."""
-    source_fd = open_source(extent.path)
-    crc, done = 0, 0
-    try:
-        while done < extent.nbytes:
-            data = os.pread(source_fd, min(BUFFER, extent.nbytes - done), extent.offset + done)
-            if not data:
-                raise _shorter(extent)
-            crc = zlib.crc32(data, crc)
-            write_bytes(target_fd, offset + done, data)
-            done += len(data)
-    finally:
-        os.close(source_fd)
-    return crc
-
-
 def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
     """A range of a file; shorter only where the file ends."""
     parts: list[bytes] = []
@@ -165,23 +143,38 @@ def read_extent(extent: Extent) -> Array:
         if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
             raise _shorter(extent)
         array = np.empty(extent.nbytes, np.uint8)
-        read_into(source_fd, extent, array)
+        read_into(source_fd, extent, array.data)
         return array
     finally:
         os.close(source_fd)
 
 
-def read_into(source_fd: int, extent: Extent, out: Array) -> None:
-    """Fills a uint8 array with the extent's bytes, read through a descriptor of its file.
+def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
+    """Fills memory with the extent's bytes, read through a descriptor of its file.
 
     Raises CheckpointError where they end early.
     """
-    view, done = out.data, 0
+    done = 0
     while done < extent.nbytes:
-        count = os.preadv(source_fd, [view[done : done + CHUNK]], extent.offset + done)
+        count = os.preadv(source_fd, [out[done : done + CHUNK]], extent.offset + done)
         if count == 0:
             raise _shorter(extent)
         done += count
+
+
+def read_ranges(
+    source_fd: int, extent: Extent, starts: Iterable[int], nbytes: int, out: memoryview
+) -> None:
+    """Fills memory with `nbytes` from each start within an extent, one range behind the other.
+
+    Raises CheckpointError where the file ends early.
+    """
+    done = 0
+    for start in starts:
+        part = out[done : done + nbytes]
+        if nbytes > CHUNK or os.preadv(source_fd, (part,), extent.offset + start) != nbytes:
+            read_into(source_fd, Extent(extent.path, extent.offset + start, nbytes), part)
+        done += nbytes
 
 
 def _shorter(extent: Extent) -> CheckpointError:
@@ -197,70 +190,3 @@ def open_source(path: Path) -> int:
         return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
         raise CheckpointError(f"{path}: can't be opened: {error.strerror}") from error
-
-
-class MergedCopies:
-    """Copies of ranges into one file, neighbours joined into one call of the kernel.
-
-    A range that goes on where the last one ended, in both files, only lengthens it; `flush` moves
-    what is still waiting. Safe to use from several threads.
-    """
-
-    def __init__(self, target_fd: int) -> None:
-        self._target_fd = target_fd
-        self._lock = threading.Lock()
-        self._sources: dict[Path, int] = {}
-        self._waiting: tuple[Extent, int] | None = None
-
-    def add(self, extent: Extent, target_offset: int) -> None:
-        """Copy the extent to an offset of the target, now or by the next `flush`."""
-        with self._lock:
-            joined = self._join(extent, target_offset)
-            ready, self._waiting = (
-                (None, joined) if joined else (self._waiting, (extent, target_offset))
-            )
-        self._copy(ready)
-
-    def flush(self) -> None:
-        """Move what is waiting."""
-        with self._lock:
-            ready, self._waiting = self._waiting, None
-        self._copy(ready)
-
-    def close(self) -> None:
-        """Let go of the source files."""
-        with self._lock:
-            while self._sources:
-                os.close(self._sources.popitem()[1])
-
-    def _join(self, extent: Extent, target_offset: int) -> tuple[Extent, int] | None:
-        if self._waiting is None:
-            return None
-        last, start = self._waiting
-        follows = (
-            last.path == extent.path
-            and last.offset + last.nbytes == extent.offset
-            and start + last.nbytes == target_offset
-            and last.nbytes + extent.nbytes <= RUN
-        )
-        return (
-            (Extent(last.path, last.offset, last.nbytes + extent.nbytes), start)
-            if follows
-            else None
-        )
-
-    def _copy(self, ready: tuple[Extent, int] | None) -> None:
-        if ready is None or ready[0].nbytes == 0:
-            return
-        extent, target_offset = ready
-        source_fd = self._source(extent.path)
-        try:
-            copy_bytes(source_fd, extent.offset, self._target_fd, target_offset, extent.nbytes)
-        except CheckpointError as error:
-            raise CheckpointError(f"{extent.path}: {error}") from error
-
-    def _source(self, path: Path) -> int:
-        with self._lock:
-            if path not in self._sources:
-                self._sources[path] = open_source(path)
-            return self._sources[path]

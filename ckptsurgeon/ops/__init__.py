@@ -7,15 +7,22 @@ from collections.abc import Mapping
 from ckptsurgeon.errors import ShapeError, nearest
 from ckptsurgeon.ops.attention import FuseQkv, PermuteRope, SplitQkv
 from ckptsurgeon.ops.base import Arity, Op
+from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.channels import AdaptInputChannels
+from ckptsurgeon.ops.elementwise import Add, Average, Multiply, Scale, Shift
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.joining import Concat, Same, Split, Stack, Unstack
 from ckptsurgeon.ops.layout import Flip, Permute, Repeat, Reshape, Roll, Transpose
+from ckptsurgeon.ops.merging import FuseWeightNorm, MergeLora
 from ckptsurgeon.ops.padding import Pad
 from ckptsurgeon.ops.parameters import make
+from ckptsurgeon.ops.positions import ResamplePatchEmbed, ResizePosEmbed
 from ckptsurgeon.ops.rearrange import Rearrange
+from ckptsurgeon.ops.reductions import Mean, Sum
+from ckptsurgeon.ops.relative_positions import ResizeRelPosBias
 
-__all__ = ["OPS", "Arity", "Op", "build"]
+__all__ = ["INTERNAL", "OPS", "Arity", "Op", "build"]
 
 _CLASSES: tuple[type[Op], ...] = (
     Slice,
@@ -37,10 +44,28 @@ _CLASSES: tuple[type[Op], ...] = (
     SplitQkv,
     FuseQkv,
     Cast,
+    Scale,
+    Shift,
+    Sum,
+    Mean,
+    Add,
+    Multiply,
+    Average,
+    AdaptInputChannels,
+    ResizePosEmbed,
+    ResamplePatchEmbed,
+    ResizeRelPosBias,
+    FuseWeightNorm,
+    MergeLora,
 )
 
 OPS: Mapping[str, type[Op]] = {cls.name: cls for cls in _CLASSES}
 """Every op by its word in a rule file, in the order of the reference."""
+
+INTERNAL: Mapping[str, type[Op]] = {
+    cls.name: cls for cls in (BatchNormScale, BatchNormShift, FoldKernel, FoldIdentity)
+}
+"""Ops that rules of their own make, and that stand in saved plans; no rule file names them."""
 
 
 def build(name: str, parameters: Mapping[str, object]) -> Op:
@@ -48,7 +73,7 @@ def build(name: str, parameters: Mapping[str, object]) -> Op:
 
     Raises ShapeError: `split: `dim` must be an integer, found true`.
     """
-    cls = OPS.get(name)
+    cls = OPS.get(name) or INTERNAL.get(name)
     if cls is None:
         hint = nearest(name, OPS) or f"known: {', '.join(OPS)}"
         raise ShapeError(f"unknown op {name!r}; {hint}")

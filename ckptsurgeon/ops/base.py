@@ -55,8 +55,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `name` is its word in a rule file, `first` the parameter that may stand alone
     (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
-    pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always gives
-    the shape that it is given.
+    pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always
+    gives the shape that it is given.
     """
 
     name: ClassVar[str]
@@ -66,11 +66,15 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arithmetic: ClassVar[bool] = False
     keeps_shape: ClassVar[bool] = False
 
-    def fitted(self, wanted: TensorSpec | None, specs: Specs) -> Op:
-        """The op with the sizes that were left out, as they must be for a result like `wanted`.
+    @property
+    def lacks_size(self) -> bool:
+        """Whether a size was left out that only a destination can tell."""
+        return False
 
-        The op itself where nothing was left out. `wanted` is None where no destination tells it.
-        Raises ShapeError.
+    def fitted(self, wanted: TensorSpec) -> Op:
+        """The op with the size that was left out, as it must be for a result like `wanted`.
+
+        The op itself where `wanted` has too few dims to tell it.
         """
         return self
 

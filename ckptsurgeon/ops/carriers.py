@@ -35,6 +35,15 @@ ML_DTYPES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
 
+NOT_FINITE_FROM = {
+    "F16": (0x7FFF, 0x7C00),
+    "BF16": (0x7FFF, 0x7F80),
+    "F8_E4M3": (0x7F, 0x7F),
+    "F8_E5M2": (0x7F, 0x7C),
+    "F8_E8M0": (0xFF, 0xFF),
+}
+"""Bits of an item without its sign, and from where on they mean an infinity or NaN."""
+
 BLOCK = 2**20
 """Items that are computed with at a time, so that temporaries stay at a few MB."""
 
@@ -117,6 +126,14 @@ def _folded(numbers: Array) -> Array:
     beyond = (numbers > 2**53) | (numbers < -(2**53) if numbers.dtype.kind == "i" else False)
     sticky = ((numbers & low) != 0).astype(numbers.dtype) << places
     return np.where(beyond, (numbers & ~low) | sticky, numbers)
+
+
+def all_finite(array: Array, code: str) -> bool:
+    """Whether no item of a carrier is infinite or NaN; many times as fast as counting them."""
+    if code not in NOT_FINITE_FROM:
+        return bool(np.isfinite(decode(array, code)).all())
+    mask, least = NOT_FINITE_FROM[code]
+    return not array.size or int((array & array.dtype.type(mask)).max()) < least
 
 
 def count_finite(array: Array, code: str) -> int:

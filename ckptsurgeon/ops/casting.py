@@ -82,6 +82,7 @@ class Cast(Op, frozen=True, kw_only=True):
         return sum(
             carriers.count_finite(old, specs[0].dtype) - carriers.count_finite(new, self.dtype)
             for old, new in carriers.blocks(before[0], after[0])
+            if not carriers.all_finite(new, self.dtype)
         )
 
     def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:

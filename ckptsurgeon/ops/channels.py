@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from ckptsurgeon.ops.base import Op, enlarged, only, replaced
-from ckptsurgeon.ops.computing import Computed, narrowed, refuse_fractions, torch_tensor, widened
+from ckptsurgeon.ops.computing import Computed, narrowed, refuse_fractions, widened
+from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
+from ckptsurgeon.ops.reductions import Sum
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
     """weight[O, I, …] -> weight[O, to, …], by timm's rule unless told how.
 
     `sum` adds the channels into one. `tile` repeats them, cuts the rest off, and multiplies by
-    I / to, so that the sum over channels stays about the same. `mean` gives every new channel the
-    mean of the old ones, times I / to. `zeros` keeps the old channels and appends zeros. A weight
-    that has `to` channels stays as it is.
+    I / to, so that the sum over channels stays about the same. `mean` gives each new channel the
+    mean of the old ones. `zeros` keeps the old channels and appends zeros. A weight that already
+    has `to` channels stays as it is, save under `mean`.
     """
 
     name: ClassVar[str] = "adapt_input_channels"
@@ -37,37 +39,79 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         if self.to is not None and self.to > 1 and self.how == "sum":
             raise self.error(f"`sum` makes one channel, not {self.to}; `tile` makes several")
 
-    def fitted(self, wanted: TensorSpec | None, specs: Specs) -> Op:
-        if self.to is not None or wanted is None or len(wanted.shape) < 2:
+    @property
+    def lacks_size(self) -> bool:
+        return self.to is None
+
+    def fitted(self, wanted: TensorSpec) -> Op:
+        if len(wanted.shape) < 2:
             return self
         return msgspec.structs.replace(self, to=wanted.shape[1])
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
-        if len(spec.shape) < 2:
-            raise self.error("takes weights of 2 or more dims, [out, in, …]", specs)
-        to, channels = self._to(specs), spec.shape[1]
-        result = enlarged(self, spec, replaced(spec.shape, 1, to))
-        if not channels:
-            raise self.error("there are no channels to make others of", specs)
-        if to != channels:
-            refuse_fractions(self, specs, f"`{self._how(to)}`")
-        if self.how == "zeros" and to < channels:
-            raise self.error(f"`zeros` adds channels to {channels}; `slice` cuts to {to}", specs)
-        return (result,)
-
-    def _to(self, specs: Specs) -> int:
+        if len(spec.shape) < 2 or not spec.shape[1]:
+            raise self.error("takes weights of 2 or more dims, [out, in, …], with channels", specs)
         if self.to is None:
             raise self.error("needs `to`, the number of channels that results", specs)
-        return self.to
+        if self.how == "zeros":
+            self._check_zeros(self.to, spec)
+        elif not self._unchanged(spec) and self._how(self.to) != "sum":
+            refuse_fractions(self, specs, f"`{self._how(self.to)}`")
+        return (enlarged(self, spec, replaced(spec.shape, 1, self.to)),)
+
+    def _check_zeros(self, to: int, spec: TensorSpec) -> None:
+        channels = spec.shape[1]
+        if to < channels:
+            raise self.error(f"`zeros` adds to {channels} channels; `slice` cuts to {to}", (spec,))
+        if lacks(spec.dtype, 0):
+            raise self.error(f"{spec.dtype} has no zero; cast it first", (spec,))
 
     def _how(self, to: int) -> How:
         return self.how or ("sum" if to == 1 else "tile")
 
+    def _unchanged(self, spec: TensorSpec) -> bool:
+        return spec.shape[1] == self.to and self.how != "mean"
+
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
-        if result == specs[0]:
+        how = self._how(result.shape[1])
+        if self._unchanged(specs[0]):
             return arrays
-        how = self._how(self._to(specs))
-        make = {"sum": _sum, "tile": _tile, "mean": _mean, "zeros": _zeros}[how]
-        return (narrowed(make(widened(arrays[0], result.dtype), result.shape[1]), result),)
+        if how == "zeros":
+            return (_appended(arrays[0], result),)
+        if how == "sum" and result.dtype in INTEGER_RANGES:
+            return Sum(dim=1, keepdim=True).apply(arrays, specs)
+        import numpy as np
+
+        make = {"sum": _sum, "tile": _tiled, "mean": _mean}[how]
+        with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
+            made = make(widened(arrays[0], result.dtype), result.shape[1])
+        return (narrowed(made, result),)
+
+
+def _appended(array: Array, result: TensorSpec) -> Array:
+    """The channels that are there, and after them such whose bits are those of 0."""
+    import numpy as np
+
+    made: Array = np.zeros(result.shape, array.dtype)
+    made[:, : array.shape[1]] = array
+    return made
+
+
+def _sum(numbers: Array, to: int) -> Array:
+    total: Array = numbers.sum(axis=1, keepdims=True)
+    return total
+
+
+def _tiled(numbers: Array, to: int) -> Array:
+    """As timm's adapt_input_conv: channel i of the result is channel i mod I, scaled."""
+    channels = numbers.shape[1]
+    order = [number % channels for number in range(to)]
+    tiled: Array = numbers.take(order, axis=1) * (channels / to)
+    return tiled
+
+
+def _mean(numbers: Array, to: int) -> Array:
+    mean: Array = numbers.mean(axis=1, keepdims=True)
+    return mean.repeat(to, axis=1)

@@ -1,4 +1,4 @@
-"""What ops that compute share: wide numbers out of carriers, exact integers, one rounding at the end.
+"""What ops that compute share: wide numbers out of carriers, exact integers, one rounding.
 
 Floating dtypes are computed with in float32, F64 in float64, complex ones as they are. Integers
 (BOOL counts as 0 and 1) are computed exactly and must fit their dtype in the end.
@@ -56,9 +56,7 @@ def non_finite(array: Array, code: str) -> int:
         return 0
     from ckptsurgeon.ops import carriers
 
-    return sum(
-        run.size - carriers.count_finite(run, code) for (run,) in carriers.blocks(array)
-    )
+    return sum(run.size - carriers.count_finite(run, code) for (run,) in carriers.blocks(array))
 
 
 # --- what numbers are allowed ---------------------------------------------------------------------
@@ -71,7 +69,7 @@ def refuse_fractions(op: Op, specs: Specs, what: str) -> None:
             raise op.error(f"{what} of {spec.dtype} would have fractions; cast it first", specs)
 
 
-def refuse_real_needed(op: Op, specs: Specs) -> None:
+def refuse_all_but_real(op: Op, specs: Specs) -> None:
     """Raises ShapeError for tensors that are not of real floating numbers."""
     refuse_fractions(op, specs, "the result")
     for spec in specs:
@@ -118,6 +116,7 @@ def narrowed(numbers: Array, spec: TensorSpec) -> Array:
 
     from ckptsurgeon.ops import carriers
 
+    numbers = np.asarray(numbers)  # of a tensor without dims NumPy makes a scalar
     source = {"f4": "F32", "f8": "F64", "c8": "C64"}.get(numbers.dtype.str[1:], "C128")
     result = np.ascontiguousarray(carriers.convert(numbers, source, spec.dtype))
     return carriers.encode(result.reshape(spec.shape), np.dtype(spec.carrier).str)
@@ -215,3 +214,14 @@ def _refuse_misfits(op: Op, numbers: Array, spec: TensorSpec, specs: Specs) -> N
                 " cast it to a wider dtype first",
                 specs,
             )
+
+
+# --- torch ----------------------------------------------------------------------------------------
+
+
+def tensor_of(numbers: Array) -> Any:
+    """A dense torch tensor of wide numbers, which it may share memory with."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.require(numbers, requirements=["C", "W"]))

@@ -30,6 +30,9 @@ WANTED: Mapping[object, str] = {
     str: "text",
     str | None: "text",
     tuple[int, int] | None: "a list of two integers",
+    int | tuple[int, int] | None: "an integer or a list of two",
+    tuple[int | float, ...] | None: "a list of numbers",
+    tuple[str, ...]: "a list of words",
     tuple[int, ...]: "a list of integers",
     tuple[int, ...] | None: "a list of integers",
     tuple[tuple[str, int], ...]: "integers by name",
@@ -76,10 +79,8 @@ def _check(subject: str, value: object, kind: Any) -> Any:
     try:
         result = msgspec.convert(value, kind)
     except msgspec.ValidationError:
-        hint = ""
-        if isinstance(value, str) and typing.get_origin(kind) is typing.Literal:
-            suggestion = nearest(value, typing.get_args(kind))
-            hint = f"; {suggestion}" if suggestion else ""
+        suggestion = nearest(value, _words(kind)) if isinstance(value, str) else ""
+        hint = f"; {suggestion}" if suggestion else ""
         raise ShapeError(
             f"{subject} must be {_wanted(kind)}, found {_shown(value)}{hint}"
         ) from None
@@ -89,9 +90,16 @@ def _check(subject: str, value: object, kind: Any) -> Any:
 
 
 def _wanted(kind: Any) -> str:
-    if typing.get_origin(kind) is typing.Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
-    return WANTED[kind]
+    words = _words(kind)
+    return f"one of {', '.join(words)}" if words else WANTED[kind]
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """The words that a field takes, which may be optional; none where it takes no words."""
+    choice = kind
+    if type(None) in typing.get_args(kind):
+        (choice, *_) = typing.get_args(kind)
+    return typing.get_args(choice) if typing.get_origin(choice) is typing.Literal else ()
 
 
 def _beyond(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from ckptsurgeon.planner.grid import LIST, TARGETS, Grid, PlacedOp
 from ckptsurgeon.planner.model import Call, Node, Result
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.ruleset.model import Argument, OpCall
+from ckptsurgeon.specs import TensorSpec
 
 
 def call(op: Op, *nodes: Node) -> tuple[Node, ...]:
@@ -61,15 +62,25 @@ class Caller:
         self._sizes |= {c.name: len(c.words) for c in spread if c.kind is Kind.WORDS}
         self._built: dict[int, tuple[Op, str]] = {}
 
-    def run(self, grids: Sequence[Grid], scope: Scope, about: str) -> tuple[Grid, tuple[str, ...]]:
+    def run(
+        self,
+        grids: Sequence[Grid],
+        scope: Scope,
+        about: str,
+        wanted: Callable[[], TensorSpec | None],
+    ) -> tuple[Grid, tuple[str, ...]]:
         """The one grid at the end, and the ops on the way in words.
 
+        `wanted` is the destination's spec of what results, for ops that leave out their size.
         Raises ProblemsError at the op's place; `about` names the keys in its message.
         """
         texts = []
         for number, placed in enumerate(self._ops):
             try:
                 op, text = self._op(number, placed, scope)
+                if op.lacks_size:
+                    op = self._fitted(number, op, wanted)
+                    text = op_text(op)
                 grids = self._apply(placed, op, grids)
             except ProblemsError:
                 raise
@@ -90,6 +101,12 @@ class Caller:
         if next(iter(expressions_of(arguments)), None) is None:
             self._built[number] = built
         return built
+
+    def _fitted(self, number: int, op: Op, wanted: Callable[[], TensorSpec | None]) -> Op:
+        """The op with the destination's size, unless an op behind it changes the shape again."""
+        behind = (OPS[placed.call.name] for placed in self._ops[number + 1 :])
+        spec = wanted() if all(cls.keeps_shape for cls in behind) else None
+        return op.fitted(spec) if spec is not None else op
 
     def _parameters(
         self, placed: PlacedOp, arguments: Mapping[str, Argument], scope: Scope

@@ -5,7 +5,7 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ckptsurgeon.errors import RulesetError
 from ckptsurgeon.patterns import (
@@ -15,6 +15,8 @@ from ckptsurgeon.patterns import (
 )
 from ckptsurgeon.planner.captures import (
     Written,
+    check_names,
+    expressions_of,
     find_kinds,
     resolve,
 )
@@ -42,9 +44,11 @@ from ckptsurgeon.ruleset.model import (
     At,
     BatchNorm,
     Drop,
+    FoldBatchNorm,
     Init,
     Keep,
     Move,
+    Norms,
     Require,
     Ruleset,
     Stage,
@@ -93,8 +97,8 @@ def _by_kind(
 ) -> CompiledRule | None:
     if isinstance(rule, Move):
         return _move(rule, context, group, problems)
-    if isinstance(rule, BatchNorm):
-        return _batchnorm(rule, context, group, problems)
+    if isinstance(rule, Norms):
+        return _norms(rule, context, group, problems)
     if isinstance(rule, Drop):
         return _reading(rule, rule.sources, context, group, problems)
     if isinstance(rule, Require):
@@ -140,47 +144,60 @@ def _target(written: Written, known: Mapping[str, Capture]) -> Target:
     return Target(resolve(pattern, known), written.index, written.place, str(pattern))
 
 
-def _batchnorm(rule: BatchNorm, context: Context, group: int, problems: Problems) -> CompiledRule:
-    """Reads the `running_mean` of every prefix; the steps take the other parts from there."""
-    mean = Pattern((Literal(".running_mean"),))
-    source = Written(mean.after(rule.source.reference.pattern.after(context.source)), rule.place)
+def _norms(rule: Norms, context: Context, group: int, problems: Problems) -> CompiledRule:
+    """Reads one tensor for every prefix; the steps take those beside it from there."""
+    prefixes = [at for at, _ in rule.reads]
+    sources = [
+        Written(
+            Pattern((Literal(f".{name}"),)).after(at.reference.pattern.after(context.source)),
+            rule.place,
+        )
+        for at, name in rule.reads
+    ]
     (written,) = placed([rule.target], context.target)
     vars = context.vars or {}
-    read, spread = find_kinds(
-        all_read((rule.source,), [source], context), [written], vars, problems
-    )
+    read, spread = find_kinds(all_read(prefixes, sources, context), [written], vars, problems)
     target = _target(written, read)
     needed = names_of_targets((target,), read, vars, problems)
     check_stars((target,), read, problems)
     check_options(rule.options, read, vars, rule.place, problems)
     gathered = gathered_captures(read, needed, rule.place, problems)
-    _check_batchnorm(rule, gathered, tuple(spread.values()), problems)
+    _check_norms(rule, gathered, tuple(spread.values()), {*read, *vars}, problems)
     return CompiledRule(
         rule,
         group,
         vars,
-        readers=readers_of((rule.source,), [source], context, read, problems),
+        readers=readers_of(prefixes, sources, context, read, problems),
         targets=(target,),
         captures=read,
         steps_by=frozenset(read) & needed,
     )
 
 
-def _check_batchnorm(
-    rule: BatchNorm,
+def _check_norms(
+    rule: Norms,
     gathered: Sequence[Capture],
     spread: Sequence[Capture],
+    known: Collection[str],
     problems: Problems,
 ) -> None:
-    """Tells captures that one side alone has: a BatchNorm is neither gathered nor spread."""
+    """Tells captures that one side alone has, unknown names, and slices of what is taken whole."""
     for capture in spread:
         problems.add(f"`{capture}` is in the target alone", rule.target.place)
     for capture in gathered:
         problems.add(
             f"`{capture}` is in the source alone: a BatchNorm is not gathered",
-            rule.source.place,
+            rule.reads[-1][0].place,
             f"put `<{capture.name}>` into the target",
         )
+    if isinstance(rule, BatchNorm):
+        return
+    numbers = (rule.eps, rule.groups) if isinstance(rule, FoldBatchNorm) else (rule.eps,)
+    for expression in expressions_of(numbers):
+        check_names(expression.names, known, rule.place, problems)
+    for at in (*(at for at, _ in rule.reads), rule.target):
+        if at.reference.index is not None:
+            problems.add(f"`{rule.word}` takes whole layers, no slice", at.place)
 
 
 def _reading(

@@ -13,6 +13,7 @@ from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, CompiledRule
 from ckptsurgeon.planner.joining import Group, group_steps
 from ckptsurgeon.planner.model import Made
 from ckptsurgeon.planner.norm_parts import Taking
+from ckptsurgeon.planner.notes import FOLD_KERNEL
 from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
@@ -24,8 +25,6 @@ STATISTICS = ("running_mean", "running_var")
 
 FILLS = {"weight": "ones", "bias": "zeros"}
 """What stands for the affine parameters of a BatchNorm that has none."""
-
-FOLD = "fold_batchnorm"
 
 
 def run_fold(run: StageRun, rule: CompiledRule, written: FoldBatchNorm) -> None:
@@ -84,10 +83,10 @@ def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
     linear = len(kernel.spec.shape) == 2
     shift = taking.call(BatchNormShift, eps=eps, dtype=typed.spec.dtype, scale_first=linear)
     prefix = write_key(taking.rule.targets[0].pattern, scope)
-    text = f"{FOLD}(eps={eps})"
-    taking.give(f"{prefix}.weight", kernel, text)
-    taking.give(f"{prefix}.bias", shift, text)
-    taking.finish(text)
+    text = f"(eps={eps:g})"
+    taking.give(f"{prefix}.weight", kernel, FOLD_KERNEL + text)
+    taking.give(f"{prefix}.bias", shift, f"{FOLD_KERNEL}_bias" + text)
+    taking.finish(FOLD_KERNEL + text)
 
 
 # --- freeze_batchnorm -----------------------------------------------------------------------------
@@ -107,7 +106,7 @@ def _freeze(taking: Taking, group: Group, written: FreezeBatchNorm) -> None:
 def _give_affine(taking: Taking, prefix: str, eps: float) -> None:
     """Scale and shift, which hold the statistics and eps."""
     dtype = taking.nodes["running_mean"].spec.dtype
-    text = f"freeze_batchnorm(eps={eps})"
+    text = f"freeze_batchnorm(eps={eps:g})"
     taking.give(f"{prefix}.weight", taking.call(BatchNormScale, eps=eps), text)
     shift = taking.call(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
     taking.give(f"{prefix}.bias", shift, text)

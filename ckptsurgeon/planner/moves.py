@@ -17,6 +17,7 @@ from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
+from ckptsurgeon.specs import TensorSpec
 
 SHOWN_KEYS = 3
 """How many of a step's keys an error names."""
@@ -47,7 +48,10 @@ def _step(run: StageRun, rule: CompiledRule, info: RuleInfo, group: Group, calle
     operands = tuple(operand for _, own in taken for operand in own)
     vars = run.vars_of(rule)
     about = ", ".join(f"`{operand.key}`" for operand in operands[:SHOWN_KEYS])
-    grid, texts = caller.run([grid for grid, _ in taken], Scope(group.values, vars), about)
+    scope = Scope(group.values, vars)
+    grid, texts = caller.run(
+        [grid for grid, _ in taken], scope, about, lambda: _wanted(run, rule, scope)
+    )
     origins = [match.origin for layout in group.layouts for match in layout.matches]
     sources = behind(origins, operands)
     earlier = tuple(dict.fromkeys(op for origin in origins for op in origin.ops))
@@ -59,6 +63,14 @@ def _step(run: StageRun, rule: CompiledRule, info: RuleInfo, group: Group, calle
             products.append(Product(key, index))
     run.made[rule.group] += 1
     run.steps.append(Step(run.number, info, operands, tuple(products), texts))
+
+
+def _wanted(run: StageRun, rule: CompiledRule, scope: Scope) -> TensorSpec | None:
+    """The destination's spec of what the step gives, where that is one whole key."""
+    target = rule.targets[0]
+    if run.destination is None or rule.spread or target.index is not None:
+        return None
+    return run.destination.specs.get(write_key(target.pattern, scope))
 
 
 def _taken(

@@ -15,6 +15,11 @@ from ckptsurgeon.planner.model import (
     Status,
 )
 
+FOLD_KERNEL = "fold_batchnorm"
+"""How the op is written that scales the weight of a layer by its BatchNorm."""
+
+FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
+
 
 def source_notes(view: SourceView) -> Iterator[Note]:
     """How a source was opened, and what in it is no tensor."""
@@ -51,10 +56,12 @@ def fate_notes(fates: Iterable[SourceFate]) -> Iterator[Note]:
 
 
 def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterator[Note]:
-    """Tensors filled up by the destination, and copies that no destination checks."""
+    """Tensors filled up by the destination, folds, and copies that no destination checks."""
     for key, output in outputs.items():
         if isinstance(output.node, Assembly) and output.node.base is not None:
             yield Note("rest", "filled up with the destination's own value", key, output.rule)
+        if any(op.startswith(f"{FOLD_KERNEL}(") for op in output.ops):
+            yield Note("fold", FOLD_TEXT, key, output.rule)
         if output.status is Status.COPIED and not has_destination and output.rule is None:
             yield Note("copied", "copied by no rule", key)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ckptsurgeon.planner.batchnorms import run_batchnorm, sliced_vectors
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.folds import run_fold, run_freeze
 from ckptsurgeon.planner.lookups import keys_named
 from ckptsurgeon.planner.matching import Match, matches
 from ckptsurgeon.planner.moves import run_move
@@ -15,7 +16,16 @@ from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Address, Origin
 from ckptsurgeon.planner.templates import initialised, kept
-from ckptsurgeon.ruleset.model import BatchNorm, Drop, Init, Keep, Move, Require
+from ckptsurgeon.ruleset.model import (
+    BatchNorm,
+    Drop,
+    FoldBatchNorm,
+    FreezeBatchNorm,
+    Init,
+    Keep,
+    Move,
+    Require,
+)
 
 
 def run_rules(run: StageRun) -> None:
@@ -36,6 +46,10 @@ def _run_rule(run: StageRun, rule: CompiledRule) -> None:
         run_move(run, rule)
     elif isinstance(rule.rule, BatchNorm):
         run_batchnorm(run, rule)
+    elif isinstance(rule.rule, FoldBatchNorm):
+        run_fold(run, rule, rule.rule)
+    elif isinstance(rule.rule, FreezeBatchNorm):
+        run_freeze(run, rule, rule.rule)
     elif isinstance(rule.rule, Drop):
         _drop(run, rule)
     elif isinstance(rule.rule, Require):

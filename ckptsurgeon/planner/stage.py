@@ -17,7 +17,7 @@ from ckptsurgeon.planner.outputs import Contribution, Production
 from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Scope, Surroundings, Vars
 from ckptsurgeon.planner.tables import Address, Holdings, Table, TakenPart, overlapping
-from ckptsurgeon.ruleset.model import BatchNorm, Drop, Move, Require
+from ckptsurgeon.ruleset.model import Drop, Move, Norms, Require
 
 
 @dataclass(slots=True)
@@ -163,8 +163,9 @@ def rule_text(rule: CompiledRule) -> str:
     if isinstance(written, Move):
         sources = ", ".join(reader.text for reader in rule.readers)
         return f"{sources} -> {', '.join(target.text for target in rule.targets)}"
-    if isinstance(written, BatchNorm):
-        return f"batchnorm: {written.source.reference} -> {written.target.reference}"
+    if isinstance(written, Norms):
+        sources = ", ".join(str(at.reference) for at, _ in written.reads)
+        return f"{written.word}: {sources} -> {written.target.reference}"
     if isinstance(written, Drop | Require):
         names = ", ".join(reader.text for reader in rule.readers)
         return f"{type(written).__name__.lower()}: {names}"

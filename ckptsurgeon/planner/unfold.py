@@ -9,11 +9,11 @@ from ckptsurgeon.errors import Place
 from ckptsurgeon.patterns import Pattern, Reference
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.ruleset.model import (
-    BatchNorm,
     Drop,
     Init,
     Keep,
     Move,
+    Norms,
     Prefix,
     Require,
     Rule,
@@ -26,7 +26,7 @@ from ckptsurgeon.ruleset.model import (
 MAX_RULES = 50_000
 NOTHING = Pattern(())
 
-PlainRule = Move | Drop | Keep | Init | BatchNorm | Tie | Require
+PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.expressions import Expression
@@ -104,6 +105,8 @@ class Init:
 class BatchNorm:
     """A BatchNorm as one unit: source and target are prefixes without the last dot."""
 
+    word: ClassVar[str] = "batchnorm"
+
     source: At
     target: At
     options: Options
@@ -118,6 +121,8 @@ class BatchNorm:
 @dataclass(frozen=True, slots=True)
 class FoldBatchNorm:
     """A BatchNorm worked into the layer before it, or into an identity where `conv` is None."""
+
+    word: ClassVar[str] = "fold_batchnorm"
 
     conv: At | None
     batchnorm: At
@@ -138,6 +143,8 @@ class FoldBatchNorm:
 @dataclass(frozen=True, slots=True)
 class FreezeBatchNorm:
     """A BatchNorm as constants: `form` is `buffers` or `affine`."""
+
+    word: ClassVar[str] = "freeze_batchnorm"
 
     source: At
     target: At

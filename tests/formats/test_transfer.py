@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 import pytest
 
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats import transfer
+from ckptsurgeon.formats import target as target_module
 from ckptsurgeon.formats.base import Extent
-from ckptsurgeon.formats.transfer import MergedCopies, copy_bytes, read_extent
+from ckptsurgeon.formats.target import Target
+from ckptsurgeon.formats.transfer import copy_bytes, read_extent
 
 DATA = bytes(range(256)) * 8192
 
@@ -108,11 +109,11 @@ def test_neighbours_are_joined_and_others_not(
         calls.append((start, place, nbytes))
         copy_bytes(source, start, target, place, nbytes)
 
-    monkeypatch.setattr(transfer, "copy_bytes", copy)
+    monkeypatch.setattr(target_module, "copy_bytes", copy)
     path = tmp_path / "source"
-    copies = MergedCopies(files[1])
+    copies = Target(files[1])
     for start, nbytes, place in ((0, 10, 50), (10, 5, 60), (15, 0, 65), (15, 5, 70), (0, 9, 75)):
-        copies.add(Extent(path, start, nbytes), place)
+        copies.copy(Extent(path, start, nbytes), place)
     copies.flush()
     copies.flush()
     copies.close()

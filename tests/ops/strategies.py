@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ckptsurgeon.ops import Op, build, carriers
+from ckptsurgeon.ops import INTERNAL, Op, build, carriers
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES
 from ckptsurgeon.specs import BITS, Specs, TensorSpec
 
@@ -300,6 +300,188 @@ def numbers(spec: TensorSpec, target: str, random: np.random.Generator) -> Array
     return array
 
 
+# --- ops that compute -----------------------------------------------------------------------------
+
+REAL = tuple(code for code in WHOLE_BYTES if code not in INTEGER_RANGES and code not in COMPLEX)
+ROOMY = (*REAL, *sorted(COMPLEX), "I32", "U32", "I64", "U64")
+"""Dtypes in which a few sums and products of small integers fit."""
+
+
+def computed(
+    draw: Draw,
+    name: str,
+    parameters: Mapping[str, object],
+    dtypes: tuple[str, ...],
+    *shapes_: tuple[int, ...],
+) -> Case:
+    """Random floating items of any kind, NaN and infinity among them, or small integers."""
+    dtype = draw(st.sampled_from(dtypes))
+    specs = tuple(TensorSpec(dtype, shape) for shape in shapes_)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    fill = random_bits if dtype not in INTEGER_RANGES else (lambda s, r: numbers(s, s.dtype, r))
+    return Case(build(name, parameters), specs, tuple(fill(spec, random) for spec in specs))
+
+
+@st.composite
+def number_cases(draw: Draw, name: str) -> Case:
+    return computed(draw, name, {"number": draw(st.integers(0, 9))}, ROOMY, draw(shapes(0)))
+
+
+@st.composite
+def sum_cases(draw: Draw) -> Case:
+    shape = draw(shapes())
+    how = {"dim": draw(dims_of(shape)), "keepdim": draw(st.booleans())}
+    return computed(draw, "sum", how, ROOMY, shape)
+
+
+@st.composite
+def mean_cases(draw: Draw) -> Case:
+    shape = draw(shapes(smallest=1))
+    how = {"dim": draw(dims_of(shape)), "keepdim": draw(st.booleans())}
+    return computed(draw, "mean", how, (*REAL, *sorted(COMPLEX)), shape)
+
+
+@st.composite
+def broadcast_shapes(draw: Draw) -> list[tuple[int, ...]]:
+    first = draw(shapes(0))
+    others = []
+    for _ in range(draw(st.integers(0, 3))):
+        kept = first[draw(st.integers(0, len(first))) :]
+        others.append(tuple(draw(st.sampled_from([1, size])) for size in kept))
+    return [first, *others]
+
+
+@st.composite
+def combined_cases(draw: Draw, name: str) -> Case:
+    return computed(draw, name, {}, ROOMY, *draw(broadcast_shapes()))
+
+
+@st.composite
+def average_cases(draw: Draw) -> Case:
+    drawn = draw(broadcast_shapes())
+    weights = draw(st.lists(st.floats(0.5, 4), min_size=len(drawn), max_size=len(drawn)))
+    how = draw(st.sampled_from([{}, {"weights": weights}]))
+    return computed(draw, "average", how, (*REAL, *sorted(COMPLEX)), *drawn)
+
+
+@st.composite
+def adapt_input_channels_cases(draw: Draw) -> Case:
+    shape = draw(shapes(2, smallest=1))
+    to = draw(st.integers(1, 6))
+    hows = [None, "tile", "mean"]
+    hows += ["zeros"] if to >= shape[1] else []
+    hows += ["sum"] if to == 1 else []
+    real = tuple(code for code in REAL if code != "F8_E8M0")
+    how = {"to": to, "how": draw(st.sampled_from(hows))}
+    return computed(draw, "adapt_input_channels", how, (*real, "C64"), shape)
+
+
+@st.composite
+def resize_pos_embed_cases(draw: Draw) -> Case:
+    old, new = ((draw(st.integers(1, 4)), draw(st.integers(1, 4))) for _ in range(2))
+    prefix, width = draw(st.integers(0, 2)), draw(st.integers(1, 4))
+    how = {"grid": old, "to": new, "prefix_tokens": prefix, "antialias": draw(st.booleans())}
+    shape = (*draw(st.sampled_from([(1,), ()])), prefix + old[0] * old[1], width)
+    mode = draw(st.sampled_from(["bicubic", "bilinear"]))
+    return computed(draw, "resize_pos_embed", {**how, "mode": mode}, REAL, shape)
+
+
+@st.composite
+def resample_patch_embed_cases(draw: Draw) -> Case:
+    sizes = [draw(st.integers(1, 4)) for _ in range(6)]
+    to = draw(st.sampled_from([sizes[4:], sizes[4]]))
+    made = computed(draw, "resample_patch_embed", {"to": to}, REAL, tuple(sizes[:4]))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    finite = tuple(numbers(spec, spec.dtype, random) for spec in made.specs)
+    return Case(made.op, made.specs, finite)
+
+
+@st.composite
+def resize_rel_pos_bias_cases(draw: Draw) -> Case:
+    old, new = ((draw(st.integers(1, 3)), draw(st.integers(1, 3))) for _ in range(2))
+    heads, extra = draw(st.integers(1, 3)), draw(st.sampled_from([0, 3]))
+    rows, columns = 2 * old[0] - 1, 2 * old[1] - 1
+    shape = draw(st.sampled_from([(rows * columns + extra, heads), (heads, rows, columns)]))
+    how = draw(st.sampled_from(["geometric", "bicubic", "bilinear"]))
+    parameters = {"to": new, "window": old, "how": how}
+    return computed(draw, "resize_rel_pos_bias", parameters, REAL, shape)
+
+
+@st.composite
+def fuse_weight_norm_cases(draw: Draw) -> Case:
+    shape = draw(shapes(1, smallest=1))
+    dim = draw(dims_of(shape))
+    kept = tuple(size if at == dim % len(shape) else 1 for at, size in enumerate(shape))
+    magnitude = draw(st.sampled_from([kept, ()]))
+    # A v of zeros is refused; in these dtypes random bits are none.
+    wide = ("F32", "F64", "BF16")
+    return computed(draw, "fuse_weight_norm", {"dim": dim}, wide, magnitude, shape)
+
+
+@st.composite
+def merge_lora_cases(draw: Draw) -> Case:
+    out, into, rank = (draw(st.integers(1, 4)) for _ in range(3))
+    kernel = draw(st.sampled_from([(), (2,), (3, 2)]))
+    turned = not kernel and draw(st.booleans())
+    weight = (into, out) if turned else (out, into, *kernel)
+    factors = (rank, into, *kernel), (out, rank, *[1] * len(kernel))
+    how = {"alpha": draw(st.integers(1, 16)), "fan_in_fan_out": turned}
+    return computed(draw, "merge_lora", how, REAL, weight, *factors)
+
+
+# --- ops that rules of their own make -------------------------------------------------------------
+
+
+def batchnorm_case(
+    draw: Draw,
+    name: str,
+    channels: int,
+    kernel: tuple[int, ...] | None = None,
+    **parameters: object,
+) -> Case:
+    """A random op of BatchNorms: the parts that it needs, and some of those that it knows."""
+    cls = INTERNAL[name]
+    parts = [part for part in cls.known if part in cls.needed or draw(st.booleans())]
+    shapes_ = {"kernel": kernel}
+    dtypes = {part: draw(st.sampled_from(["F32", "F64", "F16", "BF16"])) for part in parts}
+    specs = tuple(TensorSpec(dtypes[part], shapes_.get(part, (channels,))) for part in parts)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    numbers_ = (np.abs(random.normal(size=spec.shape)).astype("f4") + 0.1 for spec in specs)
+    arrays = (
+        carriers.encode(carriers.convert(array, "F32", spec.dtype), spec.carrier)
+        for array, spec in zip(numbers_, specs, strict=True)
+    )
+    return Case(build(name, {"parts": parts, **parameters}), specs, tuple(arrays))
+
+
+@st.composite
+def batchnorm_scale_cases(draw: Draw) -> Case:
+    return batchnorm_case(draw, "batchnorm_scale", draw(st.integers(0, 4)))
+
+
+@st.composite
+def batchnorm_shift_cases(draw: Draw) -> Case:
+    how = {"dtype": draw(st.sampled_from(REAL)), "scale_first": draw(st.booleans())}
+    return batchnorm_case(draw, "batchnorm_shift", draw(st.integers(0, 4)), **how)
+
+
+@st.composite
+def fold_kernel_cases(draw: Draw) -> Case:
+    groups, per_group, into = (draw(st.integers(1, 3)) for _ in range(3))
+    rest, transposed = draw(shapes(0, 2)), draw(st.booleans())
+    out = groups * per_group
+    kernel = (groups * into, per_group, *rest) if transposed else (out, into, *rest)
+    how = {"transposed": transposed, "groups": groups}
+    return batchnorm_case(draw, "fold_kernel", out, kernel, **how)
+
+
+@st.composite
+def fold_identity_cases(draw: Draw) -> Case:
+    groups = draw(st.integers(1, 3))
+    channels = groups * draw(st.integers(0, 3))
+    return batchnorm_case(draw, "fold_identity", channels, groups=groups)
+
+
 CASES: Mapping[str, st.SearchStrategy[Case]] = {
     "slice": slice_cases(),
     "take": take_cases(),
@@ -320,5 +502,22 @@ CASES: Mapping[str, st.SearchStrategy[Case]] = {
     "split_qkv": split_qkv_cases(),
     "fuse_qkv": fuse_qkv_cases(),
     "cast": cast_cases(),
+    "scale": number_cases("scale"),
+    "shift": number_cases("shift"),
+    "sum": sum_cases(),
+    "mean": mean_cases(),
+    "add": combined_cases("add"),
+    "multiply": combined_cases("multiply"),
+    "average": average_cases(),
+    "adapt_input_channels": adapt_input_channels_cases(),
+    "resize_pos_embed": resize_pos_embed_cases(),
+    "resample_patch_embed": resample_patch_embed_cases(),
+    "resize_rel_pos_bias": resize_rel_pos_bias_cases(),
+    "fuse_weight_norm": fuse_weight_norm_cases(),
+    "merge_lora": merge_lora_cases(),
+    "batchnorm_scale": batchnorm_scale_cases(),
+    "batchnorm_shift": batchnorm_shift_cases(),
+    "fold_kernel": fold_kernel_cases(),
+    "fold_identity": fold_identity_cases(),
 }
 """A strategy for every op: `test_laws` holds that none is left out."""

@@ -100,8 +100,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_bytes(descriptor, offset, data)
 
-    for module in ("safetensors_writer", "torch_zip_writer"):
-        monkeypatch.setattr(f"ckptsurgeon.formats.{module}.write_bytes", full)
+    monkeypatch.setattr("ckptsurgeon.formats.target.write_bytes", full)
     before = contents(folder)
     turned = "{from: fc.weight, to: fc.turned, ops: transpose}"
     ran = ckpt("transplant", "src.safetensors", "-e", turned, "-o", name)
