@@ -6,6 +6,7 @@ Floating dtypes are computed with in float32, F64 in float64, complex ones as th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -161,14 +162,18 @@ def rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
 
 
 def _runs(shape: tuple[int, ...]) -> Iterator[Any]:
+    """Indices of parts that cover a shape, each of about BLOCK items at most."""
     from ckptsurgeon.ops.carriers import BLOCK
 
     if not shape:
         yield ...
         return
-    rows = max(1, BLOCK // max(1, math.prod(shape[1:])))
-    for start in range(0, shape[0], rows):
-        yield slice(start, start + rows)
+    behind = [math.prod(shape[dim + 1 :]) for dim in range(len(shape))]
+    dim = next(dim for dim, items in enumerate(behind) if items <= BLOCK)
+    step = max(1, BLOCK // max(1, behind[dim]))
+    for lead in itertools.product(*map(range, shape[:dim])):
+        for start in range(0, shape[dim], step):
+            yield (*lead, slice(start, start + step))
 
 
 # --- integers, exactly ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from ckptsurgeon.expressions import Value, kind_of
 from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
 from ckptsurgeon.patterns import write_key
 from ckptsurgeon.planner.calling import evaluate
-from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, CompiledRule
+from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS, CompiledRule
 from ckptsurgeon.planner.joining import Group, group_steps
 from ckptsurgeon.planner.model import Made
 from ckptsurgeon.planner.norm_parts import Taking
@@ -74,18 +74,16 @@ def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
     taking.take(norm, NORM_PARTS)
     taking.need(norm, *STATISTICS)
     eps, groups = _eps(written, scope), _number(written.groups, "groups", scope)
-    if layers:
-        how = {"transposed": written.transposed, "groups": groups}
-        kernel = taking.call(FoldKernel, eps=eps, **how)
-    else:
-        kernel = taking.call(FoldIdentity, eps=eps, groups=groups)
-    typed = taking.nodes.get("kernel_bias", kernel)
-    linear = len(kernel.spec.shape) == 2
-    shift = taking.call(BatchNormShift, eps=eps, dtype=typed.spec.dtype, scale_first=linear)
+    kind = FoldKernel if layers else FoldIdentity
+    how = {"transposed": written.transposed} if layers else {}
+    kernel = taking.made(kind, eps=eps, groups=groups, **how)
+    bias = taking.taken.get("kernel_bias")
+    dtype, linear = (bias.node if bias else kernel).spec.dtype, len(kernel.spec.shape) == 2
+    shift = taking.made(BatchNormShift, eps=eps, dtype=dtype, scale_first=linear)
     prefix = write_key(taking.rule.targets[0].pattern, scope)
     text = f"(eps={eps:g})"
-    taking.give(f"{prefix}.weight", kernel, FOLD_KERNEL + text)
-    taking.give(f"{prefix}.bias", shift, f"{FOLD_KERNEL}_bias" + text)
+    taking.give(f"{prefix}.weight", kernel, kind.known, FOLD_KERNEL + text)
+    taking.give(f"{prefix}.bias", shift, BatchNormShift.known, f"{FOLD_KERNEL}_bias" + text)
     taking.finish(FOLD_KERNEL + text)
 
 
@@ -105,19 +103,20 @@ def _freeze(taking: Taking, group: Group, written: FreezeBatchNorm) -> None:
 
 def _give_affine(taking: Taking, prefix: str, eps: float) -> None:
     """Scale and shift, which hold the statistics and eps."""
-    dtype = taking.nodes["running_mean"].spec.dtype
+    dtype = taking.taken["running_mean"].node.spec.dtype
     text = f"freeze_batchnorm(eps={eps:g})"
-    taking.give(f"{prefix}.weight", taking.call(BatchNormScale, eps=eps), text)
-    shift = taking.call(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
-    taking.give(f"{prefix}.bias", shift, text)
+    scale = taking.made(BatchNormScale, eps=eps)
+    taking.give(f"{prefix}.weight", scale, BatchNormScale.known, text)
+    shift = taking.made(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
+    taking.give(f"{prefix}.bias", shift, BatchNormShift.known, text)
     taking.finish(text)
 
 
 def _give_buffers(taking: Taking, prefix: str) -> None:
     """The four tensors as they are; ones and zeros where there are no affine parameters."""
-    spec = taking.nodes["running_mean"].spec
-    for part in ("weight", "bias", *STATISTICS):
-        key = f"{prefix}.{part}"
-        node = taking.nodes.get(part) or Made(spec, key, FILLS[part], 0.0, 0)
-        taking.give(key, node)
+    spec = taking.taken["running_mean"].node.spec
+    for part in BATCHNORM_VECTORS:
+        key, taken = f"{prefix}.{part}", taking.taken.get(part)
+        node = taken.node if taken else Made(spec, key, FILLS[part], 0.0, 0)
+        taking.give(key, node, [part])
     taking.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import PlanError, Problem, ShapeError
@@ -12,7 +12,7 @@ from ckptsurgeon.planner.calling import call
 from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.matching import Match
 from ckptsurgeon.planner.model import Node, Operand, Product, RuleInfo, Step
-from ckptsurgeon.planner.moves import SHOWN_KEYS, behind
+from ckptsurgeon.planner.moves import behind
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Address, Origin
@@ -21,16 +21,23 @@ COUNTER = "num_batches_tracked"
 """Nothing is computed with it, so a rule before may have dropped it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One tensor that a step takes, and where it comes from."""
+
+    node: Node
+    operand: Operand
+    origin: Origin
+
+
 @dataclass(slots=True)
 class Taking:
-    """What one step takes: the tensors by the part that they are, and where they come from."""
+    """What one step takes, by the part that each tensor is, and what it gives."""
 
     run: StageRun
     rule: CompiledRule
     info: RuleInfo
-    nodes: dict[str, Node] = field(default_factory=dict)
-    operands: list[Operand] = field(default_factory=list)
-    origins: list[Origin] = field(default_factory=list)
+    taken: dict[str, Taken] = field(default_factory=dict)
     products: list[Product] = field(default_factory=list)
 
     def take(self, match: Match, parts: Mapping[str, str]) -> None:
@@ -52,9 +59,8 @@ class Taking:
         return taker is not None
 
     def _take(self, part: str, match: Match) -> None:
-        self.nodes[part] = self.run.take(self.rule, self.info, match, None)
-        self.operands.append(Operand(*match.address, None))
-        self.origins.append(match.origin)
+        node = self.run.take(self.rule, self.info, match, None)
+        self.taken[part] = Taken(node, Operand(*match.address, None), match.origin)
 
     def _taken(self, address: Address, taker: RuleInfo) -> Problem:
         return Problem(
@@ -67,30 +73,33 @@ class Taking:
         """Raises ShapeError where a part is not there."""
         base = match.address[1].rpartition(".")[0]
         for part in parts:
-            if part not in self.nodes:
+            if part not in self.taken:
                 raise ShapeError(f"`{base}.{part}` is missing: a BatchNorm has one")
 
-    def call(self, kind: type[OfBatchNorm], **parameters: object) -> Node:
+    def made(self, kind: type[OfBatchNorm], **parameters: object) -> Node:
         """What the op makes of the parts that are there, of those that it knows."""
-        parts = [part for part in kind.known if part in self.nodes]
+        parts = [part for part in kind.known if part in self.taken]
         try:
             op = build(kind.name, {"parts": parts, **parameters})
-            return call(op, *(self.nodes[part] for part in parts))[0]
+            return call(op, *(self.taken[part].node for part in parts))[0]
         except ShapeError as error:
-            keys = ", ".join(f"`{operand.key}`" for operand in self.operands[:SHOWN_KEYS])
+            keys = ", ".join(f"`{taken.operand.key}`" for taken in self.taken.values())
             raise ShapeError(f"{keys}: {error}") from None
 
-    def give(self, key: str, node: Node, *texts: str) -> None:
-        """Gives an output key; `texts` are the ops on the way, as written for people."""
-        earlier = tuple(dict.fromkeys(op for origin in self.origins for op in origin.ops))
-        sources = behind(self.origins, self.operands)
-        origin = Origin(node, sources, self.info, (*earlier, *texts))
+    def give(self, key: str, node: Node, parts: Iterable[str], *texts: str) -> None:
+        """Gives an output key, made from these parts; `texts` are the ops on the way in words."""
+        behind_it = [self.taken[part] for part in parts if part in self.taken]
+        operands = [taken.operand for taken in behind_it]
+        origins = [taken.origin for taken in behind_it]
+        earlier = dict.fromkeys(op for origin in origins for op in origin.ops)
+        origin = Origin(node, behind(origins, operands), self.info, (*earlier, *texts))
         place = self.rule.targets[0].place
-        if self.run.give(self.rule, key, Contribution(origin, None, place), self.operands):
+        if self.run.give(self.rule, key, Contribution(origin, None, place), operands):
             self.products.append(Product(key))
 
     def finish(self, *texts: str) -> None:
         """Notes the step."""
         self.run.made[self.rule.group] += 1
-        step = Step(self.run.number, self.info, tuple(self.operands), tuple(self.products), texts)
+        operands = tuple(taken.operand for taken in self.taken.values())
+        step = Step(self.run.number, self.info, operands, tuple(self.products), texts)
         self.run.steps.append(step)

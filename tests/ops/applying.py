@@ -1,0 +1,37 @@
+"""Ops applied to torch tensors, and parts of timm as oracles."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from ckptsurgeon.memory import checkpoint_of, to_torch
+from ckptsurgeon.ops import build
+
+
+def applied(name: str, parameters: Mapping[str, object], *tensors: torch.Tensor) -> torch.Tensor:
+    """What the op makes of the tensors; its spec is checked against what was inferred."""
+    held = checkpoint_of({str(number): tensor for number, tensor in enumerate(tensors)})
+    specs = tuple(held.specs.values())
+    op = build(name, parameters)
+    (array,), (spec,) = op.apply(tuple(map(held.read, held.specs)), specs), op.infer(specs)
+    made: Any = to_torch(array, spec, "cpu")
+    return made  # type: ignore[no-any-return]
+
+
+def timm_module(name: str) -> ModuleType:
+    """One module of timm, without the packages around it, which need torchvision."""
+    with patch.dict(sys.modules):
+        for package in ("timm", "timm.layers", "timm.models"):
+            spec = importlib.util.find_spec(package)
+            assert spec is not None
+            sys.modules[package] = importlib.util.module_from_spec(spec)
+        sys.modules["timm.layers"].use_reentrant_ckpt = None  # type: ignore[attr-defined]
+        return importlib.import_module(name)
