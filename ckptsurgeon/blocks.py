@@ -98,7 +98,7 @@ class BlockMover:
     # --- reading ----------------------------------------------------------------------------------
 
     def _items(self, view: View) -> Array:
-        """The view's items, a dim for each of its long axes, in memory that the next call reuses."""
+        """The view's items, a dim for each of its long axes; good until the next call."""
         leaf = view.source
         if not isinstance(leaf, Leaf):
             raise TypeError(f"{leaf!r} is no tensor of a checkpoint")

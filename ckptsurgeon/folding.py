@@ -17,6 +17,8 @@ MAX_HOLES = 8
 
 _INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
+_NO_WIDTHS = (0,) * MAX_HOLES
+
 Point = tuple[int, ...]
 Template = tuple[tuple[str, ...], tuple[int, ...]]
 """The texts around the holes, and each hole's width (0, or the digits of a zero-padded integer)."""
@@ -26,7 +28,11 @@ def read_key(key: str) -> tuple[Template, Point]:
     """The template of a key and the integers in its holes; `write_key` turns it around."""
     parts = _INTEGER.split(key, maxsplit=MAX_HOLES)
     digits = parts[1::2]
-    widths = tuple(len(d) if d[0] == "0" and len(d) > 1 else 0 for d in digits)
+    widths = _NO_WIDTHS[: len(digits)]
+    for text in digits:
+        if text[0] == "0" and text != "0":
+            widths = tuple(len(d) if d[0] == "0" and d != "0" else 0 for d in digits)
+            break
     return (tuple(parts[0::2]), widths), tuple(map(int, digits))
 
 
@@ -80,6 +86,8 @@ def boxes(points: Iterable[Point]) -> list[tuple[Point, ...]]:
     points = list(points)
     if len(points) == 1:
         return [tuple((value,) for value in points[0])]
+    if points and len(points[0]) == 1:
+        return [(tuple(sorted(point[0] for point in points)),)]
     for point in points:
         if not point:
             return [()]
@@ -125,7 +133,7 @@ class Folded:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """Items in a row whose origins hold the same integers, or the key's own plus a constant."""
 
     members: dict[Point, int]
@@ -133,7 +141,7 @@ class _Run:
     shifts: list[dict[int, int]]
 
     @classmethod
-    def start(cls, number: int, point: Point, axes: Sequence[Point]) -> _Run:
+    def start(cls, number: int, point: Point, axes: Sequence[Point]) -> Run:
         shifts = [
             {hole: axis[0] - value for hole, value in enumerate(point)} if len(axis) == 1 else {}
             for axis in axes
@@ -195,16 +203,16 @@ def fold_items(items: Sequence[Item]) -> list[Folded]:
 
 
 def _fold_group(items: Sequence[Item], group: list[tuple[Point, int]]) -> Iterator[Folded]:
-    runs: list[_Run] = []
+    runs: list[Run] = []
     for point, number in group:
         axes = [axis for origin in items[number].origins for axis in origin.axes]
         if not runs or not runs[-1].take(number, point, axes):
-            runs.append(_Run.start(number, point, axes))
+            runs.append(Run.start(number, point, axes))
     for run in runs:
         yield from _fold_run(items, run)
 
 
-def _fold_run(items: Sequence[Item], run: _Run) -> Iterator[Folded]:
+def _fold_run(items: Sequence[Item], run: Run) -> Iterator[Folded]:
     example = items[next(iter(run.members.values()))]
     template, _ = read_key(example.key)
     for axes in boxes(run.members):

@@ -6,10 +6,11 @@ Nothing here prints, and nothing is folded: `render/` does both.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import overload
 
+from ckptsurgeon.planner.logs import TakenKeys, parts_of
 from ckptsurgeon.planner.model import (
     DESTINATION,
     Fate,
@@ -31,8 +32,6 @@ from ckptsurgeon.suggestions import Suggestion, make_suggestions
 FROM_SOURCE = (Status.COPIED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -51,6 +50,54 @@ class Row:
     rule: RuleInfo | None
     wanted: TensorSpec | None
     allowed: str
+
+
+class Rows(Sequence[Row]):
+    """The rows of some outputs of a plan, each made when it is looked at: there may be millions."""
+
+    def __init__(self, plan: Plan, outputs: Sequence[Output]) -> None:
+        self._plan, self._outputs = plan, outputs
+        self._specs = {view.alias: view.specs for view in plan.sources}
+        if plan.destination is not None:
+            self._specs[DESTINATION] = plan.destination.specs
+
+    def of(self, status: Status) -> Rows:
+        """Those of one status."""
+        return Rows(self._plan, [one for one in self._outputs if one.status is status])
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, self._outputs)
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Rows: ...
+
+    def __getitem__(self, at: int | slice) -> Row | Rows:
+        if isinstance(at, slice):
+            return Rows(self._plan, self._outputs[at])
+        return self._row(self._outputs[at])
+
+    def _row(self, output: Output) -> Row:
+        found = None
+        if len(output.sources) == 1:
+            operand = output.sources[0]
+            found = self._specs.get(operand.source, {}).get(operand.key)
+        return Row(
+            key=output.key,
+            spec=output.spec,
+            status=output.status,
+            sources=output.sources,
+            found=found,
+            ops=output.ops or _making(output),
+            rule=output.rule,
+            wanted=output.wanted,
+            allowed=output.allowed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +152,8 @@ class Report:
     sources: tuple[Side, ...]
     destination: Side | None
     rules: tuple[RuleInfo, ...]
-    rows: tuple[Row, ...]
-    fates: tuple[SourceFate, ...]
+    rows: Rows
+    fates: Sequence[SourceFate]
     counts: Mapping[Status, Tally]
     fate_counts: Mapping[Fate, Tally]
     partly: Tally
@@ -153,51 +200,25 @@ def count_kinds(findings: Iterable[Finding]) -> str:
 
 def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Report:
     """The report of a plan; `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`."""
-    rows = _rows(plan)
-    own = [fate for fate in plan.fates if fate.stage == 0]
-    parts = [fate for fate in own if fate.untaken > 0]
-    counts = _tallies(rows, lambda row: row.status, lambda row: row.spec.nbytes)
+    rows = Rows(plan, list(plan.outputs.values()))
+    counts = _status_counts(plan)
+    fate_counts, partly = _fate_counts(plan)
     return Report(
         sources=tuple(map(_side, plan.sources)),
         destination=_side(plan.destination) if plan.destination else None,
         rules=plan.rules,
         rows=rows,
         fates=plan.fates,
-        counts={status: counts.get(status, Tally()) for status in Status},
-        fate_counts=_fate_counts(own),
-        partly=Tally(len(parts), sum(_untaken_bytes(fate) for fate in parts)),
-        total=Tally(len(rows), sum(row.spec.nbytes for row in rows)),
-        coverage=_coverage(plan, own),
+        counts=counts,
+        fate_counts=fate_counts,
+        partly=partly,
+        total=Tally(len(rows), sum(tally.nbytes for tally in counts.values())),
+        coverage=_coverage(plan, fate_counts, partly),
         findings=plan.findings,
         notes=plan.notes,
         suggestions=make_suggestions(plan),
         ties=plan.ties,
         versions=dict(versions or {}),
-    )
-
-
-def _rows(plan: Plan) -> tuple[Row, ...]:
-    specs: dict[str, Mapping[str, TensorSpec]] = {view.alias: view.specs for view in plan.sources}
-    if plan.destination:
-        specs[DESTINATION] = plan.destination.specs
-    return tuple(_row(output, specs) for output in plan.outputs.values())
-
-
-def _row(output: Output, specs: Mapping[str, Mapping[str, TensorSpec]]) -> Row:
-    found = None
-    if len(output.sources) == 1:
-        operand = output.sources[0]
-        found = specs.get(operand.source, {}).get(operand.key)
-    return Row(
-        key=output.key,
-        spec=output.spec,
-        status=output.status,
-        sources=output.sources,
-        found=found,
-        ops=output.ops or _making(output),
-        rule=output.rule,
-        wanted=output.wanted,
-        allowed=output.allowed,
     )
 
 
@@ -216,7 +237,7 @@ def _side(view: SourceView) -> Side:
         path=view.path,
         format=view.format,
         tensors=len(view.specs),
-        nbytes=sum(spec.nbytes for spec in view.specs.values()),
+        nbytes=nbytes_of(view.specs.values()),
         root=view.contents.root,
         wrappers=view.contents.wrappers,
         has_values=view.has_values,
@@ -224,23 +245,35 @@ def _side(view: SourceView) -> Side:
     )
 
 
-K = TypeVar("K")
+def nbytes_of(specs: Iterable[TensorSpec]) -> int:
+    """The bytes of tensors together; the size of a spec that many share is worked out once."""
+    given = list(specs)
+    known = {id(spec): spec for spec in given}
+    return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
 
 
-def _tallies(
-    items: Iterable[T], kind: Callable[[T], K], nbytes: Callable[[T], int]
-) -> dict[K, Tally]:
-    tensors: Counter[K] = Counter()
-    sizes: Counter[K] = Counter()
-    for item in items:
-        tensors[kind(item)] += 1
-        sizes[kind(item)] += nbytes(item)
-    return {one: Tally(number, sizes[one]) for one, number in tensors.items()}
+def _status_counts(plan: Plan) -> dict[Status, Tally]:
+    specs: dict[int, list[TensorSpec]] = {id(status): [] for status in Status}
+    for output in plan.outputs.values():
+        specs[id(output.status)].append(output.spec)
+    found = ((status, specs[id(status)]) for status in Status)
+    return {status: Tally(len(own), nbytes_of(own)) for status, own in found}
 
 
-def _fate_counts(fates: Iterable[SourceFate]) -> dict[Fate, Tally]:
-    counts = _tallies(fates, lambda fate: fate.fate, lambda fate: fate.spec.nbytes)
-    return {fate: counts.get(fate, Tally()) for fate in Fate}
+def _fate_counts(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
+    """The checkpoints' own tensors by their fates, and what of them slices left."""
+    specs: dict[Fate, list[TensorSpec]] = {fate: [] for fate in Fate}
+    partly: list[int] = []
+    for part in parts_of(plan.fates):
+        if isinstance(part, TakenKeys):
+            specs[Fate.TAKEN] += [leaf.spec for leaf in part.leaves]
+            continue
+        for fate in part:
+            if fate.stage == 0:
+                specs[fate.fate].append(fate.spec)
+                partly += [_untaken_bytes(fate)] if fate.untaken > 0 else []
+    counts = {fate: Tally(len(own), nbytes_of(own)) for fate, own in specs.items()}
+    return counts, Tally(len(partly), sum(partly))
 
 
 def _untaken_bytes(fate: SourceFate) -> int:
@@ -251,18 +284,15 @@ def _fits(output: Output, wanted: TensorSpec | None) -> bool:
     return wanted is not None and output.spec.shape == wanted.shape
 
 
-def _coverage(plan: Plan, own: Iterable[SourceFate]) -> Coverage:
+def _coverage(plan: Plan, fates: Mapping[Fate, Tally], partly: Tally) -> Coverage:
     wanted = plan.destination.specs if plan.destination else {}
+    taken = fates[Fate.TAKEN].nbytes + fates[Fate.COPIED].nbytes
     return Coverage(
         produced=sum(
             output.status in FROM_SOURCE and _fits(output, wanted.get(output.key))
             for output in plan.outputs.values()
         ),
         wanted=len(wanted),
-        consumed=sum(
-            fate.spec.nbytes - _untaken_bytes(fate)
-            for fate in own
-            if fate.fate in (Fate.TAKEN, Fate.COPIED)
-        ),
-        offered=sum(spec.nbytes for view in plan.sources for spec in view.specs.values()),
+        consumed=taken - partly.nbytes,
+        offered=sum(nbytes_of(view.specs.values()) for view in plan.sources),
     )

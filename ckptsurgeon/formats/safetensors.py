@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats.base import Contents, Extent
-from ckptsurgeon.formats.safetensors_header import MAX_HEADER, Header, parse_header
+from ckptsurgeon.formats.safetensors_header import MAX_HEADER, Header, parse_header, starts_of
 from ckptsurgeon.formats.transfer import open_source, read_bytes, read_extent
 
 if TYPE_CHECKING:
     from ckptsurgeon.formats.base import Array
 
 
-@dataclass(frozen=True, slots=True)
 class SafetensorsCheckpoint:
-    """A safetensors file opened for reading."""
+    """A safetensors file opened for reading; `start` is its first byte after the header."""
 
-    path: Path
-    contents: Contents
-    starts: Mapping[str, int]
+    def __init__(self, path: Path, contents: Contents, start: int) -> None:
+        self.path, self.contents = path, contents
+        self._start = start
+        self._starts: Mapping[str, int] | None = None
 
     @property
     def format(self) -> str:
@@ -35,7 +34,10 @@ class SafetensorsCheckpoint:
 
     def extent(self, key: str) -> Extent:
         """Where the tensor's bytes lie: always dense."""
-        return Extent(self.path, self.starts[key], self.contents.specs[key].nbytes)
+        specs = self.contents.specs
+        if self._starts is None:  # plans of many shards never ask
+            self._starts = starts_of(specs, self._start)
+        return Extent(self.path, self._starts[key], specs[key].nbytes)
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
@@ -47,18 +49,16 @@ def open_safetensors(path: Path) -> SafetensorsCheckpoint:
     """The checkpoint in a file, its header checked. Raises CheckpointError."""
     source_fd = open_source(path)
     try:
-        header = _read_header(source_fd)
+        header, start = _read_header(source_fd)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     finally:
         os.close(source_fd)
-    return SafetensorsCheckpoint(
-        path, Contents(header.specs, metadata=header.metadata), header.starts
-    )
+    return SafetensorsCheckpoint(path, Contents(header.specs, metadata=header.metadata), start)
 
 
-def _read_header(source_fd: int) -> Header:
-    """The header, its starts counted from the beginning of the file."""
+def _read_header(source_fd: int) -> tuple[Header, int]:
+    """The header, and where it ends."""
     size = os.fstat(source_fd).st_size
     length = int.from_bytes(read_bytes(source_fd, 0, 8), "little")
     if size < 8:
@@ -71,4 +71,4 @@ def _read_header(source_fd: int) -> Header:
             f"claims a header of {length} bytes, but has {size - 8} after the length: "
             "it was cut, fetch it again"
         )
-    return parse_header(read_bytes(source_fd, 8, length), size - start, start)
+    return parse_header(read_bytes(source_fd, 8, length), size - start), start

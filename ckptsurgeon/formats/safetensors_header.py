@@ -5,6 +5,7 @@ The format: eight bytes of header length, a JSON header, then the tensors' bytes
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,26 +47,26 @@ TEXTS_PER_ENTRY = 5
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says: specs and starts in the file's order, and text entries."""
+    """What a header says: specs in the file's order, and text entries.
+
+    Tensors lie one behind the other without a gap, so that the specs say where each begins.
+    """
 
     specs: Mapping[str, TensorSpec]
-    starts: Mapping[str, int]
     metadata: Mapping[str, str]
 
 
-def parse_header(header: bytes, data_nbytes: int, data_start: int = 0) -> Header:
+def parse_header(header: bytes, data_nbytes: int) -> Header:
     """What the header's bytes say of the `data_nbytes` bytes of tensors that follow it.
 
-    Starts are counted so that the first byte after the header is `data_start`. Raises
-    CheckpointError for anything but a JSON object of distinct names whose tensors fill the data
-    from its first byte to its last, without gap or overlap, each with the size of its spec.
+    Raises CheckpointError for anything but a JSON object of distinct names whose tensors fill the
+    data from its first byte to its last, without gap or overlap, each with the size of its spec.
     """
     if not header.startswith(b"{"):
         raise CheckpointError(f"its header begins with {header[:8]!r}, wanted a JSON object")
     entries, metadata = _read_fast(header) or _read_strictly(header)
     ordered = sorted(entries.items(), key=_offsets)
     specs: dict[str, TensorSpec] = {}
-    starts: dict[str, int] = {}
     known: dict[tuple[str, tuple[int, ...]], tuple[TensorSpec, int]] = {}
     at = 0
     for key, entry in ordered:
@@ -74,11 +75,17 @@ def parse_header(header: bytes, data_nbytes: int, data_start: int = 0) -> Header
         begin, end = entry.data_offsets
         if begin != at or end - begin != nbytes:
             raise _misplaced(key, spec, entry, at)
-        specs[key], starts[key], at = spec, data_start + begin, end
+        specs[key], at = spec, end
     if at != data_nbytes:
         cut = ": it was cut, fetch it again" if at > data_nbytes else ""
         raise CheckpointError(f"its tensors take {at} bytes, the file has {data_nbytes}{cut}")
-    return Header(specs, starts, metadata)
+    return Header(specs, metadata)
+
+
+def starts_of(specs: Mapping[str, TensorSpec], start: int) -> dict[str, int]:
+    """Where each tensor of a file begins whose first one begins at `start`."""
+    ends = itertools.accumulate((spec.nbytes for spec in specs.values()), initial=start)
+    return dict(zip(specs, ends, strict=False))
 
 
 Entries = tuple[dict[str, Entry], dict[str, str]]

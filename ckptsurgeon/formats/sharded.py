@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ MAX_SHARD_SIZE = 5_000_000_000
 """Bytes of tensors in one shard, as on the Hugging Face hub; a larger tensor has its own."""
 
 INDEX = "model.safetensors.index.json"
+
+READERS = 8
+"""Shards whose headers are read at a time; the wait for a disk or a network is the longest part."""
 
 Opener = Callable[[Path], Checkpoint]
 
@@ -60,7 +64,9 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     weight_map = _weight_map(index, entries.get("weight_map"))
     names = sorted(set(weight_map.values()))
     _check_present(index, names)
-    shards = {name: opener(index.parent / name) for name in names}
+    with ThreadPoolExecutor(READERS) as pool:
+        opened = pool.map(opener, [index.parent / name for name in names])
+        shards = dict(zip(names, opened, strict=True))
     owners = _owners(index, weight_map, shards)
     contents = _merged([shard.contents for shard in shards.values()])
     kind = next(iter(shards.values())).format
@@ -75,7 +81,10 @@ def _weight_map(index: Path, found: Any) -> dict[str, str]:
             raise CheckpointError(
                 f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
             )
-    for name in set(found.values()):
+    one_of_each: dict[str, str] = {}
+    for key, name in found.items():  # a text for each key would take more room than the keys
+        found[key] = one_of_each.setdefault(name, name)
+    for name in one_of_each:
         if not _within(index.parent, name):
             raise CheckpointError(
                 f"{index}: names the shard {shorten(name)}, which lies outside of the index's "
@@ -111,26 +120,32 @@ def _owners(
     index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]
 ) -> dict[str, Checkpoint]:
     """The shard of each key, after checking that index and shards agree."""
-    holders: dict[str, str] = {}
+    owners: dict[str, Checkpoint] = {}
     for name, shard in shards.items():
         for key in shard.contents.specs:
-            if key in holders:
+            owner = owners.setdefault(key, shard)
+            if owner is not shard:
+                first = next(other for other, held in shards.items() if held is owner)
                 raise CheckpointError(
-                    f"{index}: {shorten(key)} lies in two shards, "
-                    f"{shorten(holders[key])} and {shorten(name)}"
+                    f"{index}: {shorten(key)} lies in two shards, {shorten(first)} and "
+                    f"{shorten(name)}"
                 )
-            holders[key] = name
-    _check_agreement(index, weight_map, holders)
-    return {key: shards[name] for key, name in holders.items()}
+    _check_agreement(index, weight_map, shards, owners)
+    return owners
 
 
 def _check_agreement(
-    index: Path, weight_map: Mapping[str, str], holders: Mapping[str, str]
+    index: Path,
+    weight_map: Mapping[str, str],
+    shards: Mapping[str, Checkpoint],
+    owners: Mapping[str, Checkpoint],
 ) -> None:
     """Raise one error with all that the index says otherwise than its shards."""
-    lacking = [key for key in weight_map if key not in holders]
-    unlisted = [key for key in holders if key not in weight_map]
-    moved = [key for key, name in weight_map.items() if holders.get(key, name) != name]
+    lacking = [key for key in weight_map if key not in owners]
+    unlisted = [key for key in owners if key not in weight_map]
+    moved = [
+        key for key, name in weight_map.items() if key in owners and owners[key] is not shards[name]
+    ]
     told = (
         (lacking, "are in no shard"),
         (unlisted, "are in a shard but not in the index"),

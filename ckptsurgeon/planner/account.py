@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import (
     DESTINATION,
     Fate,
@@ -46,9 +47,9 @@ class Account:
                 outputs[key] = self._fitted(key, origins[key], spec)
             elif (output := self._missing(key, spec)) is not None:
                 outputs[key] = output
-        for key, origin in origins.items():
+        for key in origins:
             if key not in wanted:
-                outputs[key] = self._unexpected(key, origin)
+                outputs[key] = self._unexpected(key, origins[key])
         return outputs
 
     def _allowed(self, kind: FindingKind) -> bool:
@@ -112,10 +113,10 @@ class Account:
         status = status_of(origin)
         return Output(key, origin.node, status, origin.rule, origin.sources, origin.ops, wanted)
 
-    def unused(self, fates: Iterable[SourceFate]) -> None:
+    def unused(self, fates: Sequence[SourceFate]) -> None:
         """A finding for each key that nothing takes."""
         kind = FindingKind.UNUSED
-        for fate in fates:
+        for fate in remarkable(fates):
             if fate.fate is Fate.UNUSED:
                 self.findings.append(
                     Finding(

@@ -12,12 +12,21 @@ from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ops.indexing import Taken
 from ckptsurgeon.planner.calling import evaluate
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.logs import Log, TakenKeys
 from ckptsurgeon.planner.matching import matches, readings
 from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
-from ckptsurgeon.planner.tables import Address, Origin, Table, overlap, overlapping, taken_count
+from ckptsurgeon.planner.tables import (
+    Address,
+    Leaves,
+    Origin,
+    Table,
+    overlap,
+    overlapping,
+    taken_count,
+)
 from ckptsurgeon.ruleset.model import Init, Keep, Require, Span, Tie
 
 SEARCHED_KEYS = 20_000
@@ -181,15 +190,32 @@ def _span_text(span: Span) -> str:
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def settle_unmatched(run: StageRun) -> list[SourceFate]:
+def settle_unmatched(run: StageRun) -> Log[SourceFate]:
     """The fate of every key; those that no rule took are copied where `unmatched` says so."""
-    fates: list[SourceFate] = []
+    fates: Log[SourceFate] = Log()
     for table in run.tables:
-        for key, origin in table.origins.items():
-            address = (table.alias, key)
-            fate = _taken(run, address, origin)
-            fates.append(fate or _unmatched(run, table, key, origin))
+        if isinstance(table.origins, Leaves) and not run.dropped and not run.lost:
+            _settle_leaves(run, table, table.origins, fates)
+        else:
+            for key, origin in table.origins.items():
+                fates.append(_fate(run, table, key, origin))
     return fates
+
+
+def _settle_leaves(run: StageRun, table: Table, source: Leaves, fates: Log[SourceFate]) -> None:
+    """The same for a table of which many keys were taken whole."""
+    whole = run.holdings.whole.of(table.alias)
+    for taken, keys in itertools.groupby(source, whole.__contains__):
+        if taken:
+            fates.add(TakenKeys([source.leaf(key) for key in keys], lambda leaf: whole[leaf.key]))
+        else:
+            for key in keys:
+                fates.append(_fate(run, table, key, source[key]))
+
+
+def _fate(run: StageRun, table: Table, key: str, origin: Origin) -> SourceFate:
+    taken = _taken(run, (table.alias, key), origin)
+    return taken or _unmatched(run, table, key, origin)
 
 
 def _taken(run: StageRun, address: Address, origin: Origin) -> SourceFate | None:
@@ -240,8 +266,16 @@ def _unmatched(run: StageRun, table: Table, key: str, origin: Origin) -> SourceF
     elif run.destination is not None and key not in run.destination.specs:
         return SourceFate(alias, key, spec, Fate.UNUSED, stage=run.number)
     else:
-        run.production.give(key, Contribution(origin, None, stage.place))
+        _copy(run, table, key, origin)
     return SourceFate(alias, key, spec, Fate.COPIED, stage=run.number)
+
+
+def _copy(run: StageRun, table: Table, key: str, origin: Origin) -> None:
+    place = run.compiled.stage.place
+    if isinstance(table.origins, Leaves):
+        run.production.rename(None, place, ((key, table.origins.leaf(key)),))
+    else:
+        run.production.give(key, Contribution(origin, None, place))
 
 
 def _tell_copied_onto(run: StageRun, key: str) -> None:

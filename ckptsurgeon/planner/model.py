@@ -7,7 +7,7 @@ several stages are one graph, so data moves once. `execute.py` runs it, `report.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import Place
@@ -257,8 +257,8 @@ class Plan:
     sources: tuple[SourceView, ...]
     destination: SourceView | None
     outputs: Mapping[str, Output]
-    steps: tuple[Step, ...]
-    fates: tuple[SourceFate, ...]
+    steps: Sequence[Step]
+    fates: Sequence[SourceFate]
     rules: tuple[RuleInfo, ...]
     findings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()

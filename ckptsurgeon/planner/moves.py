@@ -14,6 +14,7 @@ from ckptsurgeon.planner.joining import Group, Layout, group_steps
 from ckptsurgeon.planner.model import Node, Operand, Product, RuleInfo, Step
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.problems import Folded
+from ckptsurgeon.planner.renames import run_renames
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
@@ -25,6 +26,8 @@ SHOWN_KEYS = 3
 
 def run_move(run: StageRun, rule: CompiledRule) -> None:
     """Makes the steps of an arrow or a block."""
+    if run_renames(run, rule):
+        return
     found = [run.found(rule, number, reader) for number, reader in enumerate(rule.readers)]
     if not all(found):
         return

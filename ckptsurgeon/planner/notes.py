@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.formats.torch_skeleton import dropped_entries
+from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import (
     Assembly,
     Note,
@@ -14,6 +15,7 @@ from ckptsurgeon.planner.model import (
     SourceView,
     Status,
 )
+from ckptsurgeon.planner.views import Unchanged
 
 FOLD_KERNEL = "fold_batchnorm"
 """How the op is written that scales the weight of a layer by its BatchNorm."""
@@ -27,7 +29,8 @@ def source_notes(view: SourceView) -> Iterator[Note]:
     contents = view.contents
     if contents.root:
         yield Note("wrapper", f"{name}: tensors are read from `{contents.root}`")
-    renamed = sum(key != raw for key, raw in view.names.items())
+    unchanged = isinstance(view.names, Unchanged)
+    renamed = 0 if unchanged else sum(key != raw for key, raw in view.names.items())
     if renamed:
         yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by a shorter name")
     for note in contents.notes:
@@ -45,9 +48,9 @@ def entry_notes(alias: str, checkpoint: Checkpoint, carried: bool) -> Iterator[N
         yield Note("entry", f"{entry.kind}{of}, not written", entry.key)
 
 
-def fate_notes(fates: Iterable[SourceFate]) -> Iterator[Note]:
+def fate_notes(fates: Sequence[SourceFate]) -> Iterator[Note]:
     """Parts of source tensors that no slice took, and fallbacks that gave way."""
-    for fate in fates:
+    for fate in remarkable(fates):
         if fate.untaken:
             text = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
             yield Note("untaken", text, fate.key, fate.rule)

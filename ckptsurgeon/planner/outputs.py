@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.patterns import ConcreteIndex, ConcreteItem
-from ckptsurgeon.planner.model import DESTINATION, Assembly, Leaf, Operand, Part, RuleInfo
+from ckptsurgeon.planner.model import (
+    DESTINATION,
+    Assembly,
+    Leaf,
+    Operand,
+    Part,
+    RuleInfo,
+    SourceView,
+)
 from ckptsurgeon.planner.problems import Folded, Problems
-from ckptsurgeon.planner.tables import Origin, overlapping, taken_count
+from ckptsurgeon.planner.tables import Address, Origin, overlapping, taken_count
 from ckptsurgeon.specs import TensorSpec
 
 MAX_OUTPUTS = 4_000_000
@@ -26,17 +35,28 @@ class Contribution:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the destination has: its specs, and whether it has values to fill tensors up with."""
+
+    specs: Mapping[str, TensorSpec]
+    has_values: bool
+
+
 class Production:
     """The output keys of a stage and who gives them."""
 
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._given: dict[str, list[Contribution]] = {}
+    def __init__(self, problems: Problems, takers: Mapping[Address, RuleInfo]) -> None:
+        self._problems, self._takers = problems, takers
+        self._given: dict[str, Leaf | list[Contribution]] = {}
+        self._places: dict[RuleInfo | None, Place] = {}
         self._count = 0
         self._collisions = Folded(problems, "key", "of these two rules")
 
     def giver(self, key: str) -> RuleInfo | None:
         given = self._given.get(key)
+        if isinstance(given, Leaf):
+            return self._taker(given)
         return given[0].origin.rule if given else None
 
     def __contains__(self, key: object) -> bool:
@@ -48,10 +68,35 @@ class Production:
         if self._count > MAX_OUTPUTS:
             raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", contribution.place)])
         given = self._given.setdefault(key, [])
-        if given and (contribution.index is None or given[0].index is None):
+        if isinstance(given, Leaf):
+            self._tell_two(key, self._contributed(given), contribution)
+        elif given and (contribution.index is None or given[0].index is None):
             self._tell_two(key, given[0], contribution)
-            return
-        given.append(contribution)
+        else:
+            given.append(contribution)
+
+    def rename(
+        self, rule: RuleInfo | None, place: Place, pairs: Iterable[tuple[str, Leaf]]
+    ) -> None:
+        """Notes what takes whole tensors of a checkpoint and gives each under a key of its own."""
+        self._places[rule] = place
+        for key, leaf in pairs:
+            if key in self._given:
+                self.give(key, self._contributed(leaf))
+            else:
+                self._given[key] = leaf
+                self._count += 1
+        if self._count > MAX_OUTPUTS:
+            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", place)])
+
+    def _contributed(self, leaf: Leaf) -> Contribution:
+        """A renamed tensor told like any other."""
+        rule = self._taker(leaf)
+        origin = Origin(leaf, (Operand(leaf.source, leaf.key),), rule)
+        return Contribution(origin, None, self._places[rule])
+
+    def _taker(self, leaf: Leaf) -> RuleInfo | None:
+        return self._takers.get((leaf.source, leaf.key))
 
     def _tell_two(self, key: str, first: Contribution, second: Contribution) -> None:
         names = [_named(contribution) for contribution in (first, second)]
@@ -71,24 +116,88 @@ class Production:
 
     def finished(
         self,
-        wanted: Mapping[str, TensorSpec],
-        has_values: bool,
-        prepare: Callable[[str, Origin], Origin],
-    ) -> dict[str, Origin]:
+        wanted: Wanted,
+        prepare: Callable[[str, Origin], Origin] | None,
+    ) -> Origins:
         """Every key with its tensor, parts put together.
 
-        `wanted` are the destination's specs; `prepare` casts what `output: {dtype: …}` names.
+        `prepare` casts what `output: {dtype: …}` names; None where it names nothing.
         """
         self._collisions.tell()
-        done: dict[str, Origin] = {}
+        done: dict[str, Leaf | Origin] = {}
         for key, given in self._given.items():
-            with self._problems.at(given[0].place, f"`{key}`: "):
-                if given[0].index is None:
-                    done[key] = prepare(key, given[0].origin)
-                    continue
-                ready = [replace(one, origin=prepare(key, one.origin)) for one in given]
-                done[key] = _assembled(key, ready, wanted.get(key), has_values)
-        return done
+            if isinstance(given, Leaf) and prepare is None:
+                done[key] = given
+                continue
+            contributions = [self._contributed(given)] if isinstance(given, Leaf) else given
+            origin = self._put_together(key, contributions, wanted, prepare)
+            if origin is not None:
+                done[key] = origin
+        return Origins(done, self._taker)
+
+    def _put_together(
+        self,
+        key: str,
+        given: list[Contribution],
+        wanted: Wanted,
+        prepare: Callable[[str, Origin], Origin] | None,
+    ) -> Origin | None:
+        """The tensor of a key; None, with a problem told, where its parts make none."""
+        with self._problems.at(given[0].place, f"`{key}`: "):
+            if prepare is not None:
+                given = [replace(one, origin=prepare(key, one.origin)) for one in given]
+            if given[0].index is None:
+                return given[0].origin
+            return _assembled(key, given, wanted.specs.get(key), wanted.has_values)
+        return None
+
+
+class Origins(MutableMapping[str, Origin]):
+    """The tensors that a stage gives, by key; those of renames are told when they are asked for."""
+
+    def __init__(
+        self, held: dict[str, Leaf | Origin], taker: Callable[[Leaf], RuleInfo | None]
+    ) -> None:
+        self._held, self._taker = held, taker
+
+    @classmethod
+    def none(cls) -> Origins:
+        return cls({}, lambda leaf: None)
+
+    def __getitem__(self, key: str) -> Origin:
+        found = self._held[key]
+        if isinstance(found, Origin):
+            return found
+        return Origin(found, (Operand(found.source, found.key),), self._taker(found))
+
+    def __setitem__(self, key: str, origin: Origin) -> None:
+        self._held[key] = origin
+
+    def __delitem__(self, key: str) -> None:
+        del self._held[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def in_order(self, views: Iterable[SourceView]) -> Origins:
+        """The same in the order of the first source tensor of each; made ones at the end."""
+        counter = itertools.count()
+        order = {view.alias: dict(zip(view.specs, counter, strict=False)) for view in views}
+        last = next(counter)
+
+        def position(key: str) -> int:
+            found = self._held[key]
+            first = found if isinstance(found, Leaf) else next(iter(found.sources), None)
+            return last if first is None else order[first.source][first.key]
+
+        ordered = sorted(self._held, key=position)
+        return Origins({key: self._held[key] for key in ordered}, self._taker)
 
 
 def _named(contribution: Contribution) -> str:

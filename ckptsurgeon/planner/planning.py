@@ -21,11 +21,10 @@ from ckptsurgeon.planner.leftovers import (
     settle_unmatched,
     tell_dead_rules,
 )
+from ckptsurgeon.planner.logs import Log
 from ckptsurgeon.planner.model import (
     DESTINATION,
-    Leaf,
     Note,
-    Operand,
     Output,
     Plan,
     RuleInfo,
@@ -34,12 +33,12 @@ from ckptsurgeon.planner.model import (
     Step,
 )
 from ckptsurgeon.planner.notes import fate_notes, output_notes, source_notes, tie_notes
-from ckptsurgeon.planner.outputs import Production
+from ckptsurgeon.planner.outputs import Origins, Production, Wanted
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.running import run_rules
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage import StageRun
-from ckptsurgeon.planner.tables import Origin, Table
+from ckptsurgeon.planner.tables import Holdings, Leaves, Origin, Table
 from ckptsurgeon.planner.ties import carried_ties, tie_outputs
 from ckptsurgeon.planner.views import renamed_keys, view_source
 from ckptsurgeon.ruleset.model import Ruleset, SourceOptions, Stage
@@ -74,9 +73,9 @@ class Planning:
         self.stages, self.views = stages, views
         self.destination, self.inputs = destination, inputs
         self.problems = Problems()
-        self.fates: list[SourceFate] = []
+        self.fates: Log[SourceFate] = Log()
         self.rules: list[RuleInfo] = []
-        self.steps: list[Step] = []
+        self.steps: Log[Step] = Log()
         self.notes: list[Note] = [note for view in views for note in source_notes(view)]
         self.ties: dict[str, str] = {}
         self.runs: list[StageRun] = []
@@ -95,15 +94,16 @@ class Planning:
         return cls(stages, views, destination, inputs)
 
     def plan(self) -> Plan:
-        tables = tuple(_first_table(view) for view in self.views)
-        origins: dict[str, Origin] = {}
+        tables = tuple(Table(view.alias, Leaves(view.alias, view.specs)) for view in self.views)
+        origins = Origins.none()
         for number, compiled in enumerate(self.stages):
             is_last = number == len(self.stages) - 1
             origins = self._stage(number, compiled, tables, self.destination if is_last else None)
             self.problems.raise_if_any(PlanError)
             if not is_last:
                 tables = (self._next_table(number + 1, origins),)
-        return self._settled(origins)
+        ordered = origins if self.destination is not None else origins.in_order(self.views)
+        return self._settled(ordered)
 
     def _stage(
         self,
@@ -111,8 +111,9 @@ class Planning:
         compiled: CompiledStage,
         tables: tuple[Table, ...],
         destination: SourceView | None,
-    ) -> dict[str, Origin]:
+    ) -> Origins:
         """The tensors that a stage gives, by key."""
+        holdings = Holdings()
         run = StageRun(
             number=number,
             compiled=compiled,
@@ -120,7 +121,8 @@ class Planning:
             destination=destination,
             surroundings=self._surroundings(tables, destination),
             problems=self.problems,
-            production=Production(self.problems),
+            production=Production(self.problems, holdings.whole),
+            holdings=holdings,
         )
         self.runs.append(run)
         run_rules(run)
@@ -128,19 +130,21 @@ class Planning:
         fates = settle_unmatched(run)
         origins = self._finished(run)
         check_counts(run)
-        self.fates += fates
+        self.fates.add(fates)
         self.rules += rule_infos(run)
-        self.steps += run.steps
+        self.steps.add(run.steps)
         self.notes += fate_notes(fates)
         return origins
 
-    def _finished(self, run: StageRun) -> dict[str, Origin]:
+    def _finished(self, run: StageRun) -> Origins:
         """What the rules gave, put together, cast and tied."""
         destination = run.destination
         casting = _Casting(run.compiled.stage, destination)
-        wanted = destination.specs if destination else {}
-        has_values = destination is not None and destination.has_values
-        origins = run.production.finished(wanted, has_values, casting)
+        wanted = Wanted({}, False)
+        if destination is not None:
+            wanted = Wanted(destination.specs, destination.has_values)
+        casts = run.compiled.stage.output.dtype is not None
+        origins = run.production.finished(wanted, casting if casts else None)
         self.ties = tie_outputs(run, origins)
         return origins
 
@@ -163,7 +167,7 @@ class Planning:
 
     def _settled(self, origins: Mapping[str, Origin]) -> Plan:
         account = Account(self.destination, self.inputs.allow, self.problems)
-        outputs = account.outputs(self._in_source_order(origins))
+        outputs = account.outputs(origins)
         account.unused(self.fates)
         self.problems.raise_if_any(PlanError)
         carried = carried_ties(outputs, self.views)
@@ -179,8 +183,8 @@ class Planning:
             sources=self.views,
             destination=self.destination,
             outputs=outputs,
-            steps=tuple(self.steps),
-            fates=tuple(self.fates),
+            steps=self.steps,
+            fates=self.fates,
             rules=tuple(self.rules),
             findings=tuple(account.findings),
             notes=tuple(dict.fromkeys(notes)),
@@ -188,21 +192,6 @@ class Planning:
             checked_ties=tuple(_to_check(tied, outputs)),
             separator=self.stages[-1].stage.output.separator,
         )
-
-    def _in_source_order(self, origins: Mapping[str, Origin]) -> Mapping[str, Origin]:
-        """The keys in the order of the first source tensor of each; made ones at the end."""
-        if self.destination is not None:
-            return origins
-        order: dict[tuple[str, str], int] = {}
-        for view in self.views:
-            for key in view.specs:
-                order[view.alias, key] = len(order)
-
-        def position(item: tuple[str, Origin]) -> int:
-            sources = item[1].sources
-            return order[sources[0].source, sources[0].key] if sources else len(order)
-
-        return dict(sorted(origins.items(), key=position))
 
 
 def _to_check(ties: Mapping[str, str], outputs: Mapping[str, Output]) -> list[tuple[str, str]]:
@@ -212,14 +201,6 @@ def _to_check(ties: Mapping[str, str], outputs: Mapping[str, Output]) -> list[tu
         for key, leader in ties.items()
         if leader in outputs and outputs[key].node is not outputs[leader].node
     ]
-
-
-def _first_table(view: SourceView) -> Table:
-    origins = {
-        key: Origin(Leaf(view.alias, key, spec), (Operand(view.alias, key),))
-        for key, spec in view.specs.items()
-    }
-    return Table(view.alias, origins)
 
 
 def _looked_up(

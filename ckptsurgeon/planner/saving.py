@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def _saved_output(output: Output, nodes: _NodeList, numbers: Numbers) -> SavedOu
     )
 
 
-def _rows(rows: tuple[Any, ...], numbers: Numbers) -> list[dict[str, Any]]:
+def _rows(rows: Sequence[Any], numbers: Numbers) -> list[dict[str, Any]]:
     return [{**msgspec.to_builtins(row), "rule": _number(row.rule, numbers)} for row in rows]
 
 

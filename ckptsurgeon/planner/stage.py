@@ -11,6 +11,7 @@ from ckptsurgeon.patterns import ConcreteIndex, Index
 from ckptsurgeon.planner.calling import call
 from ckptsurgeon.planner.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.joining import SPARE_STEPS
+from ckptsurgeon.planner.logs import Log
 from ckptsurgeon.planner.matching import Match, matches
 from ckptsurgeon.planner.model import Node, Operand, RuleInfo, SourceView, Step
 from ckptsurgeon.planner.outputs import Contribution, Production
@@ -34,7 +35,7 @@ class StageRun:
     holdings: Holdings = field(default_factory=Holdings)
     dropped: dict[Address, RuleInfo] = field(default_factory=dict)
     claimed: dict[str, RuleInfo] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: Log[Step] = field(default_factory=Log)
     lost: dict[Address, RuleInfo] = field(default_factory=dict)
     made: dict[int, int] = field(default_factory=dict)
     """Steps by rule number."""
@@ -106,8 +107,10 @@ class StageRun:
         """The tensor of a key, or of its slice, which is this rule's from now on."""
         if index is not None:
             return self._take_part(rule, info, match, index)
-        held = self.holdings.reused if rule.options.reuse else self.holdings.whole
-        held[match.address] = info
+        if rule.options.reuse:
+            self.holdings.reused[match.address] = info
+        else:
+            self.holdings.whole[match.address] = info
         return match.origin.node
 
     def _take_part(

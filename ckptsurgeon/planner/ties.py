@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
 from ckptsurgeon.errors import PlanError, Problem
@@ -16,7 +16,7 @@ from ckptsurgeon.planner.tables import Origin
 from ckptsurgeon.ruleset.model import Tie
 
 
-def tie_outputs(run: StageRun, origins: dict[str, Origin]) -> dict[str, str]:
+def tie_outputs(run: StageRun, origins: MutableMapping[str, Origin]) -> dict[str, str]:
     """The ties that the stage's rules make: key -> the key whose storage it shares.
 
     A tied key that nothing gives becomes the tensor of the first one that is given.
@@ -49,7 +49,7 @@ def _groups(
 
 
 def _tied(
-    rule: CompiledRule, run: StageRun, keys: tuple[str, ...], origins: dict[str, Origin]
+    rule: CompiledRule, run: StageRun, keys: tuple[str, ...], origins: MutableMapping[str, Origin]
 ) -> dict[str, str]:
     given = [key for key in keys if key in origins]
     leader = given[0]
@@ -84,5 +84,7 @@ def carried_ties(outputs: Mapping[str, Output], sources: Iterable[SourceView]) -
 
 def _aliases(view: SourceView) -> Iterable[tuple[str, ...]]:
     """The groups of tied keys in the names that the rules see."""
+    if not view.contents.aliases:
+        return ()
     keys = {name: key for key, name in view.names.items()}
     return (tuple(keys[name] for name in group) for group in view.contents.aliases)

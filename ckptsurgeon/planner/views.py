@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats.base import Checkpoint
@@ -24,7 +23,7 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
         options=options,
         digest=digest(specs),
         names=names,
-        specs={key: specs[name] for key, name in names.items()},
+        specs=specs if isinstance(names, Unchanged) else _by_key(names, specs),
         contents=checkpoint.contents,
         has_values=checkpoint.has_values,
     )
@@ -33,9 +32,37 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
 def digest(specs: Mapping[str, TensorSpec]) -> str:
     """SHA-256 over keys, dtypes and shapes, whatever the order in which a format lists them."""
     digest = hashlib.sha256()
-    for key, spec in sorted(specs.items(), key=lambda item: item[0]):
-        digest.update(json.dumps([key, spec.dtype, spec.shape]).encode())
+    texts: dict[int, str] = {}
+    for key in sorted(specs):
+        spec = specs[key]
+        text = texts.get(id(spec)) or texts.setdefault(id(spec), str(spec))
+        digest.update(f"{len(key)} {key} {text}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _by_key(names: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    return {key: specs[name] for key, name in names.items()}
+
+
+class Unchanged(Mapping[str, str]):
+    """The names of a file whose keys rules see as they are."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def __getitem__(self, key: str) -> str:
+        if key not in self._names:
+            raise KeyError(key)
+        return key
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def output_name(plan: Plan, key: str) -> str:
@@ -45,10 +72,10 @@ def output_name(plan: Plan, key: str) -> str:
     return key if plan.separator == "." else key.replace(".", plan.separator)
 
 
-def renamed_keys(specs: Iterable[str], options: SourceOptions, path: str) -> dict[str, str]:
+def renamed_keys(specs: Collection[str], options: SourceOptions, path: str) -> Mapping[str, str]:
     """The file's names by the rules' keys; raises CheckpointError where two become one."""
     if not (options.strip or options.strip_anywhere or options.separator != "."):
-        return {name: name for name in specs}
+        return Unchanged(specs)
     names: dict[str, str] = {}
     for name in specs:
         key = _stripped(_dotted(name, options.separator), options)

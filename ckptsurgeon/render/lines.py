@@ -27,7 +27,8 @@ class Entry:
 
     @property
     def changed(self) -> bool:
-        return self.before is not None and self.before != self.after
+        before, after = self.before, self.after
+        return before is not None and before is not after and before != after
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +60,25 @@ class Module:
     def shared(self) -> Hashable:
         """What must be equal for two modules to fold."""
         shapes = tuple((_kind(entry.before), _kind(entry.after)) for entry in self.entries)
-        return self.entries[0].label, self.names, shapes
+        return self.entries[0].label, self.entries[0].changed, self.names, shapes
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Entries of one label. `names` are the last pieces, empty where `box` is of whole keys."""
+    """Entries of one label, `count` of them.
+
+    `names` are the last pieces of their keys, empty where `box` is of whole keys; `of_modules` says
+    that `origins` lack them, too. `before` tells the specs that change, "" where they don't.
+    """
 
     box: Box
     names: tuple[str, ...]
     origins: tuple[Box, ...]
-    modules: tuple[Module, ...]
-
-    @property
-    def label(self) -> tuple[str, ...]:
-        return self.modules[0].entries[0].label
-
-    @property
-    def count(self) -> int:
-        return sum(len(module.entries) for module in self.modules)
-
-    @property
-    def before(self) -> str:
-        """The specs that the tensors have before, or nothing where they don't change."""
-        if not self.modules[0].entries[0].changed:
-            return ""
-        return spec_range(module.entries[0].before for module in self.modules)
-
-    @property
-    def after(self) -> str:
-        return spec_range(module.entries[0].after for module in self.modules)
+    label: tuple[str, ...]
+    count: int
+    before: str
+    after: str
+    of_modules: bool = False
 
     @property
     def keys(self) -> Iterable[str]:
@@ -106,22 +96,30 @@ def fold_entries(entries: Sequence[Entry]) -> list[Line]:
     modules = [Module(*one) for one in _group(entries)]
     items = [Item(module.key, module.boxes, module.shared) for module in modules]
     return [
-        Line(
-            box=folded.box,
-            names=modules[folded.members[0]].names,
-            origins=folded.origins,
-            modules=tuple(modules[number] for number in folded.members),
-        )
+        _line(folded.box, folded.origins, [modules[number] for number in folded.members])
         for folded in fold_items(items)
     ]
+
+
+def _line(box: Box, origins: tuple[Box, ...], modules: Sequence[Module]) -> Line:
+    first = modules[0].entries[0]
+    firsts = [module.entries[0] for module in modules]
+    return Line(
+        box=box,
+        names=modules[0].names,
+        origins=origins,
+        label=first.label,
+        count=sum(len(module.entries) for module in modules),
+        before=spec_range(entry.before for entry in firsts) if first.changed else "",
+        after=spec_range(entry.after for entry in firsts),
+        of_modules=modules[0].origins is not None and not modules[0].single,
+    )
 
 
 def unfold_entries(entries: Iterable[Entry]) -> list[Line]:
     """A line for each entry."""
     return [
-        Line(
-            _whole(entry.key), (), tuple(map(_whole, entry.origins)), (Module("", None, (entry,)),)
-        )
+        _line(_whole(entry.key), tuple(map(_whole, entry.origins)), [Module("", None, (entry,))])
         for entry in entries
     ]
 

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from ckptsurgeon.folding import fold_keys
 from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import Fate, FindingKind, Note, Operand, SourceFate, Status
+from ckptsurgeon.render.bulk import Entries
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line
@@ -82,18 +84,29 @@ TITLES = {
 
 
 def _status_section(report: Report, status: Status, view: View) -> list[str]:
-    rows = [row for row in report.rows if row.status is status]
+    rows = report.rows.of(status)
     if not rows:
         return []
     title = _title(TITLES.get(status, status.value), report.counts[status], view)
-    return [title, *view.told([_entry(row) for row in rows], _told, view.limits.section)]
+    return [title, *view.told(_entries(rows), _told, view.limits.section)]
 
 
 def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _entry(row: Row) -> Entry:
+def _entries(rows: Sequence[Row]) -> Entries[Row]:
+    """What is told of the rows; the place of each rule is written once."""
+    places: dict[int, str] = {}
+
+    def entry(row: Row) -> Entry:
+        place = places.get(id(row.rule)) or places.setdefault(id(row.rule), place_text(row.rule))
+        return _entry(row, place)
+
+    return Entries(rows, entry)
+
+
+def _entry(row: Row, place: str) -> Entry:
     own = row.status in (Status.KEPT, Status.INITIALISED)
     allowed = f"{row.allowed} allowed" if row.allowed else ""
     return Entry(
@@ -101,7 +114,7 @@ def _entry(row: Row) -> Entry:
         after=row.spec,
         origins=() if own else tuple(map(_operand, row.sources)),
         before=None if own else row.found,
-        label=(", ".join(row.ops), allowed, place_text(row.rule)),
+        label=(", ".join(row.ops), allowed, place),
     )
 
 
@@ -120,7 +133,7 @@ def _told(line: Line) -> Aligned:
 
 
 def _dropped(report: Report, view: View) -> list[str]:
-    dropped = [fate for fate in report.fates if fate.fate is Fate.DROPPED]
+    dropped = [fate for fate in remarkable(report.fates) if fate.fate is Fate.DROPPED]
     if not dropped:
         return []
     lines = view.told([_fate_entry(fate) for fate in dropped], _told, view.limits.section)

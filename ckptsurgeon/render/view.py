@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.planner.model import RuleInfo
+from ckptsurgeon.render.bulk import fold
 from ckptsurgeon.render.columns import Aligned, Palette, align
-from ckptsurgeon.render.lines import Entry, Line, fold_entries, unfold_entries
+from ckptsurgeon.render.lines import Entry, Line, unfold_entries
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.report import plural
 
@@ -45,7 +46,7 @@ class View:
         self, entries: Sequence[Entry], tell: Callable[[Line], Aligned], limit: int
     ) -> list[str]:
         """The entries on few lines, at most `limit` of them."""
-        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
+        lines = unfold_entries(entries) if self.verbose else fold(entries)
         return self.table([tell(line) for line in lines[:limit]], len(lines) - limit)
 
     def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:

@@ -103,7 +103,7 @@ def test_origins_of_a_line_are_those_of_its_entries(told: list[Entry]) -> None:
     by_key = {entry.key: entry for entry in told}
     for line in fold_entries(told):
         shown = {key for box in line.origins for key in box.keys}
-        if line.names and line.modules[0].origins is not None:
+        if line.of_modules:
             shown = {join(module, name) for module in shown for name in line.names}
         assert shown == {origin for key in line.keys for origin in by_key[key].origins}
 

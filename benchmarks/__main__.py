@@ -1,0 +1,56 @@
+"""`python -m benchmarks`: makes its inputs, runs every job, and prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import sys
+from pathlib import Path
+
+import ckptsurgeon
+from benchmarks.jobs import JOBS
+from benchmarks.planning import plan_timings, start_timings
+from benchmarks.running import run_jobs
+from benchmarks.tables import (
+    JOB_HEADS,
+    TIMING_HEADS,
+    job_cells,
+    machine,
+    table,
+    timing_cells,
+)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="for all files")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each command")
+    parser.add_argument("--quick", action="store_true", help="small sources, to see that it works")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their names")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    compileall.compile_dir(Path(ckptsurgeon.__file__).parent, quiet=1)  # as pip does with packages
+    jobs = [job for job in JOBS if given.only in job.name]
+    rows = run_jobs(jobs, given.folder, given.runs, given.quick, _say)
+    tables = [table(JOB_HEADS, map(job_cells, rows))] if jobs else []
+    if given.only in "plan":
+        timings = [*plan_timings(given.folder, given.runs, given.quick, _say)]
+        timings += start_timings(given.folder, given.runs)
+        tables.append(table(TIMING_HEADS, map(timing_cells, timings)))
+    text = "\n".join((f"{machine()}; medians of {given.runs} runs\n", *tables))
+    print(text)
+    if given.markdown is not None:
+        given.markdown.write_text(text, encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Checkpoints far larger than this machine: plans of terabytes, and of very many keys."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from command_line import Ckpt
+from sparse_files import write_sparse_shards
+
+RULES = """\
+format: 1
+rules:
+  - model.layers.<i>.attn.<p:q|k|v>.weight -> layers.<i>.attn.w<p>.weight
+  - model.layers.<i>.mlp.up.weight -> layers.<i>.mlp.up.weight: transpose
+  - model.layers.<i>.mlp.<n:gate|down>.weight -> layers.<i>.mlp.<n>.weight
+"""
+NAMES = ("attn.q", "attn.k", "attn.v", "mlp.gate", "mlp.up", "mlp.down")
+SHAPE = (16384, 53248)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """64 shards of 5.6 TB together, none of which are on the disk."""
+    folder = tmp_path / "shards"
+    layers = [
+        {f"model.layers.{layer}.{name}.weight": SHAPE for name in NAMES} for layer in range(512)
+    ]
+    parts = [
+        {key: shape for layer in layers[at : at + 8] for key, shape in layer.items()}
+        for at in range(0, 512, 8)
+    ]
+    write_sparse_shards(folder, "BF16", parts)
+    return folder
+
+
+def test_terabytes_are_planned_in_seconds(shards: Path, tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    start = time.perf_counter()
+    ran = ckpt("plan", shards, "-r", tmp_path / "rules.yaml")
+    assert time.perf_counter() - start < 10
+    assert ran.code == 0, ran.err
+    assert "clean: 3,072 tensors, 4.9 TiB would be written" in ran.out
+    assert len(ran.out.splitlines()) < 30
+
+
+def test_what_no_disk_holds_is_refused_before_a_byte(
+    shards: Path, tmp_path: Path, ckpt: Ckpt
+) -> None:
+    ran = ckpt("transplant", shards, "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert "free, the output takes 4.9 TiB" in ran.err
+    assert not (tmp_path / "out").exists()
