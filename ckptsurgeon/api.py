@@ -94,12 +94,13 @@ def transplant(
 
     The output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
     all of `jobs` threads; `max_shard_size` the tensors of one shard (5 GB). Raises what `plan`
-    raises, FindingsError where findings are left that `allow` doesn't name, and OutputError, e.g.
-    where the output exists (`force`).
+    raises, FindingsError where findings are left that `allow` doesn't name, OutputError, e.g. where
+    the output exists (`force`), and ValueError for a size or a number of jobs below 1.
     """
-    planned = prepared(load_all(rules), source, into, sources, config, variables, allow)
-    execution = for_output(planned, output, _bytes(memory), jobs)
+    limits = _bytes(memory), _positive(jobs, "jobs")
     shard_size = _bytes(max_shard_size)
+    planned = prepared(load_all(rules), source, into, sources, config, variables, allow)
+    execution = for_output(planned, output, *limits)
     execution.into(output, force=force, max_shard_size=shard_size, progress=progress)
     return make_report(execution.plan)
 
@@ -216,6 +217,8 @@ def load_prepared(
         if view.format == PLANNED:
             found[view.alias] = _written(view, found[view.alias], roots.get(""))
     checkpoints = open_sources(found.pop("", None), found, roots)
+    if saved.destination is None and into is not None:
+        raise CheckpointError("the plan was made without a destination: plan again with --into")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_source(into or saved.destination.path)
     return Execution(restore_plan(saved, checkpoints), checkpoints, stamps_of(checkpoints))
@@ -269,7 +272,13 @@ def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Rules
 
 
 def _bytes(size: Size | None) -> int | None:
-    return parse_bytes(size) if isinstance(size, str) else size
+    return parse_bytes(size) if isinstance(size, str) else _positive(size, "bytes")
+
+
+def _positive(count: int | None, what: str) -> int | None:
+    if count is not None and count < 1:
+        raise ValueError(f"{count} {what}: wanted at least 1")
+    return count
 
 
 def _given(name: str, value: Value | Expression) -> Value | Expression:

@@ -107,10 +107,8 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def files_of(checkpoint: Checkpoint) -> Iterator[Path]:
     """The file or folder that was opened, and the files that its tensors lie in; none twice."""
-    if checkpoint.format == "memory":
-        return
-    extents = (checkpoint.extent(key) for key in checkpoint.contents.specs)
-    yield from dict.fromkeys((checkpoint.path, *(extent.path for extent in extents if extent)))
+    if checkpoint.files:
+        yield from dict.fromkeys((checkpoint.path, *checkpoint.files))
 
 
 def refuse_findings(plan: Plan) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 MAX_HOLES = 8
 """Integers of a key that fold; a key with more keeps the rest as text, and recursion ends."""
 
-_INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
+INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
 _NO_WIDTHS = (0,) * MAX_HOLES
 
@@ -26,14 +26,17 @@ Template = tuple[tuple[str, ...], tuple[int, ...]]
 
 def read_key(key: str) -> tuple[Template, Point]:
     """The template of a key and the integers in its holes; `write_key` turns it around."""
-    parts = _INTEGER.split(key, maxsplit=MAX_HOLES)
+    parts = INTEGER.split(key, maxsplit=MAX_HOLES)
     digits = parts[1::2]
-    widths = _NO_WIDTHS[: len(digits)]
+    return (tuple(parts[0::2]), widths_of(digits)), tuple(map(int, digits))
+
+
+def widths_of(digits: Sequence[str]) -> tuple[int, ...]:
+    """The width of each integer: 0, or its number of digits where it begins with a zero."""
     for text in digits:
         if text[0] == "0" and text != "0":
-            widths = tuple(len(d) if d[0] == "0" and d != "0" else 0 for d in digits)
-            break
-    return (tuple(parts[0::2]), widths), tuple(map(int, digits))
+            return tuple(len(d) if d[0] == "0" and d != "0" else 0 for d in digits)
+    return _NO_WIDTHS[: len(digits)]
 
 
 def write_key(template: Template, point: Point) -> str:

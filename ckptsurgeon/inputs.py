@@ -26,12 +26,19 @@ MAX_WHOLE = 256 << 20
 
 
 def open_source(source: Source, root: str | None = None) -> Checkpoint:
-    """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is."""
+    """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is.
+
+    Raises CheckpointError, also for what is none of these.
+    """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return open_factory(name) if is_factory(name) else open_checkpoint(name, root)
     if isinstance(source, Mapping):
         return checkpoint_of(source)
+    if not hasattr(source, "contents"):
+        kind = type(source).__name__
+        what = "its state_dict()" if hasattr(source, "state_dict") else "a dict of tensors"
+        raise CheckpointError(f"{kind} is no checkpoint; give a path, {what}, or an open one")
     return source
 
 
@@ -50,6 +57,11 @@ def open_sources(
         opened[name] = open_source(one, roots.get(name, everywhere))
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
+    for checkpoint in opened.values():
+        if checkpoint.format != "memory" and not checkpoint.contents.specs:
+            raise CheckpointError(
+                f"{checkpoint.path}: holds no tensors; `inspect` shows what it has"
+            )
     return opened
 
 
@@ -87,7 +99,7 @@ def _numbered(alias: str, source: Source) -> list[tuple[str, Source]]:
 def _natural(path: str) -> list[tuple[int, str]]:
     """Order with numbers by value: 2 before 10."""
     parts = re.split(r"([0-9]+)", path)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if at % 2 else (-1, part) for at, part in enumerate(parts)]
 
 
 def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Any:

@@ -38,7 +38,10 @@ def _spec(key: str, value: Any) -> TensorSpec:
     name = str(getattr(found, "name", found)).removeprefix("torch.")
     if name not in DTYPE_CODES or not hasattr(value, "shape"):
         kind = type(value).__name__ if found is None else f"a tensor of {name}"
-        raise CheckpointError(f"{key!r} is {kind}; wanted a torch tensor or a NumPy array")
+        raise CheckpointError(
+            f"{key!r} is {kind}; wanted a flat dict of torch tensors or NumPy arrays, such as "
+            "model.state_dict(), or the `state_dict` entry of a training checkpoint"
+        )
     if is_torch(value) and str(value.layout) != "torch.strided":
         raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
     return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))

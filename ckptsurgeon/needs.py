@@ -24,7 +24,12 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     def is_dense(leaf: Leaf) -> bool:
         return checkpoints[leaf.source].extent(names[leaf.source][leaf.key]) is not None
 
+    small: set[int] = set()
     for key, output in plan.outputs.items():
+        spec = output.node.spec
+        if isinstance(output.node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
+            small.add(id(spec))  # many tensors share a spec
+            continue
         needed = needed_bytes(output.node, is_dense, lowering, memory)
         if needed > memory:
             text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"

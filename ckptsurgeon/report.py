@@ -61,6 +61,19 @@ class Rows(Sequence[Row]):
         if plan.destination is not None:
             self._specs[DESTINATION] = plan.destination.specs
 
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """The outputs that the rows tell of."""
+        return self._outputs
+
+    def found(self, output: Output) -> TensorSpec | None:
+        """The spec of an output's source where it has just one."""
+        if len(output.sources) != 1:
+            return None
+        operand = output.sources[0]
+        specs = self._specs.get(operand.source)
+        return specs.get(operand.key) if specs is not None else None
+
     def of(self, status: Status) -> Rows:
         """Those of one status."""
         return Rows(self._plan, [one for one in self._outputs if one.status is status])
@@ -83,17 +96,13 @@ class Rows(Sequence[Row]):
         return self._row(self._outputs[at])
 
     def _row(self, output: Output) -> Row:
-        found = None
-        if len(output.sources) == 1:
-            operand = output.sources[0]
-            found = self._specs.get(operand.source, {}).get(operand.key)
         return Row(
             key=output.key,
             spec=output.spec,
             status=output.status,
             sources=output.sources,
-            found=found,
-            ops=output.ops or _making(output),
+            found=self.found(output),
+            ops=output.ops or making(output),
             rule=output.rule,
             wanted=output.wanted,
             allowed=output.allowed,
@@ -222,7 +231,7 @@ def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Rep
     )
 
 
-def _making(output: Output) -> tuple[str, ...]:
+def making(output: Output) -> tuple[str, ...]:
     """How an initialised key is filled: `zeros`, `normal(std=0.02, seed=0)`."""
     node = output.node
     if not isinstance(node, Made):

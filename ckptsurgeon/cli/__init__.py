@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -20,6 +21,9 @@ from ckptsurgeon.errors import CkptSurgeonError
 
 OUR_BUG = 70
 
+UNCOLLECTED = 1_000_000
+"""Objects that may come before garbage is looked for: a plan is millions, and none is garbage."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -33,6 +37,7 @@ for command in (plan, transplant, invert, explain, inspect, check, verify, rules
 
 def main() -> NoReturn:
     """Runs the command line; exits 0 clean, 1 findings, 2 trouble, 70 our bug."""
+    gc.set_threshold(UNCOLLECTED)
     if sys.stdout is None:  # closed by the shell: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
     elif isinstance(sys.stdout, io.TextIOWrapper):
@@ -43,6 +48,8 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; every error is printed as words."""
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
+    words = " ".join(arguments).replace("--format=", "--format ")
+    as_json = "--format json" in words
     try:
         code = cli.main(args=list(arguments), prog_name="ckptsurgeon", standalone_mode=False)
         print_out(())
@@ -53,16 +60,18 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return said("stopped; nothing was written", 130)
     except CkptSurgeonError as error:
-        return _told(error, verbose)
+        return _told(error, verbose, as_json)
     except (OSError, MemoryError) as error:
         return _failed(error)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
         return _bug(error)
 
 
-def _told(error: CkptSurgeonError, verbose: bool) -> int:
-    from ckptsurgeon.render.problems import render_error
+def _told(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
+    from ckptsurgeon.render.problems import error_json, render_error
 
+    if as_json:
+        print_out([error_json(error), "\n"])
     return said(render_error(error, verbose=verbose), error.exit_code)
 
 

@@ -56,7 +56,7 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
 @click.option(
     "--jobs",
     type=click.IntRange(1, MOST_JOBS),
-    help=f"Threads; one for each processor, up to {MOST_JOBS}, unless given.",
+    help="Threads; one for each processor, up to 8, unless given.",
 )
 @click.option(
     "--max-shard-size",

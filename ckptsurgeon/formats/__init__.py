@@ -21,11 +21,14 @@ from ckptsurgeon.formats.safetensors import open_safetensors
 from ckptsurgeon.formats.safetensors_writer import SafetensorsWriter
 from ckptsurgeon.formats.sharded import MAX_SHARD_SIZE, ShardedWriter, open_sharded
 from ckptsurgeon.formats.spec_json import open_spec
-from ckptsurgeon.formats.strict_json import load_object, shorten_all
+from ckptsurgeon.formats.strict_json import load_index, shorten_all
 from ckptsurgeon.formats.transfer import open_source, read_bytes
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 """Names under which torch's zip files are written."""
+
+EMPTY = "is empty: is a variable of the shell unset?"
+"""What is said of a name that would else mean the folder one stands in."""
 
 MAX_JSON = 256 << 20
 """Longest JSON file that is read; an index of a million keys takes half."""
@@ -37,6 +40,8 @@ def open_checkpoint(path: str | Path, root: str | None = None) -> Checkpoint:
     `root` names the wrapper to open in a nested file, or the prefix of the keys to see in a flat
     one; None is the default wrapper, "" everything. Raises CheckpointError.
     """
+    if not str(path):
+        raise CheckpointError(f"the name of a checkpoint {EMPTY}")
     path = Path(path)
     if path.is_dir():
         path = choose_in_folder(path)
@@ -55,6 +60,8 @@ def open_writer(
     one that ends in `/` are folders of safetensors shards, each of at most `max_shard_size` bytes
     of tensors. Raises OutputError, also where the target exists and `force` is not given.
     """
+    if not str(target):
+        raise OutputError(f"the output's name {EMPTY}")
     path = Path(target)
     if path.is_dir() or not path.suffix or str(target).endswith(("/", os.sep)):
         return ShardedWriter(path, layout, force, max_shard_size or MAX_SHARD_SIZE)
@@ -132,7 +139,7 @@ def _load_json(path: Path) -> dict[str, Any]:
     if len(text) > MAX_JSON:
         raise CheckpointError(f"{path}: is a JSON file of over {MAX_JSON} bytes, too long for one")
     try:
-        return load_object(text)
+        return load_index(text)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

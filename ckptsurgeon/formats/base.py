@@ -70,6 +70,10 @@ class Checkpoint(Protocol):
         """`safetensors`, `torch`, `torch-legacy`, `npz`, `spec` or `memory`."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the tensors lie in."""
+
+    @property
     def contents(self) -> Contents: ...
 
     @property

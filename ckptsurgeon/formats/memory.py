@@ -37,6 +37,11 @@ class MemoryCheckpoint:
         return Contents(self.specs, self.aliases, module_metadata=self.module_metadata)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """None: the tensors are in memory."""
+        return ()
+
+    @property
     def has_values(self) -> bool:
         return self.arrays is not None
 

@@ -76,6 +76,11 @@ class NpzCheckpoint:
         return "npz"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that the tensors lie in."""
+        return (self.path,)
+
+    @property
     def has_values(self) -> bool:
         return True
 

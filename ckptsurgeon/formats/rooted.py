@@ -50,6 +50,11 @@ class RootedCheckpoint:
         return self.whole.format
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the tensors lie in."""
+        return self.whole.files
+
+    @property
     def has_values(self) -> bool:
         return self.whole.has_values
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.formats.base import Extent, Layout
 from ckptsurgeon.formats.safetensors_header import unfit, write_header
+from ckptsurgeon.formats.source_files import SourceFiles
 from ckptsurgeon.formats.staging import staged_file
 from ckptsurgeon.formats.strict_json import shorten
 from ckptsurgeon.formats.target import Target, flat_bytes
@@ -56,8 +57,8 @@ class FileFiller:
     A context manager: leaving it moves what is still waiting, and makes sure that every key came.
     """
 
-    def __init__(self, descriptor: int, plan: FilePlan) -> None:
-        self._plan, self._target = plan, Target(descriptor)
+    def __init__(self, descriptor: int, plan: FilePlan, sources: SourceFiles) -> None:
+        self._plan, self._target = plan, Target(descriptor, sources)
         self._lock = threading.Lock()
         self._filled: Counter[str] = Counter()
 
@@ -66,11 +67,8 @@ class FileFiller:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            if exc[0] is None:
-                self._finish()
-        finally:
-            self._target.close()
+        if exc[0] is None:
+            self._finish()
 
     def copy(self, key: str, extent: Extent, offset: int) -> None:
         """Fill a part of the key's place with bytes of a file; a CRC-32 of theirs is checked."""
@@ -114,6 +112,7 @@ class FilesWriter:
         self._tied: dict[str, list[str]] = {}
         for key, owner in layout.ties.items():
             self._tied.setdefault(owner, []).append(key)
+        self._sources = SourceFiles()
         self._stack = contextlib.ExitStack()
         self._fillers: Mapping[str, FileFiller] = {}
 
@@ -123,6 +122,7 @@ class FilesWriter:
 
     def __enter__(self) -> FilesWriter:
         with contextlib.ExitStack() as stack:
+            stack.callback(self._sources.close)
             self._fillers = self.open_fillers(stack)
             self._stack = stack.pop_all()
         return self
@@ -152,5 +152,6 @@ class SafetensorsWriter(FilesWriter):
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler for all keys."""
         staged = staged_file(self._target, force=self._force, nbytes=self._plan.nbytes)
-        filler = stack.enter_context(FileFiller(stack.enter_context(staged), self._plan))
+        descriptor = stack.enter_context(staged)
+        filler = stack.enter_context(FileFiller(descriptor, self._plan, self._sources))
         return dict.fromkeys(self._plan.specs, filler)

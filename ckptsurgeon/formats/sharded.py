@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import operator
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +41,14 @@ class ShardedCheckpoint:
 
     path: Path
     contents: Contents
+    shards: tuple[Checkpoint, ...]
     owners: Mapping[str, Checkpoint]
     format: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all shards."""
+        return tuple(dict.fromkeys(file for shard in self.shards for file in shard.files))
 
     @property
     def has_values(self) -> bool:
@@ -70,21 +78,18 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     owners = _owners(index, weight_map, shards)
     contents = _merged([shard.contents for shard in shards.values()])
     kind = next(iter(shards.values())).format
-    return ShardedCheckpoint(index, contents, owners, kind)
+    return ShardedCheckpoint(index, contents, tuple(shards.values()), owners, kind)
 
 
 def _weight_map(index: Path, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not found:
         raise CheckpointError(f"{index}: weight_map is {shorten(found)}, wanted keys and files")
-    for key, name in found.items():
-        if not isinstance(name, str):
-            raise CheckpointError(
-                f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
-            )
-    one_of_each: dict[str, str] = {}
-    for key, name in found.items():  # a text for each key would take more room than the keys
-        found[key] = one_of_each.setdefault(name, name)
-    for name in one_of_each:
+    if set(map(type, found.values())) != {str}:
+        key, name = next((key, name) for key, name in found.items() if type(name) is not str)
+        raise CheckpointError(
+            f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
+        )
+    for name in set(found.values()):
         if not _within(index.parent, name):
             raise CheckpointError(
                 f"{index}: names the shard {shorten(name)}, which lies outside of the index's "
@@ -121,6 +126,10 @@ def _owners(
 ) -> dict[str, Checkpoint]:
     """The shard of each key, after checking that index and shards agree."""
     owners: dict[str, Checkpoint] = {}
+    if _agree(weight_map, shards):
+        for shard in shards.values():
+            owners.update(dict.fromkeys(shard.contents.specs, shard))
+        return owners
     for name, shard in shards.items():
         for key in shard.contents.specs:
             owner = owners.setdefault(key, shard)
@@ -132,6 +141,17 @@ def _owners(
                 )
     _check_agreement(index, weight_map, shards, owners)
     return owners
+
+
+def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
+    """Whether the index names each shard for its keys, and no others; fast for a million."""
+    count = 0
+    for name, shard in shards.items():
+        keys = shard.contents.specs
+        count += len(keys)
+        if not all(map(operator.eq, map(weight_map.get, keys), itertools.repeat(name))):
+            return False
+    return count == len(weight_map)
 
 
 def _check_agreement(
@@ -212,7 +232,7 @@ class ShardedWriter(FilesWriter):
         folder = stack.enter_context(staged_folder(self._target, force=self._force, nbytes=nbytes))
         fillers: dict[str, FileFiller] = {}
         for name, plan in self._plans.items():
-            filler = FileFiller(folder.create(name, plan.nbytes), plan)
+            filler = FileFiller(folder.create(name, plan.nbytes), plan, self._sources)
             fillers.update(dict.fromkeys(plan.specs, stack.enter_context(filler)))
         if index:
             write_bytes(folder.create(INDEX, len(index)), 0, index)

@@ -29,6 +29,11 @@ class SpecCheckpoint:
         return "spec"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that the tensors lie in."""
+        return (self.path,)
+
+    @property
     def has_values(self) -> bool:
         return False
 

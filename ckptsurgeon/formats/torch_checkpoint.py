@@ -60,6 +60,11 @@ class TorchCheckpoint:
     asked: str | None
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that the tensors lie in."""
+        return (self.path,)
+
+    @property
     def has_values(self) -> bool:
         return True
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.formats.base import Extent, Layout
 from ckptsurgeon.formats.crc import combine_all
+from ckptsurgeon.formats.source_files import SourceFiles
 from ckptsurgeon.formats.staging import staged_file
 from ckptsurgeon.formats.target import Target, flat_bytes
 from ckptsurgeon.formats.torch_pickler import dump_pickle
@@ -44,7 +45,7 @@ class TorchZipWriter:
     """
 
     def __init__(self, target: Path, layout: Layout, force: bool) -> None:
-        self._path, self._force, self._layout = target, force, layout
+        self._path, self._force = target, force
         self._owners = _owners(layout)
         keys = [key for key in layout.specs if key not in self._owners]
         self._storages = {key: f"{FOLDER}/data/{index}" for index, key in enumerate(keys)}
@@ -61,8 +62,9 @@ class TorchZipWriter:
     def __enter__(self) -> TorchZipWriter:
         nbytes = self._end + len(directory(self._members.values(), {}, self._end))
         staged = staged_file(self._path, force=self._force, nbytes=nbytes)
-        self._target = Target(self._stack.enter_context(staged))
-        self._stack.callback(self._target.close)
+        sources = SourceFiles()
+        self._stack.callback(sources.close)
+        self._target = Target(self._stack.enter_context(staged), sources)
         self._stack.enter_context(self._completed())
         return self
 

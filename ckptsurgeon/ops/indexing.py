@@ -51,11 +51,6 @@ def resolve_index(index: Index, shape: tuple[int, ...]) -> Taken:
     )
 
 
-def indexed_shape(index: Index, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of what the index takes; raises ShapeError as `resolve_index` does."""
-    return taken_shape(resolve_index(index, shape))
-
-
 def taken_shape(taken: Taken) -> tuple[int, ...]:
     """The shape of what is taken: the dims with ranges are kept."""
     return tuple(len(part) for part in taken if isinstance(part, range))

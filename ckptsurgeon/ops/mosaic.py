@@ -111,7 +111,9 @@ class Mosaic:
 
     def repeated(self, dim: int, times: int, each: bool) -> Mosaic:
         """The whole again and again on a dim, or (`each`) every item of it."""
-        if not each:
+        if not each and times * len(self.tiles) > MAX_TILES:  # times may be in the billions
+            raise NotAMosaic
+        if not each and self.tiles:
             return concatenated([self] * times, dim)
         again = (Axis(times, 0),)
         tiles = (

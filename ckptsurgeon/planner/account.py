@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import (
@@ -14,11 +14,13 @@ from ckptsurgeon.planner.model import (
     Made,
     Node,
     Note,
+    Operand,
     Output,
     SourceFate,
     SourceView,
     Status,
 )
+from ckptsurgeon.planner.outputs import Origins
 from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.tables import Origin
 from ckptsurgeon.specs import TensorSpec
@@ -36,14 +38,19 @@ class Account:
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
 
-    def outputs(self, origins: Mapping[str, Origin]) -> dict[str, Output]:
+    def outputs(self, origins: Origins) -> dict[str, Output]:
         """The result's keys in output order: the destination's, else the source's."""
         if self._destination is None:
-            return {key: self._output(key, origin, None) for key, origin in origins.items()}
+            return {
+                key: _whole(key, origins, None) or self._output(key, origins[key], None)
+                for key in origins
+            }
         wanted = self._destination.specs
         outputs: dict[str, Output] = {}
         for key, spec in wanted.items():
-            if key in origins:
+            if (whole := _whole(key, origins, spec)) is not None:
+                outputs[key] = whole
+            elif key in origins:
                 outputs[key] = self._fitted(key, origins[key], spec)
             elif (output := self._missing(key, spec)) is not None:
                 outputs[key] = output
@@ -127,6 +134,19 @@ class Account:
                         allowed=self._allowed(kind),
                     )
                 )
+
+
+def _whole(key: str, origins: Origins, wanted: TensorSpec | None) -> Output | None:
+    """The output that is a tensor of a checkpoint as the destination wants it, as most are."""
+    found = origins.whole(key)
+    if found is None:
+        return None
+    leaf, rule = found
+    spec = leaf.spec
+    if wanted is not None and (spec.shape != wanted.shape or spec.dtype != wanted.dtype):
+        return None
+    status = Status.COPIED if rule is None else Status.RENAMED
+    return Output(key, leaf, status, rule, (Operand(leaf.source, leaf.key),), (), wanted)
 
 
 def status_of(origin: Origin) -> Status:

@@ -14,7 +14,7 @@ from ckptsurgeon.planner.calling import evaluate
 from ckptsurgeon.planner.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.logs import Log, TakenKeys
 from ckptsurgeon.planner.matching import matches, readings
-from ckptsurgeon.planner.model import Fate, RuleInfo, SourceFate
+from ckptsurgeon.planner.model import Fate, Note, RuleInfo, SourceFate
 from ckptsurgeon.planner.outputs import Contribution
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage import StageRun
@@ -27,6 +27,7 @@ from ckptsurgeon.planner.tables import (
     overlapping,
     taken_count,
 )
+from ckptsurgeon.ruleset.arrows import FILE as COMMAND_LINE
 from ckptsurgeon.ruleset.model import Init, Keep, Require, Span, Tie
 
 SEARCHED_KEYS = 20_000
@@ -59,13 +60,30 @@ def tell_dead_rules(run: StageRun) -> None:
 def _tell_dead_entries(run: StageRun, rule: CompiledRule, nearest: _NearestKeys) -> None:
     alive = run.alive.get(rule.group, set())
     for number, reader in enumerate(rule.readers):
-        if number not in alive:
+        if number not in alive and not _overridden(run, rule, reader):
             message, help = _why_dead(run, rule, reader, nearest)
             run.problems.add(message, reader.place, help)
     if isinstance(rule.rule, Keep | Init):
         for number, (pattern, at) in enumerate(zip(rule.lookups, rule.rule.targets, strict=True)):
             if number not in alive:
                 run.problems.add(f"no key of the destination matches `{pattern}`", at.place)
+
+
+def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
+    """Whether all that the reference matches is taken by rules of the command line, to win."""
+    addresses = [match.address for match in matches(rule, reader, run.tables, run.vars_of(rule))]
+    takers = map(run.holdings.taker, addresses)
+    return bool(addresses) and all(taker and taker.place.file == COMMAND_LINE for taker in takers)
+
+
+def absent_aliases(run: StageRun) -> Iterator[Note]:
+    """Optional rules that name a source that is not there: they took nothing, and say so."""
+    for rule in run.compiled.rules:
+        for reader in rule.readers:
+            named = (reader.alias.match(table.alias) for table in run.tables)
+            if rule.options.optional and all(captures is None for captures in named):
+                text = f"`{reader.text}` is of a source that was not given"
+                yield Note("alias", text, rule=run.info(rule))
 
 
 def _why_dead(

@@ -9,6 +9,7 @@ from ckptsurgeon.formats.torch_skeleton import dropped_entries
 from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import (
     Assembly,
+    Leaf,
     Note,
     Output,
     SourceFate,
@@ -61,6 +62,8 @@ def fate_notes(fates: Sequence[SourceFate]) -> Iterator[Note]:
 def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterator[Note]:
     """Tensors filled up by the destination, folds, and copies that no destination checks."""
     for key, output in outputs.items():
+        if output.rule is not None and not output.ops and isinstance(output.node, Leaf):
+            continue
         if isinstance(output.node, Assembly) and output.node.base is not None:
             yield Note("rest", "filled up with the destination's own value", key, output.rule)
         if any(op.startswith(f"{FOLD_KERNEL}(") for op in output.ops):

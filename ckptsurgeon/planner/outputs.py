@@ -19,7 +19,7 @@ from ckptsurgeon.planner.model import (
     SourceView,
 )
 from ckptsurgeon.planner.problems import Folded, Problems
-from ckptsurgeon.planner.tables import Address, Origin, overlapping, taken_count
+from ckptsurgeon.planner.tables import Origin, Takers, overlapping, taken_count
 from ckptsurgeon.specs import TensorSpec
 
 MAX_OUTPUTS = 4_000_000
@@ -46,7 +46,7 @@ class Wanted:
 class Production:
     """The output keys of a stage and who gives them."""
 
-    def __init__(self, problems: Problems, takers: Mapping[Address, RuleInfo]) -> None:
+    def __init__(self, problems: Problems, takers: Takers) -> None:
         self._problems, self._takers = problems, takers
         self._given: dict[str, Leaf | list[Contribution]] = {}
         self._places: dict[RuleInfo | None, Place] = {}
@@ -96,7 +96,7 @@ class Production:
         return Contribution(origin, None, self._places[rule])
 
     def _taker(self, leaf: Leaf) -> RuleInfo | None:
-        return self._takers.get((leaf.source, leaf.key))
+        return self._takers.of(leaf.source).get(leaf.key)
 
     def _tell_two(self, key: str, first: Contribution, second: Contribution) -> None:
         names = [_named(contribution) for contribution in (first, second)]
@@ -169,6 +169,11 @@ class Origins(MutableMapping[str, Origin]):
         if isinstance(found, Origin):
             return found
         return Origin(found, (Operand(found.source, found.key),), self._taker(found))
+
+    def whole(self, key: str) -> tuple[Leaf, RuleInfo | None] | None:
+        """The checkpoint's tensor that a key is, and who renamed it; None for any other."""
+        found = self._held.get(key)
+        return (found, self._taker(found)) if isinstance(found, Leaf) else None
 
     def __setitem__(self, key: str, origin: Origin) -> None:
         self._held[key] = origin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from ckptsurgeon.planner.calling import call, op_text
 from ckptsurgeon.planner.compile import compile_rulesets
 from ckptsurgeon.planner.compiled import CompiledStage
 from ckptsurgeon.planner.leftovers import (
+    absent_aliases,
     check_counts,
     rule_infos,
     settle_unmatched,
@@ -39,7 +40,7 @@ from ckptsurgeon.planner.running import run_rules
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Holdings, Leaves, Origin, Table
-from ckptsurgeon.planner.ties import carried_ties, tie_outputs
+from ckptsurgeon.planner.ties import broken_ties, carried_ties, template_ties, tie_outputs
 from ckptsurgeon.planner.views import renamed_keys, view_source
 from ckptsurgeon.ruleset.model import Ruleset, SourceOptions, Stage
 from ckptsurgeon.specs import TensorSpec
@@ -134,6 +135,7 @@ class Planning:
         self.rules += rule_infos(run)
         self.steps.add(run.steps)
         self.notes += fate_notes(fates)
+        self.notes += absent_aliases(run)
         return origins
 
     def _finished(self, run: StageRun) -> Origins:
@@ -165,19 +167,25 @@ class Planning:
         names = renamed_keys(origins, stage.source, "the stage before")
         return Table("", {key: origins[name] for key, name in names.items()})
 
-    def _settled(self, origins: Mapping[str, Origin]) -> Plan:
+    def _settled(self, origins: Origins) -> Plan:
         account = Account(self.destination, self.inputs.allow, self.problems)
         outputs = account.outputs(origins)
         account.unused(self.fates)
         self.problems.raise_if_any(PlanError)
-        carried = carried_ties(outputs, self.views)
+        destination = self.destination
+        views = self.views if destination is None else (*self.views, destination)
         tied = {key: leader for key, leader in self.ties.items() if key in outputs}
-        ties = {**carried, **tied}
+        ties = {**carried_ties(outputs, views), **tied}
+        untied: Iterable[Note] = ()
+        if destination is not None:
+            ties = {**template_ties(outputs, destination), **ties}
+            untied = broken_ties(outputs, ties, destination)
         notes = (
             *self.notes,
             *account.notes,
             *output_notes(outputs, self.destination is not None),
             *tie_notes(ties),
+            *untied,
         )
         return Plan(
             sources=self.views,

@@ -13,6 +13,8 @@ from ckptsurgeon.patterns import Reference
 from ckptsurgeon.ruleset.model import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
 
+GIVE = "give the model's config.json by --config, or the var itself by --set NAME=VALUE"
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -50,7 +52,9 @@ class Vars:
     def config_value(self, path: str) -> Value:
         """The value that `config.a.b` or `{config: a.b}` names; raises ExpressionError."""
         if self._around.config is None:
-            raise ExpressionError(f"config.{path} is asked for, and no --config is given")
+            raise ExpressionError(
+                f"config.{path} is asked for, and no --config is given", help=GIVE
+            )
         return _config_value(self._around.config, path)
 
     def _evaluate(self, name: str) -> Value:
@@ -94,7 +98,7 @@ class Vars:
 
     def _configured(self, var: ConfigVar, scope: Scope) -> Value:
         if self._around.config is None and not var.has_default:
-            raise ExpressionError("it reads the config, and no --config is given")
+            raise ExpressionError("it reads the config, and no --config is given", help=GIVE)
         try:
             return _config_value(self._around.config or {}, var.path)
         except _NotThere:

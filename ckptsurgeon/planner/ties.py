@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.lookups import keys_like, readable, written_key
-from ckptsurgeon.planner.model import Leaf, Output, SourceView
+from ckptsurgeon.planner.model import Leaf, Note, Output, SourceView
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
@@ -80,6 +80,29 @@ def carried_ties(outputs: Mapping[str, Output], sources: Iterable[SourceView]) -
         if group is not None and (leader := leaders.setdefault(group, key)) != key:
             ties[key] = leader
     return ties
+
+
+def template_ties(outputs: Mapping[str, Output], destination: SourceView) -> dict[str, str]:
+    """Ties of the destination that hold in the output: keys that are given one tensor."""
+    ties: dict[str, str] = {}
+    for leader, *others in _aliases(destination):
+        if leader in outputs:
+            node = outputs[leader].node
+            same = (key for key in others if key in outputs and outputs[key].node is node)
+            ties |= dict.fromkeys(same, leader)
+    return ties
+
+
+def broken_ties(
+    outputs: Mapping[str, Output], ties: Mapping[str, str], destination: SourceView
+) -> Iterator[Note]:
+    """Ties of the destination that the output does not keep: which value wins, loading decides."""
+    for leader, *others in _aliases(destination):
+        for key in others:
+            apart = key in outputs and leader in outputs
+            if apart and ties.get(key, key) != ties.get(leader, leader):
+                text = f"tied to `{leader}` in the destination, and given another tensor here"
+                yield Note("untied", text, key, outputs[key].rule)
 
 
 def _aliases(view: SourceView) -> Iterable[tuple[str, ...]]:

@@ -11,6 +11,9 @@ from ckptsurgeon.planner.model import Plan, SourceView
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import TensorSpec
 
+DIGESTED = 4096
+"""Keys that are hashed at a time."""
+
 
 def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> SourceView:
     """The view of a source; raises CheckpointError where two keys become one."""
@@ -33,10 +36,14 @@ def digest(specs: Mapping[str, TensorSpec]) -> str:
     """SHA-256 over keys, dtypes and shapes, whatever the order in which a format lists them."""
     digest = hashlib.sha256()
     texts: dict[int, str] = {}
-    for key in sorted(specs):
-        spec = specs[key]
-        text = texts.get(id(spec)) or texts.setdefault(id(spec), str(spec))
-        digest.update(f"{len(key)} {key} {text}\n".encode("utf-8", "surrogatepass"))
+    keys = sorted(specs)
+    for start in range(0, len(keys), DIGESTED):
+        lines = []
+        for key in keys[start : start + DIGESTED]:
+            spec = specs[key]
+            text = texts.get(id(spec)) or texts.setdefault(id(spec), str(spec))
+            lines.append(f"{len(key)} {key} {text}\n")
+        digest.update("".join(lines).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -11,7 +11,17 @@ from array import array
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
-from ckptsurgeon.folding import Box, Point, Run, Template, boxes, read_key
+from ckptsurgeon.folding import (
+    INTEGER,
+    MAX_HOLES,
+    Box,
+    Point,
+    Run,
+    Template,
+    boxes,
+    read_key,
+    widths_of,
+)
 from ckptsurgeon.render.lines import Entry, Line, fold_entries, join, spec_range
 from ckptsurgeon.specs import TensorSpec
 
@@ -55,7 +65,7 @@ def fold(entries: Sequence[Entry]) -> list[Line]:
     found: list[tuple[int, Line]] = []
     rest: list[int] = []
     for buckets in by_module.values():
-        if _lie_apart(buckets) and all(bucket.simple and bucket.distinct for bucket in buckets):
+        if all(bucket.simple and bucket.distinct for bucket in buckets) and _lie_apart(buckets):
             found += itertools.chain(*(bucket.lines() for bucket in buckets))
         else:
             rest += itertools.chain(*(bucket.members for bucket in buckets))
@@ -87,30 +97,46 @@ def _long_way(entries: Sequence[Entry], members: Sequence[int]) -> Iterator[tupl
 class Bucket:
     """Entries of one form: they differ in the integers of their keys alone."""
 
-    def __init__(self, entry: Entry, template: Template, origin: Template | None) -> None:
-        self.first, self.template, self.origin = entry, template, origin
+    def __init__(self, entry: Entry) -> None:
+        self.first = entry
+        self.template: Template = read_key(entry.key)[0]
+        self.origin: Template | None = read_key(entry.origins[0])[0] if entry.origins else None
         module, dot, _ = entry.key.rpartition(".")
         self.module, integers = read_key(module)
-        named_alike = bool(dot) and len(integers) == len(template[1])
+        named_alike = bool(dot) and len(integers) == len(self.template[1])
         self.simple = named_alike and len(entry.origins) < 2
         self.members = array("q")
         self._points = array("q")
         self._run: Run | None = None
         self._afters: dict[int, TensorSpec | None] = {}
         self._befores: dict[int, TensorSpec | None] = {}
+        self._alike = "%s".join(_quoted(self.origin[0])) if self.origin else ""
+        self._count = len(self.origin[1]) if self.origin else 0
 
-    def add(self, number: int, entry: Entry, point: Point, origin: Point | None) -> None:
-        """Notes an entry with its key's integers, and those of its origin's key."""
+    def takes(self, entry: Entry, digits: list[str]) -> bool:
+        """Whether an entry of the same form of key has the same form of origin, too.
+
+        Origins with the first integers of their keys, as most have, are told without reading them.
+        """
+        if self.origin is None:
+            return True
+        return self._goes_along(entry, digits) or read_key(entry.origins[0])[0] == self.origin
+
+    def _goes_along(self, entry: Entry, digits: list[str]) -> bool:
+        """Whether the origin has the first integers of the key."""
+        alike = len(digits) >= self._count
+        return alike and self._alike % tuple(digits[: self._count]) == entry.origins[0]
+
+    def add(self, number: int, entry: Entry, digits: list[str]) -> None:
+        """Notes an entry with the integers of its key."""
         self.members.append(number)
-        self._points.extend(point)
-        self._afters.setdefault(id(entry.after), entry.after)
-        self._befores.setdefault(id(entry.before), entry.before)
-        if self.simple and origin is not None and not self._alike(point, origin):
-            self.simple = self._follow(point, origin)
-
-    def _alike(self, point: Point, origin: Point) -> bool:
-        """Whether the origins' integers are the first ones of the keys', as they mostly are."""
-        return self._run is None and origin == point[: len(origin)]
+        self._points.extend(map(int, digits))
+        self._afters[id(entry.after)] = entry.after
+        self._befores[id(entry.before)] = entry.before
+        if not self.simple or self.origin is None:
+            return
+        if self._run is not None or not self._goes_along(entry, digits):
+            self.simple = self._follow(tuple(map(int, digits)), read_key(entry.origins[0])[1])
 
     def _follow(self, point: Point, origin: Point) -> bool:
         """Whether the origins' integers still go along with the keys'; up to here they equalled."""
@@ -168,22 +194,35 @@ def _axes(point: Point) -> list[Point]:
     return [(value,) for value in point]
 
 
+def _quoted(texts: Sequence[str]) -> Iterator[str]:
+    return (text.replace("%", "%%") for text in texts)
+
+
 def _buckets(entries: Sequence[Entry]) -> Iterator[Bucket]:
-    found: dict[Hashable, Bucket] = {}
+    found: dict[Hashable, list[Bucket]] = {}
     kinds: dict[int, Hashable] = {}
     for number, entry in enumerate(entries):
-        template, point = read_key(entry.key)
-        origin, origin_point = read_key(entry.origins[0]) if entry.origins else (None, None)
-        specs = tuple(
-            kinds.get(id(spec)) or kinds.setdefault(id(spec), _kind(spec))
-            for spec in (entry.before, entry.after)
+        parts = INTEGER.split(entry.key, MAX_HOLES)
+        digits = parts[1::2]
+        before, after = id(entry.before), id(entry.after)
+        if before not in kinds or after not in kinds:
+            kinds[before], kinds[after] = _kind(entry.before), _kind(entry.after)
+        specs = kinds[before], kinds[after], before != after and entry.changed
+        kind = (
+            *parts[::2],
+            widths_of(digits),
+            entry.label,
+            specs,
+            len(entry.origins),
+            entry.origins[1:],
         )
-        kind = (template, origin, entry.label, specs, entry.changed, entry.origins[1:])
-        bucket = found.get(kind)
+        alike = found.setdefault(kind, [])
+        bucket = next((one for one in alike if one.takes(entry, digits)), None)
         if bucket is None:
-            bucket = found[kind] = Bucket(entry, template, origin)
-        bucket.add(number, entry, point, origin_point)
-    return iter(found.values())
+            bucket = Bucket(entry)
+            alike.append(bucket)
+        bucket.add(number, entry, digits)
+    return itertools.chain.from_iterable(found.values())
 
 
 def _kind(spec: TensorSpec | None) -> Hashable:

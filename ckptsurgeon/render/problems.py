@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
@@ -49,3 +50,26 @@ def _escaped_place(place: Place) -> Place:
     start = visible(before.replace("\t", " "))
     text = start + visible(after.replace("\t", " "))
     return replace(place, file=visible(place.file), column=len(start) + 1, text=text)
+
+
+def error_json(error: CkptSurgeonError) -> str:
+    """An error as JSON, for who asked for JSON: every problem with its place, and the exit code."""
+    problems = error.problems if isinstance(error, ProblemsError) else (Problem(str(error)),)
+    return json.dumps(
+        {
+            "version": 1,
+            "clean": False,
+            "exit_code": error.exit_code,
+            "problems": [
+                {
+                    "message": problem.message,
+                    "file": problem.place.file if problem.place else None,
+                    "line": problem.place.line if problem.place else None,
+                    "column": problem.place.column if problem.place else None,
+                    "help": problem.help or None,
+                }
+                for problem in problems
+            ],
+        },
+        indent=2,
+    )

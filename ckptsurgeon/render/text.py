@@ -8,7 +8,15 @@ from typing import TypeVar
 from ckptsurgeon.folding import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.planner.logs import remarkable
-from ckptsurgeon.planner.model import Fate, FindingKind, Note, Operand, SourceFate, Status
+from ckptsurgeon.planner.model import (
+    Fate,
+    FindingKind,
+    Note,
+    Operand,
+    Output,
+    SourceFate,
+    Status,
+)
 from ckptsurgeon.render.bulk import Entries
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
@@ -23,7 +31,7 @@ from ckptsurgeon.render.view import (
     listed,
     place_text,
 )
-from ckptsurgeon.report import Coverage, Report, Row, Side, Tally, plural
+from ckptsurgeon.report import Coverage, Report, Rows, Side, Tally, making, plural
 from ckptsurgeon.specs import human_bytes
 
 T = TypeVar("T")
@@ -95,30 +103,31 @@ def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _entries(rows: Sequence[Row]) -> Entries[Row]:
-    """What is told of the rows; the place of each rule is written once."""
-    places: dict[int, str] = {}
+def _entries(rows: Rows) -> Entries[Output]:
+    """What is told of the rows; what is told of a rule's renames is worked out once."""
+    labels: dict[int, tuple[str, ...]] = {}
 
-    def entry(row: Row) -> Entry:
-        place = places.get(id(row.rule)) or places.setdefault(id(row.rule), place_text(row.rule))
-        return _entry(row, place)
+    def entry(output: Output) -> Entry:
+        plain = output.status is Status.RENAMED and not (output.ops or output.allowed)
+        label = labels.get(id(output.rule)) if plain else _label(output)
+        if label is None:
+            label = labels[id(output.rule)] = _label(output)
+        own = output.status is Status.KEPT or output.status is Status.INITIALISED
+        origins = () if own else tuple(map(_operand, output.sources))
+        before = None if own else rows.found(output)
+        return Entry(output.key, output.node.spec, origins, before, label)
 
-    return Entries(rows, entry)
+    return Entries(rows.outputs, entry)
 
 
-def _entry(row: Row, place: str) -> Entry:
-    own = row.status in (Status.KEPT, Status.INITIALISED)
-    allowed = f"{row.allowed} allowed" if row.allowed else ""
-    return Entry(
-        key=row.key,
-        after=row.spec,
-        origins=() if own else tuple(map(_operand, row.sources)),
-        before=None if own else row.found,
-        label=(", ".join(row.ops), allowed, place),
-    )
+def _label(output: Output) -> tuple[str, ...]:
+    allowed = f"{output.allowed} allowed" if output.allowed else ""
+    return ", ".join(output.ops or making(output)), allowed, place_text(output.rule)
 
 
 def _operand(operand: Operand) -> str:
+    if not operand.source and operand.index is None:
+        return operand.key
     alias = f"{operand.source}::" if operand.source else ""
     return alias + operand.key + (index_text(operand.index) if operand.index else "")
 

@@ -14,6 +14,7 @@ from ckptsurgeon.ruleset.includes import read_text
 from ckptsurgeon.ruleset.model import Ruleset
 from ckptsurgeon.ruleset.reader import read_nodes, read_ruleset
 from ckptsurgeon.ruleset.schema import json_schema
+from ckptsurgeon.ruleset.traps import PYTHON_RULES
 
 __all__ = ["Rules", "json_schema", "load_ruleset", "parse_ruleset", "rules_from_arrows"]
 
@@ -31,10 +32,10 @@ def load_ruleset(rules: Rules) -> Ruleset:
     if isinstance(rules, str | os.PathLike):
         return _of_file(os.fspath(rules))
     if isinstance(rules, Mapping):
-        return read_nodes(*objects.document(rules), objects.FILE)
+        return read_nodes(*objects.document(rules), PYTHON_RULES)
     if isinstance(rules, Sequence):
         whole = {"format": 1, "rules": list(rules)}
-        return read_nodes(*objects.document(whole), objects.FILE)
+        return read_nodes(*objects.document(whole), PYTHON_RULES)
     raise TypeError(f"rules are a path, a name, a dict or a list, not {type(rules).__name__}")
 
 
@@ -50,6 +51,9 @@ def rules_from_arrows(arrows: Sequence[str]) -> Ruleset:
 
 def _of_file(name: str) -> Ruleset:
     path = Path(name)
+    if "->" in name:
+        problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")
+        raise RulesetError([problem])
     if not (path.is_file() or path.suffix in (".yaml", ".yml") or path.name != name):
         path, name = catalog.path_of(name), f"{name}.yaml"
     try:

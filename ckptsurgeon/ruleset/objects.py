@@ -12,9 +12,8 @@ from collections.abc import Sequence as List
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ruleset.gathering import Gathering, shown, wrong
 from ckptsurgeon.ruleset.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.ruleset.traps import PYTHON_RULES
 from ckptsurgeon.ruleset.yaml_nodes import MAX_DEPTH, REFUSED
-
-FILE = "<rules>"
 
 
 def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:
@@ -27,16 +26,16 @@ def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:
     for word, value in rules.items():
         if word == "rules" and isinstance(value, list | tuple):
             items = [_value(rule, number, "", gathering) for number, rule in enumerate(value, 1)]
-            node: Node = Sequence(tuple(items), Place(FILE, 1, 1))
+            node: Node = Sequence(tuple(items), Place(PYTHON_RULES, 1, 1))
         else:
             node = _value(value, 1, f"{word}: ", gathering)
-        entries.append((_key(word, Place(FILE, 1, 1)), node))
-    return Mapping(tuple(entries), Place(FILE, 1, 1)), tuple(gathering.problems)
+        entries.append((_key(word, Place(PYTHON_RULES, 1, 1)), node))
+    return Mapping(tuple(entries), Place(PYTHON_RULES, 1, 1)), tuple(gathering.problems)
 
 
 def _value(value: object, line: int, before: str, gathering: Gathering) -> Node:
     text = value if isinstance(value, str) and not before else before + _written(value)
-    place = Place(FILE, line, 1, line_of(text))
+    place = Place(PYTHON_RULES, line, 1, line_of(text))
     return gathering.attempt(from_object, value, place) or Broken(place)
 
 

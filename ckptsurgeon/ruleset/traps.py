@@ -21,6 +21,9 @@ from ckptsurgeon.ruleset.quoting import (
     without_comment,
 )
 
+PYTHON_RULES = "<rules>"
+"""What the places of rules are called that Python gives as dicts and lists."""
+
 
 def alias(place: Place) -> Problem:
     """`- **.bias -> x`: a text that starts with `*`."""
@@ -106,11 +109,14 @@ def refuse_op_in_text(node: Scalar, target: str, column: int) -> None:
     plain = re.sub(r"\[[^\]]*\]|<[^>]*>", lambda inner: "x" * len(inner[0]), target)
     found = re.search(r"(?<!\\):\s", plain)
     if found is not None:
-        arrow = node.text[: column + found.start()]
+        arrow, op = node.text[: column + found.start()], target[found.end() :]
+        in_python = node.place.file == PYTHON_RULES
         raise wrong(
             node.at(column + found.start()),
             "`: ` inside of the text of a rule",
-            f"the quotes end before it: {quoted(arrow)}: {target[found.end() :]}",
+            f"write {{{arrow.strip()!r}: {op.strip()!r}}}"
+            if in_python
+            else f"the quotes end before it: {quoted(arrow)}: {op}",
         )
 
 

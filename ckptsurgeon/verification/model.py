@@ -99,6 +99,8 @@ class Verification:
         loads = f"clean{allowed}: loads strictly"
         if self.comparison is None:
             return loads
+        if any(finding.kind is Kind.DIFFERENT for finding in self.findings):
+            return f"{loads}; the outputs DIFFER, which was allowed"
         return f"{loads}, and the outputs agree{_how_well(self.comparison)}"
 
 

@@ -161,7 +161,7 @@ def test_an_op_gives_a_tensor_of_its_own_kind_for_empty_and_scalar_ones() -> Non
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ([1.0], "'w' is list; wanted a torch tensor or a NumPy array"),
+        ([1.0], "'w' is list; wanted a flat dict of torch tensors or NumPy arrays"),
         (np.array(["a"]), "'w' is a tensor of str"),
         (np.array([None]), "'w' is a tensor of object"),
         (torch.eye(2).to_sparse(), "'w' is a tensor of torch.sparse_coo; wanted a dense one"),
@@ -247,3 +247,44 @@ def test_ops_in_a_chain_of_thousands_need_no_stack() -> None:
     given = {"w": torch.rand(2, 3)}
     tensors, _ = cs.apply([{"w -> w": ["transpose"] * 3001}], given)
     assert torch.equal(tensors["w"], given["w"].T)
+
+
+@pytest.mark.parametrize("given", [3, ["a.pt"], torch.zeros(2)])
+def test_what_is_no_checkpoint_is_told(given: object) -> None:
+    with pytest.raises(cs.CheckpointError, match="is no checkpoint; give a path"):
+        cs.plan(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limits", [{"memory": -5}, {"max_shard_size": 0}, {"jobs": 0}])
+def test_limits_below_one_are_refused(limits: dict[str, int], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="wanted at least 1"):
+        cs.transplant({"w": torch.zeros(2)}, tmp_path / "out.pt", **limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_is_told_to_give_its_state_dict() -> None:
+    with pytest.raises(cs.CheckpointError, match=r"give a path, its state_dict\(\)"):
+        cs.apply([], torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+def test_one_rule_as_text_is_told_to_be_a_list() -> None:
+    with pytest.raises(cs.RulesetError, match="give a list of rules"):
+        cs.apply("a.* -> b.*", {"a.w": torch.zeros(2)})
+
+
+def test_an_op_in_the_text_of_a_rule_is_told_as_a_dict() -> None:
+    with pytest.raises(cs.RulesetError, match=r"write \{'a -> b': 'transpose'\}"):
+        cs.apply(["a -> b: transpose"], {"a": torch.zeros(2, 3)})
+
+
+def test_keys_that_the_destination_ties_are_tied_in_the_result(tmp_path: Path) -> None:
+    shared = torch.rand(4, 3)
+    into = {"embed": shared, "head": shared}
+    source = {"embed": torch.rand(4, 3)}
+    cs.transplant(source, tmp_path / "o.pt", [{"from": "embed", "to": ["embed", "head"]}], into)
+    loaded = torch.load(tmp_path / "o.pt")
+    assert loaded["embed"].data_ptr() == loaded["head"].data_ptr()
+    _, report = cs.apply([{"keep": "head"}], source, into)
+    assert [(note.kind, note.key) for note in report.notes if note.kind == "untied"] == [
+        ("untied", "head")
+    ]

@@ -38,6 +38,8 @@ FINDINGS = (
 
 TROUBLE = {
     "plan": "error: no source: give SRC, or name sources by --source ALIAS=PATH",
+    "plan ''": "error: the name of a checkpoint is empty",
+    "plan train.pt --into ''": "error: the name of a checkpoint is empty",
     "plan nope.pt": "error: nope.pt: there is no such file",
     "plan rules.yaml": "error: rules.yaml: is no checkpoint that is known",
     "plan train.pt --into nope.pt": "error: nope.pt: there is no such file",
@@ -65,6 +67,7 @@ TROUBLE = {
     "explain fc.bias train.pt -r rules.yaml": "",
     "inspect no": "error: no: there is no such file",
     "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",
+    "inspect ''": "error: the name of a checkpoint is empty",
     "transplant train.pt -o out.npz": "error: out.npz: npz files are read, never written",
     "transplant train.pt -o out.foo": "error: out.foo: no format is known by the suffix .foo",
     "transplant train.pt -o no/out.pt": "error: no/out.pt: the folder",
@@ -210,9 +213,10 @@ def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: 
 def test_a_glob_numbers_sources_in_natural_order(ckpt: Ckpt, folder: Path) -> None:
     for number in (2, 10, 1):
         torch.save({"w": torch.full((1, 2), float(number))}, f"part.{number}.pth")
+    torch.save({"w": torch.full((1, 2), 11.0)}, "part.10²3.pth")  # a digit that is no number
     ran = ckpt(
         *("transplant", "--source", "s*=part.*.pth", "-o", "out.pt"),
         *("-e", "{from: 's<s>::w', to: w, ops: concat}"),
     )
     assert ran.code == 0, ran.err
-    assert torch.load("out.pt")["w"][:, 0].tolist() == [1, 2, 10]
+    assert torch.load("out.pt")["w"][:, 0].tolist() == [1, 2, 10, 11]

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.formats import staging
+from ckptsurgeon.formats import open_writer, staging
+from ckptsurgeon.formats.base import Layout
 from ckptsurgeon.formats.staging import require_space, staged_file, staged_folder
 
 Put = Callable[..., None]
@@ -147,7 +148,11 @@ def test_a_full_disk_is_seen_before_a_byte_is_written(
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "the disk is full; nothing was left"), (errno.EROFS, "can't be written")],
+    [
+        (errno.ENOSPC, "the disk is full; nothing was left"),
+        (errno.EROFS, "can't be written"),
+        (errno.EMFILE, "takes more open files than the system allows"),
+    ],
 )
 def test_a_disk_that_fails_while_writing(number: int, words: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=words), staged_file(tmp_path / "a.bin", force=False):
@@ -249,3 +254,11 @@ def assert_whole(target: Path) -> None:
     assert len(found.contents.specs) == 6
     for key in found.contents.specs:
         found.read(key)
+
+
+def test_an_output_without_a_name_is_not_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="the output's name is empty"):
+        open_writer("", Layout({}), force=True)

@@ -14,6 +14,7 @@ import pytest
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.formats import target as target_module
 from ckptsurgeon.formats.base import Extent
+from ckptsurgeon.formats.source_files import SourceFiles
 from ckptsurgeon.formats.target import Target
 from ckptsurgeon.formats.transfer import copy_bytes, read_extent
 
@@ -111,11 +112,12 @@ def test_neighbours_are_joined_and_others_not(
 
     monkeypatch.setattr(target_module, "copy_bytes", copy)
     path = tmp_path / "source"
-    copies = Target(files[1])
+    sources = SourceFiles()
+    copies = Target(files[1], sources)
     for start, nbytes, place in ((0, 10, 50), (10, 5, 60), (15, 0, 65), (15, 5, 70), (0, 9, 75)):
         copies.copy(Extent(path, start, nbytes), place)
     copies.flush()
     copies.flush()
-    copies.close()
+    sources.close()
     assert calls == [(0, 50, 15), (15, 70, 5), (0, 75, 9)]
     assert os.pread(files[1], 34, 50) == DATA[:15] + bytes(5) + DATA[15:20] + DATA[:9]

@@ -132,7 +132,7 @@ def test_a_tensor_that_no_key_of_the_model_wants_is_left_out_where_it_is_allowed
 
 
 def test_values_that_are_no_tensors_are_named() -> None:
-    with pytest.raises(CheckpointError, match="'epoch' is int; wanted a torch tensor"):
+    with pytest.raises(CheckpointError, match="'epoch' is int; wanted a flat dict"):
         modules.load(nn.Linear(2, 2), {"epoch": 3})
 
 

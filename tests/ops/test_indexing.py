@@ -12,7 +12,7 @@ import pytest
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.index_files import MAX_INDEX_BYTES, load_indices
-from ckptsurgeon.ops.indexing import Index, index_text, indexed_shape, resolve_index, taken_view
+from ckptsurgeon.ops.indexing import Index, index_text, resolve_index, taken_shape, taken_view
 
 FITS: list[tuple[Index, tuple[int, ...], tuple[range | int, ...]]] = [
     ((), (3,), (range(3),)),
@@ -41,7 +41,7 @@ def test_an_index_takes_what_numpy_takes(
         for item in index
     )
     assert taken_view(array, taken).tolist() == array[native].tolist()
-    assert indexed_shape(index, shape) == array[native].shape
+    assert taken_shape(resolve_index(index, shape)) == array[native].shape
 
 
 @pytest.mark.parametrize(

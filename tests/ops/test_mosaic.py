@@ -92,6 +92,17 @@ def test_moves_one_after_the_other(data: st.DataObject) -> None:
     assert seen.tobytes() == np.ascontiguousarray(result).tobytes()
 
 
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_billion_repetitions_take_no_time_to_refuse(size: int) -> None:
+    """As `plan` does it: a list of them alone would take gigabytes."""
+    mosaic = dense("x", TensorSpec("U16", (size,)))
+    if size:
+        with pytest.raises(NotAMosaic):
+            mosaic.repeated(0, 10**12, each=False)
+    else:
+        assert mosaic.repeated(0, 10**12, each=False) == Mosaic((0,), ())
+
+
 def step(name: str, array: Array, mosaic: Mosaic, data: st.DataObject) -> tuple[Array, Mosaic]:
     """One op on an array and on its mosaic."""
     from ckptsurgeon.ops import build
