@@ -118,9 +118,9 @@ def apply(
     """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
 
     A tensor that no op touches is the very object that was given, and shares its memory; others
-    are new. Tensors are of
-    the kind that `state_dict` holds (None where all `sources` are named: the first of these), on
-    the device of their first source. No dict is altered. Raises what `transplant` raises.
+    are new. Tensors are of the kind that `state_dict` holds (None where all `sources` are named:
+    the first of these), on the device of their first source. No dict is altered. Raises what
+    `transplant` raises.
     """
     execution = prepared(load_all(rules), state_dict, into, sources, config, variables, allow)
     refuse_findings(execution.plan)
