@@ -13,8 +13,8 @@ RENAMES = """\
 """
 
 ROWS = """\
-  - model.embed_tokens.weight[:1024] -> model.embed_tokens.weight
-  - <name:path>_proj.weight[:1024] -> <name>_proj.weight
+  - model.embed_tokens.weight[:-256] -> model.embed_tokens.weight
+  - <name:path>_proj.weight[:-256] -> <name>_proj.weight
 """
 
 COLUMNS = """\

@@ -28,7 +28,6 @@ NEW_NAMES = {
     "input_layernorm": "attention_norm",
     "post_attention_layernorm": "ffn_norm",
 }
-HIDDEN = 2048
 
 
 def rename(state: State) -> State:
@@ -42,7 +41,7 @@ def _new_name(key: str) -> str:
 
 
 def slice_rows(state: State) -> State:
-    return {k: t[: HIDDEN // 2].clone() if t.dim() == 2 else t for k, t in state.items()}
+    return {k: t[:-256].clone() if t.dim() == 2 else t for k, t in state.items()}
 
 
 def slice_columns(state: State) -> State:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -65,7 +66,10 @@ def parse_header(header: bytes, data_nbytes: int) -> Header:
     if not header.startswith(b"{"):
         raise CheckpointError(f"its header begins with {header[:8]!r}, wanted a JSON object")
     entries, metadata = _read_fast(header) or _read_strictly(header)
-    ordered = sorted(entries.items(), key=_offsets)
+    ordered: Iterable[tuple[str, Entry]] = entries.items()
+    offsets = [entry.data_offsets for entry in entries.values()]
+    if any(map(operator.gt, offsets, offsets[1:])):
+        ordered = sorted(ordered, key=_offsets)
     specs: dict[str, TensorSpec] = {}
     known: dict[tuple[str, tuple[int, ...]], tuple[TensorSpec, int]] = {}
     at = 0

@@ -133,7 +133,7 @@ class Production:
             origin = self._put_together(key, contributions, wanted, prepare)
             if origin is not None:
                 done[key] = origin
-        return Origins(done, self._taker)
+        return Origins(done, self._takers)
 
     def _put_together(
         self,
@@ -155,25 +155,26 @@ class Production:
 class Origins(MutableMapping[str, Origin]):
     """The tensors that a stage gives, by key; those of renames are told when they are asked for."""
 
-    def __init__(
-        self, held: dict[str, Leaf | Origin], taker: Callable[[Leaf], RuleInfo | None]
-    ) -> None:
-        self._held, self._taker = held, taker
+    def __init__(self, held: dict[str, Leaf | Origin], takers: Takers) -> None:
+        self._held, self._takers = held, takers
 
     @classmethod
     def none(cls) -> Origins:
-        return cls({}, lambda leaf: None)
+        return cls({}, Takers())
 
     def __getitem__(self, key: str) -> Origin:
         found = self._held[key]
         if isinstance(found, Origin):
             return found
-        return Origin(found, (Operand(found.source, found.key),), self._taker(found))
+        rule = self._takers.of(found.source).get(found.key)
+        return Origin(found, (Operand(found.source, found.key),), rule)
 
     def whole(self, key: str) -> tuple[Leaf, RuleInfo | None] | None:
         """The checkpoint's tensor that a key is, and who renamed it; None for any other."""
         found = self._held.get(key)
-        return (found, self._taker(found)) if isinstance(found, Leaf) else None
+        if not isinstance(found, Leaf):
+            return None
+        return found, self._takers.of(found.source).get(found.key)
 
     def __setitem__(self, key: str, origin: Origin) -> None:
         self._held[key] = origin
@@ -202,7 +203,7 @@ class Origins(MutableMapping[str, Origin]):
             return last if first is None else order[first.source][first.key]
 
         ordered = sorted(self._held, key=position)
-        return Origins({key: self._held[key] for key in ordered}, self._taker)
+        return Origins({key: self._held[key] for key in ordered}, self._takers)
 
 
 def _named(contribution: Contribution) -> str:

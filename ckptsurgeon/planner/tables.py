@@ -143,7 +143,8 @@ class Takers(MutableMapping[Address, RuleInfo]):
 
     def of(self, alias: str) -> dict[str, RuleInfo]:
         """The takers of one source's keys."""
-        return self._by_alias.setdefault(alias, {})
+        found = self._by_alias.get(alias)
+        return self._by_alias.setdefault(alias, {}) if found is None else found
 
     def __getitem__(self, address: Address) -> RuleInfo:
         return self._by_alias[address[0]][address[1]]

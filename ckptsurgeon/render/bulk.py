@@ -65,8 +65,10 @@ def fold(entries: Sequence[Entry]) -> list[Line]:
     found: list[tuple[int, Line]] = []
     rest: list[int] = []
     for buckets in by_module.values():
-        if all(bucket.simple and bucket.distinct for bucket in buckets) and _lie_apart(buckets):
-            found += itertools.chain(*(bucket.lines() for bucket in buckets))
+        folded = [bucket.folded() for bucket in buckets]
+        if all(folded) and _lie_apart(buckets):
+            for bucket, axes in zip(buckets, folded, strict=True):
+                found += bucket.lines(axes)
         else:
             rest += itertools.chain(*(bucket.members for bucket in buckets))
     return [line for _, line in sorted([*found, *_long_way(entries, sorted(rest))], key=_first)]
@@ -108,35 +110,28 @@ class Bucket:
         self.members = array("q")
         self._points = array("q")
         self._run: Run | None = None
-        self._afters: dict[int, TensorSpec | None] = {}
-        self._befores: dict[int, TensorSpec | None] = {}
+        self._specs: dict[tuple[int, int], Entry] = {}
         self._alike = "%s".join(_quoted(self.origin[0])) if self.origin else ""
         self._count = len(self.origin[1]) if self.origin else 0
 
-    def takes(self, entry: Entry, digits: list[str]) -> bool:
-        """Whether an entry of the same form of key has the same form of origin, too.
+    def take(self, number: int, entry: Entry, digits: list[str], specs: tuple[int, int]) -> bool:
+        """Whether an entry of the same form of key has the same form of origin; it is then noted.
 
         Origins with the first integers of their keys, as most have, are told without reading them.
+        `digits` are the integers of the key, `specs` tells apart what may differ in size alone.
         """
-        if self.origin is None:
-            return True
-        return self._goes_along(entry, digits) or read_key(entry.origins[0])[0] == self.origin
-
-    def _goes_along(self, entry: Entry, digits: list[str]) -> bool:
-        """Whether the origin has the first integers of the key."""
-        alike = len(digits) >= self._count
-        return alike and self._alike % tuple(digits[: self._count]) == entry.origins[0]
-
-    def add(self, number: int, entry: Entry, digits: list[str]) -> None:
-        """Notes an entry with the integers of its key."""
+        alike = self.origin is None or (
+            len(digits) >= self._count
+            and self._alike % tuple(digits[: self._count]) == entry.origins[0]
+        )
+        if not alike and read_key(entry.origins[0])[0] != self.origin:
+            return False
         self.members.append(number)
         self._points.extend(map(int, digits))
-        self._afters[id(entry.after)] = entry.after
-        self._befores[id(entry.before)] = entry.before
-        if not self.simple or self.origin is None:
-            return
-        if self._run is not None or not self._goes_along(entry, digits):
+        self._specs[specs] = entry
+        if self.simple and self.origin is not None and not (alike and self._run is None):
             self.simple = self._follow(tuple(map(int, digits)), read_key(entry.origins[0])[1])
+        return True
 
     def _follow(self, point: Point, origin: Point) -> bool:
         """Whether the origins' integers still go along with the keys'; up to here they equalled."""
@@ -161,22 +156,30 @@ class Bucket:
         width = len(self.template[1])
         return [set(self._points[hole::width]) for hole in range(width)]
 
-    @property
-    def distinct(self) -> bool:
-        """Whether no key stands twice, as one of several stages can."""
-        return len(set(self._all_points())) == len(self.members)
+    def folded(self) -> list[tuple[Point, ...]]:
+        """The boxes of the integers, none where the bucket must go the long way.
 
-    def lines(self) -> Iterator[tuple[int, Line]]:
-        """The lines of the entries, each with the number of its first one."""
+        That is where a key stands twice, as one of several stages can, and where boxes would have
+        to tell their sizes apart.
+        """
         points = self._all_points()
+        if not self.simple or len(set(points)) != len(points):
+            return []
         found = boxes(sorted(points))
+        return found if len(found) == 1 or self._is_of_one_size() else []
+
+    def _is_of_one_size(self) -> bool:
+        return len({(entry.before, entry.after) for entry in self._specs.values()}) == 1
+
+    def lines(self, found: list[tuple[Point, ...]]) -> Iterator[tuple[int, Line]]:
+        """The line of each box, with the number of its first entry."""
         if len(found) == 1:
-            numbers = [self.members[0]]
-        else:
-            by_point = dict(zip(points, self.members, strict=True))
-            numbers = [min(map(by_point.__getitem__, itertools.product(*axes))) for axes in found]
-        for number, axes in zip(numbers, found, strict=True):
-            yield number, self._line(axes)
+            yield self.members[0], self._line(found[0])
+            return
+        numbers = dict(zip(self._all_points(), self.members, strict=True))
+        for axes in found:
+            first = min(map(numbers.__getitem__, itertools.product(*axes)))
+            yield first, self._line(axes)
 
     def _line(self, axes: tuple[Point, ...]) -> Line:
         origins: tuple[Box, ...] = ()
@@ -185,8 +188,9 @@ class Bucket:
             taken = axes[:number] if self._run is None else tuple(self._run.origin_axes(axes))
             origins = (Box(self.origin, taken),)
         box = Box(self.template, axes)
-        before = spec_range(self._befores.values()) if self.first.changed else ""
-        after = spec_range(self._afters.values())
+        told = self._specs.values()
+        before = spec_range(entry.before for entry in told) if self.first.changed else ""
+        after = spec_range(entry.after for entry in told)
         return Line(box, (), origins, self.first.label, box.count, before, after)
 
 
@@ -200,28 +204,22 @@ def _quoted(texts: Sequence[str]) -> Iterator[str]:
 
 def _buckets(entries: Sequence[Entry]) -> Iterator[Bucket]:
     found: dict[Hashable, list[Bucket]] = {}
-    kinds: dict[int, Hashable] = {}
+    kinds: dict[tuple[int, int], Hashable] = {}
     for number, entry in enumerate(entries):
         parts = INTEGER.split(entry.key, MAX_HOLES)
         digits = parts[1::2]
-        before, after = id(entry.before), id(entry.after)
-        if before not in kinds or after not in kinds:
-            kinds[before], kinds[after] = _kind(entry.before), _kind(entry.after)
-        specs = kinds[before], kinds[after], before != after and entry.changed
-        kind = (
-            *parts[::2],
-            widths_of(digits),
-            entry.label,
-            specs,
-            len(entry.origins),
-            entry.origins[1:],
-        )
+        specs = id(entry.before), id(entry.after)
+        if specs not in kinds:
+            kinds[specs] = _kind(entry.before), _kind(entry.after), entry.changed
+        others = len(entry.origins), entry.origins[1:]
+        kind = (*parts[::2], widths_of(digits), entry.label, kinds[specs], others)
         alike = found.setdefault(kind, [])
-        bucket = next((one for one in alike if one.takes(entry, digits)), None)
-        if bucket is None:
-            bucket = Bucket(entry)
-            alike.append(bucket)
-        bucket.add(number, entry, digits)
+        for bucket in alike:
+            if bucket.take(number, entry, digits, specs):
+                break
+        else:
+            alike.append(Bucket(entry))
+            alike[-1].take(number, entry, digits, specs)
     return itertools.chain.from_iterable(found.values())
 
 

@@ -146,7 +146,8 @@ def _group(
         origins = _origin_modules(entry, name)
         change = (entry.before, entry.after) if entry.changed else None
         apart = () if origins is not None else entry.origins
-        kind = (module or entry.key, origins, apart, entry.label, change)
+        own = "" if module else entry.key
+        kind = (module, own, origins, apart, entry.label, change)
         groups.setdefault(kind, (module, origins, []))[2].append(entry)
     return ((module, origins, tuple(found)) for module, origins, found in groups.values())
 

@@ -113,7 +113,7 @@ def _entries(rows: Rows) -> Entries[Output]:
         if label is None:
             label = labels[id(output.rule)] = _label(output)
         own = output.status is Status.KEPT or output.status is Status.INITIALISED
-        origins = () if own else tuple(map(_operand, output.sources))
+        origins = () if own else tuple([_operand(operand) for operand in output.sources])
         before = None if own else rows.found(output)
         return Entry(output.key, output.node.spec, origins, before, label)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,15 +34,18 @@ class _Node:
     tail: str
 
 
-def exact_globs(wanted: Collection[str], universe: Iterable[str]) -> list[Glob]:
+def exact_globs(
+    wanted: Collection[str], universe: Iterable[str], shallowest: int = 1
+) -> list[Glob]:
     """Patterns that match, of all keys in `universe`, the wanted ones alone.
 
-    Keys that no rule can name (with an arrow in them, say) are left out. Linear in the keys.
+    Keys that no rule can name (with an arrow in them, say) are left out. Whole modules are named
+    by `shallowest` or more pieces. Linear in the keys.
     """
     chosen = dict.fromkeys(wanted)
     everything = list(universe)
     plain = [key for key in everything if _regular(key)]
-    nodes = dict.fromkeys(_nodes(chosen, plain))
+    nodes = dict.fromkeys(_nodes(chosen, plain, shallowest))
     groups: dict[tuple[Template, int, str], list[Point]] = {}
     for node in nodes:
         template, point = read_key(node.path)
@@ -62,7 +66,7 @@ def _regular(key: str) -> bool:
     return len(key) <= LONGEST_KEY and all(key.split("."))
 
 
-def _nodes(chosen: Collection[str], universe: Iterable[str]) -> Iterator[_Node]:
+def _nodes(chosen: Collection[str], universe: Iterable[str], shallowest: int) -> Iterator[_Node]:
     """The largest modules that hold wanted keys alone, and single keys where there are none."""
     totals: Counter[str] = Counter()
     hits: Counter[str] = Counter()
@@ -78,7 +82,8 @@ def _nodes(chosen: Collection[str], universe: Iterable[str]) -> Iterator[_Node]:
             continue
         whole = None
         if _regular(key):
-            whole = next((m for m in _modules(key) if hits[m] == totals[m] > 1), None)
+            deep_enough = itertools.islice(_modules(key), max(0, shallowest - 1), None)
+            whole = next((m for m in deep_enough if hits[m] == totals[m] > 1), None)
         if whole is None or not sayable(whole):
             yield _Node(key, "")
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, human_bytes
 from ckptsurgeon.suggestions.exact import exact_globs
 from ckptsurgeon.suggestions.model import Keys, Specs, Suggestion
 from ckptsurgeon.suggestions.writing import escaped, quoted, rule_lines, sayable, scalar
@@ -23,9 +24,6 @@ FILLS = {COUNTER: "zeros", "running_mean": "zeros", "running_var": "ones", "bias
 
 def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
     """BatchNorm's lone counters from zero; for all else the destination's own, or new values."""
-    if missing and len(missing) == len(keys.destination):
-        yield Suggestion(STRANGERS)
-        return
     counters = _counters(missing)
     if counters:
         lines = "\n".join(_init_lines(counters, keys))
@@ -92,16 +90,60 @@ def fill_of(key: str, spec: TensorSpec) -> str:
     return "ones" if name == "weight" else "zeros"
 
 
-def unused_suggestion(alias: str, spare: Specs, keys: Keys) -> Suggestion:
-    """The drop of keys that nothing takes."""
+def unused_suggestion(alias: str, spare: Specs, keys: Keys, lost: bool = False) -> Suggestion:
+    """The drop of keys that nothing takes; `lost` if they may be what is missing."""
     globs = exact_globs(spare, keys.sources.get(alias, ()))
     name = f"{escaped(alias)}::" if alias else ""
+    told = _lost(spare) if lost else f"{_number(spare)} in the source alone: drop them"
     if len(globs) > MOST_PATTERNS and not alias and len(list(keys.untaken(""))) == len(spare):
-        return Suggestion(f"{_number(spare)} taken by no rule: drop them all", "unmatched: drop")
+        told = told if lost else f"{_number(spare)} taken by no rule: drop them all"
+        return Suggestion(told, "unmatched: drop")
     shown = [name + glob.source for glob in globs[:MOST_PATTERNS]]
     rest = f" ({MOST_PATTERNS} of {len(globs):,} patterns)" if len(globs) > len(shown) else ""
     text = rule_lines("drop", shown) if shown else ""
-    return Suggestion(f"{_number(spare)} in the source alone: drop them{rest}{_odd(spare)}", text)
+    return Suggestion(f"{told}{rest}{_odd(spare)}", text)
+
+
+def _lost(spare: Specs) -> str:
+    size = human_bytes(sum(spec.nbytes for spec in spare.values()))
+    return (
+        f"{_number(spare)} in the source alone and as large as what is missing:"
+        f" a drop loses {size} of trained weights, look first whether they belong together"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What no suggestion settled, parted: `rivals` are as large as keys of the other side."""
+
+    spare: Mapping[str, Specs]
+    spare_rivals: Mapping[str, Specs]
+    missing: Specs
+    missing_rivals: Specs
+
+
+def part_leftovers(spare: Mapping[str, Specs], missing: Specs, also: Collection[str]) -> Leftovers:
+    """The leftovers with those apart that have as many elements; `also` are rivals anyhow."""
+    ours = {s.count for specs in spare.values() for s in specs.values() if _trained(s)}
+    common = ours & {spec.count for spec in missing.values() if _trained(spec)}
+
+    def rivals(specs: Specs, meant: bool) -> Specs:
+        return {
+            key: spec
+            for key, spec in specs.items()
+            if (key in also or (_trained(spec) and spec.count in common)) is meant
+        }
+
+    return Leftovers(
+        {alias: found for alias, specs in spare.items() if (found := rivals(specs, False))},
+        {alias: found for alias, specs in spare.items() if (found := rivals(specs, True))},
+        rivals(missing, False),
+        rivals(missing, True),
+    )
+
+
+def _trained(spec: TensorSpec) -> bool:
+    return spec.floating and spec.count > 1
 
 
 def _odd(specs: Specs) -> str:

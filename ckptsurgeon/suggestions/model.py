@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.planner.model import Fate, Finding, FindingKind, Output, Plan, RuleInfo
 from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggestions.writing import quoted
 
 Specs = Mapping[str, TensorSpec]
 
@@ -119,3 +120,11 @@ def read_keys(plan: Plan) -> Keys:
         sources=sources,
         staged=any(fate.stage for fate in plan.fates),
     )
+
+
+def placement(rule: RuleInfo | None, number: int) -> str:
+    """Where lines for that many keys belong where a rule gives them now; "" where none does."""
+    if rule is None:
+        return ""
+    where = "in place of" if rule.steps <= number else "above"
+    return f"; {where} {quoted(f'{rule.place.file}:{rule.place.line}')}"

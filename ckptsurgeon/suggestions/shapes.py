@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ckptsurgeon.planner.model import RuleInfo
 from ckptsurgeon.suggestions.exact import Glob, exact_globs, exact_key
 from ckptsurgeon.suggestions.leftovers import keep_lines
-from ckptsurgeon.suggestions.model import Keys, Mismatch, Suggestion
+from ckptsurgeon.suggestions.model import Keys, Mismatch, Suggestion, placement
+from ckptsurgeon.suggestions.remedies import Remedy, find_remedy, find_resize
 from ckptsurgeon.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
 
 MOST_LINES = 8
 MOST_REMEDIES = 6
 """Remedies that are written out; each costs a pass over the keys, and nobody reads more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What makes a shape fit: slices behind the source or the target, or an op; and its reason."""
-
-    reason: str
-    source_slice: str = ""
-    target_slice: str = ""
-    op: str = ""
 
 
 def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Suggestion]:
@@ -33,9 +23,8 @@ def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Su
     remedies: dict[tuple[Remedy, int], list[Mismatch]] = {}
     kept: dict[int, list[Mismatch]] = {}
     for one in mismatched:
-        module = one.key.rpartition(".")[0]
-        remedy = None if one.origin is None or module in heads else find_remedy(one, keys)
-        if remedy is None or not (sayable(one.key) and sayable(one.origin or "")):
+        remedy = _remedy(one, heads, keys)
+        if remedy is None:
             kept.setdefault(id(one.rule), []).append(one)
         else:
             remedies.setdefault((remedy, id(one.rule)), []).append(one)
@@ -61,26 +50,13 @@ def _heads(mismatched: Iterable[Mismatch]) -> frozenset[str]:
     return frozenset(module for module, both in ranks.items() if len(both) == 2)
 
 
-def find_remedy(one: Mismatch, keys: Keys) -> Remedy | None:
-    """What would make the shape fit by moving elements alone, where the shapes allow one guess."""
-    found, wanted = one.found.shape, one.wanted.shape
-    if len(found) == 2 and found == wanted[::-1]:
-        return Remedy("transposed", op="transpose")
-    if [n for n in found if n != 1] == [n for n in wanted if n != 1]:
-        return Remedy("other dims of size 1", op=f"{{reshape: {list(wanted)}}}")
-    if len(found) != len(wanted):
+def _remedy(one: Mismatch, heads: Collection[str], keys: Keys) -> Remedy | None:
+    """What makes the shape fit; a head is never cut, its classes are others."""
+    if one.origin is None or not (sayable(one.key) and sayable(one.origin)):
         return None
-    dims = [dim for dim, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]
-    if len(dims) != 1:
+    if one.key.rpartition(".")[0] in heads:
         return None
-    dim = dims[0]
-    part = f"[{', '.join([':'] * dim + [f':{min(found[dim], wanted[dim])}'])}]"
-    sizes = f"{found[dim]} instead of {wanted[dim]} in dim {dim}"
-    if found[dim] > wanted[dim]:
-        return Remedy(f"{sizes}, take a part", source_slice=part)
-    if keys.has_values and found[dim]:
-        return Remedy(f"{sizes}, fill a part and keep the rest", target_slice=part)
-    return None
+    return find_resize(one) or find_remedy(one, keys)
 
 
 def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
@@ -94,7 +70,9 @@ def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     found, wanted = next(iter(number))
     what = _what(group)
     rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
-    sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){placement(group)}{rest}"
+    sentence = (
+        f"{what}: {remedy.reason} ({found} -> {wanted}){placement(group[0].rule, len(group))}{rest}"
+    )
     return Suggestion(sentence, "\n".join(lines))
 
 
@@ -116,7 +94,7 @@ def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     what = _what(group)
     verb = "keep the destination's own" if keys.has_values else "make them anew"
     return Suggestion(
-        f"{what}: another shape, {verb}{placement(group)}",
+        f"{what}: another shape, {verb}{placement(group[0].rule, len(group))}",
         "\n".join([*lines, *keep_lines(specs, keys)]),
     )
 
@@ -144,12 +122,3 @@ def _rule_gives(rule: RuleInfo | None, group: Sequence[Mismatch]) -> str:
     place = quoted(f"{rule.place.file}:{rule.place.line}") if rule else "something"
     more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
     return f"{place} gives {quoted(one.key)}{more} as {one.found}, {one.wanted} is wanted"
-
-
-def placement(group: Sequence[Mismatch]) -> str:
-    """Where the lines belong where a rule gives the keys now; nothing where none does."""
-    rule = group[0].rule
-    if rule is None:
-        return ""
-    where = "in place of" if rule.steps <= len(group) else "above"
-    return f"; {where} {quoted(f'{rule.place.file}:{rule.place.line}')}"

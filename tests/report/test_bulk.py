@@ -52,6 +52,10 @@ TABLES = {
     ],
     "one origin": [Entry(f"l.{i}.w", ONE, ("shared.0.w",)) for i in range(4)],
     "sizes": [Entry(f"l.{i}.w", (ONE, TWO)[i % 2], (f"h.{i}.w",), TWO) for i in range(6)],
+    "sizes with a hole": [Entry(f"l.{i}.w", (ONE, TWO)[i > 4]) for i in (0, 1, 2, 5, 6)],
+    "sizes in two boxes": [
+        Entry(f"l.{i}.{j}.w", (ONE, TWO)[i]) for i in range(2) for j in range(2 + i)
+    ],
     "names without a dot": [Entry(f"w{i}", ONE, (f"v{i}",)) for i in range(4)],
     "percent": [Entry(f"l%s.{i}.w", ONE, (f"%d%.{i}.w",)) for i in range(4)],
     "padded": [Entry(f"l.{i:02}.w", ONE, (f"h.{i}.w",)) for i in range(12)],

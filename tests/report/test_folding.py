@@ -108,6 +108,11 @@ def test_origins_of_a_line_are_those_of_its_entries(told: list[Entry]) -> None:
         assert shown == {origin for key in line.keys for origin in by_key[key].origins}
 
 
+def test_a_key_that_is_called_like_a_module() -> None:
+    told = [Entry("a", None), Entry("a.a", None), Entry("a.b", None)]
+    assert [sorted(line.keys) for line in fold_entries(told)] == [["a"], ["a.a", "a.b"]]
+
+
 def test_two_integers_that_go_together_are_not_told_as_combinations() -> None:
     told = [Entry(f"a.{n}", None, (f"b.{n}.c.{n}",)) for n in range(3)]
     assert [str(line.origins[0]) for line in fold_entries(told)] == [

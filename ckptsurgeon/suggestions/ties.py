@@ -1,0 +1,53 @@
+"""Keys that share one storage in the destination, of which the source gives some: a `tie`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptsurgeon.planner.model import Plan
+from ckptsurgeon.suggestions.model import Open, Suggestion
+from ckptsurgeon.suggestions.writing import escaped, quoted, sayable, scalar
+
+MOST_LINES = 8
+
+Group = tuple[str, ...]
+
+
+def tied_groups(plan: Plan) -> tuple[Group, ...]:
+    """The destination's tied keys, in the names that the rules see."""
+    view = plan.destination
+    if view is None or not view.contents.aliases:
+        return ()
+    keys = {name: key for key, name in view.names.items()}
+    groups = (tuple(keys[n] for n in group if n in keys) for group in view.contents.aliases)
+    return tuple(group for group in groups if len(group) > 1 and all(map(sayable, group)))
+
+
+def settle_ties(groups: tuple[Group, ...], still: Open) -> tuple[Open, list[Group]]:
+    """What is open once each missing key with a tied one that is given is tied to that."""
+    found = [group for group in groups if any(k in still.missing for k in group)]
+    ready = [_led(group, still) for group in found if any(k not in still.missing for k in group)]
+    return still.without((key for group in ready for key in group), "", ()), ready
+
+
+def _led(group: Group, still: Open) -> Group:
+    """The group with a key that is given in front."""
+    return tuple(sorted(group, key=lambda key: key in still.missing))
+
+
+def tie_suggestions(groups: list[Group]) -> Iterator[Suggestion]:
+    """One for all groups: the values of the first key of each are those of the others."""
+    if not groups:
+        return
+    first = groups[0]
+    sentence = f"{quoted(first[-1])} is tied to {quoted(first[0])} in the destination"
+    if len(groups) > 1:
+        sentence += f", as are {len(groups) - 1:,} more"
+    if len(groups) > MOST_LINES:
+        sentence += f" (the first {MOST_LINES})"
+    lines = [_line(group) for group in groups[:MOST_LINES]]
+    yield Suggestion(f"{sentence}: one tensor gives both", "\n".join(lines))
+
+
+def _line(group: Group) -> str:
+    return f"- tie: [{', '.join(scalar(escaped(key), flow=True) for key in group)}]"
