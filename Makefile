@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETTINGS := setup.cfg pyproject.toml constraints.txt tests/requirements-weights.txt
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -18,6 +18,10 @@ lint: $(VENV)/.tested
 
 types: $(VENV)/.tested
 	$(BIN)/mypy
+
+# A table of minutes: `make bench BENCH=--quick` shows that it works.
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks --folder build/bench $(BENCH)
 
 clean:
 	rm -rf .venv build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache

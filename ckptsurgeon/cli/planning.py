@@ -83,6 +83,9 @@ def transplant(
 
     OUT appears whole or not at all, and not while there are findings that --allow does not name.
     """
+    from ckptsurgeon.cli.summary import Summary
+
+    summary = Summary()
     execution = _saved(saved, words, output) if saved else planned(words, output)
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
@@ -91,15 +94,8 @@ def transplant(
         if not quiet:
             print_report(execution.plan, form, verbose)
         moved = _filled(fill, execution.plan)
-    return said(f"{output}: {len(execution.plan.outputs)} tensors written{_sizes(moved)}", 0)
-
-
-def _sizes(moved: Any) -> str:
-    """`, 3.0 MiB copied, 1.2 MiB rearranged or computed`, without what there was none of."""
-    from ckptsurgeon.specs import human_bytes
-
-    told = {"copied": moved.copied, "rearranged or computed": moved.computed}
-    return "".join(f", {human_bytes(nbytes)} {word}" for word, nbytes in told.items() if nbytes)
+    written = f"{output}: {len(execution.plan.outputs)} tensors written"
+    return said(written + summary.of(moved), 0)
 
 
 def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
