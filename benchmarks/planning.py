@@ -45,6 +45,7 @@ def plan_timings(
             yield Timing(name, medians(costs), MOST_SECONDS.get(count, 0.0))
         remove(source)
         remove(destination)
+    remove(rules)
 
 
 def start_timings(folder: Path, runs: int) -> Iterator[Timing]:
@@ -62,6 +63,7 @@ def start_timings(folder: Path, runs: int) -> Iterator[Timing]:
         costs[""].append(measured([sys.executable, "-c", ""]))
         for name, command in commands.items():
             costs[name].append(measured(command))
+    remove(rules)
     empty = medians(costs[""])
     yield Timing("an empty Python", empty)
     for name in commands:

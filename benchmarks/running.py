@@ -18,6 +18,8 @@ OURS = (sys.executable, "-m", "ckptsurgeon")
 COPY = 'cp -r -- "$1" "$2" && if [ -d "$2" ]; then sync -- "$2"/*; else sync -- "$2"; fi'
 """`sync FILE` is an fsync of it: our output is synced too."""
 
+RULES = "rules.yaml"
+
 LAYERS, QUICK_LAYERS = 9, 1
 
 
@@ -57,11 +59,12 @@ def run_jobs(
         yield row
         if job.source not in [later.source for later in jobs[at + 1 :]]:
             remove(source)
+    remove(folder / RULES)
 
 
 def run_job(job: Job, source: Path, folder: Path, runs: int) -> Row:
     """The row of a job: one run of each to warm up and to compare, then `runs` of each in turns."""
-    rules = folder / "rules.yaml"
+    rules = folder / RULES
     rules.write_text(job.rule_file, encoding="utf-8")
     kept = folder / f"kept{job.out}"
     contenders = _contenders(job, source, rules, kept)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.mosaic import Axis, Mosaic, Tile, View, pieces_within
+from ckptsurgeon.ops.mosaic import Axis, Mosaic, Tile, View, pieces_within, size_of
 from ckptsurgeon.planner.model import Leaf
 from ckptsurgeon.runs import output_strides
 from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec
@@ -58,16 +58,26 @@ class BlockMover:
         """
         itemsize, strides = BITS[spec.dtype] // 8, output_strides(spec.shape)
         nbytes = self._choose_block(mosaic, spec)
+        tiles = [(*_first_dim(tile), tile) for tile in mosaic.tiles]
         for region in regions(spec.shape, max(1, nbytes // itemsize)):
-            flat = self._block.of(math.prod(map(len, region)) * itemsize)
-            block = flat.view(str(spec.carrier)).reshape([len(part) for part in region])
-            for tile in mosaic.tiles:
-                for piece in pieces_within(tile, region):
-                    self._fill(piece, block)
+            low, high = (region[0].start, region[0].stop) if region else (0, 1)
+            near = (tile for start, stop, tile in tiles if start < high and low < stop)
+            pieces = [piece for tile in near for piece in pieces_within(tile, region)]
             first = sum(part.start * stride for part, stride in zip(region, strides, strict=True))
-            yield first * itemsize, flat
+            yield first * itemsize, self._made(pieces, region, spec)
         while self._held:
             self._let_go()
+
+    def _made(self, pieces: Sequence[Tile], region: Sequence[range], spec: TensorSpec) -> Array:
+        """The bytes of the block that these pieces tile."""
+        view = pieces[0].view if len(pieces) == 1 else None
+        if view is not None and view.casts and view.source is not None:
+            return self._cast(view).reshape(-1).view("u1")
+        flat = self._block.of(math.prod(map(len, region)) * BITS[spec.dtype] // 8)
+        block = flat.view(str(spec.carrier)).reshape([len(part) for part in region])
+        for piece in pieces:
+            self._fill(piece, block)
+        return flat
 
     def _choose_block(self, mosaic: Mosaic, spec: TensorSpec) -> int:
         """Bytes of a block; notes which source tensors are better held whole while it is made.
@@ -90,10 +100,13 @@ class BlockMover:
         if view.source is None:
             place[...] = cast_all(_one_item(view), view)
         elif view.casts:
-            place[...] = cast_all(_in_row_order(self._items(view)).reshape(view.shape), view)
+            place[...] = self._cast(view)
         else:
             items = self._items(view)
             _assign(place.reshape(items.shape), items)
+
+    def _cast(self, view: View) -> Array:
+        return cast_all(_in_row_order(self._items(view)).reshape(view.shape), view)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -165,6 +178,13 @@ def regions(shape: tuple[int, ...], items: int) -> Iterator[tuple[range, ...]]:
         for start in range(0, shape[dim - 1], rows):
             stop = min(start + rows, shape[dim - 1])
             yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
+
+
+def _first_dim(tile: Tile) -> tuple[int, int]:
+    """Where a tile begins and ends on the first dim; a scalar is one row."""
+    if not tile.start:
+        return 0, 1
+    return tile.start[0], tile.start[0] + size_of(tile.view.dims[0])
 
 
 def long_axes(view: View) -> tuple[Axis, ...]:

@@ -14,8 +14,9 @@ from ckptsurgeon.formats import open_writer
 from ckptsurgeon.formats.base import Checkpoint, Layout, Writer
 from ckptsurgeon.module_metadata import output_metadata
 from ckptsurgeon.moving import Moved, Mover, Progress
+from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.planner.model import DESTINATION, Finding, Plan
-from ckptsurgeon.planner.views import digest, output_name
+from ckptsurgeon.planner.views import output_name
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""

@@ -24,20 +24,25 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     def is_dense(leaf: Leaf) -> bool:
         return checkpoints[leaf.source].extent(names[leaf.source][leaf.key]) is not None
 
+    sizes = _Sizes()
     small: set[int] = set()
     for key, output in plan.outputs.items():
         spec = output.node.spec
         if isinstance(output.node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
             small.add(id(spec))  # many tensors share a spec
             continue
-        needed = needed_bytes(output.node, is_dense, lowering, memory)
+        needed = needed_bytes(output.node, is_dense, lowering, memory, sizes)
         if needed > memory:
             text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
             yield Note("memory", text, key, output.rule)
 
 
 def needed_bytes(
-    node: Node, is_dense: Callable[[Leaf], bool], lowering: Lowering, memory: int
+    node: Node,
+    is_dense: Callable[[Leaf], bool],
+    lowering: Lowering,
+    memory: int,
+    sizes: _Sizes,
 ) -> int:
     """The bytes of tensors that making a node takes at once, if that may be above `memory`.
 
@@ -45,30 +50,38 @@ def needed_bytes(
     """
     if isinstance(node, Leaf):
         return 0 if node.spec.nbytes <= memory or is_dense(node) else node.spec.nbytes
-    whole = whole_bytes(node)
+    whole = whole_bytes(node, sizes)
     if whole <= memory or node.spec.carrier is None or lowering.mosaic(node) is None:
         return whole
     leaves = (work for work in uses([node]) if isinstance(work, Leaf))
     return max((leaf.spec.nbytes for leaf in leaves if not is_dense(leaf)), default=0)
 
 
-def whole_bytes(node: Node) -> int:
+def whole_bytes(node: Node, sizes: _Sizes) -> int:
     """The most bytes of whole tensors that are there at once while a node is evaluated."""
     waiting = Counter(map(id, uses([node])))
     made: set[int] = set()
     held = most = 0
     for work in in_order(work_of(node), lambda work: id(work) in made):
         made.add(id(work))
-        held += _result_bytes(work)
+        held += sizes.of(work)
         most = max(most, held)
         for used in map(work_of, inputs_of(work)):
             waiting[id(used)] -= 1
             if not waiting[id(used)]:
-                held -= _result_bytes(used)
+                held -= sizes.of(used)
     return most
 
 
-def _result_bytes(work: Work) -> int:
-    if isinstance(work, Call):
-        return sum(spec.nbytes for spec in work.specs)
-    return work.spec.nbytes
+class _Sizes:
+    """Bytes of all results of a piece of work, added up once: a split has one for each output."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+
+    def of(self, work: Work) -> int:
+        if not isinstance(work, Call):
+            return work.spec.nbytes
+        if id(work) not in self._known:
+            self._known[id(work)] = sum(spec.nbytes for spec in work.specs)
+        return self._known[id(work)]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
+from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.planner.logs import TakenKeys, parts_of
 from ckptsurgeon.planner.model import (
     DESTINATION,
@@ -121,7 +122,12 @@ class Side:
     root: str
     wrappers: tuple[str, ...]
     has_values: bool
-    digest: str
+    specs: Mapping[str, TensorSpec]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over its keys and specs; worked out each time."""
+        return digest(self.specs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +256,7 @@ def _side(view: SourceView) -> Side:
         root=view.contents.root,
         wrappers=view.contents.wrappers,
         has_values=view.has_values,
-        digest=view.digest,
+        specs=view.contents.specs,
     )
 
 
@@ -296,10 +302,11 @@ def _fits(output: Output, wanted: TensorSpec | None) -> bool:
 def _coverage(plan: Plan, fates: Mapping[Fate, Tally], partly: Tally) -> Coverage:
     wanted = plan.destination.specs if plan.destination else {}
     taken = fates[Fate.TAKEN].nbytes + fates[Fate.COPIED].nbytes
+    outputs = plan.outputs.values() if wanted else ()
     return Coverage(
         produced=sum(
             output.status in FROM_SOURCE and _fits(output, wanted.get(output.key))
-            for output in plan.outputs.values()
+            for output in outputs
         ),
         wanted=len(wanted),
         consumed=taken - partly.nbytes,

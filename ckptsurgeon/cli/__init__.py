@@ -21,9 +21,6 @@ from ckptsurgeon.errors import CkptSurgeonError
 
 OUR_BUG = 70
 
-UNCOLLECTED = 1_000_000
-"""Objects that may come before garbage is looked for: a plan is millions, and none is garbage."""
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -37,7 +34,7 @@ for command in (plan, transplant, invert, explain, inspect, check, verify, rules
 
 def main() -> NoReturn:
     """Runs the command line; exits 0 clean, 1 findings, 2 trouble, 70 our bug."""
-    gc.set_threshold(UNCOLLECTED)
+    gc.disable()  # a plan is millions of objects and none is garbage; the process ends soon
     if sys.stdout is None:  # closed by the shell: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
     elif isinstance(sys.stdout, io.TextIOWrapper):

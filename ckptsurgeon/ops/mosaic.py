@@ -78,7 +78,7 @@ class Mosaic:
 
     def sliced(self, taken: Sequence[range | int]) -> Mosaic:
         """What an index takes; dims with an integer go."""
-        tiles = [piece for tile in self.tiles for piece in _taken_of(tile, taken)]
+        tiles = _few(piece for tile in self.tiles for piece in _taken_of(tile, taken))
         kept = [at for at, part in enumerate(taken) if isinstance(part, range)]
         shape = tuple(len(part) for part in taken if isinstance(part, range))
         return Mosaic(shape, tuple(_keep_dims(tile, kept) for tile in tiles))
@@ -100,7 +100,7 @@ class Mosaic:
             return self
         if math.prod(shape) == 0:
             return Mosaic(shape, ())
-        tiles = (piece for tile in self.tiles for piece in _rows_of(tile, self.shape))
+        tiles = _few(piece for tile in self.tiles for piece in _rows_of(tile, self.shape))
         return Mosaic(shape, tuple(_reshaped(tile, self.shape, shape) for tile in tiles))
 
     def flipped(self, dim: int) -> Mosaic:
@@ -182,6 +182,14 @@ def pieces_within(tile: Tile, region: Sequence[range]) -> Iterator[Tile]:
 
 def size_of(dim: Dim) -> int:
     return math.prod(axis.size for axis in dim)
+
+
+def _few(tiles: Iterable[Tile]) -> list[Tile]:
+    """The tiles, as soon as they are known to be no more than a mosaic may have."""
+    found = list(itertools.islice(tiles, MAX_TILES + 1))
+    if len(found) > MAX_TILES:
+        raise NotAMosaic
+    return found
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from ckptsurgeon.planner.model import (
 )
 from ckptsurgeon.planner.notes import fate_notes
 from ckptsurgeon.planner.tables import Origin, taken_count
-from ckptsurgeon.planner.views import digest, output_name, view_source
+from ckptsurgeon.planner.views import output_name, view_source
 from ckptsurgeon.ruleset.model import SourceOptions
 
 PLANNED = "planned"
@@ -120,7 +120,6 @@ class _Inverse:
             path=f"the output of {self.name}",
             format=PLANNED,
             options=SourceOptions(roots=self._roots()),
-            digest=digest(specs),
             names={key: key for key in specs},
             specs=specs,
             contents=Contents(specs),

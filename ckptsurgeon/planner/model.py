@@ -14,6 +14,7 @@ from ckptsurgeon.errors import Place
 from ckptsurgeon.formats.base import Contents
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.patterns import ConcreteIndex
+from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -231,18 +232,21 @@ class SourceView:
     """A checkpoint as the rules see it: keys after `root`, `strip` and `separator`.
 
     `names` leads from these keys to the file's own; `specs` is by the rules' keys, in file order.
-    `digest` is SHA-256 over all of the file's keys and specs.
     """
 
     alias: str
     path: str
     format: str
     options: SourceOptions
-    digest: str
     names: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     contents: Contents
     has_values: bool = True
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of the file's keys and specs, worked out each time."""
+        return digest(self.contents.specs)
 
 
 @dataclass(frozen=True, slots=True)

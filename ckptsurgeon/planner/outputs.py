@@ -125,7 +125,8 @@ class Production:
         """
         self._collisions.tell()
         done: dict[str, Leaf | Origin] = {}
-        for key, given in self._given.items():
+        given_to, self._given = self._given, {}  # room for a million keys, needed no more
+        for key, given in given_to.items():
             if isinstance(given, Leaf) and prepare is None:
                 done[key] = given
                 continue

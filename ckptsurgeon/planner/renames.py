@@ -42,8 +42,9 @@ def _rename(
     given: dict[str, str] = {}
     for key in table.candidates(rule.readers[0].keys):
         new = renamed(key)
-        if new is not None and key not in whole and (table.alias, key) not in sliced:
-            given[key] = new
+        if new is None or key in whole or (sliced and (table.alias, key) in sliced):
+            continue
+        given[key] = new
     if not given:
         return
     info, leaves = run.info(rule), [source.leaf(key) for key in given]

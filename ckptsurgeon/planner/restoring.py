@@ -19,6 +19,7 @@ from ckptsurgeon.ops import build
 from ckptsurgeon.ops.base import MAX_MADE_BYTES
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.planner.calling import call
+from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.planner.model import (
     DESTINATION,
     Assembly,
@@ -50,7 +51,7 @@ from ckptsurgeon.planner.saved import (
 )
 from ckptsurgeon.planner.tables import overlap, taken_count
 from ckptsurgeon.planner.ties import carried_ties
-from ckptsurgeon.planner.views import digest, view_source
+from ckptsurgeon.planner.views import view_source
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -134,7 +135,6 @@ def _recalled_view(saved: SavedView) -> SourceView:
         path=saved.path,
         format=saved.format,
         options=saved.options,
-        digest=saved.digest,
         names=names,
         specs=saved.specs,
         contents=Contents(own, saved.aliases),

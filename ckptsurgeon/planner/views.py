@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ckptsurgeon.errors import CheckpointError
@@ -10,9 +9,6 @@ from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.planner.model import Plan, SourceView
 from ckptsurgeon.ruleset.model import SourceOptions
 from ckptsurgeon.specs import TensorSpec
-
-DIGESTED = 4096
-"""Keys that are hashed at a time."""
 
 
 def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> SourceView:
@@ -24,27 +20,11 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
         path=str(checkpoint.path),
         format=checkpoint.format,
         options=options,
-        digest=digest(specs),
         names=names,
         specs=specs if isinstance(names, Unchanged) else _by_key(names, specs),
         contents=checkpoint.contents,
         has_values=checkpoint.has_values,
     )
-
-
-def digest(specs: Mapping[str, TensorSpec]) -> str:
-    """SHA-256 over keys, dtypes and shapes, whatever the order in which a format lists them."""
-    digest = hashlib.sha256()
-    texts: dict[int, str] = {}
-    keys = sorted(specs)
-    for start in range(0, len(keys), DIGESTED):
-        lines = []
-        for key in keys[start : start + DIGESTED]:
-            spec = specs[key]
-            text = texts.get(id(spec)) or texts.setdefault(id(spec), str(spec))
-            lines.append(f"{len(key)} {key} {text}\n")
-        digest.update("".join(lines).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _by_key(names: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptsurgeon.folding import Box, Item, fold_items, fold_keys
 from ckptsurgeon.specs import TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One tensor to be told. `origins` are the keys it comes from; `label` holds what must agree.
 
     `before` is told only where it differs from `after`.

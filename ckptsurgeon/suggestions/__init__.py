@@ -48,7 +48,7 @@ def make_suggestions(plan: Plan) -> tuple[Suggestion, ...]:
         *given,
         *renames.strip,
         *shape_suggestions(still.mismatched, keys),
-        *_rest(still, keys, renames, tie_suggestions([*tied, *tied_then])),
+        *_rest(still, keys, renames, tie_suggestions([*tied, *tied_then], plan)),
     )
 
 

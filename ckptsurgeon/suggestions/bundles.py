@@ -106,12 +106,15 @@ class Family:
             number += piece is None
         return ".".join(texts)
 
-    def takes(self, point: Point) -> bool:
-        """Whether the pattern matches a key of the skeleton with these integers."""
-        if self.stacked is not None:
-            point = point[: self.stacked] + point[self.stacked + 1 :]
+    @property
+    def fixed(self) -> dict[int, int]:
+        """The integers that are the same in every key, by hole; the stacked hole counts as one."""
         known, varying = next(iter(self.members)), self.varying
-        return all(hole in varying or value == known[hole] for hole, value in enumerate(point))
+        return {
+            hole + (self.stacked is not None and hole >= self.stacked): value
+            for hole, value in enumerate(known)
+            if hole not in varying
+        }
 
     @property
     def plain(self) -> Iterator[Skeleton]:
@@ -236,7 +239,9 @@ def _joined(
         parts.append(shape if family.stacked is None else (number, *shape))
     if dim is None:
         return parts[0]
-    if len({shape[:dim] + shape[dim + 1 :] for shape in parts}) > 1:
+    if any(len(shape) <= dim for shape in parts):
+        return None
+    if len({(shape[:dim], shape[dim + 1 :]) for shape in parts}) > 1:
         return None
     return (*parts[0][:dim], sum(shape[dim] for shape in parts), *parts[0][dim + 1 :])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -66,11 +67,14 @@ def _left(specs: Specs, gone: set[str]) -> Specs:
 
 
 def _find(parts: Specs, whole: Specs, words: bool, stacked: bool, joins: bool) -> Iterator[Fusion]:
+    families = list(find_families(parts, words, stacked))
+    if not families:
+        return
     wholes: dict[Hashable, list[Family]] = {}
     for family in find_families(whole, words=False, stacked=False):
         wholes.setdefault(family.signature(shapes_of(family, whole)), []).append(family)
     rivals: dict[Hashable, list[Fusion]] = {}
-    for family in find_families(parts, words, stacked):
+    for family in families:
         for dim, shapes in joined_shapes(family, parts):
             signature = family.signature(shapes)
             fitting = wholes.get(signature, [])
@@ -91,17 +95,8 @@ def _sole(fusions: list[Fusion]) -> list[Fusion]:
     chosen = near or fusions
     if len(chosen) > MOST_RIVALS:
         return []
-    parts, whole = (
-        (
-            [id(family) for family in families]
-            for families in zip(*((one.parts, one.whole) for one in chosen), strict=True)
-        )
-        if chosen
-        else ([], [])
-    )
-    return [
-        one for one in chosen if parts.count(id(one.parts)) == 1 and whole.count(id(one.whole)) == 1
-    ]
+    partners = Counter(id(family) for one in chosen for family in (one.parts, one.whole))
+    return [one for one in chosen if partners[id(one.parts)] == partners[id(one.whole)] == 1]
 
 
 def _in_module(one: Fusion) -> bool:
@@ -130,10 +125,12 @@ def _exact(fusions: list[Fusion], untaken: Iterable[str]) -> set[int]:
         for skeleton in one.source.plain:
             readers.setdefault(skeleton, []).append(number)
     left = [len(one.source.keys) for one in fusions]
+    fixed = [one.source.fixed for one in fusions]
     for key in untaken:
-        read = read_skeleton(key)
-        for number in readers.get(read[0], ()) if read else ():
-            left[number] -= fusions[number].source.takes(read[1] if read else ())
+        if (read := read_skeleton(key)) is None:
+            continue
+        for number in readers.get(read[0], ()):
+            left[number] -= all(read[1][hole] == value for hole, value in fixed[number].items())
     return {number for number, count in enumerate(left) if count == 0}
 
 

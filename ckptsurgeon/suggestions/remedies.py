@@ -18,11 +18,6 @@ EXTRA_ROWS = (0, 3)
 SMALLEST_PATCH = 8
 """Kernels of this size cut patches; smaller ones do where the key's name says so."""
 
-CHANNELS = "; or, for all channels in fewer, the op `adapt_input_channels` and no slice"
-MORE_CHANNELS = (
-    "; or, for channels repeated and rescaled, the op `adapt_input_channels` and no slice"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
@@ -115,13 +110,12 @@ def _part(one: Mismatch, dim: int, keys: Keys) -> Remedy | None:
     part = f"[{', '.join([':'] * dim + [f':{min(found[dim], wanted[dim])}'])}]"
     sizes = f"{found[dim]} instead of {wanted[dim]} in dim {dim}"
     channels = len(found) > 2 and dim == 1 and one.found.floating and min(found[1], wanted[1]) > 0
+    more = "; or the op `adapt_input_channels`, to fit all in" if channels else ""
     if found[dim] > wanted[dim]:
-        more = CHANNELS if channels else ""
         return Remedy(f"{sizes}, take a part", source_slice=part, besides=more)
     if keys.has_values and found[dim]:
-        more = MORE_CHANNELS if channels else ""
         reason = f"{sizes}, fill a part and keep the rest"
-        return Remedy(reason, target_slice=part, besides=more)
+        return Remedy(reason, target_slice=part, besides=more.replace("fit all in", "fill all"))
     if channels:
         return Remedy(f"{sizes}, repeat and rescale the channels", op="adapt_input_channels")
     return None

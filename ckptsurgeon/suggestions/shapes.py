@@ -70,9 +70,8 @@ def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     found, wanted = next(iter(number))
     what = _what(group)
     rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
-    sentence = (
-        f"{what}: {remedy.reason} ({found} -> {wanted}){placement(group[0].rule, len(group))}{rest}"
-    )
+    where = placement(group[0].rule, len(group))
+    sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){remedy.besides}{where}{rest}"
     return Suggestion(sentence, "\n".join(lines))
 
 

@@ -15,6 +15,7 @@ from comparison import same_bits
 from torch import nn
 
 import ckptsurgeon as cs
+from ckptsurgeon.specs import TensorSpec
 
 DTYPES = (
     torch.bool,
@@ -288,3 +289,19 @@ def test_keys_that_the_destination_ties_are_tied_in_the_result(tmp_path: Path) -
     assert [(note.kind, note.key) for note in report.notes if note.kind == "untied"] == [
         ("untied", "head")
     ]
+
+
+def test_a_split_into_thousands_is_planned_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of its results are added up once, not once for each of them."""
+    asked = 0
+    nbytes = TensorSpec.nbytes.fget
+
+    def counted(spec: TensorSpec) -> int:
+        nonlocal asked
+        asked += 1
+        return nbytes(spec)
+
+    monkeypatch.setattr(TensorSpec, "nbytes", property(counted))
+    rule = {"from": "w", "to": "x.<i>", "ops": [{"unstack": {"over": "i"}}]}
+    cs.plan({"w": np.zeros((1000, 2), "u1")}, [rule])
+    assert asked < 20_000

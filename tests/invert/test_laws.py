@@ -14,9 +14,9 @@ import ckptsurgeon as cs
 from ckptsurgeon.api import prepared
 from ckptsurgeon.evaluate import Evaluator
 from ckptsurgeon.memory import checkpoint_of, to_numpy
+from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.planner.inverting import invert_plan
 from ckptsurgeon.planner.model import Operand, Plan
-from ckptsurgeon.planner.views import digest
 
 
 def planned(tensors: Mapping[str, Array], stages: Sequence[Any]) -> Plan:

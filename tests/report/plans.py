@@ -77,7 +77,6 @@ def view(
         path=path,
         format="torch",
         options=SourceOptions(),
-        digest="00" * 32,
         names={key: key for key in specs},
         specs=specs,
         contents=Contents(specs, **contents),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,58 @@ def transposed(specs: Specs) -> Specs:
 
 
 GPT = {f"h.{n}.{m}.weight": TensorSpec("F32", (4, 6)) for n in range(12) for m in ("attn", "mlp")}
+
+
+def floats(shapes: dict[str, tuple[int, ...]]) -> Specs:
+    return {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
+
+
+LAYERS = range(3)
+EXPERTS = floats(
+    {
+        f"layers.{i}.block_sparse_moe.experts.{e}.w{n}.weight": (5, 6) if n == 2 else (6, 5)
+        for i in LAYERS
+        for e in range(4)
+        for n in (1, 2, 3)
+    }
+)
+STACKED_EXPERTS = floats(
+    {
+        f"layers.{i}.mlp.experts.{name}": shape
+        for i in LAYERS
+        for name, shape in (("gate_up_proj", (4, 12, 5)), ("down_proj", (4, 5, 6)))
+    }
+)
+FUSED = floats({f"blocks.{i}.attn.qkv.weight": (24, 8) for i in LAYERS})
+PARTED = floats(
+    {
+        f"layer.{i}.attention.{name}.weight": (8, 8)
+        for i in LAYERS
+        for name in ("query", "key", "value")
+    }
+)
+GROUPED = floats({f"l.{i}.qkv.weight": (12, 8) for i in LAYERS})
+GROUPED_PARTS = floats(
+    {f"l.{i}.{n}_proj.weight": (8 if n == "q" else 2, 8) for i in LAYERS for n in "qkv"}
+)
+IMAGES = floats(
+    {
+        "pos_embed": (1, 197, 8),
+        "patch_embed.proj.weight": (8, 3, 16, 16),
+        "blocks.0.relative_position_bias_table": (169, 3),
+        "tower.position_embedding.weight": (196, 4),
+    }
+)
+LARGER_IMAGES = floats(
+    {
+        "pos_embed": (1, 577, 8),
+        "patch_embed.proj.weight": (8, 3, 14, 14),
+        "blocks.0.relative_position_bias_table": (529, 3),
+        "tower.position_embedding.weight": (256, 4),
+    }
+)
+UNORDERED = floats({"a.left.weight": (4, 6), "a.right.weight": (4, 6), "a.bias": (4,)})
+
 OPTIMIZER = {f"optimizer.state.{n}.exp_avg": TensorSpec("F32", (3,)) for n in range(60)}
 
 ODD = (
@@ -80,6 +133,30 @@ CASES: dict[str, tuple[Specs, Specs]] = {
     "some layers only": (
         {f"l.{n}.w": TensorSpec("F32", (n % 2 + 1,)) for n in range(8)},
         {f"l.{n}.w": TensorSpec("F32", (1,)) for n in range(8)},
+    ),
+    "a lone rename": (renamed(SMALL, r"layer2\.0\.conv1", "layer2.0.convA"), SMALL),
+    "a rename in some layers": (
+        renamed(SMALL, r"layer(1\.0|2\.1|3\.0)\.conv1", r"layer\1.convA"),
+        SMALL,
+    ),
+    "a module spelled in another way": (
+        renamed(SMALL, r"layer2\.0\.(\w+)(\d)", r"layer2.0.\1_\2"),
+        SMALL,
+    ),
+    "experts to stack": (EXPERTS, STACKED_EXPERTS),
+    "stacked experts": (STACKED_EXPERTS, EXPERTS),
+    "experts under names that tell nothing": (
+        renamed(EXPERTS, r"\.w(\d)", r".a\1"),
+        STACKED_EXPERTS,
+    ),
+    "qkv to split": (FUSED, PARTED),
+    "q, k and v to join": (PARTED, FUSED),
+    "grouped queries to split": (GROUPED, GROUPED_PARTS),
+    "grouped queries to join": (GROUPED_PARTS, GROUPED),
+    "larger images": (IMAGES, LARGER_IMAGES),
+    "two of one size": (
+        renamed(UNORDERED, "left|right", lambda m: {"left": "up", "right": "down"}[m[0]]),
+        UNORDERED,
     ),
     "hostile names": (
         {**SMALL, **{key: TensorSpec("F32", (1,)) for key in ODD}},
@@ -192,6 +269,111 @@ def test_a_target_with_the_wrong_prefix_is_told_in_words() -> None:
     assert told[0] == (
         "122 of 122 keys that `rules.yaml:4` gives match after removing `model.`: change its target"
     )
+
+
+# --- what needs a rule or values ------------------------------------------------------------------
+
+
+def settled(source: object, rules: Path, into: object) -> tuple[Suggestion, ...]:
+    """The suggestions of a plan, which settle all when they stand in place of its rules."""
+    told = make_suggestions(cs.plan(source, rules if rules.exists() else None, into))
+    rules.write_text(rule_file(told))
+    after = cs.plan(source, rules, into)
+    assert after.open_findings == (), rules.read_text()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "arrow"),
+    [
+        (
+            "layer<i>.<j>.convA.weight -> layer<i>.<j>.conv_1.weight",
+            r"(layer\d\.\d)\.conv1",
+            r"\1.convA",
+            "- layer<i>.<j>.convA.weight -> layer<i>.<j>.conv1.weight",
+        ),
+        ("conv1.weight -> conv_1.weight", "^$", "", "- conv1.weight -> conv1.weight"),
+        ("a.** -> b.**", "^", "a.", "- a.** -> '**'"),
+    ],
+)
+def test_a_mistyped_target_is_told_with_the_rule_as_it_should_be(
+    text: str, old: str, new: str, arrow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a long path would be shortened in the sentence
+    rules = Path("rules.yaml")
+    rules.write_text(f"format: 1\nrules:\n  - {text}\n")
+    (one,) = settled(arrays(renamed(SMALL, old, new)), rules, arrays(SMALL))
+    assert one.text == arrow.replace("'", "")
+    assert one.sentence.endswith(f"change its target; in place of `{rules}:3`")
+
+
+def test_the_wrong_target_of_an_op_is_told_in_words(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("format: 1\nrules:\n  - fc.weight -> fd.weight: {cast: F16}\n")
+    plan = cs.plan(arrays(SMALL), rules, arrays(SMALL))
+    (one,) = make_suggestions(plan)
+    assert one.text == ""
+    assert "gives `fd.weight` where `fc.weight` is wanted: change its target" in one.sentence
+
+
+EMBED, HEAD = "model.embed.weight", "head.weight"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ((EMBED,), f"- {{from: {EMBED}, to: [{EMBED}, {HEAD}]}}"),
+        ((HEAD,), f"- {{from: {HEAD}, to: [{HEAD}, {EMBED}]}}"),
+        (("model.wte.weight",), f"- tie: [{EMBED}, {HEAD}]"),
+        ((f"x.{EMBED}",), f"- tie: [{EMBED}, {HEAD}]"),
+    ],
+)
+def test_a_tied_key_comes_from_the_one_that_is_given(
+    given: tuple[str, ...], line: str, tmp_path: Path
+) -> None:
+    import torch
+
+    weight, prefix = torch.ones(5, 3), "x." if given[0].startswith("x.") else ""
+    into = tmp_path / "into.pt"
+    torch.save({EMBED: weight, "model.norm.weight": torch.ones(3), HEAD: weight}, into)
+    source = tmp_path / "source.pt"
+    trained = {f"{prefix}model.norm.weight": torch.zeros(3)}
+    torch.save({**trained, **{key: torch.rand(5, 3) for key in given}}, source)
+    told = settled(source, tmp_path / "rules.yaml", into)
+    assert told[-1].text == line
+    out = tmp_path / "out.pt"
+    cs.transplant(source, out, tmp_path / "rules.yaml", into)
+    made = torch.load(out)
+    assert made[EMBED].data_ptr() == made[HEAD].data_ptr()
+    assert torch.equal(made[EMBED], torch.load(source)[given[0]])
+
+
+def test_what_would_lose_weights_comes_last_and_says_so() -> None:
+    last = make_suggestions(compared(*CASES["two of one size"]))[-1]
+    assert last.text.startswith("- drop:")
+    assert "loses 192 B of trained weights" in last.sentence
+
+
+def test_parts_of_other_ranks_are_not_joined() -> None:
+    parts = floats({"a.q.w": (4, 3), "a.k.w": (4,), "a.v.w": (4, 3), "b.q.w": (4,)})
+    parts |= floats({"b.k.w": (4,), "b.v.w": (4,)})
+    told = make_suggestions(compared(parts, floats({"a.qkv.w": (4, 7), "b.qkv.w": (12,)})))
+    assert not any("concat" in one.text for one in told if "a." in one.text)
+
+
+def test_a_kernel_that_cuts_no_patches_is_not_resampled() -> None:
+    old, new = floats({"conv1.weight": (4, 3, 7, 7)}), floats({"conv1.weight": (4, 3, 3, 3)})
+    (one,) = make_suggestions(compared(old, new))
+    assert one.text == "- keep: conv1.weight"
+
+
+def test_many_keys_take_time_in_proportion() -> None:
+    parts = floats({f"l.{i}.{n}.weight": (4, 4) for i in range(4000) for n in "qkv"})
+    whole = floats({f"m.{i}.qkv.weight": (12, 4) for i in range(4000)})
+    begun = time.process_time()
+    (one,) = make_suggestions(compared(parts, whole))
+    assert one.text == "- 'l.<i>.<p:q|k|v>.weight -> m.<i>.qkv.weight': concat"
+    assert time.process_time() - begun < 4
 
 
 # --- patterns -------------------------------------------------------------------------------------

@@ -1,0 +1,31 @@
+"""The benchmarks run, compare what they time, and leave nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("only", "rows"),
+    [
+        ("ResNet", ["ResNet-18 (45 MB), 3-channel stem"]),
+        ("plan", ["plan of 10,000 keys --into", "check of 20 rules, over an empty Python"]),
+    ],
+)
+def test_a_quick_run_prints_a_table(only: str, rows: list[str], tmp_path: Path) -> None:
+    folder, table = tmp_path / "bench", tmp_path / "table.md"
+    words = ("--quick", "--runs", "1", "--folder", folder, "--markdown", table, "--only", only)
+    command = [sys.executable, "-m", "benchmarks", *map(str, words)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert table.read_text() in ran.stdout
+    firsts = [line.split("|")[1].strip() for line in ran.stdout.splitlines() if line[:1] == "|"]
+    assert set(rows) <= set(firsts)
+    assert list(folder.iterdir()) == []
