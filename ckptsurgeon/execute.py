@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
-from ckptsurgeon.evaluate import Evaluator
 from ckptsurgeon.formats import open_writer
 from ckptsurgeon.formats.base import Checkpoint, Layout, Writer
 from ckptsurgeon.module_metadata import output_metadata
@@ -73,7 +72,7 @@ class Execution:
             self._refuse_changed()
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
-        check_ties(self.plan, self.checkpoints)
+        check_ties(self.plan, self.checkpoints, self.memory)
         mover = Mover(
             self.plan,
             self.checkpoints,
@@ -187,13 +186,13 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def check_ties(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
+def check_ties(
+    plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
+) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""
+    mover = Mover(plan, checkpoints, str, memory=memory, jobs=1)
     for key, leader in plan.checked_ties:
-        nodes = [plan.outputs[name].node for name in (key, leader)]
-        evaluator = Evaluator(plan, checkpoints, nodes)
-        one, other = map(evaluator.array, nodes)
-        if one.tobytes() != other.tobytes():
+        if mover.digest(key) != mover.digest(leader):
             rule = plan.outputs[key].rule
             message = f"`tie`: `{key}` and `{leader}` hold different values"
             raise PlanError([Problem(message, rule.place if rule else None, "drop one of them")])

@@ -6,18 +6,19 @@ after the other; the rest is made by several threads under one memory budget.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.blocks import BlockMover
 from ckptsurgeon.evaluate import Evaluator, located
 from ckptsurgeon.formats.base import Checkpoint, Extent, Writer
-from ckptsurgeon.formats.transfer import open_source, read_ranges
+from ckptsurgeon.formats.source_files import SourceFiles
+from ckptsurgeon.formats.transfer import read_ranges
 from ckptsurgeon.lowering import Lowering
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.planner.model import Leaf, Output, Plan
@@ -132,6 +133,20 @@ class Mover:
             _nbytes(job for job in jobs if job.runs is None),
         )
 
+    def digest(self, key: str) -> bytes:
+        """A digest of an output tensor's bytes, which are made in blocks where they can be."""
+        output = self._plan.outputs[key]
+        digest = hashlib.blake2b()
+        mosaic = Lowering().mosaic(output.node) if output.spec.carrier else None
+        if mosaic is None:
+            evaluator = Evaluator(self._plan, self._checkpoints, [output.node])
+            digest.update(_flat(evaluator.output(output)).data)
+            return digest.digest()
+        with self._workers, located(output):
+            for _, block in self._workers.own.blocks(mosaic, output.spec):
+                digest.update(block.data)
+        return digest.digest()
+
     # --- lowering ---------------------------------------------------------------------------------
 
     def _lowered(self) -> Iterator[Job]:
@@ -173,12 +188,19 @@ class Mover:
         return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
 
 
+def _flat(array: Array) -> Array:
+    """The array's bytes in row order."""
+    import numpy as np
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
 def _nbytes(jobs: Iterable[Job]) -> int:
     return sum(job.output.spec.nbytes for job in jobs)
 
 
 class Workers:
-    """A block mover for each thread, with files and buffers of its own until all are left."""
+    """A block mover for each thread, with buffers of its own; files are open for all of them."""
 
     def __init__(
         self,
@@ -188,22 +210,20 @@ class Workers:
     ) -> None:
         self._extent_of, self._read_whole, self._memory = extent_of, read_whole, memory
         self._local = threading.local()
-        self._sources: list[Sources] = []
+        self._files = SourceFiles()
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        while self._sources:
-            self._sources.pop().close()
+        self._files.close()
         self._local = threading.local()
 
     @property
     def own(self) -> BlockMover:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
-            sources = Sources(self._extent_of, self._read_whole)
-            self._sources.append(sources)
+            sources = Sources(self._files, self._extent_of, self._read_whole)
             self._local.mover = BlockMover(sources.read, self._memory)
         mover: BlockMover = self._local.mover
         return mover
@@ -212,19 +232,17 @@ class Workers:
 class Sources:
     """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
 
-    Files stay open, and the last tensor that was read whole stays in memory.
+    The last tensor that was read whole stays in memory.
     """
 
     def __init__(
-        self, extent_of: Callable[[Leaf], Extent | None], read_whole: Callable[[Leaf], Array]
+        self,
+        files: SourceFiles,
+        extent_of: Callable[[Leaf], Extent | None],
+        read_whole: Callable[[Leaf], Array],
     ) -> None:
-        self._extent_of, self._read_whole = extent_of, read_whole
-        self._descriptors: dict[Path, int] = {}
+        self._files, self._extent_of, self._read_whole = files, extent_of, read_whole
         self._last: tuple[Leaf, Array] | None = None
-
-    def close(self) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
 
     def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
         """Fills a uint8 array with so many of the tensor's bytes from each start."""
@@ -234,14 +252,10 @@ class Sources:
             for at, start in enumerate(starts):
                 out[at * nbytes : (at + 1) * nbytes] = whole[start : start + nbytes]
             return
-        if extent.path not in self._descriptors:
-            self._descriptors[extent.path] = open_source(extent.path)
-        read_ranges(self._descriptors[extent.path], extent, starts, nbytes, out.data)
+        with self._files.opened(extent.path) as descriptor:
+            read_ranges(descriptor, extent, starts, nbytes, out.data)
 
     def _whole(self, leaf: Leaf) -> Array:
-        import numpy as np
-
         if self._last is None or self._last[0] is not leaf:
-            array = np.ascontiguousarray(self._read_whole(leaf))
-            self._last = (leaf, array.reshape(-1).view(np.uint8))
+            self._last = (leaf, _flat(self._read_whole(leaf)))
         return self._last[1]

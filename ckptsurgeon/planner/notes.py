@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.formats.torch_skeleton import dropped_entries
+from ckptsurgeon.ops import OPS
 from ckptsurgeon.planner.logs import remarkable
 from ckptsurgeon.planner.model import (
     Assembly,
@@ -20,6 +21,11 @@ from ckptsurgeon.planner.views import Unchanged
 
 FOLD_KERNEL = "fold_batchnorm"
 """How the op is written that scales the weight of a layer by its BatchNorm."""
+
+COMPUTING = frozenset(name for name, op in OPS.items() if op.arithmetic) - {"cast"} | {FOLD_KERNEL}
+"""Ops whose results are computed; what a cast does is told by the dtypes."""
+
+COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
 
 FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
 
@@ -66,6 +72,10 @@ def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterat
             continue
         if isinstance(output.node, Assembly) and output.node.base is not None:
             yield Note("rest", "filled up with the destination's own value", key, output.rule)
+        for op in output.ops:
+            name = op.partition("(")[0]
+            if name in COMPUTING:
+                yield Note("computed", f"`{name}` {COMPUTED_TEXT}", key, output.rule)
         if any(op.startswith(f"{FOLD_KERNEL}(") for op in output.ops):
             yield Note("fold", FOLD_TEXT, key, output.rule)
         if output.status is Status.COPIED and not has_destination and output.rule is None:
@@ -74,4 +84,5 @@ def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterat
 
 def tie_notes(ties: Mapping[str, str]) -> Iterator[Note]:
     for key, leader in ties.items():
-        yield Note("ties", f"shares its storage with `{leader}`", key)
+        text = f"one tensor with `{leader}`: shared in .pt, written once per key in safetensors"
+        yield Note("ties", text, key)

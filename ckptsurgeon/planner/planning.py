@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from ckptsurgeon.planner.leftovers import (
 from ckptsurgeon.planner.logs import Log
 from ckptsurgeon.planner.model import (
     DESTINATION,
+    Node,
     Note,
     Output,
     Plan,
@@ -40,7 +41,15 @@ from ckptsurgeon.planner.running import run_rules
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Holdings, Leaves, Origin, Table
-from ckptsurgeon.planner.ties import broken_ties, carried_ties, template_ties, tie_outputs
+from ckptsurgeon.planner.ties import (
+    Storages,
+    broken_ties,
+    carried_ties,
+    earlier_ties,
+    template_ties,
+    tie_outputs,
+    united,
+)
 from ckptsurgeon.planner.views import renamed_keys, view_source
 from ckptsurgeon.ruleset.model import Ruleset, SourceOptions, Stage
 from ckptsurgeon.specs import TensorSpec
@@ -79,6 +88,7 @@ class Planning:
         self.steps: Log[Step] = Log()
         self.notes: list[Note] = [note for view in views for note in source_notes(view)]
         self.ties: dict[str, str] = {}
+        self.tied: list[tuple[Node, Node]] = []
         self.runs: list[StageRun] = []
 
     @classmethod
@@ -148,6 +158,9 @@ class Planning:
         casts = run.compiled.stage.output.dtype is not None
         origins = run.production.finished(wanted, casting if casts else None)
         self.ties = tie_outputs(run, origins)
+        if destination is None:
+            nodes = {key: origins[key].node for pair in self.ties.items() for key in pair}
+            self.tied += ((nodes[key], nodes[leader]) for key, leader in self.ties.items())
         return origins
 
     def _surroundings(
@@ -174,12 +187,14 @@ class Planning:
         self.problems.raise_if_any(PlanError)
         destination = self.destination
         views = self.views if destination is None else (*self.views, destination)
-        tied = {key: leader for key, leader in self.ties.items() if key in outputs}
-        ties = {**carried_ties(outputs, views), **tied}
-        untied: Iterable[Note] = ()
-        if destination is not None:
-            ties = {**template_ties(outputs, destination), **ties}
-            untied = broken_ties(outputs, ties, destination)
+        storages = Storages(views)
+        tied = {key: leader for key, leader in self.ties.items() if {key, leader} <= outputs.keys()}
+        tied |= earlier_ties(outputs, self.tied)
+        template = template_ties(outputs, destination) if destination else {}
+        carried = carried_ties(outputs, storages)
+        pairs = (*carried.items(), *template.items(), *tied.items())
+        ties = united(pairs, outputs)
+        untied = broken_ties(outputs, ties, destination) if destination else ()
         notes = (
             *self.notes,
             *account.notes,
@@ -197,17 +212,19 @@ class Planning:
             findings=tuple(account.findings),
             notes=tuple(dict.fromkeys(notes)),
             ties=ties,
-            checked_ties=tuple(_to_check(tied, outputs)),
+            checked_ties=tuple(_to_check(tied, outputs, storages)),
             separator=self.stages[-1].stage.output.separator,
         )
 
 
-def _to_check(ties: Mapping[str, str], outputs: Mapping[str, Output]) -> list[tuple[str, str]]:
+def _to_check(
+    ties: Mapping[str, str], outputs: Mapping[str, Output], storages: Storages
+) -> list[tuple[str, str]]:
     """Ties of tensors that were made apart, and so may differ."""
     return [
         (key, leader)
         for key, leader in ties.items()
-        if leader in outputs and outputs[key].node is not outputs[leader].node
+        if storages.of(outputs[key].node) != storages.of(outputs[leader].node)
     ]
 
 

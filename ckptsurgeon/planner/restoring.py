@@ -50,7 +50,7 @@ from ckptsurgeon.planner.saved import (
     SavedView,
 )
 from ckptsurgeon.planner.tables import overlap, taken_count
-from ckptsurgeon.planner.ties import carried_ties
+from ckptsurgeon.planner.ties import Storages, carried_ties, united
 from ckptsurgeon.planner.views import view_source
 from ckptsurgeon.specs import TensorSpec
 
@@ -151,6 +151,10 @@ def _restored(
     outputs = {one.key: _restored_output(one, nodes, rules) for one in saved.outputs}
     if len(outputs) != len(saved.outputs):
         raise ValueError("two outputs have one key")
+    for key, leader in saved.ties.items():
+        if key == leader or not {key, leader} <= outputs.keys():
+            raise ValueError(f"{key!r} is tied to {leader!r}")
+    carried = carried_ties(outputs, Storages(views))
     return Plan(
         sources=views,
         destination=destination,
@@ -160,7 +164,7 @@ def _restored(
         rules=rules,
         findings=_unsaved(saved.findings, Finding, rules),
         notes=_unsaved(saved.notes, Note, rules),
-        ties={**carried_ties(outputs, views), **saved.ties},
+        ties=united((*saved.ties.items(), *carried.items()), outputs),
         checked_ties=saved.checked_ties,
         separator=saved.separator,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.lookups import keys_like, readable, written_key
-from ckptsurgeon.planner.model import Leaf, Note, Output, SourceView
+from ckptsurgeon.planner.model import Leaf, Node, Note, Output, Result, SourceView
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
@@ -64,21 +63,54 @@ def _tied(
     return {key: leader for key in keys if key != leader}
 
 
-def carried_ties(outputs: Mapping[str, Output], sources: Iterable[SourceView]) -> dict[str, str]:
-    """Ties of the source that hold in the output: whole tensors that shared a storage."""
-    groups: dict[tuple[str, str], int] = {}
-    numbers = itertools.count()
-    for view in sources:
-        for keys in _aliases(view):
-            number = next(numbers)
-            groups.update(((view.alias, key), number) for key in keys)
-    leaders: dict[int, str] = {}
+Identity = tuple[Hashable, tuple[Hashable, ...]]
+"""What nodes of one and the same tensor share: where it comes from, and the ops on the way."""
+
+
+def identity(node: Node) -> Identity:
+    """Equal for nodes that hold the same values because they are made in the same way."""
+    ops: list[Hashable] = []
+    while isinstance(node, Result) and len(node.call.inputs) == 1:
+        ops.append((node.call.op, node.number))
+        node = node.call.inputs[0]
+    if isinstance(node, Leaf):
+        return (node.source, node.key), tuple(ops)
+    if isinstance(node, Result):
+        return (id(node.call), node.number), tuple(ops)
+    return id(node), tuple(ops)
+
+
+class Storages:
+    """Identities of nodes in which the source tensors that share a storage are one."""
+
+    def __init__(self, views: Iterable[SourceView]) -> None:
+        self._first: dict[Hashable, Hashable] = {}
+        for view in views:
+            for first, *others in _aliases(view):
+                self._first |= {(view.alias, key): (view.alias, first) for key in (first, *others)}
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def of(self, node: Node) -> Identity:
+        """The node's identity by the storage behind it."""
+        root, ops = identity(node)
+        return self._first.get(root, root), ops
+
+    def is_shared(self, node: Node) -> bool:
+        """Whether several source tensors share the storage behind the node."""
+        return identity(node)[0] in self._first
+
+
+def carried_ties(outputs: Mapping[str, Output], storages: Storages) -> dict[str, str]:
+    """Ties of the source that hold in the output: one storage, through the same ops."""
+    leaders: dict[Identity, str] = {}
     ties: dict[str, str] = {}
-    for key, output in outputs.items():
-        node = output.node
-        group = groups.get((node.source, node.key)) if isinstance(node, Leaf) else None
-        if group is not None and (leader := leaders.setdefault(group, key)) != key:
-            ties[key] = leader
+    for key, output in outputs.items() if storages else ():
+        if storages.is_shared(output.node):
+            leader = leaders.setdefault(storages.of(output.node), key)
+            if leader != key:
+                ties[key] = leader
     return ties
 
 
@@ -87,10 +119,43 @@ def template_ties(outputs: Mapping[str, Output], destination: SourceView) -> dic
     ties: dict[str, str] = {}
     for leader, *others in _aliases(destination):
         if leader in outputs:
-            node = outputs[leader].node
-            same = (key for key in others if key in outputs and outputs[key].node is node)
+            given = identity(outputs[leader].node)
+            same = (k for k in others if k in outputs and identity(outputs[k].node) == given)
             ties |= dict.fromkeys(same, leader)
     return ties
+
+
+def earlier_ties(
+    outputs: Mapping[str, Output], tied: Sequence[tuple[Node, Node]]
+) -> dict[str, str]:
+    """Ties that rules of earlier stages made, for the keys that these tensors have come to."""
+    keys: dict[Identity, list[str]] = {}
+    for key, output in outputs.items() if tied else ():
+        keys.setdefault(identity(output.node), []).append(key)
+    ties: dict[str, str] = {}
+    for one, other in tied:
+        found = dict.fromkeys([*keys.get(identity(one), ()), *keys.get(identity(other), ())])
+        if len(found) > 1:
+            leader, *others = found
+            ties |= dict.fromkeys(others, leader)
+    return ties
+
+
+def united(pairs: Iterable[tuple[str, str]], outputs: Iterable[str]) -> dict[str, str]:
+    """Each tied key with the first key, in output order, that it is tied to by any way round."""
+    leaders: dict[str, str] = {}
+
+    def leader(key: str) -> str:
+        while leaders.get(key, key) != key:
+            key = leaders[key]
+        return key
+
+    order: dict[str, int] = {}
+    for one, other in pairs:
+        order = order or {key: at for at, key in enumerate(outputs)}
+        first, second = sorted((leader(one), leader(other)), key=lambda key: order.get(key, -1))
+        leaders[second] = first
+    return {key: leader(key) for key in leaders if leader(key) != key}
 
 
 def broken_ties(

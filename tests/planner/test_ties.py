@@ -1,0 +1,70 @@
+"""Ties of the source, of the destination and of rules come to one storage, either way round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ckptsurgeon as cs
+from ckptsurgeon.errors import PlanError
+
+STAGES = """\
+format: 1
+rules:
+  - tie: [a, b]
+---
+format: 1
+rules:
+  - <k:a|b> -> deep.<k>
+"""
+
+
+def shared(path: Path, one: str, other: str) -> bool:
+    loaded = torch.load(path)
+    return bool(loaded[one].data_ptr() == loaded[other].data_ptr())
+
+
+def test_a_tie_whose_second_key_alone_is_given(tmp_path: Path) -> None:
+    tensor = torch.rand(4, 3)
+    into = {"embed": tensor, "head": tensor}
+    rules: list[Any] = [{"tie": ["embed", "head"]}]
+    cs.transplant({"head": torch.rand(4, 3)}, tmp_path / "o.pt", rules, into)
+    assert shared(tmp_path / "o.pt", "embed", "head")
+    torch.save(cs.apply(rules, {"head": torch.rand(4, 3)}, into)[0], tmp_path / "a.pt")
+    assert shared(tmp_path / "a.pt", "embed", "head")
+
+
+@pytest.mark.parametrize("op", ["transpose", {"cast": "BF16"}])
+def test_ties_of_the_source_outlive_ops(tmp_path: Path, op: object) -> None:
+    tensor = torch.rand(4, 3)
+    source = {"embed": tensor, "head": tensor, "other": torch.rand(4, 3)}
+    rule = {"<k:embed|head|other> -> <k>": op}
+    cs.transplant(source, tmp_path / "o.pt", [rule])
+    assert shared(tmp_path / "o.pt", "embed", "head")
+    assert not shared(tmp_path / "o.pt", "embed", "other")
+
+
+def test_a_cast_of_everything_keeps_ties(tmp_path: Path) -> None:
+    tensor = torch.rand(4, 3)
+    rules = {"format": 1, "output": {"dtype": "BF16"}}
+    cs.transplant({"embed": tensor, "head": tensor}, tmp_path / "o.pt", rules)
+    assert shared(tmp_path / "o.pt", "embed", "head")
+
+
+def test_a_tie_of_an_earlier_stage_holds(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(STAGES)
+    tensor = torch.rand(3)
+    cs.transplant({"a": tensor, "b": tensor.clone()}, tmp_path / "o.pt", rules)
+    assert shared(tmp_path / "o.pt", "deep.a", "deep.b")
+    with pytest.raises(PlanError, match="hold different values"):
+        cs.transplant({"a": tensor, "b": tensor + 1}, tmp_path / "p.pt", rules)
+
+
+def test_a_computed_tensor_is_noted() -> None:
+    plan = cs.plan({"w": torch.rand(3)}, [{"w -> w": {"scale": 2}}])
+    (note,) = [note for note in plan.notes if note.kind == "computed"]
+    assert note.text.startswith("`scale` computes: in float32")
