@@ -310,10 +310,10 @@ class _Tensors:
         self._torch = any(map(is_torch, dicts[0].values())) if dicts else False
 
     def all(self) -> dict[str, Any]:
-        tensors = {key: self._tensor(key) for key in self._plan.outputs}
-        for key, leader in self._plan.ties.items():
-            if not self._carried(key):
-                tensors[key] = tensors[leader]
+        ties = self._plan.ties
+        following = {key: leader for key, leader in ties.items() if not self._carried(key)}
+        made = {key: self._tensor(key) for key in self._plan.outputs if key not in following}
+        tensors = {key: made[following.get(key, key)] for key in self._plan.outputs}
         tensors = {output_name(self._plan, key): tensor for key, tensor in tensors.items()}
         metadata = output_metadata(self._plan)
         if metadata is None:
@@ -324,7 +324,7 @@ class _Tensors:
 
     def _carried(self, key: str) -> bool:
         """Whether a tied tensor shares its storage as it was given, and may stay the object."""
-        is_checked = any(key == tied for tied, _ in self._plan.checked_ties)
+        is_checked = any(key == tie.key for tie in self._plan.checked_ties)
         return isinstance(self._plan.outputs[key].node, Leaf) and not is_checked
 
     def _tensor(self, key: str) -> Any:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.mosaic import Axis, Mosaic, Tile, View, pieces_within, size_of
+from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.tiles import Axis, Tile, View, pieces_within, size_of
 from ckptsurgeon.planner.model import Leaf
 from ckptsurgeon.runs import output_strides
 from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec

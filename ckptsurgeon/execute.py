@@ -191,8 +191,8 @@ def check_ties(
 ) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""
     mover = Mover(plan, checkpoints, str, memory=memory, jobs=1)
-    for key, leader in plan.checked_ties:
-        if mover.digest(key) != mover.digest(leader):
-            rule = plan.outputs[key].rule
-            message = f"`tie`: `{key}` and `{leader}` hold different values"
-            raise PlanError([Problem(message, rule.place if rule else None, "drop one of them")])
+    for tie in plan.checked_ties:
+        if mover.digest(tie.key) != mover.digest(tie.leader):
+            message = f"`tie`: `{tie.key}` and `{tie.leader}` hold different values"
+            place = tie.rule.place if tie.rule else None
+            raise PlanError([Problem(message, place, "drop one of them")])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ckptsurgeon.ops.indexing import resolve_index
-from ckptsurgeon.ops.mosaic import Mosaic, NotAMosaic, Tile, constant, dense
+from ckptsurgeon.ops.mosaic import Mosaic, constant, dense
+from ckptsurgeon.ops.tiles import NotAMosaic, Tile
 from ckptsurgeon.planner.graph import Work, in_order, work_of
 from ckptsurgeon.planner.model import Assembly, Leaf, Made, Node, Result
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptsurgeon.formats.base import Extent
-from ckptsurgeon.ops.mosaic import Mosaic, Tile
+from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.tiles import Tile
 
 LEAST_RUN = 64 << 10
 """Shortest stretch of bytes that is worth a call of the kernel, where a tile has several."""

@@ -65,6 +65,10 @@ def open_writer(
     path = Path(target)
     if path.is_dir() or not path.suffix or str(target).endswith(("/", os.sep)):
         return ShardedWriter(path, layout, force, max_shard_size or MAX_SHARD_SIZE)
+    if max_shard_size is not None:
+        raise OutputError(
+            f"{target}: is one file, and shards make a folder: name one, `{path.stem}/`"
+        )
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         return SafetensorsWriter(path, layout, force)

@@ -240,11 +240,12 @@ def _exchange_folders(new: Path, place: Path) -> None:
     """Put `new` in the place of a folder that may stand there, which goes away.
 
     The two names are swapped at once where the OS can, so that a kill leaves the old or the new.
+    What can't be removed of the old one stays, hidden: with the new one in place, nothing failed.
     """
     if not place.exists():
         os.rename(new, place)
     elif _swapped(new, place):
-        shutil.rmtree(new)
+        shutil.rmtree(new, ignore_errors=True)
     else:
         aside = place.parent / _hidden_name()
         os.rename(place, aside)
@@ -253,7 +254,7 @@ def _exchange_folders(new: Path, place: Path) -> None:
         except BaseException:
             os.rename(aside, place)
             raise
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _swapped(first: Path, second: Path) -> bool:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.mosaic import Mosaic, NotAMosaic
+from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.tiles import NotAMosaic
 from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
 
 if TYPE_CHECKING:

@@ -81,7 +81,8 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
     if not sightings and output is None:
         known = [name for run in planning.runs for table in run.tables for name in table.origins]
         known += plan.outputs if plan else ()
-        raise CheckpointError(f"there is no key `{key}`; {nearest(key, known[:SEARCHED_KEYS])}")
+        near = nearest(key, known[:SEARCHED_KEYS])
+        raise CheckpointError(f"there is no key `{key}`; {near or '`inspect` lists them'}")
     return Explanation(key, sightings, output, problem)
 
 

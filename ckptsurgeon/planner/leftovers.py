@@ -97,10 +97,12 @@ def _why_dead(
         taker = run.holdings.taker(address) or run.holdings.sliced.get(address)
         where = f" by {taker.place}" if taker else ""
         how = "" if address in run.holdings.whole else " in slices"
-        return (
-            f"`{text}` matches only keys that are taken: `{address[1]}`{how}{where}",
-            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`",
+        help = (
+            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`"
         )
+        if how:
+            help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
+        return f"`{text}` matches only keys that are taken: `{address[1]}`{how}{where}", help
     raw = next(iter(readings(reader, run.tables)), None)
     if raw is not None:
         words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]

@@ -250,6 +250,15 @@ class SourceView:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedTie:
+    """A tie of two output keys that were made apart: their values are compared when run."""
+
+    key: str
+    leader: str
+    rule: RuleInfo | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All steps with their specs. Findings that are not `allowed` keep it from being run.
 
@@ -267,7 +276,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
-    checked_ties: tuple[tuple[str, str], ...] = ()
+    checked_ties: tuple[CheckedTie, ...] = ()
     separator: str = "."
 
     @property

@@ -25,6 +25,7 @@ from ckptsurgeon.planner.leftovers import (
 from ckptsurgeon.planner.logs import Log
 from ckptsurgeon.planner.model import (
     DESTINATION,
+    CheckedTie,
     Node,
     Note,
     Output,
@@ -43,6 +44,7 @@ from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Holdings, Leaves, Origin, Table
 from ckptsurgeon.planner.ties import (
     Storages,
+    Ties,
     broken_ties,
     carried_ties,
     earlier_ties,
@@ -87,8 +89,8 @@ class Planning:
         self.rules: list[RuleInfo] = []
         self.steps: Log[Step] = Log()
         self.notes: list[Note] = [note for view in views for note in source_notes(view)]
-        self.ties: dict[str, str] = {}
-        self.tied: list[tuple[Node, Node]] = []
+        self.ties: Ties = {}
+        self.tied: list[tuple[Node, Node, RuleInfo]] = []
         self.runs: list[StageRun] = []
 
     @classmethod
@@ -159,8 +161,10 @@ class Planning:
         origins = run.production.finished(wanted, casting if casts else None)
         self.ties = tie_outputs(run, origins)
         if destination is None:
-            nodes = {key: origins[key].node for pair in self.ties.items() for key in pair}
-            self.tied += ((nodes[key], nodes[leader]) for key, leader in self.ties.items())
+            self.tied += (
+                (origins[key].node, origins[leader].node, rule)
+                for key, (leader, rule) in self.ties.items()
+            )
         return origins
 
     def _surroundings(
@@ -188,11 +192,12 @@ class Planning:
         destination = self.destination
         views = self.views if destination is None else (*self.views, destination)
         storages = Storages(views)
-        tied = {key: leader for key, leader in self.ties.items() if {key, leader} <= outputs.keys()}
+        tied = {key: tie for key, tie in self.ties.items() if {key, tie[0]} <= outputs.keys()}
         tied |= earlier_ties(outputs, self.tied)
+        ruled = ((key, leader) for key, (leader, _) in tied.items())
         template = template_ties(outputs, destination) if destination else {}
         carried = carried_ties(outputs, storages)
-        pairs = (*carried.items(), *template.items(), *tied.items())
+        pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
         untied = broken_ties(outputs, ties, destination) if destination else ()
         notes = (
@@ -217,13 +222,11 @@ class Planning:
         )
 
 
-def _to_check(
-    ties: Mapping[str, str], outputs: Mapping[str, Output], storages: Storages
-) -> list[tuple[str, str]]:
+def _to_check(ties: Ties, outputs: Mapping[str, Output], storages: Storages) -> list[CheckedTie]:
     """Ties of tensors that were made apart, and so may differ."""
     return [
-        (key, leader)
-        for key, leader in ties.items()
+        CheckedTie(key, leader, rule)
+        for key, (leader, rule) in ties.items()
         if storages.of(outputs[key].node) != storages.of(outputs[leader].node)
     ]
 

@@ -23,6 +23,7 @@ from ckptsurgeon.planner.digests import digest
 from ckptsurgeon.planner.model import (
     DESTINATION,
     Assembly,
+    CheckedTie,
     Finding,
     Leaf,
     Made,
@@ -95,7 +96,8 @@ def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView]) 
 
 def _check_names(plan: Plan, views: Mapping[str, SourceView]) -> None:
     """Raises ValueError where an account names tensors that aren't there."""
-    for key, leader in (*plan.ties.items(), *plan.checked_ties):
+    checked = ((tie.key, tie.leader) for tie in plan.checked_ties)
+    for key, leader in (*plan.ties.items(), *checked):
         if not {key, leader} <= plan.outputs.keys():
             raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
     for output in plan.outputs.values():
@@ -165,7 +167,7 @@ def _restored(
         findings=_unsaved(saved.findings, Finding, rules),
         notes=_unsaved(saved.notes, Note, rules),
         ties=united((*saved.ties.items(), *carried.items()), outputs),
-        checked_ties=saved.checked_ties,
+        checked_ties=_unsaved(saved.checked_ties, CheckedTie, rules),
         separator=saved.separator,
     )
 

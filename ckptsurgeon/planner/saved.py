@@ -108,7 +108,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
     nodes: list[SavedNode]
     outputs: tuple[SavedOutput, ...]
     ties: dict[str, str]
-    checked_ties: tuple[tuple[str, str], ...]
+    checked_ties: list[dict[str, Any]]
     steps: list[dict[str, Any]]
     fates: list[dict[str, Any]]
     findings: list[dict[str, Any]]

@@ -79,7 +79,7 @@ def _saved(plan: Plan) -> SavedPlan:
         outputs=tuple(_saved_output(o, nodes, numbers) for o in plan.outputs.values()),
         nodes=nodes.entries,
         ties=dict(plan.ties),
-        checked_ties=plan.checked_ties,
+        checked_ties=_rows(plan.checked_ties, numbers),
         steps=_rows(plan.steps, numbers),
         fates=_rows(plan.fates, numbers),
         findings=_rows(plan.findings, numbers),

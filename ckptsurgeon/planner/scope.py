@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.errors import CkptSurgeonError, ExpressionError, Problem, ProblemsError, nearest
-from ckptsurgeon.expressions import Expression, Value, kind_of, parse_expression, unknown_name
+from ckptsurgeon.expressions import Expression, Value, kind_of, unknown_name
 from ckptsurgeon.patterns import Reference
 from ckptsurgeon.ruleset.model import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
@@ -153,8 +153,3 @@ def _plain(found: Any, path: str) -> Value:
     if isinstance(found, list):
         return tuple(_plain(item, path) for item in found)
     raise ExpressionError(f"the config's {path!r} is no number, text, truth value or list")
-
-
-def given_value(text: str) -> Value | Expression:
-    """What `--set name=TEXT` says, read like a var of a rule file."""
-    return parse_expression(text)

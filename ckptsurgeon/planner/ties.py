@@ -8,19 +8,22 @@ from dataclasses import replace
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.planner.compiled import CompiledRule
 from ckptsurgeon.planner.lookups import keys_like, readable, written_key
-from ckptsurgeon.planner.model import Leaf, Node, Note, Output, Result, SourceView
+from ckptsurgeon.planner.model import Leaf, Node, Note, Output, Result, RuleInfo, SourceView
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage import StageRun
 from ckptsurgeon.planner.tables import Origin
 from ckptsurgeon.ruleset.model import Tie
 
+Ties = dict[str, tuple[str, RuleInfo]]
+"""Keys that rules tie, each with the key whose storage it shares and the rule."""
 
-def tie_outputs(run: StageRun, origins: MutableMapping[str, Origin]) -> dict[str, str]:
-    """The ties that the stage's rules make: key -> the key whose storage it shares.
+
+def tie_outputs(run: StageRun, origins: MutableMapping[str, Origin]) -> Ties:
+    """The ties that the stage's rules make.
 
     A tied key that nothing gives becomes the tensor of the first one that is given.
     """
-    ties: dict[str, str] = {}
+    ties: Ties = {}
     for rule in run.compiled.rules:
         if isinstance(rule.rule, Tie):
             with run.problems.at(rule.place):
@@ -49,7 +52,7 @@ def _groups(
 
 def _tied(
     rule: CompiledRule, run: StageRun, keys: tuple[str, ...], origins: MutableMapping[str, Origin]
-) -> dict[str, str]:
+) -> Ties:
     given = [key for key in keys if key in origins]
     leader = given[0]
     specs = {key: origins[key].node.spec for key in given}
@@ -60,7 +63,7 @@ def _tied(
     for key in keys:
         if key not in origins:
             origins[key] = replace(origins[leader], rule=run.info(rule))
-    return {key: leader for key in keys if key != leader}
+    return {key: (leader, run.info(rule)) for key in keys if key != leader}
 
 
 Identity = tuple[Hashable, tuple[Hashable, ...]]
@@ -126,18 +129,18 @@ def template_ties(outputs: Mapping[str, Output], destination: SourceView) -> dic
 
 
 def earlier_ties(
-    outputs: Mapping[str, Output], tied: Sequence[tuple[Node, Node]]
-) -> dict[str, str]:
+    outputs: Mapping[str, Output], tied: Sequence[tuple[Node, Node, RuleInfo]]
+) -> Ties:
     """Ties that rules of earlier stages made, for the keys that these tensors have come to."""
     keys: dict[Identity, list[str]] = {}
     for key, output in outputs.items() if tied else ():
         keys.setdefault(identity(output.node), []).append(key)
-    ties: dict[str, str] = {}
-    for one, other in tied:
+    ties: Ties = {}
+    for one, other, rule in tied:
         found = dict.fromkeys([*keys.get(identity(one), ()), *keys.get(identity(other), ())])
         if len(found) > 1:
             leader, *others = found
-            ties |= dict.fromkeys(others, leader)
+            ties |= dict.fromkeys(others, (leader, rule))
     return ties
 
 

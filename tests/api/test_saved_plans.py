@@ -176,7 +176,9 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a tie to itself": put("ties", {"cut": "cut"}),
     "ties in a circle": put("ties", {"cut": "joined", "joined": "cut"}),
     "ties of different shapes": put("ties", {"cut": "joined"}),
-    "a compared tie of no output": put("checked_ties", [["cut", "no"]]),
+    "a compared tie of no output": put(
+        "checked_ties", [{"key": "cut", "leader": "no", "rule": None}]
+    ),
     "a row without a rule": put("steps", [{}]),
     "a row that is none": put("fates", [{"rule": None, "fate": 3}]),
     "a digest of something else": put("sources", 0, "digest", "0" * 64),

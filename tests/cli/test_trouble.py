@@ -54,3 +54,32 @@ def test_a_plan_without_destination_takes_none(here: Path, ckpt: Ckpt) -> None:
     assert ran.code == 2
     assert "made without a destination" in ran.err
     assert not Path("out.pt").exists()
+
+
+def test_a_shard_size_for_one_file_is_refused(here: Path, ckpt: Ckpt) -> None:
+    ran = ckpt("transplant", "source.pt", "-o", "out.safetensors", "--max-shard-size", "1MB")
+    assert ran.code == 2
+    assert "is one file, and shards make a folder" in ran.err
+    assert not Path("out.safetensors").exists()
+
+
+def test_a_key_taken_in_slices_is_read_whole_as_the_help_says(here: Path, ckpt: Ckpt) -> None:
+    refused = ckpt(
+        "plan", "source.pt", "-e", "{from: a.w, to: c, reuse: true}", "-e", "a.w[:1] -> d"
+    )
+    assert refused.code == 2
+    assert "`KEY[...]` with `reuse: true`" in refused.err
+    read = ckpt(
+        "plan", "source.pt", "-e", "{from: 'a.w[...]', to: c, reuse: true}", "-e", "a.w[:1] -> d"
+    )
+    assert read.code == 0
+
+
+def test_ties_of_different_values_are_told_at_their_rule(here: Path, ckpt: Ckpt) -> None:
+    torch.save({"a": torch.zeros(3), "b": torch.ones(3)}, "two.pt")
+    ran = ckpt("transplant", "two.pt", "-e", "tie: [a, b]", "-o", "out.pt", "-q")
+    assert ran.code == 2
+    assert ran.err.startswith(
+        "-e:1:1: `tie`: `a` and `b` hold different values"
+    ) or ran.err.startswith("-e:1:1: `tie`: `b` and `a` hold different values")
+    assert not Path("out.pt").exists()

@@ -199,7 +199,8 @@ def dying(*args, **kwargs):
 setattr(os, moment, dying)
 checkpoint = open_checkpoint(source)
 layout = Layout(checkpoint.contents.specs)
-with open_writer(target, layout, force=True, max_shard_size=40) as writer:
+most = None if Path(target).suffix else 40
+with open_writer(target, layout, force=True, max_shard_size=most) as writer:
     for key in checkpoint.contents.specs:
         writer.copy(key, checkpoint.extent(key))
 """

@@ -12,7 +12,8 @@ from ops.strategies import CASES, Case
 
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.mosaic import MAX_TILES, Mosaic, NotAMosaic, View, concatenated, dense
+from ckptsurgeon.ops.mosaic import Mosaic, concatenated, dense
+from ckptsurgeon.ops.tiles import MAX_TILES, NotAMosaic, View
 from ckptsurgeon.specs import TensorSpec
 
 Array = np.ndarray[Any, Any]

@@ -1,0 +1,197 @@
+"""Parsed expressions: each node gives its value where names mean what a scope says."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ckptsurgeon.errors import ExpressionError, nearest
+
+Value = bool | int | float | str | tuple["Value", ...]
+"""What an expression gives: a truth value, an integer, a decimal, a word, or a list of these."""
+
+
+MAX_INTEGER = 2**63 - 1
+
+
+def kind_of(value: Value) -> str:
+    """What a value is, in a user's words: `an integer`, `a word`, …"""
+    if isinstance(value, bool):
+        return "true or false"
+    kinds = {int: "an integer", float: "a decimal", str: "a word", tuple: "a list"}
+    return kinds[type(value)]
+
+
+Scope = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    value: Value
+
+    def evaluate(self, scope: Scope) -> Value:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    name: str
+    column: int
+
+    def evaluate(self, scope: Scope) -> Value:
+        try:
+            return scope[self.name]
+        except KeyError:
+            raise unknown_name(self.name, scope, self.column) from None
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    items: tuple[Node, ...]
+
+    def evaluate(self, scope: Scope) -> Value:
+        return tuple(item.evaluate(scope) for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    symbol: str
+    operand: Node
+    column: int
+
+    def evaluate(self, scope: Scope) -> Value:
+        value = self.operand.evaluate(scope)
+        if self.symbol == "not":
+            return not _truth(value, "not", self.column)
+        number = _number(value, self.symbol, self.column)
+        return -number if self.symbol == "-" else number
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    symbol: str
+    left: Node
+    right: Node
+    column: int
+
+    def evaluate(self, scope: Scope) -> Value:
+        left = _number(self.left.evaluate(scope), self.symbol, self.column)
+        right = _number(self.right.evaluate(scope), self.symbol, self.column)
+        try:
+            result: int | float = _ARITHMETIC[self.symbol](left, right)
+        except (ZeroDivisionError, OverflowError):
+            raise ExpressionError(
+                f"can't compute {left} {self.symbol} {right}", self.column
+            ) from None
+        return bounded(result, self.column)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A chain: `first (symbol operand)*`, each link between neighbours."""
+
+    first: Node
+    links: tuple[tuple[str, Node, int], ...]
+
+    def evaluate(self, scope: Scope) -> Value:
+        left = self.first.evaluate(scope)
+        for symbol, operand, column in self.links:
+            right = operand.evaluate(scope)
+            if not _compare(left, symbol, right, column):
+                return False
+            left = right
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """`and` and `or`, which look at their right side only where the left one leaves it open."""
+
+    symbol: str
+    left: Node
+    right: Node
+    column: int
+
+    def evaluate(self, scope: Scope) -> Value:
+        left = _truth(self.left.evaluate(scope), self.symbol, self.column)
+        if left == (self.symbol == "or"):
+            return left
+        return _truth(self.right.evaluate(scope), self.symbol, self.column)
+
+
+Node = Constant | Name | List | Unary | Arithmetic | Comparison | Both
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression; equal texts are equal expressions."""
+
+    text: str
+    root: Node = field(compare=False, repr=False)
+    names: frozenset[str] = field(compare=False, repr=False)
+
+    def evaluate(self, scope: Scope) -> Value:
+        """The value where the names mean what `scope` says; raises ExpressionError."""
+        return self.root.evaluate(scope)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def unknown_name(name: str, known: Iterable[str], column: int = 0) -> ExpressionError:
+    """The error for a name that is neither a capture nor a var."""
+    names = sorted(known)
+    hint = nearest(name, names) or f"a word wants quotes: '{name}'"
+    return ExpressionError(f"unknown name {name!r}", column, hint)
+
+
+_ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+
+
+_ORDERING: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _number(value: Value, symbol: str, column: int) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ExpressionError(f"{symbol} takes numbers, found {kind_of(value)} ({value!r})", column)
+    return value
+
+
+def _truth(value: Value, symbol: str, column: int) -> bool:
+    if not isinstance(value, bool):
+        raise ExpressionError(
+            f"{symbol} takes conditions, found {kind_of(value)} ({value!r})", column
+        )
+    return value
+
+
+def bounded(value: int | float, column: int) -> int | float:
+    too_large = abs(value) > MAX_INTEGER if isinstance(value, int) else not math.isfinite(value)
+    if too_large:
+        raise ExpressionError("a number beyond 2**63", column)
+    return value
+
+
+def _compare(left: Value, symbol: str, right: Value, column: int) -> bool:
+    if symbol in ("==", "!="):
+        equal = left == right and isinstance(left, bool) == isinstance(right, bool)
+        return equal == (symbol == "==")
+    if symbol in ("in", "not in"):
+        if not isinstance(right, tuple):
+            raise ExpressionError(f"{symbol} looks into a list, found {kind_of(right)}", column)
+        return (left in right) == (symbol == "in")
+    return _ORDERING[symbol](_number(left, symbol, column), _number(right, symbol, column))
