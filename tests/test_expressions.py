@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptsurgeon.errors import ExpressionError
-from ckptsurgeon.expressions import MAX_INTEGER, MAX_TEXT, Value, parse_expression
+from ckptsurgeon.language.expressions import MAX_INTEGER, MAX_TEXT, Value, parse_expression
 
 SCOPE: dict[str, Value] = {
     "i": 5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -11,23 +12,20 @@ from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1] / "ckptsurgeon"
 
-LAYERS = {
-    0: ("specs", "errors", "files"),
-    1: ("formats", "ops", "patterns", "expressions", "folding"),
-    2: ("ruleset", "catalog", "memory", "model_state"),
-    3: ("planner",),
-    4: (
-        *("report", "suggestions", "inputs", "filling", "module_metadata"),
-        *("factories", "verification", "loading_rules"),
-        *("lowering", "blocks", "runs", "moving", "needs", "evaluate", "execute"),
-    ),
-    5: ("render",),
-    6: ("cli", "api", "__init__", "__main__"),
+DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
+
+ROW = re.compile(r"^\| (\d+) \| (.+?) \|", re.MULTILINE)
+"""A row of the layer table in docs/design.md: the number of a layer, and the places in it."""
+
+LAYER_OF = {
+    name.rstrip("/").removesuffix(".py"): int(layer)
+    for layer, places in ROW.findall(DESIGN.read_text(encoding="utf-8"))
+    for name in re.findall(r"`(\w+(?:/|\.py))`", places)
 }
 """Files and folders of the package by layer, as docs/design.md tells them."""
 
 IN_TORCH = ("batchnorm", "modules")
-"""For people inside Python with `nn.Module`s: above all layers, and alone to import torch first."""
+"""For people inside Python with `nn.Module`s: alone to import torch first."""
 
 LAZY = {
     "torch": "1.6 s of CPU; only dicts of torch tensors need it",
@@ -37,18 +35,14 @@ LAZY = {
     "rich": "only printing on a terminal needs it",
     "ctypes": "only replacing a folder needs it",
     "ckptsurgeon.ops.carriers": "imports NumPy",
-    "ckptsurgeon.formats.torch_zip": "only a torch file needs the pickle interpreter",
-    "ckptsurgeon.formats.torch_legacy": "only a torch file needs the pickle interpreter",
-    "ckptsurgeon.formats.torch_zip_writer": "only a torch output needs it",
+    "ckptsurgeon.checkpoints.torch.zipped": "only a torch file needs the pickle interpreter",
+    "ckptsurgeon.checkpoints.torch.legacy": "only a torch file needs the pickle interpreter",
+    "ckptsurgeon.checkpoints.torch.writer": "only a torch output needs it",
 }
 """Modules that may be imported inside a function, and why."""
 
 BY_COMMAND = "ckptsurgeon.cli"
 """The package whose modules load what a command needs when that command is given."""
-
-LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names} | {
-    name: max(LAYERS) + 1 for name in IN_TORCH
-}
 
 NUMPY_FIRST = ("ckptsurgeon.ops.carriers",)
 """The modules that import NumPy at the top, and that nothing imports at its top."""
@@ -120,7 +114,7 @@ def own() -> list[Import]:
 
 
 def test_every_module_has_a_layer() -> None:
-    assert {unit(module) for module in modules()} - LAYER_OF.keys() == set()
+    assert {unit(module) for module in modules()} == LAYER_OF.keys()
 
 
 def test_no_import_is_relative() -> None:

@@ -102,7 +102,7 @@ def test_the_wheel_holds_the_shipped_rulesets_and_the_types(wheel: Path) -> None
 def test_the_installed_wheel_finds_its_rulesets(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "from ckptsurgeon import catalog; print(catalog.__file__, *catalog.names())"
+    code = "from ckptsurgeon.language import catalog; print(catalog.__file__, *catalog.names())"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
+from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.specs import TensorSpec
 
 RawFile = Callable[[Any, bytes], Path]

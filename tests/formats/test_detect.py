@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
-from ckptsurgeon.formats.memory import MemoryCheckpoint
 from ckptsurgeon.specs import TensorSpec
 
 SAVED: dict[str, Any] = {"m.w": np.ones(2, np.float32), "n.w": np.zeros(1, np.float32)}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats import open_checkpoint
 
 SAVED: dict[str, Any] = {
     "w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -179,6 +179,6 @@ def test_a_flipped_bit_in_a_deflated_member(tmp_path: Path) -> None:
 
 
 def test_deflate_never_inflates_further_than_the_bound() -> None:
-    from ckptsurgeon.formats.npz import MAX_INFLATION
+    from ckptsurgeon.checkpoints.npz import MAX_INFLATION
 
     assert 10**8 / len(zlib.compress(bytes(10**8), 9)) < MAX_INFLATION

@@ -13,10 +13,16 @@ import pytest
 import safetensors
 import safetensors.numpy
 
+from ckptsurgeon.checkpoints.base import Extent, Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.safetensors.header import (
+    MAX_HEADER,
+    parse_header,
+    starts_of,
+    write_header,
+)
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Extent, Layout
-from ckptsurgeon.formats.safetensors_header import MAX_HEADER, parse_header, starts_of, write_header
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -246,7 +252,7 @@ def test_a_renamed_file_is_one_copy(
     source = open_checkpoint(write(tmp_path / "a.safetensors"))
     calls: list[int] = []
     monkeypatch.setattr(
-        "ckptsurgeon.formats.target.copy_bytes", lambda *where: calls.append(where[-1])
+        "ckptsurgeon.checkpoints.writing.target.copy_bytes", lambda *where: calls.append(where[-1])
     )
     layout = Layout({f"x.{key}": spec for key, spec in source.contents.specs.items()})
     with open_writer(tmp_path / "b.safetensors", layout, force=False) as writer:

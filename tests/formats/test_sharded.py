@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.sharded import INDEX, split_shards
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
-from ckptsurgeon.formats.sharded import INDEX, split_shards
 from ckptsurgeon.specs import TensorSpec
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from ckptsurgeon import open_checkpoint, transplant
+from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats.source_files import SourceFiles
 
 
 def files(folder: Path, count: int) -> list[Path]:

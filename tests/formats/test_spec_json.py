@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.spec import dump
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats import open_checkpoint
-from ckptsurgeon.formats.spec_json import dump
 from ckptsurgeon.specs import TensorSpec
 
 

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.writing import staging
+from ckptsurgeon.checkpoints.writing.staging import require_space, staged_file, staged_folder
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.formats import open_writer, staging
-from ckptsurgeon.formats.base import Layout
-from ckptsurgeon.formats.staging import require_space, staged_file, staged_folder
 
 Put = Callable[..., None]
 
@@ -183,8 +184,9 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.base import Layout
 
 source, target, moment, count = sys.argv[1:]
 real, left = getattr(os, moment), int(count)
@@ -249,7 +251,7 @@ def is_old(target: Path, there: bool) -> bool:
 
 def assert_whole(target: Path) -> None:
     """The output is complete under its name."""
-    from ckptsurgeon.formats import open_checkpoint
+    from ckptsurgeon.checkpoints.opening import open_checkpoint
 
     found = open_checkpoint(target)
     assert len(found.contents.specs) == 6

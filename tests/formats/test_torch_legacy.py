@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.legacy import open_torch_legacy
+from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats import open_checkpoint
-from ckptsurgeon.formats.torch_checkpoint import TorchCheckpoint
-from ckptsurgeon.formats.torch_legacy import open_torch_legacy
-from ckptsurgeon.formats.torch_values import DTYPE_CODES
 
 
 def saved(value: Any, folder: Path, root: str | None = None, **options: Any) -> TorchCheckpoint:
@@ -109,7 +109,7 @@ def test_damaged_files(old: bytes, new: bytes, told: str, tmp_path: Path) -> Non
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     path = saved({"w": torch.ones(2)}, tmp_path).path
     program = (
-        "import sys; from ckptsurgeon.formats import open_checkpoint\n"
+        "import sys; from ckptsurgeon.checkpoints.opening import open_checkpoint\n"
         f"open_checkpoint({str(path)!r}).read('w'); assert 'torch' not in sys.modules"
     )
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}

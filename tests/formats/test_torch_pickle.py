@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from ckptsurgeon.checkpoints.torch.described import describe
+from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue
+from ckptsurgeon.checkpoints.torch.interpreter import load_pickle
+from ckptsurgeon.checkpoints.torch.machine import CutError
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats.torch_machine import CutError
-from ckptsurgeon.formats.torch_pickle import load_pickle
-from ckptsurgeon.formats.torch_text import describe
-from ckptsurgeon.formats.torch_values import DictValue, GlobalName, ObjectValue
 
 PROTO = b"\x80\x02"
 

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
+from ckptsurgeon.checkpoints.torch.zipped import is_torch_zip, open_torch_zip
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats.torch_checkpoint import TorchCheckpoint
-from ckptsurgeon.formats.torch_values import DTYPE_CODES
-from ckptsurgeon.formats.torch_zip import is_torch_zip, open_torch_zip
 
 Tensors = dict[str, torch.Tensor]
 
@@ -370,8 +370,9 @@ def test_neither_reading_nor_writing_imports_torch(tmp_path: Path) -> None:
     )
     program = """
 import sys
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.base import Layout
 found = open_checkpoint("a.pt")
 assert "numpy" not in sys.modules
 with open_writer("b.pt", Layout(found.contents.specs, template=found), force=False) as writer:

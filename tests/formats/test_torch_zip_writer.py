@@ -18,15 +18,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ckptsurgeon.checkpoints.base import Checkpoint, Extent, Layout
+from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
+from ckptsurgeon.checkpoints.torch.archive import read_archive
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES, dtype_name
+from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_members
+from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
+from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter, dense_stride
+from ckptsurgeon.checkpoints.torch.zipped import open_torch_zip
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.formats.base import Checkpoint, Extent, Layout
-from ckptsurgeon.formats.safetensors_writer import SafetensorsWriter
-from ckptsurgeon.formats.torch_archive import read_archive
-from ckptsurgeon.formats.torch_skeleton import dropped_entries
-from ckptsurgeon.formats.torch_values import DTYPE_CODES, dtype_name
-from ckptsurgeon.formats.torch_zip import open_torch_zip
-from ckptsurgeon.formats.torch_zip_records import directory, local_header, plan_members
-from ckptsurgeon.formats.torch_zip_writer import TorchZipWriter, dense_stride
 from ckptsurgeon.specs import TensorSpec
 
 T = torch.arange(4.0)

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import pytest
 
+from ckptsurgeon.checkpoints.base import Extent
+from ckptsurgeon.checkpoints.transfer import copy_bytes, read_extent
+from ckptsurgeon.checkpoints.writing import target as target_module
+from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
+from ckptsurgeon.checkpoints.writing.target import Target
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.formats import target as target_module
-from ckptsurgeon.formats.base import Extent
-from ckptsurgeon.formats.source_files import SourceFiles
-from ckptsurgeon.formats.target import Target
-from ckptsurgeon.formats.transfer import copy_bytes, read_extent
 
 DATA = bytes(range(256)) * 8192
 

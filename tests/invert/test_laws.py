@@ -12,11 +12,12 @@ from invert.exact_rules import Array, conversions, second_stages
 
 import ckptsurgeon as cs
 from ckptsurgeon.api import prepared
-from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.memory import checkpoint_of, to_numpy
-from ckptsurgeon.planner.digests import digest
-from ckptsurgeon.planner.inverting import invert_plan
-from ckptsurgeon.planner.model import Operand, Plan
+from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.plans.account import Operand
+from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.inverse.inverting import invert_plan
+from ckptsurgeon.plans.plan import Plan
 
 
 def planned(tensors: Mapping[str, Array], stages: Sequence[Any]) -> Plan:

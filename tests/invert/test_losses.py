@@ -10,9 +10,9 @@ import pytest
 from invert.exact_rules import Array
 
 import ckptsurgeon as cs
-from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.memory import checkpoint_of, to_numpy
-from ckptsurgeon.planner.model import Plan
+from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.plans.plan import Plan
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.cases"
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptsurgeon.errors import PatternError
-from ckptsurgeon.expressions import Value
-from ckptsurgeon.patterns import (
+from ckptsurgeon.language.expressions import Value
+from ckptsurgeon.language.patterns import (
     Capture,
     Kind,
     Literal,
@@ -23,7 +23,7 @@ from ckptsurgeon.patterns import (
     split_arrow,
     write_key,
 )
-from ckptsurgeon.patterns.matching import _plainly_linear, _regex
+from ckptsurgeon.language.patterns.matching import _plainly_linear, _regex
 
 LITERALS = st.text(alphabet="ab.:*<[\\_1", min_size=1, max_size=5).map(Literal)
 WORDS = st.lists(st.text(alphabet="abc.|=", max_size=3), min_size=2, max_size=4, unique=True)

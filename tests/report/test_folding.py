@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.plans import HOSTILE, resnet18
 
-from ckptsurgeon.folding import boxes, fold_keys, range_text, read_key, write_key
+from ckptsurgeon.keys import boxes, fold_keys, range_text, read_key, write_key
 from ckptsurgeon.render.lines import Entry, fold_entries, join, unfold_entries
 from ckptsurgeon.specs import TensorSpec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from report.plans import HOSTILE, Inert, Specs, resnet18
 
-from ckptsurgeon.formats.base import Contents, Opaque
+from ckptsurgeon.checkpoints.base import Contents, Opaque
 from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.specs import TensorSpec

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from report.plans import HOSTILE, compared, experts, renamed, resnet18, surgery
 
-from ckptsurgeon.planner.model import Note, Plan
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.render.json import VERSION, render_json
-from ckptsurgeon.report import Report, make_report
+from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.specs import TensorSpec
 
 RESNET = resnet18()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from report.plans import HOSTILE, compared, experts, renamed, resnet18, surgery, view
 
-from ckptsurgeon.planner.model import Finding, FindingKind, Note, Plan
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.render.text import render_text
-from ckptsurgeon.report import make_report
+from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import TensorSpec
 
 GOLDEN = Path(__file__).parent / "golden"

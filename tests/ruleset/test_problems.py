@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from ckptsurgeon.errors import RulesetError
-from ckptsurgeon.ruleset import parse_ruleset, yaml_nodes
+from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.yaml import composing as yaml_nodes
 
 GOLDEN = Path(__file__).parent / "golden"
 

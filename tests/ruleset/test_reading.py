@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.expressions import Expression, parse_expression
-from ckptsurgeon.patterns import parse_index
-from ckptsurgeon.ruleset import parse_ruleset
-from ckptsurgeon.ruleset.model import (
+from ckptsurgeon.language.expressions import Expression, parse_expression
+from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.patterns import parse_index
+from ckptsurgeon.language.rules import (
     BatchNorm,
     ConfigVar,
     Drop,

@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ckptsurgeon import catalog
+from ckptsurgeon.language import catalog
+from ckptsurgeon.language.loading import json_schema, parse_ruleset
+from ckptsurgeon.language.reading.rule_kinds import KINDS
+from ckptsurgeon.language.yaml.composing import documents
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ops import OPS
-from ckptsurgeon.ruleset import json_schema, parse_ruleset
-from ckptsurgeon.ruleset.kinds import KINDS
-from ckptsurgeon.ruleset.nodes import Mapping, Node, Scalar, Sequence
-from ckptsurgeon.ruleset.yaml_nodes import documents
 
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -8,9 +8,9 @@ import trained_weights
 from networks import ResNet, VisionTransformer, randomise
 from torch import Tensor, nn
 
-from ckptsurgeon.formats import open_checkpoint
-from ckptsurgeon.verification.loading import read_state
-from ckptsurgeon.verification.values import check_values
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.proof.loading import read_state
+from ckptsurgeon.proof.values import check_values
 
 ROWS = {
     "nan": ("weight", torch.tensor([[1.0, float("nan")]]), "1 of 2 values is NaN"),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import ckptsurgeon as cs
-from ckptsurgeon.verification.model import Kind
+from ckptsurgeon.proof.results import Kind
 
 RESNET = ("--model", "nets:resnet")
 
