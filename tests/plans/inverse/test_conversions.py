@@ -13,7 +13,7 @@ from conversions.test_mixtral import save_both_layouts
 
 from ckptsurgeon.cli import run
 
-RULES = Path(__file__).parents[1] / "conversions" / "rules"
+RULES = Path(__file__).parents[2] / "conversions" / "rules"
 
 MINILM = """\
 format: 1

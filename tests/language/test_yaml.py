@@ -93,7 +93,10 @@ def test_columns_count_characters() -> None:
     assert str(caught.value.problems[0].place) == "r.yaml:3:8"
 
 
-SEEDS = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.yaml"))]
+SEEDS = [
+    path.read_text(encoding="utf-8")
+    for path in sorted(Path(__file__).parent.glob("reading/**/*.yaml"))
+]
 PIECES = "*&!|>%@`'\"#{}[],:-?<=\\/ \n\t~.0n"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invert.exact_rules import Array, conversions, second_stages
+from plans.inverse.exact_rules import Array, conversions, second_stages
 
 import ckptsurgeon as cs
 from ckptsurgeon.api import prepared

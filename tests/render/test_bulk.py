@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
-from report.test_folding import entries
+from test_keys import entries
 
 from ckptsurgeon.render import bulk
 from ckptsurgeon.render.lines import Entry, fold_entries, join

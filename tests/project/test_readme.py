@@ -1,6 +1,6 @@
 """The tour of README.md, run as a reader would: each command's output is what the page shows.
 
-`PYTHONPATH=examples python tests/test_readme.py` puts today's output into the page.
+`PYTHONPATH=examples python tests/project/test_readme.py` puts today's output into the page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 import torch
 import tour
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "README.md"
 README = PAGE.read_text(encoding="utf-8")
 COMMAND = re.compile(r"^```console\n\$ ckptsurgeon (.*)\n((?:.*\n)*?)```$", re.MULTILINE)

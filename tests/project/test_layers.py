@@ -10,9 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parents[1] / "ckptsurgeon"
+PACKAGE = Path(__file__).parents[2] / "ckptsurgeon"
 
-DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
+DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 
 ROW = re.compile(r"^\| (\d+) \| (.+?) \|", re.MULTILINE)
 """A row of the layer table in docs/design.md: the number of a layer, and the places in it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from invert.exact_rules import Array
+from plans.inverse.exact_rules import Array
 
 import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
