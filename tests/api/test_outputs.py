@@ -77,7 +77,7 @@ def left_out(report: cs.Report) -> set[str]:
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_a_suffix_of_no_format_writes_nothing_and_carries_nothing(name: str, source: str) -> None:
     assert output_format(name) is None
-    with pytest.raises(cs.OutputError, match="wanted one of .safetensors, .pt"):
+    with pytest.raises(cs.OutputError, match=r"wanted one of \.safetensors, \.pt"):
         cs.transplant(source, name)
     assert os.listdir() == [source]
 

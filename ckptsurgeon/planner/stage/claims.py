@@ -8,12 +8,12 @@ from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.rules import Init
-from ckptsurgeon.ops.base import MAX_MADE_BYTES
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
+from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import TensorSpec, human_bytes
+from ckptsurgeon.specs import TensorSpec
 
 
 def kept(key: str, destination: SourceView | None) -> Leaf:
@@ -32,18 +32,11 @@ def initialised(key: str, written: Init, destination: SourceView | None, scope: 
     """A tensor that `init` makes, its spec from the rule, else from the destination."""
     wanted = destination.specs.get(key) if destination else None
     spec = _spec(key, written, wanted, scope)
-    fill = _fill(written, scope)
-    if fill == "eye" and len(spec.shape) != 2:
-        raise ShapeError(f"`fill: eye` makes a matrix, `{key}` is {spec}")
-    if spec.nbytes > MAX_MADE_BYTES:
-        raise ShapeError(f"`{key}` would be {spec}, which is {human_bytes(spec.nbytes)}")
     seed = _value(written.seed, scope)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, int):
         raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
-    std = _number(written.std, scope, "std")
-    if std < 0:
-        raise ExpressionError(f"`std` takes a number from 0, found {std}")
-    return Made(spec, key, fill, float(std), seed)
+    std = float(_number(written.std, scope, "std"))
+    return check_made(Made(spec, key, _fill(written, scope), std, seed))
 
 
 def _spec(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> TensorSpec:
@@ -81,9 +74,15 @@ def _number(value: object, scope: Scope, word: str) -> int | float:
     number = _value(value, scope)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ExpressionError(f"`{word}` takes a number, found {kind_of(number)} ({number!r})")
-    if not math.isfinite(number):
-        raise ExpressionError(f"`{word}` takes a finite number, found {number}")
-    return number
+    if isinstance(number, int) and -(2**63) <= number < 2**64:
+        return number
+    try:
+        wide = float(number)  # what needs more than 64 bits is no item of any integer dtype
+    except OverflowError:
+        wide = math.inf
+    if not math.isfinite(wide):
+        raise ExpressionError(f"`{word}` takes a finite number, found {wide}")
+    return wide
 
 
 def _value(value: object, scope: Scope) -> Value:
