@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.base import Layout, Writer
+from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque, Writer
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import MAX_SHARD_SIZE, ShardedWriter
 from ckptsurgeon.errors import OutputError
@@ -38,6 +38,18 @@ def output_format(target: str | os.PathLike[str]) -> OutputFormat | None:
     if os.path.isdir(target) or last in ("", ".", "..") or suffix in ("", "."):
         return OutputFormat.SHARDS
     return FORMATS.get(suffix)
+
+
+def left_out(checkpoint: Checkpoint, wanted: OutputFormat | None) -> tuple[Opaque, ...]:
+    """The entries of a source that an output of a format leaves out.
+
+    torch's files carry plain entries of a torch source; any other output carries none.
+    """
+    if wanted is not OutputFormat.TORCH or not checkpoint.format.startswith("torch"):
+        return checkpoint.contents.opaque
+    from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
+
+    return dropped_entries(checkpoint)
 
 
 def open_writer(

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout, Writer
-from ckptsurgeon.checkpoints.output import OutputFormat, open_writer, output_format
+from ckptsurgeon.checkpoints.output import (
+    OutputFormat,
+    left_out,
+    open_writer,
+    output_format,
+)
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
@@ -50,12 +55,12 @@ class Execution:
         torch's files carry the plain entries of the unnamed source; that is told where there is no
         target yet, too. No other entry is ever written.
         """
-        nests = target is None or output_format(target) is OutputFormat.TORCH
+        wanted = OutputFormat.TORCH if target is None else output_format(target)
         notes = [
             note
             for alias, checkpoint in self.checkpoints.items()
             if alias != DESTINATION
-            for note in entry_notes(alias, checkpoint, nests and not alias)
+            for note in entry_notes(alias, left_out(checkpoint, None if alias else wanted))
         ]
         notes += memory_notes(self.plan, self.checkpoints, memory or MEMORY)
         plan = replace(self.plan, notes=(*self.plan.notes, *notes))

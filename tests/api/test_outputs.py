@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command_line import Ckpt
@@ -98,6 +101,33 @@ def test_the_entries_of_further_sources_are_never_carried(source: str) -> None:
     report = cs.transplant(source, "a.pt", rules, sources=named)
     assert left_out(report) == ENTRIES
     assert torch.load("a.pt", weights_only=True)["epoch"] == 3
+
+
+def torch_shards() -> str:
+    """A folder of two torch shards, the second with an entry that is no tensor."""
+    os.mkdir("shards")
+    torch.save({"a": torch.rand(1)}, "shards/one.bin")
+    torch.save({"b": torch.rand(1), "epoch": 3}, "shards/two.bin")
+    index = {"metadata": {}, "weight_map": {"a": "one.bin", "b": "two.bin"}}
+    Path("shards/pytorch_model.bin.index.json").write_text(json.dumps(index))
+    return "shards"
+
+
+def npz() -> str:
+    np.savez("some.npz", w=np.zeros(2, np.float32), epoch=np.array([{}], object))
+    return "some.npz"
+
+
+@pytest.mark.parametrize("make", [torch_shards, npz])
+@pytest.mark.parametrize("name", [None, "out.pt", "out.safetensors", "out/"])
+def test_what_no_output_can_carry_is_told_for_each(
+    name: str | None, make: Callable[[], str], source: str
+) -> None:
+    given = make()
+    notes = cs.plan(given).notes if name is None else cs.transplant(given, name).notes
+    assert [note.key for note in notes if note.kind == "entry"] == ["epoch"]
+    if name == "out.pt":
+        assert "epoch" not in torch.load(name, weights_only=True)
 
 
 @pytest.mark.parametrize(("name", "told"), [("out.pt/", True), ("out.pt", False)])
