@@ -124,7 +124,7 @@ def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None
     """
     source, destination = unwrapped(source), unwrapped(destination)
     wanted, given = layers(destination), layers(source)
-    plan = _planned(source, destination, wanted, rules)
+    plan = _plan_all(source, destination, wanted, rules)
     _refuse(plan, wanted, given)
     links = tuple(_links(plan, source, destination, wanted))
     if not links:
@@ -136,7 +136,7 @@ def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None
     return Links(links, kept, tuple(name for name in given if name not in used))
 
 
-def _planned(
+def _plan_all(
     source: nn.Module, destination: nn.Module, wanted: Mapping[str, Layer], rules: Rules | None
 ) -> Plan:
     states = [_state(model) for model in (source, destination)]

@@ -16,7 +16,7 @@ from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
 
-def kept(key: str, destination: SourceView | None) -> Leaf:
+def keep(key: str, destination: SourceView | None) -> Leaf:
     """The destination's own value; raises ShapeError where it has shapes alone."""
     if destination is None:
         raise ShapeError("`keep` needs a destination: give it by --into")
@@ -28,7 +28,7 @@ def kept(key: str, destination: SourceView | None) -> Leaf:
     return Leaf(DESTINATION, key, destination.specs[key])
 
 
-def initialised(key: str, written: Init, destination: SourceView | None, scope: Scope) -> Made:
+def initialise(key: str, written: Init, destination: SourceView | None, scope: Scope) -> Made:
     """A tensor that `init` makes, its spec from the rule, else from the destination."""
     wanted = destination.specs.get(key) if destination else None
     spec = _spec(key, written, wanted, scope)

@@ -18,7 +18,7 @@ from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_folds import run_fold, run_freeze
 from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, sliced_vectors
-from ckptsurgeon.planner.stage.claims import initialised, kept
+from ckptsurgeon.planner.stage.claims import initialise, keep
 from ckptsurgeon.planner.stage.lookups import keys_named
 from ckptsurgeon.planner.stage.moves import run_move
 from ckptsurgeon.planner.stage.production import Contribution
@@ -120,6 +120,6 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
 
 def _claimed(run: StageRun, rule: CompiledRule, written: Keep | Init, key: str) -> Origin:
     if isinstance(written, Keep):
-        return Origin(kept(key, run.destination), (), run.info(rule))
+        return Origin(keep(key, run.destination), (), run.info(rule))
     scope = Scope({}, run.vars_of(rule))
-    return Origin(initialised(key, written, run.destination, scope), (), run.info(rule))
+    return Origin(initialise(key, written, run.destination, scope), (), run.info(rule))
