@@ -80,11 +80,8 @@ def open_request(
     checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
     destination = None if into is None else open_source(into)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
-    inputs = Inputs(checkpoints, destination, read_config(config), given, check_kinds(allow))
+    inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
     return Request(rulesets, inputs)
-
-
-# --- rules ----------------------------------------------------------------------------------------
 
 
 def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
@@ -113,7 +110,7 @@ def _read_var(name: str, value: Value | Expression) -> Value | Expression:
         raise PlanError([Problem(f"--set {name}: {error}", None, error.help)]) from None
 
 
-def check_kinds(allow: Collection[str]) -> tuple[str, ...]:
+def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
     """The kinds of finding to accept; raises PlanError for what is none."""
     kinds = (allow,) if isinstance(allow, str) else tuple(allow)
     known = [kind.value for kind in FindingKind]
@@ -122,9 +119,6 @@ def check_kinds(allow: Collection[str]) -> tuple[str, ...]:
             problem = Problem(f"--allow {kind}: unknown", None, f"known: {', '.join(known)}")
             raise PlanError([problem])
     return kinds
-
-
-# --- checkpoints ----------------------------------------------------------------------------------
 
 
 def open_source(source: Source, root: str | None = None) -> Checkpoint:
@@ -202,9 +196,6 @@ def _natural(path: str) -> list[tuple[int, str]]:
     """Order with numbers by value: 2 before 10."""
     parts = re.split(r"([0-9]+)", path)
     return [(int(part), "") if at % 2 else (-1, part) for at, part in enumerate(parts)]
-
-
-# --- files ----------------------------------------------------------------------------------------
 
 
 def read_config(config: Config | None) -> Any:

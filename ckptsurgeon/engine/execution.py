@@ -76,7 +76,7 @@ class Execution:
         OutputError where nothing can be written, and CheckpointError where an input changes
         meanwhile; then no output is there.
         """
-        refuse_findings(self.plan)
+        _refuse_findings(self.plan)
         _check_same_checkpoints(self.plan, self.checkpoints)
         _refuse_inputs(Path(self.target), self.checkpoints)
         layout = output_layout(self.plan, self.checkpoints)
@@ -85,7 +85,7 @@ class Execution:
             self._refuse_changed()
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
-        check_ties(self.plan, self.checkpoints, self.memory)
+        _check_ties(self.plan, self.checkpoints, self.memory)
         mover = Mover(
             self.plan,
             self.checkpoints,
@@ -100,8 +100,8 @@ class Execution:
 
         Raises FindingsError where findings are open, and PlanError for ties of different values.
         """
-        refuse_findings(self.plan)
-        check_ties(self.plan, self.checkpoints)
+        _refuse_findings(self.plan)
+        _check_ties(self.plan, self.checkpoints)
         return Evaluator(self.plan, self.checkpoints)
 
     def _refuse_changed(self) -> None:
@@ -115,7 +115,7 @@ class Execution:
 
 def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
     """The stamps of all files that the checkpoints' tensors lie in."""
-    paths = (path for checkpoint in checkpoints.values() for path in files_of(checkpoint))
+    paths = (path for checkpoint in checkpoints.values() for path in _files_of(checkpoint))
     return {path: stamp for path in paths if (stamp := _stamp(path))}
 
 
@@ -127,13 +127,13 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def files_of(checkpoint: Checkpoint) -> Iterator[Path]:
+def _files_of(checkpoint: Checkpoint) -> Iterator[Path]:
     """The file or folder that was opened, and the files that its tensors lie in; none twice."""
     if checkpoint.files:
         yield from dict.fromkeys((checkpoint.path, *checkpoint.files))
 
 
-def refuse_findings(plan: Plan) -> None:
+def _refuse_findings(plan: Plan) -> None:
     """Raises FindingsError where a finding was not allowed."""
     if plan.open_findings:
         raise FindingsError(map(_finding_problem, plan.open_findings))
@@ -191,7 +191,7 @@ def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """An output may not be one of the files that it is made from, nor hold one."""
     place = Path(os.path.realpath(target))
     for checkpoint in checkpoints.values():
-        for path in files_of(checkpoint):
+        for path in _files_of(checkpoint):
             real = Path(os.path.realpath(path))
             if place in (real, *real.parents) or _same_file(place, real):
                 raise OutputError(
@@ -208,7 +208,7 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def check_ties(
+def _check_ties(
     plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
 ) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""

@@ -30,15 +30,7 @@ from ckptsurgeon.plans.account import Output, Status
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.plan import output_name
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import (
-    Config,
-    Given,
-    Request,
-    Source,
-    check_kinds,
-    load_rulesets,
-    open_request,
-)
+from ckptsurgeon.request import Config, Given, Request, Source, load_rulesets, open_request
 
 State = Mapping[str, Any]
 
@@ -118,7 +110,7 @@ def convert_on_load(
     """
     rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
-    kinds = check_kinds(allow)
+    kinds = allow if isinstance(allow, str) else tuple(allow)
     ask = partial(open_request, rulesets, config=config, variables=variables, allow=kinds)
     conversion = _Conversion(ask)
     module: Any = unwrapped(model)  # torch's method has no types
