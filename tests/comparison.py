@@ -1,9 +1,9 @@
 """What tests compare tensors by: equal bytes for what moves, counted roundings for what computes.
 
-`+`, `-`, `*`, `/`, the square root and a cast of one item have one right answer (IEEE 754), on every
+`+`, `-`, `*`, `/`, the square root and a cast of one item have one right answer (IEEE 754), on any
 processor. Products of matrices, convolutions, interpolation, sums of three and more, exp and their
 like have none: processors, thread counts and libraries add up in other orders, and round a product
-before it is added or not.
+before it is added or not. Networks' outputs are held against `torch.testing.assert_close`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the rules of BatchNorms compute: as torch's own fusion and frozen forms, but for rounding."""
+"""What the rules of BatchNorms compute: torch's own fusion and frozen forms, but for rounding."""
 
 from __future__ import annotations
 

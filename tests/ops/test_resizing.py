@@ -122,8 +122,10 @@ def test_double_precision_is_kept() -> None:
 # --- patch embeddings -----------------------------------------------------------------------------
 
 INVERTED = 16 * 16
-"""Roundings of an item of a resampled kernel: the pseudoinverse of a matrix with so many rows, whose
-singular values are within a factor of five, and a product of so many terms with it.
+"""Roundings of an item of a resampled kernel, each of the largest item's size.
+
+It is a product of so many terms with the pseudoinverse of a matrix of so many rows, whose singular
+values, but for zeros, are within a factor of five.
 """
 
 
