@@ -47,7 +47,8 @@ class LastPlace(TorchDispatchMode):
         return made
 
     def _unsettle(self, tensor: Tensor) -> None:
-        if type(tensor) is not Tensor or tensor.dtype not in (torch.float32, torch.float64):
+        held = type(tensor) is Tensor and tensor.device.type == "cpu"
+        if not held or tensor.dtype not in (torch.float32, torch.float64):
             return
         ends = torch.tensor([-torch.inf, torch.inf], dtype=tensor.dtype)
         toward = ends[torch.randint(2, tensor.shape, generator=self.random)]
