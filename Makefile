@@ -21,7 +21,8 @@ test-processors: $(VENV)/.tested
 		$(BIN)/python -m pytest -n 2 -q $(COMPUTING)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE \
 		$(BIN)/python -m pytest -n 2 -q $(COMPUTING)
-	PYTHONPATH=tests $(BIN)/python -m pytest -p last_place -n 2 -q -k 'not compile' $(COMPUTING)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -p last_place -n 2 -q -k 'not compile' $(COMPUTING)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .
