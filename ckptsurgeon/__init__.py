@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ckptsurgeon.api import apply, invert, plan, transplant
+    from ckptsurgeon.checkpoints.opening import open_checkpoint
     from ckptsurgeon.errors import (
         CheckpointError,
         CkptSurgeonError,
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
         PlanError,
         RulesetError,
     )
-    from ckptsurgeon.formats import open_checkpoint
-    from ckptsurgeon.planner.model import Plan
-    from ckptsurgeon.report import Report, make_report
-    from ckptsurgeon.ruleset import load_ruleset
-    from ckptsurgeon.verification import verify
+    from ckptsurgeon.language.loading import load_ruleset
+    from ckptsurgeon.plans.plan import Plan
+    from ckptsurgeon.proof.verifying import verify
+    from ckptsurgeon.report.report import Report, make_report
 
 __version__ = "0.1.0"
 
@@ -52,12 +52,12 @@ _HOMES = {
     "invert": "api",
     "plan": "api",
     "transplant": "api",
-    "open_checkpoint": "formats",
-    "load_ruleset": "ruleset",
-    "Plan": "planner.model",
-    "Report": "report",
-    "make_report": "report",
-    "verify": "verification",
+    "open_checkpoint": "checkpoints.opening",
+    "load_ruleset": "language.loading",
+    "Plan": "plans.plan",
+    "Report": "report.report",
+    "make_report": "report.report",
+    "verify": "proof.verifying",
 }
 
 

@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.output import TORCH_SUFFIXES
+from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.execution import Execution, check_ties, refuse_findings, stamps_of
+from ckptsurgeon.engine.module_metadata import output_metadata
+from ckptsurgeon.engine.mover import MEMORY, Progress
+from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.errors import CheckpointError, ExpressionError, Place, PlanError, Problem
-from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.execute import (
-    Execution,
-    check_ties,
-    refuse_findings,
-    stamps_of,
-)
-from ckptsurgeon.expressions import Expression, Value, parse_expression
-from ckptsurgeon.formats import TORCH_SUFFIXES
-from ckptsurgeon.formats.base import Checkpoint
 from ckptsurgeon.inputs import (
     Source,
     numbered,
@@ -28,20 +26,18 @@ from ckptsurgeon.inputs import (
     read_config,
     read_whole,
 )
-from ckptsurgeon.memory import is_torch, to_numpy, to_torch
-from ckptsurgeon.module_metadata import output_metadata
-from ckptsurgeon.moving import MEMORY, Progress
-from ckptsurgeon.needs import memory_notes
-from ckptsurgeon.planner import Inputs, make_plan
-from ckptsurgeon.planner.inverting import PLANNED, invert_plan, root_of
-from ckptsurgeon.planner.model import DESTINATION, FindingKind, Leaf, Operand, Plan
-from ckptsurgeon.planner.notes import entry_notes
-from ckptsurgeon.planner.restoring import read_plan, recall_plan, restore_plan
-from ckptsurgeon.planner.saved import SavedView
-from ckptsurgeon.planner.views import output_name
-from ckptsurgeon.report import Report, make_report
-from ckptsurgeon.ruleset import Rules, load_ruleset
-from ckptsurgeon.ruleset.model import Ruleset, Stage
+from ckptsurgeon.language.expressions import Expression, Value, parse_expression
+from ckptsurgeon.language.loading import Rules, load_ruleset
+from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.planner.planning import Inputs, make_plan
+from ckptsurgeon.plans.account import FindingKind, Operand
+from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
+from ckptsurgeon.plans.files.saved import SavedView
+from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.inverse.inverting import PLANNED, invert_plan, root_of
+from ckptsurgeon.plans.notes import entry_notes
+from ckptsurgeon.plans.plan import Plan, output_name
+from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.specs import parse_bytes
 
 Given = Mapping[str, Value | Expression]

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.tensors import checkpoint_of
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
-from ckptsurgeon.formats import open_checkpoint
-from ckptsurgeon.formats.base import Checkpoint
-from ckptsurgeon.memory import checkpoint_of
-from ckptsurgeon.planner.model import DESTINATION
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
 """A path, a factory's name, a dict of torch tensors or NumPy arrays, or an open checkpoint."""

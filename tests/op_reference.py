@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 import ckptsurgeon
-from ckptsurgeon.formats.memory import MemoryCheckpoint
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
+from ckptsurgeon.language.loading import parse_ruleset
 from ckptsurgeon.ops import OPS, Op
-from ckptsurgeon.ruleset import parse_ruleset
 from ckptsurgeon.specs import TensorSpec
 
 PAGE = Path(__file__).parents[1] / "docs" / "rules.md"

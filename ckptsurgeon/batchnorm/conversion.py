@@ -18,7 +18,7 @@ from ckptsurgeon.batchnorm.layers import (
     tensors_of,
 )
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.planner.compiled import BATCHNORM_VECTORS
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 
 _BY_TORCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 

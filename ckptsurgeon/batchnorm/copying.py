@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, refuse_lazy, tensors_of
 from ckptsurgeon.batchnorm.links import Link, Links, links_between
 from ckptsurgeon.errors import CkptSurgeonError, ShapeError
+from ckptsurgeon.language.loading import Rules
 from ckptsurgeon.ops.indexing import resolve_index
-from ckptsurgeon.planner.compiled import BATCHNORM_VECTORS
-from ckptsurgeon.ruleset import Rules
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 
 Channels = slice | Sequence[int] | Tensor
 """Which of a layer's channels: a slice, or indices in the order wanted (repeats are fine)."""

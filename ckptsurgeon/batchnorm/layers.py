@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ckptsurgeon.batchnorm.frozen import FrozenBatchNorm
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.planner.compiled import BATCHNORM_PARTS
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS
 
 BatchNorm = _BatchNorm
 """The base of torch's BatchNorm1d, 2d and 3d, SyncBatchNorm and the lazy ones."""

@@ -13,23 +13,16 @@ from torch import Tensor, nn
 
 from ckptsurgeon.api import plan
 from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, tensors_of, unwrapped
+from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
+from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
-from ckptsurgeon.evaluate import Evaluator
-from ckptsurgeon.memory import checkpoint_of, to_torch
+from ckptsurgeon.language.loading import Rules
 from ckptsurgeon.ops.indexing import Slice, resolve_index
-from ckptsurgeon.planner.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
-from ckptsurgeon.planner.graph import uses
-from ckptsurgeon.planner.model import (
-    DESTINATION,
-    Finding,
-    FindingKind,
-    Leaf,
-    Output,
-    Plan,
-    Result,
-    Status,
-)
-from ckptsurgeon.ruleset import Rules
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
+from ckptsurgeon.plans.account import Finding, FindingKind, Output, Status
+from ckptsurgeon.plans.graph import Leaf, Result, uses
+from ckptsurgeon.plans.plan import Plan
 
 State = dict[str, Tensor]
 

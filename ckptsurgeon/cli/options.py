@@ -142,7 +142,7 @@ def with_arguments(words: Mapping[str, Any]) -> Mapping[str, Any]:
 def _rulesets(rules: Sequence[str], arrows: Sequence[str]) -> Any:
     """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
     from ckptsurgeon.api import load_all, with_rules_before
-    from ckptsurgeon.ruleset import load_ruleset, rules_from_arrows
+    from ckptsurgeon.language.loading import load_ruleset, rules_from_arrows
 
     rulesets = [load_ruleset(one) for one in rules] or load_all(None)
     return with_rules_before(rulesets, rules_from_arrows(arrows)) if arrows else rulesets

@@ -43,7 +43,7 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
     """
     made = planned(words, None).plan
     if output is not None:
-        from ckptsurgeon.planner.saving import save_plan
+        from ckptsurgeon.plans.files.saving import save_plan
 
         save_plan(made, Path(output))
     print_report(made, form, verbose)
@@ -142,7 +142,7 @@ def invert(
 
     made = inverted(saved, only=only, source_of_lost=lost)
     if output is not None:
-        from ckptsurgeon.planner.saving import save_plan
+        from ckptsurgeon.plans.files.saving import save_plan
 
         save_plan(made, Path(output))
     if form == "text":
@@ -163,7 +163,7 @@ def explain(key: str, verbose: bool, **words: Any) -> int:
     KEY is a name that rules see, of SRC or of the output. Takes what `plan` takes.
     """
     from ckptsurgeon.api import prepared_inputs
-    from ckptsurgeon.planner.explain import explain as explain_key
+    from ckptsurgeon.planner.explaining import explain as explain_key
     from ckptsurgeon.render.explanation import render_explanation
 
     rulesets, *others = planning_words(words)

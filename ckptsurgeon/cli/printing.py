@@ -25,7 +25,7 @@ def said(text: str, code: int) -> int:
 
 
 def print_report(plan: Any, form: str, verbose: bool) -> None:
-    from ckptsurgeon.report import make_report
+    from ckptsurgeon.report.report import make_report
 
     report = make_report(plan, versions={"ckptsurgeon": __version__})
     if form == "json":

@@ -41,8 +41,8 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) 
     Runs the code of FACTORY. Without --against nothing is computed, and the model takes no memory.
     Exits 0 where nothing is wrong, 1 where there are findings, 2 where it can't be tried.
     """
+    from ckptsurgeon.proof.verifying import verify as verified
     from ckptsurgeon.render.verification import render_verification, verification_json
-    from ckptsurgeon.verification import verify as verified
 
     found = verified(checkpoint, model, **_verifying_words(words))
     if form == "json":

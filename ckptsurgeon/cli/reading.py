@@ -22,12 +22,12 @@ from ckptsurgeon.cli.printing import color, print_out, width
 @click.option("-v", "--verbose", is_flag=True, help="List every tensor.")
 def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None:
     """What is in CHECKPOINT: tensors, ties, wrappers, entries."""
-    from ckptsurgeon.formats import open_checkpoint
+    from ckptsurgeon.checkpoints.opening import open_checkpoint
     from ckptsurgeon.render.inspection import inspection_json, render_inspection
 
     opened = open_checkpoint(checkpoint, root)
     if form == "spec":
-        from ckptsurgeon.formats.spec_json import dump
+        from ckptsurgeon.checkpoints.spec import dump
 
         print_out([dump(opened.contents.specs)])
     elif form == "json":
@@ -40,8 +40,8 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
 @click.argument("rules", nargs=-1, required=True)
 def check(rules: Sequence[str]) -> None:
     """Validate rule files without a checkpoint."""
-    from ckptsurgeon.planner.compile import compile_rulesets
-    from ckptsurgeon.ruleset import load_ruleset
+    from ckptsurgeon.language.loading import load_ruleset
+    from ckptsurgeon.planner.compiling.rules import compile_rulesets
 
     compiled = compile_rulesets([load_ruleset(one) for one in rules])
     count = sum(len(stage.rules) for stage in compiled)
@@ -57,7 +57,7 @@ def rules() -> None:
 @rules.command("list")
 def rules_list() -> None:
     """Name and purpose of each shipped ruleset."""
-    from ckptsurgeon import catalog
+    from ckptsurgeon.language import catalog
 
     names = catalog.names()
     width = max(map(len, names), default=0)
@@ -68,7 +68,7 @@ def rules_list() -> None:
 @click.argument("name")
 def rules_show(name: str) -> None:
     """The text of a shipped ruleset."""
-    from ckptsurgeon import catalog
+    from ckptsurgeon.language import catalog
 
     print_out([catalog.path_of(name).read_text(encoding="utf-8")])
 
@@ -78,6 +78,6 @@ def rules_schema() -> None:
     """The JSON Schema of rule files, for editors."""
     import json
 
-    from ckptsurgeon.ruleset import json_schema
+    from ckptsurgeon.language.loading import json_schema
 
     print_out([json.dumps(json_schema(), indent=2), "\n"])

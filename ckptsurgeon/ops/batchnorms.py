@@ -11,13 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ckptsurgeon.ops.base import Arity, enlarged, whole
-from ckptsurgeon.ops.computing import (
-    Computed,
-    check_finite,
-    narrowed,
-    refuse_all_but_real,
-    widened,
-)
+from ckptsurgeon.ops.computing import Computed, check_finite, narrowed, refuse_all_but_real, widened
 from ckptsurgeon.specs import BITS, FLOATING, Specs, TensorSpec
 
 if TYPE_CHECKING:

@@ -5,17 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import (
-    MAX_PARTS,
-    Arity,
-    Op,
-    alike,
-    along,
-    made,
-    only,
-    position,
-    replaced,
-)
+from ckptsurgeon.ops.base import MAX_PARTS, Arity, Op, alike, along, made, only, position, replaced
 from ckptsurgeon.ops.mosaic import concatenated, stacked
 from ckptsurgeon.specs import Specs, TensorSpec
 

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import gc
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.errors import CheckpointError, PlanError, Problem, nearest
-from ckptsurgeon.expressions import Expression, Value
-from ckptsurgeon.formats.base import Checkpoint
+from ckptsurgeon.language.expressions import Expression, Value
+from ckptsurgeon.language.patterns import Reference
+from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.patterns import Reference
-from ckptsurgeon.planner.account import Account
-from ckptsurgeon.planner.calling import call, op_text
-from ckptsurgeon.planner.compile import compile_rulesets
-from ckptsurgeon.planner.compiled import CompiledStage
-from ckptsurgeon.planner.leftovers import (
+from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.planner.compiling.compiled import CompiledStage
+from ckptsurgeon.planner.compiling.rules import compile_rulesets
+from ckptsurgeon.planner.findings import Account
+from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.scope import Surroundings
+from ckptsurgeon.planner.stage.leftovers import (
     absent_aliases,
     check_counts,
     rule_infos,
     settle_unmatched,
     tell_dead_rules,
 )
-from ckptsurgeon.planner.logs import Log
-from ckptsurgeon.planner.model import (
-    DESTINATION,
-    CheckedTie,
-    Node,
-    Note,
-    Output,
-    Plan,
-    RuleInfo,
-    SourceFate,
-    SourceView,
-    Step,
-)
-from ckptsurgeon.planner.notes import fate_notes, output_notes, source_notes, tie_notes
-from ckptsurgeon.planner.outputs import Origins, Production, Wanted
-from ckptsurgeon.planner.problems import Problems
-from ckptsurgeon.planner.running import run_rules
-from ckptsurgeon.planner.scope import Surroundings
-from ckptsurgeon.planner.stage import StageRun
-from ckptsurgeon.planner.tables import Holdings, Leaves, Origin, Table
-from ckptsurgeon.planner.ties import (
+from ckptsurgeon.planner.stage.production import Origins, Production, Wanted
+from ckptsurgeon.planner.stage.running import run_rules
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.tables import Holdings, Leaves, Origin, Table
+from ckptsurgeon.planner.stage.tying import tie_outputs
+from ckptsurgeon.plans.account import CheckedTie, Note, Output, RuleInfo, SourceFate, Step
+from ckptsurgeon.plans.graph import Node, call
+from ckptsurgeon.plans.logs import Log
+from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.ties import (
     Storages,
     Ties,
     broken_ties,
     carried_ties,
     earlier_ties,
     template_ties,
-    tie_outputs,
     united,
 )
-from ckptsurgeon.planner.views import renamed_keys, view_source
-from ckptsurgeon.ruleset.model import Ruleset, SourceOptions, Stage
+from ckptsurgeon.plans.views import SourceView, renamed_keys, view_source
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -70,6 +63,28 @@ class Inputs:
     config: Mapping[str, Any] | None = None
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
     allow: Collection[str] = ()
+
+
+def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
+    """The plan of these rules for these checkpoints, from headers alone.
+
+    Raises RulesetError for rules that are wrong in themselves, PlanError for rules that are wrong
+    for these checkpoints; findings are part of the plan.
+    """
+    with _uncollected():
+        return Planning.of(rulesets, inputs).plan()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection in the body: a plan is millions of objects, and none is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Planning:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.errors import CkptSurgeonError, ExpressionError, Problem, ProblemsError, nearest
-from ckptsurgeon.expressions import Expression, Value, kind_of, unknown_name
-from ckptsurgeon.patterns import Reference
-from ckptsurgeon.ruleset.model import ConfigVar, ShapeVar, Var
+from ckptsurgeon.language.expressions import Expression, Value, kind_of, unknown_name
+from ckptsurgeon.language.patterns import Reference
+from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
 
 GIVE = "give the model's config.json by --config, or the var itself by --set NAME=VALUE"

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
-from ckptsurgeon.folding import (
+from ckptsurgeon.keys import (
     INTEGER,
     MAX_HOLES,
     Box,

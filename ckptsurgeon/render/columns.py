@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.render.terminal import pad, safe, width_of
 
 WIDEST_COLUMN = 56

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.planner.explain import Explanation, Sighting, Verdict
-from ckptsurgeon.planner.model import Output, Step
+from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
+from ckptsurgeon.plans.account import Output, Step
 from ckptsurgeon.render.problems import render_error
 from ckptsurgeon.render.terminal import escape
 

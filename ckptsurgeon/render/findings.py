@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckptsurgeon.planner.model import Finding, FindingKind
+from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import INDENT, MORE, View, place_text
-from ckptsurgeon.report import Report
+from ckptsurgeon.report.report import Report
 
 MEANINGS = {
     FindingKind.MISSING: "nothing gives these keys of the destination",

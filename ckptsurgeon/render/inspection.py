@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.formats.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.render.columns import Aligned, Palette, align, fit_names
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
-from ckptsurgeon.report import plural
+from ckptsurgeon.report.report import plural
 from ckptsurgeon.specs import TensorSpec, human_bytes
 
 VERSION = 1

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.planner.model import Finding, Note, Operand, RuleInfo, SourceFate
-from ckptsurgeon.report import Report, Row, Side, Tally
+from ckptsurgeon.plans.account import Finding, Note, Operand, RuleInfo, SourceFate
+from ckptsurgeon.report.report import Report, Row, Side, Tally
+from ckptsurgeon.report.suggestions import Suggestion
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggestions import Suggestion
 
 VERSION = 1
 """Grows when a field changes its meaning or goes; new fields leave it as it is."""

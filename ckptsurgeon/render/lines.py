@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ckptsurgeon.folding import Box, Item, fold_items, fold_keys
+from ckptsurgeon.keys import Box, Item, fold_items, fold_keys
 from ckptsurgeon.specs import TensorSpec
 
 

@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.planner.logs import remarkable
-from ckptsurgeon.planner.model import (
-    Fate,
-    FindingKind,
-    Note,
-    Operand,
-    Output,
-    SourceFate,
-    Status,
-)
+from ckptsurgeon.plans.account import Fate, FindingKind, Note, Operand, Output, SourceFate, Status
+from ckptsurgeon.plans.logs import remarkable
 from ckptsurgeon.render.bulk import Entries
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import (
-    CLEAN,
-    EVERYTHING,
-    MORE,
-    UNSETTLED,
-    View,
-    listed,
-    place_text,
-)
-from ckptsurgeon.report import Coverage, Report, Rows, Side, Tally, making, plural
+from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, listed, place_text
+from ckptsurgeon.report.report import Coverage, Report, Rows, Side, Tally, making, plural
 from ckptsurgeon.specs import human_bytes
 
 T = TypeVar("T")

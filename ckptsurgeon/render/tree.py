@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ckptsurgeon.folding import Box, Template, fold_keys, read_key
+from ckptsurgeon.keys import Box, Template, fold_keys, read_key
 from ckptsurgeon.specs import TensorSpec
 
 DEEPEST = 24

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ckptsurgeon.folding import fold_keys
+from ckptsurgeon.keys import fold_keys
+from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.report import plural
+from ckptsurgeon.report.report import plural
 from ckptsurgeon.specs import human_bytes
-from ckptsurgeon.verification.model import Comparison, Delta, Finding, Kind, Verification
 
 VERSION = 1
 MOST_LINES = 10

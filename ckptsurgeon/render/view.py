@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.planner.model import RuleInfo
+from ckptsurgeon.plans.account import RuleInfo
 from ckptsurgeon.render.bulk import fold
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.lines import Entry, Line, unfold_entries
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.report import plural
+from ckptsurgeon.report.report import plural
 
 MORE = "--verbose shows all"
 INDENT = "  "

@@ -17,12 +17,7 @@ from torch.nn import functional
 from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
 from ckptsurgeon import CkptSurgeonError
-from ckptsurgeon.batchnorm import (
-    FrozenBatchNorm,
-    convert_from_frozen,
-    convert_to_frozen,
-    freeze,
-)
+from ckptsurgeon.batchnorm import FrozenBatchNorm, convert_from_frozen, convert_to_frozen, freeze
 
 SHAPES: dict[type[nn.Module], tuple[int, ...]] = {
     nn.BatchNorm1d: (4, 6, 5),

@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import ckptsurgeon
-from ckptsurgeon.formats import open_checkpoint, open_writer
-from ckptsurgeon.formats.base import Layout
-from ckptsurgeon.moving import Mover
+from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.engine.mover import Mover
 
 Array = np.ndarray[Any, Any]
 
@@ -130,9 +131,9 @@ def test_what_is_written_is_what_apply_gives(
 def test_small_blocks_and_no_room_to_hold_tensors(
     source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptsurgeon.blocks.BLOCK", 5000)
+    monkeypatch.setattr("ckptsurgeon.engine.blocks.BLOCK", 5000)
     moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=3)
-    monkeypatch.setattr("ckptsurgeon.runs.LEAST_RUN", 100)
+    monkeypatch.setattr("ckptsurgeon.engine.runs.LEAST_RUN", 100)
     moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=1)
 
 

@@ -14,7 +14,7 @@ import torch
 from command_line import Ckpt
 from safetensors.numpy import load_file, save_file
 
-from ckptsurgeon.formats import open_checkpoint
+from ckptsurgeon.checkpoints.opening import open_checkpoint
 
 Array = np.ndarray[Any, Any]
 

@@ -36,8 +36,8 @@ from safetensors.numpy import load_file
 
 import ckptsurgeon
 from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
-from ckptsurgeon.planner.model import Plan
-from ckptsurgeon.ruleset import load_ruleset
+from ckptsurgeon.language.loading import load_ruleset
+from ckptsurgeon.plans.plan import Plan
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

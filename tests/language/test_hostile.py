@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.formats.memory import MemoryCheckpoint
-from ckptsurgeon.patterns import compile_pattern, parse_reference
-from ckptsurgeon.planner import Inputs, make_plan
-from ckptsurgeon.planner.model import Plan
-from ckptsurgeon.ruleset import parse_ruleset
+from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.planner.planning import Inputs, make_plan
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import TensorSpec
 
 SECONDS = 4.0

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 
-from ckptsurgeon.memory import checkpoint_of, to_torch
+from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
 from ckptsurgeon.ops import build
 
 

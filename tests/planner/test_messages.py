@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.formats.memory import MemoryCheckpoint
-from ckptsurgeon.planner import Inputs, make_plan
-from ckptsurgeon.ruleset import parse_ruleset
+from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.specs import TensorSpec
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,27 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ckptsurgeon.checkpoints.base import Contents, Extent
 from ckptsurgeon.errors import Place
-from ckptsurgeon.formats.base import Contents, Extent
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops import build
-from ckptsurgeon.planner.model import (
-    Call,
+from ckptsurgeon.plans.account import (
     Fate,
     Finding,
     FindingKind,
-    Leaf,
-    Made,
     Note,
     Operand,
     Output,
-    Plan,
-    Result,
     RuleInfo,
     SourceFate,
-    SourceView,
     Status,
 )
-from ckptsurgeon.ruleset.model import SourceOptions
+from ckptsurgeon.plans.graph import Call, Leaf, Made, Result
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
 Specs = dict[str, TensorSpec]

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from report.plans import HOSTILE, Specs, compared, renamed, resnet18, rule, view
 
 import ckptsurgeon as cs
-from ckptsurgeon.patterns import compile_pattern, parse_reference
-from ckptsurgeon.planner.model import Fate, Finding, FindingKind, Operand, Plan, SourceFate
+from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Operand, SourceFate
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
+from ckptsurgeon.report.suggestions.exact import exact_globs
+from ckptsurgeon.report.suggestions.writing import escaped, sayable, scalar
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggestions import Suggestion, make_suggestions
-from ckptsurgeon.suggestions.exact import exact_globs
-from ckptsurgeon.suggestions.writing import escaped, sayable, scalar
 
 GOLDEN = Path(__file__).parent / "golden" / "suggestions.txt"
 
@@ -393,7 +394,7 @@ def test_exact_globs_match_the_wanted_keys_alone(universe: set[str], random: obj
 
 
 def _matcher(text: str) -> Callable[[str], bool]:
-    from ckptsurgeon.patterns import Capture, Kind, Pattern, Reference
+    from ckptsurgeon.language.patterns import Capture, Kind, Pattern, Reference
 
     reference: Reference = parse_reference(text)
     pieces = tuple(

@@ -13,7 +13,7 @@ from command_line import Ckpt
 from safetensors.torch import load_file
 
 import ckptsurgeon as cs
-from ckptsurgeon.formats.transfer import write_bytes
+from ckptsurgeon.checkpoints.transfer import write_bytes
 
 FULL = "the disk is full; nothing was left behind"
 
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_bytes(descriptor, offset, data)
 
-    monkeypatch.setattr("ckptsurgeon.formats.target.write_bytes", full)
+    monkeypatch.setattr("ckptsurgeon.checkpoints.writing.target.write_bytes", full)
     before = contents(folder)
     turned = "{from: fc.weight, to: fc.turned, ops: transpose}"
     ran = ckpt("transplant", "src.safetensors", "-e", turned, "-o", name)

@@ -1,0 +1,129 @@
+"""What every checkpoint format gives: a reader of specs and ranges, and a writer of whole files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ckptsurgeon.specs import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+DESTINATION = "dst"
+"""The alias under which a plan reads the destination's own values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
+
+    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
+    """
+
+    path: Path
+    offset: int
+    nbytes: int
+    crc: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Something in a checkpoint that is no tensor: its dotted key, its type, a short text of it."""
+
+    key: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a checkpoint says before tensors are read.
+
+    `specs` in file order; `aliases` the groups of keys that share one storage and are equal views;
+    `metadata` the text entries of a safetensors header; `module_metadata` torch's
+    `state_dict()._metadata` (module path -> {"version": n}); `opaque` the entries that are no
+    tensors; `root` the wrapper that was opened ("" for the top) and `wrappers` those there are;
+    `notes` what a user should know of how the file was read.
+    """
+
+    specs: Mapping[str, TensorSpec]
+    aliases: tuple[tuple[str, ...], ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    module_metadata: Mapping[str, Mapping[str, Any]] | None = None
+    opaque: tuple[Opaque, ...] = ()
+    root: str = ""
+    wrappers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Checkpoint(Protocol):
+    """A checkpoint opened for reading. Opening reads headers only."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that was opened."""
+
+    @property
+    def format(self) -> str:
+        """`safetensors`, `torch`, `torch-legacy`, `npz`, `spec` or `memory`."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the tensors lie in."""
+
+    @property
+    def contents(self) -> Contents: ...
+
+    @property
+    def has_values(self) -> bool:
+        """False for a JSON spec or a model on the meta device: shapes alone."""
+
+    def extent(self, key: str) -> Extent | None:
+        """Where the tensor's bytes lie, or None where they don't lie dense in a file."""
+
+    def read(self, key: str) -> Array:
+        """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
+
+
+class Writer(Protocol):
+    """Writes one checkpoint whose specs are all known before the first tensor.
+
+    Parts of a key may come in any order and from several threads, each byte once. Used as a context
+    manager: leaving it normally publishes the output whole; leaving it by an exception removes
+    every trace.
+    """
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
+        """Fill a part of the key's place, `offset` bytes from its start, with bytes of a file.
+
+        Their CRC-32, where they have one, is carried over by a format that has CRCs, so that
+        damage stays visible; other formats check it and raise CheckpointError.
+        """
+
+    def write(self, key: str, array: Array, offset: int = 0) -> None:
+        """Fill a part of the key's place from memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a writer is to write: specs in order, ties, and what travels with the tensors.
+
+    `ties` maps a key to the key whose storage it shares; formats without ties write it twice.
+    `template` is the checkpoint whose nesting and non-tensor entries the output carries (`.pt`
+    -> `.pt`), with `template_root` the wrapper that the tensors replace.
+    """
+
+    specs: Mapping[str, TensorSpec]
+    ties: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    module_metadata: Mapping[str, Mapping[str, Any]] | None = None
+    template: Checkpoint | None = None

@@ -1,0 +1,268 @@
+"""npz archives, read only: a zip of `.npy` members, whose headers are parsed without NumPy."""
+
+from __future__ import annotations
+
+import ast
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
+from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.transfer import read_extent
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import BITS, TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.checkpoints.base import Array
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER = 10_000
+"""Longest text of a member's header; NumPy reads no longer one either."""
+
+MAX_INFLATION = 1032
+"""Most bytes that one byte of a deflate stream can stand for."""
+
+CODES: Mapping[str, str] = {
+    "b1": "BOOL",
+    "u1": "U8",
+    "i1": "I8",
+    "u2": "U16",
+    "i2": "I16",
+    "f2": "F16",
+    "u4": "U32",
+    "i4": "I32",
+    "f4": "F32",
+    "u8": "U64",
+    "i8": "I64",
+    "f8": "F64",
+    "c8": "C64",
+    "c16": "C128",
+}
+"""Dtype codes by NumPy's type strings, without the byte order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One array in the archive: where its items begin, and how they lie."""
+
+    info: zipfile.ZipInfo
+    spec: TensorSpec
+    start: int
+    swapped: bool
+    fortran: bool
+    data: int
+
+    @property
+    def dense(self) -> bool:
+        """Whether the archive holds the carrier's own bytes in a row."""
+        return self.info.compress_type == zipfile.ZIP_STORED and not (self.swapped or self.fortran)
+
+
+@dataclass(frozen=True, slots=True)
+class NpzCheckpoint:
+    """An npz archive opened for reading."""
+
+    path: Path
+    contents: Contents
+    members: Mapping[str, Member]
+
+    @property
+    def format(self) -> str:
+        return "npz"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that the tensors lie in."""
+        return (self.path,)
+
+    @property
+    def has_values(self) -> bool:
+        return True
+
+    def extent(self, key: str) -> Extent | None:
+        """Where the tensor's bytes lie; None where they are deflated, swapped or column-major."""
+        member = self.members[key]
+        if not member.dense:
+            return None
+        return Extent(self.path, member.data + member.start, member.spec.nbytes)
+
+    def read(self, key: str) -> Array:
+        """The whole tensor in its carrier dtype, row-major and little-endian."""
+        member = self.members[key]
+        if member.info.compress_type == zipfile.ZIP_STORED:
+            flat = read_extent(Extent(self.path, member.data + member.start, member.spec.nbytes))
+        else:
+            flat = _inflate(self.path, key, member)
+        return _arranged(flat, member)
+
+
+def open_npz(path: Path) -> NpzCheckpoint:
+    """The arrays of an npz archive; those that are no plain numbers are opaque.
+
+    Raises CheckpointError where a member is no `.npy`, or does not hold what its header says.
+    """
+    members: dict[str, Member] = {}
+    opaque: list[Opaque] = []
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            for key, info in _listed(archive).items():
+                found = _member(file, archive, key, info)
+                if isinstance(found, Opaque):
+                    opaque.append(found)
+                else:
+                    members[key] = found
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
+        raise CheckpointError(f"{path}: its zip archive can't be read: {error}") from error
+    specs = {key: member.spec for key, member in members.items()}
+    return NpzCheckpoint(path, Contents(specs, opaque=tuple(opaque)), members)
+
+
+def _listed(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by key, none of them twice."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        key = info.filename.removesuffix(".npy")
+        if key == info.filename:
+            raise CheckpointError(f"its member {shorten(key)} is no .npy array")
+        if key in found:
+            raise CheckpointError(f"has the member {shorten(info.filename)} twice")
+        if info.flag_bits & 1 or info.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise CheckpointError(
+                f"its member {shorten(info.filename)} is encrypted or compressed in a way that "
+                "NumPy does not write; save it again with numpy.savez"
+            )
+        found[key] = info
+    return found
+
+
+def _member(
+    file: IO[bytes], archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo
+) -> Member | Opaque:
+    """What one member holds, after checking that it holds all of it."""
+    data = _data_offset(file, info)
+    with archive.open(info) as stream:
+        text, start = _header_text(stream, key)
+    descr, fortran, shape = _parse(text, key)
+    code = _code(descr)
+    if code is None:
+        return Opaque(key, _kind(descr), _reason(descr))
+    try:
+        spec = TensorSpec(code, shape)
+    except CheckpointError as error:
+        raise CheckpointError(f"{shorten(key)}: {error}") from error
+    if start + spec.nbytes != info.file_size:
+        raise CheckpointError(
+            f"{shorten(key)}: {spec} takes {spec.nbytes} bytes, "
+            f"its member has {info.file_size - start}"
+        )
+    swapped = descr[0] == ">" and BITS[code] > 8
+    return Member(info, spec, start, swapped, fortran and len(shape) > 1, data)
+
+
+def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin, after checking that they can all be in the archive.
+
+    `ZipFile.open` reads the same local header, and checks that its name is the directory's.
+    """
+    local = os.pread(file.fileno(), 30, info.header_offset)
+    if len(local) < 30 or local[:4] != b"PK\x03\x04":
+        raise CheckpointError(f"has no member where it lists {shorten(info.filename)}")
+    lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+    data = info.header_offset + 30 + lengths
+    stored = info.compress_type == zipfile.ZIP_STORED
+    most = info.compress_size * (1 if stored else MAX_INFLATION)
+    if data + info.compress_size > os.fstat(file.fileno()).st_size or info.file_size > most:
+        raise CheckpointError(
+            f"its member {shorten(info.filename)} claims {info.file_size} bytes, more than it "
+            "can hold"
+        )
+    return data
+
+
+def _header_text(stream: IO[bytes], key: str) -> tuple[str, int]:
+    """The text of a `.npy` header, and its length with all that stands before it."""
+    prefix = stream.read(8)
+    width = 2 if prefix[6:7] == b"\x01" else 4
+    length = int.from_bytes(stream.read(width), "little")
+    if len(prefix) < 8 or prefix[:6] != MAGIC or prefix[6] not in (1, 2, 3):
+        raise CheckpointError(f"{shorten(key)}: begins with {prefix!r}, which is no .npy array")
+    if length > MAX_HEADER:
+        raise CheckpointError(
+            f"{shorten(key)}: a header of {length} bytes, at most {MAX_HEADER} are read"
+        )
+    return stream.read(length).decode("utf-8" if prefix[6] == 3 else "latin-1"), 8 + width + length
+
+
+def _parse(text: str, key: str) -> tuple[Any, bool, tuple[int, ...]]:
+    """The dtype, order and shape that a header's text gives."""
+    try:
+        header = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise CheckpointError(
+            f"{shorten(key)}: a header that is no literal: {shorten(text)}"
+        ) from error
+    match header:
+        case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if (
+            counts(list(shape), MAX_DIMS) and len(header) == 3
+        ):
+            return descr, fortran, shape
+    raise CheckpointError(
+        f"{shorten(key)}: header {shorten(text)}, wanted descr, fortran_order and shape"
+    )
+
+
+def _code(descr: Any) -> str | None:
+    return CODES.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<>|" else None
+
+
+def _kind(descr: Any) -> str:
+    return f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
+
+
+def _reason(descr: Any) -> str:
+    if isinstance(descr, str) and descr[1:2] == "O":
+        return "pickled Python objects, which are never loaded"
+    return f"items of type {shorten(descr)}, which no checkpoint dtype holds"
+
+
+def _inflate(path: Path, key: str, member: Member) -> Array:
+    """The items of a deflated member, never more than its header told; its checksum is checked."""
+    import numpy as np  # headers alone are read without it
+
+    flat = np.empty(member.spec.nbytes, np.uint8)
+    view, done = flat.data, 0
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member.info) as stream:
+            stream.read(member.start)
+            while count := stream.readinto(view[done:]) if done < len(view) else 0:  # type: ignore[attr-defined]
+                done += count
+            surplus = stream.read(1)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise CheckpointError(f"{path}: {shorten(key)}: can't be inflated: {error}") from error
+    if done < len(view) or surplus:
+        raise CheckpointError(f"{path}: {shorten(key)}: does not hold the bytes that it claims")
+    return flat
+
+
+def _arranged(flat: Array, member: Member) -> Array:
+    """Bytes as they lie in the archive -> a row-major array in the carrier."""
+    import numpy as np  # headers alone are read without it
+
+    spec = member.spec
+    if member.swapped:
+        width = BITS[spec.dtype] // (16 if spec.dtype.startswith("C") else 8)
+        flat = flat.view(f"u{width}").byteswap().view(np.uint8)
+    items = flat.view(np.dtype(spec.carrier))
+    if member.fortran:
+        return np.ascontiguousarray(items.reshape(spec.shape[::-1]).T)
+    return items.reshape(spec.shape)

@@ -1,0 +1,123 @@
+"""Checkpoints on disk, recognised by what they hold; only headers are read."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.detection import (
+    choose_in_folder,
+    describe_file,
+    looks_json,
+    looks_safetensors,
+)
+from ckptsurgeon.checkpoints.npz import open_npz
+from ckptsurgeon.checkpoints.rooted import under_root
+from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
+from ckptsurgeon.checkpoints.sharded import open_sharded
+from ckptsurgeon.checkpoints.spec import open_spec
+from ckptsurgeon.checkpoints.strict_json import load_index, shorten_all
+from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.errors import CheckpointError
+
+MAX_JSON = 256 << 20
+"""Longest JSON file that is read; an index of a million keys takes half."""
+
+
+def open_checkpoint(path: str | Path, root: str | None = None) -> Checkpoint:
+    """The checkpoint in a file or folder, recognised by its content; only headers are read.
+
+    `root` names the wrapper to open in a nested file, or the prefix of the keys to see in a flat
+    one; None is the default wrapper, "" everything. Raises CheckpointError.
+    """
+    if not str(path):
+        raise CheckpointError(
+            "the name of a checkpoint is empty: is a variable of the shell unset?"
+        )
+    path = Path(path)
+    if path.is_dir():
+        path = choose_in_folder(path)
+    head = _head(path)
+    if looks_json(head):
+        return under_root(_open_json(path), root)
+    return _open_tensors(path, root, head)
+
+
+def _head(path: Path) -> bytes:
+    """The file's first bytes, enough to tell what it is."""
+    if not path.is_file():
+        found = "is neither a file nor a folder" if path.exists() else "there is no such file"
+        raise CheckpointError(f"{path}: {found}")
+    return _read(path, 512)
+
+
+def _read(path: Path, nbytes: int) -> bytes:
+    descriptor = open_source(path)
+    try:
+        return read_bytes(descriptor, 0, nbytes)
+    finally:
+        os.close(descriptor)
+
+
+def _open_tensors(path: Path, root: str | None, head: bytes) -> Checkpoint:
+    """The checkpoint in one file that holds tensors itself, of which `head` is the beginning."""
+    if looks_safetensors(head):
+        return under_root(open_safetensors(path), root)
+    if head.startswith(b"PK"):
+        return _open_zip(path, root)
+    if head.startswith(b"\x80"):
+        from ckptsurgeon.checkpoints.torch.legacy import open_torch_legacy
+
+        return open_torch_legacy(path, root)
+    raise CheckpointError(f"{path}: {describe_file(head)}")
+
+
+def _open_zip(path: Path, root: str | None) -> Checkpoint:
+    from ckptsurgeon.checkpoints.torch.zipped import is_torch_zip, open_torch_zip
+
+    if is_torch_zip(path):
+        return open_torch_zip(path, root)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path}: begins like a zip archive but can't be read as one ({error}): "
+            "it was cut, fetch it again"
+        ) from error
+    if any(name.endswith(".npy") for name in names):
+        return under_root(open_npz(path), root)
+    held = f"it holds {shorten_all(names)}" if names else "it is empty"
+    raise CheckpointError(
+        f"{path}: is a zip archive, but neither torch's (with a data.pkl) nor NumPy's (of .npy "
+        f"arrays): {held}"
+    )
+
+
+def _open_json(path: Path) -> Checkpoint:
+    """The checkpoint that a JSON file lists (a spec) or leads to (an index)."""
+    entries = _load_json(path)
+    if isinstance(entries.get("weight_map"), dict):
+        return open_sharded(path, entries, _open_shard)
+    return open_spec(path, entries)
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    text = _read(path, MAX_JSON + 1)
+    if len(text) > MAX_JSON:
+        raise CheckpointError(f"{path}: is a JSON file of over {MAX_JSON} bytes, too long for one")
+    try:
+        return load_index(text)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _open_shard(path: Path) -> Checkpoint:
+    """One shard, whole. An index that leads to another, or to itself, is refused."""
+    head = _head(path)
+    if looks_json(head):
+        raise CheckpointError(f"{path}: is listed as a shard, but holds no tensors itself")
+    return _open_tensors(path, "", head)

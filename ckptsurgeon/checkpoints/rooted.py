@@ -1,0 +1,96 @@
+"""The part of a flat checkpoint whose keys begin with a root."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.errors import CheckpointError, nearest
+
+if TYPE_CHECKING:
+    from ckptsurgeon.checkpoints.base import Array, Extent
+
+
+def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:
+    """The tensors whose keys begin with `root.`, without it; all where the root is None or "".
+
+    For formats without wrappers, where a root can only be a prefix. Raises CheckpointError where
+    no key begins so.
+    """
+    if not root:
+        return checkpoint
+    contents = _strip(checkpoint.contents, f"{root}.")
+    if not contents.specs:
+        known = sorted({key.partition(".")[0] for key in checkpoint.contents.specs})
+        raise CheckpointError(
+            f"{checkpoint.path}: no key begins with the root {root!r}; "
+            + (nearest(root, known) or f"keys begin with {shorten_all(known)}")
+        )
+    return RootedCheckpoint(checkpoint, root, contents)
+
+
+@dataclass(frozen=True, slots=True)
+class RootedCheckpoint:
+    """A checkpoint seen from one of its prefixes."""
+
+    whole: Checkpoint
+    root: str
+    contents: Contents
+
+    @property
+    def path(self) -> Path:
+        return self.whole.path
+
+    @property
+    def format(self) -> str:
+        return self.whole.format
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the tensors lie in."""
+        return self.whole.files
+
+    @property
+    def has_values(self) -> bool:
+        return self.whole.has_values
+
+    def extent(self, key: str) -> Extent | None:
+        """Where the tensor's bytes lie in the whole."""
+        return self.whole.extent(f"{self.root}.{key}")
+
+    def read(self, key: str) -> Array:
+        """The whole tensor, in its carrier."""
+        return self.whole.read(f"{self.root}.{key}")
+
+
+def _strip(contents: Contents, prefix: str) -> Contents:
+    """The contents under a prefix, which is taken off; a note counts the tensors left out."""
+    cut = len(prefix)
+    specs = {key[cut:]: spec for key, spec in contents.specs.items() if key.startswith(prefix)}
+    groups = (
+        tuple(key[cut:] for key in group if key.startswith(prefix)) for group in contents.aliases
+    )
+    left = len(contents.specs) - len(specs)
+    note = (f"{left} tensors outside the root {prefix[:-1]!r} were left out",) if left else ()
+    return dataclasses.replace(
+        contents,
+        specs=specs,
+        aliases=tuple(group for group in groups if len(group) > 1),
+        module_metadata=contents.module_metadata
+        and {
+            module[cut:]: entry
+            for module, entry in contents.module_metadata.items()
+            if module.startswith(prefix)
+        },
+        opaque=tuple(
+            dataclasses.replace(entry, key=entry.key[cut:])
+            for entry in contents.opaque
+            if entry.key.startswith(prefix)
+        ),
+        root=prefix[:-1],
+        notes=contents.notes + note,
+    )

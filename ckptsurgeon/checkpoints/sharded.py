@@ -1,0 +1,251 @@
+"""Checkpoints in several files: a folder of shards and an index that says which key lies where."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import operator
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
+from ckptsurgeon.checkpoints.safetensors.writer import FileFiller, FilesWriter, plan_file
+from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
+from ckptsurgeon.checkpoints.transfer import write_bytes
+from ckptsurgeon.checkpoints.writing.staging import staged_folder
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from ckptsurgeon.checkpoints.base import Array, Extent
+
+MAX_SHARD_SIZE = 5_000_000_000
+"""Bytes of tensors in one shard, as on the Hugging Face hub; a larger tensor has its own."""
+
+INDEX = "model.safetensors.index.json"
+
+READERS = 8
+"""Shards whose headers are read at a time; the wait for a disk or a network is the longest part."""
+
+Opener = Callable[[Path], Checkpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedCheckpoint:
+    """Several files seen as one checkpoint; `owners` names the file of each key."""
+
+    path: Path
+    contents: Contents
+    shards: tuple[Checkpoint, ...]
+    owners: Mapping[str, Checkpoint]
+    format: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all shards."""
+        return tuple(dict.fromkeys(file for shard in self.shards for file in shard.files))
+
+    @property
+    def has_values(self) -> bool:
+        return True
+
+    def extent(self, key: str) -> Extent | None:
+        """Where the tensor's bytes lie in its shard."""
+        return self.owners[key].extent(key)
+
+    def read(self, key: str) -> Array:
+        """The whole tensor, in its carrier."""
+        return self.owners[key].read(key)
+
+
+def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:
+    """The checkpoint whose index holds these entries; `opener` opens each shard.
+
+    Raises CheckpointError where the index names a file outside of its folder or one that is not
+    there, and where it and the shards don't agree on every key.
+    """
+    weight_map = _weight_map(index, entries.get("weight_map"))
+    names = sorted(set(weight_map.values()))
+    _check_present(index, names)
+    with ThreadPoolExecutor(READERS) as pool:
+        opened = pool.map(opener, [index.parent / name for name in names])
+        shards = dict(zip(names, opened, strict=True))
+    owners = _owners(index, weight_map, shards)
+    contents = _merged([shard.contents for shard in shards.values()])
+    kind = next(iter(shards.values())).format
+    return ShardedCheckpoint(index, contents, tuple(shards.values()), owners, kind)
+
+
+def _weight_map(index: Path, found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not found:
+        raise CheckpointError(f"{index}: weight_map is {shorten(found)}, wanted keys and files")
+    if set(map(type, found.values())) != {str}:
+        key, name = next((key, name) for key, name in found.items() if type(name) is not str)
+        raise CheckpointError(
+            f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
+        )
+    for name in set(found.values()):
+        if not _within(index.parent, name):
+            raise CheckpointError(
+                f"{index}: names the shard {shorten(name)}, which lies outside of the index's "
+                "folder; shards must be in it"
+            )
+    return found
+
+
+def _within(folder: Path, name: str) -> bool:
+    """Whether a name from an index stays in its folder, links followed."""
+    parts = name.replace("\\", "/").split("/")
+    if not name or "\0" in name or ":" in parts[0] or {"", "..", "."} & set(parts):
+        return False
+    place, home = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
+    return place.is_relative_to(home) or place.parent == _blobs(home)
+
+
+def _blobs(folder: Path) -> Path | None:
+    """Where the files of a snapshot in a Hugging Face cache lie: its own links lead there."""
+    return folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
+
+
+def _check_present(index: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{index}: {len(missing)} of {len(names)} shards are not there: "
+            f"{shorten_all(missing)}; fetch them again"
+        )
+
+
+def _owners(
+    index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]
+) -> dict[str, Checkpoint]:
+    """The shard of each key, after checking that index and shards agree."""
+    owners: dict[str, Checkpoint] = {}
+    if _agree(weight_map, shards):
+        for shard in shards.values():
+            owners.update(dict.fromkeys(shard.contents.specs, shard))
+        return owners
+    for name, shard in shards.items():
+        for key in shard.contents.specs:
+            owner = owners.setdefault(key, shard)
+            if owner is not shard:
+                first = next(other for other, held in shards.items() if held is owner)
+                raise CheckpointError(
+                    f"{index}: {shorten(key)} lies in two shards, {shorten(first)} and "
+                    f"{shorten(name)}"
+                )
+    _check_agreement(index, weight_map, shards, owners)
+    return owners
+
+
+def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
+    """Whether the index names each shard for its keys, and no others; fast for a million."""
+    count = 0
+    for name, shard in shards.items():
+        keys = shard.contents.specs
+        count += len(keys)
+        if not all(map(operator.eq, map(weight_map.get, keys), itertools.repeat(name))):
+            return False
+    return count == len(weight_map)
+
+
+def _check_agreement(
+    index: Path,
+    weight_map: Mapping[str, str],
+    shards: Mapping[str, Checkpoint],
+    owners: Mapping[str, Checkpoint],
+) -> None:
+    """Raise one error with all that the index says otherwise than its shards."""
+    lacking = [key for key in weight_map if key not in owners]
+    unlisted = [key for key in owners if key not in weight_map]
+    moved = [
+        key for key, name in weight_map.items() if key in owners and owners[key] is not shards[name]
+    ]
+    told = (
+        (lacking, "are in no shard"),
+        (unlisted, "are in a shard but not in the index"),
+        (moved, "lie in another shard than the index says"),
+    )
+    problems = [f"{len(keys)} keys {words}: {shorten_all(keys)}" for keys, words in told if keys]
+    if problems:
+        raise CheckpointError(
+            f"{index}: {'; '.join(problems)}; index and shards don't belong together"
+        )
+
+
+def _merged(parts: list[Contents]) -> Contents:
+    """The contents of all shards as one."""
+    specs: dict[str, TensorSpec] = {}
+    metadata: dict[str, str] = {}
+    modules: dict[str, Mapping[str, Any]] = {}
+    for part in parts:
+        specs.update(part.specs)
+        metadata = {**part.metadata, **metadata}
+        modules.update(part.module_metadata or {})
+    return Contents(
+        specs,
+        aliases=tuple(group for part in parts for group in part.aliases),
+        metadata=metadata,
+        module_metadata=modules or None,
+        opaque=tuple(entry for part in parts for entry in part.opaque),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def split_shards(specs: Mapping[str, TensorSpec], limit: int) -> tuple[dict[str, TensorSpec], ...]:
+    """The specs in order, cut wherever a shard would pass the limit; at least one part."""
+    parts: list[dict[str, TensorSpec]] = [{}]
+    size = 0
+    for key, spec in specs.items():
+        if parts[-1] and size + spec.nbytes > limit:
+            parts.append({})
+            size = 0
+        parts[-1][key] = spec
+        size += spec.nbytes
+    return tuple(parts)
+
+
+class ShardedWriter(FilesWriter):
+    """Writes a folder of safetensors shards and their index, staged beside its target.
+
+    What fits one shard becomes a `model.safetensors` without an index.
+    """
+
+    def __init__(self, target: Path, layout: Layout, force: bool, max_shard_size: int) -> None:
+        super().__init__(layout)
+        self._target, self._force = target, force
+        parts = split_shards(layout.specs, max_shard_size)
+        self._plans = {
+            _shard_name(number, len(parts)): plan_file(part, layout.metadata)
+            for number, part in enumerate(parts, 1)
+        }
+
+    def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
+        """One filler per shard; the index, which the plan knows already, is written at once."""
+        index = self._index() if len(self._plans) > 1 else b""
+        nbytes = len(index) + sum(plan.nbytes for plan in self._plans.values())
+        folder = stack.enter_context(staged_folder(self._target, force=self._force, nbytes=nbytes))
+        fillers: dict[str, FileFiller] = {}
+        for name, plan in self._plans.items():
+            filler = FileFiller(folder.create(name, plan.nbytes), plan, self._sources)
+            fillers.update(dict.fromkeys(plan.specs, stack.enter_context(filler)))
+        if index:
+            write_bytes(folder.create(INDEX, len(index)), 0, index)
+        return fillers
+
+    def _index(self) -> bytes:
+        names = {key: name for name, plan in self._plans.items() for key in plan.specs}
+        total = sum(spec.nbytes for plan in self._plans.values() for spec in plan.specs.values())
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(names.items()))}
+        return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _shard_name(number: int, count: int) -> str:
+    if count == 1:
+        return "model.safetensors"
+    return f"model-{number:05}-of-{count:05}.safetensors"

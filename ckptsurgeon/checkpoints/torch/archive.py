@@ -1,0 +1,254 @@
+"""The directory of a zip file as torch writes it, checked as a whole before anything is read.
+
+Readers of zip files differ in what they make of doubtful ones: of two members of one name torch
+takes the first and Python the last. So doubt is refused, and sizes and offsets are held against
+the file's own size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.errors import CheckpointError
+
+LOCAL = struct.Struct("<4s5H3I2H")
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
+END64 = struct.Struct("<4sQ2H2I4Q")
+LOCATOR64 = struct.Struct("<4sIQI")
+
+NARROW, WIDE = 0xFFFF, 0xFFFFFFFF
+"""The values of 16 and 32 bits that say: look in the zip64 record."""
+
+MAX_COMMENT = 65535
+
+ENCRYPTED, DESCRIPTOR = 0x1, 0x8
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside the archive: where its bytes lie, and the CRC-32 that the directory gives."""
+
+    name: str
+    offset: int
+    nbytes: int
+    crc: int
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A member as the central directory tells it; `header` is the offset of its local header."""
+
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    nbytes: int
+    header: int
+
+
+def read_archive(path: Path) -> Mapping[str, Member]:
+    """The members of a zip file by name, in the directory's order.
+
+    Raises CheckpointError for a file that was cut, for names that stand twice or hold NUL, for
+    members that overlap or reach outside, and where local headers and directory disagree.
+    """
+    descriptor = open_source(path)
+    try:
+        return _Reader(descriptor).members()
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_member(path: Path, member: Member) -> bytes:
+    """The bytes of a stored member."""
+    if not member.stored:
+        raise CheckpointError(
+            f"{path}: {member.name!r} is compressed, wanted stored as torch writes it; "
+            "load the file with torch and save it again"
+        )
+    descriptor = open_source(path)
+    try:
+        data = read_bytes(descriptor, member.offset, member.nbytes)
+    finally:
+        os.close(descriptor)
+    if len(data) < member.nbytes:
+        raise CheckpointError(f"{path}: ends within {member.name!r}: cut after it was opened?")
+    return data
+
+
+class _Reader:
+    """One open file, read by ranges that are first held against its size."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def members(self) -> Mapping[str, Member]:
+        start, nbytes, count = self._directory()
+        found: dict[str, Member] = {}
+        spans: list[tuple[int, int, str]] = []
+        folded: set[str] = set()
+        for entry in _entries(self._read(start, nbytes), count):
+            member = self._member(entry, start)
+            if member.name.lower() in folded:  # torch finds members whatever their case
+                raise CheckpointError(
+                    f"two members are named {member.name!r}; readers differ in which one they take"
+                )
+            folded.add(member.name.lower())
+            found[member.name] = member
+            spans.append((entry.header, member.offset + entry.packed, member.name))
+        _apart(spans)
+        return found
+
+    def _read(self, offset: int, nbytes: int) -> bytes:
+        if offset < 0 or nbytes < 0 or offset + nbytes > self._size:
+            raise CheckpointError(
+                f"names {nbytes} bytes at {offset}, the file has {self._size}: cut, or damaged"
+            )
+        return read_bytes(self._descriptor, offset, nbytes)
+
+    def _directory(self) -> tuple[int, int, int]:
+        """Offset, size and number of entries of the central directory."""
+        at, end = self._end_record()
+        _, disk, first_disk, here, count, nbytes, start, _ = end
+        if NARROW in (here, count) or WIDE in (nbytes, start):
+            at, (disk, first_disk, here, count, nbytes, start) = self._end_record64(at)
+        elif self._has_locator(at):
+            at, wide = self._end_record64(at)
+            if wide != (disk, first_disk, here, count, nbytes, start):
+                raise CheckpointError("its two end records disagree")
+        if disk or first_disk or here != count:
+            raise CheckpointError("is one part of an archive in several parts, wanted a whole one")
+        if start + nbytes != at:
+            raise CheckpointError(
+                f"its directory ends at {start + nbytes}, wanted {at} where the end record begins"
+            )
+        return start, nbytes, count
+
+    def _end_record(self) -> tuple[int, tuple[int, ...]]:
+        reach = min(self._size, END.size + MAX_COMMENT)
+        tail = self._read(self._size - reach, reach)
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) - at < END.size:
+            raise CheckpointError(
+                "has no end record of a zip file: the file was cut; fetch or copy it again"
+            )
+        end = END.unpack_from(tail, at)
+        if at + END.size + end[-1] != len(tail):
+            raise CheckpointError("has bytes behind its end record: the file was damaged")
+        return self._size - reach + at, end
+
+    def _has_locator(self, end: int) -> bool:
+        return end >= LOCATOR64.size and self._read(end - LOCATOR64.size, 4) == b"PK\x06\x07"
+
+    def _end_record64(self, end: int) -> tuple[int, tuple[int, ...]]:
+        locator = LOCATOR64.unpack(self._read(end - LOCATOR64.size, LOCATOR64.size))
+        if locator[0] != b"PK\x06\x07":
+            raise CheckpointError("wants a zip64 record and has none: the file was damaged")
+        at = locator[2]
+        record = END64.unpack(self._read(at, END64.size))
+        if record[0] != b"PK\x06\x06" or at + 12 + record[1] != end - LOCATOR64.size:
+            raise CheckpointError("its zip64 record is not where it should be")
+        return at, record[4:]
+
+    def _member(self, entry: _Entry, limit: int) -> Member:
+        """The entry's member, its local header read and held against the directory."""
+        name = _name(entry.name)
+        if entry.flags & ENCRYPTED:
+            raise CheckpointError(f"{name!r} is encrypted; decrypt the archive first")
+        local = LOCAL.unpack(self._read(entry.header, LOCAL.size))
+        rest = self._read(entry.header + LOCAL.size, local[9] + local[10])
+        if local[0] != b"PK\x03\x04" or rest[: local[9]] != entry.name or local[3] != entry.method:
+            raise CheckpointError(f"the directory and the local header of {name!r} disagree")
+        _agree(name, entry, local, rest[local[9] :])
+        offset = entry.header + LOCAL.size + len(rest)
+        if offset + entry.packed > limit:
+            raise CheckpointError(f"{name!r} reaches into the directory: cut, or damaged")
+        stored = entry.method == 0
+        if stored and entry.packed != entry.nbytes:
+            raise CheckpointError(f"{name!r} is stored but has two sizes")
+        return Member(name, offset, entry.nbytes, entry.crc, stored)
+
+
+def _apart(spans: list[tuple[int, int, str]]) -> None:
+    """Nothing, if each member ends before the next one's header begins."""
+    spans.sort()
+    for (_, end, name), (start, _, other) in itertools.pairwise(spans):
+        if start < end:
+            raise CheckpointError(f"{name!r} and {other!r} overlap: a crafted or damaged file")
+
+
+def _name(raw: bytes) -> str:
+    if b"\0" in raw:
+        raise CheckpointError(f"a member's name holds NUL: {raw!r}")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _agree(name: str, entry: _Entry, local: tuple[int, ...], extra: bytes) -> None:
+    """Nothing, if the local header says what the directory says, or leaves it to a descriptor."""
+    crc, packed, nbytes = local[6:9]
+    if WIDE in (packed, nbytes):
+        nbytes, packed, _ = _widened(extra, nbytes, packed, 0)
+    if local[2] & DESCRIPTOR and (crc, packed, nbytes) == (0, 0, 0):
+        return
+    if (crc, packed, nbytes) != (entry.crc, entry.packed, entry.nbytes):
+        raise CheckpointError(f"the directory and the local header of {name!r} disagree on sizes")
+
+
+def _entries(directory: bytes, count: int) -> Iterator[_Entry]:
+    """The directory's entries in order; they must fill it exactly, and be as many as told."""
+    at = 0
+    while at < len(directory):
+        if len(directory) - at < CENTRAL.size or directory[at : at + 4] != b"PK\x01\x02":
+            raise CheckpointError("its directory holds something that is no entry")
+        fields = CENTRAL.unpack_from(directory, at)
+        names = at + CENTRAL.size
+        extras = names + fields[10]
+        at = extras + fields[11] + fields[12]
+        if at > len(directory):
+            raise CheckpointError("its directory ends within an entry")
+        extra = directory[extras : extras + fields[11]]
+        nbytes, packed, header = _widened(extra, fields[9], fields[8], fields[16])
+        name = directory[names:extras]
+        count -= 1
+        yield _Entry(name, fields[3], fields[4], fields[7], packed, nbytes, header)
+    if count:
+        raise CheckpointError("its directory does not hold as many entries as the end record says")
+
+
+def _widened(extra: bytes, nbytes: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The three numbers, those that are full taken from the zip64 field in their order."""
+    values = [nbytes, packed, header]
+    if WIDE not in values:
+        return nbytes, packed, header
+    field = _field64(extra)
+    for index, value in enumerate(values):
+        if value == WIDE:
+            if len(field) < 8:
+                raise CheckpointError("a member of more than 4 GiB without its zip64 sizes")
+            values[index], field = int.from_bytes(field[:8], "little"), field[8:]
+    return values[0], values[1], values[2]
+
+
+def _field64(extra: bytes) -> bytes:
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1:
+            return extra[at + 4 : at + 4 + length]
+        at += 4 + length
+    return b""

@@ -1,0 +1,143 @@
+"""What an entry of a torch file is, in a few words that are safe to print.
+
+Texts from files are strangers' texts: they are cut, and their control characters escaped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from ckptsurgeon.checkpoints.base import Opaque
+from ckptsurgeon.checkpoints.torch.inert import (
+    DTYPE_CODES,
+    DictValue,
+    GlobalName,
+    ObjectValue,
+    OddKey,
+    StorageRecord,
+    TensorRecord,
+)
+from ckptsurgeon.specs import TensorSpec
+
+WIDTH = 60
+"""Longest text of a value."""
+
+NUMPY_SCALARS: Mapping[str, tuple[str, str]] = {
+    "f8": ("float64", "d"),
+    "f4": ("float32", "f"),
+    "f2": ("float16", "e"),
+    "i8": ("int64", "q"),
+    "i4": ("int32", "i"),
+    "i2": ("int16", "h"),
+    "i1": ("int8", "b"),
+    "u8": ("uint64", "Q"),
+    "u4": ("uint32", "I"),
+    "u2": ("uint16", "H"),
+    "u1": ("uint8", "B"),
+    "b1": ("bool", "?"),
+}
+"""Name and layout of NumPy's scalars, by the code of their dtype."""
+
+Text = tuple[str, str]
+
+
+def opaque(key: str, value: Any) -> Opaque:
+    """The entry for people: its key, its type, and a short text of it."""
+    kind, text = describe(value)
+    return Opaque(key, kind, text)
+
+
+def describe(value: Any) -> Text:
+    """Type and short text of an inert value, never longer than a line."""
+    if value is None or isinstance(value, (bool, float)):
+        return type(value).__name__, str(value)
+    if isinstance(value, int):
+        return "int", _cut(str(value))
+    if isinstance(value, (str, bytes)):
+        return type(value).__name__, _cut(repr(value[: WIDTH + 1]))
+    if isinstance(value, (list, tuple)):
+        return type(value).__name__, _items(value)
+    if isinstance(value, DictValue):
+        return value.kind, _entries(value)
+    return _record(value)
+
+
+def _record(value: Any) -> Text:
+    if isinstance(value, TensorRecord):
+        return "Tensor", str(TensorSpec(value.dtype, value.shape))
+    if isinstance(value, StorageRecord):
+        return escaped(value.kind), f"{value.numel} items"
+    if isinstance(value, GlobalName):
+        if value.module == "torch" and value.name in DTYPE_CODES:
+            return "dtype", f"torch.{value.name}"
+        return "type", escaped(str(value))
+    if isinstance(value, OddKey):
+        return describe(value.value)
+    return _object(value)
+
+
+def _object(value: ObjectValue) -> Text:
+    number = _numpy_scalar(value)
+    if number:
+        return number
+    if value.name.name.startswith("_rebuild"):
+        return "Tensor", escaped(value.reason or str(value.name))
+    kind = escaped(str(value.name))
+    if isinstance(value.state, DictValue):
+        return kind, _entries(value.state)
+    if value.entries is not None:
+        return kind, _entries(value.entries)
+    if value.items:
+        return kind, _items(value.items)
+    return kind, ", ".join(_plain(argument) for argument in value.arguments[:4])
+
+
+def _plain(value: Any) -> str:
+    """A text of a value inside another one; no deeper than this."""
+    if isinstance(value, DictValue):
+        return f"{value.kind} of {len(value.entries)}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, ObjectValue):
+        return escaped(str(value.name))
+    return describe(value)[1]
+
+
+def _items(values: list[Any] | tuple[Any, ...]) -> str:
+    shown = ", ".join(_plain(value) for value in values[:8])
+    return f"[{shown}]" if len(values) <= 8 and len(shown) <= WIDTH else f"{len(values)} items"
+
+
+def _entries(value: DictValue) -> str:
+    count = len(value.entries)
+    if not count:
+        return "empty"
+    names = ", ".join(_plain(key) for key in itertools.islice(value.entries, 4))
+    noun = "entry" if count == 1 else "entries"
+    return f"{count} {noun}: {names}{', …' if count > 4 else ''}"
+
+
+def _numpy_scalar(value: ObjectValue) -> Text | None:
+    """Type and number of a NumPy scalar, which is a dtype and its bytes."""
+    if value.name.name != "scalar" or not value.name.module.endswith("multiarray"):
+        return None
+    if len(value.arguments) != 2:
+        return None
+    dtype, data = value.arguments
+    code = dtype.arguments[0] if isinstance(dtype, ObjectValue) and dtype.arguments else None
+    name, layout = NUMPY_SCALARS.get(code, ("", "")) if isinstance(code, str) else ("", "")
+    if not layout or not isinstance(data, bytes) or len(data) != struct.calcsize(layout):
+        return None
+    return f"numpy.{name}", str(struct.unpack("<" + layout, data)[0])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """The text, cut, with everything that a terminal would obey written out."""
+    return _cut(repr(text[: WIDTH + 1])[1:-1])

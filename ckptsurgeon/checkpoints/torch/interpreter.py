@@ -1,0 +1,148 @@
+"""An interpreter of a closed list of pickle opcodes that describes what it reads and builds none.
+
+It imports nothing, calls nothing, and allocates by what the bytes hold. Protocols 2 to 5 are read,
+as far as torch writes them; opcodes of protocols 0 and 1 that they don't need are refused by name.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue, StorageRecord
+from ckptsurgeon.checkpoints.torch.machine import SET, CutError, Machine
+from ckptsurgeon.errors import CheckpointError
+
+MAX_PICKLE_BYTES = 512 << 20
+"""A million tensors take about 150 MB."""
+
+STOP = ord(".")
+
+FROZENSET = GlobalName("builtins", "frozenset")
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """What a pickle says: its inert value, the offset behind it, and the storages it names."""
+
+    value: Any
+    end: int
+    storages: tuple[StorageRecord, ...]
+
+
+def load_pickle(data: bytes) -> Pickle:
+    """What the pickle says that the bytes begin with.
+
+    Raises CheckpointError for an opcode outside the closed list, with its name and offset, and
+    CutError for bytes that end early.
+    """
+    machine = Machine(data)
+    try:
+        value = _run(machine)
+    except CheckpointError as error:
+        raise type(error)(f"in the pickle, before byte {machine.at}: {error}") from None
+    return Pickle(value, machine.at, tuple(machine.storages))
+
+
+def _run(machine: Machine) -> Any:
+    data, actions = machine.data, _ACTIONS
+    if data[:1] != b"\x80":
+        raise CheckpointError("no PROTO opcode to begin with; protocols 0 and 1 are not read")
+    while machine.at < len(data):
+        code = data[machine.at]
+        machine.at += 1
+        if code == STOP:
+            return machine.pop()
+        action = actions.get(code)
+        if action is None:
+            raise CheckpointError(_refusal(code))
+        action(machine)
+    raise CutError("the bytes end before the STOP opcode: the file was cut")
+
+
+def _refusal(code: int) -> str:
+    name = _REFUSED.get(chr(code))
+    if name is None:
+        return f"byte {code:#04x}, which is no opcode: no pickle, or a damaged one"
+    return f"opcode {name}, which torch.save does not write and which is not read"
+
+
+_REFUSED: Mapping[str, str] = {
+    "I": "INT",
+    "L": "LONG",
+    "S": "STRING",
+    "V": "UNICODE",
+    "F": "FLOAT",
+    "l": "LIST",
+    "d": "DICT",
+    "2": "DUP",
+    "g": "GET",
+    "p": "PUT",
+    "i": "INST",
+    "o": "OBJ",
+    "P": "PERSID",
+    "\x82": "EXT1",
+    "\x83": "EXT2",
+    "\x84": "EXT4",
+    "\x96": "BYTEARRAY8",
+    "\x97": "NEXT_BUFFER",
+    "\x98": "READONLY_BUFFER",
+}
+"""Opcodes that stay outside, by their letter."""
+
+_ACTIONS: Mapping[int, Callable[[Machine], None]] = {
+    ord(letter): action
+    for letter, action in (
+        ("\x80", Machine.protocol),
+        ("\x95", Machine.frame),
+        ("(", Machine.mark),
+        ("0", Machine.drop),
+        ("1", Machine.drop_to_mark),
+        ("N", lambda machine: machine.push(None)),
+        ("\x88", lambda machine: machine.push(True)),
+        ("\x89", lambda machine: machine.push(False)),
+        ("J", lambda machine: machine.push(struct.unpack("<i", machine.take(4))[0])),
+        ("K", lambda machine: machine.push(machine.byte())),
+        ("M", lambda machine: machine.push(machine.number(2))),
+        ("\x8a", lambda machine: machine.long(1)),
+        ("\x8b", lambda machine: machine.long(4)),
+        ("G", lambda machine: machine.push(struct.unpack(">d", machine.take(8))[0])),
+        ("\x8c", lambda machine: machine.text(1)),
+        ("X", lambda machine: machine.text(4)),
+        ("\x8d", lambda machine: machine.text(8)),
+        ("U", lambda machine: machine.python2_text(1)),
+        ("T", lambda machine: machine.python2_text(4)),
+        ("C", lambda machine: machine.bytes(1)),
+        ("B", lambda machine: machine.bytes(4)),
+        ("\x8e", lambda machine: machine.bytes(8)),
+        (")", lambda machine: machine.push(())),
+        ("t", lambda machine: machine.made(tuple(machine.since_mark()))),
+        ("\x85", lambda machine: machine.fixed_tuple(1)),
+        ("\x86", lambda machine: machine.fixed_tuple(2)),
+        ("\x87", lambda machine: machine.fixed_tuple(3)),
+        ("]", lambda machine: machine.made([])),
+        ("a", lambda machine: machine.extend([machine.pop()])),
+        ("e", lambda machine: machine.extend(machine.since_mark())),
+        ("}", lambda machine: machine.made(DictValue())),
+        ("s", Machine.set_item),
+        ("u", lambda machine: machine.set_items(machine.since_mark())),
+        ("\x8f", lambda machine: machine.made(ObjectValue(SET, ([],)))),
+        ("\x90", lambda machine: machine.extend(machine.since_mark())),
+        ("\x91", lambda machine: machine.made(ObjectValue(FROZENSET, (machine.since_mark(),)))),
+        ("q", lambda machine: machine.put(machine.byte())),
+        ("r", lambda machine: machine.put(machine.number(4))),
+        ("\x94", Machine.memoize),
+        ("h", lambda machine: machine.get(machine.byte())),
+        ("j", lambda machine: machine.get(machine.number(4))),
+        ("c", Machine.global_name),
+        ("\x93", Machine.stack_global),
+        ("R", Machine.reduce),
+        ("\x81", Machine.reduce),
+        ("\x92", Machine.new_with_keywords),
+        ("b", Machine.build),
+        ("Q", Machine.persistent),
+    )
+}
+"""The closed list: what each opcode does, by its byte."""

@@ -1,0 +1,219 @@
+"""Writing inert values as a pickle of protocol 2 that `torch.load(weights_only=True)` reads."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from ckptsurgeon.checkpoints.torch.inert import (
+    DTYPE_CODES,
+    DictValue,
+    GlobalName,
+    ObjectValue,
+    OddKey,
+    StorageRecord,
+    TensorRecord,
+    dtype_name,
+)
+from ckptsurgeon.checkpoints.torch.rebuild import ORDERED_DICT, SIZE
+from ckptsurgeon.errors import OutputError
+
+CALLS = frozenset(
+    (
+        SIZE,
+        GlobalName("torch", "device"),
+        GlobalName("builtins", "set"),
+        GlobalName("builtins", "complex"),
+    )
+)
+"""Calls that torch makes under `weights_only` and that give plain values."""
+
+MODULES = {"builtins": "__builtin__"}
+"""Names that protocol 2 writes as Python 2 had them."""
+
+ENCODE = GlobalName("_codecs", "encode")
+
+REBUILD = GlobalName("torch._utils", "_rebuild_tensor_v2")
+
+REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
+
+EMPTY_TUPLE, REDUCE, BUILD, PERSISTENT, MARK, STOP = b")", b"R", b"b", b"Q", b"(", b"."
+
+
+class Plainness:
+    """Tells which values can be written again: numbers, texts, and containers of them.
+
+    Containers that are shared are looked at once.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+
+    def holds(self, value: Any) -> bool:
+        """True for a plain value; False for one that holds an object, a tensor, or itself."""
+        if value is None or isinstance(value, (bool, int, float, str, bytes)):
+            return True
+        if isinstance(value, GlobalName):
+            return value.module == "torch" and value.name in DTYPE_CODES
+        if id(value) not in self._known:
+            self._known[id(value)] = False  # what holds itself can't be written
+            self._known[id(value)] = self._holds_parts(value)
+        return self._known[id(value)]
+
+    def _holds_parts(self, value: Any) -> bool:
+        parts: Iterable[Any]
+        if isinstance(value, (list, tuple)):
+            parts = value
+        elif isinstance(value, DictValue):
+            parts = (*value.entries, *value.entries.values(), value.attributes)
+        elif isinstance(value, OddKey):
+            parts = (value.value,)
+        elif isinstance(value, ObjectValue) and value.name in CALLS and value.state is None:
+            parts = value.arguments
+        else:
+            return False
+        return all(map(self.holds, parts))
+
+
+def dump_pickle(value: Any) -> bytes:
+    """The pickle of an inert value; the same value gives the same bytes."""
+    encoder = _Encoder()
+    encoder.put(value)
+    return bytes(encoder.out + STOP)
+
+
+class _Encoder:
+    """The bytes so far, and the memo of the names and words that recur with every tensor."""
+
+    def __init__(self) -> None:
+        self.out = bytearray(b"\x80\x02")
+        self._memo: dict[GlobalName | str, int] = {}
+
+    def put(self, value: Any) -> None:
+        if value is None:
+            self.out += b"N"
+        elif isinstance(value, bool):
+            self.out += b"\x88" if value else b"\x89"
+        elif isinstance(value, int):
+            self._integer(value)
+        elif isinstance(value, float):
+            self.out += b"G" + struct.pack(">d", value)
+        elif isinstance(value, str):
+            self._text(value)
+        elif isinstance(value, bytes):
+            self._call(ENCODE, (value.decode("latin-1"), "latin1"))
+        elif isinstance(value, GlobalName):
+            self._name(value)
+        else:
+            self._composed(value)
+
+    def _composed(self, value: Any) -> None:
+        if isinstance(value, TensorRecord):
+            self._tensor(value)
+        elif isinstance(value, tuple):
+            self._tuple(value)
+        elif isinstance(value, list):
+            self._filled(b"]", value, b"e")
+        elif isinstance(value, DictValue):
+            self._dict(value)
+        elif isinstance(value, OddKey):
+            self.put(value.value)
+        elif isinstance(value, ObjectValue) and value.name in CALLS:
+            self._call(value.name, value.arguments)
+        else:
+            raise OutputError(f"a {type(value).__name__} can't be written to a torch file")
+
+    def _integer(self, value: int) -> None:
+        if 0 <= value < 1 << 8:
+            self.out += b"K" + value.to_bytes(1, "little")
+        elif 0 <= value < 1 << 16:
+            self.out += b"M" + value.to_bytes(2, "little")
+        elif -(1 << 31) <= value < 1 << 31:
+            self.out += b"J" + value.to_bytes(4, "little", signed=True)
+        else:
+            bits = (value if value >= 0 else ~value).bit_length()
+            data = value.to_bytes(bits // 8 + 1, "little", signed=True)
+            self.out += b"\x8a" + len(data).to_bytes(1, "little") + data
+
+    def _text(self, value: str) -> None:
+        data = value.encode("utf-8", "surrogatepass")
+        self.out += b"X" + len(data).to_bytes(4, "little") + data
+
+    def _word(self, value: str) -> None:
+        """A text that recurs."""
+        if not self._recalled(value):
+            self._text(value)
+            self._memorise(value)
+
+    def _name(self, name: GlobalName) -> None:
+        if not self._recalled(name):
+            module = MODULES.get(name.module, name.module)
+            self.out += f"c{module}\n{name.name}\n".encode()
+            self._memorise(name)
+
+    def _recalled(self, value: GlobalName | str) -> bool:
+        index = self._memo.get(value)
+        if index is None:
+            return False
+        self.out += b"h" + index.to_bytes(1, "little")
+        return True
+
+    def _memorise(self, value: GlobalName | str) -> None:
+        index = len(self._memo)  # names of dtypes, storages and few others: far below 256
+        self._memo[value] = index
+        self.out += b"q" + index.to_bytes(1, "little")
+
+    def _call(self, name: GlobalName, arguments: tuple[Any, ...]) -> None:
+        self._name(name)
+        self._tuple(arguments)
+        self.out += REDUCE
+
+    def _tuple(self, values: tuple[Any, ...]) -> None:
+        if not values:
+            self.out += EMPTY_TUPLE
+            return
+        self.out += MARK
+        for value in values:
+            self.put(value)
+        self.out += b"t"
+
+    def _filled(self, empty: bytes, values: Iterable[Any], fill: bytes) -> None:
+        self.out += empty + MARK
+        for value in values:
+            self.put(value)
+        self.out += fill
+
+    def _dict(self, value: DictValue) -> None:
+        empty = b"}"
+        if value.kind == "OrderedDict":
+            self._call(ORDERED_DICT, ())
+            empty = b""
+        pairs = (part for pair in value.entries.items() for part in pair)
+        self._filled(empty, pairs, b"u")
+        if value.kind == "OrderedDict" and value.attributes is not None:
+            self.put(value.attributes)
+            self.out += BUILD
+
+    def _tensor(self, record: TensorRecord) -> None:
+        """`_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`."""
+        typed = record.storage.dtype == record.dtype
+        self._name(REBUILD if typed else REBUILD_WITH_DTYPE)
+        self.out += MARK
+        self._storage(record.storage)
+        for part in (record.offset, record.shape, record.stride, False):
+            self.put(part)
+        self._call(ORDERED_DICT, ())
+        if not typed:
+            self._name(GlobalName("torch", dtype_name(record.dtype) or ""))
+        self.out += b"t" + REDUCE
+
+    def _storage(self, storage: StorageRecord) -> None:
+        self.out += MARK
+        self._word("storage")
+        module = "torch" if storage.dtype else "torch.storage"
+        self._name(GlobalName(module, storage.kind))
+        self._text(storage.key)
+        self._word(storage.location)
+        self.put(storage.numel)
+        self.out += b"t" + PERSISTENT

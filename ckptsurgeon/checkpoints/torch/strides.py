@@ -1,0 +1,73 @@
+"""How a strided view lies in its storage, and whether the file holds what it reaches for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptsurgeon.checkpoints.torch.described import escaped
+from ckptsurgeon.checkpoints.torch.inert import TensorRecord
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import BITS, TensorSpec
+
+MAX_EXPANSION = 64 << 20
+"""Bytes that a view with repeated elements may unfold to, whatever the size of its storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """Where a storage's bytes lie in the file; `crc` is the CRC-32 that the file gives for them."""
+
+    offset: int
+    nbytes: int
+    crc: int | None = None
+
+
+def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """True if the elements lie dense and in order; strides of dims of size 1 say nothing."""
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size == 0:
+            return True
+        if size != 1 and step != expected:
+            return False
+        expected *= size
+    return True
+
+
+def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, StoredBytes]) -> TensorSpec:
+    """The tensor's spec, after its reach is held against its storage's bytes in the file."""
+    name, storage = escaped(key), record.storage
+    spec = TensorSpec(record.dtype, record.shape)
+    place = storages.get(storage.key)
+    if place is None:
+        raise CheckpointError(f"{name}: its storage {escaped(storage.key)!r} is not in the file")
+    declared = storage.numel * (BITS[storage.dtype] // 8 if storage.dtype else 1)
+    if declared > place.nbytes:
+        raise CheckpointError(
+            f"{name}: a storage of {declared} bytes, of which the file holds {place.nbytes}"
+        )
+    needed = (record.offset + reach(record)) * itemsize(record) if spec.count else 0
+    if needed > place.nbytes:
+        raise CheckpointError(
+            f"{name}: {spec} reaches to byte {needed} of a storage of {place.nbytes} bytes"
+        )
+    if spec.nbytes > max(place.nbytes, MAX_EXPANSION):
+        raise CheckpointError(
+            f"{name}: {spec} unfolds {place.nbytes} stored bytes to {spec.nbytes}; "
+            f"at most {MAX_EXPANSION} are allowed: save it dense"
+        )
+    return spec
+
+
+def itemsize(record: TensorRecord) -> int:
+    """Bytes of one element."""
+    return BITS[record.dtype] // 8
+
+
+def reach(record: TensorRecord) -> int:
+    """Number of items from the first element to behind the last one."""
+    if 0 in record.shape:
+        return 0
+    steps = zip(record.shape, record.stride, strict=True)
+    return 1 + sum((size - 1) * step for size, step in steps)

@@ -1,0 +1,192 @@
+"""Moving bytes between files, by the kernel where it will, and reading them into memory.
+
+Files are read with `pread`, never mapped: a file that shrinks while it is read must give an error,
+not SIGBUS.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ckptsurgeon.checkpoints.base import Extent
+from ckptsurgeon.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ckptsurgeon.checkpoints.base import Array
+
+    Move = Callable[[int, int, int, int, int], int]
+
+BUFFER = 512 * 1024
+"""Bytes that the portable copy holds at a time; small enough to stay in a core's cache."""
+
+CHUNK = 1 << 30
+"""Most bytes asked of the kernel in one call, so that Ctrl-C is heard between calls."""
+
+REFUSALS = frozenset(
+    {
+        errno.EXDEV,
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+        errno.EBADF,
+        errno.EPERM,
+        errno.ETXTBSY,
+    }
+)
+"""What an OS says when it can't do this kind of copy between these two files."""
+
+
+def copy_bytes(
+    source_fd: int, source_offset: int, target_fd: int, target_offset: int, nbytes: int
+) -> None:
+    """Fill a range of the target from a range of the source; file positions don't move.
+
+    Safe to call from several threads on one pair of files. Raises CheckpointError where the source
+    ends early, OSError where the disk does.
+    """
+    done = 0
+    for move in (_copy_file_range, _sendfile, _through_buffer):
+        if done < nbytes:
+            done += _move_all(
+                move,
+                (source_fd, source_offset + done, target_fd, target_offset + done),
+                nbytes - done,
+            )
+    if done < nbytes:
+        raise CheckpointError(f"ends {nbytes - done} bytes before a tensor does: cut while read?")
+
+
+def _move_all(move: Move, where: tuple[int, int, int, int], nbytes: int) -> int:
+    """The bytes moved until all are, the source ends, or the OS refuses this kind of copy."""
+    source_fd, source_offset, target_fd, target_offset = where
+    done = 0
+    while done < nbytes:
+        count = min(nbytes - done, CHUNK)
+        try:
+            moved = move(source_fd, source_offset + done, target_fd, target_offset + done, count)
+        except OSError as error:
+            if error.errno not in REFUSALS or move is _through_buffer:
+                raise
+            return done
+        if moved == 0:
+            return done
+        done += moved
+    return done
+
+
+def _copy_file_range(
+    source_fd: int, source_offset: int, target_fd: int, target_offset: int, count: int
+) -> int:
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    return os.copy_file_range(source_fd, target_fd, count, source_offset, target_offset)
+
+
+def _sendfile(
+    source_fd: int, source_offset: int, target_fd: int, target_offset: int, count: int
+) -> int:
+    """The bytes moved by sendfile, which writes at a file position.
+
+    The target is opened anew through /proc, because a position of its own is what keeps other
+    threads' writes apart. Elsewhere than on Linux sendfile writes to sockets alone.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        own_fd = os.open(f"/proc/self/fd/{target_fd}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        os.lseek(own_fd, target_offset, os.SEEK_SET)
+        return os.sendfile(own_fd, source_fd, source_offset, count)
+    finally:
+        os.close(own_fd)
+
+
+def _through_buffer(
+    source_fd: int, source_offset: int, target_fd: int, target_offset: int, count: int
+) -> int:
+    data = os.pread(source_fd, min(count, BUFFER), source_offset)
+    write_bytes(target_fd, target_offset, data)
+    return len(data)
+
+
+def write_bytes(target_fd: int, offset: int, data: bytes | memoryview) -> None:
+    """Fill a range of the target from memory; safe to call from several threads."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(target_fd, view[done : done + CHUNK], offset + done)
+
+
+def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
+    """A range of a file; shorter only where the file ends."""
+    parts: list[bytes] = []
+    while nbytes and (part := os.pread(source_fd, min(nbytes, CHUNK), offset)):
+        parts.append(part)
+        offset, nbytes = offset + len(part), nbytes - len(part)
+    return b"".join(parts)
+
+
+def read_extent(extent: Extent) -> Array:
+    """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
+    import numpy as np  # headers alone are read without it
+
+    source_fd = open_source(extent.path)
+    try:
+        if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
+            raise _shorter(extent)
+        array = np.empty(extent.nbytes, np.uint8)
+        read_into(source_fd, extent, array.data)
+        return array
+    finally:
+        os.close(source_fd)
+
+
+def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
+    """Fills memory with the extent's bytes, read through a descriptor of its file.
+
+    Raises CheckpointError where they end early.
+    """
+    done = 0
+    while done < extent.nbytes:
+        count = os.preadv(source_fd, [out[done : done + CHUNK]], extent.offset + done)
+        if count == 0:
+            raise _shorter(extent)
+        done += count
+
+
+def read_ranges(
+    source_fd: int, extent: Extent, starts: Iterable[int], nbytes: int, out: memoryview
+) -> None:
+    """Fills memory with `nbytes` from each start within an extent, one range behind the other.
+
+    Raises CheckpointError where the file ends early.
+    """
+    done = 0
+    for start in starts:
+        part = out[done : done + nbytes]
+        if nbytes > CHUNK or os.preadv(source_fd, (part,), extent.offset + start) != nbytes:
+            read_into(source_fd, Extent(extent.path, extent.offset + start, nbytes), part)
+        done += nbytes
+
+
+def _shorter(extent: Extent) -> CheckpointError:
+    return CheckpointError(
+        f"{extent.path}: ends before the {extent.nbytes} bytes of a tensor at {extent.offset}; "
+        "it was cut after it was opened: fetch or copy it again"
+    )
+
+
+def open_source(path: Path) -> int:
+    """A descriptor for reading. Raises CheckpointError where the OS gives none."""
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be opened: {error.strerror}") from error

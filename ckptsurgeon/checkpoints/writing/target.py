@@ -1,0 +1,134 @@
+"""A file that is filled through a descriptor: by copies that the kernel makes, and from memory.
+
+What was written goes to the disk while the rest is still being made, so that the fsync at the end
+finds little to do.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from typing import TYPE_CHECKING
+
+from ckptsurgeon.checkpoints.base import Extent
+from ckptsurgeon.checkpoints.transfer import BUFFER, copy_bytes, read_into, write_bytes
+from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
+from ckptsurgeon.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ckptsurgeon.checkpoints.base import Array
+
+RUN = 64 << 20
+"""Longest run of copies that is gathered, so that progress is seen."""
+
+WRITEBACK = 32 << 20
+"""Bytes that are let wait before the disk is told to begin with them."""
+
+
+class Target:
+    """A file being filled, with bytes of `sources` among others; safe to use from several threads.
+
+    A copy that goes on where the last one ended, in both files, only lengthens it: neighbours are
+    moved by one call of the kernel. `flush` moves what is still waiting.
+    """
+
+    def __init__(self, descriptor: int, sources: SourceFiles) -> None:
+        self._descriptor, self._sources = descriptor, sources
+        self._lock = threading.Lock()
+        self._waiting: tuple[Extent, int] | None = None
+        self._dirty = Dirty(descriptor)
+
+    def copy(self, extent: Extent, offset: int) -> None:
+        """Fill a place with bytes of a file, now or by the next `flush`."""
+        with self._lock:
+            joined = self._join(extent, offset)
+            ready, self._waiting = (None, joined) if joined else (self._waiting, (extent, offset))
+        self._copy(ready)
+
+    def copy_counted(self, extent: Extent, offset: int) -> int:
+        """The CRC-32 of bytes of a file that a place is filled with, through memory."""
+        crc = 0
+        buffer = memoryview(bytearray(min(BUFFER, extent.nbytes)))
+        with self._sources.opened(extent.path) as source:
+            for done in range(0, extent.nbytes, BUFFER):
+                part = buffer[: min(BUFFER, extent.nbytes - done)]
+                read_into(source, Extent(extent.path, extent.offset + done, len(part)), part)
+                crc = zlib.crc32(part, crc)
+                self.write(part, offset + done)
+        return crc
+
+    def write(self, data: bytes | memoryview, offset: int) -> None:
+        """Fill a place from memory."""
+        write_bytes(self._descriptor, offset, data)
+        self._dirty.add(offset, len(data))
+
+    def flush(self) -> None:
+        """Move what is waiting."""
+        with self._lock:
+            ready, self._waiting = self._waiting, None
+        self._copy(ready)
+
+    def _join(self, extent: Extent, offset: int) -> tuple[Extent, int] | None:
+        if self._waiting is None:
+            return None
+        last, start = self._waiting
+        follows = (
+            last.path == extent.path
+            and last.offset + last.nbytes == extent.offset
+            and start + last.nbytes == offset
+            and last.nbytes + extent.nbytes <= RUN
+        )
+        joined = Extent(last.path, last.offset, last.nbytes + extent.nbytes)
+        return (joined, start) if follows else None
+
+    def _copy(self, ready: tuple[Extent, int] | None) -> None:
+        if ready is None or ready[0].nbytes == 0:
+            return
+        extent, offset = ready
+        with self._sources.opened(extent.path) as source:
+            try:
+                copy_bytes(source, extent.offset, self._descriptor, offset, extent.nbytes)
+            except CheckpointError as error:
+                raise CheckpointError(f"{extent.path}: {error}") from error
+        self._dirty.add(offset, extent.nbytes)
+
+
+def flat_bytes(array: Array) -> memoryview:
+    """An array's bytes in row order."""
+    import numpy as np  # copies alone are made without it
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+class Dirty:
+    """What of a file was written and waits in memory."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._nbytes, self._start, self._end = 0, 0, 0
+
+    def add(self, offset: int, nbytes: int) -> None:
+        """Notes a range that was written; the disk begins when many bytes wait."""
+        with self._lock:
+            if self._nbytes:
+                self._start = min(self._start, offset)
+                self._end = max(self._end, offset + nbytes)
+            else:
+                self._start, self._end = offset, offset + nbytes
+            self._nbytes += nbytes
+            if self._nbytes < WRITEBACK:
+                return
+            start, end, self._nbytes = self._start, self._end, 0
+        start_writeback(self._descriptor, start, end - start)
+
+
+def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
+    """Has the OS begin to write a range to the disk, without waiting for it.
+
+    Advice that a range is not needed does that on Linux: what is not yet on the disk can't be let
+    go, and is written first. Elsewhere nothing happens.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_DONTNEED)

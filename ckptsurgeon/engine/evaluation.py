@@ -1,0 +1,127 @@
+"""Nodes of a plan turned into arrays: each made once, and let go after its last use."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.engine.filling import fill
+from ckptsurgeon.errors import CastOverflow, FindingsError, PlanError, Problem, ShapeError
+from ckptsurgeon.ops.indexing import resolve_index, taken_view
+from ckptsurgeon.plans.account import Operand, Output
+from ckptsurgeon.plans.graph import (
+    Assembly,
+    Call,
+    Leaf,
+    Made,
+    Node,
+    Result,
+    Work,
+    in_order,
+    uses,
+    work_of,
+)
+from ckptsurgeon.plans.plan import Plan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+    Arrays = tuple[Array, ...]
+
+
+class Evaluator:
+    """Arrays of a plan's nodes, read from the checkpoints by alias (`dst` is the destination).
+
+    `nodes` are those that will be asked for, each as often as it stands there; all outputs, unless
+    given. What several of them need is kept until the last has it.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        checkpoints: Mapping[str, Checkpoint],
+        nodes: Iterable[Node] | None = None,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._names = {view.alias: view.names for view in plan.views}
+        wanted = nodes or (output.node for output in plan.outputs.values())
+        # A leaf that is itself wanted is no use of it: it is copied where it lies.
+        called = (node for node in wanted if not isinstance(node, Leaf))
+        self._waiting = Counter(map(id, uses(called)))
+        self._done: dict[int, Arrays] = {}
+
+    def output(self, output: Output) -> Array:
+        """The array of an output key; raises FindingsError or PlanError at its rule."""
+        with located(output):
+            return self.array(output.node)
+
+    def array(self, node: Node) -> Array:
+        """The node's tensor in the carrier dtype of its spec."""
+        if isinstance(node, Leaf):
+            return self._read(node)
+        for work in in_order(work_of(node), lambda work: id(work) in self._done):
+            self._done[id(work)] = self._results(work)
+        return self._taken(node)
+
+    def stored(self, item: Leaf | Operand) -> str:
+        """The name under which a checkpoint holds the key that the plan names."""
+        return self._names[item.source][item.key]
+
+    def _taken(self, node: Node) -> Array:
+        """A tensor that is made, for one of those that need it."""
+        work = work_of(node)
+        results = self._done[id(work)]
+        self._waiting[id(work)] -= 1
+        if self._waiting[id(work)] <= 0:
+            del self._done[id(work)]
+        return results[node.number if isinstance(node, Result) else 0]
+
+    def _results(self, work: Work) -> Arrays:
+        if isinstance(work, Leaf):
+            return (self._read(work),)
+        if isinstance(work, Made):
+            return (fill(work),)
+        if isinstance(work, Assembly):
+            return (self._assembled(work),)
+        return self._called(work)
+
+    def _read(self, leaf: Leaf) -> Array:
+        return self._checkpoints[leaf.source].read(self.stored(leaf))
+
+    def _called(self, call: Call) -> Arrays:
+        arrays = tuple(map(self._taken, call.inputs))
+        specs = tuple(node.spec for node in call.inputs)
+        results = call.op.apply(arrays, specs)
+        lost = call.op.overflows(arrays, results, specs)
+        if lost:
+            raise CastOverflow(f"{lost} finite values overflow in {call.specs[0].dtype}")
+        return results
+
+    def _assembled(self, node: Assembly) -> Array:
+        import numpy as np
+
+        if node.base is not None:
+            whole: Array = self._taken(node.base).copy()
+        else:
+            whole = np.empty(node.spec.shape, dtype=node.spec.carrier)
+        for part in node.parts:
+            view = taken_view(whole, resolve_index(part.index, node.spec.shape))
+            view[...] = self._taken(part.node)
+        return whole
+
+
+@contextmanager
+def located(output: Output) -> Iterator[None]:
+    """Errors of ops and casts told at the rule of an output key: PlanError, FindingsError."""
+    place = output.rule.place if output.rule else None
+    try:
+        yield
+    except CastOverflow as error:
+        problem = Problem(f"`{output.key}`: {error}", place, "cast to a wider dtype")
+        raise FindingsError([problem]) from None
+    except ShapeError as error:
+        raise PlanError([Problem(f"`{output.key}`: {error}", place)]) from None

@@ -1,0 +1,198 @@
+"""A plan carried out: bytes moved or computed into a writer, the output whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout, Writer
+from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.engine.module_metadata import output_metadata
+from ckptsurgeon.engine.mover import Moved, Mover, Progress
+from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
+from ckptsurgeon.plans.account import Finding
+from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.plan import Plan, output_name
+
+Stamps = Mapping[Path, tuple[int, ...]]
+"""What tells whether a file is still the one that was opened: its number, size and time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A plan with its checkpoints by alias, the destination as `dst`, and how they were found.
+
+    `memory` bounds the bytes that are held of tensors (256 MiB), over all of `jobs` threads.
+    """
+
+    plan: Plan
+    checkpoints: Mapping[str, Checkpoint]
+    stamps: Stamps = field(default_factory=dict)
+    memory: int | None = None
+    jobs: int | None = None
+
+    def into(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        max_shard_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> Moved:
+        """Writes the plan's output to `target`; what was moved comes back.
+
+        Raises FindingsError where findings are open, OutputError where nothing can be written, and
+        CheckpointError where an input changes meanwhile; then no output is there.
+        """
+        with self.opened(target, force=force, max_shard_size=max_shard_size) as fill:
+            return fill(progress)
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        max_shard_size: int | None = None,
+    ) -> Iterator[Callable[[Progress | None], Moved]]:
+        """What fills the output, when all that can be refused beforehand has been.
+
+        The output appears at the end of the block. Raises as `into`.
+        """
+        refuse_findings(self.plan)
+        _check_same_checkpoints(self.plan, self.checkpoints)
+        _refuse_inputs(Path(target), self.checkpoints)
+        layout = output_layout(self.plan, self.checkpoints)
+        place = os.fspath(target)
+        with open_writer(place, layout, force=force, max_shard_size=max_shard_size) as writer:
+            yield lambda progress: self._fill(writer, progress)
+            self._refuse_changed()
+
+    def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
+        check_ties(self.plan, self.checkpoints, self.memory)
+        mover = Mover(
+            self.plan,
+            self.checkpoints,
+            lambda key: output_name(self.plan, key),
+            memory=self.memory,
+            jobs=self.jobs,
+        )
+        return mover.move(writer, progress)
+
+    def _refuse_changed(self) -> None:
+        """A file that another process wrote to meanwhile gave bytes that mean something else."""
+        for path, stamp in self.stamps.items():
+            if _stamp(path) != stamp:
+                raise CheckpointError(
+                    f"{path}: was changed while it was read; nothing was written: plan again"
+                )
+
+
+def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
+    """The stamps of all files that the checkpoints' tensors lie in."""
+    paths = (path for checkpoint in checkpoints.values() for path in files_of(checkpoint))
+    return {path: stamp for path in paths if (stamp := _stamp(path))}
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def files_of(checkpoint: Checkpoint) -> Iterator[Path]:
+    """The file or folder that was opened, and the files that its tensors lie in; none twice."""
+    if checkpoint.files:
+        yield from dict.fromkeys((checkpoint.path, *checkpoint.files))
+
+
+def refuse_findings(plan: Plan) -> None:
+    """Raises FindingsError where a finding was not allowed."""
+    if plan.open_findings:
+        raise FindingsError(map(_finding_problem, plan.open_findings))
+
+
+def _finding_problem(finding: Finding) -> Problem:
+    specs = {"found": finding.found, "wanted": finding.wanted}
+    told = ", ".join(f"{word} {spec}" for word, spec in specs.items() if spec is not None)
+    place = finding.rule.place if finding.rule else None
+    return Problem(f"{finding.kind.value}: `{finding.key}` ({told})", place)
+
+
+def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
+    """What the writer is to write, under the output's own names."""
+    names = {key: output_name(plan, key) for key in plan.outputs}
+    return Layout(
+        specs={names[key]: output.spec for key, output in plan.outputs.items()},
+        ties={names[key]: names[leader_of(key, plan.ties)] for key in plan.ties},
+        metadata=plan.sources[0].contents.metadata if plan.sources else {},
+        module_metadata=output_metadata(plan),
+        template=checkpoints.get(""),
+    )
+
+
+def leader_of(key: str, ties: Mapping[str, str]) -> str:
+    """The key at the end of a chain of ties; raises PlanError where they lead back."""
+    leader = key
+    for _ in ties:
+        if leader not in ties:
+            return leader
+        leader = ties[leader]
+    if leader in ties:
+        raise PlanError([Problem(f"`{key}` is tied to itself by way of `{ties[key]}`")])
+    return leader
+
+
+def _check_same_checkpoints(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """Refuses checkpoints that are not those that were planned with."""
+    views = (*plan.sources, *([plan.destination] if plan.destination else []))
+    for view in views:
+        name = "the destination" if view.alias == DESTINATION else view.alias or "the source"
+        if view.alias not in checkpoints:
+            raise CheckpointError(f"the plan needs {name} ({view.path}), which was not given")
+        checkpoint = checkpoints[view.alias]
+        if checkpoint.contents is view.contents:  # the very one, in memory: no need to look
+            continue
+        if digest(checkpoint.contents.specs) != view.digest:
+            raise CheckpointError(
+                f"{checkpoint.path}: its keys, dtypes or shapes are not those of {name} that the "
+                "plan was made for; plan again"
+            )
+
+
+def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """An output may not be one of the files that it is made from, nor hold one."""
+    place = Path(os.path.realpath(target))
+    for checkpoint in checkpoints.values():
+        for path in files_of(checkpoint):
+            real = Path(os.path.realpath(path))
+            if place in (real, *real.parents) or _same_file(place, real):
+                raise OutputError(
+                    f"{target}: the output would overwrite its own input {path}; "
+                    "choose another name"
+                )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names are links of one file."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def check_ties(
+    plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
+) -> None:
+    """Tied keys that were made apart must be equal; compared before anything is written."""
+    mover = Mover(plan, checkpoints, str, memory=memory, jobs=1)
+    for tie in plan.checked_ties:
+        if mover.digest(tie.key) != mover.digest(tie.leader):
+            message = f"`tie`: `{tie.key}` and `{tie.leader}` hold different values"
+            place = tie.rule.place if tie.rule else None
+            raise PlanError([Problem(message, place, "drop one of them")])

@@ -1,0 +1,61 @@
+"""The values that `init` makes: the same for the same key, seed and shape.
+
+That is so on every machine with the same C library, whose `log` has a part in `normal`; between
+others the last place of a float64 may differ, which a cast to a narrower dtype all but hides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.plans.graph import Made
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+BLOCK = 1 << 20
+"""Numbers that are drawn at a time."""
+
+
+def fill(made: Made) -> Array:
+    """The tensor in its carrier dtype.
+
+    `normal` draws from NumPy's legacy generator, whose stream is frozen, seeded by SHA-256 of the
+    seed and the key; it is drawn in float64, scaled by std, and cast.
+    """
+    import numpy as np
+
+    from ckptsurgeon.ops.carriers import encode, numpy_dtype
+
+    dtype, shape = numpy_dtype(made.spec.dtype), made.spec.shape
+    values: Array
+    if made.fill == "normal":
+        values = _normal(made, dtype).reshape(shape)
+    elif made.fill == "eye":
+        values = np.eye(*shape, dtype=np.float32).astype(dtype)
+    else:
+        number = {"zeros": 0, "ones": 1}.get(str(made.fill), made.fill)
+        values = np.full(shape, np.asarray(number).astype(dtype))
+    carrier = made.spec.carrier
+    return values if carrier is None else encode(values, carrier)
+
+
+def _normal(made: Made, dtype: np.dtype[Any]) -> Array:
+    """The draws one after the other, in blocks: float64 takes several times the result's memory."""
+    import numpy as np
+
+    draws = np.random.RandomState(_seed(made))
+    values = np.empty(made.spec.count, dtype)
+    for start in range(0, values.size, BLOCK):
+        block = values[start : start + BLOCK]
+        block[:] = (draws.standard_normal(block.size) * made.std).astype(dtype)
+    return values
+
+
+def _seed(made: Made) -> list[int]:
+    digest = hashlib.sha256(f"{made.seed}\0{made.key}".encode()).digest()
+    return [int.from_bytes(digest[at : at + 4], "little") for at in range(0, 32, 4)]

@@ -1,0 +1,55 @@
+"""torch's `state_dict()._metadata`, moved with its modules under the rules.
+
+The versions in it decide how modules load: a BatchNorm without version 2 is given a counter. A
+module takes the entry of the one that its tensors come from; a module above that is new to the
+output is a plain container (version 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckptsurgeon.plans.plan import Plan
+
+Metadata = Mapping[str, Mapping[str, Any]]
+
+
+def output_metadata(plan: Plan) -> Metadata | None:
+    """The destination's `_metadata`, else the source's moved; None where neither has one."""
+    if plan.destination is not None and plan.destination.contents.module_metadata is not None:
+        return plan.destination.contents.module_metadata
+    known = {
+        view.alias: view.contents.module_metadata
+        for view in plan.sources
+        if view.contents.module_metadata is not None
+    }
+    return _moved(plan, known) if known else None
+
+
+def _moved(plan: Plan, known: Mapping[str, Metadata]) -> Metadata:
+    stored = {view.alias: view.names for view in plan.sources}
+    moved: dict[str, Mapping[str, Any]] = {}
+    for key, output in plan.outputs.items():
+        module = _module(key)
+        for operand in output.sources:
+            metadata = known.get(operand.source, {})
+            entry = metadata.get(_module(stored[operand.source][operand.key]))
+            if entry is not None:
+                moved.setdefault(module, entry)
+                break
+    complete: dict[str, Mapping[str, Any]] = {}
+    for module in moved:
+        for above in _lineage(module):
+            complete.setdefault(above, moved.get(above, {"version": 1}))
+    return complete
+
+
+def _module(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _lineage(module: str) -> list[str]:
+    """The module's path and those above it, the root first."""
+    pieces = module.split(".") if module else []
+    return [".".join(pieces[:count]) for count in range(len(pieces) + 1)]

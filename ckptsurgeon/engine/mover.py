@@ -1,0 +1,263 @@
+"""The tensors of a plan moved into a writer: by the kernel, in blocks, or computed whole.
+
+A plan is lowered first. What is made of long stretches of files is copied by the kernel, one tensor
+after the other; the rest is made by several threads under one memory budget.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint, Extent, Writer
+from ckptsurgeon.checkpoints.transfer import read_ranges
+from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
+from ckptsurgeon.engine.blocks import BlockMover
+from ckptsurgeon.engine.evaluation import Evaluator, located
+from ckptsurgeon.engine.lowering import Lowering
+from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
+from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.plans.account import Output
+from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.specs import BITS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Progress = Callable[[str, int], None]
+"""Called after each tensor with its key and its size in bytes, from any thread."""
+
+MEMORY = 256 << 20
+"""Bytes that a run may hold of tensors, unless told."""
+
+MOST_JOBS = 8
+
+
+def default_jobs() -> int:
+    """As many threads as there are processors, up to eight."""
+    return min(os.cpu_count() or 1, MOST_JOBS)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a run did: bytes copied as they lie, and bytes that went through memory."""
+
+    copied: int
+    computed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One output tensor: as runs of files, as a mosaic, or neither, to be computed whole."""
+
+    output: Output
+    name: str
+    runs: list[Run] | None
+    mosaic: Mosaic | None
+
+    @property
+    def copied(self) -> bool:
+        """Whether the kernel moves it; bytes with a CRC may have to be looked at."""
+        return self.runs is not None and all(run.extent.crc is None for run in self.runs)
+
+    @property
+    def computed(self) -> bool:
+        return self.runs is None and self.mosaic is None
+
+
+def without_short_runs(jobs: list[Job]) -> list[Job]:
+    """The jobs, of which those that have short runs are made in blocks if any other one is.
+
+    Blocks are faster, but need NumPy, whose import takes longer than a few short copies.
+    """
+    short = {job.name: short_runs(job.runs) for job in jobs if job.runs is not None}
+    if sum(short.values()) <= FEW_RUNS and all(job.name in short for job in jobs):
+        return jobs
+    return [replace(job, runs=None) if short.get(job.name) else job for job in jobs]
+
+
+class Mover:
+    """Moves a plan's tensors from its checkpoints, by alias, into a writer.
+
+    `name_of` gives the name under which the writer knows an output key. `memory` bounds what is
+    held of tensors over all of the `jobs` threads; a single tensor that must be computed whole may
+    need more, and is then made alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        checkpoints: Mapping[str, Checkpoint],
+        name_of: Callable[[str], str],
+        *,
+        memory: int | None = None,
+        jobs: int | None = None,
+    ) -> None:
+        self._plan, self._checkpoints, self._name_of = plan, checkpoints, name_of
+        self._threads = jobs or default_jobs()
+        self._names = {view.alias: view.names for view in plan.views}
+        self._computing = threading.Lock()
+        self._workers = Workers(self._extent, self._read_whole, (memory or MEMORY) // self._threads)
+
+    def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
+        """Fills the writer with every output tensor; raises FindingsError and PlanError."""
+        jobs = without_short_runs(list(self._lowered()))
+        copies = [job for job in jobs if job.copied]
+        others = [job for job in jobs if not job.copied]
+        whole = [job.output.node for job in others if job.computed]
+        evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
+
+        def make(job: Job) -> None:
+            self._make(job, evaluator, writer)
+            if progress is not None:
+                progress(job.output.key, job.output.spec.nbytes)
+
+        with self._workers, ThreadPoolExecutor(self._threads) as pool:
+            making = [pool.submit(make, job) for job in others]
+            try:
+                for job in copies:
+                    make(job)
+                for future in making:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return Moved(
+            _nbytes(job for job in jobs if job.runs is not None),
+            _nbytes(job for job in jobs if job.runs is None),
+        )
+
+    def digest(self, key: str) -> bytes:
+        """A digest of an output tensor's bytes, which are made in blocks where they can be."""
+        output = self._plan.outputs[key]
+        digest = hashlib.blake2b()
+        mosaic = Lowering().mosaic(output.node) if output.spec.carrier else None
+        if mosaic is None:
+            evaluator = Evaluator(self._plan, self._checkpoints, [output.node])
+            digest.update(_flat(evaluator.output(output)).data)
+            return digest.digest()
+        with self._workers, located(output):
+            for _, block in self._workers.own.blocks(mosaic, output.spec):
+                digest.update(block.data)
+        return digest.digest()
+
+    # --- lowering ---------------------------------------------------------------------------------
+
+    def _lowered(self) -> Iterator[Job]:
+        lowering = Lowering()
+        for key, output in self._plan.outputs.items():
+            if key in self._plan.ties:
+                continue  # filled with the tensor that it is tied to
+            if isinstance(output.node, Leaf) and (extent := self._extent(output.node)):
+                yield Job(output, self._name_of(key), [Run(extent, 0)], None)
+                continue
+            mosaic = lowering.mosaic(output.node) if output.spec.carrier else None
+            runs = None
+            if mosaic is not None:
+                runs = kernel_runs(mosaic, BITS[output.spec.dtype] // 8, self._extent)
+            yield Job(output, self._name_of(key), runs, mosaic)
+
+    def _extent(self, leaf: Leaf) -> Extent | None:
+        """Where a checkpoint's tensor lies dense in a file."""
+        return self._checkpoints[leaf.source].extent(self._names[leaf.source][leaf.key])
+
+    # --- making -----------------------------------------------------------------------------------
+
+    def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
+        if job.runs is not None:
+            for run in job.runs:
+                writer.copy(job.name, run.extent, run.offset)
+        elif job.mosaic is not None:
+            self._make_blocks(job, job.mosaic, writer)
+        elif evaluator is not None:
+            with self._computing:
+                writer.write(job.name, evaluator.output(job.output))
+
+    def _make_blocks(self, job: Job, mosaic: Mosaic, writer: Writer) -> None:
+        with located(job.output):
+            for offset, block in self._workers.own.blocks(mosaic, job.output.spec):
+                writer.write(job.name, block, offset)
+
+    def _read_whole(self, leaf: Leaf) -> Array:
+        return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
+
+
+def _flat(array: Array) -> Array:
+    """The array's bytes in row order."""
+    import numpy as np
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _nbytes(jobs: Iterable[Job]) -> int:
+    return sum(job.output.spec.nbytes for job in jobs)
+
+
+class Workers:
+    """A block mover for each thread, with buffers of its own; files are open for all of them."""
+
+    def __init__(
+        self,
+        extent_of: Callable[[Leaf], Extent | None],
+        read_whole: Callable[[Leaf], Array],
+        memory: int,
+    ) -> None:
+        self._extent_of, self._read_whole, self._memory = extent_of, read_whole, memory
+        self._local = threading.local()
+        self._files = SourceFiles()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._files.close()
+        self._local = threading.local()
+
+    @property
+    def own(self) -> BlockMover:
+        """The calling thread's."""
+        if not hasattr(self._local, "mover"):
+            sources = Sources(self._files, self._extent_of, self._read_whole)
+            self._local.mover = BlockMover(sources.read, self._memory)
+        mover: BlockMover = self._local.mover
+        return mover
+
+
+class Sources:
+    """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
+
+    The last tensor that was read whole stays in memory.
+    """
+
+    def __init__(
+        self,
+        files: SourceFiles,
+        extent_of: Callable[[Leaf], Extent | None],
+        read_whole: Callable[[Leaf], Array],
+    ) -> None:
+        self._files, self._extent_of, self._read_whole = files, extent_of, read_whole
+        self._last: tuple[Leaf, Array] | None = None
+
+    def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
+        """Fills a uint8 array with so many of the tensor's bytes from each start."""
+        extent = self._extent_of(leaf)
+        if extent is None:
+            whole = self._whole(leaf)
+            for at, start in enumerate(starts):
+                out[at * nbytes : (at + 1) * nbytes] = whole[start : start + nbytes]
+            return
+        with self._files.opened(extent.path) as descriptor:
+            read_ranges(descriptor, extent, starts, nbytes, out.data)
+
+    def _whole(self, leaf: Leaf) -> Array:
+        if self._last is None or self._last[0] is not leaf:
+            self._last = (leaf, _flat(self._read_whole(leaf)))
+        return self._last[1]

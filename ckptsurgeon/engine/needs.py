@@ -1,0 +1,88 @@
+"""Which tensors of a plan take more memory than a run is given, told before it starts.
+
+What only moves elements is made in blocks, and always fits. What is computed on whole tensors, or
+read from a file in which they don't lie dense, needs room for these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.engine.lowering import Lowering
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.graph import Call, Leaf, Node, Work, in_order, inputs_of, uses, work_of
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.specs import human_bytes
+
+
+def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int) -> Iterator[Note]:
+    """A note for each output that takes more than `memory` bytes at once."""
+    names = {view.alias: view.names for view in plan.views}
+    lowering = Lowering()
+
+    def is_dense(leaf: Leaf) -> bool:
+        return checkpoints[leaf.source].extent(names[leaf.source][leaf.key]) is not None
+
+    sizes = _Sizes()
+    small: set[int] = set()
+    for key, output in plan.outputs.items():
+        spec = output.node.spec
+        if isinstance(output.node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
+            small.add(id(spec))  # many tensors share a spec
+            continue
+        needed = needed_bytes(output.node, is_dense, lowering, memory, sizes)
+        if needed > memory:
+            text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
+            yield Note("memory", text, key, output.rule)
+
+
+def needed_bytes(
+    node: Node,
+    is_dense: Callable[[Leaf], bool],
+    lowering: Lowering,
+    memory: int,
+    sizes: _Sizes,
+) -> int:
+    """The bytes of tensors that making a node takes at once, if that may be above `memory`.
+
+    Whether they move in blocks is only looked into where they would not fit as a whole.
+    """
+    if isinstance(node, Leaf):
+        return 0 if node.spec.nbytes <= memory or is_dense(node) else node.spec.nbytes
+    whole = whole_bytes(node, sizes)
+    if whole <= memory or node.spec.carrier is None or lowering.mosaic(node) is None:
+        return whole
+    leaves = (work for work in uses([node]) if isinstance(work, Leaf))
+    return max((leaf.spec.nbytes for leaf in leaves if not is_dense(leaf)), default=0)
+
+
+def whole_bytes(node: Node, sizes: _Sizes) -> int:
+    """The most bytes of whole tensors that are there at once while a node is evaluated."""
+    waiting = Counter(map(id, uses([node])))
+    made: set[int] = set()
+    held = most = 0
+    for work in in_order(work_of(node), lambda work: id(work) in made):
+        made.add(id(work))
+        held += sizes.of(work)
+        most = max(most, held)
+        for used in map(work_of, inputs_of(work)):
+            waiting[id(used)] -= 1
+            if not waiting[id(used)]:
+                held -= sizes.of(used)
+    return most
+
+
+class _Sizes:
+    """Bytes of all results of a piece of work, added up once: a split has one for each output."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+
+    def of(self, work: Work) -> int:
+        if not isinstance(work, Call):
+            return work.spec.nbytes
+        if id(work) not in self._known:
+            self._known[id(work)] = sum(spec.nbytes for spec in work.specs)
+        return self._known[id(work)]

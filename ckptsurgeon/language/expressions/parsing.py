@@ -1,0 +1,220 @@
+"""Expressions read from their text, by recursive descent, with bounds on length and depth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ckptsurgeon.errors import ExpressionError
+from ckptsurgeon.language.expressions.terms import (
+    Arithmetic,
+    Both,
+    Comparison,
+    Constant,
+    Expression,
+    List,
+    Name,
+    Node,
+    Unary,
+    bounded,
+)
+
+MAX_TEXT = 1000
+
+
+MAX_DEPTH = 40
+
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<number>(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)
+    | (?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)
+    | (?P<word>'[^']*'|"[^"]*")
+    | (?P<symbol><=|>=|==|!=|//|[-+*/%()<>\[\],])
+    )""",
+    re.VERBOSE,
+)
+
+
+_PLAIN_INTEGER = re.compile(r"0|[1-9][0-9]*")
+
+
+_RESERVED = frozenset({"and", "or", "not", "in"})
+
+
+_TRUTH: Mapping[str, bool] = {"true": True, "false": False, "True": True, "False": False}
+
+
+def parse_expression(text: str) -> Expression:
+    """The expression a text says; raises ExpressionError with the column of what is wrong."""
+    if len(text) > MAX_TEXT:
+        raise ExpressionError(f"an expression of {len(text)} characters; at most {MAX_TEXT}")
+    if not text.strip():
+        raise ExpressionError("an empty expression", help="write a number, a name or a formula")
+    parser = _Parser(text)
+    root = parser.whole()
+    return Expression(text.strip(), root, frozenset(parser.names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    column: int
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens, at, end = [], 0, len(text.rstrip())
+    while at < end:
+        match = _TOKEN.match(text, at)
+        if match is None or match.lastgroup is None:
+            at += len(text[at:]) - len(text[at:].lstrip())
+            raise ExpressionError(f"{text[at]!r} has no meaning in an expression", at)
+        kind = match.lastgroup
+        tokens.append(_Token(kind, match[kind], match.start(kind)))
+        at = match.end()
+    return [*tokens, _Token("end", "", end)]
+
+
+class _Parser:
+    """Recursive descent, one method a level of precedence, `or` loosest."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _tokens(text)
+        self.at = 0
+        self.depth = 0
+        self.names: set[str] = set()
+
+    def whole(self) -> Node:
+        node = self.either()
+        if self.token.kind != "end":
+            self.unexpected()
+        return node
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.at]
+
+    def take(self, *texts: str) -> _Token | None:
+        """The next token if it is one of these symbols or reserved words."""
+        token = self.token
+        if token.kind in ("symbol", "name") and token.text in texts:
+            self.at += 1
+            return token
+        return None
+
+    def unexpected(self) -> NoReturn:
+        token = self.token
+        found = repr(token.text) if token.text else "the end"
+        raise ExpressionError(
+            f"{found} where the expression should end or go on",
+            token.column,
+            "it takes numbers, names, 'words', lists, + - * / // %, comparisons, and, or, not, in",
+        )
+
+    def either(self) -> Node:
+        node = self.both()
+        while token := self.take("or"):
+            node = Both("or", node, self.both(), token.column)
+        return node
+
+    def both(self) -> Node:
+        node = self.negation()
+        while token := self.take("and"):
+            node = Both("and", node, self.negation(), token.column)
+        return node
+
+    def negation(self) -> Node:
+        if token := self.take("not"):
+            return Unary("not", self.nested(self.negation), token.column)
+        return self.comparison()
+
+    def comparison(self) -> Node:
+        first, links = self.sum(), []
+        while link := self.comparator():
+            links.append((link[0], self.sum(), link[1]))
+        return Comparison(first, tuple(links)) if links else first
+
+    def comparator(self) -> tuple[str, int] | None:
+        if token := self.take("<", "<=", ">", ">=", "==", "!=", "in"):
+            return token.text, token.column
+        if token := self.take("not"):
+            if not self.take("in"):
+                self.unexpected()
+            return "not in", token.column
+        return None
+
+    def sum(self) -> Node:
+        node = self.product()
+        while token := self.take("+", "-"):
+            node = Arithmetic(token.text, node, self.product(), token.column)
+        return node
+
+    def product(self) -> Node:
+        node = self.signed()
+        while token := self.take("*", "/", "//", "%"):
+            node = Arithmetic(token.text, node, self.signed(), token.column)
+        return node
+
+    def signed(self) -> Node:
+        if token := self.take("-", "+"):
+            return Unary(token.text, self.nested(self.signed), token.column)
+        return self.atom()
+
+    def atom(self) -> Node:
+        token = self.token
+        if self.take("("):
+            node = self.nested(self.either)
+            self.close(")")
+            return node
+        if self.take("["):
+            return self.list()
+        if token.kind not in ("number", "word", "name") or token.text in _RESERVED:
+            self.unexpected()
+        self.at += 1
+        if token.kind == "number":
+            return Constant(_literal(token))
+        return Constant(token.text[1:-1]) if token.kind == "word" else self.name(token)
+
+    def list(self) -> Node:
+        items: list[Node] = []
+        while not self.take("]"):
+            items.append(self.nested(self.either))
+            if not self.take(","):
+                self.close("]")
+                break
+        return List(tuple(items))
+
+    def close(self, bracket: str) -> None:
+        if not self.take(bracket):
+            raise ExpressionError(f"{bracket!r} is missing", self.token.column)
+
+    def name(self, token: _Token) -> Node:
+        if token.text in _TRUTH:
+            return Constant(_TRUTH[token.text])
+        if "." in token.text and not token.text.startswith("config."):
+            raise ExpressionError(
+                f"{token.text!r}: a name has no attributes",
+                token.column,
+                "only `config.name` is dotted",
+            )
+        self.names.add(token.text)
+        return Name(token.text, token.column)
+
+    def nested(self, parse: Callable[[], Node]) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ExpressionError(f"more than {MAX_DEPTH} levels of brackets", self.token.column)
+        node = parse()
+        self.depth -= 1
+        return node
+
+
+def _literal(token: _Token) -> int | float:
+    if _PLAIN_INTEGER.fullmatch(token.text) and len(token.text) < 25:
+        return bounded(int(token.text), token.column)
+    if token.text.isdigit():
+        raise ExpressionError(f"{token.text[:30]!r} is no plain integer", token.column)
+    return bounded(float(token.text), token.column)

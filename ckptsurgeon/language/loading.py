@@ -1,0 +1,63 @@
+"""Rule files: from YAML, or from plain Python values, to a Ruleset with a place for each value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ckptsurgeon.errors import Place, Problem, RulesetError
+from ckptsurgeon.language import catalog
+from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
+from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
+from ckptsurgeon.language.reading.includes import read_text
+from ckptsurgeon.language.reading.schema import json_schema
+from ckptsurgeon.language.rules import Ruleset
+from ckptsurgeon.language.yaml import objects
+from ckptsurgeon.language.yaml.traps import PYTHON_RULES
+
+__all__ = ["Rules", "json_schema", "load_ruleset", "parse_ruleset", "rules_from_arrows"]
+
+Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
+"""Rules as the API takes them: a path, a shipped name, a dict, a list, or a Ruleset."""
+
+
+def load_ruleset(rules: Rules) -> Ruleset:
+    """The ruleset of a file, a shipped name, a dict as YAML would give it, or a list of rules.
+
+    Raises RulesetError, which holds every problem with its place.
+    """
+    if isinstance(rules, Ruleset):
+        return rules
+    if isinstance(rules, str | os.PathLike):
+        return _of_file(os.fspath(rules))
+    if isinstance(rules, Mapping):
+        return read_nodes(*objects.document(rules), PYTHON_RULES)
+    if isinstance(rules, Sequence):
+        whole = {"format": 1, "rules": list(rules)}
+        return read_nodes(*objects.document(whole), PYTHON_RULES)
+    raise TypeError(f"rules are a path, a name, a dict or a list, not {type(rules).__name__}")
+
+
+def parse_ruleset(text: str, file: str) -> Ruleset:
+    """The ruleset that a YAML text says; `file` is what its places are called."""
+    return read_ruleset(text, file)
+
+
+def rules_from_arrows(arrows: Sequence[str]) -> Ruleset:
+    """The ruleset of rules from the command line: `A -> B`, or any rule as YAML has it."""
+    return read_nodes(*nodes_of_arrows(arrows), FILE)
+
+
+def _of_file(name: str) -> Ruleset:
+    path = Path(name)
+    if "->" in name:
+        problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")
+        raise RulesetError([problem])
+    if not (path.is_file() or path.suffix in (".yaml", ".yml") or path.name != name):
+        path, name = catalog.path_of(name), f"{name}.yaml"
+    try:
+        return read_ruleset(read_text(path, name), name, path)
+    except OSError as error:
+        problem = Problem(f"can't read the rule file: {error.strerror}", Place(name, 1, 1))
+        raise RulesetError([problem]) from None

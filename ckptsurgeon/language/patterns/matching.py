@@ -1,0 +1,152 @@
+"""Patterns made into matchers that take time linear in the key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ckptsurgeon.language.expressions import Value
+from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
+from ckptsurgeon.language.patterns.regexes import compile_re2
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A pattern ready to match.
+
+    `prefix` is the literal text that every match starts with, `needle` the longest that every match
+    holds: looking for that first is ten times as fast as matching.
+    """
+
+    prefix: str
+    needle: str
+    program: Any
+    captures: tuple[Capture, ...]
+
+    @property
+    def literal(self) -> bool:
+        """Whether `prefix` is the one key that it matches."""
+        return isinstance(self.program, _Whole)
+
+    def match(self, key: str) -> dict[str, Value] | None:
+        """The captures' values where the whole key matches."""
+        if self.needle not in key:
+            return None
+        found = self.program.fullmatch(key)
+        if found is None:
+            return None
+        texts: dict[str, str] = {}
+        values: dict[str, Value] = {}
+        for capture, found_text in zip(self.captures, found.groups(), strict=True):
+            if capture.nameless:
+                continue
+            text = found_text or ""
+            if texts.setdefault(capture.name, text) != text:
+                return None
+            values[capture.name] = capture.value(text)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """The program of a pattern without captures."""
+
+    key: str
+
+    def fullmatch(self, key: str) -> _Whole | None:
+        return self if key == self.key else None
+
+    def groups(self) -> tuple[str, ...]:
+        return ()
+
+
+def compile_pattern(pattern: Pattern) -> Matcher:
+    """A matcher for a pattern whose captures are resolved; linear in the key's length."""
+    if (literal := pattern.literal) is not None:
+        return Matcher(literal, literal, _Whole(literal), ())
+    first = pattern.pieces[0]
+    prefix = first.text if isinstance(first, Literal) else ""
+    literals = (piece.text for piece in pattern.pieces if isinstance(piece, Literal))
+    needle = max(literals, key=len, default="")
+    captures = tuple(pattern.captures)
+    text = "".join(_regex(piece) for piece in pattern.pieces)
+    if isinstance(pattern.pieces[-1], Regex):
+        return Matcher(prefix, needle, _some_groups(text, pattern), captures)
+    program = re.compile(text) if _plainly_linear(pattern.pieces) else compile_re2(text)
+    return Matcher(prefix, needle, program, captures)
+
+
+@dataclass(frozen=True, slots=True)
+class _SomeGroups:
+    """An RE2 program that gives the groups of captures only, in their order."""
+
+    program: Any
+    numbers: tuple[int, ...]
+
+    def fullmatch(self, key: str) -> _Groups | None:
+        found = self.program.fullmatch(key)
+        return None if found is None else _Groups(tuple(found.group(n) for n in self.numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    texts: tuple[str | None, ...]
+
+    def groups(self) -> tuple[str | None, ...]:
+        return self.texts
+
+
+def _some_groups(text: str, pattern: Pattern) -> _SomeGroups:
+    """The groups of a prefix's captures come first; a `re:` behind it has named ones."""
+    program = compile_re2(text)
+    numbers: list[int] = []
+    for piece in pattern.pieces:
+        if isinstance(piece, Capture):
+            numbers.append(len(numbers) + 1)
+        elif isinstance(piece, Regex):
+            numbers += (program.groupindex[capture.name] for capture in piece.captures)
+    return _SomeGroups(program, tuple(numbers))
+
+
+def _regex(piece: Piece) -> str:
+    if isinstance(piece, Literal):
+        return re.escape(piece.text)
+    if isinstance(piece, Regex):
+        return f"(?:{piece.text})"
+    if not isinstance(piece, Capture):
+        raise TypeError(f"{piece} is not something that keys are matched by")
+    if piece.kind is Kind.WORDS:
+        return f"({'|'.join(re.escape(word.left) for word in piece.words)})"
+    if piece.kind is Kind.INT:
+        return f"([0-9]{{{piece.width}}})" if piece.width else "(0|[1-9][0-9]{0,17})"
+    return r"([^.]+)" if piece.kind is Kind.TEXT else r"([^.]+(?:\.[^.]+)*)"
+
+
+def _plainly_linear(pieces: Iterable[Piece]) -> bool:
+    """Whether backtracking has no choice: one piece that spans dots, a dot between any two others.
+
+    Two integers side by side share out their digits in as many ways as there are digits, and a row
+    of them in exponentially many.
+    """
+    spanning, dot_since = 0, True
+    for piece in pieces:
+        if isinstance(piece, Literal):
+            dot_since = dot_since or "." in piece.text
+        elif isinstance(piece, Capture) and not _of_one_length(piece):
+            spanning += _spans_dots(piece)
+            if not dot_since or spanning > 1:
+                return False
+            dot_since = False
+    return True
+
+
+def _of_one_length(capture: Capture) -> bool:
+    if capture.kind is Kind.WORDS:
+        return len({len(word.left) for word in capture.words}) == 1
+    return capture.kind is Kind.INT and capture.width > 0
+
+
+def _spans_dots(capture: Capture) -> bool:
+    return capture.kind is Kind.PATH or any("." in word.left for word in capture.words)

@@ -1,0 +1,227 @@
+"""References read from their text; whatever is wrong has its column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ckptsurgeon.errors import ExpressionError, PatternError, nearest
+from ckptsurgeon.language.expressions import parse_expression
+from ckptsurgeon.language.patterns.pieces import (
+    Capture,
+    Formula,
+    Kind,
+    Literal,
+    Pattern,
+    Piece,
+    Reference,
+    Regex,
+    Word,
+)
+from ckptsurgeon.language.patterns.regexes import parse_regex
+from ckptsurgeon.language.patterns.slices import Index, parse_index
+
+MAX_TEXT = 4096
+
+_NAME = re.compile(r"\s*([^\W\d]\w*)\s*(?:(:)(.*))?", re.DOTALL)
+_ESCAPES = "<>*[]\\:|="
+
+
+def parse_reference(text: str, *, target: bool = False) -> Reference:
+    """The reference that a text says; formulas are allowed in a target alone.
+
+    Raises PatternError with the column of what is wrong.
+    """
+    if len(text) > MAX_TEXT:
+        raise PatternError(f"a pattern of {len(text)} characters; at most {MAX_TEXT}")
+    body = text.rstrip()
+    start = len(body) - len(body.lstrip())
+    alias_end = _alias_end(body, start)
+    alias = None
+    if alias_end >= 0:
+        alias = Pattern(_pieces(body, start, alias_end, target=False))
+        start = alias_end + 2
+    if body.startswith("re:", start):
+        if target:
+            raise PatternError("`re:` reads keys; a target names them", start)
+        return Reference(
+            alias, Pattern((parse_regex(body[start + 3 :], start + 3),)), None, text.strip()
+        )
+    bracket = _find(body, "[", start)
+    index = None
+    if bracket >= 0:
+        index = _shifted_index(body[bracket:], bracket)
+    end = bracket if bracket >= 0 else len(body)
+    if not body[start:end].strip():
+        raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
+    return Reference(alias, Pattern(_pieces(body, start, end, target)), index, text.strip())
+
+
+def parse_prefix(text: str, *, target: bool = False) -> Reference:
+    """The prefix of a `within`: a reference without a slice, which may be empty on the right."""
+    if target and not text.strip():
+        return Reference(None, Pattern(()), None, "")
+    reference = parse_reference(text, target=target)
+    if reference.index is not None:
+        raise PatternError("a prefix takes no slice", text.find("["))
+    if any(isinstance(piece, Regex) for piece in reference.pattern.pieces):
+        raise PatternError("a prefix takes no `re:`")
+    return reference
+
+
+def split_arrow(text: str) -> list[tuple[str, int]]:
+    """The sides of `A -> B` with their columns: one, two, or more where there are too many."""
+    sides, start = [], 0
+    for match in re.finditer(r"->", text):
+        sides.append((text[start : match.start()], start))
+        start = match.end()
+    return [*sides, (text[start:], start)]
+
+
+def _shifted_index(text: str, shift: int) -> Index:
+    if not text.endswith("]"):
+        raise PatternError(
+            "a slice without its closing `]` at the end",
+            shift,
+            "a slice ends the reference; a literal bracket is written `\\[`",
+        )
+    try:
+        return parse_index(text)
+    except PatternError as error:
+        raise PatternError(str(error), error.column + shift, error.help) from None
+
+
+def _alias_end(text: str, start: int) -> int:
+    """Where the `::` behind an alias stands; -1 for one in a slice or an expression, or none."""
+    if text.startswith("re:", start):
+        return -1
+    bracket = _find(text, "[", start)
+    return _find(text if bracket < 0 else text[:bracket], "::", start)
+
+
+def _find(text: str, wanted: str, start: int) -> int:
+    """Where `wanted` stands unescaped and outside of `<…>`; -1 where it doesn't."""
+    at, inside = start, False
+    while at < len(text):
+        if text[at] == "\\":
+            at += 2
+            continue
+        if not inside and text.startswith(wanted, at):
+            return at
+        inside = text[at] == "<" or (inside and text[at] != ">")
+        at += 1
+    return -1
+
+
+def _pieces(text: str, start: int, end: int, target: bool) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    literal, at, stars = "", start, 0
+    while at < end:
+        char = text[at]
+        if char == "\\":
+            literal, at = literal + _escaped(text, at, end), at + 2
+            continue
+        if char not in "<*":
+            literal, at = literal + char, at + 1
+            continue
+        if literal:
+            pieces.append(Literal(literal))
+            literal = ""
+        if char == "<":
+            close = _closing(text, at, end)
+            pieces.append(_angled(text[at + 1 : close], at + 1, target))
+            at = close + 1
+        else:
+            stars += 1
+            run = len(text[at:end]) - len(text[at:end].lstrip("*"))
+            pieces.append(_star(run, stars, at))
+            at += run
+    return (*pieces, Literal(literal)) if literal else tuple(pieces)
+
+
+def _escaped(text: str, at: int, end: int) -> str:
+    char = text[at + 1] if at + 1 < end else ""
+    if not char or char not in _ESCAPES:
+        raise PatternError(
+            f"a backslash before {char or 'the end'!r}",
+            at,
+            "the escapes are \\< \\* \\[ \\: (a dot needs none); `re:` starts a regular expression",
+        )
+    return char
+
+
+def _closing(text: str, at: int, end: int) -> int:
+    close = at + 1
+    while close < end and text[close] != ">":
+        close += 2 if text[close] == "\\" else 1
+    if close >= end:
+        raise PatternError("`<` without its closing `>`", at, "a literal one is written `\\<`")
+    return close
+
+
+def _star(run: int, number: int, column: int) -> Capture:
+    if run > 2:
+        raise PatternError(f"{run} stars in a row; `*` is one piece, `**` one or more", column)
+    return Capture(f"*{number}", Kind.PATH if run == 2 else Kind.TEXT, column=column)
+
+
+def _angled(text: str, column: int, target: bool) -> Capture | Formula:
+    match = _NAME.fullmatch(text)
+    if match is not None:
+        name, colon, kind = match.groups()
+        return _capture(name, kind.strip() if colon else None, column)
+    if not target:
+        raise PatternError(
+            f"`<{text}>` is no capture",
+            column,
+            "what reads keys takes `<name>` or `<name:kind>`; formulas stand in targets",
+        )
+    try:
+        return Formula(parse_expression(text), column)
+    except ExpressionError as error:
+        raise PatternError(f"in `<{text}>`: {error}", column + error.column, error.help) from None
+
+
+_KINDS: Mapping[str, Kind] = {"int": Kind.INT, "str": Kind.TEXT, "path": Kind.PATH}
+
+
+def _capture(name: str, kind: str | None, column: int) -> Capture:
+    if kind is None:
+        if name == "_":
+            raise PatternError("`<_>` needs a kind, such as `<_:str>`", column)
+        return Capture(name, Kind.BARE, column=column)
+    if kind in _KINDS:
+        return Capture(name, _KINDS[kind], column=column)
+    if re.fullmatch(r"0[1-9][0-9]?", kind):
+        if int(kind) > 18:
+            raise PatternError(f"a width of {int(kind)} digits; at most 18", column)
+        return Capture(name, Kind.INT, width=int(kind), column=column)
+    return Capture(name, Kind.WORDS, words=_words(kind, column), column=column)
+
+
+def _words(text: str, column: int) -> tuple[Word, ...]:
+    words = tuple(_word(part, column) for part in _split_escaped(text, "|"))
+    if len(words) == 1 and words[0].left == words[0].right:
+        raise PatternError(
+            f"`{text}` is no kind of capture",
+            column,
+            nearest(text, _KINDS)
+            or "the kinds are int, str, path, a width such as 02, or words: `q|k|v`",
+        )
+    seen: set[str] = set()
+    for word in words:
+        if word.left in seen:
+            raise PatternError(f"the word {word.left!r} stands twice in `{text}`", column)
+        seen.add(word.left)
+    return words
+
+
+def _word(text: str, column: int) -> Word:
+    sides = [re.sub(r"\\(.)", r"\1", side) for side in _split_escaped(text, "=")]
+    if len(sides) > 2:
+        raise PatternError(f"`{text}` renames twice", column, "a renaming word is `old=new`")
+    return Word(sides[0], sides[-1])
+
+
+def _split_escaped(text: str, separator: str) -> list[str]:
+    return re.split(rf"(?<!\\){re.escape(separator)}", text)

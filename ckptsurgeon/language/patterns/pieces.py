@@ -1,0 +1,210 @@
+"""What patterns are made of: literal text, captures, formulas; and references as written."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.errors import ExpressionError
+from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
+from ckptsurgeon.language.patterns.slices import Index
+
+MAX_DIGITS = 18
+"""Most digits of an integer in a key: below 2**63."""
+
+
+def is_digits(text: str) -> bool:
+    """Whether a text is one to 18 digits, of ASCII alone."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
+def is_plain_integer(text: str) -> bool:
+    """Whether a text is an integer as keys have them: digits without a leading zero."""
+    return is_digits(text) and (text == "0" or text[0] != "0")
+
+
+class Kind(enum.Enum):
+    """What a capture matches, in a user's words."""
+
+    BARE = "a bare name"
+    INT = "an integer"
+    WORDS = "words"
+    TEXT = "one piece"
+    PATH = "pieces"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """`left=right`: matched as `left`, written as `right`; a plain word is both."""
+
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A named piece; stars are named `*1`, `*2`, … in the order of their pattern.
+
+    `width` is the number of digits of a zero-padded integer, 0 where it is plain. `column` is where
+    it stands in its text.
+    """
+
+    name: str
+    kind: Kind
+    width: int = 0
+    words: tuple[Word, ...] = ()
+    column: int = 0
+
+    @property
+    def nameless(self) -> bool:
+        """`<_:…>`: matches, but takes no part in grouping."""
+        return self.name == "_"
+
+    @property
+    def star(self) -> bool:
+        return self.name.startswith("*")
+
+    def value(self, text: str) -> Value:
+        """What the matched text means: an integer where the kind or an all-digit word says so.
+
+        A `re:` may match digits that are no plain integer, as `07`: those stay text.
+        """
+        if self.kind is Kind.INT:
+            return int(text) if self.width or is_plain_integer(text) else text
+        return int(text) if self.kind is Kind.WORDS and is_digits(text) else text
+
+    def write(self, value: Value) -> str:
+        """The text of a value in a target; raises ExpressionError where it has none."""
+        if self.kind is Kind.INT and not isinstance(value, str):
+            return write_integer(value, self.width)
+        if self.kind is Kind.WORDS:
+            return next((w.right for w in self.words if self.value(w.left) == value), str(value))
+        return str(value)
+
+    def __str__(self) -> str:
+        if self.star:
+            return "**" if self.kind is Kind.PATH else "*"
+        kinds = {Kind.BARE: "", Kind.TEXT: ":str", Kind.PATH: ":path"}
+        if self.kind is Kind.WORDS:
+            written = (w.left if w.left == w.right else f"{w.left}={w.right}" for w in self.words)
+            return f"<{self.name}:{'|'.join(written)}>"
+        if self.kind is Kind.INT:
+            return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}>"
+        return f"<{self.name}{kinds[self.kind]}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """`<i-1>` in a target."""
+
+    expression: Expression
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"<{self.expression}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A whole `re:` pattern; its named groups are captures."""
+
+    text: str
+    captures: tuple[Capture, ...]
+
+
+Piece = Literal | Capture | Formula | Regex
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A key pattern or target as written; prints as it reads in a rule file."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def captures(self) -> Iterator[Capture]:
+        for piece in self.pieces:
+            if isinstance(piece, Capture):
+                yield piece
+            elif isinstance(piece, Regex):
+                yield from piece.captures
+
+    @property
+    def formulas(self) -> Iterator[Formula]:
+        return (piece for piece in self.pieces if isinstance(piece, Formula))
+
+    @property
+    def literal(self) -> str | None:
+        """The one key that it matches, where it has no captures."""
+        if all(isinstance(piece, Literal) for piece in self.pieces):
+            return "".join(piece.text for piece in self.pieces if isinstance(piece, Literal))
+        return None
+
+    def after(self, prefix: Pattern) -> Pattern:
+        """This pattern behind a prefix of `within`; stars are numbered through."""
+        shift = sum(capture.star for capture in prefix.captures)
+        moved = tuple(_renumber(piece, shift) for piece in self.pieces) if shift else self.pieces
+        return Pattern(prefix.pieces + moved)
+
+    def __str__(self) -> str:
+        return "".join(_written(piece) for piece in self.pieces)
+
+
+def _renumber(piece: Piece, shift: int) -> Piece:
+    if isinstance(piece, Capture) and piece.star:
+        return replace(piece, name=f"*{int(piece.name[1:]) + shift}")
+    return piece
+
+
+def _written(piece: Piece) -> str:
+    if isinstance(piece, Literal):
+        return re.sub(r"([<*\[\\]|:(?=:))", r"\\\1", piece.text)
+    return f"re:{piece.text}" if isinstance(piece, Regex) else str(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`[alias::]pattern[slice]` as written; `text` is the original."""
+
+    alias: Pattern | None
+    pattern: Pattern
+    index: Index | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+
+def write_integer(value: Value, width: int = 0) -> str:
+    """An integer as part of a key; raises ExpressionError for anything else or a negative."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ExpressionError(f"a key takes integers and words, found {kind_of(value)} ({value!r})")
+    if value < 0:
+        raise ExpressionError(f"a key takes no negative integers, found {value}")
+    return f"{value:0{width}d}"
+
+
+def write_key(pattern: Pattern, scope: Scope) -> str:
+    """The key that a resolved target names for these values; raises ExpressionError."""
+    return "".join(_write_piece(piece, scope) for piece in pattern.pieces)
+
+
+def _write_piece(piece: Piece, scope: Scope) -> str:
+    if isinstance(piece, Literal):
+        return piece.text
+    if isinstance(piece, Capture):
+        return piece.write(scope[piece.name])
+    if isinstance(piece, Formula):
+        value = piece.expression.evaluate(scope)
+        return value if isinstance(value, str) else write_integer(value)
+    raise TypeError(f"{piece} is no part of a target")

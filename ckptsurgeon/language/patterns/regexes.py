@@ -1,0 +1,42 @@
+"""Regular expressions of strangers, in RE2 alone, whose matching takes linear time."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ckptsurgeon.errors import PatternError
+from ckptsurgeon.language.patterns.pieces import Capture, Kind, Regex
+
+_GROUP = re.compile(r"\(\?P?<(\w+)>(\\d\+|\\d|\[0-9\]\+|\[0-9\]|[^()]*)(\))?")
+
+
+def parse_regex(text: str, column: int = 0) -> Regex:
+    """A `re:` pattern; a group of digits alone (`(?P<i>\\d+)`) is an integer, others are text."""
+    if not text:
+        raise PatternError("an empty regular expression", column, "write one after `re:`")
+    compiled = compile_re2(text, column)
+    integers = {m[1] for m in _GROUP.finditer(text) if m[3] and m[2] in _DIGITS}
+    captures = (
+        Capture(name, Kind.INT if name in integers else Kind.PATH, column=column)
+        for name in sorted(compiled.groupindex, key=compiled.groupindex.__getitem__)
+    )
+    return Regex(text, tuple(captures))
+
+
+_DIGITS = frozenset({r"\d+", r"\d", "[0-9]+", "[0-9]"})
+
+
+def compile_re2(text: str, column: int = 0) -> Any:
+    """An RE2 program; raises PatternError for what RE2 refuses (look-around, backreferences)."""
+    import re2  # heavy for the many rule files that never need it
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(text, options)
+    except re2.error as error:
+        words = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise PatternError(
+            f"RE2 can't read this: {words}", column, "RE2 has no look-around and no backreferences"
+        ) from None

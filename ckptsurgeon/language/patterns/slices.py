@@ -1,0 +1,129 @@
+"""Slices of references, as in `conv1.weight[:, :3]`: parsed, then given their numbers."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import ExpressionError, PatternError
+from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`start:stop:step` of a slice, each an expression or left out."""
+
+    start: Expression | None
+    stop: Expression | None
+    step: Expression | None
+
+    def __str__(self) -> str:
+        text = f"{self.start or ''}:{self.stop or ''}"
+        return f"{text}:{self.step}" if self.step else text
+
+
+IndexItem = Expression | Range | typing.Literal["..."]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A slice as written: expressions, ranges and at most one `...`."""
+
+    items: tuple[IndexItem, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset().union(*(expression.names for expression in self.expressions))
+
+    @property
+    def expressions(self) -> Iterator[Expression]:
+        for item in self.items:
+            parts = (item.start, item.stop, item.step) if isinstance(item, Range) else (item,)
+            yield from (part for part in parts if isinstance(part, Expression))
+
+    def evaluate(self, scope: Scope) -> ConcreteIndex:
+        """The slice with its numbers, in the form that `ops.indexing` takes."""
+        return tuple(_concrete(item, scope) for item in self.items)
+
+    def __str__(self) -> str:
+        return f"[{', '.join(map(str, self.items))}]"
+
+
+ConcreteItem = int | tuple[int | None, int | None, int | None] | typing.Literal["..."]
+ConcreteIndex = tuple[ConcreteItem, ...]
+
+
+def _concrete(item: IndexItem, scope: Scope) -> ConcreteItem:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Expression):
+        return _integer(item, scope)
+    start, stop, step = (
+        None if part is None else _integer(part, scope)
+        for part in (item.start, item.stop, item.step)
+    )
+    return start, stop, step
+
+
+def _integer(expression: Expression, scope: Scope) -> int:
+    value = expression.evaluate(scope)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ExpressionError(
+            f"a slice takes integers, `{expression}` is {kind_of(value)} ({value!r})"
+        )
+    return value
+
+
+def parse_index(text: str) -> Index:
+    """The slice that a text says, with or without its brackets; raises PatternError."""
+    inner, shift = text, 0
+    if text.startswith("["):
+        if not text.endswith("]"):
+            raise PatternError("a slice without its closing `]`", len(text))
+        inner, shift = text[1:-1], 1
+    items: list[IndexItem] = []
+    for part, column in _split_outside(inner, ","):
+        items.append(_index_item(part, column + shift))
+    if items.count("...") > 1:
+        raise PatternError("a slice with more than one `...`", text.find("..."))
+    return Index(tuple(items))
+
+
+def _index_item(text: str, column: int) -> IndexItem:
+    if text.strip() == "...":
+        return "..."
+    parts = _split_outside(text, ":")
+    if len(parts) == 1:
+        return _part(text, column)
+    if len(parts) > 3:
+        raise PatternError(f"`{text.strip()}` has more than start, stop and step", column)
+    start, stop, step = [_part(p, column + c) if p.strip() else None for p, c in parts] + [None] * (
+        3 - len(parts)
+    )
+    return Range(start, stop, step)
+
+
+def _part(text: str, column: int) -> Expression:
+    try:
+        return parse_expression(text)
+    except ExpressionError as error:
+        raise PatternError(f"in the slice: {error}", column + error.column, error.help) from None
+
+
+def _split_outside(text: str, separator: str) -> list[tuple[str, int]]:
+    """The parts between separators that stand outside of brackets and quotes, with columns."""
+    parts, start, depth, quote = [], 0, 0, ""
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([":
+            depth += 1
+        elif char in ")]":
+            depth -= 1
+        elif char == separator and depth == 0:
+            parts.append((text[start:at], start))
+            start = at + 1
+    return [*parts, (text[start:], start)]

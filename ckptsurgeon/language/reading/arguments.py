@@ -1,0 +1,253 @@
+"""Ops of a rule: names and parameters out of nodes, read by the types of the op's own struct.
+
+What needs no tensors is checked here. An op whose parameters are all literal is built and thrown
+away, so that whatever it refuses is told with the rule file's line.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from collections.abc import Mapping as Table
+from typing import Any
+
+import msgspec
+
+from ckptsurgeon.errors import PatternError, RulesetError, ShapeError
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
+from ckptsurgeon.language.patterns import Index, parse_index
+from ckptsurgeon.language.reading.scalars import (
+    boolean,
+    choice,
+    constant,
+    dtype,
+    each,
+    expression,
+    integer,
+    number,
+    scalar,
+    unlike,
+    word,
+)
+from ckptsurgeon.language.rules import Argument, OpCall
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.ops import OPS, Arity, Op, build
+from ckptsurgeon.ops.indexing import Index as ConcreteIndex
+
+Reader = Callable[[Node], Argument]
+
+
+def ops(node: Node) -> tuple[OpCall, ...]:
+    """The ops of a rule in order: a list of them, or one alone."""
+    if not isinstance(node, Sequence):
+        return (op(node),)
+    _refuse_split_parameters(node)
+    return each(node, op, "ops")
+
+
+def op(node: Node) -> OpCall:
+    """One op: `transpose`, `{cast: F16}` or `{split: {dim: 0}}`."""
+    if isinstance(node, Scalar) and not node.null:
+        return _call(node, None)
+    if not isinstance(node, Mapping) or not node.entries:
+        raise unlike(node, "an op", "write its name, or `name: {…}` with parameters")
+    if len(node.entries) > 1:
+        raise wrong(
+            node.entries[1][0].place,
+            f"{len(node.entries)} words where one op is wanted",
+            "the order matters: write a list, `[{split: …}, {cast: …}]`",
+        )
+    name, parameters = node.entries[0]
+    return _call(name, parameters)
+
+
+def _call(name: Scalar, parameters: Node | None) -> OpCall:
+    cls = OPS.get(name.text)
+    if cls is None:
+        raise wrong(name.place, f"unknown op {shown(name.text)}", suggestion(name.text, OPS))
+    if isinstance(parameters, Scalar) and parameters.null:
+        help = f"an op without parameters is written `{name.text}` alone"
+        raise wrong(parameters.place, f"nothing stands behind `{name.text}:`", help)
+    entries = _entries(cls, name, parameters)
+    gathering = Gathering()
+    arguments: dict[str, Argument] = {}
+    over: str | None = None
+    for key, value in entries:
+        if key.text == "over":
+            over = gathering.attempt(_over, cls, key, value)
+            continue
+        found = gathering.attempt(_argument, cls, key, value)
+        if found is not None:
+            arguments[key.text] = found
+    gathering.finish()
+    _check(cls, arguments, name)
+    return OpCall(name.text, arguments, over, name.place)
+
+
+def _entries(
+    cls: type[Op], name: Scalar, parameters: Node | None
+) -> tuple[tuple[Scalar, Node], ...]:
+    """The parameters by name; one that stands alone is the op's first."""
+    if parameters is None:
+        return ()
+    if isinstance(parameters, Mapping):
+        return parameters.entries
+    if isinstance(parameters, Broken):
+        raise RulesetError(())
+    if cls.first is None:
+        raise wrong(
+            parameters.place, f"`{name.text}` takes no parameter alone", f"write `{name.text}`"
+        )
+    return ((Scalar(cls.first, parameters.place), parameters),)
+
+
+def _over(cls: type[Op], key: Scalar, value: Node) -> str:
+    if cls.arity is Arity.EACH:
+        joins = ", ".join(name for name, each in OPS.items() if each.arity is not Arity.EACH)
+        message = f"`over`: {cls.name} joins nothing and splits nothing"
+        raise wrong(key.place, message, f"leave it out; {joins} take it")
+    found = word(value)
+    if not found.isidentifier():
+        raise wrong(value.place, f"`over` takes the name of a capture, found {shown(found)}")
+    return found
+
+
+# --- parameters by the type of their field --------------------------------------------------------
+
+
+def parameter_types(cls: type[Op]) -> dict[str, Any]:
+    """The types of an op's parameters as a rule file writes them."""
+    fields = msgspec.structs.fields(cls)
+    return {field.name: field.type for field in fields if field.name != cls.further}
+
+
+def _argument(cls: type[Op], key: Scalar, value: Node) -> Argument:
+    types = parameter_types(cls)
+    if key.text in types:
+        return reader_of(key.text, types[key.text])(value)
+    if cls.further is not None:
+        return integer(value)
+    message = f"unknown parameter {shown(key.text)} of `{cls.name}`"
+    known = [*types, "over"] if cls.arity is not Arity.EACH else list(types)
+    help = suggestion(key.text, known) if known else f"it takes none: write `{cls.name}`"
+    raise wrong(key.place, message, help)
+
+
+def reader_of(name: str, kind: Any) -> Reader:
+    """The reader for a field of an op; what may be left out may not be null."""
+    if kind == ConcreteIndex:
+        return index
+    variants = [variant for variant in typing.get_args(kind) if variant is not type(None)]
+    if type(None) in typing.get_args(kind) and len(variants) == 1:
+        return reader_of(name, variants[0])
+    lists = [variant for variant in variants if typing.get_origin(variant) is tuple]
+    if lists:
+        return _one_or_list_reader(reader_of(name, variants[0]), reader_of(name, lists[0]))
+    if typing.get_origin(kind) is typing.Literal:
+        return choice(typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return _list_reader(name, kind)
+    if kind is str:
+        return dtype if name == "dtype" else word
+    return {bool: boolean, int: integer}.get(kind, number)
+
+
+def _one_or_list_reader(one: Reader, several: Reader) -> Reader:
+    return lambda node: (several if isinstance(node, Sequence) else one)(node)
+
+
+def _list_reader(name: str, kind: Any) -> Reader:
+    read = reader_of(name, typing.get_args(kind)[0])
+
+    def read_list(node: Node) -> Argument:
+        if isinstance(node, Scalar) and not (node.null or node.numeric or node.truth is not None):
+            return _list_by_expression(node)
+        return each(node, read, "numbers")
+
+    return read_list
+
+
+def _list_by_expression(node: Scalar) -> Argument:
+    """A list that is a var, or written as an expression."""
+    parsed = expression(node)
+    value = constant(parsed)
+    if value is None:
+        return parsed
+    if not isinstance(value, tuple):
+        raise unlike(node, "a list")
+    return value
+
+
+def index(node: Node) -> Index:
+    """A slice, with or without its brackets: `1:3, ::2`."""
+    if isinstance(node, Sequence):
+        help = "quote a slice that has brackets: '[:, :3]'"
+        raise wrong(node.place, "a slice is wanted, found a list", help)
+    found = scalar(node, "a slice such as `:, :3`")
+    try:
+        return parse_index(found.text)
+    except PatternError as error:
+        raise wrong(found.at(error.column), str(error), error.help) from None
+
+
+# --- checks of whole ops --------------------------------------------------------------------------
+
+
+def _check(cls: type[Op], arguments: Table[str, Argument], name: Scalar) -> None:
+    """Raises RulesetError for what the op itself refuses, as far as its parameters are known."""
+    types = parameter_types(cls)
+    known: dict[str, object] = {}
+    for key, value in arguments.items():
+        literal = _literal(value)
+        if literal is None and key in types:
+            return
+        # The size of an axis that only a plan knows is any size to the pattern.
+        known[key] = 1 if literal is None else literal
+    try:
+        build(cls.name, known)
+    except ShapeError as error:
+        raise wrong(name.place, str(error)) from None
+
+
+def _literal(value: Argument) -> object | None:
+    """The value without anything to evaluate; None where a name is in it."""
+    if isinstance(value, Expression):
+        return constant(value)
+    if isinstance(value, Index):
+        return None if value.names else value.evaluate({})
+    if isinstance(value, tuple):
+        items = [_literal(item) for item in value]
+        return None if any(item is None for item in items) else tuple(items)
+    return value
+
+
+def _refuse_split_parameters(node: Sequence) -> None:
+    """Raises RulesetError for `[rearrange: "…", two: 2]`: two ops where one was meant."""
+    for before, after in zip(node.items, node.items[1:], strict=False):
+        if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+            continue
+        if len(before.entries) != 1 or len(after.entries) != 1:
+            continue
+        (name, first), (word, value) = before.entries[0], after.entries[0]
+        if word.text not in OPS and _may_belong_to(name.text, word.text, first):
+            raise wrong(
+                word.place,
+                f"`{word.text}` is read as an op of its own, behind `{name.text}`",
+                f"it is a parameter: write {_together(name.text, first, word.text, value)}",
+            )
+
+
+def _may_belong_to(op_name: str, parameter: str, first: Node) -> bool:
+    cls = OPS.get(op_name)
+    if cls is None:
+        return False
+    axis = cls.further is not None and isinstance(first, Scalar) and parameter in first.text
+    return axis or parameter == "over" or parameter in parameter_types(cls)
+
+
+def _together(op_name: str, first: Node, parameter: str, value: Node) -> str:
+    main = OPS[op_name].first
+    alone = f'{main}: "{first.text}", ' if main and isinstance(first, Scalar) else "…, "
+    size = value.text if isinstance(value, Scalar) else "…"
+    return f"`{op_name}: {{{alone}{parameter}: {size}}}`"

@@ -1,0 +1,58 @@
+"""Where a ruleset's text comes from: shipped ones by name, others by path inside one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ckptsurgeon.errors import RulesetError
+from ckptsurgeon.files import read_regular
+from ckptsurgeon.language import catalog
+from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.yaml.composing import MAX_TEXT, decode
+from ckptsurgeon.language.yaml.nodes import Scalar
+
+MAX_INCLUDES = 8
+"""Most rulesets in one another."""
+
+
+def read_text(path: Path, file: str) -> str:
+    """The text of a rule file; raises OSError, or RulesetError for what is no text."""
+    return decode(read_regular(path, MAX_TEXT), file)
+
+
+def included_path(node: Scalar, chain: tuple[Path, ...]) -> Path:
+    """The file that `rules: name` or `rules: ./file.yaml` means in the last file of the chain.
+
+    Raises RulesetError for one that is unknown, outside of the folder, or in the chain already.
+    """
+    if len(chain) > MAX_INCLUDES:
+        raise wrong(node.place, f"more than {MAX_INCLUDES} rulesets in one another")
+    path = _beside(node, chain) if node.text.startswith(".") or "/" in node.text else _shipped(node)
+    if path in chain:
+        names = " -> ".join(link.name for link in (*chain[chain.index(path) :], path))
+        raise wrong(node.place, f"rulesets that include each other: {names}")
+    return path
+
+
+def _shipped(node: Scalar) -> Path:
+    try:
+        return catalog.path_of(node.text).resolve()
+    except RulesetError as error:
+        problem = error.problems[0]
+        raise wrong(node.place, problem.message, problem.help) from None
+
+
+def _beside(node: Scalar, chain: tuple[Path, ...]) -> Path:
+    if not chain:
+        help = "name a shipped ruleset, or load the rules from a file"
+        raise wrong(node.place, "./file.yaml in rules that are not from a file", help)
+    if not node.text.startswith("./") or ".." in Path(node.text).parts:
+        message = f"a path out of the rule file's folder: {shown(node.text)}"
+        raise wrong(node.place, message, "write ./file.yaml, beside the file or below")
+    folder = chain[-1].parent
+    path = (folder / node.text).resolve()
+    if not path.is_relative_to(folder):
+        raise wrong(node.place, f"{shown(node.text)} leads out of the rule file's folder")
+    if not path.is_file():
+        raise wrong(node.place, f"no file {shown(node.text)} beside this one")
+    return path

@@ -1,0 +1,126 @@
+"""The words that rules share: where, map, pick, optional, count, reuse, fallback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.reading.fields import Field, Read
+from ckptsurgeon.language.reading.scalars import (
+    boolean,
+    count,
+    each,
+    expression,
+    scalar,
+    table,
+    text,
+)
+from ckptsurgeon.language.rules import Options, Span
+from ckptsurgeon.language.yaml.nodes import Node
+
+_SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
+
+
+def _spans(node: Node) -> tuple[Span, ...]:
+    return each(node, _span, "integers and ranges `a..b`")
+
+
+def _span(node: Node) -> Span:
+    found = scalar(node, "an integer or a range `a..b`")
+    match = _SPAN.fullmatch(found.text)
+    if match is None:
+        message = f"an integer from 0 up, or a range `a..b`, is wanted, found {shown(found.text)}"
+        raise wrong(found.place, message)
+    first = int(match[1])
+    last = int(match[2]) if match[2] else first
+    if last < first:
+        raise wrong(found.place, f"the range {found.text} ends before it begins")
+    return Span(first, last)
+
+
+def _picks(node: Node) -> dict[str, tuple[Span, ...]]:
+    return table(node, _spans, "a mapping `{i: [0, 2..5]}` of captures to lists")
+
+
+def _maps(node: Node) -> dict[str, dict[str, str]]:
+    return table(node, _renames, "a mapping `{p: {old: new}}` of captures to tables")
+
+
+def _renames(node: Node) -> dict[str, str]:
+    return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
+
+
+_CONDITION = {"type": ["string", "boolean"]}
+_COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
+_TRUTH = {"type": "boolean"}
+
+SHARED: Mapping[str, Field] = {
+    "where": Field(
+        expression, _CONDITION, "A condition over captures (as in the source) and vars."
+    ),
+    "optional": Field(
+        boolean, _TRUTH, "Matching nothing is no error; incomplete steps are skipped."
+    ),
+    "count": Field(count, _COUNT, "How many steps this rule must make."),
+}
+"""What every rule but `within` takes."""
+
+MOVING: Mapping[str, Field] = {
+    **SHARED,
+    "map": Field(
+        _maps,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {"$ref": "#/$defs/text"},
+            },
+        },
+        "Rewrites captures by a table, old to new; what is not listed doesn't match.",
+    ),
+    "pick": Field(
+        _picks,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"type": "integer", "minimum": 0},
+                        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
+                    ]
+                },
+            },
+        },
+        "Takes these integers of a capture, in this order, numbered anew from 0.",
+    ),
+    "reuse": Field(boolean, _TRUTH, "Leaves its keys for later rules too."),
+    "fallback": Field(boolean, _TRUTH, "Gives only output keys that no earlier rule gave."),
+}
+"""What an arrow or a block takes."""
+
+
+def options(*reads: Read) -> Options:
+    """The options among the words that were read, with the place of each."""
+    found = {word: read.values[word] for read in reads for word in _given(read.values)}
+    places = {word: read.places[word] for read in reads for word in _given(read.values)}
+    return Options(**found, places=places)
+
+
+def _given(words: Iterable[str]) -> list[str]:
+    return [word for word in words if word in MOVING]
+
+
+def both_options(outer: Read, inner: Read) -> Options:
+    """The shared words, which may stand in the rule's own mapping or beside it."""
+    twice = next((word for word in SHARED if word in inner.values and word in outer.values), None)
+    if twice is not None:
+        raise wrong(
+            outer.places[twice], f"`{twice}` stands twice in one rule", "keep one of the two"
+        )
+    return options(outer, inner)

@@ -1,0 +1,136 @@
+"""References, arrows and prefixes: what a rule file says of keys, each part with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ckptsurgeon.errors import ExpressionError, PatternError
+from ckptsurgeon.language.gathering import both, shown, wrong
+from ckptsurgeon.language.patterns import (
+    Pattern,
+    Reference,
+    parse_prefix,
+    parse_reference,
+    split_arrow,
+)
+from ckptsurgeon.language.reading.scalars import one_or_each, scalar
+from ckptsurgeon.language.rules import At, Prefix
+from ckptsurgeon.language.yaml import traps
+from ckptsurgeon.language.yaml.nodes import Node, Scalar
+
+Side = TypeVar("Side")
+
+
+def sources(node: Node) -> tuple[At, ...]:
+    """One reference or a list of them, which read keys."""
+    return one_or_each(node, source, "references")
+
+
+def targets(node: Node) -> tuple[At, ...]:
+    """One reference or a list of them, which name keys."""
+    return one_or_each(node, target, "references")
+
+
+def source(node: Node) -> At:
+    return _reference(node, is_target=False)
+
+
+def target(node: Node) -> At:
+    return _reference(node, is_target=True)
+
+
+def _reference(node: Node, *, is_target: bool) -> At:
+    found = scalar(node, "a reference such as `conv1.weight`")
+    traps.refuse_cut(found)
+    if "->" in found.text:
+        raise wrong(
+            found.at(found.text.index("->")),
+            "an arrow where one reference is wanted",
+            "what stands left of it is `from`, what stands right of it is `to`",
+        )
+    return _side(found, found.text, 0, is_target=is_target)
+
+
+def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
+    lead = len(text) - len(text.lstrip())
+
+    def read(part: str) -> Reference:
+        return parse_reference(part, target=is_target)
+
+    reference = parsed(node, text, column, read)
+    _check_index(node, reference, column + max(text.find("["), 0))
+    return At(reference, node.at(column + lead))
+
+
+def _check_index(node: Scalar, reference: Reference, column: int) -> None:
+    """Raises RulesetError for a slice that is no slice whatever its names stand for."""
+    if reference.index is None or reference.index.names:
+        return
+    try:
+        reference.index.evaluate({})
+    except ExpressionError as error:
+        raise wrong(node.at(column), str(error), error.help) from None
+
+
+def parsed(node: Scalar, text: str, column: int, read: Callable[[str], Side]) -> Side:
+    """What the parser gives for a part of a scalar; raises RulesetError where it fails."""
+    try:
+        return read(text)
+    except PatternError as error:
+        raise wrong(node.at(column + error.column), str(error), error.help) from None
+
+
+def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
+    """The two sides of `A -> B` with their columns; raises RulesetError for any other number."""
+    traps.refuse_cut(node, arrow_wanted=True)
+    found = split_arrow(node.text)
+    if len(found) == 1:
+        message = f"no `->` in {shown(node.text)}; {wanted} is wanted"
+        raise wrong(node.place, message, "write both sides, also where they are the same")
+    if len(found) > 2:
+        joined = node.shift is None
+        help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"
+        raise wrong(node.at(found[1][1] + len(found[1][0])), "a second `->` in one rule", help)
+    return found
+
+
+def arrow(node: Scalar) -> tuple[At, At]:
+    """Both sides of a rule `A -> B`; neither may be empty."""
+    (left, left_at), (right, right_at) = _sides(node, "a rule `A -> B`")
+    if not left.strip():
+        raise wrong(node.place, "nothing stands left of `->`", "write the key that is read there")
+    if not right.strip():
+        place = node.at(right_at - 2)
+        raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
+    traps.refuse_op_in_text(node, right, right_at)
+    return both(
+        lambda: _side(node, left, left_at, is_target=False),
+        lambda: _side(node, right, right_at, is_target=True),
+    )
+
+
+def prefixes(node: Node) -> tuple[Prefix, ...]:
+    """The `A -> B` of a `within`, or a list of them."""
+    return one_or_each(node, _prefix, "prefixes")
+
+
+def _prefix(node: Node) -> Prefix:
+    found = scalar(node, "a prefix such as `layer<i>. -> stages.<i-1>.`")
+    if "->" not in found.text:
+        return Prefix(parsed(found, found.text, 0, parse_prefix), None, found.place)
+    (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
+    first, second = both(
+        lambda: parsed(found, left, left_at, _source_prefix),
+        lambda: parsed(found, right, right_at, _target_prefix),
+    )
+    return Prefix(first, second, found.place)
+
+
+def _source_prefix(text: str) -> Reference:
+    """An empty left side of an arrow adds a prefix to whatever the rules read."""
+    return parse_prefix(text) if text.strip() else Reference(None, Pattern(()), None, "")
+
+
+def _target_prefix(text: str) -> Reference:
+    return parse_prefix(text, target=True)

@@ -1,0 +1,235 @@
+"""The kinds of rules by the word that names them: the words that each takes, and what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import Place, nearest
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.reading import (
+    batchnorm_rules as batchnorms,
+)
+from ckptsurgeon.language.reading import (
+    references,
+)
+from ckptsurgeon.language.reading import (
+    scalars as values,
+)
+from ckptsurgeon.language.reading.arguments import ops
+from ckptsurgeon.language.reading.fields import Field, Fields, Read, read_fields
+from ckptsurgeon.language.reading.options import MOVING, SHARED, both_options, options
+from ckptsurgeon.language.rules import At, Drop, Init, Keep, Move, Number, Require, Rule, Tie
+from ckptsurgeon.language.yaml.nodes import Node
+
+FILLS = ("zeros", "ones", "eye", "normal")
+
+Make = Callable[[Read, Place, frozenset[str]], Rule]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The words that a kind of rule takes, and the rule made of their values.
+
+    `make` is given the values, the rule's place, and the names of the vars.
+    """
+
+    fields: Fields
+    make: Make
+
+
+# --- schemas that several words share -------------------------------------------------------------
+
+_REFERENCES = {"$ref": "#/$defs/references"}
+_SIZES = {"type": "array", "items": {"$ref": "#/$defs/integer"}}
+_DTYPE = {"$ref": "#/$defs/dtype"}
+
+
+def section_schema(fields: Fields, required: tuple[str, ...] = ()) -> dict[str, object]:
+    """The JSON Schema of a mapping that takes these words and no others."""
+    properties = {
+        word: {**field.schema, "description": field.about} for word, field in fields.items()
+    }
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**schema, "required": list(required)} if required else schema
+
+
+# --- arrows and blocks ----------------------------------------------------------------------------
+
+BEHIND: Fields = {
+    "ops": Field(ops, {"$ref": "#/$defs/ops"}, "What is done to the tensors, in this order."),
+    **MOVING,
+}
+"""What may stand behind an arrow, and beside `from` and `to`."""
+
+BLOCK: Fields = {
+    "from": Field(references.sources, _REFERENCES, "The source keys that the rule takes."),
+    "to": Field(
+        references.targets,
+        _REFERENCES,
+        "The output keys that it gives; left out: the pattern of `from`, with mapped captures.",
+    ),
+    **BEHIND,
+}
+
+
+def _block(read: Read, place: Place, vars: frozenset[str]) -> Move:
+    given = options(read)
+    return Move(read.get("from"), read.get("to", ()), read.get("ops", ()), given, place)
+
+
+# --- init and require, whose words stand in a mapping of their own --------------------------------
+
+
+def _fill(node: Node) -> str | Number:
+    found = values.scalar(node, f"one of {', '.join(FILLS)}, or a number,")
+    return found.text if found.text in FILLS else values.number(node)
+
+
+INIT: Fields = {
+    "to": Field(references.targets, _REFERENCES, "The keys that are given new values."),
+    "fill": Field(
+        _fill,
+        {"anyOf": [{"enum": list(FILLS)}, {"$ref": "#/$defs/number"}]},
+        "What the tensor is filled with: a word, a number or an expression.",
+    ),
+    "std": Field(values.number, {"$ref": "#/$defs/number"}, "Deviation of `normal` (0.02)."),
+    "seed": Field(values.integer, {"$ref": "#/$defs/integer"}, "Seed of `normal`, per key (0)."),
+    "shape": Field(values.sizes, _SIZES, "Its shape, if there is no destination to take it from."),
+    "dtype": Field(values.dtype, _DTYPE, "Its dtype, if there is no destination to take it from."),
+    **SHARED,
+}
+
+
+def _init_words(node: Node) -> Read:
+    return read_fields(node, INIT, "`init`", ("to", "fill"))
+
+
+def _init(read: Read, place: Place, vars: frozenset[str]) -> Init:
+    inner: Read = read.get("init")
+    targets, fill = inner.get("to"), inner.get("fill")
+    _refuse_misspelt_fill(fill, targets, vars, inner.places["fill"])
+    return Init(
+        targets,
+        fill,
+        inner.get("std", 0.02),
+        inner.get("seed", 0),
+        inner.get("shape"),
+        inner.get("dtype"),
+        both_options(read, inner),
+        place,
+    )
+
+
+def _refuse_misspelt_fill(
+    fill: str | Number, targets: tuple[At, ...], vars: frozenset[str], place: Place
+) -> None:
+    if not isinstance(fill, Expression) or fill.names != {fill.text}:
+        return
+    captured = {capture.name for at in targets for capture in at.reference.pattern.captures}
+    if nearest(fill.text, FILLS) and fill.text not in vars | captured:
+        message = (
+            f"unknown word {shown(fill.text)}; one of {', '.join(FILLS)}, or a number, is wanted"
+        )
+        raise wrong(place, message, nearest(fill.text, FILLS))
+
+
+REQUIRE: Fields = {
+    "key": Field(references.source, {"$ref": "#/$defs/text"}, "The source key, or a pattern."),
+    "shape": Field(values.sizes, _SIZES, "The shape that it must have."),
+    "dtype": Field(values.dtype, _DTYPE, "The dtype that it must have."),
+    **SHARED,
+    "count": Field(values.count, SHARED["count"].schema, "How many keys must match."),
+}
+
+
+def _require_words(node: Node) -> Read:
+    return read_fields(node, REQUIRE, "`require`", ("key",))
+
+
+def _require(read: Read, place: Place, vars: frozenset[str]) -> Require:
+    inner: Read = read.get("require")
+    given = both_options(read, inner)
+    return Require(inner.get("key"), inner.get("shape"), inner.get("dtype"), given, place)
+
+
+# --- the other kinds ------------------------------------------------------------------------------
+
+
+def _drop(read: Read, place: Place, vars: frozenset[str]) -> Drop:
+    return Drop(read.get("drop"), options(read), place)
+
+
+def _keep(read: Read, place: Place, vars: frozenset[str]) -> Keep:
+    return Keep(read.get("keep"), options(read), place)
+
+
+def _tie(read: Read, place: Place, vars: frozenset[str]) -> Tie:
+    return Tie(read.get("tie"), options(read), place)
+
+
+def _as_it_is(node: Node) -> Node:
+    return node
+
+
+def _beside(word: str, field: Field) -> Fields:
+    """The word of a rule, and those that may stand beside it."""
+    return {word: field, **SHARED}
+
+
+WITHIN: Fields = {
+    "within": Field(
+        references.prefixes,
+        _REFERENCES,
+        "A prefix `A -> B`: A before what reads the source, B before what names output keys;"
+        " A alone is both, a list repeats the rules.",
+    ),
+    "rules": Field(
+        _as_it_is,
+        {"anyOf": [{"$ref": "#/$defs/rules"}, {"type": "string"}]},
+        "The rules under the prefix: a list, a shipped ruleset, or ./file.yaml.",
+    ),
+}
+
+_DROP = Field(references.sources, _REFERENCES, "Source keys to leave out.")
+_KEEP = Field(references.targets, _REFERENCES, "Keys that keep the destination's own value.")
+_INIT = Field(_init_words, section_schema(INIT, ("to", "fill")), "Keys that get new values.")
+_BATCHNORM = Field(
+    batchnorms.arrow_text,
+    {"type": "string", "pattern": "->"},
+    "A BatchNorm's five tensors as one unit, `A -> B`, without the last dot.",
+)
+_FOLD = Field(
+    batchnorms.fold_words,
+    section_schema(batchnorms.FOLD, ("batchnorm",)),
+    "A BatchNorm worked into the layer before it.",
+)
+_FREEZE = Field(
+    batchnorms.freeze_words,
+    section_schema(batchnorms.FREEZE, ("from",)),
+    "A BatchNorm as constants, for frozen forms.",
+)
+_TIE = Field(references.targets, _REFERENCES, "Keys that share one tensor.")
+_REQUIRE = Field(_require_words, section_schema(REQUIRE, ("key",)), "What the source must hold.")
+
+KINDS: Table[str, Kind] = {
+    "from": Kind(BLOCK, _block),
+    "drop": Kind(_beside("drop", _DROP), _drop),
+    "keep": Kind(_beside("keep", _KEEP), _keep),
+    "init": Kind(_beside("init", _INIT), _init),
+    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), batchnorms.batchnorm),
+    "fold_batchnorm": Kind(_beside("fold_batchnorm", _FOLD), batchnorms.fold),
+    "freeze_batchnorm": Kind(_beside("freeze_batchnorm", _FREEZE), batchnorms.freeze),
+    "tie": Kind(_beside("tie", _TIE), _tie),
+    "require": Kind(_beside("require", _REQUIRE), _require),
+}
+"""Every kind of rule by its word, except for plain arrows, and `within`, which holds rules."""
+
+RULE_WORDS = ("from", "within", *(word for word in KINDS if word != "from"))
+"""The words that make a mapping a rule."""

@@ -1,0 +1,169 @@
+"""Rules out of nodes: what a line or a mapping of a rule file says, told apart by its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.errors import RulesetError, nearest
+from ckptsurgeon.language.gathering import Gathering, both, shown, wrong
+from ckptsurgeon.language.reading import arguments, references
+from ckptsurgeon.language.reading.fields import read_fields, refuse_word
+from ckptsurgeon.language.reading.options import options
+from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, RULE_WORDS, WITHIN
+from ckptsurgeon.language.reading.scalars import each, unlike
+from ckptsurgeon.language.rules import Move, OpCall, Options, Rule, Var, Within
+from ckptsurgeon.language.yaml import traps
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.ops import OPS
+
+MAX_WITHIN = 64
+"""Most levels of `within`, those around an included ruleset counted in."""
+
+Included = tuple[tuple[Rule, ...], Table[str, Var]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a rule is read in: names of vars, the reader of `rules: name`, levels of `within`."""
+
+    vars: frozenset[str]
+    include: Callable[[Scalar, int], Included]
+    within: int = 0
+
+
+def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
+    """The rules of a list; raises RulesetError for all that is wrong in any of them."""
+    return each(node, lambda item: read_rule(item, context), "rules", "begin each with `- `")
+
+
+def read_rule(node: Node, context: Context) -> Rule:
+    """One rule: an arrow, or a mapping that a word of it names."""
+    if isinstance(node, Scalar) and not node.null:
+        source, target = references.arrow(node)
+        return Move((source,), (target,), (), Options(), node.place)
+    if isinstance(node, Sequence):
+        help = (
+            "for several references write `{from: […], to: …}`; one that starts with [ wants quotes"
+        )
+        raise unlike(node, "a rule", help)
+    if not isinstance(node, Mapping) or not node.entries:
+        raise unlike(node, "a rule", "write `A -> B`, or `from: …` and `to: …`")
+    if any("->" in key.text for key, _ in node.entries):
+        return _arrow_with_value(node)
+    return _of_kind(node, context)
+
+
+# --- arrows with a value --------------------------------------------------------------------------
+
+
+def _arrow_with_value(node: Mapping) -> Move:
+    """`A -> B: transpose`, and whatever else may stand behind the colon."""
+    key, value = next(entry for entry in node.entries if "->" in entry[0].text)
+    other = next((word for word, _ in node.entries if word is not key), None)
+    if other is not None and "->" in other.text:
+        raise wrong(other.place, "two arrows in one rule", "begin each rule with `- `")
+    if other is not None:
+        help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
+        raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
+    traps.refuse_colon_in_slice(key)
+    (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
+    return Move((source,), (target,), ops, given, key.place)
+
+
+def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
+    if isinstance(value, Scalar) and value.null:
+        help = "leave the colon out, or write an op"
+        raise wrong(value.place, "nothing stands behind the `:` of an arrow", help)
+    if not isinstance(value, Mapping):
+        return arguments.ops(value), Options()
+    _refuse_unknown_behind(value)
+    op_words = [key for key, _ in value.entries if key.text in OPS]
+    if not op_words:
+        read = read_fields(value, BEHIND, "the words of an arrow")
+        return read.get("ops", ()), options(read)
+    option = next((key for key, _ in value.entries if key.text in BEHIND), None)
+    if option is not None:
+        op = op_words[0].text
+        raise wrong(
+            op_words[0].place,
+            f"`{op}` is an op, `{option.text}` is a word of the rule: they don't mix",
+            f"write `{{{option.text}: …, ops: [{{{op}: …}}]}}`",
+        )
+    return arguments.ops(value), Options()
+
+
+def _refuse_unknown_behind(value: Mapping) -> None:
+    if not value.entries:
+        raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
+    gathering = Gathering()
+    for key, _ in value.entries:
+        if key.text in ("from", "to"):
+            gathering.attempt(_refuse_side, key)
+        elif key.text not in OPS and key.text not in BEHIND:
+            gathering.attempt(refuse_word, key, [*BEHIND, *OPS], "the words of an arrow")
+    gathering.finish()
+
+
+def _refuse_side(key: Scalar) -> None:
+    raise wrong(key.place, f"`{key.text}` behind an arrow, which has both sides", "leave it out")
+
+
+# --- mappings -------------------------------------------------------------------------------------
+
+_WITHIN_NEEDS = "`within` goes with `rules: …`, a list, a shipped ruleset or ./file.yaml"
+
+
+def _of_kind(node: Mapping, context: Context) -> Rule:
+    named = [key for key, _ in node.entries if key.text in RULE_WORDS]
+    if not named:
+        raise _no_kind(node)
+    if len(named) > 1:
+        message = f"`{named[0].text}` and `{named[1].text}` in one rule"
+        raise wrong(named[1].place, message, "write one rule each")
+    word, place = named[0].text, node.entries[0][0].place
+    if word == "within":
+        return _within(node, context)
+    kind = KINDS[word]
+    return kind.make(read_fields(node, kind.fields, f"a rule `{word}`"), place, context.vars)
+
+
+def _no_kind(node: Mapping) -> RulesetError:
+    """The error for a mapping that none of its words makes a rule."""
+    key, value = node.entries[0]
+    gathering = Gathering()
+    gathering.attempt(traps.refuse_colon_in_slice, key)
+    if not gathering.failed and key.text in ("to", *BEHIND):
+        return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
+    if not gathering.failed and key.text in OPS:
+        return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
+    if not gathering.failed and not nearest(key.text[:60], RULE_WORDS):
+        gathering.attempt(traps.refuse_colon_in_rule, key, value)
+    if not gathering.failed:
+        gathering.attempt(refuse_word, key, RULE_WORDS, "a rule")
+    return RulesetError(gathering.problems)
+
+
+def _within(node: Mapping, context: Context) -> Within:
+    place = node.entries[0][0].place
+    if context.within >= MAX_WITHIN:
+        raise wrong(place, f"more than {MAX_WITHIN} levels of `within`")
+    inner = replace(context, within=context.within + 1)
+    rules = node.get("rules")
+    if rules is None:
+        raise wrong(place, "`within` without `rules`", _WITHIN_NEEDS)
+    read, (found, vars) = both(
+        lambda: read_fields(node, WITHIN, "a rule `within`"),
+        lambda: _inner_rules(rules, inner),
+    )
+    return Within(read.get("within"), found, vars, place)
+
+
+def _inner_rules(node: Node, context: Context) -> tuple[tuple[Rule, ...], Table[str, Var] | None]:
+    """The rules of a `within`, and the vars of the ruleset that they are included from."""
+    if isinstance(node, Scalar) and not node.null:
+        return context.include(node, context.within)
+    if isinstance(node, Sequence | Broken):
+        return read_rules(node, context), None
+    raise unlike(node, "a list of rules, a shipped ruleset or ./file.yaml", "begin each with `- `")

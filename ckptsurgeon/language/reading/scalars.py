@@ -1,0 +1,211 @@
+"""Single values out of nodes: text, truth, numbers, expressions, dtypes, and lists of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ckptsurgeon.errors import ExpressionError, RulesetError, nearest
+from ckptsurgeon.language.expressions import Expression, Value, kind_of, parse_expression
+from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, told
+from ckptsurgeon.language.yaml.nodes import kind_of as kind_of_node
+from ckptsurgeon.specs import BITS
+
+Item = TypeVar("Item")
+
+DTYPE_NAMES = {
+    "bool": "BOOL",
+    "byte": "U8",
+    "char": "I8",
+    "short": "I16",
+    "int": "I32",
+    "long": "I64",
+    "half": "F16",
+    "float": "F32",
+    "double": "F64",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "fp16": "F16",
+    "fp32": "F32",
+    "fp64": "F64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "complex64": "C64",
+    "complex128": "C128",
+}
+"""What torch and NumPy call the codes of safetensors: understood, to say the code."""
+
+
+def unlike(node: Node, wanted: str, help: str = "") -> RulesetError:
+    """The error for a node of another kind than the one that is wanted."""
+    if isinstance(node, Broken):
+        return told(node)
+    return wrong(node.place, f"{wanted} is wanted, found {kind_of_node(node)}", help)
+
+
+def scalar(node: Node, wanted: str) -> Scalar:
+    """The node itself, which must be one text that is not null."""
+    if not isinstance(node, Scalar) or node.null:
+        raise unlike(node, wanted)
+    return node
+
+
+def text(node: Node) -> str:
+    """A text as written: `1.10` and `no` are what they look like."""
+    return scalar(node, "text").text
+
+
+def word(node: Node) -> str:
+    """A text that is not empty."""
+    found = scalar(node, "text")
+    if not found.text.strip():
+        raise wrong(found.place, "an empty text where one is wanted")
+    return found.text
+
+
+def boolean(node: Node) -> bool:
+    if not isinstance(node, Scalar) or node.truth is None:
+        is_1_1 = isinstance(node, Scalar) and node.text.lower() in ("yes", "no", "on", "off")
+        raise unlike(node, "true or false", "only `true` and `false` are truth" if is_1_1 else "")
+    return node.truth
+
+
+def choice(words: Iterable[str]) -> Callable[[Node], str]:
+    """A reader of one of these words."""
+    known = tuple(words)
+
+    def read(node: Node) -> str:
+        found = scalar(node, f"one of {', '.join(known)}")
+        if found.text not in known:
+            message = f"unknown word {shown(found.text)}; one of {', '.join(known)} is wanted"
+            raise wrong(found.place, message, nearest(found.text[:60], known))
+        return found.text
+
+    return read
+
+
+def dtype(node: Node) -> str:
+    """A code of safetensors."""
+    found = scalar(node, "a dtype such as F32")
+    if found.text in BITS:
+        return found.text
+    name = found.text.removeprefix("torch.").lower()
+    code = DTYPE_NAMES.get(name) or (name.upper() if name.upper() in BITS else None)
+    raise wrong(
+        found.place,
+        f"unknown dtype {shown(found.text)}",
+        f"did you mean {code!r}?" if code else suggestion(found.text.upper(), BITS),
+    )
+
+
+def destination_or_dtype(node: Node) -> str:
+    """A code, or the word `destination`."""
+    if isinstance(node, Scalar) and node.text == "destination":
+        return node.text
+    return dtype(node)
+
+
+def expression(node: Node) -> Expression:
+    """A condition or formula; raises RulesetError at the character that is wrong."""
+    found = scalar(node, "an expression")
+    try:
+        parsed = parse_expression(found.text)
+        if not parsed.names:
+            parsed.evaluate({})
+    except ExpressionError as error:
+        raise wrong(found.at(error.column), str(error), error.help) from None
+    return parsed
+
+
+def constant(parsed: Expression) -> Value | None:
+    """The value of an expression that needs no names; None for any other."""
+    return parsed.evaluate({}) if not parsed.names else None
+
+
+def number(node: Node) -> int | float | Expression:
+    """A number, or an expression that will give one."""
+    found = scalar(node, "a number or an expression")
+    if found.numeric:
+        return found.number()
+    if found.truth is not None:
+        raise unlike(node, "a number or an expression")
+    parsed = expression(found)
+    value = constant(parsed)
+    if value is None:
+        return parsed
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong(found.place, f"a number is wanted, found {kind_of(value)} ({value!r})")
+    return value
+
+
+def integer(node: Node) -> int | Expression:
+    """An integer, or an expression that will give one."""
+    value = number(node)
+    if isinstance(value, float):
+        raise wrong(node.place, f"an integer is wanted, found {value}")
+    return value
+
+
+def count(node: Node) -> int | Expression:
+    """An integer of 0 or more, or an expression."""
+    value = integer(node)
+    if isinstance(value, int) and value < 0:
+        raise wrong(node.place, f"a count of 0 or more is wanted, found {value}")
+    return value
+
+
+def each(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "") -> tuple[Item, ...]:
+    """What the reader gives for each entry of a list that has one at least."""
+    if not isinstance(node, Sequence):
+        raise unlike(node, f"a list of {wanted}", help)
+    if not node.items:
+        raise wrong(node.place, f"an empty list; {wanted} are wanted")
+    gathering, found = Gathering(), []
+    for item in node.items:
+        value = gathering.attempt(read, item)
+        if value is not None:
+            found.append(value)
+        if gathering.full:
+            break
+    gathering.finish()
+    return tuple(found)
+
+
+def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:
+    """As `each`, where one alone may stand without a list."""
+    return each(node, read, wanted) if isinstance(node, Sequence) else (read(node),)
+
+
+def sizes(node: Node) -> tuple[int | Expression, ...]:
+    """A shape: a list of integers from 0 up, or expressions; `[]` is the shape of a scalar."""
+    if isinstance(node, Sequence) and not node.items:
+        return ()
+    return each(node, count, "sizes")
+
+
+def table(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "") -> dict[str, Item]:
+    """What the reader gives for each value of a mapping that has one at least."""
+    if not isinstance(node, Mapping):
+        raise unlike(node, wanted, help)
+    if not node.entries:
+        raise wrong(node.place, f"an empty mapping; {wanted} is wanted")
+    gathering, found = Gathering(), {}
+    for key, value in node.entries:
+        result = gathering.attempt(read, value)
+        if result is not None:
+            found[key.text] = result
+        if gathering.full:
+            break
+    gathering.finish()
+    return found

@@ -1,0 +1,141 @@
+"""What stands in a rule file beside its rules: format, about, source, output, vars, unmatched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
+from ckptsurgeon.language.reading.rule_kinds import section_schema
+from ckptsurgeon.language.reading.scalars import (
+    choice,
+    destination_or_dtype,
+    each,
+    one_or_each,
+    table,
+    text,
+    word,
+)
+from ckptsurgeon.language.reading.variables import CONFIG, SHAPE, read_vars
+from ckptsurgeon.language.rules import OutputOptions, SourceOptions
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
+from ckptsurgeon.specs import BITS
+
+FORMAT = 1
+UNMATCHED = ("copy", "drop", "error")
+
+_TEXT = {"$ref": "#/$defs/text"}
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
+
+
+# --- source ---------------------------------------------------------------------------------------
+
+
+def _roots(node: Node) -> dict[str, str]:
+    """The root by alias of a source; "" stands for all that are not named."""
+    if isinstance(node, Mapping):
+        return table(node, text, "a mapping of aliases to roots")
+    return {"": text(node)}
+
+
+def _words(node: Node) -> tuple[str, ...]:
+    return one_or_each(node, word, "texts")
+
+
+ANYWHERE: Fields = {"anywhere": Field(_words, _TEXTS, "Whole pieces to take out, inside of keys.")}
+
+
+def _strip(node: Node) -> SourceOptions:
+    """A text, a list, or `{anywhere: …}`, which may also stand in the list."""
+    if not isinstance(node, Sequence):
+        return _strip_item(node)
+    items = each(node, _strip_item, "texts")
+    return SourceOptions(
+        strip=tuple(text for item in items for text in item.strip),
+        strip_anywhere=tuple(text for item in items for text in item.strip_anywhere),
+    )
+
+
+def _strip_item(node: Node) -> SourceOptions:
+    if isinstance(node, Mapping):
+        read = read_fields(node, ANYWHERE, "`strip`", ("anywhere",))
+        return SourceOptions(strip_anywhere=read.values["anywhere"])
+    return SourceOptions(strip=(word(node),))
+
+
+_ANYWHERE_SCHEMA = section_schema(ANYWHERE, ("anywhere",))
+_STRIP_SCHEMA = {
+    "anyOf": [
+        _TEXT,
+        _ANYWHERE_SCHEMA,
+        {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT, _ANYWHERE_SCHEMA]}},
+    ]
+}
+
+SOURCE: Fields = {
+    "root": Field(
+        _roots,
+        {"anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT}]},
+        'Where in a nested checkpoint; "" is all of it, a mapping sets it by alias.',
+    ),
+    "strip": Field(
+        _strip, _STRIP_SCHEMA, "Taken off the front of each key that has it, repeatedly."
+    ),
+    "separator": Field(word, {"type": "string"}, "What stands between the pieces of its keys (.)."),
+}
+
+
+def _source(node: Node) -> SourceOptions:
+    read = read_fields(node, SOURCE, "`source`")
+    stripped: SourceOptions = read.get("strip", SourceOptions())
+    return replace(stripped, roots=read.get("root", {}), separator=read.get("separator", "."))
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+OUTPUT: Fields = {
+    "dtype": Field(
+        destination_or_dtype,
+        {"enum": ["destination", *BITS]},
+        "What every floating tensor is cast to that no rule cast.",
+    ),
+    "separator": Field(word, {"type": "string"}, "What stands between the pieces of its keys (.)."),
+}
+
+
+def _output(node: Node) -> OutputOptions:
+    read = read_fields(node, OUTPUT, "`output`")
+    return OutputOptions(read.get("dtype"), read.get("separator", "."))
+
+
+# --- the whole ------------------------------------------------------------------------------------
+
+_PLAIN_VAR = {"type": ["number", "boolean", "string"]}
+_VARS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            _PLAIN_VAR,
+            {"type": "array", "items": _PLAIN_VAR},
+            section_schema(SHAPE, ("shape", "dim")),
+            section_schema(CONFIG, ("config",)),
+        ]
+    },
+}
+
+
+def _as_it_is(node: Node) -> Node:
+    return node
+
+
+STAGE: Fields = {
+    "format": Field(_as_it_is, {"const": FORMAT}, "The version of the rule language."),
+    "about": Field(text, _TEXT, "What the rules turn into what, in one line."),
+    "source": Field(_source, section_schema(SOURCE), "How the source's keys are read."),
+    "output": Field(_output, section_schema(OUTPUT), "How the output is written."),
+    "unmatched": Field(
+        choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
+    ),
+    "vars": Field(read_vars, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
+    "rules": Field(_as_it_is, {"$ref": "#/$defs/rules"}, "The rules, in order."),
+}
+"""The words at the top of a document."""

@@ -1,0 +1,190 @@
+"""`vars`: each read, and put in an order in which every one stands behind those that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Table
+
+from ckptsurgeon.errors import PatternError, Problem, RulesetError, nearest
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.gathering import MAX_SHOWN, Gathering, shown, wrong
+from ckptsurgeon.language.patterns import Reference, parse_reference
+from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
+from ckptsurgeon.language.reading.scalars import each, expression, integer, scalar, unlike, word
+from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+
+RESERVED = frozenset({"and", "or", "not", "in", "true", "false", "True", "False", "config", "_"})
+"""Words that mean something else in expressions and patterns."""
+
+MAX_VARS = 500
+
+MAX_CHAIN = 50
+"""Most vars that need one another in a row, so that working one out takes no deep recursion."""
+
+Plain = Expression | bool | int | float
+Value = Plain | tuple[Plain, ...] | ShapeVar | ConfigVar
+
+
+def read_vars(node: Node) -> dict[str, Var]:
+    """The vars by name, each behind those that it uses; a circle of them raises RulesetError."""
+    if not isinstance(node, Mapping):
+        raise unlike(node, "a mapping of names to values")
+    if len(node.entries) > MAX_VARS:
+        raise wrong(node.place, f"{len(node.entries)} vars; at most {MAX_VARS}")
+    gathering, found = Gathering(), {}
+    for key, value in node.entries:
+        var = gathering.attempt(_var, key, value)
+        if var is not None:
+            found[key.text] = var
+        if gathering.full:
+            break
+    strangers = _strangers(found, node.words)
+    if strangers:
+        gathering.add(strangers)
+    # A var that could not be read can't be looked through for circles.
+    ordered = gathering.attempt(_in_order, found) if not gathering.failed else found
+    gathering.finish()
+    return ordered or {}
+
+
+def names(node: Node | None) -> frozenset[str]:
+    """The names of the vars, whether their values can be read or not."""
+    return frozenset(node.words) if isinstance(node, Mapping) else frozenset()
+
+
+def _var(key: Scalar, value: Node) -> Var:
+    name = key.text
+    if not name.isidentifier() or name in RESERVED:
+        reason = "means something else in expressions" if name in RESERVED else "is no name"
+        help = "a name has letters, digits and _, and begins with none of the digits"
+        raise wrong(key.place, f"a var named {shown(name)}, which {reason}", help)
+    return Var(_value(value), key.place)
+
+
+def _value(node: Node) -> Value:
+    if isinstance(node, Mapping):
+        return _looked_up(node)
+    if isinstance(node, Sequence):
+        return () if not node.items else each(node, _plain, "numbers and expressions")
+    return _plain(node)
+
+
+def _plain(node: Node) -> Plain:
+    """A number, a truth value, or a text, which is an expression."""
+    found = scalar(node, "a number, a truth value or an expression")
+    if found.truth is not None:
+        return found.truth
+    return found.number() if found.numeric else expression(found)
+
+
+def _reference(node: Node) -> Reference:
+    found = scalar(node, "a key")
+    try:
+        reference = parse_reference(found.text)
+    except PatternError as error:
+        raise wrong(found.at(error.column), str(error), error.help) from None
+    if reference.index is not None:
+        raise wrong(found.place, "a slice behind the key of a shape", "`dim` says which size it is")
+    return reference
+
+
+def _path(node: Node) -> str:
+    path = word(node)
+    if not all(part.isidentifier() for part in path.split(".")):
+        message = f"a name in the config is wanted, such as text.num_heads, found {shown(path)}"
+        raise wrong(node.place, message)
+    return path.removeprefix("config.")
+
+
+_VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
+
+SHAPE: Fields = {
+    "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
+    "dim": Field(integer, {"$ref": "#/$defs/integer"}, "Which of its sizes."),
+}
+CONFIG: Fields = {
+    "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
+    "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
+}
+
+
+def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
+    if "shape" in node.words:
+        read = read_fields(node, SHAPE, "a var of a shape", ("dim",))
+        return ShapeVar(read.values["shape"], read.values["dim"])
+    if "config" in node.words:
+        read = read_fields(node, CONFIG, "a var of the config")
+        return ConfigVar(read.values["config"], read.get("default"), "default" in read.values)
+    raise unlike(
+        node,
+        "a number, an expression, a list, {shape: KEY, dim: n} or {config: NAME}",
+        "vars have no levels: name each value alone",
+    )
+
+
+# --- what uses what -------------------------------------------------------------------------------
+
+
+def _expressions(value: object) -> Iterator[Expression]:
+    if isinstance(value, Expression):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _expressions(item)
+    elif isinstance(value, ShapeVar):
+        yield from _expressions(value.dim)
+    elif isinstance(value, ConfigVar):
+        yield from _expressions(value.default)
+
+
+def _used(var: Var) -> frozenset[str]:
+    """The names that a var needs; those of the config are no vars."""
+    found = (expression.names for expression in _expressions(var.value))
+    return frozenset(name for names in found for name in names if not name.startswith("config."))
+
+
+def _strangers(vars: Table[str, Var], known: Iterable[str]) -> list[Problem]:
+    names = set(known)
+    return [
+        Problem(
+            f"the var {shown(name)} uses {shown(used)}, which is no var",
+            var.place,
+            nearest(used[:MAX_SHOWN], names - {name})
+            or f"a word wants quotes inside: \"'{used}'\"",
+        )
+        for name, var in vars.items()
+        for used in sorted(_used(var) - names)
+    ]
+
+
+def _in_order(vars: dict[str, Var]) -> dict[str, Var]:
+    """The vars, each behind those that it uses."""
+    waiting = {name: set(_used(var)) for name, var in vars.items()}
+    ordered: dict[str, Var] = {}
+    for _ in range(MAX_CHAIN):
+        ready = {name for name, needed in waiting.items() if not needed}
+        ordered |= {name: vars[name] for name in waiting if name in ready}
+        waiting = {name: waiting[name] - ready for name in waiting if name not in ready}
+        if not waiting:
+            return ordered
+        if not ready:
+            raise _circle(vars, waiting)
+    name = next(iter(waiting))
+    message = f"more than {MAX_CHAIN} vars need one another in a row, up to {shown(name)}"
+    raise wrong(vars[name].place, message)
+
+
+def _circle(vars: dict[str, Var], waiting: dict[str, set[str]]) -> RulesetError:
+    """The error for vars of which each needs another that is not worked out before it."""
+    way = [next(iter(waiting))]
+    while (following := min(waiting[way[-1]])) not in way:
+        way.append(following)
+    circle = way[way.index(following) :]
+    first = min(circle, key=lambda name: vars[name].place)
+    turned = circle[circle.index(first) :] + circle[: circle.index(first)]
+    middle = turned if len(turned) <= MAX_CHAIN else [*turned[:MAX_CHAIN], "…"]
+    chain = " -> ".join([*middle, first])
+    return wrong(
+        vars[first].place, f"vars that need each other: {chain}", "give one of them a value"
+    )

@@ -1,0 +1,264 @@
+"""A rule file as written: what its lines say, with the place of each, before any checkpoint.
+
+Patterns and expressions are parsed; captures are not yet resolved, `within` is not yet unfolded,
+and numbers of ops may still be expressions. `planner.compile` makes of this what can be run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.patterns import Index, Reference
+
+Number = int | float | Expression
+"""A number as written: a literal, or an expression over captures and vars."""
+
+Argument = bool | int | float | str | Expression | Index | tuple["Argument", ...] | None
+"""An op's parameter as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Something that a rule file names, with its place (the start of its text)."""
+
+    reference: Reference
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One op of a rule as written. `over` is the planner's: the capture it closes or opens."""
+
+    name: str
+    arguments: Mapping[str, Argument]
+    over: str | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`a..b` of a pick, both ends included; a single integer is a span of itself."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The words that most rules take besides their own."""
+
+    where: Expression | None = None
+    map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pick: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    optional: bool = False
+    count: int | Expression | None = None
+    reuse: bool = False
+    fallback: bool = False
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each word that is given stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An arrow or a block. `targets` is empty where `to` is left out."""
+
+    sources: tuple[At, ...]
+    targets: tuple[At, ...]
+    ops: tuple[OpCall, ...]
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    sources: tuple[At, ...]
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    targets: tuple[At, ...]
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """`fill` is one of zeros, ones, eye, normal, or a number."""
+
+    targets: tuple[At, ...]
+    fill: str | Number
+    std: Number
+    seed: int | Expression
+    shape: tuple[int | Expression, ...] | None
+    dtype: str | None
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """A BatchNorm as one unit: source and target are prefixes without the last dot."""
+
+    word: ClassVar[str] = "batchnorm"
+
+    source: At
+    target: At
+    options: Options
+    place: Place
+
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """The prefixes that are read, each with the tensor that stands for those behind it."""
+        return ((self.source, "running_mean"),)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm:
+    """A BatchNorm worked into the layer before it, or into an identity where `conv` is None."""
+
+    word: ClassVar[str] = "fold_batchnorm"
+
+    conv: At | None
+    batchnorm: At
+    target: At
+    eps: Number
+    groups: int | Expression
+    transposed: bool
+    options: Options
+    place: Place
+
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """As those of BatchNorm, the layer first."""
+        layer = ((self.conv, "weight"),) if self.conv else ()
+        return (*layer, (self.batchnorm, "running_mean"))
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeBatchNorm:
+    """A BatchNorm as constants: `form` is `buffers` or `affine`."""
+
+    word: ClassVar[str] = "freeze_batchnorm"
+
+    source: At
+    target: At
+    form: str
+    eps: Number
+    options: Options
+    place: Place
+
+    @property
+    def reads(self) -> tuple[tuple[At, str], ...]:
+        """As those of BatchNorm."""
+        return ((self.source, "running_mean"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    targets: tuple[At, ...]
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """`options.count` is the number of keys that must match."""
+
+    source: At
+    shape: tuple[int | Expression, ...] | None
+    dtype: str | None
+    options: Options
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """One `A -> B` of a `within`; A alone stands for both sides (`target` is None)."""
+
+    source: Reference
+    target: Reference | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Rules under one or several prefixes; `vars` are those of an included ruleset."""
+
+    prefixes: tuple[Prefix, ...]
+    rules: tuple[Rule, ...]
+    vars: Mapping[str, Var] | None
+    place: Place
+
+
+Norms = BatchNorm | FoldBatchNorm | FreezeBatchNorm
+"""The rules that read BatchNorms by their prefixes."""
+
+Rule = Move | Drop | Keep | Init | Norms | Tie | Require | Within
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeVar:
+    """`{shape: KEY, dim: n}`; the reference may have an alias, `dst` being the destination."""
+
+    reference: Reference
+    dim: int | Expression
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigVar:
+    """`{config: a.b, default: …}`."""
+
+    path: str
+    default: Expression | bool | int | float | None
+    has_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    value: Expression | bool | int | float | tuple[Argument, ...] | ShapeVar | ConfigVar
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """`source:`. `roots` is by alias, "" standing for every source that is not named there."""
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    strip: tuple[str, ...] = ()
+    strip_anywhere: tuple[str, ...] = ()
+    separator: str = "."
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """`output:`. `dtype` is a code, or `destination`."""
+
+    dtype: str | None = None
+    separator: str = "."
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One document of a rule file."""
+
+    rules: tuple[Rule, ...]
+    place: Place
+    about: str = ""
+    source: SourceOptions = SourceOptions()
+    output: OutputOptions = OutputOptions()
+    unmatched: str = "copy"
+    vars: Mapping[str, Var] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """A whole rule file: its stages, each seeing the output of the one before."""
+
+    file: str
+    stages: tuple[Stage, ...]

@@ -1,0 +1,296 @@
+"""Weights moved between `nn.Module`s, from files into them, and at every load from then on.
+
+What fits is copied, rules do the rest, and the report accounts for every tensor. Values are all
+computed before the first one is written, so a model is never left half-loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ckptsurgeon.api import Config, Given, load_all, prepared, with_rules_before
+from ckptsurgeon.batchnorm.layers import unwrapped
+from ckptsurgeon.checkpoints.model_state import checkpoint_of_model, state_of
+from ckptsurgeon.checkpoints.tensors import is_torch, to_torch
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.execution import Execution, check_ties, refuse_findings
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.inputs import Source
+from ckptsurgeon.language.loading import Rules
+from ckptsurgeon.language.rules import Ruleset
+from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
+from ckptsurgeon.planner.compiling.rules import compile_rulesets
+from ckptsurgeon.plans.account import Output, Status
+from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.plan import output_name
+from ckptsurgeon.report.report import Report, make_report
+
+State = Mapping[str, Any]
+
+
+def transplant(
+    source_model: nn.Module,
+    destination_model: nn.Module,
+    rules: Rules | None = None,
+    allow: Collection[str] = (),
+    *,
+    config: Config | None = None,
+    variables: Given | None = None,
+) -> Report:
+    """Copies the source's weights into the destination by `rules`; what was done comes back.
+
+    Like `load` from the source's state_dict. The source is not altered, unless it shares memory
+    with the destination; they may be one model, whose weights are then all read before any is
+    written.
+    """
+    return load(
+        destination_model, source_model, rules, allow=allow, config=config, variables=variables
+    )
+
+
+def load(
+    model: nn.Module,
+    checkpoint: Source | nn.Module,
+    rules: Rules | None = None,
+    *,
+    allow: Collection[str] = (),
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+) -> Report:
+    """Copies a checkpoint's tensors into the model's own by `rules`; what was done comes back.
+
+    Tensors of equal name and shape are copied, rules do the rest. Everything else is a finding:
+    FindingsError names it, unless `allow` accepts its kind ("missing" and "mismatched" then leave
+    the model's own value, "unused" and "unexpected" leave the checkpoint's tensor out).
+
+    The model's tensors keep their identity, dtype, device and `requires_grad`; tied ones stay tied;
+    buffers that are not persistent are not touched. As in torch, a `num_batches_tracked` that only
+    one side has is left as it is. On any error the model is as it was.
+
+    `checkpoint` is a path, a dict, an open checkpoint or a module; for the rest see
+    `ckptsurgeon.plan`. Raises also CheckpointError for a model with lazy layers, or on the meta
+    device.
+    """
+    module = unwrapped(model)
+    state = state_of(module)
+    _check_writable(module, state)
+    given = _given(checkpoint)
+    source = _named(given, checkpoint) if given is not None else checkpoint
+    named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
+    execution = _planned(
+        _into_dtypes(load_all(rules)),
+        source,
+        checkpoint_of_model(state, _name(module)),
+        sources,
+        config,
+        variables,
+        allow,
+    )
+    refuse_findings(execution.plan)
+    check_ties(execution.plan, execution.checkpoints)
+    given_by_alias = named if given is None else {"": given, **named}
+    _write(state, dict(_values(execution, given_by_alias)))
+    return make_report(execution.plan)
+
+
+def convert_on_load(
+    model: nn.Module,
+    rules: Rules,
+    *,
+    allow: Collection[str] = (),
+    config: Config | None = None,
+    variables: Given | None = None,
+) -> RemovableHandle:
+    """A handle of a hook by which `model.load_state_dict` takes old checkpoints, too.
+
+    A state_dict that has the model's keys and shapes is loaded as it is; any other is converted by
+    `rules` first, also when `model` is a part of the model that loads. What `rules` can't convert
+    raises PlanError or FindingsError before a tensor of `model` is written. The hook is copied and
+    pickled with the model; `handle.remove()` takes it off.
+    """
+    rulesets = load_all(rules)
+    compile_rulesets(rulesets)
+    conversion = _Conversion(rulesets, tuple(allow), config, variables)
+    module: Any = unwrapped(model)  # torch's method has no types
+    handle: RemovableHandle = module.register_load_state_dict_pre_hook(conversion)
+    return handle
+
+
+# --- planning -------------------------------------------------------------------------------------
+
+
+def _given(checkpoint: Source | nn.Module) -> State | None:
+    """The tensors that a module or a dict holds; None for a file."""
+    if isinstance(checkpoint, nn.Module):
+        return state_of(unwrapped(checkpoint))
+    return checkpoint if isinstance(checkpoint, Mapping) else None
+
+
+def _named(state: State, checkpoint: object) -> Source:
+    """A module's tensors under its name; a dict as it is."""
+    if not isinstance(checkpoint, nn.Module):
+        return state
+    return checkpoint_of_model(state, _name(unwrapped(checkpoint)))
+
+
+def _name(model: nn.Module) -> str:
+    return f"<{type(model).__name__}>"
+
+
+def _planned(
+    rulesets: Sequence[Ruleset],
+    source: Any,
+    destination: Any,
+    *others: Any,
+) -> Execution:
+    """The plan with the rules that tell what loading a module does by itself."""
+    ties = rules_of_ties(destination.contents.aliases)
+    tied = with_rules_before(rulesets, ties) if ties else rulesets
+    execution = prepared(tied, source, destination, *others)
+    extra = rules_of_loading(execution.plan)
+    if not extra:
+        return execution
+    return prepared(with_rules_before(tied, extra), source, destination, *others)
+
+
+def _into_dtypes(rulesets: Sequence[Ruleset]) -> Sequence[Ruleset]:
+    """The rulesets with casts to the destination's dtypes, where they don't name another."""
+    *before, last = rulesets
+    *others, stage = last.stages
+    if stage.output.dtype is not None:
+        return rulesets
+    output = replace(stage.output, dtype="destination")
+    return [*before, replace(last, stages=(*others, replace(stage, output=output)))]
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _check_writable(model: nn.Module, state: State) -> None:
+    """Refuses tensors that `copy_` would not write, before anything is written."""
+    own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    for key, tensor in state.items():
+        if problem := _unwritable(tensor, own):
+            raise CheckpointError(f"{_name(model)}: `{key}` {problem}")
+
+
+def _unwritable(tensor: Tensor, own: Collection[int]) -> str:
+    if tensor.is_meta:
+        return (
+            "is on the meta device, which holds no values; give it memory by "
+            "`model.to_empty(device='cpu')`, or use `load_state_dict(tensors, assign=True)` with "
+            "the tensors of `ckptsurgeon.apply`"
+        )
+    if id(tensor) not in own:
+        return "is made up by its module when asked for, and can't be written to"
+    if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
+        return f"is a {type(tensor).__name__}; wanted plain tensors"
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        return "was made in inference mode, and can't be written to"
+    if any(size > 1 and not step for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
+        return "is an expanded view, whose elements share memory; clone it first"
+    return ""
+
+
+def _values(execution: Execution, given: Mapping[str, State]) -> Iterator[tuple[str, Tensor]]:
+    """The model's keys that change, each with its new value."""
+    plan = execution.plan
+    evaluator = Evaluator(plan, execution.checkpoints)
+    for key, output in plan.outputs.items():
+        if output.status is not Status.KEPT and output.wanted is not None:
+            yield output_name(plan, key), _value(output, evaluator, given)
+
+
+def _value(output: Output, evaluator: Evaluator, given: Mapping[str, State]) -> Tensor:
+    """The tensor that was given, where it is whole and torch's; else what the plan computes."""
+    node = output.node
+    if isinstance(node, Leaf) and node.source in given:
+        found = given[node.source][evaluator.stored(node)]
+        if is_torch(found) and not found.is_meta:
+            return found  # type: ignore[no-any-return]
+    tensor: Tensor = to_torch(evaluator.output(output), output.spec, "cpu")
+    return tensor
+
+
+@torch.no_grad()
+def _write(state: State, values: dict[str, Tensor]) -> None:
+    """Copies values into the model's tensors; those that share memory with any are cloned first."""
+    written = {_storage(state[key]) for key in values}
+    for key, value in values.items():
+        if value is not state[key] and _storage(value) in written:
+            values[key] = value.clone()
+    for key, value in values.items():
+        if value is not state[key]:
+            state[key].copy_(value)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+class _Conversion:
+    """The hook of `convert_on_load`; a class, so that a model can be pickled with it."""
+
+    def __init__(
+        self,
+        rulesets: Sequence[Ruleset],
+        allow: tuple[str, ...],
+        config: Config | None,
+        variables: Given | None,
+    ) -> None:
+        self._rulesets, self._allow = rulesets, allow
+        self._config, self._variables = config, variables
+
+    def __call__(
+        self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
+    ) -> None:
+        """Puts converted tensors in place of the module's part of a state_dict."""
+        given = {
+            key.removeprefix(prefix): value
+            for key, value in state_dict.items()
+            if key.startswith(prefix) and is_torch(value)
+        }
+        wanted = state_of(module)
+        if _fits(given, wanted):
+            return
+        converted = self._converted(given, wanted, _name(module))
+        for key in given:
+            del state_dict[prefix + key]
+        state_dict.update((prefix + key, value) for key, value in converted.items())
+
+    def _converted(self, given: State, wanted: State, name: str) -> Mapping[str, Any]:
+        destination = checkpoint_of_model(wanted, name)
+        words = (None, self._config, self._variables, self._allow)
+        execution = _planned(self._rulesets, given, destination, *words)
+        refuse_findings(execution.plan)
+        check_ties(execution.plan, execution.checkpoints)
+        return dict(_loaded(execution, given, wanted))
+
+
+def _loaded(execution: Execution, given: State, wanted: State) -> Iterator[tuple[str, Any]]:
+    """The model's keys with their tensors, which are its own where they are kept."""
+    values = dict(_values(execution, {"": given}))
+    for key, own in wanted.items():
+        yield key, values.get(key, own)
+
+
+def _fits(given: State, wanted: State) -> bool:
+    """Whether a state_dict has a model's keys and shapes; counters may be there or not."""
+    return _shapes(given) == _shapes(wanted)
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    counter = "num_batches_tracked"
+    return {
+        key: tuple(value.shape) for key, value in state.items() if key.rpartition(".")[2] != counter
+    }

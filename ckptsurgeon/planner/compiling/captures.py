@@ -1,0 +1,146 @@
+"""What each name of a rule is: its kind, and whether it names steps, is gathered or is spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.errors import Place, nearest
+from ckptsurgeon.language.expressions import Expression, parse_expression
+from ckptsurgeon.language.patterns import Capture, Formula, Index, Kind, Pattern, Piece, Regex
+from ckptsurgeon.planner.problems import Problems
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A pattern with its place, for finding what its captures are."""
+
+    pattern: Pattern
+    place: Place
+    index: Index | None = None
+
+
+def find_kinds(
+    sources: Iterable[Written], targets: Iterable[Written], vars: Iterable[str], problems: Problems
+) -> tuple[dict[str, Capture], dict[str, Capture]]:
+    """The captures of a rule by name: those that its sources have, and those of targets alone.
+
+    A bare name is what its first mention says, else an integer; in a target it may be a var. A name
+    that a target's slice alone mentions is spread as an integer.
+    """
+    names = frozenset(vars)
+    read: dict[str, Capture] = {}
+    for written in sources:
+        for capture in written.pattern.captures:
+            if capture.name in names:
+                problems.add(
+                    f"`{capture.name}` is a var, and a capture here",
+                    written.place,
+                    "captures and vars share one name space: rename one of the two",
+                )
+            _mention(capture, read, written.place, problems)
+    spread: dict[str, Capture] = {}
+    for written in targets:
+        _find_spread(written, read, names, spread, problems)
+    return read, spread
+
+
+def _find_spread(
+    written: Written,
+    read: Mapping[str, Capture],
+    vars: frozenset[str],
+    spread: dict[str, Capture],
+    problems: Problems,
+) -> None:
+    """Adds the names of a target that no source has and no var is."""
+    for capture in written.pattern.captures:
+        if capture.nameless:
+            problems.add(f"`{capture}` can't be written in a target", written.place)
+        elif capture.name in read:
+            _agree(capture, read[capture.name], written.place, problems)
+        elif capture.name not in vars:
+            _mention(capture, spread, written.place, problems)
+    for name in _in_order(written.index):
+        if name not in read and name not in vars and not name.startswith("config."):
+            spread.setdefault(name, Capture(name, Kind.INT))
+
+
+def _in_order(index: Index | None) -> Iterable[str]:
+    """The names of a slice, from left to right."""
+    if index is not None:
+        for expression in index.expressions:
+            yield from sorted(expression.names)
+
+
+def _mention(capture: Capture, known: dict[str, Capture], place: Place, problems: Problems) -> None:
+    if capture.nameless:
+        return
+    if capture.name in known:
+        _agree(capture, known[capture.name], place, problems)
+        return
+    kind = Kind.INT if capture.kind is Kind.BARE else capture.kind
+    known[capture.name] = replace(capture, kind=kind)
+
+
+def _agree(capture: Capture, first: Capture, place: Place, problems: Problems) -> None:
+    if capture.star or capture.kind in (Kind.BARE, first.kind):
+        return
+    problems.add(
+        f"`{capture}` is {capture.kind.value}, and `{first}` before it is {first.kind.value}",
+        place,
+        "one name is one thing in a rule: use another name",
+    )
+
+
+def resolve(pattern: Pattern, known: Mapping[str, Capture]) -> Pattern:
+    """The pattern with bare names given their kinds; one that is not known is a var."""
+    return Pattern(tuple(_resolved(piece, known) for piece in pattern.pieces))
+
+
+def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
+    if not isinstance(piece, Capture) or piece.kind is not Kind.BARE:
+        return piece
+    first = known.get(piece.name)
+    if first is None:
+        return Formula(parse_expression(piece.name), piece.column)
+    return replace(piece, kind=first.kind, words=first.words)
+
+
+def names_needed(pattern: Pattern) -> frozenset[str]:
+    """The names that writing a key by this resolved target needs values of."""
+    captures = {capture.name for capture in pattern.captures}
+    return frozenset(captures).union(*(formula.expression.names for formula in pattern.formulas))
+
+
+def check_names(
+    names: Iterable[str], known: Iterable[str], place: Place, problems: Problems
+) -> None:
+    """Tells each name that is neither a capture nor a var."""
+    known = frozenset(known)
+    for name in sorted(set(names) - known):
+        if not name.startswith("config."):
+            shown = sorted(name for name in known if not name.startswith("*"))
+            problems.add(
+                f"unknown name {name!r}",
+                place,
+                nearest(name, shown) or f"a word wants quotes: '{name}'",
+            )
+
+
+def expressions_of(arguments: object) -> Iterable[Expression]:
+    """All expressions within an op's arguments."""
+    if isinstance(arguments, Expression):
+        yield arguments
+    elif isinstance(arguments, Mapping):
+        for value in arguments.values():
+            yield from expressions_of(value)
+    elif isinstance(arguments, tuple):
+        for value in arguments:
+            yield from expressions_of(value)
+    elif hasattr(arguments, "expressions"):
+        yield from arguments.expressions
+
+
+def has_regex(pattern: Pattern) -> bool:
+    """Whether keys are read by a `re:` here, which no target can be made of."""
+    return any(isinstance(piece, Regex) for piece in pattern.pieces)

@@ -1,0 +1,114 @@
+"""What can be wrong in the parts of a rule, told before any key is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ckptsurgeon.errors import Place, nearest
+from ckptsurgeon.language.patterns import Capture, Kind, Pattern
+from ckptsurgeon.language.rules import Move, Options, Tie, Var
+from ckptsurgeon.planner.compiling.captures import check_names, expressions_of
+from ckptsurgeon.planner.compiling.compiled import Reader, Target
+from ckptsurgeon.planner.problems import Problems
+
+
+def check_stars(targets: Sequence[Target], read: Mapping[str, Capture], problems: Problems) -> None:
+    """Tells targets with more stars than the sources have."""
+    there = sum(name.startswith("*") for name in read)
+    for target in targets:
+        stars = sum(capture.star for capture in target.pattern.captures)
+        if stars > there:
+            problems.add(
+                f"the target has {stars} star{'s' * (stars > 1)}, the source {there or 'none'}",
+                target.place,
+                "a star in a target stands for the source's, in order",
+            )
+
+
+def check_ops(
+    rule: Move,
+    known: set[str],
+    gathered: Sequence[Capture],
+    vars: Mapping[str, Var],
+    problems: Problems,
+) -> None:
+    """Tells names in ops that have no one value for a step."""
+    lost = {capture.name for capture in gathered}
+    for call in rule.ops:
+        names = {n for e in expressions_of(call.arguments) for n in e.names}
+        for name in sorted(names & lost):
+            problems.add(
+                f"{call.name}: `{name}` is gathered, so it has many values here",
+                call.place,
+                "ops can use the captures of the target, and vars",
+            )
+        check_names(names - lost, {*known, *vars}, call.place, problems)
+
+
+def check_where_by_step(
+    rule: Move, readers: Sequence[Reader], gathered: Sequence[Capture], problems: Problems
+) -> None:
+    """Tells a gathered name of a condition that no reference can answer alone."""
+    where = rule.options.where
+    captured = {name for reader in readers for name in reader.names}
+    if where is None or any(where.names & captured <= reader.names for reader in readers):
+        return
+    for capture in gathered:
+        if capture.name in where.names:
+            problems.add(
+                f"where: `{capture.name}` is gathered, and one reference alone has it",
+                rule.options.places.get("where", rule.place),
+                "a condition over several references asks for captures that the target has",
+            )
+
+
+def check_options(
+    options: Options,
+    read: Mapping[str, Capture],
+    vars: Mapping[str, Var],
+    place: Place,
+    problems: Problems,
+) -> None:
+    """Tells names in `where`, `count`, `map` and `pick` that are nothing here."""
+    at = options.places
+    if options.where is not None:
+        check_names(options.where.names, {*read, *vars}, at.get("where", place), problems)
+    check_expressions(options.count, vars, at.get("count", place), problems)
+    for word, table in (("map", options.map), ("pick", options.pick)):
+        for name in table:
+            _check_table(word, name, read, at.get(word, place), problems)
+
+
+def _check_table(
+    word: str, name: str, read: Mapping[str, Capture], place: Place, problems: Problems
+) -> None:
+    if name not in read:
+        shown = [known for known in read if not known.startswith("*")]
+        help = nearest(name, shown) or f"the source's captures: {', '.join(shown) or 'none'}"
+        problems.add(f"{word}: `{name}` is no capture of the source", place, help)
+    elif word == "pick" and read[name].kind is not Kind.INT:
+        problems.add(
+            f"pick: `{read[name]}` is no integer", place, "pick takes and numbers integers"
+        )
+
+
+def check_expressions(
+    value: object, vars: Mapping[str, Var], place: Place, problems: Problems
+) -> None:
+    """Tells names in values that are no vars."""
+    for expression in expressions_of(value):
+        check_names(expression.names, vars, place, problems)
+
+
+def check_tie(rule: Tie, lookups: Sequence[Pattern], problems: Problems) -> None:
+    """Tells a tie of one key, and captures that give keys no partner."""
+    if len(lookups) < 2:
+        problems.add(
+            "`tie` of one key", rule.place, "name the keys that are one tensor: two or more"
+        )
+    for at, lookup in zip(rule.targets, lookups, strict=True):
+        for capture in lookup.captures:
+            if capture.nameless:
+                problems.add(
+                    f"`{capture}` in a `tie`", at.place, "name it, so that each key has its partner"
+                )

@@ -1,0 +1,84 @@
+"""Rules that can be run: captures resolved, ops placed in their grids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.patterns import Capture, Index, Matcher, Pattern
+from ckptsurgeon.language.rules import Options, Stage, Var
+from ckptsurgeon.planner.compiling.grids import PlacedOp
+from ckptsurgeon.planner.compiling.unfolding import PlainRule
+
+BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
+BATCHNORM_PARTS = (*BATCHNORM_VECTORS, "num_batches_tracked")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A reference that reads keys. `alias` matches the source's alias, "" being the unnamed one."""
+
+    alias: Matcher
+    pattern: Pattern
+    keys: Matcher
+    index: Index | None
+    place: Place
+    text: str
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reference that names output keys, its captures resolved."""
+
+    pattern: Pattern
+    index: Index | None
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule of one stage, ready to look for its keys.
+
+    `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
+    of mention, `spread` those that only targets have. `lookups` read destination or output keys.
+    """
+
+    rule: PlainRule
+    group: int
+    vars: Mapping[str, Var]
+    readers: tuple[Reader, ...] = ()
+    targets: tuple[Target, ...] = ()
+    lookups: tuple[Pattern, ...] = ()
+    ops: tuple[PlacedOp, ...] = ()
+    captures: Mapping[str, Capture] | None = None
+    steps_by: frozenset[str] = frozenset()
+    gathered: tuple[Capture, ...] = ()
+    spread: tuple[Capture, ...] = ()
+
+    @property
+    def where_names(self) -> frozenset[str]:
+        """The captures that `where` looks at."""
+        where = self.options.where
+        return where.names & frozenset(self.captures or ()) if where else frozenset()
+
+    @property
+    def where_by_step(self) -> bool:
+        """Whether `where` needs captures of several references, and so a whole step."""
+        return not any(self.where_names <= reader.names for reader in self.readers)
+
+    @property
+    def options(self) -> Options:
+        return self.rule.options
+
+    @property
+    def place(self) -> Place:
+        return self.rule.place
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStage:
+    stage: Stage
+    rules: tuple[CompiledRule, ...]

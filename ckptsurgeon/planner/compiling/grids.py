@@ -1,0 +1,234 @@
+"""The tensors in flight of one step: a grid with a dim for each open capture.
+
+Which dims each op closes and opens follows from the rule alone; `trace` works it out once, before
+any key is looked at. `Grid` then carries the nodes of one step through the same course.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.errors import Place, ShapeError, nearest
+from ckptsurgeon.language.patterns import Capture
+from ckptsurgeon.language.rules import OpCall
+from ckptsurgeon.ops import OPS
+from ckptsurgeon.ops.base import Arity
+from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.plans.graph import Node
+
+MAX_TENSORS = 2**18
+"""Most tensors in flight of one step, so that splits of splits can't ask for billions."""
+
+LIST = "(the list of references)"
+TARGETS = "(the list of targets)"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOp:
+    """An op of a rule with the dim that it closes or opens, "" for neither."""
+
+    call: OpCall
+    arity: Arity
+    dim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a rule's grids are before its first op: the open dims of each reference.
+
+    `known` are the names that a value is known of: captures of the source, and vars.
+    """
+
+    references: tuple[tuple[str, ...], ...]
+    spread: tuple[str, ...]
+    targets: int
+    captures: Mapping[str, Capture]
+    known: Collection[str]
+
+
+def trace(
+    shape: Shape, calls: Sequence[OpCall], place: Place, problems: Problems
+) -> tuple[PlacedOp, ...]:
+    """The ops with their dims; tells what is joined twice, never joined or never spread."""
+    course = _Course(shape, problems)
+    before = len(problems)
+    placed = tuple(course.place(call) for call in calls)
+    if len(problems) == before:
+        course.finish(place)
+    return placed
+
+
+class _Course:
+    """Follows the open dims of a rule from op to op."""
+
+    def __init__(self, shape: Shape, problems: Problems) -> None:
+        self.shape = shape
+        self.problems = problems
+        self.open = [list(dims) for dims in shape.references]
+        self.opened: set[str] = set()
+
+    def place(self, call: OpCall) -> PlacedOp:
+        arity = OPS[call.name].arity
+        if arity is Arity.JOIN:
+            return PlacedOp(call, arity, self._join(call))
+        if arity is Arity.SPLIT:
+            return PlacedOp(call, arity, self._split(call))
+        return PlacedOp(call, arity, "")
+
+    def _all_open(self) -> list[str]:
+        return list(dict.fromkeys(itertools.chain(*self.open)))
+
+    def _join(self, call: OpCall) -> str:
+        dim = call.over or self._only_open(call)
+        if dim == LIST:
+            self.open = [self._all_open()]
+        elif dim in self._all_open():
+            self.open = [[name for name in dims if name != dim] for dims in self.open]
+            self.opened.discard(dim)
+        elif dim:
+            self._tell(call, f"{call.name}: `{dim}` is not open here{self._those_open()}")
+        return dim
+
+    def _only_open(self, call: OpCall) -> str:
+        spread = {*self.shape.spread, TARGETS}
+        candidates = [name for name in self._all_open() if name not in spread]
+        if len(candidates) > 1:
+            self._tell(
+                call,
+                f"{call.name}: {_listed(candidates)} are open",
+                f"say which it joins: `{call.name}: {{over: {candidates[0]}}}`",
+            )
+            return ""
+        if candidates:
+            return candidates[0]
+        if len(self.open) > 1:
+            return LIST
+        self._tell(
+            call,
+            f"{call.name}: there is one tensor here, and nothing to join it with",
+            "gather a capture (one that no target uses), or give a list of references",
+        )
+        return ""
+
+    def _split(self, call: OpCall) -> str:
+        dim = call.over or self._only_spread(call)
+        if dim in self._all_open():
+            self._tell(call, f"{call.name}: `{dim}` is open already")
+        elif dim:
+            self.open = [[*dims, dim] for dims in self.open]
+            self.opened.add(dim)
+        return dim
+
+    def _only_spread(self, call: OpCall) -> str:
+        waiting = [name for name in self.shape.spread if name not in self.opened]
+        if len(waiting) > 1:
+            self._tell(
+                call,
+                f"{call.name}: {_listed(waiting)} are to be spread",
+                f"say which it opens: `{call.name}: {{over: {waiting[0]}}}`",
+            )
+            return ""
+        if waiting:
+            return waiting[0]
+        if self.shape.targets > 1 and TARGETS not in self.opened:
+            return TARGETS
+        self._tell(
+            call,
+            f"{call.name}: nothing takes its parts",
+            "name several targets, a capture that only the target has, or an `over` that a "
+            "later op joins",
+        )
+        return ""
+
+    def finish(self, place: Place) -> None:
+        if len(self.open) > 1:
+            self.problems.add(
+                f"{len(self.open)} references and no op that joins them",
+                place,
+                "write one rule for each, or join them: concat, stack, same",
+            )
+        takers = {*self.shape.spread, TARGETS}
+        for name in self._all_open():
+            if name not in takers:
+                self._left_open(name, place)
+        for name in self.shape.spread:
+            if name not in self._all_open():
+                self._not_spread(name, place)
+
+    def _left_open(self, name: str, place: Place) -> None:
+        capture = self.shape.captures.get(name)
+        if capture is None or name in self.opened:
+            message = f"`{name}` is opened by a split and never joined"
+            help = f"put `<{name}>` into the target, or join it: `concat: {{over: {name}}}`"
+        else:
+            message = (
+                f"`{capture}` is in the source alone, so its tensors are gathered, and never joined"
+            )
+            help = (
+                f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
+                " where it doesn't matter"
+            )
+        self.problems.add(message, place, help)
+
+    def _not_spread(self, name: str, place: Place) -> None:
+        self.problems.add(
+            f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it",
+            place,
+            nearest(name, self.shape.known)
+            or "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source",
+        )
+
+    def _those_open(self) -> str:
+        names = self._all_open()
+        return f"; open: {', '.join(names)}" if names else "; nothing is"
+
+    def _tell(self, call: OpCall, message: str, help: str = "") -> None:
+        self.problems.add(message, call.place, help)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
+# --- one step -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Nodes in row-major order over `dims`, each with its name and size."""
+
+    dims: tuple[tuple[str, int], ...]
+    nodes: tuple[Node, ...]
+
+    @property
+    def coordinates(self) -> itertools.product[tuple[int, ...]]:
+        return itertools.product(*(range(size) for _, size in self.dims))
+
+    def each(self, apply: Callable[[Node], Node]) -> Grid:
+        return Grid(self.dims, tuple(apply(node) for node in self.nodes))
+
+    def join(self, dim: str, apply: Callable[[tuple[Node, ...]], Node]) -> Grid:
+        """The grid without `dim`, each line along it joined into one."""
+        at = [name for name, _ in self.dims].index(dim)
+        size = self.dims[at][1]
+        inner = math.prod(size for _, size in self.dims[at + 1 :])
+        outer = len(self.nodes) // (size * inner) if size * inner else 0
+        joined = tuple(
+            apply(self.nodes[(o * size * inner) + i : (o + 1) * size * inner : inner])
+            for o in range(outer)
+            for i in range(inner)
+        )
+        return Grid(self.dims[:at] + self.dims[at + 1 :], joined)
+
+    def split(self, dim: str, apply: Callable[[Node], tuple[Node, ...]]) -> Grid:
+        """The grid with `dim` behind its others, each node split into as many."""
+        parts: list[tuple[Node, ...]] = []
+        for node in self.nodes:
+            parts.append(apply(node))
+            if len(parts) * len(parts[0]) > MAX_TENSORS:
+                raise ShapeError(f"more than {MAX_TENSORS} tensors would be in flight")
+        size = len(parts[0]) if parts else 0
+        return Grid((*self.dims, (dim, size)), tuple(itertools.chain(*parts)))

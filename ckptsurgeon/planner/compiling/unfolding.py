@@ -1,0 +1,103 @@
+"""`within` unfolded: every rule with the prefixes that stand before it, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.patterns import Pattern, Reference
+from ckptsurgeon.language.rules import (
+    Drop,
+    Init,
+    Keep,
+    Move,
+    Norms,
+    Prefix,
+    Require,
+    Rule,
+    ShapeVar,
+    Tie,
+    Var,
+    Within,
+)
+from ckptsurgeon.planner.problems import Problems
+
+MAX_RULES = 50_000
+NOTHING = Pattern(())
+
+PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What stands around a rule: prefixes for both sides, the alias, and the vars in force."""
+
+    source: Pattern = NOTHING
+    target: Pattern = NOTHING
+    alias: Pattern | None = None
+    vars: Mapping[str, Var] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRule:
+    """A rule in its context. Repetitions of one rule of the file share a `group`."""
+
+    rule: PlainRule
+    context: Context
+    group: int
+
+
+def unfold(rules: Sequence[Rule], vars: Mapping[str, Var], problems: Problems) -> list[PlacedRule]:
+    """All rules, `within` by `within`; a list of prefixes repeats its rules for each of them."""
+    placed: list[PlacedRule] = []
+    groups: dict[int, int] = {}
+    for rule, context in _walk(rules, Context(vars=vars), problems):
+        placed.append(PlacedRule(rule, context, groups.setdefault(id(rule), len(groups))))
+        if len(placed) > MAX_RULES:
+            problems.add(f"`within` unfolds to more than {MAX_RULES} rules", rule.place)
+            return []
+    return placed
+
+
+def _walk(
+    rules: Sequence[Rule], context: Context, problems: Problems
+) -> Iterator[tuple[PlainRule, Context]]:
+    for rule in rules:
+        if not isinstance(rule, Within):
+            yield rule, context
+            continue
+        for prefix in rule.prefixes:
+            inner = _inside(context, prefix, rule, problems)
+            yield from _walk(rule.rules, inner, problems)
+
+
+def _inside(context: Context, prefix: Prefix, rule: Within, problems: Problems) -> Context:
+    alias = join_alias(context.alias, prefix.source, prefix.place, problems)
+    source = prefix.source.pattern
+    target = source if prefix.target is None else prefix.target.pattern
+    inner = Context(source.after(context.source), target.after(context.target), alias, context.vars)
+    if rule.vars is None:
+        return inner
+    return replace(inner, vars={name: _moved(var, inner) for name, var in rule.vars.items()})
+
+
+def join_alias(
+    outer: Pattern | None, reference: Reference, place: Place, problems: Problems
+) -> Pattern | None:
+    """The alias in force; two of them are a problem."""
+    if outer is not None and reference.alias is not None:
+        problems.add(f"`{reference}` names a source, and so does the `within` around it", place)
+    return outer if reference.alias is None else reference.alias
+
+
+def _moved(var: Var, context: Context) -> Var:
+    """A var of an included ruleset: the key that it looks at stands behind the prefix."""
+    if not isinstance(var.value, ShapeVar):
+        return var
+    reference = var.value.reference
+    to_destination = reference.alias is not None and str(reference.alias) == "dst"
+    prefix = context.target if to_destination else context.source
+    alias = reference.alias or context.alias
+    moved = replace(reference, pattern=reference.pattern.after(prefix), alias=alias)
+    return replace(var, value=replace(var.value, reference=moved))

@@ -1,0 +1,1 @@
+"""One stage: its rules run in order against the tensors that it reads."""

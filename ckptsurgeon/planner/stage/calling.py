@@ -1,0 +1,149 @@
+"""Ops as written made concrete and applied to the nodes of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.patterns import Capture, Index, Kind
+from ckptsurgeon.language.rules import Argument, OpCall
+from ckptsurgeon.ops import OPS, Arity, Op, build
+from ckptsurgeon.ops.index_files import load_indices
+from ckptsurgeon.ops.joining import Split
+from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.planner.compiling.captures import expressions_of
+from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.plans.graph import Node, call
+from ckptsurgeon.specs import TensorSpec
+
+
+class Caller:
+    """Applies the ops of one rule, building those without expressions only once."""
+
+    def __init__(self, ops: Sequence[PlacedOp], spread: Sequence[Capture], targets: int) -> None:
+        self._ops = ops
+        self._sizes = {TARGETS: targets}
+        self._sizes |= {c.name: len(c.words) for c in spread if c.kind is Kind.WORDS}
+        self._built: dict[int, tuple[Op, str]] = {}
+
+    def run(
+        self,
+        grids: Sequence[Grid],
+        scope: Scope,
+        about: str,
+        wanted: Callable[[], TensorSpec | None],
+    ) -> tuple[Grid, tuple[str, ...]]:
+        """The one grid at the end, and the ops on the way in words.
+
+        `wanted` is the destination's spec of what results, for ops that leave out their size.
+        Raises ProblemsError at the op's place; `about` names the keys in its message.
+        """
+        texts = []
+        for number, placed in enumerate(self._ops):
+            try:
+                op, text = self._op(number, placed, scope)
+                if op.lacks_size:
+                    op = self._fitted(number, op, wanted)
+                    text = op_text(op)
+                grids = self._apply(placed, op, grids)
+            except ProblemsError:
+                raise
+            except CkptSurgeonError as error:
+                help = getattr(error, "help", "")
+                problem = Problem(f"{about}: {error}", placed.call.place, help)
+                raise PlanError([problem]) from None
+            texts.append(text)
+        return grids[0], tuple(texts)
+
+    def _op(self, number: int, placed: PlacedOp, scope: Scope) -> tuple[Op, str]:
+        """The op with its parameters, and its text."""
+        if number in self._built:
+            return self._built[number]
+        arguments = placed.call.arguments
+        op = build(placed.call.name, self._parameters(placed, arguments, scope))
+        built = op, op_text(op)
+        if next(iter(expressions_of(arguments)), None) is None:
+            self._built[number] = built
+        return built
+
+    def _fitted(self, number: int, op: Op, wanted: Callable[[], TensorSpec | None]) -> Op:
+        """The op with the destination's size, unless an op behind it changes the shape again."""
+        behind = (OPS[placed.call.name] for placed in self._ops[number + 1 :])
+        spec = wanted() if all(cls.keeps_shape for cls in behind) else None
+        return op.fitted(spec) if spec is not None else op
+
+    def _parameters(
+        self, placed: PlacedOp, arguments: Mapping[str, Argument], scope: Scope
+    ) -> dict[str, object]:
+        values = {name: evaluate(value, scope) for name, value in arguments.items()}
+        if OPS[placed.call.name] is Split and "parts" not in values and "sizes" not in values:
+            values["parts"] = self._parts(placed)
+        if placed.call.name == "take" and isinstance(values.get("file"), str):
+            values["indices"] = load_indices(_beside(placed.call, str(values.pop("file"))))
+        return values
+
+    def _parts(self, placed: PlacedOp) -> int:
+        if placed.dim not in self._sizes:
+            raise ShapeError(f"split over `{placed.dim}`: say how many: `parts` or `sizes`")
+        return self._sizes[placed.dim]
+
+    def _apply(self, placed: PlacedOp, op: Op, grids: Sequence[Grid]) -> Sequence[Grid]:
+        if placed.arity is Arity.EACH:
+            return [grid.each(lambda node: call(op, node)[0]) for grid in grids]
+        if placed.arity is Arity.SPLIT:
+            return [
+                grid.split(placed.dim, lambda node: self._split(placed, op, node)) for grid in grids
+            ]
+        if placed.dim == LIST:
+            return [_join_list(op, grids)]
+        return [_join(op, placed.dim, grid) for grid in grids]
+
+    def _split(self, placed: PlacedOp, op: Op, node: Node) -> tuple[Node, ...]:
+        parts = call(op, node)
+        wanted = self._sizes.get(placed.dim, len(parts))
+        if len(parts) != wanted:
+            takers = "targets" if placed.dim == TARGETS else f"words of `{placed.dim}`"
+            raise ShapeError(f"{op.name}: gives {len(parts)} tensors for {wanted} {takers}")
+        return parts
+
+
+def _join(op: Op, dim: str, grid: Grid) -> Grid:
+    if dim not in {name for name, _ in grid.dims}:
+        return grid
+    return grid.join(dim, lambda nodes: call(op, *nodes)[0])
+
+
+def _join_list(op: Op, grids: Sequence[Grid]) -> Grid:
+    """The references joined place by place, in the order of the list."""
+    dims = grids[0].dims
+    for grid in grids[1:]:
+        if grid.dims != dims:
+            raise ShapeError(f"{op.name}: the references have different dims open")
+    lines = zip(*(grid.nodes for grid in grids), strict=True)
+    return Grid(dims, tuple(call(op, *nodes)[0] for nodes in lines))
+
+
+def evaluate(value: Argument, scope: Scope) -> object:
+    """An argument with its expressions worked out."""
+    if isinstance(value, Expression):
+        return value.evaluate(scope)
+    if isinstance(value, Index):
+        return value.evaluate(scope)
+    if isinstance(value, tuple):
+        return tuple(evaluate(item, scope) for item in value)
+    return value
+
+
+def _beside(call: OpCall, name: str) -> Path:
+    """A file that a rule file names: beside it or below, never outside of its folder."""
+    folder = Path(call.place.file).resolve().parent
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError):
+        raise ShapeError(f"{call.name}: {name!r} is no file name") from None
+    if not path.is_relative_to(folder):
+        raise ShapeError(f"{call.name}: {name!r} leaves the rule file's folder {folder}")
+    return path

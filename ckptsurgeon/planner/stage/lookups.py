@@ -1,0 +1,109 @@
+"""Names of output keys read backwards: which keys a `keep`, `init` or `tie` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.language.expressions import Value
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Literal,
+    Pattern,
+    Piece,
+    Word,
+    compile_pattern,
+    write_integer,
+    write_key,
+)
+from ckptsurgeon.language.rules import Init, Keep
+from ckptsurgeon.planner.compiling.compiled import CompiledRule
+from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.reading_keys import holds
+from ckptsurgeon.plans.views import SourceView
+
+
+def keys_named(
+    rule: CompiledRule,
+    lookup: Pattern,
+    written: Keep | Init,
+    destination: SourceView | None,
+    vars: Vars,
+) -> Iterator[str]:
+    """The destination's keys that a `keep` or `init` names; an `init` may name new ones."""
+    pattern = readable(lookup, vars)
+    if isinstance(written, Init) and pattern.literal is not None:
+        if holds(rule, {}, vars):
+            yield pattern.literal
+        return
+    if destination is None:
+        word = "init" if isinstance(written, Init) else "keep"
+        raise ShapeError(f"`{word}` looks at the destination, and there is none: give it by --into")
+    for key, _ in keys_like(pattern, destination.specs, rule, vars):
+        yield key
+
+
+def keys_like(
+    pattern: Pattern, keys: Iterable[str], rule: CompiledRule, vars: Vars
+) -> Iterator[tuple[str, Mapping[str, Value]]]:
+    """The keys that a readable pattern matches and `where` lets through, with their captures."""
+    matcher = compile_pattern(pattern)
+    for key in keys:
+        values = matcher.match(key)
+        if values is not None and holds(rule, values, vars):
+            yield key, values
+
+
+def readable(pattern: Pattern, vars: Vars) -> Pattern:
+    """A pattern of target names as one that reads them: vars by value, formulas as integers.
+
+    Renaming words are read as they are written: by their right sides.
+    """
+    return Pattern(tuple(_readable(piece, vars) for piece in pattern.pieces))
+
+
+def _readable(piece: Piece, vars: Vars) -> Piece:
+    if isinstance(piece, Formula):
+        if all(name in vars or name.startswith("config.") for name in piece.expression.names):
+            return Literal(_text(piece.expression.evaluate(Scope({}, vars))))
+        return Capture(_unsolved(piece), Kind.INT)
+    if isinstance(piece, Capture) and piece.kind is Kind.WORDS:
+        rights = dict.fromkeys(word.right for word in piece.words)
+        return Capture(piece.name, Kind.WORDS, words=tuple(Word(text, text) for text in rights))
+    return piece
+
+
+def _unsolved(formula: Formula) -> str:
+    """A name for the value of a formula, which no capture can have."""
+    return f"({formula.expression})"
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else write_integer(value)
+
+
+def written_key(pattern: Pattern, read: Mapping[str, Value], vars: Vars) -> str | None:
+    """The key of a target pattern for captures that were read from another; None where unknown."""
+    pieces: list[Piece] = []
+    for piece in pattern.pieces:
+        if isinstance(piece, Formula) and _unsolved(piece) in read:
+            piece = Literal(_text(read[_unsolved(piece)]))
+        elif isinstance(piece, Capture) and piece.name in read:
+            piece = Literal(_written(piece, read[piece.name]))
+        elif isinstance(piece, Capture) or (
+            isinstance(piece, Formula)
+            and any(
+                name not in read and name not in vars and not name.startswith("config.")
+                for name in piece.expression.names
+            )
+        ):
+            return None
+        pieces.append(piece)
+    return write_key(Pattern(tuple(pieces)), Scope(read, vars))
+
+
+def _written(capture: Capture, value: Value) -> str:
+    """The text of a value that was read; words are what they were read as."""
+    return str(value) if capture.kind is Kind.WORDS else capture.write(value)

@@ -1,0 +1,39 @@
+"""`require`: what a source must hold before anything is planned with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ckptsurgeon.language.rules import Require
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage.calling import evaluate
+from ckptsurgeon.planner.stage.reading_keys import Match
+
+
+def check_requirement(
+    rule: CompiledRule, found: Sequence[Match], scope: Scope, problems: Problems
+) -> None:
+    """Tells a requirement that the source does not meet."""
+    written, reader = rule.rule, rule.readers[0]
+    if not isinstance(written, Require):
+        raise TypeError(f"{written} is no requirement")
+    if not found and rule.options.count is None and not rule.options.optional:
+        problems.add(f"the source lacks `{reader.text}`", reader.place)
+    shape = None if written.shape is None else evaluate(written.shape, scope)
+    if shape is not None:
+        wanted = f"the shape [{', '.join(map(str, shape))}]" if isinstance(shape, tuple) else ""
+        _tell([m for m in found if m.origin.node.spec.shape != shape], wanted, reader, problems)
+    if written.dtype is not None:
+        others = [m for m in found if m.origin.node.spec.dtype != written.dtype]
+        _tell(others, written.dtype, reader, problems)
+
+
+def _tell(others: Sequence[Match], wanted: str, reader: Reader, problems: Problems) -> None:
+    """One problem for all keys that are otherwise."""
+    if others:
+        first, more = others[0], len(others) - 1
+        likewise = f"; {more} more key{'s' * (more > 1)} likewise" if more else ""
+        text = f"`{first.address[1]}` is {first.origin.node.spec}, and {wanted} is required"
+        problems.add(text + likewise, reader.place)

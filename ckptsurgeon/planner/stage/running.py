@@ -1,0 +1,125 @@
+"""The rules of a stage run in order: each kind of rule has its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ckptsurgeon.language.rules import (
+    BatchNorm,
+    Drop,
+    FoldBatchNorm,
+    FreezeBatchNorm,
+    Init,
+    Keep,
+    Move,
+    Require,
+)
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage.batchnorm_folds import run_fold, run_freeze
+from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, sliced_vectors
+from ckptsurgeon.planner.stage.claims import initialised, kept
+from ckptsurgeon.planner.stage.lookups import keys_named
+from ckptsurgeon.planner.stage.moves import run_move
+from ckptsurgeon.planner.stage.production import Contribution
+from ckptsurgeon.planner.stage.reading_keys import Match, matches
+from ckptsurgeon.planner.stage.requirements import check_requirement
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.tables import Address, Origin
+
+
+def run_rules(run: StageRun) -> None:
+    """Runs every rule of the stage; what is wrong is told to its `problems`."""
+    _find_slices(run)
+    for rule in run.compiled.rules:
+        before = len(run.problems)
+        run.begin(rule)
+        with run.problems.at(rule.place):
+            _run_rule(run, rule)
+        if len(run.problems) > before:
+            run.failed.add(rule.group)
+    run.tell_overlaps()
+
+
+def _run_rule(run: StageRun, rule: CompiledRule) -> None:
+    if isinstance(rule.rule, Move):
+        run_move(run, rule)
+    elif isinstance(rule.rule, BatchNorm):
+        run_batchnorm(run, rule)
+    elif isinstance(rule.rule, FoldBatchNorm):
+        run_fold(run, rule, rule.rule)
+    elif isinstance(rule.rule, FreezeBatchNorm):
+        run_freeze(run, rule, rule.rule)
+    elif isinstance(rule.rule, Drop):
+        _drop(run, rule)
+    elif isinstance(rule.rule, Require):
+        _require(run, rule)
+    elif isinstance(rule.rule, Keep | Init):
+        _claim(run, rule, rule.rule)
+
+
+def _find_slices(run: StageRun) -> None:
+    """Notes the keys that any rule takes in slices: whole references pass over them.
+
+    A rule that reuses takes nothing away, and so its slices don't count.
+    """
+    for rule in run.compiled.rules:
+        for reader in rule.readers:
+            if reader.index is not None and not rule.options.reuse:
+                with run.problems.at(reader.place):
+                    _note_slices(run, rule, reader)
+
+
+def _note_slices(run: StageRun, rule: CompiledRule, reader: Reader) -> None:
+    info = run.info(rule)
+    for match in matches(rule, reader, run.tables, run.vars_of(rule)):
+        for address in _sliced_by(rule, match):
+            run.holdings.sliced.setdefault(address, info)
+
+
+def _sliced_by(rule: CompiledRule, match: Match) -> Iterable[Address]:
+    if isinstance(rule.rule, BatchNorm):
+        return sliced_vectors(match.address)
+    return (match.address,)
+
+
+# --- rules that move no tensor --------------------------------------------------------------------
+
+
+def _drop(run: StageRun, rule: CompiledRule) -> None:
+    info = run.info(rule)
+    for number, reader in enumerate(rule.readers):
+        with run.problems.at(reader.place):
+            for match in run.found(rule, number, reader):
+                index = run.index(rule, reader.index, match)
+                run.take(rule, info, match, index)
+                run.made[rule.group] += 1
+                if index is None:
+                    run.dropped[match.address] = info
+
+
+def _require(run: StageRun, rule: CompiledRule) -> None:
+    found = list(matches(rule, rule.readers[0], run.tables, run.vars_of(rule)))
+    run.alive[rule.group].add(0)
+    run.made[rule.group] += len(found)
+    check_requirement(rule, found, Scope({}, run.vars_of(rule)), run.problems)
+
+
+def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
+    """`keep` and `init`: keys of the destination that no source tensor gives."""
+    for number, lookup in enumerate(rule.lookups):
+        place = written.targets[number].place
+        with run.problems.at(place):
+            for key in keys_named(rule, lookup, written, run.destination, run.vars_of(rule)):
+                origin = _claimed(run, rule, written, key)
+                run.alive[rule.group].add(number)
+                run.made[rule.group] += 1
+                run.claimed[key] = run.info(rule)
+                run.give(rule, key, Contribution(origin, None, place), ())
+
+
+def _claimed(run: StageRun, rule: CompiledRule, written: Keep | Init, key: str) -> Origin:
+    if isinstance(written, Keep):
+        return Origin(kept(key, run.destination), (), run.info(rule))
+    scope = Scope({}, run.vars_of(rule))
+    return Origin(initialised(key, written, run.destination, scope), (), run.info(rule))

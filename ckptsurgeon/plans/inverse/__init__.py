@@ -1,0 +1,1 @@
+"""A plan turned around: from its output back to its source."""

@@ -1,0 +1,261 @@
+"""A plan turned around: from its output back to its source, exact to the byte.
+
+A plan names keys, sizes and ops, so each exact step has one inverse. What no output tells is
+refused, all at once, or taken from another checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem
+from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.ops.indexing import resolve_index
+from ckptsurgeon.ops.regions import taken_count
+from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.plans.account import (
+    Fate,
+    Note,
+    Operand,
+    Output,
+    RuleInfo,
+    SourceFate,
+    Status,
+    status_of,
+)
+from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, Work, in_order, work_of
+from ckptsurgeon.plans.inverse.losses import Losses
+from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
+from ckptsurgeon.plans.notes import fate_notes
+from ckptsurgeon.plans.plan import Plan, output_name
+from ckptsurgeon.plans.views import SourceView, view_source
+
+PLANNED = "planned"
+"""The format of a checkpoint that a plan will write, as long as nobody has."""
+
+UNDO = "undo: "
+
+
+def invert_plan(
+    plan: Plan,
+    name: str,
+    *,
+    only: str | None = None,
+    lost: Checkpoint | None = None,
+) -> Plan:
+    """The plan that makes one source of `plan` out of its output; `name` names the plan for people.
+
+    `only` is the alias of the source, which may be left out where there is one. `lost` is a
+    checkpoint that has what the outputs lack. Raises PlanError with every tensor that is lost.
+    """
+    if plan.open_findings:
+        raise CkptSurgeonError(f"{name}: has findings, so it has no output to be turned around")
+    view = _chosen(plan, name, only)
+    lost_view = None if lost is None else view_source(lost, LOST, view.options)
+    return _Inverse(plan, view, name, lost_view).plan()
+
+
+def root_of(plan: Plan, only: str | None) -> str | None:
+    """Where in a nested file the source to give back was, if the rules say."""
+    roots = plan.sources[0].options.roots if plan.sources else {}
+    alias = only if only is not None or not plan.sources else plan.sources[0].alias
+    return roots.get(alias or "", roots.get(""))
+
+
+def _chosen(plan: Plan, name: str, only: str | None) -> SourceView:
+    known = {view.alias: view for view in plan.sources}
+    if only is None and len(known) == 1:
+        return plan.sources[0]
+    listed = ", ".join(alias or "'' (SRC)" for alias in known)
+    if only is None:
+        raise CkptSurgeonError(
+            f"{name}: reads {len(known)} sources ({listed}), and an inverse writes one checkpoint: "
+            "name the one to give back by --only ALIAS"
+        )
+    if only not in known:
+        raise CkptSurgeonError(f"{name}: has no source {only!r}; it has {listed}")
+    return known[only]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inverse:
+    """The way back to the source `view` of a plan."""
+
+    forward: Plan
+    view: SourceView
+    name: str
+    lost: SourceView | None
+
+    def plan(self) -> Plan:
+        tensors = self._tensors()
+        outputs = {output.key: output for output in self._outputs(tensors)}
+        fates = tuple(self._fates(outputs))
+        return Plan(
+            sources=(self._written(), *([self.lost] if self.lost else [])),
+            destination=None,
+            outputs=outputs,
+            steps=(),
+            fates=fates,
+            rules=tuple(_undone(rule) for rule in self.forward.rules),
+            notes=(*self._notes(), *fate_notes(fates)),
+            ties=self._ties(outputs),
+        )
+
+    # --- what goes in -----------------------------------------------------------------------------
+
+    def _written(self) -> SourceView:
+        """The plan's output as it will be read: the file's own names, whatever its format."""
+        specs = {output_name(self.forward, k): o.spec for k, o in self.forward.outputs.items()}
+        return SourceView(
+            alias="",
+            path=f"the output of {self.name}",
+            format=PLANNED,
+            options=SourceOptions(roots=self._roots()),
+            names={key: key for key in specs},
+            specs=specs,
+            contents=Contents(specs),
+        )
+
+    def _roots(self) -> Mapping[str, str]:
+        """Where torch's files nest the output: where the unnamed source had it."""
+        lost = root_of(self.forward, self.view.alias) if self.lost else None
+        roots = {"": self.view.options.roots.get(""), LOST: lost}
+        return {alias: root for alias, root in roots.items() if root is not None}
+
+    # --- what comes out ---------------------------------------------------------------------------
+
+    def _tensors(self) -> dict[str, Node]:
+        """Every tensor of the source as made of outputs; raises PlanError where any is lost.
+
+        Other checkpoints, and other keys of one storage, are asked for what no output tells.
+        """
+        outputs = self.forward.outputs.items()
+        given = [(o.node, Leaf("", output_name(self.forward, key), o.spec)) for key, o in outputs]
+        recovery = Recovery(given)
+        leaves = [Leaf(self.view.alias, key, spec) for key, spec in self.view.specs.items()]
+        found = {leaf.key: recovery.tensor(leaf) for leaf in leaves}
+        found |= self._tied(found)
+        missing = [leaf for leaf in leaves if found[leaf.key] is None]
+        if missing and self.lost is not None:
+            stand_in = StandIns(self.view.alias, self.lost.specs)
+            completed = Recovery(given, stand_in)
+            found |= {leaf.key: completed.tensor(leaf) or stand_in(leaf) for leaf in missing}
+        self._refuse([leaf for leaf in missing if found[leaf.key] is None], recovery)
+        return {key: node for key, node in found.items() if node is not None}
+
+    def _tied(self, found: Mapping[str, Node | None]) -> dict[str, Node]:
+        """Lost keys whose tensors are there under the key that they shared their storage with."""
+        keys = {name: key for key, name in self.view.names.items()}
+        twins: dict[str, Node] = {}
+        for group in self.view.contents.aliases:
+            nodes = [found[keys[name]] for name in group]
+            node = next((node for node in nodes if node is not None), None)
+            if node is not None:
+                twins |= {keys[name]: node for name in group if found[keys[name]] is None}
+        return twins
+
+    def _refuse(self, leaves: Sequence[Leaf], recovery: Recovery) -> None:
+        if not leaves:
+            return
+        if self.lost is not None:
+            raise PlanError(self._lacking(leaves, self.lost))
+        lost = [(leaf, recovery.cause(leaf), recovery.in_part(leaf)) for leaf in leaves]
+        *problems, last = Losses(self.forward).problems(lost)
+        help = (
+            "`--source-of-lost CKPT` takes what is lost from a checkpoint that has it, such as "
+            "the source itself"
+        )
+        raise PlanError([*problems, replace(last, help=help)])
+
+    def _lacking(self, leaves: Sequence[Leaf], lost: SourceView) -> Iterator[Problem]:
+        for leaf in leaves:
+            found = lost.specs.get(leaf.key)
+            held = f"has it as {found}" if found else "has no such key"
+            yield Problem(f"`{leaf.key}` {leaf.spec} is lost, and {lost.path} {held}")
+
+    def _outputs(self, tensors: Mapping[str, Node]) -> Iterator[Output]:
+        rules = {(f.source, f.key): f.rule for f in self.forward.fates if f.stage == 0}
+        makers = {output_name(self.forward, k): o.rule for k, o in self.forward.outputs.items()}
+        for key, node in tensors.items():
+            sources = tuple(Operand(source, name) for source, name in _addresses(node))
+            by = (makers.get(operand.key) for operand in sources if not operand.source)
+            rule = rules.get((self.view.alias, key)) or next(filter(None, by), None)
+            undone = _undone(rule) if rule else None
+            status = status_of(node, undone)
+            yield Output(self.view.names[key], node, status, undone, sources, _ops(node))
+
+    # --- the account ------------------------------------------------------------------------------
+
+    def _fates(self, outputs: Mapping[str, Output]) -> Iterator[SourceFate]:
+        takers = {(one.source, one.key): o for o in outputs.values() for one in o.sources}
+        for key, output in self.forward.outputs.items():
+            name = output_name(self.forward, key)
+            rule = _undone(output.rule) if output.rule else None
+            taker = takers.get(("", name))
+            if taker is not None:
+                fate = Fate.COPIED if taker.status is Status.COPIED else Fate.TAKEN
+                yield SourceFate("", name, output.spec, fate, rule, _untaken(output))
+            else:
+                reason = _unneeded(output)
+                yield SourceFate("", name, output.spec, Fate.DROPPED, rule, reason=reason)
+        for key, spec in self.lost.specs.items() if self.lost else ():
+            if (LOST, key) in takers:
+                yield SourceFate(LOST, key, spec, Fate.TAKEN)
+
+    def _ties(self, outputs: Mapping[str, Output]) -> dict[str, str]:
+        """Keys that shared their storage in the source, where one tensor gives them all."""
+        ties: dict[str, str] = {}
+        for leader, *others in self.view.contents.aliases:
+            node = outputs[leader].node
+            ties |= {key: leader for key in others if outputs[key].node is node}
+        return ties
+
+    def _notes(self) -> Iterator[Note]:
+        yield from (note for note in self.forward.notes if note.kind == "entry")
+        root = root_of(self.forward, self.view.alias)
+        if root and not self.view.format.startswith("torch"):
+            yield Note("root", f"keys are named as under the root `{root}` of {self.view.path}")
+
+
+def _undone(rule: RuleInfo) -> RuleInfo:
+    """The rule as an inverse tells it; undone twice it is itself."""
+    undone = rule.text.startswith(UNDO)
+    return replace(rule, text=rule.text.removeprefix(UNDO) if undone else f"{UNDO}{rule.text}")
+
+
+def _addresses(node: Node) -> dict[tuple[str, str], None]:
+    """Source and key of all leaves that a tensor is made of."""
+    works = _behind(node)
+    return {(work.source, work.key): None for work in works if isinstance(work, Leaf)}
+
+
+def _ops(node: Node) -> tuple[str, ...]:
+    calls = (work for work in _behind(node) if isinstance(work, Call))
+    return tuple(dict.fromkeys(op_text(work.op) for work in calls))
+
+
+def _behind(node: Node) -> Iterator[Work]:
+    done: set[int] = set()
+    for work in in_order(work_of(node), lambda work: id(work) in done):
+        done.add(id(work))
+        yield work
+
+
+def _untaken(output: Output) -> float:
+    """The share of an output that came from the destination, and so is no source's."""
+    node = output.node
+    if not (isinstance(node, Assembly) and isinstance(node.base, Leaf)):
+        return 0.0
+    if node.base.source != DESTINATION:
+        return 0.0
+    parts = (taken_count(resolve_index(part.index, node.spec.shape)) for part in node.parts)
+    return 1 - sum(parts) / math.prod(node.spec.shape)
+
+
+def _unneeded(output: Output) -> str:
+    if output.status is Status.KEPT:
+        return "the destination's own"
+    return "made by `init`" if output.status is Status.INITIALISED else "not needed"

@@ -1,0 +1,126 @@
+"""Why a tensor of a source can't be given back: the rule and line that lost it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.indexing import Slice, Take
+from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.plans.account import Fate, SourceFate, Step
+from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.plan import Plan
+
+SHOWN_KEYS = 6
+"""How many keys that were lost in one way are named."""
+
+Address = tuple[str, str]
+
+
+class Losses:
+    """The reasons for lost tensors, found by following their keys through a plan's stages."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._fates = {(fate.stage, fate.source, fate.key): fate for fate in plan.fates}
+        self._steps: dict[tuple[int, str, str], list[Step]] = {}
+        for step in plan.steps:
+            for operand in step.operands:
+                steps = self._steps.setdefault((step.stage, operand.source, operand.key), [])
+                steps.append(step)
+
+    def problems(self, lost: Iterable[tuple[Leaf, Op | None, bool]]) -> list[Problem]:
+        """A problem for each way in which tensors were lost, in the order of the rules.
+
+        Each of them comes with the op that lost it, if one did, and whether parts of it are left.
+        """
+        found: dict[tuple[Place | None, str], list[str]] = {}
+        for leaf, op, in_part in lost:
+            place, why, fate = self._why(leaf, op, in_part)
+            found.setdefault((place, why), []).append(_named(leaf, fate))
+        problems = [Problem(_lost(keys, why), place) for (place, why), keys in found.items()]
+        return sorted(problems, key=_position)
+
+    def _why(
+        self, leaf: Leaf, op: Op | None, in_part: bool
+    ) -> tuple[Place | None, str, SourceFate | None]:
+        """The place and the reason of a loss, and the fate of the key in the stage of the loss."""
+        by_rule = None
+        for fate, steps in self._trail(leaf):
+            told = _told(fate)
+            if told:
+                return fate.rule.place if fate.rule else None, told, fate
+            for step in steps:
+                if op is not None and op_text(op) in step.ops and step.rule is not None:
+                    return step.rule.place, _by_op(op), fate
+                by_rule = step.rule
+        if isinstance(op, Cast):
+            return None, f"{_by_op(op)} (by `output: {{dtype: …}}`)", None
+        if op is not None and by_rule is not None:  # folds are made of ops that have no names
+            return by_rule.place, f"`{by_rule.text}` can't be undone", None
+        if in_part:
+            return self._first_place(leaf), "only a part is in the output", None
+        return self._first_place(leaf), self._without_reason(leaf), None
+
+    def _trail(self, leaf: Leaf) -> Iterator[tuple[SourceFate, list[Step]]]:
+        """The fate and the steps of a key, stage by stage under the names that it has there."""
+        addresses: list[Address] = [(leaf.source, leaf.key)]
+        for stage in sorted({stage for stage, _, _ in self._fates}):
+            following: dict[Address, None] = {}
+            for address in addresses:
+                fate, steps = self._fates.get((stage, *address)), self._steps_of(stage, address)
+                if fate is not None:
+                    yield fate, steps
+                    copied = [("", address[1])] if fate.fate is Fate.COPIED else []
+                    given = (("", product.key) for step in steps for product in step.products)
+                    following |= dict.fromkeys([*copied, *given])
+            addresses = list(following)
+
+    def _steps_of(self, stage: int, address: Address) -> list[Step]:
+        return self._steps.get((stage, *address), [])
+
+    def _first_place(self, leaf: Leaf) -> Place | None:
+        fate = self._fates.get((0, leaf.source, leaf.key))
+        return fate.rule.place if fate and fate.rule else None
+
+    def _without_reason(self, leaf: Leaf) -> str:
+        for finding in self._plan.findings:
+            if any((one.source, one.key) == (leaf.source, leaf.key) for one in finding.sources):
+                return f"its output `{finding.key}` was {finding.kind.value}, which was allowed"
+        return "no output holds it"
+
+
+def _told(fate: SourceFate) -> str:
+    """What a fate alone says of a loss; nothing where it is none."""
+    if fate.fate is Fate.DROPPED:
+        return f"dropped {fate.reason}".rstrip()
+    if fate.fate is Fate.UNUSED:
+        return "nothing takes it"
+    if fate.reason.startswith("gave way"):
+        return fate.reason
+    return f"{fate.untaken:.1%} is taken by no rule" if fate.untaken else ""
+
+
+def _named(leaf: Leaf, fate: SourceFate | None) -> str:
+    """`a.weight`, and what a later stage knows it as, where it was lost there."""
+    name = f"`{leaf.source}::{leaf.key}`" if leaf.source else f"`{leaf.key}`"
+    return f"{name} as `{fate.key}`" if fate and fate.stage and fate.key != leaf.key else name
+
+
+def _by_op(op: Op) -> str:
+    text = f"`{op_text(op)}`"
+    return f"{text} takes a part" if isinstance(op, Slice | Take) else f"{text} can't be undone"
+
+
+def _lost(keys: list[str], why: str) -> str:
+    """`a.weight`, `b.weight` and 3 more are lost: dropped."""
+    names = ", ".join(keys[:SHOWN_KEYS])
+    more = len(keys) - SHOWN_KEYS
+    shown = f"{names} and {more} more" if more > 0 else names
+    return f"{shown} {'is' if len(keys) == 1 else 'are'} lost: {why}"
+
+
+def _position(problem: Problem) -> tuple[bool, Place | None]:
+    return problem.place is None, problem.place or Place("", 0, 0)

@@ -1,0 +1,53 @@
+"""A plan: every output tensor as a graph of what it is made from, and the account of every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ckptsurgeon.plans.account import CheckedTie, Finding, Note, Output, RuleInfo, SourceFate, Step
+from ckptsurgeon.plans.views import SourceView
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All steps with their specs. Findings that are not `allowed` keep it from being run.
+
+    `outputs` is in output order. `ties` maps an output key to the one whose storage it shares.
+    `checked_ties` are ties whose values must be compared when run. `fates` tells of every source
+    key of every stage (stage 0 reads the checkpoints).
+    """
+
+    sources: tuple[SourceView, ...]
+    destination: SourceView | None
+    outputs: Mapping[str, Output]
+    steps: Sequence[Step]
+    fates: Sequence[SourceFate]
+    rules: tuple[RuleInfo, ...]
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
+    checked_ties: tuple[CheckedTie, ...] = ()
+    separator: str = "."
+
+    @property
+    def views(self) -> tuple[SourceView, ...]:
+        """The sources, and the destination where there is one."""
+        return self.sources if self.destination is None else (*self.sources, self.destination)
+
+    @property
+    def open_findings(self) -> tuple[Finding, ...]:
+        """The findings that were not allowed."""
+        return tuple(finding for finding in self.findings if not finding.allowed)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the output's tensors, ties counted once per key."""
+        return sum(output.spec.nbytes for output in self.outputs.values())
+
+
+def output_name(plan: Plan, key: str) -> str:
+    """The name that an output key has in the file."""
+    if plan.destination is not None and key in plan.destination.names:
+        return plan.destination.names[key]
+    return key if plan.separator == "." else key.replace(".", plan.separator)

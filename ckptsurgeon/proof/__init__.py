@@ -1,0 +1,1 @@
+"""A checkpoint proved in its network."""

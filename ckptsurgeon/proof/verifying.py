@@ -1,0 +1,136 @@
+"""A checkpoint proved in its network: it loads strictly, its values are sane, its outputs agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.factories import build_model, is_pretrained
+from ckptsurgeon.inputs import Source, open_source
+from ckptsurgeon.proof.comparing import compare
+from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, without_wrappers
+from ckptsurgeon.proof.pretrained import load_pretrained
+from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
+from ckptsurgeon.proof.values import check_values
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["TOLERANCE", "Comparison", "Delta", "Finding", "Kind", "Verification", "verify"]
+
+TOLERANCE = 1e-5
+"""Relative error up to which outputs agree: float32 sums in another order stay below it."""
+
+Model = str | Callable[..., "nn.Module"]
+"""A factory by name (`pkg.mod:factory`, `transformers:FOLDER`, `timm:NAME`), or a callable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A model that can be built on a device, as often as it is needed."""
+
+    model: Model
+    arguments: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        return self.model if isinstance(self.model, str) else _callable_name(self.model)
+
+    def build(self, device: str) -> nn.Module:
+        import torch
+
+        if isinstance(self.model, str):
+            return build_model(self.model, self.arguments, device)
+        with torch.device(device):
+            return self.model(**(self.arguments or {}))
+
+    def load(self, state: State, device: str) -> tuple[nn.Module, Loaded]:
+        """The model with a checkpoint's tensors, and what was wrong with them."""
+        if isinstance(self.model, str) and is_pretrained(self.model):
+            return load_pretrained(state, self.build("meta"))
+        model = self.build(device)
+        return model, load_strictly(state, model)
+
+
+def _callable_name(model: Callable[..., Any]) -> str:
+    return str(getattr(model, "__qualname__", type(model).__name__))
+
+
+def verify(
+    checkpoint: Source,
+    model: Model,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    against: Source | None = None,
+    source_model: Model | None = None,
+    source_arguments: Mapping[str, Any] | None = None,
+    shape: tuple[int, ...] | None = None,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    allow: Collection[str] = (),
+) -> Verification:
+    """What is wrong with a checkpoint as the weights of `model`.
+
+    It is loaded with `strict` and `assign=True`, and every tensor is looked at (`Kind` says for
+    what). With `against`, a second checkpoint, which is loaded into `source_model` (`model` unless
+    given), both networks get one random input of `shape` (guessed from the first layer unless
+    given) and of a seed, and their outputs are compared: `tolerance` is the relative error that is
+    let pass. `allow` accepts findings by kind.
+
+    Raises CkptSurgeonError for what can't be built, read or run at all.
+    """
+    kinds = _checked_kinds(allow)
+    network = Network(model, arguments)
+    opened = open_source(checkpoint)
+    built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
+    found = [*loaded.findings, *check_values(loaded.state, _parameters(built, loaded))]
+    comparison, notes = None, list(loaded.notes)
+    if against is not None and any(one.kind.value not in kinds for one in loaded.findings):
+        notes.append("the outputs are not compared, for it does not load")
+    elif against is not None:
+        source = network if source_model is None else Network(source_model, source_arguments)
+        path, reference = _reference(against, source)
+        names = path, source.name
+        comparison, differences = compare(reference, built, names, shape, seed, tolerance)
+        found += differences
+    return Verification(
+        checkpoint=str(opened.path),
+        model=network.name,
+        tensors=len(loaded.state),
+        nbytes=sum(spec.nbytes for spec in opened.contents.specs.values()),
+        findings=tuple(replace(one, allowed=one.kind.value in kinds) for one in found),
+        notes=tuple(notes),
+        comparison=comparison,
+    )
+
+
+def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:
+    """The checkpoint's keys that are parameters: all that the model takes, buffers aside."""
+    buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    unexpected = {one.key for one in loaded.findings if one.kind is Kind.UNEXPECTED}
+    return set(loaded.state) - buffers - unexpected
+
+
+def _checked_kinds(allow: Collection[str]) -> Collection[str]:
+    kinds = (allow,) if isinstance(allow, str) else tuple(allow)
+    known = [kind.value for kind in Kind]
+    for kind in kinds:
+        if kind not in known:
+            raise CkptSurgeonError(f"--allow {kind}: unknown; known: {', '.join(known)}")
+    return kinds
+
+
+def _reference(against: Source, network: Network) -> tuple[str, nn.Module]:
+    """The source's path, and its network with its weights, which have to load strictly."""
+    checkpoint = open_source(against)
+    model, loaded = network.load(without_wrappers(read_state(checkpoint)), "cpu")
+    if loaded.findings:
+        first, *others = loaded.findings
+        more = f", and {len(others)} more" if others else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: does not load into {network.name}: {first.kind.value} "
+            f"`{first.key}`: {first.text}{more}; --source-model names its network"
+        )
+    return str(checkpoint.path), model

@@ -1,0 +1,131 @@
+"""What suggestions are, and what they are found from: the findings that are open and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Output, RuleInfo
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.report.suggestions.writing import quoted
+from ckptsurgeon.specs import TensorSpec
+
+Specs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A sentence, and lines that can be pasted into a rule file ("" where words must do).
+
+    Both are safe on a terminal: what is not printable is escaped as YAML does.
+    """
+
+    sentence: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A destination key that is given another shape.
+
+    `origin` is the source key that gives it whole, None where it is made in another way; `rule`
+    gave it (None: copied, or a suggestion's doing).
+    """
+
+    key: str
+    found: TensorSpec
+    wanted: TensorSpec
+    alias: str = ""
+    origin: str | None = None
+    rule: RuleInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is still to be settled. `spare` are the unused keys of each source."""
+
+    missing: Specs
+    spare: Mapping[str, Specs]
+    mismatched: tuple[Mismatch, ...]
+
+    def without(self, missing: Iterable[str], alias: str, spare: Iterable[str]) -> Open:
+        """The same without these keys."""
+        gone, used = set(missing), set(spare)
+        left = {k: s for k, s in self.spare.get(alias, {}).items() if k not in used}
+        return replace(
+            self,
+            missing={k: s for k, s in self.missing.items() if k not in gone},
+            spare={**self.spare, alias: left},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All keys that patterns may match: of the destination, and of each source by alias.
+
+    A source key's value says whether a rule took it already.
+    """
+
+    destination: Specs
+    has_values: bool
+    sources: Mapping[str, Mapping[str, bool]]
+    staged: bool
+
+    def untaken(self, alias: str) -> Iterable[str]:
+        """The source's keys that no rule took: a new rule at the end can take just these."""
+        return [key for key, taken in self.sources.get(alias, {}).items() if not taken]
+
+
+def read_open(plan: Plan) -> Open:
+    """What the plan's open findings leave to be settled."""
+    missing: dict[str, TensorSpec] = {}
+    spare: dict[str, dict[str, TensorSpec]] = {}
+    mismatched = []
+    for finding in plan.open_findings:
+        if finding.kind is FindingKind.MISSING and finding.wanted:
+            missing[finding.key] = finding.wanted
+        elif finding.kind is FindingKind.MISMATCHED and finding.found and finding.wanted:
+            mismatched.append(_mismatch(finding, plan.outputs.get(finding.key)))
+        elif finding.found and (finding.kind is FindingKind.UNUSED or finding.rule is None):
+            spare.setdefault(finding.source, {})[finding.key] = finding.found
+    return Open(missing, spare, tuple(mismatched))
+
+
+def _mismatch(finding: Finding, output: Output | None) -> Mismatch:
+    if finding.found is None or finding.wanted is None:
+        raise ValueError(f"a mismatched finding without its specs: {finding.key}")
+    whole = len(finding.sources) == 1 and finding.sources[0].index is None
+    if output is not None and output.ops:
+        whole = False
+    return Mismatch(
+        key=finding.key,
+        found=finding.found,
+        wanted=finding.wanted,
+        alias=finding.sources[0].source if whole else "",
+        origin=finding.sources[0].key if whole else None,
+        rule=finding.rule,
+    )
+
+
+def read_keys(plan: Plan) -> Keys:
+    """The keys of the plan's checkpoints, and which of them rules took."""
+    sources: dict[str, dict[str, bool]] = {view.alias: {} for view in plan.sources}
+    for fate in plan.fates:
+        taken = fate.fate in (Fate.TAKEN, Fate.DROPPED)
+        keys = sources.setdefault(fate.source, {})
+        keys[fate.key] = keys.get(fate.key, False) or taken
+    destination = plan.destination
+    return Keys(
+        destination=destination.specs if destination else {},
+        has_values=destination is not None and destination.has_values,
+        sources=sources,
+        staged=any(fate.stage for fate in plan.fates),
+    )
+
+
+def placement(rule: RuleInfo | None, number: int) -> str:
+    """Where lines for that many keys belong where a rule gives them now; "" where none does."""
+    if rule is None:
+        return ""
+    where = "in place of" if rule.steps <= number else "above"
+    return f"; {where} {quoted(f'{rule.place.file}:{rule.place.line}')}"

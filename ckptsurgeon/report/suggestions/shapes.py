@@ -1,0 +1,123 @@
+"""Keys of another shape: heads are kept, larger tensors sliced, transposed ones turned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from ckptsurgeon.plans.account import RuleInfo
+from ckptsurgeon.report.suggestions.exact import Glob, exact_globs, exact_key
+from ckptsurgeon.report.suggestions.leftovers import keep_lines
+from ckptsurgeon.report.suggestions.model import Keys, Mismatch, Suggestion, placement
+from ckptsurgeon.report.suggestions.remedies import Remedy, find_remedy, find_resize
+from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
+
+MOST_LINES = 8
+MOST_REMEDIES = 6
+"""Remedies that are written out; each costs a pass over the keys, and nobody reads more."""
+
+
+def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Suggestion]:
+    """A suggestion for every mismatch, those of one remedy and one rule together."""
+    heads = _heads(mismatched)
+    remedies: dict[tuple[Remedy, int], list[Mismatch]] = {}
+    kept: dict[int, list[Mismatch]] = {}
+    for one in mismatched:
+        remedy = _remedy(one, heads, keys)
+        if remedy is None:
+            kept.setdefault(id(one.rule), []).append(one)
+        else:
+            remedies.setdefault((remedy, id(one.rule)), []).append(one)
+    for group in list(kept.values())[:MOST_REMEDIES]:
+        yield _keep(group, keys)
+    groups = sorted(remedies.items(), key=lambda one: -len(one[1]))
+    for (remedy, _), group in groups[:MOST_REMEDIES]:
+        yield _apply(remedy, group, keys)
+    rest = [one for _, group in groups[MOST_REMEDIES:] for one in group]
+    if rest:
+        yield Suggestion(
+            f"{_what(rest)}: shapes that differ in other ways, each wants its own rule"
+        )
+
+
+def _heads(mismatched: Iterable[Mismatch]) -> frozenset[str]:
+    """Modules whose weight and bias both differ in dim 0 alone: another number of classes."""
+    ranks: dict[str, set[bool]] = {}
+    for one in mismatched:
+        same = one.found.shape[1:] == one.wanted.shape[1:]
+        if same and one.found.shape and one.wanted.shape:
+            ranks.setdefault(one.key.rpartition(".")[0], set()).add(len(one.wanted.shape) > 1)
+    return frozenset(module for module, both in ranks.items() if len(both) == 2)
+
+
+def _remedy(one: Mismatch, heads: Collection[str], keys: Keys) -> Remedy | None:
+    """What makes the shape fit; a head is never cut, its classes are others."""
+    if one.origin is None or not (sayable(one.key) and sayable(one.origin)):
+        return None
+    if one.key.rpartition(".")[0] in heads:
+        return None
+    return find_resize(one) or find_remedy(one, keys)
+
+
+def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
+    same = all(one.key == one.origin and not one.alias for one in group)
+    number = Counter((one.found, one.wanted) for one in group)
+    globs = _sides(group, keys) if same else [_pair(one) for one in group]
+    lines = [
+        arrow(glob.source + remedy.source_slice, glob.target + remedy.target_slice, remedy.op)
+        for glob in globs[:MOST_LINES]
+    ]
+    found, wanted = next(iter(number))
+    what = _what(group)
+    rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
+    where = placement(group[0].rule, len(group))
+    sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){remedy.besides}{where}{rest}"
+    return Suggestion(sentence, "\n".join(lines))
+
+
+def _sides(group: Sequence[Mismatch], keys: Keys) -> list[Glob]:
+    return exact_globs([one.key for one in group], keys.sources.get("", ()))
+
+
+def _pair(one: Mismatch) -> Glob:
+    alias = f"{escaped(one.alias)}::" if one.alias else ""
+    return Glob(alias + escaped(one.origin or ""), exact_key(one.key).target)
+
+
+def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
+    """Keep or make the destination's; what a rule gives is dropped before that rule."""
+    if any(one.rule and one.origin is None for one in group):
+        return Suggestion(f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes")
+    lines = list(_drops([one for one in group if one.rule or one.origin != one.key], keys))
+    specs = {one.key: one.wanted for one in group}
+    what = _what(group)
+    verb = "keep the destination's own" if keys.has_values else "make them anew"
+    return Suggestion(
+        f"{what}: another shape, {verb}{placement(group[0].rule, len(group))}",
+        "\n".join([*lines, *keep_lines(specs, keys)]),
+    )
+
+
+def _what(group: Sequence[Mismatch]) -> str:
+    """`conv1.weight`, or how many keys there are and one of them."""
+    first = quoted(group[0].key)
+    return first if len(group) == 1 else f"{len(group):,} keys such as {first}"
+
+
+def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
+    origins: dict[str, list[str]] = {}
+    for one in group:
+        if one.origin:
+            origins.setdefault(one.alias, []).append(one.origin)
+    for alias, found in origins.items():
+        name = f"{escaped(alias)}::" if alias else ""
+        globs = exact_globs(found, keys.sources.get(alias, ()))[:MOST_LINES]
+        if globs:
+            yield rule_lines("drop", [name + glob.source for glob in globs])
+
+
+def _rule_gives(rule: RuleInfo | None, group: Sequence[Mismatch]) -> str:
+    one = group[0]
+    place = quoted(f"{rule.place.file}:{rule.place.line}") if rule else "something"
+    more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+    return f"{place} gives {quoted(one.key)}{more} as {one.found}, {one.wanted} is wanted"

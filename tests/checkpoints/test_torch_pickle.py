@@ -1,0 +1,168 @@
+"""Pickles from strangers: nothing is run, nothing large is allocated, and refusals say why."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import pickle
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ckptsurgeon.checkpoints.torch.described import describe
+from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue
+from ckptsurgeon.checkpoints.torch.interpreter import load_pickle
+from ckptsurgeon.checkpoints.torch.machine import CutError
+from ckptsurgeon.errors import CheckpointError
+
+PROTO = b"\x80\x02"
+
+
+class Runs:
+    """Pickled as a call of os.system."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_values_of_every_protocol(protocol: int) -> None:
+    value = {
+        "a": [1, -2, 300, 70000, 2**40, -(2**70)],
+        "b": (None, True, 2.5),
+        "c": b"\xff\0",
+        "é": (),
+    }
+    found = load_pickle(pickle.dumps(value, protocol)).value
+    assert isinstance(found, DictValue)
+    assert found.entries == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ("NoneType", "None")),
+        (3, ("int", "3")),
+        ("line\n\x1b[31m", ("str", "'line\\n\\x1b[31m'")),
+        ("x" * 99, ("str", "'" + "x" * 58 + "…")),
+        ([1, (2, 3)], ("list", "[1, tuple of 2]")),
+        ({"a": 1}, ("dict", "1 entry: 'a'")),
+        ({}, ("dict", "empty")),
+        (collections.Counter("aab"), ("Counter", "2 entries: 'a', 'b'")),
+        (np.float64(0.5), ("numpy.float64", "0.5")),
+        (np.int32(-7), ("numpy.int32", "-7")),
+        (torch.float16, ("dtype", "torch.float16")),
+        (torch.Size([2, 3]), ("torch.Size", "tuple of 2")),
+        (torch.device("cuda", 1), ("torch.device", "'cuda', 1")),
+        (argparse.Namespace(lr=0.1), ("argparse.Namespace", "1 entry: 'lr'")),
+        (print, ("type", "print")),
+    ],
+)
+def test_entries_in_a_few_safe_words(value: Any, text: tuple[str, str]) -> None:
+    assert describe(load_pickle(pickle.dumps(value, 2)).value) == text
+
+
+def test_a_call_is_described_and_not_made(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    found = load_pickle(pickle.dumps(Runs(f"touch {trace}"), 2)).value
+    assert isinstance(found, ObjectValue)
+    assert found.name == GlobalName(os.system.__module__, "system")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PROTO + b"c__builtin__\nbytearray\n\x8a\x05" + (12 << 30).to_bytes(5, "little") + b"\x85R.",
+        PROTO + b"]r\xff\xff\xff\xff.",
+        PROTO + b"c__builtin__\nrange\nJ\xff\xff\xff\x7f\x85R.",
+        PROTO + b"(" * 1000 + b"1" * 1000 + b"N.",
+    ],
+    ids=["bytearray of 12 GB", "memo index 2**32 - 1", "range", "marks"],
+)
+def test_small_files_take_small_memory(data: bytes) -> None:
+    tracemalloc.start()
+    load_pickle(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"](]q\0(K\1K\2e" + b"h\0" * 10000 + b"eq\1" + b"ccollections\nOrderedDict\nh\1\x85R" * 999,
+        b"X\0\0\x10\0"
+        + b"x" * (1 << 20)
+        + b"q\2"
+        + b"c_codecs\nencode\nh\2X\6\0\0\0latin1\x86R" * 9999,
+    ],
+    ids=["pairs", "bytes"],
+)
+def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="makes more values than torch writes"):
+        load_pickle(PROTO + data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * len(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "no PROTO opcode"),
+        (pickle.dumps([1], 0), "protocols 0 and 1 are not read"),
+        (b"\x80\x09.", "protocol 9"),
+        (PROTO + b"I01\n.", "opcode INT"),
+        (PROTO + b"(ios\nsystem\n.", "opcode INST"),
+        (PROTO + b"\x82\x01.", "opcode EXT1"),
+        (PROTO + b"N2.", "opcode DUP"),
+        (PROTO + b"\xff.", "byte 0xff, which is no opcode"),
+        (PROTO + b".", "more values than stand on the stack"),
+        (PROTO + b"(N\x86.", "more values than stand on the stack"),
+        (PROTO + b"N(0R.", "more values than stand on the stack"),
+        (PROTO + b"Nt.", "wants a MARK"),
+        (PROTO + b"h\x05.", "takes value 5 of the memo"),
+        (PROTO + b"\x8b\xff\xff\xff\x7f\x00.", "an integer of 2147483647 bytes"),
+        (PROTO + b"X\xff\xff\xff\xff.", "the file was cut"),
+        (PROTO + b"\x8d" + b"\xff" * 8 + b".", "the file was cut"),
+        (PROTO + b"\x95" + b"\xff" * 8 + b".", "reaches beyond the end"),
+        (PROTO + b"cos\nsystem", "the file was cut"),
+        (PROTO + b"}(K\x01u.", "without its value"),
+        (PROTO + b"](K\x01K\x02u.", "sets an entry of a value that has none: list"),
+        (PROTO + b"}(K\x01e.", "appends to a value that is no list"),
+        (PROTO + b"K\x01}b.", "gives a state to a value that takes none: int"),
+        (PROTO + b"cos\nsystem\n]R.", "arguments are no tuple"),
+        (PROTO + b"X\x02\0\0\0\xff\xfe.", "no UTF-8"),
+        (PROTO + b"K\x01K\x02\x93.", "no text"),
+        (PROTO + b"K\x01Q.", "persistent id"),
+        (PROTO + b"(X\x07\0\0\0storageK\x01K\x01K\x01K\x01tQ.", "of the wrong type"),
+    ],
+)
+def test_refusals_say_what_was_found(data: bytes, told: str) -> None:
+    with pytest.raises(CheckpointError, match=told.replace("(", r"\(")):
+        load_pickle(data)
+
+
+def test_every_cut_is_noticed() -> None:
+    data = pickle.dumps({"a": [1.5, "text", 2**40], "b": collections.OrderedDict(x=b"y")}, 2)
+    for end in range(1, len(data)):
+        with pytest.raises(CutError):
+            load_pickle(data[:end])
+
+
+def test_keys_that_cost_their_reader_are_never_hashed() -> None:
+    nested = b")q\x00"
+    for index in range(60):
+        nested += b"h" + bytes([index]) + b"h" + bytes([index]) + b"\x86q" + bytes([index + 1])
+    found = load_pickle(PROTO + nested + b"0}h\x3cK\x01s.")
+    assert len(found.value.entries) == 1

@@ -1,0 +1,109 @@
+"""Rulesets under a prefix: shipped ones, files beside the file, and what may not be included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptsurgeon.errors import RulesetError
+from ckptsurgeon.language.loading import load_ruleset, parse_ruleset
+from ckptsurgeon.language.rules import Within
+
+INNER = "format: 1\nvars: {n: 2}\nunmatched: error\nrules: [a -> b]\n"
+
+
+def including(name: str) -> str:
+    return f"format: 1\nrules:\n  - within: x.\n    rules: {name}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside = tmp_path / "inside"
+    (inside / "below").mkdir(parents=True)
+    (inside / "inner.yaml").write_text(INNER)
+    (inside / "below" / "deeper.yaml").write_text(including("./inner.yaml"))
+    (inside / "below" / "inner.yaml").write_text(INNER)
+    (inside / "wrong.yaml").write_text("format: 1\nrules:\n  - a -> b: transpoze\n")
+    (inside / "stages.yaml").write_text(f"{INNER}---\n{INNER}")
+    (inside / "circle.yaml").write_text(including("./main.yaml"))
+    (inside / "own.yaml").write_text(including("./own.yaml"))
+    (tmp_path / "outside.yaml").write_text(INNER)
+    (inside / "link.yaml").symlink_to(tmp_path / "outside.yaml")
+    for number in range(10):
+        (inside / f"chain{number}.yaml").write_text(including(f"./chain{number + 1}.yaml"))
+    (inside / "chain10.yaml").write_text(INNER)
+    return inside
+
+
+def load(folder: Path, name: str) -> Within:
+    main = folder / "main.yaml"
+    main.write_text(including(name))
+    (found,) = load_ruleset(main).stages[0].rules
+    assert isinstance(found, Within)
+    return found
+
+
+@pytest.mark.parametrize("name", ["./inner.yaml", "./below/inner.yaml", "./chain3.yaml"])
+def test_file_beside_the_file(folder: Path, name: str) -> None:
+    found = load(folder, name)
+    assert len(found.rules) == 1
+    if "inner" in name:
+        assert found.vars is not None
+        assert found.vars["n"].value == 2
+
+
+def test_paths_are_relative_to_the_file_that_says_them(folder: Path) -> None:
+    (inner,) = load(folder, "./below/deeper.yaml").rules
+    assert isinstance(inner, Within)
+    assert len(inner.rules) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("../outside.yaml", "a path out of the rule file's folder"),
+        ("./../outside.yaml", "a path out of the rule file's folder"),
+        ("/etc/passwd", "a path out of the rule file's folder"),
+        ("below/inner.yaml", "a path out of the rule file's folder"),
+        ("./link.yaml", "leads out of the rule file's folder"),
+        ("./none.yaml", "no file './none.yaml' beside this one"),
+        ("./below", "no file './below' beside this one"),
+        ("./circle.yaml", "include each other: main.yaml -> circle.yaml -> main.yaml"),
+        ("./own.yaml", "include each other: own.yaml -> own.yaml"),
+        ("./main.yaml", "include each other: main.yaml -> main.yaml"),
+        ("./chain0.yaml", "more than 8 rulesets in one another"),
+        ("./stages.yaml", "has 2 documents; one that is included has one"),
+        ("torchvision_resnet_to_transformer", "did you mean 'torchvision_resnet_to_transformers'"),
+    ],
+)
+def test_what_may_not_be_included(folder: Path, name: str, told: str) -> None:
+    with pytest.raises(RulesetError) as caught:
+        load(folder, name)
+    assert told in str(caught.value)
+    assert caught.value.problems[0].place
+
+
+def test_problems_of_an_included_file_have_its_places(folder: Path) -> None:
+    with pytest.raises(RulesetError) as caught:
+        load(folder, "./wrong.yaml")
+    assert str(caught.value).startswith(f"{folder / 'wrong.yaml'}:3:13: unknown op 'transpoze'")
+
+
+def test_many_includes_are_bounded(folder: Path) -> None:
+    twice = "format: 1\nrules:\n" + "  - {within: x., rules: ./%s.yaml}\n" * 10
+    for number in range(6):
+        names = (f"wide{number + 1}",) * 10
+        (folder / f"wide{number}.yaml").write_text(twice % names)
+    (folder / "wide6.yaml").write_text(INNER)
+    with pytest.raises(RulesetError, match="more than 64 rulesets included by one file"):
+        load(folder, "./wide0.yaml")
+
+
+def test_rules_without_a_file_include_shipped_rulesets_only() -> None:
+    name = "torchvision_resnet_to_transformers"
+    (found,) = parse_ruleset(including(name), "-e").stages[0].rules
+    assert isinstance(found, Within)
+    assert len(found.rules) == 4
+    with pytest.raises(RulesetError, match="not from a file"):
+        parse_ruleset(including("./inner.yaml"), "-e")

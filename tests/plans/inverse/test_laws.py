@@ -1,0 +1,81 @@
+"""The law of plans that turn around: an exact plan's output gives its source, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plans.inverse.exact_rules import Array, conversions, second_stages
+
+import ckptsurgeon as cs
+from ckptsurgeon.api import prepared
+from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.plans.account import Operand
+from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.inverse.inverting import invert_plan
+from ckptsurgeon.plans.plan import Plan
+
+
+def planned(tensors: Mapping[str, Array], stages: Sequence[Any]) -> Plan:
+    rulesets = [cs.load_ruleset({"format": 1, "rules": rules}) for rules in stages]
+    return prepared(rulesets, tensors, None, None, None, None, ()).plan
+
+
+def carried_out(plan: Plan, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """What the plan makes of some tensors, whose specs must be those that it was made for."""
+    checkpoint = checkpoint_of(tensors)
+    assert digest(checkpoint.contents.specs) == plan.sources[0].digest
+    evaluator = Evaluator(plan, {"": checkpoint})
+    return {
+        key: to_numpy(np.ascontiguousarray(evaluator.output(one)), one.spec)
+        for key, one in plan.outputs.items()
+    }
+
+
+def assert_equal(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
+    assert list(found) == list(wanted)
+    for key, array in wanted.items():
+        assert (found[key].dtype, found[key].shape) == (array.dtype, array.shape)
+        assert found[key].tobytes() == array.tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(conversions())
+def test_the_inverse_gives_the_bytes_back(conversion: tuple[dict[str, Array], list[Any]]) -> None:
+    tensors, rules = conversion
+    plan = planned(tensors, [rules])
+    output = carried_out(plan, tensors)
+    assert_equal(carried_out(invert_plan(plan, "it"), output), tensors)
+
+
+@settings(max_examples=40, deadline=None)
+@given(conversions(), st.data())
+def test_stages_are_undone_from_the_last_to_the_first(
+    conversion: tuple[dict[str, Array], list[Any]], data: st.DataObject
+) -> None:
+    tensors, rules = conversion
+    first = {key: output.spec for key, output in planned(tensors, [rules]).outputs.items()}
+    second = data.draw(second_stages(first))
+    plan = planned(tensors, [rules, second] if second else [rules])
+    output = carried_out(plan, tensors)
+    assert_equal(carried_out(invert_plan(plan, "it"), output), tensors)
+
+
+@settings(max_examples=40, deadline=None)
+@given(conversions(both_ways=True))
+def test_turned_around_twice_it_does_what_it_did(
+    conversion: tuple[dict[str, Array], list[Any]],
+) -> None:
+    tensors, rules = conversion
+    plan = planned(tensors, [rules])
+    twice = invert_plan(invert_plan(plan, "it"), "its inverse")
+    assert_equal(carried_out(twice, tensors), carried_out(plan, tensors))
+    assert {key: output.sources for key, output in twice.outputs.items()} == {
+        key: tuple(Operand("", source.key) for source in output.sources)
+        for key, output in plan.outputs.items()
+    }
+    assert [rule.text for rule in twice.rules] == [rule.text for rule in plan.rules]

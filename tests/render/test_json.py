@@ -1,0 +1,85 @@
+"""The report as JSON: whole, unfolded, and right to the last key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from report.plans import HOSTILE, compared, experts, renamed, resnet18, surgery
+
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.render.json import VERSION, render_json
+from ckptsurgeon.report.report import Report, make_report
+from ckptsurgeon.specs import TensorSpec
+
+RESNET = resnet18()
+ODD = {key: TensorSpec("F32", (1,)) for key in HOSTILE}
+PLANS = {
+    "surgery": surgery(),
+    "prefix": compared(renamed(RESNET, "^", "module."), RESNET),
+    "experts": experts(),
+    "hostile": replace(compared(ODD, RESNET), notes=tuple(Note("read", k, k) for k in HOSTILE)),
+    "empty": compared({}, {}),
+}
+
+
+def read(report: Report) -> dict[str, Any]:
+    text = "".join(render_json(report))
+    assert text.isascii()
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_everything_is_there(name: str) -> None:
+    plan: Plan = PLANS[name]
+    told = read(make_report(plan, versions={"ckptsurgeon": "1.2.3"}))
+    assert told["version"] == VERSION == 1
+    assert told["versions"] == {"ckptsurgeon": "1.2.3"}
+    assert [row["key"] for row in told["rows"]] == list(plan.outputs)
+    assert [fate["key"] for fate in told["fates"]] == [fate.key for fate in plan.fates]
+    assert [(f["kind"], f["key"]) for f in told["findings"]] == [
+        (finding.kind.value, finding.key) for finding in plan.findings
+    ]
+    assert [note["text"] for note in told["notes"]] == [note.text for note in plan.notes]
+    assert [rule["text"] for rule in told["rules"]] == [rule.text for rule in plan.rules]
+    assert sum(one["tensors"] for one in told["counts"].values()) == len(plan.outputs)
+    assert sum(one["bytes"] for one in told["counts"].values()) == plan.nbytes
+    assert told["clean"] == (not plan.open_findings)
+
+
+def test_a_row_tells_where_it_comes_from() -> None:
+    told = read(make_report(PLANS["surgery"]))
+    assert told["rows"][0] == {
+        "key": "conv1.weight",
+        "spec": {"dtype": "F32", "shape": [64, 3, 7, 7]},
+        "bytes": 37632,
+        "status": "changed",
+        "sources": [{"source": "", "key": "module.conv1.weight", "index": "[:, :3]"}],
+        "found": {"dtype": "F32", "shape": [64, 4, 7, 7]},
+        "ops": [],
+        "rule": {"stage": 0, "number": 2, "file": "rules.yaml", "line": 5},
+        "wanted": {"dtype": "F32", "shape": [64, 3, 7, 7]},
+        "allowed": "",
+    }
+    assert told["source_counts"]["partly taken"] == {"tensors": 1, "bytes": 12544}
+    assert told["coverage"]["destination_keys"] == {"produced": 120, "wanted": 123}
+    assert told["ties"] == {"fc.bias": "fc.weight"}
+
+
+def test_suggestions_are_told() -> None:
+    told = read(make_report(PLANS["prefix"]))
+    assert told["suggestions"] == [
+        {
+            "sentence": "122 of 122 keys match after removing `module.`",
+            "text": 'source: {strip: ["module."]}',
+        }
+    ]
+
+
+def test_it_is_streamed() -> None:
+    chunks = list(render_json(make_report(PLANS["prefix"])))
+    assert len(chunks) > 300
+    assert max(map(len, chunks)) < 2000
