@@ -86,8 +86,8 @@ class Form:
     """
 
     patterns: tuple[Pattern, ...]
-    label: tuple[str, ...]
     is_alike: bool
+    label: tuple[str, ...]
     changed: bool
     numbers: array[int] = field(default_factory=lambda: array("q"))
     integers: array[int] = field(default_factory=lambda: array("q"))
@@ -146,21 +146,21 @@ def _read_forms(entries: Iterable[Entry]) -> Iterable[Form]:
     reader = KeyReader()
     forms: dict[Hashable, Form] = {}
     for number, entry in enumerate(entries):
-        key, after, origins, before, label = entry
-        shape, integers = reader.read(key)
-        given, others = _read_origins(origins, reader)
-        change = (_kind(before),) if before is not None and entry.changed else None
-        kind = shape, given, label, _kind(after), change, _is_alike(key, origins)
+        shape, integers = reader.read(entry.key)
+        given, others = _read_origins(entry.origins, reader)
+        is_alike = _is_alike(entry.key, entry.origins)
+        kinds = _kind(entry.after), _kind(entry.before) if entry.changed else ()
+        kind = shape, given, is_alike, entry.label, kinds
         form = forms.get(kind)
         if form is None:
             patterns = (Pattern.read(given),) if isinstance(given, str) else given
-            patterns = (Pattern.read(shape), *patterns)
-            form = forms[kind] = Form(patterns, label, kind[-1], change is not None)
+            patterns = Pattern.read(shape), *patterns
+            form = forms[kind] = Form(patterns, is_alike, entry.label, entry.changed)
         form.numbers.append(number)
         form.integers.fromlist(integers + others)
-        form.afters.append(after)
-        if change:
-            form.befores.append(before)
+        form.afters.append(entry.after)
+        if form.changed:
+            form.befores.append(entry.before)
     return forms.values()
 
 
@@ -340,14 +340,11 @@ def _goes_along(origin: Column, own: Column) -> bool:
 
 def _find_boxes(run: Group) -> Iterator[tuple[tuple[Point, ...], Column]]:
     """The boxes of the run's keys, each with its rows."""
-    points = list(_rows(run.own, len(run.rows)))
-    found = boxes(points)
-    if len(found) == 1:
-        yield found[0], run.rows
-        return
-    rows = dict(zip(points, run.rows, strict=True))
+    rows = dict(zip(_rows(run.own, len(run.rows)), run.rows, strict=False))
+    found = boxes(rows)
     for axes in found:
-        yield axes, [rows[point] for point in itertools.product(*axes)]
+        points = itertools.product(*axes)
+        yield axes, [rows[point] for point in points] if len(found) > 1 else run.rows
 
 
 def _line(

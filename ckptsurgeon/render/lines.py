@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from ckptsurgeon.keys import Box
 from ckptsurgeon.specs import TensorSpec
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One tensor to be told. `origins` are the keys it comes from; `label` holds what must agree.
 
     `before` is told only where it differs from `after`.
