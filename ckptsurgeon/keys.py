@@ -125,12 +125,13 @@ class KeyReader:
         return shape, [int(key[start:end]) for start, end in spans]
 
     def _learn(self, mask: bytes, key: str) -> tuple[str, list[tuple[int, int]]]:
-        if len(self._known) >= MAX_MASKS:
-            self._known.clear()
         template, point = read_key(key)
         found = itertools.islice(INTEGER.finditer(key), MAX_HOLES)
         known = write_key(template, (0,) * len(point)), [match.span() for match in found]
-        self._known[mask] = known
+        if len(self._known) >= MAX_MASKS:
+            self._known.clear()
+        if not any(map(has_digits, template[0])):  # a mask doesn't tell digits that stay text
+            self._known[mask] = known
         return known
 
     def fold(self, keys: Iterable[str]) -> Iterator[tuple[str, tuple[Point, ...]]]:

@@ -11,7 +11,7 @@ import itertools
 import operator
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -318,24 +318,31 @@ def _reach(group: Group, start: int) -> Group:
 def _follow(group: Group) -> list[Follow] | None:
     """How the integers of the origins go along with the keys'; None where they don't.
 
-    Two never follow one: `<0..3>.<0..3>` would read as all combinations.
+    Two of one origin never follow one: `<0..3>.<0..3>` would read as all combinations.
     """
     follows: list[Follow] = []
-    free = dict(enumerate(group.own))
-    for origin in group.given:
-        if all(map(origin[0].__eq__, origin)):
-            follows.append((None, origin[0]))
-            continue
-        hole = next((hole for hole, own in free.items() if _goes_along(origin, own)), None)
-        if hole is None:
-            return None
-        follows.append((hole, origin[0] - free.pop(hole)[0]))
+    given = iter(group.given)
+    for pattern in group.patterns[1:]:
+        free: dict[int | None, Column] = dict(enumerate(group.own))
+        for origin in itertools.islice(given, pattern.width):
+            follow = _follow_one(origin, free)
+            if follow is None:
+                return None
+            follows.append(follow)
+            free.pop(follow[0], None)
     return follows
 
 
-def _goes_along(origin: Column, own: Column) -> bool:
-    distance = origin[0] - own[0]
-    return all(map(distance.__eq__, map(operator.sub, origin, own))) if distance else origin == own
+def _follow_one(origin: Column, free: Mapping[int | None, Column]) -> Follow | None:
+    if all(map(origin[0].__eq__, origin)):
+        return None, origin[0]
+    for hole, own in free.items():
+        distance = origin[0] - own[0]
+        if distance == 0 and origin == own:
+            return hole, distance
+        if distance and all(map(distance.__eq__, map(operator.sub, origin, own))):
+            return hole, distance
+    return None
 
 
 def _find_boxes(run: Group) -> Iterator[tuple[tuple[Point, ...], Column]]:

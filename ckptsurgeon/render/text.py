@@ -187,9 +187,10 @@ def _notes(notes: Sequence[Note], view: View) -> list[str]:
 
 
 def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:
-    number = f" ({len(notes):,})" if len(notes) > 1 else ""
-    keys = tuple(note.key for note in notes if note.key)
-    shown = keys if view.verbose else tuple(map(str, fold_keys(keys)))
+    keys = list(dict.fromkeys(note.key for note in notes if note.key))
+    count = len(keys) or len(notes)
+    number = f" ({count:,})" if count > 1 else ""
+    shown = keys if view.verbose else list(map(str, fold_keys(keys)))
     where = f": {join_texts(shown, len(shown) if view.verbose else 2)}" if keys else ""
     return Aligned((f"{safe(kind)}{number}", safe(text) + where, safe(place)))
 
