@@ -1,8 +1,6 @@
 """Tensors told as few lines: those of a module on one, repeated modules folded into ranges.
 
-Only what is equal folds: the label (rule, ops), the origin and the kind of the shapes. Entries are
-read once, into *forms*. Those of a form differ in integers alone, which it holds in columns: a
-million entries take little memory, and each step goes over whole columns.
+Only what is equal folds: the label (rule, ops), the origin and the kind of the shapes.
 """
 
 from __future__ import annotations
@@ -12,21 +10,12 @@ import operator
 from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from ckptsurgeon.keys import Box, KeyReader, Point, boxes, read_key, write_key
+from ckptsurgeon.keys import Point, boxes
+from ckptsurgeon.render.forms import Column, Form, Pattern, read_forms, rows_of
 from ckptsurgeon.render.lines import Entry, Line, spec_range
-from ckptsurgeon.specs import TensorSpec
-
-T = TypeVar("T")
-
-Column = Sequence[int]
-"""The integers that entries have in one hole."""
-
-Given = str | tuple["Pattern", ...]
-"""The shape of the one origin, or the patterns of several."""
 
 Follow = tuple[int | None, int]
 """How the integers of an origin are told: the key's hole that they go along with, and how far off
@@ -39,155 +28,11 @@ def fold_entries(entries: Iterable[Entry]) -> list[Line]:
     Entries that have both key and label in common are told once.
     """
     families: dict[Hashable, list[Form]] = {}
-    for form in _read_forms(entries):
+    for form in read_forms(entries):
         families.setdefault(form.family, []).append(form)
     groups = itertools.chain.from_iterable(map(_join_modules, families.values()))
     lines = itertools.chain.from_iterable(map(_fold_group, groups))
     return [line for _, line in sorted(lines, key=operator.itemgetter(0))]
-
-
-# --- entries are read into columns ----------------------------------------------------------------
-
-
-class Pattern(NamedTuple):
-    """Keys of one shape. A hole has a column of integers (None), or the same set in every key."""
-
-    shape: str
-    holes: tuple[Point | None, ...]
-
-    @classmethod
-    def read(cls, shape: str) -> Pattern:
-        """That of keys which differ in every integer."""
-        return cls(shape, (None,) * len(read_key(shape)[1]))
-
-    @property
-    def width(self) -> int:
-        """The number of columns."""
-        return self.holes.count(None)
-
-    @property
-    def module(self) -> Pattern:
-        """The modules that the keys stand in."""
-        module = self.shape.rpartition(".")[0]
-        return Pattern(module, self.holes[: len(read_key(module)[1])])
-
-    def fill(self, axes: Iterator[Point]) -> Box:
-        """The box of keys that have these integers in their columns."""
-        filled = tuple(next(axes) if hole is None else hole for hole in self.holes)
-        return Box(read_key(self.shape)[0], filled)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """Entries that differ in sizes and integers alone: those of the key, then of the origins.
-
-    `patterns` are of these. `is_alike` says that the origins' modules have tensors of the key's own
-    name. `numbers` are the places in the order, `befores` are held where a spec changes.
-    """
-
-    patterns: tuple[Pattern, ...]
-    is_alike: bool
-    label: tuple[str, ...]
-    changed: bool
-    numbers: array[int] = field(default_factory=lambda: array("q"))
-    integers: array[int] = field(default_factory=lambda: array("q"))
-    afters: list[TensorSpec | None] = field(default_factory=list)
-    befores: list[TensorSpec | None] = field(default_factory=list)
-
-    @property
-    def in_modules(self) -> bool:
-        return bool(self.patterns[0].module.shape)
-
-    @property
-    def modules(self) -> tuple[Pattern, ...]:
-        """The patterns of the modules; those of whole keys where there are none."""
-        key, *origins = self.patterns
-        if not self.in_modules:
-            return self.patterns
-        return (key.module, *(one.module if self.is_alike else one for one in origins))
-
-    @property
-    def family(self) -> Hashable:
-        """What forms have in common that may have entries of one module."""
-        return self.in_modules, self.modules, self.label, self.is_alike, self.changed
-
-    @property
-    def names_differ(self) -> bool:
-        """Whether there are integers in the last pieces of the keys."""
-        return self.modules[0].width < self.patterns[0].width
-
-    @property
-    def names(self) -> Iterator[str]:
-        """The last piece of each key."""
-        shape = self.patterns[0].shape
-        if not self.names_differ:
-            return itertools.repeat(shape.rpartition(".")[2], len(self.numbers))
-        template = read_key(shape)[0]
-        points = _rows(self.columns(self.patterns[:1]), len(self.numbers))
-        return (write_key(template, point).rpartition(".")[2] for point in points)
-
-    @property
-    def identity(self) -> list[Sequence[object]]:
-        """What entries of one module have in common, in columns."""
-        change = (self.befores, self.afters) if self.changed else ()
-        return [*self.columns(self.modules), *change]
-
-    def columns(self, patterns: Sequence[Pattern]) -> list[array[int]]:
-        """The columns of patterns, which are the form's own or of the modules."""
-        width = sum(one.width for one in self.patterns)
-        found, start = [], 0
-        for pattern, whole in zip(patterns, self.patterns, strict=False):
-            found += [self.integers[start + hole :: width] for hole in range(pattern.width)]
-            start += whole.width
-        return found
-
-
-def _read_forms(entries: Iterable[Entry]) -> Iterable[Form]:
-    reader = KeyReader()
-    forms: dict[Hashable, Form] = {}
-    for number, entry in enumerate(entries):
-        shape, integers = reader.read(entry.key)
-        given, others = _read_origins(entry.origins, reader)
-        is_alike = _is_alike(entry.key, entry.origins)
-        kinds = _kind(entry.after), _kind(entry.before) if entry.changed else ()
-        kind = shape, given, is_alike, entry.label, kinds
-        form = forms.get(kind)
-        if form is None:
-            patterns = (Pattern.read(given),) if isinstance(given, str) else given
-            patterns = Pattern.read(shape), *patterns
-            form = forms[kind] = Form(patterns, is_alike, entry.label, entry.changed)
-        form.numbers.append(number)
-        form.integers.fromlist(integers + others)
-        form.afters.append(entry.after)
-        if form.changed:
-            form.befores.append(entry.before)
-    return forms.values()
-
-
-def _read_origins(origins: Sequence[str], reader: KeyReader) -> tuple[Given, list[int]]:
-    """Of which form the origins are, and the integers in their columns."""
-    if len(origins) == 1:
-        return reader.read(origins[0])
-    patterns: list[Pattern] = []
-    integers: list[int] = []
-    for shape, axes in reader.fold(origins):
-        patterns.append(Pattern(shape, tuple(None if len(axis) == 1 else axis for axis in axes)))
-        integers += [axis[0] for axis in axes if len(axis) == 1]
-    return tuple(patterns), integers
-
-
-def _kind(spec: TensorSpec | None) -> Hashable:
-    return None if spec is None else (spec.dtype, len(spec.shape))
-
-
-def _is_alike(key: str, origins: Sequence[str]) -> bool:
-    """Whether the origins have the name that the key has in its module, in modules of their own."""
-    name = key[key.rfind(".") + 1 :]
-    for origin in origins:
-        dot = origin.rfind(".")
-        if dot < 1 or origin[dot + 1 :] != name:
-            return False
-    return True
 
 
 # --- entries are joined to modules ----------------------------------------------------------------
@@ -233,11 +78,6 @@ def _pick(column: Column, rows: Sequence[int]) -> array[int]:
     return array("q", map(column.__getitem__, rows))
 
 
-def _rows(columns: Sequence[Sequence[T]], number: int) -> Iterable[tuple[T, ...]]:
-    """The columns' entries, of which there is a number."""
-    return zip(*columns, strict=True) if columns else itertools.repeat((), number)
-
-
 def _join_modules(forms: Sequence[Form]) -> Iterator[Group]:
     """The modules of a family's forms, grouped by the names that they have."""
     if not forms[0].in_modules:
@@ -266,7 +106,7 @@ def _agree(forms: Sequence[Form]) -> bool:
 def _group_modules(forms: Sequence[Form]) -> Iterator[Group]:
     modules: dict[Hashable, list[tuple[int, int, int, str]]] = {}
     for at, form in enumerate(forms):
-        identities = _rows(form.identity, len(form.numbers))
+        identities = rows_of(form.identity, len(form.numbers))
         found = zip(identities, form.numbers, form.names, strict=False)
         for row, (identity, number, name) in enumerate(found):
             modules.setdefault(identity, []).append((number, at, row, name))
@@ -296,7 +136,7 @@ def _find_runs(group: Group) -> Iterator[tuple[Group, list[Follow]]]:
     if follows is not None:
         yield group, follows
         return
-    points = list(_rows(group.own, len(group.rows)))
+    points = list(rows_of(group.own, len(group.rows)))
     group = group.pick(sorted(range(len(points)), key=points.__getitem__))
     start = 0
     while start < len(points):
@@ -347,7 +187,7 @@ def _follow_one(origin: Column, free: Mapping[int | None, Column]) -> Follow | N
 
 def _find_boxes(run: Group) -> Iterator[tuple[tuple[Point, ...], Column]]:
     """The boxes of the run's keys, each with its rows."""
-    rows = dict(zip(_rows(run.own, len(run.rows)), run.rows, strict=False))
+    rows = dict(zip(rows_of(run.own, len(run.rows)), run.rows, strict=False))
     found = boxes(rows)
     for axes in found:
         points = itertools.product(*axes)
