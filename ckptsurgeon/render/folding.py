@@ -127,7 +127,8 @@ def _fold_group(group: Group) -> Iterator[tuple[int, Line]]:
     """The lines of a group, each with the place of its first entry."""
     for run, follows in _find_runs(group):
         for axes, rows in _find_boxes(run):
-            yield min(map(group.form.numbers.__getitem__, rows)), _line(group, axes, follows, rows)
+            first = min(map(group.form.numbers.__getitem__, rows))
+            yield first, _make_line(group, axes, follows, rows)
 
 
 def _find_runs(group: Group) -> Iterator[tuple[Group, list[Follow]]]:
@@ -194,7 +195,7 @@ def _find_boxes(run: Group) -> Iterator[tuple[tuple[Point, ...], Column]]:
         yield axes, [rows[point] for point in points] if len(found) > 1 else run.rows
 
 
-def _line(
+def _make_line(
     group: Group, axes: tuple[Point, ...], follows: Sequence[Follow], rows: Sequence[int]
 ) -> Line:
     form = group.form

@@ -130,8 +130,8 @@ def read_forms(entries: Iterable[Entry]) -> Iterable[Form]:
         kind = shape, given, is_alike, entry.label, kinds
         form = forms.get(kind)
         if form is None:
-            patterns = _patterns(shape, given)
-            modules = _modules(patterns, is_alike)
+            patterns = _read_patterns(shape, given)
+            modules = _cut_names(patterns, is_alike)
             form = forms[kind] = Form(patterns, modules, is_alike, entry.label, entry.changed)
         form.numbers.append(number)
         form.integers.fromlist(integers + others)
@@ -153,12 +153,12 @@ def _read_origins(origins: Sequence[str], reader: KeyReader) -> tuple[Given, lis
     return tuple(patterns), integers
 
 
-def _patterns(shape: str, given: Given) -> tuple[Pattern, ...]:
+def _read_patterns(shape: str, given: Given) -> tuple[Pattern, ...]:
     origins = (Pattern.read(given),) if isinstance(given, str) else given
     return Pattern.read(shape), *origins
 
 
-def _modules(patterns: tuple[Pattern, ...], is_alike: bool) -> tuple[Pattern, ...]:
+def _cut_names(patterns: tuple[Pattern, ...], is_alike: bool) -> tuple[Pattern, ...]:
     """The modules of the key, and those of origins that are alike; a key of none stays whole."""
     key, *origins = patterns
     module = key.module

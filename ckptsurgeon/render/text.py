@@ -14,7 +14,15 @@ from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
-from ckptsurgeon.report.report import Coverage, Report, Side, Tally, making, plural, tally
+from ckptsurgeon.report.report import (
+    Coverage,
+    Report,
+    Side,
+    Tally,
+    count_tensors,
+    making,
+    plural,
+)
 from ckptsurgeon.specs import human_bytes
 
 T = TypeVar("T")
@@ -139,7 +147,7 @@ def _dropped(report: Report, view: View) -> list[str]:
     ]
     if not dropped:
         return []
-    whole = tally(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)
+    whole = count_tensors(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)
     parts = sum(round(fate.spec.nbytes * fate.claim.dropped) for fate in dropped)
     title = _title("dropped", Tally(len(dropped), whole.nbytes + parts), view)
     return [title, *view.fold(map(_drop_entry, dropped), _show_line, view.limits.section)]

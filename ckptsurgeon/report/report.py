@@ -197,7 +197,7 @@ def count_kinds(findings: Iterable[Finding]) -> str:
 def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Report:
     """The report of a plan; `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`."""
     nodes, keys = plan.outputs.nodes, _sort_keys(plan)
-    counts = {status: tally(nodes[key].spec for key in own) for status, own in keys.items()}
+    counts = {one: count_tensors(nodes[key].spec for key in own) for one, own in keys.items()}
     sources = tuple(map(_side, plan.sources))
     fate_counts, partly = _count_fates(plan)
     taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
@@ -256,7 +256,7 @@ def nbytes_of(specs: Iterable[TensorSpec]) -> int:
     return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
 
 
-def tally(specs: Iterable[TensorSpec]) -> Tally:
+def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
     """The number of tensors, and their bytes."""
     given = list(specs)
     return Tally(len(given), nbytes_of(given))
@@ -287,7 +287,8 @@ def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
         if claim.fate is Fate.TAKEN and not claim.is_plain:
             partly += (round(spec.nbytes * (claim.untaken + claim.dropped)) for spec in own)
     unused = list(filter(None, partly))
-    return {fate: tally(own) for fate, own in specs.items()}, Tally(len(unused), sum(unused))
+    counts = {fate: count_tensors(own) for fate, own in specs.items()}
+    return counts, Tally(len(unused), sum(unused))
 
 
 def _count_produced(plan: Plan, keys: Mapping[Status, Sequence[str]]) -> int:
