@@ -27,8 +27,9 @@ from ckptsurgeon.inputs import (
     read_whole,
 )
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.loading import Rules, load_ruleset
+from ckptsurgeon.language.loading import Rules, load_with_problems
 from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.planner.compiling.rules import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import FindingKind, Operand
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
@@ -257,7 +258,7 @@ def load_all(rules: Rules | Sequence[Ruleset] | None) -> list[Ruleset]:
         rulesets = [rule for rule in rules if isinstance(rule, Ruleset)]
         if rulesets and len(rulesets) == len(rules):
             return rulesets
-    return [load_ruleset(rules)]
+    return refuse_problems([load_with_problems(rules)])
 
 
 def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Ruleset]:
@@ -265,7 +266,8 @@ def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Rules
     last = rulesets[-1]
     *others, stage = last.stages
     extended = replace(stage, rules=(*first.stages[0].rules, *stage.rules))
-    return [*rulesets[:-1], replace(last, stages=(*others, extended))]
+    problems = (*last.problems, *first.problems)
+    return [*rulesets[:-1], replace(last, stages=(*others, extended), problems=problems)]
 
 
 def _bytes(size: Size | None) -> int | None:

@@ -142,7 +142,10 @@ def with_arguments(words: Mapping[str, Any]) -> Mapping[str, Any]:
 def _rulesets(rules: Sequence[str], arrows: Sequence[str]) -> Any:
     """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
     from ckptsurgeon.api import load_all, with_rules_before
-    from ckptsurgeon.language.loading import load_ruleset, rules_from_arrows
+    from ckptsurgeon.language.loading import load_with_problems, rules_from_arrows
+    from ckptsurgeon.planner.compiling.rules import refuse_problems
 
-    rulesets = [load_ruleset(one) for one in rules] or load_all(None)
-    return with_rules_before(rulesets, rules_from_arrows(arrows)) if arrows else rulesets
+    rulesets = [load_with_problems(one) for one in rules] or load_all(None)
+    if arrows:
+        rulesets = with_rules_before(rulesets, rules_from_arrows(arrows))
+    return refuse_problems(rulesets)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ckptsurgeon.errors import Place
+from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.expressions import Expression
 from ckptsurgeon.language.patterns import Index, Reference
 
@@ -258,7 +258,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """A whole rule file: its stages, each seeing the output of the one before."""
+    """A whole rule file: its stages, each seeing the output of the one before.
+
+    One that has `problems` can't be run: what could not be read is left out of it.
+    """
 
     file: str
     stages: tuple[Stage, ...]
+    problems: tuple[Problem, ...] = ()

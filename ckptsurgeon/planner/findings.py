@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Origins
 from ckptsurgeon.planner.stage.tables import Origin
 from ckptsurgeon.plans.account import (

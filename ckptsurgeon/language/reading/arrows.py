@@ -6,7 +6,7 @@ from collections.abc import Sequence as List
 from dataclasses import replace
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
-from ckptsurgeon.language.gathering import Gathering, wrong
+from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.objects import from_object, line_of
@@ -19,13 +19,14 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 
     Lines are the numbers of the texts.
     """
-    gathering = Gathering()
-    rules = [gathering.attempt(_rule, text, number) for number, text in enumerate(arrows, 1)]
+    problems, rules = Problems(), []
+    for number, text in enumerate(arrows, 1):
+        with problems.at():
+            rules.append(_rule(text, number))
     place = Place(FILE, 1, 1)
-    items = tuple(rule for rule in rules if rule is not None)
     format_ = (Scalar("format", place), Scalar("1", place, plain=True))
-    document = Mapping((format_, (Scalar("rules", place), Sequence(items, place))), place)
-    return document, tuple(gathering.problems)
+    document = Mapping((format_, (Scalar("rules", place), Sequence(tuple(rules), place))), place)
+    return document, tuple(problems)
 
 
 def _rule(text: str, number: int) -> Node:

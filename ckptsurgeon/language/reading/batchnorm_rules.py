@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.gathering import wrong
+from ckptsurgeon.language.problems import wrong
 from ckptsurgeon.language.reading import references
 from ckptsurgeon.language.reading import scalars as values
 from ckptsurgeon.language.reading.fields import Field, Fields, Read, read_fields

@@ -11,8 +11,8 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.errors import Place
-from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
+from ckptsurgeon.errors import Place, RulesetError
+from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
 
@@ -49,29 +49,26 @@ def read_fields(node: Node, fields: Fields, inside: str, required: Iterable[str]
     """
     if not isinstance(node, Mapping):
         raise unlike(node, f"a mapping of {', '.join(fields)}")
-    gathering = Gathering()
+    problems = Problems()
     values: dict[str, Any] = {}
+    with problems.at():
+        if not node.whole:
+            raise told()
     for key, value in node.entries:
-        if key.text not in fields:
-            gathering.attempt(refuse_word, key, fields, inside)
-        else:
-            result = gathering.attempt(fields[key.text].read, value)
-            if result is not None:
-                values[key.text] = result
-        if gathering.full:
+        with problems.at():
+            if key.text not in fields:
+                raise unknown_word(key, fields, inside)
+            values[key.text] = fields[key.text].read(value)
+        if problems.full:
             break
     for word in required:
         if word not in node.words:
-            gathering.attempt(_refuse_lack, node, word, inside)
-    gathering.finish()
+            problems.add(f"`{word}` is missing in {inside}", node.place, f"add `{word}: …`")
+    problems.raise_if_any()
     return Read(values, {key.text: key.place for key, _ in node.entries})
 
 
-def refuse_word(key: Scalar, known: Iterable[str], inside: str) -> None:
-    """Raises the error for a word that is not known there."""
+def unknown_word(key: Scalar, known: Iterable[str], inside: str) -> RulesetError:
+    """The error for a word that is not known there."""
     message = f"unknown word {shown(key.text)} in {inside}"
-    raise wrong(key.place, message, suggestion(key.text, known))
-
-
-def _refuse_lack(node: Mapping, word: str, inside: str) -> None:
-    raise wrong(node.place, f"`{word}` is missing in {inside}", f"add `{word}: …`")
+    return wrong(key.place, message, suggestion(key.text, known))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.reading.fields import Field, Read
 from ckptsurgeon.language.reading.scalars import (
     boolean,

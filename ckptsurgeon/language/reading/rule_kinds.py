@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.reading import (
     batchnorm_rules as batchnorms,
 )

@@ -15,7 +15,7 @@ from ckptsurgeon.language.reading.scalars import (
     text,
     word,
 )
-from ckptsurgeon.language.reading.variables import CONFIG, SHAPE, read_vars
+from ckptsurgeon.language.reading.variables import CONFIG, SHAPE
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
 from ckptsurgeon.specs import BITS
@@ -135,7 +135,7 @@ STAGE: Fields = {
     "unmatched": Field(
         choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
     ),
-    "vars": Field(read_vars, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
+    "vars": Field(_as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
     "rules": Field(_as_it_is, {"$ref": "#/$defs/rules"}, "The rules, in order."),
 }
 """The words at the top of a document."""

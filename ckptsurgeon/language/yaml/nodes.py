@@ -7,11 +7,10 @@ stays the text that was written until something asks for more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.problems import shown, wrong
 
 MAX_INTEGER = 2**63 - 1
 
@@ -93,10 +92,14 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys and values in order; no key stands twice."""
+    """Keys and values in order; no key stands twice.
+
+    It is not `whole` where there were more, which YAML's traps took and a problem has told.
+    """
 
     entries: tuple[tuple[Scalar, Node], ...]
     place: Place
+    whole: bool = True
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -129,18 +132,15 @@ def kind_of(node: Node) -> str:
     return f"the text {shown(node.text)}"
 
 
-def told(node: Broken) -> RulesetError:
-    """An error that adds nothing to what was already told."""
-    return RulesetError(())
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """The node and all that stands in it, without recursion."""
+def is_whole(node: Node) -> bool:
+    """Whether nothing that stands in it was taken by a trap of YAML's; without recursion."""
     waiting: list[Node] = [node]
     while waiting:
         current = waiting.pop()
-        yield current
+        if isinstance(current, Broken) or (isinstance(current, Mapping) and not current.whole):
+            return False
         if isinstance(current, Sequence):
-            waiting += reversed(current.items)
+            waiting += current.items
         elif isinstance(current, Mapping):
-            waiting += [part for entry in reversed(current.entries) for part in reversed(entry)]
+            waiting += (value for _, value in current.entries)
+    return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.gathering import shown
+from ckptsurgeon.language.problems import shown
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.quoting import (
     MAX_QUOTED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression, parse_expression
 from ckptsurgeon.language.patterns import Capture, Formula, Index, Kind, Pattern, Piece, Regex
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.language.problems import Problems
 
 
 @dataclass(frozen=True, slots=True)

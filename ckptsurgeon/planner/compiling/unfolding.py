@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Pattern, Reference
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     Drop,
     Init,
@@ -21,7 +22,6 @@ from ckptsurgeon.language.rules import (
     Var,
     Within,
 )
-from ckptsurgeon.planner.problems import Problems
 
 MAX_RULES = 50_000
 NOTHING = Pattern(())

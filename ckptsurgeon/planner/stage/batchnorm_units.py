@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.language.patterns import ConcreteIndex, write_key
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.ops.indexing import Slice
 from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.planner.compiling.compiled import (
@@ -13,7 +14,6 @@ from ckptsurgeon.planner.compiling.compiled import (
     CompiledRule,
     Reader,
 )
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.moves import behind
 from ckptsurgeon.planner.stage.production import Contribution

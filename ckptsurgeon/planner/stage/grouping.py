@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, holds
 

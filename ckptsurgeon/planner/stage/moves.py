@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import ConcreteIndex, write_key
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader, Target
 from ckptsurgeon.planner.compiling.grids import TARGETS, Grid
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import Caller
 from ckptsurgeon.planner.stage.grouping import Group, Layout, group_steps

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.language.patterns import ConcreteIndex, ConcreteItem
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.stage.tables import Origin, Takers
 from ckptsurgeon.plans.account import Operand, RuleInfo
 from ckptsurgeon.plans.graph import Assembly, Leaf, Part

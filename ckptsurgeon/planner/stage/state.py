@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.language.patterns import ConcreteIndex, Index
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.indexing import Slice, Taken, index_text, resolve_index
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Scope, Surroundings, Vars
 from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Contribution, Production
