@@ -186,12 +186,18 @@ def bounded(value: int | float, column: int) -> int | float:
     return value
 
 
+def _equal(left: Value, right: Value) -> bool:
+    """Whether two values are the same, where truth is no number, in lists neither."""
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
 def _compare(left: Value, symbol: str, right: Value, column: int) -> bool:
     if symbol in ("==", "!="):
-        equal = left == right and isinstance(left, bool) == isinstance(right, bool)
-        return equal == (symbol == "==")
+        return _equal(left, right) == (symbol == "==")
     if symbol in ("in", "not in"):
         if not isinstance(right, tuple):
             raise ExpressionError(f"{symbol} looks into a list, found {kind_of(right)}", column)
-        return (left in right) == (symbol == "in")
+        return any(_equal(left, item) for item in right) == (symbol == "in")
     return _ORDERING[symbol](_number(left, symbol, column), _number(right, symbol, column))

@@ -42,6 +42,11 @@ class Word:
     left: str
     right: str
 
+    def __str__(self) -> str:
+        """As it reads in a pattern, with a backslash before what would mean something else."""
+        sides = (self.left,) if self.left == self.right else (self.left, self.right)
+        return "=".join(re.sub(r"([\\|=>\s])", r"\\\1", side) for side in sides)
+
 
 @dataclass(frozen=True, slots=True)
 class Literal:
@@ -91,12 +96,11 @@ class Capture:
     def __str__(self) -> str:
         if self.star:
             return "**" if self.kind is Kind.PATH else "*"
-        kinds = {Kind.BARE: "", Kind.TEXT: ":str", Kind.PATH: ":path"}
+        kinds = {Kind.BARE: "", Kind.INT: "", Kind.TEXT: ":str", Kind.PATH: ":path"}
         if self.kind is Kind.WORDS:
-            written = (w.left if w.left == w.right else f"{w.left}={w.right}" for w in self.words)
-            return f"<{self.name}:{'|'.join(written)}>"
-        if self.kind is Kind.INT:
-            return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}>"
+            return f"<{self.name}:{'|'.join(map(str, self.words))}>"
+        if self.kind is Kind.INT and (self.width or self.nameless):
+            return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}:int>"
         return f"<{self.name}{kinds[self.kind]}>"
 
 
@@ -165,7 +169,7 @@ def _renumber(piece: Piece, shift: int) -> Piece:
 
 def _written(piece: Piece) -> str:
     if isinstance(piece, Literal):
-        return re.sub(r"([<*\[\\]|:(?=:))", r"\\\1", piece.text)
+        return re.sub(r"([<*\[\\]|:(?=:)|(?<=-)>|(?<=^re):)", r"\\\1", piece.text)
     return f"re:{piece.text}" if isinstance(piece, Regex) else str(piece)
 
 

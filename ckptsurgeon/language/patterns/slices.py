@@ -101,14 +101,24 @@ def _index_item(text: str, column: int) -> IndexItem:
     start, stop, step = [_part(p, column + c) if p.strip() else None for p, c in parts] + [None] * (
         3 - len(parts)
     )
+    if step is not None and not step.names and _integer(step, {}) < 1:
+        raise PatternError(
+            f"the step of a slice must be 1 or more, found {step}", column + parts[2][1]
+        )
     return Range(start, stop, step)
 
 
 def _part(text: str, column: int) -> Expression:
+    """The expression, which must give an integer as far as that is known."""
+    about = "in the slice: "
     try:
-        return parse_expression(text)
+        found = parse_expression(text)
+        about = ""
+        if not found.names:
+            _integer(found, {})
     except ExpressionError as error:
-        raise PatternError(f"in the slice: {error}", column + error.column, error.help) from None
+        raise PatternError(f"{about}{error}", column + error.column, error.help) from None
+    return found
 
 
 def _split_outside(text: str, separator: str) -> list[tuple[str, int]]:

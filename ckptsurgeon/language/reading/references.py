@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -54,18 +53,7 @@ def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
         return parse_reference(part, target=is_target)
 
     reference = parsed(node, read, text, column)
-    _check_index(node, reference, column + max(text.find("["), 0))
     return At(reference, node.at(column + lead))
-
-
-def _check_index(node: Scalar, reference: Reference, column: int) -> None:
-    """Raises RulesetError for a slice that is no slice whatever its names stand for."""
-    if reference.index is None or reference.index.names:
-        return
-    try:
-        reference.index.evaluate({})
-    except ExpressionError as error:
-        raise wrong(node.at(column), str(error), error.help) from None
 
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
