@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from ckptsurgeon.language.expressions import Expression, kind_of
 from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.reading.fields import Field, Read
 from ckptsurgeon.language.reading.scalars import (
     boolean,
+    constant,
     count,
     each,
     expression,
@@ -20,6 +22,15 @@ from ckptsurgeon.language.rules import Options, Span
 from ckptsurgeon.language.yaml.nodes import Node
 
 _SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
+
+
+def _condition(node: Node) -> Expression:
+    """An expression that gives true or false, as far as that is known."""
+    found = expression(node)
+    value = constant(found)
+    if value is not None and not isinstance(value, bool):
+        raise wrong(node.place, f"`{found}` is {kind_of(value)}, no condition")
+    return found
 
 
 def _spans(node: Node) -> tuple[Span, ...]:
@@ -57,7 +68,7 @@ _TRUTH = {"type": "boolean"}
 
 SHARED: Mapping[str, Field] = {
     "where": Field(
-        expression, _CONDITION, "A condition over captures (as in the source) and vars."
+        _condition, _CONDITION, "A condition over captures (as in the source) and vars."
     ),
     "optional": Field(
         boolean, _TRUTH, "Matching nothing is no error; incomplete steps are skipped."

@@ -92,6 +92,20 @@ def _fill(node: Node) -> str | Number:
     return found.text if found.text in FILLS else values.number(node)
 
 
+def _std(node: Node) -> Number:
+    value = values.number(node)
+    if isinstance(value, int | float) and value < 0:
+        raise wrong(node.place, f"`std` takes a number from 0, found {value}")
+    return value
+
+
+def _seed(node: Node) -> int | Expression:
+    value = values.integer(node)
+    if isinstance(value, int) and value < 0:
+        raise wrong(node.place, f"`seed` takes an integer from 0, found {value}")
+    return value
+
+
 INIT: Fields = {
     "to": Field(references.targets, _REFERENCES, "The keys that are given new values."),
     "fill": Field(
@@ -99,8 +113,8 @@ INIT: Fields = {
         {"anyOf": [{"enum": list(FILLS)}, {"$ref": "#/$defs/number"}]},
         "What the tensor is filled with: a word, a number or an expression.",
     ),
-    "std": Field(values.number, {"$ref": "#/$defs/number"}, "Deviation of `normal` (0.02)."),
-    "seed": Field(values.integer, {"$ref": "#/$defs/integer"}, "Seed of `normal`, per key (0)."),
+    "std": Field(_std, {"$ref": "#/$defs/number"}, "Deviation of `normal` (0.02)."),
+    "seed": Field(_seed, {"$ref": "#/$defs/integer"}, "Seed of `normal`, per key (0)."),
     "shape": Field(values.sizes, _SIZES, "Its shape, if there is no destination to take it from."),
     "dtype": Field(values.dtype, _DTYPE, "Its dtype, if there is no destination to take it from."),
     **SHARED,

@@ -92,6 +92,8 @@ def _reference(node: Node) -> Reference:
     reference = parsed(found, parse_reference)
     if reference.index is not None:
         raise wrong(found.place, "a slice behind the key of a shape", "`dim` says which size it is")
+    if reference.pattern.literal is None:
+        raise wrong(found.place, f"`{reference}` is a pattern; a shape is of one key")
     return reference
 
 

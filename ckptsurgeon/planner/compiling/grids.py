@@ -117,9 +117,22 @@ class _Course:
         dim = call.over or self._only_spread(call)
         if dim in self._all_open():
             raise wrong(call.place, f"{call.name}: `{dim}` is open already")
+        self._check_parts(call, dim)
         self.open = [[*dims, dim] for dims in self.open]
         self.opened.add(dim)
         return dim
+
+    def _check_parts(self, call: OpCall, dim: str) -> None:
+        """Raises RulesetError for a `split` into another number of parts than take them."""
+        parts, sizes = call.arguments.get("parts"), call.arguments.get("sizes")
+        given = len(sizes) if isinstance(sizes, tuple) else parts
+        wanted, takers = self.shape.targets, "targets"
+        if dim != TARGETS:
+            words = self.shape.captures[dim].words if dim in self.shape.spread else ()
+            wanted, takers = len(words), f"words of `{dim}`"
+        if call.name == "split" and isinstance(given, int) and wanted and given != wanted:
+            message = f"{call.name}: gives {given} tensors for {wanted} {takers}"
+            raise wrong(call.place, message)
 
     def _only_spread(self, call: OpCall) -> str:
         waiting = [name for name in self.shape.spread if name not in self.opened]
@@ -154,7 +167,8 @@ class _Course:
                 message, help = self._left_open(name)
                 problems.add(message, place, help)
         for name in self.shape.spread:
-            if name not in self._all_open():
+            # A star that the source lacks is told where stars are counted.
+            if name not in self._all_open() and not self.shape.captures[name].star:
                 message = (
                     f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it"
                 )
