@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.output import TORCH_SUFFIXES
 from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
@@ -265,9 +267,10 @@ def with_rules_before(rulesets: Sequence[Ruleset], first: Ruleset) -> list[Rules
     """The rulesets with the rules of `first` in front of the last stage's, so that they win."""
     last = rulesets[-1]
     *others, stage = last.stages
-    extended = replace(stage, rules=(*first.stages[0].rules, *stage.rules))
+    extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
     problems = (*last.problems, *first.problems)
-    return [*rulesets[:-1], replace(last, stages=(*others, extended), problems=problems)]
+    last = structs.replace(last, stages=(*others, extended), problems=problems)
+    return [*rulesets[:-1], last]
 
 
 def _bytes(size: Size | None) -> int | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
@@ -35,8 +37,7 @@ class Kind(enum.Enum):
     PATH = "pieces"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """`left=right`: matched as `left`, written as `right`; a plain word is both."""
 
     left: str
@@ -48,13 +49,11 @@ class Word:
         return "=".join(re.sub(r"([\\|=>\s])", r"\\\1", side) for side in sides)
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(Struct, frozen=True):
     """A named piece; stars are named `*1`, `*2`, … in the order of their pattern.
 
     `width` is the number of digits of a zero-padded integer, 0 where it is plain. `column` is where
@@ -104,8 +103,7 @@ class Capture:
         return f"<{self.name}{kinds[self.kind]}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(Struct, frozen=True):
     """`<i-1>` in a target."""
 
     expression: Expression
@@ -115,8 +113,7 @@ class Formula:
         return f"<{self.expression}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Regex:
+class Regex(Struct, frozen=True):
     """A whole `re:` pattern; its named groups are captures."""
 
     text: str
@@ -126,8 +123,7 @@ class Regex:
 Piece = Literal | Capture | Formula | Regex
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A key pattern or target as written; prints as it reads in a rule file."""
 
     pieces: tuple[Piece, ...]
@@ -173,8 +169,7 @@ def _written(piece: Piece) -> str:
     return f"re:{piece.text}" if isinstance(piece, Regex) else str(piece)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """`[alias::]pattern[slice]` as written; `text` is the original."""
 
     alias: Pattern | None

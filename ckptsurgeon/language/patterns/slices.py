@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
 from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """`start:stop:step` of a slice, each an expression or left out."""
 
     start: Expression | None
@@ -26,8 +26,7 @@ class Range:
 IndexItem = Expression | Range | typing.Literal["..."]
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """A slice as written: expressions, ranges and at most one `...`."""
 
     items: tuple[IndexItem, ...]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence as List
 from dataclasses import replace
 
+from msgspec import structs
+
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
@@ -57,8 +59,9 @@ def _moved(node: Node, number: int) -> Node:
     """The node with its text's number for a line."""
     place = replace(node.place, line=number)
     if isinstance(node, Scalar | Broken):
-        return replace(node, place=place)
+        return structs.replace(node, place=place)
     if isinstance(node, Sequence):
         return Sequence(tuple(_moved(item, number) for item in node.items), place)
-    entries = ((replace(k, place=replace(k.place, line=number)), v) for k, v in node.entries)
-    return Mapping(tuple((key, _moved(value, number)) for key, value in entries), place)
+    keys = (structs.replace(key, place=replace(key.place, line=number)) for key, _ in node.entries)
+    values = (_moved(value, number) for _, value in node.entries)
+    return Mapping(tuple(zip(keys, values, strict=True)), place)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.problems import Problems, shown, wrong
@@ -22,8 +24,7 @@ MAX_INCLUDED = 64
 """Most rulesets that one file includes, directly and through others."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
+class _Origin(Struct, frozen=True):
     """Where rules come from: the name to show, and the files that include one another down to it.
 
     `problems` keeps what is wrong in any of them; `budget` gives an item for each ruleset that may

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
@@ -19,8 +20,7 @@ from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
 Schema = Table[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One word: the reader of its value, the JSON Schema of its value, and a line about it."""
 
     read: Callable[[Node], Any]
@@ -31,8 +31,7 @@ class Field:
 Fields = Table[str, Field]
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """The values of a mapping's words, and the place of each word."""
 
     values: Table[str, Any]

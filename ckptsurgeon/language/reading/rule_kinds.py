@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression
@@ -29,8 +30,7 @@ FILLS = ("zeros", "ones", "eye", "normal")
 Make = Callable[[Read, Place, frozenset[str]], Rule]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """The words that a kind of rule takes, and the rule made of their values.
 
     `make` is given the values, the rule's place, and the names of the vars.

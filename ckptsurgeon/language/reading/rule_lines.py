@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
@@ -24,8 +26,7 @@ MAX_WITHIN = 64
 Included = tuple[tuple[Rule, ...], Table[str, Var]]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a rule is read in: names of vars, the reader of `rules: name`, levels of `within`.
 
     `problems` keeps those of rules in lists, each of which is read whatever the others say.

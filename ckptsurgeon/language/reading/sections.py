@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
 from ckptsurgeon.language.reading.rule_kinds import section_schema

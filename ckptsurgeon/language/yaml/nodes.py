@@ -7,7 +7,9 @@ stays the text that was written until something asks for more.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.problems import shown, wrong
@@ -25,8 +27,7 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A text as written. `plain` is one without quotes, which may mean a number, truth or null.
 
     `shift` is how far its text begins behind its place; None where escapes or line breaks keep the
@@ -84,14 +85,12 @@ def _integer(text: str) -> int | None:
     return int(text, bases.get(text[:2], 10))
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     items: tuple[Node, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """Keys and values in order; no key stands twice.
 
     It is not `whole` where there were more, which YAML's traps took and a problem has told.
@@ -109,8 +108,7 @@ class Mapping:
         return next((node for key, node in self.entries if key.text == word), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """Something that YAML itself could not read, of which a problem has already told."""
 
     place: Place

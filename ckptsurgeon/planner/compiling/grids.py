@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.language.patterns import Capture
@@ -26,8 +27,7 @@ LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedOp:
+class PlacedOp(Struct, frozen=True):
     """An op of a rule with the dim that it closes or opens, "" for neither."""
 
     call: OpCall
@@ -35,8 +35,7 @@ class PlacedOp:
     dim: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What a rule's grids are before its first op: the open dims of each reference.
 
     `known` are the names that a value is known of: captures of the source, and vars.
@@ -201,8 +200,7 @@ def _listed(names: Sequence[str]) -> str:
 # --- one step -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Nodes in row-major order over `dims`, each with its name and size."""
 
     dims: tuple[tuple[str, int], ...]
