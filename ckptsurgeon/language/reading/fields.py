@@ -30,6 +30,33 @@ class Field(Struct, frozen=True):
 
 Fields = Table[str, Field]
 
+TEXT = {"$ref": "#/$defs/text"}
+INTEGER = {"$ref": "#/$defs/integer"}
+NUMBER = {"$ref": "#/$defs/number"}
+DTYPE = {"$ref": "#/$defs/dtype"}
+REFERENCES = {"$ref": "#/$defs/references"}
+RULES = {"$ref": "#/$defs/rules"}
+SIZES = {"type": "array", "items": INTEGER}
+TRUTH = {"type": "boolean"}
+
+
+def section_schema(fields: Fields, required: tuple[str, ...] = ()) -> dict[str, object]:
+    """The JSON Schema of a mapping that takes these words and no others."""
+    properties = {
+        word: {**field.schema, "description": field.about} for word, field in fields.items()
+    }
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**schema, "required": list(required)} if required else schema
+
+
+def as_it_is(node: Node) -> Node:
+    """The reader of a word whose value is read elsewhere."""
+    return node
+
 
 class Read(Struct, frozen=True):
     """The values of a mapping's words, and the place of each word."""

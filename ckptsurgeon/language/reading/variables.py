@@ -9,7 +9,7 @@ from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression
 from ckptsurgeon.language.patterns import Reference, parse_reference
 from ckptsurgeon.language.problems import Problems, shown, told, wrong
-from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
+from ckptsurgeon.language.reading.fields import INTEGER, Field, Fields, read_fields
 from ckptsurgeon.language.reading.scalars import (
     each,
     expression,
@@ -109,7 +109,7 @@ _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 
 SHAPE: Fields = {
     "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
-    "dim": Field(integer, {"$ref": "#/$defs/integer"}, "Which of its sizes."),
+    "dim": Field(integer, INTEGER, "Which of its sizes."),
 }
 CONFIG: Fields = {
     "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
