@@ -33,10 +33,10 @@ from ckptsurgeon.language.loading import Rules, load_with_problems
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.planner.compiling.rules import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.account import FindingKind, Operand
+from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saved import SavedView
-from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.graph import Leaf, Operand
 from ckptsurgeon.plans.inverse.inverting import PLANNED, invert_plan, root_of
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan, output_name

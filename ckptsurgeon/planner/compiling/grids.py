@@ -200,7 +200,7 @@ def _listed(names: Sequence[str]) -> str:
 # --- one step -------------------------------------------------------------------------------------
 
 
-class Grid(Struct, frozen=True):
+class Grid(Struct, frozen=True, gc=False):
     """Nodes in row-major order over `dims`, each with its name and size."""
 
     dims: tuple[tuple[str, int], ...]
