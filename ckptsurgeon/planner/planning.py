@@ -39,7 +39,6 @@ from ckptsurgeon.plans.account import (
     KeyFates,
     Note,
     Outputs,
-    Status,
     Steps,
 )
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
@@ -281,12 +280,12 @@ class _Casting:
             raise PlanError([Problem(text, stage.place)])
 
     def __call__(self, key: str, node: Node, rule: RuleInfo | None) -> Node:
-        """The tensor in its dtype; the destination's own values stay as they are."""
+        """The tensor in its dtype; what is kept or initialised has the right one by itself."""
         spec = node.spec
         dtype = self._wanted(key) if self._dtype == "destination" else self._dtype
         if dtype is None or dtype == spec.dtype or not spec.floating:
             return node
-        if (rule is not None and OF_KIND.get(rule.kind) is Status.KEPT) or _is_cast(node):
+        if (rule is not None and rule.kind in OF_KIND) or _is_cast(node):
             return node
         return call(Cast(dtype=dtype), node)[0]
 

@@ -51,14 +51,14 @@ from ckptsurgeon.planner.compiling.sides import (
 from ckptsurgeon.planner.compiling.unfolding import Context, PlacedRule, PlainRule, unfold
 
 
-def refuse_problems(rulesets: list[Ruleset]) -> list[Ruleset]:
+def refuse_problems(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
     """The rulesets, all of which could be read.
 
     Raises RulesetError where one has problems, with all that compiling finds besides.
     """
     if any(ruleset.problems for ruleset in rulesets):
         compile_rulesets(rulesets)
-    return rulesets
+    return tuple(rulesets)
 
 
 def compile_rulesets(rulesets: Sequence[Ruleset]) -> tuple[CompiledStage, ...]:
