@@ -23,6 +23,7 @@ from ckptsurgeon.errors import (
 
 Result = TypeVar("Result")
 Other = TypeVar("Other")
+Item = TypeVar("Item")
 
 MAX_PROBLEMS = 200
 """Most problems told of rule files: one with more is not the one that was meant."""
@@ -83,9 +84,6 @@ class Problems:
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
 
-    def __len__(self) -> int:
-        return len(self._found)
-
 
 def _help(error: CkptSurgeonError) -> str:
     return error.help if isinstance(error, ExpressionError | PatternError) else ""
@@ -118,6 +116,17 @@ class Folded:
             yield
         if problem := next(iter(found), None):
             self.add(group, problem)
+
+    def run_each(
+        self, group: Hashable, place: Place, run: Callable[[Item], None], items: Iterable[Item]
+    ) -> None:
+        """Runs something for each item; where it fails that is kept, and the next one's turn."""
+        rest, is_done = iter(items), False
+        while not is_done:
+            with self.at(group, place):
+                for item in rest:
+                    run(item)
+                is_done = True
 
     def tell(self) -> None:
         """Hands over what was kept."""

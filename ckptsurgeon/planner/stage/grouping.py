@@ -38,6 +38,13 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     values: Row
     layouts: tuple[Layout, ...]
 
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The keys that the step reads, reference by reference."""
+        if len(self.layouts) == 1:
+            return self.layouts[0].matches
+        return tuple([match for layout in self.layouts for match in layout.matches])
+
 
 def group_steps(
     rule: CompiledRule, found: Sequence[Sequence[Match]], vars: Vars, problems: Problems
