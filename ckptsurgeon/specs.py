@@ -94,6 +94,15 @@ class TensorSpec:
 Specs = tuple[TensorSpec, ...]
 
 
+def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Items from one to the next on each dim of a dense tensor; a size of 0 counts as 1."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
 def human_bytes(count: int) -> str:
     """A size for people, as `44.7 MiB`; exact below 1 KiB."""
     if count < 1024:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Op, enlarged, only, position, replaced
+from ckptsurgeon.ops.base import Move, Op, enlarged, only, position, replaced
 from ckptsurgeon.ops.layout import Reshape
-from ckptsurgeon.ops.mosaic import picked
+from ckptsurgeon.ops.movable import M
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+    from ckptsurgeon.ops.base import Array
 
 IndexRange = tuple[int | None, int | None, int | None]
 """Start, stop and step, as in NumPy."""
@@ -100,7 +100,7 @@ def _range_taken(item: IndexRange, size: int, dim: int, index: Index) -> range:
     return taken
 
 
-class Slice(Op, frozen=True, kw_only=True):
+class Slice(Move, frozen=True, kw_only=True):
     """[a, b, …] -> the part that an index takes; a dim with an integer goes."""
 
     name: ClassVar[str] = "slice"
@@ -118,18 +118,18 @@ class Slice(Op, frozen=True, kw_only=True):
         except ShapeError as error:
             raise self.error(str(error), specs) from None
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (taken_view(arrays[0], self._taken(specs)),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (mosaics[0].sliced(self._taken(specs)),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (tensor,), taken = tensors, self._taken(specs)
+        for dim, item in enumerate(taken):
+            tensor = tensor.part(dim, item if isinstance(item, range) else range(item, item + 1))
+        return (tensor.reshape(taken_shape(taken)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         everything = self.infer(specs)[0].count == specs[0].count
         return Reshape(shape=specs[0].shape) if everything else None
 
 
-class Take(Op, frozen=True, kw_only=True):
+class Take(Move, frozen=True, kw_only=True):
     """[n, …] -> [indices, …] on any one dim: the items of that dim, in the order of the indices.
 
     `file` names a `.npy` to read the indices from; whoever plans does so (`load_indices`).
@@ -167,15 +167,9 @@ class Take(Op, frozen=True, kw_only=True):
             raise self.error(f"the indices of {self.file} were not read yet", specs)
         return self.indices
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        indices = np.asarray(self._known(specs), dtype=np.intp)
-        return (np.take(arrays[0], indices, axis=self.dim),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         dim = position(self, self.dim, only(self, specs))
-        return (picked(mosaics[0], dim, self._known(specs)),)
+        return (tensors[0].take(dim, self._known(specs)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         indices = self._known(specs)

@@ -12,8 +12,9 @@ from ops.strategies import CASES, Case
 
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.mosaic import Mosaic, concatenated, dense
-from ckptsurgeon.ops.tiles import MAX_TILES, NotAMosaic, View
+from ckptsurgeon.ops.mosaic import Mosaic, dense
+from ckptsurgeon.ops.movable import NotAMosaic
+from ckptsurgeon.ops.tiles import MAX_TILES, View
 from ckptsurgeon.specs import TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -99,16 +100,16 @@ def test_a_billion_repetitions_take_no_time_to_refuse(size: int) -> None:
     mosaic = dense("x", TensorSpec("U16", (size,)))
     if size:
         with pytest.raises(NotAMosaic):
-            mosaic.repeated(0, 10**12, each=False)
+            mosaic.repeat(0, 10**12, each=False)
     else:
-        assert mosaic.repeated(0, 10**12, each=False) == Mosaic((0,), ())
+        assert mosaic.repeat(0, 10**12, each=False) == Mosaic((0,), ())
 
 
 def test_a_mosaic_of_too_many_tiles_is_refused_before_they_are_made() -> None:
     """Each of 65536 columns is apart from the next row's: a third of a billion tiles."""
     column = dense("x", TensorSpec("U16", (5000, 1)))
     with pytest.raises(NotAMosaic):
-        concatenated([column] * MAX_TILES, 1).reshaped((5000 * MAX_TILES,))
+        column.concat(1, [column] * (MAX_TILES - 1)).reshape((5000 * MAX_TILES,))
 
 
 def step(name: str, array: Array, mosaic: Mosaic, data: st.DataObject) -> tuple[Array, Mosaic]:
