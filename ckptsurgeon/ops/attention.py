@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ckptsurgeon.ops.base import Arity, Move, Op, alike, made, only, replaced
+from ckptsurgeon.ops.base import Arity, Move, Op, alike, only, result_spec, with_item
 from ckptsurgeon.ops.movable import M, cut
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -139,7 +139,7 @@ class SplitQkv(FusedLayout, frozen=True, kw_only=True):
         if not spec.shape:
             raise self.error("takes a tensor with rows", specs)
         rows = self._rows(spec.shape[0], specs)
-        return tuple(TensorSpec(spec.dtype, replaced(spec.shape, 0, count)) for count in rows)
+        return tuple(TensorSpec(spec.dtype, with_item(spec.shape, 0, count)) for count in rows)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         results, rest = self.infer(specs), specs[0].shape[1:]
@@ -172,14 +172,14 @@ class FuseQkv(FusedLayout, frozen=True, kw_only=True):
                 f"{'' if self.heads else ' unless `heads` and `kv_heads` say otherwise'}",
                 specs,
             )
-        return (made(self, first.dtype, replaced(first.shape, 0, sum(found)), specs),)
+        return (result_spec(self, first.dtype, with_item(first.shape, 0, sum(found)), specs),)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         (result,) = self.infer(specs)
         rest = result.shape[1:]
         grid, dim, sizes = self._grid(self._rows(result.shape[0], specs))
         q, k, v = (
-            part.reshape((*replaced(grid, dim, size), *rest))
+            part.reshape((*with_item(grid, dim, size), *rest))
             for part, size in zip(tensors, sizes, strict=True)
         )
         return (q.concat(dim, [k, v]).reshape(result.shape),)

@@ -104,7 +104,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def error(self, message: str, specs: Specs = ()) -> ShapeError:
         """A ShapeError that names the op first and the tensors it was given last."""
-        given = f"; given {listed(specs)}" if specs else ""
+        given = f"; given {list_specs(specs)}" if specs else ""
         return ShapeError(f"{self.name}: {message}{given}")
 
 
@@ -123,7 +123,7 @@ class Move(Op, frozen=True, kw_only=True):
         return self.move(mosaics, specs)
 
 
-def listed(specs: Specs) -> str:
+def list_specs(specs: Specs) -> str:
     """The specs as text, `F32[3, 4], F32[3, 5] and 6 more`."""
     shown = ", ".join(map(str, specs[:SHOWN_SPECS]))
     rest = len(specs) - SHOWN_SPECS
@@ -170,7 +170,7 @@ def position(op: Op, dim: int, spec: TensorSpec, extra: int = 0) -> int:
     raise op.error(f"there is no dim {dim}: {has}", (spec,))
 
 
-def made(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
+def result_spec(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
     """The spec of a result; raises ShapeError where no array could have that shape."""
     if len(shape) > MAX_DIMS:
         raise op.error(f"{len(shape)} dims would be made; {MAX_DIMS} is the most", specs)
@@ -180,9 +180,9 @@ def made(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec
     return TensorSpec(dtype, shape)
 
 
-def enlarged(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
+def larger_spec(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
     """The spec of a result that may be larger than its input; raises ShapeError past 1 TiB."""
-    result = made(op, spec.dtype, shape, (spec,))
+    result = result_spec(op, spec.dtype, shape, (spec,))
     if result.nbytes > max(spec.nbytes, MAX_MADE_BYTES):
         raise op.error(
             f"{result} would take {human_bytes(result.nbytes)}; an op makes at most"
@@ -192,6 +192,11 @@ def enlarged(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
     return result
 
 
-def replaced(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
-    """The shape with another size on one dim (counted from 0)."""
-    return (*shape[:dim], size, *shape[dim + 1 :])
+def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The shape, or what there is of each dim, with another item for one dim (counted from 0)."""
+    return (*items[:dim], item, *items[dim + 1 :])
+
+
+def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The same with an item for a new dim, which stands before that dim."""
+    return (*items[:dim], item, *items[dim:])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
-from ckptsurgeon.ops.base import Op, enlarged, only, replaced
-from ckptsurgeon.ops.computing import Computed, narrowed, refuse_fractions, widened
+from ckptsurgeon.ops.base import Op, larger_spec, only, with_item
+from ckptsurgeon.ops.computing import Computed, narrow, refuse_fractions, widen
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.reductions import Sum
 from ckptsurgeon.specs import Specs, TensorSpec
@@ -58,7 +58,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
             self._check_zeros(self.to, spec)
         elif not self._unchanged(spec) and self._how(self.to) != "sum":
             refuse_fractions(self, specs, f"`{self._how(self.to)}`")
-        return (enlarged(self, spec, replaced(spec.shape, 1, self.to)),)
+        return (larger_spec(self, spec, with_item(spec.shape, 1, self.to)),)
 
     def _check_zeros(self, to: int, spec: TensorSpec) -> None:
         channels = spec.shape[1]
@@ -84,10 +84,10 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
             return Sum(dim=1, keepdim=True).apply(arrays, specs)
         import numpy as np
 
-        make = {"sum": _sum, "tile": _tiled, "mean": _mean}[how]
+        make = {"sum": _sum, "tile": _tile, "mean": _mean}[how]
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-            made = make(widened(arrays[0], result.dtype), result.shape[1])
-        return (narrowed(made, result),)
+            made = make(widen(arrays[0], result.dtype), result.shape[1])
+        return (narrow(made, result),)
 
 
 def _appended(array: Array, result: TensorSpec) -> Array:
@@ -104,7 +104,7 @@ def _sum(numbers: Array, to: int) -> Array:
     return total
 
 
-def _tiled(numbers: Array, to: int) -> Array:
+def _tile(numbers: Array, to: int) -> Array:
     """As timm's adapt_input_conv: channel i of the result is channel i mod I, scaled."""
     channels = numbers.shape[1]
     order = [number % channels for number in range(to)]

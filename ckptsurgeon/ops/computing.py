@@ -104,14 +104,14 @@ def _kind(code: str) -> tuple[str, str, str]:
     return KINDS.get(code, SINGLE)
 
 
-def widened(array: Array, code: str) -> Array:
+def widen(array: Array, code: str) -> Array:
     """The numbers of a floating or complex carrier in the dtype that is computed with."""
     from ckptsurgeon.ops import carriers
 
     return carriers.convert(carriers.decode(array, code), code, _kind(code)[1])
 
 
-def narrowed(numbers: Array, spec: TensorSpec) -> Array:
+def narrow(numbers: Array, spec: TensorSpec) -> Array:
     """A floating or complex result in the carrier of its spec, rounded once."""
     import numpy as np
 
@@ -154,10 +154,10 @@ def rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
     full = [np.broadcast_to(array, spec.shape) for array in arrays]
     result: Array = np.empty(spec.shape, np.dtype(spec.carrier))
     for rows in _runs(spec.shape):
-        numbers = (widened(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
+        numbers = (widen(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             run = formula(numbers)
-        result[rows] = narrowed(run, TensorSpec(spec.dtype, run.shape))
+        result[rows] = narrow(run, TensorSpec(spec.dtype, run.shape))
     return result
 
 

@@ -7,7 +7,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Arity, listed, only, whole
+from ckptsurgeon.ops.base import Arity, list_specs, only, whole
 from ckptsurgeon.ops.computing import (
     Computed,
     check_factor,
@@ -173,7 +173,7 @@ class Average(Combined, frozen=True, kw_only=True):
         refuse_fractions(self, specs, "an average")
         if self.weights is not None and len(self.weights) != len(specs):
             raise self.error(
-                f"{len(self.weights)} weights for {len(specs)} tensors: {listed(specs)};"
+                f"{len(self.weights)} weights for {len(specs)} tensors: {list_specs(specs)};"
                 " give one for each"
             )
         for weight in (*(self.weights or ()), self._total(self.weights or (1,) * len(specs))):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import MAX_PARTS, Arity, Move, Op, alike, made, only, position, replaced
+from ckptsurgeon.ops.base import (
+    MAX_PARTS,
+    Arity,
+    Move,
+    Op,
+    alike,
+    only,
+    position,
+    result_spec,
+    with_item,
+    with_new,
+)
 from ckptsurgeon.ops.movable import M, cut
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -35,7 +46,7 @@ class Split(Move, frozen=True, kw_only=True):
         spec = only(self, specs)
         dim = position(self, self.dim, spec)
         return tuple(
-            TensorSpec(spec.dtype, replaced(spec.shape, dim, size))
+            TensorSpec(spec.dtype, with_item(spec.shape, dim, size))
             for size in self._sizes(spec, dim)
         )
 
@@ -76,15 +87,15 @@ class Concat(Move, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         first = alike(self, specs)
         dim = position(self, self.dim, first)
-        rest = replaced(first.shape, dim, 0)
+        rest = with_item(first.shape, dim, 0)
         for number, spec in enumerate(specs, 1):
-            if replaced(spec.shape, dim, 0) != rest:
+            if with_item(spec.shape, dim, 0) != rest:
                 raise self.error(
                     f"the shapes must be equal beside dim {dim};"
                     f" number {number} is {spec}, the first {first}"
                 )
         total = sum(spec.shape[dim] for spec in specs)
-        return (made(self, first.dtype, replaced(first.shape, dim, total), specs),)
+        return (result_spec(self, first.dtype, with_item(first.shape, dim, total), specs),)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         return (tensors[0].concat(position(self, self.dim, alike(self, specs)), tensors[1:]),)
@@ -106,11 +117,11 @@ class Stack(Move, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         first = _equal(self, specs)
         dim = position(self, self.dim, first, extra=1)
-        return (made(self, first.dtype, _inserted(first.shape, dim, len(specs)), specs),)
+        return (result_spec(self, first.dtype, with_new(first.shape, dim, len(specs)), specs),)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         dim = position(self, self.dim, specs[0], extra=1)
-        rows = [tensor.reshape(_inserted(specs[0].shape, dim, 1)) for tensor in tensors]
+        rows = [tensor.reshape(with_new(specs[0].shape, dim, 1)) for tensor in tensors]
         return (rows[0].concat(dim, rows[1:]),)
 
     def inverse(self, specs: Specs) -> Op | None:
@@ -165,10 +176,6 @@ class Same(Op, frozen=True, kw_only=True):
 
     def inverse(self, specs: Specs) -> Op | None:
         return None
-
-
-def _inserted(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
-    return (*shape[:dim], size, *shape[dim:])
 
 
 def _equal(op: Op, specs: Specs) -> TensorSpec:

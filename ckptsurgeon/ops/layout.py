@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from ckptsurgeon.ops.base import Move, Op, enlarged, made, only, position, replaced
+from ckptsurgeon.ops.base import (
+    Move,
+    Op,
+    larger_spec,
+    only,
+    position,
+    result_spec,
+    with_item,
+    with_new,
+)
 from ckptsurgeon.ops.movable import M, cut
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -88,7 +97,7 @@ class Reshape(Move, frozen=True, kw_only=True):
         shape = tuple(missing if size == -1 else size for size in self.shape)
         if math.prod(shape) != spec.count:
             raise self.error(f"{self._text} does not have {spec.count} elements", specs)
-        return (made(self, spec.dtype, shape, specs),)
+        return (result_spec(self, spec.dtype, shape, specs),)
 
     @property
     def _text(self) -> str:
@@ -163,11 +172,13 @@ class Repeat(Move, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
         dim = position(self, self.dim, spec)
-        return (enlarged(self, spec, replaced(spec.shape, dim, spec.shape[dim] * self.times)),)
+        return (larger_spec(self, spec, with_item(spec.shape, dim, spec.shape[dim] * self.times)),)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        dim = position(self, self.dim, only(self, specs))
-        return (tensors[0].repeat(dim, self.times, self.each),)
+        (result,) = self.infer(specs)
+        dim = position(self, self.dim, specs[0]) + self.each
+        row = tensors[0].reshape(with_new(specs[0].shape, dim, 1))
+        return (row.expand(dim, self.times).reshape(result.shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self if self.times == 1 else None

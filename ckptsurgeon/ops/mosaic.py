@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ckptsurgeon.ops.base import with_item
 from ckptsurgeon.ops.movable import NotAMosaic
 from ckptsurgeon.ops.tiles import (
     MAX_TILES,
@@ -19,9 +20,7 @@ from ckptsurgeon.ops.tiles import (
     Tile,
     View,
     align,
-    changed,
     flip,
-    long_axes_of,
     permute,
     pieces_within,
     reshape,
@@ -58,7 +57,7 @@ class Mosaic:
             return self
         region = [*map(range, self.shape[:dim]), taken, *map(range, self.shape[dim + 1 :])]
         tiles = _few(piece for tile in self.tiles for piece in pieces_within(tile, region))
-        return Mosaic(changed(self.shape, dim, len(taken)), tiles)
+        return Mosaic(with_item(self.shape, dim, len(taken)), tiles)
 
     def take(self, dim: int, indices: Sequence[int]) -> Mosaic:
         """Neighbours are taken together."""
@@ -68,20 +67,10 @@ class Mosaic:
     def flip(self, dim: int) -> Mosaic:
         return Mosaic(self.shape, tuple(flip(tile, dim, self.shape[dim]) for tile in self.tiles))
 
-    def repeat(self, dim: int, times: int, each: bool) -> Mosaic:
-        if not each and times * len(self.tiles) > MAX_TILES:  # times may be in the billions
-            raise NotAMosaic
-        if not each and self.tiles:
-            return self.concat(dim, [self] * (times - 1))
+    def expand(self, dim: int, times: int) -> Mosaic:
         again = (Axis(times, 0),)
-        tiles = (
-            Tile(
-                changed(tile.start, dim, tile.start[dim] * times),
-                with_dim(tile.view, dim, (*long_axes_of(tile.view.dims[dim]), *again)),
-            )
-            for tile in self.tiles
-        )
-        return Mosaic(changed(self.shape, dim, self.shape[dim] * times), tuple(tiles))
+        tiles = (Tile(tile.start, with_dim(tile.view, dim, again)) for tile in self.tiles)
+        return Mosaic(with_item(self.shape, dim, times), tuple(tiles))
 
     def concat(self, dim: int, others: Iterable[Mosaic]) -> Mosaic:
         tiles, size = list(self.tiles), self.shape[dim]
@@ -89,10 +78,10 @@ class Mosaic:
             if len(tiles) + len(mosaic.tiles) > MAX_TILES:
                 raise NotAMosaic
             tiles += (
-                Tile(changed(t.start, dim, t.start[dim] + size), t.view) for t in mosaic.tiles
+                Tile(with_item(t.start, dim, t.start[dim] + size), t.view) for t in mosaic.tiles
             )
             size += mosaic.shape[dim]
-        return Mosaic(changed(self.shape, dim, size), tuple(tiles))
+        return Mosaic(with_item(self.shape, dim, size), tuple(tiles))
 
     def fill(self, shape: tuple[int, ...], dtype: str, bits: int) -> Mosaic:
         return constant(shape, dtype, bits)

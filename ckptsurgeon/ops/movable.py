@@ -42,8 +42,8 @@ class Movable(Protocol):
     def flip(self, dim: int) -> Self:
         """The opposite order on one dim."""
 
-    def repeat(self, dim: int, times: int, each: bool) -> Self:
-        """The whole again and again on a dim, or (`each`) every item of it."""
+    def expand(self, dim: int, times: int) -> Self:
+        """The one item of a dim again and again."""
 
     def concat(self, dim: int, others: Iterable[Self]) -> Self:
         """This one, and behind it the others, on a dim."""
@@ -86,13 +86,11 @@ class MovableArray:
     def flip(self, dim: int) -> MovableArray:
         return self._along(dim, slice(None, None, -1))
 
-    def repeat(self, dim: int, times: int, each: bool) -> MovableArray:
+    def expand(self, dim: int, times: int) -> MovableArray:
         import numpy as np
 
-        if each:
-            return MovableArray(self.array.repeat(times, axis=dim))
-        again = [times if at == dim else 1 for at in range(self.array.ndim)]
-        return MovableArray(np.tile(self.array, again))
+        shape = (*self.shape[:dim], times, *self.shape[dim + 1 :])
+        return MovableArray(np.broadcast_to(self.array, shape))
 
     def concat(self, dim: int, others: Iterable[MovableArray]) -> MovableArray:
         import numpy as np

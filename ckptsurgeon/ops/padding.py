@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ckptsurgeon.ops.base import Move, Op, enlarged, only, position, replaced
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position, with_item
 from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
 from ckptsurgeon.ops.movable import M
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
@@ -37,13 +37,13 @@ class Pad(Move, frozen=True, kw_only=True):
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
-        dim, start, end = self._added(spec)
+        dim, start, end = self._sides(spec)
         reason = lacks(spec.dtype, self.value)
         if reason:
             raise self.error(f"the value {self.value} {reason}", specs)
-        return (enlarged(self, spec, replaced(spec.shape, dim, start + spec.shape[dim] + end)),)
+        return (larger_spec(self, spec, with_item(spec.shape, dim, start + spec.shape[dim] + end)),)
 
-    def _added(self, spec: TensorSpec) -> tuple[int, int, int]:
+    def _sides(self, spec: TensorSpec) -> tuple[int, int, int]:
         """The dim, and how much is added at its start and at its end."""
         dim = position(self, self.dim, spec)
         size = spec.shape[dim]
@@ -58,10 +58,10 @@ class Pad(Move, frozen=True, kw_only=True):
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         (spec,) = specs
-        dim, *added = self._added(spec)
+        dim, *added = self._sides(spec)
         bits = int.from_bytes(self._bits(spec).tobytes(), "little")
         before, behind = (
-            tensors[0].fill(replaced(spec.shape, dim, size), spec.dtype, bits) for size in added
+            tensors[0].fill(with_item(spec.shape, dim, size), spec.dtype, bits) for size in added
         )
         return (before.concat(dim, [tensors[0], behind]),)
 
@@ -78,7 +78,7 @@ class Pad(Move, frozen=True, kw_only=True):
         return carriers.encode(numbers, np.dtype(spec.carrier).str)
 
     def inverse(self, specs: Specs) -> Op | None:
-        dim, start, _ = self._added(only(self, specs))
+        dim, start, _ = self._sides(only(self, specs))
         size = specs[0].shape[dim]
         if not size:
             return None  # a slice that takes nothing is refused

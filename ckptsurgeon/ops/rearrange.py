@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ckptsurgeon.errors import ShapeError, nearest
-from ckptsurgeon.ops.base import Move, Op, made, only
+from ckptsurgeon.ops.base import Move, Op, only, result_spec
 from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.ops.movable import M
 from ckptsurgeon.specs import Specs
@@ -35,10 +35,10 @@ class Pattern:
         """The pattern for a tensor of that many dims: `...` replaced by a name for each."""
         spare = dims - sum(group != (ELLIPSIS,) for group in self.left)
         names = tuple((f"{ELLIPSIS}{number}",) for number in range(spare))
-        return Pattern(_filled(self.left, names), _filled(self.right, names))
+        return Pattern(_fill(self.left, names), _fill(self.right, names))
 
 
-def _filled(side: Side, names: Side) -> Side:
+def _fill(side: Side, names: Side) -> Side:
     if (ELLIPSIS,) not in side:
         return side
     at = side.index((ELLIPSIS,))
@@ -136,8 +136,8 @@ class Rearrange(Move, frozen=True, kw_only=True):
 
     def infer(self, specs: Specs) -> Specs:
         recipe = _recipe(self, specs)
-        made(self, specs[0].dtype, recipe.split, specs)
-        return (made(self, specs[0].dtype, recipe.merged, specs),)
+        result_spec(self, specs[0].dtype, recipe.split, specs)
+        return (result_spec(self, specs[0].dtype, recipe.merged, specs),)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         recipe = _recipe(self, specs)
@@ -153,7 +153,7 @@ class Rearrange(Move, frozen=True, kw_only=True):
         sizes = sorted((name, size) for name, size in solved if _NAME.fullmatch(name))
         return Rearrange(pattern=f"{right.strip()} -> {left.strip()}", sizes=tuple(sizes))
 
-    def _solved(self, specs: Specs) -> tuple[Pattern, Mapping[str, int]]:
+    def _solve(self, specs: Specs) -> tuple[Pattern, Mapping[str, int]]:
         """The pattern for this number of dims, and the size of each of its axes."""
         shape, parsed = only(self, specs).shape, self._parsed()
         pattern = parsed.expand(len(shape))
@@ -187,7 +187,7 @@ class Rearrange(Move, frozen=True, kw_only=True):
 @functools.lru_cache(256)
 def _recipe(op: Rearrange, specs: Specs) -> Recipe:
     """Worked out once for all tensors of one spec; raises ShapeError where the pattern is off."""
-    pattern, sizes = op._solved(specs)
+    pattern, sizes = op._solve(specs)
     before, after = axes(pattern.left), axes(pattern.right)
     return Recipe(
         sizes,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from operator import mul
 
+from ckptsurgeon.ops.base import with_item
 from ckptsurgeon.ops.movable import NotAMosaic
 from ckptsurgeon.specs import row_strides
 
@@ -64,10 +65,6 @@ def size_of(dim: Dim) -> int:
     return math.prod(axis.size for axis in dim)
 
 
-def changed(values: tuple[int, ...], at: int, value: int) -> tuple[int, ...]:
-    return (*values[:at], value, *values[at + 1 :])
-
-
 def with_dim(view: View, at: int, dim: Dim) -> View:
     return replace(view, dims=(*view.dims[:at], dim, *view.dims[at + 1 :]))
 
@@ -87,7 +84,7 @@ def flip(tile: Tile, dim: int, size: int) -> Tile:
     turned = tuple(Axis(axis.size, -axis.stride) for axis in axes)
     start = size - tile.start[dim] - size_of(axes)
     return Tile(
-        changed(tile.start, dim, start), with_dim(replace(view, offset=offset), dim, turned)
+        with_item(tile.start, dim, start), with_dim(replace(view, offset=offset), dim, turned)
     )
 
 
@@ -195,7 +192,7 @@ def _boxes(
     for items in itertools.product(*map(range, sizes[:lead])):
         first = sum(map(mul, start, strides)) + sum(map(mul, items, strides))
         places, lengths = _box(first, math.prod(sizes[lead:]), new)
-        yield places, sum(map(_offset, dims, items)), tuple(_regrouped(axes, lengths))
+        yield places, sum(map(_offset, dims, items)), tuple(_regroup(axes, lengths))
 
 
 def _offset(dim: Dim, item: int) -> int:
@@ -226,9 +223,9 @@ def _box(first: int, count: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...
     return tuple(start), (1,) * len(shape)
 
 
-def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
+def _regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
     """The axes shared out to dims of these sizes, an axis split where a dim ends within it."""
-    waiting = list(reversed(_merged(axes)))
+    waiting = list(reversed(_merge(axes)))
     for size in sizes:
         dim: list[Axis] = []
         left = size
@@ -247,7 +244,7 @@ def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
         yield tuple(dim)
 
 
-def _merged(axes: Sequence[Axis]) -> list[Axis]:
+def _merge(axes: Sequence[Axis]) -> list[Axis]:
     """The same positions by fewer axes: two are one where the inner's end is the outer's stride."""
     merged: list[Axis] = []
     for axis in axes:

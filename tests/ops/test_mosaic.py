@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ops.strategies import CASES, Case
 
-from ckptsurgeon.ops import OPS
+from ckptsurgeon.ops import OPS, build
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.ops.movable import NotAMosaic
@@ -94,15 +94,20 @@ def test_moves_one_after_the_other(data: st.DataObject) -> None:
     assert seen.tobytes() == np.ascontiguousarray(result).tobytes()
 
 
-@pytest.mark.parametrize("size", [0, 3])
-def test_a_billion_repetitions_take_no_time_to_refuse(size: int) -> None:
+@pytest.mark.parametrize(("size", "tiles"), [(0, 0), (3, 1)])
+def test_a_billion_repetitions_are_one_tile(size: int, tiles: int) -> None:
     """As `plan` does it: a list of them alone would take gigabytes."""
-    mosaic = dense("x", TensorSpec("U16", (size,)))
-    if size:
-        with pytest.raises(NotAMosaic):
-            mosaic.repeat(0, 10**12, each=False)
-    else:
-        assert mosaic.repeat(0, 10**12, each=False) == Mosaic((0,), ())
+    spec = TensorSpec("U8", (size,))
+    (mosaic,) = build("repeat", {"times": 10**9}).trace((dense("x", spec),), (spec,))
+    assert mosaic.shape == (size * 10**9,)
+    assert len(mosaic.tiles) == tiles
+
+
+def test_too_many_repetitions_of_tiles_are_refused_before_they_are_made() -> None:
+    spec = TensorSpec("U8", (2,))
+    one = dense("x", TensorSpec("U8", (1,)))
+    with pytest.raises(NotAMosaic):
+        build("repeat", {"times": 10**9}).trace((one.concat(0, [one]),), (spec,))
 
 
 def test_a_mosaic_of_too_many_tiles_is_refused_before_they_are_made() -> None:
@@ -114,8 +119,6 @@ def test_a_mosaic_of_too_many_tiles_is_refused_before_they_are_made() -> None:
 
 def step(name: str, array: Array, mosaic: Mosaic, data: st.DataObject) -> tuple[Array, Mosaic]:
     """One op on an array and on its mosaic."""
-    from ckptsurgeon.ops import build
-
     spec = TensorSpec("U16", array.shape)
     dim = data.draw(st.integers(0, array.ndim - 1))
     if name == "concat":
