@@ -8,6 +8,7 @@ import msgspec
 
 from ckptsurgeon.ops.base import Op, larger_spec, only, with_item
 from ckptsurgeon.ops.computing import Computed, narrow, refuse_fractions, widen
+from ckptsurgeon.ops.padding import Pad
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.reductions import Sum
 from ckptsurgeon.specs import Specs, TensorSpec
@@ -79,7 +80,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         if self._unchanged(specs[0]):
             return arrays
         if how == "zeros":
-            return (_appended(arrays[0], result),)
+            return Pad(to=self.to, dim=1).apply(arrays, specs)
         if how == "sum" and result.dtype in INTEGER_RANGES:
             return Sum(dim=1, keepdim=True).apply(arrays, specs)
         import numpy as np
@@ -88,15 +89,6 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             made = make(widen(arrays[0], result.dtype), result.shape[1])
         return (narrow(made, result),)
-
-
-def _appended(array: Array, result: TensorSpec) -> Array:
-    """The channels that are there, and after them such whose bits are those of 0."""
-    import numpy as np
-
-    made: Array = np.zeros(result.shape, array.dtype)
-    made[:, : array.shape[1]] = array
-    return made
 
 
 def _sum(numbers: Array, to: int) -> Array:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +61,7 @@ def cut(tensor: M, dim: int, sizes: Iterable[int]) -> tuple[M, ...]:
     return tuple(tensor.part(dim, range(*pair)) for pair in pairwise(accumulate(sizes, initial=0)))
 
 
-@dataclass(frozen=True, slots=True)
-class MovableArray:
+class MovableArray(msgspec.Struct, frozen=True):
     """A NumPy array of a carrier, in memory of any layout; results are views where they can be."""
 
     array: Array

@@ -7,8 +7,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from ckptsurgeon.errors import ShapeError, nearest
 from ckptsurgeon.ops.base import Move, Op, only, result_spec
@@ -24,8 +25,7 @@ Side = tuple[tuple[str, ...], ...]
 """One side of a pattern: for each dim the axes it is made of; `1` and `()` have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """Both sides of `(h d) i -> h d i`. They hold the same names, each once."""
 
     left: Side
@@ -97,8 +97,7 @@ def _refuse_repeats(groups: list[tuple[str, ...]], text: str) -> None:
             raise ShapeError(f"{name} stands twice on one side of the pattern {text!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True):
     """What a pattern does to tensors of one shape: `split`, then `order`, then `merged`."""
 
     sizes: Mapping[str, int]
