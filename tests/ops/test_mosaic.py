@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ops.strategies import CASES, Case
 
 from ckptsurgeon.ops import OPS, build
+from ckptsurgeon.ops.base import Move
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.ops.movable import NotAMosaic
@@ -19,8 +20,7 @@ from ckptsurgeon.specs import TensorSpec
 
 Array = np.ndarray[Any, Any]
 
-MOVING = [name for name in OPS if name == "cast" or not OPS[name].arithmetic]
-MOVING.remove("same")  # it compares
+MOVING = [name for name, cls in OPS.items() if issubclass(cls, Move | Cast)]
 quickly = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -73,6 +73,40 @@ def test_a_mosaic_is_what_apply_gives(name: str, data: st.DataObject) -> None:
         strict=True,
     ):
         assert picture(mosaic, arrays, spec).tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+def scattered(data: st.DataObject, array: Array, dtype: str, sources: list[Array]) -> Mosaic:
+    """The array as parts of two sources, whose dims have another order."""
+    rank = array.ndim
+    order = data.draw(st.permutations(range(rank)))
+    stored = array.transpose(order)
+    dim = data.draw(st.integers(0, rank - 1))
+    at = data.draw(st.integers(0, stored.shape[dim]))
+    parts = []
+    for part in np.split(stored, [at], dim):
+        parts.append(dense(len(sources), TensorSpec(dtype, part.shape)))
+        sources.append(np.ascontiguousarray(part))
+    return parts[0].concat(dim, parts[1:]).permute([order.index(dim) for dim in range(rank)])
+
+
+@pytest.mark.parametrize("name", MOVING)
+@quickly
+@given(data=st.data())
+def test_a_mosaic_of_several_tiles_is_what_apply_gives(name: str, data: st.DataObject) -> None:
+    case: Case = data.draw(CASES[name].filter(lambda case: all(a.ndim for a in case.arrays)))
+    sources: list[Array] = []
+    pairs = zip(case.arrays, case.specs, strict=True)
+    mosaics = tuple(scattered(data, array, spec.dtype, sources) for array, spec in pairs)
+    try:
+        traced = case.op.trace(mosaics, case.specs)
+    except NotAMosaic:
+        return
+    results = zip(
+        traced, case.op.infer(case.specs), case.op.apply(case.arrays, case.specs), strict=True
+    )
+    for mosaic, spec, array in results:
+        seen = picture(mosaic, tuple(sources), spec)
+        assert seen.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
 @quickly
@@ -137,3 +171,15 @@ def step(name: str, array: Array, mosaic: Mosaic, data: st.DataObject) -> tuple[
         parameters = {"dim": dim} if name == "flip" else {"shift": 1, "dim": dim}
         op = build(name, parameters)
     return op.apply((array,), (spec,))[0], op.trace((mosaic,), (spec,))[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "tiles"),
+    [((3, 4, 8), 2), ((12, 1, 8), 2), ((12, 2, 4), 2), ((12, 4, 2), 2), ((96,), 24), ((6, 16), 24)],
+)
+def test_a_reshape_takes_apart_only_dims_that_it_changes(
+    shape: tuple[int, ...], tiles: int
+) -> None:
+    """Half of the columns is one source's, half the other's."""
+    one, other = (dense(number, TensorSpec("U8", (12, 4))) for number in (0, 1))
+    assert len(one.concat(1, [other]).reshape(shape).tiles) == tiles
