@@ -94,6 +94,16 @@ class TensorSpec:
 Specs = tuple[TensorSpec, ...]
 
 
+def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The shape, or what there is of each dim, with another item for one dim (counted from 0)."""
+    return (*items[:dim], item, *items[dim + 1 :])
+
+
+def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The same with an item for a new dim, which stands before that dim."""
+    return (*items[:dim], item, *items[dim:])
+
+
 def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Items from one to the next on each dim of a dense tensor; a size of 0 counts as 1."""
     strides, step = [], 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ckptsurgeon.ops.base import Arity, Move, Op, alike, only, result_spec, with_item
+from ckptsurgeon.ops.base import Arity, Move, Op, alike, only, result_spec
 from ckptsurgeon.ops.movable import M, cut
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 
 class PermuteRope(Move, frozen=True, kw_only=True):

@@ -190,13 +190,3 @@ def larger_spec(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
             (spec,),
         )
     return result
-
-
-def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
-    """The shape, or what there is of each dim, with another item for one dim (counted from 0)."""
-    return (*items[:dim], item, *items[dim + 1 :])
-
-
-def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
-    """The same with an item for a new dim, which stands before that dim."""
-    return (*items[:dim], item, *items[dim:])

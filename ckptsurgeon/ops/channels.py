@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
-from ckptsurgeon.ops.base import Op, larger_spec, only, with_item
+from ckptsurgeon.ops.base import Op, larger_spec, only
 from ckptsurgeon.ops.computing import Computed, narrow, refuse_fractions, widen
 from ckptsurgeon.ops.padding import Pad
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.reductions import Sum
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays

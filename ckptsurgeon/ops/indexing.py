@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position, with_item
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
 from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.ops.movable import M
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import (
-    MAX_PARTS,
-    Arity,
-    Move,
-    Op,
-    alike,
-    only,
-    position,
-    result_spec,
-    with_item,
-    with_new,
-)
+from ckptsurgeon.ops.base import MAX_PARTS, Arity, Move, Op, alike, only, position, result_spec
 from ckptsurgeon.ops.movable import M, cut
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays

@@ -5,18 +5,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from ckptsurgeon.ops.base import (
-    Move,
-    Op,
-    larger_spec,
-    only,
-    position,
-    result_spec,
-    with_item,
-    with_new,
-)
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position, result_spec
 from ckptsurgeon.ops.movable import M, cut
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
 
 class Transpose(Move, frozen=True, kw_only=True):

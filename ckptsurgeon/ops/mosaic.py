@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.ops.base import with_item
 from ckptsurgeon.ops.movable import NotAMosaic
 from ckptsurgeon.ops.tiles import (
     MAX_TILES,
@@ -26,7 +25,7 @@ from ckptsurgeon.ops.tiles import (
     reshape,
     with_dim,
 )
-from ckptsurgeon.specs import TensorSpec, row_strides
+from ckptsurgeon.specs import TensorSpec, row_strides, with_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,8 @@ class Mosaic:
 
     def take(self, dim: int, indices: Sequence[int]) -> Mosaic:
         """Neighbours are taken together."""
-        first, *others = _runs(indices)
-        return self.part(dim, first).concat(dim, (self.part(dim, run) for run in others))
+        runs = (self.part(dim, run) for run in _runs(indices))
+        return next(runs).concat(dim, runs)
 
     def flip(self, dim: int) -> Mosaic:
         return Mosaic(self.shape, tuple(flip(tile, dim, self.shape[dim]) for tile in self.tiles))

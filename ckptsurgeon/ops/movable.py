@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from ckptsurgeon.specs import with_item
+
 if TYPE_CHECKING:
     import numpy as np
     from typing_extensions import Self
@@ -89,8 +91,7 @@ class MovableArray(msgspec.Struct, frozen=True):
     def expand(self, dim: int, times: int) -> MovableArray:
         import numpy as np
 
-        shape = (*self.shape[:dim], times, *self.shape[dim + 1 :])
-        return MovableArray(np.broadcast_to(self.array, shape))
+        return MovableArray(np.broadcast_to(self.array, with_item(self.shape, dim, times)))
 
     def concat(self, dim: int, others: Iterable[MovableArray]) -> MovableArray:
         import numpy as np

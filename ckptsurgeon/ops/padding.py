@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position, with_item
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
 from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
 from ckptsurgeon.ops.movable import M
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Op, only, position, with_item
+from ckptsurgeon.ops.base import Op, only, position
 from ckptsurgeon.ops.computing import (
     Computed,
     exact,
@@ -14,7 +14,7 @@ from ckptsurgeon.ops.computing import (
     widen,
 )
 from ckptsurgeon.ops.ranges import INTEGER_RANGES
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from operator import mul
 
-from ckptsurgeon.ops.base import with_item
 from ckptsurgeon.ops.movable import NotAMosaic
-from ckptsurgeon.specs import row_strides
+from ckptsurgeon.specs import row_strides, with_item
 
 MAX_TILES = 1 << 16
 """Most boxes of one mosaic; what needs more is carried out on whole tensors."""
