@@ -100,7 +100,7 @@ def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
 
 
 def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
-    """The same with an item for a new dim, which stands before that dim."""
+    """The shape, or what there is of each dim, with an item for a new dim before that one."""
     return (*items[:dim], item, *items[dim:])
 
 

@@ -144,6 +144,14 @@ def test_too_many_repetitions_of_tiles_are_refused_before_they_are_made() -> Non
         build("repeat", {"times": 10**9}).trace((one.concat(0, [one]),), (spec,))
 
 
+def test_a_concat_of_too_many_tiles_is_refused_where_they_become_too_many() -> None:
+    one = dense("x", TensorSpec("U8", (1,)))
+    others = iter([one] * (MAX_TILES + 1))
+    with pytest.raises(NotAMosaic):
+        one.concat(0, others)
+    assert next(others) == one
+
+
 def test_a_mosaic_of_too_many_tiles_is_refused_before_they_are_made() -> None:
     """Each of 65536 columns is apart from the next row's: a third of a billion tiles."""
     column = dense("x", TensorSpec("U16", (5000, 1)))
