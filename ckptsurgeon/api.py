@@ -30,10 +30,10 @@ from ckptsurgeon.language.expressions import Expression, Value, parse_expression
 from ckptsurgeon.language.loading import Rules, load_ruleset
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.account import FindingKind, Operand
+from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saved import SavedView
-from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.graph import Leaf, Operand
 from ckptsurgeon.plans.inverse.inverting import PLANNED, invert_plan, root_of
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan, output_name

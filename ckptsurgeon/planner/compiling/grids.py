@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.language.patterns import Capture
 from ckptsurgeon.language.rules import OpCall
@@ -196,8 +198,7 @@ def _listed(names: Sequence[str]) -> str:
 # --- one step -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True, gc=False):
     """Nodes in row-major order over `dims`, each with its name and size."""
 
     dims: tuple[tuple[str, int], ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.rules import Init
@@ -25,7 +24,7 @@ def kept(key: str, destination: SourceView | None) -> Leaf:
             f"`{key}` can't be kept: the destination has shapes alone; use `init`, or give a "
             "checkpoint as --into"
         )
-    return Leaf(DESTINATION, key, destination.specs[key])
+    return destination.leaf(key)
 
 
 def initialised(key: str, written: Init, destination: SourceView | None, scope: Scope) -> Made:

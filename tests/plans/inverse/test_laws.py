@@ -75,7 +75,7 @@ def test_turned_around_twice_it_does_what_it_did(
     twice = invert_plan(invert_plan(plan, "it"), "its inverse")
     assert_equal(carried_out(twice, tensors), carried_out(plan, tensors))
     assert {key: output.sources for key, output in twice.outputs.items()} == {
-        key: tuple(Operand("", source.key) for source in output.sources)
+        key: tuple(Operand("", source.key, source.index) for source in output.sources)
         for key, output in plan.outputs.items()
     }
     assert [rule.text for rule in twice.rules] == [rule.text for rule in plan.rules]
