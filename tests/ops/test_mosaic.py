@@ -109,6 +109,30 @@ def test_a_mosaic_of_several_tiles_is_what_apply_gives(name: str, data: st.DataO
         assert seen.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("at", range(8))
+def test_every_part_of_two_tiles(at: int, step: int) -> None:
+    array = np.arange(7, dtype="u1")
+    sources = array[:at], array[at:]
+    one, other = (
+        dense(number, TensorSpec("U8", part.shape)) for number, part in enumerate(sources)
+    )
+    both = one.concat(0, [other])
+    for start in range(8):
+        for stop in range(start, 8):
+            taken = range(start, stop, step)
+            spec = TensorSpec("U8", (len(taken),))
+            assert picture(both.part(0, taken), sources, spec).tolist() == list(taken)
+
+
+def test_rows_whose_axes_are_nested_are_taken_apart() -> None:
+    array = np.arange(24, dtype="u1").reshape(3, 2, 4)
+    rows = dense(0, TensorSpec("U8", array.shape)).permute((1, 0, 2)).reshape((6, 4))
+    wanted = np.tile(array.transpose(1, 0, 2).reshape(6, 4), 2).reshape(-1)
+    seen = picture(rows.concat(1, [rows]).reshape((48,)), (array,), TensorSpec("U8", (48,)))
+    assert seen.tolist() == wanted.tolist()
+
+
 @quickly
 @given(data=st.data())
 def test_moves_one_after_the_other(data: st.DataObject) -> None:
