@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,25 @@ def test_every_part_of_two_tiles(at: int, step: int) -> None:
             taken = range(start, stop, step)
             spec = TensorSpec("U8", (len(taken),))
             assert picture(both.part(0, taken), sources, spec).tolist() == list(taken)
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (3, 4), (2, 2, 3)])
+def test_a_row_of_three_tiles_is_reshaped_to_what_it_is_or_not_at_all(
+    shape: tuple[int, ...],
+) -> None:
+    array, told = np.arange(12, dtype="u1"), 0
+    for at, end in itertools.combinations(range(13), 2):
+        sources = array[:at], array[at:end], array[end:]
+        specs = [TensorSpec("U8", part.shape) for part in sources]
+        first, *others = map(dense, range(3), specs)
+        try:
+            mosaic = first.concat(0, others).reshape(shape)
+        except NotAMosaic:
+            continue
+        told += 1
+        seen = picture(mosaic, sources, TensorSpec("U8", shape))
+        assert seen.tolist() == array.reshape(shape).tolist()
+    assert told > 5
 
 
 def test_rows_whose_axes_are_nested_are_taken_apart() -> None:
