@@ -142,7 +142,7 @@ def test_a_row_of_three_tiles_is_reshaped_to_what_it_is_or_not_at_all(
         told += 1
         seen = picture(mosaic, sources, TensorSpec("U8", shape))
         assert seen.tolist() == array.reshape(shape).tolist()
-    assert told > 5
+    assert told >= 5
 
 
 def test_rows_whose_axes_are_nested_are_taken_apart() -> None:
