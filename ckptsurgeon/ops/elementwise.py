@@ -122,7 +122,7 @@ class Multiply(Combined, frozen=True, kw_only=True):
         return functools.reduce(operator.mul, numbers)
 
     def bound(self, sizes: Sequence[int]) -> int:
-        return math.prod(max(size, 1) for size in sizes)
+        return math.prod(sizes)  # where one is all zeros, so is the product
 
 
 class Average(Combined, frozen=True, kw_only=True):
