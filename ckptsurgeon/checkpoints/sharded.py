@@ -76,7 +76,7 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
         opened = pool.map(opener, [index.parent / name for name in names])
         shards = dict(zip(names, opened, strict=True))
     owners = _owners(index, weight_map, shards)
-    contents = _merged([shard.contents for shard in shards.values()])
+    contents = _merge([shard.contents for shard in shards.values()])
     kind = next(iter(shards.values())).format
     return ShardedCheckpoint(index, contents, tuple(shards.values()), owners, kind)
 
@@ -178,7 +178,7 @@ def _check_agreement(
         )
 
 
-def _merged(parts: list[Contents]) -> Contents:
+def _merge(parts: list[Contents]) -> Contents:
     """The contents of all shards as one."""
     specs: dict[str, TensorSpec] = {}
     metadata: dict[str, str] = {}

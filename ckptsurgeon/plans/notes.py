@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
+from ckptsurgeon.checkpoints.base import Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.account import Fates, Note, Outputs, Why
@@ -31,12 +30,8 @@ def source_notes(view: SourceView) -> Iterator[Note]:
         yield Note("read", f"{name}: {note}")
 
 
-def entry_notes(alias: str, checkpoint: Checkpoint, carried: bool) -> Iterator[Note]:
-    """What a source holds besides tensors, where the output leaves it out.
-
-    `carried` says that the output takes over what it can.
-    """
-    entries = dropped_entries(checkpoint) if carried else checkpoint.contents.opaque
+def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:
+    """What a source holds besides tensors, where the output leaves it out."""
     of = f" of {alias}" if alias else ""
     for entry in entries:
         yield Note("entry", f"{entry.kind}{of}, not written", entry.key)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.planner.compiling.compiled import (
     BATCHNORM_PARTS,
     BATCHNORM_VECTORS,
     CompiledRule,
     Reader,
 )
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter

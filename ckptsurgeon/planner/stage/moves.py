@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import TARGETS, Grid
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.stage.calling import Caller
 from ckptsurgeon.planner.stage.grouping import Group, Layout, group_steps
 from ckptsurgeon.planner.stage.reading_keys import Match, slice_of

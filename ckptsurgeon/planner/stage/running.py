@@ -16,7 +16,7 @@ from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_folds import run_fold, run_freeze
 from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, vectors_beside
-from ckptsurgeon.planner.stage.claims import initialised, kept
+from ckptsurgeon.planner.stage.claims import initialise, keep
 from ckptsurgeon.planner.stage.lookups import keys_named
 from ckptsurgeon.planner.stage.moves import run_move
 from ckptsurgeon.planner.stage.reading_keys import read_keys, slice_of
@@ -97,16 +97,16 @@ def _require(run: StageRun, rule: CompiledRule) -> None:
 
 def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     """`keep` and `init`: keys of the destination that no source tensor gives."""
-    info, scope = run.info(rule), Scope({}, run.vars_of(rule))
+    info = run.info(rule)
     for number, lookup in enumerate(rule.lookups):
         place = written.targets[number].place
         with run.problems.at(place):
             for key in keys_named(rule, lookup, written, run.destination, run.vars_of(rule)):
                 node: Node
                 if isinstance(written, Keep):
-                    node = kept(key, run.destination)
+                    node = keep(key, run.destination)
                 else:
-                    node = initialised(key, written, run.destination, scope)
+                    node = initialise(run, rule, written, key)
                 run.alive[rule.group].add(number)
                 run.made[rule.group] += 1
                 run.claimed[key] = info

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Production

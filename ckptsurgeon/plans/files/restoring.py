@@ -14,7 +14,6 @@ import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
-from ckptsurgeon.ops.base import MAX_MADE_BYTES
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlap, taken_count
 from ckptsurgeon.plans.account import (
@@ -31,6 +30,7 @@ from ckptsurgeon.plans.account import (
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.files.codec import Decoder, Listed
 from ckptsurgeon.plans.files.saved import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
+from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Made, Node, RuleInfo
 from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
@@ -149,7 +149,7 @@ class _Restoring:
             specs = item.op.infer(tuple(node.spec for node in item.inputs))
             return msgspec.structs.replace(item, specs=specs)
         if isinstance(item, Made):
-            _check_made(item)
+            check_made(item)
         elif isinstance(item, Assembly):
             _check_assembly(item)
         elif not 0 <= item.number < len(item.call.specs):
@@ -189,15 +189,6 @@ class _Restoring:
                 raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
             if plan.outputs.nodes[key].spec != plan.outputs.nodes[leader].spec:
                 raise ValueError(f"`{key}` is tied to `{leader}`, which is of another shape")
-
-
-def _check_made(made: Made) -> None:
-    """Raises ValueError for what no `init` makes."""
-    if made.spec.nbytes > MAX_MADE_BYTES or made.spec.carrier is None:
-        raise ValueError(f"`{made.key}`: {made.spec} can't be made")
-    words = ("zeros", "ones", "normal", *(["eye"] if len(made.spec.shape) == 2 else []))
-    if made.fill not in words if isinstance(made.fill, str) else abs(made.fill) > 2**63:
-        raise ValueError(f"`{made.key}`: {made.fill!r} can't fill {made.spec}")
 
 
 def _check_assembly(whole: Assembly) -> None:
