@@ -28,25 +28,9 @@ class Reader:
     names: frozenset[str]
 
     @property
-    def alias_columns(self) -> tuple[str, ...]:
-        """The names that the alias captures."""
-        return names_of(self.alias)
-
-    @property
-    def key_columns(self) -> tuple[str, ...]:
-        """The names that the key captures."""
-        return names_of(self.keys)
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """All names that it captures, once each, in the order in which rows hold them."""
-        return tuple(dict.fromkeys((*self.alias_columns, *self.key_columns)))
-
-
-def names_of(matcher: Matcher) -> tuple[str, ...]:
-    """The names of a matcher's captures, once each."""
-    named = (capture.name for capture in matcher.captures if not capture.nameless)
-    return tuple(dict.fromkeys(named))
+        return tuple(dict.fromkeys((*self.alias.columns, *self.keys.columns)))
 
 
 @dataclass(frozen=True, slots=True)

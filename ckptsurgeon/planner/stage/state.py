@@ -98,13 +98,23 @@ class StageRun:
                 raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
             yield match
 
-    def take(self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None) -> Node:
-        """The tensor of a key, or of its slice, which is this rule's from now on."""
-        if index is not None:
-            return self._take_part(rule, claim, match, index)
-        held = match.table.held
-        (held.reused if rule.options.reuse else held.whole)[match.key] = claim
-        return match.node
+    def take(
+        self,
+        rule: CompiledRule,
+        claim: Claim,
+        matches: Iterable[Match],
+        slices: Sequence[Index | None] = (),
+    ) -> list[Node]:
+        """The tensors of some keys, or of their slices, which are this rule's from now on."""
+        nodes: list[Node] = []
+        for number, match in enumerate(matches):
+            table, index = match.table, slices[number] if slices else None
+            if index is not None:
+                nodes.append(self._take_part(rule, claim, match, index))
+                continue
+            (table.held.reused if rule.options.reuse else table.held.whole)[match.key] = claim
+            nodes.append(table.nodes[match.key])
+        return nodes
 
     def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
         node = match.node
@@ -174,16 +184,18 @@ class StageRun:
         self,
         rule: CompiledRule,
         matches: Sequence[Match],
-        slices: Sequence[Index | None] | None,
+        slices: Sequence[Index | None],
         products: Sequence[tuple[str, Index | None]],
         ops: tuple[Op, ...] = (),
     ) -> None:
         """Adds a step to those of its rule."""
         self.made[rule.group] += 1
-        if id(rule) not in self.batches:
-            self.batches[id(rule)] = Batch(self.info(rule))
-        aliases, keys = [m.table.alias for m in matches], [m.key for m in matches]
-        self.batches[id(rule)].add(aliases, keys, slices or (), products, ops)
+        batch = self.batches.get(id(rule))
+        if batch is None:
+            batch = self.batches[id(rule)] = Batch(self.info(rule))
+        batch.add([m.table.alias for m in matches], [m.key for m in matches], products, ops)
+        if slices:
+            batch.cut(slices)
 
 
 def kind_of_rule(rule: CompiledRule) -> str:
