@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.language.rows import Memo
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
@@ -18,8 +19,18 @@ from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
 from ckptsurgeon.plans.account import Batch, Claim
-from ckptsurgeon.plans.graph import Node, RuleInfo, call
+from ckptsurgeon.plans.graph import Call, Node, Result, RuleInfo
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.specs import Specs, TensorSpec
+
+Cut = tuple[Slice, Taken, Specs]
+"""A slice of tensors of one spec: its op, what it takes, and what it gives."""
+
+
+def _cut(what: tuple[Index, TensorSpec]) -> Cut:
+    index, spec = what
+    op = Slice(index=index)
+    return op, resolve_index(index, spec.shape), op.infer((spec,))
 
 
 @dataclass(slots=True)
@@ -46,6 +57,7 @@ class StageRun:
     vars: dict[int, Vars] = field(default_factory=dict)
     taken_parts: set[tuple[int, str, str, Taken]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
+    cuts: Memo[tuple[Index, TensorSpec], Cut] = field(default_factory=lambda: Memo(_cut))
     given: set[str] = field(default_factory=set)
     """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
 
@@ -119,15 +131,15 @@ class StageRun:
     def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
         node = match.node
         try:
-            region = resolve_index(index, node.spec.shape)
+            op, region, specs = self.cuts[index, node.spec]
         except ShapeError as error:
             raise ShapeError(f"`{match.key}`: {error}") from None
-        known = (id(rule), *match.address, region)
+        known = (id(rule), match.table.alias, match.key, region)
         if known not in self.taken_parts:
             self.taken_parts.add(known)
             part = TakenPart(region, rule, claim, index)
             match.table.held.parts.setdefault(match.key, []).append(part)
-        return call(Slice(index=index), node, rule=claim.rule)[0]
+        return Result(Call(op, (node,), specs, claim.rule), 0)
 
     def tell_overlaps(self) -> None:
         """Tells slices of one key that share elements, save where a rule reuses."""
