@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.patterns import Capture, Index, Matcher, Pattern
+from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
 from ckptsurgeon.language.rules import Options, Stage, Var
 from ckptsurgeon.planner.compiling.grids import PlacedOp
 from ckptsurgeon.planner.compiling.unfolding import PlainRule
@@ -22,7 +22,7 @@ class Reader:
     alias: Matcher
     pattern: Pattern
     keys: Matcher
-    index: Index | None
+    index: WrittenIndex | None
     place: Place
     text: str
     names: frozenset[str]
@@ -38,7 +38,7 @@ class Target:
     """A reference that names output keys, its captures resolved."""
 
     pattern: Pattern
-    index: Index | None
+    index: WrittenIndex | None
     place: Place
     text: str
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
 from ckptsurgeon.language.expressions import Expression, Value
-from ckptsurgeon.language.patterns import Index, Kind
+from ckptsurgeon.language.patterns import Kind, WrittenIndex
 from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
@@ -140,7 +140,7 @@ def evaluate(value: Argument, scope: Scope) -> object:
     """An argument with its expressions worked out."""
     if isinstance(value, Expression):
         return value.evaluate(scope)
-    if isinstance(value, Index):
+    if isinstance(value, WrittenIndex):
         return value.evaluate(scope)
     if isinstance(value, tuple):
         return tuple(evaluate(item, scope) for item in value)
