@@ -59,12 +59,17 @@ class BlockMover:
         tiling, strides = Tiling(mosaic.tiles), output_strides(spec.shape)
         window, block = self._sizes(tiling, spec)
         for part in regions(spec.shape, window):
-            held, shape = self._held(tiling.within(part)), _shape(part)
-            for region in regions(shape, block):
-                tiles = held.tiles if shape == _shape(region) else held.within(region)
+            held = self._held(tiling.within(part))
+            for region, tiles in _cut(held, _shape(part), block):
                 first = _first(part, strides) + _first(region, strides)
-                made = self._made(list(tiles), _shape(region), spec)
-                yield first * BITS[spec.dtype] // 8, made
+                yield first * BITS[spec.dtype] // 8, self._made(tiles, _shape(region), spec)
+
+    def stored(self, leaf: Leaf) -> Iterator[Array]:
+        """The bytes of a source tensor as they lie, in blocks that are good until the next one."""
+        for start in range(0, leaf.spec.nbytes, BLOCK):
+            block = self._block.of(min(BLOCK, leaf.spec.nbytes - start))
+            self._read(leaf, (start,), block.nbytes, block)
+            yield block
 
     def _sizes(self, tiling: Tiling, spec: TensorSpec) -> tuple[int, int]:
         """Items of a window, for which the sources are read at once, and of a block.
@@ -80,14 +85,14 @@ class BlockMover:
             window //= 2
         return max(window, block), block
 
-    def _held(self, tiles: Iterable[Tile]) -> Tiling:
+    def _held(self, tiles: Iterable[Tile]) -> list[Tile]:
         """The tiles over memory that their items are read into."""
         pieces = list(map(Piece, tiles))
         data, at, held = self._window.of(sum(piece.nbytes for piece in pieces)), 0, []
         for piece in pieces:
             held.append(self._loaded(piece, data[at : at + piece.nbytes]))
             at += piece.nbytes
-        return Tiling(held)
+        return held
 
     def _loaded(self, piece: Piece, data: Array) -> Tile:
         leaf = piece.tile.view.source
@@ -172,6 +177,18 @@ def regions(shape: tuple[int, ...], items: int) -> Iterator[tuple[range, ...]]:
         for start in range(0, shape[dim - 1], rows):
             stop = min(start + rows, shape[dim - 1])
             yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
+
+
+def _cut(
+    tiles: list[Tile], shape: tuple[int, ...], items: int
+) -> Iterator[tuple[Sequence[range], list[Tile]]]:
+    """Regions of about so many items of what the tiles make up, with their parts of the tiles."""
+    if math.prod(shape) <= items:
+        yield tuple(map(range, shape)), tiles
+        return
+    tiling = Tiling(tiles)
+    for region in regions(shape, items):
+        yield region, list(tiling.within(region))
 
 
 def _shape(region: Sequence[range]) -> tuple[int, ...]:

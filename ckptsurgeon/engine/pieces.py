@@ -49,17 +49,17 @@ class Piece:
     def itemsize(self) -> int:
         return BITS[self.tile.view.dtype] // 8
 
-    @property
+    @cached_property
     def ranges(self) -> int:
         return math.prod(self.axes[at].size for at in self.far)
 
-    @property
+    @cached_property
     def span(self) -> int:
         """The bytes of each range."""
         low, high = self._reach
         return (high - low + 1) * self.itemsize
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The bytes of all ranges, and of the room up to where the next piece may begin."""
         used = self.ranges * self.span

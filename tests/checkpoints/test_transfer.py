@@ -106,9 +106,9 @@ def test_neighbours_are_joined_and_others_not(
 ) -> None:
     calls: list[tuple[int, int, int]] = []
 
-    def copy(source: int, start: int, target: int, place: int, nbytes: int) -> None:
+    def copy(source: int, start: int, target: int, place: int, nbytes: int, *more: Any) -> None:
         calls.append((start, place, nbytes))
-        copy_bytes(source, start, target, place, nbytes)
+        copy_bytes(source, start, target, place, nbytes, *more)
 
     monkeypatch.setattr(target_module, "copy_bytes", copy)
     path = tmp_path / "source"
