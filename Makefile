@@ -4,13 +4,25 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETTINGS := setup.cfg pyproject.toml constraints.txt tests/requirements-weights.txt
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test test-processors lint types bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 -q
+
+# What computes, as processors without vector units and those without AVX-512 have it, in one thread and
+# in two; then with sums that are off in their last place (torch.compile can't be watched for that).
+COMPUTING := tests/ops tests/batchnorm tests/conversions tests/modules tests/proof
+
+test-processors: $(VENV)/.tested
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
+		$(BIN)/python -m pytest -n 2 -q $(COMPUTING)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE \
+		$(BIN)/python -m pytest -n 2 -q $(COMPUTING)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -p last_place -n 2 -q -k 'not compile' $(COMPUTING)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -75,7 +75,7 @@ def build_model(name: str, arguments: Arguments | None = None, device: str = "me
     import torch
 
     with _offline(), _importable_here(), contextlib.redirect_stdout(sys.stderr):
-        build = _factory(name, dict(arguments or {}))
+        build = _find_factory(name, dict(arguments or {}))
         try:
             with torch.device(device):
                 model = build()
@@ -91,7 +91,7 @@ def build_model(name: str, arguments: Arguments | None = None, device: str = "me
     return model
 
 
-def _factory(name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
+def _find_factory(name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
     """What makes the model, with its arguments bound and checked."""
     kind, colon, rest = name.partition(":")
     if not colon:
@@ -99,10 +99,10 @@ def _factory(name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
             f"{name}: is no factory; wanted pkg.mod:name, transformers:FOLDER or timm:NAME"
         )
     if kind == "transformers":
-        return lambda: _of_transformers(name, Path(rest), arguments)
+        return lambda: _build_transformers(name, Path(rest), arguments)
     if kind == "timm":
-        return lambda: _of_timm(name, rest, arguments)
-    found = _looked_up(name, _imported(name, kind), rest)
+        return lambda: _build_timm(name, rest, arguments)
+    found = _look_up(name, _import(name, kind), rest)
     if _is_model(found):
         return lambda: found
     _check_call(name, found, arguments)
@@ -112,7 +112,7 @@ def _factory(name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
 # --- the user's own -------------------------------------------------------------------------------
 
 
-def _imported(name: str, module: str) -> Any:
+def _import(name: str, module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -126,7 +126,7 @@ def _imported(name: str, module: str) -> Any:
         _refuse(name, "can't be imported", error)
 
 
-def _looked_up(name: str, module: Any, path: str) -> Any:
+def _look_up(name: str, module: Any, path: str) -> Any:
     found = module
     for piece in path.split("."):
         if not hasattr(found, piece):
@@ -160,12 +160,12 @@ def _check_call(name: str, factory: Any, arguments: Arguments) -> None:
         signature.bind(**arguments)
     except TypeError as error:
         raise CkptSurgeonError(
-            f"{name}: {error}; it takes {_told(signature)}, which --model-args gives as JSON, "
-            f"such as '{{\"{next(iter(signature.parameters), 'name')}\": …}}'"
+            f"{name}: {error}; it takes {_show_parameters(signature)}, which --model-args gives as "
+            f"JSON, such as '{{\"{next(iter(signature.parameters), 'name')}\": …}}'"
         ) from None
 
 
-def _told(signature: inspect.Signature) -> str:
+def _show_parameters(signature: inspect.Signature) -> str:
     """The parameters without their types: `(width, depth=3)`."""
     bare = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
     return str(inspect.Signature(bare))
@@ -174,11 +174,11 @@ def _told(signature: inspect.Signature) -> str:
 # --- libraries ------------------------------------------------------------------------------------
 
 
-def _of_transformers(name: str, folder: Path, overrides: dict[str, Any]) -> Any:
+def _build_transformers(name: str, folder: Path, overrides: dict[str, Any]) -> Any:
     """The architecture that a config names, else the bare model of its type."""
     if not (folder / "config.json").is_file():
         raise CkptSurgeonError(f"{name}: there is no {folder / 'config.json'}; wanted its folder")
-    transformers = _imported(name, "transformers")
+    transformers = _import(name, "transformers")
     config = transformers.AutoConfig.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, **overrides
     )
@@ -203,10 +203,10 @@ def state_in_files(model: Any) -> Mapping[str, Any]:
     return loading.revert_weight_conversion(model, state)  # type: ignore[no-any-return]
 
 
-def _of_timm(name: str, model: str, arguments: dict[str, Any]) -> Any:
+def _build_timm(name: str, model: str, arguments: dict[str, Any]) -> Any:
     if arguments.get("pretrained"):
         raise CkptSurgeonError(f"{name}: `pretrained` would download; give the file as SRC")
-    timm = _imported(name, "timm")
+    timm = _import(name, "timm")
     if not timm.is_model(model):
         near = nearest(model, timm.list_models())
         raise CkptSurgeonError(

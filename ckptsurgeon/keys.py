@@ -24,6 +24,19 @@ Template = tuple[tuple[str, ...], tuple[int, ...]]
 """The texts around the holes, and each hole's width (0, or the digits of a zero-padded integer)."""
 
 
+_DIGITS = re.compile("[0-9]+")
+
+
+def has_digits(text: str) -> bool:
+    """Whether there are integers in a text."""
+    return _DIGITS.search(text) is not None
+
+
+def without_integers(key: str) -> str:
+    """The key with `0` for each integer: few such forms stand for a million keys."""
+    return _DIGITS.sub("0", key)
+
+
 def read_key(key: str) -> tuple[Template, Point]:
     """The template of a key and the integers in its holes; `write_key` turns it around."""
     parts = INTEGER.split(key, maxsplit=MAX_HOLES)

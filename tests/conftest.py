@@ -1,11 +1,21 @@
-"""What holds for every test: quiet libraries, no network, one thread per test process."""
+"""What holds for every test: quiet libraries, no network, one thread, the same random numbers."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# Sums in one order on every machine, and no quarrel among pytest-xdist's processes.
+# No quarrel over the cores among pytest-xdist's processes; no test counts on the order of sums.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Torch's random numbers are those of the test alone, whatever ran before it."""
+    import torch  # after the settings above, which it reads when it is imported
+
+    torch.manual_seed(0)

@@ -27,7 +27,7 @@ def convert_to_frozen(model: nn.Module) -> nn.Module:
     """The model with a `FrozenBatchNorm` for each BatchNorm, of the same values, dtype and device.
 
     The model is altered in place and is what comes back, unless it is itself a BatchNorm. A weight
-    or bias that a layer lacks becomes ones or zeros. Outputs in eval mode stay equal to the bit.
+    or bias that a layer lacks becomes ones or zeros. Outputs in eval mode stay what they are.
 
     Raises CkptSurgeonError, with nothing changed, for layers without running statistics, with a
     forward of their own or with hooks (both would be lost), and for lazy ones without a size.

@@ -29,8 +29,8 @@ class FrozenBatchNorm(nn.Module):
     """(input[N, C, ...]) -> [N, C, ...]: (input - mean) / sqrt(var + eps) * weight + bias.
 
     The four tensors, each [C], are buffers: no optimizer sees them, no forward moves them, and
-    `train()` changes nothing. The result is that of `torch.nn.BatchNorm*` in eval mode to the bit,
-    for it comes from the same function; gradients reach the input.
+    `train()` changes nothing. The result is that of `torch.nn.BatchNorm*` in eval mode, for it
+    comes from the same call with the same values; gradients reach the input.
 
     Loads, strictly, the state_dicts of BatchNorms, with `num_batches_tracked` or without, and those
     of torchvision's and detectron2's frozen ones. `running_var` is taken as it stands and `eps` is

@@ -59,10 +59,10 @@ class Feed:
         node = self.output.node
         if isinstance(node, Leaf):
             return self.inputs[node.source, node.key].tensor
-        sliced = self._sliced()
-        return self._evaluated() if sliced is None else sliced
+        sliced = self._slice()
+        return self._evaluate() if sliced is None else sliced
 
-    def _sliced(self) -> Tensor | None:
+    def _slice(self) -> Tensor | None:
         """A slice of one tensor, taken on its own device."""
         node = self.output.node
         if not isinstance(node, Result) or not isinstance(node.call.op, Slice):
@@ -76,7 +76,7 @@ class Feed:
             tuple(slice(t.start, t.stop, t.step) if isinstance(t, range) else t for t in taken)
         ]
 
-    def _evaluated(self) -> Tensor:
+    def _evaluate(self) -> Tensor:
         names = {view.alias: view.names for view in self.plan.views}
         states: dict[str, State] = {alias: {} for alias in names}
         for (alias, key), spot in self.inputs.items():
@@ -124,7 +124,7 @@ def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None
     """
     source, destination = unwrapped(source), unwrapped(destination)
     wanted, given = layers(destination), layers(source)
-    plan = _planned(source, destination, wanted, rules)
+    plan = _plan_all(source, destination, wanted, rules)
     _refuse(plan, wanted, given)
     links = tuple(_links(plan, source, destination, wanted))
     if not links:
@@ -136,7 +136,7 @@ def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None
     return Links(links, kept, tuple(name for name in given if name not in used))
 
 
-def _planned(
+def _plan_all(
     source: nn.Module, destination: nn.Module, wanted: Mapping[str, Layer], rules: Rules | None
 ) -> Plan:
     states = [_state(model) for model in (source, destination)]
@@ -172,7 +172,7 @@ def _refuse(plan: Plan, wanted: Mapping[str, Layer], given: Mapping[str, Layer])
             and any(operand.key in theirs for operand in finding.sources)
         )
     ]
-    problems += _parts_missing(plan, wanted)
+    problems += _find_missing_parts(plan, wanted)
     if problems:
         raise FindingsError(problems)
 
@@ -186,7 +186,7 @@ def _problem(finding: Finding) -> Problem:
     return Problem(f"{told}, wanted {finding.wanted}", place, advice)
 
 
-def _parts_missing(plan: Plan, wanted: Mapping[str, Layer]) -> Iterator[Problem]:
+def _find_missing_parts(plan: Plan, wanted: Mapping[str, Layer]) -> Iterator[Problem]:
     for name, layer in wanted.items():
         keys = [_key(name, part) for part in BATCHNORM_VECTORS if getattr(layer, part) is not None]
         missing = [key for key in keys if _is_kept(plan.outputs.get(key))]

@@ -14,7 +14,6 @@ from ckptsurgeon.checkpoints.detection import (
     looks_json,
     looks_safetensors,
 )
-from ckptsurgeon.checkpoints.npz import open_npz
 from ckptsurgeon.checkpoints.rooted import under_root
 from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
 from ckptsurgeon.checkpoints.sharded import open_sharded
@@ -89,6 +88,8 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
             "it was cut, fetch it again"
         ) from error
     if any(name.endswith(".npy") for name in names):
+        from ckptsurgeon.checkpoints.npz import open_npz
+
         return under_root(open_npz(path), root)
     held = f"it holds {shorten_all(names)}" if names else "it is empty"
     raise CheckpointError(

@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
+import enum
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.base import Layout, Writer
+from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque, Writer
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import MAX_SHARD_SIZE, ShardedWriter
 from ckptsurgeon.errors import OutputError
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
-"""Names under which torch's zip files are written."""
+
+class OutputFormat(enum.Enum):
+    """What can be written: one file of either format, or a folder of safetensors shards."""
+
+    SAFETENSORS = "safetensors"
+    TORCH = "torch"
+    SHARDS = "shards"
+
+
+FORMATS: Mapping[str, OutputFormat] = {
+    ".safetensors": OutputFormat.SAFETENSORS,
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), OutputFormat.TORCH),
+}
+"""The formats of single files by suffix; torch's are its zip files."""
+
+
+def output_format(target: str | os.PathLike[str]) -> OutputFormat | None:
+    """The format that a target asks for; None where no format has its suffix.
+
+    An existing folder, a name that ends in `/` and one without a suffix ask for shards, any other
+    name for what its suffix says.
+    """
+    last, suffix = os.path.basename(os.fspath(target)), Path(target).suffix.lower()
+    if os.path.isdir(target) or last in ("", ".", "..") or suffix in ("", "."):
+        return OutputFormat.SHARDS
+    return FORMATS.get(suffix)
+
+
+def left_out(checkpoint: Checkpoint, wanted: OutputFormat | None) -> tuple[Opaque, ...]:
+    """The entries of a source that an output of a format leaves out.
+
+    torch's files carry plain entries of a torch source; any other output carries none.
+    """
+    if wanted is not OutputFormat.TORCH or not checkpoint.format.startswith("torch"):
+        return checkpoint.contents.opaque
+    from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
+
+    return dropped_entries(checkpoint)
 
 
 def open_writer(
-    target: str | Path, layout: Layout, *, force: bool, max_shard_size: int | None = None
+    target: str | os.PathLike[str],
+    layout: Layout,
+    *,
+    force: bool,
+    max_shard_size: int | None = None,
 ) -> Writer:
-    """A writer of the format that the target's name asks for, to be used as a context manager.
+    """A writer of the format that the target asks for, to be used as a context manager.
 
-    `.safetensors` and torch's suffixes are files; an existing folder, a name without a suffix and
-    one that ends in `/` are folders of safetensors shards, each of at most `max_shard_size` bytes
-    of tensors. Raises OutputError, also where the target exists and `force` is not given.
+    A shard holds at most `max_shard_size` bytes of tensors. Raises OutputError, also where the
+    target exists and `force` is not given.
     """
-    if not str(target):
+    if not os.fspath(target):
         raise OutputError("the output's name is empty: is a variable of the shell unset?")
-    path = Path(target)
-    if path.is_dir() or not path.suffix or str(target).endswith(("/", os.sep)):
+    path, wanted = Path(target), output_format(target)
+    if wanted is OutputFormat.SHARDS:
         return ShardedWriter(path, layout, force, max_shard_size or MAX_SHARD_SIZE)
     if max_shard_size is not None:
         raise OutputError(
             f"{target}: is one file, and shards make a folder: name one, `{path.stem}/`"
         )
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
+    if wanted is OutputFormat.SAFETENSORS:
         return SafetensorsWriter(path, layout, force)
-    if suffix in TORCH_SUFFIXES:
+    if wanted is OutputFormat.TORCH:
         from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter
 
         return TorchZipWriter(path, layout, force)
-    raise OutputError(f"{target}: {_unwritable(suffix)}")
+    raise OutputError(f"{target}: {_unwritable(path.suffix.lower())}")
 
 
 def _unwritable(suffix: str) -> str:
-    known = ", ".join((".safetensors", *TORCH_SUFFIXES))
+    known = ", ".join(FORMATS)
     if suffix == ".npz":
         return f"npz files are read, never written; wanted one of {known}"
     return (

@@ -14,7 +14,7 @@ import click
 
 from ckptsurgeon import __version__
 from ckptsurgeon.cli.planning import explain, invert, plan, transplant
-from ckptsurgeon.cli.printing import print_out, said
+from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.proving import verify
 from ckptsurgeon.cli.reading import check, inspect, rules
 from ckptsurgeon.errors import CkptSurgeonError
@@ -55,31 +55,31 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return 2
     except click.exceptions.Abort:
-        return said("stopped; nothing was written", 130)
+        return say("stopped; nothing was written", 130)
     except CkptSurgeonError as error:
-        return _told(error, verbose, as_json)
+        return _tell(error, verbose, as_json)
     except (OSError, MemoryError) as error:
-        return _failed(error)
+        return _tell_refusal(error)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
-        return _bug(error)
+        return _tell_bug(error)
 
 
-def _told(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
+def _tell(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
     from ckptsurgeon.render.problems import error_json, render_error
 
     if as_json:
         print_out([error_json(error), "\n"])
-    return said(render_error(error, verbose=verbose), error.exit_code)
+    return say(render_error(error, verbose=verbose), error.exit_code)
 
 
-def _failed(error: OSError | MemoryError) -> int:
+def _tell_refusal(error: OSError | MemoryError) -> int:
     """What the machine refuses: a file, a disk, memory."""
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
-    return said(f"error: {name}: {reason}" if name else f"error: {reason}", 2)
+    return say(f"error: {name}: {reason}" if name else f"error: {reason}", 2)
 
 
-def _bug(error: Exception) -> int:
+def _tell_bug(error: Exception) -> int:
     import traceback
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -88,4 +88,4 @@ def _bug(error: Exception) -> int:
     text = f"a bug in ckptsurgeon {__version__}: {what}"
     if os.environ.get("CKPTSURGEON_DEBUG"):
         text = "".join(traceback.format_exception(error)).rstrip()
-    return said(f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG)
+    return say(f"{text}\nset CKPTSURGEON_DEBUG=1 for the whole trace, and report it", OUR_BUG)

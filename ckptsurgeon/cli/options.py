@@ -10,7 +10,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
+def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
     """`name=value` words as a dict."""
     found: dict[str, str] = {}
     for word in words:
@@ -81,7 +81,7 @@ def read_bytes(context: click.Context, option: click.Parameter, text: str | None
         raise click.BadParameter(str(error), context, option) from None
 
 
-def bounded(command: Command) -> Command:
+def memory(command: Command) -> Command:
     """The option that bounds what a run holds of tensors."""
     option = click.option(
         "--memory",
@@ -92,7 +92,7 @@ def bounded(command: Command) -> Command:
     return option(command)
 
 
-def shown(command: Command) -> Command:
+def report(command: Command) -> Command:
     """The options of every command that prints a report."""
     formats = click.Choice(["text", "json"])
     verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
@@ -100,11 +100,9 @@ def shown(command: Command) -> Command:
     return kind(verbose(command))
 
 
-def planned(words: Mapping[str, Any], output: str | None) -> Any:
+def prepare(words: Mapping[str, Any], output: str | None) -> Any:
     """The Execution that a command's words ask for; `output` is what it will write, if anything."""
-    from ckptsurgeon.api import for_output, prepared
-
-    return for_output(prepared(*planning_words(words)), output, *limits(words))
+    return request(words).prepare().aim(output, *limits(words))
 
 
 def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -112,21 +110,28 @@ def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return words["memory"], words.get("jobs")
 
 
-def planning_words(words: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Rulesets, source, destination, further sources, config, vars and allowed findings."""
-    words = with_arguments(words)
-    return (
-        _rulesets(words["rules"], words["arrows"]),
+def request(words: Mapping[str, Any]) -> Any:
+    """The Request that the words of INPUTS make."""
+    from ckptsurgeon.request import open_request
+
+    words = build_factory(words)
+    return open_request(
+        _load(words["rules"], words["arrows"]),
         words["source"],
         words["into"],
-        assignments(words["named"], "--source", "ALIAS=PATH"),
+        named_sources(words),
         words["config"],
-        assignments(words["given"], "--set", "NAME=VALUE"),
+        read_assignments(words["given"], "--set", "NAME=VALUE"),
         words["allow"],
     )
 
 
-def with_arguments(words: Mapping[str, Any]) -> Mapping[str, Any]:
+def named_sources(words: Mapping[str, Any]) -> dict[str, str]:
+    """Further sources by alias."""
+    return read_assignments(words["named"], "--source", "ALIAS=PATH")
+
+
+def build_factory(words: Mapping[str, Any]) -> Mapping[str, Any]:
     """The words with the factory that --model-args belongs to built and in its place."""
     from ckptsurgeon.factories import is_factory, open_factory, read_arguments
 
@@ -139,10 +144,13 @@ def with_arguments(words: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**words, named[0]: open_factory(words[named[0]], arguments)}
 
 
-def _rulesets(rules: Sequence[str], arrows: Sequence[str]) -> Any:
+def _load(rules: Sequence[str], arrows: Sequence[str]) -> Any:
     """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
-    from ckptsurgeon.api import load_all, with_rules_before
-    from ckptsurgeon.language.loading import load_ruleset, rules_from_arrows
+    from ckptsurgeon.language.loading import load_with_problems, rules_from_arrows
+    from ckptsurgeon.planner.compiling.rules import refuse_problems
+    from ckptsurgeon.request import load_rulesets, put_before
 
-    rulesets = [load_ruleset(one) for one in rules] or load_all(None)
-    return with_rules_before(rulesets, rules_from_arrows(arrows)) if arrows else rulesets
+    rulesets = load_rulesets([load_with_problems(one) for one in rules] or None)
+    if arrows:
+        rulesets = put_before(rulesets, rules_from_arrows(arrows))
+    return refuse_problems(rulesets)

@@ -10,17 +10,17 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.options import (
-    assignments,
-    bounded,
+    build_factory,
     inputs,
     limits,
-    planned,
-    planning_words,
+    memory,
+    named_sources,
+    prepare,
     read_bytes,
-    shown,
-    with_arguments,
+    report,
+    request,
 )
-from ckptsurgeon.cli.printing import print_out, print_report, said
+from ckptsurgeon.cli.printing import print_out, print_report, say
 from ckptsurgeon.errors import FindingsError
 
 MOST_JOBS = 64
@@ -32,8 +32,8 @@ LONG_WORK = 256 << 20
 
 @click.command()
 @inputs
-@bounded
-@shown
+@memory
+@report
 @click.option("-o", "--output", metavar="PLAN", help="Save the plan, for `transplant --plan`.")
 def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
     """Dry run: report what the rules do with SRC.
@@ -41,18 +41,22 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
     Reads headers alone. Exits 0 where the result would fit, 1 where there are findings, 2 where the
     rules are wrong.
     """
-    made = planned(words, None).plan
-    if output is not None:
-        from ckptsurgeon.plans.files.saving import save_plan
-
-        save_plan(made, Path(output))
+    made = prepare(words, None).plan
+    _save(made, output)
     print_report(made, form, verbose)
     return FindingsError.exit_code if made.open_findings else 0
 
 
+def _save(plan: Any, output: str | None) -> None:
+    if output is not None:
+        from ckptsurgeon.plans.files.saving import save_plan
+
+        save_plan(plan, Path(output))
+
+
 @click.command()
 @inputs
-@bounded
+@memory
 @click.option(
     "--jobs",
     type=click.IntRange(1, MOST_JOBS),
@@ -64,7 +68,7 @@ def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
     callback=read_bytes,
     help="Bytes of tensors in one shard of a folder; 5GB unless given.",
 )
-@shown
+@report
 @click.option("-o", "--output", required=True, metavar="OUT", help="What is written, by suffix.")
 @click.option("--plan", "saved", metavar="PLAN", help="Run a plan that `plan -o` saved.")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
@@ -86,20 +90,20 @@ def transplant(
     from ckptsurgeon.cli.summary import Summary
 
     summary = Summary()
-    execution = _saved(saved, words, output) if saved else planned(words, output)
+    execution = _prepare_saved(saved, words, output) if saved else prepare(words, output)
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
-        return said(f"{output}: not written, for the findings above", FindingsError.exit_code)
-    with execution.opened(output, force=force, max_shard_size=max_shard_size) as fill:
+        return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
+    with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
         if not quiet:
             print_report(execution.plan, form, verbose)
-        moved = _filled(fill, execution.plan)
+        moved = _fill(fill, execution.plan)
     written = f"{output}: {len(execution.plan.outputs)} tensors written"
-    return said(written + summary.of(moved), 0)
+    return say(written + summary.of(moved), 0)
 
 
-def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
-    from ckptsurgeon.api import for_output, load_prepared
+def _prepare_saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
+    from ckptsurgeon.saved import prepare_saved
 
     names = {"rules": "-r", "arrows": "-e", "given": "--set"}
     for word in ("rules", "arrows", "config", "given", "allow"):
@@ -107,13 +111,12 @@ def _saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
             raise click.UsageError(
                 f"--plan takes no {names.get(word, f'--{word}')}: it has its own"
             )
-    named = assignments(words["named"], "--source", "ALIAS=PATH")
-    words = with_arguments(words)
-    execution = load_prepared(Path(saved), words["source"], named, words["into"])
-    return for_output(execution, output, *limits(words))
+    words = build_factory(words)
+    execution = prepare_saved(Path(saved), words["source"], named_sources(words), words["into"])
+    return execution.aim(output, *limits(words))
 
 
-def _filled(fill: Any, plan: Any) -> Any:
+def _fill(fill: Any, plan: Any) -> Any:
     """The output filled, with a bar on a terminal where that takes long."""
     nbytes = sum(output.spec.nbytes for key, output in plan.outputs.items() if key not in plan.ties)
     if nbytes < LONG_WORK or not sys.stderr.isatty():
@@ -126,7 +129,7 @@ def _filled(fill: Any, plan: Any) -> Any:
 
 @click.command()
 @click.argument("saved", metavar="PLAN")
-@shown
+@report
 @click.option("-o", "--output", metavar="INVERSE", help="Save the inverse, a plan like any other.")
 @click.option("--only", metavar="ALIAS", help="The source to give back, of several; '' is SRC.")
 @click.option("--source-of-lost", "lost", metavar="CKPT", help="Where to take what PLAN loses.")
@@ -138,13 +141,10 @@ def invert(
     Exits 2 where PLAN loses something, naming each rule that does; `transplant OUT --plan INVERSE`
     runs the result.
     """
-    from ckptsurgeon.api import invert as inverted
+    from ckptsurgeon import api
 
-    made = inverted(saved, only=only, source_of_lost=lost)
-    if output is not None:
-        from ckptsurgeon.plans.files.saving import save_plan
-
-        save_plan(made, Path(output))
+    made = api.invert(saved, only=only, source_of_lost=lost)
+    _save(made, output)
     if form == "text":
         from ckptsurgeon.render.terminal import escape
 
@@ -162,11 +162,10 @@ def explain(key: str, verbose: bool, **words: Any) -> int:
 
     KEY is a name that rules see, of SRC or of the output. Takes what `plan` takes.
     """
-    from ckptsurgeon.api import prepared_inputs
     from ckptsurgeon.planner.explaining import explain as explain_key
     from ckptsurgeon.render.explanation import render_explanation
 
-    rulesets, *others = planning_words(words)
-    explanation = explain_key(rulesets, prepared_inputs(rulesets, *others), key)
+    asked = request(words)
+    explanation = explain_key(asked.rulesets, asked.inputs, key)
     print_out([render_explanation(explanation, verbose=verbose)])
     return 0 if explanation.error is None else explanation.error.exit_code

@@ -16,7 +16,7 @@ from ckptsurgeon.errors import OutputError
 NARROWEST, PLAIN_WIDTH = 60, 100
 
 
-def said(text: str, code: int) -> int:
+def say(text: str, code: int) -> int:
     """The code, when the text is on stderr; names of files and keys in it are made visible."""
     from ckptsurgeon.render.terminal import visible
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ckptsurgeon.cli.options import shown
+from ckptsurgeon.cli.options import report
 from ckptsurgeon.cli.printing import color, print_out, width
 from ckptsurgeon.errors import FindingsError
 
@@ -34,17 +34,17 @@ from ckptsurgeon.errors import FindingsError
     help="Largest relative error of an output.",
 )
 @click.option("--allow", multiple=True, metavar="KIND", help="Accepts findings of this kind.")
-@shown
+@report
 def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) -> int:
     """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
 
     Runs the code of FACTORY. Without --against nothing is computed, and the model takes no memory.
     Exits 0 where nothing is wrong, 1 where there are findings, 2 where it can't be tried.
     """
-    from ckptsurgeon.proof.verifying import verify as verified
+    from ckptsurgeon.proof.verifying import verify as prove
     from ckptsurgeon.render.verification import render_verification, verification_json
 
-    found = verified(checkpoint, model, **_verifying_words(words))
+    found = prove(checkpoint, model, **_read_words(words))
     if form == "json":
         print_out([verification_json(found)])
     else:
@@ -52,7 +52,7 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) 
     return 0 if found.clean else FindingsError.exit_code
 
 
-def _verifying_words(words: Mapping[str, Any]) -> dict[str, Any]:
+def _read_words(words: Mapping[str, Any]) -> dict[str, Any]:
     """The words of `verify` as its function takes them."""
     from ckptsurgeon.factories import read_arguments
 
@@ -67,10 +67,10 @@ def _verifying_words(words: Mapping[str, Any]) -> dict[str, Any]:
         if words[word] is not None
     }
     plain = ("against", "source_model", "seed", "tolerance", "allow")
-    return {**given, **{name: words[name] for name in plain}, "shape": _shape(words["shape"])}
+    return {**given, **{name: words[name] for name in plain}, "shape": _read_shape(words["shape"])}
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def _read_shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     sizes = text.split(",")

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.engine.pieces import Piece, Tiling, items_of
-from ckptsurgeon.engine.runs import output_strides
 from ckptsurgeon.engine.strided import assign
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.tiles import Tile, View, pieces_within
 from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec
+from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, row_strides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +55,7 @@ class BlockMover:
 
         A block is only good until the next one. Raises CastOverflow, and ShapeError of casts.
         """
-        tiling, strides = Tiling(mosaic.tiles), output_strides(spec.shape)
+        tiling, strides = Tiling(mosaic.tiles), row_strides(spec.shape)
         window, block = self._sizes(tiling, spec)
         for part in regions(spec.shape, window):
             held = self._held(tiling.within(part))

@@ -11,13 +11,14 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.engine.filling import fill
 from ckptsurgeon.errors import CastOverflow, FindingsError, PlanError, Problem, ShapeError
 from ckptsurgeon.ops.indexing import resolve_index, taken_view
-from ckptsurgeon.plans.account import Operand, Output
+from ckptsurgeon.plans.account import Output
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
     Leaf,
     Made,
     Node,
+    Operand,
     Result,
     Work,
     in_order,

@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout, Writer
-from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.output import (
+    OutputFormat,
+    left_out,
+    open_writer,
+    output_format,
+)
+from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.module_metadata import output_metadata
-from ckptsurgeon.engine.mover import Moved, Mover, Progress
+from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
+from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding
 from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan, output_name
 
 Stamps = Mapping[Path, tuple[int, ...]]
@@ -25,54 +33,59 @@ Stamps = Mapping[Path, tuple[int, ...]]
 class Execution:
     """A plan with its checkpoints by alias, the destination as `dst`, and how they were found.
 
-    `memory` bounds the bytes that are held of tensors (256 MiB), over all of `jobs` threads.
+    `target` is what will be written, if anything. `memory` bounds the bytes that are held of
+    tensors (256 MiB), over all of `jobs` threads.
     """
 
     plan: Plan
     checkpoints: Mapping[str, Checkpoint]
     stamps: Stamps = field(default_factory=dict)
+    target: str = ""
     memory: int | None = None
     jobs: int | None = None
 
-    def into(
+    def aim(
         self,
-        target: str | os.PathLike[str],
-        *,
-        force: bool = False,
-        max_shard_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> Moved:
-        """Writes the plan's output to `target`; what was moved comes back.
+        target: str | os.PathLike[str] | None,
+        memory: int | None = None,
+        jobs: int | None = None,
+    ) -> Execution:
+        """The execution with a target, and notes of what it leaves out and what needs more memory.
 
-        Raises FindingsError where findings are open, OutputError where nothing can be written, and
-        CheckpointError where an input changes meanwhile; then no output is there.
+        torch's files carry the plain entries of the unnamed source; that is told where there is no
+        target yet, too. No other entry is ever written.
         """
-        with self.opened(target, force=force, max_shard_size=max_shard_size) as fill:
-            return fill(progress)
+        wanted = OutputFormat.TORCH if target is None else output_format(target)
+        notes = [
+            note
+            for alias, checkpoint in self.checkpoints.items()
+            if alias != DESTINATION
+            for note in entry_notes(alias, left_out(checkpoint, None if alias else wanted))
+        ]
+        notes += memory_notes(self.plan, self.checkpoints, memory or MEMORY)
+        plan = replace(self.plan, notes=(*self.plan.notes, *notes))
+        return replace(self, plan=plan, target=os.fspath(target or ""), memory=memory, jobs=jobs)
 
     @contextlib.contextmanager
-    def opened(
-        self,
-        target: str | os.PathLike[str],
-        *,
-        force: bool = False,
-        max_shard_size: int | None = None,
+    def open_output(
+        self, *, force: bool = False, max_shard_size: int | None = None
     ) -> Iterator[Callable[[Progress | None], Moved]]:
-        """What fills the output, when all that can be refused beforehand has been.
+        """What fills the target, when all that can be refused beforehand has been.
 
-        The output appears at the end of the block. Raises as `into`.
+        The output appears at the end of the block. Raises FindingsError where findings are open,
+        OutputError where nothing can be written, and CheckpointError where an input changes
+        meanwhile; then no output is there.
         """
-        refuse_findings(self.plan)
+        _refuse_findings(self.plan)
         _check_same_checkpoints(self.plan, self.checkpoints)
-        _refuse_inputs(Path(target), self.checkpoints)
+        _refuse_inputs(Path(self.target), self.checkpoints)
         layout = output_layout(self.plan, self.checkpoints)
-        place = os.fspath(target)
-        with open_writer(place, layout, force=force, max_shard_size=max_shard_size) as writer:
+        with open_writer(self.target, layout, force=force, max_shard_size=max_shard_size) as writer:
             yield lambda progress: self._fill(writer, progress)
             self._refuse_changed()
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
-        check_ties(self.plan, self.checkpoints, self.memory)
+        _check_ties(self.plan, self.checkpoints, self.memory)
         mover = Mover(
             self.plan,
             self.checkpoints,
@@ -81,6 +94,15 @@ class Execution:
             jobs=self.jobs,
         )
         return mover.move(writer, progress)
+
+    def evaluate(self) -> Evaluator:
+        """The evaluator of the outputs, where tensors are wanted and no file.
+
+        Raises FindingsError where findings are open, and PlanError for ties of different values.
+        """
+        _refuse_findings(self.plan)
+        _check_ties(self.plan, self.checkpoints)
+        return Evaluator(self.plan, self.checkpoints)
 
     def _refuse_changed(self) -> None:
         """A file that another process wrote to meanwhile gave bytes that mean something else."""
@@ -93,7 +115,7 @@ class Execution:
 
 def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
     """The stamps of all files that the checkpoints' tensors lie in."""
-    paths = (path for checkpoint in checkpoints.values() for path in files_of(checkpoint))
+    paths = (path for checkpoint in checkpoints.values() for path in _files_of(checkpoint))
     return {path: stamp for path in paths if (stamp := _stamp(path))}
 
 
@@ -105,13 +127,13 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def files_of(checkpoint: Checkpoint) -> Iterator[Path]:
+def _files_of(checkpoint: Checkpoint) -> Iterator[Path]:
     """The file or folder that was opened, and the files that its tensors lie in; none twice."""
     if checkpoint.files:
         yield from dict.fromkeys((checkpoint.path, *checkpoint.files))
 
 
-def refuse_findings(plan: Plan) -> None:
+def _refuse_findings(plan: Plan) -> None:
     """Raises FindingsError where a finding was not allowed."""
     if plan.open_findings:
         raise FindingsError(map(_finding_problem, plan.open_findings))
@@ -169,7 +191,7 @@ def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """An output may not be one of the files that it is made from, nor hold one."""
     place = Path(os.path.realpath(target))
     for checkpoint in checkpoints.values():
-        for path in files_of(checkpoint):
+        for path in _files_of(checkpoint):
             real = Path(os.path.realpath(path))
             if place in (real, *real.parents) or _same_file(place, real):
                 raise OutputError(
@@ -186,7 +208,7 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def check_ties(
+def _check_ties(
     plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
 ) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""

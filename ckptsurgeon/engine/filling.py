@@ -1,4 +1,8 @@
-"""The values that `init` makes: the same for the same key, seed and shape, on every machine."""
+"""The values that `init` makes: the same for the same key, seed and shape.
+
+That is so on every machine with the same C library, whose `log` has a part in `normal`; between
+others the last place of a float64 may differ, which a cast to a narrower dtype all but hides.
+"""
 
 from __future__ import annotations
 

@@ -7,21 +7,21 @@ computed before the first one is written, so a model is never left half-loaded.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ckptsurgeon.api import Config, Given, load_all, prepared, with_rules_before
 from ckptsurgeon.batchnorm.layers import unwrapped
+from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.model_state import checkpoint_of_model, state_of
 from ckptsurgeon.checkpoints.tensors import is_torch, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
-from ckptsurgeon.engine.execution import Execution, check_ties, refuse_findings
+from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.inputs import Source
 from ckptsurgeon.language.loading import Rules
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
@@ -30,6 +30,7 @@ from ckptsurgeon.plans.account import Output, Status
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.plan import output_name
 from ckptsurgeon.report.report import Report, make_report
+from ckptsurgeon.request import Config, Given, Request, Source, load_rulesets, open_request
 
 State = Mapping[str, Any]
 
@@ -81,22 +82,14 @@ def load(
     module = unwrapped(model)
     state = state_of(module)
     _check_writable(module, state)
-    given = _given(checkpoint)
-    source = _named(given, checkpoint) if given is not None else checkpoint
+    source, tensors = _open_given(checkpoint)
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
-    execution = _planned(
-        _into_dtypes(load_all(rules)),
-        source,
-        checkpoint_of_model(state, _name(module)),
-        sources,
-        config,
-        variables,
-        allow,
+    destination = checkpoint_of_model(state, _name(module))
+    cast = _cast_to_destination(load_rulesets(rules))
+    execution = _prepare(
+        open_request(cast, source, destination, sources, config, variables, allow), destination
     )
-    refuse_findings(execution.plan)
-    check_ties(execution.plan, execution.checkpoints)
-    given_by_alias = named if given is None else {"": given, **named}
-    _write(state, dict(_values(execution, given_by_alias)))
+    _write(state, dict(_values(execution, {**tensors, **named})))
     return make_report(execution.plan)
 
 
@@ -115,9 +108,11 @@ def convert_on_load(
     raises PlanError or FindingsError before a tensor of `model` is written. The hook is copied and
     pickled with the model; `handle.remove()` takes it off.
     """
-    rulesets = load_all(rules)
+    rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
-    conversion = _Conversion(rulesets, tuple(allow), config, variables)
+    kinds = allow if isinstance(allow, str) else tuple(allow)
+    ask = partial(open_request, rulesets, config=config, variables=variables, allow=kinds)
+    conversion = _Conversion(ask)
     module: Any = unwrapped(model)  # torch's method has no types
     handle: RemovableHandle = module.register_load_state_dict_pre_hook(conversion)
     return handle
@@ -126,41 +121,28 @@ def convert_on_load(
 # --- planning -------------------------------------------------------------------------------------
 
 
-def _given(checkpoint: Source | nn.Module) -> State | None:
-    """The tensors that a module or a dict holds; None for a file."""
+def _open_given(checkpoint: Source | nn.Module) -> tuple[Source, Mapping[str, State]]:
+    """A checkpoint to plan with, and the tensors that are in memory, under its alias."""
     if isinstance(checkpoint, nn.Module):
-        return state_of(unwrapped(checkpoint))
-    return checkpoint if isinstance(checkpoint, Mapping) else None
-
-
-def _named(state: State, checkpoint: object) -> Source:
-    """A module's tensors under its name; a dict as it is."""
-    if not isinstance(checkpoint, nn.Module):
-        return state
-    return checkpoint_of_model(state, _name(unwrapped(checkpoint)))
+        module = unwrapped(checkpoint)
+        state = state_of(module)
+        return checkpoint_of_model(state, _name(module)), {"": state}
+    return checkpoint, {"": checkpoint} if isinstance(checkpoint, Mapping) else {}
 
 
 def _name(model: nn.Module) -> str:
     return f"<{type(model).__name__}>"
 
 
-def _planned(
-    rulesets: Sequence[Ruleset],
-    source: Any,
-    destination: Any,
-    *others: Any,
-) -> Execution:
+def _prepare(request: Request, destination: Checkpoint) -> Execution:
     """The plan with the rules that tell what loading a module does by itself."""
-    ties = rules_of_ties(destination.contents.aliases)
-    tied = with_rules_before(rulesets, ties) if ties else rulesets
-    execution = prepared(tied, source, destination, *others)
+    tied = request.with_rules(rules_of_ties(destination.contents.aliases))
+    execution = tied.prepare()
     extra = rules_of_loading(execution.plan)
-    if not extra:
-        return execution
-    return prepared(with_rules_before(tied, extra), source, destination, *others)
+    return execution if extra is None else tied.with_rules(extra).prepare()
 
 
-def _into_dtypes(rulesets: Sequence[Ruleset]) -> Sequence[Ruleset]:
+def _cast_to_destination(rulesets: Sequence[Ruleset]) -> Sequence[Ruleset]:
     """The rulesets with casts to the destination's dtypes, where they don't name another."""
     *before, last = rulesets
     *others, stage = last.stages
@@ -202,7 +184,7 @@ def _unwritable(tensor: Tensor, own: Collection[int]) -> str:
 def _values(execution: Execution, given: Mapping[str, State]) -> Iterator[tuple[str, Tensor]]:
     """The model's keys that change, each with its new value."""
     plan = execution.plan
-    evaluator = Evaluator(plan, execution.checkpoints)
+    evaluator = execution.evaluate()
     for key, output in plan.outputs.items():
         if output.status is not Status.KEPT and output.wanted is not None:
             yield output_name(plan, key), _value(output, evaluator, given)
@@ -241,15 +223,8 @@ def _storage(tensor: Tensor) -> int:
 class _Conversion:
     """The hook of `convert_on_load`; a class, so that a model can be pickled with it."""
 
-    def __init__(
-        self,
-        rulesets: Sequence[Ruleset],
-        allow: tuple[str, ...],
-        config: Config | None,
-        variables: Given | None,
-    ) -> None:
-        self._rulesets, self._allow = rulesets, allow
-        self._config, self._variables = config, variables
+    def __init__(self, ask: partial[Request]) -> None:
+        self._ask = ask
 
     def __call__(
         self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
@@ -263,25 +238,12 @@ class _Conversion:
         wanted = state_of(module)
         if _fits(given, wanted):
             return
-        converted = self._converted(given, wanted, _name(module))
+        destination = checkpoint_of_model(wanted, _name(module))
+        execution = _prepare(self._ask(given, destination), destination)
+        values = dict(_values(execution, {"": given}))
         for key in given:
             del state_dict[prefix + key]
-        state_dict.update((prefix + key, value) for key, value in converted.items())
-
-    def _converted(self, given: State, wanted: State, name: str) -> Mapping[str, Any]:
-        destination = checkpoint_of_model(wanted, name)
-        words = (None, self._config, self._variables, self._allow)
-        execution = _planned(self._rulesets, given, destination, *words)
-        refuse_findings(execution.plan)
-        check_ties(execution.plan, execution.checkpoints)
-        return dict(_loaded(execution, given, wanted))
-
-
-def _loaded(execution: Execution, given: State, wanted: State) -> Iterator[tuple[str, Any]]:
-    """The model's keys with their tensors, which are its own where they are kept."""
-    values = dict(_values(execution, {"": given}))
-    for key, own in wanted.items():
-        yield key, values.get(key, own)
+        state_dict.update((prefix + key, values.get(key, own)) for key, own in wanted.items())
 
 
 def _fits(given: State, wanted: State) -> bool:

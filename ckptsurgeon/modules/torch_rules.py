@@ -24,7 +24,7 @@ COUNTER, MEAN = "num_batches_tracked", "running_mean"
 def rules_of_ties(groups: Iterable[tuple[str, ...]]) -> Ruleset | None:
     """A `tie` for each group of keys that share a tensor of the destination; None without any."""
     rules = [
-        f"{{tie: [{', '.join(map(_quoted, group))}], optional: true}}"
+        f"{{tie: [{', '.join(map(_quote, group))}], optional: true}}"
         for group in groups
         if all(map(sayable, group))
     ]
@@ -37,7 +37,7 @@ def rules_of_loading(plan: Plan) -> Ruleset | None:
     The statistics beside a counter must have come along: a BatchNorm that is missing whole stays a
     finding.
     """
-    kept = [_quoted(finding.key) for finding in plan.findings if _lacks_counter(finding, plan)]
+    kept = [_quote(finding.key) for finding in plan.findings if _lacks_counter(finding, plan)]
     dropped = [_source(finding) for finding in plan.findings if _spare_counter(finding, plan)]
     rules = [f"{{keep: [{', '.join(kept)}]}}"] if kept else []
     rules += [f"{{drop: [{', '.join(dropped)}]}}"] if dropped else []
@@ -50,12 +50,12 @@ def _ruleset(rules: list[str]) -> Ruleset | None:
     return parse_ruleset("format: 1\nrules:\n" + "".join(f"- {rule}\n" for rule in rules), FILE)
 
 
-def _quoted(key: str, alias: str = "") -> str:
+def _quote(key: str, alias: str = "") -> str:
     return json.dumps(f"{alias}::{escaped(key)}" if alias else escaped(key), ensure_ascii=False)
 
 
 def _source(finding: Finding) -> str:
-    return _quoted(finding.key, finding.source)
+    return _quote(finding.key, finding.source)
 
 
 def _lacks_counter(finding: Finding, plan: Plan) -> bool:

@@ -58,12 +58,13 @@ def widens(source: str, target: str) -> bool:
 
 def lacks(code: str, value: float) -> str:
     """Why one number can't stand in a dtype, or nothing where it can (rounded where floating)."""
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # an int may be beyond any float
         return "must be finite"
     if code in INTEGER_RANGES:
         least, greatest = INTEGER_RANGES[code]
         whole = value == int(value) and least <= value <= greatest
         return "" if whole else f"must be a whole number from {least} to {greatest}"
     if code == "F8_E8M0":
-        return "" if value > 0 and math.frexp(value)[0] == 0.5 else "must be a power of two"
+        held = 2.0**-127 <= value <= LARGEST[code] and math.frexp(value)[0] == 0.5
+        return "" if held else "must be a power of two from 2**-127 to 2**127"
     return "" if abs(value) <= LARGEST[code] else f"must be at most {LARGEST[code]:g} in size"

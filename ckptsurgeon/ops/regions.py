@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.indexing import Taken
@@ -74,3 +76,41 @@ def _extent(item: int | range) -> tuple[int, int]:
 def taken_count(region: Taken) -> int:
     """How many elements a slice takes."""
     return math.prod(1 if isinstance(item, int) else len(item) for item in region)
+
+
+MOST_POSITIONS = 1_000_000
+"""Most positions, or sets of regions, that are told apart when overlapping regions are counted."""
+
+
+def covered_count(regions: Sequence[Taken]) -> int:
+    """How many elements any of the regions takes; where that takes too long, never too many."""
+    regions = list(dict.fromkeys(regions))
+    if len(regions) < 2 or overlapping(regions) is None:
+        return sum(map(taken_count, regions))
+    known = {(1 << len(regions)) - 1: 1}  # elements of the dims so far, by the regions they are in
+    for dim in range(len(regions[0])):
+        along = _members([region[dim] for region in regions])
+        further: Counter[int] = Counter()
+        for here, count in known.items():
+            for there, size in along.items():
+                further[here & there] += count * size
+        if not along or len(further) * len(along) > MOST_POSITIONS:
+            return max(map(taken_count, regions))
+        known = {members: count for members, count in further.items() if members}
+    return sum(known.values())
+
+
+def _members(items: Sequence[int | range]) -> Mapping[int, int]:
+    """The positions of one dim, counted by the set of regions that take them; none if too many."""
+    ranges = [range(item, item + 1) if isinstance(item, int) else item for item in items]
+    if all(one.step == 1 for one in ranges):
+        bounds = sorted({bound for one in ranges for bound in (one.start, one.stop)})
+        spans: Iterable[tuple[int, int]] = itertools.pairwise(bounds)
+    elif sum(map(len, ranges)) <= MOST_POSITIONS:
+        spans = ((at, at + 1) for at in set(itertools.chain(*ranges)))
+    else:
+        return {}
+    counts: Counter[int] = Counter()
+    for start, stop in spans:
+        counts[sum((start in one) << number for number, one in enumerate(ranges))] += stop - start
+    return counts

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError, nearest
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.planning import Inputs, Planning
-from ckptsurgeon.planner.stage.reading_keys import matches, readings
+from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Address, Table
-from ckptsurgeon.plans.account import Output, RuleInfo, SourceFate, Step
+from ckptsurgeon.planner.stage.tables import Holdings, Table
+from ckptsurgeon.plans.account import Fates, Output, SourceFate, Step, Steps
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import TensorSpec
 
@@ -77,10 +78,10 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         _sighting(planning, run, table, key)
         for run in planning.runs
         for table in run.tables
-        if key in table.origins
+        if key in table.nodes
     )
     if not sightings and output is None:
-        known = [name for run in planning.runs for table in run.tables for name in table.origins]
+        known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         near = nearest(key, known[:SEARCHED_KEYS])
         raise CheckpointError(f"there is no key `{key}`; {near or '`inspect` lists them'}")
@@ -88,44 +89,52 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
 
 
 def _sighting(planning: Planning, run: StageRun, table: Table, key: str) -> Sighting:
-    single = Table(table.alias, {key: table.origins[key]})
-    verdicts = (
-        Verdict(run.info(rule), *_verdict(run, rule, reader, single, key))
-        for rule in run.compiled.rules
-        for reader in rule.readers
-    )
-    address = (table.alias, key)
-    steps = (s for s in run.steps if any((o.source, o.key) == address for o in s.operands))
-    fates = (f for f in planning.fates if (f.stage, f.source, f.key) == (run.number, *address))
-    spec = table.origins[key].node.spec
-    return Sighting(run.number, table.alias, spec, tuple(verdicts), tuple(steps), next(fates, None))
+    verdicts = (one for rule in run.compiled.rules for one in _verdicts(run, rule, table, key))
+    steps = Steps(tuple(run.batches.values())).reading(table.alias, key)
+    fate = Fates(planning.fates).find(run.number, table.alias, key)
+    spec = table.nodes[key].spec
+    return Sighting(run.number, table.alias, spec, tuple(verdicts), tuple(steps), fate)
 
 
-def _verdict(
-    run: StageRun, rule: CompiledRule, reader: Reader, table: Table, key: str
+def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iterator[Verdict]:
+    """What a rule made of a key; else why each of its references didn't."""
+    info = run.info(rule)
+    taken = _how_taken(run, info, table, key)
+    if taken:
+        yield Verdict(info, taken, True)
+        return
+    single = Table(table.alias, {key: table.nodes[key]})
+    for reader in rule.readers:
+        yield Verdict(info, *_why_not(run, rule, reader, single, table.held))
+
+
+def _how_taken(run: StageRun, info: RuleInfo, table: Table, key: str) -> str:
+    """How this very rule took a key; nothing where it did not."""
+    held = table.held
+    if any(part.claim.rule is info for part in held.parts.get(key, ())):
+        return "takes a slice of it"
+    if any(claim and claim.rule is info for claim in (held.whole.get(key), held.reused.get(key))):
+        return "takes it"
+    is_free = not table.alias and not held.is_used(key)
+    return "gives the key, and drops it" if is_free and run.claimed.get(key) is info else ""
+
+
+def _why_not(
+    run: StageRun, rule: CompiledRule, reader: Reader, single: Table, held: Holdings
 ) -> tuple[str, bool]:
-    address: Address = (table.alias, key)
-    if next(iter(readings(reader, [table])), None) is None:
+    """Why a reference did not take the one key of a table, and whether its pattern matches."""
+    if next(match_keys(reader, [single]), None) is None:
         return "its pattern does not match", False
     try:
-        if next(matches(rule, reader, [table], run.vars_of(rule)), None) is None:
-            given = [f"`{word}`" for word in CONDITIONS if word in rule.options.places]
-            return f"its {' or '.join(given)} leaves it out", True
+        match = next(read_keys(rule, reader, [single], run.vars_of(rule)), None)
     except CkptSurgeonError as error:
         return str(error), True
-    return _taken(run, rule, reader, address), True
-
-
-def _taken(run: StageRun, rule: CompiledRule, reader: Reader, address: Address) -> str:
-    info, held = run.info(rule), run.holdings
-    parts = held.parts.get(address, [])
-    if any(part.info == info for part in parts):
-        return "takes a slice of it"
-    if info in (held.whole.get(address), held.reused.get(address), run.dropped.get(address)):
-        return "takes it"
-    if address in held.sliced and reader.index is None:
-        return f"passes over it: {held.sliced[address].place} takes a slice of it"
-    taker = held.whole.get(address)
+    if match is None:
+        given = [f"`{word}`" for word in CONDITIONS if word in rule.options.places]
+        return f"its {' or '.join(given)} leaves it out", True
+    if match.key in held.sliced and reader.index is None:
+        return f"passes over it: {held.sliced[match.key].place} takes a slice of it", True
+    taker = held.taker(match.key)
     if taker is not None:
-        return f"comes too late: {taker.place} takes it"
-    return "matches it, but makes no step with it"
+        return f"comes too late: {taker.place} takes it", True
+    return "matches it, but makes no step with it", True

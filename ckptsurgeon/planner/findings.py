@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 
-from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.planner.problems import Problems
-from ckptsurgeon.planner.stage.production import Origins
-from ckptsurgeon.planner.stage.tables import Origin
-from ckptsurgeon.plans.account import (
-    Fate,
-    Finding,
-    FindingKind,
-    Note,
-    Operand,
-    Output,
-    SourceFate,
-    Status,
-    status_of,
-)
-from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.plans.logs import remarkable
+from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.planner.stage.production import Given
+from ckptsurgeon.plans.account import Fate, Fates, Finding, FindingKind, Note, Outputs
+from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
@@ -34,115 +21,78 @@ class Account:
         self._destination = destination
         self._allow = frozenset(allow)
         self._problems = problems
+        self._accepted: dict[str, str] = {}
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
 
-    def outputs(self, origins: Origins) -> dict[str, Output]:
-        """The result's keys in output order: the destination's, else the source's."""
+    def outputs(self, given: Given, name_of: Callable[[str], str]) -> Outputs:
+        """The result's keys in output order: the destination's, else as they are given."""
         if self._destination is None:
-            return {
-                key: _whole(key, origins, None) or self._output(key, origins[key], None)
-                for key in origins
-            }
-        wanted = self._destination.specs
-        outputs: dict[str, Output] = {}
+            return Outputs(given.nodes, given.rules, name_of, {}, {})
+        wanted, nodes = self._destination.specs, dict[str, Node]()
+        rules: dict[str, RuleInfo | None] = {}
         for key, spec in wanted.items():
-            if (whole := _whole(key, origins, spec)) is not None:
-                outputs[key] = whole
-            elif key in origins:
-                outputs[key] = self._fitted(key, origins[key], spec)
-            elif (output := self._missing(key, spec)) is not None:
-                outputs[key] = output
-        for key in origins:
+            found, rule = given.nodes.get(key), given.rules.get(key)
+            node = self._missing(key) if found is None else self._fit(key, found, rule, spec)
+            if node is not None:
+                nodes[key], rules[key] = node, (None if key in self._accepted else rule)
+        for key, node in given.nodes.items():
             if key not in wanted:
-                outputs[key] = self._unexpected(key, origins[key])
-        return outputs
+                self._tell(FindingKind.UNEXPECTED, key, node, given.rules[key])
+                nodes[key], rules[key] = node, given.rules[key]
+        return Outputs(nodes, rules, name_of, wanted, self._accepted)
 
-    def _allowed(self, kind: FindingKind) -> bool:
-        return kind.value in self._allow
+    def _fit(self, key: str, node: Node, rule: RuleInfo | None, wanted: TensorSpec) -> Node:
+        """The tensor of a key that the destination has; its own where another shape is allowed."""
+        spec = node.spec
+        if spec is wanted or spec == wanted:
+            return node
+        if spec.shape != wanted.shape:
+            allowed = self._tell(FindingKind.MISMATCHED, key, node, rule, wanted)
+            return self._keep(key, FindingKind.MISMATCHED) if allowed else node
+        text = f"{spec.dtype} where the destination has {wanted.dtype}"
+        self.notes.append(Note("dtype", text, key, rule))
+        return node
 
-    def _fitted(self, key: str, origin: Origin, wanted: TensorSpec) -> Output:
-        output = self._output(key, origin, wanted)
-        if output.spec.shape != wanted.shape:
-            return self._mismatched(output, wanted)
-        if output.spec.dtype != wanted.dtype:
-            text = f"{output.spec.dtype} where the destination has {wanted.dtype}"
-            self.notes.append(Note("dtype", text, key, origin.rule))
-        return output
+    def _missing(self, key: str) -> Node | None:
+        """The destination's own tensor, where that is allowed."""
+        wanted = self._destination.specs[key] if self._destination else None
+        allowed = self._tell(FindingKind.MISSING, key, None, None, wanted)
+        return self._keep(key, FindingKind.MISSING) if allowed else None
 
-    def _mismatched(self, output: Output, wanted: TensorSpec) -> Output:
-        kind = FindingKind.MISMATCHED
-        self.findings.append(
-            Finding(
-                kind,
-                output.key,
-                found=output.spec,
-                wanted=wanted,
-                rule=output.rule,
-                sources=output.sources,
-                allowed=self._allowed(kind),
-            )
-        )
-        return self._kept(output.key, wanted, kind) if self._allowed(kind) else output
+    def _tell(
+        self,
+        kind: FindingKind,
+        key: str,
+        node: Node | None,
+        rule: RuleInfo | None,
+        wanted: TensorSpec | None = None,
+    ) -> bool:
+        """Whether a finding, which is noted, is allowed."""
+        allowed = kind.value in self._allow
+        found, sources = (node.spec, operands_of(node)) if node is not None else (None, ())
+        finding = Finding(kind, key, found, wanted, rule, sources=sources, allowed=allowed)
+        self.findings.append(finding)
+        return allowed
 
-    def _missing(self, key: str, wanted: TensorSpec) -> Output | None:
-        kind = FindingKind.MISSING
-        self.findings.append(Finding(kind, key, wanted=wanted, allowed=self._allowed(kind)))
-        return self._kept(key, wanted, kind) if self._allowed(kind) else None
-
-    def _kept(self, key: str, wanted: TensorSpec, kind: FindingKind) -> Output:
-        if self._destination is not None and not self._destination.has_values:
+    def _keep(self, key: str, kind: FindingKind) -> Leaf:
+        destination = self._destination
+        if destination is None:
+            raise ValueError(f"{key} has no destination to be kept from")
+        if not destination.has_values:
             self._problems.add(
                 f"--allow {kind.value} keeps the destination's `{key}`, and it has shapes alone",
                 None,
                 f"add a rule: `- init: {{to: {key}, fill: zeros}}`, or give a checkpoint as --into",
             )
-        node = Leaf(DESTINATION, key, wanted)
-        return Output(key, node, Status.KEPT, None, (), (), wanted, kind.value)
+        self._accepted[key] = kind.value
+        return destination.leaf(key)
 
-    def _unexpected(self, key: str, origin: Origin) -> Output:
-        kind = FindingKind.UNEXPECTED
-        output = self._output(key, origin, None)
-        self.findings.append(
-            Finding(
-                kind,
-                key,
-                found=output.spec,
-                rule=origin.rule,
-                sources=origin.sources,
-                allowed=self._allowed(kind),
-            )
-        )
-        return output
-
-    def _output(self, key: str, origin: Origin, wanted: TensorSpec | None) -> Output:
-        status = status_of(origin.node, origin.rule)
-        return Output(key, origin.node, status, origin.rule, origin.sources, origin.ops, wanted)
-
-    def unused(self, fates: Sequence[SourceFate]) -> None:
+    def unused(self, fates: Fates) -> None:
         """A finding for each key that nothing takes."""
-        kind = FindingKind.UNUSED
-        for fate in remarkable(fates):
-            if fate.fate is Fate.UNUSED:
-                self.findings.append(
-                    Finding(
-                        kind,
-                        fate.key,
-                        found=fate.spec,
-                        source=fate.source,
-                        allowed=self._allowed(kind),
-                    )
-                )
-
-
-def _whole(key: str, origins: Origins, wanted: TensorSpec | None) -> Output | None:
-    """The output that is a tensor of a checkpoint as the destination wants it, as most are."""
-    found = origins.whole(key)
-    if found is None:
-        return None
-    leaf, rule = found
-    spec = leaf.spec
-    if wanted is not None and (spec.shape != wanted.shape or spec.dtype != wanted.dtype):
-        return None
-    status = Status.COPIED if rule is None else Status.RENAMED
-    return Output(key, leaf, status, rule, (Operand(leaf.source, leaf.key),), (), wanted)
+        allowed = FindingKind.UNUSED.value in self._allow
+        self.findings += (
+            Finding(FindingKind.UNUSED, fate.key, fate.spec, source=fate.source, allowed=allowed)
+            for fate in fates.remarkable
+            if fate.fate is Fate.UNUSED
+        )

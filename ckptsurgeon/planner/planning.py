@@ -12,31 +12,38 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.errors import CheckpointError, PlanError, Problem, nearest
 from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Reference
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.compiling.rules import compile_rulesets
 from ckptsurgeon.planner.findings import Account
-from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage.leftovers import (
     absent_aliases,
     check_counts,
     rule_infos,
-    settle_unmatched,
     tell_dead_rules,
 )
-from ckptsurgeon.planner.stage.production import Origins, Production, Wanted
+from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
 from ckptsurgeon.planner.stage.running import run_rules
+from ckptsurgeon.planner.stage.settling import settle_keys
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Holdings, Leaves, Origin, Table
+from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
-from ckptsurgeon.plans.account import CheckedTie, Note, Output, RuleInfo, SourceFate, Step
-from ckptsurgeon.plans.graph import Node, call
-from ckptsurgeon.plans.logs import Log
+from ckptsurgeon.plans.account import (
+    OF_KIND,
+    Batch,
+    CheckedTie,
+    Fates,
+    KeyFates,
+    Note,
+    Outputs,
+    Steps,
+)
+from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes
-from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.ties import (
     Storages,
     Ties,
@@ -100,9 +107,9 @@ class Planning:
         self.stages, self.views = stages, views
         self.destination, self.inputs = destination, inputs
         self.problems = Problems()
-        self.fates: Log[SourceFate] = Log()
+        self.fates: list[KeyFates] = []
         self.rules: list[RuleInfo] = []
-        self.steps: Log[Step] = Log()
+        self.batches: list[Batch] = []
         self.notes: list[Note] = [note for view in views for note in source_notes(view)]
         self.ties: Ties = {}
         self.tied: list[tuple[Node, Node, RuleInfo]] = []
@@ -122,15 +129,15 @@ class Planning:
         return cls(stages, views, destination, inputs)
 
     def plan(self) -> Plan:
-        tables = tuple(Table(view.alias, Leaves(view.alias, view.specs)) for view in self.views)
-        origins = Origins.none()
+        tables = tuple(Table(view.alias, Leaves(view)) for view in self.views)
+        given = Given()
         for number, compiled in enumerate(self.stages):
             is_last = number == len(self.stages) - 1
-            origins = self._stage(number, compiled, tables, self.destination if is_last else None)
+            given = self._stage(number, compiled, tables, self.destination if is_last else None)
             self.problems.raise_if_any(PlanError)
             if not is_last:
-                tables = (self._next_table(number + 1, origins),)
-        ordered = origins if self.destination is not None else origins.in_order(self.views)
+                tables = (self._next_table(number + 1, given),)
+        ordered = given if self.destination is not None else order_by_source(given, self.views)
         return self._settled(ordered)
 
     def _stage(
@@ -139,9 +146,8 @@ class Planning:
         compiled: CompiledStage,
         tables: tuple[Table, ...],
         destination: SourceView | None,
-    ) -> Origins:
+    ) -> Given:
         """The tensors that a stage gives, by key."""
-        holdings = Holdings()
         run = StageRun(
             number=number,
             compiled=compiled,
@@ -149,38 +155,34 @@ class Planning:
             destination=destination,
             surroundings=self._surroundings(tables, destination),
             problems=self.problems,
-            production=Production(self.problems, holdings.whole),
-            holdings=holdings,
+            production=Production(self.problems),
         )
         self.runs.append(run)
         run_rules(run)
         tell_dead_rules(run)
-        fates = settle_unmatched(run)
-        origins = self._finished(run)
+        fates = list(settle_keys(run))
+        given = self._finished(run)
         check_counts(run)
-        self.fates.add(fates)
+        self.fates += fates
         self.rules += rule_infos(run)
-        self.steps.add(run.steps)
-        self.notes += fate_notes(fates)
+        self.batches += run.batches.values()
+        self.notes += fate_notes(Fates(fates))
         self.notes += absent_aliases(run)
-        return origins
+        return given
 
-    def _finished(self, run: StageRun) -> Origins:
+    def _finished(self, run: StageRun) -> Given:
         """What the rules gave, put together, cast and tied."""
         destination = run.destination
-        casting = _Casting(run.compiled.stage, destination)
-        wanted = Wanted({}, False)
-        if destination is not None:
-            wanted = Wanted(destination.specs, destination.has_values)
+        cast = _Casting(run.compiled.stage, destination)
         casts = run.compiled.stage.output.dtype is not None
-        origins = run.production.finished(wanted, casting if casts else None)
-        self.ties = tie_outputs(run, origins)
+        given = run.production.finish(destination, cast if casts else None)
+        self.ties = tie_outputs(run, given)
         if destination is None:
             self.tied += (
-                (origins[key].node, origins[leader].node, rule)
+                (given.nodes[key], given.nodes[leader], rule)
                 for key, (leader, rule) in self.ties.items()
             )
-        return origins
+        return given
 
     def _surroundings(
         self, tables: tuple[Table, ...], destination: SourceView | None
@@ -190,21 +192,20 @@ class Planning:
 
         return Surroundings(spec_of, self.inputs.config, self.inputs.given)
 
-    def _next_table(self, number: int, origins: Mapping[str, Origin]) -> Table:
+    def _next_table(self, number: int, given: Given) -> Table:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
         stage = self.stages[number].stage
-        if stage.source.roots:
-            problem = Problem("`root` opens a file: only the first stage has one", stage.place)
-            raise PlanError([problem])
-        names = renamed_keys(origins, stage.source, "the stage before")
-        return Table("", {key: origins[name] for key, name in names.items()})
+        names = renamed_keys(given.nodes, stage.source, "the stage before")
+        nodes = {key: given.nodes[name] for key, name in names.items()}
+        return Table("", nodes, {key: given.rules[name] for key, name in names.items()})
 
-    def _settled(self, origins: Origins) -> Plan:
-        account = Account(self.destination, self.inputs.allow, self.problems)
-        outputs = account.outputs(origins)
-        account.unused(self.fates)
+    def _settled(self, given: Given) -> Plan:
+        destination, separator = self.destination, self.stages[-1].stage.output.separator
+        fates = Fates(self.fates)
+        account = Account(destination, self.inputs.allow, self.problems)
+        outputs = account.outputs(given, name_outputs(destination, separator))
+        account.unused(fates)
         self.problems.raise_if_any(PlanError)
-        destination = self.destination
         views = self.views if destination is None else (*self.views, destination)
         storages = Storages(views)
         tied = {key: tie for key, tie in self.ties.items() if {key, tie[0]} <= outputs.keys()}
@@ -218,31 +219,31 @@ class Planning:
         notes = (
             *self.notes,
             *account.notes,
-            *output_notes(outputs, self.destination is not None),
+            *output_notes(outputs, destination is not None),
             *tie_notes(ties),
             *untied,
         )
         return Plan(
             sources=self.views,
-            destination=self.destination,
+            destination=destination,
             outputs=outputs,
-            steps=self.steps,
-            fates=self.fates,
+            steps=Steps(self.batches),
+            fates=fates,
             rules=tuple(self.rules),
             findings=tuple(account.findings),
             notes=tuple(dict.fromkeys(notes)),
             ties=ties,
             checked_ties=tuple(_to_check(tied, outputs, storages)),
-            separator=self.stages[-1].stage.output.separator,
+            separator=separator,
         )
 
 
-def _to_check(ties: Ties, outputs: Mapping[str, Output], storages: Storages) -> list[CheckedTie]:
+def _to_check(ties: Ties, outputs: Outputs, storages: Storages) -> list[CheckedTie]:
     """Ties of tensors that were made apart, and so may differ."""
     return [
         CheckedTie(key, leader, rule)
         for key, (leader, rule) in ties.items()
-        if storages.of(outputs[key].node) != storages.of(outputs[leader].node)
+        if storages.of(outputs.nodes[key]) != storages.of(outputs.nodes[leader])
     ]
 
 
@@ -262,7 +263,7 @@ def _looked_up(
         table = next((table for table in tables if table.alias == alias), None)
         if table is None:
             raise CheckpointError(f"`{reference}`: no source is named {alias!r}")
-        known = {key: table.origins[key].node.spec} if key in table.origins else {}
+        known = {key: table.nodes[key].spec} if key in table.nodes else {}
     if key not in known:
         raise CheckpointError(f"`{reference}`: there is no such key")
     return known[key]
@@ -278,20 +279,24 @@ class _Casting:
             text = "`dtype: destination` and no destination: give it by --into"
             raise PlanError([Problem(text, stage.place)])
 
-    def __call__(self, key: str, origin: Origin) -> Origin:
-        spec = origin.node.spec
+    def __call__(self, key: str, node: Node, rule: RuleInfo | None) -> Node:
+        """The tensor in its dtype; what is kept or initialised has the right one by itself."""
+        spec = node.spec
         dtype = self._wanted(key) if self._dtype == "destination" else self._dtype
         if dtype is None or dtype == spec.dtype or not spec.floating:
-            return origin
-        if any(op.startswith("cast(") for op in origin.ops):
-            return origin
-        op = Cast(dtype=dtype)
-        node, text = call(op, origin.node)[0], op_text(op)
-        return Origin(node, origin.sources, origin.rule, (*origin.ops, text))
+            return node
+        if (rule is not None and rule.kind in OF_KIND) or _is_cast(node):
+            return node
+        return call(Cast(dtype=dtype), node)[0]
 
     def _wanted(self, key: str) -> str | None:
         specs = self._destination.specs if self._destination else {}
         return specs[key].dtype if key in specs and specs[key].floating else None
+
+
+def _is_cast(node: Node) -> bool:
+    """Whether a rule has cast the tensor, or what it is made of."""
+    return any(isinstance(one, Call) and isinstance(one.op, Cast) for one in walk(node))
 
 
 def _check_given(stages: Sequence[CompiledStage], inputs: Inputs) -> None:

@@ -1,39 +1,65 @@
 """A plan's graph: what every tensor is made from. Nodes know specs but hold no data.
 
 A renamed tensor is its `Leaf`; ops stand between as `Call`s; several stages are one graph, so data
-moves once. It is walked without recursion, as it may be deeper than Python's stack.
+moves once. It is walked without recursion, as it may be deeper than Python's stack. There may be
+millions of nodes, which are trees or shared, never in a circle: they are kept small.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
-from ckptsurgeon.language.patterns import ConcreteIndex
+import msgspec
+
+from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.errors import Place
 from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.batchnorms import OfBatchNorm
+from ckptsurgeon.ops.indexing import Index, Slice
+from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.specs import Specs, TensorSpec
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Leaf:
-    """A whole tensor of a checkpoint: `source` is its alias, "" for the unnamed one."""
+class RuleInfo(msgspec.Struct, frozen=True, gc=False):
+    """A rule of a stage for reports: its kind (`move`, `keep`, …), its text on one line, its place.
+
+    `steps` says how many it made, where that is known.
+    """
+
+    stage: int
+    number: int
+    kind: str
+    text: str
+    place: Place
+    steps: int = 0
+
+
+class Leaf(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A whole tensor of a checkpoint: `source` is its alias, "" for the unnamed one.
+
+    `key` is what rules call it, `name` what the file does.
+    """
 
     source: str
     key: str
     spec: TensorSpec
+    name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """One op applied to tensors; `specs` are those of its results."""
+class Call(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One op applied to tensors; `specs` are those of its results.
+
+    `rule` is what asked for it, None where the options of a file did.
+    """
 
     op: Op
     inputs: tuple[Node, ...]
     specs: Specs
+    rule: RuleInfo | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class Result(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One of the tensors that a call gives."""
 
     call: Call
@@ -44,8 +70,7 @@ class Result:
         return self.call.specs[self.number]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
+class Made(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A tensor that `init` makes: fill is zeros, ones, eye, normal or a number; seeded per key."""
 
     spec: TensorSpec
@@ -55,16 +80,14 @@ class Made:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A tensor and the place in an assembly that it fills."""
 
-    index: ConcreteIndex
+    index: Index
     node: Node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Assembly:
+class Assembly(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A tensor filled in parts; `base` holds what the parts leave, None where they tile it."""
 
     spec: TensorSpec
@@ -74,15 +97,21 @@ class Assembly:
 
 Node = Leaf | Result | Made | Assembly
 
-
-def call(op: Op, *nodes: Node) -> tuple[Node, ...]:
-    """The results of an op on nodes; raises ShapeError."""
-    made = Call(op, nodes, op.infer(tuple(node.spec for node in nodes)))
-    return tuple(Result(made, number) for number in range(len(made.specs)))
-
-
 Work = Leaf | Made | Assembly | Call
 """What gives tensors: a call all of its results, the others one."""
+
+
+def call(op: Op, *nodes: Node, rule: RuleInfo | None = None) -> tuple[Node, ...]:
+    """The results of an op on nodes; raises ShapeError."""
+    return results(Call(op, nodes, op.infer(tuple(node.spec for node in nodes)), rule))
+
+
+def results(call: Call) -> tuple[Node, ...]:
+    """The tensors that a call gives."""
+    return tuple(Result(call, number) for number in range(len(call.specs)))
+
+
+# --- walking --------------------------------------------------------------------------------------
 
 
 def work_of(node: Node) -> Work:
@@ -114,6 +143,17 @@ def in_order(work: Work, is_done: Callable[[Work], bool]) -> Iterator[Work]:
             stack += map(work_of, reversed(inputs_of(last)))
 
 
+def walk(node: Node) -> Iterator[Work]:
+    """The work behind a node and all that it needs: each once, after its own inputs."""
+    if isinstance(node, Leaf | Made):
+        yield node
+        return
+    done: set[int] = set()
+    for work in in_order(work_of(node), lambda work: id(work) in done):
+        done.add(id(work))
+        yield work
+
+
 def uses(nodes: Iterable[Node]) -> Iterator[Work]:
     """The work behind nodes and all that they need, once for every time it will be asked for."""
     seen: set[int] = set()
@@ -124,3 +164,73 @@ def uses(nodes: Iterable[Node]) -> Iterator[Work]:
         if id(work) not in seen:
             seen.add(id(work))
             waiting += map(work_of, inputs_of(work))
+
+
+# --- told -----------------------------------------------------------------------------------------
+
+
+class Operand(msgspec.Struct, frozen=True, gc=False):
+    """A key that is read, with the slice that is taken of it."""
+
+    source: str
+    key: str
+    index: Index | None = None
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """The key with its alias."""
+        return self.source, self.key
+
+
+def operands_of(node: Node) -> tuple[Operand, ...]:
+    """The checkpoint keys that a tensor is made from, in the order in which they go in.
+
+    The destination's own values are none of them.
+    """
+    if isinstance(node, Leaf):
+        return () if node.source == DESTINATION else (Operand(node.source, node.key),)
+    found: dict[Operand, None] = {}
+    seen: set[int] = set()
+    waiting: list[Work] = [work_of(node)]
+    while waiting:
+        work = waiting.pop()
+        leaf = sliced_leaf(work)
+        if leaf is not None and leaf.source != DESTINATION:
+            index = work.op.index if isinstance(work, Call) and isinstance(work.op, Slice) else None
+            found.setdefault(Operand(leaf.source, leaf.key, index))
+        elif leaf is None and id(work) not in seen:
+            seen.add(id(work))
+            waiting += map(work_of, reversed(inputs_of(work)))
+    return tuple(found)
+
+
+def sliced_leaf(work: Work) -> Leaf | None:
+    """The leaf that the work is, or takes a slice of."""
+    if isinstance(work, Call) and isinstance(work.op, Slice):
+        work = work_of(work.inputs[0])
+    return work if isinstance(work, Leaf) else None
+
+
+def op_texts(node: Node) -> tuple[str, ...]:
+    """The ops on the way to a tensor, in words and in the order in which they run.
+
+    Slices of checkpoint keys are told with these, as operands.
+    """
+    if isinstance(node, Leaf | Made):
+        return ()
+    texts: dict[int, tuple[str, ...]] = {}
+    for work in walk(node):
+        behind = dict.fromkeys(texts[id(work_of(one))] for one in inputs_of(work))
+        earlier = behind if len(behind) < 2 else [tuple(dict.fromkeys(itertools.chain(*behind)))]
+        own: tuple[str, ...] = ()
+        if isinstance(work, Call) and sliced_leaf(work) is None:
+            own = (text_of(work.op, work.rule),)
+        texts[id(work)] = (*itertools.chain(*earlier), *own)
+    return texts[id(work_of(node))]
+
+
+def text_of(op: Op, rule: RuleInfo | None) -> str:
+    """An op in words; one that no rule file names is told by the rule that it comes from."""
+    if isinstance(op, OfBatchNorm) and rule is not None:
+        return f"{rule.kind}(eps={op.eps:g})"
+    return op_text(op)

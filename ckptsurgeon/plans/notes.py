@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
-from ckptsurgeon.ops import OPS
-from ckptsurgeon.plans.account import Note, Output, SourceFate, Status
-from ckptsurgeon.plans.graph import Assembly, Leaf
-from ckptsurgeon.plans.logs import remarkable
+from ckptsurgeon.checkpoints.base import Opaque
+from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.plans.account import Fates, Note, Outputs, Why
+from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, text_of, walk
 from ckptsurgeon.plans.views import SourceView, Unchanged
-
-FOLD_KERNEL = "fold_batchnorm"
-"""How the op is written that scales the weight of a layer by its BatchNorm."""
-
-COMPUTING = frozenset(name for name, op in OPS.items() if op.arithmetic) - {"cast"} | {FOLD_KERNEL}
-"""Ops whose results are computed; what a cast does is told by the dtypes."""
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
 
@@ -37,42 +30,43 @@ def source_notes(view: SourceView) -> Iterator[Note]:
         yield Note("read", f"{name}: {note}")
 
 
-def entry_notes(alias: str, checkpoint: Checkpoint, carried: bool) -> Iterator[Note]:
-    """What a source holds besides tensors, where the output leaves it out.
-
-    `carried` says that the output takes over what it can.
-    """
-    entries = dropped_entries(checkpoint) if carried else checkpoint.contents.opaque
+def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:
+    """What a source holds besides tensors, where the output leaves it out."""
     of = f" of {alias}" if alias else ""
     for entry in entries:
         yield Note("entry", f"{entry.kind}{of}, not written", entry.key)
 
 
-def fate_notes(fates: Sequence[SourceFate]) -> Iterator[Note]:
+def fate_notes(fates: Fates) -> Iterator[Note]:
     """Parts of source tensors that no slice took, and fallbacks that gave way."""
-    for fate in remarkable(fates):
+    for fate in fates.remarkable:
         if fate.untaken:
             text = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
             yield Note("untaken", text, fate.key, fate.rule)
-        if fate.reason.startswith("gave way"):
+        if fate.claim.why is Why.GAVE_WAY:
             yield Note("fallback", fate.reason, fate.key, fate.rule)
 
 
-def output_notes(outputs: Mapping[str, Output], has_destination: bool) -> Iterator[Note]:
+def output_notes(outputs: Outputs, has_destination: bool) -> Iterator[Note]:
     """Tensors filled up by the destination, folds, and copies that no destination checks."""
-    for key, output in outputs.items():
-        if output.rule is not None and not output.ops and isinstance(output.node, Leaf):
-            continue
-        if isinstance(output.node, Assembly) and output.node.base is not None:
-            yield Note("rest", "filled up with the destination's own value", key, output.rule)
-        for op in output.ops:
-            name = op.partition("(")[0]
-            if name in COMPUTING:
-                yield Note("computed", f"`{name}` {COMPUTED_TEXT}", key, output.rule)
-        if any(op.startswith(f"{FOLD_KERNEL}(") for op in output.ops):
-            yield Note("fold", FOLD_TEXT, key, output.rule)
-        if output.status is Status.COPIED and not has_destination and output.rule is None:
+    for key, node in outputs.nodes.items():
+        rule = outputs.rules[key]
+        if not isinstance(node, Leaf):
+            yield from (Note(kind, text, key, rule) for kind, text in _making_notes(node))
+        elif rule is None and not has_destination:
             yield Note("copied", "copied by no rule", key)
+
+
+def _making_notes(node: Node) -> Iterator[tuple[str, str]]:
+    """What is to be said of how a tensor is made, each kind with its text."""
+    if isinstance(node, Assembly) and node.base is not None:
+        yield "rest", "filled up with the destination's own value"
+    for work in walk(node):
+        if isinstance(work, Call) and work.op.arithmetic and not isinstance(work.op, Cast):
+            word = text_of(work.op, work.rule).partition("(")[0]
+            yield "computed", f"`{word}` {COMPUTED_TEXT}"
+        if isinstance(work, Call) and isinstance(work.op, FoldKernel | FoldIdentity):
+            yield "fold", FOLD_TEXT
 
 
 def tie_notes(ties: Mapping[str, str]) -> Iterator[Note]:

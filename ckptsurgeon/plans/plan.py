@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ckptsurgeon.plans.account import CheckedTie, Finding, Note, Output, RuleInfo, SourceFate, Step
+from ckptsurgeon.plans.account import CheckedTie, Fates, Finding, Note, Outputs, Steps
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.plans.views import SourceView
 
 
@@ -20,9 +21,9 @@ class Plan:
 
     sources: tuple[SourceView, ...]
     destination: SourceView | None
-    outputs: Mapping[str, Output]
-    steps: Sequence[Step]
-    fates: Sequence[SourceFate]
+    outputs: Outputs
+    steps: Steps
+    fates: Fates
     rules: tuple[RuleInfo, ...]
     findings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -43,11 +44,24 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Size of the output's tensors, ties counted once per key."""
-        return sum(output.spec.nbytes for output in self.outputs.values())
+        return sum(node.spec.nbytes for node in self.outputs.nodes.values())
+
+
+def name_outputs(destination: SourceView | None, separator: str) -> Callable[[str], str]:
+    """What gives the name that an output key has in the file: the destination's own, if it has one.
+
+    Others are written with the separator.
+    """
+    known = {} if destination is None else destination.names
+
+    def name_of(key: str) -> str:
+        if key in known:
+            return known[key]
+        return key if separator == "." else key.replace(".", separator)
+
+    return name_of
 
 
 def output_name(plan: Plan, key: str) -> str:
     """The name that an output key has in the file."""
-    if plan.destination is not None and key in plan.destination.names:
-        return plan.destination.names[key]
-    return key if plan.separator == "." else key.replace(".", plan.separator)
+    return plan.outputs[key].name

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-from ckptsurgeon.plans.account import Note, Output, RuleInfo
-from ckptsurgeon.plans.graph import Leaf, Node, Result
+from ckptsurgeon.plans.account import Note, Outputs
+from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo
 from ckptsurgeon.plans.views import SourceView
 
 Ties = dict[str, tuple[str, RuleInfo]]
@@ -50,36 +50,34 @@ class Storages:
         return identity(node)[0] in self._first
 
 
-def carried_ties(outputs: Mapping[str, Output], storages: Storages) -> dict[str, str]:
+def carried_ties(outputs: Outputs, storages: Storages) -> dict[str, str]:
     """Ties of the source that hold in the output: one storage, through the same ops."""
     leaders: dict[Identity, str] = {}
     ties: dict[str, str] = {}
-    for key, output in outputs.items() if storages else ():
-        if storages.is_shared(output.node):
-            leader = leaders.setdefault(storages.of(output.node), key)
+    for key, node in outputs.nodes.items() if storages else ():
+        if storages.is_shared(node):
+            leader = leaders.setdefault(storages.of(node), key)
             if leader != key:
                 ties[key] = leader
     return ties
 
 
-def template_ties(outputs: Mapping[str, Output], destination: SourceView) -> dict[str, str]:
+def template_ties(outputs: Outputs, destination: SourceView) -> dict[str, str]:
     """Ties of the destination that hold in the output: keys that are given one tensor."""
     ties: dict[str, str] = {}
     for leader, *others in _aliases(destination):
         if leader in outputs:
-            given = identity(outputs[leader].node)
-            same = (k for k in others if k in outputs and identity(outputs[k].node) == given)
+            given = identity(outputs.nodes[leader])
+            same = (k for k in others if k in outputs and identity(outputs.nodes[k]) == given)
             ties |= dict.fromkeys(same, leader)
     return ties
 
 
-def earlier_ties(
-    outputs: Mapping[str, Output], tied: Sequence[tuple[Node, Node, RuleInfo]]
-) -> Ties:
+def earlier_ties(outputs: Outputs, tied: Sequence[tuple[Node, Node, RuleInfo]]) -> Ties:
     """Ties that rules of earlier stages made, for the keys that these tensors have come to."""
     keys: dict[Identity, list[str]] = {}
-    for key, output in outputs.items() if tied else ():
-        keys.setdefault(identity(output.node), []).append(key)
+    for key, node in outputs.nodes.items() if tied else ():
+        keys.setdefault(identity(node), []).append(key)
     ties: Ties = {}
     for one, other, rule in tied:
         found = dict.fromkeys([*keys.get(identity(one), ()), *keys.get(identity(other), ())])
@@ -107,7 +105,7 @@ def united(pairs: Iterable[tuple[str, str]], outputs: Iterable[str]) -> dict[str
 
 
 def broken_ties(
-    outputs: Mapping[str, Output], ties: Mapping[str, str], destination: SourceView
+    outputs: Outputs, ties: Mapping[str, str], destination: SourceView
 ) -> Iterator[Note]:
     """Ties of the destination that the output does not keep: which value wins, loading decides."""
     for leader, *others in _aliases(destination):
@@ -115,7 +113,7 @@ def broken_ties(
             apart = key in outputs and leader in outputs
             if apart and ties.get(key, key) != ties.get(leader, leader):
                 text = f"tied to `{leader}` in the destination, and given another tensor here"
-                yield Note("untied", text, key, outputs[key].rule)
+                yield Note("untied", text, key, outputs.rules[key])
 
 
 def _aliases(view: SourceView) -> Iterable[tuple[str, ...]]:

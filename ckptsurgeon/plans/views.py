@@ -9,6 +9,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -27,6 +28,10 @@ class SourceView:
     specs: Mapping[str, TensorSpec]
     contents: Contents
     has_values: bool = True
+
+    def leaf(self, key: str) -> Leaf:
+        """The node of a key's tensor."""
+        return Leaf(self.alias, key, self.specs[key], self.names[key])
 
     @property
     def digest(self) -> str:

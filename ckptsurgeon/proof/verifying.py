@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.factories import build_model, is_pretrained
-from ckptsurgeon.inputs import Source, open_source
 from ckptsurgeon.proof.comparing import compare
 from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, without_wrappers
 from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
+from ckptsurgeon.request import Source, open_source
 
 if TYPE_CHECKING:
     from torch import nn

@@ -51,7 +51,7 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def _step(step: Step) -> Iterator[str]:
-    through = f" through {', '.join(map(escape, step.ops))}" if step.ops else ""
+    through = f" through {', '.join(map(escape, step.texts))}" if step.ops else ""
     for product in step.products:
         part = index_text(product.index) if product.index is not None else ""
         yield f"  gives {escape(product.key)}{part}{through}"

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Fate, FindingKind, Note, Operand, Output, SourceFate, Status
-from ckptsurgeon.plans.logs import remarkable
+from ckptsurgeon.plans.account import Fate, FindingKind, Note, Output, SourceFate, Status
+from ckptsurgeon.plans.graph import Operand
 from ckptsurgeon.render.bulk import Entries
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
@@ -126,7 +126,7 @@ def _told(line: Line) -> Aligned:
 
 
 def _dropped(report: Report, view: View) -> list[str]:
-    dropped = [fate for fate in remarkable(report.fates) if fate.fate is Fate.DROPPED]
+    dropped = [fate for fate in report.fates.remarkable if fate.fate is Fate.DROPPED]
     if not dropped:
         return []
     lines = view.told([_fate_entry(fate) for fate in dropped], _told, view.limits.section)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.plans.account import RuleInfo
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.render.bulk import fold
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.lines import Entry, Line, unfold_entries

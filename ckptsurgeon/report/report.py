@@ -13,18 +13,16 @@ from typing import overload
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.account import (
     Fate,
+    Fates,
     Finding,
     FindingKind,
     Note,
-    Operand,
     Output,
-    RuleInfo,
-    SourceFate,
     Status,
+    status_of,
 )
 from ckptsurgeon.plans.digests import digest
-from ckptsurgeon.plans.graph import Made
-from ckptsurgeon.plans.logs import TakenKeys, parts_of
+from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
@@ -168,7 +166,7 @@ class Report:
     destination: Side | None
     rules: tuple[RuleInfo, ...]
     rows: Rows
-    fates: Sequence[SourceFate]
+    fates: Fates
     counts: Mapping[Status, Tally]
     fate_counts: Mapping[Fate, Tally]
     partly: Tally
@@ -269,44 +267,38 @@ def nbytes_of(specs: Iterable[TensorSpec]) -> int:
 
 def _status_counts(plan: Plan) -> dict[Status, Tally]:
     specs: dict[int, list[TensorSpec]] = {id(status): [] for status in Status}
-    for output in plan.outputs.values():
-        specs[id(output.status)].append(output.spec)
+    for key, node in plan.outputs.nodes.items():
+        specs[id(status_of(node, plan.outputs.rules[key]))].append(node.spec)
     found = ((status, specs[id(status)]) for status in Status)
     return {status: Tally(len(own), nbytes_of(own)) for status, own in found}
 
 
 def _fate_counts(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
-    """The checkpoints' own tensors by their fates, and what of them slices left."""
-    specs: dict[Fate, list[TensorSpec]] = {fate: [] for fate in Fate}
+    """The checkpoints' own tensors by their fates, and what of them slices left or dropped."""
+    specs: dict[int, list[TensorSpec]] = {id(fate): [] for fate in Fate}
     partly: list[int] = []
-    for part in parts_of(plan.fates):
-        if isinstance(part, TakenKeys):
-            specs[Fate.TAKEN] += [leaf.spec for leaf in part.leaves]
-            continue
-        for fate in part:
-            if fate.stage == 0:
-                specs[fate.fate].append(fate.spec)
-                partly += [_untaken_bytes(fate)] if fate.untaken > 0 else []
-    counts = {fate: Tally(len(own), nbytes_of(own)) for fate, own in specs.items()}
+    for table in plan.fates.tables:
+        for key, spec in table.specs.items() if table.stage == 0 else ():
+            claim = table.claims[key]
+            specs[id(claim.fate)].append(spec)
+            if claim.fate is Fate.TAKEN and not claim.is_plain:
+                unused = round(spec.nbytes * (claim.untaken + claim.dropped))
+                partly += [unused] if unused else []
+    found = ((fate, specs[id(fate)]) for fate in Fate)
+    counts = {fate: Tally(len(own), nbytes_of(own)) for fate, own in found}
     return counts, Tally(len(partly), sum(partly))
-
-
-def _untaken_bytes(fate: SourceFate) -> int:
-    return round(fate.spec.nbytes * fate.untaken)
-
-
-def _fits(output: Output, wanted: TensorSpec | None) -> bool:
-    return wanted is not None and output.spec.shape == wanted.shape
 
 
 def _coverage(plan: Plan, fates: Mapping[Fate, Tally], partly: Tally) -> Coverage:
     wanted = plan.destination.specs if plan.destination else {}
     taken = fates[Fate.TAKEN].nbytes + fates[Fate.COPIED].nbytes
-    outputs = plan.outputs.values() if wanted else ()
+    rules = plan.outputs.rules
     return Coverage(
         produced=sum(
-            output.status in FROM_SOURCE and _fits(output, wanted.get(output.key))
-            for output in outputs
+            key in wanted
+            and node.spec.shape == wanted[key].shape
+            and status_of(node, rules[key]) in FROM_SOURCE
+            for key, node in (plan.outputs.nodes.items() if wanted else ())
         ),
         wanted=len(wanted),
         consumed=taken - partly.nbytes,

@@ -108,7 +108,7 @@ def test_a_momentum_of_zero_keeps_the_statistics_but_normalises_by_the_batch() -
             module.momentum = 0.0
     images = torch.randn(4, 3, 16, 16)
     assert not torch.allclose(frozen(images), still(images))
-    assert torch.equal(frozen(images), network().eval()(images))
+    torch.testing.assert_close(frozen(images), network().eval()(images))
 
 
 # --- what a freeze outlives -----------------------------------------------------------------------

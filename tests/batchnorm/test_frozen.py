@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from comparison import assert_rounded_alike
 from networks import BasicBlock, ResNet, randomise
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
@@ -35,27 +36,58 @@ def layer(kind: type[nn.Module] = nn.BatchNorm2d, **options: Any) -> Any:
 # --- exactness ------------------------------------------------------------------------------------
 
 
+ROUNDINGS = 8
+"""Of a root, a quotient, two products and two sums, some of which may be one rounding."""
+
+
+def assert_normalised_alike(found: Tensor, wanted: Tensor) -> None:
+    """Fails where two normalised batches, or their gradients, differ by more than rounding.
+
+    The same function of torch's makes both, but nothing says that it gives equal bits wherever in
+    memory its input lies. What it adds up is no larger than a few times the largest item.
+    """
+    assert_rounded_alike(found, wanted, ROUNDINGS, 3 * wanted.detach().float().abs().max())
+
+
 @pytest.mark.parametrize("kind", SHAPES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
-def test_it_is_a_batchnorm_in_eval_to_the_bit(kind: type[nn.Module], dtype: torch.dtype) -> None:
+def test_it_is_a_batchnorm_in_eval(kind: type[nn.Module], dtype: torch.dtype) -> None:
     batchnorm = layer(kind, eps=1e-3).to(dtype)
     frozen = convert_to_frozen(batchnorm).train()
     given = [torch.randn(SHAPES[kind]).to(dtype).requires_grad_() for _ in range(2)]
     given[1].data.copy_(given[0].data)
     one, other = batchnorm(given[0]), frozen(given[1])
-    assert torch.equal(one, other)
+    assert_normalised_alike(other, one)
     one.sum().backward()
     other.sum().backward()
-    assert torch.equal(given[0].grad, given[1].grad)
+    assert_normalised_alike(given[1].grad, given[0].grad)
+
+
+def test_it_calls_what_a_batchnorm_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same values and switches, which is why the results agree."""
+    calls: list[tuple[Any, ...]] = []
+    computed = torch.batch_norm
+
+    def noted(*arguments: Any) -> Tensor:
+        calls.append(arguments)
+        return computed(*arguments)
+
+    monkeypatch.setattr(torch, "batch_norm", noted)
+    batchnorm, image = layer(), torch.randn(2, 6, 4, 4)
+    batchnorm(image)
+    convert_to_frozen(batchnorm)(image)
+    *tensors, training, _, eps, _ = zip(*calls, strict=True)
+    assert all(torch.equal(one, other) for one, other in tensors)
+    assert (training, eps) == ((False, False), (1e-5, 1e-5))
 
 
 def test_it_takes_float32_statistics_for_inputs_of_half_the_width() -> None:
     batchnorm = layer()
     frozen = convert_to_frozen(batchnorm)
     image = torch.randn(2, 6, 4, 4).bfloat16()
-    assert torch.equal(frozen(image), batchnorm(image))
+    assert_normalised_alike(frozen(image), batchnorm(image))
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(frozen(image.float()), batchnorm(image.float()))
+        assert_normalised_alike(frozen(image.float()), batchnorm(image.float()))
 
 
 def torchvision_formula(frozen: nn.Module, image: Tensor) -> Tensor:
@@ -133,7 +165,7 @@ def test_batchnorms_load_its_state_dict_strictly() -> None:
     other = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6)).eval()
     other.load_state_dict(torch.load(file, weights_only=True))
     image = torch.randn(2, 3, 4, 4)
-    assert torch.equal(model(image), other(image))
+    torch.testing.assert_close(model(image), other(image))
 
 
 def test_what_is_missing_or_foreign_is_still_told() -> None:
@@ -152,7 +184,7 @@ def test_torch_export_gives_the_same_results() -> None:
     model = convert_to_frozen(nn.Sequential(nn.Conv2d(3, 6, 3), layer(), nn.ReLU()))
     image = torch.randn(2, 3, 8, 8)
     exported = torch.export.export(model, (image,))
-    assert torch.equal(exported.module()(image), model(image))
+    torch.testing.assert_close(exported.module()(image), model(image))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -202,7 +234,7 @@ def test_a_network_comes_back_as_it_was() -> None:
     wanted = model.eval()(image)
     assert convert_to_frozen(model) is model
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    assert torch.equal(model.train()(image), wanted)
+    torch.testing.assert_close(model.train()(image), wanted)
     assert convert_from_frozen(model) is model
     assert repr(model) == shown
     after = model.state_dict()

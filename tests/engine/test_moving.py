@@ -1,4 +1,7 @@
-"""The engine gives the bytes that ops applied to whole tensors give, whatever way it takes."""
+"""The engine gives the bytes that ops applied to whole tensors give, whatever way it takes.
+
+Ops that compute are here as far as they compute item by item: those have one right answer each.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,10 @@ RULES: dict[str, list[Any]] = {
     ],
     "rearrange": [{"cube -> c": {"rearrange": {"pattern": "a (b c) d -> (a c) d b", "c": 13}}}],
     "parts": ["wide[:100] -> whole[200:300]", "wide[100:] -> whole[:200]"],
+    "item by item": [
+        {"cube -> cube": [{"scale": "1 / 3"}, {"transpose": [0, 2]}]},
+        {"from": ["experts.0.w1.weight", "experts.1.w1.weight"], "to": "a", "ops": ["average"]},
+    ],
     "same": [{"from": ["wide", "wide"], "to": "one", "ops": ["same"]}],
     "init": [
         {"init": {"to": "z", "fill": "zeros", "shape": [3, 4]}},
@@ -153,10 +160,13 @@ def test_digests_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+@pytest.mark.parametrize(
+    "names", [("columns", "permute", "experts by columns", "qkv"), ("item by item",)]
+)
 def test_the_bytes_are_the_same_for_any_number_of_jobs(
-    source: Path, tmp_path: Path, suffix: str
+    source: Path, tmp_path: Path, names: tuple[str, ...], suffix: str
 ) -> None:
-    rules = [*RULES["columns"], *RULES["permute"], *RULES["experts by columns"], *RULES["qkv"]]
+    rules = [rule for name in names for rule in RULES[name]]
     written = set()
     for jobs in (1, 2, 8):
         target = tmp_path / f"out{jobs}.{suffix}"

@@ -18,7 +18,7 @@ from torch import nn
 
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.factories import build_model, is_factory, open_factory
-from ckptsurgeon.inputs import open_source
+from ckptsurgeon.request import open_source
 
 __all__ = ["ckpt"]
 

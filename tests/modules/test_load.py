@@ -199,10 +199,11 @@ def test_what_can_not_be_converted_is_told_before_anything_is_written() -> None:
     assert same(before, plain(model))
 
 
-def test_what_is_allowed_keeps_the_models_value() -> None:
+@pytest.mark.parametrize("allow", ["missing", ["missing"]])
+def test_what_is_allowed_keeps_the_models_value(allow: str | list[str]) -> None:
     model = resnet(2)
     own = model.fc.weight.clone()
-    modules.convert_on_load(model, [STEM], allow=["missing"])
+    modules.convert_on_load(model, [STEM], allow=allow)
     old = OrderedDict(resnet(1, channels=4).state_dict())
     del old["fc.weight"]
     model.load_state_dict(old)

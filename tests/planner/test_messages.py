@@ -100,6 +100,15 @@ SCENES: Mapping[str, str] = {
   - init: {to: head.weight, fill: eye, shape: [4]}
   - tie: [embed.weight, lm_head.weight]
 """,
+    "fills": """
+  - init: {to: mask, fill: 300, shape: [4], dtype: U8}
+  - init: {to: steps, fill: 0.5, shape: [], dtype: I64}
+  - init: {to: scale, fill: 100000, shape: [4], dtype: F16}
+  - init: {to: scales, fill: zeros, shape: [4], dtype: F8_E8M0}
+  - init: {to: counts, fill: normal, shape: [4], dtype: I32}
+  - init: {to: noise, fill: normal, std: 10000, shape: [4], dtype: F16}
+  - init: {to: packed, fill: ones, shape: [4], dtype: F4}
+""",
     "fails_in_many_layers": """
   - layers.<i>.attn.qkv.weight -> blocks.<i>.weight: [transpose, {reshape: [5, -1]}]
   - layers.<i>.norm.weight -> norms.<i-1>.weight

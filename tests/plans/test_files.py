@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import Ckpt, ckpt, folder
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 __all__ = ["ckpt", "folder"]
 
@@ -84,6 +84,33 @@ def test_a_plan_with_findings_is_saved_and_refused_when_run(ckpt: Ckpt, folder: 
     assert (ran.code, "10 findings" in ran.out) == (1, True)
 
 
+def test_a_plan_with_other_dtypes_than_the_destination_s_is_run(ckpt: Ckpt, folder: Path) -> None:
+    save_file({"a": torch.ones(2, dtype=torch.float16)}, "half.safetensors")
+    save_file({"a": torch.zeros(2)}, "full.safetensors")
+    words = ("half.safetensors", "--into", "full.safetensors")
+    assert ckpt("plan", *words, "-o", "plan.json").code == 0
+    ran = ckpt("transplant", "half.safetensors", "--plan", "plan.json", "-o", "out.safetensors")
+    assert (ran.code, "F16 where the destination has F32" in ran.out) == (0, True), ran.err
+    assert load_file("out.safetensors")["a"].tolist() == [1, 1]
+    ran = ckpt("transplant", "--plan", "plan.json", "-o", "out.safetensors", "--force")
+    assert ran.code == 0, ran.err
+    assert ckpt("invert", "plan.json", "-o", "back.json").code == 0
+
+
+def test_an_output_of_another_shape_than_the_destination_s_is_refused(
+    ckpt: Ckpt, folder: Path
+) -> None:
+    save_file({"a": torch.ones(2), "b": torch.ones(3)}, "two.safetensors")
+    words = ("two.safetensors", "--into", "two.safetensors")
+    assert ckpt("plan", *words, "-o", "plan.json").code == 0
+    plan = json.loads(Path("plan.json").read_bytes())
+    plan["outputs"][0][1], plan["outputs"][1][1] = plan["outputs"][1][1], plan["outputs"][0][1]
+    Path("bad.json").write_text(json.dumps(plan, separators=(",", ":")))
+    ran = ckpt("transplant", "--plan", "bad.json", "-o", "out.safetensors")
+    assert (ran.code, "the destination has" in ran.err) == (2, True)
+    assert not Path("out.safetensors").exists()
+
+
 def test_only_a_plan_is_replaced_by_a_plan(plan: Any, ckpt: Ckpt, folder: Path) -> None:
     assert ckpt("plan", "train.pt", "-o", "plan.json").code == 0
     (folder / "link.json").symlink_to("src.safetensors")
@@ -121,7 +148,6 @@ def overlap(parts: list[Any]) -> None:
 
 
 SEVEN = {"dtype": "F32", "shape": [7]}
-NOWHERE = {"source": "", "key": "no", "index": None}
 
 
 def node(kind: str, field: int | slice, value: Any) -> Callable[[Any], None]:
@@ -139,21 +165,21 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a node that is a number": put("nodes", 0, 7),
     "a node without a kind": put("nodes", 0, []),
     "a node of no kind": put("nodes", 0, ["exec", "rm", "-rf"]),
-    "an output of a later node": put("outputs", 0, "node", 10**6),
-    "an output of a negative node": put("outputs", 0, "node", -1),
-    "an output of a call": lambda plan: put("outputs", 0, "node", number_of_a_call(plan))(plan),
-    "an output by a rule that is not there": put("outputs", 0, "rule", 99),
-    "an output by a negative rule": put("outputs", 0, "rule", -1),
-    "an output made of nothing that is there": put("outputs", 0, "sources", [NOWHERE]),
-    "a status that is none": put("outputs", 0, "status", "stolen"),
+    "an output of a later node": put("outputs", 0, 1, 10**6),
+    "an output of a negative node": put("outputs", 0, 1, -1),
+    "an output of a call": lambda plan: put("outputs", 0, 1, number_of_a_call(plan))(plan),
+    "an output by a rule that is not there": put("outputs", 0, 2, 99),
+    "an output by a negative rule": put("outputs", 0, 2, -1),
     "two outputs of one key": lambda plan: plan["outputs"].append(plan["outputs"][0]),
-    "an output of a shape that is not wanted": put("outputs", 0, "wanted", SEVEN),
-    "an op that is none": node("call", 1, "system"),
-    "an op with a parameter that it lacks": node("call", 2, {"command": "id"}),
-    "an op that needs itself": lambda plan: node("call", 3, [number_of_a_call(plan)])(plan),
-    "an op that needs a later node": node("call", 3, [10**6]),
-    "an op that needs a negative node": node("call", 3, [-1]),
-    "an op that needs text": node("call", 3, ["0"]),
+    "an op that is none": node("call", 1, ["system", {}]),
+    "an op with a parameter that it lacks": node("call", 1, ["transpose", {"command": "id"}]),
+    "an op that is no pair": node("call", 1, "transpose"),
+    "an op by a rule that is not there": node("call", 4, 99),
+    "an op that needs itself": lambda plan: node("call", 2, [number_of_a_call(plan)])(plan),
+    "an op that needs a later node": node("call", 2, [10**6]),
+    "an op that needs a negative node": node("call", 2, [-1]),
+    "an op that needs text": node("call", 2, ["0"]),
+    "a call without its specs": lambda plan: at(plan, "call").pop(),
     "a result of a negative call": node("result", 1, -1),
     "a result that the op doesn't give": node("result", 2, 99),
     "a negative result": node("result", 2, -1),
@@ -176,11 +202,13 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a tie to itself": put("ties", {"cut": "cut"}),
     "ties in a circle": put("ties", {"cut": "joined", "joined": "cut"}),
     "ties of different shapes": put("ties", {"cut": "joined"}),
-    "a compared tie of no output": put(
-        "checked_ties", [{"key": "cut", "leader": "no", "rule": None}]
-    ),
-    "a row without a rule": put("steps", [{}]),
-    "a row that is none": put("fates", [{"rule": None, "fate": 3}]),
+    "a compared tie of no output": put("checked_ties", [["cut", "no", None]]),
+    "a row without a rule": put("steps", [[]]),
+    "a row that is none": put("notes", [[3, None, "", None]]),
+    "a fate of a claim that is not there": put("fates", 0, "which", 0, 99),
+    "a fate of a negative claim": put("fates", 0, "which", 0, -1),
+    "fates of fewer keys": lambda plan: plan["fates"][0]["which"].pop(),
+    "fates of no source": put("fates", 0, "source", "other"),
     "a digest of something else": put("sources", 0, "digest", "0" * 64),
     "a path that is none": put("sources", 0, "path", "no\0where"),
     "no sources": put("sources", []),

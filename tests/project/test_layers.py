@@ -35,6 +35,8 @@ LAZY = {
     "rich": "only printing on a terminal needs it",
     "ctypes": "only replacing a folder needs it",
     "ckptsurgeon.ops.carriers": "imports NumPy",
+    "ckptsurgeon.checkpoints.npz": "only an npz file needs it",
+    "ckptsurgeon.checkpoints.torch.skeleton": "only a torch source has entries to carry",
     "ckptsurgeon.checkpoints.torch.zipped": "only a torch file needs the pickle interpreter",
     "ckptsurgeon.checkpoints.torch.legacy": "only a torch file needs the pickle interpreter",
     "ckptsurgeon.checkpoints.torch.writer": "only a torch output needs it",

@@ -158,12 +158,21 @@ def test_a_channel_that_was_cut_off_is_fed_zeros(where: slice, taken: str, ckpt:
 
 
 def test_the_same_weights_differ_by_nothing(ckpt: Ckpt) -> None:
+    # A row of an embedding is moved; a convolution need not give the same bits twice.
+    torch.save(nn.Embedding(11, 4, _weight=torch.rand(11, 4)).state_dict(), "a.pt")
+    ran = ckpt("verify", "a.pt", "--model", "nets:Rows", "--against", "a.pt")
+    assert ran.code == 0
+    assert "output [2, 16, 4]  max |Δ| 0  relative 0  cosine 1.000000  top-1 100%" in ran.out
+    last = "clean: loads strictly, and the outputs agree exactly: difference 0"
+    assert ran.out.splitlines()[-1] == last
+
+
+def test_the_same_weights_agree_in_every_network(ckpt: Ckpt) -> None:
     torch.save(state(1), "a.pt")
     ran = ckpt("verify", "a.pt", *RESNET, "--against", "a.pt", *SMALL)
     assert ran.code == 0
-    assert "output [2, 5]  max |Δ| 0  relative 0  cosine 1.000000  top-1 100%  agrees" in ran.out
-    last = "clean: loads strictly, and the outputs agree exactly: difference 0"
-    assert ran.out.splitlines()[-1] == last
+    assert "top-1 100%  agrees" in ran.out
+    assert "clean: loads strictly, and the outputs agree" in ran.out.splitlines()[-1]
 
 
 def test_exchanged_tensors_of_one_shape_are_found(ckpt: Ckpt) -> None:
@@ -201,7 +210,7 @@ def test_json_holds_every_number(ckpt: Ckpt) -> None:
     }
     assert delta["max_delta"] == pytest.approx(1, abs=1e-5)
     assert delta["shape"] == [2, 5]
-    assert delta["top1_agreement"] == 1
+    assert delta["top1_agreement"] == pytest.approx(1)
     assert not delta["within_tolerance"]
 
 
@@ -213,7 +222,7 @@ def test_what_does_not_load_is_not_compared(ckpt: Ckpt) -> None:
     assert "the outputs are not compared, for it does not load" in ran.out
     ran = ckpt("verify", "b.pt", *RESNET, "--against", "a.pt", *SMALL, "--allow", "unexpected")
     assert ran.code == 0
-    assert ran.out.splitlines()[-1].endswith("the outputs agree exactly: difference 0")
+    assert "the outputs agree" in ran.out.splitlines()[-1]
 
 
 def test_another_head_is_told(ckpt: Ckpt) -> None:
@@ -270,7 +279,9 @@ def test_the_input_follows_the_seed() -> None:
         found = cs.verify(one, lambda: nn.Linear(3, 2), against=other, seed=seed)
         assert found.comparison is not None
         deltas.append(found.comparison.deltas[0].largest)
-    assert deltas[0] == deltas[1] != deltas[2]
+    again = pytest.approx(deltas[0], rel=1e-5)  # products of matrices
+    assert deltas[1] == again
+    assert deltas[2] != again
 
 
 # --- transformers ---------------------------------------------------------------------------------

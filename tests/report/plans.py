@@ -13,17 +13,17 @@ from ckptsurgeon.errors import Place
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops import build
 from ckptsurgeon.plans.account import (
+    Claim,
     Fate,
+    Fates,
     Finding,
     FindingKind,
+    KeyFates,
     Note,
-    Operand,
-    Output,
-    RuleInfo,
-    SourceFate,
-    Status,
+    Outputs,
+    Steps,
 )
-from ckptsurgeon.plans.graph import Call, Leaf, Made, Result
+from ckptsurgeon.plans.graph import Leaf, Made, Node, Operand, RuleInfo, call
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
@@ -82,33 +82,50 @@ def view(
 
 
 def rule(text: str, line: int, steps: int = 1) -> RuleInfo:
-    return RuleInfo(0, line - 3, text, Place("rules.yaml", line, 5, f"  - {text}"), steps)
+    kind = text.partition(":")[0] if text.startswith(("keep:", "init:", "drop:")) else "move"
+    return RuleInfo(0, line - 3, kind, text, Place("rules.yaml", line, 5, f"  - {text}"), steps)
+
+
+Given = dict[str, tuple[Node, RuleInfo | None]]
+"""What a plan made by hand gives: each key with its tensor and the rule behind it."""
+
+
+def outputs(given: Given, wanted: Mapping[str, TensorSpec]) -> Outputs:
+    nodes = {key: node for key, (node, _) in given.items()}
+    return Outputs(nodes, {key: by for key, (_, by) in given.items()}, lambda k: k, wanted, {})
+
+
+def fates(specs: Specs, claim: Callable[[str], Claim], alias: str = "") -> KeyFates:
+    return KeyFates(0, alias, specs, {key: claim(key) for key in specs})
+
+
+def leaf(key: str, spec: TensorSpec, source: str = "") -> Leaf:
+    return Leaf(source, key, spec, key)
 
 
 def compared(source: Specs, destination: Specs, has_values: bool = True) -> Plan:
     """The plan without rules: what has a name on both sides is copied, all else is a finding."""
-    findings, fates, outputs = [], [], {}
+    findings = []
     for key, spec in source.items():
         wanted = destination.get(key)
-        fates.append(SourceFate("", key, spec, Fate.COPIED if wanted else Fate.UNUSED))
         if wanted is None:
             findings.append(Finding(FindingKind.UNUSED, key, found=spec))
-            continue
-        took = (Operand("", key),)
-        outputs[key] = Output(key, Leaf("", key, spec), Status.COPIED, None, took, (), wanted)
-        if wanted.shape != spec.shape:
+        elif wanted.shape != spec.shape:
+            took = (Operand("", key),)
             findings.append(Finding(FindingKind.MISMATCHED, key, spec, wanted, sources=took))
     findings += (
         Finding(FindingKind.MISSING, key, wanted=spec)
         for key, spec in destination.items()
         if key not in source
     )
+    copied = {key: (leaf(key, spec), None) for key, spec in source.items() if key in destination}
+    known = fates(source, lambda key: Claim(Fate.COPIED if key in destination else Fate.UNUSED))
     return Plan(
         (view("source.pt", source, root="state_dict", wrappers=("state_dict", "ema")),),
         view("template.safetensors", destination, has_values=has_values),
-        outputs,
-        (),
-        tuple(fates),
+        outputs(copied, destination),
+        Steps(()),
+        Fates((known,)),
         (),
         tuple(findings),
     )
@@ -123,31 +140,32 @@ def surgery() -> Plan:
     moved = rule("module.** -> **", 6, 119)
     head, made = rule("keep: fc.*", 7), rule("init: {to: scale, fill: ones}", 8)
     dropped = rule("drop: optimizer.**", 9)
-    outputs: dict[str, Output] = {}
+    given: Given = {}
     for key, spec in destination.items():
         old = f"module.{key}"
-        took = (Operand("", old),)
         if key == "conv1.weight":
-            took = (Operand("", old, ((None, None, None), (None, 3, None))),)
-            call = Call(
-                build("slice", {"index": [[None, None, None], [None, 3, None]]}), (), (spec,)
-            )
-            outputs[key] = Output(key, Result(call, 0), Status.CHANGED, stem, took, (), spec)
+            cut = build("slice", {"index": [[None, None, None], [None, 3, None]]})
+            given[key] = (call(cut, leaf(old, source[old]), rule=stem)[0], stem)
         elif key.startswith("fc."):
-            node = Leaf("dst", key, spec)
-            outputs[key] = Output(key, node, Status.KEPT, head, (Operand("dst", key),), (), spec)
+            given[key] = (leaf(key, spec, "dst"), head)
         elif key == "scale":
-            fill = Made(spec, key, "normal", 0.02, 0)
-            outputs[key] = Output(key, fill, Status.INITIALISED, made, (), (), spec)
+            given[key] = (Made(spec, key, "normal", 0.02, 0), made)
         else:
-            node = Leaf("", old, spec)
-            outputs[key] = Output(key, node, Status.RENAMED, moved, took, (), spec)
+            given[key] = (leaf(old, spec), moved)
+
+    def claim(key: str) -> Claim:
+        if key == "module.conv1.weight":
+            return Claim(Fate.TAKEN, stem, untaken=0.25)
+        if key.startswith(("optimizer.", "module.fc.")):
+            return Claim(Fate.DROPPED, dropped if key.startswith("optimizer.") else head)
+        return Claim(Fate.TAKEN, moved)
+
     return Plan(
         (view("source.pt", source, root="state_dict"),),
         view("template.safetensors", destination),
-        outputs,
-        (),
-        tuple(_fate(key, spec, stem, dropped, head, moved) for key, spec in source.items()),
+        outputs(given, destination),
+        Steps(()),
+        Fates((fates(source, claim),)),
         (stem, moved, head, made, dropped),
         notes=(
             Note("wrapper", "source: tensors are read from `state_dict`"),
@@ -161,18 +179,6 @@ def surgery() -> Plan:
     )
 
 
-def _fate(
-    key: str, spec: TensorSpec, stem: RuleInfo, dropped: RuleInfo, head: RuleInfo, moved: RuleInfo
-) -> SourceFate:
-    if key == "module.conv1.weight":
-        return SourceFate("", key, spec, Fate.TAKEN, stem, untaken=0.25)
-    if key.startswith("optimizer."):
-        return SourceFate("", key, spec, Fate.DROPPED, dropped)
-    if key.startswith("module.fc."):
-        return SourceFate("", key, spec, Fate.DROPPED, head, reason="kept by the destination")
-    return SourceFate("", key, spec, Fate.TAKEN, moved)
-
-
 def experts() -> Plan:
     """Experts stacked in every layer, with a destination that is shapes alone and two sources."""
     source = {
@@ -184,28 +190,34 @@ def experts() -> Plan:
     extra = {f"vision.{i}.weight": TensorSpec("F32", (4, 4)) for i in range(3)}
     stacked = rule("layers.<i>.experts.<e>.w<n:1|3>.weight -> …", 4, 6)
     looked = rule("v::vision.<i>.weight -> tower.<i+1>.weight: cast", 5, 3)
-    outputs: dict[str, Output] = {}
+    given: Given = {}
     for i in range(6):
-        spec = TensorSpec("BF16", (8, 16, 4))
-        took = tuple(Operand("", key) for key in source if key.startswith(f"layers.{i}."))
-        node = Result(Call(build("stack", {}), (), (spec,)), 0)
-        key = f"layers.{i}.experts.gate_up_proj"
-        ops = ("stack(over=e)", "concat(over=n, dim=1)")
-        outputs[key] = Output(key, node, Status.CHANGED, stacked, took, ops, spec)
-    for i in range(3):
-        spec = TensorSpec("BF16", (4, 4))
-        node = Result(Call(build("cast", {"dtype": "BF16"}), (), (spec,)), 0)
-        took = (Operand("v", f"vision.{i}.weight"),)
-        key = f"tower.{i + 1}.weight"
-        outputs[key] = Output(key, node, Status.CHANGED, looked, took, ("cast(BF16)",), spec)
-    fates = [SourceFate("", k, s, Fate.TAKEN, stacked) for k, s in source.items()]
-    fates += [SourceFate("v", k, s, Fate.TAKEN, looked) for k, s in extra.items()]
+        lines = [
+            [
+                leaf(key, spec)
+                for key, spec in source.items()
+                if key.startswith(f"layers.{i}.") and f"w{n}." in key
+            ]
+            for n in (1, 3)
+        ]
+        stacks = [call(build("stack", {}), *line)[0] for line in lines]
+        joined = call(build("concat", {"dim": 1}), *stacks)[0]
+        given[f"layers.{i}.experts.gate_up_proj"] = (joined, stacked)
+    for i, (key, spec) in enumerate(extra.items()):
+        narrowed = call(build("cast", {"dtype": "BF16"}), leaf(key, spec, "v"))[0]
+        given[f"tower.{i + 1}.weight"] = (narrowed, looked)
+    wanted = {key: node.spec for key, (node, _) in given.items()}
     return Plan(
         (view("moe", source), view("clip.pt", extra, "v")),
-        view("spec.json", {key: output.spec for key, output in outputs.items()}, has_values=False),
-        outputs,
-        (),
-        tuple(fates),
+        view("spec.json", wanted, has_values=False),
+        outputs(given, wanted),
+        Steps(()),
+        Fates(
+            (
+                fates(source, lambda _: Claim(Fate.TAKEN, stacked)),
+                fates(extra, lambda _: Claim(Fate.TAKEN, looked), "v"),
+            )
+        ),
         (stacked, looked),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report.plans import HOSTILE, Specs, compared, renamed, resnet18, rule, view
+from report.plans import HOSTILE, Specs, compared, fates, outputs, renamed, resnet18, rule, view
 
 import ckptsurgeon as cs
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
-from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Operand, SourceFate
+from ckptsurgeon.plans.account import Claim, Fate, Fates, Finding, FindingKind, Steps
+from ckptsurgeon.plans.graph import Operand
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.report.suggestions.exact import exact_globs
@@ -216,21 +218,10 @@ def test_a_prefix_is_one_line() -> None:
 def test_strip_is_not_offered_where_rules_read_the_prefix() -> None:
     specs = resnet18()
     plan = compared(renamed(specs, "^", "module."), specs)
-    taken = SourceFate("", "module.x", TensorSpec("F32", ()), Fate.TAKEN, rule("module.x -> x", 4))
-    (one,) = make_suggestions(_with_fate(plan, taken))
+    specs = {"module.x": TensorSpec("F32", ())}
+    taken = fates(specs, lambda _: Claim(Fate.TAKEN, rule("module.x -> x", 4)))
+    (one,) = make_suggestions(replace(plan, fates=Fates((*plan.fates.tables, taken))))
     assert one.text == "- module.** -> **"
-
-
-def _with_fate(plan: Plan, fate: SourceFate) -> Plan:
-    return Plan(
-        plan.sources,
-        plan.destination,
-        plan.outputs,
-        plan.steps,
-        (*plan.fates, fate),
-        plan.rules,
-        plan.findings,
-    )
 
 
 def _mismatched_by(origin: str, key: str, steps: int) -> Plan:
@@ -242,9 +233,9 @@ def _mismatched_by(origin: str, key: str, steps: int) -> Plan:
     return Plan(
         (view("s.pt", {origin: found}),),
         view("d.pt", {key: wanted}),
-        {},
-        (),
-        (SourceFate("", origin, found, Fate.TAKEN, given_by),),
+        outputs({}, {}),
+        Steps(()),
+        Fates((fates({origin: found}, lambda _: Claim(Fate.TAKEN, given_by)),)),
         (given_by,),
         (finding,),
     )
@@ -265,7 +256,8 @@ def test_a_target_with_the_wrong_prefix_is_told_in_words() -> None:
         for k, s in specs.items()
     ]
     findings += [Finding(FindingKind.MISSING, k, wanted=s) for k, s in specs.items()]
-    plan = Plan((view("s.pt", specs),), view("d.pt", specs), {}, (), (), (), tuple(findings))
+    sides, empty = (view("s.pt", specs),), outputs({}, {})
+    plan = Plan(sides, view("d.pt", specs), empty, Steps(()), Fates(()), (), tuple(findings))
     told = [one.sentence for one in make_suggestions(plan)]
     assert told[0] == (
         "122 of 122 keys that `rules.yaml:4` gives match after removing `model.`: change its target"

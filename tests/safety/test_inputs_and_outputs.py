@@ -135,9 +135,9 @@ def test_a_folder_that_may_not_be_written_to(ckpt: Ckpt, folder: Path) -> None:
 def test_a_source_that_changes_between_plan_and_write_is_told(
     source: str, change: str, ckpt: Ckpt, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ckptsurgeon import api
+    from ckptsurgeon import request
 
-    made = api.make_plan
+    made = request.make_plan
     data = Path(source).read_bytes()
 
     def make_plan(*given: object) -> object:
@@ -154,7 +154,7 @@ def test_a_source_that_changes_between_plan_and_write_is_told(
             os.replace("dst.pt", source)
         return plan
 
-    monkeypatch.setattr(api, "make_plan", make_plan)
+    monkeypatch.setattr(request, "make_plan", make_plan)
     ran = ckpt("transplant", source, "-o", "out.safetensors", "-q")
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert ran.err.startswith(f"error: {source}: ")

@@ -31,10 +31,10 @@ def dropped_entries(checkpoint: Checkpoint) -> tuple[Opaque, ...]:
     """What an output with this template leaves out: opaque entries, optimizer state, and tensors
     outside the root, with the reason as the last part of their text.
 
-    Nothing, for checkpoints that are no torch files.
+    All entries, for what is no torch file: shards are no template.
     """
     if not isinstance(checkpoint, TorchCheckpoint):
-        return ()
+        return checkpoint.contents.opaque
     return tuple(_Skeleton.of(checkpoint).dropped)
 
 

@@ -27,6 +27,27 @@ class Reader:
     text: str
     names: frozenset[str]
 
+    @property
+    def alias_columns(self) -> tuple[str, ...]:
+        """The names that the alias captures."""
+        return names_of(self.alias)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The names that the key captures."""
+        return names_of(self.keys)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All names that it captures, once each, in the order in which rows hold them."""
+        return tuple(dict.fromkeys((*self.alias_columns, *self.key_columns)))
+
+
+def names_of(matcher: Matcher) -> tuple[str, ...]:
+    """The names of a matcher's captures, once each."""
+    named = (capture.name for capture in matcher.captures if not capture.nameless)
+    return tuple(dict.fromkeys(named))
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -57,6 +78,12 @@ class CompiledRule:
     steps_by: frozenset[str] = frozenset()
     gathered: tuple[Capture, ...] = ()
     spread: tuple[Capture, ...] = ()
+
+    @property
+    def step_columns(self) -> tuple[str, ...]:
+        """The captures that name a step, in the order in which rows hold them."""
+        names = (name for reader in self.readers for name in reader.columns)
+        return tuple(dict.fromkeys(name for name in names if name in self.steps_by))
 
     @property
     def where_names(self) -> frozenset[str]:

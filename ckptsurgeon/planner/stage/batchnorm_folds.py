@@ -7,17 +7,16 @@ from collections.abc import Callable
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.patterns import write_key
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.language.rules import FoldBatchNorm, FreezeBatchNorm, Number
 from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS, CompiledRule
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_parts import Taking
 from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.graph import Made
-from ckptsurgeon.plans.notes import FOLD_KERNEL
 
 LAYER_PARTS = {"kernel": "weight", "kernel_bias": "bias"}
 NORM_PARTS = {part: part for part in BATCHNORM_PARTS}
@@ -38,18 +37,19 @@ def run_freeze(run: StageRun, rule: CompiledRule, written: FreezeBatchNorm) -> N
 
 
 def _run(run: StageRun, rule: CompiledRule, make: Callable[[Taking, Group], None]) -> None:
-    found = [run.found(rule, number, reader) for number, reader in enumerate(rule.readers)]
+    found = [run.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
     if not all(found):
         return
-    info, failures = run.info(rule), Folded(run.problems, "step", "of this rule")
+    failures = Folded(run.problems, "step", "of this rule")
     for group in group_steps(rule, found, run.vars_of(rule), run.problems):
         with failures.at(rule.group, rule.place):
-            make(Taking(run, rule, info), group)
+            make(Taking(run, rule), group)
     failures.tell()
 
 
 def _scope(taking: Taking, group: Group) -> Scope:
-    return Scope(group.values, taking.run.vars_of(taking.rule))
+    captures = dict(zip(taking.rule.step_columns, group.values, strict=True))
+    return Scope(captures, taking.run.vars_of(taking.rule))
 
 
 def _eps(written: FoldBatchNorm | FreezeBatchNorm, scope: Scope) -> float:
@@ -76,15 +76,14 @@ def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
     eps, groups = _eps(written, scope), _number(written.groups, "groups", scope)
     kind = FoldKernel if layers else FoldIdentity
     how = {"transposed": written.transposed} if layers else {}
-    kernel = taking.made(kind, eps=eps, groups=groups, **how)
+    kernel = taking.make(kind, eps=eps, groups=groups, **how)
     bias = taking.taken.get("kernel_bias")
     dtype, linear = (bias.node if bias else kernel).spec.dtype, len(kernel.spec.shape) == 2
-    shift = taking.made(BatchNormShift, eps=eps, dtype=dtype, scale_first=linear)
+    shift = taking.make(BatchNormShift, eps=eps, dtype=dtype, scale_first=linear)
     prefix = write_key(taking.rule.targets[0].pattern, scope)
-    text = f"(eps={eps:g})"
-    taking.give(f"{prefix}.weight", kernel, kind.known, FOLD_KERNEL + text)
-    taking.give(f"{prefix}.bias", shift, BatchNormShift.known, f"{FOLD_KERNEL}_bias" + text)
-    taking.finish(FOLD_KERNEL + text)
+    taking.give(f"{prefix}.weight", kernel, kind.known)
+    taking.give(f"{prefix}.bias", shift, BatchNormShift.known)
+    taking.finish()
 
 
 # --- freeze_batchnorm -----------------------------------------------------------------------------
@@ -104,12 +103,11 @@ def _freeze(taking: Taking, group: Group, written: FreezeBatchNorm) -> None:
 def _give_affine(taking: Taking, prefix: str, eps: float) -> None:
     """Scale and shift, which hold the statistics and eps."""
     dtype = taking.taken["running_mean"].node.spec.dtype
-    text = f"freeze_batchnorm(eps={eps:g})"
-    scale = taking.made(BatchNormScale, eps=eps)
-    taking.give(f"{prefix}.weight", scale, BatchNormScale.known, text)
-    shift = taking.made(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
-    taking.give(f"{prefix}.bias", shift, BatchNormShift.known, text)
-    taking.finish(text)
+    scale = taking.make(BatchNormScale, eps=eps)
+    taking.give(f"{prefix}.weight", scale, BatchNormScale.known)
+    shift = taking.make(BatchNormShift, eps=eps, dtype=dtype, scale_first=True)
+    taking.give(f"{prefix}.bias", shift, BatchNormShift.known)
+    taking.finish()
 
 
 def _give_buffers(taking: Taking, prefix: str) -> None:

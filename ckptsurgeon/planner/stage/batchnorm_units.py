@@ -2,89 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from ckptsurgeon.language.patterns import ConcreteIndex, write_key
-from ckptsurgeon.ops.indexing import Slice
-from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.planner.compiling.compiled import (
     BATCHNORM_PARTS,
     BATCHNORM_VECTORS,
     CompiledRule,
     Reader,
 )
-from ckptsurgeon.planner.problems import Folded
-from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.moves import behind
-from ckptsurgeon.planner.stage.production import Contribution
-from ckptsurgeon.planner.stage.reading_keys import Match, matches
+from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Address, Origin
-from ckptsurgeon.plans.account import Operand, Product, RuleInfo, Step
-
-Parts = Sequence[tuple[str, Match]]
+from ckptsurgeon.planner.stage.targets import TargetWriter
+from ckptsurgeon.plans.account import Claim, Fate
 
 
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:
     """Makes a step of every BatchNorm that the rule finds: bn.weight, … -> norm.weight, …"""
-    reader, info = rule.readers[0], run.info(rule)
-    failures = Folded(run.problems, "step", "of this rule")
-    for mean in matches(rule, reader, run.tables, run.vars_of(rule)):
-        with failures.at(rule.group, rule.place):
-            parts = list(_parts(run, reader, mean))
-            if parts:
-                run.alive[rule.group].add(0)
-                _step(run, rule, info, mean, parts)
+    reader, failures = rule.readers[0], Folded(run.problems, "step", "of this rule")
+    means = read_keys(rule, reader, run.tables, run.vars_of(rule))
+    failures.run_each(rule.group, rule.place, _Unit(run, rule).step, means)
     failures.tell()
 
 
-def sliced_vectors(address: Address) -> Iterator[Address]:
+def vectors_beside(key: str) -> Iterator[str]:
     """The keys of which a slice takes, by that of the `running_mean`; the counter stays whole."""
-    alias, key = address
     base = key.removesuffix("running_mean")
-    return ((alias, base + part) for part in BATCHNORM_VECTORS)
+    return (base + part for part in BATCHNORM_VECTORS)
 
 
-def _parts(run: StageRun, reader: Reader, mean: Match) -> Iterator[tuple[str, Match]]:
-    """The parts of a BatchNorm that are there and not taken, by name."""
-    alias, key = mean.address
-    base = key.removesuffix("running_mean")
-    table = next(table for table in run.tables if table.alias == alias)
-    for part in BATCHNORM_PARTS:
-        address = (alias, base + part)
-        if address[1] not in table.origins or address in run.holdings.whole:
-            continue
-        sliced = reader.index is not None and part in BATCHNORM_VECTORS
-        if sliced or address not in run.holdings.sliced:
-            yield part, Match(address, table.origins[address[1]], mean.raw, mean.values)
+class _Unit:
+    """Makes the steps of one rule."""
 
+    def __init__(self, run: StageRun, rule: CompiledRule) -> None:
+        self._run, self._rule, vars = run, rule, run.vars_of(rule)
+        self._reader: Reader = rule.readers[0]
+        self._claim = Claim(Fate.TAKEN, run.info(rule))
+        self._index_of = slice_of(self._reader, vars)
+        self._target = TargetWriter(rule.targets[0], self._reader.columns, vars)
 
-def _step(run: StageRun, rule: CompiledRule, info: RuleInfo, mean: Match, parts: Parts) -> None:
-    target, scope = rule.targets[0], Scope(mean.values, run.vars_of(rule))
-    prefix = write_key(target.pattern, scope)
-    into = target.index.evaluate(scope) if target.index is not None else None
-    operands: list[Operand] = []
-    products: list[Product] = []
-    for part, match in parts:
-        place = into if part in BATCHNORM_VECTORS else None
-        operand, origin = _part(run, rule, info, part, match)
-        operands.append(operand)
-        key = f"{prefix}.{part}"
-        if run.give(rule, key, Contribution(origin, place, target.place), [operand]):
-            products.append(Product(key, place))
-    run.made[rule.group] += 1
-    run.steps.append(Step(run.number, info, tuple(operands), tuple(products)))
+    def step(self, mean: Match) -> None:
+        """Moves the parts of a BatchNorm that are there and not taken."""
+        parts = dict(self._parts(mean))
+        if not parts:
+            return
+        self._run.alive[self._rule.group].add(0)
+        prefix, into = self._target.write(mean.values, [mean])
+        slices, products = [], []
+        for part, match in parts.items():
+            is_vector = part in BATCHNORM_VECTORS
+            slices.append(self._index_of(match) if is_vector else None)
+            node = self._run.take(self._rule, self._claim, match, slices[-1])
+            product = f"{prefix}.{part}", into if is_vector else None
+            if self._run.give(self._rule, 0, *product, node, [match]):
+                products.append(product)
+        self._run.end_step(self._rule, list(parts.values()), slices, products)
 
-
-def _part(
-    run: StageRun, rule: CompiledRule, info: RuleInfo, part: str, match: Match
-) -> tuple[Operand, Origin]:
-    """One tensor of the unit, or its slice, which is taken by this."""
-    index = rule.readers[0].index if part in BATCHNORM_VECTORS else None
-    concrete: ConcreteIndex | None = run.index(rule, index, match)
-    node = run.take(rule, info, match, concrete)
-    texts = match.origin.ops
-    if concrete is not None:
-        texts = (*texts, op_text(Slice(index=concrete)))
-    operand = Operand(*match.address, concrete)
-    return operand, Origin(node, behind([match.origin], [operand]), info, texts)
+    def _parts(self, mean: Match) -> Iterator[tuple[str, Match]]:
+        """The parts that are there and not taken, by name."""
+        table, base = mean.table, mean.key.removesuffix("running_mean")
+        for part in BATCHNORM_PARTS:
+            key = base + part
+            if key not in table.nodes or key in table.held.whole:
+                continue
+            sliced = self._reader.index is not None and part in BATCHNORM_VECTORS
+            if sliced or key not in table.held.sliced:
+                yield part, Match(table, key, mean.raw, mean.values)

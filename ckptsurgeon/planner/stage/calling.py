@@ -6,72 +6,74 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
-from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.patterns import Capture, Index, Kind
+from ckptsurgeon.language.expressions import Expression, Value
+from ckptsurgeon.language.patterns import Index, Kind
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.index_files import load_indices
 from ckptsurgeon.ops.joining import Split
-from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.planner.compiling.captures import expressions_of
+from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
-from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.plans.graph import Node, call
+from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
+from ckptsurgeon.planner.stage.rows import OfRow, Row
+from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
 from ckptsurgeon.specs import TensorSpec
 
 
 class Caller:
-    """Applies the ops of one rule, building those without expressions only once."""
+    """Applies the ops of one rule to the grids of its steps; what steps share is made once."""
 
-    def __init__(self, ops: Sequence[PlacedOp], spread: Sequence[Capture], targets: int) -> None:
-        self._ops = ops
-        self._sizes = {TARGETS: targets}
-        self._sizes |= {c.name: len(c.words) for c in spread if c.kind is Kind.WORDS}
-        self._built: dict[int, tuple[Op, str]] = {}
+    def __init__(self, rule: CompiledRule, info: RuleInfo, vars: Vars) -> None:
+        self._rule, self._info, self._vars = rule, info, vars
+        self._sizes = {TARGETS: len(rule.targets)}
+        self._sizes |= {c.name: len(c.words) for c in rule.spread if c.kind is Kind.WORDS}
+        self._ops = [self._builder(placed) for placed in rule.ops]
+        self._inferred: dict[tuple[int, ...], Call] = {}
 
     def run(
         self,
         grids: Sequence[Grid],
-        scope: Scope,
-        about: str,
+        values: Row,
+        matches: Sequence[Match],
         wanted: Callable[[], TensorSpec | None],
-    ) -> tuple[Grid, tuple[str, ...]]:
-        """The one grid at the end, and the ops on the way in words.
+    ) -> tuple[Grid, tuple[Op, ...]]:
+        """The one grid at the end, and the ops on the way.
 
-        `wanted` is the destination's spec of what results, for ops that leave out their size.
-        Raises ProblemsError at the op's place; `about` names the keys in its message.
+        `values` are the step's captures; `wanted` is the destination's spec of what results, for
+        ops that leave out their size. Raises ProblemsError at the op's place, which names the
+        keys of `matches`.
         """
-        texts = []
-        for number, placed in enumerate(self._ops):
+        ops = []
+        for number, placed in enumerate(self._rule.ops):
             try:
-                op, text = self._op(number, placed, scope)
+                op = self._ops[number](values)
                 if op.lacks_size:
                     op = self._fitted(number, op, wanted)
-                    text = op_text(op)
                 grids = self._apply(placed, op, grids)
             except ProblemsError:
                 raise
             except CkptSurgeonError as error:
                 help = getattr(error, "help", "")
-                problem = Problem(f"{about}: {error}", placed.call.place, help)
+                problem = Problem(f"{name_keys(matches)}: {error}", placed.call.place, help)
                 raise PlanError([problem]) from None
-            texts.append(text)
-        return grids[0], tuple(texts)
+            ops.append(op)
+        return grids[0], tuple(ops)
 
-    def _op(self, number: int, placed: PlacedOp, scope: Scope) -> tuple[Op, str]:
-        """The op with its parameters, and its text."""
-        if number in self._built:
-            return self._built[number]
-        arguments = placed.call.arguments
-        op = build(placed.call.name, self._parameters(placed, arguments, scope))
-        built = op, op_text(op)
-        if next(iter(expressions_of(arguments)), None) is None:
-            self._built[number] = built
-        return built
+    def _builder(self, placed: PlacedOp) -> OfRow[Op]:
+        """What builds the op for a step's captures."""
+        name, arguments = placed.call.name, placed.call.arguments
+        names = {name for one in expressions_of(arguments) for name in one.names}
+
+        def built(captures: Mapping[str, Value]) -> Op:
+            return build(name, self._parameters(placed, arguments, Scope(captures, self._vars)))
+
+        return OfRow(names, self._rule.step_columns, built)
 
     def _fitted(self, number: int, op: Op, wanted: Callable[[], TensorSpec | None]) -> Op:
         """The op with the destination's size, unless an op behind it changes the shape again."""
-        behind = (OPS[placed.call.name] for placed in self._ops[number + 1 :])
+        behind = (OPS[placed.call.name] for placed in self._rule.ops[number + 1 :])
         spec = wanted() if all(cls.keeps_shape for cls in behind) else None
         return op.fitted(spec) if spec is not None else op
 
@@ -90,40 +92,48 @@ class Caller:
             raise ShapeError(f"split over `{placed.dim}`: say how many: `parts` or `sizes`")
         return self._sizes[placed.dim]
 
+    def _call(self, op: Op, *nodes: Node) -> tuple[Node, ...]:
+        """The results of an op; what it makes of the same specs is inferred once."""
+        specs = tuple([node.spec for node in nodes])
+        key = (id(op), *map(id, specs))
+        alike = self._inferred.get(key)
+        made = Call(op, nodes, alike.specs if alike else op.infer(specs), self._info)
+        if alike is None:
+            self._inferred[key] = made  # and what it holds keeps its identity
+        return results(made)
+
     def _apply(self, placed: PlacedOp, op: Op, grids: Sequence[Grid]) -> Sequence[Grid]:
         if placed.arity is Arity.EACH:
-            return [grid.each(lambda node: call(op, node)[0]) for grid in grids]
+            return [grid.each(lambda node: self._call(op, node)[0]) for grid in grids]
         if placed.arity is Arity.SPLIT:
             return [
                 grid.split(placed.dim, lambda node: self._split(placed, op, node)) for grid in grids
             ]
         if placed.dim == LIST:
-            return [_join_list(op, grids)]
-        return [_join(op, placed.dim, grid) for grid in grids]
+            return [self._join_list(op, grids)]
+        return [self._join(op, placed.dim, grid) for grid in grids]
 
     def _split(self, placed: PlacedOp, op: Op, node: Node) -> tuple[Node, ...]:
-        parts = call(op, node)
+        parts = self._call(op, node)
         wanted = self._sizes.get(placed.dim, len(parts))
         if len(parts) != wanted:
             takers = "targets" if placed.dim == TARGETS else f"words of `{placed.dim}`"
             raise ShapeError(f"{op.name}: gives {len(parts)} tensors for {wanted} {takers}")
         return parts
 
+    def _join(self, op: Op, dim: str, grid: Grid) -> Grid:
+        if dim not in {name for name, _ in grid.dims}:
+            return grid
+        return grid.join(dim, lambda nodes: self._call(op, *nodes)[0])
 
-def _join(op: Op, dim: str, grid: Grid) -> Grid:
-    if dim not in {name for name, _ in grid.dims}:
-        return grid
-    return grid.join(dim, lambda nodes: call(op, *nodes)[0])
-
-
-def _join_list(op: Op, grids: Sequence[Grid]) -> Grid:
-    """The references joined place by place, in the order of the list."""
-    dims = grids[0].dims
-    for grid in grids[1:]:
-        if grid.dims != dims:
-            raise ShapeError(f"{op.name}: the references have different dims open")
-    lines = zip(*(grid.nodes for grid in grids), strict=True)
-    return Grid(dims, tuple(call(op, *nodes)[0] for nodes in lines))
+    def _join_list(self, op: Op, grids: Sequence[Grid]) -> Grid:
+        """The references joined place by place, in the order of the list."""
+        dims = grids[0].dims
+        for grid in grids[1:]:
+            if grid.dims != dims:
+                raise ShapeError(f"{op.name}: the references have different dims open")
+        lines = zip(*(grid.nodes for grid in grids), strict=True)
+        return Grid(dims, tuple(self._call(op, *nodes)[0] for nodes in lines))
 
 
 def evaluate(value: Argument, scope: Scope) -> object:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 
-from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.rules import Init
-from ckptsurgeon.ops.base import MAX_MADE_BYTES
+from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import TensorSpec, human_bytes
+from ckptsurgeon.specs import FLOATING, TensorSpec
 
 
-def kept(key: str, destination: SourceView | None) -> Leaf:
+def keep(key: str, destination: SourceView | None) -> Leaf:
     """The destination's own value; raises ShapeError where it has shapes alone."""
     if destination is None:
         raise ShapeError("`keep` needs a destination: give it by --into")
@@ -25,29 +26,32 @@ def kept(key: str, destination: SourceView | None) -> Leaf:
             f"`{key}` can't be kept: the destination has shapes alone; use `init`, or give a "
             "checkpoint as --into"
         )
-    return Leaf(DESTINATION, key, destination.specs[key])
+    return destination.leaf(key)
 
 
-def initialised(key: str, written: Init, destination: SourceView | None, scope: Scope) -> Made:
-    """A tensor that `init` makes, its spec from the rule, else from the destination."""
+def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Made:
+    """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
+    scope, destination = Scope({}, run.vars_of(rule)), run.destination
     wanted = destination.specs.get(key) if destination else None
-    spec = _spec(key, written, wanted, scope)
-    fill = _fill(written, scope)
-    if fill == "eye" and len(spec.shape) != 2:
-        raise ShapeError(f"`fill: eye` makes a matrix, `{key}` is {spec}")
-    if spec.nbytes > MAX_MADE_BYTES:
-        raise ShapeError(f"`{key}` would be {spec}, which is {human_bytes(spec.nbytes)}")
+    spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
     seed = _value(written.seed, scope)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, int):
         raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
-    std = _number(written.std, scope, "std")
-    if std < 0:
-        raise ExpressionError(f"`std` takes a number from 0, found {std}")
-    return Made(spec, key, fill, float(std), seed)
+    std = float(_number(written.std, scope, "std"))
+    return check_made(Made(spec, key, _fill(written, scope), std, seed))
 
 
-def _spec(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> TensorSpec:
-    if written.shape is None and wanted is None:
+def _dtype(run: StageRun, written: Init, wanted: TensorSpec | None) -> str:
+    """The dtype that a rule gives, else `output: {dtype: …}` to a floating tensor."""
+    dtype, asked = wanted.dtype if wanted else "F32", run.compiled.stage.output.dtype
+    is_asked = asked is not None and asked != "destination" and dtype in FLOATING
+    return written.dtype or (asked if asked and is_asked else dtype)
+
+
+def _shape(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> tuple[int, ...]:
+    if written.shape is not None:
+        return tuple(_size(size, scope) for size in written.shape)
+    if wanted is None:
         raise PlanError(
             [
                 Problem(
@@ -57,11 +61,7 @@ def _spec(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> T
                 )
             ]
         )
-    shape = wanted.shape if wanted else ()
-    if written.shape is not None:
-        shape = tuple(_size(size, scope) for size in written.shape)
-    dtype = written.dtype or (wanted.dtype if wanted else "F32")
-    return TensorSpec(dtype, shape)
+    return wanted.shape
 
 
 def _size(size: object, scope: Scope) -> int:
@@ -81,9 +81,15 @@ def _number(value: object, scope: Scope, word: str) -> int | float:
     number = _value(value, scope)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ExpressionError(f"`{word}` takes a number, found {kind_of(number)} ({number!r})")
-    if not math.isfinite(number):
-        raise ExpressionError(f"`{word}` takes a finite number, found {number}")
-    return number
+    if isinstance(number, int) and -(2**63) <= number < 2**64:
+        return number
+    try:
+        wide = float(number)  # what needs more than 64 bits is no item of any integer dtype
+    except OverflowError:
+        wide = math.inf
+    if not math.isfinite(wide):
+        raise ExpressionError(f"`{word}` takes a finite number, found {wide}")
+    return wide
 
 
 def _value(value: object, scope: Scope) -> Value:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Vars
-from ckptsurgeon.planner.stage.reading_keys import Match, holds
+from ckptsurgeon.planner.stage.reading_keys import Match, condition
+from ckptsurgeon.planner.stage.rows import Row
 
 SPARE_STEPS = 100_000
 """How many more steps than keys a rule may make by combining each key with each other."""
@@ -23,20 +25,25 @@ SHOWN_KEYS = 5
 Values = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """The matches of one reference in one step, row-major over its gathered captures."""
 
     dims: tuple[tuple[str, int], ...]
     matches: tuple[Match, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One step before its ops: its captures' values and the matches of each reference."""
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """One step before its ops: its values, by the rule's `step_columns`, and what it reads."""
 
-    values: Values
+    values: Row
     layouts: tuple[Layout, ...]
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The keys that the step reads, reference by reference."""
+        if len(self.layouts) == 1:
+            return self.layouts[0].matches
+        return tuple([match for layout in self.layouts for match in layout.matches])
 
 
 def group_steps(
@@ -48,25 +55,29 @@ def group_steps(
     """
     complete = _with_partners(rule, found, problems)
     failures = Folded(problems, "step", "of this rule")
-    by_step = rule.where_by_step
+    holds = _condition(rule, vars)
+    layers = [_Layer(rule, reader, failures) for reader in rule.readers]
     groups = []
     for values, per_reader in _joined(rule, complete):
-        if by_step and not holds(rule, _raw(per_reader), vars):
+        if holds is not None and not holds(per_reader):
             continue
-        layouts = [
-            _lay_out(rule, reader, own, failures)
-            for reader, own in zip(rule.readers, per_reader, strict=True)
-        ]
-        known = tuple(layout for layout in layouts if layout is not None)
+        layouts = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
+        known = tuple([layout for layout in layouts if layout is not None])
         if len(known) == len(layouts):
             groups.append(Group(values, known))
     failures.tell()
     return groups
 
 
-def _raw(per_reader: Iterable[Sequence[Match]]) -> Values:
-    """The captures of a whole step as they stand in the source."""
-    return {name: value for own in per_reader for name, value in own[0].raw.items()}
+def _condition(
+    rule: CompiledRule, vars: Vars
+) -> Callable[[Sequence[Sequence[Match]]], bool] | None:
+    """What tells whether `where` is true of a whole step; None where a reference alone tells."""
+    columns = [name for reader in rule.readers for name in reader.columns]
+    holds = condition(rule, columns, vars) if rule.where_by_step else None
+    if holds is None:
+        return None
+    return lambda per_reader: holds(tuple(value for own in per_reader for value in own[0].raw))
 
 
 # --- partners -------------------------------------------------------------------------------------
@@ -74,35 +85,44 @@ def _raw(per_reader: Iterable[Sequence[Match]]) -> Values:
 
 def _with_partners(
     rule: CompiledRule, found: Sequence[Sequence[Match]], problems: Problems
-) -> list[list[Match]]:
+) -> list[Sequence[Match]]:
     """The matches whose shared captures every other reference has as well."""
-    kept = [list(matches) for matches in found]
+    kept = list(found)
     for (i, one), (j, other) in itertools.permutations(enumerate(rule.readers), 2):
         shared = sorted(one.names & other.names)
         if not shared or not found[j]:
             continue
-        there = {_projected(match, shared) for match in found[j]}
-        lonely = [match for match in found[i] if _projected(match, shared) not in there]
+        ours, theirs = _project(one.columns, shared), _project(other.columns, shared)
+        there = {theirs(match.values) for match in found[j]}
+        lonely = {match.key: match for match in found[i] if ours(match.values) not in there}
         if lonely and not rule.options.optional:
-            _tell_missing(rule, other, lonely, problems)
+            _tell_missing(rule, one, other, list(lonely.values()), problems)
         if lonely:
-            alone = {id(match) for match in lonely}
-            kept[i] = [match for match in kept[i] if id(match) not in alone]
+            kept[i] = [match for match in kept[i] if ours(match.values) in there]
     return kept
 
 
-def _projected(match: Match, names: Sequence[str]) -> tuple[Value, ...]:
-    return tuple(match.values[name] for name in names)
+def _project(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], Row]:
+    """What takes the values of some names out of a row."""
+    if list(columns) == list(names):
+        return lambda row: row
+    numbers = [columns.index(name) for name in names]
+    return lambda row: tuple([row[number] for number in numbers])
 
 
 def _tell_missing(
-    rule: CompiledRule, reader: Reader, lonely: Sequence[Match], problems: Problems
+    rule: CompiledRule,
+    reader: Reader,
+    other: Reader,
+    lonely: Sequence[Match],
+    problems: Problems,
 ) -> None:
-    missing = list(dict.fromkeys(expected_key(reader.pattern, match.raw) for match in lonely))
+    raws = (dict(zip(reader.columns, match.raw, strict=True)) for match in lonely)
+    missing = list(dict.fromkeys(expected_key(other.pattern, raw) for raw in raws))
     problems.add(
-        f"`{reader.text}` has no partner for {_some(m.address[1] for m in lonely)}: "
+        f"`{other.text}` has no partner for {_some(match.key for match in lonely)}: "
         f"missing {_some(missing)}",
-        reader.place,
+        other.place,
         "`optional: true` skips incomplete steps",
     )
 
@@ -131,119 +151,137 @@ def _some(keys: Iterable[str]) -> str:
 # --- joining --------------------------------------------------------------------------------------
 
 
-def _joined(
-    rule: CompiledRule, found: Sequence[Sequence[Match]]
-) -> Iterator[tuple[Values, list[list[Match]]]]:
-    """Each step's values with its matches by reference: a natural join on the step's captures."""
-    steps: list[tuple[dict[str, Value], list[list[Match]]]] = [({}, [])]
-    known: frozenset[str] = frozenset()
+Joined = tuple[Row, list[list[Match]]]
+"""A step's values, and its matches by reference."""
+
+
+def _joined(rule: CompiledRule, found: Sequence[Sequence[Match]]) -> list[Joined]:
+    """A natural join of the references' matches on the captures that name a step."""
+    steps: list[Joined] = [((), [])]
+    known: tuple[str, ...] = ()
     most = SPARE_STEPS + sum(map(len, found))
     for reader, matches in zip(rule.readers, found, strict=True):
-        names = sorted(rule.steps_by & reader.names)
-        shared = [name for name in names if name in known]
-        steps = _extended(rule, steps, matches, names, shared, most)
-        known |= frozenset(names)
-    yield from steps
+        names = [name for name in reader.columns if name in rule.steps_by]
+        steps = _extended(rule, steps, known, _by_values(reader, names, matches), names, most)
+        known = (*known, *(name for name in names if name not in known))
+    return steps
+
+
+def _by_values(
+    reader: Reader, names: Sequence[str], matches: Iterable[Match]
+) -> dict[Row, list[Match]]:
+    """The matches of a reference by the captures that name a step."""
+    project = _project(reader.columns, names)
+    found: dict[Row, list[Match]] = {}
+    for match in matches:
+        found.setdefault(project(match.values), []).append(match)
+    return found
 
 
 def _extended(
     rule: CompiledRule,
-    steps: list[tuple[dict[str, Value], list[list[Match]]]],
-    matches: Sequence[Match],
+    steps: list[Joined],
+    known: tuple[str, ...],
+    found: Mapping[Row, list[Match]],
     names: Sequence[str],
-    shared: Sequence[str],
     most: int,
-) -> list[tuple[dict[str, Value], list[list[Match]]]]:
-    by_values: dict[tuple[Value, ...], list[Match]] = {}
-    for match in matches:
-        by_values.setdefault(_projected(match, names), []).append(match)
-    by_shared: dict[tuple[Value, ...], list[tuple[tuple[Value, ...], list[Match]]]] = {}
-    places = [names.index(name) for name in shared]
-    for values, own in by_values.items():
-        by_shared.setdefault(tuple(values[at] for at in places), []).append((values, own))
-    extended: list[tuple[dict[str, Value], list[list[Match]]]] = []
+) -> list[Joined]:
+    """The steps with what one more reference reads for each."""
+    if not known and len(steps) == 1:
+        return [(values, [*steps[0][1], own]) for values, own in found.items()]
+    shared = [name for name in names if name in known]
+    ours, theirs = _project(known, shared), _project(names, shared)
+    further = _project(names, [name for name in names if name not in known])
+    partners: dict[Row, list[tuple[Row, list[Match]]]] = {}
+    for values, own in found.items():
+        partners.setdefault(theirs(values), []).append((further(values), own))
+    extended: list[Joined] = []
     for step, before in steps:
-        partners = by_shared.get(tuple(step[name] for name in shared), ())
-        if len(extended) + len(partners) > most:
-            raise PlanError(
-                [
-                    Problem(
-                        f"the rule combines its keys to more than {most} steps",
-                        rule.place,
-                        "references are joined on the captures that they share: let them share one",
-                    )
-                ]
-            )
-        for values, own in partners:
-            extended.append(({**step, **dict(zip(names, values, strict=True))}, [*before, own]))
+        fitting = partners.get(ours(step), ())
+        if len(extended) + len(fitting) > most:
+            raise PlanError([_too_many(rule, most)])
+        extended += [((*step, *values), [*before, own]) for values, own in fitting]
     return extended
+
+
+def _too_many(rule: CompiledRule, most: int) -> Problem:
+    return Problem(
+        f"the rule combines its keys to more than {most} steps",
+        rule.place,
+        "references are joined on the captures that they share: let them share one",
+    )
 
 
 # --- grids ----------------------------------------------------------------------------------------
 
 
-def _lay_out(
-    rule: CompiledRule, reader: Reader, matches: Sequence[Match], failures: Folded
-) -> Layout | None:
-    """The matches as a full grid; None, with a problem told, where they make none."""
-    gathered = [capture for capture in rule.gathered if capture.name in reader.names]
-    if len(matches) == 1 and not gathered:
-        return Layout((), tuple(matches))
-    cells: dict[tuple[Value, ...], Match] = {}
-    for match in matches:
-        cell = tuple(_coordinate(capture, match) for capture in gathered)
-        first = cells.setdefault(cell, match)
-        if first is not match:
-            failures.add((reader.place, "two"), _two_in_one(reader, first, match))
-            return None
-    ranges = [_positions(rule, capture, at, cells) for at, capture in enumerate(gathered)]
-    if math.prod(map(len, ranges)) == len(cells):
-        dims = tuple((c.name, len(r)) for c, r in zip(gathered, ranges, strict=True))
-        return Layout(dims, tuple(cells[cell] for cell in itertools.product(*ranges)))
-    integers = any(capture.kind is Kind.INT for capture in gathered)
-    if integers or not rule.options.optional:
-        failures.add((reader.place, "hole"), _hole(reader, gathered, ranges, cells))
-    return None
+class _Layer:
+    """Lays the matches of one reference out as grids over its gathered captures."""
+
+    def __init__(self, rule: CompiledRule, reader: Reader, failures: Folded) -> None:
+        self._rule, self._reader, self._failures = rule, reader, failures
+        self._gathered = [capture for capture in rule.gathered if capture.name in reader.names]
+        self._numbers = [reader.columns.index(capture.name) for capture in self._gathered]
+
+    def lay_out(self, matches: Sequence[Match]) -> Layout | None:
+        """The matches as a full grid; None, with a problem told, where they make none."""
+        if len(matches) == 1 and not self._gathered:
+            return Layout((), tuple(matches))
+        cells: dict[Row, Match] = {}
+        for match in matches:
+            first = cells.setdefault(self._cell(match), match)
+            if first is not match:
+                self._tell("two", _two_in_one(self._reader, first, match))
+                return None
+        ranges = [self._positions(capture, at, cells) for at, capture in enumerate(self._gathered)]
+        if math.prod(map(len, ranges)) == len(cells):
+            sizes = zip(self._gathered, ranges, strict=True)
+            dims = tuple((capture.name, len(positions)) for capture, positions in sizes)
+            return Layout(dims, tuple([cells[cell] for cell in itertools.product(*ranges)]))
+        integers = any(capture.kind is Kind.INT for capture in self._gathered)
+        if integers or not self._rule.options.optional:
+            self._tell("hole", _hole(self._reader, self._gathered, ranges, cells))
+        return None
+
+    def _cell(self, match: Match) -> Row:
+        """Where a match stands: integers count after `pick`, words are those that were read."""
+        return tuple(
+            [
+                (match.values if capture.kind is Kind.INT else match.raw)[number]
+                for capture, number in zip(self._gathered, self._numbers, strict=True)
+            ]
+        )
+
+    def _positions(self, capture: Capture, at: int, cells: Mapping[Row, Match]) -> Sequence[Value]:
+        if capture.kind is Kind.INT:
+            integers = (value for cell in cells if isinstance(value := cell[at], int))
+            return range(1 + max(integers, default=-1))
+        listed = self._rule.options.map.get(capture.name)
+        words = [word.left for word in capture.words if listed is None or word.left in listed]
+        return [capture.value(word) for word in words]
+
+    def _tell(self, kind: str, problem: Problem) -> None:
+        self._failures.add((self._reader.place, kind), problem)
 
 
 def _two_in_one(reader: Reader, first: Match, second: Match) -> Problem:
     return Problem(
-        f"`{first.address[1]}` and `{second.address[1]}` are read as one: two producers",
+        f"`{first.key}` and `{second.key}` are read as one: two producers",
         reader.place,
         "capture what tells them apart, and write it in the target",
     )
-
-
-def _coordinate(capture: Capture, match: Match) -> Value:
-    """Integers count after `pick`; words are those that were read."""
-    values = match.values if capture.kind is Kind.INT else match.raw
-    return values[capture.name]
-
-
-def _positions(
-    rule: CompiledRule,
-    capture: Capture,
-    at: int,
-    cells: Mapping[tuple[Value, ...], Match],
-) -> Sequence[Value]:
-    if capture.kind is Kind.INT:
-        integers = (value for cell in cells if isinstance(value := cell[at], int))
-        return range(1 + max(integers, default=-1))
-    listed = rule.options.map.get(capture.name)
-    words = [word.left for word in capture.words if listed is None or word.left in listed]
-    return [capture.value(word) for word in words]
 
 
 def _hole(
     reader: Reader,
     gathered: Sequence[Capture],
     ranges: Sequence[Sequence[Value]],
-    cells: Mapping[tuple[Value, ...], Match],
+    cells: Mapping[Row, Match],
 ) -> Problem:
     names = [capture.name for capture in gathered]
     missing = (cell for cell in _all_cells(ranges) if cell not in cells)
     some = list(itertools.islice(missing, SHOWN_KEYS))
-    example = next(iter(cells.values())).raw
+    example = dict(zip(reader.columns, next(iter(cells.values())).raw, strict=True))
     keys = [
         expected_key(reader.pattern, {**example, **dict(zip(names, cell, strict=True))})
         for cell in some

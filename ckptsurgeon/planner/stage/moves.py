@@ -2,130 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
-from ckptsurgeon.language.patterns import ConcreteIndex, write_key
-from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader, Target
+from ckptsurgeon.language.patterns import Capture
+from ckptsurgeon.language.problems import Folded
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import Index
+from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import TARGETS, Grid
-from ckptsurgeon.planner.problems import Folded
-from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import Caller
-from ckptsurgeon.planner.stage.grouping import Group, Layout, group_steps
-from ckptsurgeon.planner.stage.production import Contribution
-from ckptsurgeon.planner.stage.renames import run_renames
+from ckptsurgeon.planner.stage.grouping import Group, group_steps
+from ckptsurgeon.planner.stage.reading_keys import slice_of
+from ckptsurgeon.planner.stage.rows import Row
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Origin
-from ckptsurgeon.plans.account import Operand, Product, RuleInfo, Step
+from ckptsurgeon.planner.stage.targets import TargetWriter
+from ckptsurgeon.plans.account import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 from ckptsurgeon.specs import TensorSpec
-
-SHOWN_KEYS = 3
-"""How many of a step's keys an error names."""
 
 
 def run_move(run: StageRun, rule: CompiledRule) -> None:
     """Makes the steps of an arrow or a block."""
-    if run_renames(run, rule):
-        return
-    found = [run.found(rule, number, reader) for number, reader in enumerate(rule.readers)]
+    found = [run.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
     if not all(found):
         return
     groups = group_steps(rule, found, run.vars_of(rule), run.problems)
     if rule.where_by_step and not groups and not rule.options.optional:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
-    info, failures = run.info(rule), Folded(run.problems, "step", "of this rule")
-    caller = Caller(rule.ops, rule.spread, len(rule.targets))
-    for group in groups:
-        with failures.at(rule.group, rule.place):
-            _step(run, rule, info, group, caller)
+    failures = Folded(run.problems, "step", "of this rule")
+    failures.run_each(rule.group, rule.place, _Mover(run, rule).step, groups)
     failures.tell()
 
 
-def _step(run: StageRun, rule: CompiledRule, info: RuleInfo, group: Group, caller: Caller) -> None:
-    taken = [
-        _taken(run, rule, info, reader, layout)
-        for reader, layout in zip(rule.readers, group.layouts, strict=True)
-    ]
-    operands = tuple(operand for _, own in taken for operand in own)
-    vars = run.vars_of(rule)
-    about = ", ".join(f"`{operand.key}`" for operand in operands[:SHOWN_KEYS])
-    scope = Scope(group.values, vars)
-    grid, texts = caller.run(
-        [grid for grid, _ in taken], scope, about, lambda: _wanted(run, rule, scope)
-    )
-    origins = [match.origin for layout in group.layouts for match in layout.matches]
-    sources = behind(origins, operands)
-    earlier = tuple(dict.fromkeys(op for origin in origins for op in origin.ops))
-    products: list[Product] = []
-    for target, values, node in _placed(rule, group.values, grid):
-        key, index = _named(target, Scope(values, vars), about)
-        origin = Origin(node, sources, info, earlier + texts)
-        if run.give(rule, key, Contribution(origin, index, target.place), operands):
-            products.append(Product(key, index))
-    run.made[rule.group] += 1
-    run.steps.append(Step(run.number, info, operands, tuple(products), texts))
+class _Mover:
+    """Makes the steps of one rule; what they share is worked out before."""
+
+    def __init__(self, run: StageRun, rule: CompiledRule) -> None:
+        self._run, self._rule, vars = run, rule, run.vars_of(rule)
+        self._claim = Claim(Fate.TAKEN, run.info(rule))
+        self._slices = [slice_of(reader, vars) for reader in rule.readers]
+        self._has_slices = any(reader.index is not None for reader in rule.readers)
+        self._caller = Caller(rule, run.info(rule), vars) if rule.ops else None
+        columns = (*rule.step_columns, *(capture.name for capture in rule.spread))
+        self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
+
+    def step(self, group: Group) -> None:
+        """Takes what a step reads, runs its ops and gives what comes out."""
+        run, rule, claim, matches = self._run, self._rule, self._claim, group.matches
+        slices = self._slices_of(group) if self._has_slices else None
+        nodes = [
+            run.take(rule, claim, match, None if slices is None else slices[number])
+            for number, match in enumerate(matches)
+        ]
+        ops: tuple[Op, ...] = ()
+        placed: Iterable[tuple[int, Row, Node]]
+        placed = [(number, group.values, nodes[0]) for number in range(len(self._targets))]
+        if self._caller is not None:
+            grid, ops = self._call(self._caller, group, nodes)
+            placed = self._place(group.values, grid)
+        products = []
+        for number, values, node in placed:
+            product = self._targets[number].write(values, matches)
+            if run.give(rule, number, *product, node, matches):
+                products.append(product)
+        run.end_step(rule, matches, slices, products, ops)
+
+    def _slices_of(self, group: Group) -> list[Index | None]:
+        """The slices of all keys that a step reads."""
+        layers = zip(self._slices, group.layouts, strict=True)
+        return [slice_of(match) for slice_of, layout in layers for match in layout.matches]
+
+    def _call(
+        self, caller: Caller, group: Group, nodes: Sequence[Node]
+    ) -> tuple[Grid, tuple[Op, ...]]:
+        """What the ops make of the tensors that a step takes."""
+        grids, taken = [], iter(nodes)
+        for layout in group.layouts:
+            own = tuple(itertools.islice(taken, len(layout.matches)))
+            grids.append(Grid(layout.dims, own))
+        return caller.run(grids, group.values, group.matches, lambda: self._wanted(group))
+
+    def _wanted(self, group: Group) -> TensorSpec | None:
+        """The destination's spec of what the step gives, where that is one whole key."""
+        destination, rule = self._run.destination, self._rule
+        if destination is None or rule.spread or rule.targets[0].index is not None:
+            return None
+        return destination.specs.get(self._targets[0].key(group.values))
+
+    def _place(self, values: Row, grid: Grid) -> Iterator[tuple[int, Row, Node]]:
+        """Each target's number with the captures' values and the tensor for it."""
+        numbers: Sequence[int] = range(len(self._targets))
+        names = [name for name, _ in grid.dims]
+        for coordinates, node in zip(grid.coordinates, grid.nodes, strict=True):
+            at = dict(zip(names, coordinates, strict=True))
+            own = (*values, *(_spread_value(one, at[one.name]) for one in self._rule.spread))
+            chosen = (at[TARGETS],) if TARGETS in at else numbers
+            yield from ((number, own, node) for number in chosen)
 
 
-def _wanted(run: StageRun, rule: CompiledRule, scope: Scope) -> TensorSpec | None:
-    """The destination's spec of what the step gives, where that is one whole key."""
-    target = rule.targets[0]
-    if run.destination is None or rule.spread or target.index is not None:
-        return None
-    return run.destination.specs.get(write_key(target.pattern, scope))
-
-
-def _taken(
-    run: StageRun, rule: CompiledRule, info: RuleInfo, reader: Reader, layout: Layout
-) -> tuple[Grid, list[Operand]]:
-    """The tensors of a reference's matches, which are taken by this, and what they are of."""
-    nodes: list[Node] = []
-    operands: list[Operand] = []
-    for match in layout.matches:
-        index = run.index(rule, reader.index, match)
-        nodes.append(run.take(rule, info, match, index))
-        operands.append(Operand(*match.address, index))
-    return Grid(layout.dims, tuple(nodes)), operands
-
-
-def behind(origins: Sequence[Origin], operands: Sequence[Operand]) -> tuple[Operand, ...]:
-    """The checkpoint keys behind a step: its operands, or what those were made from."""
-    found: dict[Operand, None] = {}
-    for origin, operand in zip(origins, operands, strict=True):
-        known = [(source.source, source.key) for source in origin.sources]
-        if known == [(operand.source, operand.key)]:
-            found[operand] = None
-        else:
-            found.update(dict.fromkeys(origin.sources))
-    return tuple(found)
-
-
-def _placed(
-    rule: CompiledRule, values: Mapping[str, Value], grid: Grid
-) -> Iterator[tuple[Target, Mapping[str, Value], Node]]:
-    """Each target with the captures' values and the tensor for it."""
-    names = [name for name, _ in grid.dims]
-    spread = {capture.name: capture for capture in rule.spread}
-    for coordinates, node in zip(grid.coordinates, grid.nodes, strict=True):
-        own = dict(values)
-        targets: Sequence[Target] = rule.targets
-        for name, at in zip(names, coordinates, strict=True):
-            if name == TARGETS:
-                targets = (rule.targets[at],)
-            else:
-                words = spread[name].words
-                own[name] = spread[name].value(words[at].left) if words else at
-        for target in targets:
-            yield target, own, node
-
-
-def _named(target: Target, scope: Scope, about: str) -> tuple[str, ConcreteIndex | None]:
-    """The key and slice that a target names; raises PlanError at its place."""
-    try:
-        index = target.index.evaluate(scope) if target.index is not None else None
-        return write_key(target.pattern, scope), index
-    except ExpressionError as error:
-        problem = Problem(f"{about} -> `{target.text}`: {error}", target.place, error.help)
-        raise PlanError([problem]) from None
+def _spread_value(capture: Capture, at: int) -> Value:
+    return capture.value(capture.words[at].left) if capture.words else at

@@ -3,104 +3,83 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from ckptsurgeon.checkpoints.base import DESTINATION
+import msgspec
+
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
-from ckptsurgeon.language.patterns import ConcreteIndex, ConcreteItem
-from ckptsurgeon.ops.indexing import resolve_index, taken_shape
+from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.ops.indexing import Index, IndexItem, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.planner.problems import Folded, Problems
-from ckptsurgeon.planner.stage.tables import Origin, Takers
-from ckptsurgeon.plans.account import Operand, RuleInfo
-from ckptsurgeon.plans.graph import Assembly, Leaf, Part
+from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, operands_of
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
 MAX_OUTPUTS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
 
+Prepare = Callable[[str, Node, RuleInfo | None], Node]
+"""What a stage's options make of a tensor that a rule gives under a key."""
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """A tensor for an output key, or for the part of it that `index` names."""
 
-    origin: Origin
-    index: ConcreteIndex | None
+class Contribution(msgspec.Struct, frozen=True, gc=False):
+    """A tensor for the part of an output key that `index` names."""
+
+    node: Node
+    rule: RuleInfo | None
+    index: Index
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the destination has: its specs, and whether it has values to fill tensors up with."""
+class Given(msgspec.Struct, frozen=True):
+    """The tensors that a stage gives, and the rule behind each, in one order."""
 
-    specs: Mapping[str, TensorSpec]
-    has_values: bool
+    nodes: dict[str, Node] = {}
+    rules: dict[str, RuleInfo | None] = {}
+
+    def keyed(self, keys: Iterable[str]) -> Given:
+        """The same in another order of the keys."""
+        nodes = {key: self.nodes[key] for key in keys}
+        return Given(nodes, {key: self.rules[key] for key in nodes})
 
 
 class Production:
     """The output keys of a stage and who gives them."""
 
-    def __init__(self, problems: Problems, takers: Takers) -> None:
-        self._problems, self._takers = problems, takers
-        self._given: dict[str, Leaf | list[Contribution]] = {}
-        self._places: dict[RuleInfo | None, Place] = {}
-        self._count = 0
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self.nodes: dict[str, Node | None] = {}  # None where it is given in parts
+        self.rules: dict[str, RuleInfo | None] = {}
+        self._parts: dict[str, list[Contribution]] = {}
         self._collisions = Folded(problems, "key", "of these two rules")
 
-    def giver(self, key: str) -> RuleInfo | None:
-        given = self._given.get(key)
-        if isinstance(given, Leaf):
-            return self._taker(given)
-        return given[0].origin.rule if given else None
-
     def __contains__(self, key: object) -> bool:
-        return key in self._given
+        return key in self.nodes
 
-    def give(self, key: str, contribution: Contribution) -> None:
-        """Notes a producer; a second one for the whole key is a problem."""
-        self._count += 1
-        if self._count > MAX_OUTPUTS:
-            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", contribution.place)])
-        given = self._given.setdefault(key, [])
-        if isinstance(given, Leaf):
-            self._tell_two(key, self._contributed(given), contribution)
-        elif given and (contribution.index is None or given[0].index is None):
-            self._tell_two(key, given[0], contribution)
-        else:
-            given.append(contribution)
-
-    def rename(
-        self, rule: RuleInfo | None, place: Place, pairs: Iterable[tuple[str, Leaf]]
+    def give(
+        self, key: str, node: Node, rule: RuleInfo | None, place: Place, index: Index | None = None
     ) -> None:
-        """Notes what takes whole tensors of a checkpoint and gives each under a key of its own."""
-        self._places[rule] = place
-        for key, leaf in pairs:
-            if key in self._given:
-                self.give(key, self._contributed(leaf))
-            else:
-                self._given[key] = leaf
-                self._count += 1
-        if self._count > MAX_OUTPUTS:
+        """Notes a producer; a second one for the whole key is a problem."""
+        if key in self.nodes and (index is None or key not in self._parts):
+            self._tell_two(key, node, rule, place)
+        elif index is None:
+            self.nodes[key], self.rules[key] = node, rule
+        else:
+            self.nodes[key] = None
+            self.rules.setdefault(key, rule)
+            self._parts.setdefault(key, []).append(Contribution(node, rule, index, place))
+        if len(self.nodes) > MAX_OUTPUTS:
             raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", place)])
 
-    def _contributed(self, leaf: Leaf) -> Contribution:
-        """A renamed tensor told like any other."""
-        rule = self._taker(leaf)
-        origin = Origin(leaf, (Operand(leaf.source, leaf.key),), rule)
-        return Contribution(origin, None, self._places[rule])
-
-    def _taker(self, leaf: Leaf) -> RuleInfo | None:
-        return self._takers.of(leaf.source).get(leaf.key)
-
-    def _tell_two(self, key: str, first: Contribution, second: Contribution) -> None:
-        names = [_named(contribution) for contribution in (first, second)]
+    def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:
+        first, rules = self.nodes[key], (self.rules[key], rule)
+        nodes = (first or self._parts[key][0].node, node)
+        names = [_named(*one) for one in zip(nodes, rules, strict=True)]
         self.collide(
-            (first.origin.rule, second.origin.rule),
+            rules,
             Problem(
                 f"two producers of `{key}`: {names[0]}, and {names[1]}",
-                second.place,
+                place,
                 "drop or rename one of them; `fallback: true` makes a rule give way to earlier"
                 " ones",
             ),
@@ -110,101 +89,57 @@ class Production:
         """Notes two producers of a key; of those by the same two rules the first is told."""
         self._collisions.add(rules, problem)
 
-    def finished(
-        self,
-        wanted: Wanted,
-        prepare: Callable[[str, Origin], Origin] | None,
-    ) -> Origins:
+    def finish(self, destination: SourceView | None, prepare: Prepare | None) -> Given:
         """Every key with its tensor, parts put together.
 
         `prepare` casts what `output: {dtype: …}` names; None where it names nothing.
         """
         self._collisions.tell()
-        done: dict[str, Leaf | Origin] = {}
-        given_to, self._given = self._given, {}  # room for a million keys, needed no more
-        for key, given in given_to.items():
-            if isinstance(given, Leaf) and prepare is None:
-                done[key] = given
-                continue
-            contributions = [self._contributed(given)] if isinstance(given, Leaf) else given
-            origin = self._put_together(key, contributions, wanted, prepare)
-            if origin is not None:
-                done[key] = origin
-        return Origins(done, self._takers)
+        nodes: dict[str, Node] = {}
+        for key, node in self.nodes.items():
+            rule = self.rules[key]
+            if node is None:
+                node = self._put_together(key, self._parts[key], destination, prepare)
+            elif prepare is not None:
+                node = prepare(key, node, rule)
+            if node is not None:
+                nodes[key] = node
+        return Given(nodes, self.rules)
 
     def _put_together(
         self,
         key: str,
         given: list[Contribution],
-        wanted: Wanted,
-        prepare: Callable[[str, Origin], Origin] | None,
-    ) -> Origin | None:
+        destination: SourceView | None,
+        prepare: Prepare | None,
+    ) -> Node | None:
         """The tensor of a key; None, with a problem told, where its parts make none."""
         with self._problems.at(given[0].place, f"`{key}`: "):
             if prepare is not None:
-                given = [replace(one, origin=prepare(key, one.origin)) for one in given]
-            if given[0].index is None:
-                return given[0].origin
-            return _assembled(key, given, wanted.specs.get(key), wanted.has_values)
+                given = [
+                    msgspec.structs.replace(one, node=prepare(key, one.node, one.rule))
+                    for one in given
+                ]
+            return _assemble(key, given, destination)
         return None
 
 
-class Origins(MutableMapping[str, Origin]):
-    """The tensors that a stage gives, by key; those of renames are told when they are asked for."""
+def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
+    """The tensors in the order of the first source tensor of each; made ones at the end."""
+    counter = itertools.count()
+    order = {view.alias: dict(zip(view.specs, counter, strict=False)) for view in views}
+    last = next(counter)
 
-    def __init__(self, held: dict[str, Leaf | Origin], takers: Takers) -> None:
-        self._held, self._takers = held, takers
+    def position(key: str) -> int:
+        node = given.nodes[key]
+        first = node if isinstance(node, Leaf) else next(iter(operands_of(node)), None)
+        return last if first is None else order[first.source][first.key]
 
-    @classmethod
-    def none(cls) -> Origins:
-        return cls({}, Takers())
-
-    def __getitem__(self, key: str) -> Origin:
-        found = self._held[key]
-        if isinstance(found, Origin):
-            return found
-        rule = self._takers.of(found.source).get(found.key)
-        return Origin(found, (Operand(found.source, found.key),), rule)
-
-    def whole(self, key: str) -> tuple[Leaf, RuleInfo | None] | None:
-        """The checkpoint's tensor that a key is, and who renamed it; None for any other."""
-        found = self._held.get(key)
-        if not isinstance(found, Leaf):
-            return None
-        return found, self._takers.of(found.source).get(found.key)
-
-    def __setitem__(self, key: str, origin: Origin) -> None:
-        self._held[key] = origin
-
-    def __delitem__(self, key: str) -> None:
-        del self._held[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._held
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def in_order(self, views: Iterable[SourceView]) -> Origins:
-        """The same in the order of the first source tensor of each; made ones at the end."""
-        counter = itertools.count()
-        order = {view.alias: dict(zip(view.specs, counter, strict=False)) for view in views}
-        last = next(counter)
-
-        def position(key: str) -> int:
-            found = self._held[key]
-            first = found if isinstance(found, Leaf) else next(iter(found.sources), None)
-            return last if first is None else order[first.source][first.key]
-
-        ordered = sorted(self._held, key=position)
-        return Origins({key: self._held[key] for key in ordered}, self._takers)
+    return given.keyed(sorted(given.nodes, key=position))
 
 
-def _named(contribution: Contribution) -> str:
-    rule, sources = contribution.origin.rule, contribution.origin.sources
+def _named(node: Node, rule: RuleInfo | None) -> str:
+    sources = operands_of(node)
     key = f"`{sources[0].key}`" if sources else "its own value"
     return f"{key} by {rule.place}" if rule else f"{key} by no rule"
 
@@ -212,10 +147,9 @@ def _named(contribution: Contribution) -> str:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _assembled(
-    key: str, given: list[Contribution], wanted: TensorSpec | None, has_values: bool
-) -> Origin:
+def _assemble(key: str, given: list[Contribution], destination: SourceView | None) -> Assembly:
     """One tensor of parts, filled up by the destination where they don't tile it."""
+    wanted = destination.specs.get(key) if destination else None
     spec = wanted or _tiled_spec(given)
     regions = [_region(contribution, spec.shape) for contribution in given]
     pair = overlapping(regions)
@@ -223,18 +157,14 @@ def _assembled(
         places = [str(given[number].place) for number in pair]
         raise ShapeError(f"the same part is filled twice: by {places[0]} and by {places[1]}")
     filled = sum(taken_count(region) for region in regions)
-    base = None if filled == spec.count else _rest(key, spec, wanted, filled, has_values)
+    base = None if filled == spec.count else _rest(key, spec, filled, destination)
     spec = _one_dtype(given, spec, base)
-    node = Assembly(spec, tuple(Part(c.index or (), c.origin.node) for c in given), base)
-    origins = [contribution.origin for contribution in given]
-    sources: dict[Operand, None] = {s: None for origin in origins for s in origin.sources}
-    ops: dict[str, None] = {op: None for origin in origins for op in origin.ops}
-    return Origin(node, tuple(sources), origins[0].rule, tuple(ops))
+    return Assembly(spec, tuple(Part(one.index, one.node) for one in given), base)
 
 
 def _region(contribution: Contribution, shape: tuple[int, ...]) -> tuple[range | int, ...]:
-    region = resolve_index(contribution.index or (), shape)
-    spec = contribution.origin.node.spec
+    region = resolve_index(contribution.index, shape)
+    spec = contribution.node.spec
     if taken_shape(region) != spec.shape:
         part = list(taken_shape(region))
         raise ShapeError(
@@ -243,22 +173,20 @@ def _region(contribution: Contribution, shape: tuple[int, ...]) -> tuple[range |
     return region
 
 
-def _rest(
-    key: str, spec: TensorSpec, wanted: TensorSpec | None, filled: int, has_values: bool
-) -> Leaf:
-    left = spec.count - filled
-    if wanted is None:
-        raise ShapeError(f"{left} of its {spec.count} elements are filled by no part")
-    if not has_values:
+def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | None) -> Leaf:
+    left = f"{spec.count - filled} of its {spec.count} elements are filled by no part"
+    if destination is None or key not in destination.specs:
+        raise ShapeError(left)
+    if not destination.has_values:
         raise ShapeError(
-            f"{left} of its {spec.count} elements are filled by no part, and the destination has "
-            "shapes alone; give a checkpoint as `--into`, or fill them by an `init` of another key"
+            f"{left}, and the destination has shapes alone; give a checkpoint as `--into`, or fill "
+            "them by an `init` of another key"
         )
-    return Leaf(DESTINATION, key, wanted)
+    return destination.leaf(key)
 
 
 def _one_dtype(given: list[Contribution], spec: TensorSpec, base: Leaf | None) -> TensorSpec:
-    dtypes = {contribution.origin.node.spec.dtype for contribution in given}
+    dtypes = {contribution.node.spec.dtype for contribution in given}
     if base is not None:
         dtypes.add(base.spec.dtype)
     if len(dtypes) > 1:
@@ -274,20 +202,20 @@ def _tiled_spec(given: list[Contribution]) -> TensorSpec:
     if len({len(shape) for shape in shapes}) > 1:
         raise ShapeError("its parts have different numbers of dims")
     sizes = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
-    return TensorSpec(given[0].origin.node.spec.dtype, sizes)
+    return TensorSpec(given[0].node.spec.dtype, sizes)
 
 
 def _reach(contribution: Contribution) -> tuple[int, ...]:
     """How far a part reaches on each dim."""
-    index, shape = contribution.index or (), contribution.origin.node.spec.shape
+    index, shape = contribution.index, contribution.node.spec.shape
     ranges = sum(isinstance(item, tuple) for item in index)
-    whole: list[ConcreteItem] = [(None, None, None)] * (len(shape) - ranges)
+    whole: list[IndexItem] = [(None, None, None)] * (len(shape) - ranges)
     at = index.index("...") if "..." in index else len(index)
     sizes = iter(shape)
     return tuple(_length(item, sizes) for item in (*index[:at], *whole, *index[at + 1 :]))
 
 
-def _length(item: ConcreteItem, sizes: Iterator[int]) -> int:
+def _length(item: IndexItem, sizes: Iterator[int]) -> int:
     if isinstance(item, int):
         start, stop = item, item + 1
     elif isinstance(item, tuple):

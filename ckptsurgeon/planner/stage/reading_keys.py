@@ -1,69 +1,165 @@
-"""Which keys each reference of a rule reads: its pattern, then `where`, `map` and `pick`."""
+"""Which keys each reference of a rule reads: its pattern, then `where`, `map` and `pick`.
+
+Captures are rows of values, in the order of the reference's `columns`.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value, kind_of
-from ckptsurgeon.language.patterns import Kind, is_plain_integer
+from ckptsurgeon.language.patterns import Capture, Kind, Matcher, is_plain_integer
 from ckptsurgeon.language.rules import Span
+from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
-from ckptsurgeon.planner.stage.tables import Address, Origin, Table
+from ckptsurgeon.planner.stage.rows import Memo, OfRow, Row
+from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.plans.account import Address
+from ckptsurgeon.plans.graph import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A key that a reference reads. `raw` are its captures as read, `values` after map and pick."""
 
-    address: Address
-    origin: Origin
-    raw: Mapping[str, Value]
-    values: Mapping[str, Value]
+    table: Table
+    key: str
+    raw: Row
+    values: Row
+
+    @property
+    def address(self) -> Address:
+        return self.table.alias, self.key
+
+    @property
+    def node(self) -> Node:
+        return self.table.nodes[self.key]
 
 
-def matches(
-    rule: CompiledRule, reader: Reader, tables: Sequence[Table], vars: Vars
+SHOWN_KEYS = 3
+"""How many of a step's keys an error names."""
+
+
+def name_keys(matches: Sequence[Match]) -> str:
+    """The first keys of a step, for errors."""
+    return ", ".join(f"`{match.key}`" for match in matches[:SHOWN_KEYS])
+
+
+def read_keys(
+    rule: CompiledRule, reader: Reader, tables: Iterable[Table], vars: Vars
 ) -> Iterator[Match]:
-    """Every key that the reference matches, taken or not; raises ExpressionError."""
-    plain = not (rule.options.map or rule.options.pick)
-    conditional = rule.options.where is not None and rule.where_names <= reader.names
-    for table, raw, key in readings(reader, tables):
-        if conditional and not holds(rule, raw, vars):
+    """Every key that the reference matches, taken or not; raises PlanError."""
+    holds = condition(rule, reader.columns, vars) if rule.where_names <= reader.names else None
+    vary = vary_rows(rule, reader.columns)
+    for table, key, raw in match_keys(reader, tables):
+        if holds is not None and not holds(raw):
             continue
-        address, origin = (table.alias, key), table.origins[key]
-        if plain:
-            yield Match(address, origin, raw, raw)
+        if vary is None:
+            yield Match(table, key, raw, raw)
         else:
-            for values in variants(rule, raw):
-                yield Match(address, origin, raw, values)
+            yield from (Match(table, key, raw, values) for values in vary(raw))
 
 
-def readings(
-    reader: Reader, tables: Iterable[Table]
-) -> Iterator[tuple[Table, dict[str, Value], str]]:
-    """Table, captures and key of each key that the pattern alone matches."""
-    match = reader.keys.match
+# --- patterns -------------------------------------------------------------------------------------
+
+
+def match_keys(reader: Reader, tables: Iterable[Table]) -> Iterator[tuple[Table, str, Row]]:
+    """Table, key and captures of each key that the pattern alone matches."""
+    read_alias, read_key, merge = read_row(reader.alias), read_row(reader.keys), _merge(reader)
     for table in tables:
-        alias = reader.alias.match(table.alias)
-        if alias is None:
+        own = read_alias(table.alias)
+        if own is None:
             continue
         for key in table.candidates(reader.keys):
-            raw = match(key)
-            if raw is None:
-                continue
-            if alias:
-                if any(raw.get(name, value) != value for name, value in alias.items()):
-                    continue
-                raw = {**alias, **raw}
-            yield table, raw, key
+            row = read_key(key)
+            if row is not None and own:
+                row = merge(own, row)
+            if row is not None:
+                yield table, key, row
 
 
-def holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
-    """Whether `where` is true of these captures, as they stand in the source.
+def read_row(matcher: Matcher) -> Callable[[str], Row | None]:
+    """What gives the values of a pattern's captures, each name once; None where it doesn't match.
+
+    A name that stands twice must have matched the same text.
+    """
+    firsts: dict[str, int] = {}
+    again: list[tuple[int, int]] = []
+    for number, capture in enumerate(matcher.captures):
+        if not capture.nameless and firsts.setdefault(capture.name, number) != number:
+            again.append((firsts[capture.name], number))
+    readers = [(number, _value_of(matcher.captures[number])) for number in firsts.values()]
+    fullmatch, needle = matcher.program.fullmatch, matcher.needle
+
+    def read(text: str) -> Row | None:
+        found = fullmatch(text) if needle in text else None
+        if found is None:
+            return None
+        texts = found.groups()
+        if again and any((texts[one] or "") != (texts[other] or "") for one, other in again):
+            return None
+        return tuple([value(texts[number] or "") for number, value in readers])
+
+    return read
+
+
+def _value_of(capture: Capture) -> Callable[[str], Value]:
+    """What the texts of a capture mean; there are few of integers and words."""
+    return str if capture.kind in (Kind.TEXT, Kind.PATH) else Memo(capture.value).__getitem__
+
+
+def _merge(reader: Reader) -> Callable[[Row, Row], Row | None]:
+    """What joins the captures of an alias and of a key; None where a name of both differs."""
+    ours, theirs = reader.alias_columns, reader.key_columns
+    shared = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
+    further = [at for at, name in enumerate(theirs) if name not in ours]
+
+    def merge(own: Row, row: Row) -> Row | None:
+        if any(own[one] != row[other] for one, other in shared):
+            return None
+        return (*own, *(row[at] for at in further))
+
+    return merge
+
+
+def slice_of(reader: Reader, vars: Vars) -> Callable[[Match], Index | None]:
+    """What gives the slice that a reference takes of a key, by the captures as they stand in it.
+
+    It raises ExpressionError, which names the key.
+    """
+    if reader.index is None:
+        return lambda match: None
+    written = reader.index
+    evaluate = OfRow(written.names, reader.columns, lambda c: written.evaluate(Scope(c, vars)))
+
+    def index(match: Match) -> Index:
+        try:
+            return evaluate(match.raw)
+        except ExpressionError as error:
+            raise ExpressionError(f"`{match.key}`: {error}", help=error.help) from None
+
+    return index
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+def condition(
+    rule: CompiledRule, columns: Sequence[str], vars: Vars
+) -> Callable[[Row], bool] | None:
+    """What tells whether `where` is true of rows; None where the rule has none."""
+    where = rule.options.where
+    if where is None:
+        return None
+    return OfRow(where.names, columns, lambda captures: holds(rule, captures, vars))
+
+
+def holds(rule: CompiledRule, captures: Mapping[str, Value], vars: Vars) -> bool:
+    """Whether `where` is true of captures as they stand in the source.
 
     Raises PlanError at its place where it is no condition or can't be worked out.
     """
@@ -71,7 +167,7 @@ def holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
     if where is None:
         return True
     try:
-        value = where.evaluate(Scope(raw, vars))
+        value = where.evaluate(Scope(captures, vars))
         if not isinstance(value, bool):
             raise ExpressionError(f"`{where}` is {kind_of(value)}, no condition")
     except ExpressionError as error:
@@ -80,19 +176,37 @@ def holds(rule: CompiledRule, raw: Mapping[str, Value], vars: Vars) -> bool:
     return value
 
 
-def variants(rule: CompiledRule, raw: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
-    """The captures after `map` and `pick`: none where they don't list them, several for repeats."""
-    mapped = dict(raw)
-    for name, table in rule.options.map.items():
-        if name in raw:
-            new = table.get(str(raw[name]))
-            if new is None:
-                return
-            mapped[name] = _new_value(rule, name, new)
-    picked = [name for name in rule.options.pick if name in raw]
-    choices = [list(_places(rule.options.pick[name], raw[name])) for name in picked]
-    for choice in itertools.product(*choices):
-        yield {**mapped, **dict(zip(picked, choice, strict=True))}
+# --- other values ---------------------------------------------------------------------------------
+
+
+def vary_rows(rule: CompiledRule, columns: Sequence[str]) -> Callable[[Row], Iterable[Row]] | None:
+    """What gives the captures after `map` and `pick`; None where a rule has neither.
+
+    There are none where these don't list a value, several where `pick` repeats one.
+    """
+    if not (rule.options.map or rule.options.pick):
+        return None
+    choices = [_choices(rule, name) for name in columns]
+
+    def vary(row: Row) -> Iterable[Row]:
+        return itertools.product(*(of[value] for of, value in zip(choices, row, strict=True)))
+
+    return vary
+
+
+def _choices(rule: CompiledRule, name: str) -> Memo[Value, Sequence[Value]]:
+    """The values of a capture after `map` and `pick`, by its own."""
+    table, spans = rule.options.map.get(name), rule.options.pick.get(name)
+
+    def choose(value: Value) -> Sequence[Value]:
+        new = value if table is None else table.get(str(value))
+        if new is None:
+            return ()
+        if spans is not None:
+            return list(_places(spans, value))
+        return (value if table is None else _new_value(rule, name, str(new)),)
+
+    return Memo(choose)
 
 
 def _new_value(rule: CompiledRule, name: str, text: str) -> Value:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Require
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.reading_keys import Match
@@ -24,9 +24,9 @@ def check_requirement(
     shape = None if written.shape is None else evaluate(written.shape, scope)
     if shape is not None:
         wanted = f"the shape [{', '.join(map(str, shape))}]" if isinstance(shape, tuple) else ""
-        _tell([m for m in found if m.origin.node.spec.shape != shape], wanted, reader, problems)
+        _tell([m for m in found if m.node.spec.shape != shape], wanted, reader, problems)
     if written.dtype is not None:
-        others = [m for m in found if m.origin.node.spec.dtype != written.dtype]
+        others = [m for m in found if m.node.spec.dtype != written.dtype]
         _tell(others, written.dtype, reader, problems)
 
 
@@ -35,5 +35,5 @@ def _tell(others: Sequence[Match], wanted: str, reader: Reader, problems: Proble
     if others:
         first, more = others[0], len(others) - 1
         likewise = f"; {more} more key{'s' * (more > 1)} likewise" if more else ""
-        text = f"`{first.address[1]}` is {first.origin.node.spec}, and {wanted} is required"
+        text = f"`{first.key}` is {first.node.spec}, and {wanted} is required"
         problems.add(text + likewise, reader.place)

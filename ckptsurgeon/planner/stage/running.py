@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     BatchNorm,
     Drop,
@@ -17,27 +16,30 @@ from ckptsurgeon.language.rules import (
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_folds import run_fold, run_freeze
-from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, sliced_vectors
-from ckptsurgeon.planner.stage.claims import initialised, kept
+from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, vectors_beside
+from ckptsurgeon.planner.stage.claims import initialise, keep
 from ckptsurgeon.planner.stage.lookups import keys_named
 from ckptsurgeon.planner.stage.moves import run_move
-from ckptsurgeon.planner.stage.production import Contribution
-from ckptsurgeon.planner.stage.reading_keys import Match, matches
+from ckptsurgeon.planner.stage.reading_keys import read_keys, slice_of
 from ckptsurgeon.planner.stage.requirements import check_requirement
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Address, Origin
+from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.graph import Node
 
 
 def run_rules(run: StageRun) -> None:
     """Runs every rule of the stage; what is wrong is told to its `problems`."""
     _find_slices(run)
+    whole = run.problems
     for rule in run.compiled.rules:
-        before = len(run.problems)
+        run.problems = Problems()
         run.begin(rule)
         with run.problems.at(rule.place):
             _run_rule(run, rule)
-        if len(run.problems) > before:
+        if run.problems:
             run.failed.add(rule.group)
+        whole.take(run.problems)
+    run.problems = whole
     run.tell_overlaps()
 
 
@@ -71,35 +73,27 @@ def _find_slices(run: StageRun) -> None:
 
 
 def _note_slices(run: StageRun, rule: CompiledRule, reader: Reader) -> None:
-    info = run.info(rule)
-    for match in matches(rule, reader, run.tables, run.vars_of(rule)):
-        for address in _sliced_by(rule, match):
-            run.holdings.sliced.setdefault(address, info)
-
-
-def _sliced_by(rule: CompiledRule, match: Match) -> Iterable[Address]:
-    if isinstance(rule.rule, BatchNorm):
-        return sliced_vectors(match.address)
-    return (match.address,)
+    info, is_norm = run.info(rule), isinstance(rule.rule, BatchNorm)
+    for match in read_keys(rule, reader, run.tables, run.vars_of(rule)):
+        for key in vectors_beside(match.key) if is_norm else (match.key,):
+            match.table.held.sliced.setdefault(key, info)
 
 
 # --- rules that move no tensor --------------------------------------------------------------------
 
 
 def _drop(run: StageRun, rule: CompiledRule) -> None:
-    info = run.info(rule)
+    claim = Claim(Fate.DROPPED, run.info(rule))
     for number, reader in enumerate(rule.readers):
         with run.problems.at(reader.place):
-            for match in run.found(rule, number, reader):
-                index = run.index(rule, reader.index, match)
-                run.take(rule, info, match, index)
+            index_of = slice_of(reader, run.vars_of(rule))
+            for match in run.find(rule, number, reader):
+                run.take(rule, claim, match, index_of(match))
                 run.made[rule.group] += 1
-                if index is None:
-                    run.dropped[match.address] = info
 
 
 def _require(run: StageRun, rule: CompiledRule) -> None:
-    found = list(matches(rule, rule.readers[0], run.tables, run.vars_of(rule)))
+    found = list(read_keys(rule, rule.readers[0], run.tables, run.vars_of(rule)))
     run.alive[rule.group].add(0)
     run.made[rule.group] += len(found)
     check_requirement(rule, found, Scope({}, run.vars_of(rule)), run.problems)
@@ -107,19 +101,17 @@ def _require(run: StageRun, rule: CompiledRule) -> None:
 
 def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     """`keep` and `init`: keys of the destination that no source tensor gives."""
+    info = run.info(rule)
     for number, lookup in enumerate(rule.lookups):
         place = written.targets[number].place
         with run.problems.at(place):
             for key in keys_named(rule, lookup, written, run.destination, run.vars_of(rule)):
-                origin = _claimed(run, rule, written, key)
+                node: Node
+                if isinstance(written, Keep):
+                    node = keep(key, run.destination)
+                else:
+                    node = initialise(run, rule, written, key)
                 run.alive[rule.group].add(number)
                 run.made[rule.group] += 1
-                run.claimed[key] = run.info(rule)
-                run.give(rule, key, Contribution(origin, None, place), ())
-
-
-def _claimed(run: StageRun, rule: CompiledRule, written: Keep | Init, key: str) -> Origin:
-    if isinstance(written, Keep):
-        return Origin(kept(key, run.destination), (), run.info(rule))
-    scope = Scope({}, run.vars_of(rule))
-    return Origin(initialised(key, written, run.destination, scope), (), run.info(rule))
+                run.claimed[key] = info
+                run.give_claimed(rule, key, node, place)

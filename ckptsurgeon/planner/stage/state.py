@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
-from ckptsurgeon.language.patterns import ConcreteIndex, Index
+from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
-from ckptsurgeon.ops.indexing import Slice, Taken, index_text, resolve_index
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
-from ckptsurgeon.planner.scope import Scope, Surroundings, Vars
+from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
-from ckptsurgeon.planner.stage.production import Contribution, Production
-from ckptsurgeon.planner.stage.reading_keys import Match, matches
-from ckptsurgeon.planner.stage.tables import Address, Holdings, Table, TakenPart
-from ckptsurgeon.plans.account import Operand, RuleInfo, Step
-from ckptsurgeon.plans.graph import Node, call
-from ckptsurgeon.plans.logs import Log
+from ckptsurgeon.planner.stage.production import Production
+from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
+from ckptsurgeon.planner.stage.tables import Table, TakenPart
+from ckptsurgeon.plans.account import Batch, Claim
+from ckptsurgeon.plans.graph import Node, RuleInfo, call
 from ckptsurgeon.plans.views import SourceView
 
 
@@ -34,19 +33,18 @@ class StageRun:
     surroundings: Surroundings
     problems: Problems
     production: Production
-    holdings: Holdings = field(default_factory=Holdings)
-    dropped: dict[Address, RuleInfo] = field(default_factory=dict)
     claimed: dict[str, RuleInfo] = field(default_factory=dict)
-    steps: Log[Step] = field(default_factory=Log)
-    lost: dict[Address, RuleInfo] = field(default_factory=dict)
+    batches: dict[int, Batch] = field(default_factory=dict)
+    """Steps by rule, each time that it stands in the file's unfolded form."""
     made: dict[int, int] = field(default_factory=dict)
     """Steps by rule number."""
     alive: dict[int, set[int]] = field(default_factory=dict)
     """Entries that have matched, by rule number."""
     failed: set[int] = field(default_factory=set)
     """Rules with problems of their own: whether they matched is not asked."""
+    infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
-    taken_parts: set[tuple[int, int, Address, Taken]] = field(default_factory=set)
+    taken_parts: set[tuple[int, str, str, Taken]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
     given: set[str] = field(default_factory=set)
     """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
@@ -58,7 +56,12 @@ class StageRun:
         self.given.clear()
 
     def info(self, rule: CompiledRule) -> RuleInfo:
-        return RuleInfo(self.number, rule.group, rule_text(rule), rule.place)
+        """What reports say of a rule."""
+        if id(rule) not in self.infos:
+            self.infos[id(rule)] = RuleInfo(
+                self.number, rule.group, kind_of_rule(rule), rule_text(rule), rule.place
+            )
+        return self.infos[id(rule)]
 
     def vars_of(self, rule: CompiledRule) -> Vars:
         key = id(rule.vars)
@@ -66,80 +69,68 @@ class StageRun:
             self.vars[key] = Vars(rule.vars, self.surroundings)
         return self.vars[key]
 
+    def table(self, alias: str) -> Table:
+        """The table of an alias that is there."""
+        return next(table for table in self.tables if table.alias == alias)
+
     # --- taking -----------------------------------------------------------------------------------
 
-    def found(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
+    def find(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
+        found = self._bounded(rule, read_keys(rule, reader, self.tables, self.vars_of(rule)))
+        sliced = reader.index is not None
         free = [
             match
-            for match in self._bounded(rule, matches(rule, reader, self.tables, self.vars_of(rule)))
-            if self._is_free(reader, match.address)
+            for match in found
+            if match.key not in match.table.held.whole
+            and (sliced or match.key not in match.table.held.sliced)
         ]
         if free:
             self.alive[rule.group].add(number)
         return free
 
-    def _is_free(self, reader: Reader, address: Address) -> bool:
-        held = self.holdings
-        return address not in held.whole and (
-            reader.index is not None or address not in held.sliced
-        )
-
     def _bounded(self, rule: CompiledRule, found: Iterable[Match]) -> Iterator[Match]:
         """The matches, as long as `pick` doesn't repeat keys beyond all measure."""
-        most = SPARE_STEPS + sum(len(table.origins) for table in self.tables)
+        most = SPARE_STEPS + sum(len(table.nodes) for table in self.tables)
         for count, match in enumerate(found):
             if count >= most:
                 place = rule.options.places.get("pick", rule.place)
                 raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
             yield match
 
-    def index(self, rule: CompiledRule, index: Index | None, match: Match) -> ConcreteIndex | None:
-        """The slice that a reference takes of a key, by the captures as they stand in it."""
-        if index is None:
-            return None
-        try:
-            return index.evaluate(Scope(match.raw, self.vars_of(rule)))
-        except ExpressionError as error:
-            raise ExpressionError(f"`{match.address[1]}`: {error}", help=error.help) from None
-
-    def take(
-        self, rule: CompiledRule, info: RuleInfo, match: Match, index: ConcreteIndex | None
-    ) -> Node:
+    def take(self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None) -> Node:
         """The tensor of a key, or of its slice, which is this rule's from now on."""
         if index is not None:
-            return self._take_part(rule, info, match, index)
-        if rule.options.reuse:
-            self.holdings.reused[match.address] = info
-        else:
-            self.holdings.whole[match.address] = info
-        return match.origin.node
+            return self._take_part(rule, claim, match, index)
+        held = match.table.held
+        (held.reused if rule.options.reuse else held.whole)[match.key] = claim
+        return match.node
 
-    def _take_part(
-        self, rule: CompiledRule, info: RuleInfo, match: Match, index: ConcreteIndex
-    ) -> Node:
-        node = match.origin.node
+    def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
+        node = match.node
         try:
             region = resolve_index(index, node.spec.shape)
         except ShapeError as error:
-            raise ShapeError(f"`{match.address[1]}`: {error}") from None
-        known = (rule.group, id(rule), match.address, region)
+            raise ShapeError(f"`{match.key}`: {error}") from None
+        known = (id(rule), *match.address, region)
         if known not in self.taken_parts:
             self.taken_parts.add(known)
-            part = TakenPart(region, rule, info, index)
-            self.holdings.parts.setdefault(match.address, []).append(part)
-        return call(Slice(index=index), node)[0]
+            part = TakenPart(region, rule, claim, index)
+            match.table.held.parts.setdefault(match.key, []).append(part)
+        return call(Slice(index=index), node, rule=claim.rule)[0]
 
     def tell_overlaps(self) -> None:
         """Tells slices of one key that share elements, save where a rule reuses."""
         failures = Folded(self.problems, "key", "of these two rules")
-        for address, parts in self.holdings.parts.items():
-            taking = [part for part in parts if not part.rule.options.reuse]
-            with self.problems.at(parts[0].rule.place, f"`{address[1]}`: "):
-                pair = overlapping([part.region for part in taking])
-                if pair is not None:
-                    first, second = taking[pair[0]], taking[pair[1]]
-                    failures.add((first.info, second.info), _overlap(address, first, second))
+        for table in self.tables:
+            for key, parts in table.held.parts.items():
+                taking = [part for part in parts if not part.rule.options.reuse]
+                with self.problems.at(parts[0].rule.place, f"`{key}`: "):
+                    pair = overlapping([part.region for part in taking])
+                    if pair is not None:
+                        first, second = taking[pair[0]], taking[pair[1]]
+                        rules = (first.claim.rule, second.claim.rule)
+                        failures.add(rules, _overlap(key, first, second))
         failures.tell()
 
     # --- giving -----------------------------------------------------------------------------------
@@ -147,19 +138,58 @@ class StageRun:
     def give(
         self,
         rule: CompiledRule,
+        number: int,
         key: str,
-        contribution: Contribution,
-        operands: Iterable[Operand],
+        index: Index | None,
+        node: Node,
+        matches: Iterable[Match],
     ) -> bool:
-        """Whether the key is this rule's: a fallback gives way to earlier rules."""
-        if rule.options.fallback and key in self.production and key not in self.given:
-            winner = self.production.giver(key)
+        """Whether the key is this rule's: a fallback gives way to earlier rules.
+
+        `number` is that of the target, `matches` are the keys that go into the tensor.
+        """
+        if self._gives_way(rule, key):
+            winner = self.production.rules[key]
             if winner is not None:
-                self.lost.update(((operand.source, operand.key), winner) for operand in operands)
+                for match in matches:
+                    match.table.held.winners[match.key] = winner
             return False
-        self.production.give(key, contribution)
-        self.given.add(key)
+        place = rule.targets[number].place
+        self.production.give(key, node, self.info(rule), place, index)
+        if rule.options.fallback:
+            self.given.add(key)
         return True
+
+    def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
+        """Gives a key that `keep` or `init` names, unless these give way."""
+        if not self._gives_way(rule, key):
+            self.production.give(key, node, self.info(rule), place)
+            if rule.options.fallback:
+                self.given.add(key)
+
+    def _gives_way(self, rule: CompiledRule, key: str) -> bool:
+        return rule.options.fallback and key in self.production and key not in self.given
+
+    def end_step(
+        self,
+        rule: CompiledRule,
+        matches: Sequence[Match],
+        slices: Sequence[Index | None] | None,
+        products: Sequence[tuple[str, Index | None]],
+        ops: tuple[Op, ...] = (),
+    ) -> None:
+        """Adds a step to those of its rule."""
+        self.made[rule.group] += 1
+        if id(rule) not in self.batches:
+            self.batches[id(rule)] = Batch(self.info(rule))
+        aliases, keys = [m.table.alias for m in matches], [m.key for m in matches]
+        self.batches[id(rule)].add(aliases, keys, slices or (), products, ops)
+
+
+def kind_of_rule(rule: CompiledRule) -> str:
+    """The word of a rule's kind; arrows and blocks move."""
+    written = rule.rule
+    return written.word if isinstance(written, Norms) else type(written).__name__.lower()
 
 
 def rule_text(rule: CompiledRule) -> str:
@@ -173,14 +203,14 @@ def rule_text(rule: CompiledRule) -> str:
         return f"{written.word}: {sources} -> {written.target.reference}"
     if isinstance(written, Drop | Require):
         names = ", ".join(reader.text for reader in rule.readers)
-        return f"{type(written).__name__.lower()}: {names}"
+        return f"{kind_of_rule(rule)}: {names}"
     names = ", ".join(str(at.reference) for at in written.targets)
-    return f"{type(written).__name__.lower()}: {names}"
+    return f"{kind_of_rule(rule)}: {names}"
 
 
-def _overlap(address: Address, first: TakenPart, second: TakenPart) -> Problem:
+def _overlap(key: str, first: TakenPart, second: TakenPart) -> Problem:
     return Problem(
-        f"`{address[1]}{index_text(second.index)}` overlaps with what {first.info.place} takes"
+        f"`{key}{index_text(second.index)}` overlaps with what {first.rule.place} takes"
         f" of it, `{index_text(first.index)}`",
         second.rule.place,
         "`reuse: true` lets a rule read what another one takes",

@@ -3,122 +3,38 @@
 from __future__ import annotations
 
 import bisect
-import heapq
 import itertools
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckptsurgeon.language.patterns import ConcreteIndex, Matcher
-from ckptsurgeon.ops.indexing import Taken
+from ckptsurgeon.keys import has_digits, without_integers
+from ckptsurgeon.language.patterns import Matcher
+from ckptsurgeon.ops.indexing import Index, Taken
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.plans.account import Operand, RuleInfo
-from ckptsurgeon.plans.graph import Leaf, Node
+from ckptsurgeon.plans.account import Claim
+from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
+from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
-_INTEGER = re.compile("[0-9]+")
 
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A tensor on its way: its graph, the checkpoint keys it comes from, who gave it and how."""
-
-    node: Node
-    sources: tuple[Operand, ...]
-    rule: RuleInfo | None = None
-    ops: tuple[str, ...] = ()
-
-
-class Leaves(Mapping[str, Origin]):
+class Leaves(Mapping[str, Leaf]):
     """The tensors of a checkpoint by the rules' keys, each made a leaf when it is asked for."""
 
-    def __init__(self, alias: str, specs: Mapping[str, TensorSpec]) -> None:
-        self._alias, self._specs = alias, specs
-        self._leaves: dict[str, Leaf] = {}
+    def __init__(self, view: SourceView) -> None:
+        self._view, self.specs = view, view.specs
 
-    def leaf(self, key: str) -> Leaf:
-        """The one leaf of a key."""
-        leaf = self._leaves.get(key)
-        if leaf is None:
-            leaf = self._leaves[key] = Leaf(self._alias, key, self._specs[key])
-        return leaf
-
-    def __getitem__(self, key: str) -> Origin:
-        return Origin(self.leaf(key), (Operand(self._alias, key),))
+    def __getitem__(self, key: str) -> Leaf:
+        return self._view.leaf(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._specs
+        return key in self.specs
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
+        return iter(self.specs)
 
     def __len__(self) -> int:
-        return len(self._specs)
-
-
-LARGE = 1000
-"""Keys from which on it pays to sort them by what they are without their integers."""
-
-
-class Table:
-    """The tensors of one alias; finds keys by the literal text that they hold."""
-
-    def __init__(self, alias: str, origins: Mapping[str, Origin]) -> None:
-        self.alias = alias
-        self.origins = origins
-        self._sorted: list[str] | None = None
-        self._by_form: dict[str, list[str]] | None = None
-
-    def candidates(self, matcher: Matcher) -> Iterable[str]:
-        """The keys that can match: sorted where it has a literal prefix, else as they stand."""
-        if matcher.literal:
-            return (matcher.prefix,) if matcher.prefix in self.origins else ()
-        if not matcher.prefix and not matcher.needle:
-            return self.origins
-        if self._sorted is None:
-            self._sorted = sorted(self.origins)
-        if len(self._sorted) >= LARGE and not _has_digits(matcher.prefix + matcher.needle):
-            return self._of_forms(self._sorted, matcher)
-        if not matcher.prefix:
-            return self.origins
-        start = bisect.bisect_left(self._sorted, matcher.prefix)
-        return itertools.islice(self._sorted, start, _end(self._sorted, matcher.prefix, start))
-
-    def _of_forms(self, keys: Sequence[str], matcher: Matcher) -> Iterable[str]:
-        """The keys whose forms hold the matcher's literals: often those that it matches.
-
-        A form is a key with `0` for each integer: there are few of them, even of a million keys.
-        """
-        if self._by_form is None:
-            self._by_form = {}
-            for key in keys:
-                self._by_form.setdefault(_INTEGER.sub("0", key), []).append(key)
-        found = [
-            keys
-            for form, keys in self._by_form.items()
-            if form.startswith(matcher.prefix) and matcher.needle in form
-        ]
-        if found and not matcher.prefix:
-            known = set(itertools.chain(*found))
-            return (key for key in self.origins if key in known)
-        return found[0] if len(found) == 1 else heapq.merge(*found)
-
-
-def _has_digits(text: str) -> bool:
-    return _INTEGER.search(text) is not None
-
-
-def _end(keys: Sequence[str], prefix: str, start: int) -> int:
-    """Where the sorted keys that begin with a prefix end: before the prefix with a later letter."""
-    stem = prefix.rstrip(chr(sys.maxunicode))
-    if not stem:
-        return len(keys)
-    return bisect.bisect_left(keys, stem[:-1] + chr(ord(stem[-1]) + 1), start)
-
-
-Address = tuple[str, str]
-"""A key with its alias."""
+        return len(self.specs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,54 +43,97 @@ class TakenPart:
 
     region: Taken
     rule: CompiledRule
-    info: RuleInfo
-    index: ConcreteIndex
-
-
-class Takers(MutableMapping[Address, RuleInfo]):
-    """Rules by the key that each took."""
-
-    def __init__(self) -> None:
-        self._by_alias: dict[str, dict[str, RuleInfo]] = {}
-
-    def of(self, alias: str) -> dict[str, RuleInfo]:
-        """The takers of one source's keys."""
-        found = self._by_alias.get(alias)
-        return self._by_alias.setdefault(alias, {}) if found is None else found
-
-    def __getitem__(self, address: Address) -> RuleInfo:
-        return self._by_alias[address[0]][address[1]]
-
-    def __contains__(self, address: object) -> bool:
-        if not isinstance(address, tuple):
-            return False
-        return address[1] in self._by_alias.get(address[0], ())
-
-    def __setitem__(self, address: Address, info: RuleInfo) -> None:
-        self.of(address[0])[address[1]] = info
-
-    def __delitem__(self, address: Address) -> None:
-        del self._by_alias[address[0]][address[1]]
-
-    def __iter__(self) -> Iterator[Address]:
-        return ((alias, key) for alias, keys in self._by_alias.items() for key in keys)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_alias.values()))
+    claim: Claim
+    index: Index
 
 
 @dataclass(slots=True)
 class Holdings:
-    """Who has taken which key of a stage, whole or in parts."""
+    """Who has taken which key of one alias, whole or in parts.
 
-    whole: Takers = field(default_factory=Takers)
-    reused: dict[Address, RuleInfo] = field(default_factory=dict)
-    parts: dict[Address, list[TakenPart]] = field(default_factory=dict)
-    sliced: dict[Address, RuleInfo] = field(default_factory=dict)
+    `reused` are the keys that rules read and left for others, `sliced` those that some rule takes
+    in slices, `winners` what gave the keys that those of a fallback would have given.
+    """
 
-    def taker(self, address: Address) -> RuleInfo | None:
-        return self.whole.get(address)
+    whole: dict[str, Claim] = field(default_factory=dict)
+    reused: dict[str, Claim] = field(default_factory=dict)
+    parts: dict[str, list[TakenPart]] = field(default_factory=dict)
+    sliced: dict[str, RuleInfo] = field(default_factory=dict)
+    winners: dict[str, RuleInfo] = field(default_factory=dict)
 
-    def used(self, address: Address) -> bool:
+    def is_used(self, key: str) -> bool:
         """Whether any rule has read the key or a part of it."""
-        return address in self.whole or address in self.reused or address in self.parts
+        return key in self.whole or key in self.reused or key in self.parts
+
+    def taker(self, key: str) -> RuleInfo | None:
+        """The rule that took the key whole."""
+        claim = self.whole.get(key)
+        return claim.rule if claim else None
+
+
+LARGE = 1000
+"""Keys from which on it pays to sort them by what they are without their integers."""
+
+
+class Table:
+    """The tensors of one alias; finds keys by the literal text that they hold.
+
+    `rules` are those of the stage before that gave them, where there is one.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        nodes: Mapping[str, Node],
+        rules: Mapping[str, RuleInfo | None] | None = None,
+    ) -> None:
+        self.alias, self.nodes, self.rules = alias, nodes, rules or {}
+        self.held = Holdings()
+        self._sorted: list[str] | None = None
+        self._by_form: dict[str, list[str]] | None = None
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """The specs of the tensors, in their order."""
+        if isinstance(self.nodes, Leaves):
+            return self.nodes.specs
+        return {key: node.spec for key, node in self.nodes.items()}
+
+    def candidates(self, matcher: Matcher) -> Iterable[str]:
+        """The keys that can match: sorted where it has a literal prefix, else as they stand."""
+        if matcher.literal:
+            return (matcher.prefix,) if matcher.prefix in self.nodes else ()
+        if not matcher.prefix and not matcher.needle:
+            return self.nodes
+        if self._sorted is None:
+            self._sorted = sorted(self.nodes)
+        if len(self._sorted) >= LARGE and not has_digits(matcher.prefix + matcher.needle):
+            return self._of_forms(self._sorted, matcher)
+        if not matcher.prefix:
+            return self.nodes
+        start = bisect.bisect_left(self._sorted, matcher.prefix)
+        return itertools.islice(self._sorted, start, _end(self._sorted, matcher.prefix, start))
+
+    def _of_forms(self, keys: Sequence[str], matcher: Matcher) -> Iterable[str]:
+        """The keys whose forms hold the matcher's literals: often those that it matches.
+
+        A form is a key without its integers: there are few of them, even of a million keys.
+        """
+        if self._by_form is None:
+            self._by_form = {}
+            for key in keys:
+                self._by_form.setdefault(without_integers(key), []).append(key)
+        found = [
+            keys
+            for form, keys in self._by_form.items()
+            if form.startswith(matcher.prefix) and matcher.needle in form
+        ]
+        return found[0] if len(found) == 1 else sorted(itertools.chain(*found))
+
+
+def _end(keys: Sequence[str], prefix: str, start: int) -> int:
+    """Where the sorted keys that begin with a prefix end: before the prefix with a later letter."""
+    stem = prefix.rstrip(chr(sys.maxunicode))
+    if not stem:
+        return len(keys)
+    return bisect.bisect_left(keys, stem[:-1] + chr(ord(stem[-1]) + 1), start)

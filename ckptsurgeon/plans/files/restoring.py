@@ -7,35 +7,32 @@ it is run, and each op infers its results again.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
-from ckptsurgeon.ops import build
-from ckptsurgeon.ops.base import MAX_MADE_BYTES
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlap, taken_count
-from ckptsurgeon.plans.account import CheckedTie, Finding, Note, Output, RuleInfo, SourceFate, Step
-from ckptsurgeon.plans.digests import digest
-from ckptsurgeon.plans.files.saved import (
-    BEGINNING,
-    VERSION,
-    SavedAssembly,
-    SavedCall,
-    SavedLeaf,
-    SavedMade,
-    SavedNode,
-    SavedOutput,
-    SavedPlan,
-    SavedResult,
-    SavedView,
+from ckptsurgeon.plans.account import (
+    Batch,
+    CheckedTie,
+    Claim,
+    Fates,
+    Finding,
+    KeyFates,
+    Note,
+    Outputs,
+    Steps,
 )
-from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Part, call
-from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.files.codec import Decoder, Listed
+from ckptsurgeon.plans.files.saved import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
+from ckptsurgeon.plans.fills import check_made
+from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Made, Node, RuleInfo
+from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.specs import TensorSpec
@@ -69,30 +66,11 @@ def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView]) 
     destination = viewed(saved.destination) if saved.destination else None
     known = {**views, **({DESTINATION: destination} if destination else {})}
     try:
-        nodes = restored_nodes(saved.nodes, known)
-        plan = _restored(saved, tuple(views.values()), destination, nodes)
-        _check_names(plan, known)
-        return plan
-    except (CkptSurgeonError, TypeError, ValueError, LookupError) as error:
+        return _Restoring(saved, known, destination).plan()
+    except (CkptSurgeonError, TypeError, ValueError, LookupError, msgspec.MsgspecError) as error:
         raise CkptSurgeonError(
             f"the saved plan doesn't hold together: {error}; plan again"
         ) from None
-
-
-def _check_names(plan: Plan, views: Mapping[str, SourceView]) -> None:
-    """Raises ValueError where an account names tensors that aren't there."""
-    checked = ((tie.key, tie.leader) for tie in plan.checked_ties)
-    for key, leader in (*plan.ties.items(), *checked):
-        if not {key, leader} <= plan.outputs.keys():
-            raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
-    for output in plan.outputs.values():
-        for operand in output.sources:
-            if operand.source not in views or operand.key not in views[operand.source].specs:
-                raise ValueError(f"`{output.key}` is made from `{operand.key}`, which is not there")
-        if output.wanted is not None and output.spec != output.wanted and not output.allowed:
-            raise ValueError(
-                f"`{output.key}` is {output.spec}; the destination has {output.wanted}"
-            )
 
 
 def _view(saved: SavedView, checkpoints: Mapping[str, Checkpoint]) -> SourceView:
@@ -128,126 +106,101 @@ def _recalled_view(saved: SavedView) -> SourceView:
     )
 
 
-def _restored(
-    saved: SavedPlan,
-    views: tuple[SourceView, ...],
-    destination: SourceView | None,
-    nodes: Sequence[Node | None],
-) -> Plan:
-    rules = saved.rules
-    outputs = {one.key: _restored_output(one, nodes, rules) for one in saved.outputs}
-    if len(outputs) != len(saved.outputs):
-        raise ValueError("two outputs have one key")
-    for key, leader in saved.ties.items():
-        if key == leader or not {key, leader} <= outputs.keys():
-            raise ValueError(f"{key!r} is tied to {leader!r}")
-    carried = carried_ties(outputs, Storages(views))
-    return Plan(
-        sources=views,
-        destination=destination,
-        outputs=outputs,
-        steps=_unsaved(saved.steps, Step, rules),
-        fates=_unsaved(saved.fates, SourceFate, rules),
-        rules=rules,
-        findings=_unsaved(saved.findings, Finding, rules),
-        notes=_unsaved(saved.notes, Note, rules),
-        ties=united((*saved.ties.items(), *carried.items()), outputs),
-        checked_ties=_unsaved(saved.checked_ties, CheckedTie, rules),
-        separator=saved.separator,
-    )
+class _Restoring:
+    """A saved plan made whole again over these views; what does not hold together is an error."""
+
+    def __init__(
+        self,
+        saved: SavedPlan,
+        views: Mapping[str, SourceView],
+        destination: SourceView | None,
+    ) -> None:
+        self._saved, self._views, self._destination = saved, views, destination
+        self._decoder = Decoder(saved.rules)
+        for entry in saved.nodes:
+            self._decoder.add(self._checked(self._decoder.listed(entry)))
+
+    def plan(self) -> Plan:
+        saved, decoder = self._saved, self._decoder
+        sources = tuple(self._views[view.alias] for view in saved.sources)
+        outputs = self._outputs()
+        carried = carried_ties(outputs, Storages(sources))
+        plan = Plan(
+            sources=sources,
+            destination=self._destination,
+            outputs=outputs,
+            steps=Steps([decoder.struct(fields, Batch) for fields in saved.steps]),
+            fates=Fates([self._fates(fates) for fates in saved.fates]),
+            rules=saved.rules,
+            findings=tuple(decoder.struct(fields, Finding) for fields in saved.findings),
+            notes=tuple(decoder.struct(fields, Note) for fields in saved.notes),
+            ties=united((*saved.ties.items(), *carried.items()), outputs),
+            checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
+            separator=saved.separator,
+        )
+        self._check_ties(plan)
+        return plan
+
+    def _checked(self, item: Listed) -> Listed:
+        """The node as the checkpoints and its inputs make it, whatever the file says of shapes."""
+        if isinstance(item, Leaf):
+            return self._views[item.source].leaf(item.key)
+        if isinstance(item, Call):
+            specs = item.op.infer(tuple(node.spec for node in item.inputs))
+            return msgspec.structs.replace(item, specs=specs)
+        if isinstance(item, Made):
+            check_made(item)
+        elif isinstance(item, Assembly):
+            _check_assembly(item)
+        elif not 0 <= item.number < len(item.call.specs):
+            raise ValueError(f"result {item.number} of {len(item.call.specs)} is named")
+        return item
+
+    def _outputs(self) -> Outputs:
+        """The outputs; raises ValueError where one is not what the destination wants."""
+        nodes: dict[str, Node] = {}
+        rules: dict[str, RuleInfo | None] = {}
+        allowed: dict[str, str] = {}
+        for key, number, rule, finding in self._saved.outputs:
+            nodes[key], rules[key] = self._decoder.node(number), self._decoder.rule(rule)
+            allowed |= {key: finding} if finding else {}
+        if len(nodes) != len(self._saved.outputs):
+            raise ValueError("two outputs have one key")
+        wanted = self._destination.specs if self._destination else {}
+        for key, node in nodes.items():
+            if key in wanted and node.spec.shape != wanted[key].shape and key not in allowed:
+                raise ValueError(f"`{key}` is {node.spec}; the destination has {wanted[key]}")
+        name_of = name_outputs(self._destination, self._saved.separator)
+        return Outputs(nodes, rules, name_of, wanted, allowed)
+
+    def _fates(self, saved: SavedFates) -> KeyFates:
+        specs = self._views[saved.source].specs if saved.specs is None else saved.specs
+        claims = [self._decoder.struct(fields, Claim) for fields in saved.claims]
+        if min(saved.which, default=0) < 0:
+            raise ValueError("a fate of a negative number")
+        which = zip(specs, saved.which, strict=True)
+        return KeyFates(saved.stage, saved.source, specs, {key: claims[at] for key, at in which})
+
+    def _check_ties(self, plan: Plan) -> None:
+        """Raises ValueError where ties name keys that are not there, or are not alike."""
+        checked = ((tie.key, tie.leader) for tie in plan.checked_ties)
+        for key, leader in (*self._saved.ties.items(), *checked):
+            if key == leader or not {key, leader} <= plan.outputs.keys():
+                raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
+            if plan.outputs.nodes[key].spec != plan.outputs.nodes[leader].spec:
+                raise ValueError(f"`{key}` is tied to `{leader}`, which is of another shape")
 
 
-def _restored_output(
-    saved: SavedOutput, nodes: Sequence[Node | None], rules: Sequence[RuleInfo]
-) -> Output:
-    return Output(
-        saved.key,
-        tensor(nodes, saved.node),
-        saved.status,
-        _rule(saved.rule, rules),
-        saved.sources,
-        saved.ops,
-        saved.wanted,
-        saved.allowed,
-    )
-
-
-def _rule(number: int | None, rules: Sequence[RuleInfo]) -> RuleInfo | None:
-    return None if number is None else rules[counted(number, rules)]
-
-
-def _unsaved(rows: list[dict[str, Any]], kind: Any, rules: Sequence[RuleInfo]) -> Any:
-    """Rows whose rules are numbers as what they were."""
-    return tuple(
-        msgspec.convert({**row, "rule": msgspec.to_builtins(_rule(row["rule"], rules))}, kind)
-        for row in rows
-    )
-
-
-# --- the graph ------------------------------------------------------------------------------------
-
-
-def restored_nodes(
-    entries: Sequence[SavedNode], views: Mapping[str, SourceView]
-) -> Sequence[Node | None]:
-    """The nodes by number, None for calls; raises ValueError, LookupError or ShapeError."""
-    nodes: list[Node | None] = []
-    results: dict[int, tuple[Node, ...]] = {}
-    for number, entry in enumerate(entries):
-        if isinstance(entry, SavedCall):
-            inputs = [tensor(nodes, one) for one in entry.inputs]
-            results[number] = call(build(entry.op, entry.parameters), *inputs)
-            nodes.append(None)
-        elif isinstance(entry, SavedResult):
-            given = results.get(entry.call, ())
-            nodes.append(given[counted(entry.number, given)])
-        elif isinstance(entry, SavedLeaf):
-            spec = views[entry.source].specs[entry.key]
-            nodes.append(Leaf(entry.source, entry.key, spec))
-        elif isinstance(entry, SavedMade):
-            nodes.append(_made(entry))
-        else:
-            nodes.append(_assembly(entry, nodes))
-    return nodes
-
-
-def tensor(nodes: Sequence[Node | None], number: int) -> Node:
-    """The node of a number, which stands before what asks for it."""
-    node = nodes[counted(number, nodes)]
-    if node is None:
-        raise ValueError(f"node {number} is an op, no tensor")
-    return node
-
-
-def counted(number: int, among: Sequence[object]) -> int:
-    """The number, if it is one of a list's as it is, not counted from the end."""
-    if not 0 <= number < len(among):
-        raise ValueError(f"number {number} of {len(among)} is named")
-    return number
-
-
-def _made(saved: SavedMade) -> Made:
-    made = Made(saved.spec, saved.key, saved.fill, saved.std, saved.seed)
-    if made.spec.nbytes > MAX_MADE_BYTES or made.spec.carrier is None:
-        raise ValueError(f"`{made.key}`: {made.spec} can't be made")
-    words = ("zeros", "ones", "normal", *(["eye"] if len(made.spec.shape) == 2 else []))
-    if made.fill not in words if isinstance(made.fill, str) else abs(made.fill) > 2**63:
-        raise ValueError(f"`{made.key}`: {made.fill!r} can't fill {made.spec}")
-    return made
-
-
-def _assembly(saved: SavedAssembly, nodes: Sequence[Node | None]) -> Assembly:
-    """The assembly, after checking that its parts fit and, without a base, tile it."""
-    parts = tuple(Part(part.index, tensor(nodes, part.node)) for part in saved.parts)
-    base = None if saved.base is None else tensor(nodes, saved.base)
-    regions = [resolve_index(part.index, saved.spec.shape) for part in parts]
-    for part, region in zip(parts, regions, strict=True):
-        if part.node.spec != TensorSpec(saved.spec.dtype, taken_shape(region)):
-            raise ValueError(f"{part.node.spec} is no part of {saved.spec}")
+def _check_assembly(whole: Assembly) -> None:
+    """Raises ValueError where parts don't fit or, without a base, don't tile."""
+    spec, base = whole.spec, whole.base
+    regions = [resolve_index(part.index, spec.shape) for part in whole.parts]
+    for part, region in zip(whole.parts, regions, strict=True):
+        if part.node.spec != TensorSpec(spec.dtype, taken_shape(region)):
+            raise ValueError(f"{part.node.spec} is no part of {spec}")
     if any(overlap(one, other) for one, other in itertools.combinations(regions, 2)):
-        raise ValueError(f"parts of {saved.spec} overlap")
-    if base is not None and base.spec != saved.spec:
-        raise ValueError(f"{base.spec} can't fill up {saved.spec}")
-    if base is None and sum(map(taken_count, regions)) != saved.spec.count:
-        raise ValueError(f"parts leave holes in {saved.spec}")
-    return Assembly(saved.spec, parts, base)
+        raise ValueError(f"parts of {spec} overlap")
+    if base is not None and base.spec != spec:
+        raise ValueError(f"{base.spec} can't fill up {spec}")
+    if base is None and sum(map(taken_count, regions)) != spec.count:
+        raise ValueError(f"parts leave holes in {spec}")

@@ -1,4 +1,4 @@
-"""Saved plans as they stand in JSON files: the graph is a list, its nodes name others by number."""
+"""Saved plans as they stand in JSON files: lists of structs, nodes and rules told by number."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ckptsurgeon.language.patterns import ConcreteIndex
 from ckptsurgeon.language.rules import SourceOptions
-from ckptsurgeon.plans.account import Operand, RuleInfo, Status
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.specs import TensorSpec
 
-VERSION = 2
+VERSION = 3
 
 BEGINNING = b'{"ckptsurgeon_plan":'
 """What each saved plan begins with."""
@@ -34,82 +33,32 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: tuple[tuple[str, ...], ...] = ()
 
 
-class SavedLeaf(msgspec.Struct, frozen=True, array_like=True, tag="leaf"):
-    """A tensor of a checkpoint."""
+class SavedFates(msgspec.Struct, frozen=True):
+    """The fates of one table; `which` says of each key, in order, which of the claims is its own.
 
+    `specs` is left out where the table is a source.
+    """
+
+    stage: int
     source: str
-    key: str
-
-
-class SavedMade(msgspec.Struct, frozen=True, array_like=True, tag="made"):
-    """A tensor that `init` makes."""
-
-    spec: TensorSpec
-    key: str
-    fill: str | int | float
-    std: float
-    seed: int
-
-
-class SavedCall(msgspec.Struct, frozen=True, array_like=True, tag="call"):
-    """An op with its parameters and the numbers of its inputs."""
-
-    op: str
-    parameters: dict[str, Any]
-    inputs: tuple[int, ...]
-
-
-class SavedResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):
-    """One of the tensors of the call with that number."""
-
-    call: int
-    number: int
-
-
-class SavedPart(msgspec.Struct, frozen=True, array_like=True):
-    """A node's number, and the place in an assembly that it fills."""
-
-    index: ConcreteIndex
-    node: int
-
-
-class SavedAssembly(msgspec.Struct, frozen=True, array_like=True, tag="assembly"):
-    """A tensor filled in parts; `base` is the number of what fills the rest."""
-
-    spec: TensorSpec
-    parts: tuple[SavedPart, ...]
-    base: int | None
-
-
-SavedNode = SavedLeaf | SavedMade | SavedCall | SavedResult | SavedAssembly
-
-
-class SavedOutput(msgspec.Struct, frozen=True):
-    """An output key; `node` and `rule` are numbers in the plan's lists."""
-
-    key: str
-    node: int
-    status: Status
-    rule: int | None
-    sources: tuple[Operand, ...]
-    ops: tuple[str, ...]
-    wanted: TensorSpec | None
-    allowed: str
+    specs: dict[str, TensorSpec] | None
+    claims: list[list[Any]]
+    which: list[int]
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
-    """The whole file. Steps, fates, findings and notes name their rule by its number."""
+    """The whole file. `outputs` has the key, node, rule and allowed finding of each."""
 
     ckptsurgeon_plan: int
     sources: tuple[SavedView, ...]
     destination: SavedView | None
     separator: str
     rules: tuple[RuleInfo, ...]
-    nodes: list[SavedNode]
-    outputs: tuple[SavedOutput, ...]
+    nodes: list[list[Any]]
+    outputs: list[tuple[str, int, int | None, str]]
     ties: dict[str, str]
-    checked_ties: list[dict[str, Any]]
-    steps: list[dict[str, Any]]
-    fates: list[dict[str, Any]]
-    findings: list[dict[str, Any]]
-    notes: list[dict[str, Any]]
+    checked_ties: list[list[Any]]
+    steps: list[list[Any]]
+    fates: list[SavedFates]
+    findings: list[list[Any]]
+    notes: list[list[Any]]

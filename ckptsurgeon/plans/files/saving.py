@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ckptsurgeon.checkpoints.transfer import write_bytes
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.plans.account import Output, RuleInfo
-from ckptsurgeon.plans.files.saved import (
-    BEGINNING,
-    VERSION,
-    SavedAssembly,
-    SavedCall,
-    SavedLeaf,
-    SavedMade,
-    SavedNode,
-    SavedOutput,
-    SavedPart,
-    SavedPlan,
-    SavedResult,
-    SavedView,
-)
-from ckptsurgeon.plans.graph import Call, Leaf, Made, Node, Result, Work, in_order, work_of
+from ckptsurgeon.plans.account import Claim, KeyFates
+from ckptsurgeon.plans.files.codec import Encoder
+from ckptsurgeon.plans.files.saved import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 
@@ -60,22 +45,26 @@ def _is_plan(path: Path) -> bool:
 
 
 def _saved(plan: Plan) -> SavedPlan:
-    numbers = {(rule.stage, rule.number): at for at, rule in enumerate(plan.rules)}
-    nodes = _NodeList()
+    encoder = Encoder(plan.rules)
+    fates = [_saved_fates(table, encoder, plan) for table in plan.fates.tables]
+    outputs = [
+        (one.key, encoder.plain(one.node), encoder.plain(one.rule), one.allowed)
+        for one in plan.outputs.values()
+    ]
     return SavedPlan(
         ckptsurgeon_plan=VERSION,
         sources=tuple(map(_saved_view, plan.sources)),
         destination=_saved_view(plan.destination) if plan.destination else None,
         separator=plan.separator,
         rules=plan.rules,
-        outputs=tuple(_saved_output(o, nodes, numbers) for o in plan.outputs.values()),
-        nodes=nodes.entries,
+        nodes=encoder.nodes,
+        outputs=outputs,
         ties=dict(plan.ties),
-        checked_ties=_rows(plan.checked_ties, numbers),
-        steps=_rows(plan.steps, numbers),
-        fates=_rows(plan.fates, numbers),
-        findings=_rows(plan.findings, numbers),
-        notes=_rows(plan.notes, numbers),
+        checked_ties=list(map(encoder.fields, plan.checked_ties)),
+        steps=list(map(encoder.fields, plan.steps.batches)),
+        fates=fates,
+        findings=list(map(encoder.fields, plan.findings)),
+        notes=list(map(encoder.fields, plan.notes)),
     )
 
 
@@ -92,61 +81,9 @@ def _saved_view(view: SourceView) -> SavedView:
     )
 
 
-Numbers = Mapping[tuple[int, int], int]
-
-
-def _number(rule: RuleInfo | None, numbers: Numbers) -> int | None:
-    return numbers[rule.stage, rule.number] if rule else None
-
-
-def _saved_output(output: Output, nodes: _NodeList, numbers: Numbers) -> SavedOutput:
-    return SavedOutput(
-        output.key,
-        nodes.number(output.node),
-        output.status,
-        _number(output.rule, numbers),
-        output.sources,
-        output.ops,
-        output.wanted,
-        output.allowed,
-    )
-
-
-def _rows(rows: Sequence[Any], numbers: Numbers) -> list[dict[str, Any]]:
-    return [{**msgspec.to_builtins(row), "rule": _number(row.rule, numbers)} for row in rows]
-
-
-class _NodeList:
-    """Nodes in an order in which each comes after its inputs."""
-
-    def __init__(self) -> None:
-        self.entries: list[SavedNode] = []
-        self._numbers: dict[int, int] = {}
-
-    def number(self, node: Node) -> int:
-        for work in in_order(work_of(node), lambda work: id(work) in self._numbers):
-            self._add(work, self._entry(work))
-        return self._known(node)
-
-    def _known(self, node: Node) -> int:
-        """The number of a node whose work is listed; results are listed as they are asked for."""
-        if id(node) not in self._numbers and isinstance(node, Result):
-            self._add(node, SavedResult(self._numbers[id(node.call)], node.number))
-        return self._numbers[id(node)]
-
-    def _add(self, item: Node | Call, entry: SavedNode) -> None:
-        self._numbers[id(item)] = len(self.entries)
-        self.entries.append(entry)
-
-    def _entry(self, work: Work) -> SavedNode:
-        if isinstance(work, Leaf):
-            return SavedLeaf(work.source, work.key)
-        if isinstance(work, Made):
-            return SavedMade(work.spec, work.key, work.fill, work.std, work.seed)
-        if isinstance(work, Call):
-            inputs = tuple(map(self._known, work.inputs))
-            return SavedCall(work.op.name, msgspec.to_builtins(work.op), inputs)
-        parts = tuple(SavedPart(part.index, self._known(part.node)) for part in work.parts)
-        return SavedAssembly(
-            work.spec, parts, None if work.base is None else self._known(work.base)
-        )
+def _saved_fates(fates: KeyFates, encoder: Encoder, plan: Plan) -> SavedFates:
+    numbers: dict[Claim, int] = {}
+    which = [numbers.setdefault(fates.claims[key], len(numbers)) for key in fates.specs]
+    known = any(fates.specs is view.specs for view in plan.sources)
+    specs = None if known else dict(fates.specs)
+    return SavedFates(fates.stage, fates.source, specs, list(map(encoder.fields, numbers)), which)

@@ -10,33 +10,40 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.ops.regions import taken_count
-from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.plans.account import (
+    Claim,
     Fate,
+    Fates,
+    KeyFates,
     Note,
-    Operand,
     Output,
-    RuleInfo,
-    SourceFate,
+    Outputs,
     Status,
-    status_of,
+    Steps,
+    Why,
 )
-from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, Work, in_order, work_of
+from ckptsurgeon.plans.graph import Assembly, Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.inverse.losses import Losses
 from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
 from ckptsurgeon.plans.notes import fate_notes
-from ckptsurgeon.plans.plan import Plan, output_name
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView, view_source
 
 PLANNED = "planned"
 """The format of a checkpoint that a plan will write, as long as nobody has."""
 
 UNDO = "undo: "
+"""What the text of a rule begins with where it is undone."""
+
+UNDOING = "move"
+"""The kind of rule that an undone one is: it gives tensors of the output back."""
 
 
 def invert_plan(
@@ -90,14 +97,13 @@ class _Inverse:
     lost: SourceView | None
 
     def plan(self) -> Plan:
-        tensors = self._tensors()
-        outputs = {output.key: output for output in self._outputs(tensors)}
-        fates = tuple(self._fates(outputs))
+        outputs = self._outputs(self._tensors())
+        fates = Fates(list(self._fates(outputs)))
         return Plan(
             sources=(self._written(), *([self.lost] if self.lost else [])),
             destination=None,
             outputs=outputs,
-            steps=(),
+            steps=Steps(()),
             fates=fates,
             rules=tuple(_undone(rule) for rule in self.forward.rules),
             notes=(*self._notes(), *fate_notes(fates)),
@@ -108,7 +114,7 @@ class _Inverse:
 
     def _written(self) -> SourceView:
         """The plan's output as it will be read: the file's own names, whatever its format."""
-        specs = {output_name(self.forward, k): o.spec for k, o in self.forward.outputs.items()}
+        specs = {output.name: output.spec for output in self.forward.outputs.values()}
         return SourceView(
             alias="",
             path=f"the output of {self.name}",
@@ -132,15 +138,15 @@ class _Inverse:
 
         Other checkpoints, and other keys of one storage, are asked for what no output tells.
         """
-        outputs = self.forward.outputs.items()
-        given = [(o.node, Leaf("", output_name(self.forward, key), o.spec)) for key, o in outputs]
+        outputs = self.forward.outputs.values()
+        given = [(one.node, Leaf("", one.name, one.spec, one.name)) for one in outputs]
         recovery = Recovery(given)
-        leaves = [Leaf(self.view.alias, key, spec) for key, spec in self.view.specs.items()]
+        leaves = [self.view.leaf(key) for key in self.view.specs]
         found = {leaf.key: recovery.tensor(leaf) for leaf in leaves}
         found |= self._tied(found)
         missing = [leaf for leaf in leaves if found[leaf.key] is None]
         if missing and self.lost is not None:
-            stand_in = StandIns(self.view.alias, self.lost.specs)
+            stand_in = StandIns(self.view.alias, self.lost)
             completed = Recovery(given, stand_in)
             found |= {leaf.key: completed.tensor(leaf) or stand_in(leaf) for leaf in missing}
         self._refuse([leaf for leaf in missing if found[leaf.key] is None], recovery)
@@ -176,41 +182,42 @@ class _Inverse:
             held = f"has it as {found}" if found else "has no such key"
             yield Problem(f"`{leaf.key}` {leaf.spec} is lost, and {lost.path} {held}")
 
-    def _outputs(self, tensors: Mapping[str, Node]) -> Iterator[Output]:
-        rules = {(f.source, f.key): f.rule for f in self.forward.fates if f.stage == 0}
-        makers = {output_name(self.forward, k): o.rule for k, o in self.forward.outputs.items()}
+    def _outputs(self, tensors: Mapping[str, Node]) -> Outputs:
+        fates = self.forward.fates
+        makers = {output.name: output.rule for output in self.forward.outputs.values()}
+        rules: dict[str, RuleInfo | None] = {}
         for key, node in tensors.items():
-            sources = tuple(Operand(source, name) for source, name in _addresses(node))
-            by = (makers.get(operand.key) for operand in sources if not operand.source)
-            rule = rules.get((self.view.alias, key)) or next(filter(None, by), None)
-            undone = _undone(rule) if rule else None
-            status = status_of(node, undone)
-            yield Output(self.view.names[key], node, status, undone, sources, _ops(node))
+            fate = fates.find(0, self.view.alias, key)
+            by = (makers.get(one.key) for one in operands_of(node) if not one.source)
+            rule = (fate and fate.rule) or next(filter(None, by), None)
+            rules[self.view.names[key]] = _undone(rule) if rule else None
+        nodes = {self.view.names[key]: node for key, node in tensors.items()}
+        return Outputs(nodes, rules, lambda key: key, {}, {})
 
     # --- the account ------------------------------------------------------------------------------
 
-    def _fates(self, outputs: Mapping[str, Output]) -> Iterator[SourceFate]:
-        takers = {(one.source, one.key): o for o in outputs.values() for one in o.sources}
-        for key, output in self.forward.outputs.items():
-            name = output_name(self.forward, key)
+    def _fates(self, outputs: Outputs) -> Iterator[KeyFates]:
+        takers = {one.at: output for output in outputs.values() for one in output.sources}
+        claims: dict[str, Claim] = {}
+        for output in self.forward.outputs.values():
             rule = _undone(output.rule) if output.rule else None
-            taker = takers.get(("", name))
+            taker = takers.get(("", output.name))
             if taker is not None:
                 fate = Fate.COPIED if taker.status is Status.COPIED else Fate.TAKEN
-                yield SourceFate("", name, output.spec, fate, rule, _untaken(output))
+                claims[output.name] = Claim(fate, rule, untaken=_untaken(output))
             else:
-                reason = _unneeded(output)
-                yield SourceFate("", name, output.spec, Fate.DROPPED, rule, reason=reason)
-        for key, spec in self.lost.specs.items() if self.lost else ():
-            if (LOST, key) in takers:
-                yield SourceFate(LOST, key, spec, Fate.TAKEN)
+                claims[output.name] = Claim(Fate.DROPPED, rule, _unneeded(output))
+        yield KeyFates(0, "", self._written().specs, claims)
+        if self.lost is not None:
+            specs = {key: spec for key, spec in self.lost.specs.items() if (LOST, key) in takers}
+            yield KeyFates(0, LOST, specs, dict.fromkeys(specs, Claim(Fate.TAKEN)))
 
-    def _ties(self, outputs: Mapping[str, Output]) -> dict[str, str]:
+    def _ties(self, outputs: Outputs) -> dict[str, str]:
         """Keys that shared their storage in the source, where one tensor gives them all."""
         ties: dict[str, str] = {}
         for leader, *others in self.view.contents.aliases:
-            node = outputs[leader].node
-            ties |= {key: leader for key in others if outputs[key].node is node}
+            node = outputs.nodes[leader]
+            ties |= {key: leader for key in others if outputs.nodes[key] is node}
         return ties
 
     def _notes(self) -> Iterator[Note]:
@@ -223,25 +230,8 @@ class _Inverse:
 def _undone(rule: RuleInfo) -> RuleInfo:
     """The rule as an inverse tells it; undone twice it is itself."""
     undone = rule.text.startswith(UNDO)
-    return replace(rule, text=rule.text.removeprefix(UNDO) if undone else f"{UNDO}{rule.text}")
-
-
-def _addresses(node: Node) -> dict[tuple[str, str], None]:
-    """Source and key of all leaves that a tensor is made of."""
-    works = _behind(node)
-    return {(work.source, work.key): None for work in works if isinstance(work, Leaf)}
-
-
-def _ops(node: Node) -> tuple[str, ...]:
-    calls = (work for work in _behind(node) if isinstance(work, Call))
-    return tuple(dict.fromkeys(op_text(work.op) for work in calls))
-
-
-def _behind(node: Node) -> Iterator[Work]:
-    done: set[int] = set()
-    for work in in_order(work_of(node), lambda work: id(work) in done):
-        done.add(id(work))
-        yield work
+    text = rule.text.removeprefix(UNDO) if undone else f"{UNDO}{rule.text}"
+    return msgspec.structs.replace(rule, text=text, kind=UNDOING)
 
 
 def _untaken(output: Output) -> float:
@@ -255,7 +245,7 @@ def _untaken(output: Output) -> float:
     return 1 - sum(parts) / math.prod(node.spec.shape)
 
 
-def _unneeded(output: Output) -> str:
+def _unneeded(output: Output) -> Why:
     if output.status is Status.KEPT:
-        return "the destination's own"
-    return "made by `init`" if output.status is Status.INITIALISED else "not needed"
+        return Why.OWN
+    return Why.MADE if output.status is Status.INITIALISED else Why.UNNEEDED

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.ops.base import Op
-from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.texts import op_text
-from ckptsurgeon.plans.account import Fate, SourceFate, Step
-from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.account import Address, Fate, SourceFate, Step, Why
+from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo
 from ckptsurgeon.plans.plan import Plan
 
 SHOWN_KEYS = 6
 """How many keys that were lost in one way are named."""
-
-Address = tuple[str, str]
 
 
 class Losses:
@@ -24,81 +21,72 @@ class Losses:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._fates = {(fate.stage, fate.source, fate.key): fate for fate in plan.fates}
         self._steps: dict[tuple[int, str, str], list[Step]] = {}
         for step in plan.steps:
             for operand in step.operands:
-                steps = self._steps.setdefault((step.stage, operand.source, operand.key), [])
-                steps.append(step)
+                self._steps.setdefault((step.stage, *operand.at), []).append(step)
 
-    def problems(self, lost: Iterable[tuple[Leaf, Op | None, bool]]) -> list[Problem]:
+    def problems(self, lost: Iterable[tuple[Leaf, Call | None, bool]]) -> list[Problem]:
         """A problem for each way in which tensors were lost, in the order of the rules.
 
         Each of them comes with the op that lost it, if one did, and whether parts of it are left.
         """
         found: dict[tuple[Place | None, str], list[str]] = {}
-        for leaf, op, in_part in lost:
-            place, why, fate = self._why(leaf, op, in_part)
+        for leaf, cause, in_part in lost:
+            place, why, fate = self._why(leaf, cause, in_part)
             found.setdefault((place, why), []).append(_named(leaf, fate))
         problems = [Problem(_lost(keys, why), place) for (place, why), keys in found.items()]
         return sorted(problems, key=_position)
 
     def _why(
-        self, leaf: Leaf, op: Op | None, in_part: bool
+        self, leaf: Leaf, cause: Call | None, in_part: bool
     ) -> tuple[Place | None, str, SourceFate | None]:
         """The place and the reason of a loss, and the fate of the key in the stage of the loss."""
-        by_rule = None
-        for fate, steps in self._trail(leaf):
-            told = _told(fate)
+        for fate in self._trail(leaf):
+            told = _tell(fate)
             if told:
                 return fate.rule.place if fate.rule else None, told, fate
-            for step in steps:
-                if op is not None and op_text(op) in step.ops and step.rule is not None:
-                    return step.rule.place, _by_op(op), fate
-                by_rule = step.rule
-        if isinstance(op, Cast):
-            return None, f"{_by_op(op)} (by `output: {{dtype: …}}`)", None
-        if op is not None and by_rule is not None:  # folds are made of ops that have no names
-            return by_rule.place, f"`{by_rule.text}` can't be undone", None
+            if cause is not None and cause.rule is not None and fate.stage == cause.rule.stage:
+                return cause.rule.place, _by_op(cause, cause.rule), fate
+        if cause is not None and cause.rule is None:
+            return None, f"`{op_text(cause.op)}` can't be undone (by `output: {{dtype: …}}`)", None
         if in_part:
             return self._first_place(leaf), "only a part is in the output", None
         return self._first_place(leaf), self._without_reason(leaf), None
 
-    def _trail(self, leaf: Leaf) -> Iterator[tuple[SourceFate, list[Step]]]:
-        """The fate and the steps of a key, stage by stage under the names that it has there."""
+    def _trail(self, leaf: Leaf) -> Iterator[SourceFate]:
+        """The fates of a key, stage by stage under the names that it has there."""
         addresses: list[Address] = [(leaf.source, leaf.key)]
-        for stage in sorted({stage for stage, _, _ in self._fates}):
+        for stage in sorted({table.stage for table in self._plan.fates.tables}):
             following: dict[Address, None] = {}
             for address in addresses:
-                fate, steps = self._fates.get((stage, *address)), self._steps_of(stage, address)
+                fate = self._plan.fates.find(stage, *address)
                 if fate is not None:
-                    yield fate, steps
+                    yield fate
                     copied = [("", address[1])] if fate.fate is Fate.COPIED else []
+                    steps = self._steps.get((stage, *address), [])
                     given = (("", product.key) for step in steps for product in step.products)
                     following |= dict.fromkeys([*copied, *given])
             addresses = list(following)
 
-    def _steps_of(self, stage: int, address: Address) -> list[Step]:
-        return self._steps.get((stage, *address), [])
-
     def _first_place(self, leaf: Leaf) -> Place | None:
-        fate = self._fates.get((0, leaf.source, leaf.key))
+        fate = self._plan.fates.find(0, leaf.source, leaf.key)
         return fate.rule.place if fate and fate.rule else None
 
     def _without_reason(self, leaf: Leaf) -> str:
         for finding in self._plan.findings:
-            if any((one.source, one.key) == (leaf.source, leaf.key) for one in finding.sources):
+            if any(one.at == (leaf.source, leaf.key) for one in finding.sources):
                 return f"its output `{finding.key}` was {finding.kind.value}, which was allowed"
         return "no output holds it"
 
 
-def _told(fate: SourceFate) -> str:
+def _tell(fate: SourceFate) -> str:
     """What a fate alone says of a loss; nothing where it is none."""
     if fate.fate is Fate.DROPPED:
         return f"dropped {fate.reason}".rstrip()
     if fate.fate is Fate.UNUSED:
         return "nothing takes it"
-    if fate.reason.startswith("gave way"):
+    if fate.claim.why is Why.GAVE_WAY:
         return fate.reason
     return f"{fate.untaken:.1%} is taken by no rule" if fate.untaken else ""
 
@@ -109,9 +97,11 @@ def _named(leaf: Leaf, fate: SourceFate | None) -> str:
     return f"{name} as `{fate.key}`" if fate and fate.stage and fate.key != leaf.key else name
 
 
-def _by_op(op: Op) -> str:
-    text = f"`{op_text(op)}`"
-    return f"{text} takes a part" if isinstance(op, Slice | Take) else f"{text} can't be undone"
+def _by_op(cause: Call, rule: RuleInfo) -> str:
+    if isinstance(cause.op, OfBatchNorm):
+        return f"`{rule.text}` can't be undone"
+    loss = "takes a part" if isinstance(cause.op, Slice | Take) else "can't be undone"
+    return f"`{op_text(cause.op)}` {loss}"
 
 
 def _lost(keys: list[str], why: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index, Slice, Take, resolve_index
 from ckptsurgeon.ops.joining import Same
 from ckptsurgeon.ops.regions import overlap, taken_count
@@ -23,6 +22,7 @@ from ckptsurgeon.plans.graph import (
     work_of,
 )
 from ckptsurgeon.plans.inverse.undoing import completing, regions, undoing
+from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import Specs, TensorSpec
 
 LOST = "lost"
@@ -54,7 +54,7 @@ class Recovery:
         self._stand_in = stand_in
         self._known: dict[Spot, Node] = {}
         self._parts: dict[Spot, list[Part]] = {}
-        self._causes: dict[Spot, Op] = {}
+        self._causes: dict[Spot, Call] = {}
         for node, own in given:
             self._give(node, own)
         for work in _consumers_first([node for node, _ in given]):
@@ -65,7 +65,7 @@ class Recovery:
         known = self._known.get(spot_of(node))
         return known or self._of_parts(node)
 
-    def cause(self, node: Node) -> Op | None:
+    def cause(self, node: Node) -> Call | None:
         """The op that lost the tensor, where an op did."""
         return self._causes.get(spot_of(node))
 
@@ -114,10 +114,11 @@ class Recovery:
         elif isinstance(work.op, Same):
             self._give_all(work, [results[0]] * len(specs))
         elif undo is None:
-            self._blame_all(work, work.op)
+            self._blame_all(work, work)
             self._complete(work, specs, results[0])
         else:
-            self._give_all(work, call(undo, *(result for result in results if result is not None)))
+            given = (result for result in results if result is not None)
+            self._give_all(work, call(undo, *given))
 
     def _complete(self, work: Call, specs: Specs, result: Node | None) -> None:
         """Gives the input of a `take` back where a stand-in has the items that were not taken."""
@@ -147,13 +148,13 @@ class Recovery:
             if result is not None and result.spec.count:
                 own.append(Part(index, result))
 
-    def _blame_all(self, work: Call, op: Op | None) -> None:
+    def _blame_all(self, work: Call, cause: Call | None) -> None:
         for node in work.inputs:
-            self._blame(node, op)
+            self._blame(node, cause)
 
-    def _blame(self, node: Node, op: Op | None) -> None:
-        if op is not None:
-            self._causes.setdefault(spot_of(node), op)
+    def _blame(self, node: Node, cause: Call | None) -> None:
+        if cause is not None:
+            self._causes.setdefault(spot_of(node), cause)
 
 
 def _consumers_first(nodes: Sequence[Node]) -> Iterator[Work]:
@@ -185,13 +186,10 @@ def _start(region: Region) -> tuple[int, ...]:
 
 
 class StandIns:
-    """Tensors of one source of a plan, and what is made of them, read from another checkpoint.
+    """Tensors of one source of a plan, and what is made of them, read from another checkpoint."""
 
-    `specs` are the checkpoint's by the keys that rules see.
-    """
-
-    def __init__(self, source: str, specs: Mapping[str, TensorSpec]) -> None:
-        self._source, self._specs = source, specs
+    def __init__(self, source: str, view: SourceView) -> None:
+        self._source, self._view = source, view
         self._done: dict[int, tuple[Node, ...] | None] = {}
 
     def __call__(self, node: Node) -> Node | None:
@@ -205,14 +203,14 @@ class StandIns:
         if isinstance(work, Made):
             return (work,)
         if isinstance(work, Leaf):
-            fits = work.source == self._source and self._specs.get(work.key) == work.spec
-            return (Leaf(LOST, work.key, work.spec),) if fits else None
+            fits = work.source == self._source and self._view.specs.get(work.key) == work.spec
+            return (self._view.leaf(work.key),) if fits else None
         inputs = [self(node) for node in inputs_of(work)]
         known = [node for node in inputs if node is not None]
         if len(known) < len(inputs):
             return None
         if isinstance(work, Call):
-            return call(work.op, *known)
+            return call(work.op, *known, rule=work.rule)
         base, nodes = (None, known) if work.base is None else (known[0], known[1:])
         parts = (Part(part.index, node) for part, node in zip(work.parts, nodes, strict=True))
         return (Assembly(work.spec, tuple(parts), base),)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ckptsurgeon.plans.account import Finding, FindingKind, RuleInfo
-from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.graph import Leaf, RuleInfo
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.model import Keys, Open, Suggestion, placement
 from ckptsurgeon.report.suggestions.pairs import find_pairs, pair_arrows

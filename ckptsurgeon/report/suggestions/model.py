@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Output, RuleInfo
+from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Output
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.writing import quoted
 from ckptsurgeon.specs import TensorSpec

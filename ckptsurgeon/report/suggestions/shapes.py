@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from ckptsurgeon.plans.account import RuleInfo
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.report.suggestions.exact import Glob, exact_globs, exact_key
 from ckptsurgeon.report.suggestions.leftovers import keep_lines
 from ckptsurgeon.report.suggestions.model import Keys, Mismatch, Suggestion, placement

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from plans.inverse.exact_rules import Array, conversions, second_stages
 
 import ckptsurgeon as cs
-from ckptsurgeon.api import prepared
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.plans.account import Operand
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.inverse.inverting import invert_plan
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.request import open_request
 
 
 def planned(tensors: Mapping[str, Array], stages: Sequence[Any]) -> Plan:
     rulesets = [cs.load_ruleset({"format": 1, "rules": rules}) for rules in stages]
-    return prepared(rulesets, tensors, None, None, None, None, ()).plan
+    return open_request(rulesets, tensors).prepare().plan
 
 
 def carried_out(plan: Plan, tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -75,7 +75,7 @@ def test_turned_around_twice_it_does_what_it_did(
     twice = invert_plan(invert_plan(plan, "it"), "its inverse")
     assert_equal(carried_out(twice, tensors), carried_out(plan, tensors))
     assert {key: output.sources for key, output in twice.outputs.items()} == {
-        key: tuple(Operand("", source.key) for source in output.sources)
+        key: tuple(Operand("", source.key, source.index) for source in output.sources)
         for key, output in plan.outputs.items()
     }
     assert [rule.text for rule in twice.rules] == [rule.text for rule in plan.rules]

@@ -1,4 +1,4 @@
-"""What a user names as checkpoint, destination or config, opened: paths, dicts, several sources."""
+"""What a user asks for, opened: rules, checkpoints, config and vars, as one `Request`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,123 @@ import glob
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.tensors import checkpoint_of
-from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.engine.execution import Execution, stamps_of
+from ckptsurgeon.errors import (
+    CheckpointError,
+    CkptSurgeonError,
+    ExpressionError,
+    Place,
+    PlanError,
+    Problem,
+)
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
+from ckptsurgeon.language.expressions import Expression, Value, parse_expression
+from ckptsurgeon.language.loading import Rules, load_with_problems
+from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.planner.compiling.rules import refuse_problems
+from ckptsurgeon.planner.planning import Inputs, make_plan
+from ckptsurgeon.plans.account import FindingKind
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
 """A path, a factory's name, a dict of torch tensors or NumPy arrays, or an open checkpoint."""
 
+Config = str | os.PathLike[str] | Mapping[str, Any]
+Given = Mapping[str, Value | Expression]
+
 MAX_WHOLE = 256 << 20
 """Longest config or saved plan that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Rulesets to run one after the other, and what they are run on."""
+
+    rulesets: tuple[Ruleset, ...]
+    inputs: Inputs
+
+    def prepare(self) -> Execution:
+        """The plan with the checkpoints that it was made for, ready to be run."""
+        checkpoints = dict(self.inputs.sources)
+        if self.inputs.destination is not None:
+            checkpoints[DESTINATION] = self.inputs.destination
+        stamps = stamps_of(checkpoints)
+        return Execution(make_plan(self.rulesets, self.inputs), checkpoints, stamps)
+
+    def with_rules(self, first: Ruleset | None) -> Request:
+        """The request with the rules of `first` before its own, so that they win."""
+        if first is None:
+            return self
+        return replace(self, rulesets=put_before(self.rulesets, first))
+
+
+def open_request(
+    rules: Rules | Sequence[Ruleset] | None,
+    source: Source | None,
+    into: Source | None = None,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+    allow: Collection[str] = (),
+) -> Request:
+    """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
+
+    Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
+    """
+    rulesets = load_rulesets(rules)
+    checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
+    destination = None if into is None else open_source(into)
+    given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
+    inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
+    return Request(rulesets, inputs)
+
+
+def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
+    """The rulesets to run one after the other; none at all is one without rules."""
+    if rules is None:
+        return (Ruleset("<no rules>", (Stage((), Place("<no rules>", 1, 1)),)),)
+    if isinstance(rules, Sequence) and not isinstance(rules, str):
+        rulesets = tuple(rule for rule in rules if isinstance(rule, Ruleset))
+        if rulesets and len(rulesets) == len(rules):
+            return rulesets
+    return refuse_problems([load_with_problems(rules)])
+
+
+def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
+    """The rulesets with the rules of `first` in front of the last stage's."""
+    *before, last = rulesets
+    *others, stage = last.stages
+    extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
+    problems = (*last.problems, *first.problems)
+    return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
+
+
+def _read_var(name: str, value: Value | Expression) -> Value | Expression:
+    try:
+        return parse_expression(value) if isinstance(value, str) else value
+    except ExpressionError as error:
+        raise PlanError([Problem(f"--set {name}: {error}", None, error.help)]) from None
+
+
+def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
+    """The kinds of finding to accept; raises PlanError for what is none."""
+    kinds = (allow,) if isinstance(allow, str) else tuple(allow)
+    known = [kind.value for kind in FindingKind]
+    for kind in kinds:
+        if kind not in known:
+            problem = Problem(f"--allow {kind}: unknown", None, f"known: {', '.join(known)}")
+            raise PlanError([problem])
+    return kinds
 
 
 def open_source(source: Source, root: str | None = None) -> Checkpoint:
@@ -52,7 +153,7 @@ def open_sources(
     opened: dict[str, Checkpoint] = {}
     if source is not None:
         opened[""] = open_source(source, everywhere)
-    for name, one in numbered(named).items():
+    for name, one in number_sources(named).items():
         opened[name] = open_source(one, roots.get(name, everywhere))
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
@@ -64,11 +165,11 @@ def open_sources(
     return opened
 
 
-def numbered(named: Mapping[str, Source]) -> dict[str, Source]:
+def number_sources(named: Mapping[str, Source]) -> dict[str, Source]:
     """Sources by alias; one with a star, as in `s*`, numbers the files that its path matches."""
     found: dict[str, Source] = {}
     for alias, one in named.items():
-        for name, source in _numbered(alias, one):
+        for name, source in _number(alias, one):
             _check_alias(name)
             if name in found:
                 raise CheckpointError(f"--source {name}: there are two of this name")
@@ -83,7 +184,7 @@ def _check_alias(alias: str) -> None:
         raise CheckpointError(f"--source {alias}: that alias means the destination")
 
 
-def _numbered(alias: str, source: Source) -> list[tuple[str, Source]]:
+def _number(alias: str, source: Source) -> list[tuple[str, Source]]:
     if "*" not in alias:
         return [(alias, source)]
     if not isinstance(source, str | os.PathLike):
@@ -101,7 +202,7 @@ def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if at % 2 else (-1, part) for at, part in enumerate(parts)]
 
 
-def read_config(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Any:
+def read_config(config: Config | None) -> Any:
     """The parsed `--config`: a JSON object, or a mapping as it is."""
     if config is None or isinstance(config, Mapping):
         return config

@@ -1,0 +1,42 @@
+"""Captures as rows of values, and what is worked out of rows once for equal values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from ckptsurgeon.language.expressions import Value
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Row = tuple[Value, ...]
+"""Values of captures, in an order that is known from elsewhere."""
+
+
+class Memo(dict[K, V]):
+    """What a function gives, by what it was given."""
+
+    def __init__(self, function: Callable[[K], V]) -> None:
+        self._function = function
+
+    def __missing__(self, key: K) -> V:
+        value = self[key] = self._function(key)
+        return value
+
+
+class OfRow(Generic[V]):
+    """What is worked out of some columns of a row; other names are not its own to know."""
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        columns: Sequence[str],
+        work_out: Callable[[Mapping[str, Value]], V],
+    ) -> None:
+        known = [name for name in columns if name in frozenset(names)]
+        self._numbers = [columns.index(name) for name in known]
+        self._memo: Memo[Row, V] = Memo(lambda row: work_out(dict(zip(known, row, strict=True))))
+
+    def __call__(self, row: Row) -> V:
+        return self._memo[tuple([row[number] for number in self._numbers])]

@@ -1,0 +1,92 @@
+"""What becomes of every key that a stage reads; those that no rule took are copied or left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ckptsurgeon.errors import Problem
+from ckptsurgeon.ops.regions import covered_count
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.tables import Table, TakenPart
+from ckptsurgeon.plans.account import Claim, Fate, KeyFates, Why
+from ckptsurgeon.specs import TensorSpec
+
+COPIED, UNUSED = Claim(Fate.COPIED), Claim(Fate.UNUSED)
+LEFT = Claim(Fate.DROPPED, why=Why.UNMATCHED)
+
+
+def settle_keys(run: StageRun) -> Iterator[KeyFates]:
+    """The fates of all keys, by table; keys are copied where `unmatched` says so."""
+    for table in run.tables:
+        held = table.held
+        others = {
+            key: _claim(run, table, key)
+            for key in table.nodes
+            if key not in held.whole or key in held.winners
+        }
+        claims = {**held.whole, **others} if others else held.whole
+        yield KeyFates(run.number, table.alias, table.specs, claims)
+
+
+def _claim(run: StageRun, table: Table, key: str) -> Claim:
+    """What became of a key that was not simply taken whole."""
+    held = table.held
+    if key in held.parts and key not in held.whole:
+        return _partly(held.parts[key], table.nodes[key].spec)
+    claim = held.whole.get(key) or held.reused.get(key)
+    if claim is None:
+        return _unmatched(run, table, key)
+    winner = held.winners.get(key)
+    if winner is None:
+        return claim
+    return msgspec.structs.replace(claim, why=Why.GAVE_WAY, winner=winner)
+
+
+def _partly(parts: Sequence[TakenPart], spec: TensorSpec) -> Claim:
+    """What became of a key of which slices were taken."""
+    taking = [part for part in parts if part.claim.fate is not Fate.DROPPED]
+    dropping = [part for part in parts if part.claim.fate is Fate.DROPPED]
+    claim = (taking or dropping)[0].claim
+    if not spec.count:
+        return claim
+    touched = covered_count([part.region for part in parts])
+    taken = covered_count([part.region for part in taking]) if taking else touched
+    claim = msgspec.structs.replace(claim, untaken=1 - touched / spec.count)
+    if not (taking and dropping):
+        return claim
+    dropped, dropper = (touched - taken) / spec.count, dropping[0].claim.rule
+    return msgspec.structs.replace(claim, dropped=dropped, dropper=dropper)
+
+
+def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
+    """What becomes of a key that no rule took."""
+    stage = run.compiled.stage
+    claimer = run.claimed.get(key) if not table.alias else None
+    if claimer is not None:
+        return Claim(Fate.DROPPED, claimer)
+    if table.alias or stage.unmatched == "error":
+        return UNUSED
+    if stage.unmatched == "drop":
+        return LEFT
+    if key in run.production:
+        _tell_copied_onto(run, key)
+    elif run.destination is not None and key not in run.destination.specs:
+        return UNUSED
+    else:
+        run.production.give(key, table.nodes[key], table.rules.get(key), stage.place)
+    return COPIED
+
+
+def _tell_copied_onto(run: StageRun, key: str) -> None:
+    giver = run.production.rules[key]
+    last = run.compiled.rules[-1].place
+    run.production.collide(
+        giver,
+        Problem(
+            f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
+            giver.place if giver else last,
+            f"no rule up to the last one ({last}) takes it: add `- drop: {key}`",
+        ),
+    )

@@ -1,0 +1,69 @@
+"""Saved plans read from their files, with the checkpoints to run them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.engine.execution import Execution, stamps_of
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
+from ckptsurgeon.plans.files.saved import SavedPlan, SavedView
+from ckptsurgeon.plans.inverse.inverting import PLANNED
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.request import Source, number_sources, open_source, open_sources, read_whole
+
+
+def recall(path: Path) -> Plan:
+    """A saved plan as it was made; its checkpoints need not be there any more."""
+    return recall_plan(_read(path))
+
+
+def prepare_saved(
+    path: Path, source: Source | None, named: Mapping[str, Source], into: Source | None
+) -> Execution:
+    """A saved plan with the checkpoints to run it on.
+
+    A checkpoint that is not given is looked for where it was when the plan was made.
+    """
+    saved = _read(path)
+    checkpoints = _open_views(saved, source, named)
+    if saved.destination is None and into is not None:
+        raise CheckpointError("the plan was made without a destination: plan again with --into")
+    if saved.destination is not None:
+        checkpoints[DESTINATION] = open_source(into or saved.destination.path)
+    stamps = stamps_of(checkpoints)
+    return Execution(restore_plan(saved, checkpoints), checkpoints, stamps)
+
+
+def _read(path: Path) -> SavedPlan:
+    return read_plan(read_whole(path, "saved plan"), path)
+
+
+def _open_views(
+    saved: SavedPlan, source: Source | None, named: Mapping[str, Source]
+) -> dict[str, Checkpoint]:
+    """The sources that the plan was made for, by alias."""
+    given = {"": source} if source is not None else {}
+    given |= number_sources(named)
+    found = {view.alias: given.pop(view.alias, view.path) for view in saved.sources}
+    if given:
+        raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
+    roots = saved.sources[0].options.roots if saved.sources else {}
+    for view in saved.sources:
+        if view.format == PLANNED:
+            found[view.alias] = _open_output(view, found[view.alias], roots.get(""))
+    return open_sources(found.pop("", None), found, roots)
+
+
+def _open_output(view: SavedView, source: Source, root: str | None) -> Checkpoint:
+    """The output of another plan: nested under the root where it is torch's, else flat."""
+    if source == view.path:
+        raise CheckpointError(f"the plan needs {view.path}: name it as SRC")
+    try:
+        return open_source(source, root)
+    except CheckpointError:
+        if root is None:
+            raise
+    return open_source(source)
