@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
 from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
+from ckptsurgeon.ops.indexing import Index, IndexItem
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """`start:stop:step` of a slice, each an expression or left out."""
 
     start: Expression | None
@@ -23,14 +24,13 @@ class Range:
         return f"{text}:{self.step}" if self.step else text
 
 
-IndexItem = Expression | Range | typing.Literal["..."]
+WrittenItem = Expression | Range | typing.Literal["..."]
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class WrittenIndex(Struct, frozen=True):
     """A slice as written: expressions, ranges and at most one `...`."""
 
-    items: tuple[IndexItem, ...]
+    items: tuple[WrittenItem, ...]
 
     @property
     def names(self) -> frozenset[str]:
@@ -42,7 +42,7 @@ class Index:
             parts = (item.start, item.stop, item.step) if isinstance(item, Range) else (item,)
             yield from (part for part in parts if isinstance(part, Expression))
 
-    def evaluate(self, scope: Scope) -> ConcreteIndex:
+    def evaluate(self, scope: Scope) -> Index:
         """The slice with its numbers, in the form that `ops.indexing` takes."""
         return tuple(_concrete(item, scope) for item in self.items)
 
@@ -50,11 +50,7 @@ class Index:
         return f"[{', '.join(map(str, self.items))}]"
 
 
-ConcreteItem = int | tuple[int | None, int | None, int | None] | typing.Literal["..."]
-ConcreteIndex = tuple[ConcreteItem, ...]
-
-
-def _concrete(item: IndexItem, scope: Scope) -> ConcreteItem:
+def _concrete(item: WrittenItem, scope: Scope) -> IndexItem:
     if isinstance(item, str):
         return item
     if isinstance(item, Expression):
@@ -75,22 +71,22 @@ def _integer(expression: Expression, scope: Scope) -> int:
     return value
 
 
-def parse_index(text: str) -> Index:
+def parse_index(text: str) -> WrittenIndex:
     """The slice that a text says, with or without its brackets; raises PatternError."""
     inner, shift = text, 0
     if text.startswith("["):
         if not text.endswith("]"):
             raise PatternError("a slice without its closing `]`", len(text))
         inner, shift = text[1:-1], 1
-    items: list[IndexItem] = []
+    items: list[WrittenItem] = []
     for part, column in _split_outside(inner, ","):
         items.append(_index_item(part, column + shift))
     if items.count("...") > 1:
         raise PatternError("a slice with more than one `...`", text.find("..."))
-    return Index(tuple(items))
+    return WrittenIndex(tuple(items))
 
 
-def _index_item(text: str, column: int) -> IndexItem:
+def _index_item(text: str, column: int) -> WrittenItem:
     if text.strip() == "...":
         return "..."
     parts = _split_outside(text, ":")
@@ -101,14 +97,24 @@ def _index_item(text: str, column: int) -> IndexItem:
     start, stop, step = [_part(p, column + c) if p.strip() else None for p, c in parts] + [None] * (
         3 - len(parts)
     )
+    if step is not None and not step.names and _integer(step, {}) < 1:
+        raise PatternError(
+            f"the step of a slice must be 1 or more, found {step}", column + parts[2][1]
+        )
     return Range(start, stop, step)
 
 
 def _part(text: str, column: int) -> Expression:
+    """The expression, which must give an integer as far as that is known."""
+    about = "in the slice: "
     try:
-        return parse_expression(text)
+        found = parse_expression(text)
+        about = ""
+        if not found.names:
+            _integer(found, {})
     except ExpressionError as error:
-        raise PatternError(f"in the slice: {error}", column + error.column, error.help) from None
+        raise PatternError(f"{about}{error}", column + error.column, error.help) from None
+    return found
 
 
 def _split_outside(text: str, separator: str) -> list[tuple[str, int]]:
