@@ -142,8 +142,8 @@ def _dropped(report: Report, view: View) -> list[str]:
     dropped = [
         table.of(key)
         for table in report.fates.tables
-        for key, claim in table.claims.items()
-        if claim.fate is Fate.DROPPED or claim.dropped
+        for key in table.specs
+        if table.claims[key].fate is Fate.DROPPED or table.claims[key].dropped
     ]
     if not dropped:
         return []
