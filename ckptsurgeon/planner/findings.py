@@ -33,7 +33,10 @@ class Account:
         rules: dict[str, RuleInfo | None] = {}
         for key, spec in wanted.items():
             found, rule = given.nodes.get(key), given.rules.get(key)
-            node = self._missing(key) if found is None else self._fit(key, found, rule, spec)
+            if found is None:
+                node = self._missing(key)
+            else:
+                node = found if found.spec is spec else self._fit(key, found, rule, spec)
             if node is not None:
                 nodes[key], rules[key] = node, (None if key in self._accepted else rule)
         for key, node in given.nodes.items():

@@ -177,7 +177,7 @@ class Batch(msgspec.Struct, frozen=True):
     """The steps of one rule, in columns: their operands in a row, and their products.
 
     `slices` and `places` hold the indices of those that are parts, by their number in the row;
-    `widths` and `ops` say of each step how many keys it reads and gives, and through what.
+    `reads`, `gives` and `ops` say of each step how many keys it reads and gives, and through what.
     """
 
     rule: RuleInfo
@@ -186,38 +186,40 @@ class Batch(msgspec.Struct, frozen=True):
     slices: dict[int, Index] = {}
     products: list[str] = []
     places: dict[int, Index] = {}
-    widths: list[tuple[int, int]] = []
+    reads: list[int] = []
+    gives: list[int] = []
     ops: list[tuple[Op, ...]] = []
 
-    def add(
-        self,
-        aliases: Sequence[str],
-        keys: Sequence[str],
-        products: Sequence[tuple[str, Index | None]],
-        ops: tuple[Op, ...],
-    ) -> None:
-        """Adds a step that reads whole keys."""
+    def read(self, aliases: Sequence[str], keys: Sequence[str]) -> None:
+        """Adds keys that steps read."""
         self.aliases.extend(aliases)
         self.keys.extend(keys)
-        for key, index in products:
-            if index is not None:
-                self.places[len(self.products)] = index
-            self.products.append(key)
-        self.widths.append((len(keys), len(products)))
-        self.ops.append(ops)
 
     def cut(self, slices: Sequence[Index | None]) -> None:
-        """Says which parts of its keys the last step reads."""
+        """Says which parts of the last keys are read."""
         for number, index in enumerate(slices, len(self.keys) - len(slices)):
             if index is not None:
                 self.slices[number] = index
 
+    def give(self, products: Sequence[tuple[str, Index | None]]) -> None:
+        """Adds keys, or parts of them, that steps give."""
+        for number, (_, index) in enumerate(products, len(self.products)):
+            if index is not None:
+                self.places[number] = index
+        self.products.extend([key for key, _ in products])
+
+    def end(self, steps: Sequence[tuple[int, int, tuple[Op, ...]]]) -> None:
+        """Says of each step how many keys it reads and gives, and through which ops."""
+        self.reads.extend([reads for reads, _, _ in steps])
+        self.gives.extend([gives for _, gives, _ in steps])
+        self.ops.extend([ops for _, _, ops in steps])
+
     def __len__(self) -> int:
-        return len(self.widths)
+        return len(self.ops)
 
     def __iter__(self) -> Iterator[Step]:
         read = given = 0
-        for (reads, gives), ops in zip(self.widths, self.ops, strict=True):
+        for reads, gives, ops in zip(self.reads, self.gives, self.ops, strict=True):
             operands = (self._operand(at) for at in range(read, read + reads))
             products = (self._product(at) for at in range(given, given + gives))
             yield Step(self.rule, tuple(operands), tuple(products), ops)
