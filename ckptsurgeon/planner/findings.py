@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Given
-from ckptsurgeon.plans.account import Fate, Fates, Finding, FindingKind, Note, Outputs
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 

@@ -12,7 +12,7 @@ from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import Done, StageRun
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
 COUNTER = "num_batches_tracked"

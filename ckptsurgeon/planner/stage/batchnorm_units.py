@@ -14,7 +14,7 @@ from ckptsurgeon.planner.compiling.compiled import (
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
 from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.fates import Claim, Fate
 
 
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:

@@ -20,8 +20,9 @@ from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
-from ckptsurgeon.plans.account import Batch, Claim
+from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Call, Node, Result, RuleInfo
+from ckptsurgeon.plans.steps import Batch
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import Specs, TensorSpec
 

@@ -12,7 +12,7 @@ from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.language.patterns import Matcher
 from ckptsurgeon.ops.indexing import Index, Taken
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.plans.account import Claim
+from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
