@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.engine.pieces import Piece, Tiling, items_of
 from ckptsurgeon.engine.strided import assign
+from ckptsurgeon.engine.windows import Piece, Tiling, items_of
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
