@@ -22,6 +22,7 @@ from ckptsurgeon.plans.account import (
     Claim,
     Fates,
     Finding,
+    FindingKind,
     KeyFates,
     Note,
     Outputs,
@@ -116,7 +117,8 @@ class _Restoring:
         destination: SourceView | None,
     ) -> None:
         self._saved, self._views, self._destination = saved, views, destination
-        self._decoder = Decoder(saved.rules)
+        plain = (msgspec.structs.replace(rule, steps=0) for rule in saved.rules)
+        self._decoder = Decoder([*plain, *saved.repeated])
         for entry in saved.nodes:
             self._decoder.add(self._checked(self._decoder.listed(entry)))
 
@@ -138,6 +140,7 @@ class _Restoring:
             checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
             separator=saved.separator,
         )
+        _check_shapes(plan)
         self._check_ties(plan)
         return plan
 
@@ -157,7 +160,7 @@ class _Restoring:
         return item
 
     def _outputs(self) -> Outputs:
-        """The outputs; raises ValueError where one is not what the destination wants."""
+        """The outputs; raises ValueError where two have one key."""
         nodes: dict[str, Node] = {}
         rules: dict[str, RuleInfo | None] = {}
         allowed: dict[str, str] = {}
@@ -167,9 +170,6 @@ class _Restoring:
         if len(nodes) != len(self._saved.outputs):
             raise ValueError("two outputs have one key")
         wanted = self._destination.specs if self._destination else {}
-        for key, node in nodes.items():
-            if key in wanted and node.spec.shape != wanted[key].shape and key not in allowed:
-                raise ValueError(f"`{key}` is {node.spec}; the destination has {wanted[key]}")
         name_of = name_outputs(self._destination, self._saved.separator)
         return Outputs(nodes, rules, name_of, wanted, allowed)
 
@@ -189,6 +189,18 @@ class _Restoring:
                 raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
             if plan.outputs.nodes[key].spec != plan.outputs.nodes[leader].spec:
                 raise ValueError(f"`{key}` is tied to `{leader}`, which is of another shape")
+
+
+def _check_shapes(plan: Plan) -> None:
+    """Raises ValueError where an output is not what the destination wants, and no finding says so.
+
+    What a finding says must be open: it keeps the plan from being run.
+    """
+    told = {one.key for one in plan.open_findings if one.kind is FindingKind.MISMATCHED}
+    for key, spec in (plan.destination.specs if plan.destination else {}).items():
+        found = plan.outputs.nodes.get(key)
+        if found is not None and found.spec.shape != spec.shape and key not in told:
+            raise ValueError(f"`{key}` is {found.spec}; the destination has {spec}")
 
 
 def _check_assembly(whole: Assembly) -> None:
