@@ -1,11 +1,11 @@
-"""Slices of one tensor held against each other: which of them share elements."""
+"""Slices of one tensor held against each other: what they share, and what they leave."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.indexing import Taken
@@ -71,6 +71,37 @@ def _extent(item: int | range) -> tuple[int, int]:
     if isinstance(item, int):
         return item, item
     return (item[0], item[-1]) if item else (0, 0)
+
+
+def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
+    """What of a region no other takes, as regions that don't overlap.
+
+    Nothing where they share elements and have steps: those aren't cut.
+    """
+    left = [region]
+    for other in others:
+        meeting = [one for one in left if overlap(one, other)]
+        if meeting and not (_is_box(region) and _is_box(other)):
+            return []
+        apart = [one for one in left if one not in meeting]
+        left = [*apart, *(rest for one in meeting for rest in _around(other, one))]
+    return left
+
+
+def _is_box(region: Taken) -> bool:
+    return all(isinstance(item, int) or item.step == 1 for item in region)
+
+
+def _around(hole: Taken, box: Taken) -> Iterator[Taken]:
+    """Boxes of what is left of a box around a hole that meets it: two for each dim at most."""
+    inner = list(box)
+    for dim, (own, cut) in enumerate(zip(box, hole, strict=True)):
+        if isinstance(own, range):
+            start, stop = (cut, cut + 1) if isinstance(cut, int) else (cut.start, cut.stop)
+            for side in (range(own.start, start), range(stop, own.stop)):
+                if side:
+                    yield (*inner[:dim], side, *inner[dim + 1 :])
+            inner[dim] = range(max(own.start, start), min(own.stop, stop))
 
 
 def taken_count(region: Taken) -> int:

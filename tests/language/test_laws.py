@@ -1,4 +1,4 @@
-"""Laws of plans, whatever the rules: they hold over every case of the language that makes a plan."""
+"""Laws of plans, whatever the rules: over every case of the language that makes one."""
 
 from __future__ import annotations
 
