@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.tensors import checkpoint_of
@@ -26,8 +28,9 @@ from ckptsurgeon.errors import (
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.loading import Rules, load_ruleset
+from ckptsurgeon.language.loading import Rules, load_with_problems
 from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.planner.compiling.rules import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import FindingKind
 
@@ -92,15 +95,16 @@ def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...
         rulesets = tuple(rule for rule in rules if isinstance(rule, Ruleset))
         if rulesets and len(rulesets) == len(rules):
             return rulesets
-    return (load_ruleset(rules),)
+    return refuse_problems([load_with_problems(rules)])
 
 
 def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
     """The rulesets with the rules of `first` in front of the last stage's."""
     *before, last = rulesets
     *others, stage = last.stages
-    extended = replace(stage, rules=(*first.stages[0].rules, *stage.rules))
-    return (*before, replace(last, stages=(*others, extended)))
+    extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
+    problems = (*last.problems, *first.problems)
+    return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
 
 
 def _read_var(name: str, value: Value | Expression) -> Value | Expression:

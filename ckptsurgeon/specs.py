@@ -94,6 +94,25 @@ class TensorSpec:
 Specs = tuple[TensorSpec, ...]
 
 
+def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The shape, or what there is of each dim, with another item for one dim (counted from 0)."""
+    return (*items[:dim], item, *items[dim + 1 :])
+
+
+def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+    """The shape, or what there is of each dim, with an item for a new dim before that one."""
+    return (*items[:dim], item, *items[dim:])
+
+
+def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Items from one to the next on each dim of a dense tensor; a size of 0 counts as 1."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
 def human_bytes(count: int) -> str:
     """A size for people, as `44.7 MiB`; exact below 1 KiB."""
     if count < 1024:

@@ -1,18 +1,18 @@
-"""npz archives, read only: a zip of `.npy` members, whose headers are parsed without NumPy."""
+"""npz archives, read only: a zip of `.npy` members."""
 
 from __future__ import annotations
 
-import ast
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.npy import read_header
+from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.transfer import read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec
@@ -20,30 +20,8 @@ from ckptsurgeon.specs import BITS, TensorSpec
 if TYPE_CHECKING:
     from ckptsurgeon.checkpoints.base import Array
 
-MAGIC = b"\x93NUMPY"
-MAX_HEADER = 10_000
-"""Longest text of a member's header; NumPy reads no longer one either."""
-
 MAX_INFLATION = 1032
 """Most bytes that one byte of a deflate stream can stand for."""
-
-CODES: Mapping[str, str] = {
-    "b1": "BOOL",
-    "u1": "U8",
-    "i1": "I8",
-    "u2": "U16",
-    "i2": "I16",
-    "f2": "F16",
-    "u4": "U32",
-    "i4": "I32",
-    "f4": "F32",
-    "u8": "U64",
-    "i8": "I64",
-    "f8": "F64",
-    "c8": "C64",
-    "c16": "C128",
-}
-"""Dtype codes by NumPy's type strings, without the byte order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,23 +128,21 @@ def _member(
 ) -> Member | Opaque:
     """What one member holds, after checking that it holds all of it."""
     data = _data_offset(file, info)
-    with archive.open(info) as stream:
-        text, start = _header_text(stream, key)
-    descr, fortran, shape = _parse(text, key)
-    code = _code(descr)
-    if code is None:
-        return Opaque(key, _kind(descr), _reason(descr))
     try:
-        spec = TensorSpec(code, shape)
+        with archive.open(info) as stream:
+            header = read_header(stream)
+        if header.dtype is None:
+            return Opaque(key, _kind(header.descr), _reason(header.descr))
+        spec = TensorSpec(header.dtype, header.shape)
     except CheckpointError as error:
         raise CheckpointError(f"{shorten(key)}: {error}") from error
-    if start + spec.nbytes != info.file_size:
+    if header.start + spec.nbytes != info.file_size:
         raise CheckpointError(
             f"{shorten(key)}: {spec} takes {spec.nbytes} bytes, "
-            f"its member has {info.file_size - start}"
+            f"its member has {info.file_size - header.start}"
         )
-    swapped = descr[0] == ">" and BITS[code] > 8
-    return Member(info, spec, start, swapped, fortran and len(shape) > 1, data)
+    fortran = header.fortran and len(spec.shape) > 1
+    return Member(info, spec, header.start, header.swapped, fortran, data)
 
 
 def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
@@ -189,47 +165,11 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return data
 
 
-def _header_text(stream: IO[bytes], key: str) -> tuple[str, int]:
-    """The text of a `.npy` header, and its length with all that stands before it."""
-    prefix = stream.read(8)
-    width = 2 if prefix[6:7] == b"\x01" else 4
-    length = int.from_bytes(stream.read(width), "little")
-    if len(prefix) < 8 or prefix[:6] != MAGIC or prefix[6] not in (1, 2, 3):
-        raise CheckpointError(f"{shorten(key)}: begins with {prefix!r}, which is no .npy array")
-    if length > MAX_HEADER:
-        raise CheckpointError(
-            f"{shorten(key)}: a header of {length} bytes, at most {MAX_HEADER} are read"
-        )
-    return stream.read(length).decode("utf-8" if prefix[6] == 3 else "latin-1"), 8 + width + length
-
-
-def _parse(text: str, key: str) -> tuple[Any, bool, tuple[int, ...]]:
-    """The dtype, order and shape that a header's text gives."""
-    try:
-        header = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise CheckpointError(
-            f"{shorten(key)}: a header that is no literal: {shorten(text)}"
-        ) from error
-    match header:
-        case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if (
-            counts(list(shape), MAX_DIMS) and len(header) == 3
-        ):
-            return descr, fortran, shape
-    raise CheckpointError(
-        f"{shorten(key)}: header {shorten(text)}, wanted descr, fortran_order and shape"
-    )
-
-
-def _code(descr: Any) -> str | None:
-    return CODES.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<>|" else None
-
-
-def _kind(descr: Any) -> str:
+def _kind(descr: object) -> str:
     return f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
 
 
-def _reason(descr: Any) -> str:
+def _reason(descr: object) -> str:
     if isinstance(descr, str) and descr[1:2] == "O":
         return "pickled Python objects, which are never loaded"
     return f"items of type {shorten(descr)}, which no checkpoint dtype holds"

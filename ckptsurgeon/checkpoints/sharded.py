@@ -9,7 +9,6 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +34,14 @@ READERS = 8
 Opener = Callable[[Path], Checkpoint]
 
 
-@dataclass(frozen=True, slots=True)
 class ShardedCheckpoint:
-    """Several files seen as one checkpoint; `owners` names the file of each key."""
+    """Several files seen as one checkpoint."""
 
-    path: Path
-    contents: Contents
-    shards: tuple[Checkpoint, ...]
-    owners: Mapping[str, Checkpoint]
-    format: str
+    def __init__(
+        self, path: Path, contents: Contents, shards: tuple[Checkpoint, ...], format: str
+    ) -> None:
+        self.path, self.contents, self.shards, self.format = path, contents, shards, format
+        self._owners: dict[str, Checkpoint] | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -56,11 +54,17 @@ class ShardedCheckpoint:
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie in its shard."""
-        return self.owners[key].extent(key)
+        return self._owner(key).extent(key)
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
-        return self.owners[key].read(key)
+        return self._owner(key).read(key)
+
+    def _owner(self, key: str) -> Checkpoint:
+        """The shard of a key; plans never ask."""
+        if self._owners is None:
+            self._owners = {key: shard for shard in self.shards for key in shard.contents.specs}
+        return self._owners[key]
 
 
 def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:
@@ -75,10 +79,10 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     with ThreadPoolExecutor(READERS) as pool:
         opened = pool.map(opener, [index.parent / name for name in names])
         shards = dict(zip(names, opened, strict=True))
-    owners = _owners(index, weight_map, shards)
+    _check_owners(index, weight_map, shards)
     contents = _merge([shard.contents for shard in shards.values()])
     kind = next(iter(shards.values())).format
-    return ShardedCheckpoint(index, contents, tuple(shards.values()), owners, kind)
+    return ShardedCheckpoint(index, contents, tuple(shards.values()), kind)
 
 
 def _weight_map(index: Path, found: Any) -> dict[str, str]:
@@ -121,15 +125,13 @@ def _check_present(index: Path, names: list[str]) -> None:
         )
 
 
-def _owners(
+def _check_owners(
     index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]
-) -> dict[str, Checkpoint]:
-    """The shard of each key, after checking that index and shards agree."""
-    owners: dict[str, Checkpoint] = {}
+) -> None:
+    """Raises CheckpointError where index and shards don't agree."""
     if _agree(weight_map, shards):
-        for shard in shards.values():
-            owners.update(dict.fromkeys(shard.contents.specs, shard))
-        return owners
+        return
+    owners: dict[str, Checkpoint] = {}
     for name, shard in shards.items():
         for key in shard.contents.specs:
             owner = owners.setdefault(key, shard)
@@ -140,7 +142,6 @@ def _owners(
                     f"{shorten(name)}"
                 )
     _check_agreement(index, weight_map, shards, owners)
-    return owners
 
 
 def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:

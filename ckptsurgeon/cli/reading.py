@@ -40,10 +40,10 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
 @click.argument("rules", nargs=-1, required=True)
 def check(rules: Sequence[str]) -> None:
     """Validate rule files without a checkpoint."""
-    from ckptsurgeon.language.loading import load_ruleset
+    from ckptsurgeon.language.loading import load_with_problems
     from ckptsurgeon.planner.compiling.rules import compile_rulesets
 
-    compiled = compile_rulesets([load_ruleset(one) for one in rules])
+    compiled = compile_rulesets([load_with_problems(one) for one in rules])
     count = sum(len(stage.rules) for stage in compiled)
     stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
     print_out([f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])

@@ -8,13 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.engine.runs import output_strides
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.tiles import Axis, Tile, View, pieces_within, size_of
 from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec
+from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, row_strides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +56,7 @@ class BlockMover:
 
         A block is only good until the next one. Raises CastOverflow, and ShapeError of casts.
         """
-        itemsize, strides = BITS[spec.dtype] // 8, output_strides(spec.shape)
+        itemsize, strides = BITS[spec.dtype] // 8, row_strides(spec.shape)
         nbytes = self._choose_block(mosaic, spec)
         tiles = [(*_first_dim(tile), tile) for tile in mosaic.tiles]
         for region in regions(spec.shape, max(1, nbytes // itemsize)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.ops.mosaic import Mosaic, constant, dense
-from ckptsurgeon.ops.tiles import NotAMosaic, Tile
+from ckptsurgeon.ops.movable import NotAMosaic
+from ckptsurgeon.ops.tiles import Tile
 from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Result, Work, in_order, work_of
 
 
@@ -87,7 +88,7 @@ def _placed(mosaic: Mosaic, region: tuple[range | int, ...]) -> list[Tile]:
     if any(isinstance(item, range) and item.step != 1 and len(item) > 1 for item in region):
         raise NotAMosaic
     starts = [_as_range(item).start for item in region]
-    widened = mosaic.reshaped(tuple(len(_as_range(item)) for item in region))
+    widened = mosaic.reshape(tuple(len(_as_range(item)) for item in region))
     return [
         Tile(tuple(at + start for at, start in zip(tile.start, starts, strict=True)), tile.view)
         for tile in widened.tiles

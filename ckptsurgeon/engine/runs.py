@@ -11,6 +11,7 @@ from typing import Any
 from ckptsurgeon.checkpoints.base import Extent
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.tiles import Tile
+from ckptsurgeon.specs import row_strides
 
 LEAST_RUN = 64 << 10
 """Shortest stretch of bytes that is worth a call of the kernel, where a tile has several."""
@@ -38,7 +39,7 @@ def kernel_runs(
     `extent_of` gives the place of a view's source, None where it does not lie dense in a file.
     """
     runs: list[Run] = []
-    strides = output_strides(mosaic.shape)
+    strides = row_strides(mosaic.shape)
     for tile in mosaic.tiles:
         source = tile.view.source
         extent = None if source is None or tile.view.casts else extent_of(source)
@@ -64,12 +65,6 @@ def short_runs(runs: list[Run]) -> int:
     if len(runs) == 1:
         return 0
     return sum(run.extent.nbytes < LEAST_RUN for run in runs)
-
-
-def output_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Items between neighbours on each dim of a tensor in row order."""
-    sizes = itertools.accumulate(reversed(shape[1:]), int.__mul__, initial=1)
-    return tuple(reversed(list(sizes)))[: len(shape)]
 
 
 Step = tuple[int, int, int]

@@ -17,7 +17,7 @@ def path_of(name: str) -> Path:
     """The file of a shipped ruleset; raises RulesetError for an unknown name."""
     known = names()
     if name not in known:
-        help = nearest(name[:60], known) or "`ckptsurgeon rules list` shows those there are"
+        help = nearest(name, known) or "`ckptsurgeon rules list` shows those there are"
         raise RulesetError([Problem(f"no shipped ruleset {name[:60]!r}", help=help)])
     return _folder() / f"{name}.yaml"
 

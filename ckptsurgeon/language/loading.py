@@ -8,15 +8,23 @@ from pathlib import Path
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.language import catalog
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
 from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
 from ckptsurgeon.language.reading.includes import read_text
 from ckptsurgeon.language.reading.schema import json_schema
-from ckptsurgeon.language.rules import Ruleset
+from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 
-__all__ = ["Rules", "json_schema", "load_ruleset", "parse_ruleset", "rules_from_arrows"]
+__all__ = [
+    "Rules",
+    "json_schema",
+    "load_ruleset",
+    "load_with_problems",
+    "parse_ruleset",
+    "rules_from_arrows",
+]
 
 Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
 """Rules as the API takes them: a path, a shipped name, a dict, a list, or a Ruleset."""
@@ -27,6 +35,11 @@ def load_ruleset(rules: Rules) -> Ruleset:
 
     Raises RulesetError, which holds every problem with its place.
     """
+    return _without_problems(load_with_problems(rules))
+
+
+def load_with_problems(rules: Rules) -> Ruleset:
+    """As `load_ruleset`, with the problems in the ruleset: those of its compiling can join them."""
     if isinstance(rules, Ruleset):
         return rules
     if isinstance(rules, str | os.PathLike):
@@ -41,15 +54,32 @@ def load_ruleset(rules: Rules) -> Ruleset:
 
 def parse_ruleset(text: str, file: str) -> Ruleset:
     """The ruleset that a YAML text says; `file` is what its places are called."""
-    return read_ruleset(text, file)
+    return _without_problems(read_ruleset(text, file))
 
 
 def rules_from_arrows(arrows: Sequence[str]) -> Ruleset:
-    """The ruleset of rules from the command line: `A -> B`, or any rule as YAML has it."""
+    """The ruleset of rules from the command line: `A -> B`, or any rule as YAML has it.
+
+    Its problems are in it, as `load_with_problems` has them.
+    """
     return read_nodes(*nodes_of_arrows(arrows), FILE)
 
 
+def _without_problems(ruleset: Ruleset) -> Ruleset:
+    problems = Problems()
+    problems.take(ruleset.problems)
+    problems.raise_if_any()
+    return ruleset
+
+
 def _of_file(name: str) -> Ruleset:
+    try:
+        return _read_file(name)
+    except RulesetError as error:
+        return Ruleset(name, (Stage((), Place(name, 1, 1)),), error.problems)
+
+
+def _read_file(name: str) -> Ruleset:
     path = Path(name)
     if "->" in name:
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")

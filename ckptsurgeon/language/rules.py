@@ -7,10 +7,11 @@ and numbers of ops may still be expressions. `planner.compile` makes of this wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ckptsurgeon.errors import Place
+from msgspec import Struct, field
+
+from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.expressions import Expression
 from ckptsurgeon.language.patterns import Index, Reference
 
@@ -21,16 +22,14 @@ Argument = bool | int | float | str | Expression | Index | tuple["Argument", ...
 """An op's parameter as written."""
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(Struct, frozen=True):
     """Something that a rule file names, with its place (the start of its text)."""
 
     reference: Reference
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class OpCall:
+class OpCall(Struct, frozen=True):
     """One op of a rule as written. `over` is the planner's: the capture it closes or opens."""
 
     name: str
@@ -39,16 +38,14 @@ class OpCall:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """`a..b` of a pick, both ends included; a single integer is a span of itself."""
 
     first: int
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """The words that most rules take besides their own."""
 
     where: Expression | None = None
@@ -62,8 +59,7 @@ class Options:
     """Where each word that is given stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """An arrow or a block. `targets` is empty where `to` is left out."""
 
     sources: tuple[At, ...]
@@ -73,22 +69,19 @@ class Move:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     sources: tuple[At, ...]
     options: Options
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Struct, frozen=True):
     targets: tuple[At, ...]
     options: Options
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Init:
+class Init(Struct, frozen=True):
     """`fill` is one of zeros, ones, eye, normal, or a number."""
 
     targets: tuple[At, ...]
@@ -101,8 +94,7 @@ class Init:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class BatchNorm:
+class BatchNorm(Struct, frozen=True):
     """A BatchNorm as one unit: source and target are prefixes without the last dot."""
 
     word: ClassVar[str] = "batchnorm"
@@ -118,8 +110,7 @@ class BatchNorm:
         return ((self.source, "running_mean"),)
 
 
-@dataclass(frozen=True, slots=True)
-class FoldBatchNorm:
+class FoldBatchNorm(Struct, frozen=True):
     """A BatchNorm worked into the layer before it, or into an identity where `conv` is None."""
 
     word: ClassVar[str] = "fold_batchnorm"
@@ -140,8 +131,7 @@ class FoldBatchNorm:
         return (*layer, (self.batchnorm, "running_mean"))
 
 
-@dataclass(frozen=True, slots=True)
-class FreezeBatchNorm:
+class FreezeBatchNorm(Struct, frozen=True):
     """A BatchNorm as constants: `form` is `buffers` or `affine`."""
 
     word: ClassVar[str] = "freeze_batchnorm"
@@ -159,15 +149,13 @@ class FreezeBatchNorm:
         return ((self.source, "running_mean"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(Struct, frozen=True):
     targets: tuple[At, ...]
     options: Options
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Require:
+class Require(Struct, frozen=True):
     """`options.count` is the number of keys that must match."""
 
     source: At
@@ -177,8 +165,7 @@ class Require:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Struct, frozen=True):
     """One `A -> B` of a `within`; A alone stands for both sides (`target` is None)."""
 
     source: Reference
@@ -186,8 +173,7 @@ class Prefix:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """Rules under one or several prefixes; `vars` are those of an included ruleset."""
 
     prefixes: tuple[Prefix, ...]
@@ -202,16 +188,14 @@ Norms = BatchNorm | FoldBatchNorm | FreezeBatchNorm
 Rule = Move | Drop | Keep | Init | Norms | Tie | Require | Within
 
 
-@dataclass(frozen=True, slots=True)
-class ShapeVar:
+class ShapeVar(Struct, frozen=True):
     """`{shape: KEY, dim: n}`; the reference may have an alias, `dst` being the destination."""
 
     reference: Reference
     dim: int | Expression
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigVar:
+class ConfigVar(Struct, frozen=True):
     """`{config: a.b, default: …}`."""
 
     path: str
@@ -219,14 +203,12 @@ class ConfigVar:
     has_default: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Var:
+class Var(Struct, frozen=True):
     value: Expression | bool | int | float | tuple[Argument, ...] | ShapeVar | ConfigVar
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
+class SourceOptions(Struct, frozen=True):
     """`source:`. `roots` is by alias, "" standing for every source that is not named there."""
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -235,16 +217,14 @@ class SourceOptions:
     separator: str = "."
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(Struct, frozen=True):
     """`output:`. `dtype` is a code, or `destination`."""
 
     dtype: str | None = None
     separator: str = "."
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One document of a rule file."""
 
     rules: tuple[Rule, ...]
@@ -256,9 +236,12 @@ class Stage:
     vars: Mapping[str, Var] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
-    """A whole rule file: its stages, each seeing the output of the one before."""
+class Ruleset(Struct, frozen=True):
+    """A whole rule file: its stages, each seeing the output of the one before.
+
+    One that has `problems` can't be run: what could not be read is left out of it.
+    """
 
     file: str
     stages: tuple[Stage, ...]
+    problems: tuple[Problem, ...] = ()

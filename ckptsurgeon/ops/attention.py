@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain, pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from ckptsurgeon.ops.base import Arity, Op, alike, made, only, replaced
-from ckptsurgeon.ops.mosaic import Mosaic, concatenated
-from ckptsurgeon.specs import Specs, TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+from ckptsurgeon.ops.base import Arity, Move, Op, alike, only, result_spec
+from ckptsurgeon.ops.movable import M, cut
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 
-class PermuteRope(Op, frozen=True, kw_only=True):
+class PermuteRope(Move, frozen=True, kw_only=True):
     """weight[heads * head_dim, …] -> the same with the rows of each head in the other order.
 
     Rotary embeddings turn rows in pairs. `interleaved` (Meta, GPT-J) has the two of a pair side by
@@ -52,32 +48,15 @@ class PermuteRope(Op, frozen=True, kw_only=True):
             )
         return (spec,)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        shape = self.infer(specs)[0].shape
-        heads = arrays[0].reshape(shape[0] // self.head_dim, self.head_dim, *shape[1:])
-        return (np.take(heads, self._order(), axis=1).reshape(shape),)
-
-    def _order(self) -> list[int]:
-        """For each row of the resulting head the row that it was."""
-        half, rest = self._rotary // 2, range(self._rotary, self.head_dim)
-        if self.to == "half":
-            return [*range(0, self._rotary, 2), *range(1, self._rotary, 2), *rest]
-        pairs = zip(range(half), range(half, 2 * half), strict=True)
-        return [*chain.from_iterable(pairs), *rest]
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        shape = self.infer(specs)[0].shape
-        heads = mosaics[0].reshaped((shape[0] // self.head_dim, self.head_dim, *shape[1:]))
-        half, rotary = self._rotary // 2, heads.part(1, range(self._rotary))
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (spec,) = specs
+        heads, *rest = spec.shape[0] // self.head_dim, *spec.shape[1:]
+        rows = tensors[0].reshape((heads, self.head_dim, *rest))
+        rotary, others = cut(rows, 1, (self._rotary, self.head_dim - self._rotary))
+        half = self._rotary // 2
         grid = (2, half) if self.to == "interleaved" else (half, 2)
-        pairs = rotary.reshaped((rotary.shape[0], *grid, *shape[1:]))
-        turned = pairs.permuted((0, 2, 1, *range(3, 2 + len(shape))))
-        parts = [turned.reshaped(rotary.shape)]
-        if self._rotary < self.head_dim:
-            parts.append(heads.part(1, range(self._rotary, self.head_dim)))
-        return (concatenated(parts, 1).reshaped(shape),)
+        pairs = rotary.reshape((heads, *grid, *rest)).permute((0, 2, 1, *range(3, 3 + len(rest))))
+        return (pairs.reshape(rotary.shape).concat(1, [others]).reshape(spec.shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         other: Literal["half", "interleaved"] = "interleaved" if self.to == "half" else "half"
@@ -85,9 +64,10 @@ class PermuteRope(Op, frozen=True, kw_only=True):
 
 
 Layout = Literal["flat", "per_head", "per_group", "megatron_v1"]
+Shape = tuple[int, ...]
 
 
-class FusedLayout(Op, frozen=True, kw_only=True):
+class FusedLayout(Move, frozen=True, kw_only=True):
     """How rows of q, k and v lie in one tensor; what `split_qkv` and `fuse_qkv` share.
 
     flat         all of q, all of k, all of v (torch's in_proj, ViT, GPT-2, Phi-3)
@@ -136,10 +116,15 @@ class FusedLayout(Op, frozen=True, kw_only=True):
             )
         return heads * head_dim, kv_heads * head_dim, kv_heads * head_dim
 
-    def _grid(self, rows: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Groups, q heads in a group, and the size of a head."""
+    def _grid(self, rows: tuple[int, int, int]) -> tuple[Shape, int, tuple[int, int, int]]:
+        """The fused rows as a grid, the dim that q, k and v lie on, and the size of each there."""
         heads, kv_heads = self._counts
-        return kv_heads, heads // kv_heads, rows[1] // kv_heads
+        queries, head_dim = heads // kv_heads, rows[1] // kv_heads
+        if self.layout == "flat":
+            return (sum(rows),), 0, rows
+        if self.layout == "megatron_v1":
+            return (heads, head_dim, 3), 2, (1, 1, 1)
+        return (kv_heads, queries + 2, head_dim), 1, (queries, 1, 1)
 
 
 class SplitQkv(FusedLayout, frozen=True, kw_only=True):
@@ -154,44 +139,13 @@ class SplitQkv(FusedLayout, frozen=True, kw_only=True):
         if not spec.shape:
             raise self.error("takes a tensor with rows", specs)
         rows = self._rows(spec.shape[0], specs)
-        return tuple(TensorSpec(spec.dtype, replaced(spec.shape, 0, count)) for count in rows)
+        return tuple(TensorSpec(spec.dtype, with_item(spec.shape, 0, count)) for count in rows)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        fused, results = arrays[0], self.infer(specs)
-        rows = (results[0].shape[0], results[1].shape[0], results[2].shape[0])
-        parts = self._parts(fused, rows)
-        return tuple(
-            part.reshape(result.shape) for part, result in zip(parts, results, strict=True)
-        )
-
-    def _parts(self, fused: Array, rows: tuple[int, int, int]) -> tuple[Array, ...]:
-        if self.layout == "flat":
-            ends = accumulate(rows, initial=0)
-            return tuple(fused[start:stop] for start, stop in pairwise(ends))
-        groups, queries, head_dim = self._grid(rows)
-        if self.layout == "megatron_v1":
-            grid = fused.reshape(groups, head_dim, 3, *fused.shape[1:])
-            return grid[:, :, 0], grid[:, :, 1], grid[:, :, 2]
-        grid = fused.reshape(groups, queries + 2, head_dim, *fused.shape[1:])
-        return grid[:, :queries], grid[:, queries], grid[:, queries + 1]
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        fused, results = mosaics[0], self.infer(specs)
-        rows = (results[0].shape[0], results[1].shape[0], results[2].shape[0])
-        parts = self._traced_parts(fused, rows)
-        return tuple(part.reshaped(one.shape) for part, one in zip(parts, results, strict=True))
-
-    def _traced_parts(self, fused: Mosaic, rows: tuple[int, int, int]) -> Mosaics:
-        if self.layout == "flat":
-            ends = accumulate(rows, initial=0)
-            return tuple(fused.part(0, range(*pair)) for pair in pairwise(ends))
-        groups, queries, head_dim = self._grid(rows)
-        if self.layout == "megatron_v1":
-            grid = fused.reshaped((groups, head_dim, 3, *fused.shape[1:]))
-            return tuple(grid.part(2, range(at, at + 1)) for at in range(3))
-        grid = fused.reshaped((groups, queries + 2, head_dim, *fused.shape[1:]))
-        taken = (range(queries), range(queries, queries + 1), range(queries + 1, queries + 2))
-        return tuple(grid.part(1, part) for part in taken)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        results, rest = self.infer(specs), specs[0].shape[1:]
+        grid, dim, sizes = self._grid(self._rows(specs[0].shape[0], specs))
+        parts = cut(tensors[0].reshape((*grid, *rest)), dim, sizes)
+        return tuple(part.reshape(one.shape) for part, one in zip(parts, results, strict=True))
 
     def inverse(self, specs: Specs) -> Op | None:
         return FuseQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)
@@ -218,42 +172,17 @@ class FuseQkv(FusedLayout, frozen=True, kw_only=True):
                 f"{'' if self.heads else ' unless `heads` and `kv_heads` say otherwise'}",
                 specs,
             )
-        return (made(self, first.dtype, replaced(first.shape, 0, sum(found)), specs),)
+        return (result_spec(self, first.dtype, with_item(first.shape, 0, sum(found)), specs),)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        shape = self.infer(specs)[0].shape
-        if self.layout == "flat":
-            return (np.concatenate(arrays),)
-        rows = (specs[0].shape[0], specs[1].shape[0], specs[2].shape[0])
-        groups, queries, head_dim = self._grid(rows)
-        if self.layout == "megatron_v1":
-            heads = [part.reshape(groups, head_dim, 1, *shape[1:]) for part in arrays]
-            return (np.concatenate(heads, axis=2).reshape(shape),)
-        heads = [
-            part.reshape(groups, count, head_dim, *shape[1:])
-            for part, count in zip(arrays, (queries, 1, 1), strict=True)
-        ]
-        return (np.concatenate(heads, axis=1).reshape(shape),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        shape = self.infer(specs)[0].shape
-        if self.layout == "flat":
-            return (concatenated(mosaics, 0),)
-        rows = (specs[0].shape[0], specs[1].shape[0], specs[2].shape[0])
-        groups, queries, head_dim = self._grid(rows)
-        dim = 2 if self.layout == "megatron_v1" else 1
-        counts = (1, 1, 1) if dim == 2 else (queries, 1, 1)
-        heads = [
-            part.reshaped(
-                (groups, head_dim, 1, *shape[1:])
-                if dim == 2
-                else (groups, count, head_dim, *shape[1:])
-            )
-            for part, count in zip(mosaics, counts, strict=True)
-        ]
-        return (concatenated(heads, dim).reshaped(shape),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (result,) = self.infer(specs)
+        rest = result.shape[1:]
+        grid, dim, sizes = self._grid(self._rows(result.shape[0], specs))
+        q, k, v = (
+            part.reshape((*with_item(grid, dim, size), *rest))
+            for part, size in zip(tensors, sizes, strict=True)
+        )
+        return (q.concat(dim, [k, v]).reshape(result.shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return SplitQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)

@@ -4,9 +4,9 @@ An op is a frozen struct whose fields are its YAML parameters, already evaluated
 of three arities: EACH maps one tensor to one, JOIN maps n to one, SPLIT maps one to n.
 
 Arrays are NumPy arrays in the *carrier* dtype of their spec (see `specs.py`): unsigned integers of
-the item's width. An op that moves elements never looks further; one that computes asks
-`carriers.decode` for numbers and gives back `carriers.encode` of the result. A result may be a view
-of what came in, and what comes in need not be contiguous.
+the item's width. An op that moves elements is a `Move` and never looks further; one that computes
+asks `carriers.decode` for numbers and gives back `carriers.encode` of the result. A result may be a
+view of what came in, and what comes in need not be contiguous.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.mosaic import Mosaic
-from ckptsurgeon.ops.tiles import NotAMosaic
+from ckptsurgeon.ops.movable import M, MovableArray, NotAMosaic
 from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ckptsurgeon.ops.mosaic import Mosaic
+
     Array = np.ndarray[Any, Any]
     Arrays = tuple[Array, ...]
-
-Mosaics = tuple[Mosaic, ...]
+    Mosaics = tuple[Mosaic, ...]
 
 MAX_MADE_BYTES = 2**40
 """Largest tensor that an op may make out of a smaller one."""
@@ -104,11 +104,26 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def error(self, message: str, specs: Specs = ()) -> ShapeError:
         """A ShapeError that names the op first and the tensors it was given last."""
-        given = f"; given {listed(specs)}" if specs else ""
+        given = f"; given {list_specs(specs)}" if specs else ""
         return ShapeError(f"{self.name}: {message}{given}")
 
 
-def listed(specs: Specs) -> str:
+class Move(Op, frozen=True, kw_only=True):
+    """An op that only puts elements elsewhere: told once, for arrays and for mosaics."""
+
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        """The results, made of the tensors by the words of `Movable` alone."""
+        raise NotImplementedError
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        moved = self.move(tuple(map(MovableArray, arrays)), specs)
+        return tuple(tensor.array for tensor in moved)
+
+    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+        return self.move(mosaics, specs)
+
+
+def list_specs(specs: Specs) -> str:
     """The specs as text, `F32[3, 4], F32[3, 5] and 6 more`."""
     shown = ", ".join(map(str, specs[:SHOWN_SPECS]))
     rest = len(specs) - SHOWN_SPECS
@@ -155,7 +170,7 @@ def position(op: Op, dim: int, spec: TensorSpec, extra: int = 0) -> int:
     raise op.error(f"there is no dim {dim}: {has}", (spec,))
 
 
-def made(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
+def result_spec(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
     """The spec of a result; raises ShapeError where no array could have that shape."""
     if len(shape) > MAX_DIMS:
         raise op.error(f"{len(shape)} dims would be made; {MAX_DIMS} is the most", specs)
@@ -165,9 +180,9 @@ def made(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec
     return TensorSpec(dtype, shape)
 
 
-def enlarged(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
+def larger_spec(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
     """The spec of a result that may be larger than its input; raises ShapeError past 1 TiB."""
-    result = made(op, spec.dtype, shape, (spec,))
+    result = result_spec(op, spec.dtype, shape, (spec,))
     if result.nbytes > max(spec.nbytes, MAX_MADE_BYTES):
         raise op.error(
             f"{result} would take {human_bytes(result.nbytes)}; an op makes at most"
@@ -175,16 +190,3 @@ def enlarged(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
             (spec,),
         )
     return result
-
-
-def along(dim: int, item: object) -> tuple[Any, ...]:
-    """The index that takes an item of one dim, and all of the others.
-
-    It ends in an ellipsis, so that NumPy gives an array, not a scalar, where no dim is left.
-    """
-    return (*(slice(None),) * dim, item, ...)
-
-
-def replaced(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
-    """The shape with another size on one dim (counted from 0)."""
-    return (*shape[:dim], size, *shape[dim + 1 :])

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Arity, enlarged, whole
-from ckptsurgeon.ops.computing import Computed, check_finite, narrowed, refuse_all_but_real, widened
+from ckptsurgeon.ops.base import Arity, larger_spec, whole
+from ckptsurgeon.ops.computing import Computed, check_finite, narrow, refuse_all_but_real, widen
 from ckptsurgeon.specs import BITS, FLOATING, Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class OfBatchNorm(Computed, frozen=True, kw_only=True):
         """The tensors by part as numbers, all in float64 where any of them is."""
         import numpy as np
 
-        seen = [widened(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)]
+        seen = [widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)]
         widest = np.result_type(*seen)
         return {
             name: array.astype(widest, copy=False)
@@ -107,7 +107,7 @@ class BatchNormScale(OfBatchNorm, frozen=True, kw_only=True):
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
-        return (narrowed(self._scale(self._numbers(arrays, specs)), result),)
+        return (narrow(self._scale(self._numbers(arrays, specs)), result),)
 
 
 class BatchNormShift(OfBatchNorm, frozen=True, kw_only=True):
@@ -144,7 +144,7 @@ class BatchNormShift(OfBatchNorm, frozen=True, kw_only=True):
             else:
                 scaled = centred * self._root(numbers) * numbers["weight"]
             shift = scaled + numbers.get("bias", nothing)
-        return (narrowed(shift, result),)
+        return (narrow(shift, result),)
 
 
 class FoldKernel(OfBatchNorm, frozen=True, kw_only=True):
@@ -187,7 +187,7 @@ class FoldKernel(OfBatchNorm, frozen=True, kw_only=True):
         scales = scale.reshape(groups, 1, -1, *[1] * (grouped.ndim - 3))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             folded = grouped * scales
-        return (narrowed(folded.reshape(result.shape), result),)
+        return (narrow(folded.reshape(result.shape), result),)
 
     def _rest(self, kernel: TensorSpec) -> tuple[int, ...]:
         return kernel.shape[2:] if self.transposed else kernel.shape[1:]
@@ -205,7 +205,7 @@ class FoldIdentity(OfBatchNorm, frozen=True, kw_only=True):
         channels = variance.shape[0]
         if self.groups < 1 or channels % self.groups:
             raise self.error(f"{channels} channels don't divide into {self.groups} groups", specs)
-        return (enlarged(self, variance, (channels, channels // self.groups, 1, 1)),)
+        return (larger_spec(self, variance, (channels, channels // self.groups, 1, 1)),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         import numpy as np
@@ -215,4 +215,4 @@ class FoldIdentity(OfBatchNorm, frozen=True, kw_only=True):
         channels = np.arange(scale.size)
         kernel: Array = np.zeros(result.shape, scale.dtype)
         kernel[channels, channels % max(result.shape[1], 1), 0, 0] = scale
-        return (narrowed(kernel, result),)
+        return (narrow(kernel, result),)

@@ -103,7 +103,7 @@ def convert(numbers: Array, source: str, target: str) -> Array:
 def _single(numbers: Array) -> Array:
     """float32 of numbers, exact, or else odd in the last bit and next to the true value."""
     if numbers.dtype.kind in "iu" and numbers.dtype.itemsize == 8:
-        numbers = _folded(numbers)
+        numbers = _fold(numbers)
     if numbers.dtype.itemsize <= 2 or numbers.dtype == np.float32:
         return numbers.astype(np.float32, copy=False)
     wide = numbers.astype(np.float64, copy=False)
@@ -117,7 +117,7 @@ def _single(numbers: Array) -> Array:
     return result
 
 
-def _folded(numbers: Array) -> Array:
+def _fold(numbers: Array) -> Array:
     """64-bit integers, those beyond 2**53 with their low 16 bits folded into the next one.
 
     float64 then holds them exactly, and no dtype of ml_dtypes is fine enough to see a difference.

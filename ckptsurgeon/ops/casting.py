@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ckptsurgeon.errors import nearest
-from ckptsurgeon.ops.base import Op, made, only
+from ckptsurgeon.ops.base import Op, only, result_spec
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, widens
 from ckptsurgeon.specs import BITS, Specs, TensorSpec
 
@@ -41,7 +41,7 @@ class Cast(Op, frozen=True, kw_only=True):
             raise self.error(f"{spec.dtype} to {self.dtype} would cut fractions off", specs)
         if spec.dtype in COMPLEX and self.dtype not in COMPLEX:
             raise self.error(f"{spec.dtype} to {self.dtype} would drop imaginary parts", specs)
-        return (made(self, self.dtype, spec.shape, specs),)
+        return (result_spec(self, self.dtype, spec.shape, specs),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         import numpy as np

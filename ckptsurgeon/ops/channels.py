@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
-from ckptsurgeon.ops.base import Op, enlarged, only, replaced
-from ckptsurgeon.ops.computing import Computed, narrowed, refuse_fractions, widened
+from ckptsurgeon.ops.base import Op, larger_spec, only
+from ckptsurgeon.ops.computing import Computed, narrow, refuse_fractions, widen
+from ckptsurgeon.ops.padding import Pad
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.reductions import Sum
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays
@@ -58,7 +59,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
             self._check_zeros(self.to, spec)
         elif not self._unchanged(spec) and self._how(self.to) != "sum":
             refuse_fractions(self, specs, f"`{self._how(self.to)}`")
-        return (enlarged(self, spec, replaced(spec.shape, 1, self.to)),)
+        return (larger_spec(self, spec, with_item(spec.shape, 1, self.to)),)
 
     def _check_zeros(self, to: int, spec: TensorSpec) -> None:
         channels = spec.shape[1]
@@ -79,24 +80,15 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         if self._unchanged(specs[0]):
             return arrays
         if how == "zeros":
-            return (_appended(arrays[0], result),)
+            return Pad(to=self.to, dim=1).apply(arrays, specs)
         if how == "sum" and result.dtype in INTEGER_RANGES:
             return Sum(dim=1, keepdim=True).apply(arrays, specs)
         import numpy as np
 
-        make = {"sum": _sum, "tile": _tiled, "mean": _mean}[how]
+        make = {"sum": _sum, "tile": _tile, "mean": _mean}[how]
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-            made = make(widened(arrays[0], result.dtype), result.shape[1])
-        return (narrowed(made, result),)
-
-
-def _appended(array: Array, result: TensorSpec) -> Array:
-    """The channels that are there, and after them such whose bits are those of 0."""
-    import numpy as np
-
-    made: Array = np.zeros(result.shape, array.dtype)
-    made[:, : array.shape[1]] = array
-    return made
+            made = make(widen(arrays[0], result.dtype), result.shape[1])
+        return (narrow(made, result),)
 
 
 def _sum(numbers: Array, to: int) -> Array:
@@ -104,7 +96,7 @@ def _sum(numbers: Array, to: int) -> Array:
     return total
 
 
-def _tiled(numbers: Array, to: int) -> Array:
+def _tile(numbers: Array, to: int) -> Array:
     """As timm's adapt_input_conv: channel i of the result is channel i mod I, scaled."""
     channels = numbers.shape[1]
     order = [number % channels for number in range(to)]

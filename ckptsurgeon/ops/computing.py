@@ -6,6 +6,7 @@ Floating dtypes are computed with in float32, F64 in float64, complex ones as th
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +50,27 @@ class Computed(Op, frozen=True, kw_only=True):
             return 0
         held = sum(non_finite(old, spec.dtype) for old, spec in zip(before, specs, strict=True))
         return 0 if held else lost
+
+
+class Itemwise(Computed, frozen=True, kw_only=True):
+    """An op that is one formula of the items in each place, of tensors that broadcast to the first.
+
+    Integers are computed exactly, all else in runs of rows of bounded size.
+    """
+
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        """The result, of the numbers of each tensor, or of a run of each, one after the other."""
+        raise NotImplementedError
+
+    def bound(self, sizes: Sequence[int]) -> int:
+        """How large any integer on the way can get, by the largest size in each tensor."""
+        raise NotImplementedError
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        formula = functools.partial(self.formula, specs=specs)
+        if specs[0].dtype in INTEGER_RANGES:
+            return (exact(self, arrays, specs, formula, self.bound),)
+        return (_rowwise(self, arrays, specs, formula),)
 
 
 def non_finite(array: Array, code: str) -> int:
@@ -104,14 +126,14 @@ def _kind(code: str) -> tuple[str, str, str]:
     return KINDS.get(code, SINGLE)
 
 
-def widened(array: Array, code: str) -> Array:
+def widen(array: Array, code: str) -> Array:
     """The numbers of a floating or complex carrier in the dtype that is computed with."""
     from ckptsurgeon.ops import carriers
 
     return carriers.convert(carriers.decode(array, code), code, _kind(code)[1])
 
 
-def narrowed(numbers: Array, spec: TensorSpec) -> Array:
+def narrow(numbers: Array, spec: TensorSpec) -> Array:
     """A floating or complex result in the carrier of its spec, rounded once."""
     import numpy as np
 
@@ -130,20 +152,7 @@ def summing_dtype(code: str) -> np.dtype[Any]:
     return np.dtype(_kind(code)[2])
 
 
-def itemwise(
-    op: Op,
-    arrays: Arrays,
-    specs: Specs,
-    formula: Formula,
-    bound: Callable[[Sequence[int]], int],
-) -> Array:
-    """The formula of the arrays' numbers, item by item: exact for integers, else `rowwise`."""
-    if specs[0].dtype in INTEGER_RANGES:
-        return exact(op, arrays, specs, formula, bound)
-    return rowwise(op, arrays, specs, formula)
-
-
-def rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
+def _rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
     """The formula of arrays that broadcast to the first, in runs of rows of bounded size.
 
     It is given the wide numbers of one run of each array, one after the other.
@@ -154,10 +163,10 @@ def rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
     full = [np.broadcast_to(array, spec.shape) for array in arrays]
     result: Array = np.empty(spec.shape, np.dtype(spec.carrier))
     for rows in _runs(spec.shape):
-        numbers = (widened(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
+        numbers = (widen(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             run = formula(numbers)
-        result[rows] = narrowed(run, TensorSpec(spec.dtype, run.shape))
+        result[rows] = narrow(run, TensorSpec(spec.dtype, run.shape))
     return result
 
 

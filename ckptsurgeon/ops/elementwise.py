@@ -7,12 +7,11 @@ import math
 import operator
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Arity, listed, only, whole
+from ckptsurgeon.ops.base import Arity, list_specs, only, whole
 from ckptsurgeon.ops.computing import (
-    Computed,
+    Itemwise,
     check_factor,
     check_finite,
-    itemwise,
     non_finite,
     refuse_fractions,
 )
@@ -20,10 +19,12 @@ from ckptsurgeon.ops.ranges import INTEGER_RANGES
 from ckptsurgeon.specs import Specs
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Arrays
+    from collections.abc import Iterator, Sequence
+
+    from ckptsurgeon.ops.base import Array, Arrays
 
 
-class ByNumber(Computed, frozen=True, kw_only=True):
+class ByNumber(Itemwise, frozen=True, kw_only=True):
     """An op with a number that is applied to each item."""
 
     first: ClassVar[str | None] = "number"
@@ -53,17 +54,11 @@ class Scale(ByNumber, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "scale"
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        number = self._number(specs)
-        return (
-            itemwise(
-                self,
-                arrays,
-                specs,
-                lambda numbers: next(numbers) * number,
-                lambda sizes: sizes[0] * abs(int(number)),
-            ),
-        )
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        return next(numbers) * self._number(specs)
+
+    def bound(self, sizes: Sequence[int]) -> int:
+        return sizes[0] * abs(int(self.number))
 
 
 class Shift(ByNumber, frozen=True, kw_only=True):
@@ -71,20 +66,14 @@ class Shift(ByNumber, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "shift"
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        number = self._number(specs)
-        return (
-            itemwise(
-                self,
-                arrays,
-                specs,
-                lambda numbers: next(numbers) + number,
-                lambda sizes: sizes[0] + abs(int(number)),
-            ),
-        )
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        return next(numbers) + self._number(specs)
+
+    def bound(self, sizes: Sequence[int]) -> int:
+        return sizes[0] + abs(int(self.number))
 
 
-class Combined(Computed, frozen=True, kw_only=True):
+class Combined(Itemwise, frozen=True, kw_only=True):
     """An op of several tensors of one dtype, whose shapes broadcast to the first's."""
 
     arity: ClassVar[Arity] = Arity.JOIN
@@ -117,12 +106,11 @@ class Add(Combined, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "add"
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (
-            itemwise(
-                self, arrays, specs, lambda numbers: functools.reduce(operator.add, numbers), sum
-            ),
-        )
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        return functools.reduce(operator.add, numbers)
+
+    def bound(self, sizes: Sequence[int]) -> int:
+        return sum(sizes)
 
 
 class Multiply(Combined, frozen=True, kw_only=True):
@@ -130,16 +118,11 @@ class Multiply(Combined, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "multiply"
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (
-            itemwise(
-                self,
-                arrays,
-                specs,
-                lambda numbers: functools.reduce(operator.mul, numbers),
-                lambda sizes: math.prod(max(size, 1) for size in sizes),
-            ),
-        )
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        return functools.reduce(operator.mul, numbers)
+
+    def bound(self, sizes: Sequence[int]) -> int:
+        return math.prod(sizes)  # where one is all zeros, so is the product
 
 
 class Average(Combined, frozen=True, kw_only=True):
@@ -173,24 +156,14 @@ class Average(Combined, frozen=True, kw_only=True):
         refuse_fractions(self, specs, "an average")
         if self.weights is not None and len(self.weights) != len(specs):
             raise self.error(
-                f"{len(self.weights)} weights for {len(specs)} tensors: {listed(specs)};"
+                f"{len(self.weights)} weights for {len(specs)} tensors: {list_specs(specs)};"
                 " give one for each"
             )
         for weight in (*(self.weights or ()), self._total(self.weights or (1,) * len(specs))):
             check_factor(self, "weights", weight, specs)
         return (spec,)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        weights = self.weights or (1,) * len(arrays)
-        total = self._total(weights)
-        return (
-            itemwise(
-                self,
-                arrays,
-                specs,
-                lambda numbers: (
-                    functools.reduce(operator.add, map(operator.mul, numbers, weights)) / total
-                ),
-                sum,
-            ),
-        )
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        weights = self.weights or (1,) * len(specs)
+        total: Array = functools.reduce(operator.add, map(operator.mul, numbers, weights))
+        return total / self._total(weights)

@@ -1,41 +1,33 @@
-"""The integers of a `.npy` file, read without NumPy and without trusting what its header says."""
+"""The integers of a `.npy` file, in order; `take` has its indices from there."""
 
 from __future__ import annotations
 
-import re
+import io
 import struct
 from pathlib import Path
 
-from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.checkpoints.npy import Header, read_header
+from ckptsurgeon.errors import CheckpointError, ShapeError
 from ckptsurgeon.files import read_regular
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.specs import BITS, human_bytes
 
 MAX_INDEX_BYTES = 16 * 2**20
 """Largest file of indices: two million of 64 bits, several times any vocabulary."""
 
-_MAGIC = b"\x93NUMPY"
-_HEADER = re.compile(
-    rb"\{'descr': '(?P<order>[<>|=])(?P<kind>[iu])(?P<width>[1248])', "
-    rb"'fortran_order': (?:True|False), 'shape': \((?P<count>\d{1,12}),\), *\} *\n"
-)
-_LETTERS = {1: "b", 2: "h", 4: "i", 8: "q"}
+_LETTERS = {8: "b", 16: "h", 32: "i", 64: "q"}
 
 
 def load_indices(path: str | Path) -> tuple[int, ...]:
     """The integers of a one-dimensional `.npy`, in order; raises ShapeError naming the file."""
     content = _content(path)
-    start, header = _header(content)
-    match = _HEADER.fullmatch(header)
-    if match is None:
-        raise _refusal(path, "it is no .npy of integers with one dim, as numpy.save writes it")
-    count, width = int(match["count"]), int(match["width"])
-    if len(content) - start != count * width:
-        raise _refusal(
-            path, f"its header speaks of {count * width} bytes, it has {len(content) - start}"
-        )
-    letter = _LETTERS[width] if match["kind"] == b"i" else _LETTERS[width].upper()
-    order = ">" if match["order"] == b">" else "<"
-    return struct.unpack_from(f"{order}{count}{letter}", content, start)
+    header, dtype = _header(path, content)
+    (count,), bits = header.shape, BITS[dtype]
+    found = len(content) - header.start
+    if found != count * bits // 8:
+        raise _refusal(path, f"its header speaks of {count * bits // 8} bytes, it has {found}")
+    letter = _LETTERS[bits] if dtype[0] == "I" else _LETTERS[bits].upper()
+    order = ">" if header.swapped else "<"
+    return struct.unpack_from(f"{order}{count}{letter}", content, header.start)
 
 
 def _content(path: str | Path) -> bytes:
@@ -48,13 +40,15 @@ def _content(path: str | Path) -> bytes:
     return content
 
 
-def _header(content: bytes) -> tuple[int, bytes]:
-    """Where the numbers begin, and the header's text; empty where there is none."""
-    if len(content) < 12 or not content.startswith(_MAGIC):
-        return 0, b""
-    begin, form = (10, "<H") if content[6] == 1 else (12, "<I")
-    (length,) = struct.unpack_from(form, content, 8)
-    return begin + length, content[begin : begin + length]
+def _header(path: str | Path, content: bytes) -> tuple[Header, str]:
+    """The header, and the dtype of its integers."""
+    try:
+        header = read_header(io.BytesIO(content))
+        if header.dtype is not None and header.dtype[0] in "IU" and len(header.shape) == 1:
+            return header, header.dtype
+    except (CheckpointError, ValueError):
+        pass
+    raise _refusal(path, "it is no .npy of integers with one dim, as numpy.save writes it")
 
 
 def _refusal(path: str | Path, reason: str) -> ShapeError:

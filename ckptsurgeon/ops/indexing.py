@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Op, enlarged, only, position, replaced
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
 from ckptsurgeon.ops.layout import Reshape
-from ckptsurgeon.ops.mosaic import picked
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.ops.movable import M
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+    from ckptsurgeon.ops.base import Array
 
 IndexRange = tuple[int | None, int | None, int | None]
 """Start, stop and step, as in NumPy."""
@@ -42,11 +42,11 @@ def resolve_index(index: Index, shape: tuple[int, ...]) -> Taken:
     Nothing is clipped: integers are in [-n, n - 1], start and stop in [-n, n], the step above 0,
     and of a dim that has items at least one is taken.
     """
-    items = _expanded(index, shape)
+    items = _expand(index, shape)
     return tuple(
-        _range_taken(item, size, dim, index)
+        _take_range(item, size, dim, index)
         if isinstance(item, tuple)
-        else _position_taken(item, size, dim, index)
+        else _take_position(item, size, dim, index)
         for dim, (item, size) in enumerate(zip(items, shape, strict=True))
     )
 
@@ -68,7 +68,7 @@ def taken_view(array: Array, taken: Taken) -> Array:
     return view
 
 
-def _expanded(index: Index, shape: tuple[int, ...]) -> tuple[int | IndexRange, ...]:
+def _expand(index: Index, shape: tuple[int, ...]) -> tuple[int | IndexRange, ...]:
     """One item per dim: `...`, or the end, stands for whole dims."""
     dims = sum(item != "..." for item in index)
     if dims > len(shape):
@@ -81,13 +81,13 @@ def _expanded(index: Index, shape: tuple[int, ...]) -> tuple[int | IndexRange, .
     return tuple(item for item in items if not isinstance(item, str))
 
 
-def _position_taken(item: int, size: int, dim: int, index: Index) -> int:
+def _take_position(item: int, size: int, dim: int, index: Index) -> int:
     if -size <= item < size:
         return item % size
     raise ShapeError(f"{index_text(index)} takes item {item} of dim {dim}, which has {size}")
 
 
-def _range_taken(item: IndexRange, size: int, dim: int, index: Index) -> range:
+def _take_range(item: IndexRange, size: int, dim: int, index: Index) -> range:
     start, stop, step = item
     for bound in (start, stop):
         if bound is not None and not -size <= bound <= size:
@@ -100,7 +100,7 @@ def _range_taken(item: IndexRange, size: int, dim: int, index: Index) -> range:
     return taken
 
 
-class Slice(Op, frozen=True, kw_only=True):
+class Slice(Move, frozen=True, kw_only=True):
     """[a, b, …] -> the part that an index takes; a dim with an integer goes."""
 
     name: ClassVar[str] = "slice"
@@ -118,18 +118,18 @@ class Slice(Op, frozen=True, kw_only=True):
         except ShapeError as error:
             raise self.error(str(error), specs) from None
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (taken_view(arrays[0], self._taken(specs)),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (mosaics[0].sliced(self._taken(specs)),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (tensor,), taken = tensors, self._taken(specs)
+        for dim, item in enumerate(taken):
+            tensor = tensor.part(dim, item if isinstance(item, range) else range(item, item + 1))
+        return (tensor.reshape(taken_shape(taken)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         everything = self.infer(specs)[0].count == specs[0].count
         return Reshape(shape=specs[0].shape) if everything else None
 
 
-class Take(Op, frozen=True, kw_only=True):
+class Take(Move, frozen=True, kw_only=True):
     """[n, …] -> [indices, …] on any one dim: the items of that dim, in the order of the indices.
 
     `file` names a `.npy` to read the indices from; whoever plans does so (`load_indices`).
@@ -160,32 +160,26 @@ class Take(Op, frozen=True, kw_only=True):
             raise self.error(
                 f"index {max(indices)} is past the {spec.shape[dim]} items of dim {dim}", specs
             )
-        return (enlarged(self, spec, replaced(spec.shape, dim, len(indices))),)
+        return (larger_spec(self, spec, with_item(spec.shape, dim, len(indices))),)
 
     def _known(self, specs: Specs) -> tuple[int, ...]:
         if self.indices is None:
             raise self.error(f"the indices of {self.file} were not read yet", specs)
         return self.indices
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        indices = np.asarray(self._known(specs), dtype=np.intp)
-        return (np.take(arrays[0], indices, axis=self.dim),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         dim = position(self, self.dim, only(self, specs))
-        return (picked(mosaics[0], dim, self._known(specs)),)
+        return (tensors[0].take(dim, self._known(specs)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         indices = self._known(specs)
         dim = position(self, self.dim, only(self, specs))
         if len(indices) != specs[0].shape[dim] or len(set(indices)) != len(indices):
             return None
-        return Take(indices=_turned(indices), dim=dim)
+        return Take(indices=_turn_back(indices), dim=dim)
 
 
-def _turned(indices: tuple[int, ...]) -> tuple[int, ...]:
+def _turn_back(indices: tuple[int, ...]) -> tuple[int, ...]:
     """The permutation that undoes a permutation."""
     back = [0] * len(indices)
     for place, index in enumerate(indices):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import MAX_PARTS, Arity, Op, alike, along, made, only, position, replaced
-from ckptsurgeon.ops.mosaic import concatenated, stacked
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.ops.base import MAX_PARTS, Arity, Move, Op, alike, only, position, result_spec
+from ckptsurgeon.ops.movable import M, cut
+from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+    from ckptsurgeon.ops.base import Array, Arrays
 
 
-class Split(Op, frozen=True, kw_only=True):
+class Split(Move, frozen=True, kw_only=True):
     """[n, …] -> [n / parts, …] as often as there are parts, or the given sizes, on any one dim."""
 
     name: ClassVar[str] = "split"
@@ -36,7 +35,7 @@ class Split(Op, frozen=True, kw_only=True):
         spec = only(self, specs)
         dim = position(self, self.dim, spec)
         return tuple(
-            TensorSpec(spec.dtype, replaced(spec.shape, dim, size))
+            TensorSpec(spec.dtype, with_item(spec.shape, dim, size))
             for size in self._sizes(spec, dim)
         )
 
@@ -57,21 +56,15 @@ class Split(Op, frozen=True, kw_only=True):
             )
         return (size // self.parts,) * self.parts
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         dim = position(self, self.dim, only(self, specs))
-        ends = accumulate(self._sizes(specs[0], dim), initial=0)
-        return tuple(arrays[0][along(dim, slice(*pair))] for pair in pairwise(ends))
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        dim = position(self, self.dim, only(self, specs))
-        ends = accumulate(self._sizes(specs[0], dim), initial=0)
-        return tuple(mosaics[0].part(dim, range(*pair)) for pair in pairwise(ends))
+        return cut(tensors[0], dim, self._sizes(specs[0], dim))
 
     def inverse(self, specs: Specs) -> Op | None:
         return Concat(dim=position(self, self.dim, only(self, specs)))
 
 
-class Concat(Op, frozen=True, kw_only=True):
+class Concat(Move, frozen=True, kw_only=True):
     """[n, …] and [m, …] -> [n + m, …] on any one dim; the other dims and the dtypes are equal."""
 
     name: ClassVar[str] = "concat"
@@ -83,32 +76,25 @@ class Concat(Op, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         first = alike(self, specs)
         dim = position(self, self.dim, first)
-        rest = replaced(first.shape, dim, 0)
+        rest = with_item(first.shape, dim, 0)
         for number, spec in enumerate(specs, 1):
-            if replaced(spec.shape, dim, 0) != rest:
+            if with_item(spec.shape, dim, 0) != rest:
                 raise self.error(
                     f"the shapes must be equal beside dim {dim};"
                     f" number {number} is {spec}, the first {first}"
                 )
         total = sum(spec.shape[dim] for spec in specs)
-        return (made(self, first.dtype, replaced(first.shape, dim, total), specs),)
+        return (result_spec(self, first.dtype, with_item(first.shape, dim, total), specs),)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        if len(arrays) == 1:
-            return arrays
-        import numpy as np
-
-        return (np.concatenate(arrays, axis=self.dim),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (concatenated(mosaics, position(self, self.dim, alike(self, specs))),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        return (tensors[0].concat(position(self, self.dim, alike(self, specs)), tensors[1:]),)
 
     def inverse(self, specs: Specs) -> Op | None:
         dim = position(self, self.dim, alike(self, specs))
         return Split(dim=dim, sizes=tuple(spec.shape[dim] for spec in specs))
 
 
-class Stack(Op, frozen=True, kw_only=True):
+class Stack(Move, frozen=True, kw_only=True):
     """[…] as often as there are tensors, n -> [n, …], the new dim standing anywhere."""
 
     name: ClassVar[str] = "stack"
@@ -120,22 +106,18 @@ class Stack(Op, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         first = _equal(self, specs)
         dim = position(self, self.dim, first, extra=1)
-        shape = (*first.shape[:dim], len(specs), *first.shape[dim:])
-        return (made(self, first.dtype, shape, specs),)
+        return (result_spec(self, first.dtype, with_new(first.shape, dim, len(specs)), specs),)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        return (np.stack(arrays, axis=self.dim),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (stacked(mosaics, position(self, self.dim, alike(self, specs), extra=1)),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        dim = position(self, self.dim, specs[0], extra=1)
+        rows = [tensor.reshape(with_new(specs[0].shape, dim, 1)) for tensor in tensors]
+        return (rows[0].concat(dim, rows[1:]),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Unstack(dim=position(self, self.dim, alike(self, specs), extra=1))
 
 
-class Unstack(Op, frozen=True, kw_only=True):
+class Unstack(Move, frozen=True, kw_only=True):
     """[n, …] -> […] n times, the dim that goes standing anywhere."""
 
     name: ClassVar[str] = "unstack"
@@ -152,16 +134,10 @@ class Unstack(Op, frozen=True, kw_only=True):
             raise self.error(f"dim {dim} must have from 1 to {MAX_PARTS} items, has {count}", specs)
         return (TensorSpec(spec.dtype, spec.shape[:dim] + spec.shape[dim + 1 :]),) * count
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        dim = position(self, self.dim, only(self, specs))
-        return tuple(arrays[0][along(dim, at)] for at in range(specs[0].shape[dim]))
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        dim = position(self, self.dim, only(self, specs))
-        shape = specs[0].shape
-        before, behind = map(range, shape[:dim]), [range(size) for size in shape[dim + 1 :]]
-        whole = list(before)
-        return tuple(mosaics[0].sliced([*whole, at, *behind]) for at in range(shape[dim]))
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        results = self.infer(specs)
+        parts = cut(tensors[0], position(self, self.dim, specs[0]), (1,) * len(results))
+        return tuple(part.reshape(results[0].shape) for part in parts)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Stack(dim=position(self, self.dim, only(self, specs)))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from ckptsurgeon.ops.base import Op, along, enlarged, made, only, position, replaced
-from ckptsurgeon.ops.mosaic import concatenated
-from ckptsurgeon.specs import Specs, TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Arrays, Mosaics
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position, result_spec
+from ckptsurgeon.ops.movable import M, cut
+from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
 
-class Transpose(Op, frozen=True, kw_only=True):
+class Transpose(Move, frozen=True, kw_only=True):
     """[a, b] -> [b, a]; of a tensor that is no matrix, the two dims that are named."""
 
     name: ClassVar[str] = "transpose"
@@ -23,35 +20,26 @@ class Transpose(Op, frozen=True, kw_only=True):
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
-        one, other = self._positions(spec)
-        shape = list(spec.shape)
-        shape[one], shape[other] = shape[other], shape[one]
-        return (TensorSpec(spec.dtype, tuple(shape)),)
+        return (TensorSpec(spec.dtype, tuple(spec.shape[dim] for dim in self._order(spec))),)
 
-    def _positions(self, spec: TensorSpec) -> tuple[int, int]:
-        if self.dims is None:
-            if len(spec.shape) != 2:
-                raise self.error("needs `dims`, the two to swap, where there are not two", (spec,))
-            return 0, 1
-        one, other = (position(self, dim, spec) for dim in self.dims)
+    def _order(self, spec: TensorSpec) -> list[int]:
+        order = list(range(len(spec.shape)))
+        if self.dims is None and len(order) != 2:
+            raise self.error("needs `dims`, the two to swap, where there are not two", (spec,))
+        one, other = (position(self, dim, spec) for dim in self.dims or (0, 1))
         if one == other:
             raise self.error(f"`dims` names dim {one} twice", (spec,))
-        return one, other
-
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (arrays[0].swapaxes(*self._positions(only(self, specs))),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        one, other = self._positions(only(self, specs))
-        order = list(range(len(specs[0].shape)))
         order[one], order[other] = other, one
-        return (mosaics[0].permuted(order),)
+        return order
+
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        return (tensors[0].permute(self._order(only(self, specs))),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self
 
 
-class Permute(Op, frozen=True, kw_only=True):
+class Permute(Move, frozen=True, kw_only=True):
     """[a, b, c] -> [c, a, b] by dims (2, 0, 1): for each dim of the result, the one it was."""
 
     name: ClassVar[str] = "permute"
@@ -61,26 +49,23 @@ class Permute(Op, frozen=True, kw_only=True):
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
-        return (TensorSpec(spec.dtype, tuple(spec.shape[dim] for dim in self._positions(spec))),)
+        return (TensorSpec(spec.dtype, tuple(spec.shape[dim] for dim in self._order(spec))),)
 
-    def _positions(self, spec: TensorSpec) -> tuple[int, ...]:
+    def _order(self, spec: TensorSpec) -> tuple[int, ...]:
         dims = tuple(position(self, dim, spec) for dim in self.dims)
         if sorted(dims) != list(range(len(spec.shape))):
             raise self.error(f"`dims` must name each dim once, found {list(self.dims)}", (spec,))
         return dims
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (arrays[0].transpose(self._positions(only(self, specs))),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (mosaics[0].permuted(self._positions(only(self, specs))),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        return (tensors[0].permute(self._order(only(self, specs))),)
 
     def inverse(self, specs: Specs) -> Op | None:
-        dims = self._positions(only(self, specs))
+        dims = self._order(only(self, specs))
         return Permute(dims=tuple(sorted(range(len(dims)), key=dims.__getitem__)))
 
 
-class Reshape(Op, frozen=True, kw_only=True):
+class Reshape(Move, frozen=True, kw_only=True):
     """[…] -> the shape, of as many elements, in row order; one size may be -1, to be computed."""
 
     name: ClassVar[str] = "reshape"
@@ -103,23 +88,20 @@ class Reshape(Op, frozen=True, kw_only=True):
         shape = tuple(missing if size == -1 else size for size in self.shape)
         if math.prod(shape) != spec.count:
             raise self.error(f"{self._text} does not have {spec.count} elements", specs)
-        return (made(self, spec.dtype, shape, specs),)
+        return (result_spec(self, spec.dtype, shape, specs),)
 
     @property
     def _text(self) -> str:
         return str(list(self.shape))
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        return (arrays[0].reshape(self.infer(specs)[0].shape),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (mosaics[0].reshaped(self.infer(specs)[0].shape),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        return (tensors[0].reshape(self.infer(specs)[0].shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Reshape(shape=only(self, specs).shape)
 
 
-class Flip(Op, frozen=True, kw_only=True):
+class Flip(Move, frozen=True, kw_only=True):
     """[a, …] -> [a, …] in the opposite order on one dim."""
 
     name: ClassVar[str] = "flip"
@@ -132,18 +114,14 @@ class Flip(Op, frozen=True, kw_only=True):
         position(self, self.dim, spec)
         return (spec,)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        dim = position(self, self.dim, only(self, specs))
-        return (arrays[0][along(dim, slice(None, None, -1))],)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        return (mosaics[0].flipped(position(self, self.dim, only(self, specs))),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        return (tensors[0].flip(position(self, self.dim, only(self, specs))),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self
 
 
-class Roll(Op, frozen=True, kw_only=True):
+class Roll(Move, frozen=True, kw_only=True):
     """[a, …] -> [a, …]; what was at i on the dim is at i + shift, and what leaves comes round."""
 
     name: ClassVar[str] = "roll"
@@ -157,27 +135,18 @@ class Roll(Op, frozen=True, kw_only=True):
         position(self, self.dim, spec)
         return (spec,)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        dim = position(self, self.dim, only(self, specs))
-        size = specs[0].shape[dim]
-        return (np.roll(arrays[0], self.shift % size, axis=dim) if size else arrays[0],)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         dim = position(self, self.dim, only(self, specs))
         size = specs[0].shape[dim]
         turn = self.shift % size if size else 0
-        if not turn:
-            return mosaics
-        behind = mosaics[0].part(dim, range(size - turn, size))
-        return (concatenated([behind, mosaics[0].part(dim, range(size - turn))], dim),)
+        before, behind = cut(tensors[0], dim, (size - turn, turn))
+        return (behind.concat(dim, [before]),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Roll(shift=-self.shift, dim=self.dim)
 
 
-class Repeat(Op, frozen=True, kw_only=True):
+class Repeat(Move, frozen=True, kw_only=True):
     """[a, …] -> [a * times, …]: the whole again and again, or (`each`) every item of the dim."""
 
     name: ClassVar[str] = "repeat"
@@ -194,20 +163,13 @@ class Repeat(Op, frozen=True, kw_only=True):
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
         dim = position(self, self.dim, spec)
-        return (enlarged(self, spec, replaced(spec.shape, dim, spec.shape[dim] * self.times)),)
+        return (larger_spec(self, spec, with_item(spec.shape, dim, spec.shape[dim] * self.times)),)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        spec = only(self, specs)
-        dim = position(self, self.dim, spec)
-        if self.each:
-            return (np.repeat(arrays[0], self.times, axis=dim),)
-        return (np.tile(arrays[0], replaced((1,) * len(spec.shape), dim, self.times)),)
-
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        dim = position(self, self.dim, only(self, specs))
-        return (mosaics[0].repeated(dim, self.times, self.each),)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (result,) = self.infer(specs)
+        dim = position(self, self.dim, specs[0]) + self.each
+        row = tensors[0].reshape(with_new(specs[0].shape, dim, 1))
+        return (row.expand(dim, self.times).reshape(result.shape),)
 
     def inverse(self, specs: Specs) -> Op | None:
         return self if self.times == 1 else None

@@ -8,10 +8,10 @@ from ckptsurgeon.ops.base import Arity, position, whole
 from ckptsurgeon.ops.computing import (
     Computed,
     check_finite,
-    narrowed,
+    narrow,
     refuse_all_but_real,
     tensor_of,
-    widened,
+    widen,
 )
 from ckptsurgeon.specs import Specs
 
@@ -51,12 +51,12 @@ class FuseWeightNorm(Computed, frozen=True, kw_only=True):
         (result,) = self.infer(specs)
         if not result.count:
             return arrays[1:]
-        magnitude, direction = (tensor_of(widened(array, result.dtype)) for array in arrays)
+        magnitude, direction = (tensor_of(widen(array, result.dtype)) for array in arrays)
         # Torch knows the norm of the whole as dim -1, and no dim counted from the end.
         dim = position(self, self.dim, result) if specs[0].shape else -1
         self._check_norms(direction, dim, specs)
         weight = torch._weight_norm(direction, magnitude, dim)
-        return (narrowed(weight.numpy(), result),)
+        return (narrow(weight.numpy(), result),)
 
     def _check_norms(self, direction: Any, dim: int, specs: Specs) -> None:
         """Raises ShapeError for a v that is all zeros, and so points nowhere."""
@@ -110,7 +110,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
 
         (result,) = self.infer(specs)
         weight, one, other = (
-            widened(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
+            widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
         )
         product = _product(*(factor.astype(weight.dtype, copy=False) for factor in (other, one)))
         if self.fan_in_fan_out:
@@ -118,7 +118,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
         scale = self.alpha / (self.rank or specs[1].shape[0])
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             merged = weight + product.reshape(result.shape) * scale
-        return (narrowed(merged, result),)
+        return (narrow(merged, result),)
 
 
 def _product(other: Array, one: Array) -> Array:

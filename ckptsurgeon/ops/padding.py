@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ckptsurgeon.ops.base import Op, along, enlarged, only, position, replaced
+from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
 from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
-from ckptsurgeon.ops.mosaic import concatenated, constant
+from ckptsurgeon.ops.movable import M
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+    from ckptsurgeon.ops.base import Array
 
 
-class Pad(Op, frozen=True, kw_only=True):
+class Pad(Move, frozen=True, kw_only=True):
     """[n, …] -> [n + added, …] on any one dim, one value in every place that is new.
 
     `to` is the size that results, `by` the total that is added; `both` adds half on each side.
@@ -37,13 +37,13 @@ class Pad(Op, frozen=True, kw_only=True):
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
-        dim, start, end = self._added(spec)
+        dim, start, end = self._sides(spec)
         reason = lacks(spec.dtype, self.value)
         if reason:
             raise self.error(f"the value {self.value} {reason}", specs)
-        return (enlarged(self, spec, replaced(spec.shape, dim, start + spec.shape[dim] + end)),)
+        return (larger_spec(self, spec, with_item(spec.shape, dim, start + spec.shape[dim] + end)),)
 
-    def _added(self, spec: TensorSpec) -> tuple[int, int, int]:
+    def _sides(self, spec: TensorSpec) -> tuple[int, int, int]:
         """The dim, and how much is added at its start and at its end."""
         dim = position(self, self.dim, spec)
         size = spec.shape[dim]
@@ -56,14 +56,14 @@ class Pad(Op, frozen=True, kw_only=True):
             raise self.error(f"{added} added to dim {dim} don't divide into two sides", (spec,))
         return dim, added // 2, added // 2
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        import numpy as np
-
-        (result,) = self.infer(specs)
-        padded: Array = np.full(result.shape, self._bits(specs[0]), np.dtype(result.carrier))
-        dim, start, _ = self._added(specs[0])
-        padded[along(dim, slice(start, start + specs[0].shape[dim]))] = arrays[0]
-        return (padded,)
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        (spec,) = specs
+        dim, *added = self._sides(spec)
+        bits = int.from_bytes(self._bits(spec).tobytes(), "little")
+        before, behind = (
+            tensors[0].fill(with_item(spec.shape, dim, size), spec.dtype, bits) for size in added
+        )
+        return (before.concat(dim, [tensors[0], behind]),)
 
     def _bits(self, spec: TensorSpec) -> Array:
         """The value as one item of the spec's carrier."""
@@ -77,18 +77,8 @@ class Pad(Op, frozen=True, kw_only=True):
             numbers = carriers.convert(np.array(float(self.value)), "F64", spec.dtype)
         return carriers.encode(numbers, np.dtype(spec.carrier).str)
 
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        dim, start, end = self._added(only(self, specs))
-        shape, dtype, bits = (
-            specs[0].shape,
-            specs[0].dtype,
-            int.from_bytes(self._bits(specs[0]).tobytes(), "little"),
-        )
-        sides = [constant(replaced(shape, dim, size), dtype, bits) for size in (start, end)]
-        return (concatenated([sides[0], mosaics[0], sides[1]], dim),)
-
     def inverse(self, specs: Specs) -> Op | None:
-        dim, start, _ = self._added(only(self, specs))
+        dim, start, _ = self._sides(only(self, specs))
         size = specs[0].shape[dim]
         if not size:
             return None  # a slice that takes nothing is refused

@@ -43,7 +43,7 @@ WANTED: Mapping[object, str] = {
 
 def make(cls: type[Op], parameters: Mapping[str, object]) -> Op:
     """The op with these parameters; raises ShapeError for one that is missing, unknown or off."""
-    given = _gathered(cls, parameters)
+    given = _gather(cls, parameters)
     fields = {field.name: field for field in msgspec.structs.fields(cls)}
     for name in given:
         if name not in fields:
@@ -55,7 +55,7 @@ def make(cls: type[Op], parameters: Mapping[str, object]) -> Op:
     return cls(**{name: _value(cls, fields[name], value) for name, value in given.items()})
 
 
-def _gathered(cls: type[Op], parameters: Mapping[str, object]) -> Mapping[str, object]:
+def _gather(cls: type[Op], parameters: Mapping[str, object]) -> Mapping[str, object]:
     """The parameters by field: those of any other name put into the one field for them."""
     own = set(cls.__struct_fields__)
     place = cls.further
@@ -81,9 +81,7 @@ def _check(subject: str, value: object, kind: Any) -> Any:
     except msgspec.ValidationError:
         suggestion = nearest(value, _words(kind)) if isinstance(value, str) else ""
         hint = f"; {suggestion}" if suggestion else ""
-        raise ShapeError(
-            f"{subject} must be {_wanted(kind)}, found {_shown(value)}{hint}"
-        ) from None
+        raise ShapeError(f"{subject} must be {_wanted(kind)}, found {_show(value)}{hint}") from None
     if _beyond(result):
         raise ShapeError(f"{subject} holds an integer beyond 2**63")
     return result
@@ -108,7 +106,7 @@ def _beyond(value: object) -> bool:
     return isinstance(value, int) and abs(value) > MAX_INTEGER
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     """The value as a rule file would have it, cut to a readable length."""
     if _beyond(value):
         return "an integer beyond 2**63"

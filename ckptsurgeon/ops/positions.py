@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
-from ckptsurgeon.ops.base import Op, enlarged, only
-from ckptsurgeon.ops.computing import Computed, narrowed, refuse_all_but_real, tensor_of, widened
+from ckptsurgeon.ops.base import Op, larger_spec, only
+from ckptsurgeon.ops.computing import Computed, narrow, refuse_all_but_real, tensor_of, widen
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_KERNEL = 4096
 """Most places of a patch's kernel (64 x 64): the work grows with the cube of their number."""
 
 
-def resized(grids: Any, size: Grid, mode: str, antialias: bool) -> Any:
+def resize(grids: Any, size: Grid, mode: str, antialias: bool) -> Any:
     """Torch's tensor[batch, channels, height, width] -> [batch, channels, *size]."""
     import torch.nn.functional
 
@@ -32,10 +32,10 @@ def resized(grids: Any, size: Grid, mode: str, antialias: bool) -> Any:
     )
 
 
-def rows_resized(rows: Array, old: Grid, new: Grid, mode: str, antialias: bool) -> Array:
+def resize_rows(rows: Array, old: Grid, new: Grid, mode: str, antialias: bool) -> Array:
     """[old height * width, D] -> [new height * width, D], the rows being places of a grid."""
     grid = tensor_of(rows).reshape(1, *old, -1).permute(0, 3, 1, 2)
-    made = resized(grid, new, mode, antialias).permute(0, 2, 3, 1)
+    made = resize(grid, new, mode, antialias).permute(0, 2, 3, 1)
     result: Array = made.reshape(-1, rows.shape[1]).numpy()
     return result
 
@@ -97,7 +97,7 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
         self._old(specs)
         refuse_all_but_real(self, specs)
         tokens = self.prefix_tokens + height * width
-        return (enlarged(self, spec, (*shape[:-2], tokens, shape[-1])),)
+        return (larger_spec(self, spec, (*shape[:-2], tokens, shape[-1])),)
 
     def _new(self, specs: Specs) -> Grid:
         if self.to is None:
@@ -135,10 +135,10 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
 
         array = arrays[0].reshape(specs[0].shape[-2:])
         prefix, places = array[: self.prefix_tokens], array[self.prefix_tokens :]
-        rows = widened(places, result.dtype)
+        rows = widen(places, result.dtype)
         sizes = self._old(specs), self._new(specs)
-        made = rows_resized(rows, *sizes, self.mode, self.antialias)
-        encoded = narrowed(made, TensorSpec(result.dtype, made.shape))
+        made = resize_rows(rows, *sizes, self.mode, self.antialias)
+        encoded = narrow(made, TensorSpec(result.dtype, made.shape))
         return (np.concatenate([prefix, encoded]).reshape(result.shape),)
 
 
@@ -186,7 +186,7 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
                     f" from 1 to {MAX_KERNEL} places can",
                     specs,
                 )
-        return (enlarged(self, spec, (*spec.shape[:2], *self._grid)),)
+        return (larger_spec(self, spec, (*spec.shape[:2], *self._grid)),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
@@ -194,10 +194,10 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
             return arrays
         import torch
 
-        numbers = tensor_of(widened(arrays[0], result.dtype))
+        numbers = tensor_of(widen(arrays[0], result.dtype))
         back = torch.linalg.pinv(self._resizing(specs[0].shape[2:], numbers.dtype))
         made = numbers.reshape(*result.shape[:2], -1) @ back
-        return (narrowed(made.reshape(result.shape).numpy(), result),)
+        return (narrow(made.reshape(result.shape).numpy(), result),)
 
     def _resizing(self, old: tuple[int, ...], dtype: Any) -> Any:
         """The matrix [new places, old places] that resizes a flat patch."""
@@ -205,4 +205,4 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
 
         count, grid = math.prod(old), self._grid or (1, 1)
         patches = torch.eye(count, dtype=dtype).reshape(count, 1, *old)
-        return resized(patches, grid, self.mode, self.antialias).reshape(count, -1).T
+        return resize(patches, grid, self.mode, self.antialias).reshape(count, -1).T

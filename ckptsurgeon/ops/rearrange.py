@@ -1,21 +1,21 @@
-"""The op rearrange: einops' patterns, read once into reshape, permute, reshape."""
+"""The op rearrange: einops' patterns, read once into a recipe of reshape, permute, reshape."""
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import msgspec
 
 from ckptsurgeon.errors import ShapeError, nearest
-from ckptsurgeon.ops.base import Op, made, only
+from ckptsurgeon.ops.base import Move, Op, only, result_spec
 from ckptsurgeon.ops.layout import Reshape
+from ckptsurgeon.ops.movable import M
 from ckptsurgeon.specs import Specs
-
-if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Arrays, Mosaics
 
 ELLIPSIS = "..."
 _TOKEN = re.compile(r"\s*(\.\.\.|->|[()]|1(?!\w)|[A-Za-z_][A-Za-z0-9_]*|\S\w*)")
@@ -25,21 +25,20 @@ Side = tuple[tuple[str, ...], ...]
 """One side of a pattern: for each dim the axes it is made of; `1` and `()` have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """Both sides of `(h d) i -> h d i`. They hold the same names, each once."""
 
     left: Side
     right: Side
 
-    def expanded(self, dims: int) -> Pattern:
+    def expand(self, dims: int) -> Pattern:
         """The pattern for a tensor of that many dims: `...` replaced by a name for each."""
         spare = dims - sum(group != (ELLIPSIS,) for group in self.left)
         names = tuple((f"{ELLIPSIS}{number}",) for number in range(spare))
-        return Pattern(_filled(self.left, names), _filled(self.right, names))
+        return Pattern(_fill(self.left, names), _fill(self.right, names))
 
 
-def _filled(side: Side, names: Side) -> Side:
+def _fill(side: Side, names: Side) -> Side:
     if (ELLIPSIS,) not in side:
         return side
     at = side.index((ELLIPSIS,))
@@ -51,6 +50,7 @@ def axes(side: Side) -> tuple[str, ...]:
     return tuple(name for group in side for name in group)
 
 
+@functools.lru_cache(256)
 def parse_pattern(text: str) -> Pattern:
     """The pattern that the text writes; raises ShapeError where it is none."""
     tokens = _TOKEN.findall(text)
@@ -97,7 +97,16 @@ def _refuse_repeats(groups: list[tuple[str, ...]], text: str) -> None:
             raise ShapeError(f"{name} stands twice on one side of the pattern {text!r}")
 
 
-class Rearrange(Op, frozen=True, kw_only=True):
+class Recipe(msgspec.Struct, frozen=True):
+    """What a pattern does to tensors of one shape: `split`, then `order`, then `merged`."""
+
+    sizes: Mapping[str, int]
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    merged: tuple[int, ...]
+
+
+class Rearrange(Move, frozen=True, kw_only=True):
     """[h * d, i] -> [h, d, i] by `(h d) i -> h d i` with the size of h or of d."""
 
     name: ClassVar[str] = "rearrange"
@@ -125,15 +134,28 @@ class Rearrange(Op, frozen=True, kw_only=True):
             raise self.error(str(error)) from None
 
     def infer(self, specs: Specs) -> Specs:
-        pattern, sizes = self._solved(specs)
-        made(self, specs[0].dtype, tuple(sizes[name] for name in axes(pattern.left)), specs)
-        shape = tuple(math.prod(sizes[name] for name in group) for group in pattern.right)
-        return (made(self, specs[0].dtype, shape, specs),)
+        recipe = _recipe(self, specs)
+        result_spec(self, specs[0].dtype, recipe.split, specs)
+        return (result_spec(self, specs[0].dtype, recipe.merged, specs),)
 
-    def _solved(self, specs: Specs) -> tuple[Pattern, Mapping[str, int]]:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        recipe = _recipe(self, specs)
+        split = tensors[0].reshape(recipe.split)
+        return (split.permute(recipe.order).reshape(recipe.merged),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        if not only(self, specs).count:
+            # A pattern can't state an axis of size 0; without elements any reshape is exact.
+            return Reshape(shape=specs[0].shape)
+        left, right = self.pattern.split("->")
+        solved = _recipe(self, specs).sizes.items()
+        sizes = sorted((name, size) for name, size in solved if _NAME.fullmatch(name))
+        return Rearrange(pattern=f"{right.strip()} -> {left.strip()}", sizes=tuple(sizes))
+
+    def _solve(self, specs: Specs) -> tuple[Pattern, Mapping[str, int]]:
         """The pattern for this number of dims, and the size of each of its axes."""
         shape, parsed = only(self, specs).shape, self._parsed()
-        pattern = parsed.expanded(len(shape))
+        pattern = parsed.expand(len(shape))
         if len(pattern.left) != len(shape):
             least = " or more" if (ELLIPSIS,) in parsed.left else ""
             dims = sum(group != (ELLIPSIS,) for group in parsed.left)
@@ -160,25 +182,15 @@ class Rearrange(Op, frozen=True, kw_only=True):
             raise self.error(f"dim {dim} of {size} in {text} doesn't divide by {known}", specs)
         return sizes | dict.fromkeys(unknown, size // known)
 
-    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        pattern, sizes = self._solved(specs)
-        before, after = axes(pattern.left), axes(pattern.right)
-        split = arrays[0].reshape([sizes[name] for name in before])
-        moved = split.transpose([before.index(name) for name in after])
-        return (moved.reshape(self.infer(specs)[0].shape),)
 
-    def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
-        pattern, sizes = self._solved(specs)
-        before, after = axes(pattern.left), axes(pattern.right)
-        split = mosaics[0].reshaped(tuple(sizes[name] for name in before))
-        moved = split.permuted([before.index(name) for name in after])
-        return (moved.reshaped(self.infer(specs)[0].shape),)
-
-    def inverse(self, specs: Specs) -> Op | None:
-        if not only(self, specs).count:
-            # A pattern can't state an axis of size 0; without elements any reshape is exact.
-            return Reshape(shape=specs[0].shape)
-        left, right = self.pattern.split("->")
-        _, solved = self._solved(specs)
-        sizes = sorted((name, size) for name, size in solved.items() if _NAME.fullmatch(name))
-        return Rearrange(pattern=f"{right.strip()} -> {left.strip()}", sizes=tuple(sizes))
+@functools.lru_cache(256)
+def _recipe(op: Rearrange, specs: Specs) -> Recipe:
+    """Worked out once for all tensors of one spec; raises ShapeError where the pattern is off."""
+    pattern, sizes = op._solve(specs)
+    before, after = axes(pattern.left), axes(pattern.right)
+    return Recipe(
+        sizes,
+        tuple(sizes[name] for name in before),
+        tuple(map(before.index, after)),
+        tuple(math.prod(sizes[name] for name in group) for group in pattern.right),
+    )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Op, only, position, replaced
+from ckptsurgeon.ops.base import Op, only, position
 from ckptsurgeon.ops.computing import (
     Computed,
     exact,
-    narrowed,
+    narrow,
     refuse_fractions,
     summing_dtype,
-    widened,
+    widen,
 )
 from ckptsurgeon.ops.ranges import INTEGER_RANGES
-from ckptsurgeon.specs import Specs, TensorSpec
+from ckptsurgeon.specs import Specs, TensorSpec, with_item
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays
@@ -33,13 +33,13 @@ class Sum(Computed, frozen=True, kw_only=True):
     keepdim: bool = False
 
     def infer(self, specs: Specs) -> Specs:
-        return (_reduced(self, only(self, specs), self.dim, self.keepdim),)
+        return (_reduce(self, only(self, specs), self.dim, self.keepdim),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
         dim = position(self, self.dim, specs[0])
         if result.dtype not in INTEGER_RANGES:
-            return (narrowed(_added(arrays[0], specs[0], dim), result),)
+            return (narrow(_add_up(arrays[0], specs[0], dim), result),)
         size = specs[0].shape[dim]
         total = exact(
             self,
@@ -64,7 +64,7 @@ class Mean(Computed, frozen=True, kw_only=True):
     keepdim: bool = False
 
     def infer(self, specs: Specs) -> Specs:
-        result = _reduced(self, only(self, specs), self.dim, self.keepdim)
+        result = _reduce(self, only(self, specs), self.dim, self.keepdim)
         refuse_fractions(self, specs, "a mean")
         dim = position(self, self.dim, specs[0])
         if not specs[0].shape[dim]:
@@ -74,19 +74,19 @@ class Mean(Computed, frozen=True, kw_only=True):
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
         dim = position(self, self.dim, specs[0])
-        total = _added(arrays[0], specs[0], dim)
-        return (narrowed(total / specs[0].shape[dim], result),)
+        total = _add_up(arrays[0], specs[0], dim)
+        return (narrow(total / specs[0].shape[dim], result),)
 
 
-def _reduced(op: Op, spec: TensorSpec, dim: int, keepdim: bool) -> TensorSpec:
+def _reduce(op: Op, spec: TensorSpec, dim: int, keepdim: bool) -> TensorSpec:
     at = position(op, dim, spec)
-    kept = replaced(spec.shape, at, 1)
+    kept = with_item(spec.shape, at, 1)
     return TensorSpec(spec.dtype, kept if keepdim else kept[:at] + kept[at + 1 :])
 
 
-def _added(array: Array, spec: TensorSpec, dim: int) -> Array:
+def _add_up(array: Array, spec: TensorSpec, dim: int) -> Array:
     import numpy as np
 
     with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-        total: Array = widened(array, spec.dtype).sum(axis=dim, dtype=summing_dtype(spec.dtype))
+        total: Array = widen(array, spec.dtype).sum(axis=dim, dtype=summing_dtype(spec.dtype))
     return np.asarray(total)

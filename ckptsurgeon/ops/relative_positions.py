@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
-from ckptsurgeon.ops.base import Op, enlarged, only
-from ckptsurgeon.ops.computing import Computed, narrowed, refuse_all_but_real, widened
-from ckptsurgeon.ops.positions import Grid, check_grid, rows_resized, square
+from ckptsurgeon.ops.base import Op, larger_spec, only
+from ckptsurgeon.ops.computing import Computed, narrow, refuse_all_but_real, widen
+from ckptsurgeon.ops.positions import Grid, check_grid, resize_rows, square
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
             raise self.error(f"a table of more than {MAX_SIDE} on a side can't be resized", specs)
         refuse_all_but_real(self, specs)
         if len(spec.shape) == 3:
-            return (enlarged(self, spec, (spec.shape[0], *new)),)
-        return (enlarged(self, spec, (math.prod(new) + extra, spec.shape[1])),)
+            return (larger_spec(self, spec, (spec.shape[0], *new)),)
+        return (larger_spec(self, spec, (math.prod(new) + extra, spec.shape[1])),)
 
     def _old(self, specs: Specs) -> Grid:
         """Height and width of the table."""
@@ -131,21 +131,21 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
             return arrays
         if len(result.shape) == 3:
             rows = arrays[0].reshape(result.shape[0], -1).T
-            return (self._made(rows, old, new, result.dtype).T.reshape(result.shape),)
+            return (self._resize(rows, old, new, result.dtype).T.reshape(result.shape),)
         import numpy as np
 
         count = math.prod(old)
-        made = self._made(arrays[0][:count], old, new, result.dtype)
+        made = self._resize(arrays[0][:count], old, new, result.dtype)
         return (np.concatenate([made, arrays[0][count:]]),)
 
-    def _made(self, rows: Array, old: Grid, new: Grid, dtype: str) -> Array:
+    def _resize(self, rows: Array, old: Grid, new: Grid, dtype: str) -> Array:
         """[places, heads] of a carrier, resized."""
-        numbers = widened(rows, dtype)
+        numbers = widen(rows, dtype)
         if self.how == "geometric":
             made = _geometric(numbers, old, new)
         else:
-            made = rows_resized(numbers, old, new, self.how, antialias=False)
-        return narrowed(made, TensorSpec(dtype, made.shape))
+            made = resize_rows(numbers, old, new, self.how, antialias=False)
+        return narrow(made, TensorSpec(dtype, made.shape))
 
 
 def _table(window: Grid) -> Grid:
@@ -160,7 +160,7 @@ def _geometric(numbers: Array, old: Grid, new: Grid) -> Array:
     import numpy as np
 
     values = numbers.reshape(*old, -1)
-    sides = [_sampled(*sizes, numbers.dtype.type) for sizes in zip(old, new, strict=True)]
+    sides = [_sample(*sizes, numbers.dtype.type) for sizes in zip(old, new, strict=True)]
     (tops, up, down), (lefts, west, east) = sides
     total = np.zeros((*new, values.shape[2]), numbers.dtype)
     for row, high in ((tops[0], down), (tops[1], up)):
@@ -172,7 +172,7 @@ def _geometric(numbers: Array, old: Grid, new: Grid) -> Array:
     return result
 
 
-def _sampled(old: int, new: int, dtype: type) -> tuple[tuple[Array, Array], Array, Array]:
+def _sample(old: int, new: int, dtype: type) -> tuple[tuple[Array, Array], Array, Array]:
     """For each new place the old ones on both sides of it, and how far it is from each."""
     import numpy as np
 

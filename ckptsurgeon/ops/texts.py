@@ -19,7 +19,7 @@ def op_text(op: Op) -> str:
     }
     if list(given) == ["index"]:
         return f"{op.name}{index_text(given['index'])}"
-    shown = ", ".join(f"{name}={_shown(value)}" for name, value in given.items())
+    shown = ", ".join(f"{name}={_show(value)}" for name, value in given.items())
     return f"{op.name}({shown})" if shown else op.name
 
 
@@ -29,6 +29,6 @@ def _defaults(cls: type[Op]) -> tuple[tuple[str, object], ...]:
     return tuple((field.name, field.default) for field in msgspec.structs.fields(cls))
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     text = str(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= 40 else f"{text[:36]}…]"

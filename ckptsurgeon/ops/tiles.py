@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+from operator import mul
+
+from ckptsurgeon.ops.movable import NotAMosaic
+from ckptsurgeon.specs import row_strides, with_item
 
 MAX_TILES = 1 << 16
 """Most boxes of one mosaic; what needs more is carried out on whole tensors."""
-
-
-class NotAMosaic(Exception):
-    """A move that no mosaic of reasonable size tells; the op is then applied to arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,6 @@ def size_of(dim: Dim) -> int:
     return math.prod(axis.size for axis in dim)
 
 
-def changed(values: tuple[int, ...], at: int, value: int) -> tuple[int, ...]:
-    return (*values[:at], value, *values[at + 1 :])
-
-
 def with_dim(view: View, at: int, dim: Dim) -> View:
     return replace(view, dims=(*view.dims[:at], dim, *view.dims[at + 1 :]))
 
@@ -74,32 +72,40 @@ def long_axes_of(dim: Dim) -> Dim:
     return tuple(axis for axis in dim if axis.size != 1)
 
 
-def keep_dims(tile: Tile, order: Sequence[int]) -> Tile:
-    dims = tuple(tile.view.dims[dim] for dim in order)
-    return Tile(tuple(tile.start[dim] for dim in order), replace(tile.view, dims=dims))
+def permute(tile: Tile, dims: Sequence[int]) -> Tile:
+    view = replace(tile.view, dims=tuple(tile.view.dims[dim] for dim in dims))
+    return Tile(tuple(tile.start[dim] for dim in dims), view)
 
 
-def flipped(tile: Tile, dim: int, size: int) -> Tile:
+def flip(tile: Tile, dim: int, size: int) -> Tile:
     view, axes = tile.view, tile.view.dims[dim]
     offset = view.offset + sum((axis.size - 1) * axis.stride for axis in axes)
     turned = tuple(Axis(axis.size, -axis.stride) for axis in axes)
     start = size - tile.start[dim] - size_of(axes)
     return Tile(
-        changed(tile.start, dim, start), with_dim(replace(view, offset=offset), dim, turned)
+        with_item(tile.start, dim, start), with_dim(replace(view, offset=offset), dim, turned)
     )
 
 
-def pieces_within(tile: Tile, taken: Sequence[range | int]) -> Iterator[Tile]:
-    """What an index takes of a tile: a piece for each stretch of it that stays strided."""
-    choices = []
-    for start, dim, part in zip(tile.start, tile.view.dims, taken, strict=True):
-        wanted = range(part, part + 1) if isinstance(part, int) else part
+Box = tuple[tuple[int, ...], int, tuple[Dim, ...]]
+"""Where a part of a tile begins, how far its first item is from the tile's, and its dims."""
+
+
+def pieces_within(tile: Tile, region: Sequence[range]) -> Iterator[Tile]:
+    """What a region takes of a tile: a piece for each stretch of it that stays strided."""
+    boxes = []
+    for start, dim, wanted in zip(tile.start, tile.view.dims, region, strict=True):
         first, own = _overlap(wanted, start, start + size_of(dim))
-        choices.append([(first + at, delta, axes) for at, delta, axes in _cut(dim, own)])
-    for choice in itertools.product(*choices):
-        offset = tile.view.offset + sum(delta for _, delta, _ in choice)
-        dims = tuple(axes for _, _, axes in choice)
-        yield Tile(tuple(at for at, _, _ in choice), replace(tile.view, offset=offset, dims=dims))
+        boxes.append([((first + at,), delta, (axes,)) for at, delta, axes in _cut(dim, own)])
+    return _tiles(tile.view, boxes)
+
+
+def _tiles(view: View, boxes: Iterable[Iterable[Box]]) -> Iterator[Tile]:
+    """A tile for every choice of boxes, which are given for the view's dims from the first on."""
+    for choice in itertools.product(*boxes):
+        starts, deltas, dims = zip(*choice, strict=True) if choice else ((), (), ())
+        moved = replace(view, offset=view.offset + sum(deltas), dims=tuple(chain(*dims)))
+        yield Tile(tuple(chain(*starts)), moved)
 
 
 def _overlap(wanted: range, start: int, stop: int) -> tuple[int, range]:
@@ -147,47 +153,54 @@ def _cut_nested(axes: Dim, start: int, stop: int) -> list[tuple[int, int, Dim]]:
     return pieces
 
 
-def row_stretches(tile: Tile, shape: tuple[int, ...]) -> Iterable[Tile]:
-    """The tile in pieces that are each one stretch of the row order: few, or NotAMosaic."""
-    sizes = tile.view.shape
-    partial = [dim for dim, size in enumerate(sizes) if size != shape[dim]]
-    if not partial or all(size == 1 for size in sizes[: partial[-1]]):
-        return (tile,)
-    leading = sizes[: partial[-1]]
-    if math.prod(leading) > MAX_TILES:
+# --- reshaping ------------------------------------------------------------------------------------
+
+Group = tuple[slice, tuple[int, ...], tuple[int, ...]]
+"""Neighbouring dims, their sizes, and the sizes of the dims that a reshape makes of them alone."""
+
+
+def align(old: tuple[int, ...], new: tuple[int, ...]) -> list[Group]:
+    """A reshape of a tensor that has items, as reshapes of as few neighbouring dims as can be."""
+    before, behind = (list(accumulate(shape, mul, initial=1)) for shape in (old, new))
+    groups, at, made = [], 0, 0
+    for count in sorted({*before} & {*behind}):
+        stop, end = bisect_right(before, count) - 1, bisect_right(behind, count) - 1
+        groups.append((slice(at, stop), old[at:stop], new[made:end]))
+        at, made = stop, end
+    return groups
+
+
+def reshape(tile: Tile, groups: Iterable[Group]) -> Iterator[Tile]:
+    """A tile as boxes of the new shape, few of them; raises NotAMosaic where it is none."""
+    boxes = (_boxes(tile.start[at], tile.view.dims[at], old, new) for at, old, new in groups)
+    return _tiles(tile.view, boxes)
+
+
+def _boxes(
+    start: tuple[int, ...], dims: tuple[Dim, ...], old: tuple[int, ...], new: tuple[int, ...]
+) -> Iterator[Box]:
+    """Some dims of a tile, each stretch of the row order a box of the new sizes."""
+    if old == new:
+        yield start, 0, dims
+        return
+    sizes, strides = tuple(map(size_of, dims)), row_strides(old)
+    lead = max((dim for dim, size in enumerate(sizes) if size != old[dim]), default=0)
+    if math.prod(sizes[:lead]) > MAX_TILES:
         raise NotAMosaic
-    starts = tile.start
-    return (
-        piece
-        for at in itertools.product(*map(range, leading))
-        for piece in pieces_within(
-            tile,
-            [
-                range(start + at[dim], start + at[dim] + 1)
-                if dim < len(at)
-                else range(start, start + size)
-                for dim, (start, size) in enumerate(zip(starts, sizes, strict=True))
-            ],
-        )
-        for piece in (_moved(piece, starts, at),)
-    )
+    axes = [axis for dim in dims[lead:] for axis in long_axes_of(dim)]
+    for items in itertools.product(*map(range, sizes[:lead])):
+        first = sum(map(mul, start, strides)) + sum(map(mul, items, strides))
+        places, lengths = _box(first, math.prod(sizes[lead:]), new)
+        yield places, sum(map(_offset, dims, items)), tuple(_regroup(axes, lengths))
 
 
-def _moved(piece: Tile, starts: tuple[int, ...], at: tuple[int, ...]) -> Tile:
-    """A piece cut out of a tile, at its place in the mosaic."""
-    shifts = (*at, *(0,) * (len(starts) - len(at)))
-    begins = zip(piece.start, starts, shifts, strict=True)
-    return Tile(tuple(own + start + shift for own, start, shift in begins), piece.view)
-
-
-def reshaped_tile(tile: Tile, old: tuple[int, ...], new: tuple[int, ...]) -> Tile:
-    """A tile that is one stretch of the row order, as a box of the new shape."""
-    first = 0
-    for at, size in zip(tile.start, old, strict=True):
-        first = first * size + at
-    start, sizes = _box(first, math.prod(tile.view.shape), new)
-    axes = [axis for dim in tile.view.dims for axis in dim if axis.size != 1]
-    return Tile(start, replace(tile.view, dims=tuple(_regrouped(axes, sizes))))
+def _offset(dim: Dim, item: int) -> int:
+    """How far an item of a dim is from its first."""
+    offset = 0
+    for axis in reversed(dim):
+        item, at = divmod(item, axis.size)
+        offset += at * axis.stride
+    return offset
 
 
 def _box(first: int, count: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -204,14 +217,12 @@ def _box(first: int, count: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...
                 raise NotAMosaic
             behind = shape[dim + 1 :]
             return (*start, *(0,) * len(behind)), (*(1,) * dim, whole, *behind)
-        if first + count > inner:
-            raise NotAMosaic
     return tuple(start), (1,) * len(shape)
 
 
-def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
+def _regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
     """The axes shared out to dims of these sizes, an axis split where a dim ends within it."""
-    waiting = list(reversed(_merged(axes)))
+    waiting = list(reversed(_merge(axes)))
     for size in sizes:
         dim: list[Axis] = []
         left = size
@@ -230,7 +241,7 @@ def _regrouped(axes: Sequence[Axis], sizes: Sequence[int]) -> Iterator[Dim]:
         yield tuple(dim)
 
 
-def _merged(axes: Sequence[Axis]) -> list[Axis]:
+def _merge(axes: Sequence[Axis]) -> list[Axis]:
     """The same positions by fewer axes: two are one where the inner's end is the outer's stride."""
     merged: list[Axis] = []
     for axis in axes:

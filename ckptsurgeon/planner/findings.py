@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.plans.account import Fate, Fates, Finding, FindingKind, Note, Outputs
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of

@@ -12,12 +12,12 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.errors import CheckpointError, PlanError, Problem, nearest
 from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Reference
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.compiling.rules import compile_rulesets
 from ckptsurgeon.planner.findings import Account
-from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage.leftovers import (
     absent_aliases,
@@ -195,9 +195,6 @@ class Planning:
     def _next_table(self, number: int, given: Given) -> Table:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
         stage = self.stages[number].stage
-        if stage.source.roots:
-            problem = Problem("`root` opens a file: only the first stage has one", stage.place)
-            raise PlanError([problem])
         names = renamed_keys(given.nodes, stage.source, "the stage before")
         nodes = {key: given.nodes[name] for key, name in names.items()}
         return Table("", nodes, {key: given.rules[name] for key, name in names.items()})

@@ -189,25 +189,26 @@ class Batch(msgspec.Struct, frozen=True):
     widths: list[tuple[int, int]] = []
     ops: list[tuple[Op, ...]] = []
 
-    def add(self, step: Step) -> None:
-        """Adds a step of the rule."""
-        for operand in step.operands:
-            self._read(operand.source, operand.key, operand.index)
-        for product in step.products:
-            self._give(product.key, product.index)
-        self.widths.append((len(step.operands), len(step.products)))
-        self.ops.append(step.ops)
-
-    def _read(self, alias: str, key: str, index: Index | None) -> None:
-        if index is not None:
-            self.slices[len(self.keys)] = index
-        self.aliases.append(alias)
-        self.keys.append(key)
-
-    def _give(self, key: str, index: Index | None) -> None:
-        if index is not None:
-            self.places[len(self.products)] = index
-        self.products.append(key)
+    def add(
+        self,
+        aliases: Sequence[str],
+        keys: Sequence[str],
+        slices: Sequence[Index | None],
+        products: Sequence[tuple[str, Index | None]],
+        ops: tuple[Op, ...],
+    ) -> None:
+        """Adds a step; there are no `slices` where it reads whole keys."""
+        for number, index in enumerate(slices, len(self.keys)):
+            if index is not None:
+                self.slices[number] = index
+        self.aliases.extend(aliases)
+        self.keys.extend(keys)
+        for key, index in products:
+            if index is not None:
+                self.places[len(self.products)] = index
+            self.products.append(key)
+        self.widths.append((len(keys), len(products)))
+        self.ops.append(ops)
 
     def __len__(self) -> int:
         return len(self.widths)

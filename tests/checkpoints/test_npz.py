@@ -87,7 +87,7 @@ GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
     [
         (b"", "no .npy array"),
         (b"PK", "no .npy array"),
-        (npy(GOOD, version=9), "no .npy array"),
+        (npy(GOOD, version=4), "no .npy array"),
         (npy(GOOD, bytes(7)), "takes 8 bytes, its member has 7"),
         (npy(GOOD, bytes(9)), "takes 8 bytes, its member has 9"),
         (npy("x" * 20_000), "a header of 20000 bytes, at most 10000"),

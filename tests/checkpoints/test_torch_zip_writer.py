@@ -24,10 +24,10 @@ from ckptsurgeon.checkpoints.torch.archive import read_archive
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES, dtype_name
 from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_members
 from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
-from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter, dense_stride
+from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter
 from ckptsurgeon.checkpoints.torch.zipped import open_torch_zip
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, row_strides
 
 T = torch.arange(4.0)
 
@@ -296,7 +296,7 @@ def test_nothing_is_left_of_an_output_that_failed(tmp_path: Path) -> None:
 
 def test_strides_are_torchs() -> None:
     for shape in ((), (3,), (2, 3, 4), (2, 0, 3), (0,), (1, 5, 1)):
-        assert dense_stride(shape) == torch.empty(shape).stride()
+        assert row_strides(shape) == torch.empty(shape).stride()
 
 
 def test_sizes_beyond_32_bits(tmp_path: Path) -> None:

@@ -119,6 +119,24 @@ def test_integers_must_fit(
         applied(name, parameters, *tensors)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "values", "found"),
+    [
+        ("scale", {"number": 2**30}, [2**40], 2**70),
+        ("shift", {"number": 2**62}, [2**62], 2**63),
+        ("sum", {"dim": 0}, [2**62, 2**62], 2**63),
+        ("add", {}, [2**62], 2**63),
+        ("multiply", {}, [2**40], 2**80),
+    ],
+)
+def test_integers_of_64_bits_do_not_come_round(
+    name: str, parameters: dict[str, object], values: list[int], found: int
+) -> None:
+    tensors = [torch.tensor(values)] * (2 if name in ("add", "multiply") else 1)
+    with pytest.raises(ShapeError, match=rf"^{name}: the value {found} does not fit I64"):
+        applied(name, parameters, *tensors)
+
+
 def test_a_scale_that_is_whole_may_be_written_with_a_point() -> None:
     assert applied("scale", {"number": 2.0}, torch.tensor([3, 4])).tolist() == [6, 8]
 

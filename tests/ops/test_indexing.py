@@ -19,6 +19,7 @@ FITS: list[tuple[Index, tuple[int, ...], tuple[range | int, ...]]] = [
     ((), (), ()),
     (((None, None, None), (None, 3, None)), (2, 4), (range(2), range(3))),
     ((-1,), (4, 2), (3, range(2))),
+    ((-4,), (4, 2), (0, range(2))),
     (("...", 0), (4, 2, 5), (range(4), range(2), 0)),
     ((1, "...", (1, None, 2)), (4, 2, 5), (1, range(2), range(1, 5, 2))),
     (("...",), (4,), (range(4),)),

@@ -8,7 +8,7 @@ from ckptsurgeon.ops import OPS
 
 
 def test_every_op_has_an_example() -> None:
-    assert list(EXAMPLES) == list(OPS)
+    assert EXAMPLES.keys() == OPS.keys()
 
 
 def test_the_page_is_as_the_types_and_the_planner_have_it() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import TensorRecord
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import BITS, TensorSpec
+from ckptsurgeon.specs import BITS, TensorSpec, row_strides
 
 MAX_EXPANSION = 64 << 20
 """Bytes that a view with repeated elements may unfold to, whatever the size of its storage."""
@@ -25,14 +25,8 @@ class StoredBytes:
 
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     """True if the elements lie dense and in order; strides of dims of size 1 say nothing."""
-    expected = 1
-    for size, step in zip(reversed(shape), reversed(stride), strict=True):
-        if size == 0:
-            return True
-        if size != 1 and step != expected:
-            return False
-        expected *= size
-    return True
+    steps = zip(shape, stride, row_strides(shape), strict=True)
+    return 0 in shape or all(size == 1 or step == dense for size, step, dense in steps)
 
 
 def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, StoredBytes]) -> TensorSpec:

@@ -26,7 +26,7 @@ from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.checkpoints.writing.target import Target, flat_bytes
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, row_strides
 
 if TYPE_CHECKING:
     from ckptsurgeon.checkpoints.base import Array
@@ -166,16 +166,7 @@ def _record(key: str, spec: TensorSpec, number: str) -> TensorRecord:
     kind = storage_name(spec.dtype)
     count = spec.count if kind else spec.nbytes
     storage = StorageRecord(kind or UNTYPED, number, "cpu", count)
-    return TensorRecord(storage, spec.dtype, 0, spec.shape, dense_stride(spec.shape))
-
-
-def dense_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides, in items, of a tensor that lies dense, as torch counts them."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
+    return TensorRecord(storage, spec.dtype, 0, spec.shape, row_strides(spec.shape))
 
 
 def _text_members(records: Mapping[str, TensorRecord], layout: Layout) -> Mapping[str, bytes]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions.terms import (
@@ -58,8 +59,7 @@ def parse_expression(text: str) -> Expression:
     return Expression(text.strip(), root, frozenset(parser.names))
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     kind: str
     text: str
     column: int

@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from ckptsurgeon.errors import ExpressionError, nearest
 
 Value = bool | int | float | str | tuple["Value", ...]
@@ -27,16 +29,14 @@ def kind_of(value: Value) -> str:
 Scope = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Struct, frozen=True):
     value: Value
 
     def evaluate(self, scope: Scope) -> Value:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     name: str
     column: int
 
@@ -47,16 +47,14 @@ class Name:
             raise unknown_name(self.name, scope, self.column) from None
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+class List(Struct, frozen=True):
     items: tuple[Node, ...]
 
     def evaluate(self, scope: Scope) -> Value:
         return tuple(item.evaluate(scope) for item in self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Struct, frozen=True):
     symbol: str
     operand: Node
     column: int
@@ -69,8 +67,7 @@ class Unary:
         return -number if self.symbol == "-" else number
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(Struct, frozen=True):
     symbol: str
     left: Node
     right: Node
@@ -88,8 +85,7 @@ class Arithmetic:
         return bounded(result, self.column)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """A chain: `first (symbol operand)*`, each link between neighbours."""
 
     first: Node
@@ -105,8 +101,7 @@ class Comparison:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Both:
+class Both(Struct, frozen=True):
     """`and` and `or`, which look at their right side only where the left one leaves it open."""
 
     symbol: str
@@ -186,12 +181,18 @@ def bounded(value: int | float, column: int) -> int | float:
     return value
 
 
+def _equal(left: Value, right: Value) -> bool:
+    """Whether two values are the same, where truth is no number, in lists neither."""
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
 def _compare(left: Value, symbol: str, right: Value, column: int) -> bool:
     if symbol in ("==", "!="):
-        equal = left == right and isinstance(left, bool) == isinstance(right, bool)
-        return equal == (symbol == "==")
+        return _equal(left, right) == (symbol == "==")
     if symbol in ("in", "not in"):
         if not isinstance(right, tuple):
             raise ExpressionError(f"{symbol} looks into a list, found {kind_of(right)}", column)
-        return (left in right) == (symbol == "in")
+        return any(_equal(left, item) for item in right) == (symbol == "in")
     return _ORDERING[symbol](_number(left, symbol, column), _number(right, symbol, column))

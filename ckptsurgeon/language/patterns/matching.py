@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
 from ckptsurgeon.language.patterns.regexes import compile_re2
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(Struct, frozen=True):
     """A pattern ready to match.
 
     `prefix` is the literal text that every match starts with, `needle` the longest that every match
@@ -49,8 +49,7 @@ class Matcher:
         return values
 
 
-@dataclass(frozen=True, slots=True)
-class _Whole:
+class _Whole(Struct, frozen=True):
     """The program of a pattern without captures."""
 
     key: str
@@ -78,8 +77,7 @@ def compile_pattern(pattern: Pattern) -> Matcher:
     return Matcher(prefix, needle, program, captures)
 
 
-@dataclass(frozen=True, slots=True)
-class _SomeGroups:
+class _SomeGroups(Struct, frozen=True):
     """An RE2 program that gives the groups of captures only, in their order."""
 
     program: Any
@@ -90,8 +88,7 @@ class _SomeGroups:
         return None if found is None else _Groups(tuple(found.group(n) for n in self.numbers))
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
+class _Groups(Struct, frozen=True):
     texts: tuple[str | None, ...]
 
     def groups(self) -> tuple[str | None, ...]:

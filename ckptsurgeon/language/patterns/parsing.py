@@ -71,11 +71,20 @@ def parse_prefix(text: str, *, target: bool = False) -> Reference:
 
 def split_arrow(text: str) -> list[tuple[str, int]]:
     """The sides of `A -> B` with their columns: one, two, or more where there are too many."""
-    sides, start = [], 0
-    for match in re.finditer(r"->", text):
-        sides.append((text[start : match.start()], start))
-        start = match.end()
-    return [*sides, (text[start:], start)]
+    return _split(text, "->", but=r"<\w+:(?:\\.|[^\\>\s])*>")
+
+
+def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]]:
+    """The parts of a text with their columns, split where no backslash stands before.
+
+    `but` matches what else is passed over.
+    """
+    parts, start = [], 0
+    for found in re.finditer(rf"\\.|{but}|{re.escape(separator)}", text, re.DOTALL):
+        if found[0] == separator:
+            parts.append((text[start : found.start()], start))
+            start = found.end()
+    return [*parts, (text[start:], start)]
 
 
 def _shifted_index(text: str, shift: int) -> Index:
@@ -169,7 +178,7 @@ def _angled(text: str, column: int, target: bool) -> Capture | Formula:
     match = _NAME.fullmatch(text)
     if match is not None:
         name, colon, kind = match.groups()
-        return _capture(name, kind.strip() if colon else None, column)
+        return _capture(name, _trim(kind) if colon else None, column)
     if not target:
         raise PatternError(
             f"`<{text}>` is no capture",
@@ -180,6 +189,13 @@ def _angled(text: str, column: int, target: bool) -> Capture | Formula:
         return Formula(parse_expression(text), column)
     except ExpressionError as error:
         raise PatternError(f"in `<{text}>`: {error}", column + error.column, error.help) from None
+
+
+def _trim(text: str) -> str:
+    """The text without the spaces around it, but for one with a backslash before it."""
+    end = len(text.rstrip())
+    backslashes = end - len(text[:end].rstrip("\\"))
+    return text[: end + backslashes % 2].lstrip()
 
 
 _KINDS: Mapping[str, Kind] = {"int": Kind.INT, "str": Kind.TEXT, "path": Kind.PATH}
@@ -200,7 +216,7 @@ def _capture(name: str, kind: str | None, column: int) -> Capture:
 
 
 def _words(text: str, column: int) -> tuple[Word, ...]:
-    words = tuple(_word(part, column) for part in _split_escaped(text, "|"))
+    words = tuple(_word(part, column) for part, _ in _split(text, "|"))
     if len(words) == 1 and words[0].left == words[0].right:
         raise PatternError(
             f"`{text}` is no kind of capture",
@@ -217,11 +233,7 @@ def _words(text: str, column: int) -> tuple[Word, ...]:
 
 
 def _word(text: str, column: int) -> Word:
-    sides = [re.sub(r"\\(.)", r"\1", side) for side in _split_escaped(text, "=")]
+    sides = [re.sub(r"\\(.)", r"\1", side, flags=re.DOTALL) for side, _ in _split(text, "=")]
     if len(sides) > 2:
         raise PatternError(f"`{text}` renames twice", column, "a renaming word is `old=new`")
     return Word(sides[0], sides[-1])
-
-
-def _split_escaped(text: str, separator: str) -> list[str]:
-    return re.split(rf"(?<!\\){re.escape(separator)}", text)

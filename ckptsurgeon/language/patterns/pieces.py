@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
@@ -35,21 +37,23 @@ class Kind(enum.Enum):
     PATH = "pieces"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """`left=right`: matched as `left`, written as `right`; a plain word is both."""
 
     left: str
     right: str
 
+    def __str__(self) -> str:
+        """As it reads in a pattern, with a backslash before what would mean something else."""
+        sides = (self.left,) if self.left == self.right else (self.left, self.right)
+        return "=".join(re.sub(r"([\\|=>\s])", r"\\\1", side) for side in sides)
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+
+class Literal(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(Struct, frozen=True):
     """A named piece; stars are named `*1`, `*2`, … in the order of their pattern.
 
     `width` is the number of digits of a zero-padded integer, 0 where it is plain. `column` is where
@@ -91,17 +95,15 @@ class Capture:
     def __str__(self) -> str:
         if self.star:
             return "**" if self.kind is Kind.PATH else "*"
-        kinds = {Kind.BARE: "", Kind.TEXT: ":str", Kind.PATH: ":path"}
+        kinds = {Kind.BARE: "", Kind.INT: "", Kind.TEXT: ":str", Kind.PATH: ":path"}
         if self.kind is Kind.WORDS:
-            written = (w.left if w.left == w.right else f"{w.left}={w.right}" for w in self.words)
-            return f"<{self.name}:{'|'.join(written)}>"
-        if self.kind is Kind.INT:
-            return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}>"
+            return f"<{self.name}:{'|'.join(map(str, self.words))}>"
+        if self.kind is Kind.INT and (self.width or self.nameless):
+            return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}:int>"
         return f"<{self.name}{kinds[self.kind]}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(Struct, frozen=True):
     """`<i-1>` in a target."""
 
     expression: Expression
@@ -111,8 +113,7 @@ class Formula:
         return f"<{self.expression}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Regex:
+class Regex(Struct, frozen=True):
     """A whole `re:` pattern; its named groups are captures."""
 
     text: str
@@ -122,8 +123,7 @@ class Regex:
 Piece = Literal | Capture | Formula | Regex
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A key pattern or target as written; prints as it reads in a rule file."""
 
     pieces: tuple[Piece, ...]
@@ -165,12 +165,11 @@ def _renumber(piece: Piece, shift: int) -> Piece:
 
 def _written(piece: Piece) -> str:
     if isinstance(piece, Literal):
-        return re.sub(r"([<*\[\\]|:(?=:))", r"\\\1", piece.text)
+        return re.sub(r"([<*\[\\]|:(?=:)|(?<=-)>|(?<=^re):)", r"\\\1", piece.text)
     return f"re:{piece.text}" if isinstance(piece, Regex) else str(piece)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """`[alias::]pattern[slice]` as written; `text` is the original."""
 
     alias: Pattern | None

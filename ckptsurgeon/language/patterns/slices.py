@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
 from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """`start:stop:step` of a slice, each an expression or left out."""
 
     start: Expression | None
@@ -26,8 +26,7 @@ class Range:
 IndexItem = Expression | Range | typing.Literal["..."]
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """A slice as written: expressions, ranges and at most one `...`."""
 
     items: tuple[IndexItem, ...]
@@ -101,14 +100,24 @@ def _index_item(text: str, column: int) -> IndexItem:
     start, stop, step = [_part(p, column + c) if p.strip() else None for p, c in parts] + [None] * (
         3 - len(parts)
     )
+    if step is not None and not step.names and _integer(step, {}) < 1:
+        raise PatternError(
+            f"the step of a slice must be 1 or more, found {step}", column + parts[2][1]
+        )
     return Range(start, stop, step)
 
 
 def _part(text: str, column: int) -> Expression:
+    """The expression, which must give an integer as far as that is known."""
+    about = "in the slice: "
     try:
-        return parse_expression(text)
+        found = parse_expression(text)
+        about = ""
+        if not found.names:
+            _integer(found, {})
     except ExpressionError as error:
-        raise PatternError(f"in the slice: {error}", column + error.column, error.help) from None
+        raise PatternError(f"{about}{error}", column + error.column, error.help) from None
+    return found
 
 
 def _split_outside(text: str, separator: str) -> list[tuple[str, int]]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from ckptsurgeon.errors import PatternError, RulesetError, ShapeError
+from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
 from ckptsurgeon.language.patterns import Index, parse_index
+from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
@@ -26,6 +26,7 @@ from ckptsurgeon.language.reading.scalars import (
     expression,
     integer,
     number,
+    parsed,
     scalar,
     unlike,
     word,
@@ -70,17 +71,16 @@ def _call(name: Scalar, parameters: Node | None) -> OpCall:
         help = f"an op without parameters is written `{name.text}` alone"
         raise wrong(parameters.place, f"nothing stands behind `{name.text}:`", help)
     entries = _entries(cls, name, parameters)
-    gathering = Gathering()
+    problems = Problems()
     arguments: dict[str, Argument] = {}
     over: str | None = None
     for key, value in entries:
-        if key.text == "over":
-            over = gathering.attempt(_over, cls, key, value)
-            continue
-        found = gathering.attempt(_argument, cls, key, value)
-        if found is not None:
-            arguments[key.text] = found
-    gathering.finish()
+        with problems.at():
+            if key.text == "over":
+                over = _over(cls, key, value)
+            else:
+                arguments[key.text] = _argument(cls, key, value)
+    problems.raise_if_any()
     _check(cls, arguments, name)
     return OpCall(name.text, arguments, over, name.place)
 
@@ -94,7 +94,7 @@ def _entries(
     if isinstance(parameters, Mapping):
         return parameters.entries
     if isinstance(parameters, Broken):
-        raise RulesetError(())
+        raise told()
     if cls.first is None:
         raise wrong(
             parameters.place, f"`{name.text}` takes no parameter alone", f"write `{name.text}`"
@@ -170,10 +170,10 @@ def _list_reader(name: str, kind: Any) -> Reader:
 
 def _list_by_expression(node: Scalar) -> Argument:
     """A list that is a var, or written as an expression."""
-    parsed = expression(node)
-    value = constant(parsed)
+    formula = expression(node)
+    value = constant(formula)
     if value is None:
-        return parsed
+        return formula
     if not isinstance(value, tuple):
         raise unlike(node, "a list")
     return value
@@ -184,11 +184,7 @@ def index(node: Node) -> Index:
     if isinstance(node, Sequence):
         help = "quote a slice that has brackets: '[:, :3]'"
         raise wrong(node.place, "a slice is wanted, found a list", help)
-    found = scalar(node, "a slice such as `:, :3`")
-    try:
-        return parse_index(found.text)
-    except PatternError as error:
-        raise wrong(found.at(error.column), str(error), error.help) from None
+    return parsed(scalar(node, "a slice such as `:, :3`"), parse_index)
 
 
 # --- checks of whole ops --------------------------------------------------------------------------

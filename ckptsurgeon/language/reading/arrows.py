@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence as List
 from dataclasses import replace
 
+from msgspec import structs
+
 from ckptsurgeon.errors import Place, Problem, RulesetError
-from ckptsurgeon.language.gathering import Gathering, wrong
+from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.objects import from_object, line_of
@@ -19,13 +21,14 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 
     Lines are the numbers of the texts.
     """
-    gathering = Gathering()
-    rules = [gathering.attempt(_rule, text, number) for number, text in enumerate(arrows, 1)]
+    problems, rules = Problems(), []
+    for number, text in enumerate(arrows, 1):
+        with problems.at():
+            rules.append(_rule(text, number))
     place = Place(FILE, 1, 1)
-    items = tuple(rule for rule in rules if rule is not None)
     format_ = (Scalar("format", place), Scalar("1", place, plain=True))
-    document = Mapping((format_, (Scalar("rules", place), Sequence(items, place))), place)
-    return document, tuple(gathering.problems)
+    document = Mapping((format_, (Scalar("rules", place), Sequence(tuple(rules), place))), place)
+    return document, tuple(problems)
 
 
 def _rule(text: str, number: int) -> Node:
@@ -56,8 +59,9 @@ def _moved(node: Node, number: int) -> Node:
     """The node with its text's number for a line."""
     place = replace(node.place, line=number)
     if isinstance(node, Scalar | Broken):
-        return replace(node, place=place)
+        return structs.replace(node, place=place)
     if isinstance(node, Sequence):
         return Sequence(tuple(_moved(item, number) for item in node.items), place)
-    entries = ((replace(k, place=replace(k.place, line=number)), v) for k, v in node.entries)
-    return Mapping(tuple((key, _moved(value, number)) for key, value in entries), place)
+    keys = (structs.replace(key, place=replace(key.place, line=number)) for key, _ in node.entries)
+    values = (_moved(value, number) for _, value in node.entries)
+    return Mapping(tuple(zip(keys, values, strict=True)), place)

@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.gathering import wrong
-from ckptsurgeon.language.reading import references
-from ckptsurgeon.language.reading import scalars as values
-from ckptsurgeon.language.reading.fields import Field, Fields, Read, read_fields
+from ckptsurgeon.language.problems import wrong
+from ckptsurgeon.language.reading import references, scalars
+from ckptsurgeon.language.reading.fields import (
+    INTEGER,
+    NUMBER,
+    TEXT,
+    TRUTH,
+    Field,
+    Fields,
+    Read,
+    read_fields,
+)
 from ckptsurgeon.language.reading.options import SHARED, both_options, options
 from ckptsurgeon.language.rules import At, BatchNorm, FoldBatchNorm, FreezeBatchNorm, Number
 from ckptsurgeon.language.yaml.nodes import Node
 
 FORMS = ("buffers", "affine")
 
-_TEXT = {"$ref": "#/$defs/text"}
-_INTEGER = {"$ref": "#/$defs/integer"}
-_NUMBER = {"$ref": "#/$defs/number"}
-
 
 def arrow_text(node: Node) -> tuple[At, At]:
     """The two sides of `A -> B`."""
-    return references.arrow(values.scalar(node, "an arrow `A -> B`"))
+    return references.arrow(scalars.scalar(node, "an arrow `A -> B`"))
 
 
 def batchnorm(read: Read, place: Place, vars: frozenset[str]) -> BatchNorm:
@@ -32,28 +36,26 @@ def batchnorm(read: Read, place: Place, vars: frozenset[str]) -> BatchNorm:
 
 def _eps(node: Node) -> Number:
     """A number of 0 or more, or an expression; a BatchNorm's eps is in no checkpoint."""
-    value = values.number(node)
+    value = scalars.number(node)
     if isinstance(value, int | float) and not 0 <= value < math.inf:
         raise wrong(node.place, f"`eps` must be a finite number of 0 or more, found {value}")
     return value
 
 
-_EPS = Field(_eps, _NUMBER, "The BatchNorm's eps (1e-5), which no checkpoint holds.")
+_EPS = Field(_eps, NUMBER, "The BatchNorm's eps (1e-5), which no checkpoint holds.")
 
 FOLD: Fields = {
     "conv": Field(
         references.source,
-        _TEXT,
+        TEXT,
         "The layer in front of the BatchNorm, convolution or linear, without the last dot; left"
         " out: a 1x1 identity kernel.",
     ),
-    "batchnorm": Field(references.source, _TEXT, "The BatchNorm, without the last dot."),
-    "to": Field(references.target, _TEXT, "The layer that results; left out: that of `conv`."),
+    "batchnorm": Field(references.source, TEXT, "The BatchNorm, without the last dot."),
+    "to": Field(references.target, TEXT, "The layer that results; left out: that of `conv`."),
     "eps": _EPS,
-    "groups": Field(values.count, _INTEGER, "Groups of the convolution (1)."),
-    "transposed": Field(
-        values.boolean, {"type": "boolean"}, "Whether the convolution is a transposed one."
-    ),
+    "groups": Field(scalars.count, INTEGER, "Groups of the convolution (1)."),
+    "transposed": Field(scalars.boolean, TRUTH, "Whether the convolution is a transposed one."),
     **SHARED,
 }
 
@@ -81,10 +83,10 @@ def fold(read: Read, place: Place, vars: frozenset[str]) -> FoldBatchNorm:
 
 
 FREEZE: Fields = {
-    "from": Field(references.source, _TEXT, "The BatchNorm, without the last dot."),
-    "to": Field(references.target, _TEXT, "The frozen form; left out: that of `from`."),
+    "from": Field(references.source, TEXT, "The BatchNorm, without the last dot."),
+    "to": Field(references.target, TEXT, "The frozen form; left out: that of `from`."),
     "as": Field(
-        values.choice(FORMS),
+        scalars.choice(FORMS),
         {"enum": list(FORMS)},
         "buffers (default): the four tensors without the counter; affine: weight and bias alone,"
         " which hold eps and the statistics.",

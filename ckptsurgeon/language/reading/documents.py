@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ckptsurgeon.errors import Place, Problem, RulesetError
-from ckptsurgeon.language.gathering import MAX_PROBLEMS, Gathering, both, shown, wrong
-from ckptsurgeon.language.reading.fields import read_fields
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.language.problems import Problems, shown, wrong
+from ckptsurgeon.language.reading.fields import Read, read_fields
 from ckptsurgeon.language.reading.includes import included_path, read_text
 from ckptsurgeon.language.reading.rule_lines import Context, Included, read_rules
 from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.reading.sections import FORMAT, STAGE
-from ckptsurgeon.language.reading.variables import names
+from ckptsurgeon.language.reading.variables import read_vars
 from ckptsurgeon.language.rules import OutputOptions, Rule, Ruleset, SourceOptions, Stage
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -22,118 +24,118 @@ MAX_INCLUDED = 64
 """Most rulesets that one file includes, directly and through others."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
+class _Origin(Struct, frozen=True):
     """Where rules come from: the name to show, and the files that include one another down to it.
 
-    `budget` gives an item for each ruleset that may still be included.
+    `problems` keeps what is wrong in any of them; `budget` gives an item for each ruleset that may
+    still be included.
     """
 
     file: str
+    problems: Problems
     chain: tuple[Path, ...] = ()
+    within: int = 0
     budget: Iterator[int] = field(default_factory=lambda: iter(range(MAX_INCLUDED)))
 
 
 def read_ruleset(text: str, file: str, path: Path | None = None) -> Ruleset:
-    """The ruleset that a text says. `path` is the file that it is from, for what it includes.
+    """The ruleset that a text says, as far as it can be read, with the problems of the rest.
 
-    Raises RulesetError with all problems, in the order of their places.
+    `path` is the file that it is from, for what it includes.
     """
-    origin = _Origin(file, () if path is None else (path.resolve(),))
-    return Ruleset(file, _in_order(lambda: _read_stages(text, origin)))
+    origin = _Origin(file, Problems(), () if path is None else (path.resolve(),))
+    stages: tuple[Stage, ...] = ()
+    with origin.problems.at():
+        stages = _read_stages(text, origin)
+    return _ruleset(stages, origin)
 
 
 def read_nodes(document: Node, problems: Iterable[Problem], file: str) -> Ruleset:
-    """The ruleset of a document that no file is behind, with the problems of what is Broken in it.
+    """The ruleset of a document that no file is behind, as `read_ruleset` gives it.
 
-    Raises RulesetError as `read_ruleset` does.
+    `problems` are those of what is Broken in it.
     """
-    return Ruleset(file, _in_order(lambda: _stages((document,), problems, _Origin(file))))
+    origin = _Origin(file, Problems())
+    return _ruleset(_stages((document,), problems, origin), origin)
 
 
-def _in_order(read: Callable[[], tuple[Stage, ...]]) -> tuple[Stage, ...]:
-    """The stages; problems are sorted, told once each, and no more of them than are of use."""
-    try:
-        return read()
-    except RulesetError as error:
-        problems = sorted(dict.fromkeys(error.problems), key=_by_place)
-    if len(problems) > MAX_PROBLEMS:
-        more = Problem(f"more than {MAX_PROBLEMS} problems; the others are not listed")
-        problems = [*problems[:MAX_PROBLEMS], more]
-    raise RulesetError(problems)
+def _ruleset(stages: tuple[Stage, ...], origin: _Origin) -> Ruleset:
+    """A file of which nothing could be read has a stage, as every other has."""
+    file = origin.file
+    return Ruleset(file, stages or (Stage((), Place(file, 1, 1)),), tuple(origin.problems))
 
 
-def _by_place(problem: Problem) -> tuple[bool, Place]:
-    return problem.place is None, problem.place or Place("", 0, 0)
-
-
-def _read_stages(text: str, origin: _Origin, within: int = 0) -> tuple[Stage, ...]:
+def _read_stages(text: str, origin: _Origin) -> tuple[Stage, ...]:
     found, problems = documents(text, origin.file)
-    return _stages(found, problems, origin, within)
+    if not found:
+        help = f"begin with `format: {FORMAT}`"
+        raise wrong(Place(origin.file, 1, 1), "an empty rule file", help)
+    return _stages(found, problems, origin)
 
 
 def _stages(
-    found: tuple[Node, ...], problems: Iterable[Problem], origin: _Origin, within: int = 0
+    found: tuple[Node, ...], problems: Iterable[Problem], origin: _Origin
 ) -> tuple[Stage, ...]:
     """A stage for each document; `problems` are those that its YAML has told already."""
-    if not found:
-        raise wrong(
-            Place(origin.file, 1, 1), "an empty rule file", f"begin with `format: {FORMAT}`"
-        )
-    gathering = Gathering()
-    if told := tuple(problems):
-        gathering.add(told)
+    origin.problems.take(problems)
     stages = []
     for node in found:
-        stage = gathering.attempt(_stage, node, origin, within)
-        if stage is not None:
-            stages.append(stage)
-        if gathering.full:
+        stage = Stage((), node.place)
+        with origin.problems.at():
+            stage = _stage(node, origin)
+        stages.append(stage)
+        if origin.problems.full:
             break
-    gathering.finish()
     return tuple(stages)
 
 
 # --- one document ---------------------------------------------------------------------------------
 
 
-def _stage(node: Node, origin: _Origin, within: int) -> Stage:
+def _stage(node: Node, origin: _Origin) -> Stage:
     if not isinstance(node, Mapping):
         raise unlike(node, f"a mapping that begins with `format: {FORMAT}`")
     _refuse_other_format(node)
-
-    def include(name: Scalar, levels: int) -> Included:
-        return _include(name, levels, origin)
-
-    context = Context(names(node.get("vars")), include, within)
-    (read, rules), _ = both(
-        lambda: both(
-            lambda: read_fields(node, STAGE, "a rule file"),
-            lambda: _rules(node.get("rules"), context),
-        ),
-        lambda: _need_format(node),
-    )
+    read, vars = Read({}, {}), None
+    with origin.problems.at():
+        read = read_fields(node, STAGE, "a rule file")
+    if "format" not in node.words:
+        help = f"write `format: {FORMAT}`"
+        origin.problems.add("`format` is missing in a rule file", node.place, help)
+    with origin.problems.at():
+        vars = read_vars(node.get("vars"), origin.problems)
+    rules = _rules(node.get("rules"), origin, frozenset(vars or ()))
     return Stage(
-        rules,
+        () if vars is None or _may_hold_vars(node) else rules,
         node.place,
         read.get("about", ""),
         read.get("source", SourceOptions()),
         read.get("output", OutputOptions()),
         read.get("unmatched", "copy"),
-        read.get("vars", {}),
+        vars or {},
     )
 
 
-def _rules(node: Node | None, context: Context) -> tuple[Rule, ...]:
+def _may_hold_vars(node: Mapping) -> bool:
+    """Whether names of vars may stand under a word that is misspelt or twice there.
+
+    The rules of such a document are read and no more: a name that seems unknown may be known.
+    """
+    strange = (value for key, value in node.entries if key.text not in STAGE)
+    return not node.whole or any(isinstance(value, Mapping) for value in strange)
+
+
+def _rules(node: Node | None, origin: _Origin, vars: frozenset[str]) -> tuple[Rule, ...]:
     """The rules of a document, which may do without: every key is then copied."""
+
+    def include(name: Scalar, levels: int) -> Included:
+        return _include(name, replace(origin, within=levels))
+
     if node is None or (isinstance(node, Sequence) and not node.items):
         return ()
-    return read_rules(node, context)
-
-
-def _need_format(node: Mapping) -> None:
-    if node.get("format") is None:
-        raise wrong(node.place, "`format` is missing in a rule file", f"write `format: {FORMAT}`")
+    with origin.problems.at():
+        return read_rules(node, Context(vars, include, origin.problems, origin.within))
+    return ()
 
 
 def _refuse_other_format(node: Mapping) -> None:
@@ -150,7 +152,7 @@ def _refuse_other_format(node: Mapping) -> None:
 # --- included rulesets ----------------------------------------------------------------------------
 
 
-def _include(name: Scalar, within: int, origin: _Origin) -> Included:
+def _include(name: Scalar, origin: _Origin) -> Included:
     """The rules and vars of `rules: name`, with places of their own."""
     path = included_path(name, origin.chain)
     if next(origin.budget, None) is None:
@@ -163,7 +165,7 @@ def _include(name: Scalar, within: int, origin: _Origin) -> Included:
         text = read_text(path, file)
     except OSError as error:
         raise wrong(name.place, f"can't read {shown(file)}: {error.strerror}") from None
-    stages = _read_stages(text, inner, within)
+    stages = _read_stages(text, inner)
     if len(stages) != 1:
         message = f"{shown(file)} has {len(stages)} documents; one that is included has one"
         raise wrong(name.place, message)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.errors import Place
-from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
+from msgspec import Struct
+
+from ckptsurgeon.errors import Place, RulesetError
+from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
 
 Schema = Table[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One word: the reader of its value, the JSON Schema of its value, and a line about it."""
 
     read: Callable[[Node], Any]
@@ -30,9 +30,35 @@ class Field:
 
 Fields = Table[str, Field]
 
+TEXT = {"$ref": "#/$defs/text"}
+INTEGER = {"$ref": "#/$defs/integer"}
+NUMBER = {"$ref": "#/$defs/number"}
+DTYPE = {"$ref": "#/$defs/dtype"}
+REFERENCES = {"$ref": "#/$defs/references"}
+RULES = {"$ref": "#/$defs/rules"}
+SIZES = {"type": "array", "items": INTEGER}
+TRUTH = {"type": "boolean"}
 
-@dataclass(frozen=True, slots=True)
-class Read:
+
+def section_schema(fields: Fields, required: tuple[str, ...] = ()) -> dict[str, object]:
+    """The JSON Schema of a mapping that takes these words and no others."""
+    properties = {
+        word: {**field.schema, "description": field.about} for word, field in fields.items()
+    }
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**schema, "required": list(required)} if required else schema
+
+
+def as_it_is(node: Node) -> Node:
+    """The reader of a word whose value is read elsewhere."""
+    return node
+
+
+class Read(Struct, frozen=True):
     """The values of a mapping's words, and the place of each word."""
 
     values: Table[str, Any]
@@ -49,29 +75,26 @@ def read_fields(node: Node, fields: Fields, inside: str, required: Iterable[str]
     """
     if not isinstance(node, Mapping):
         raise unlike(node, f"a mapping of {', '.join(fields)}")
-    gathering = Gathering()
+    problems = Problems()
     values: dict[str, Any] = {}
+    with problems.at():
+        if not node.whole:
+            raise told()
     for key, value in node.entries:
-        if key.text not in fields:
-            gathering.attempt(refuse_word, key, fields, inside)
-        else:
-            result = gathering.attempt(fields[key.text].read, value)
-            if result is not None:
-                values[key.text] = result
-        if gathering.full:
+        with problems.at():
+            if key.text not in fields:
+                raise unknown_word(key, fields, inside)
+            values[key.text] = fields[key.text].read(value)
+        if problems.full:
             break
     for word in required:
         if word not in node.words:
-            gathering.attempt(_refuse_lack, node, word, inside)
-    gathering.finish()
+            problems.add(f"`{word}` is missing in {inside}", node.place, f"add `{word}: …`")
+    problems.raise_if_any()
     return Read(values, {key.text: key.place for key, _ in node.entries})
 
 
-def refuse_word(key: Scalar, known: Iterable[str], inside: str) -> None:
-    """Raises the error for a word that is not known there."""
+def unknown_word(key: Scalar, known: Iterable[str], inside: str) -> RulesetError:
+    """The error for a word that is not known there."""
     message = f"unknown word {shown(key.text)} in {inside}"
-    raise wrong(key.place, message, suggestion(key.text, known))
-
-
-def _refuse_lack(node: Mapping, word: str, inside: str) -> None:
-    raise wrong(node.place, f"`{word}` is missing in {inside}", f"add `{word}: …`")
+    return wrong(key.place, message, suggestion(key.text, known))

@@ -7,7 +7,7 @@ from pathlib import Path
 from ckptsurgeon.errors import RulesetError
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.language import catalog
-from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_TEXT, decode
 from ckptsurgeon.language.yaml.nodes import Scalar
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ckptsurgeon.language.gathering import shown, wrong
-from ckptsurgeon.language.reading.fields import Field, Read
+from ckptsurgeon.language.expressions import Expression, kind_of
+from ckptsurgeon.language.problems import shown, wrong
+from ckptsurgeon.language.reading.fields import TEXT, TRUTH, Field, Read
 from ckptsurgeon.language.reading.scalars import (
     boolean,
+    constant,
     count,
     each,
     expression,
@@ -20,6 +22,15 @@ from ckptsurgeon.language.rules import Options, Span
 from ckptsurgeon.language.yaml.nodes import Node
 
 _SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
+
+
+def _condition(node: Node) -> Expression:
+    """An expression that gives true or false, as far as that is known."""
+    found = expression(node)
+    value = constant(found)
+    if value is not None and not isinstance(value, bool):
+        raise wrong(node.place, f"`{found}` is {kind_of(value)}, no condition")
+    return found
 
 
 def _spans(node: Node) -> tuple[Span, ...]:
@@ -53,14 +64,13 @@ def _renames(node: Node) -> dict[str, str]:
 
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
-_TRUTH = {"type": "boolean"}
 
 SHARED: Mapping[str, Field] = {
     "where": Field(
-        expression, _CONDITION, "A condition over captures (as in the source) and vars."
+        _condition, _CONDITION, "A condition over captures (as in the source) and vars."
     ),
     "optional": Field(
-        boolean, _TRUTH, "Matching nothing is no error; incomplete steps are skipped."
+        boolean, TRUTH, "Matching nothing is no error; incomplete steps are skipped."
     ),
     "count": Field(count, _COUNT, "How many steps this rule must make."),
 }
@@ -76,7 +86,7 @@ MOVING: Mapping[str, Field] = {
             "additionalProperties": {
                 "type": "object",
                 "minProperties": 1,
-                "additionalProperties": {"$ref": "#/$defs/text"},
+                "additionalProperties": TEXT,
             },
         },
         "Rewrites captures by a table, old to new; what is not listed doesn't match.",
@@ -99,8 +109,8 @@ MOVING: Mapping[str, Field] = {
         },
         "Takes these integers of a capture, in this order, numbered anew from 0.",
     ),
-    "reuse": Field(boolean, _TRUTH, "Leaves its keys for later rules too."),
-    "fallback": Field(boolean, _TRUTH, "Gives only output keys that no earlier rule gave."),
+    "reuse": Field(boolean, TRUTH, "Leaves its keys for later rules too."),
+    "fallback": Field(boolean, TRUTH, "Gives only output keys that no earlier rule gave."),
 }
 """What an arrow or a block takes."""
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
-from ckptsurgeon.errors import ExpressionError, PatternError
-from ckptsurgeon.language.gathering import both, shown, wrong
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -14,12 +9,11 @@ from ckptsurgeon.language.patterns import (
     parse_reference,
     split_arrow,
 )
-from ckptsurgeon.language.reading.scalars import one_or_each, scalar
+from ckptsurgeon.language.problems import both, shown, wrong
+from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
-
-Side = TypeVar("Side")
 
 
 def sources(node: Node) -> tuple[At, ...]:
@@ -58,27 +52,8 @@ def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     def read(part: str) -> Reference:
         return parse_reference(part, target=is_target)
 
-    reference = parsed(node, text, column, read)
-    _check_index(node, reference, column + max(text.find("["), 0))
+    reference = parsed(node, read, text, column)
     return At(reference, node.at(column + lead))
-
-
-def _check_index(node: Scalar, reference: Reference, column: int) -> None:
-    """Raises RulesetError for a slice that is no slice whatever its names stand for."""
-    if reference.index is None or reference.index.names:
-        return
-    try:
-        reference.index.evaluate({})
-    except ExpressionError as error:
-        raise wrong(node.at(column), str(error), error.help) from None
-
-
-def parsed(node: Scalar, text: str, column: int, read: Callable[[str], Side]) -> Side:
-    """What the parser gives for a part of a scalar; raises RulesetError where it fails."""
-    try:
-        return read(text)
-    except PatternError as error:
-        raise wrong(node.at(column + error.column), str(error), error.help) from None
 
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
@@ -118,11 +93,11 @@ def prefixes(node: Node) -> tuple[Prefix, ...]:
 def _prefix(node: Node) -> Prefix:
     found = scalar(node, "a prefix such as `layer<i>. -> stages.<i-1>.`")
     if "->" not in found.text:
-        return Prefix(parsed(found, found.text, 0, parse_prefix), None, found.place)
+        return Prefix(parsed(found, parse_prefix), None, found.place)
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
     first, second = both(
-        lambda: parsed(found, left, left_at, _source_prefix),
-        lambda: parsed(found, right, right_at, _target_prefix),
+        lambda: parsed(found, _source_prefix, left, left_at),
+        lambda: parsed(found, _target_prefix, right, right_at),
     )
     return Prefix(first, second, found.place)
 

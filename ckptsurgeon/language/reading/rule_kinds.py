@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.gathering import shown, wrong
-from ckptsurgeon.language.reading import (
-    batchnorm_rules as batchnorms,
-)
-from ckptsurgeon.language.reading import (
-    references,
-)
-from ckptsurgeon.language.reading import (
-    scalars as values,
-)
+from ckptsurgeon.language.problems import shown, wrong
+from ckptsurgeon.language.reading import batchnorm_rules, references, scalars
 from ckptsurgeon.language.reading.arguments import ops
-from ckptsurgeon.language.reading.fields import Field, Fields, Read, read_fields
+from ckptsurgeon.language.reading.fields import (
+    DTYPE,
+    INTEGER,
+    NUMBER,
+    REFERENCES,
+    RULES,
+    SIZES,
+    TEXT,
+    Field,
+    Fields,
+    Read,
+    as_it_is,
+    read_fields,
+    section_schema,
+)
 from ckptsurgeon.language.reading.options import MOVING, SHARED, both_options, options
 from ckptsurgeon.language.rules import At, Drop, Init, Keep, Move, Number, Require, Rule, Tie
 from ckptsurgeon.language.yaml.nodes import Node
@@ -29,8 +36,7 @@ FILLS = ("zeros", "ones", "eye", "normal")
 Make = Callable[[Read, Place, frozenset[str]], Rule]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """The words that a kind of rule takes, and the rule made of their values.
 
     `make` is given the values, the rule's place, and the names of the vars.
@@ -38,26 +44,6 @@ class Kind:
 
     fields: Fields
     make: Make
-
-
-# --- schemas that several words share -------------------------------------------------------------
-
-_REFERENCES = {"$ref": "#/$defs/references"}
-_SIZES = {"type": "array", "items": {"$ref": "#/$defs/integer"}}
-_DTYPE = {"$ref": "#/$defs/dtype"}
-
-
-def section_schema(fields: Fields, required: tuple[str, ...] = ()) -> dict[str, object]:
-    """The JSON Schema of a mapping that takes these words and no others."""
-    properties = {
-        word: {**field.schema, "description": field.about} for word, field in fields.items()
-    }
-    schema: dict[str, object] = {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-    }
-    return {**schema, "required": list(required)} if required else schema
 
 
 # --- arrows and blocks ----------------------------------------------------------------------------
@@ -69,10 +55,10 @@ BEHIND: Fields = {
 """What may stand behind an arrow, and beside `from` and `to`."""
 
 BLOCK: Fields = {
-    "from": Field(references.sources, _REFERENCES, "The source keys that the rule takes."),
+    "from": Field(references.sources, REFERENCES, "The source keys that the rule takes."),
     "to": Field(
         references.targets,
-        _REFERENCES,
+        REFERENCES,
         "The output keys that it gives; left out: the pattern of `from`, with mapped captures.",
     ),
     **BEHIND,
@@ -88,21 +74,35 @@ def _block(read: Read, place: Place, vars: frozenset[str]) -> Move:
 
 
 def _fill(node: Node) -> str | Number:
-    found = values.scalar(node, f"one of {', '.join(FILLS)}, or a number,")
-    return found.text if found.text in FILLS else values.number(node)
+    found = scalars.scalar(node, f"one of {', '.join(FILLS)}, or a number,")
+    return found.text if found.text in FILLS else scalars.number(node)
+
+
+def _std(node: Node) -> Number:
+    value = scalars.number(node)
+    if isinstance(value, int | float) and value < 0:
+        raise wrong(node.place, f"`std` takes a number from 0, found {value}")
+    return value
+
+
+def _seed(node: Node) -> int | Expression:
+    value = scalars.integer(node)
+    if isinstance(value, int) and value < 0:
+        raise wrong(node.place, f"`seed` takes an integer from 0, found {value}")
+    return value
 
 
 INIT: Fields = {
-    "to": Field(references.targets, _REFERENCES, "The keys that are given new values."),
+    "to": Field(references.targets, REFERENCES, "The keys that are given new values."),
     "fill": Field(
         _fill,
-        {"anyOf": [{"enum": list(FILLS)}, {"$ref": "#/$defs/number"}]},
+        {"anyOf": [{"enum": list(FILLS)}, NUMBER]},
         "What the tensor is filled with: a word, a number or an expression.",
     ),
-    "std": Field(values.number, {"$ref": "#/$defs/number"}, "Deviation of `normal` (0.02)."),
-    "seed": Field(values.integer, {"$ref": "#/$defs/integer"}, "Seed of `normal`, per key (0)."),
-    "shape": Field(values.sizes, _SIZES, "Its shape, if there is no destination to take it from."),
-    "dtype": Field(values.dtype, _DTYPE, "Its dtype, if there is no destination to take it from."),
+    "std": Field(_std, NUMBER, "Deviation of `normal` (0.02)."),
+    "seed": Field(_seed, INTEGER, "Seed of `normal`, per key (0)."),
+    "shape": Field(scalars.sizes, SIZES, "Its shape, if there is no destination to take it from."),
+    "dtype": Field(scalars.dtype, DTYPE, "Its dtype, if there is no destination to take it from."),
     **SHARED,
 }
 
@@ -141,11 +141,11 @@ def _refuse_misspelt_fill(
 
 
 REQUIRE: Fields = {
-    "key": Field(references.source, {"$ref": "#/$defs/text"}, "The source key, or a pattern."),
-    "shape": Field(values.sizes, _SIZES, "The shape that it must have."),
-    "dtype": Field(values.dtype, _DTYPE, "The dtype that it must have."),
+    "key": Field(references.source, TEXT, "The source key, or a pattern."),
+    "shape": Field(scalars.sizes, SIZES, "The shape that it must have."),
+    "dtype": Field(scalars.dtype, DTYPE, "The dtype that it must have."),
     **SHARED,
-    "count": Field(values.count, SHARED["count"].schema, "How many keys must match."),
+    "count": Field(scalars.count, SHARED["count"].schema, "How many keys must match."),
 }
 
 
@@ -174,10 +174,6 @@ def _tie(read: Read, place: Place, vars: frozenset[str]) -> Tie:
     return Tie(read.get("tie"), options(read), place)
 
 
-def _as_it_is(node: Node) -> Node:
-    return node
-
-
 def _beside(word: str, field: Field) -> Fields:
     """The word of a rule, and those that may stand beside it."""
     return {word: field, **SHARED}
@@ -186,36 +182,36 @@ def _beside(word: str, field: Field) -> Fields:
 WITHIN: Fields = {
     "within": Field(
         references.prefixes,
-        _REFERENCES,
+        REFERENCES,
         "A prefix `A -> B`: A before what reads the source, B before what names output keys;"
         " A alone is both, a list repeats the rules.",
     ),
     "rules": Field(
-        _as_it_is,
-        {"anyOf": [{"$ref": "#/$defs/rules"}, {"type": "string"}]},
+        as_it_is,
+        {"anyOf": [RULES, {"type": "string"}]},
         "The rules under the prefix: a list, a shipped ruleset, or ./file.yaml.",
     ),
 }
 
-_DROP = Field(references.sources, _REFERENCES, "Source keys to leave out.")
-_KEEP = Field(references.targets, _REFERENCES, "Keys that keep the destination's own value.")
+_DROP = Field(references.sources, REFERENCES, "Source keys to leave out.")
+_KEEP = Field(references.targets, REFERENCES, "Keys that keep the destination's own value.")
 _INIT = Field(_init_words, section_schema(INIT, ("to", "fill")), "Keys that get new values.")
 _BATCHNORM = Field(
-    batchnorms.arrow_text,
+    batchnorm_rules.arrow_text,
     {"type": "string", "pattern": "->"},
     "A BatchNorm's five tensors as one unit, `A -> B`, without the last dot.",
 )
 _FOLD = Field(
-    batchnorms.fold_words,
-    section_schema(batchnorms.FOLD, ("batchnorm",)),
+    batchnorm_rules.fold_words,
+    section_schema(batchnorm_rules.FOLD, ("batchnorm",)),
     "A BatchNorm worked into the layer before it.",
 )
 _FREEZE = Field(
-    batchnorms.freeze_words,
-    section_schema(batchnorms.FREEZE, ("from",)),
+    batchnorm_rules.freeze_words,
+    section_schema(batchnorm_rules.FREEZE, ("from",)),
     "A BatchNorm as constants, for frozen forms.",
 )
-_TIE = Field(references.targets, _REFERENCES, "Keys that share one tensor.")
+_TIE = Field(references.targets, REFERENCES, "Keys that share one tensor.")
 _REQUIRE = Field(_require_words, section_schema(REQUIRE, ("key",)), "What the source must hold.")
 
 KINDS: Table[str, Kind] = {
@@ -223,9 +219,9 @@ KINDS: Table[str, Kind] = {
     "drop": Kind(_beside("drop", _DROP), _drop),
     "keep": Kind(_beside("keep", _KEEP), _keep),
     "init": Kind(_beside("init", _INIT), _init),
-    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), batchnorms.batchnorm),
-    "fold_batchnorm": Kind(_beside("fold_batchnorm", _FOLD), batchnorms.fold),
-    "freeze_batchnorm": Kind(_beside("freeze_batchnorm", _FREEZE), batchnorms.freeze),
+    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), batchnorm_rules.batchnorm),
+    "fold_batchnorm": Kind(_beside("fold_batchnorm", _FOLD), batchnorm_rules.fold),
+    "freeze_batchnorm": Kind(_beside("freeze_batchnorm", _FREEZE), batchnorm_rules.freeze),
     "tie": Kind(_beside("tie", _TIE), _tie),
     "require": Kind(_beside("require", _REQUIRE), _require),
 }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
-from ckptsurgeon.language.gathering import Gathering, both, shown, wrong
+from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
-from ckptsurgeon.language.reading.fields import read_fields, refuse_word
+from ckptsurgeon.language.reading.fields import read_fields, unknown_word
 from ckptsurgeon.language.reading.options import options
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, RULE_WORDS, WITHIN
-from ckptsurgeon.language.reading.scalars import each, unlike
+from ckptsurgeon.language.reading.scalars import readable, unlike
 from ckptsurgeon.language.rules import Move, OpCall, Options, Rule, Var, Within
 from ckptsurgeon.language.yaml import traps
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_whole
 from ckptsurgeon.ops import OPS
 
 MAX_WITHIN = 64
@@ -24,21 +26,32 @@ MAX_WITHIN = 64
 Included = tuple[tuple[Rule, ...], Table[str, Var]]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a rule is read in: names of vars, the reader of `rules: name`, levels of `within`."""
+class Context(Struct, frozen=True):
+    """What a rule is read in: names of vars, the reader of `rules: name`, levels of `within`.
+
+    `problems` keeps those of rules in lists, each of which is read whatever the others say.
+    """
 
     vars: frozenset[str]
     include: Callable[[Scalar, int], Included]
+    problems: Problems
     within: int = 0
 
 
 def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
-    """The rules of a list; raises RulesetError for all that is wrong in any of them."""
-    return each(node, lambda item: read_rule(item, context), "rules", "begin each with `- `")
+    """The rules of a list that can be read; the problems of the others are kept."""
+
+    def read(item: Node) -> Rule:
+        rule = _rule(item, context)
+        # What a trap took of a rule is told; the rest of it may say something else than was meant.
+        if not (is_whole(item) or isinstance(rule, Within)):
+            raise told()
+        return rule
+
+    return readable(node, read, "rules", "begin each with `- `", context.problems)
 
 
-def read_rule(node: Node, context: Context) -> Rule:
+def _rule(node: Node, context: Context) -> Rule:
     """One rule: an arrow, or a mapping that a word of it names."""
     if isinstance(node, Scalar) and not node.null:
         source, target = references.arrow(node)
@@ -97,17 +110,15 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
 def _refuse_unknown_behind(value: Mapping) -> None:
     if not value.entries:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
-    gathering = Gathering()
+    problems = Problems()
     for key, _ in value.entries:
-        if key.text in ("from", "to"):
-            gathering.attempt(_refuse_side, key)
-        elif key.text not in OPS and key.text not in BEHIND:
-            gathering.attempt(refuse_word, key, [*BEHIND, *OPS], "the words of an arrow")
-    gathering.finish()
-
-
-def _refuse_side(key: Scalar) -> None:
-    raise wrong(key.place, f"`{key.text}` behind an arrow, which has both sides", "leave it out")
+        with problems.at():
+            if key.text in ("from", "to"):
+                message = f"`{key.text}` behind an arrow, which has both sides"
+                raise wrong(key.place, message, "leave it out")
+            if key.text not in OPS and key.text not in BEHIND:
+                raise unknown_word(key, [*BEHIND, *OPS], "the words of an arrow")
+    problems.raise_if_any()
 
 
 # --- mappings -------------------------------------------------------------------------------------
@@ -132,17 +143,14 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
 def _no_kind(node: Mapping) -> RulesetError:
     """The error for a mapping that none of its words makes a rule."""
     key, value = node.entries[0]
-    gathering = Gathering()
-    gathering.attempt(traps.refuse_colon_in_slice, key)
-    if not gathering.failed and key.text in ("to", *BEHIND):
+    traps.refuse_colon_in_slice(key)
+    if key.text in ("to", *BEHIND):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
-    if not gathering.failed and key.text in OPS:
+    if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
-    if not gathering.failed and not nearest(key.text[:60], RULE_WORDS):
-        gathering.attempt(traps.refuse_colon_in_rule, key, value)
-    if not gathering.failed:
-        gathering.attempt(refuse_word, key, RULE_WORDS, "a rule")
-    return RulesetError(gathering.problems)
+    if not nearest(key.text, RULE_WORDS):
+        traps.refuse_colon_in_rule(key, value)
+    return unknown_word(key, RULE_WORDS, "a rule")
 
 
 def _within(node: Mapping, context: Context) -> Within:

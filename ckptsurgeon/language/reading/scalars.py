@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ckptsurgeon.errors import ExpressionError, RulesetError, nearest
+from ckptsurgeon.errors import ExpressionError, PatternError, RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression, Value, kind_of, parse_expression
-from ckptsurgeon.language.gathering import Gathering, shown, suggestion, wrong
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, told
+from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.nodes import kind_of as kind_of_node
 from ckptsurgeon.specs import BITS
 
@@ -50,7 +50,7 @@ DTYPE_NAMES = {
 def unlike(node: Node, wanted: str, help: str = "") -> RulesetError:
     """The error for a node of another kind than the one that is wanted."""
     if isinstance(node, Broken):
-        return told(node)
+        return told()
     return wrong(node.place, f"{wanted} is wanted, found {kind_of_node(node)}", help)
 
 
@@ -89,7 +89,7 @@ def choice(words: Iterable[str]) -> Callable[[Node], str]:
         found = scalar(node, f"one of {', '.join(known)}")
         if found.text not in known:
             message = f"unknown word {shown(found.text)}; one of {', '.join(known)} is wanted"
-            raise wrong(found.place, message, nearest(found.text[:60], known))
+            raise wrong(found.place, message, nearest(found.text, known))
         return found.text
 
     return read
@@ -118,19 +118,32 @@ def destination_or_dtype(node: Node) -> str:
 
 def expression(node: Node) -> Expression:
     """A condition or formula; raises RulesetError at the character that is wrong."""
-    found = scalar(node, "an expression")
+    return parsed(scalar(node, "an expression"), _expression)
+
+
+def _expression(text: str) -> Expression:
+    """The expression, which is worked out once if it has no names, so that it says what fails."""
+    found = parse_expression(text)
+    constant(found)
+    return found
+
+
+def parsed(
+    node: Scalar, parse: Callable[[str], Item], text: str | None = None, column: int = 0
+) -> Item:
+    """What a parser gives for a scalar, or for a part of it that begins at a column.
+
+    Raises RulesetError at the character that is wrong.
+    """
     try:
-        parsed = parse_expression(found.text)
-        if not parsed.names:
-            parsed.evaluate({})
-    except ExpressionError as error:
-        raise wrong(found.at(error.column), str(error), error.help) from None
-    return parsed
+        return parse(node.text if text is None else text)
+    except (ExpressionError, PatternError) as error:
+        raise wrong(node.at(column + error.column), str(error), error.help) from None
 
 
-def constant(parsed: Expression) -> Value | None:
+def constant(expression: Expression) -> Value | None:
     """The value of an expression that needs no names; None for any other."""
-    return parsed.evaluate({}) if not parsed.names else None
+    return expression.evaluate({}) if not expression.names else None
 
 
 def number(node: Node) -> int | float | Expression:
@@ -140,10 +153,10 @@ def number(node: Node) -> int | float | Expression:
         return found.number()
     if found.truth is not None:
         raise unlike(node, "a number or an expression")
-    parsed = expression(found)
-    value = constant(parsed)
+    formula = expression(found)
+    value = constant(formula)
     if value is None:
-        return parsed
+        return formula
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(found.place, f"a number is wanted, found {kind_of(value)} ({value!r})")
     return value
@@ -167,18 +180,26 @@ def count(node: Node) -> int | Expression:
 
 def each(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "") -> tuple[Item, ...]:
     """What the reader gives for each entry of a list that has one at least."""
+    problems = Problems()
+    found = readable(node, read, wanted, help, problems)
+    problems.raise_if_any()
+    return found
+
+
+def readable(
+    node: Node, read: Callable[[Node], Item], wanted: str, help: str, problems: Problems
+) -> tuple[Item, ...]:
+    """As `each`, of those entries that can be read; the problems of the others are kept."""
     if not isinstance(node, Sequence):
         raise unlike(node, f"a list of {wanted}", help)
     if not node.items:
         raise wrong(node.place, f"an empty list; {wanted} are wanted")
-    gathering, found = Gathering(), []
+    found = []
     for item in node.items:
-        value = gathering.attempt(read, item)
-        if value is not None:
-            found.append(value)
-        if gathering.full:
+        with problems.at():
+            found.append(read(item))
+        if problems.full:
             break
-    gathering.finish()
     return tuple(found)
 
 
@@ -200,12 +221,11 @@ def table(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "")
         raise unlike(node, wanted, help)
     if not node.entries:
         raise wrong(node.place, f"an empty mapping; {wanted} is wanted")
-    gathering, found = Gathering(), {}
+    problems, found = Problems(), {}
     for key, value in node.entries:
-        result = gathering.attempt(read, value)
-        if result is not None:
-            found[key.text] = result
-        if gathering.full:
+        with problems.at():
+            found[key.text] = read(value)
+        if problems.full:
             break
-    gathering.finish()
+    problems.raise_if_any()
     return found

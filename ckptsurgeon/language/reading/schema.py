@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.language.reading.arguments import parameter_types
-from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, WITHIN, section_schema
+from ckptsurgeon.language.reading.fields import section_schema
+from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.indexing import Index

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
-from ckptsurgeon.language.reading.rule_kinds import section_schema
+from ckptsurgeon.language.reading.fields import (
+    RULES,
+    TEXT,
+    Field,
+    Fields,
+    as_it_is,
+    read_fields,
+    section_schema,
+)
 from ckptsurgeon.language.reading.scalars import (
     choice,
     destination_or_dtype,
@@ -15,7 +22,7 @@ from ckptsurgeon.language.reading.scalars import (
     text,
     word,
 )
-from ckptsurgeon.language.reading.variables import CONFIG, SHAPE, read_vars
+from ckptsurgeon.language.reading.variables import CONFIG, SHAPE
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
 from ckptsurgeon.specs import BITS
@@ -23,8 +30,7 @@ from ckptsurgeon.specs import BITS
 FORMAT = 1
 UNMATCHED = ("copy", "drop", "error")
 
-_TEXT = {"$ref": "#/$defs/text"}
-_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
+_TEXTS = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 
 
 # --- source ---------------------------------------------------------------------------------------
@@ -65,16 +71,16 @@ def _strip_item(node: Node) -> SourceOptions:
 _ANYWHERE_SCHEMA = section_schema(ANYWHERE, ("anywhere",))
 _STRIP_SCHEMA = {
     "anyOf": [
-        _TEXT,
+        TEXT,
         _ANYWHERE_SCHEMA,
-        {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT, _ANYWHERE_SCHEMA]}},
+        {"type": "array", "minItems": 1, "items": {"anyOf": [TEXT, _ANYWHERE_SCHEMA]}},
     ]
 }
 
 SOURCE: Fields = {
     "root": Field(
         _roots,
-        {"anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT}]},
+        {"anyOf": [TEXT, {"type": "object", "additionalProperties": TEXT}]},
         'Where in a nested checkpoint; "" is all of it, a mapping sets it by alias.',
     ),
     "strip": Field(
@@ -123,19 +129,15 @@ _VARS_SCHEMA = {
 }
 
 
-def _as_it_is(node: Node) -> Node:
-    return node
-
-
 STAGE: Fields = {
-    "format": Field(_as_it_is, {"const": FORMAT}, "The version of the rule language."),
-    "about": Field(text, _TEXT, "What the rules turn into what, in one line."),
+    "format": Field(as_it_is, {"const": FORMAT}, "The version of the rule language."),
+    "about": Field(text, TEXT, "What the rules turn into what, in one line."),
     "source": Field(_source, section_schema(SOURCE), "How the source's keys are read."),
     "output": Field(_output, section_schema(OUTPUT), "How the output is written."),
     "unmatched": Field(
         choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
     ),
-    "vars": Field(read_vars, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
-    "rules": Field(_as_it_is, {"$ref": "#/$defs/rules"}, "The rules, in order."),
+    "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
+    "rules": Field(as_it_is, RULES, "The rules, in order."),
 }
 """The words at the top of a document."""

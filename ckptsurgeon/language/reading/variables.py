@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Mapping as Table
 
-from ckptsurgeon.errors import PatternError, Problem, RulesetError, nearest
+from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.gathering import MAX_SHOWN, Gathering, shown, wrong
 from ckptsurgeon.language.patterns import Reference, parse_reference
-from ckptsurgeon.language.reading.fields import Field, Fields, read_fields
-from ckptsurgeon.language.reading.scalars import each, expression, integer, scalar, unlike, word
+from ckptsurgeon.language.problems import Problems, shown, told, wrong
+from ckptsurgeon.language.reading.fields import INTEGER, Field, Fields, read_fields
+from ckptsurgeon.language.reading.scalars import (
+    each,
+    expression,
+    integer,
+    parsed,
+    scalar,
+    unlike,
+    word,
+)
 from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
@@ -26,31 +34,32 @@ Plain = Expression | bool | int | float
 Value = Plain | tuple[Plain, ...] | ShapeVar | ConfigVar
 
 
-def read_vars(node: Node) -> dict[str, Var]:
-    """The vars by name, each behind those that it uses; a circle of them raises RulesetError."""
+def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
+    """The vars by name, each behind those that it uses.
+
+    What is wrong with one is kept in `problems`; it then has a value that means nothing. Raises
+    RulesetError where not even all names are known.
+    """
+    if node is None:
+        return {}
     if not isinstance(node, Mapping):
         raise unlike(node, "a mapping of names to values")
     if len(node.entries) > MAX_VARS:
         raise wrong(node.place, f"{len(node.entries)} vars; at most {MAX_VARS}")
-    gathering, found = Gathering(), {}
+    own = Problems()
+    found = {key.text: Var(0, key.place) for key, _ in node.entries}
     for key, value in node.entries:
-        var = gathering.attempt(_var, key, value)
-        if var is not None:
-            found[key.text] = var
-        if gathering.full:
-            break
-    strangers = _strangers(found, node.words)
-    if strangers:
-        gathering.add(strangers)
+        with own.at():
+            found[key.text] = _var(key, value)
+    if node.whole:
+        _tell_strangers(found, own)
+    problems.take(own)
+    if not node.whole:
+        raise told()
     # A var that could not be read can't be looked through for circles.
-    ordered = gathering.attempt(_in_order, found) if not gathering.failed else found
-    gathering.finish()
-    return ordered or {}
-
-
-def names(node: Node | None) -> frozenset[str]:
-    """The names of the vars, whether their values can be read or not."""
-    return frozenset(node.words) if isinstance(node, Mapping) else frozenset()
+    with problems.at():
+        return found if own else _in_order(found)
+    return found
 
 
 def _var(key: Scalar, value: Node) -> Var:
@@ -80,12 +89,11 @@ def _plain(node: Node) -> Plain:
 
 def _reference(node: Node) -> Reference:
     found = scalar(node, "a key")
-    try:
-        reference = parse_reference(found.text)
-    except PatternError as error:
-        raise wrong(found.at(error.column), str(error), error.help) from None
+    reference = parsed(found, parse_reference)
     if reference.index is not None:
         raise wrong(found.place, "a slice behind the key of a shape", "`dim` says which size it is")
+    if reference.pattern.literal is None:
+        raise wrong(found.place, f"`{reference}` is a pattern; a shape is of one key")
     return reference
 
 
@@ -101,7 +109,7 @@ _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 
 SHAPE: Fields = {
     "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
-    "dim": Field(integer, {"$ref": "#/$defs/integer"}, "Which of its sizes."),
+    "dim": Field(integer, INTEGER, "Which of its sizes."),
 }
 CONFIG: Fields = {
     "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
@@ -144,18 +152,14 @@ def _used(var: Var) -> frozenset[str]:
     return frozenset(name for names in found for name in names if not name.startswith("config."))
 
 
-def _strangers(vars: Table[str, Var], known: Iterable[str]) -> list[Problem]:
-    names = set(known)
-    return [
-        Problem(
-            f"the var {shown(name)} uses {shown(used)}, which is no var",
-            var.place,
-            nearest(used[:MAX_SHOWN], names - {name})
-            or f"a word wants quotes inside: \"'{used}'\"",
-        )
-        for name, var in vars.items()
-        for used in sorted(_used(var) - names)
-    ]
+def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
+    """Tells names that vars use and that are none."""
+    names = set(vars)
+    for name, var in vars.items():
+        for used in sorted(_used(var) - names):
+            message = f"the var {shown(name)} uses {shown(used)}, which is no var"
+            quoted = f"a word wants quotes inside: \"'{used}'\""
+            problems.add(message, var.place, nearest(used, names - {name}) or quoted)
 
 
 def _in_order(vars: dict[str, Var]) -> dict[str, Var]:

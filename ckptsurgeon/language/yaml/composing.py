@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
-from ckptsurgeon.language.gathering import MAX_PROBLEMS, shown, wrong
+from ckptsurgeon.language.problems import MAX_PROBLEMS, shown, wrong
 from ckptsurgeon.language.yaml import snags, traps
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 
@@ -216,7 +216,8 @@ class _Composer:
                 entries[key.text] = (key, value)
         if frame.children and not entries:
             return Broken(frame.place)
-        return Mapping(tuple(entries.values()), frame.place)
+        whole = 2 * len(entries) == len(frame.children)
+        return Mapping(tuple(entries.values()), frame.place, whole)
 
     def usable_key(self, key: Node, entries: dict[str, tuple[Scalar, Node]]) -> TypeGuard[Scalar]:
         if isinstance(key, Broken):

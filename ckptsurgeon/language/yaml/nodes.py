@@ -7,11 +7,12 @@ stays the text that was written until something asks for more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.gathering import shown, wrong
+from msgspec import Struct
+
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.problems import shown, wrong
 
 MAX_INTEGER = 2**63 - 1
 
@@ -26,8 +27,7 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A text as written. `plain` is one without quotes, which may mean a number, truth or null.
 
     `shift` is how far its text begins behind its place; None where escapes or line breaks keep the
@@ -85,18 +85,20 @@ def _integer(text: str) -> int | None:
     return int(text, bases.get(text[:2], 10))
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     items: tuple[Node, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """Keys and values in order; no key stands twice."""
+class Mapping(Struct, frozen=True):
+    """Keys and values in order; no key stands twice.
+
+    It is not `whole` where there were more, which YAML's traps took and a problem has told.
+    """
 
     entries: tuple[tuple[Scalar, Node], ...]
     place: Place
+    whole: bool = True
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -106,8 +108,7 @@ class Mapping:
         return next((node for key, node in self.entries if key.text == word), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """Something that YAML itself could not read, of which a problem has already told."""
 
     place: Place
@@ -129,18 +130,15 @@ def kind_of(node: Node) -> str:
     return f"the text {shown(node.text)}"
 
 
-def told(node: Broken) -> RulesetError:
-    """An error that adds nothing to what was already told."""
-    return RulesetError(())
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """The node and all that stands in it, without recursion."""
+def is_whole(node: Node) -> bool:
+    """Whether nothing that stands in it was taken by a trap of YAML's; without recursion."""
     waiting: list[Node] = [node]
     while waiting:
         current = waiting.pop()
-        yield current
+        if isinstance(current, Broken) or (isinstance(current, Mapping) and not current.whole):
+            return False
         if isinstance(current, Sequence):
-            waiting += reversed(current.items)
+            waiting += current.items
         elif isinstance(current, Mapping):
-            waiting += [part for entry in reversed(current.entries) for part in reversed(entry)]
+            waiting += (value for _, value in current.entries)
+    return True

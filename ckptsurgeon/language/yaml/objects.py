@@ -10,7 +10,7 @@ from collections.abc import Mapping as Table
 from collections.abc import Sequence as List
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.gathering import Gathering, shown, wrong
+from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_DEPTH, REFUSED
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
@@ -21,22 +21,24 @@ def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:
 
     With it come the problems of the values that are Broken in it.
     """
-    gathering = Gathering()
+    problems = Problems()
     entries = []
     for word, value in rules.items():
         if word == "rules" and isinstance(value, list | tuple):
-            items = [_value(rule, number, "", gathering) for number, rule in enumerate(value, 1)]
+            items = [_value(rule, number, "", problems) for number, rule in enumerate(value, 1)]
             node: Node = Sequence(tuple(items), Place(PYTHON_RULES, 1, 1))
         else:
-            node = _value(value, 1, f"{word}: ", gathering)
+            node = _value(value, 1, f"{word}: ", problems)
         entries.append((_key(word, Place(PYTHON_RULES, 1, 1)), node))
-    return Mapping(tuple(entries), Place(PYTHON_RULES, 1, 1)), tuple(gathering.problems)
+    return Mapping(tuple(entries), Place(PYTHON_RULES, 1, 1)), tuple(problems)
 
 
-def _value(value: object, line: int, before: str, gathering: Gathering) -> Node:
+def _value(value: object, line: int, before: str, problems: Problems) -> Node:
     text = value if isinstance(value, str) and not before else before + _written(value)
     place = Place(PYTHON_RULES, line, 1, line_of(text))
-    return gathering.attempt(from_object, value, place) or Broken(place)
+    with problems.at():
+        return from_object(value, place)
+    return Broken(place)
 
 
 def _written(value: object) -> str:

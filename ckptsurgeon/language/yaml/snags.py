@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from msgspec import Struct
+
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.gathering import shown
+from ckptsurgeon.language.problems import shown
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.quoting import (
     MAX_QUOTED,
@@ -24,8 +26,7 @@ from ckptsurgeon.language.yaml.quoting import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Snag:
+class Snag(Struct, frozen=True):
     """What YAML's parser says: its words, the place, the place where what it read began.
 
     `previous` is the line before, which a plain text may have been carried on from.

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
-from ckptsurgeon.language.gathering import shown, wrong
+from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
 from ckptsurgeon.language.yaml.quoting import (
     quote_this,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression, parse_expression
 from ckptsurgeon.language.patterns import Capture, Formula, Index, Kind, Pattern, Piece, Regex
-from ckptsurgeon.planner.problems import Problems
+from ckptsurgeon.language.problems import Problems
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A pattern with its place, for finding what its captures are."""
 
     pattern: Pattern

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.patterns import Capture, Kind, Pattern
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Move, Options, Tie, Var
 from ckptsurgeon.planner.compiling.captures import check_names, expressions_of
 from ckptsurgeon.planner.compiling.compiled import Reader, Target
-from ckptsurgeon.planner.problems import Problems
 
 
 def check_stars(targets: Sequence[Target], read: Mapping[str, Capture], problems: Problems) -> None:

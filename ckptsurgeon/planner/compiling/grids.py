@@ -9,16 +9,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
-import msgspec
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.language.patterns import Capture
+from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
-from ckptsurgeon.planner.problems import Problems
 from ckptsurgeon.plans.graph import Node
 
 MAX_TENSORS = 2**18
@@ -28,8 +27,7 @@ LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedOp:
+class PlacedOp(Struct, frozen=True):
     """An op of a rule with the dim that it closes or opens, "" for neither."""
 
     call: OpCall
@@ -37,8 +35,7 @@ class PlacedOp:
     dim: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What a rule's grids are before its first op: the open dims of each reference.
 
     `known` are the names that a value is known of: captures of the source, and vars.
@@ -51,24 +48,26 @@ class Shape:
     known: Collection[str]
 
 
-def trace(
-    shape: Shape, calls: Sequence[OpCall], place: Place, problems: Problems
-) -> tuple[PlacedOp, ...]:
-    """The ops with their dims; tells what is joined twice, never joined or never spread."""
-    course = _Course(shape, problems)
-    before = len(problems)
-    placed = tuple(course.place(call) for call in calls)
-    if len(problems) == before:
-        course.finish(place)
-    return placed
+def trace(shape: Shape, calls: Sequence[OpCall], place: Place) -> tuple[PlacedOp, ...]:
+    """The ops with their dims.
+
+    Raises RulesetError for what is joined twice, never joined or never spread.
+    """
+    course, problems, placed = _Course(shape), Problems(), []
+    for call in calls:
+        with problems.at():
+            placed.append(course.place(call))
+    problems.raise_if_any()
+    course.finish(place, problems)
+    problems.raise_if_any()
+    return tuple(placed)
 
 
 class _Course:
     """Follows the open dims of a rule from op to op."""
 
-    def __init__(self, shape: Shape, problems: Problems) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.problems = problems
         self.open = [list(dims) for dims in shape.references]
         self.opened: set[str] = set()
 
@@ -90,64 +89,73 @@ class _Course:
         elif dim in self._all_open():
             self.open = [[name for name in dims if name != dim] for dims in self.open]
             self.opened.discard(dim)
-        elif dim:
-            self._tell(call, f"{call.name}: `{dim}` is not open here{self._those_open()}")
+        else:
+            raise wrong(call.place, f"{call.name}: `{dim}` is not open here{self._those_open()}")
         return dim
 
     def _only_open(self, call: OpCall) -> str:
         spread = {*self.shape.spread, TARGETS}
         candidates = [name for name in self._all_open() if name not in spread]
         if len(candidates) > 1:
-            self._tell(
-                call,
+            raise wrong(
+                call.place,
                 f"{call.name}: {_listed(candidates)} are open",
                 f"say which it joins: `{call.name}: {{over: {candidates[0]}}}`",
             )
-            return ""
         if candidates:
             return candidates[0]
         if len(self.open) > 1:
             return LIST
-        self._tell(
-            call,
+        raise wrong(
+            call.place,
             f"{call.name}: there is one tensor here, and nothing to join it with",
             "gather a capture (one that no target uses), or give a list of references",
         )
-        return ""
 
     def _split(self, call: OpCall) -> str:
         dim = call.over or self._only_spread(call)
         if dim in self._all_open():
-            self._tell(call, f"{call.name}: `{dim}` is open already")
-        elif dim:
-            self.open = [[*dims, dim] for dims in self.open]
-            self.opened.add(dim)
+            raise wrong(call.place, f"{call.name}: `{dim}` is open already")
+        self._check_parts(call, dim)
+        self.open = [[*dims, dim] for dims in self.open]
+        self.opened.add(dim)
         return dim
+
+    def _check_parts(self, call: OpCall, dim: str) -> None:
+        """Raises RulesetError for a `split` into another number of parts than take them."""
+        parts, sizes = call.arguments.get("parts"), call.arguments.get("sizes")
+        given = len(sizes) if isinstance(sizes, tuple) else parts
+        wanted, takers = self.shape.targets, "targets"
+        if dim != TARGETS:
+            words = self.shape.captures[dim].words if dim in self.shape.spread else ()
+            wanted, takers = len(words), f"words of `{dim}`"
+        if call.name == "split" and isinstance(given, int) and wanted and given != wanted:
+            message = f"{call.name}: gives {given} tensors for {wanted} {takers}"
+            raise wrong(call.place, message)
 
     def _only_spread(self, call: OpCall) -> str:
         waiting = [name for name in self.shape.spread if name not in self.opened]
         if len(waiting) > 1:
-            self._tell(
-                call,
+            raise wrong(
+                call.place,
                 f"{call.name}: {_listed(waiting)} are to be spread",
                 f"say which it opens: `{call.name}: {{over: {waiting[0]}}}`",
             )
-            return ""
         if waiting:
             return waiting[0]
         if self.shape.targets > 1 and TARGETS not in self.opened:
             return TARGETS
-        self._tell(
-            call,
+        raise wrong(
+            call.place,
             f"{call.name}: nothing takes its parts",
             "name several targets, a capture that only the target has, or an `over` that a "
             "later op joins",
         )
-        return ""
 
-    def finish(self, place: Place) -> None:
+    def finish(self, place: Place, problems: Problems) -> None:
+        """Tells what is not joined and not spread behind the last op."""
         if len(self.open) > 1:
-            self.problems.add(
+            problems.add(
                 f"{len(self.open)} references and no op that joins them",
                 place,
                 "write one rule for each, or join them: concat, stack, same",
@@ -155,40 +163,34 @@ class _Course:
         takers = {*self.shape.spread, TARGETS}
         for name in self._all_open():
             if name not in takers:
-                self._left_open(name, place)
+                message, help = self._left_open(name)
+                problems.add(message, place, help)
         for name in self.shape.spread:
-            if name not in self._all_open():
-                self._not_spread(name, place)
+            # A star that the source lacks is told where stars are counted.
+            if name not in self._all_open() and not self.shape.captures[name].star:
+                message = (
+                    f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it"
+                )
+                help = "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source"
+                problems.add(message, place, nearest(name, self.shape.known) or help)
 
-    def _left_open(self, name: str, place: Place) -> None:
+    def _left_open(self, name: str) -> tuple[str, str]:
+        """What is told of a dim that nothing joins, and the next step."""
         capture = self.shape.captures.get(name)
         if capture is None or name in self.opened:
-            message = f"`{name}` is opened by a split and never joined"
-            help = f"put `<{name}>` into the target, or join it: `concat: {{over: {name}}}`"
-        else:
-            message = (
-                f"`{capture}` is in the source alone, so its tensors are gathered, and never joined"
+            return (
+                f"`{name}` is opened by a split and never joined",
+                f"put `<{name}>` into the target, or join it: `concat: {{over: {name}}}`",
             )
-            help = (
-                f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
-                " where it doesn't matter"
-            )
-        self.problems.add(message, place, help)
-
-    def _not_spread(self, name: str, place: Place) -> None:
-        self.problems.add(
-            f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it",
-            place,
-            nearest(name, self.shape.known)
-            or "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source",
+        return (
+            f"`{capture}` is in the source alone, so its tensors are gathered, and never joined",
+            f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
+            " where it doesn't matter",
         )
 
     def _those_open(self) -> str:
         names = self._all_open()
         return f"; open: {', '.join(names)}" if names else "; nothing is"
-
-    def _tell(self, call: OpCall, message: str, help: str = "") -> None:
-        self.problems.add(message, call.place, help)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -198,7 +200,7 @@ def _listed(names: Sequence[str]) -> str:
 # --- one step -------------------------------------------------------------------------------------
 
 
-class Grid(msgspec.Struct, frozen=True, gc=False):
+class Grid(Struct, frozen=True, gc=False):
     """Nodes in row-major order over `dims`, each with its name and size."""
 
     dims: tuple[tuple[str, int], ...]

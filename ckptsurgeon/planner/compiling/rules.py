@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ckptsurgeon.errors import RulesetError
 from ckptsurgeon.language.patterns import Capture, Literal, Pattern
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     At,
     BatchNorm,
@@ -39,7 +39,7 @@ from ckptsurgeon.planner.compiling.checks import (
     check_where_by_step,
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader, Target
-from ckptsurgeon.planner.compiling.grids import Shape, trace
+from ckptsurgeon.planner.compiling.grids import PlacedOp, Shape, trace
 from ckptsurgeon.planner.compiling.sides import (
     all_read,
     gathered_captures,
@@ -49,48 +49,64 @@ from ckptsurgeon.planner.compiling.sides import (
     targets_of,
 )
 from ckptsurgeon.planner.compiling.unfolding import Context, PlacedRule, PlainRule, unfold
-from ckptsurgeon.planner.problems import Problems
+
+
+def refuse_problems(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
+    """The rulesets, all of which could be read.
+
+    Raises RulesetError where one has problems, with all that compiling finds besides.
+    """
+    if any(ruleset.problems for ruleset in rulesets):
+        compile_rulesets(rulesets)
+    return tuple(rulesets)
 
 
 def compile_rulesets(rulesets: Sequence[Ruleset]) -> tuple[CompiledStage, ...]:
     """All stages of all rule files, in order; raises RulesetError with every problem."""
     problems = Problems()
+    for ruleset in rulesets:
+        problems.take(ruleset.problems)
     stages = [stage for ruleset in rulesets for stage in ruleset.stages]
-    compiled = tuple(compile_stage(stage, problems) for stage in stages)
-    for stage in compiled[:-1]:
-        _refuse_destination(stage, problems)
-    problems.raise_if_any(RulesetError)
+    compiled = []
+    for number, stage in enumerate(stages):
+        rules = unfold(stage.rules, stage.vars, problems)
+        if number > 0 and stage.source.roots:
+            problems.add("`root` opens a file: only the first stage has one", stage.place)
+        if number < len(stages) - 1:
+            _refuse_destination(stage, rules, problems)
+        compiled.append(_compile_stage(stage, rules, problems))
+    problems.raise_if_any()
+    return tuple(compiled)
+
+
+def _refuse_destination(stage: Stage, rules: Sequence[PlacedRule], problems: Problems) -> None:
+    """Tells what looks at the destination in a stage that is not the last."""
+    found = [("`dtype: destination`", stage.place)] if stage.output.dtype == "destination" else []
+    found += [("`keep`", one.rule.place) for one in rules if isinstance(one.rule, Keep)]
+    found += [("`init`", one.rule.place) for one in rules if isinstance(one.rule, Init)]
+    for words, place in found:
+        help = "the last stage alone sees the destination: move it there"
+        problems.add(f"{words} before the last stage", place, help)
+
+
+def _compile_stage(stage: Stage, rules: Sequence[PlacedRule], problems: Problems) -> CompiledStage:
+    compiled = []
+    for one in rules:
+        with problems.at(one.rule.place):
+            compiled.append(_compile(one))
+    return CompiledStage(stage, tuple(compiled))
+
+
+def _compile(one: PlacedRule) -> CompiledRule:
+    """The rule, ready to run; raises RulesetError with all that is wrong in it."""
+    problems = Problems()
+    with problems.at(one.rule.place):
+        compiled = _by_kind(one.rule, one.context, one.group, problems)
+    problems.raise_if_any()
     return compiled
 
 
-def compile_stage(stage: Stage, problems: Problems) -> CompiledStage:
-    rules = (_compile(placed, problems) for placed in unfold(stage.rules, stage.vars, problems))
-    return CompiledStage(stage, tuple(rule for rule in rules if rule is not None))
-
-
-def _refuse_destination(stage: CompiledStage, problems: Problems) -> None:
-    for rule in stage.rules:
-        if isinstance(rule.rule, Keep | Init):
-            word = "keep" if isinstance(rule.rule, Keep) else "init"
-            problems.add(
-                f"`{word}` before the last stage",
-                rule.place,
-                "the last stage alone sees the destination: move it there",
-            )
-
-
-def _compile(placed: PlacedRule, problems: Problems) -> CompiledRule | None:
-    rule, context, before = placed.rule, placed.context, len(problems)
-    with problems.at(rule.place):
-        compiled = _by_kind(rule, context, placed.group, problems)
-        if len(problems) == before:
-            return compiled
-    return None
-
-
-def _by_kind(
-    rule: PlainRule, context: Context, group: int, problems: Problems
-) -> CompiledRule | None:
+def _by_kind(rule: PlainRule, context: Context, group: int, problems: Problems) -> CompiledRule:
     if isinstance(rule, Move):
         return _move(rule, context, group, problems)
     if isinstance(rule, Norms):
@@ -121,13 +137,16 @@ def _move(rule: Move, context: Context, group: int, problems: Problems) -> Compi
     check_where_by_step(rule, readers, gathered, problems)
     dims = (tuple(c.name for c in gathered if c.name in reader.names) for reader in readers)
     shape = Shape(tuple(dims), tuple(spread), len(targets), known, {*read, *vars})
+    ops: tuple[PlacedOp, ...] = ()
+    with problems.at():
+        ops = trace(shape, rule.ops, rule.place)
     return CompiledRule(
         rule,
         group,
         vars,
         readers=readers,
         targets=targets,
-        ops=trace(shape, rule.ops, rule.place, problems),
+        ops=ops,
         captures=known,
         steps_by=frozenset(read) & needed,
         gathered=gathered,

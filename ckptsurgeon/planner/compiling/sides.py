@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Capture, Kind, Pattern, compile_pattern
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move, Var
 from ckptsurgeon.planner.compiling.captures import (
     Written,
@@ -16,7 +17,6 @@ from ckptsurgeon.planner.compiling.captures import (
 )
 from ckptsurgeon.planner.compiling.compiled import Reader, Target
 from ckptsurgeon.planner.compiling.unfolding import Context, join_alias
-from ckptsurgeon.planner.problems import Problems
 
 
 def placed(references: Sequence[At], prefix: Pattern) -> list[Written]:

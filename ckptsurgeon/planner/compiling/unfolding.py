@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Pattern, Reference
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     Drop,
     Init,
@@ -21,7 +24,6 @@ from ckptsurgeon.language.rules import (
     Var,
     Within,
 )
-from ckptsurgeon.planner.problems import Problems
 
 MAX_RULES = 50_000
 NOTHING = Pattern(())
@@ -29,8 +31,7 @@ NOTHING = Pattern(())
 PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What stands around a rule: prefixes for both sides, the alias, and the vars in force."""
 
     source: Pattern = NOTHING
@@ -39,8 +40,7 @@ class Context:
     vars: Mapping[str, Var] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedRule:
+class PlacedRule(Struct, frozen=True):
     """A rule in its context. Repetitions of one rule of the file share a `group`."""
 
     rule: PlainRule

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.patterns import write_key
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.language.rules import FoldBatchNorm, FreezeBatchNorm, Number
 from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS, CompiledRule
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_parts import Taking
 from ckptsurgeon.planner.stage.calling import evaluate

@@ -12,8 +12,8 @@ from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.plans.account import Claim, Fate, Product, Step
-from ckptsurgeon.plans.graph import Node, Operand, RuleInfo, call
+from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
 COUNTER = "num_batches_tracked"
 """Nothing is computed with it, so a rule before may have dropped it."""
@@ -26,7 +26,7 @@ class Taking:
     run: StageRun
     rule: CompiledRule
     taken: dict[str, Match] = field(default_factory=dict)
-    products: list[Product] = field(default_factory=list)
+    products: list[tuple[str, None]] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
 
     @property
@@ -79,11 +79,10 @@ class Taking:
     def give(self, key: str, node: Node, parts: Iterable[str]) -> None:
         """Gives an output key, made from these parts."""
         matches = [self.taken[part] for part in parts if part in self.taken]
-        if self.run.give(self.rule, 0, Product(key), node, matches):
-            self.products.append(Product(key))
+        if self.run.give(self.rule, 0, key, None, node, matches):
+            self.products.append((key, None))
 
     def finish(self) -> None:
         """Notes the step."""
-        operands = tuple(Operand(*match.address) for match in self.taken.values())
-        step = Step(self.info, operands, tuple(self.products), tuple(self.ops))
-        self.run.note_step(self.rule, step)
+        read = list(self.taken.values())
+        self.run.end_step(self.rule, read, None, self.products, tuple(self.ops))

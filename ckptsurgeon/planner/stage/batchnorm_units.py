@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.planner.compiling.compiled import (
     BATCHNORM_PARTS,
     BATCHNORM_VECTORS,
     CompiledRule,
     Reader,
 )
-from ckptsurgeon.planner.problems import Folded
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
-from ckptsurgeon.plans.account import Claim, Fate, Product, Step
-from ckptsurgeon.plans.graph import Operand
+from ckptsurgeon.plans.account import Claim, Fate
 
 
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:
     """Makes a step of every BatchNorm that the rule finds: bn.weight, … -> norm.weight, …"""
     reader, failures = rule.readers[0], Folded(run.problems, "step", "of this rule")
-    unit = _Unit(run, rule)
-    for mean in read_keys(rule, reader, run.tables, run.vars_of(rule)):
-        with failures.at(rule.group, rule.place):
-            unit.step(mean)
+    means = read_keys(rule, reader, run.tables, run.vars_of(rule))
+    failures.run_each(rule.group, rule.place, _Unit(run, rule).step, means)
     failures.tell()
 
 
@@ -50,18 +47,16 @@ class _Unit:
         if not parts:
             return
         self._run.alive[self._rule.group].add(0)
-        prefix, into = self._target.write(mean.values, lambda: f"`{mean.key}`")
-        operands, products = [], []
+        prefix, into = self._target.write(mean.values, [mean])
+        slices, products = [], []
         for part, match in parts.items():
             is_vector = part in BATCHNORM_VECTORS
-            index = self._index_of(match) if is_vector else None
-            node = self._run.take(self._rule, self._claim, match, index)
-            product = Product(f"{prefix}.{part}", into if is_vector else None)
-            operands.append(Operand(match.table.alias, match.key, index))
-            if self._run.give(self._rule, 0, product, node, [match]):
+            slices.append(self._index_of(match) if is_vector else None)
+            node = self._run.take(self._rule, self._claim, match, slices[-1])
+            product = f"{prefix}.{part}", into if is_vector else None
+            if self._run.give(self._rule, 0, *product, node, [match]):
                 products.append(product)
-        step = Step(self._run.info(self._rule), tuple(operands), tuple(products))
-        self._run.note_step(self._rule, step)
+        self._run.end_step(self._rule, list(parts.values()), slices, products)
 
     def _parts(self, mean: Match) -> Iterator[tuple[str, Match]]:
         """The parts that are there and not taken, by name."""

@@ -16,6 +16,7 @@ from ckptsurgeon.planner.compiling.captures import expressions_of
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
 from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 from ckptsurgeon.planner.stage.rows import OfRow, Row
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
 from ckptsurgeon.specs import TensorSpec
@@ -35,14 +36,14 @@ class Caller:
         self,
         grids: Sequence[Grid],
         values: Row,
-        about: Callable[[], str],
+        matches: Sequence[Match],
         wanted: Callable[[], TensorSpec | None],
     ) -> tuple[Grid, tuple[Op, ...]]:
         """The one grid at the end, and the ops on the way.
 
         `values` are the step's captures; `wanted` is the destination's spec of what results, for
-        ops that leave out their size. Raises ProblemsError at the op's place; `about` names the
-        keys in its message.
+        ops that leave out their size. Raises ProblemsError at the op's place, which names the
+        keys of `matches`.
         """
         ops = []
         for number, placed in enumerate(self._rule.ops):
@@ -55,7 +56,7 @@ class Caller:
                 raise
             except CkptSurgeonError as error:
                 help = getattr(error, "help", "")
-                problem = Problem(f"{about()}: {error}", placed.call.place, help)
+                problem = Problem(f"{name_keys(matches)}: {error}", placed.call.place, help)
                 raise PlanError([problem]) from None
             ops.append(op)
         return grids[0], tuple(ops)

@@ -11,8 +11,8 @@ import msgspec
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, condition
 from ckptsurgeon.planner.stage.rows import Row
@@ -37,6 +37,13 @@ class Group(msgspec.Struct, frozen=True, gc=False):
 
     values: Row
     layouts: tuple[Layout, ...]
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The keys that the step reads, reference by reference."""
+        if len(self.layouts) == 1:
+            return self.layouts[0].matches
+        return tuple([match for layout in self.layouts for match in layout.matches])
 
 
 def group_steps(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import msgspec
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.ops.indexing import Index, IndexItem, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, operands_of
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec

@@ -40,6 +40,15 @@ class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.table.nodes[self.key]
 
 
+SHOWN_KEYS = 3
+"""How many of a step's keys an error names."""
+
+
+def name_keys(matches: Sequence[Match]) -> str:
+    """The first keys of a step, for errors."""
+    return ", ".join(f"`{match.key}`" for match in matches[:SHOWN_KEYS])
+
+
 def read_keys(
     rule: CompiledRule, reader: Reader, tables: Iterable[Table], vars: Vars
 ) -> Iterator[Match]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     BatchNorm,
     Drop,
@@ -29,13 +30,16 @@ from ckptsurgeon.plans.graph import Node
 def run_rules(run: StageRun) -> None:
     """Runs every rule of the stage; what is wrong is told to its `problems`."""
     _find_slices(run)
+    whole = run.problems
     for rule in run.compiled.rules:
-        before = len(run.problems)
+        run.problems = Problems()
         run.begin(rule)
         with run.problems.at(rule.place):
             _run_rule(run, rule)
-        if len(run.problems) > before:
+        if run.problems:
             run.failed.add(rule.group)
+        whole.take(run.problems)
+    run.problems = whole
     run.tell_overlaps()
 
 

@@ -21,12 +21,12 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     """The fates of all keys, by table; keys are copied where `unmatched` says so."""
     for table in run.tables:
         held = table.held
-        claims: dict[str, Claim] = {}
-        for key in table.nodes:
-            claim = held.whole.get(key)
-            if claim is None or key in held.winners:
-                claim = _claim(run, table, key)
-            claims[key] = claim
+        others = {
+            key: _claim(run, table, key)
+            for key in table.nodes
+            if key not in held.whole or key in held.winners
+        }
+        claims = {**held.whole, **others} if others else held.whole
         yield KeyFates(run.number, table.alias, table.specs, claims)
 
 

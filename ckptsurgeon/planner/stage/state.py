@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
+from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
-from ckptsurgeon.planner.problems import Folded, Problems
 from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
-from ckptsurgeon.plans.account import Batch, Claim, Product, Step
+from ckptsurgeon.plans.account import Batch, Claim
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 from ckptsurgeon.plans.views import SourceView
 
@@ -138,7 +139,8 @@ class StageRun:
         self,
         rule: CompiledRule,
         number: int,
-        product: Product,
+        key: str,
+        index: Index | None,
         node: Node,
         matches: Iterable[Match],
     ) -> bool:
@@ -146,32 +148,42 @@ class StageRun:
 
         `number` is that of the target, `matches` are the keys that go into the tensor.
         """
-        if self._gives_way(rule, product.key):
-            winner = self.production.rules[product.key]
+        if self._gives_way(rule, key):
+            winner = self.production.rules[key]
             if winner is not None:
                 for match in matches:
                     match.table.held.winners[match.key] = winner
             return False
         place = rule.targets[number].place
-        self.production.give(product.key, node, self.info(rule), place, product.index)
-        self.given.add(product.key)
+        self.production.give(key, node, self.info(rule), place, index)
+        if rule.options.fallback:
+            self.given.add(key)
         return True
 
     def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
         """Gives a key that `keep` or `init` names, unless these give way."""
         if not self._gives_way(rule, key):
             self.production.give(key, node, self.info(rule), place)
-            self.given.add(key)
+            if rule.options.fallback:
+                self.given.add(key)
 
     def _gives_way(self, rule: CompiledRule, key: str) -> bool:
         return rule.options.fallback and key in self.production and key not in self.given
 
-    def note_step(self, rule: CompiledRule, step: Step) -> None:
+    def end_step(
+        self,
+        rule: CompiledRule,
+        matches: Sequence[Match],
+        slices: Sequence[Index | None] | None,
+        products: Sequence[tuple[str, Index | None]],
+        ops: tuple[Op, ...] = (),
+    ) -> None:
         """Adds a step to those of its rule."""
         self.made[rule.group] += 1
         if id(rule) not in self.batches:
-            self.batches[id(rule)] = Batch(step.rule)
-        self.batches[id(rule)].add(step)
+            self.batches[id(rule)] = Batch(self.info(rule))
+        aliases, keys = [m.table.alias for m in matches], [m.key for m in matches]
+        self.batches[id(rule)].add(aliases, keys, slices or (), products, ops)
 
 
 def kind_of_rule(rule: CompiledRule) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import heapq
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -129,10 +128,7 @@ class Table:
             for form, keys in self._by_form.items()
             if form.startswith(matcher.prefix) and matcher.needle in form
         ]
-        if found and not matcher.prefix:
-            known = set(itertools.chain(*found))
-            return (key for key in self.nodes if key in known)
-        return found[0] if len(found) == 1 else heapq.merge(*found)
+        return found[0] if len(found) == 1 else sorted(itertools.chain(*found))
 
 
 def _end(keys: Sequence[str], prefix: str, start: int) -> int:

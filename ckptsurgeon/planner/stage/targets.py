@@ -10,6 +10,7 @@ from ckptsurgeon.language.patterns import Capture, Formula, Literal, Pattern, wr
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import Target
 from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 from ckptsurgeon.planner.stage.rows import Memo, OfRow, Row
 
 Text = Callable[[Row], str]
@@ -26,12 +27,12 @@ class TargetWriter:
             index = target.index
             self._index = OfRow(index.names, columns, lambda c: index.evaluate(Scope(c, vars)))
 
-    def write(self, values: Row, about: Callable[[], str]) -> tuple[str, Index | None]:
-        """The key and the slice; raises PlanError at the target's place."""
+    def write(self, values: Row, matches: Sequence[Match]) -> tuple[str, Index | None]:
+        """The key and the slice; raises PlanError at its place, which names the keys behind it."""
         try:
             return self._key(values), None if self._index is None else self._index(values)
         except ExpressionError as error:
-            text = f"{about()} -> `{self.target.text}`: {error}"
+            text = f"{name_keys(matches)} -> `{self.target.text}`: {error}"
             raise PlanError([Problem(text, self.target.place, error.help)]) from None
 
     def key(self, values: Row) -> str:

@@ -119,9 +119,8 @@ def test_control_characters_are_not_shown() -> None:
         with pytest.raises(RulesetError) as caught:
             load_ruleset(rules)
         assert "\x1b" not in str(caught.value)
-    with pytest.raises(RulesetError) as caught:
-        rules_from_arrows(["a\x1b[31m -> b"])
-    assert "\x1b" not in str(caught.value)
+    (problem,) = rules_from_arrows(["a\x1b[31m -> b"]).problems
+    assert "\x1b" not in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +143,9 @@ def test_arrow_of_the_command_line(text: str) -> None:
 
 def test_arrows_tell_the_number_of_the_text() -> None:
     assert isinstance(rules_from_arrows(["{drop: x}"]).stages[0].rules[0], Drop)
-    with pytest.raises(RulesetError) as caught:
-        rules_from_arrows(["a -> b", "w[: , :2] -> x", "x", "a -> b: [cast: F", "a: [b]\n---\nb"])
-    lines = [problem.place.line for problem in caught.value.problems if problem.place]
-    assert lines == [2, 3, 4, 5]
+    texts = ["a -> b", "w[: , :2] -> x", "x", "a -> b: [cast: F", "a: [b]\n---\nb"]
+    problems = rules_from_arrows(texts).problems
+    assert sorted(problem.place.line for problem in problems if problem.place) == [2, 3, 4, 5]
 
 
 def test_loading_rules_imports_nothing_heavy() -> None:
