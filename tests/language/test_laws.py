@@ -91,7 +91,7 @@ def a_key_has_one_fate_in_a_stage(request: Request, execution: Execution, folder
     plan = execution.plan
     tables = plan.fates.tables
     assert len({(table.stage, table.source) for table in tables}) == len(tables)
-    assert all(list(table.claims) == list(table.specs) for table in tables)
+    assert all(table.claims.keys() == table.specs.keys() for table in tables)
     assert [(table.source, dict(table.specs)) for table in tables if table.stage == 0] == [
         (view.alias, dict(view.specs)) for view in plan.sources
     ]

@@ -1,4 +1,4 @@
-"""Slices of one tensor held against each other: a mask of the tensor says what is true."""
+"""What slices of one tensor cover together, and leave of one another: against its mask."""
 
 from __future__ import annotations
 
@@ -62,15 +62,6 @@ def test_where_too_many_are_told_apart_no_element_is_counted_twice(
         counted = regions.covered_count(taken)
     assert counted <= np.count_nonzero(mask(shape, taken))
     assert counted >= max(map(regions.taken_count, taken), default=0)
-
-
-@given(slices())
-def test_two_that_share_an_element_are_found(drawn: tuple[Shape, list[Taken]]) -> None:
-    shape, taken = drawn
-    pair = regions.overlapping(taken)
-    assert (pair is not None) == bool((mask(shape, taken) > 1).any())
-    if pair is not None:
-        assert (mask(shape, [taken[number] for number in pair]) > 1).any()
 
 
 @given(slices(steps=False))
