@@ -68,3 +68,30 @@ def test_a_computed_tensor_is_noted() -> None:
     plan = cs.plan({"w": torch.rand(3)}, [{"w -> w": {"scale": 2}}])
     (note,) = [note for note in plan.notes if note.kind == "computed"]
     assert note.text.startswith("`scale` computes: in float32")
+
+
+ALL = ["embed", "head", "last"]
+
+UNTIED: list[tuple[list[str], list[Any], dict[str, int]]] = [
+    # keys of the source, rules, and the keys that are tied to `embed` no more, each with the number
+    # of the rule that gives it, -1 where none does
+    (ALL, [], {"head": -1, "last": -1}),
+    (ALL, [{"tie": ["last", "head", "embed"]}], {}),
+    (ALL, [{"tie": ["last", "head"]}], {"head": -1, "last": -1}),
+    (["embed"], [{"keep": ["head", "last"]}], {"head": 0, "last": 0}),
+    (["embed"], [{"from": "embed", "to": ALL}], {}),
+    (["embed", "last"], [{"from": "embed", "to": ["embed", "head"]}], {"last": -1}),
+    (["a"], [{"from": "a", "to": ["head", "last"]}, {"keep": "embed"}], {"head": 0, "last": 0}),
+]
+
+
+@pytest.mark.parametrize(("keys", "rules", "untied"), UNTIED)
+def test_ties_of_the_destination_that_break_are_told(
+    keys: list[str], rules: list[Any], untied: dict[str, int]
+) -> None:
+    source = {key: torch.rand(4, 3) for key in keys}
+    plan = cs.plan(source, rules, dict.fromkeys(ALL, torch.rand(4, 3)))
+    notes = {note.key: note for note in plan.notes if note.kind == "untied"}
+    assert {key: note.rule.number if note.rule else -1 for key, note in notes.items()} == untied
+    assert {key for key in ALL[1:] if plan.ties.get(key) != "embed"} == untied.keys()
+    assert all("tied to `embed` in the destination" in note.text for note in notes.values())
