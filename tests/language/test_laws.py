@@ -138,6 +138,17 @@ def tally(counts: Mapping[Any, Any]) -> tuple[int, int]:
     return sum(one.tensors for one in found), sum(one.nbytes for one in found)
 
 
+def ties_lead_to_the_first_of_their_keys(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    plan = execution.plan
+    order = {key: at for at, key in enumerate(plan.outputs)}
+    for key, leader in plan.ties.items():
+        assert leader not in plan.ties
+        assert order[leader] < order[key]
+        assert plan.outputs[leader].spec == plan.outputs[key].spec
+
+
 def nothing_comes_of_nothing(request: Request, execution: Execution, folder: Path) -> None:
     for output in execution.plan.outputs.values():
         assert bool(output.sources) == (output.status in FROM_SOURCE), output
@@ -248,6 +259,7 @@ LAWS: tuple[Law, ...] = (
     what_steps_read_is_taken,
     what_rules_give_is_given_by_their_steps,
     the_report_adds_up,
+    ties_lead_to_the_first_of_their_keys,
     nothing_comes_of_nothing,
     explain_names_the_rule_of_the_fate,
     explain_tells_the_output,
