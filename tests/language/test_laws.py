@@ -18,12 +18,13 @@ from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.mover import Mover
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.explaining import Sighting, explain
 from ckptsurgeon.planner.planning import make_plan
 from ckptsurgeon.plans.account import Fate, FindingKind, Output, SourceFate, Status
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saving import save_plan
-from ckptsurgeon.plans.graph import Leaf, RuleInfo, walk
+from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
@@ -136,6 +137,25 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
 def tally(counts: Mapping[Any, Any]) -> tuple[int, int]:
     found = counts.values()
     return sum(one.tensors for one in found), sum(one.nbytes for one in found)
+
+
+def every_op_has_the_rule_that_asked_for_it(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    """All but the casts of `output: {dtype: …}`."""
+    for output in execution.plan.outputs.values():
+        for work in walk(output.node):
+            if isinstance(work, Call):
+                assert work.rule is not None or isinstance(work.op, Cast), work
+
+
+def what_is_copied_was_never_touched(request: Request, execution: Execution, folder: Path) -> None:
+    for output in execution.plan.outputs.values():
+        if output.status is Status.COPIED:
+            (source,) = output.sources
+            fate = execution.plan.fates.find(0, *source.at)
+            assert fate is not None, output
+            assert fate.fate is Fate.COPIED, output
 
 
 def ties_lead_to_the_first_of_their_keys(
@@ -259,6 +279,8 @@ LAWS: tuple[Law, ...] = (
     what_steps_read_is_taken,
     what_rules_give_is_given_by_their_steps,
     the_report_adds_up,
+    every_op_has_the_rule_that_asked_for_it,
+    what_is_copied_was_never_touched,
     ties_lead_to_the_first_of_their_keys,
     nothing_comes_of_nothing,
     explain_names_the_rule_of_the_fate,

@@ -149,3 +149,10 @@ def test_shares_are_of_the_stage_that_takes_them(tmp_path: Any) -> None:
         (1, "b", "copied"),
     ]
     assert [note.key for note in plan.notes if note.kind == "untaken"] == ["b", "c"]
+
+
+def test_a_tensor_in_parts_is_of_the_rule_of_its_first_part() -> None:
+    rules = ["b -> x[4:]", "a -> x[:4]"]
+    (output,) = cs.plan(dict.fromkeys("ab", np.ones(4, "f4")), rules).outputs.values()
+    assert output.rule is not None
+    assert output.rule.number == 0
