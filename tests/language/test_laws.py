@@ -39,6 +39,8 @@ Law = Callable[[Request, Execution, Path], None]
 TAKES = ("takes it", "takes a slice of it", "gives the key, and drops it")
 """What `explain` says of a rule that took a key."""
 
+USED = (Fate.TAKEN, Fate.COPIED)
+
 PUBLIC = ("key", "name", "spec", "status", "rule", "sources", "ops", "wanted", "allowed")
 """What is known of an output, but for its node."""
 
@@ -128,7 +130,9 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
     assert (report.total.tensors, report.total.nbytes) == (len(kept), sum(kept))
     assert tally(report.fate_counts) == (len(offered), sum(offered))
     assert report.coverage.offered == sum(offered)
-    assert 0 <= report.coverage.consumed <= report.coverage.offered
+    used = [fate for fate in plan.fates if fate.stage == 0 and fate.fate in USED]
+    shares = [one.spec.nbytes * (1 - one.claim.untaken - one.claim.dropped) for one in used]
+    assert report.coverage.consumed == pytest.approx(sum(shares))
     assert report.coverage.produced <= report.coverage.wanted
     for fate in plan.fates:
         assert 0 <= fate.claim.untaken + fate.claim.dropped <= 1 + 1e-9, fate
@@ -175,6 +179,9 @@ def nothing_comes_of_nothing(request: Request, execution: Execution, folder: Pat
         node = output.node
         kept = isinstance(node, Leaf) and node.source == DESTINATION
         assert kept == (output.status is Status.KEPT), output
+        if kept:
+            by = output.rule.kind if output.rule else output.allowed
+            assert by in ("keep", "missing", "mismatched"), output
 
 
 # --- explanations ---------------------------------------------------------------------------------

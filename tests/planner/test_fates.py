@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -109,6 +110,10 @@ ROWS = {
 }
 
 
+def name(fate: SourceFate) -> str:
+    return f"{fate.source}::{fate.key}".removeprefix("::")
+
+
 def tell(fate: SourceFate) -> str:
     claim = fate.claim
     told = fate.fate.value + (f" by {claim.rule.number}" if claim.rule else "")
@@ -126,8 +131,11 @@ def test_fates(row: Row) -> None:
     sources = {alias: dict.fromkeys(keys, np.ones(4, "f4")) for alias, keys in row.sources.items()}
     given = dict.fromkeys("ab", np.ones(4, "f4"))
     plan = cs.plan(given, rules, into, sources=sources)
-    fates = {f"{one.source}::{one.key}".removeprefix("::"): tell(one) for one in plan.fates}
+    fates = {name(one): tell(one) for one in plan.fates}
     assert fates == row.told
+    plain = re.compile(r"taken by \d")
+    remarkable = [key for key, one in fates.items() if not plain.fullmatch(one)]
+    assert [name(one) for one in plan.fates.remarkable] == remarkable
 
 
 @pytest.mark.parametrize("rules", [["a[:, :1] -> x"], ["a[:, :1] -> x", {"drop": "a[:, 1:]"}]])

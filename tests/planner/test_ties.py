@@ -70,6 +70,33 @@ def test_a_computed_tensor_is_noted() -> None:
     assert note.text.startswith("`scale` computes: in float32")
 
 
+TIED: list[tuple[str, list[Any], dict[str, str], dict[str, str]]] = [
+    # keys of the source, rules, the ties that come of them, and what gives each key: a kind of rule
+    ("ab", [{"tie": ["a", "b"]}], {"b": "a"}, {"a": "", "b": ""}),
+    ("a", [{"tie": ["a", "b"]}], {"b": "a"}, {"a": "", "b": "tie"}),
+    ("b", [{"tie": ["a", "b"]}], {"a": "b"}, {"b": "", "a": "tie"}),
+    ("c", ["c -> b", {"tie": ["a", "b"]}], {"a": "b"}, {"b": "move", "a": "tie"}),
+    ("b", [{"tie": ["a", "b", "c"]}], {"a": "b", "c": "b"}, {"b": "", "a": "tie", "c": "tie"}),
+    (
+        "abc",
+        [{"tie": ["c", "b"]}, {"tie": ["b", "a"]}],
+        {"b": "a", "c": "a"},
+        dict.fromkeys("abc", ""),
+    ),
+    ("ab", [{"a -> a": "transpose"}, {"b -> b": "transpose"}], {}, {"a": "move", "b": "move"}),
+]
+
+
+@pytest.mark.parametrize(("keys", "rules", "ties", "kinds"), TIED)
+def test_ties_of_rules(
+    keys: str, rules: list[Any], ties: dict[str, str], kinds: dict[str, str]
+) -> None:
+    plan = cs.plan({key: torch.rand(2, 2) for key in keys}, rules)
+    assert plan.ties == ties
+    given = plan.outputs.values()
+    assert {one.key: one.rule.kind if one.rule else "" for one in given} == kinds
+
+
 ALL = ["embed", "head", "last"]
 
 UNTIED: list[tuple[list[str], list[Any], dict[str, int]]] = [
