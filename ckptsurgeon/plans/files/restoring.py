@@ -6,7 +6,6 @@ it is run, and each op infers its results again.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import msgspec
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
-from ckptsurgeon.ops.regions import overlap, taken_count
+from ckptsurgeon.ops.regions import overlapping, taken_count
 from ckptsurgeon.plans.account import (
     Batch,
     CheckedTie,
@@ -210,7 +209,7 @@ def _check_assembly(whole: Assembly) -> None:
     for part, region in zip(whole.parts, regions, strict=True):
         if part.node.spec != TensorSpec(spec.dtype, taken_shape(region)):
             raise ValueError(f"{part.node.spec} is no part of {spec}")
-    if any(overlap(one, other) for one, other in itertools.combinations(regions, 2)):
+    if overlapping(regions) is not None:
         raise ValueError(f"parts of {spec} overlap")
     if base is not None and base.spec != spec:
         raise ValueError(f"{base.spec} can't fill up {spec}")

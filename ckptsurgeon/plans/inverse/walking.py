@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ckptsurgeon.ops.indexing import Index, Slice, Take, Taken, resolve_index
+from ckptsurgeon.ops.indexing import Index, IndexRange, Slice, Take, Taken, resolve_index
 from ckptsurgeon.ops.joining import Same
 from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.plans.graph import (
@@ -183,12 +183,20 @@ def _disjoint(parts: Sequence[Part], spec: TensorSpec) -> tuple[tuple[Part, ...]
     return tuple(part for _, part in chosen), tiles
 
 
-def _cut(part: Part, region: Taken, box: Taken) -> Part:
-    """The part that fills a box of the region that the whole part fills."""
-    index = tuple(one if isinstance(one, int) else (one.start, one.stop, None) for one in box)
-    starts = zip(_start(region), box, strict=True)
-    inner = [(b.start - at, b.stop - at, None) for at, b in starts if isinstance(b, range)]
+def _cut(part: Part, region: Taken, piece: Taken) -> Part:
+    """The part that fills a piece of the region that the whole part fills."""
+    inner = []
+    for own, left in zip(region, piece, strict=True):
+        if isinstance(own, range) and isinstance(left, range):
+            first, last = own.index(left[0]), own.index(left[-1])
+            inner.append(_written(range(first, last + 1, left.step // own.step)))
+    index = tuple(left if isinstance(left, int) else _written(left) for left in piece)
     return Part(index, call(Slice(index=tuple(inner)), part.node)[0])
+
+
+def _written(items: range) -> IndexRange:
+    """A range that takes something, as an index says it."""
+    return items[0], items[-1] + 1, items.step if len(items) > 1 and items.step > 1 else None
 
 
 def _start(region: Taken) -> tuple[int, ...]:
