@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans.inverse.exact_rules import Array, conversions, second_stages
+from plans.inverse.exact_rules import EACH, Array, Conversion, conversions, second_stages
 
 import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
@@ -52,6 +52,18 @@ def test_the_inverse_gives_the_bytes_back(conversion: tuple[dict[str, Array], li
     plan = planned(tensors, [rules])
     output = carried_out(plan, tensors)
     assert_equal(carried_out(invert_plan(plan, "it"), output), tensors)
+
+
+@pytest.mark.parametrize("op", EACH)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_each_op_is_undone_alone(op: Callable[..., Any], data: st.DataObject) -> None:
+    made = Conversion(data.draw)
+    key = made.tensor(made.shape(data.draw(st.integers(1, 3))))
+    made.move([key], ["x"], [one for one in [op(made, made.spec(key))] if one is not None])
+    plan = planned(made.tensors, [made.rules])
+    output = carried_out(plan, made.tensors)
+    assert_equal(carried_out(invert_plan(plan, "it"), output), made.tensors)
 
 
 @settings(max_examples=40, deadline=None)
