@@ -109,6 +109,27 @@ def test_what_is_said_of_a_key(key: str, rules: str, told: str, ckpt: Ckpt, fold
     assert explained(key, rules, ckpt) == told
 
 
+def test_a_key_of_two_sources_is_explained_for_each(ckpt: Ckpt, folder: Path) -> None:
+    Path("two.yaml").write_text(
+        "format: 1\nrules:\n  - fc.bias -> x\n  - other::fc.bias -> other.x\n"
+    )
+    words = ("src.safetensors", "--source", "other=src.safetensors", "-r", "two.yaml")
+    assert (
+        ckpt("explain", "fc.bias", *words).out
+        == """\
+fc.bias  F32[100]  (key of source)
+  two.yaml:3:5: `fc.bias -> x` takes it
+  its name doesn't match the other reference of the rules
+  gives x
+
+fc.bias  F32[100]  (key of source other)
+  two.yaml:4:5: `other::fc.bias -> other.x` takes it
+  its name doesn't match the other reference of the rules
+  gives other.x
+"""
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "more"),
     [("zzz", "`inspect` lists them"), ("fc.weights", "did you mean 'fc.weight'?")],

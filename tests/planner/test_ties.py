@@ -47,6 +47,13 @@ def test_ties_of_the_source_outlive_ops(tmp_path: Path, op: object) -> None:
     assert not shared(tmp_path / "o.pt", "embed", "other")
 
 
+def test_results_of_one_op_are_tied_one_by_one() -> None:
+    tensor = torch.rand(4, 3)
+    rule = {"<k:embed|head> -> <k>.<p:x|y>": "split"}
+    plan = cs.plan({"embed": tensor, "head": tensor}, [rule])
+    assert plan.ties == {"head.x": "embed.x", "head.y": "embed.y"}
+
+
 def test_a_cast_of_everything_keeps_ties(tmp_path: Path) -> None:
     tensor = torch.rand(4, 3)
     rules = {"format": 1, "output": {"dtype": "BF16"}}
