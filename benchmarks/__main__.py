@@ -24,7 +24,8 @@ from benchmarks.tables import (
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="for all files")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each command")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each command in a table")
+    parser.add_argument("--tables", type=int, default=3, help="runs of the whole table of jobs")
     parser.add_argument("--quick", action="store_true", help="small sources, to see that it works")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their names")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
@@ -36,13 +37,17 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     compileall.compile_dir(Path(ckptsurgeon.__file__).parent, quiet=1)  # as pip does with packages
     jobs = [job for job in JOBS if given.only in job.name]
-    rows = run_jobs(jobs, given.folder, given.runs, given.quick, _say)
-    tables = [table(JOB_HEADS, map(job_cells, rows))] if jobs else []
+    runs = [
+        list(run_jobs(jobs, given.folder, given.runs, given.quick, _say))
+        for _ in range(given.tables)
+    ]
+    tables = [table(JOB_HEADS, map(job_cells, zip(*runs, strict=True)))] if jobs else []
     if given.only in "plan":
         timings = [*plan_timings(given.folder, given.runs, given.quick, _say)]
         timings += start_timings(given.folder, given.runs)
         tables.append(table(TIMING_HEADS, map(timing_cells, timings)))
-    text = "\n".join((f"{machine()}; medians of {given.runs} runs\n", *tables))
+    told = f"medians of {given.runs} runs; of {given.tables} tables: median (least - most)"
+    text = "\n".join((f"{machine()}; {told}\n", *tables))
     print(text)
     if given.markdown is not None:
         given.markdown.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 from statistics import median
 
 POLL_SECONDS = 0.002
+
+MEGABYTE = 1 << 20
 
 
 class Failed(Exception):
@@ -49,6 +52,20 @@ def measured(command: Sequence[str], codes: Iterable[int] = (0,)) -> Cost:
     if process.returncode not in codes:
         raise Failed(f"{' '.join(command)}: code {process.returncode}\n{said.decode()[-2000:]}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, watch.private, watch.resident)
+
+
+def recycle_memory(nbytes: int) -> None:
+    """Uses so many bytes of memory once and lets them go, half of what is available at most.
+
+    Free memory of a virtual machine may have gone back to its host. Whoever comes first waits until
+    it is there again, several times as long as a copy takes; that must not be who is measured.
+    """
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    count = min(nbytes, pages // 2) // MEGABYTE
+    if count:
+        with mmap.mmap(-1, count * MEGABYTE) as memory:
+            for _ in range(count):
+                memory.write(b"\1" * MEGABYTE)
 
 
 class _Watch(threading.Thread):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.jobs import Job
-from benchmarks.measuring import Cost, measured, medians
+from benchmarks.measuring import Cost, measured, medians, recycle_memory
 
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "ckptsurgeon")
@@ -22,20 +22,31 @@ RULES = "rules.yaml"
 
 LAYERS, QUICK_LAYERS = 9, 1
 
+RECYCLED = 3
+"""Times the size of an output that memory is used once for before each run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The medians of a job's runs; `nbytes` is the size of our output."""
+    """The medians of a job's runs; `nbytes` is the size of our output.
+
+    `start` is the cost of its plan alone: Python started, headers read, rules planned.
+    """
 
     job: Job
     nbytes: int
     ours: Cost
     copy: Cost
     script: Cost
+    start: Cost
 
     @property
     def against_copy(self) -> float:
         return self.ours.wall / self.copy.wall
+
+    @property
+    def cpu_against_copy(self) -> float:
+        return self.ours.cpu / self.copy.cpu
 
     @property
     def against_script(self) -> float:
@@ -67,19 +78,21 @@ def run_job(job: Job, source: Path, folder: Path, runs: int) -> Row:
     rules = folder / RULES
     rules.write_text(job.rule_file, encoding="utf-8")
     kept = folder / f"kept{job.out}"
-    contenders = _contenders(job, source, rules, kept)
+    contenders, plan = _contenders(job, source, rules, kept), [*OURS, "plan", str(source)]
     _compare(contenders, kept, folder / f"script{job.out}")
-    costs: dict[str, list[Cost]] = {name: [] for name in contenders}
+    nbytes = size_of(kept)
+    costs: dict[str, list[Cost]] = {name: [] for name in (*contenders, "start")}
     for turn in range(runs):
         names = list(contenders)
         for name in (*names[turn % 3 :], *names[: turn % 3]):
             target = folder / f"{name}{job.out}"
+            recycle_memory(RECYCLED * nbytes)
             costs[name].append(measured([*contenders[name], str(target)]))
             remove(target)
             os.sync()
-    nbytes = size_of(kept)
+        costs["start"].append(measured([*plan, "-r", str(rules)]))
     remove(kept)
-    return Row(job, nbytes, *(medians(costs[name]) for name in ("ours", "copy", "script")))
+    return Row(job, nbytes, **{name: medians(costs[name]) for name in costs})
 
 
 def _contenders(job: Job, source: Path, rules: Path, kept: Path) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 from benchmarks.planning import Timing
 from benchmarks.running import Row
@@ -15,13 +16,17 @@ JOB_HEADS = (
     "job",
     "output",
     "ours",
+    "of it start-up",
     "copy + fsync",
     "script",
     "ours / copy",
     "wanted",
     "script / ours",
     "CPU ours",
+    "of it start-up",
+    "CPU copy",
     "CPU script",
+    "CPU ours / copy",
     "private ours",
     "private script",
     "resident ours",
@@ -31,22 +36,35 @@ JOB_HEADS = (
 TIMING_HEADS = ("command", "wall", "CPU", "wanted", "private", "resident")
 
 
-def job_cells(row: Row) -> tuple[str, ...]:
-    """A job's figures: seconds, ratios and MB."""
-    ours, script = row.ours, row.script
+def job_cells(rows: Sequence[Row]) -> tuple[str, ...]:
+    """A job's figures over several tables: seconds, ratios and MB."""
+    job = rows[0].job
     return (
-        row.job.name,
-        _megabytes(row.nbytes),
-        f"{ours.wall:.2f} s",
-        f"{row.copy.wall:.2f} s",
-        f"{script.wall:.2f} s",
-        f"{row.against_copy:.2f}",
-        f"{row.job.most:.2f}" if row.job.most else "",
-        f"{row.against_script:.1f}",
-        f"{ours.cpu:.2f} s",
-        f"{script.cpu:.2f} s",
-        *map(_megabytes, (ours.private, script.private, ours.resident, script.resident)),
+        job.name,
+        _megabytes(rows[0].nbytes),
+        _spread([row.ours.wall for row in rows], " s"),
+        f"{median(row.start.wall for row in rows):.2f} s",
+        _spread([row.copy.wall for row in rows], " s"),
+        f"{median(row.script.wall for row in rows):.2f} s",
+        _spread([row.against_copy for row in rows]),
+        f"{job.most:.2f}" if job.most else "",
+        f"{median(row.against_script for row in rows):.1f}",
+        _spread([row.ours.cpu for row in rows], " s"),
+        f"{median(row.start.cpu for row in rows):.2f} s",
+        _spread([row.copy.cpu for row in rows], " s"),
+        f"{median(row.script.cpu for row in rows):.2f} s",
+        _spread([row.cpu_against_copy for row in rows]),
+        _megabytes(max(row.ours.private for row in rows)),
+        _megabytes(max(row.script.private for row in rows)),
+        _megabytes(max(row.ours.resident for row in rows)),
+        _megabytes(max(row.script.resident for row in rows)),
     )
+
+
+def _spread(values: Sequence[float], unit: str = "") -> str:
+    """The median, and the least and the most where there are several."""
+    middle = f"{median(values):.2f}{unit}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f} - {max(values):.2f})"
 
 
 def timing_cells(timing: Timing) -> tuple[str, ...]:

@@ -109,6 +109,9 @@ class Writer(Protocol):
         damage stays visible; other formats check it and raise CheckpointError.
         """
 
+    def copies(self, extent: Extent) -> bool:
+        """Whether the kernel moves such bytes; else they are read, for their CRC-32."""
+
     def write(self, key: str, array: Array, offset: int = 0) -> None:
         """Fill a part of the key's place from memory."""
 

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ MEMORY = 256 << 20
 
 MOST_JOBS = 8
 
+SHORT_READ = 16 << 10
+"""Bytes of a read that takes no longer than it takes threads of Python to change places."""
+
 
 def default_jobs() -> int:
     """As many threads as there are processors, up to eight."""
@@ -62,11 +66,6 @@ class Job:
     name: str
     runs: list[Run] | None
     mosaic: Mosaic | None
-
-    @property
-    def copied(self) -> bool:
-        """Whether the kernel moves it; bytes with a CRC may have to be looked at."""
-        return self.runs is not None and all(run.extent.crc is None for run in self.runs)
 
     @property
     def computed(self) -> bool:
@@ -105,13 +104,14 @@ class Mover:
         self._threads = jobs or default_jobs()
         self._names = {view.alias: view.names for view in plan.views}
         self._computing = threading.Lock()
+        self._lowering = Lowering()
         self._workers = Workers(self._extent, self._read_whole, (memory or MEMORY) // self._threads)
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
         jobs = without_short_runs(list(self._lowered()))
-        copies = [job for job in jobs if job.copied]
-        others = [job for job in jobs if not job.copied]
+        copies = [job for job in jobs if _is_copied(job, writer)]
+        others = [job for job in jobs if not _is_copied(job, writer)]
         whole = [job.output.node for job in others if job.computed]
         evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
 
@@ -139,31 +139,38 @@ class Mover:
         """A digest of an output tensor's bytes, which are made in blocks where they can be."""
         output = self._plan.outputs[key]
         digest = hashlib.blake2b()
-        mosaic = Lowering().mosaic(output.node) if output.spec.carrier else None
-        if mosaic is None:
-            evaluator = Evaluator(self._plan, self._checkpoints, [output.node])
-            digest.update(_flat(evaluator.output(output)).data)
-            return digest.digest()
         with self._workers, located(output):
-            for _, block in self._workers.own.blocks(mosaic, output.spec):
+            for block in self._blocks(output):
                 digest.update(block.data)
         return digest.digest()
+
+    def _blocks(self, output: Output) -> Iterator[Array]:
+        """The bytes of an output tensor, one part after the other."""
+        node, mosaic = output.node, self._mosaic(output)
+        if mosaic is not None:
+            yield from (block for _, block in self._workers.own.blocks(mosaic, output.spec))
+        elif isinstance(node, Leaf) and self._extent(node) is not None:
+            yield from self._workers.own.stored(node)
+        else:
+            yield _flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
 
     # --- lowering ---------------------------------------------------------------------------------
 
     def _lowered(self) -> Iterator[Job]:
-        lowering = Lowering()
         for key, output in self._plan.outputs.items():
             if key in self._plan.ties:
                 continue  # filled with the tensor that it is tied to
             if isinstance(output.node, Leaf) and (extent := self._extent(output.node)):
                 yield Job(output, self._name_of(key), [Run(extent, 0)], None)
                 continue
-            mosaic = lowering.mosaic(output.node) if output.spec.carrier else None
+            mosaic = self._mosaic(output)
             runs = None
             if mosaic is not None:
                 runs = kernel_runs(mosaic, BITS[output.spec.dtype] // 8, self._extent)
             yield Job(output, self._name_of(key), runs, mosaic)
+
+    def _mosaic(self, output: Output) -> Mosaic | None:
+        return self._lowering.mosaic(output.node) if output.spec.carrier else None
 
     def _extent(self, leaf: Leaf) -> Extent | None:
         """Where a checkpoint's tensor lies dense in a file."""
@@ -190,6 +197,11 @@ class Mover:
         return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
 
 
+def _is_copied(job: Job, writer: Writer) -> bool:
+    """Whether the kernel moves all of it."""
+    return job.runs is not None and all(writer.copies(run.extent) for run in job.runs)
+
+
 def _flat(array: Array) -> Array:
     """The array's bytes in row order."""
     import numpy as np
@@ -212,7 +224,7 @@ class Workers:
     ) -> None:
         self._extent_of, self._read_whole, self._memory = extent_of, read_whole, memory
         self._local = threading.local()
-        self._files = SourceFiles()
+        self._files, self._short_reads = SourceFiles(), threading.Lock()
 
     def __enter__(self) -> Workers:
         return self
@@ -225,7 +237,7 @@ class Workers:
     def own(self) -> BlockMover:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
-            sources = Sources(self._files, self._extent_of, self._read_whole)
+            sources = Sources(self._files, self._extent_of, self._read_whole, self._short_reads)
             self._local.mover = BlockMover(sources.read, self._memory)
         mover: BlockMover = self._local.mover
         return mover
@@ -234,7 +246,8 @@ class Workers:
 class Sources:
     """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
 
-    The last tensor that was read whole stays in memory.
+    The last tensor that was read whole stays in memory. Many short reads are made by one thread at
+    a time: each gives way to other threads of Python, and would wait for its turn again.
     """
 
     def __init__(
@@ -242,8 +255,10 @@ class Sources:
         files: SourceFiles,
         extent_of: Callable[[Leaf], Extent | None],
         read_whole: Callable[[Leaf], Array],
+        short_reads: threading.Lock,
     ) -> None:
         self._files, self._extent_of, self._read_whole = files, extent_of, read_whole
+        self._short_reads = short_reads
         self._last: tuple[Leaf, Array] | None = None
 
     def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
@@ -254,7 +269,8 @@ class Sources:
             for at, start in enumerate(starts):
                 out[at * nbytes : (at + 1) * nbytes] = whole[start : start + nbytes]
             return
-        with self._files.opened(extent.path) as descriptor:
+        alone = self._short_reads if nbytes < SHORT_READ else nullcontext()
+        with self._files.opened(extent.path) as descriptor, alone:
             read_ranges(descriptor, extent, starts, nbytes, out.data)
 
     def _whole(self, leaf: Leaf) -> Array:

@@ -13,12 +13,12 @@ from msgspec import Struct, field
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.patterns import Index, Reference
+from ckptsurgeon.language.patterns import Reference, WrittenIndex
 
 Number = int | float | Expression
 """A number as written: a literal, or an expression over captures and vars."""
 
-Argument = bool | int | float | str | Expression | Index | tuple["Argument", ...] | None
+Argument = bool | int | float | str | Expression | WrittenIndex | tuple["Argument", ...] | None
 """An op's parameter as written."""
 
 

@@ -193,14 +193,10 @@ class Batch(msgspec.Struct, frozen=True):
         self,
         aliases: Sequence[str],
         keys: Sequence[str],
-        slices: Sequence[Index | None],
         products: Sequence[tuple[str, Index | None]],
         ops: tuple[Op, ...],
     ) -> None:
-        """Adds a step; there are no `slices` where it reads whole keys."""
-        for number, index in enumerate(slices, len(self.keys)):
-            if index is not None:
-                self.slices[number] = index
+        """Adds a step that reads whole keys."""
         self.aliases.extend(aliases)
         self.keys.extend(keys)
         for key, index in products:
@@ -209,6 +205,12 @@ class Batch(msgspec.Struct, frozen=True):
             self.products.append(key)
         self.widths.append((len(keys), len(products)))
         self.ops.append(ops)
+
+    def cut(self, slices: Sequence[Index | None]) -> None:
+        """Says which parts of its keys the last step reads."""
+        for number, index in enumerate(slices, len(self.keys) - len(slices)):
+            if index is not None:
+                self.slices[number] = index
 
     def __len__(self) -> int:
         return len(self.widths)

@@ -145,11 +145,14 @@ def in_order(work: Work, is_done: Callable[[Work], bool]) -> Iterator[Work]:
 
 def walk(node: Node) -> Iterator[Work]:
     """The work behind a node and all that it needs: each once, after its own inputs."""
-    if isinstance(node, Leaf | Made):
-        yield node
+    last = work_of(node)
+    inputs = inputs_of(last)
+    if all(isinstance(one, Leaf | Made) for one in inputs):  # as most are, of a million
+        yield from dict.fromkeys(map(work_of, inputs))
+        yield last
         return
     done: set[int] = set()
-    for work in in_order(work_of(node), lambda work: id(work) in done):
+    for work in in_order(last, lambda work: id(work) in done):
         done.add(id(work))
         yield work
 

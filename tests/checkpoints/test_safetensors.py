@@ -252,7 +252,7 @@ def test_a_renamed_file_is_one_copy(
     source = open_checkpoint(write(tmp_path / "a.safetensors"))
     calls: list[int] = []
     monkeypatch.setattr(
-        "ckptsurgeon.checkpoints.writing.target.copy_bytes", lambda *where: calls.append(where[-1])
+        "ckptsurgeon.checkpoints.writing.target.copy_bytes", lambda *where: calls.append(where[4])
     )
     layout = Layout({f"x.{key}": spec for key, spec in source.contents.specs.items()})
     with open_writer(tmp_path / "b.safetensors", layout, force=False) as writer:

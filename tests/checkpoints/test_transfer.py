@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from ckptsurgeon.checkpoints import transfer as transfer_module
 from ckptsurgeon.checkpoints.base import Extent
 from ckptsurgeon.checkpoints.transfer import copy_bytes, read_extent
 from ckptsurgeon.checkpoints.writing import target as target_module
@@ -106,9 +107,9 @@ def test_neighbours_are_joined_and_others_not(
 ) -> None:
     calls: list[tuple[int, int, int]] = []
 
-    def copy(source: int, start: int, target: int, place: int, nbytes: int) -> None:
+    def copy(source: int, start: int, target: int, place: int, nbytes: int, *more: Any) -> None:
         calls.append((start, place, nbytes))
-        copy_bytes(source, start, target, place, nbytes)
+        copy_bytes(source, start, target, place, nbytes, *more)
 
     monkeypatch.setattr(target_module, "copy_bytes", copy)
     path = tmp_path / "source"
@@ -121,3 +122,26 @@ def test_neighbours_are_joined_and_others_not(
     sources.close()
     assert calls == [(0, 50, 15), (15, 70, 5), (0, 75, 9)]
     assert os.pread(files[1], 34, 50) == DATA[:15] + bytes(5) + DATA[15:20] + DATA[:9]
+
+
+def test_the_disk_begins_while_more_is_copied(
+    files: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+    real = target_module.start_writeback
+
+    def start(descriptor: int, offset: int, nbytes: int) -> None:
+        begun.append((offset, nbytes))
+        real(descriptor, offset, nbytes)
+
+    monkeypatch.setattr(target_module, "start_writeback", start)
+    monkeypatch.setattr(target_module, "WRITEBACK", 1000)
+    monkeypatch.setattr(transfer_module, "CHUNK", 600)
+    sources = SourceFiles()
+    target = Target(files[1], sources)
+    target.copy(Extent(tmp_path / "source", 0, 2000), 50)
+    target.flush()
+    target.write(DATA[2000:3000], 2050)
+    sources.close()
+    assert begun == [(50, 1200), (1250, 1800)]
+    assert os.pread(files[1], 3000, 50) == DATA[:3000]

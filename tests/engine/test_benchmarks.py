@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 )
 def test_a_quick_run_prints_a_table(only: str, rows: list[str], tmp_path: Path) -> None:
     folder, table = tmp_path / "bench", tmp_path / "table.md"
-    words = ("--quick", "--runs", "1", "--folder", folder, "--markdown", table, "--only", only)
+    counts = ("--runs", "1", "--tables", "2")
+    words = ("--quick", *counts, "--folder", folder, "--markdown", table, "--only", only)
     command = [sys.executable, "-m", "benchmarks", *map(str, words)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -5,6 +5,9 @@ Ops that compute are here as far as they compute item by item: those have one ri
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,7 @@ def source(tmp_path: Path) -> Path:
     tensors: dict[str, Array] = {
         "wide": random.standard_normal((300, 1400)).astype("float32"),
         "cube": random.standard_normal((6, 130, 310)).astype("float32"),
+        "kernels": random.standard_normal((90, 70, 3, 3)).astype("float32"),
         "qkv": random.standard_normal((3 * 8 * 16, 200)).astype("float32"),
         "half": random.standard_normal((100, 90)).astype("float16"),
         "bytes": random.integers(0, 255, (70, 3), "uint8"),
@@ -67,6 +71,7 @@ RULES: dict[str, list[Any]] = {
     "steps": ["wide[::3, 5::7] -> steps"],
     "transpose": [{"wide -> turned": "transpose"}],
     "permute": [{"cube -> turned": {"permute": [2, 0, 1]}}],
+    "kernels": [{"kernels -> turned": {"permute": [2, 3, 1, 0]}}],
     "flip": [{"cube -> turned": [{"flip": 2}, {"roll": {"shift": 5, "dim": 1}}]}],
     "cast": [{"wide -> low": {"cast": "BF16"}}, {"half -> high": {"cast": "F32"}}],
     "transpose and cast": [{"wide -> low": ["transpose", {"cast": "F16"}]}],
@@ -135,6 +140,23 @@ def test_small_blocks_and_no_room_to_hold_tensors(
     moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=3)
     monkeypatch.setattr("ckptsurgeon.engine.runs.LEAST_RUN", 100)
     moved(source, tmp_path / "out.safetensors", RULES[name], memory=20_000, jobs=1)
+
+
+def test_digests_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items of less than a byte are moved as they lie, and never held whole."""
+    monkeypatch.setattr("ckptsurgeon.engine.blocks.BLOCK", 100)
+    path, data = tmp_path / "a.safetensors", bytes(range(256)) * 2
+    parts = {"a": data, "b": data, "c": data[1:] + b"\0"}
+    header = {
+        key: {"dtype": "F4", "shape": [1024], "data_offsets": [512 * at, 512 * at + 512]}
+        for at, key in enumerate(parts)
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts.values()))
+    checkpoint = open_checkpoint(path)
+    mover = Mover(ckptsurgeon.plan(str(path), []), {"": checkpoint}, str)
+    digests = {key: mover.digest(key) for key in parts}
+    assert digests["a"] == digests["b"] == hashlib.blake2b(data).digest() != digests["c"]
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])

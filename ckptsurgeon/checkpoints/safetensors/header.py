@@ -5,6 +5,7 @@ The format: eight bytes of header length, a JSON header, then the tensors' bytes
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import operator
@@ -159,9 +160,13 @@ def _offsets(item: tuple[str, Entry]) -> tuple[int, int]:
     return item[1].data_offsets
 
 
+_spec = functools.lru_cache(maxsize=4096)(TensorSpec)
+"""Specs of which there are few, however many tensors and files there are."""
+
+
 def _sized(key: str, entry: Entry) -> tuple[TensorSpec, int]:
     try:
-        spec = TensorSpec(entry.dtype, entry.shape)
+        spec = _spec(entry.dtype, entry.shape)
     except CheckpointError as error:
         raise CheckpointError(f"{shorten(key)}: {error}") from error
     if fault := unfit(spec):

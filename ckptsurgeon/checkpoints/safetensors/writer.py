@@ -135,6 +135,10 @@ class FilesWriter:
         for name in (key, *self._tied.get(key, ())):
             self._fillers[name].copy(name, extent, offset)
 
+    def copies(self, extent: Extent) -> bool:
+        """Whether no CRC-32 is to be checked."""
+        return extent.crc is None
+
     def write(self, key: str, array: Array, offset: int = 0) -> None:
         """Fill the places of the key, and of those tied to it, from memory."""
         for name in (key, *self._tied.get(key, ())):

@@ -82,6 +82,10 @@ class TorchZipWriter:
             self._target.copy(extent, place)
         self._count(key, offset, extent.nbytes, crc)
 
+    def copies(self, extent: Extent) -> bool:
+        """Whether their CRC-32 is known."""
+        return extent.crc is not None
+
     def write(self, key: str, array: Array, offset: int = 0) -> None:
         """Fill a part of the key's place from memory."""
         if key in self._owners:

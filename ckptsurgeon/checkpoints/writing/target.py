@@ -6,9 +6,11 @@ finds little to do.
 
 from __future__ import annotations
 
-import os
+import functools
+import sys
 import threading
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.base import Extent
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 RUN = 64 << 20
 """Longest run of copies that is gathered, so that progress is seen."""
+
+SYNC_FILE_RANGE_WRITE = 2
+"""Linux's flag for beginning with what is not on its way yet."""
 
 WRITEBACK = 32 << 20
 """Bytes that are let wait before the disk is told to begin with them."""
@@ -87,11 +92,11 @@ class Target:
             return
         extent, offset = ready
         with self._sources.opened(extent.path) as source:
+            ends = (source, extent.offset, self._descriptor, offset)
             try:
-                copy_bytes(source, extent.offset, self._descriptor, offset, extent.nbytes)
+                copy_bytes(*ends, extent.nbytes, self._dirty.add)
             except CheckpointError as error:
                 raise CheckpointError(f"{extent.path}: {error}") from error
-        self._dirty.add(offset, extent.nbytes)
 
 
 def flat_bytes(array: Array) -> memoryview:
@@ -127,8 +132,24 @@ class Dirty:
 def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
     """Has the OS begin to write a range to the disk, without waiting for it.
 
-    Advice that a range is not needed does that on Linux: what is not yet on the disk can't be let
-    go, and is written first. Elsewhere nothing happens.
+    Elsewhere than on Linux nothing happens. What the disk says is told by the fsync at the end.
     """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_DONTNEED)
+    if call := _sync_file_range():
+        call(descriptor, offset, nbytes, SYNC_FILE_RANGE_WRITE)
+
+
+@functools.cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Linux's call, which Python lacks.
+
+    Advice that a range is not needed (`posix_fadvise`) begins to write it as well, but then looks
+    for pages to throw away, which the next reader of the output would have to fetch again.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes  # only large outputs need it
+
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return call

@@ -25,21 +25,14 @@ from ckptsurgeon.language.patterns.pieces import (
 )
 from ckptsurgeon.language.patterns.regexes import compile_re2, parse_regex
 from ckptsurgeon.language.patterns.slices import (
-    ConcreteIndex,
-    ConcreteItem,
-    Index,
-    IndexItem,
     Range,
+    WrittenIndex,
     parse_index,
 )
 
 __all__ = [
     "Capture",
-    "ConcreteIndex",
-    "ConcreteItem",
     "Formula",
-    "Index",
-    "IndexItem",
     "Kind",
     "Literal",
     "Matcher",
@@ -49,6 +42,7 @@ __all__ = [
     "Reference",
     "Regex",
     "Word",
+    "WrittenIndex",
     "compile_pattern",
     "compile_re2",
     "is_plain_integer",

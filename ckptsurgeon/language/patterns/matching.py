@@ -3,50 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
 
+from ckptsurgeon.keys import has_digits
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
 from ckptsurgeon.language.patterns.regexes import compile_re2
+from ckptsurgeon.language.rows import Memo, Row
 
 
 class Matcher(Struct, frozen=True):
     """A pattern ready to match.
 
     `prefix` is the literal text that every match starts with, `needle` the longest that every match
-    holds: looking for that first is ten times as fast as matching.
+    holds: looking for that first is ten times as fast as matching. `reads_forms` says that it
+    matches no key whose form (`keys.without_integers`) it doesn't match.
     """
 
     prefix: str
     needle: str
     program: Any
     captures: tuple[Capture, ...]
+    reads_forms: bool = False
 
     @property
     def literal(self) -> bool:
         """Whether `prefix` is the one key that it matches."""
         return isinstance(self.program, _Whole)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its captures, once each, in the order in which rows hold their values."""
+        return tuple(dict.fromkeys(one.name for one in self.captures if not one.nameless))
+
     def match(self, key: str) -> dict[str, Value] | None:
         """The captures' values where the whole key matches."""
-        if self.needle not in key:
-            return None
-        found = self.program.fullmatch(key)
-        if found is None:
-            return None
-        texts: dict[str, str] = {}
-        values: dict[str, Value] = {}
-        for capture, found_text in zip(self.captures, found.groups(), strict=True):
-            if capture.nameless:
-                continue
-            text = found_text or ""
-            if texts.setdefault(capture.name, text) != text:
+        row = self.row_reader()(key)
+        return None if row is None else dict(zip(self.columns, row, strict=True))
+
+    def row_reader(self) -> Callable[[str], Row | None]:
+        """What gives the captures' values where the whole of a key matches.
+
+        A name that stands twice must have matched the same text.
+        """
+        firsts: dict[str, int] = {}
+        again: list[tuple[int, int]] = []
+        for number, capture in enumerate(self.captures):
+            if not capture.nameless and firsts.setdefault(capture.name, number) != number:
+                again.append((firsts[capture.name], number))
+        readers = [(number, _value_of(self.captures[number])) for number in firsts.values()]
+        fullmatch, needle = self.program.fullmatch, self.needle
+
+        def read(key: str) -> Row | None:
+            found = fullmatch(key) if needle in key else None
+            if found is None:
                 return None
-            values[capture.name] = capture.value(text)
-        return values
+            texts = found.groups()
+            if again and any((texts[one] or "") != (texts[other] or "") for one, other in again):
+                return None
+            return tuple([value(texts[number] or "") for number, value in readers])
+
+        return read
+
+
+def _value_of(capture: Capture) -> Callable[[str], Value]:
+    """What the texts of a capture mean; there are few of integers and words."""
+    return str if capture.kind in (Kind.TEXT, Kind.PATH) else Memo(capture.value).__getitem__
 
 
 class _Whole(Struct, frozen=True):
@@ -74,7 +99,16 @@ def compile_pattern(pattern: Pattern) -> Matcher:
     if isinstance(pattern.pieces[-1], Regex):
         return Matcher(prefix, needle, _some_groups(text, pattern), captures)
     program = re.compile(text) if _plainly_linear(pattern.pieces) else compile_re2(text)
-    return Matcher(prefix, needle, program, captures)
+    return Matcher(prefix, needle, program, captures, all(map(_reads_forms, pattern.pieces)))
+
+
+def _reads_forms(piece: Piece) -> bool:
+    """Whether a piece that matches a text matches it with `0` for each integer, too."""
+    if isinstance(piece, Literal):
+        return not has_digits(piece.text)
+    if not isinstance(piece, Capture) or piece.width:
+        return False
+    return not any(has_digits(word.left) for word in piece.words)
 
 
 class _SomeGroups(Struct, frozen=True):

@@ -19,7 +19,7 @@ from ckptsurgeon.language.patterns.pieces import (
     Word,
 )
 from ckptsurgeon.language.patterns.regexes import parse_regex
-from ckptsurgeon.language.patterns.slices import Index, parse_index
+from ckptsurgeon.language.patterns.slices import WrittenIndex, parse_index
 
 MAX_TEXT = 4096
 
@@ -87,7 +87,7 @@ def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]
     return [*parts, (text[start:], start)]
 
 
-def _shifted_index(text: str, shift: int) -> Index:
+def _shifted_index(text: str, shift: int) -> WrittenIndex:
     if not text.endswith("]"):
         raise PatternError(
             "a slice without its closing `]` at the end",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
-from ckptsurgeon.language.patterns.slices import Index
+from ckptsurgeon.language.patterns.slices import WrittenIndex
 
 MAX_DIGITS = 18
 """Most digits of an integer in a key: below 2**63."""
@@ -174,7 +174,7 @@ class Reference(Struct, frozen=True):
 
     alias: Pattern | None
     pattern: Pattern
-    index: Index | None
+    index: WrittenIndex | None
     text: str
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
 from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
+from ckptsurgeon.ops.indexing import Index, IndexItem
 
 
 class Range(Struct, frozen=True):
@@ -23,13 +24,13 @@ class Range(Struct, frozen=True):
         return f"{text}:{self.step}" if self.step else text
 
 
-IndexItem = Expression | Range | typing.Literal["..."]
+WrittenItem = Expression | Range | typing.Literal["..."]
 
 
-class Index(Struct, frozen=True):
+class WrittenIndex(Struct, frozen=True):
     """A slice as written: expressions, ranges and at most one `...`."""
 
-    items: tuple[IndexItem, ...]
+    items: tuple[WrittenItem, ...]
 
     @property
     def names(self) -> frozenset[str]:
@@ -41,7 +42,7 @@ class Index(Struct, frozen=True):
             parts = (item.start, item.stop, item.step) if isinstance(item, Range) else (item,)
             yield from (part for part in parts if isinstance(part, Expression))
 
-    def evaluate(self, scope: Scope) -> ConcreteIndex:
+    def evaluate(self, scope: Scope) -> Index:
         """The slice with its numbers, in the form that `ops.indexing` takes."""
         return tuple(_concrete(item, scope) for item in self.items)
 
@@ -49,11 +50,7 @@ class Index(Struct, frozen=True):
         return f"[{', '.join(map(str, self.items))}]"
 
 
-ConcreteItem = int | tuple[int | None, int | None, int | None] | typing.Literal["..."]
-ConcreteIndex = tuple[ConcreteItem, ...]
-
-
-def _concrete(item: IndexItem, scope: Scope) -> ConcreteItem:
+def _concrete(item: WrittenItem, scope: Scope) -> IndexItem:
     if isinstance(item, str):
         return item
     if isinstance(item, Expression):
@@ -74,22 +71,22 @@ def _integer(expression: Expression, scope: Scope) -> int:
     return value
 
 
-def parse_index(text: str) -> Index:
+def parse_index(text: str) -> WrittenIndex:
     """The slice that a text says, with or without its brackets; raises PatternError."""
     inner, shift = text, 0
     if text.startswith("["):
         if not text.endswith("]"):
             raise PatternError("a slice without its closing `]`", len(text))
         inner, shift = text[1:-1], 1
-    items: list[IndexItem] = []
+    items: list[WrittenItem] = []
     for part, column in _split_outside(inner, ","):
         items.append(_index_item(part, column + shift))
     if items.count("...") > 1:
         raise PatternError("a slice with more than one `...`", text.find("..."))
-    return Index(tuple(items))
+    return WrittenIndex(tuple(items))
 
 
-def _index_item(text: str, column: int) -> IndexItem:
+def _index_item(text: str, column: int) -> WrittenItem:
     if text.strip() == "...":
         return "..."
     parts = _split_outside(text, ":")

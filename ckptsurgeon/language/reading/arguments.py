@@ -15,7 +15,7 @@ import msgspec
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import Expression
-from ckptsurgeon.language.patterns import Index, parse_index
+from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.scalars import (
     boolean,
@@ -34,7 +34,7 @@ from ckptsurgeon.language.reading.scalars import (
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ops import OPS, Arity, Op, build
-from ckptsurgeon.ops.indexing import Index as ConcreteIndex
+from ckptsurgeon.ops.indexing import Index
 
 Reader = Callable[[Node], Argument]
 
@@ -136,7 +136,7 @@ def _argument(cls: type[Op], key: Scalar, value: Node) -> Argument:
 
 def reader_of(name: str, kind: Any) -> Reader:
     """The reader for a field of an op; what may be left out may not be null."""
-    if kind == ConcreteIndex:
+    if kind == Index:
         return index
     variants = [variant for variant in typing.get_args(kind) if variant is not type(None)]
     if type(None) in typing.get_args(kind) and len(variants) == 1:
@@ -179,7 +179,7 @@ def _list_by_expression(node: Scalar) -> Argument:
     return value
 
 
-def index(node: Node) -> Index:
+def index(node: Node) -> WrittenIndex:
     """A slice, with or without its brackets: `1:3, ::2`."""
     if isinstance(node, Sequence):
         help = "quote a slice that has brackets: '[:, :3]'"
@@ -210,7 +210,7 @@ def _literal(value: Argument) -> object | None:
     """The value without anything to evaluate; None where a name is in it."""
     if isinstance(value, Expression):
         return constant(value)
-    if isinstance(value, Index):
+    if isinstance(value, WrittenIndex):
         return None if value.names else value.evaluate({})
     if isinstance(value, tuple):
         items = [_literal(item) for item in value]

@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import Expression, parse_expression
-from ckptsurgeon.language.patterns import Capture, Formula, Index, Kind, Pattern, Piece, Regex
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Pattern,
+    Piece,
+    Regex,
+    WrittenIndex,
+)
 from ckptsurgeon.language.problems import Problems
 
 
@@ -18,7 +26,7 @@ class Written(Struct, frozen=True):
 
     pattern: Pattern
     place: Place
-    index: Index | None = None
+    index: WrittenIndex | None = None
 
 
 def find_kinds(
@@ -66,7 +74,7 @@ def _find_spread(
             spread.setdefault(name, Capture(name, Kind.INT))
 
 
-def _in_order(index: Index | None) -> Iterable[str]:
+def _in_order(index: WrittenIndex | None) -> Iterable[str]:
     """The names of a slice, from left to right."""
     if index is not None:
         for expression in index.expressions:

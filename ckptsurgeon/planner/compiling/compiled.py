@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.patterns import Capture, Index, Matcher, Pattern
+from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
 from ckptsurgeon.language.rules import Options, Stage, Var
 from ckptsurgeon.planner.compiling.grids import PlacedOp
 from ckptsurgeon.planner.compiling.unfolding import PlainRule
@@ -22,31 +22,15 @@ class Reader:
     alias: Matcher
     pattern: Pattern
     keys: Matcher
-    index: Index | None
+    index: WrittenIndex | None
     place: Place
     text: str
     names: frozenset[str]
 
     @property
-    def alias_columns(self) -> tuple[str, ...]:
-        """The names that the alias captures."""
-        return names_of(self.alias)
-
-    @property
-    def key_columns(self) -> tuple[str, ...]:
-        """The names that the key captures."""
-        return names_of(self.keys)
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """All names that it captures, once each, in the order in which rows hold them."""
-        return tuple(dict.fromkeys((*self.alias_columns, *self.key_columns)))
-
-
-def names_of(matcher: Matcher) -> tuple[str, ...]:
-    """The names of a matcher's captures, once each."""
-    named = (capture.name for capture in matcher.captures if not capture.nameless)
-    return tuple(dict.fromkeys(named))
+        return tuple(dict.fromkeys((*self.alias.columns, *self.keys.columns)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +38,7 @@ class Target:
     """A reference that names output keys, its captures resolved."""
 
     pattern: Pattern
-    index: Index | None
+    index: WrittenIndex | None
     place: Place
     text: str
 

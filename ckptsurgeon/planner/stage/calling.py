@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
 from ckptsurgeon.language.expressions import Expression, Value
-from ckptsurgeon.language.patterns import Index, Kind
+from ckptsurgeon.language.patterns import Kind, WrittenIndex
+from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.index_files import load_indices
@@ -17,7 +18,6 @@ from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
-from ckptsurgeon.planner.stage.rows import OfRow, Row
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
 from ckptsurgeon.specs import TensorSpec
 
@@ -140,7 +140,7 @@ def evaluate(value: Argument, scope: Scope) -> object:
     """An argument with its expressions worked out."""
     if isinstance(value, Expression):
         return value.evaluate(scope)
-    if isinstance(value, Index):
+    if isinstance(value, WrittenIndex):
         return value.evaluate(scope)
     if isinstance(value, tuple):
         return tuple(evaluate(item, scope) for item in value)

@@ -12,10 +12,10 @@ from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
 from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.language.rows import Row
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, condition
-from ckptsurgeon.planner.stage.rows import Row
 
 SPARE_STEPS = 100_000
 """How many more steps than keys a rule may make by combining each key with each other."""

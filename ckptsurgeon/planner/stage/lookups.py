@@ -50,10 +50,13 @@ def keys_like(
 ) -> Iterator[tuple[str, Mapping[str, Value]]]:
     """The keys that a readable pattern matches and `where` lets through, with their captures."""
     matcher = compile_pattern(pattern)
+    columns, read = matcher.columns, matcher.row_reader()
     for key in keys:
-        values = matcher.match(key)
-        if values is not None and holds(rule, values, vars):
-            yield key, values
+        row = read(key)
+        if row is not None:
+            values = dict(zip(columns, row, strict=True))
+            if holds(rule, values, vars):
+                yield key, values
 
 
 def readable(pattern: Pattern, vars: Vars) -> Pattern:

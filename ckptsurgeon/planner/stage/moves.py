@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture
 from ckptsurgeon.language.problems import Folded
+from ckptsurgeon.language.rows import Row
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
@@ -15,7 +16,6 @@ from ckptsurgeon.planner.compiling.grids import TARGETS, Grid
 from ckptsurgeon.planner.stage.calling import Caller
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
-from ckptsurgeon.planner.stage.rows import Row
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
 from ckptsurgeon.plans.account import Claim, Fate
@@ -52,11 +52,8 @@ class _Mover:
     def step(self, group: Group) -> None:
         """Takes what a step reads, runs its ops and gives what comes out."""
         run, rule, claim, matches = self._run, self._rule, self._claim, group.matches
-        slices = self._slices_of(group) if self._has_slices else None
-        nodes = [
-            run.take(rule, claim, match, None if slices is None else slices[number])
-            for number, match in enumerate(matches)
-        ]
+        slices = self._slices_of(group) if self._has_slices else ()
+        nodes = run.take(rule, claim, matches, slices)
         ops: tuple[Op, ...] = ()
         placed: Iterable[tuple[int, Row, Node]]
         placed = [(number, group.values, nodes[0]) for number in range(len(self._targets))]
@@ -70,7 +67,7 @@ class _Mover:
                 products.append(product)
         run.end_step(rule, matches, slices, products, ops)
 
-    def _slices_of(self, group: Group) -> list[Index | None]:
+    def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""
         layers = zip(self._slices, group.layouts, strict=True)
         return [slice_of(match) for slice_of, layout in layers for match in layout.matches]

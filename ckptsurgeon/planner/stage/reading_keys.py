@@ -12,12 +12,12 @@ import msgspec
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value, kind_of
-from ckptsurgeon.language.patterns import Capture, Kind, Matcher, is_plain_integer
+from ckptsurgeon.language.patterns import Kind, is_plain_integer
+from ckptsurgeon.language.rows import Memo, OfRow, Row
 from ckptsurgeon.language.rules import Span
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
-from ckptsurgeon.planner.stage.rows import Memo, OfRow, Row
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.account import Address
 from ckptsurgeon.plans.graph import Node
@@ -69,7 +69,8 @@ def read_keys(
 
 def match_keys(reader: Reader, tables: Iterable[Table]) -> Iterator[tuple[Table, str, Row]]:
     """Table, key and captures of each key that the pattern alone matches."""
-    read_alias, read_key, merge = read_row(reader.alias), read_row(reader.keys), _merge(reader)
+    read_alias, read_key = reader.alias.row_reader(), reader.keys.row_reader()
+    merge = _merge(reader)
     for table in tables:
         own = read_alias(table.alias)
         if own is None:
@@ -82,39 +83,9 @@ def match_keys(reader: Reader, tables: Iterable[Table]) -> Iterator[tuple[Table,
                 yield table, key, row
 
 
-def read_row(matcher: Matcher) -> Callable[[str], Row | None]:
-    """What gives the values of a pattern's captures, each name once; None where it doesn't match.
-
-    A name that stands twice must have matched the same text.
-    """
-    firsts: dict[str, int] = {}
-    again: list[tuple[int, int]] = []
-    for number, capture in enumerate(matcher.captures):
-        if not capture.nameless and firsts.setdefault(capture.name, number) != number:
-            again.append((firsts[capture.name], number))
-    readers = [(number, _value_of(matcher.captures[number])) for number in firsts.values()]
-    fullmatch, needle = matcher.program.fullmatch, matcher.needle
-
-    def read(text: str) -> Row | None:
-        found = fullmatch(text) if needle in text else None
-        if found is None:
-            return None
-        texts = found.groups()
-        if again and any((texts[one] or "") != (texts[other] or "") for one, other in again):
-            return None
-        return tuple([value(texts[number] or "") for number, value in readers])
-
-    return read
-
-
-def _value_of(capture: Capture) -> Callable[[str], Value]:
-    """What the texts of a capture mean; there are few of integers and words."""
-    return str if capture.kind in (Kind.TEXT, Kind.PATH) else Memo(capture.value).__getitem__
-
-
 def _merge(reader: Reader) -> Callable[[Row, Row], Row | None]:
     """What joins the captures of an alias and of a key; None where a name of both differs."""
-    ours, theirs = reader.alias_columns, reader.key_columns
+    ours, theirs = reader.alias.columns, reader.keys.columns
     shared = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
     further = [at for at, name in enumerate(theirs) if name not in ours]
 

@@ -88,7 +88,7 @@ def _drop(run: StageRun, rule: CompiledRule) -> None:
         with run.problems.at(reader.place):
             index_of = slice_of(reader, run.vars_of(rule))
             for match in run.find(rule, number, reader):
-                run.take(rule, claim, match, index_of(match))
+                run.take(rule, claim, [match], [index_of(match)])
                 run.made[rule.group] += 1
 
 

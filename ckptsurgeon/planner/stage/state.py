@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.language.rows import Memo
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
@@ -18,8 +19,18 @@ from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
 from ckptsurgeon.plans.account import Batch, Claim
-from ckptsurgeon.plans.graph import Node, RuleInfo, call
+from ckptsurgeon.plans.graph import Call, Node, Result, RuleInfo
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.specs import Specs, TensorSpec
+
+Cut = tuple[Slice, Taken, Specs]
+"""A slice of tensors of one spec: its op, what it takes, and what it gives."""
+
+
+def _cut(what: tuple[Index, TensorSpec]) -> Cut:
+    index, spec = what
+    op = Slice(index=index)
+    return op, resolve_index(index, spec.shape), op.infer((spec,))
 
 
 @dataclass(slots=True)
@@ -46,6 +57,7 @@ class StageRun:
     vars: dict[int, Vars] = field(default_factory=dict)
     taken_parts: set[tuple[int, str, str, Taken]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
+    cuts: Memo[tuple[Index, TensorSpec], Cut] = field(default_factory=lambda: Memo(_cut))
     given: set[str] = field(default_factory=set)
     """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
 
@@ -98,26 +110,36 @@ class StageRun:
                 raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
             yield match
 
-    def take(self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None) -> Node:
-        """The tensor of a key, or of its slice, which is this rule's from now on."""
-        if index is not None:
-            return self._take_part(rule, claim, match, index)
-        held = match.table.held
-        (held.reused if rule.options.reuse else held.whole)[match.key] = claim
-        return match.node
+    def take(
+        self,
+        rule: CompiledRule,
+        claim: Claim,
+        matches: Iterable[Match],
+        slices: Sequence[Index | None] = (),
+    ) -> list[Node]:
+        """The tensors of some keys, or of their slices, which are this rule's from now on."""
+        nodes: list[Node] = []
+        for number, match in enumerate(matches):
+            table, index = match.table, slices[number] if slices else None
+            if index is not None:
+                nodes.append(self._take_part(rule, claim, match, index))
+                continue
+            (table.held.reused if rule.options.reuse else table.held.whole)[match.key] = claim
+            nodes.append(table.nodes[match.key])
+        return nodes
 
     def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
         node = match.node
         try:
-            region = resolve_index(index, node.spec.shape)
+            op, region, specs = self.cuts[index, node.spec]
         except ShapeError as error:
             raise ShapeError(f"`{match.key}`: {error}") from None
-        known = (id(rule), *match.address, region)
+        known = (id(rule), match.table.alias, match.key, region)
         if known not in self.taken_parts:
             self.taken_parts.add(known)
             part = TakenPart(region, rule, claim, index)
             match.table.held.parts.setdefault(match.key, []).append(part)
-        return call(Slice(index=index), node, rule=claim.rule)[0]
+        return Result(Call(op, (node,), specs, claim.rule), 0)
 
     def tell_overlaps(self) -> None:
         """Tells slices of one key that share elements, save where a rule reuses."""
@@ -174,16 +196,18 @@ class StageRun:
         self,
         rule: CompiledRule,
         matches: Sequence[Match],
-        slices: Sequence[Index | None] | None,
+        slices: Sequence[Index | None],
         products: Sequence[tuple[str, Index | None]],
         ops: tuple[Op, ...] = (),
     ) -> None:
         """Adds a step to those of its rule."""
         self.made[rule.group] += 1
-        if id(rule) not in self.batches:
-            self.batches[id(rule)] = Batch(self.info(rule))
-        aliases, keys = [m.table.alias for m in matches], [m.key for m in matches]
-        self.batches[id(rule)].add(aliases, keys, slices or (), products, ops)
+        batch = self.batches.get(id(rule))
+        if batch is None:
+            batch = self.batches[id(rule)] = Batch(self.info(rule))
+        batch.add([m.table.alias for m in matches], [m.key for m in matches], products, ops)
+        if slices:
+            batch.cut(slices)
 
 
 def kind_of_rule(rule: CompiledRule) -> str:

@@ -123,10 +123,12 @@ class Table:
             self._by_form = {}
             for key in keys:
                 self._by_form.setdefault(without_integers(key), []).append(key)
+        matches = matcher.program.fullmatch if matcher.reads_forms else None
         found = [
             keys
             for form, keys in self._by_form.items()
             if form.startswith(matcher.prefix) and matcher.needle in form
+            if matches is None or matches(form)
         ]
         return found[0] if len(found) == 1 else sorted(itertools.chain(*found))
 

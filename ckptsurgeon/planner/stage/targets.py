@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Literal, Pattern, write_integer
+from ckptsurgeon.language.rows import Memo, OfRow, Row
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import Target
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
-from ckptsurgeon.planner.stage.rows import Memo, OfRow, Row
 
 Text = Callable[[Row], str]
 
