@@ -104,6 +104,13 @@ def test_ties_of_rules(
     assert {one.key: one.rule.kind if one.rule else "" for one in given} == kinds
 
 
+@pytest.mark.parametrize("given", "ab")
+def test_a_tie_leads_to_the_destination_s_first_key(given: str) -> None:
+    into = {key: torch.rand(2, 2) for key in "ab"}
+    plan = cs.plan({given: torch.rand(2, 2)}, [{"tie": ["a", "b"]}], into)
+    assert (list(plan.outputs), plan.ties, plan.checked_ties) == (["a", "b"], {"b": "a"}, ())
+
+
 ALL = ["embed", "head", "last"]
 
 UNTIED: list[tuple[list[str], list[Any], dict[str, int]]] = [
