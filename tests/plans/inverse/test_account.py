@@ -35,14 +35,14 @@ ROWS: list[tuple[list[Any], Mapping[str, int], Mapping[str, tuple[str, str, floa
     (
         [
             {"from": "a[:1]", "to": "x", "reuse": True},
-            {"from": "a[:4]", "to": "y", "reuse": True},
+            {"from": "a[:3]", "to": "y", "reuse": True},
             {"from": "a[2:]", "to": "z", "reuse": True},
         ],
         {},
         {
             "x": ("dropped", SPARE, 0),
             "y": ("taken", "", 0),
-            "z": ("dropped", SPARE, 0),
+            "z": ("taken", "", 0),
             "b": ("copied", "", 0),
         },
     ),
