@@ -131,6 +131,23 @@ def test_an_output_of_another_shape_is_told_as_the_finding_that_it_is(
     assert not Path("out.safetensors").exists()
 
 
+@pytest.mark.parametrize("other", [torch.ones(4).half(), torch.ones(5)])
+def test_a_rest_of_another_spec_is_refused(other: torch.Tensor, ckpt: Ckpt, folder: Path) -> None:
+    save_file({"a": torch.ones(2)}, "two.safetensors")
+    torch.save({"other": other, "x": torch.zeros(4)}, "into.pt")
+    rules = "format: 1\nrules:\n  - keep: other\n  - a -> x[:2]\n"
+    Path("rest.yaml").write_text(rules)
+    words = ("two.safetensors", "--into", "into.pt", "-r", "rest.yaml")
+    assert ckpt("plan", *words, "-o", "plan.json").code == 0
+    plan = json.loads(Path("plan.json").read_bytes())
+    at(plan, "assembly")[3] = next(
+        number for number, one in enumerate(plan["nodes"]) if one[2] == "other"
+    )
+    Path("bad.json").write_text(json.dumps(plan, separators=(",", ":")))
+    ran = ckpt("transplant", "--plan", "bad.json", "-o", "out.pt")
+    assert (ran.code, "can't fill up F32[4]" in ran.err) == (2, True), ran.err
+
+
 def test_rules_that_a_within_repeats_keep_their_texts(ckpt: Ckpt, folder: Path) -> None:
     save_file({f"{key}.w": torch.ones(2) for key in "ab"}, "two.safetensors")
     rules = "format: 1\nrules:\n  - within: [a. -> x., b. -> y.]\n    rules:\n    - w -> v\n"
