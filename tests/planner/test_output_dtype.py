@@ -86,3 +86,9 @@ def test_a_rest_of_another_dtype_is_refused(asked: str) -> None:
     rules = {"format": 1, "output": {"dtype": asked}, "rules": ["a[1] -> x[0]"]}
     with pytest.raises(cs.PlanError, match=f"different dtypes: .*{asked}"):
         cs.plan(SOURCE, rules, DESTINATION)
+
+
+def test_a_made_tensor_that_is_no_float_keeps_its_dtype() -> None:
+    rules = {"format": 1, "output": {"dtype": "BF16"}, "rules": [{"init": {"to": "n", "fill": 1}}]}
+    plan = cs.plan(SOURCE, rules, {"n": np.zeros(2, "i8")}, allow=("unused",))
+    assert str(plan.outputs["n"].spec) == "I64[2]"

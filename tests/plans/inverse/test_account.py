@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
+from ckptsurgeon.specs import TensorSpec
+
+F32 = TensorSpec("F32", (4,))
 
 OWN, MADE, SPARE = "the destination's own", "made by `init`", "not needed"
 
@@ -62,3 +66,22 @@ def test_fates_of_outputs(
     plan = cs.plan(dict.fromkeys("ab", np.ones(4, "f4")), rules, destination or None)
     fates = cs.invert(plan).fates
     assert {one.key: (one.fate.value, one.reason, one.untaken) for one in fates} == told
+
+
+TIES: list[tuple[list[Any], dict[str, str]]] = [
+    # rules for a source that ties `a` and `b`, and the ties of what the inverse gives back
+    ([], {}),
+    ([{"drop": "b"}], {"b": "a"}),
+    ([{"drop": "a"}], {"b": "a"}),
+    ([{"from": ["a", "b"], "to": "x", "ops": "same"}], {"b": "a"}),
+    (["a -> x", "b -> y"], {}),
+]
+
+
+@pytest.mark.parametrize(("rules", "ties"), TIES)
+def test_keys_that_one_output_gives_back_are_tied_as_they_were(
+    rules: list[Any], ties: dict[str, str]
+) -> None:
+    tied = np.ones(4, "f4")
+    source = MemoryCheckpoint({"a": tied, "b": tied}, dict.fromkeys("ab", F32), (("a", "b"),))
+    assert cs.invert(cs.plan(source, rules)).ties == ties
