@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_HOLES = 8
@@ -17,7 +17,10 @@ MAX_HOLES = 8
 
 INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
-_NO_WIDTHS = (0,) * MAX_HOLES
+MAX_MASKS = 1 << 16
+"""Masks that are remembered, so that memory stays small where all keys differ."""
+
+_MASK = bytes.maketrans(b"23456789", b"11111111")
 
 Point = tuple[int, ...]
 Template = tuple[tuple[str, ...], tuple[int, ...]]
@@ -41,15 +44,8 @@ def read_key(key: str) -> tuple[Template, Point]:
     """The template of a key and the integers in its holes; `write_key` turns it around."""
     parts = INTEGER.split(key, maxsplit=MAX_HOLES)
     digits = parts[1::2]
-    return (tuple(parts[0::2]), widths_of(digits)), tuple(map(int, digits))
-
-
-def widths_of(digits: Sequence[str]) -> tuple[int, ...]:
-    """The width of each integer: 0, or its number of digits where it begins with a zero."""
-    for text in digits:
-        if text[0] == "0" and text != "0":
-            return tuple(len(d) if d[0] == "0" and d != "0" else 0 for d in digits)
-    return _NO_WIDTHS[: len(digits)]
+    widths = tuple(len(text) if text[0] == "0" and text != "0" else 0 for text in digits)
+    return (tuple(parts[0::2]), widths), tuple(map(int, digits))
 
 
 def write_key(template: Template, point: Point) -> str:
@@ -98,144 +94,55 @@ def range_text(values: Point, width: int = 0) -> str:
 
 def boxes(points: Iterable[Point]) -> list[tuple[Point, ...]]:
     """Disjoint boxes that hold exactly these points, in the order of their first ones."""
+    different = dict.fromkeys(points)
+    axes = [set(values) for values in zip(*different, strict=True)]
+    if math.prod(map(len, axes)) == len(different):
+        return [tuple(tuple(sorted(axis)) for axis in axes)]
     by_first: dict[int, list[Point]] = {}
-    points = list(points)
-    if len(points) == 1:
-        return [tuple((value,) for value in points[0])]
-    if points and len(points[0]) == 1:
-        return [(tuple(sorted(point[0] for point in points)),)]
-    for point in points:
-        if not point:
-            return [()]
-        by_first.setdefault(point[0], []).append(point[1:])
+    for first, *rest in different:
+        by_first.setdefault(first, []).append(tuple(rest))
     by_rest: dict[tuple[tuple[Point, ...], ...], list[int]] = {}
     for first, rests in by_first.items():
         by_rest.setdefault(tuple(sorted(boxes(rests))), []).append(first)
     return [(tuple(sorted(firsts)), *box) for rest, firsts in by_rest.items() for box in rest]
 
 
+# --- many keys ------------------------------------------------------------------------------------
+
+
+class KeyReader:
+    """Reads very many keys. Where their integers stand is told by a *mask*, of which there are few:
+    the key with 1 for every digit but 0. What is known of one is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[str, list[tuple[int, int]]]] = {}
+
+    def read(self, key: str) -> tuple[str, list[int]]:
+        """The shape of a key, which has its template but zeros for its integers, and these."""
+        mask = key.encode("utf-8", "surrogatepass").translate(_MASK)
+        shape, spans = self._known.get(mask) or self._learn(mask, key)
+        return shape, [int(key[start:end]) for start, end in spans]
+
+    def _learn(self, mask: bytes, key: str) -> tuple[str, list[tuple[int, int]]]:
+        template, point = read_key(key)
+        found = itertools.islice(INTEGER.finditer(key), MAX_HOLES)
+        known = write_key(template, (0,) * len(point)), [match.span() for match in found]
+        if len(self._known) >= MAX_MASKS:
+            self._known.clear()
+        if not any(map(has_digits, template[0])):  # a mask doesn't tell digits that stay text
+            self._known[mask] = known
+        return known
+
+    def fold(self, keys: Iterable[str]) -> Iterator[tuple[str, tuple[Point, ...]]]:
+        """The boxes that hold exactly these keys, by their shapes in order of appearance."""
+        by_shape: dict[str, list[Point]] = {}
+        for key in keys:
+            shape, point = self.read(key)
+            by_shape.setdefault(shape, []).append(tuple(point))
+        return ((shape, axes) for shape, points in by_shape.items() for axes in boxes(points))
+
+
 def fold_keys(keys: Iterable[str]) -> list[Box]:
     """Boxes that hold exactly these keys, in the order in which the templates come first."""
-    by_template: dict[Template, list[Point]] = {}
-    for key in keys:
-        template, point = read_key(key)
-        by_template.setdefault(template, []).append(point)
-    return [Box(t, axes) for t, points in by_template.items() for axes in boxes(points)]
-
-
-# --- keys with what they come from ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A key to fold, the boxes of keys that it comes from, and a label that must agree."""
-
-    key: str
-    origins: tuple[Box, ...]
-    label: Hashable
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """Items whose keys fill a box. The integers of `origins` go along with the box's own.
-
-    `members` are the numbers of the items, in the order of the box's keys.
-    """
-
-    box: Box
-    origins: tuple[Box, ...]
-    label: Hashable
-    members: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Run:
-    """Items in a row whose origins hold the same integers, or the key's own plus a constant."""
-
-    members: dict[Point, int]
-    fixed: list[Point | None]
-    shifts: list[dict[int, int]]
-
-    @classmethod
-    def start(cls, number: int, point: Point, axes: Sequence[Point]) -> Run:
-        shifts = [
-            {hole: axis[0] - value for hole, value in enumerate(point)} if len(axis) == 1 else {}
-            for axis in axes
-        ]
-        return cls({point: number}, list(axes), shifts)
-
-    def take(self, number: int, point: Point, axes: Sequence[Point]) -> bool:
-        """Whether the item fits; it is then part of the run."""
-        fixed = [axis if axis == old else None for axis, old in zip(axes, self.fixed, strict=True)]
-        shifts = [
-            {h: d for h, d in old.items() if axis[0] == point[h] + d}
-            for axis, old in zip(axes, self.shifts, strict=True)
-        ]
-        if _followed(fixed, shifts) is None:
-            return False
-        self.members[point], self.fixed, self.shifts = number, fixed, shifts
-        return True
-
-    def origin_axes(self, box: tuple[Point, ...]) -> list[Point]:
-        """The origins' integers for a box of the run's keys."""
-        holes = _followed(self.fixed, self.shifts) or {}
-        return [
-            tuple(value + shifts[holes[number]] for value in box[holes[number]])
-            if fixed is None
-            else fixed
-            for number, (fixed, shifts) in enumerate(zip(self.fixed, self.shifts, strict=True))
-        ]
-
-
-def _followed(
-    fixed: Sequence[Point | None], shifts: Sequence[dict[int, int]]
-) -> dict[int, int] | None:
-    """The key's hole that each origin's hole goes along with; None where there is none.
-
-    Two never follow one: `<0..3>.<0..3>` would read as all combinations.
-    """
-    holes: dict[int, int] = {}
-    for number, (constant, offsets) in enumerate(zip(fixed, shifts, strict=True)):
-        free = offsets.keys() - holes.values()
-        if constant is None and not free:
-            return None
-        if constant is None:
-            holes[number] = min(free, key=lambda hole: (abs(offsets[hole]), abs(hole - number)))
-    return holes
-
-
-def fold_items(items: Sequence[Item]) -> list[Folded]:
-    """The items folded where labels agree and origins follow the keys; in order of appearance.
-
-    Items differ in key or label. The work is linear in their number, but for sorting.
-    """
-    groups: dict[Hashable, list[tuple[Point, int]]] = {}
-    for number, item in enumerate(items):
-        template, point = read_key(item.key)
-        kind = (template, tuple(origin.template for origin in item.origins), item.label)
-        groups.setdefault(kind, []).append((point, number))
-    folded = [one for group in groups.values() for one in _fold_group(items, sorted(group))]
-    return sorted(folded, key=lambda one: min(one.members))
-
-
-def _fold_group(items: Sequence[Item], group: list[tuple[Point, int]]) -> Iterator[Folded]:
-    runs: list[Run] = []
-    for point, number in group:
-        axes = [axis for origin in items[number].origins for axis in origin.axes]
-        if not runs or not runs[-1].take(number, point, axes):
-            runs.append(Run.start(number, point, axes))
-    for run in runs:
-        yield from _fold_run(items, run)
-
-
-def _fold_run(items: Sequence[Item], run: Run) -> Iterator[Folded]:
-    example = items[next(iter(run.members.values()))]
-    template, _ = read_key(example.key)
-    for axes in boxes(run.members):
-        members = tuple(run.members[point] for point in itertools.product(*axes))
-        origin_axes = iter(run.origin_axes(axes))
-        origins = tuple(
-            Box(origin.template, tuple(itertools.islice(origin_axes, len(origin.axes))))
-            for origin in example.origins
-        )
-        yield Folded(Box(template, axes), origins, example.label, members)
+    return [Box(read_key(shape)[0], axes) for shape, axes in KeyReader().fold(keys)]

@@ -19,25 +19,33 @@ MEANINGS = {
 }
 
 
-def show_findings(report: Report, kind: FindingKind, view: View) -> list[str]:
-    """The findings of a kind: first those that are allowed, then those that are not."""
-    blocks = []
-    for allowed in (True, False):
-        found = [f for f in report.findings if f.kind is kind and f.allowed is allowed]
-        blocks += _finding_section(kind, found, allowed, view) if found else []
-    return blocks
+def show_findings(report: Report, view: View) -> list[list[str]]:
+    """A block for the findings of each kind: first those that are allowed, then the others."""
+    found: dict[tuple[int, bool], list[Finding]] = {}
+    for finding in report.findings:
+        found.setdefault((id(finding.kind), finding.allowed), []).append(finding)
+    return [
+        [
+            line
+            for allowed in (True, False)
+            for line in _section(kind, found.get((id(kind), allowed), ()), view)
+        ]
+        for kind in FindingKind
+    ]
 
 
-def _finding_section(
-    kind: FindingKind, found: Sequence[Finding], allowed: bool, view: View
-) -> list[str]:
+def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list[str]:
+    """The findings of a kind that are all allowed, or all not."""
+    if not findings:
+        return []
+    allowed = findings[0].allowed
     word = f"{kind.value} (allowed)" if allowed else kind.value
     paint = view.palette.bold if allowed else view.palette.bad
-    title = f"{paint(f'{len(found):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
-    return [title, *view.told([_finding_entry(f) for f in found], _finding, view.limits.finding)]
+    title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
+    return [title, *view.fold(map(_entry, findings), _show, view.limits.finding)]
 
 
-def _finding_entry(finding: Finding) -> Entry:
+def _entry(finding: Finding) -> Entry:
     key = f"{finding.source}::{finding.key}" if finding.source else finding.key
     both = finding.kind is FindingKind.MISMATCHED
     return Entry(
@@ -48,7 +56,7 @@ def _finding_entry(finding: Finding) -> Entry:
     )
 
 
-def _finding(line: Line) -> Aligned:
+def _show(line: Line) -> Aligned:
     specs = f"found {line.before}, wanted {line.after}" if line.before else line.after
     tail = specs if line.before or not line.names else ""
     return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)

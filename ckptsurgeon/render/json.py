@@ -138,6 +138,7 @@ def _fate(fate: SourceFate) -> Json:
         "fate": fate.fate.value,
         "rule": _named(fate.rule),
         "untaken": fate.untaken,
+        "dropped": fate.claim.dropped,
         "reason": fate.reason,
     }
 

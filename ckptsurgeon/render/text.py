@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Fate, FindingKind, Note, Output, SourceFate, Status
-from ckptsurgeon.plans.graph import Operand
-from ckptsurgeon.render.bulk import Entries
+from ckptsurgeon.plans.account import Fate, Note, Output, SourceFate, Status
+from ckptsurgeon.plans.graph import Leaf, Operand
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, listed, place_text
-from ckptsurgeon.report.report import Coverage, Report, Rows, Side, Tally, making, plural
+from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
+from ckptsurgeon.report.report import (
+    Coverage,
+    Report,
+    Side,
+    Tally,
+    count_tensors,
+    making,
+    plural,
+)
 from ckptsurgeon.specs import human_bytes
 
 T = TypeVar("T")
@@ -38,8 +45,8 @@ def render_text(report: Report, *, width: int, color: bool, verbose: bool = Fals
         *(_status_section(report, status, view) for status in Status),
         _dropped(report, view),
         _ties(report, view),
-        _notes([note for note in report.notes if not _said(note, report)], view),
-        *(show_findings(report, kind, view) for kind in FindingKind),
+        _notes([note for note in report.notes if not _is_told(note, report)], view),
+        *show_findings(report, view),
         show_suggestions(report, view),
         _bottom(report, view),
     ]
@@ -76,32 +83,37 @@ TITLES = {
 
 
 def _status_section(report: Report, status: Status, view: View) -> list[str]:
-    rows = report.rows.of(status)
-    if not rows:
+    if not report.keys[status]:
         return []
     title = _title(TITLES.get(status, status.value), report.counts[status], view)
-    return [title, *view.told(_entries(rows), _told, view.limits.section)]
+    return [title, *view.fold(_entries(report, status), _show_line, view.limits.section)]
 
 
 def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _entries(rows: Rows) -> Entries[Output]:
-    """What is told of the rows; what is told of a rule's renames is worked out once."""
+def _entries(report: Report, status: Status) -> Iterator[Entry]:
+    """What is told of the outputs of a status; most are tensors that a rule just renames."""
+    outputs = report.rows.outputs
+    nodes, rules, allowed = outputs.nodes, outputs.rules, outputs.allowed
+    is_own = status is Status.KEPT or status is Status.INITIALISED
     labels: dict[int, tuple[str, ...]] = {}
+    for key in report.keys[status]:
+        node, rule = nodes[key], rules[key]
+        if is_own or key in allowed or not isinstance(node, Leaf):
+            yield _entry(report, outputs[key], is_own)
+            continue
+        if id(rule) not in labels:
+            labels[id(rule)] = _label(outputs[key])
+        origin = f"{node.source}::{node.key}" if node.source else node.key
+        yield Entry(key, node.spec, (origin,), None, labels[id(rule)])
 
-    def entry(output: Output) -> Entry:
-        plain = output.status is Status.RENAMED and not (output.ops or output.allowed)
-        label = labels.get(id(output.rule)) if plain else _label(output)
-        if label is None:
-            label = labels[id(output.rule)] = _label(output)
-        own = output.status is Status.KEPT or output.status is Status.INITIALISED
-        origins = () if own else tuple([_operand(operand) for operand in output.sources])
-        before = None if own else rows.found(output)
-        return Entry(output.key, output.node.spec, origins, before, label)
 
-    return Entries(rows.outputs, entry)
+def _entry(report: Report, output: Output, is_own: bool) -> Entry:
+    sources = () if is_own else output.sources
+    origins, before = tuple(map(_operand, sources)), report.rows.find_spec(sources)
+    return Entry(output.key, output.spec, origins, before, _label(output))
 
 
 def _label(output: Output) -> tuple[str, ...]:
@@ -116,9 +128,9 @@ def _operand(operand: Operand) -> str:
     return alias + operand.key + (index_text(operand.index) if operand.index else "")
 
 
-def _told(line: Line) -> Aligned:
+def _show_line(line: Line) -> Aligned:
     key = str(line.box)
-    origins = listed(list(map(str, line.origins)), MOST_ORIGINS)
+    origins = join_texts(list(map(str, line.origins)), MOST_ORIGINS)
     came = "" if not origins or origins == safe(key) else f"<- {origins}"
     change = f"{line.before} -> {line.after}" if line.before else ""
     tail = change or ("" if line.names else line.after)
@@ -126,28 +138,37 @@ def _told(line: Line) -> Aligned:
 
 
 def _dropped(report: Report, view: View) -> list[str]:
-    dropped = [fate for fate in report.fates.remarkable if fate.fate is Fate.DROPPED]
+    """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
+    dropped = [
+        table.of(key)
+        for table in report.fates.tables
+        for key in table.specs
+        if table.claims[key].fate is Fate.DROPPED or table.claims[key].dropped
+    ]
     if not dropped:
         return []
-    lines = view.told([_fate_entry(fate) for fate in dropped], _told, view.limits.section)
-    tally = Tally(len(dropped), sum(fate.spec.nbytes for fate in dropped))
-    return [_title("dropped", tally, view), *lines]
+    whole = count_tensors(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)
+    parts = sum(round(fate.spec.nbytes * fate.claim.dropped) for fate in dropped)
+    title = _title("dropped", Tally(len(dropped), whole.nbytes + parts), view)
+    return [title, *view.fold(map(_drop_entry, dropped), _show_line, view.limits.section)]
 
 
-def _fate_entry(fate: SourceFate) -> Entry:
+def _drop_entry(fate: SourceFate) -> Entry:
     key = f"{fate.source}::{fate.key}" if fate.source else fate.key
-    return Entry(key, fate.spec, label=(fate.reason, place_text(fate.rule)))
+    share = _percent(fate.claim.dropped, 1) if fate.claim.dropped else ""
+    rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
+    return Entry(key, fate.spec, label=(share or fate.reason, place_text(rule)))
 
 
 def _ties(report: Report, view: View) -> list[str]:
     if not report.ties:
         return []
-    entries = [Entry(key, None, (shared,)) for key, shared in report.ties.items()]
-    title = f"{view.palette.bold('tied')}  {view.palette.dim(plural(len(entries), 'key'))}"
-    return [title, *view.told(entries, _tied, view.limits.section)]
+    entries = (Entry(key, None, (shared,)) for key, shared in report.ties.items())
+    title = f"{view.palette.bold('tied')}  {view.palette.dim(plural(len(report.ties), 'key'))}"
+    return [title, *view.fold(entries, _show_tie, view.limits.section)]
 
 
-def _tied(line: Line) -> Aligned:
+def _show_tie(line: Line) -> Aligned:
     shared = ", ".join(safe(str(origin)) for origin in line.origins)
     return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
 
@@ -155,7 +176,7 @@ def _tied(line: Line) -> Aligned:
 # --- notes ----------------------------------------------------------------------------------------
 
 
-def _said(note: Note, report: Report) -> bool:
+def _is_told(note: Note, report: Report) -> bool:
     """Whether the header, the ties or the section of what no rule copied say it already."""
     return note.kind in ("wrapper", "copied") or (note.kind == "ties" and note.key in report.ties)
 
@@ -164,8 +185,8 @@ def _notes(notes: Sequence[Note], view: View) -> list[str]:
     if not notes:
         return []
     lines: list[Aligned] = []
-    for kind, group in _grouped(notes, lambda note: note.kind).items():
-        texts = _grouped(group, lambda note: (note.text, place_text(note.rule)))
+    for kind, group in _group(notes, lambda note: note.kind).items():
+        texts = _group(group, lambda note: (note.text, place_text(note.rule)))
         shown = list(texts.items())[: view.limits.note]
         lines += (_note(kind, *text, found, view) for text, found in shown)
         if left_out := len(texts) - len(shown):
@@ -174,10 +195,11 @@ def _notes(notes: Sequence[Note], view: View) -> list[str]:
 
 
 def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:
-    number = f" ({len(notes):,})" if len(notes) > 1 else ""
-    keys = tuple(note.key for note in notes if note.key)
-    shown = keys if view.verbose else tuple(map(str, fold_keys(keys)))
-    where = f": {listed(shown, len(shown) if view.verbose else 2)}" if keys else ""
+    keys = list(dict.fromkeys(note.key for note in notes if note.key))
+    count = len(keys) or len(notes)
+    number = f" ({count:,})" if count > 1 else ""
+    shown = keys if view.verbose else list(map(str, fold_keys(keys)))
+    where = f": {join_texts(shown, len(shown) if view.verbose else 2)}" if keys else ""
     return Aligned((f"{safe(kind)}{number}", safe(text) + where, safe(place)))
 
 
@@ -186,10 +208,10 @@ def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -
 
 def _bottom(report: Report, view: View) -> list[str]:
     paint = view.palette.good if report.clean else view.palette.bad
-    return [view.palette.dim(_covered(report.coverage)), paint(report.bottom_line)]
+    return [view.palette.dim(_coverage(report.coverage)), paint(report.bottom_line)]
 
 
-def _covered(coverage: Coverage) -> str:
+def _coverage(coverage: Coverage) -> str:
     used = f"{_percent(coverage.consumed, coverage.offered)} of the source's bytes are used"
     if not coverage.wanted:
         return used
@@ -197,14 +219,14 @@ def _covered(coverage: Coverage) -> str:
     return f"{share}; {used}"
 
 
-def _percent(part: int, whole: int) -> str:
+def _percent(part: float, whole: int) -> str:
     """A share that says 100% and 0% only where they are exact."""
     if not whole or part in (0, whole):
         return "100%" if part == whole else "0%"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
 
 
-def _grouped(items: Iterable[T], kind: Callable[[T], K]) -> dict[K, list[T]]:
+def _group(items: Iterable[T], kind: Callable[[T], K]) -> dict[K, list[T]]:
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(kind(item), []).append(item)

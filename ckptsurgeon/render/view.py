@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.plans.graph import RuleInfo
-from ckptsurgeon.render.bulk import fold
 from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.folding import fold_entries
 from ckptsurgeon.render.lines import Entry, Line, unfold_entries
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.report.report import plural
@@ -42,12 +42,12 @@ class View:
     verbose: bool
     limits: Limits
 
-    def told(
-        self, entries: Sequence[Entry], tell: Callable[[Line], Aligned], limit: int
+    def fold(
+        self, entries: Iterable[Entry], show: Callable[[Line], Aligned], limit: int
     ) -> list[str]:
         """The entries on few lines, at most `limit` of them."""
-        lines = unfold_entries(entries) if self.verbose else fold(entries)
-        return self.table([tell(line) for line in lines[:limit]], len(lines) - limit)
+        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
+        return self.table([show(line) for line in lines[:limit]], len(lines) - limit)
 
     def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:
         """The aligned lines, and how many more there are."""
@@ -62,7 +62,7 @@ def place_text(rule: RuleInfo | None) -> str:
     return f"{rule.place.file}:{rule.place.line}" if rule else ""
 
 
-def listed(texts: Sequence[str], limit: int) -> str:
+def join_texts(texts: Sequence[str], limit: int) -> str:
     """`a, b, +3 more`, safe to show."""
     rest = f", +{len(texts) - limit:,} more" if len(texts) > limit else ""
     return ", ".join(map(safe, texts[:limit])) + rest

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.account import (
+    Claim,
+    Entries,
     Fate,
     Fates,
     Finding,
@@ -51,61 +52,41 @@ class Row:
     allowed: str
 
 
-class Rows(Sequence[Row]):
-    """The rows of some outputs of a plan, each made when it is looked at: there may be millions."""
+class Rows(Entries[Row]):
+    """A row for every output of a plan, in output order."""
 
-    def __init__(self, plan: Plan, outputs: Sequence[Output]) -> None:
-        self._plan, self._outputs = plan, outputs
+    def __init__(self, plan: Plan) -> None:
+        self.outputs = plan.outputs
         self._specs = {view.alias: view.specs for view in plan.sources}
         if plan.destination is not None:
             self._specs[DESTINATION] = plan.destination.specs
 
-    @property
-    def outputs(self) -> Sequence[Output]:
-        """The outputs that the rows tell of."""
-        return self._outputs
-
-    def found(self, output: Output) -> TensorSpec | None:
-        """The spec of an output's source where it has just one."""
-        if len(output.sources) != 1:
-            return None
-        operand = output.sources[0]
-        specs = self._specs.get(operand.source)
-        return specs.get(operand.key) if specs is not None else None
-
-    def of(self, status: Status) -> Rows:
-        """Those of one status."""
-        return Rows(self._plan, [one for one in self._outputs if one.status is status])
-
     def __len__(self) -> int:
-        return len(self._outputs)
+        return len(self.outputs)
 
     def __iter__(self) -> Iterator[Row]:
-        return map(self._row, self._outputs)
-
-    @overload
-    def __getitem__(self, at: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Rows: ...
-
-    def __getitem__(self, at: int | slice) -> Row | Rows:
-        if isinstance(at, slice):
-            return Rows(self._plan, self._outputs[at])
-        return self._row(self._outputs[at])
+        return map(self._row, self.outputs.values())
 
     def _row(self, output: Output) -> Row:
+        sources = output.sources
         return Row(
             key=output.key,
             spec=output.spec,
             status=output.status,
-            sources=output.sources,
-            found=self.found(output),
+            sources=sources,
+            found=self.find_spec(sources),
             ops=output.ops or making(output),
             rule=output.rule,
             wanted=output.wanted,
             allowed=output.allowed,
         )
+
+    def find_spec(self, sources: Sequence[Operand]) -> TensorSpec | None:
+        """The spec of an output's source where it has just one."""
+        if len(sources) != 1:
+            return None
+        specs = self._specs.get(sources[0].source)
+        return specs.get(sources[0].key) if specs is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +139,7 @@ class Coverage:
 class Report:
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
+    `keys` are those of the outputs by how they got their values, `counts` counts them.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those that
     slices took in part, with the bytes that nobody took.
     """
@@ -167,6 +149,7 @@ class Report:
     rules: tuple[RuleInfo, ...]
     rows: Rows
     fates: Fates
+    keys: Mapping[Status, Sequence[str]]
     counts: Mapping[Status, Tally]
     fate_counts: Mapping[Fate, Tally]
     partly: Tally
@@ -185,7 +168,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        return not self.open_findings
+        return all(finding.allowed for finding in self.findings)
 
     @property
     def bottom_line(self) -> str:
@@ -213,20 +196,28 @@ def count_kinds(findings: Iterable[Finding]) -> str:
 
 def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Report:
     """The report of a plan; `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`."""
-    rows = Rows(plan, list(plan.outputs.values()))
-    counts = _status_counts(plan)
-    fate_counts, partly = _fate_counts(plan)
+    nodes, keys = plan.outputs.nodes, _sort_keys(plan)
+    counts = {one: count_tensors(nodes[key].spec for key in own) for one, own in keys.items()}
+    sources = tuple(map(_side, plan.sources))
+    fate_counts, partly = _count_fates(plan)
+    taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
     return Report(
-        sources=tuple(map(_side, plan.sources)),
+        sources=sources,
         destination=_side(plan.destination) if plan.destination else None,
         rules=plan.rules,
-        rows=rows,
+        rows=Rows(plan),
         fates=plan.fates,
+        keys=keys,
         counts=counts,
         fate_counts=fate_counts,
         partly=partly,
-        total=Tally(len(rows), sum(tally.nbytes for tally in counts.values())),
-        coverage=_coverage(plan, fate_counts, partly),
+        total=Tally(len(nodes), sum(tally.nbytes for tally in counts.values())),
+        coverage=Coverage(
+            produced=_count_produced(plan, keys),
+            wanted=len(plan.destination.specs) if plan.destination else 0,
+            consumed=taken - partly.nbytes,
+            offered=sum(side.nbytes for side in sources),
+        ),
         findings=plan.findings,
         notes=plan.notes,
         suggestions=make_suggestions(plan),
@@ -265,42 +256,43 @@ def nbytes_of(specs: Iterable[TensorSpec]) -> int:
     return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
 
 
-def _status_counts(plan: Plan) -> dict[Status, Tally]:
-    specs: dict[int, list[TensorSpec]] = {id(status): [] for status in Status}
+def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
+    """The number of tensors, and their bytes."""
+    given = list(specs)
+    return Tally(len(given), nbytes_of(given))
+
+
+def _sort_keys(plan: Plan) -> dict[Status, list[str]]:
+    """The output keys by status; found by `id`, as an enum's own hash is slow for a million."""
+    keys: dict[int, list[str]] = {id(status): [] for status in Status}
+    rules = plan.outputs.rules
     for key, node in plan.outputs.nodes.items():
-        specs[id(status_of(node, plan.outputs.rules[key]))].append(node.spec)
-    found = ((status, specs[id(status)]) for status in Status)
-    return {status: Tally(len(own), nbytes_of(own)) for status, own in found}
+        keys[id(status_of(node, rules[key]))].append(key)
+    return {status: keys[id(status)] for status in Status}
 
 
-def _fate_counts(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
+def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
     """The checkpoints' own tensors by their fates, and what of them slices left or dropped."""
-    specs: dict[int, list[TensorSpec]] = {id(fate): [] for fate in Fate}
-    partly: list[int] = []
+    by_claim: dict[int, tuple[Claim, list[TensorSpec]]] = {}
     for table in plan.fates.tables:
         for key, spec in table.specs.items() if table.stage == 0 else ():
             claim = table.claims[key]
-            specs[id(claim.fate)].append(spec)
-            if claim.fate is Fate.TAKEN and not claim.is_plain:
-                unused = round(spec.nbytes * (claim.untaken + claim.dropped))
-                partly += [unused] if unused else []
-    found = ((fate, specs[id(fate)]) for fate in Fate)
-    counts = {fate: Tally(len(own), nbytes_of(own)) for fate, own in found}
-    return counts, Tally(len(partly), sum(partly))
+            if id(claim) not in by_claim:
+                by_claim[id(claim)] = claim, []
+            by_claim[id(claim)][1].append(spec)
+    specs: dict[Fate, list[TensorSpec]] = {fate: [] for fate in Fate}
+    partly: list[int] = []
+    for claim, own in by_claim.values():
+        specs[claim.fate] += own
+        if claim.fate is Fate.TAKEN and not claim.is_plain:
+            partly += (round(spec.nbytes * (claim.untaken + claim.dropped)) for spec in own)
+    unused = list(filter(None, partly))
+    counts = {fate: count_tensors(own) for fate, own in specs.items()}
+    return counts, Tally(len(unused), sum(unused))
 
 
-def _coverage(plan: Plan, fates: Mapping[Fate, Tally], partly: Tally) -> Coverage:
+def _count_produced(plan: Plan, keys: Mapping[Status, Sequence[str]]) -> int:
+    """The destination's keys that come from a source in the right shape."""
     wanted = plan.destination.specs if plan.destination else {}
-    taken = fates[Fate.TAKEN].nbytes + fates[Fate.COPIED].nbytes
-    rules = plan.outputs.rules
-    return Coverage(
-        produced=sum(
-            key in wanted
-            and node.spec.shape == wanted[key].shape
-            and status_of(node, rules[key]) in FROM_SOURCE
-            for key, node in (plan.outputs.nodes.items() if wanted else ())
-        ),
-        wanted=len(wanted),
-        consumed=taken - partly.nbytes,
-        offered=sum(nbytes_of(view.specs.values()) for view in plan.sources),
-    )
+    given = (key for status in FROM_SOURCE for key in keys[status] if key in wanted)
+    return sum(plan.outputs.nodes[key].spec.shape == wanted[key].shape for key in given)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from report.plans import HOSTILE, compared, experts, renamed, resnet18, surgery
+from report.plans import HOSTILE, compared, experts, parts_and_folds, renamed, resnet18, surgery
 
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.plan import Plan
@@ -21,6 +21,7 @@ PLANS = {
     "surgery": surgery(),
     "prefix": compared(renamed(RESNET, "^", "module."), RESNET),
     "experts": experts(),
+    "parts": parts_and_folds(),
     "hostile": replace(compared(ODD, RESNET), notes=tuple(Note("read", k, k) for k in HOSTILE)),
     "empty": compared({}, {}),
 }
@@ -67,6 +68,25 @@ def test_a_row_tells_where_it_comes_from() -> None:
     assert told["source_counts"]["partly taken"] == {"tensors": 1, "bytes": 12544}
     assert told["coverage"]["destination_keys"] == {"produced": 120, "wanted": 123}
     assert told["ties"] == {"fc.bias": "fc.weight"}
+
+
+def test_a_fate_tells_what_slices_dropped() -> None:
+    told = read(make_report(PLANS["parts"]))
+    fate = next(one for one in told["fates"] if one["key"] == "l.1.qkv")
+    assert fate == {
+        "stage": 0,
+        "source": "",
+        "key": "l.1.qkv",
+        "spec": {"dtype": "F32", "shape": [6, 2]},
+        "bytes": 48,
+        "fate": "taken",
+        "rule": {"stage": 0, "number": 0, "file": "<rules>", "line": 1},
+        "untaken": 0.0,
+        "dropped": pytest.approx(2 / 3),
+        "reason": "",
+    }
+    assert told["source_counts"]["partly taken"] == {"tensors": 3, "bytes": 96}
+    assert told["coverage"]["source_bytes"] == {"consumed": 216, "offered": 312}
 
 
 def test_suggestions_are_told() -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from report.plans import HOSTILE, compared, experts, renamed, resnet18, surgery, view
+from report.plans import (
+    HOSTILE,
+    compared,
+    experts,
+    parts_and_folds,
+    renamed,
+    resnet18,
+    surgery,
+    view,
+)
 
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.plan import Plan
@@ -31,6 +40,7 @@ PLANS = {
     "stem_and_head_allowed": allowed(compared(resnet18(channels=4, classes=10), RESNET)),
     "no_destination": replace(compared(RESNET, RESNET), destination=None),
     "experts": experts(),
+    "parts_and_folds": parts_and_folds(),
 }
 
 

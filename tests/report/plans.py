@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ckptsurgeon import plan
 from ckptsurgeon.checkpoints.base import Contents, Extent
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.rules import SourceOptions
@@ -220,6 +223,23 @@ def experts() -> Plan:
         ),
         (stacked, looked),
     )
+
+
+def parts_and_folds() -> Plan:
+    """What the planner makes of layers of which slices are dropped, and BatchNorms folded."""
+    source: dict[str, Any] = {}
+    for layer in range(3):
+        source[f"l.{layer}.qkv"] = np.zeros((6, 2), np.float32)
+        source[f"l.{layer}.conv.weight"] = np.zeros((2, 2, 1, 1), np.float32)
+        source |= {f"l.{layer}.bn.{name}": np.zeros(2, np.float32) for name in BATCHNORM}
+        source[f"l.{layer}.scale"] = np.zeros(2, np.float32)
+    rules: list[Any] = [
+        "l.<i>.qkv[:2] -> l.<i>.q",
+        {"drop": "l.<i>.qkv[2:]"},
+        {"fold_batchnorm": {"conv": "l.<i>.conv", "batchnorm": "l.<i>.bn"}},
+        {"l.<i>.scale -> l.<i>.scale": [{"scale": {"number": 2}}, {"scale": {"number": 3}}]},
+    ]
+    return plan(source, rules)
 
 
 HOSTILE = (
