@@ -151,23 +151,11 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
     names = {key: output_name(plan, key) for key in plan.outputs}
     return Layout(
         specs={names[key]: output.spec for key, output in plan.outputs.items()},
-        ties={names[key]: names[leader_of(key, plan.ties)] for key in plan.ties},
+        ties={names[key]: names[leader] for key, leader in plan.ties.items()},
         metadata=plan.sources[0].contents.metadata if plan.sources else {},
         module_metadata=output_metadata(plan),
         template=checkpoints.get(""),
     )
-
-
-def leader_of(key: str, ties: Mapping[str, str]) -> str:
-    """The key at the end of a chain of ties; raises PlanError where they lead back."""
-    leader = key
-    for _ in ties:
-        if leader not in ties:
-            return leader
-        leader = ties[leader]
-    if leader in ties:
-        raise PlanError([Problem(f"`{key}` is tied to itself by way of `{ties[key]}`")])
-    return leader
 
 
 def _check_same_checkpoints(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> None:

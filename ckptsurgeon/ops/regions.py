@@ -1,11 +1,11 @@
-"""Slices of one tensor held against each other: which of them share elements."""
+"""Slices of one tensor held against each other: what they share, and what they leave."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.indexing import Taken
@@ -16,27 +16,26 @@ MAX_COMPARISONS = 1_000_000
 
 def overlap(one: Taken, other: Taken) -> bool:
     """Whether two slices of one tensor share an element: they do where every dim does."""
-    return all(_meet(a, b) for a, b in zip(one, other, strict=True))
+    return all(_common(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _meet(one: int | range, other: int | range) -> bool:
+def _common(one: int | range, other: int | range) -> range:
+    """The positions that are in both."""
     a = range(one, one + 1) if isinstance(one, int) else one
     b = range(other, other + 1) if isinstance(other, int) else other
-    if not a or not b:
-        return False
-    first, last = max(a[0], b[0]), min(a[-1], b[-1])
     if a.step == 1 and b.step == 1:
-        return first <= last
+        return range(max(a.start, b.start), min(a.stop, b.stop))
     divisor = math.gcd(a.step, b.step)
-    if (b[0] - a[0]) % divisor:
-        return False
+    if not a or not b or (b[0] - a[0]) % divisor:
+        return range(0)
+    first, last = max(a[0], b[0]), min(a[-1], b[-1])
     period = b.step // divisor
     turns = ((b[0] - a[0]) // divisor * pow(a.step // divisor, -1, period)) % period
     common = a[0] + turns * a.step
     lcm = a.step * period
     if common < first:
         common += -(-(first - common) // lcm) * lcm
-    return common <= last
+    return range(common, last + 1, lcm)
 
 
 def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
@@ -71,6 +70,36 @@ def _extent(item: int | range) -> tuple[int, int]:
     if isinstance(item, int):
         return item, item
     return (item[0], item[-1]) if item else (0, 0)
+
+
+MOST_PIECES = 10_000
+"""Into how many regions what is left of one is cut."""
+
+
+def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
+    """What of a region no other takes, as regions that share nothing; none if they are too many."""
+    left = [region]
+    for other in others:
+        pieces = ([*_around(other, one)] if overlap(one, other) else [one] for one in left)
+        left = list(itertools.islice(itertools.chain.from_iterable(pieces), MOST_PIECES + 1))
+        if len(left) > MOST_PIECES:
+            return []
+    return left
+
+
+def _around(hole: Taken, region: Taken) -> Iterator[Taken]:
+    """What is left of a region around a hole that meets it, dim by dim."""
+    inner = list(region)
+    for dim, (own, cut) in enumerate(zip(region, hole, strict=True)):
+        if isinstance(own, range):
+            common = _common(own, cut)
+            first, last = own.index(common[0]), own.index(common[-1])
+            turn = common.step // own.step if len(common) > 1 else 1
+            between = (own[first + at : last : turn] for at in range(1, turn))
+            for side in (own[:first], own[last + 1 :], *between):
+                if side:
+                    yield (*inner[:dim], side, *inner[dim + 1 :])
+            inner[dim] = common
 
 
 def taken_count(region: Taken) -> int:

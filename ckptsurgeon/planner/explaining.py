@@ -101,7 +101,7 @@ def _sighting(planning: Planning, run: StageRun, table: Table, key: str) -> Sigh
 def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iterator[Verdict]:
     """What a rule made of a key; else why each of its references didn't."""
     info = run.info(rule)
-    taken = _how_taken(run, info, table, key)
+    taken = _how_taken(run, rule, table, key)
     if taken:
         yield Verdict(info, taken, True)
         return
@@ -110,12 +110,13 @@ def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iter
         yield Verdict(info, *_why_not(run, rule, reader, single, table.held))
 
 
-def _how_taken(run: StageRun, info: RuleInfo, table: Table, key: str) -> str:
+def _how_taken(run: StageRun, rule: CompiledRule, table: Table, key: str) -> str:
     """How this very rule took a key; nothing where it did not."""
-    held = table.held
+    held, info = table.held, run.info(rule)
     if any(part.claim.rule is info for part in held.parts.get(key, ())):
         return "takes a slice of it"
-    if any(claim and claim.rule is info for claim in (held.whole.get(key), held.reused.get(key))):
+    claim, batch = held.whole.get(key), run.batches.get(id(rule))
+    if (claim and claim.rule is info) or (batch and any(Steps([batch]).reading(table.alias, key))):
         return "takes it"
     is_free = not table.alias and not held.is_used(key)
     return "gives the key, and drops it" if is_free and run.claimed.get(key) is info else ""

@@ -17,9 +17,9 @@ from ckptsurgeon.plans.views import SourceView
 class Plan:
     """All steps with their specs. Findings that are not `allowed` keep it from being run.
 
-    `outputs` is in output order. `ties` maps an output key to the one whose storage it shares.
-    `checked_ties` are ties whose values must be compared when run. `fates` tells of every source
-    key of every stage (stage 0 reads the checkpoints).
+    `outputs` is in output order. `ties` maps an output key to the first one whose storage it
+    shares, which is tied to none itself. `checked_ties` are ties whose values must be compared
+    when run. `fates` tells of every source key of every stage (stage 0 reads the checkpoints).
     """
 
     sources: tuple[SourceView, ...]

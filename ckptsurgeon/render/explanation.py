@@ -33,7 +33,8 @@ def _sighting(explanation: Explanation, sighting: Sighting, verbose: bool) -> It
         yield f"  its name doesn't match {_counted(others, bool(shown))} of the rules"
     for step in sighting.steps:
         yield from _step(step)
-    if sighting.fate is not None and not sighting.steps:
+    gives = any(step.products for step in sighting.steps)
+    if sighting.fate is not None and (sighting.fate.reason or not gives):
         reason = f", {escape(sighting.fate.reason)}" if sighting.fate.reason else ""
         yield f"  {sighting.fate.fate.value}{reason}"
 

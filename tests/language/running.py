@@ -38,6 +38,7 @@ import ckptsurgeon
 from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
 from ckptsurgeon.language.rulesets import load_ruleset
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.request import Request, open_request
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -91,7 +92,7 @@ def check(case: Case, folder: Path) -> None:
     if case.fails is not None:
         _check_failure(case, folder)
         return
-    run = _Run(case, folder)
+    run = Run(case, folder)
     plan = run.plan()
     if case.fails_when_run is not None:
         with pytest.raises(CkptSurgeonError, match=case.fails_when_run):
@@ -103,7 +104,7 @@ def check(case: Case, folder: Path) -> None:
         _check_tensors(case, run)
 
 
-class _Run:
+class Run:
     """The arguments that a case makes for `plan` and `apply`."""
 
     def __init__(self, case: Case, folder: Path) -> None:
@@ -119,12 +120,16 @@ class _Run:
             (folder / name).write_text(text)
         self.rules = [load_ruleset(path) for path in _rule_files(case, folder)]
         self.arguments = (self.source, self.rules, into)
-        self.options = {
+        self.options: dict[str, Any] = {
             "sources": self.sources,
             "config": case.config,
             "variables": case.set,
             "allow": case.allow,
         }
+
+    def request(self) -> Request:
+        source, rules, into = self.arguments
+        return open_request(rules, source, into, **self.options)
 
     def plan(self) -> Plan:
         return ckptsurgeon.plan(*self.arguments, **self.options)
@@ -195,7 +200,7 @@ def _spec(written: Any) -> tuple[str, list[int]]:
 
 def _check_failure(case: Case, folder: Path) -> None:
     with pytest.raises(CkptSurgeonError) as caught:
-        _Run(case, folder).plan()
+        Run(case, folder).plan()
     error = caught.value
     assert error.exit_code == 2
     for part in [case.fails] if isinstance(case.fails, str) else case.fails or []:
@@ -221,7 +226,7 @@ def _check_notes(case: Case, plan: Plan) -> None:
         assert found == keys, plan.notes
 
 
-def _check_tensors(case: Case, run: _Run) -> None:
+def _check_tensors(case: Case, run: Run) -> None:
     assert case.gives is not None
     tensors = run.tensors()
     assert sorted(tensors) == sorted(case.gives)

@@ -47,6 +47,13 @@ def test_ties_of_the_source_outlive_ops(tmp_path: Path, op: object) -> None:
     assert not shared(tmp_path / "o.pt", "embed", "other")
 
 
+def test_results_of_one_op_are_tied_one_by_one() -> None:
+    tensor = torch.rand(4, 3)
+    rule = {"<k:embed|head> -> <k>.<p:x|y>": "split"}
+    plan = cs.plan({"embed": tensor, "head": tensor}, [rule])
+    assert plan.ties == {"head.x": "embed.x", "head.y": "embed.y"}
+
+
 def test_a_cast_of_everything_keeps_ties(tmp_path: Path) -> None:
     tensor = torch.rand(4, 3)
     rules = {"format": 1, "output": {"dtype": "BF16"}}
@@ -68,3 +75,64 @@ def test_a_computed_tensor_is_noted() -> None:
     plan = cs.plan({"w": torch.rand(3)}, [{"w -> w": {"scale": 2}}])
     (note,) = [note for note in plan.notes if note.kind == "computed"]
     assert note.text.startswith("`scale` computes: in float32")
+
+
+TIED: list[tuple[str, list[Any], dict[str, str], dict[str, str]]] = [
+    # keys of the source, rules, the ties that come of them, and what gives each key: a kind of rule
+    ("ab", [{"tie": ["a", "b"]}], {"b": "a"}, {"a": "", "b": ""}),
+    ("a", [{"tie": ["a", "b"]}], {"b": "a"}, {"a": "", "b": "tie"}),
+    ("b", [{"tie": ["a", "b"]}], {"a": "b"}, {"b": "", "a": "tie"}),
+    ("c", ["c -> b", {"tie": ["a", "b"]}], {"a": "b"}, {"b": "move", "a": "tie"}),
+    ("b", [{"tie": ["a", "b", "c"]}], {"a": "b", "c": "b"}, {"b": "", "a": "tie", "c": "tie"}),
+    (
+        "abc",
+        [{"tie": ["c", "b"]}, {"tie": ["b", "a"]}],
+        {"b": "a", "c": "a"},
+        dict.fromkeys("abc", ""),
+    ),
+    ("ab", [{"a -> a": "transpose"}, {"b -> b": "transpose"}], {}, {"a": "move", "b": "move"}),
+]
+
+
+@pytest.mark.parametrize(("keys", "rules", "ties", "kinds"), TIED)
+def test_ties_of_rules(
+    keys: str, rules: list[Any], ties: dict[str, str], kinds: dict[str, str]
+) -> None:
+    plan = cs.plan({key: torch.rand(2, 2) for key in keys}, rules)
+    assert plan.ties == ties
+    given = plan.outputs.values()
+    assert {one.key: one.rule.kind if one.rule else "" for one in given} == kinds
+
+
+@pytest.mark.parametrize("given", "ab")
+def test_a_tie_leads_to_the_destination_s_first_key(given: str) -> None:
+    into = {key: torch.rand(2, 2) for key in "ab"}
+    plan = cs.plan({given: torch.rand(2, 2)}, [{"tie": ["a", "b"]}], into)
+    assert (list(plan.outputs), plan.ties, plan.checked_ties) == (["a", "b"], {"b": "a"}, ())
+
+
+ALL = ["embed", "head", "last"]
+
+UNTIED: list[tuple[list[str], list[Any], dict[str, int]]] = [
+    # keys of the source, rules, and the keys that are tied to `embed` no more, each with the number
+    # of the rule that gives it, -1 where none does
+    (ALL, [], {"head": -1, "last": -1}),
+    (ALL, [{"tie": ["last", "head", "embed"]}], {}),
+    (ALL, [{"tie": ["last", "head"]}], {"head": -1, "last": -1}),
+    (["embed"], [{"keep": ["head", "last"]}], {"head": 0, "last": 0}),
+    (["embed"], [{"from": "embed", "to": ALL}], {}),
+    (["embed", "last"], [{"from": "embed", "to": ["embed", "head"]}], {"last": -1}),
+    (["a"], [{"from": "a", "to": ["head", "last"]}, {"keep": "embed"}], {"head": 0, "last": 0}),
+]
+
+
+@pytest.mark.parametrize(("keys", "rules", "untied"), UNTIED)
+def test_ties_of_the_destination_that_break_are_told(
+    keys: list[str], rules: list[Any], untied: dict[str, int]
+) -> None:
+    source = {key: torch.rand(4, 3) for key in keys}
+    plan = cs.plan(source, rules, dict.fromkeys(ALL, torch.rand(4, 3)))
+    notes = {note.key: note for note in plan.notes if note.kind == "untied"}
+    assert {key: note.rule.number if note.rule else -1 for key, note in notes.items()} == untied
+    assert {key for key in ALL[1:] if plan.ties.get(key) != "embed"} == untied.keys()
+    assert all("tied to `embed` in the destination" in note.text for note in notes.values())

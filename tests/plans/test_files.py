@@ -111,6 +111,57 @@ def test_an_output_of_another_shape_than_the_destination_s_is_refused(
     assert not Path("out.safetensors").exists()
 
 
+def test_an_output_of_another_shape_is_told_as_the_finding_that_it_is(
+    ckpt: Ckpt, folder: Path
+) -> None:
+    save_file({"a": torch.ones(2)}, "two.safetensors")
+    save_file({"a": torch.ones(3)}, "three.safetensors")
+    words = ("two.safetensors", "--into", "three.safetensors")
+    planned = ckpt("plan", *words, "-o", "plan.json")
+    ran = ckpt("transplant", "--plan", "plan.json", "-o", "out.safetensors")
+    assert (planned.code, ran.code, ran.out) == (1, 1, planned.out)
+    plan = json.loads(Path("plan.json").read_bytes())
+    ((*told, allowed),) = plan["findings"]
+    assert (told[0], allowed) == ("mismatched", False)
+    for findings in ([], [[*told, True]], [["unused", *told[1:], False]]):
+        plan["findings"] = findings
+        Path("bad.json").write_text(json.dumps(plan, separators=(",", ":")))
+        ran = ckpt("transplant", "--plan", "bad.json", "-o", "out.safetensors")
+        assert (ran.code, "`a` is F32[2]; the destination has F32[3]" in ran.err) == (2, True)
+    assert not Path("out.safetensors").exists()
+
+
+@pytest.mark.parametrize("other", [torch.ones(4).half(), torch.ones(5)])
+def test_a_rest_of_another_spec_is_refused(other: torch.Tensor, ckpt: Ckpt, folder: Path) -> None:
+    save_file({"a": torch.ones(2)}, "two.safetensors")
+    torch.save({"other": other, "x": torch.zeros(4)}, "into.pt")
+    rules = "format: 1\nrules:\n  - keep: other\n  - a -> x[:2]\n"
+    Path("rest.yaml").write_text(rules)
+    words = ("two.safetensors", "--into", "into.pt", "-r", "rest.yaml")
+    assert ckpt("plan", *words, "-o", "plan.json").code == 0
+    plan = json.loads(Path("plan.json").read_bytes())
+    at(plan, "assembly")[3] = next(
+        number for number, one in enumerate(plan["nodes"]) if one[2] == "other"
+    )
+    Path("bad.json").write_text(json.dumps(plan, separators=(",", ":")))
+    ran = ckpt("transplant", "--plan", "bad.json", "-o", "out.pt")
+    assert (ran.code, "can't fill up F32[4]" in ran.err) == (2, True), ran.err
+
+
+def test_rules_that_a_within_repeats_keep_their_texts(ckpt: Ckpt, folder: Path) -> None:
+    save_file({f"{key}.w": torch.ones(2) for key in "ab"}, "two.safetensors")
+    rules = "format: 1\nrules:\n  - within: [a. -> x., b. -> y.]\n    rules:\n    - w -> v\n"
+    Path("within.yaml").write_text(rules)
+    ran = ckpt("plan", "two.safetensors", "-r", "within.yaml", "-o", "plan.json")
+    assert ran.code == 0, ran.err
+    plan = json.loads(Path("plan.json").read_bytes())
+    assert [rule["text"] for rule in plan["rules"] + plan["repeated"]] == ["w -> x.v", "w -> y.v"]
+    assert ckpt("invert", "plan.json", "-o", "back.json").code == 0
+    back = json.loads(Path("back.json").read_bytes())
+    texts = [rule["text"] for rule in back["rules"] + back["repeated"]]
+    assert texts == ["undo: w -> x.v", "undo: w -> y.v"]
+
+
 def test_only_a_plan_is_replaced_by_a_plan(plan: Any, ckpt: Ckpt, folder: Path) -> None:
     assert ckpt("plan", "train.pt", "-o", "plan.json").code == 0
     (folder / "link.json").symlink_to("src.safetensors")
@@ -204,6 +255,7 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "ties of different shapes": put("ties", {"cut": "joined"}),
     "a compared tie of no output": put("checked_ties", [["cut", "no", None]]),
     "a row without a rule": put("steps", [[]]),
+    "a repeated rule that is none": put("repeated", [["w -> v"]]),
     "a row that is none": put("notes", [[3, None, "", None]]),
     "a fate of a claim that is not there": put("fates", 0, "which", 0, 99),
     "a fate of a negative claim": put("fates", 0, "which", 0, -1),

@@ -39,12 +39,16 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Encoder:
-    """Makes plain values of structs, and `nodes` as they are met: each after its inputs."""
+    """Makes plain values of structs, and `nodes` as they are met: each after its inputs.
+
+    `repeated` are met beside the rules: those that a `within` writes anew for each of its prefixes.
+    """
 
     def __init__(self, rules: Sequence[RuleInfo]) -> None:
         self.nodes: list[list[Any]] = []
+        self.repeated: list[RuleInfo] = []
         self._numbers: dict[int, int] = {}
-        self._rules = {(rule.stage, rule.number): at for at, rule in enumerate(rules)}
+        self._rules = {_rule_name(rule): at for at, rule in enumerate(rules)}
 
     def fields(self, struct: msgspec.Struct) -> list[Any]:
         """What a struct holds, field by field."""
@@ -53,7 +57,7 @@ class Encoder:
     def plain(self, value: object) -> Any:
         """A value as JSON knows it."""
         if isinstance(value, RuleInfo):
-            return self._rules[value.stage, value.number]
+            return self._rule(value)
         if isinstance(value, Op):
             return [value.name, msgspec.to_builtins(value)]
         if isinstance(value, Listed):
@@ -63,6 +67,13 @@ class Encoder:
         if isinstance(value, list | tuple):
             return [self.plain(item) for item in value]
         return msgspec.to_builtins(value)
+
+    def _rule(self, rule: RuleInfo) -> int:
+        name = _rule_name(rule)
+        if name not in self._rules:
+            self._rules[name] = len(self._rules)
+            self.repeated.append(rule)
+        return self._rules[name]
 
     def _number(self, item: Listed) -> int:
         work = item if isinstance(item, Call) else work_of(item)
@@ -75,6 +86,11 @@ class Encoder:
 
     def _is_listed(self, item: Listed) -> bool:
         return id(item) in self._numbers
+
+
+def _rule_name(rule: RuleInfo) -> tuple[int, int, str]:
+    """What tells rules of a plan apart, also the repetitions of one."""
+    return rule.stage, rule.number, rule.text
 
 
 class Decoder:

@@ -46,8 +46,11 @@ class SavedFates(msgspec.Struct, frozen=True):
     which: list[int]
 
 
-class SavedPlan(msgspec.Struct, frozen=True):
-    """The whole file. `outputs` has the key, node, rule and allowed finding of each."""
+class SavedPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The whole file. `outputs` has the key, node, rule and allowed finding of each.
+
+    Rules are named by their number in `rules`, and on in `repeated`: as a `within` repeats them.
+    """
 
     ckptsurgeon_plan: int
     sources: tuple[SavedView, ...]
@@ -62,3 +65,4 @@ class SavedPlan(msgspec.Struct, frozen=True):
     fates: list[SavedFates]
     findings: list[list[Any]]
     notes: list[list[Any]]
+    repeated: list[RuleInfo] = []

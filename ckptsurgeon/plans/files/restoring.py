@@ -6,7 +6,6 @@ it is run, and each op infers its results again.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import msgspec
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
-from ckptsurgeon.ops.regions import overlap, taken_count
-from ckptsurgeon.plans.account import CheckedTie, Finding, Note
+from ckptsurgeon.ops.regions import overlapping, taken_count
+from ckptsurgeon.plans.account import CheckedTie, Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.fates import Claim, Fates, KeyFates
 from ckptsurgeon.plans.files.codec import Decoder, Listed
@@ -109,7 +108,8 @@ class _Restoring:
         destination: SourceView | None,
     ) -> None:
         self._saved, self._views, self._destination = saved, views, destination
-        self._decoder = Decoder(saved.rules)
+        plain = (msgspec.structs.replace(rule, steps=0) for rule in saved.rules)
+        self._decoder = Decoder([*plain, *saved.repeated])
         for entry in saved.nodes:
             self._decoder.add(self._checked(self._decoder.listed(entry)))
 
@@ -131,6 +131,7 @@ class _Restoring:
             checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
             separator=saved.separator,
         )
+        _check_shapes(plan)
         self._check_ties(plan)
         return plan
 
@@ -150,7 +151,7 @@ class _Restoring:
         return item
 
     def _outputs(self) -> Outputs:
-        """The outputs; raises ValueError where one is not what the destination wants."""
+        """The outputs; raises ValueError where two have one key."""
         nodes: dict[str, Node] = {}
         rules: dict[str, RuleInfo | None] = {}
         allowed: dict[str, str] = {}
@@ -160,9 +161,6 @@ class _Restoring:
         if len(nodes) != len(self._saved.outputs):
             raise ValueError("two outputs have one key")
         wanted = self._destination.specs if self._destination else {}
-        for key, node in nodes.items():
-            if key in wanted and node.spec.shape != wanted[key].shape and key not in allowed:
-                raise ValueError(f"`{key}` is {node.spec}; the destination has {wanted[key]}")
         name_of = name_outputs(self._destination, self._saved.separator)
         return Outputs(nodes, rules, name_of, wanted, allowed)
 
@@ -184,6 +182,18 @@ class _Restoring:
                 raise ValueError(f"`{key}` is tied to `{leader}`, which is of another shape")
 
 
+def _check_shapes(plan: Plan) -> None:
+    """Raises ValueError where an output is not what the destination wants, and no finding says so.
+
+    What a finding says must be open: it keeps the plan from being run.
+    """
+    told = {one.key for one in plan.open_findings if one.kind is FindingKind.MISMATCHED}
+    for key, spec in (plan.destination.specs if plan.destination else {}).items():
+        found = plan.outputs.nodes.get(key)
+        if found is not None and found.spec.shape != spec.shape and key not in told:
+            raise ValueError(f"`{key}` is {found.spec}; the destination has {spec}")
+
+
 def _check_assembly(whole: Assembly) -> None:
     """Raises ValueError where parts don't fit or, without a base, don't tile."""
     spec, base = whole.spec, whole.base
@@ -191,7 +201,7 @@ def _check_assembly(whole: Assembly) -> None:
     for part, region in zip(whole.parts, regions, strict=True):
         if part.node.spec != TensorSpec(spec.dtype, taken_shape(region)):
             raise ValueError(f"{part.node.spec} is no part of {spec}")
-    if any(overlap(one, other) for one, other in itertools.combinations(regions, 2)):
+    if overlapping(regions) is not None:
         raise ValueError(f"parts of {spec} overlap")
     if base is not None and base.spec != spec:
         raise ValueError(f"{base.spec} can't fill up {spec}")

@@ -65,6 +65,7 @@ def _saved(plan: Plan) -> SavedPlan:
         fates=fates,
         findings=list(map(encoder.fields, plan.findings)),
         notes=list(map(encoder.fields, plan.notes)),
+        repeated=encoder.repeated,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ckptsurgeon.ops.indexing import Index, Slice, Take, resolve_index
+from ckptsurgeon.ops.indexing import Index, IndexRange, Slice, Take, Taken, resolve_index
 from ckptsurgeon.ops.joining import Same
-from ckptsurgeon.ops.regions import overlap, taken_count
+from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
@@ -166,22 +166,40 @@ def _consumers_first(nodes: Sequence[Node]) -> Iterator[Work]:
     return reversed(done.values())
 
 
-Region = tuple[range | int, ...]
-
-
 def _disjoint(parts: Sequence[Part], spec: TensorSpec) -> tuple[tuple[Part, ...], bool]:
-    """Parts of a tensor that don't overlap, the largest chosen first, and whether they tile it."""
+    """Parts of a tensor that don't overlap, and whether they tile it.
+
+    The largest are chosen first; of others, what is not covered yet is cut out.
+    """
     placed = [(resolve_index(part.index, spec.shape), part) for part in parts]
-    chosen: list[tuple[Region, Part]] = []
+    covered: list[Taken] = []
+    chosen: list[tuple[Taken, Part]] = []
     for region, part in sorted(placed, key=lambda pair: -taken_count(pair[0])):
-        if not any(overlap(region, other) for other, _ in chosen):
-            chosen.append((region, part))
+        own = uncovered(region, covered)
+        covered += [region] if own else []
+        chosen += [(one, part if one == region else _cut(part, region, one)) for one in own]
     tiles = sum(taken_count(region) for region, _ in chosen) == spec.count
     chosen.sort(key=lambda pair: _start(pair[0]))
     return tuple(part for _, part in chosen), tiles
 
 
-def _start(region: Region) -> tuple[int, ...]:
+def _cut(part: Part, region: Taken, piece: Taken) -> Part:
+    """The part that fills a piece of the region that the whole part fills."""
+    inner = []
+    for own, left in zip(region, piece, strict=True):
+        if isinstance(own, range) and isinstance(left, range):
+            first, last = own.index(left[0]), own.index(left[-1])
+            inner.append(_written(range(first, last + 1, left.step // own.step)))
+    index = tuple(left if isinstance(left, int) else _written(left) for left in piece)
+    return Part(index, call(Slice(index=tuple(inner)), part.node)[0])
+
+
+def _written(items: range) -> IndexRange:
+    """A range that takes something, as an index says it."""
+    return items[0], items[-1] + 1, items.step if len(items) > 1 and items.step > 1 else None
+
+
+def _start(region: Taken) -> tuple[int, ...]:
     return tuple(part if isinstance(part, int) else part.start for part in region)
 
 

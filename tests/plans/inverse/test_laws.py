@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans.inverse.exact_rules import Array, conversions, second_stages
+from plans.inverse.exact_rules import EACH, Array, Conversion, conversions, second_stages
 
 import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
 from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.errors import PlanError
 from ckptsurgeon.plans.account import Operand
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.inverse.inverting import invert_plan
@@ -31,7 +33,7 @@ def carried_out(plan: Plan, tensors: Mapping[str, Array]) -> dict[str, Array]:
     assert digest(checkpoint.contents.specs) == plan.sources[0].digest
     evaluator = Evaluator(plan, {"": checkpoint})
     return {
-        key: to_numpy(np.ascontiguousarray(evaluator.output(one)), one.spec)
+        key: to_numpy(np.asarray(evaluator.output(one), order="C"), one.spec)
         for key, one in plan.outputs.items()
     }
 
@@ -50,6 +52,18 @@ def test_the_inverse_gives_the_bytes_back(conversion: tuple[dict[str, Array], li
     plan = planned(tensors, [rules])
     output = carried_out(plan, tensors)
     assert_equal(carried_out(invert_plan(plan, "it"), output), tensors)
+
+
+@pytest.mark.parametrize("op", EACH)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_each_op_is_undone_alone(op: Callable[..., Any], data: st.DataObject) -> None:
+    made = Conversion(data.draw)
+    key = made.tensor(made.shape(data.draw(st.integers(1, 3))))
+    made.move([key], ["x"], [one for one in [op(made, made.spec(key))] if one is not None])
+    plan = planned(made.tensors, [made.rules])
+    output = carried_out(plan, made.tensors)
+    assert_equal(carried_out(invert_plan(plan, "it"), output), made.tensors)
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,3 +93,41 @@ def test_turned_around_twice_it_does_what_it_did(
         for key, output in plan.outputs.items()
     }
     assert [rule.text for rule in twice.rules] == [rule.text for rule in plan.rules]
+
+
+@st.composite
+def overlapping_slices(draw: Any) -> tuple[tuple[int, ...], list[str]]:
+    """A shape, and slices of it that may overlap."""
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)))
+
+    def item(size: int) -> str:
+        start = draw(st.integers(0, size - 1))
+        if draw(st.integers(0, 5)) == 0:
+            return str(start)
+        return f"{start}:{draw(st.integers(start + 1, size))}:{draw(st.sampled_from([1, 1, 2, 3]))}"
+
+    count = draw(st.integers(1, 8))
+    return shape, [", ".join(map(item, shape)) for _ in range(count)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(overlapping_slices(), st.booleans())
+def test_slices_that_cover_a_tensor_give_it_back(
+    drawn: tuple[tuple[int, ...], list[str]], completed: bool
+) -> None:
+    shape, slices = drawn
+    tensors = {"t": np.arange(np.prod(shape), dtype="f4").reshape(shape)}
+    covered = np.zeros(shape, bool)
+    for one in slices:
+        covered[eval(f"np.s_[{one}]")] = True
+    if completed and not covered.all():
+        hull = zip(np.argwhere(~covered).min(0), np.argwhere(~covered).max(0), strict=True)
+        slices = [*slices, ", ".join(f"{first}:{last + 1}" for first, last in hull)]
+    rules = [{"from": f"t[{one}]", "to": f"out.{n}", "reuse": True} for n, one in enumerate(slices)]
+    plan = planned(tensors, [rules])
+    if completed or covered.all():
+        assert not [note for note in plan.notes if note.kind == "untaken"]
+        assert_equal(carried_out(invert_plan(plan, "it"), carried_out(plan, tensors)), tensors)
+    else:
+        with pytest.raises(PlanError, match="is lost: "):
+            invert_plan(plan, "it")

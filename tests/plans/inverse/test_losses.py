@@ -116,6 +116,18 @@ PARTS = {
         "a.w",
         np.s_[:, [0, 2]],
     ),
+    "parts of which one is empty and one was dropped": (
+        "rules: [{from: fc.bias, to: 'p.<n:a|b|c>', ops: {split: {sizes: [0, 4, 6]}}}]\n---\n"
+        "format: 1\nrules: [drop: p.b]",
+        "fc.bias",
+        np.s_[4:],
+    ),
+    "slices that overlap": (
+        "rules: [{from: 'fc.bias[:5]', to: x, reuse: true}, {from: 'fc.bias[1::3]', to: y,"
+        " reuse: true}]",
+        "fc.bias",
+        [0, 1, 2, 3, 4, 7],
+    ),
     "what was joined, then cut": (
         "rules: [{from: [a.w, b.w], to: ab, ops: concat}]\n---\nformat: 1\n"
         "rules: ['ab[1:3] -> ab']",

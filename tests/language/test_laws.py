@@ -1,0 +1,310 @@
+"""Laws of plans, whatever the rules: over every case of the language that makes one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from language.running import Case, Run, load_cases
+
+from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.execution import Execution
+from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.planner.explaining import Sighting, explain
+from ckptsurgeon.planner.planning import make_plan
+from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.fates import Fate, SourceFate
+from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
+from ckptsurgeon.plans.files.saving import save_plan
+from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo, walk
+from ckptsurgeon.plans.inverse.inverting import invert_plan
+from ckptsurgeon.plans.outputs import Output, Status
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.report.report import FROM_SOURCE, make_report
+from ckptsurgeon.request import Request
+from ckptsurgeon.specs import TensorSpec
+
+CASES = load_cases(Path(__file__).parent / "cases")
+
+Law = Callable[[Request, Execution, Path], None]
+
+TAKES = ("takes it", "takes a slice of it", "gives the key, and drops it")
+"""What `explain` says of a rule that took a key."""
+
+USED = (Fate.TAKEN, Fate.COPIED)
+
+PUBLIC = ("key", "name", "spec", "status", "rule", "sources", "ops", "wanted", "allowed")
+"""What is known of an output, but for its node."""
+
+ACCOUNT = ("steps", "fates", "findings", "notes", "ties", "checked_ties", "rules", "separator")
+
+
+def evaluated(execution: Execution) -> dict[str, bytes] | str:
+    """The bytes of every output, else why there are none."""
+    try:
+        evaluator = execution.evaluate()
+        outputs = execution.plan.outputs.items()
+        return {key: evaluator.output(output).tobytes() for key, output in outputs}
+    except CkptSurgeonError as error:
+        return str(error)
+
+
+def told(outputs: Mapping[str, Output], *but: str) -> list[dict[str, Any]]:
+    """What is known of outputs, in their order."""
+    words = [word for word in PUBLIC if word not in but]
+    return [{word: getattr(one, word) for word in words} for one in outputs.values()]
+
+
+# --- saved plans ----------------------------------------------------------------------------------
+
+
+def a_saved_plan_is_the_plan(request: Request, execution: Execution, folder: Path) -> None:
+    plan, path = execution.plan, folder / "plan.json"
+    save_plan(plan, path)
+    saved = read_plan(path.read_bytes(), path)
+    restored = restore_plan(saved, execution.checkpoints)
+    for one in (restored, recall_plan(saved)):
+        assert told(one.outputs) == told(plan.outputs)
+        assert {word: getattr(one, word) for word in ACCOUNT} == {
+            word: getattr(plan, word) for word in ACCOUNT
+        }
+        assert list(map(seen, one.views)) == list(map(seen, plan.views))
+    assert evaluated(replace(execution, plan=restored)) == evaluated(execution)
+
+
+def seen(view: SourceView) -> list[Any]:
+    """What is known of a checkpoint."""
+    contents = view.contents
+    own = [dict(view.specs), dict(view.names), dict(contents.specs), contents.aliases]
+    return [view.alias, view.path, view.format, view.options, *own]
+
+
+# --- the account ----------------------------------------------------------------------------------
+
+
+def a_key_has_one_fate_in_a_stage(request: Request, execution: Execution, folder: Path) -> None:
+    plan = execution.plan
+    tables = plan.fates.tables
+    assert len({(table.stage, table.source) for table in tables}) == len(tables)
+    assert all(table.claims.keys() == table.specs.keys() for table in tables)
+    assert [(table.source, dict(table.specs)) for table in tables if table.stage == 0] == [
+        (view.alias, dict(view.specs)) for view in plan.sources
+    ]
+    assert len(plan.fates) == len(list(plan.fates))
+
+
+def what_steps_read_is_taken(request: Request, execution: Execution, folder: Path) -> None:
+    for step in execution.plan.steps:
+        for operand in step.operands:
+            fate = execution.plan.fates.find(step.stage, *operand.at)
+            assert fate is not None, operand
+            assert fate.rule is not None, operand
+            assert fate.fate in (Fate.TAKEN, Fate.DROPPED), fate
+
+
+def what_rules_give_is_given_by_their_steps(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    """For the last stage: another may strip the names that an earlier one gave."""
+    plan, last = execution.plan, len([s for one in request.rulesets for s in one.stages]) - 1
+    given = {(step.rule.number, one.key) for step in plan.steps for one in step.products}
+    for key, output in plan.outputs.items():
+        rule = output.rule
+        if rule is not None and rule.stage == last and output.status in FROM_SOURCE:
+            assert rule.kind == "tie" or (rule.number, key) in given
+
+
+def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> None:
+    plan, report = execution.plan, make_report(execution.plan)
+    kept = [output.spec.nbytes for output in plan.outputs.values()]
+    offered = [spec.nbytes for view in plan.sources for spec in view.specs.values()]
+    assert tally(report.counts) == (len(kept), sum(kept))
+    assert (report.total.tensors, report.total.nbytes) == (len(kept), sum(kept))
+    assert tally(report.fate_counts) == (len(offered), sum(offered))
+    assert report.coverage.offered == sum(offered)
+    used = [fate for fate in plan.fates if fate.stage == 0 and fate.fate in USED]
+    shares = [one.spec.nbytes * (1 - one.claim.untaken - one.claim.dropped) for one in used]
+    assert report.coverage.consumed == pytest.approx(sum(shares))
+    assert report.coverage.produced <= report.coverage.wanted
+    for fate in plan.fates:
+        assert 0 <= fate.claim.untaken + fate.claim.dropped <= 1 + 1e-9, fate
+
+
+def tally(counts: Mapping[Any, Any]) -> tuple[int, int]:
+    found = counts.values()
+    return sum(one.tensors for one in found), sum(one.nbytes for one in found)
+
+
+def every_op_has_the_rule_that_asked_for_it(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    """All but the casts of `output: {dtype: …}`."""
+    for output in execution.plan.outputs.values():
+        for work in walk(output.node):
+            if isinstance(work, Call):
+                assert work.rule is not None or isinstance(work.op, Cast), work
+
+
+def what_is_copied_was_never_touched(request: Request, execution: Execution, folder: Path) -> None:
+    for output in execution.plan.outputs.values():
+        if output.status is Status.COPIED:
+            (source,) = output.sources
+            fate = execution.plan.fates.find(0, *source.at)
+            assert fate is not None, output
+            assert fate.fate is Fate.COPIED, output
+
+
+def ties_lead_to_the_first_of_their_keys(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    plan = execution.plan
+    order = {key: at for at, key in enumerate(plan.outputs)}
+    for key, leader in plan.ties.items():
+        assert leader not in plan.ties
+        assert order[leader] < order[key]
+        assert plan.outputs[leader].spec == plan.outputs[key].spec
+
+
+def nothing_comes_of_nothing(request: Request, execution: Execution, folder: Path) -> None:
+    for output in execution.plan.outputs.values():
+        assert bool(output.sources) == (output.status in FROM_SOURCE), output
+        node = output.node
+        kept = isinstance(node, Leaf) and node.source == DESTINATION
+        assert kept == (output.status is Status.KEPT), output
+        if kept:
+            by = output.rule.kind if output.rule else output.allowed
+            assert by in ("keep", "missing", "mismatched"), output
+
+
+# --- explanations ---------------------------------------------------------------------------------
+
+
+def explain_names_the_rule_of_the_fate(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    for fate in execution.plan.fates:
+        explanation = explain(request.rulesets, request.inputs, fate.key)
+        places = [(one.stage, one.source) for one in explanation.sightings]
+        sighting = explanation.sightings[places.index((fate.stage, fate.source))]
+        assert sighting.fate == fate
+        check_sighting(sighting, fate)
+
+
+def check_sighting(sighting: Sighting, fate: SourceFate) -> None:
+    claim, verdicts = fate.claim, sighting.verdicts
+    takers = [verdict.rule for verdict in verdicts if verdict.text in TAKES]
+    named: list[RuleInfo] = [rule for rule in (claim.rule, claim.dropper) if rule is not None]
+    assert all(rule in takers for rule in named), (named, verdicts)
+    assert bool(takers) == (claim.rule is not None), (fate, verdicts)
+    if claim.rule is None:
+        assert fate.fate in (Fate.COPIED, Fate.UNUSED) or fate.reason
+        assert not sighting.steps
+    for step in sighting.steps:
+        assert step.rule in takers, (step, verdicts)
+
+
+def explain_tells_the_output(request: Request, execution: Execution, folder: Path) -> None:
+    for key, output in execution.plan.outputs.items():
+        found = explain(request.rulesets, request.inputs, key).output
+        assert found is not None
+        assert told({key: found}) == told({key: output})
+
+
+# --- the way on, and the way back -----------------------------------------------------------------
+
+
+def its_own_output_fits(request: Request, execution: Execution, folder: Path) -> None:
+    """Planned into what it gives, a plan gives the same: what was unexpected is wanted then.
+
+    Open findings are left out, for then nothing is given; allowed ones come again.
+    """
+    plan = execution.plan
+    if plan.open_findings:
+        return
+    specs = {output.name: output.spec for output in plan.outputs.values()}
+    arrays = {name: zeros(spec) for name, spec in specs.items()}
+    into = MemoryCheckpoint(arrays if needs_values(plan) else None, specs)
+    again = make_plan(request.rulesets, replace(request.inputs, destination=into))
+    assert told(again.outputs, "wanted", "allowed") == told(plan.outputs, "wanted", "allowed")
+    assert [one for one in plan.findings if one.kind is not FindingKind.UNEXPECTED] == [
+        *again.findings
+    ]
+    assert not [note for note in again.notes if note.kind == "dtype"]
+    assert (again.steps, again.fates) == (plan.steps, plan.fates)
+
+
+def needs_values(plan: Plan) -> bool:
+    """Whether any tensor is the destination's own, or filled up by it."""
+    works = (work for output in plan.outputs.values() for work in walk(output.node))
+    return any(isinstance(work, Leaf) and work.source == DESTINATION for work in works)
+
+
+def zeros(spec: TensorSpec) -> Any:
+    return np.zeros(spec.shape, spec.carrier)
+
+
+def what_is_moved_is_what_is_evaluated(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    tensors = evaluated(execution)
+    mover = Mover(execution.plan, execution.checkpoints, str, jobs=1)
+    for key, tensor in tensors.items() if isinstance(tensors, dict) else ():
+        assert mover.digest(key) == hashlib.blake2b(tensor).digest()
+
+
+def an_inverse_gives_the_source_or_is_refused(
+    request: Request, execution: Execution, folder: Path
+) -> None:
+    plan = execution.plan
+    if isinstance(evaluated(execution), str):
+        return
+    evaluator, outputs = Evaluator(plan, execution.checkpoints), plan.outputs.values()
+    arrays = {output.name: evaluator.output(output) for output in outputs}
+    output = MemoryCheckpoint(arrays, {output.name: output.spec for output in outputs})
+    for view in plan.sources:
+        try:
+            inverse = invert_plan(plan, "it", only=view.alias)
+        except CkptSurgeonError:
+            continue
+        source = execution.checkpoints[view.alias]
+        assert evaluated(Execution(inverse, {"": output})) == {
+            name: source.read(name).tobytes() for name in view.names.values()
+        }
+
+
+LAWS: tuple[Law, ...] = (
+    a_saved_plan_is_the_plan,
+    a_key_has_one_fate_in_a_stage,
+    what_steps_read_is_taken,
+    what_rules_give_is_given_by_their_steps,
+    the_report_adds_up,
+    every_op_has_the_rule_that_asked_for_it,
+    what_is_copied_was_never_touched,
+    ties_lead_to_the_first_of_their_keys,
+    nothing_comes_of_nothing,
+    explain_names_the_rule_of_the_fate,
+    explain_tells_the_output,
+    its_own_output_fits,
+    what_is_moved_is_what_is_evaluated,
+    an_inverse_gives_the_source_or_is_refused,
+)
+
+PLANNED = [case for case in CASES if case.fails is None]
+
+
+@pytest.mark.parametrize("case", PLANNED, ids=[case.name for case in PLANNED])
+def test_every_law_holds(case: Case, tmp_path: Path) -> None:
+    request = Run(case, tmp_path).request()
+    execution = request.prepare()
+    for law in LAWS:
+        law(request, execution, tmp_path)
