@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         PlanError,
         RulesetError,
     )
-    from ckptsurgeon.language.loading import load_ruleset
+    from ckptsurgeon.language.rulesets import load_ruleset
     from ckptsurgeon.plans.plan import Plan
     from ckptsurgeon.proof.verifying import verify
     from ckptsurgeon.report.report import Report, make_report
@@ -53,7 +53,7 @@ _HOMES = {
     "plan": "api",
     "transplant": "api",
     "open_checkpoint": "checkpoints.opening",
-    "load_ruleset": "language.loading",
+    "load_ruleset": "language.rulesets",
     "Plan": "plans.plan",
     "Report": "report.report",
     "make_report": "report.report",

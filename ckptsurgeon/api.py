@@ -13,7 +13,7 @@ from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
-from ckptsurgeon.language.loading import Rules
+from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.plans.graph import Leaf, Operand
 from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
 from ckptsurgeon.plans.plan import Plan, output_name

@@ -28,9 +28,9 @@ from ckptsurgeon.errors import (
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.loading import Rules, load_with_problems
 from ckptsurgeon.language.rules import Ruleset, Stage
-from ckptsurgeon.planner.compiling.rules import refuse_problems
+from ckptsurgeon.language.rulesets import Rules, load_with_problems
+from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import FindingKind
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
-from ckptsurgeon.plans.files.saved import SavedPlan, SavedView
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import Source, number_sources, open_source, open_sources, read_whole

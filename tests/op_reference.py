@@ -15,7 +15,7 @@ import msgspec
 
 import ckptsurgeon
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
-from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops import OPS, Op
 from ckptsurgeon.specs import TensorSpec
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, refuse_lazy, tensors_of
 from ckptsurgeon.batchnorm.links import Link, Links, links_between
 from ckptsurgeon.errors import CkptSurgeonError, ShapeError
-from ckptsurgeon.language.loading import Rules
+from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 

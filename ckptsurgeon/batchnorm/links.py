@@ -17,11 +17,12 @@ from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
-from ckptsurgeon.language.loading import Rules
+from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.ops.indexing import Slice, resolve_index
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
-from ckptsurgeon.plans.account import Finding, FindingKind, Output, Status
+from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import Leaf, Result, uses
+from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 
 State = dict[str, Tensor]

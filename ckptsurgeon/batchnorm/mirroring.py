@@ -13,7 +13,7 @@ from ckptsurgeon.batchnorm.copying import Copied, summary, write_links
 from ckptsurgeon.batchnorm.layers import is_compiled, listed, tensors_of
 from ckptsurgeon.batchnorm.links import Link, links_between
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.language.loading import Rules
+from ckptsurgeon.language.rulesets import Rules
 
 Stamp = tuple[tuple[object, object, int], ...]
 

@@ -13,10 +13,10 @@ from typing import NoReturn
 import click
 
 from ckptsurgeon import __version__
-from ckptsurgeon.cli.planning import explain, invert, plan, transplant
+from ckptsurgeon.cli.converting import explain, invert, plan, transplant
+from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.proving import verify
-from ckptsurgeon.cli.reading import check, inspect, rules
 from ckptsurgeon.errors import CkptSurgeonError
 
 OUR_BUG = 70

@@ -146,8 +146,8 @@ def build_factory(words: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _load(rules: Sequence[str], arrows: Sequence[str]) -> Any:
     """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
-    from ckptsurgeon.language.loading import load_with_problems, rules_from_arrows
-    from ckptsurgeon.planner.compiling.rules import refuse_problems
+    from ckptsurgeon.language.rulesets import load_with_problems, rules_from_arrows
+    from ckptsurgeon.planner.compiling.compilation import refuse_problems
     from ckptsurgeon.request import load_rulesets, put_before
 
     rulesets = load_rulesets([load_with_problems(one) for one in rules] or None)

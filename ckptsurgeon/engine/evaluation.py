@@ -11,7 +11,6 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.engine.filling import fill
 from ckptsurgeon.errors import CastOverflow, FindingsError, PlanError, Problem, ShapeError
 from ckptsurgeon.ops.indexing import resolve_index, taken_view
-from ckptsurgeon.plans.account import Output
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
@@ -25,6 +24,7 @@ from ckptsurgeon.plans.graph import (
     uses,
     work_of,
 )
+from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 
 if TYPE_CHECKING:

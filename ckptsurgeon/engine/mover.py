@@ -23,8 +23,8 @@ from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.ops.mosaic import Mosaic
-from ckptsurgeon.plans.account import Output
 from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import BITS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -35,8 +36,17 @@ class OfRow(Generic[V]):
         work_out: Callable[[Mapping[str, Value]], V],
     ) -> None:
         known = [name for name in columns if name in frozenset(names)]
-        self._numbers = [columns.index(name) for name in known]
-        self._memo: Memo[Row, V] = Memo(lambda row: work_out(dict(zip(known, row, strict=True))))
+        self.pick = pick_columns([columns.index(name) for name in known])
+        self.memo: Memo[Row, V] = Memo(lambda row: work_out(dict(zip(known, row, strict=True))))
 
     def __call__(self, row: Row) -> V:
-        return self._memo[tuple([row[number] for number in self._numbers])]
+        return self.memo[self.pick(row)]
+
+
+def pick_columns(numbers: Sequence[int]) -> Callable[[Row], Row]:
+    """What takes these columns out of a row, in this order."""
+    if len(numbers) > 1:
+        return operator.itemgetter(*numbers)
+    if not numbers:
+        return lambda row: ()
+    return operator.itemgetter(slice(numbers[0], numbers[0] + 1))

@@ -22,12 +22,12 @@ from ckptsurgeon.checkpoints.tensors import is_torch, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.language.loading import Rules
 from ckptsurgeon.language.rules import Ruleset
+from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
-from ckptsurgeon.planner.compiling.rules import compile_rulesets
-from ckptsurgeon.plans.account import Output, Status
+from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import output_name
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Config, Given, Request, Source, load_rulesets, open_request

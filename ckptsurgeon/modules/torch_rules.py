@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from ckptsurgeon.language.loading import parse_ruleset
 from ckptsurgeon.language.rules import Ruleset
-from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Status
+from ckptsurgeon.language.rulesets import parse_ruleset
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.writing import escaped, sayable
 

@@ -12,9 +12,11 @@ from ckptsurgeon.planner.planning import Inputs, Planning
 from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
-from ckptsurgeon.plans.account import Fates, Output, SourceFate, Step, Steps
+from ckptsurgeon.plans.fates import Fates, SourceFate
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.steps import Step, Steps
 from ckptsurgeon.specs import TensorSpec
 
 CONDITIONS = ("where", "map", "pick")

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Given
-from ckptsurgeon.plans.account import Fate, Fates, Finding, FindingKind, Note, Outputs
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 
@@ -33,7 +35,10 @@ class Account:
         rules: dict[str, RuleInfo | None] = {}
         for key, spec in wanted.items():
             found, rule = given.nodes.get(key), given.rules.get(key)
-            node = self._missing(key) if found is None else self._fit(key, found, rule, spec)
+            if found is None:
+                node = self._missing(key)
+            else:
+                node = found if found.spec is spec else self._fit(key, found, rule, spec)
             if node is not None:
                 nodes[key], rules[key] = node, (None if key in self._accepted else rule)
         for key, node in given.nodes.items():

@@ -15,35 +15,29 @@ from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
-from ckptsurgeon.planner.compiling.rules import compile_rulesets
 from ckptsurgeon.planner.findings import Account
 from ckptsurgeon.planner.scope import Surroundings
-from ckptsurgeon.planner.stage.leftovers import (
+from ckptsurgeon.planner.stage.dead_rules import (
     absent_aliases,
     check_counts,
     rule_infos,
     tell_dead_rules,
 )
+from ckptsurgeon.planner.stage.dispatch import run_rules
 from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
-from ckptsurgeon.planner.stage.running import run_rules
 from ckptsurgeon.planner.stage.settling import settle_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
-from ckptsurgeon.plans.account import (
-    OF_KIND,
-    Batch,
-    CheckedTie,
-    Fates,
-    KeyFates,
-    Note,
-    Outputs,
-    Steps,
-)
+from ckptsurgeon.plans.account import CheckedTie, Note
+from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes
+from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
+from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import (
     Storages,
     Ties,

@@ -20,6 +20,9 @@ from ckptsurgeon.ops.indexing import Index, Slice
 from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.specs import Specs, TensorSpec
 
+Address = tuple[str, str]
+"""A key with its alias."""
+
 
 class RuleInfo(msgspec.Struct, frozen=True, gc=False):
     """A rule of a stage for reports: its kind (`move`, `keep`, …), its text on one line, its place.
@@ -180,7 +183,7 @@ class Operand(msgspec.Struct, frozen=True, gc=False):
     index: Index | None = None
 
     @property
-    def at(self) -> tuple[str, str]:
+    def at(self) -> Address:
         """The key with its alias."""
         return self.source, self.key
 

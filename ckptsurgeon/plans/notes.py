@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from ckptsurgeon.checkpoints.base import Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.plans.account import Fates, Note, Outputs, Why
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.fates import Fates, Why
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, text_of, walk
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView, Unchanged
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ckptsurgeon.plans.account import CheckedTie, Fates, Finding, Note, Outputs, Steps
+from ckptsurgeon.plans.account import CheckedTie, Finding, Note
+from ckptsurgeon.plans.fates import Fates
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.outputs import Outputs
+from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-from ckptsurgeon.plans.account import Note, Outputs
+from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 
 Ties = dict[str, tuple[str, RuleInfo]]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
-from ckptsurgeon.plans.account import Output, Step
+from ckptsurgeon.plans.outputs import Output
+from ckptsurgeon.plans.steps import Step
 from ckptsurgeon.render.problems import render_error
 from ckptsurgeon.render.terminal import escape
 

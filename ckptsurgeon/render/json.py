@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Finding, Note, SourceFate
+from ckptsurgeon.plans.account import Finding, Note
+from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
 from ckptsurgeon.report.report import Report, Row, Side, Tally
 from ckptsurgeon.report.suggestions import Suggestion

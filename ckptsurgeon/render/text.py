@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Fate, Note, Output, SourceFate, Status
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.graph import Leaf, Operand
+from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line

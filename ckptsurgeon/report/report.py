@@ -10,20 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.plans.account import (
-    Claim,
-    Entries,
-    Fate,
-    Fates,
-    Finding,
-    FindingKind,
-    Note,
-    Output,
-    Status,
-    status_of,
-)
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.entries import Entries
+from ckptsurgeon.plans.fates import Claim, Fate, Fates
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
+from ckptsurgeon.plans.outputs import Output, Status, status_of
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions

@@ -36,7 +36,7 @@ from safetensors.numpy import load_file
 
 import ckptsurgeon
 from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
-from ckptsurgeon.language.loading import load_ruleset
+from ckptsurgeon.language.rulesets import load_ruleset
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import Request, open_request
 

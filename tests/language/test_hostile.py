@@ -11,8 +11,8 @@ import pytest
 
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.language.loading import parse_ruleset
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import TensorSpec

@@ -21,11 +21,13 @@ from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.explaining import Sighting, explain
 from ckptsurgeon.planner.planning import make_plan
-from ckptsurgeon.plans.account import Fate, FindingKind, Output, SourceFate, Status
+from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saving import save_plan
 from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan
+from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.report import FROM_SOURCE, make_report

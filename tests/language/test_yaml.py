@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from ckptsurgeon.errors import Problem, RulesetError
-from ckptsurgeon.language.loading import load_ruleset, parse_ruleset
+from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n"

@@ -13,7 +13,7 @@ PROGRAM = """
 from ckptsurgeon.errors import CkptSurgeonError
 from planner.test_messages import DESTINATION, SCENES, SOURCE, checkpoint
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.rulesets import parse_ruleset
 
 for scene in SCENES.values():
     rules = parse_ruleset(f"format: 1\\nvars: {{left: 2}}\\nrules:{scene}", "rules.yaml")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ckptsurgeon as cs
-from ckptsurgeon.plans.account import SourceFate
+from ckptsurgeon.plans.fates import SourceFate
 
 
 class Row(NamedTuple):

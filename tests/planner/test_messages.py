@@ -13,7 +13,7 @@ import pytest
 
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.language.loading import parse_ruleset
+from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.specs import TensorSpec
 

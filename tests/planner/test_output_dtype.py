@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ckptsurgeon as cs
-from ckptsurgeon.plans.account import Status
+from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.report.report import FROM_SOURCE, make_report
 
 SOURCE = {"a": np.float32([1 / 3, 1e-3]), "m": np.float32([1 / 3])}

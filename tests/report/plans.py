@@ -15,19 +15,12 @@ from ckptsurgeon.checkpoints.base import Contents, Extent
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops import build
-from ckptsurgeon.plans.account import (
-    Claim,
-    Fate,
-    Fates,
-    Finding,
-    FindingKind,
-    KeyFates,
-    Note,
-    Outputs,
-    Steps,
-)
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.fates import Claim, Fate, Fates, KeyFates
 from ckptsurgeon.plans.graph import Leaf, Made, Node, Operand, RuleInfo, call
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 

@@ -17,9 +17,11 @@ from report.plans import HOSTILE, Specs, compared, fates, outputs, renamed, resn
 
 import ckptsurgeon as cs
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
-from ckptsurgeon.plans.account import Claim, Fate, Fates, Finding, FindingKind, Steps
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.fates import Claim, Fate, Fates
 from ckptsurgeon.plans.graph import Operand
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.writing import escaped, sayable, scalar

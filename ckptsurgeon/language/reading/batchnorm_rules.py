@@ -17,7 +17,7 @@ from ckptsurgeon.language.reading.fields import (
     Read,
     read_fields,
 )
-from ckptsurgeon.language.reading.options import SHARED, both_options, options
+from ckptsurgeon.language.reading.rule_options import SHARED, both_options, options
 from ckptsurgeon.language.rules import At, BatchNorm, FoldBatchNorm, FreezeBatchNorm, Number
 from ckptsurgeon.language.yaml.nodes import Node
 

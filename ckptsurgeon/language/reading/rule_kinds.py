@@ -27,7 +27,7 @@ from ckptsurgeon.language.reading.fields import (
     read_fields,
     section_schema,
 )
-from ckptsurgeon.language.reading.options import MOVING, SHARED, both_options, options
+from ckptsurgeon.language.reading.rule_options import MOVING, SHARED, both_options, options
 from ckptsurgeon.language.rules import At, Drop, Init, Keep, Move, Number, Require, Rule, Tie
 from ckptsurgeon.language.yaml.nodes import Node
 

@@ -12,8 +12,8 @@ from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
 from ckptsurgeon.language.reading.fields import read_fields, unknown_word
-from ckptsurgeon.language.reading.options import options
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, RULE_WORDS, WITHIN
+from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import readable, unlike
 from ckptsurgeon.language.rules import Move, OpCall, Options, Rule, Var, Within
 from ckptsurgeon.language.yaml import traps

@@ -68,7 +68,7 @@ def _number(written: Number, word: str, scope: Scope) -> int | float:
 
 def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
     scope = _scope(taking, group)
-    *layers, norm = (layout.matches[0] for layout in group.layouts)
+    *layers, norm = group.matches
     for layer in layers:
         taking.take(layer, LAYER_PARTS)
     taking.take(norm, NORM_PARTS)
@@ -90,7 +90,7 @@ def _fold(taking: Taking, group: Group, written: FoldBatchNorm) -> None:
 
 
 def _freeze(taking: Taking, group: Group, written: FreezeBatchNorm) -> None:
-    scope, norm = _scope(taking, group), group.layouts[0].matches[0]
+    scope, norm = _scope(taking, group), group.matches[0]
     taking.take(norm, NORM_PARTS)
     taking.need(norm, *STATISTICS)
     prefix = write_key(taking.rule.targets[0].pattern, scope)

@@ -11,8 +11,8 @@ from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.stage.reading_keys import Match
-from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.planner.stage.state import Done, StageRun
+from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
 COUNTER = "num_batches_tracked"
@@ -84,5 +84,5 @@ class Taking:
 
     def finish(self) -> None:
         """Notes the step."""
-        read = list(self.taken.values())
-        self.run.end_step(self.rule, read, (), self.products, tuple(self.ops))
+        done = Done(list(self.taken.values()), self.products, (), tuple(self.ops))
+        self.run.note_steps(self.rule, [done])

@@ -12,9 +12,9 @@ from ckptsurgeon.planner.compiling.compiled import (
     Reader,
 )
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
-from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.fates import Claim, Fate
 
 
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:
@@ -56,7 +56,8 @@ class _Unit:
             product = f"{prefix}.{part}", into if is_vector else None
             if self._run.give(self._rule, 0, *product, node, [match]):
                 products.append(product)
-        self._run.end_step(self._rule, list(parts.values()), slices, products)
+        done = Done(list(parts.values()), products, slices)
+        self._run.note_steps(self._rule, [done])
 
     def _parts(self, mean: Match) -> Iterator[tuple[str, Match]]:
         """The parts that are there and not taken, by name."""

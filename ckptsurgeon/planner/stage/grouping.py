@@ -12,7 +12,7 @@ from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
 from ckptsurgeon.language.problems import Folded, Problems
-from ckptsurgeon.language.rows import Row
+from ckptsurgeon.language.rows import Row, pick_columns
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, condition
@@ -25,25 +25,19 @@ SHOWN_KEYS = 5
 Values = Mapping[str, Value]
 
 
-class Layout(msgspec.Struct, frozen=True, gc=False):
-    """The matches of one reference in one step, row-major over its gathered captures."""
-
-    dims: tuple[tuple[str, int], ...]
-    matches: tuple[Match, ...]
+Dims = tuple[tuple[str, int], ...]
+"""The dims of a grid, each with its name and size."""
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """One step before its ops: its values, by the rule's `step_columns`, and what it reads."""
+    """One step before its ops: its values, by the rule's `step_columns`, and what it reads.
+
+    `matches` are the keys, reference by reference, each of them row-major over its own `dims`.
+    """
 
     values: Row
-    layouts: tuple[Layout, ...]
-
-    @property
-    def matches(self) -> tuple[Match, ...]:
-        """The keys that the step reads, reference by reference."""
-        if len(self.layouts) == 1:
-            return self.layouts[0].matches
-        return tuple([match for layout in self.layouts for match in layout.matches])
+    matches: tuple[Match, ...]
+    dims: tuple[Dims, ...]
 
 
 def group_steps(
@@ -61,10 +55,11 @@ def group_steps(
     for values, per_reader in _joined(rule, complete):
         if holds is not None and not holds(per_reader):
             continue
-        layouts = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
-        known = tuple([layout for layout in layouts if layout is not None])
-        if len(known) == len(layouts):
-            groups.append(Group(values, known))
+        laid = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
+        known = [one for one in laid if one is not None]
+        if len(known) == len(laid):
+            matches = known[0][1] if len(known) == 1 else (m for _, own in known for m in own)
+            groups.append(Group(values, tuple(matches), tuple([dims for dims, _ in known])))
     failures.tell()
     return groups
 
@@ -106,8 +101,7 @@ def _project(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], Ro
     """What takes the values of some names out of a row."""
     if list(columns) == list(names):
         return lambda row: row
-    numbers = [columns.index(name) for name in names]
-    return lambda row: tuple([row[number] for number in numbers])
+    return pick_columns([columns.index(name) for name in names])
 
 
 def _tell_missing(
@@ -223,10 +217,10 @@ class _Layer:
         self._gathered = [capture for capture in rule.gathered if capture.name in reader.names]
         self._numbers = [reader.columns.index(capture.name) for capture in self._gathered]
 
-    def lay_out(self, matches: Sequence[Match]) -> Layout | None:
-        """The matches as a full grid; None, with a problem told, where they make none."""
+    def lay_out(self, matches: Sequence[Match]) -> tuple[Dims, Sequence[Match]] | None:
+        """The dims of a full grid, and the matches over them; None, told, where they make none."""
         if len(matches) == 1 and not self._gathered:
-            return Layout((), tuple(matches))
+            return (), matches
         cells: dict[Row, Match] = {}
         for match in matches:
             first = cells.setdefault(self._cell(match), match)
@@ -237,7 +231,7 @@ class _Layer:
         if math.prod(map(len, ranges)) == len(cells):
             sizes = zip(self._gathered, ranges, strict=True)
             dims = tuple((capture.name, len(positions)) for capture, positions in sizes)
-            return Layout(dims, tuple([cells[cell] for cell in itertools.product(*ranges)]))
+            return dims, [cells[cell] for cell in itertools.product(*ranges)]
         integers = any(capture.kind is Kind.INT for capture in self._gathered)
         if integers or not self._rule.options.optional:
             self._tell("hole", _hole(self._reader, self._gathered, ranges, cells))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from ckptsurgeon.language.expressions import Value
@@ -16,11 +17,13 @@ from ckptsurgeon.planner.compiling.grids import TARGETS, Grid
 from ckptsurgeon.planner.stage.calling import Caller
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
-from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 from ckptsurgeon.specs import TensorSpec
+
+NO_OPS: tuple[Op, ...] = ()
 
 
 def run_move(run: StageRun, rule: CompiledRule) -> None:
@@ -32,8 +35,9 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
     if rule.where_by_step and not groups and not rule.options.optional:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
-    failures = Folded(run.problems, "step", "of this rule")
-    failures.run_each(rule.group, rule.place, _Mover(run, rule).step, groups)
+    failures, mover = Folded(run.problems, "step", "of this rule"), _Mover(run, rule)
+    failures.run_each(rule.group, rule.place, mover.step, groups)
+    mover.note_steps()
     failures.tell()
 
 
@@ -48,13 +52,13 @@ class _Mover:
         self._caller = Caller(rule, run.info(rule), vars) if rule.ops else None
         columns = (*rule.step_columns, *(capture.name for capture in rule.spread))
         self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
+        self._steps: list[Done] = []
 
     def step(self, group: Group) -> None:
         """Takes what a step reads, runs its ops and gives what comes out."""
-        run, rule, claim, matches = self._run, self._rule, self._claim, group.matches
+        run, rule, matches = self._run, self._rule, group.matches
         slices = self._slices_of(group) if self._has_slices else ()
-        nodes = run.take(rule, claim, matches, slices)
-        ops: tuple[Op, ...] = ()
+        nodes, ops = run.take(rule, self._claim, matches, slices), NO_OPS
         placed: Iterable[tuple[int, Row, Node]]
         placed = [(number, group.values, nodes[0]) for number in range(len(self._targets))]
         if self._caller is not None:
@@ -62,24 +66,29 @@ class _Mover:
             placed = self._place(group.values, grid)
         products = []
         for number, values, node in placed:
-            product = self._targets[number].write(values, matches)
-            if run.give(rule, number, *product, node, matches):
-                products.append(product)
-        run.end_step(rule, matches, slices, products, ops)
+            key, index = self._targets[number].write(values, matches)
+            if run.give(rule, number, key, index, node, matches):
+                products.append((key, index))
+        self._steps.append(Done(matches, products, slices, ops))
+
+    def note_steps(self) -> None:
+        """Notes the steps that were made, all at once."""
+        self._run.note_steps(self._rule, self._steps)
 
     def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""
-        layers = zip(self._slices, group.layouts, strict=True)
-        return [slice_of(match) for slice_of, layout in layers for match in layout.matches]
+        counts = (math.prod(size for _, size in dims) for dims in group.dims)
+        of_each = (of for of, count in zip(self._slices, counts, strict=True) for _ in range(count))
+        return [of(match) for of, match in zip(of_each, group.matches, strict=True)]
 
     def _call(
         self, caller: Caller, group: Group, nodes: Sequence[Node]
     ) -> tuple[Grid, tuple[Op, ...]]:
         """What the ops make of the tensors that a step takes."""
         grids, taken = [], iter(nodes)
-        for layout in group.layouts:
-            own = tuple(itertools.islice(taken, len(layout.matches)))
-            grids.append(Grid(layout.dims, own))
+        for dims in group.dims:
+            count = math.prod(size for _, size in dims)
+            grids.append(Grid(dims, tuple(itertools.islice(taken, count))))
         return caller.run(grids, group.values, group.matches, lambda: self._wanted(group))
 
     def _wanted(self, group: Group) -> TensorSpec | None:

@@ -19,8 +19,7 @@ from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.account import Address
-from ckptsurgeon.plans.graph import Node
+from ckptsurgeon.plans.graph import Address, Node
 
 
 class Match(msgspec.Struct, frozen=True, gc=False, eq=False):

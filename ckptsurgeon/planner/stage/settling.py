@@ -10,7 +10,7 @@ from ckptsurgeon.errors import Problem
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
-from ckptsurgeon.plans.account import Claim, Fate, KeyFates, Why
+from ckptsurgeon.plans.fates import Claim, Fate, KeyFates, Why
 from ckptsurgeon.specs import TensorSpec
 
 COPIED, UNUSED = Claim(Fate.COPIED), Claim(Fate.UNUSED)

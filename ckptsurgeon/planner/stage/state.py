@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Memo
@@ -18,8 +20,9 @@ from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
-from ckptsurgeon.plans.account import Batch, Claim
+from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Call, Node, Result, RuleInfo
+from ckptsurgeon.plans.steps import Batch
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -31,6 +34,15 @@ def _cut(what: tuple[Index, TensorSpec]) -> Cut:
     index, spec = what
     op = Slice(index=index)
     return op, resolve_index(index, spec.shape), op.infer((spec,))
+
+
+class Done(msgspec.Struct, frozen=True, gc=False):
+    """A step that was made: the keys that it read, whole or in slices, and those that it gave."""
+
+    matches: Sequence[Match]
+    products: Sequence[tuple[str, Index | None]]
+    slices: Sequence[Index | None] = ()
+    ops: tuple[Op, ...] = ()
 
 
 @dataclass(slots=True)
@@ -192,22 +204,17 @@ class StageRun:
     def _gives_way(self, rule: CompiledRule, key: str) -> bool:
         return rule.options.fallback and key in self.production and key not in self.given
 
-    def end_step(
-        self,
-        rule: CompiledRule,
-        matches: Sequence[Match],
-        slices: Sequence[Index | None],
-        products: Sequence[tuple[str, Index | None]],
-        ops: tuple[Op, ...] = (),
-    ) -> None:
-        """Adds a step to those of its rule."""
-        self.made[rule.group] += 1
-        batch = self.batches.get(id(rule))
-        if batch is None:
-            batch = self.batches[id(rule)] = Batch(self.info(rule))
-        batch.add([m.table.alias for m in matches], [m.key for m in matches], products, ops)
-        if slices:
-            batch.cut(slices)
+    def note_steps(self, rule: CompiledRule, steps: Sequence[Done]) -> None:
+        """Adds steps to those of a rule."""
+        self.made[rule.group] += len(steps)
+        if not steps:
+            return
+        batch = self.batches.setdefault(id(rule), Batch(self.info(rule)))
+        read = [match for step in steps for match in step.matches]
+        batch.read([match.table.alias for match in read], [match.key for match in read])
+        batch.cut([index for step in steps for index in step.slices])
+        batch.give([product for step in steps for product in step.products])
+        batch.end([(len(one.matches), len(one.products), one.ops) for one in steps])
 
 
 def kind_of_rule(rule: CompiledRule) -> str:

@@ -12,7 +12,7 @@ from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.language.patterns import Matcher
 from ckptsurgeon.ops.indexing import Index, Taken
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.plans.account import Claim
+from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
@@ -22,10 +22,10 @@ class Leaves(Mapping[str, Leaf]):
     """The tensors of a checkpoint by the rules' keys, each made a leaf when it is asked for."""
 
     def __init__(self, view: SourceView) -> None:
-        self._view, self.specs = view, view.specs
+        self._alias, self._names, self.specs = view.alias, view.names, view.specs
 
     def __getitem__(self, key: str) -> Leaf:
-        return self._view.leaf(key)
+        return Leaf(self._alias, key, self.specs[key], self._names[key])
 
     def __contains__(self, key: object) -> bool:
         return key in self.specs

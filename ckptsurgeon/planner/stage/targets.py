@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Literal, Pattern, write_integer
-from ckptsurgeon.language.rows import Memo, OfRow, Row
+from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import Target
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
-
-Text = Callable[[Row], str]
 
 
 class TargetWriter:
@@ -40,31 +38,30 @@ class TargetWriter:
         return self._key(values)
 
 
-def write_pattern(pattern: Pattern, columns: Sequence[str], vars: Vars) -> Text:
+def write_pattern(pattern: Pattern, columns: Sequence[str], vars: Vars) -> Callable[[Row], str]:
     """What writes the key of a resolved target for rows of these columns."""
-    form, texts = "", list[Text]()
+    form, texts = "", list[OfRow[str]]()
     for piece in pattern.pieces:
         if isinstance(piece, Literal):
             form += piece.text.replace("%", "%%")
-            continue
-        form += "%s"
-        if isinstance(piece, Capture):
-            texts.append(_captured(piece, columns.index(piece.name)))
-        elif isinstance(piece, Formula):
-            texts.append(_worked_out(piece, columns, vars))
+        elif isinstance(piece, Capture | Formula):
+            form += "%s"
+            texts.append(_write_piece(piece, columns, vars))
         else:
             raise TypeError(f"{piece} is no part of a target")
-    return lambda row: form % tuple([text(row) for text in texts])
+    parts = [(text.memo, text.pick) for text in texts]  # a million rows save the calls
+    return lambda row: form % tuple([memo[pick(row)] for memo, pick in parts])
 
 
-def _captured(capture: Capture, number: int) -> Text:
-    texts: Memo[Value, str] = Memo(capture.write)
-    return lambda row: texts[row[number]]
+def _write_piece(piece: Capture | Formula, columns: Sequence[str], vars: Vars) -> OfRow[str]:
+    """What writes a part of a key."""
+    if isinstance(piece, Capture):
+        name, capture = piece.name, piece
+        return OfRow([name], columns, lambda captures: capture.write(captures[name]))
+    expression = piece.expression
 
-
-def _worked_out(formula: Formula, columns: Sequence[str], vars: Vars) -> Text:
     def write(captures: Mapping[str, Value]) -> str:
-        value = formula.expression.evaluate(Scope(captures, vars))
+        value = expression.evaluate(Scope(captures, vars))
         return value if isinstance(value, str) else write_integer(value)
 
-    return OfRow(formula.expression.names, columns, write)
+    return OfRow(expression.names, columns, write)

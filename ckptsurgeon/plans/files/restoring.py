@@ -15,24 +15,16 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.plans.account import (
-    Batch,
-    CheckedTie,
-    Claim,
-    Fates,
-    Finding,
-    FindingKind,
-    KeyFates,
-    Note,
-    Outputs,
-    Steps,
-)
+from ckptsurgeon.plans.account import CheckedTie, Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
+from ckptsurgeon.plans.fates import Claim, Fates, KeyFates
 from ckptsurgeon.plans.files.codec import Decoder, Listed
-from ckptsurgeon.plans.files.saved import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
+from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Made, Node, RuleInfo
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
+from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.specs import TensorSpec

@@ -9,9 +9,9 @@ import msgspec
 from ckptsurgeon.checkpoints.transfer import write_bytes
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.plans.account import Claim, KeyFates
+from ckptsurgeon.plans.fates import Claim, KeyFates
 from ckptsurgeon.plans.files.codec import Encoder
-from ckptsurgeon.plans.files.saved import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
+from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 

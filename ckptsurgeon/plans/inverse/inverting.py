@@ -17,23 +17,15 @@ from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.ops.regions import taken_count
-from ckptsurgeon.plans.account import (
-    Claim,
-    Fate,
-    Fates,
-    KeyFates,
-    Note,
-    Output,
-    Outputs,
-    Status,
-    Steps,
-    Why,
-)
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.fates import Claim, Fate, Fates, KeyFates, Why
 from ckptsurgeon.plans.graph import Assembly, Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.inverse.losses import Losses
 from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
 from ckptsurgeon.plans.notes import fate_notes
+from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView, view_source
 
 PLANNED = "planned"

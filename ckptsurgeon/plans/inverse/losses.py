@@ -8,9 +8,10 @@ from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.texts import op_text
-from ckptsurgeon.plans.account import Address, Fate, SourceFate, Step, Why
-from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo
+from ckptsurgeon.plans.fates import Fate, SourceFate, Why
+from ckptsurgeon.plans.graph import Address, Call, Leaf, RuleInfo
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.steps import Step
 
 SHOWN_KEYS = 6
 """How many keys that were lost in one way are named."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.plans.account import Fate, Finding, FindingKind, Output
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.writing import quoted
 from ckptsurgeon.specs import TensorSpec

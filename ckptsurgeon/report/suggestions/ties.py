@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptsurgeon.plans.account import Output, Status
+from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.model import Open, Suggestion
 from ckptsurgeon.report.suggestions.writing import escaped, quoted, sayable, scalar

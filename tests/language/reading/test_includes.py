@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ckptsurgeon.errors import RulesetError
-from ckptsurgeon.language.loading import load_ruleset, parse_ruleset
 from ckptsurgeon.language.rules import Within
+from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset
 
 INNER = "format: 1\nvars: {n: 2}\nunmatched: error\nrules: [a -> b]\n"
 

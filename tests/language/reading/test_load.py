@@ -11,8 +11,8 @@ import pytest
 
 from ckptsurgeon.errors import RulesetError
 from ckptsurgeon.language import catalog
-from ckptsurgeon.language.loading import load_ruleset, parse_ruleset, rules_from_arrows
 from ckptsurgeon.language.rules import Drop, Move, Ruleset
+from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset, rules_from_arrows
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
 
@@ -150,7 +150,7 @@ def test_arrows_tell_the_number_of_the_text() -> None:
 
 def test_loading_rules_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from ckptsurgeon.language.loading import load_ruleset;"
+        "import sys; from ckptsurgeon.language.rulesets import load_ruleset;"
         "load_ruleset('timm_vit_to_transformers');"
         "print(sorted({'numpy', 'torch', 'rich', 're2', 'einops'} & set(sys.modules)))"
     )

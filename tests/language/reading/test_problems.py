@@ -12,11 +12,11 @@ import yaml
 from language.running import load_cases
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.loading import load_with_problems
 from ckptsurgeon.language.reading.documents import read_ruleset
+from ckptsurgeon.language.rulesets import load_with_problems
 from ckptsurgeon.language.yaml import composing as yaml_nodes
 from ckptsurgeon.language.yaml.composing import documents
-from ckptsurgeon.planner.compiling.rules import compile_rulesets
+from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = load_cases(Path(__file__).parent.parent / "cases")

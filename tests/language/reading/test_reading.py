@@ -8,7 +8,6 @@ import pytest
 
 from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.expressions import Expression, parse_expression
-from ckptsurgeon.language.loading import parse_ruleset
 from ckptsurgeon.language.patterns import parse_index
 from ckptsurgeon.language.rules import (
     BatchNorm,
@@ -26,6 +25,7 @@ from ckptsurgeon.language.rules import (
     Tie,
     Within,
 )
+from ckptsurgeon.language.rulesets import parse_ruleset
 
 
 def stage(text: str) -> Stage:

@@ -23,7 +23,7 @@ from ckptsurgeon.planner.stage.moves import run_move
 from ckptsurgeon.planner.stage.reading_keys import read_keys, slice_of
 from ckptsurgeon.planner.stage.requirements import check_requirement
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.plans.account import Claim, Fate
+from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 
 

@@ -40,8 +40,8 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
 @click.argument("rules", nargs=-1, required=True)
 def check(rules: Sequence[str]) -> None:
     """Validate rule files without a checkpoint."""
-    from ckptsurgeon.language.loading import load_with_problems
-    from ckptsurgeon.planner.compiling.rules import compile_rulesets
+    from ckptsurgeon.language.rulesets import load_with_problems
+    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 
     compiled = compile_rulesets([load_with_problems(one) for one in rules])
     count = sum(len(stage.rules) for stage in compiled)
@@ -78,6 +78,6 @@ def rules_schema() -> None:
     """The JSON Schema of rule files, for editors."""
     import json
 
-    from ckptsurgeon.language.loading import json_schema
+    from ckptsurgeon.language.rulesets import json_schema
 
     print_out([json.dumps(json_schema(), indent=2), "\n"])

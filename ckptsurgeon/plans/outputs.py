@@ -1,0 +1,104 @@
+"""What a plan gives: every output key with its tensor and the rule behind it, held in columns."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of
+from ckptsurgeon.specs import TensorSpec
+
+
+class Status(enum.Enum):
+    """How an output key got its value."""
+
+    RENAMED = "renamed"  # a whole source tensor, by a rule (its name may be the same)
+    COPIED = "copied"  # a whole source tensor, by no rule
+    CHANGED = "changed"  # through ops or parts
+    KEPT = "kept"  # the destination's own value
+    INITIALISED = "initialised"
+
+
+OF_KIND = {"keep": Status.KEPT, "init": Status.INITIALISED}
+"""What rules give that are no source's."""
+
+
+def status_of(node: Node, rule: RuleInfo | None) -> Status:
+    """How the tensor that a rule gives came about; None gives what is copied or kept by itself."""
+    if rule is not None and rule.kind in OF_KIND:
+        return OF_KIND[rule.kind]
+    if not isinstance(node, Leaf):
+        return Status.CHANGED if operands_of(node) else Status.INITIALISED
+    if node.source == DESTINATION:
+        return Status.KEPT
+    return Status.COPIED if rule is None else Status.RENAMED
+
+
+class Output(msgspec.Struct, frozen=True, gc=False):
+    """A key of the result, `name` in the file. `rule` gave it, in the last stage that touched it.
+
+    `wanted` is the destination's spec; `allowed` names the finding that was accepted for it
+    ("missing", "mismatched").
+    """
+
+    key: str
+    name: str
+    node: Node
+    rule: RuleInfo | None
+    wanted: TensorSpec | None = None
+    allowed: str = ""
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.node.spec
+
+    @property
+    def status(self) -> Status:
+        return status_of(self.node, self.rule)
+
+    @property
+    def sources(self) -> tuple[Operand, ...]:
+        """The checkpoint keys that it is made from."""
+        return operands_of(self.node)
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """The ops on the way, in words: `split(dim=0)`."""
+        return op_texts(self.node)
+
+
+class Outputs(Mapping[str, Output]):
+    """The outputs by key, in output order. `name_of` gives the name that a file knows a key by."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        rules: Mapping[str, RuleInfo | None],
+        name_of: Callable[[str], str],
+        wanted: Mapping[str, TensorSpec],
+        allowed: Mapping[str, str],
+    ) -> None:
+        self.nodes, self.rules, self.allowed = nodes, rules, allowed
+        self._name_of, self._wanted = name_of, wanted
+
+    def __getitem__(self, key: str) -> Output:
+        return Output(
+            key,
+            self._name_of(key),
+            self.nodes[key],
+            self.rules[key],
+            self._wanted.get(key),
+            self.allowed.get(key, ""),
+        )
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.nodes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
