@@ -8,6 +8,7 @@ from itertools import chain
 import msgspec
 
 from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.graph import Operand, RuleInfo, text_of
@@ -35,7 +36,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     @property
     def texts(self) -> tuple[str, ...]:
         """The ops on the way, in words."""
-        return tuple(text_of(op, self.rule) for op in self.ops)
+        texts = [text_of(op, self.rule) for op in self.ops]
+        is_norm = any(isinstance(op, OfBatchNorm) for op in self.ops)  # told by their rule, once
+        return tuple(dict.fromkeys(texts) if is_norm else texts)
 
 
 class Batch(msgspec.Struct, frozen=True):

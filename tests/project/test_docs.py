@@ -100,3 +100,14 @@ def test_the_docs_tell_every_op() -> None:
 
     text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
     assert [op for op in OPS if f"`{op}`" not in text] == []
+
+
+def test_the_walk_names_files_that_are_there_and_none_twice() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    walk = page.partition("## A walk through the house")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w/]+\.py)`", walk)
+    package = [f"/{path.relative_to(ROOT)}" for path in (ROOT / "ckptsurgeon").rglob("*.py")]
+    found = [[path for path in package if path.endswith(f"/{name}")] for name in named]
+    assert [name for name, paths in zip(named, found, strict=True) if not paths] == []
+    assert len(named) > 40
+    assert len(named) == len(set(named))

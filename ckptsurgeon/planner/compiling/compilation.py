@@ -156,7 +156,9 @@ def _move(rule: Move, context: Context, group: int, problems: Problems) -> Compi
 
 def _target(written: Written, known: Mapping[str, Capture]) -> Target:
     pattern = written.pattern
-    return Target(resolve(pattern, known), written.index, written.place, str(pattern))
+    return Target(
+        resolve(pattern, known), written.index, written.place, f"{pattern}{written.index or ''}"
+    )
 
 
 def _norms(rule: Norms, context: Context, group: int, problems: Problems) -> CompiledRule:

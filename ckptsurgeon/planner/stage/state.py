@@ -195,11 +195,8 @@ class StageRun:
         return True
 
     def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
-        """Gives a key that `keep` or `init` names, unless these give way."""
-        if not self._gives_way(rule, key):
-            self.production.give(key, node, self.info(rule), place)
-            if rule.options.fallback:
-                self.given.add(key)
+        """Gives a key that `keep` or `init` names."""
+        self.production.give(key, node, self.info(rule), place)
 
     def _gives_way(self, rule: CompiledRule, key: str) -> bool:
         return rule.options.fallback and key in self.production and key not in self.given
