@@ -22,6 +22,8 @@ MAX_MASKS = 1 << 16
 
 _MASK = bytes.maketrans(b"23456789", b"11111111")
 
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
 Point = tuple[int, ...]
 Template = tuple[tuple[str, ...], tuple[int, ...]]
 """The texts around the holes, and each hole's width (0, or the digits of a zero-padded integer)."""
@@ -38,6 +40,17 @@ def has_digits(text: str) -> bool:
 def without_integers(key: str) -> str:
     """The key with `0` for each integer: few such forms stand for a million keys."""
     return _DIGITS.sub("0", key)
+
+
+def group_forms(keys: Iterable[str]) -> dict[str, list[str]]:
+    """The keys by their forms, which of all keys with digits in the same places is one."""
+    by_places: dict[bytes, list[str]] = {}
+    for key in keys:
+        by_places.setdefault(key.encode("utf-8", "surrogatepass").translate(_ZEROS), []).append(key)
+    forms: dict[str, list[str]] = {}
+    for found in by_places.values():
+        forms.setdefault(without_integers(found[0]), []).extend(found)
+    return forms
 
 
 def read_key(key: str) -> tuple[Template, Point]:

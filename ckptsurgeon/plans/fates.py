@@ -121,7 +121,9 @@ class Fates(Entries[SourceFate]):
         """Those of keys that were not simply taken whole by a rule."""
         for table in self.tables:
             claims = table.claims
-            yield from (table.of(key) for key in table.specs if not claims[key].is_plain)
+            different = {id(claim): claim for claim in claims.values()}  # few, of a million keys
+            odd = {at for at, claim in different.items() if not claim.is_plain}
+            yield from (table.of(key) for key in table.specs if odd and id(claims[key]) in odd)
 
     def find(self, stage: int, alias: str, key: str) -> SourceFate | None:
         """The fate of one key; None where the stage reads no such key."""

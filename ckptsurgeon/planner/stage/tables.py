@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckptsurgeon.keys import has_digits, without_integers
+from ckptsurgeon.keys import group_forms, has_digits
 from ckptsurgeon.language.patterns import Matcher
 from ckptsurgeon.ops.indexing import Index, Taken
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
@@ -100,37 +100,32 @@ class Table:
         return {key: node.spec for key, node in self.nodes.items()}
 
     def candidates(self, matcher: Matcher) -> Iterable[str]:
-        """The keys that can match: sorted where it has a literal prefix, else as they stand."""
+        """The keys that can match: of few keys sorted where it has a literal prefix."""
         if matcher.literal:
             return (matcher.prefix,) if matcher.prefix in self.nodes else ()
         if not matcher.prefix and not matcher.needle:
             return self.nodes
-        if self._sorted is None:
-            self._sorted = sorted(self.nodes)
-        if len(self._sorted) >= LARGE and not has_digits(matcher.prefix + matcher.needle):
-            return self._of_forms(self._sorted, matcher)
+        if len(self.nodes) >= LARGE and not has_digits(matcher.prefix + matcher.needle):
+            return itertools.chain(*self._of_forms(matcher))
         if not matcher.prefix:
             return self.nodes
+        if self._sorted is None:
+            self._sorted = sorted(self.nodes)
         start = bisect.bisect_left(self._sorted, matcher.prefix)
         return itertools.islice(self._sorted, start, _end(self._sorted, matcher.prefix, start))
 
-    def _of_forms(self, keys: Sequence[str], matcher: Matcher) -> Iterable[str]:
+    def _of_forms(self, matcher: Matcher) -> Iterator[list[str]]:
         """The keys whose forms hold the matcher's literals: often those that it matches.
 
         A form is a key without its integers: there are few of them, even of a million keys.
         """
         if self._by_form is None:
-            self._by_form = {}
-            for key in keys:
-                self._by_form.setdefault(without_integers(key), []).append(key)
+            self._by_form = group_forms(self.nodes)
         matches = matcher.program.fullmatch if matcher.reads_forms else None
-        found = [
-            keys
-            for form, keys in self._by_form.items()
-            if form.startswith(matcher.prefix) and matcher.needle in form
-            if matches is None or matches(form)
-        ]
-        return found[0] if len(found) == 1 else sorted(itertools.chain(*found))
+        for form, keys in self._by_form.items():
+            is_held = form.startswith(matcher.prefix) and matcher.needle in form
+            if is_held and (matches is None or matches(form)):
+                yield keys
 
 
 def _end(keys: Sequence[str], prefix: str, start: int) -> int:
