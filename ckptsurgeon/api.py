@@ -14,9 +14,9 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.plans.graph import Leaf, Operand
+from ckptsurgeon.plans.graph import Leaf, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
-from ckptsurgeon.plans.plan import Plan, output_name
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Config, Given, Source, open_request, open_source
 from ckptsurgeon.saved import recall
@@ -153,7 +153,7 @@ class _Tensors:
         following = {key: leader for key, leader in ties.items() if not self._keeps_object(key)}
         made = {key: self._tensor(key) for key in self._plan.outputs if key not in following}
         tensors = {key: made[following.get(key, key)] for key in self._plan.outputs}
-        tensors = {output_name(self._plan, key): tensor for key, tensor in tensors.items()}
+        tensors = {self._plan.outputs[key].name: tensor for key, tensor in tensors.items()}
         metadata = output_metadata(self._plan)
         if metadata is None:
             return tensors
@@ -178,10 +178,11 @@ class _Tensors:
         return to_torch(array, output.spec, self._device(key))
 
     def _device(self, key: str) -> Any:
-        values = map(self._value, self._plan.outputs[key].sources)
+        leaves = (work for work in walk(self._plan.outputs.nodes[key]) if isinstance(work, Leaf))
+        values = (self._value(leaf) for leaf in leaves if leaf.source != DESTINATION)
         return next((value.device for value in values if is_torch(value)), "cpu")
 
-    def _value(self, item: Leaf | Operand) -> Any:
+    def _value(self, leaf: Leaf) -> Any:
         """The tensor that was given for a key, as it is; None where it is no dict's."""
-        given = self._given.get(item.source)
-        return None if given is None else given[self._evaluator.stored(item)]
+        given = self._given.get(leaf.source)
+        return None if given is None else given[leaf.name]

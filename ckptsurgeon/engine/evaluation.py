@@ -17,7 +17,6 @@ from ckptsurgeon.plans.graph import (
     Leaf,
     Made,
     Node,
-    Operand,
     Result,
     Work,
     in_order,
@@ -48,7 +47,6 @@ class Evaluator:
         nodes: Iterable[Node] | None = None,
     ) -> None:
         self._checkpoints = checkpoints
-        self._names = {view.alias: view.names for view in plan.views}
         wanted = nodes or (output.node for output in plan.outputs.values())
         # A leaf that is itself wanted is no use of it: it is copied where it lies.
         called = (node for node in wanted if not isinstance(node, Leaf))
@@ -67,10 +65,6 @@ class Evaluator:
         for work in in_order(work_of(node), lambda work: id(work) in self._done):
             self._done[id(work)] = self._results(work)
         return self._taken(node)
-
-    def stored(self, item: Leaf | Operand) -> str:
-        """The name under which a checkpoint holds the key that the plan names."""
-        return self._names[item.source][item.key]
 
     def _taken(self, node: Node) -> Array:
         """A tensor that is made, for one of those that need it."""
@@ -91,7 +85,7 @@ class Evaluator:
         return self._called(work)
 
     def _read(self, leaf: Leaf) -> Array:
-        return self._checkpoints[leaf.source].read(self.stored(leaf))
+        return self._checkpoints[leaf.source].read(leaf.name)
 
     def _called(self, call: Call) -> Arrays:
         arrays = tuple(map(self._taken, call.inputs))

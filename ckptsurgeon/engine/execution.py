@@ -23,7 +23,7 @@ from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, Plan
 from ckptsurgeon.plans.account import Finding
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.notes import entry_notes
-from ckptsurgeon.plans.plan import Plan, output_name
+from ckptsurgeon.plans.plan import Plan
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
@@ -89,7 +89,6 @@ class Execution:
         mover = Mover(
             self.plan,
             self.checkpoints,
-            lambda key: output_name(self.plan, key),
             memory=self.memory,
             jobs=self.jobs,
         )
@@ -148,7 +147,7 @@ def _finding_problem(finding: Finding) -> Problem:
 
 def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
     """What the writer is to write, under the output's own names."""
-    names = {key: output_name(plan, key) for key in plan.outputs}
+    names = {key: output.name for key, output in plan.outputs.items()}
     return Layout(
         specs={names[key]: output.spec for key, output in plan.outputs.items()},
         ties={names[key]: names[leader] for key, leader in plan.ties.items()},
@@ -200,7 +199,7 @@ def _check_ties(
     plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
 ) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""
-    mover = Mover(plan, checkpoints, str, memory=memory, jobs=1)
+    mover = Mover(plan, checkpoints, memory=memory, jobs=1)
     for tie in plan.checked_ties:
         if mover.digest(tie.key) != mover.digest(tie.leader):
             message = f"`tie`: `{tie.key}` and `{tie.leader}` hold different values"

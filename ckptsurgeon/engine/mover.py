@@ -86,23 +86,20 @@ def without_short_runs(jobs: list[Job]) -> list[Job]:
 class Mover:
     """Moves a plan's tensors from its checkpoints, by alias, into a writer.
 
-    `name_of` gives the name under which the writer knows an output key. `memory` bounds what is
-    held of tensors over all of the `jobs` threads; a single tensor that must be computed whole may
-    need more, and is then made alone.
+    `memory` bounds what is held of tensors over all of the `jobs` threads; a single tensor that
+    must be computed whole may need more, and is then made alone.
     """
 
     def __init__(
         self,
         plan: Plan,
         checkpoints: Mapping[str, Checkpoint],
-        name_of: Callable[[str], str],
         *,
         memory: int | None = None,
         jobs: int | None = None,
     ) -> None:
-        self._plan, self._checkpoints, self._name_of = plan, checkpoints, name_of
+        self._plan, self._checkpoints = plan, checkpoints
         self._threads = jobs or default_jobs()
-        self._names = {view.alias: view.names for view in plan.views}
         self._computing = threading.Lock()
         self._lowering = Lowering()
         self._workers = Workers(self._extent, self._read_whole, (memory or MEMORY) // self._threads)
@@ -161,20 +158,20 @@ class Mover:
             if key in self._plan.ties:
                 continue  # filled with the tensor that it is tied to
             if isinstance(output.node, Leaf) and (extent := self._extent(output.node)):
-                yield Job(output, self._name_of(key), [Run(extent, 0)], None)
+                yield Job(output, output.name, [Run(extent, 0)], None)
                 continue
             mosaic = self._mosaic(output)
             runs = None
             if mosaic is not None:
                 runs = kernel_runs(mosaic, BITS[output.spec.dtype] // 8, self._extent)
-            yield Job(output, self._name_of(key), runs, mosaic)
+            yield Job(output, output.name, runs, mosaic)
 
     def _mosaic(self, output: Output) -> Mosaic | None:
         return self._lowering.mosaic(output.node) if output.spec.carrier else None
 
     def _extent(self, leaf: Leaf) -> Extent | None:
         """Where a checkpoint's tensor lies dense in a file."""
-        return self._checkpoints[leaf.source].extent(self._names[leaf.source][leaf.key])
+        return self._checkpoints[leaf.source].extent(leaf.name)
 
     # --- making -----------------------------------------------------------------------------------
 
@@ -194,7 +191,7 @@ class Mover:
                 writer.write(job.name, block, offset)
 
     def _read_whole(self, leaf: Leaf) -> Array:
-        return self._checkpoints[leaf.source].read(self._names[leaf.source][leaf.key])
+        return self._checkpoints[leaf.source].read(leaf.name)
 
 
 def _is_copied(job: Job, writer: Writer) -> bool:

@@ -19,23 +19,22 @@ from ckptsurgeon.specs import human_bytes
 
 def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int) -> Iterator[Note]:
     """A note for each output that takes more than `memory` bytes at once."""
-    names = {view.alias: view.names for view in plan.views}
     lowering = Lowering()
 
     def is_dense(leaf: Leaf) -> bool:
-        return checkpoints[leaf.source].extent(names[leaf.source][leaf.key]) is not None
+        return checkpoints[leaf.source].extent(leaf.name) is not None
 
     sizes = _Sizes()
     small: set[int] = set()
-    for key, output in plan.outputs.items():
-        spec = output.node.spec
-        if isinstance(output.node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
+    for key, node in plan.outputs.nodes.items():
+        spec = node.spec
+        if isinstance(node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
             small.add(id(spec))  # many tensors share a spec
             continue
-        needed = needed_bytes(output.node, is_dense, lowering, memory, sizes)
+        needed = needed_bytes(node, is_dense, lowering, memory, sizes)
         if needed > memory:
             text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
-            yield Note("memory", text, key, output.rule)
+            yield Note("memory", text, key, plan.outputs.rules[key])
 
 
 def needed_bytes(

@@ -28,7 +28,6 @@ from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
-from ckptsurgeon.plans.plan import output_name
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Config, Given, Request, Source, load_rulesets, open_request
 
@@ -185,16 +184,16 @@ def _values(execution: Execution, given: Mapping[str, State]) -> Iterator[tuple[
     """The model's keys that change, each with its new value."""
     plan = execution.plan
     evaluator = execution.evaluate()
-    for key, output in plan.outputs.items():
+    for output in plan.outputs.values():
         if output.status is not Status.KEPT and output.wanted is not None:
-            yield output_name(plan, key), _value(output, evaluator, given)
+            yield output.name, _value(output, evaluator, given)
 
 
 def _value(output: Output, evaluator: Evaluator, given: Mapping[str, State]) -> Tensor:
     """The tensor that was given, where it is whole and torch's; else what the plan computes."""
     node = output.node
     if isinstance(node, Leaf) and node.source in given:
-        found = given[node.source][evaluator.stored(node)]
+        found = given[node.source][node.name]
         if is_torch(found) and not found.is_meta:
             return found  # type: ignore[no-any-return]
     tensor: Tensor = to_torch(evaluator.output(output), output.spec, "cpu")

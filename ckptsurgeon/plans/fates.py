@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -116,14 +116,20 @@ class Fates(Entries[SourceFate]):
     def __iter__(self) -> Iterator[SourceFate]:
         return chain.from_iterable(self.tables)
 
+    def of(self, test: Callable[[Claim], bool]) -> Iterator[SourceFate]:
+        """Those whose claims pass a test; these are few, of a million keys."""
+        for table in self.tables:
+            claims = table.claims
+            different = {id(claim): claim for claim in claims.values()}
+            passed = {at for at, claim in different.items() if test(claim)}
+            yield from (
+                table.of(key) for key in table.specs if passed and id(claims[key]) in passed
+            )
+
     @property
     def remarkable(self) -> Iterator[SourceFate]:
         """Those of keys that were not simply taken whole by a rule."""
-        for table in self.tables:
-            claims = table.claims
-            different = {id(claim): claim for claim in claims.values()}  # few, of a million keys
-            odd = {at for at, claim in different.items() if not claim.is_plain}
-            yield from (table.of(key) for key in table.specs if odd and id(claims[key]) in odd)
+        return self.of(lambda claim: not claim.is_plain)
 
     def find(self, stage: int, alias: str, key: str) -> SourceFate | None:
         """The fate of one key; None where the stage reads no such key."""

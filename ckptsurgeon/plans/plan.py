@@ -63,8 +63,3 @@ def name_outputs(destination: SourceView | None, separator: str) -> Callable[[st
         return key if separator == "." else key.replace(".", separator)
 
     return name_of
-
-
-def output_name(plan: Plan, key: str) -> str:
-    """The name that an output key has in the file."""
-    return plan.outputs[key].name

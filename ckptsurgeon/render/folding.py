@@ -6,6 +6,7 @@ Only what is equal folds: the label (rule, ops), the origin and the kind of the 
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from array import array
 from bisect import bisect_left
@@ -188,11 +189,24 @@ def _follow_one(origin: Column, free: Mapping[int | None, Column]) -> Follow | N
 
 def _find_boxes(run: Group) -> Iterator[tuple[tuple[Point, ...], Column]]:
     """The boxes of the run's keys, each with its rows."""
+    axes = tuple(tuple(sorted(set(column))) for column in run.own)
+    if math.prod(map(len, axes)) == len(run.rows) == _count_points(run.own, axes):
+        yield axes, run.rows
+        return
     rows = dict(zip(rows_of(run.own, len(run.rows)), run.rows, strict=False))
     found = boxes(rows)
     for axes in found:
         points = itertools.product(*axes)
         yield axes, [rows[point] for point in points] if len(found) > 1 else run.rows
+
+
+def _count_points(columns: Sequence[Column], axes: Sequence[Point]) -> int:
+    """How many different points the columns hold, each told by one integer."""
+    codes: Iterable[int] = columns[0] if columns else (0,)
+    for column, axis in zip(columns[1:], axes[1:], strict=True):
+        size = axis[-1] + 1
+        codes = [code * size + value for code, value in zip(codes, column, strict=True)]
+    return len(set(codes))
 
 
 def _make_line(

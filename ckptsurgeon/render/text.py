@@ -141,12 +141,7 @@ def _show_line(line: Line) -> Aligned:
 
 def _dropped(report: Report, view: View) -> list[str]:
     """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
-    dropped = [
-        table.of(key)
-        for table in report.fates.tables
-        for key in table.specs
-        if table.claims[key].fate is Fate.DROPPED or table.claims[key].dropped
-    ]
+    dropped = list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
     if not dropped:
         return []
     whole = count_tensors(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)

@@ -28,7 +28,7 @@ def moved(source: Path, target: Path, rules: Any, **options: Any) -> dict[str, A
     """The tensors that the engine writes, checked against `apply` of the same rules."""
     plan = ckptsurgeon.plan(str(source), rules)
     layout = Layout({key: output.spec for key, output in plan.outputs.items()}, plan.ties)
-    mover = Mover(plan, {"": open_checkpoint(source)}, lambda key: key, **options)
+    mover = Mover(plan, {"": open_checkpoint(source)}, **options)
     with open_writer(target, layout, force=True) as writer:
         mover.move(writer)
     written = open_checkpoint(target)
@@ -154,7 +154,7 @@ def test_digests_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts.values()))
     checkpoint = open_checkpoint(path)
-    mover = Mover(ckptsurgeon.plan(str(path), []), {"": checkpoint}, str)
+    mover = Mover(ckptsurgeon.plan(str(path), []), {"": checkpoint})
     digests = {key: mover.digest(key) for key in parts}
     assert digests["a"] == digests["b"] == hashlib.blake2b(data).digest() != digests["c"]
 

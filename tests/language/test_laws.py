@@ -257,7 +257,7 @@ def what_is_moved_is_what_is_evaluated(
     request: Request, execution: Execution, folder: Path
 ) -> None:
     tensors = evaluated(execution)
-    mover = Mover(execution.plan, execution.checkpoints, str, jobs=1)
+    mover = Mover(execution.plan, execution.checkpoints, jobs=1)
     for key, tensor in tensors.items() if isinstance(tensors, dict) else ():
         assert mover.digest(key) == hashlib.blake2b(tensor).digest()
 
