@@ -9,13 +9,16 @@ from pathlib import Path
 
 import ckptsurgeon
 from benchmarks.jobs import JOBS
-from benchmarks.planning import plan_timings, start_timings
+from benchmarks.planning import plans, run_plans
 from benchmarks.running import run_jobs
+from benchmarks.starting import start_timings
 from benchmarks.tables import (
     JOB_HEADS,
+    PLAN_HEADS,
     TIMING_HEADS,
     job_cells,
     machine,
+    plan_cells,
     table,
     timing_cells,
 )
@@ -42,9 +45,12 @@ def main() -> None:
         for _ in range(given.tables)
     ]
     tables = [table(JOB_HEADS, map(job_cells, zip(*runs, strict=True)))] if jobs else []
-    if given.only in "plan":
-        timings = [*plan_timings(given.folder, given.runs, given.quick, _say)]
-        timings += start_timings(given.folder, given.runs)
+    planned = [plan for plan in plans(given.quick) if given.only in plan.name]
+    if planned:
+        rows = run_plans(planned, given.folder, given.runs, _say)
+        tables.append(table(PLAN_HEADS, map(plan_cells, rows)))
+    if given.only in "start":
+        timings = start_timings(given.folder, given.runs)
         tables.append(table(TIMING_HEADS, map(timing_cells, timings)))
     told = f"medians of {given.runs} runs; of {given.tables} tables: median (least - most)"
     text = "\n".join((f"{machine()}; {told}\n", *tables))

@@ -1,109 +1,122 @@
-"""Checkpoints of a size that no disk holds: headers of many keys, on files that are all holes."""
+"""Checkpoints of a size that no disk holds: DeepSeek-V3's headers, on files that are all holes."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 KEYS_PER_SHARD = 1000
-EXPERTS = 256
+EXPERTS, DENSE_LAYERS, LAYERS = 256, 3, 61
+BLOCK = 128
+"""Rows and columns of a matrix that share a scale."""
 
-Tensor = tuple[str, tuple[int, ...]]
+Spec = tuple[str, tuple[int, ...]]
+Specs = Mapping[str, Spec]
 
-TOP = {
-    "model.embed_tokens.weight": ("embed.weight", (129280, 4096)),
-    "model.norm.weight": ("norm.weight", (4096,)),
-    "lm_head.weight": ("head.weight", (129280, 4096)),
+ITEM_SIZES = {"BF16": 2, "F32": 4, "F8_E4M3": 1}
+
+TOP: dict[str, tuple[str, Spec]] = {
+    "model.embed_tokens.weight": ("embed.weight", ("BF16", (129280, 7168))),
+    "model.norm.weight": ("norm.weight", ("BF16", (7168,))),
+    "lm_head.weight": ("head.weight", ("BF16", (129280, 7168))),
 }
-LAYER = {
-    "input_layernorm.weight": ("attn_norm.weight", (4096,)),
-    "post_attention_layernorm.weight": ("ffn_norm.weight", (4096,)),
-    "self_attn.q_a_proj.weight": ("attn.wq_a.weight", (1536, 4096)),
-    "self_attn.q_a_layernorm.weight": ("attn.q_norm.weight", (1536,)),
-    "self_attn.q_b_proj.weight": ("attn.wq_b.weight", (6144, 1536)),
-    "self_attn.kv_a_proj_with_mqa.weight": ("attn.wkv_a.weight", (576, 4096)),
-    "self_attn.kv_a_layernorm.weight": ("attn.kv_norm.weight", (512,)),
-    "self_attn.kv_b_proj.weight": ("attn.wkv_b.weight", (8192, 512)),
-    "self_attn.o_proj.weight": ("attn.wo.weight", (4096, 4096)),
-    "mlp.gate.weight": ("ffn.gate.weight", (EXPERTS, 4096)),
-    "mlp.gate.e_score_correction_bias": ("ffn.gate.bias", (EXPERTS,)),
-    "mlp.shared_experts.gate_proj.weight": ("ffn.shared_experts.w1.weight", (1408, 4096)),
-    "mlp.shared_experts.up_proj.weight": ("ffn.shared_experts.w3.weight", (1408, 4096)),
-    "mlp.shared_experts.down_proj.weight": ("ffn.shared_experts.w2.weight", (4096, 1408)),
+LAYER: dict[str, tuple[str, Spec]] = {
+    "input_layernorm.weight": ("attn_norm.weight", ("BF16", (7168,))),
+    "post_attention_layernorm.weight": ("ffn_norm.weight", ("BF16", (7168,))),
+    "self_attn.q_a_layernorm.weight": ("attn.q_norm.weight", ("BF16", (1536,))),
+    "self_attn.kv_a_layernorm.weight": ("attn.kv_norm.weight", ("BF16", (512,))),
+}
+GATE: dict[str, tuple[str, Spec]] = {
+    "mlp.gate.weight": ("ffn.gate.weight", ("BF16", (EXPERTS, 7168))),
+    "mlp.gate.e_score_correction_bias": ("ffn.gate.bias", ("F32", (EXPERTS,))),
+}
+"""Names at the hub, those of its authors' code, and specs."""
+
+ATTENTION = {
+    "self_attn.q_a_proj": ("attn.wq_a", (1536, 7168)),
+    "self_attn.q_b_proj": ("attn.wq_b", (24576, 1536)),
+    "self_attn.kv_a_proj_with_mqa": ("attn.wkv_a", (576, 7168)),
+    "self_attn.kv_b_proj": ("attn.wkv_b", (32768, 512)),
+    "self_attn.o_proj": ("attn.wo", (7168, 16384)),
+}
+DENSE = {
+    "mlp.gate_proj": ("ffn.w1", (18432, 7168)),
+    "mlp.up_proj": ("ffn.w3", (18432, 7168)),
+    "mlp.down_proj": ("ffn.w2", (7168, 18432)),
+}
+SHARED = {
+    "mlp.shared_experts.gate_proj": ("ffn.shared_experts.w1", (2048, 7168)),
+    "mlp.shared_experts.up_proj": ("ffn.shared_experts.w3", (2048, 7168)),
+    "mlp.shared_experts.down_proj": ("ffn.shared_experts.w2", (7168, 2048)),
 }
 EXPERT = {
-    "mlp.experts.<e>.gate_proj.weight": ("ffn.experts.<e>.w1.weight", (1408, 4096)),
-    "mlp.experts.<e>.up_proj.weight": ("ffn.experts.<e>.w3.weight", (1408, 4096)),
-    "mlp.experts.<e>.down_proj.weight": ("ffn.experts.<e>.w2.weight", (4096, 1408)),
+    "mlp.experts.<e>.gate_proj": ("ffn.experts.<e>.w1", (2048, 7168)),
+    "mlp.experts.<e>.up_proj": ("ffn.experts.<e>.w3", (2048, 7168)),
+    "mlp.experts.<e>.down_proj": ("ffn.experts.<e>.w2", (7168, 2048)),
 }
-"""A mixture of experts: names at the hub, those of its authors' code, and shapes."""
+"""Matrices in float8, each with a `weight` and a `weight_scale_inv`."""
 
-FRUITLESS = (
-    "model.layers.<i>.self_attn.*.weight_scale_inv -> scales.<i>.*",
-    "model.layers.<i>.mlp.experts.<e>.*.weight_scale_inv -> scales.<i>.<e>.*",
-    "**.rotary_emb.inv_freq -> **.inv_freq",
-)
-"""Rules that find nothing; the last one must look at every key."""
+Matrices = Mapping[str, tuple[str, tuple[int, int]]]
 
 
-def rules() -> str:
-    """A rule file of 23 rules that renames every key."""
-    arrows = [f"  - {old} -> {new}" for old, (new, _) in TOP.items()]
-    arrows += (
-        f"  - model.layers.<i>.{old} -> layers.<i>.{new}"
-        for old, (new, _) in {**LAYER, **EXPERT}.items()
-    )
-    arrows += (f'  - "{arrow}": {{optional: true}}' for arrow in FRUITLESS)
-    return "\n".join(("format: 1", "rules:", *arrows, ""))
+def model(layers: int | None = None) -> Iterator[tuple[str, Spec]]:
+    """Keys and specs, layer after layer; without end where no number is given."""
+    yield from ((key, spec) for key, (_, spec) in TOP.items())
+    for layer in itertools.count() if layers is None else range(layers):
+        for name, spec in _layer(layer):
+            yield f"model.layers.{layer}.{name}", spec
 
 
-def tensors(*, renamed: bool) -> Iterator[Tensor]:
-    """Keys and shapes without end, layer after layer, by their old names or their new ones."""
-    yield from (_named(entry, renamed) for entry in TOP.items())
-    for layer in itertools.count():
-        prefix = f"layers.{layer}." if renamed else f"model.layers.{layer}."
-        for name, shape in _layer(renamed):
-            yield prefix + name, shape
+def first_keys(count: int) -> dict[str, Spec]:
+    """So many keys with their specs; the last layer may be cut short."""
+    return dict(itertools.islice(model(), count))
 
 
-def _layer(renamed: bool) -> Iterator[Tensor]:
-    yield from (_named(entry, renamed) for entry in LAYER.items())
-    named = [_named(entry, renamed) for entry in EXPERT.items()]
+def _layer(layer: int) -> Iterator[tuple[str, Spec]]:
+    yield from ((name, spec) for name, (_, spec) in LAYER.items())
+    yield from _quantised(ATTENTION)
+    if layer < DENSE_LAYERS:
+        yield from _quantised(DENSE)
+        return
+    yield from ((name, spec) for name, (_, spec) in GATE.items())
+    yield from _quantised(SHARED)
+    named = list(_quantised(EXPERT))
     for expert in range(EXPERTS):
-        yield from ((name.replace("<e>", str(expert)), shape) for name, shape in named)
+        yield from ((name.replace("<e>", str(expert)), spec) for name, spec in named)
 
 
-def _named(entry: tuple[str, tuple[str, tuple[int, ...]]], renamed: bool) -> Tensor:
-    old, (new, shape) = entry
-    return (new if renamed else old), shape
+def _quantised(matrices: Matrices) -> Iterator[tuple[str, Spec]]:
+    for name, (_, (rows, columns)) in matrices.items():
+        yield f"{name}.weight", ("F8_E4M3", (rows, columns))
+        scales = math.ceil(rows / BLOCK), math.ceil(columns / BLOCK)
+        yield f"{name}.weight_scale_inv", ("F32", scales)
 
 
-def write_shards(folder: Path, count: int, *, renamed: bool) -> int:
-    """A folder of shards of so many keys in BF16, and its index; the bytes that they claim."""
+def write_shards(folder: Path, specs: Specs) -> None:
+    """A folder of shards of a thousand keys each, and its index."""
     folder.mkdir(parents=True)
-    keys = itertools.islice(tensors(renamed=renamed), count)
-    number_of_shards = math.ceil(count / KEYS_PER_SHARD)
+    items = iter(specs.items())
+    number_of_shards = math.ceil(len(specs) / KEYS_PER_SHARD)
     weight_map: dict[str, str] = {}
     total = 0
     for number in range(1, number_of_shards + 1):
         name = f"model-{number:05}-of-{number_of_shards:05}.safetensors"
-        shard = list(itertools.islice(keys, KEYS_PER_SHARD))
+        shard = dict(itertools.islice(items, KEYS_PER_SHARD))
         total += _write_sparse(folder / name, shard)
-        weight_map.update((key, name) for key, _ in shard)
+        weight_map.update(dict.fromkeys(shard, name))
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    return total
 
 
-def _write_sparse(path: Path, shard: list[Tensor]) -> int:
+def _write_sparse(path: Path, shard: Specs) -> int:
     """A safetensors file whose tensors are a hole; their bytes."""
     entries, at = {}, 0
-    for key, shape in shard:
-        end = at + 2 * math.prod(shape)
-        entries[key] = {"dtype": "BF16", "shape": shape, "data_offsets": (at, end)}
+    for key, (dtype, shape) in shard.items():
+        end = at + ITEM_SIZES[dtype] * math.prod(shape)
+        entries[key] = {"dtype": dtype, "shape": shape, "data_offsets": (at, end)}
         at = end
     header = json.dumps(entries, separators=(",", ":")).encode("utf-8")
     header += b" " * (-len(header) % 8)

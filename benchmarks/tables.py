@@ -7,8 +7,9 @@ import platform
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from benchmarks.planning import Timing
+from benchmarks.planning import PlanRow
 from benchmarks.running import Row
+from benchmarks.starting import Timing
 
 MEGA = 1_000_000
 
@@ -31,6 +32,18 @@ JOB_HEADS = (
     "private script",
     "resident ours",
     "resident script",
+)
+
+PLAN_HEADS = (
+    "plan",
+    "wall ours",
+    "wall script",
+    "CPU ours",
+    "CPU script",
+    "CPU ours / script",
+    "wanted",
+    "memory ours",
+    "memory script",
 )
 
 TIMING_HEADS = ("command", "wall", "CPU", "wanted", "private", "resident")
@@ -65,6 +78,21 @@ def _spread(values: Sequence[float], unit: str = "") -> str:
     """The median, and the least and the most where there are several."""
     middle = f"{median(values):.2f}{unit}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.2f} - {max(values):.2f})"
+
+
+def plan_cells(row: PlanRow) -> tuple[str, ...]:
+    """A plan's figures beside those of its script."""
+    return (
+        row.plan.name,
+        f"{row.ours.wall:.2f} s",
+        f"{row.script.wall:.2f} s",
+        f"{row.ours.cpu:.2f} s",
+        f"{row.script.cpu:.2f} s",
+        f"{row.against_script:.2f}",
+        f"{row.most:.2f}" if row.most else "",
+        _megabytes(row.ours.resident),
+        _megabytes(row.script.resident),
+    )
 
 
 def timing_cells(timing: Timing) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
     ("only", "rows"),
     [
         ("ResNet", ["ResNet-18 (45 MB), 3-channel stem"]),
-        ("plan", ["plan of 10,000 keys --into", "check of 20 rules, over an empty Python"]),
+        ("plan", ["plan: rename, 2,500 keys --into", "plan: stack, 2,500 keys --into"]),
+        ("start", ["check of 20 rules, over an empty Python"]),
     ],
 )
 def test_a_quick_run_prints_a_table(only: str, rows: list[str], tmp_path: Path) -> None:

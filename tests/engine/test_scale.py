@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from command_line import Ckpt
 from sparse_files import write_sparse_shards
+
+import ckptsurgeon
+from benchmarks.header_scripts import EDITS
+from benchmarks.headers import first_keys, write_shards
+from benchmarks.rulesets import rule_file
+from ckptsurgeon.report.report import make_report
 
 RULES = """\
 format: 1
@@ -52,3 +60,37 @@ def test_what_no_disk_holds_is_refused_before_a_byte(
     assert ran.code == 2
     assert "free, the output takes 4.9 TiB" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", EDITS)
+def test_planning_takes_no_more_lines_a_key_where_there_are_more(kind: str, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(rule_file(kind))
+    for count in (2_500, 10_000):
+        specs = first_keys(count)
+        write_shards(tmp_path / f"old{count}", specs)
+        write_shards(tmp_path / f"new{count}", EDITS[kind](specs))
+    _count_lines(tmp_path, rules, 2_500)  # imports and caches are filled once
+    few, many = (_count_lines(tmp_path, rules, count) for count in (2_500, 10_000))
+    assert many <= 4 * few
+
+
+def _count_lines(folder: Path, rules: Path, count: int) -> int:
+    """Lines of Python that run, each turn of a loop counted, to plan and report so many keys."""
+    lines = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> object:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        plan = ckptsurgeon.plan(folder / f"old{count}", rules, folder / f"new{count}")
+        make_report(plan, versions={})
+    finally:
+        sys.settrace(before)
+    assert plan.findings == ()
+    return lines
