@@ -32,25 +32,23 @@ class Account:
         if self._destination is None:
             return Outputs(given.nodes, given.rules, name_of, {}, {})
         wanted, nodes = self._destination.specs, dict[str, Node]()
-        rules: dict[str, RuleInfo | None] = {}
         for key, spec in wanted.items():
-            found, rule = given.nodes.get(key), given.rules.get(key)
-            if found is None:
-                node = self._missing(key)
-            else:
-                node = found if found.spec is spec else self._fit(key, found, rule, spec)
+            node = given.nodes.get(key)
+            if node is None or node.spec is not spec:
+                node = self._missing(key) if node is None else self._fit(given, key, node, spec)
             if node is not None:
-                nodes[key], rules[key] = node, (None if key in self._accepted else rule)
+                nodes[key] = node
         for key, node in given.nodes.items():
             if key not in wanted:
                 self._tell(FindingKind.UNEXPECTED, key, node, given.rules[key])
-                nodes[key], rules[key] = node, given.rules[key]
+                nodes[key] = node
+        rules = {**given.rules, **dict.fromkeys(self._accepted)} if self._accepted else given.rules
         return Outputs(nodes, rules, name_of, wanted, self._accepted)
 
-    def _fit(self, key: str, node: Node, rule: RuleInfo | None, wanted: TensorSpec) -> Node:
+    def _fit(self, given: Given, key: str, node: Node, wanted: TensorSpec) -> Node:
         """The tensor of a key that the destination has; its own where another shape is allowed."""
-        spec = node.spec
-        if spec is wanted or spec == wanted:
+        spec, rule = node.spec, given.rules[key]
+        if spec == wanted:
             return node
         if spec.shape != wanted.shape:
             allowed = self._tell(FindingKind.MISMATCHED, key, node, rule, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import typing
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import msgspec
@@ -95,16 +96,18 @@ class Production:
         `prepare` casts what `output: {dtype: …}` names; None where it names nothing.
         """
         self._collisions.tell()
-        nodes: dict[str, Node] = {}
-        for key, node in self.nodes.items():
-            rule = self.rules[key]
+        for key in list(self._parts if prepare is None else self.nodes):
+            node = self.nodes[key]
             if node is None:
                 node = self._put_together(key, self._parts[key], destination, prepare)
             elif prepare is not None:
-                node = prepare(key, node, rule)
-            if node is not None:
-                nodes[key] = node
-        return Given(nodes, self.rules)
+                node = prepare(key, node, self.rules[key])
+            self.nodes[key] = node
+        if self._parts:
+            return Given(
+                {key: one for key, one in self.nodes.items() if one is not None}, self.rules
+            )
+        return Given(typing.cast("dict[str, Node]", self.nodes), self.rules)
 
     def _put_together(
         self,

@@ -5,7 +5,6 @@ Captures are rows of values, in the order of the reference's `columns`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -154,12 +153,18 @@ def vary_rows(rule: CompiledRule, columns: Sequence[str]) -> Callable[[Row], Ite
 
     There are none where these don't list a value, several where `pick` repeats one.
     """
-    if not (rule.options.map or rule.options.pick):
+    options = rule.options
+    if not (options.map or options.pick):
         return None
-    choices = [_choices(rule, name) for name in columns]
+    changed = [at for at, name in enumerate(columns) if name in (*options.map, *options.pick)]
+    choices = [(at, _choices(rule, columns[at])) for at in changed]
 
     def vary(row: Row) -> Iterable[Row]:
-        return itertools.product(*(of[value] for of, value in zip(choices, row, strict=True)))
+        rows = [row]
+        for at, of in choices:
+            values = of[row[at]]
+            rows = [(*one[:at], value, *one[at + 1 :]) for one in rows for value in values]
+        return rows
 
     return vary
 

@@ -21,11 +21,13 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     """The fates of all keys, by table; keys are copied where `unmatched` says so."""
     for table in run.tables:
         held = table.held
-        others = {
-            key: _claim(run, table, key)
-            for key in table.nodes
-            if key not in held.whole or key in held.winners
-        }
+        others: dict[str, Claim] = {}
+        if len(held.whole) < len(table.nodes) or held.winners:
+            others = {
+                key: _claim(run, table, key)
+                for key in table.nodes
+                if key not in held.whole or key in held.winners
+            }
         claims = {**held.whole, **others} if others else held.whole
         yield KeyFates(run.number, table.alias, table.specs, claims)
 

@@ -182,7 +182,7 @@ class StageRun:
 
         `number` is that of the target, `matches` are the keys that go into the tensor.
         """
-        if self._gives_way(rule, key):
+        if rule.options.fallback and key in self.production and key not in self.given:
             winner = self.production.rules[key]
             if winner is not None:
                 for match in matches:
@@ -197,9 +197,6 @@ class StageRun:
     def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
         """Gives a key that `keep` or `init` names."""
         self.production.give(key, node, self.info(rule), place)
-
-    def _gives_way(self, rule: CompiledRule, key: str) -> bool:
-        return rule.options.fallback and key in self.production and key not in self.given
 
     def note_steps(self, rule: CompiledRule, steps: Sequence[Done]) -> None:
         """Adds steps to those of a rule."""

@@ -14,7 +14,7 @@ from ckptsurgeon.ops.indexing import Index, Taken
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
-from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.plans.views import SourceView, Unchanged
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -22,10 +22,11 @@ class Leaves(Mapping[str, Leaf]):
     """The tensors of a checkpoint by the rules' keys, each made a leaf when it is asked for."""
 
     def __init__(self, view: SourceView) -> None:
-        self._alias, self._names, self.specs = view.alias, view.names, view.specs
+        self._alias, self.specs = view.alias, view.specs
+        self._name_of = str if isinstance(view.names, Unchanged) else view.names.__getitem__
 
     def __getitem__(self, key: str) -> Leaf:
-        return Leaf(self._alias, key, self.specs[key], self._names[key])
+        return Leaf(self._alias, key, self.specs[key], self._name_of(key))
 
     def __contains__(self, key: object) -> bool:
         return key in self.specs
