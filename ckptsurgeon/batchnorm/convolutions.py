@@ -18,13 +18,14 @@ from ckptsurgeon.batchnorm.layers import (
     has_statistics,
     layers,
     odd_forward,
+    refuse,
     refuse_lazy,
     replace,
 )
 from ckptsurgeon.batchnorm.running import run_pairs
 from ckptsurgeon.batchnorm.tracing import Convolution, traced_pairs
 from ckptsurgeon.batchnorm.weights import folded
-from ckptsurgeon.errors import CkptSurgeonError, nearest
+from ckptsurgeon.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,7 @@ def _named(model: nn.Module, pairs: Mapping[str, str]) -> dict[str, str]:
 
 
 def _refuse(problems: Iterable[str]) -> None:
-    lines = list(problems)
-    if lines:
-        raise CkptSurgeonError("\n".join(["fold: nothing was folded", *lines]))
+    refuse(problems, title="fold: nothing was folded")
 
 
 def _computed(

@@ -25,9 +25,7 @@ def batchnorms(model: nn.Module) -> dict[str, BatchNorm]:
 
     Raises CkptSurgeonError for lazy ones that no forward has given a size yet.
     """
-    found = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm)}
-    refuse_lazy(found)
-    return found
+    return {name: m for name, m in layers(model).items() if isinstance(m, BatchNorm)}
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
@@ -121,6 +119,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def is_compiled(model: nn.Module) -> bool:
     """Whether a model is what `torch.compile(model)` gives."""
     return "_orig_mod" in model._modules
+
+
+def refuse(problems: Iterable[str], title: str = "", advice: str = "") -> None:
+    """Raises CkptSurgeonError with all problems, where there are any."""
+    lines = list(problems)
+    if lines:
+        raise CkptSurgeonError("\n".join(filter(None, [title, *lines, advice])))
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
