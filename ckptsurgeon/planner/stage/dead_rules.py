@@ -37,14 +37,23 @@ SHOWN_SPANS = 5
 
 def tell_dead_rules(run: StageRun) -> None:
     """Every rule, or entry of its list, that matches nothing in any repetition."""
-    told: set[int] = set()
     nearest = _NearestKeys(run)
-    for rule in run.compiled.rules:
-        if rule.group in told or rule.group in run.failed:
-            continue
-        told.add(rule.group)
+    for rule in _sound_rules(run):
         if not rule.options.optional and not isinstance(rule.rule, Tie):
             _tell_dead_entries(run, rule, nearest)
+
+
+def _once(run: StageRun) -> list[CompiledRule]:
+    """Each rule of the file once, as `within` unfolds it first."""
+    first: dict[int, CompiledRule] = {}
+    for rule in run.compiled.rules:
+        first.setdefault(rule.group, rule)
+    return list(first.values())
+
+
+def _sound_rules(run: StageRun) -> list[CompiledRule]:
+    """Each rule once that had no problems of its own."""
+    return [rule for rule in _once(run) if rule.group not in run.failed]
 
 
 def _tell_dead_entries(run: StageRun, rule: CompiledRule, nearest: _NearestKeys) -> None:
@@ -140,11 +149,7 @@ class _NearestKeys:
 
 def check_counts(run: StageRun) -> None:
     """Tells rules that made more or fewer steps than their `count`, and picks that took nothing."""
-    seen: set[int] = set()
-    for rule in run.compiled.rules:
-        if rule.group in seen or rule.group in run.failed:
-            continue
-        seen.add(rule.group)
+    for rule in _sound_rules(run):
         place = rule.options.places.get("count", rule.place)
         with run.problems.at(place):
             if rule.options.count is not None:
@@ -194,9 +199,7 @@ def _span_text(span: Span) -> str:
 
 def rule_infos(run: StageRun) -> list[RuleInfo]:
     """Each rule of the file once, with the number of steps that it made."""
-    infos: dict[int, RuleInfo] = {}
-    for rule in run.compiled.rules:
-        if rule.group not in infos:
-            made = run.made.get(rule.group, 0)
-            infos[rule.group] = msgspec.structs.replace(run.info(rule), steps=made)
-    return list(infos.values())
+    return [
+        msgspec.structs.replace(run.info(rule), steps=run.made.get(rule.group, 0))
+        for rule in _once(run)
+    ]
