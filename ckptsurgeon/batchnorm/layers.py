@@ -17,7 +17,7 @@ BatchNorm = _BatchNorm
 
 Layer = _BatchNorm | FrozenBatchNorm
 
-_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward, FrozenBatchNorm.forward)
 
 
 def batchnorms(model: nn.Module) -> dict[str, BatchNorm]:
@@ -65,11 +65,7 @@ def odd_forward(layer: Layer) -> str:
 
     `timm.layers.BatchNormAct2d` is one: its activation would be lost with it.
     """
-    if isinstance(layer, FrozenBatchNorm):
-        plain = type(layer).forward is FrozenBatchNorm.forward
-    else:
-        plain = type(layer).forward in _FORWARDS
-    if not plain:
+    if type(layer).forward not in _FORWARDS:
         return f"{type(layer).__name__} has a forward of its own"
     return "it has forward hooks" if has_hooks(layer) else ""
 

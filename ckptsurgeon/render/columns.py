@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import fold_keys
@@ -15,29 +15,18 @@ NARROWEST_NAMES = 24
 GAP = "  "
 
 
+def _paint(code: str) -> Callable[[Palette, str], str]:
+    return lambda self, text: f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+
+
 @dataclass(frozen=True, slots=True)
 class Palette:
     """Wraps text in colours, or leaves it alone."""
 
     color: bool
 
-    def bold(self, text: str) -> str:
-        return self._wrap("1", text)
-
-    def dim(self, text: str) -> str:
-        return self._wrap("2", text)
-
-    def good(self, text: str) -> str:
-        return self._wrap("1;32", text)
-
-    def bad(self, text: str) -> str:
-        return self._wrap("1;31", text)
-
-    def hint(self, text: str) -> str:
-        return self._wrap("36", text)
-
-    def _wrap(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+    bold, dim, hint = _paint("1"), _paint("2"), _paint("36")
+    good, bad = _paint("1;32"), _paint("1;31")
 
 
 @dataclass(frozen=True, slots=True)
