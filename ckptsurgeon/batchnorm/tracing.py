@@ -86,7 +86,7 @@ def _before(trace: _Trace, layer: Layer) -> tuple[str, str]:
     inputs = nodes[0].all_input_nodes
     convolution = trace.module(inputs[0]) if len(inputs) == 1 else None
     if not isinstance(convolution, Convolution):
-        return "", f"comes after {' and '.join(map(_told, inputs))}, not after a convolution"
+        return "", f"comes after {' and '.join(map(_describe, inputs))}, not after a convolution"
     name = trace.names[convolution]
     if len(inputs[0].users) > 1:
         return "", f"what `{name}` gives is read elsewhere too"
@@ -97,7 +97,7 @@ def _before(trace: _Trace, layer: Layer) -> tuple[str, str]:
     return name, ""
 
 
-def _told(node: fx.Node) -> str:
+def _describe(node: fx.Node) -> str:
     """What a node does, for people."""
     if node.op == "placeholder":
         return "the model's input"

@@ -14,6 +14,7 @@ from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, CompiledRule
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import Done, StageRun
+from ckptsurgeon.planner.stage.tables import FIRST_TAKES
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
@@ -53,15 +54,9 @@ class Taking:
         held = match.table.held
         taker = held.taker(key) or held.sliced.get(key)
         if taker is not None and not key.endswith(f".{COUNTER}"):
-            raise PlanError([self._needed(key, taker)])
+            text = f"`{key}` is needed here, and {taker.place} takes it"
+            raise PlanError([Problem(text, self.rule.place, FIRST_TAKES)])
         return taker is not None
-
-    def _needed(self, key: str, taker: RuleInfo) -> Problem:
-        return Problem(
-            f"`{key}` is needed here, and {taker.place} takes it",
-            self.rule.place,
-            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`",
-        )
 
     def take_norm(self, match: Match) -> None:
         """Takes the tensors of a BatchNorm; raises ShapeError where it lacks statistics."""

@@ -6,7 +6,7 @@ import bisect
 import difflib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Table
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import RuleInfo
 
@@ -37,10 +37,10 @@ SHOWN_SPANS = 5
 
 def tell_dead_rules(run: StageRun) -> None:
     """Every rule, or entry of its list, that matches nothing in any repetition."""
-    nearest = _NearestKeys(run)
+    searches = iter(range(SEARCHES))
     for rule in _sound_rules(run):
         if not rule.options.optional and not isinstance(rule.rule, Tie):
-            _tell_dead_entries(run, rule, nearest)
+            _tell_dead_entries(run, rule, searches)
 
 
 def _once(run: StageRun) -> list[CompiledRule]:
@@ -56,11 +56,11 @@ def _sound_rules(run: StageRun) -> list[CompiledRule]:
     return [rule for rule in _once(run) if rule.group not in run.failed]
 
 
-def _tell_dead_entries(run: StageRun, rule: CompiledRule, nearest: _NearestKeys) -> None:
+def _tell_dead_entries(run: StageRun, rule: CompiledRule, searches: Iterator[int]) -> None:
     alive = run.alive.get(rule.group, set())
     for number, reader in enumerate(rule.readers):
         if number not in alive and not _overridden(run, rule, reader):
-            message, help = _why_dead(run, rule, reader, nearest)
+            message, help = _why_dead(run, rule, reader, searches)
             run.problems.add(message, reader.place, help)
     if isinstance(rule.rule, Keep | Init):
         for number, (pattern, at) in enumerate(zip(rule.lookups, rule.rule.targets, strict=True)):
@@ -86,7 +86,7 @@ def absent_aliases(run: StageRun) -> Iterator[Note]:
 
 
 def _why_dead(
-    run: StageRun, rule: CompiledRule, reader: Reader, nearest: _NearestKeys
+    run: StageRun, rule: CompiledRule, reader: Reader, searches: Iterator[int]
 ) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
@@ -95,11 +95,9 @@ def _why_dead(
         key, held = found.key, found.table.held
         taker = held.taker(key) or held.sliced.get(key)
         where = f" by {taker.place}" if taker else ""
-        how = "" if key in held.whole else " in slices"
-        help = (
-            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`"
-        )
-        if how:
+        how, help = "", FIRST_TAKES
+        if key not in held.whole:
+            how = " in slices"
             help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
         return f"`{text}` matches only keys that are taken: `{key}`{how}{where}", help
     passed = next(match_keys(reader, run.tables), None)
@@ -107,7 +105,7 @@ def _why_dead(
         words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[1]}`", ""
-    return f"no key matches `{_whole(reader)}`", nearest.help(reader)
+    return f"no key matches `{_whole(reader)}`", _advise(run, reader, searches)
 
 
 def _whole(reader: Reader) -> str:
@@ -116,35 +114,32 @@ def _whole(reader: Reader) -> str:
     return reader.text if pattern in reader.text else pattern
 
 
-class _NearestKeys:
-    """Finds keys that look like a pattern, for the first few dead rules alone."""
+def _advise(run: StageRun, reader: Reader, searches: Iterator[int]) -> str:
+    """The nearest key, or which sources there are where the alias names none.
 
-    def __init__(self, run: StageRun) -> None:
-        self._tables = run.tables
-        self._searches = 0
+    There is one search for each of `searches`.
+    """
+    tables = [table for table in run.tables if reader.alias.match(table.alias) is not None]
+    if not tables:
+        aliases = ", ".join(sorted(table.alias or "SRC" for table in run.tables))
+        return f"no source has that alias; there are: {aliases}"
+    near = _nearest(tables, str(reader.pattern)) if next(searches, None) is not None else None
+    allows = "`optional: true` allows none"
+    return f"the nearest key is `{near}`; {allows}" if near else allows
 
-    def help(self, reader: Reader) -> str:
-        """The nearest key, or which sources there are where the alias names none."""
-        tables = [table for table in self._tables if reader.alias.match(table.alias) is not None]
-        if not tables:
-            aliases = ", ".join(sorted(table.alias or "SRC" for table in self._tables))
-            return f"no source has that alias; there are: {aliases}"
-        near = self._nearest(tables, str(reader.pattern))
-        allows = "`optional: true` allows none"
-        return f"the nearest key is `{near}`; {allows}" if near else allows
 
-    def _nearest(self, tables: list[Table], pattern: str) -> str | None:
-        self._searches += 1
-        if self._searches > SEARCHES or len(pattern) > LONGEST_KEY:
-            return None
-        keys = itertools.islice(itertools.chain(*(t.nodes for t in tables)), SEARCHED_KEYS)
-        shapes: dict[str, str] = {}
-        for key in keys:
-            if len(key) <= LONGEST_KEY:
-                shapes.setdefault(without_integers(key.lower()), key)
-        text = without_integers(re.sub(r"<[^>]*>", "0", pattern).lower())
-        close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
-        return shapes[close[0]] if close else None
+def _nearest(tables: Sequence[Table], pattern: str) -> str | None:
+    """The first key of those that look most like a pattern."""
+    if len(pattern) > LONGEST_KEY:
+        return None
+    keys = itertools.islice(itertools.chain(*(t.nodes for t in tables)), SEARCHED_KEYS)
+    shapes: dict[str, str] = {}
+    for key in keys:
+        if len(key) <= LONGEST_KEY:
+            shapes.setdefault(without_integers(key.lower()), key)
+    text = without_integers(re.sub(r"<[^>]*>", "0", pattern).lower())
+    close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
+    return shapes[close[0]] if close else None
 
 
 def check_counts(run: StageRun) -> None:
