@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -162,13 +162,10 @@ def _unfit(model: nn.Module, module: nn.Module, layer: nn.Module, name: str) -> 
         return "keeps no running statistics"
     if is_parametrized(module) or has_hooks(module):
         return f"the weight of `{name}` is parametrized, or it has hooks"
-    if sum(_owns(m, convolution.weight) for m in model.modules()) > 1:
+    own = (m.parameters(recurse=False) for m in model.modules())
+    if sum(any(one is convolution.weight for one in parameters) for parameters in own) > 1:
         return f"the weight of `{name}` is shared with another module"
     return _sizes(convolution, batchnorm)
-
-
-def _owns(module: nn.Module, parameter: Tensor) -> bool:
-    return any(own is parameter for own in module.parameters(recurse=False))
 
 
 def _sizes(convolution: Convolution, batchnorm: Layer) -> str:

@@ -95,12 +95,13 @@ def _pass(model: nn.Module, batch: Any) -> object:
 
 def _reached(counting: Mapping[str, BatchNorm]) -> tuple[str, ...]:
     """The layers that counted a batch; raises CkptSurgeonError where one holds no numbers."""
-    reached = [n for n, layer in counting.items() if int(layer.get_buffer("num_batches_tracked"))]
+    tensors = {name: tensors_of(layer) for name, layer in counting.items()}
+    reached = [name for name, own in tensors.items() if int(own["num_batches_tracked"])]
     statistics = ("running_mean", "running_var")
     broken = [
         name
         for name in reached
-        if not all(counting[name].get_buffer(part).isfinite().all() for part in statistics)
+        if not all(tensors[name][part].isfinite().all() for part in statistics)
     ]
     if broken:
         raise CkptSurgeonError(

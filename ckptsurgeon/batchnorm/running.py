@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -70,7 +70,7 @@ def run(model: nn.Module, example: Any) -> Callable[[Layer], tuple[str, str]]:
     """
     named = {module: name for name, module in model.named_modules()}
     recorder = _Recorder({m: n for m, n in named.items() if isinstance(m, Layer | Convolution)})
-    with _hooked(recorder), torch.no_grad(), recorder:
+    with _hook(recorder), torch.no_grad(), recorder:
         if isinstance(example, Mapping):
             output = model(**example)
         else:
@@ -82,17 +82,13 @@ def run(model: nn.Module, example: Any) -> Callable[[Layer], tuple[str, str]]:
     return partial(_before, recorder)
 
 
-@contextmanager
-def _hooked(recorder: _Recorder) -> Iterator[None]:
-    handles = []
+def _hook(recorder: _Recorder) -> ExitStack:
+    """The recorder's hooks, which go when this is left."""
+    hooks = ExitStack()
     for module in recorder.names:
-        handles.append(module.register_forward_pre_hook(recorder.enter))
-        handles.append(module.register_forward_hook(recorder.leave))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        hooks.enter_context(module.register_forward_pre_hook(recorder.enter))
+        hooks.enter_context(module.register_forward_hook(recorder.leave))
+    return hooks
 
 
 def _before(recorder: _Recorder, layer: Layer) -> tuple[str, str]:

@@ -85,9 +85,8 @@ def load(
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
     destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
-    execution = _prepare(
-        open_request(cast, source, destination, sources, config, variables, allow), destination
-    )
+    request = open_request(cast, source, destination, sources, config, variables, allow)
+    execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))
     return make_report(execution.plan)
 

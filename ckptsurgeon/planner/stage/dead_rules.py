@@ -17,7 +17,7 @@ from ckptsurgeon.language.rules import Init, Keep, Require, Span, Tie
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
-from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
+from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Table
 from ckptsurgeon.plans.account import Note
@@ -102,7 +102,7 @@ def _why_dead(
         return f"`{text}` matches only keys that are taken: `{key}`{how}{where}", help
     passed = next(match_keys(reader, run.tables), None)
     if passed is not None:
-        words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
+        words = name_conditions(rule)
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[1]}`", ""
     return f"no key matches `{_whole(reader)}`", _advise(run, reader, searches)
