@@ -8,28 +8,27 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from ckptsurgeon.keys import Point, boxes
-from ckptsurgeon.render.forms import Column, Form, Pattern, read_forms, rows_of
-from ckptsurgeon.render.lines import Entry, Line, spec_range
+from ckptsurgeon.render.forms import Column, Form, Pattern, pick, read_forms, rows_of
+from ckptsurgeon.render.lines import Line, Lot, spec_range
 
 Follow = tuple[int | None, int]
 """How the integers of an origin are told: the key's hole that they go along with, and how far off
 they are; or None, and the integer that they all are."""
 
 
-def fold_entries(entries: Iterable[Entry]) -> list[Line]:
-    """Lines that tell exactly these entries, in order of appearance.
+def fold_lots(lots: Iterable[Lot]) -> list[Line]:
+    """Lines that tell exactly the entries of these lots, in order of appearance.
 
     Entries that have both key and label in common are told once.
     """
     families: dict[Hashable, list[Form]] = {}
-    for form in read_forms(entries):
+    for form in read_forms(lots):
         families.setdefault(form.family, []).append(form)
     groups = itertools.chain.from_iterable(map(_join_modules, families.values()))
     lines = itertools.chain.from_iterable(map(_fold_group, groups))
@@ -66,17 +65,13 @@ class Group(NamedTuple):
 
     def pick(self, rows: Sequence[int]) -> Group:
         """These of the group."""
-        columns = [_pick(column, rows) for column in self.columns]
-        return self._replace(rows=_pick(self.rows, rows), columns=columns)
+        columns = [pick(column, rows) for column in self.columns]
+        return self._replace(rows=pick(self.rows, rows), columns=columns)
 
     def cut(self, start: int, stop: int) -> Group:
         """Those from one to another."""
         columns = [column[start:stop] for column in self.columns]
         return self._replace(rows=self.rows[start:stop], columns=columns)
-
-
-def _pick(column: Column, rows: Sequence[int]) -> array[int]:
-    return array("q", map(column.__getitem__, rows))
 
 
 def _join_modules(forms: Sequence[Form]) -> Iterator[Group]:
