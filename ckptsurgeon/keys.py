@@ -17,6 +17,9 @@ MAX_HOLES = 8
 
 INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
+LISTED = 3
+"""Integers with gaps that are told one by one, even where all gaps are alike."""
+
 MAX_MASKS = 1 << 16
 """Masks that are remembered, so that memory stays small where all keys differ."""
 
@@ -94,7 +97,10 @@ class Box:
 
 
 def range_text(values: Point, width: int = 0) -> str:
-    """`7` for one integer, `<0..11>` for a run, `<0..2,5>` for a set with gaps."""
+    """`7` for one, `<0..11>` for a run, `<0..2,5>` for a set with gaps, `<0..12 step 2>`."""
+    steps = {after - before for before, after in itertools.pairwise(values)}
+    if len(values) > LISTED and len(steps) == 1 and steps != {1}:
+        return f"<{values[0]:0{width}d}..{values[-1]:0{width}d} step {steps.pop()}>"
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][1] + 1:

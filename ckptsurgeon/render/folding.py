@@ -17,9 +17,9 @@ from ckptsurgeon.keys import Point, boxes
 from ckptsurgeon.render.forms import Column, Form, Pattern, pick, read_forms, rows_of
 from ckptsurgeon.render.lines import Line, Lot, spec_range
 
-Follow = tuple[int | None, int]
-"""How the integers of an origin are told: the key's hole that they go along with, and how far off
-they are; or None, and the integer that they all are."""
+Follow = tuple[int | None, Mapping[int, int]]
+"""How the integers of an origin are told: the key's hole that they rise along with, and which of
+them stands for which; or None, and the one that they all are for 0."""
 
 
 def fold_lots(lots: Iterable[Lot]) -> list[Line]:
@@ -172,13 +172,13 @@ def _follow(group: Group) -> list[Follow] | None:
 
 def _follow_one(origin: Column, free: Mapping[int | None, Column]) -> Follow | None:
     if all(map(origin[0].__eq__, origin)):
-        return None, origin[0]
+        return None, {0: origin[0]}
     for hole, own in free.items():
-        distance = origin[0] - own[0]
-        if distance == 0 and origin == own:
-            return hole, distance
-        if distance and all(map(distance.__eq__, map(operator.sub, origin, own))):
-            return hole, distance
+        one_for = dict(zip(own, origin, strict=True))
+        if all(map(operator.eq, map(one_for.get, own), origin)):
+            rising = [one_for[value] for value in sorted(one_for)]
+            if all(itertools.starmap(operator.lt, pairwise(rising))):
+                return hole, one_for
     return None
 
 
@@ -210,8 +210,8 @@ def _make_line(
     form = group.form
     key, *origins = group.patterns
     given = (
-        (far,) if hole is None else tuple(value + far for value in axes[hole])
-        for hole, far in follows
+        tuple(map(one_for.__getitem__, (0,) if hole is None else axes[hole]))
+        for hole, one_for in follows
     )
     return Line(
         box=key.fill(iter(axes)),

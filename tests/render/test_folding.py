@@ -28,8 +28,8 @@ SPECS = st.builds(
 Told = tuple[str, list[Box], list[Entry]]
 """A key or module, the boxes of what it comes from, and its entries."""
 
-Follows = dict[int, tuple[int, int]]
-"""The holes of an origin that go along with one of the key's, and how far off they are."""
+Follows = dict[int, tuple[int, dict[int, int]]]
+"""The holes of an origin that rise along with one of the key's, and which stands for which."""
 
 
 def fold_slowly(entries: Sequence[Entry]) -> list[Line]:
@@ -115,13 +115,17 @@ def follow_one(points: Sequence[Point], origin: Sequence[tuple[Point, ...]]) -> 
     columns = list(zip(*origin, strict=True))
     moving = [number for number, axes in enumerate(columns) if len(set(axes)) > 1]
     for holes in itertools.permutations(range(len(points[0])), len(moving)):
-        distances = [
-            {axis[0] - point[hole] for axis, point in zip(columns[number], points, strict=True)}
+        pairs = [
+            sorted({(p[hole], axis[0]) for axis, p in zip(columns[number], points, strict=True)})
             for number, hole in zip(moving, holes, strict=True)
         ]
-        if all(len(one) == 1 for one in distances):
-            return dict(zip(moving, zip(holes, map(min, distances), strict=True), strict=True))
+        if all(map(rise_together, pairs)):
+            return dict(zip(moving, zip(holes, map(dict, pairs), strict=True), strict=True))
     return None
+
+
+def rise_together(pairs: list[tuple[int, int]]) -> bool:
+    return all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
 
 
 def find_boxes(run: Sequence[Told]) -> Iterator[tuple[tuple[Point, ...], list[Told]]]:
@@ -147,8 +151,8 @@ def make_line(axes: tuple[Point, ...], run: Sequence[Told], told: Sequence[Told]
 
 def fill(origin: Box, follows: Follows | None, axes: tuple[Point, ...]) -> Box:
     filled = list(origin.axes)
-    for number, (hole, distance) in (follows or {}).items():
-        filled[number] = tuple(value + distance for value in axes[hole])
+    for number, (hole, one_for) in (follows or {}).items():
+        filled[number] = tuple(one_for[value] for value in axes[hole])
     return Box(origin.template, tuple(filled))
 
 
@@ -171,6 +175,10 @@ TABLES = {
     "shifted": [expert(layer, n, "a", "b", 7) for layer in range(4) for n in range(3)],
     "picked": [
         Entry(f"l.{n}.w", ONE, (f"h.{old}.w",)) for n, old in enumerate([*range(9), *range(4, 9)])
+    ],
+    "every other": [
+        *(Entry(f"l.{n}.w", ONE, (f"h.{2 * n}.w",)) for n in range(9)),
+        *(Entry(f"k.{n}.w", ONE, (f"h.{1 + 8 * n}.w",)) for n in range(2)),
     ],
     "modules": [
         Entry(f"l.{i}.{name}", ONE, (f"h.{i}.{name}",))
@@ -308,6 +316,7 @@ def test_an_entry_that_stands_twice_is_told_once() -> None:
             "gathered",
             [("l.<0..1>", "l.<0..1>.<0..2>.w<1,3>"), ("l.<2..3>", "l.<2..3>.<0..3>.w<1,3>")],
         ),
+        ("every other", [("l.<0..8>.w", "h.<0..16 step 2>.w"), ("k.<0..1>.w", "h.<1,9>.w")]),
         ("fused", [("l.<0..3>.qkv", "h.<0..3>.q, h.<0..3>.k, h.<0..3>.v")]),
         ("of one origin", [("l.<0..2>", "h.<0..2>.qkv")]),
         ("turned", [("l.<0..2>.<0..1>.w", "h.<0..1>.<0..2>.w")]),
