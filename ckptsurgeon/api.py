@@ -14,8 +14,9 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.plans.graph import Leaf, walk
+from ckptsurgeon.plans.graph import Leaf, Node, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
+from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Config, Given, Source, open_request, open_source
@@ -118,14 +119,10 @@ def invert(
 
     Raises PlanError, which holds every tensor that is lost with its rule, and CheckpointError.
     """
-    if isinstance(plan, Plan):
-        return _invert(plan, "the plan", only, source_of_lost)
-    return _invert(recall(Path(plan)), os.fspath(plan), only, source_of_lost)
-
-
-def _invert(plan: Plan, name: str, only: str | None, lost: Source | None) -> Plan:
-    opened = None if lost is None else open_source(lost, root_of(plan, only))
-    return invert_plan(plan, name, only=only, lost=opened)
+    name = "the plan" if isinstance(plan, Plan) else os.fspath(plan)
+    made = plan if isinstance(plan, Plan) else recall(Path(plan))
+    lost = None if source_of_lost is None else open_source(source_of_lost, root_of(made, only))
+    return invert_plan(made, name, only=only, lost=lost)
 
 
 def _read_size(size: Size | None) -> int | None:
@@ -149,11 +146,15 @@ class _Tensors:
         self._torch = any(map(is_torch, dicts[0].values())) if dicts else False
 
     def all(self) -> dict[str, Any]:
-        ties = self._plan.ties
-        following = {key: leader for key, leader in ties.items() if not self._keeps_object(key)}
-        made = {key: self._tensor(key) for key in self._plan.outputs if key not in following}
-        tensors = {key: made[following.get(key, key)] for key in self._plan.outputs}
-        tensors = {self._plan.outputs[key].name: tensor for key, tensor in tensors.items()}
+        outputs = self._plan.outputs
+        checked = {tie.key for tie in self._plan.checked_ties}
+        following = {
+            key: leader
+            for key, leader in self._plan.ties.items()
+            if key in checked or not isinstance(outputs[key].node, Leaf)
+        }  # the others share their storage as they were given, and may stay the objects
+        made = {key: self._tensor(outputs[key]) for key in outputs if key not in following}
+        tensors = {one.name: made[following.get(key, key)] for key, one in outputs.items()}
         metadata = output_metadata(self._plan)
         if metadata is None:
             return tensors
@@ -161,13 +162,7 @@ class _Tensors:
         ordered._metadata = OrderedDict((k, dict(v)) for k, v in metadata.items())
         return ordered  # type: ignore[no-any-return]
 
-    def _keeps_object(self, key: str) -> bool:
-        """Whether a tied tensor shares its storage as it was given, and may stay the object."""
-        is_checked = any(key == tie.key for tie in self._plan.checked_ties)
-        return isinstance(self._plan.outputs[key].node, Leaf) and not is_checked
-
-    def _tensor(self, key: str) -> Any:
-        output = self._plan.outputs[key]
+    def _tensor(self, output: Output) -> Any:
         if isinstance(output.node, Leaf):
             given = self._value(output.node)
             if given is not None and is_torch(given) == self._torch:
@@ -175,10 +170,10 @@ class _Tensors:
         array = self._evaluator.output(output)
         if not self._torch:
             return to_numpy(array, output.spec)
-        return to_torch(array, output.spec, self._device(key))
+        return to_torch(array, output.spec, self._device(output.node))
 
-    def _device(self, key: str) -> Any:
-        leaves = (work for work in walk(self._plan.outputs.nodes[key]) if isinstance(work, Leaf))
+    def _device(self, node: Node) -> Any:
+        leaves = (work for work in walk(node) if isinstance(work, Leaf))
         values = (self._value(leaf) for leaf in leaves if leaf.source != DESTINATION)
         return next((value.device for value in values if is_torch(value)), "cpu")
 

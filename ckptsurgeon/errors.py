@@ -4,8 +4,9 @@ CkptSurgeonError            exit code 2 unless said otherwise
 ├── CheckpointError         a file that can't be read as a checkpoint
 ├── OutputError             an output that can't be written
 ├── ShapeError              an op that does not fit the tensors it is given
-├── ExpressionError         an expression that can't be read or evaluated
-├── PatternError            a pattern that can't be read
+├── TextError               a text of a rule
+│   ├── ExpressionError     an expression that can't be read or evaluated
+│   └── PatternError        a pattern that can't be read
 └── ProblemsError           one or more located problems, told together
     ├── RulesetError        of a rule file in itself
     ├── PlanError           of a rule file against its checkpoints
@@ -86,20 +87,20 @@ class CastOverflow(ShapeError):
     """Finite values that a cast made infinite: says how many, and the dtype."""
 
 
-class ExpressionError(CkptSurgeonError):
-    """An expression that can't be read or evaluated; `column` counts from 0 in its text."""
+class TextError(CkptSurgeonError):
+    """A text of a rule that is wrong at its `column`, counted from 0; `help` is the next step."""
 
     def __init__(self, message: str, column: int = 0, help: str = "") -> None:
         super().__init__(message)
         self.column, self.help = column, help
 
 
-class PatternError(CkptSurgeonError):
-    """A pattern that can't be read; `column` counts from 0 in its text."""
+class ExpressionError(TextError):
+    """An expression that can't be read or evaluated."""
 
-    def __init__(self, message: str, column: int = 0, help: str = "") -> None:
-        super().__init__(message)
-        self.column, self.help = column, help
+
+class PatternError(TextError):
+    """A pattern that can't be read."""
 
 
 class ProblemsError(CkptSurgeonError):

@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,9 +40,8 @@ Arguments = Mapping[str, Any]
 
 def is_factory(text: str) -> bool:
     """Whether a text names a factory; what is there as a file or folder never does."""
-    if text.startswith(tuple(f"{name}:" for name in LIBRARIES)):
-        return not os.path.exists(text)
-    return _FACTORY.fullmatch(text) is not None and not os.path.exists(text)
+    of_library = text.startswith(tuple(f"{name}:" for name in LIBRARIES))
+    return bool(of_library or _FACTORY.fullmatch(text)) and not os.path.exists(text)
 
 
 def is_pretrained(name: str) -> bool:
@@ -102,8 +101,10 @@ def _find_factory(name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
         return lambda: _build_transformers(name, Path(rest), arguments)
     if kind == "timm":
         return lambda: _build_timm(name, rest, arguments)
+    from torch import nn
+
     found = _look_up(name, _import(name, kind), rest)
-    if _is_model(found):
+    if isinstance(found, nn.Module):
         return lambda: found
     _check_call(name, found, arguments)
     return lambda: found(**arguments)
@@ -130,19 +131,16 @@ def _look_up(name: str, module: Any, path: str) -> Any:
     found = module
     for piece in path.split("."):
         if not hasattr(found, piece):
-            near = nearest(piece, [one for one in dir(found) if not one.startswith("_")])
-            raise CkptSurgeonError(
-                f"{name}: {getattr(found, '__name__', path)} has no {piece!r}"
-                + (f"; {near}" if near else "")
-            )
+            known = [one for one in dir(found) if not one.startswith("_")]
+            owner = getattr(found, "__name__", path)
+            _refuse_unknown(f"{name}: {owner} has no {piece!r}", piece, known)
         found = getattr(found, piece)
     return found
 
 
-def _is_model(found: Any) -> bool:
-    from torch import nn
-
-    return isinstance(found, nn.Module)
+def _refuse_unknown(message: str, word: str, known: Iterable[str]) -> NoReturn:
+    near = nearest(word, known)
+    raise CkptSurgeonError(f"{message}; {near}" if near else message)
 
 
 def _check_call(name: str, factory: Any, arguments: Arguments) -> None:
@@ -208,10 +206,7 @@ def _build_timm(name: str, model: str, arguments: dict[str, Any]) -> Any:
         raise CkptSurgeonError(f"{name}: `pretrained` would download; give the file as SRC")
     timm = _import(name, "timm")
     if not timm.is_model(model):
-        near = nearest(model, timm.list_models())
-        raise CkptSurgeonError(
-            f"{name}: timm has no model {model!r}" + (f"; {near}" if near else "")
-        )
+        _refuse_unknown(f"{name}: timm has no model {model!r}", model, timm.list_models())
     return timm.create_model(model, pretrained=False, **arguments)
 
 

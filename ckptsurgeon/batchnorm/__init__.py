@@ -6,9 +6,10 @@ Importing it imports torch. `docs/python.md` shows each function in use.
 
 from ckptsurgeon.batchnorm.conversion import convert_from_frozen, convert_to_frozen
 from ckptsurgeon.batchnorm.convolutions import Folds, Unfolded, fold
-from ckptsurgeon.batchnorm.copying import Channels, Copied, Pair, copy, copy_all
+from ckptsurgeon.batchnorm.copying import Channels, copy, copy_all
 from ckptsurgeon.batchnorm.freezing import FrozenLayers, freeze, unfreeze
 from ckptsurgeon.batchnorm.frozen import FrozenBatchNorm
+from ckptsurgeon.batchnorm.links import Copied, Pair
 from ckptsurgeon.batchnorm.mirroring import Mirror, mirror
 from ckptsurgeon.batchnorm.recalibration import Recalibrated, recalibrate
 

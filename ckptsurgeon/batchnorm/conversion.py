@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 
@@ -14,10 +12,10 @@ from ckptsurgeon.batchnorm.layers import (
     batchnorms,
     has_statistics,
     odd_forward,
+    refuse,
     replace,
     tensors_of,
 )
-from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 
 _BY_TORCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -34,7 +32,8 @@ def convert_to_frozen(model: nn.Module) -> nn.Module:
     """
     found = batchnorms(model)
     problems = [f"`{name}`: {why}" for name, layer in found.items() if (why := _obstacle(layer))]
-    _refuse(problems, "nothing was converted; convert the parts of the model without them")
+    advice = "nothing was converted; convert the parts of the model without them"
+    refuse(problems, advice=advice)
     return replace(model, {layer: _frozen(layer) for layer in found.values()})
 
 
@@ -50,21 +49,10 @@ def convert_from_frozen(model: nn.Module, kind: type[BatchNorm] | None = None) -
     """
     named = model.named_modules()
     found = {name: m for name, m in named if isinstance(m, FrozenBatchNorm)}
-    _refuse(
-        [
-            f"`{name}`: was not made from a layer"
-            for name, layer in found.items()
-            if kind is None and layer.origin is None
-        ],
-        "nothing was converted; say which class they become: kind=torch.nn.BatchNorm2d",
-    )
+    unknown = [n for n, layer in found.items() if kind is None and layer.origin is None]
+    advice = "nothing was converted; say which class they become: kind=torch.nn.BatchNorm2d"
+    refuse((f"`{name}`: was not made from a layer" for name in unknown), advice=advice)
     return replace(model, {layer: _thawed(layer, kind) for layer in found.values()})
-
-
-def _refuse(problems: Iterable[str], advice: str) -> None:
-    lines = list(problems)
-    if lines:
-        raise CkptSurgeonError("\n".join([*lines, advice]))
 
 
 def _obstacle(layer: BatchNorm) -> str:

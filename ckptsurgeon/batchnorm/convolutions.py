@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -18,13 +18,14 @@ from ckptsurgeon.batchnorm.layers import (
     has_statistics,
     layers,
     odd_forward,
+    refuse,
     refuse_lazy,
     replace,
 )
-from ckptsurgeon.batchnorm.running import run_pairs
-from ckptsurgeon.batchnorm.tracing import Convolution, traced_pairs
+from ckptsurgeon.batchnorm.running import run
+from ckptsurgeon.batchnorm.tracing import Convolution, trace
 from ckptsurgeon.batchnorm.weights import folded
-from ckptsurgeon.errors import CkptSurgeonError, nearest
+from ckptsurgeon.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,16 @@ def fold(model: nn.Module, pairs: Mapping[str, str] | None = None, *, example: A
 
 def _proved(model: nn.Module, example: Any) -> tuple[dict[str, str], dict[str, str]]:
     """(convolution -> BatchNorm to fold, BatchNorm -> why it stays), as trace or run tell."""
-    if example is None:
-        found, unfolded = traced_pairs(model, layers(model))
-    else:
+    if example is not None:
         _refuse(_training(model, layers(model)))  # a run would move their statistics
-        found, unfolded = run_pairs(model, layers(model), example)
+    before = trace(model) if example is None else run(model, example)
+    found, unfolded = {}, {}
+    for batchnorm, layer in layers(model).items():
+        convolution, reason = before(layer)
+        if reason:
+            unfolded[batchnorm] = reason
+        else:
+            found[convolution] = batchnorm
     unfolded |= {bn: why for conv, bn in found.items() if (why := _obstacle(model, conv, bn))}
     return {conv: bn for conv, bn in found.items() if bn not in unfolded}, unfolded
 
@@ -86,18 +92,15 @@ def _proved(model: nn.Module, example: Any) -> tuple[dict[str, str], dict[str, s
 def _named(model: nn.Module, pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs as they were given; raises CkptSurgeonError for what doesn't fit."""
     _refuse(why for conv, bn in pairs.items() if (why := _misfit(model, conv, bn)))
-    count = Counter(model.get_submodule(name) for pair in pairs.items() for name in pair)
-    twice = [
-        name for pair in pairs.items() for name in pair if count[model.get_submodule(name)] > 1
-    ]
-    _refuse(f"`{name}` is named more than once" for name in dict.fromkeys(twice))
+    named = [(name, model.get_submodule(name)) for pair in pairs.items() for name in pair]
+    count = Counter(module for _, module in named)
+    twice = dict.fromkeys(name for name, module in named if count[module] > 1)
+    _refuse(f"`{name}` is named more than once" for name in twice)
     return dict(pairs)
 
 
 def _refuse(problems: Iterable[str]) -> None:
-    lines = list(problems)
-    if lines:
-        raise CkptSurgeonError("\n".join(["fold: nothing was folded", *lines]))
+    refuse(problems, title="fold: nothing was folded")
 
 
 def _computed(
@@ -118,10 +121,10 @@ def _computed(
 
 def _training(model: nn.Module, names: Iterable[str]) -> list[str]:
     """What is wrong with BatchNorms that would still normalise by the batch."""
-    layers = {name: model.get_submodule(name) for name in dict.fromkeys(names)}
+    training = {name: model.get_submodule(name) for name in names}
     return [
         f"`{name}` is in train mode, where the batch's statistics count; call model.eval() first"
-        for name, layer in layers.items()
+        for name, layer in training.items()
         if layer.training and not isinstance(layer, FrozenBatchNorm)
     ]
 
@@ -159,13 +162,10 @@ def _unfit(model: nn.Module, module: nn.Module, layer: nn.Module, name: str) -> 
         return "keeps no running statistics"
     if is_parametrized(module) or has_hooks(module):
         return f"the weight of `{name}` is parametrized, or it has hooks"
-    if sum(_owns(m, convolution.weight) for m in model.modules()) > 1:
+    own = (m.parameters(recurse=False) for m in model.modules())
+    if sum(any(one is convolution.weight for one in parameters) for parameters in own) > 1:
         return f"the weight of `{name}` is shared with another module"
     return _sizes(convolution, batchnorm)
-
-
-def _owns(module: nn.Module, parameter: Tensor) -> bool:
-    return any(own is parameter for own in module.parameters(recurse=False))
 
 
 def _sizes(convolution: Convolution, batchnorm: Layer) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, refuse_lazy, tensors_of
-from ckptsurgeon.batchnorm.links import Link, Links, links_between
+from ckptsurgeon.batchnorm.links import Copied, Link, links_between
 from ckptsurgeon.errors import CkptSurgeonError, ShapeError
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.ops.indexing import resolve_index
@@ -17,27 +16,6 @@ from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 
 Channels = slice | Sequence[int] | Tensor
 """Which of a layer's channels: a slice, or indices in the order wanted (repeats are fine)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A destination layer and the source modules that its values come from, by name."""
-
-    destination: str
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """What was copied where.
-
-    `kept` are BatchNorms of the destination that nothing was copied to, `unused` those of the
-    source that nothing was copied from.
-    """
-
-    pairs: tuple[Pair, ...]
-    kept: tuple[str, ...]
-    unused: tuple[str, ...]
 
 
 def copy(source: nn.Module, destination: nn.Module, channels: Channels | None = None) -> None:
@@ -79,15 +57,9 @@ def copy_all(
     the destination lacks and layers that would be given in part, and what `copy` raises. Nothing is
     changed then.
     """
-    links = links_between(source_model, destination_model, rules)
-    write_links(links.links, cloned=True)
-    return summary(links)
-
-
-def summary(links: Links) -> Copied:
-    """The links, and what has none, as names."""
-    pairs = tuple(Pair(link.name, link.sources) for link in links.links)
-    return Copied(pairs, links.kept, links.unused)
+    links, copied = links_between(source_model, destination_model, rules)
+    write_links(links, cloned=True)
+    return copied
 
 
 def write_links(links: Iterable[Link], cloned: bool = False) -> None:
@@ -95,11 +67,11 @@ def write_links(links: Iterable[Link], cloned: bool = False) -> None:
 
     `cloned` ones may come from tensors that are written to.
     """
-    writes = []
-    for link in links:
-        for target, value, key in link.values():
-            writes.append((target, value.detach().clone() if cloned else value, key))
-    write(writes)
+    write(
+        (target, value.detach().clone() if cloned else value, key)
+        for link in links
+        for target, value, key in link.values()
+    )
 
 
 def write(writes: Iterable[tuple[Tensor, Tensor, str]]) -> None:

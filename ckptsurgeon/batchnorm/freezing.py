@@ -69,12 +69,13 @@ def freeze(model: nn.Module, affine: bool = True, stats: bool = True) -> FrozenL
     """
     found = batchnorms(model)
     _check(model, found, affine, stats)
-    for layer in found.values():
-        if affine:
-            _stop_training(layer)
-        if stats and has_statistics(layer):
-            _stop_counting(layer)
-    return _told(found, affine, stats)
+    learning = {n: layer for n, layer in found.items() if affine and list(layer.parameters())}
+    counting = {n: layer for n, layer in found.items() if stats and has_statistics(layer)}
+    for layer in learning.values():
+        _stop_training(layer)
+    for layer in counting.values():
+        _stop_counting(layer)
+    return FrozenLayers(tuple(learning), tuple(counting))
 
 
 def unfreeze(model: nn.Module, affine: bool = True, stats: bool = True) -> FrozenLayers:
@@ -129,14 +130,3 @@ def _stop_counting(layer: BatchNorm) -> None:
     if not is_frozen(layer):
         layer.__dict__["train"] = _StaysInEval(layer, layer.training)
     nn.Module.train(layer, False)
-
-
-def _told(found: dict[str, BatchNorm], affine: bool, stats: bool) -> FrozenLayers:
-    return FrozenLayers(
-        tuple(
-            name
-            for name, layer in found.items()
-            if affine and next(layer.parameters(), None) is not None
-        ),
-        tuple(name for name, layer in found.items() if stats and has_statistics(layer)),
-    )

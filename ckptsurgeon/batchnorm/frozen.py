@@ -82,26 +82,9 @@ class FrozenBatchNorm(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Loads the four tensors; the counter of a BatchNorm is no surprise, and is passed over."""
-        super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
-        )
-        counter = f"{prefix}num_batches_tracked"
-        if counter in unexpected_keys:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        *_, unexpected_keys, _ = rest
+        if (counter := f"{prefix}num_batches_tracked") in unexpected_keys:
             unexpected_keys.remove(counter)

@@ -17,7 +17,7 @@ BatchNorm = _BatchNorm
 
 Layer = _BatchNorm | FrozenBatchNorm
 
-_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward, FrozenBatchNorm.forward)
 
 
 def batchnorms(model: nn.Module) -> dict[str, BatchNorm]:
@@ -25,9 +25,7 @@ def batchnorms(model: nn.Module) -> dict[str, BatchNorm]:
 
     Raises CkptSurgeonError for lazy ones that no forward has given a size yet.
     """
-    found = {name: m for name, m in model.named_modules() if isinstance(m, BatchNorm)}
-    refuse_lazy(found)
-    return found
+    return {name: m for name, m in layers(model).items() if isinstance(m, BatchNorm)}
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
@@ -67,11 +65,7 @@ def odd_forward(layer: Layer) -> str:
 
     `timm.layers.BatchNormAct2d` is one: its activation would be lost with it.
     """
-    if isinstance(layer, FrozenBatchNorm):
-        plain = type(layer).forward is FrozenBatchNorm.forward
-    else:
-        plain = type(layer).forward in _FORWARDS
-    if not plain:
+    if type(layer).forward not in _FORWARDS:
         return f"{type(layer).__name__} has a forward of its own"
     return "it has forward hooks" if has_hooks(layer) else ""
 
@@ -121,6 +115,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def is_compiled(model: nn.Module) -> bool:
     """Whether a model is what `torch.compile(model)` gives."""
     return "_orig_mod" in model._modules
+
+
+def refuse(problems: Iterable[str], title: str = "", advice: str = "") -> None:
+    """Raises CkptSurgeonError with all problems, where there are any."""
+    lines = list(problems)
+    if lines:
+        raise CkptSurgeonError("\n".join(filter(None, [title, *lines, advice])))
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from ckptsurgeon.api import plan
-from ckptsurgeon.batchnorm.layers import Layer, different_eps, layers, tensors_of, unwrapped
+from ckptsurgeon.batchnorm.layers import (
+    Layer,
+    different_eps,
+    layers,
+    refuse,
+    tensors_of,
+    unwrapped,
+)
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.ops.indexing import Slice, resolve_index
+from ckptsurgeon.ops.indexing import Slice, resolve_index, taken_view
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
 from ckptsurgeon.plans.account import Finding, FindingKind
-from ckptsurgeon.plans.graph import Leaf, Result, uses
+from ckptsurgeon.plans.graph import Call, Leaf, sliced_leaf, uses, work_of
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 
@@ -48,7 +56,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A part of a destination layer and what it is made from, by the alias of the plan's leaves."""
+    """A part of a destination layer and what it is made from, by alias and name in the file."""
 
     target: Spot
     output: Output
@@ -57,31 +65,20 @@ class Feed:
 
     def value(self) -> Tensor:
         """The value as it is now; it may be a live tensor of the source, or a view of one."""
-        node = self.output.node
-        if isinstance(node, Leaf):
-            return self.inputs[node.source, node.key].tensor
-        sliced = self._slice()
-        return self._evaluate() if sliced is None else sliced
-
-    def _slice(self) -> Tensor | None:
-        """A slice of one tensor, taken on its own device."""
-        node = self.output.node
-        if not isinstance(node, Result) or not isinstance(node.call.op, Slice):
-            return None
-        (leaf,) = node.call.inputs
-        if not isinstance(leaf, Leaf):
-            return None
-        taken = resolve_index(node.call.op.index, leaf.spec.shape)
-        view = self.inputs[leaf.source, leaf.key].tensor
-        return view[
-            tuple(slice(t.start, t.stop, t.step) if isinstance(t, range) else t for t in taken)
-        ]
+        work = work_of(self.output.node)
+        leaf = sliced_leaf(work)
+        if leaf is None:
+            return self._evaluate()
+        whole: Any = self.inputs[leaf.source, leaf.name].tensor
+        if isinstance(work, Call) and isinstance(work.op, Slice):  # taken on its own device
+            whole = taken_view(whole, resolve_index(work.op.index, leaf.spec.shape))
+        tensor: Tensor = whole
+        return tensor
 
     def _evaluate(self) -> Tensor:
-        names = {view.alias: view.names for view in self.plan.views}
-        states: dict[str, State] = {alias: {} for alias in names}
-        for (alias, key), spot in self.inputs.items():
-            states[alias][names[alias][key]] = spot.tensor
+        states: dict[str, State] = {view.alias: {} for view in self.plan.views}
+        for (alias, name), spot in self.inputs.items():
+            states[alias][name] = spot.tensor
         checkpoints = {alias: checkpoint_of(state) for alias, state in states.items()}
         array = Evaluator(self.plan, checkpoints, [self.output.node]).output(self.output)
         tensor: Tensor = to_torch(array, self.output.spec, self.target.tensor.device)
@@ -109,16 +106,30 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
-    """All links, the destination's layers that have none, and the source's that feed none."""
+class Pair:
+    """A destination layer and the source modules that its values come from, by name."""
 
-    links: tuple[Link, ...]
+    destination: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied where.
+
+    `kept` are BatchNorms of the destination that nothing was copied to, `unused` those of the
+    source that nothing was copied from.
+    """
+
+    pairs: tuple[Pair, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
 
 
-def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None) -> Links:
-    """What rules, or the same names, make of the BatchNorms of two models.
+def links_between(
+    source: nn.Module, destination: nn.Module, rules: Rules | None
+) -> tuple[tuple[Link, ...], Copied]:
+    """What rules, or the same names, make of the BatchNorms of two models; and that by name.
 
     Raises RulesetError, PlanError, FindingsError, and CkptSurgeonError for lazy layers, layers
     whose eps differs, and where nothing fits together.
@@ -130,11 +141,12 @@ def links_between(source: nn.Module, destination: nn.Module, rules: Rules | None
     links = tuple(_links(plan, source, destination, wanted))
     if not links:
         raise CkptSurgeonError(_nothing(wanted, given))
-    _check_eps(links)
-    linked = {link.name for link in links}
-    used = {name for link in links for name in link.sources}
+    refuse(_find_other_eps(links))
+    pairs = tuple(Pair(link.name, link.sources) for link in links)
+    linked = {pair.destination for pair in pairs}
+    used = {name for pair in pairs for name in pair.sources}
     kept = tuple(name for name in wanted if name not in linked)
-    return Links(links, kept, tuple(name for name in given if name not in used))
+    return links, Copied(pairs, kept, tuple(name for name in given if name not in used))
 
 
 def _plan_all(
@@ -142,7 +154,7 @@ def _plan_all(
 ) -> Plan:
     states = [_state(model) for model in (source, destination)]
     if rules is None:
-        keys = {_key(name, part) for name in wanted for part in BATCHNORM_PARTS}
+        keys = _keys(wanted)
         states = [{k: tensor for k, tensor in state.items() if k in keys} for state in states]
     everything = [kind.value for kind in FindingKind]
     return plan(states[0], rules, states[1], allow=everything)
@@ -158,10 +170,13 @@ def _key(name: str, part: str) -> str:
     return f"{name}.{part}" if name else part
 
 
+def _keys(names: Iterable[str]) -> set[str]:
+    return {_key(name, part) for name in names for part in BATCHNORM_PARTS}
+
+
 def _refuse(plan: Plan, wanted: Mapping[str, Layer], given: Mapping[str, Layer]) -> None:
     """Raises FindingsError for what does not come out even with a BatchNorm of either side."""
-    ours = {_key(name, part) for name in wanted for part in BATCHNORM_PARTS}
-    theirs = {_key(name, part) for name in given for part in BATCHNORM_PARTS}
+    ours, theirs = _keys(wanted), _keys(given)
     problems = [
         _problem(finding)
         for finding in plan.findings
@@ -211,12 +226,7 @@ def _links(
     for name, layer in wanted.items():
         outputs = {part: plan.outputs.get(_key(name, part)) for part in tensors_of(layer)}
         feeds = tuple(
-            Feed(
-                Spot(output.key, layer, part),
-                output,
-                _inputs(plan, output, source, destination),
-                plan,
-            )
+            Feed(Spot(output.key, layer, part), output, _inputs(output, source, destination), plan)
             for part, output in outputs.items()
             if output is not None and output.status is not Status.KEPT
         )
@@ -225,32 +235,27 @@ def _links(
 
 
 def _inputs(
-    plan: Plan, output: Output, source: nn.Module, destination: nn.Module
+    output: Output, source: nn.Module, destination: nn.Module
 ) -> dict[tuple[str, str], Spot]:
-    names = {view.alias: view.names for view in plan.views}
-    walked = reversed(list(uses([output.node])))  # which comes to the last input first
-    leaves = dict.fromkeys(work for work in walked if isinstance(work, Leaf))
     found = {}
-    for leaf in leaves:
-        key = names[leaf.source][leaf.key]
-        above, _, attribute = key.rpartition(".")
-        model = destination if leaf.source == DESTINATION else source
-        found[leaf.source, leaf.key] = Spot(key, model.get_submodule(above), attribute)
+    for leaf in reversed(list(uses([output.node]))):  # which comes to the last input first
+        if isinstance(leaf, Leaf):
+            above, _, attribute = leaf.name.rpartition(".")
+            model = destination if leaf.source == DESTINATION else source
+            spot = Spot(leaf.name, model.get_submodule(above), attribute)
+            found[leaf.source, leaf.name] = spot
     return found
 
 
-def _check_eps(links: Iterable[Link]) -> None:
-    """Raises CkptSurgeonError where statistics go to a layer of another eps."""
-    problems = []
+def _find_other_eps(links: Iterable[Link]) -> Iterator[str]:
+    """What is wrong where statistics go to a layer of another eps."""
     for link in links:
-        variance = next((f for f in link.feeds if f.target.attribute == "running_var"), None)
-        for spot in variance.inputs.values() if variance else ():
+        variances = (feed for feed in link.feeds if feed.target.attribute == "running_var")
+        for spot in (spot for feed in variances for spot in feed.inputs.values()):
             eps = getattr(spot.module, "eps", link.layer.eps)
             if eps != link.layer.eps:
                 told = f"`{spot.module_name}` -> `{link.name}`"
-                problems.append(f"{told}: {different_eps(eps, link.layer.eps)}")
-    if problems:
-        raise CkptSurgeonError("\n".join(problems))
+                yield f"{told}: {different_eps(eps, link.layer.eps)}"
 
 
 def _nothing(wanted: Mapping[str, Layer], given: Mapping[str, Layer]) -> str:

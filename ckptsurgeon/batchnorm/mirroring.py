@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ckptsurgeon.batchnorm.copying import Copied, summary, write_links
+from ckptsurgeon.batchnorm.copying import write_links
 from ckptsurgeon.batchnorm.layers import is_compiled, listed, tensors_of
-from ckptsurgeon.batchnorm.links import Link, links_between
+from ckptsurgeon.batchnorm.links import Copied, Link, links_between
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
 
@@ -31,7 +31,7 @@ class Mirror:
     @property
     def copies(self) -> int:
         """How often a layer was copied so far."""
-        return sum(follower.copies for hook in self._hooks for follower in hook.followers)
+        return sum(hook.copies for hook in self._hooks)
 
     def remove(self) -> None:
         """Ends the mirroring; the destination keeps the values of its last forward."""
@@ -62,13 +62,12 @@ def mirror(
     Raises what `copy_all` raises, and CkptSurgeonError for layers that the models share, and for
     modules inside that are compiled in place, to which hooks come too late.
     """
-    links = links_between(source_model, destination_model, rules)
+    links, pairs = links_between(source_model, destination_model, rules)
     _check(source_model, destination_model)
-    followers = {link.layer: _Follower(link) for link in links.links}
-    hooks: dict[nn.Module, _Hook] = {layer: _Hook((one,)) for layer, one in followers.items()}
+    hooks: dict[nn.Module, _Hook] = {link.layer: _Hook((link,)) for link in links}
     if any(map(is_compiled, destination_model.modules())):
-        hooks = {destination_model: _Hook(tuple(followers.values()))}
-    return Mirror(summary(links), hooks)
+        hooks = {destination_model: _Hook(links)}
+    return Mirror(pairs, hooks)
 
 
 def _check(source: nn.Module, destination: nn.Module) -> None:
@@ -77,15 +76,12 @@ def _check(source: nn.Module, destination: nn.Module) -> None:
     if shared:
         names = listed(dict.fromkeys(shared))
         raise CkptSurgeonError(f"mirror: both models hold {names}; a layer can't follow itself")
-    late = [name for name, module in destination.named_modules() if _is_compiled_in_place(module)]
+    named = destination.named_modules()
+    late = [name for name, module in named if module._compiled_call_impl is not None]
     if late:
         raise CkptSurgeonError(
             f"mirror: {listed(late)} is compiled in place; mirror first, then call its compile()"
         )
-
-
-def _is_compiled_in_place(module: nn.Module) -> bool:
-    return module._compiled_call_impl is not None
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -93,29 +89,15 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from tensors_of(module).values() if hasattr(module, "running_mean") else ()
 
 
-class _Follower:
-    """A linked layer, and how things stood when it was copied last."""
-
-    def __init__(self, link: Link) -> None:
-        self.link, self.copies = link, 0
-        self._last: Stamp = ()
-
-    def follow(self) -> None:
-        """Copies the layer unless nothing changed."""
-        if _same(self._last, self._stamp()):
-            return
-        write_links([self.link])
-        self.copies += 1
-        self._last = self._stamp()
-
-    def _stamp(self) -> Stamp:
-        """Every tensor of both sides with its version and address."""
-        modules = {spot.module for feed in self.link.feeds for spot in feed.inputs.values()}
-        tensors = [spot.tensor for feed in self.link.feeds for spot in feed.inputs.values()]
-        # A BatchNorm's forward moves its statistics without raising their versions, but the
-        # counter's is raised: it stands for them.
-        tensors += [t for module in (*modules, self.link.layer) for t in _tensors(module)]
-        return tuple((tensor, _version(tensor), tensor.data_ptr()) for tensor in tensors)
+def _stamp(link: Link) -> Stamp:
+    """Every tensor of both sides with its version and address."""
+    spots = [spot for feed in link.feeds for spot in feed.inputs.values()]
+    tensors = [spot.tensor for spot in spots]
+    # A BatchNorm's forward moves its statistics without raising their versions, but the
+    # counter's is raised: it stands for them.
+    modules = {spot.module for spot in spots} | {link.layer}
+    tensors += [tensor for module in modules for tensor in _tensors(module)]
+    return tuple((tensor, _version(tensor), tensor.data_ptr()) for tensor in tensors)
 
 
 def _version(tensor: Tensor) -> object:
@@ -131,15 +113,19 @@ def _same(one: Stamp, other: Stamp) -> bool:
 
 
 class _Hook:
-    """A forward pre-hook that follows; it belongs to one model, so a copy of it does nothing."""
+    """A forward pre-hook that copies what changed; it is one model's, so a copy does nothing."""
 
-    def __init__(self, followers: tuple[_Follower, ...]) -> None:
-        self.followers = followers
+    def __init__(self, links: tuple[Link, ...]) -> None:
+        self.links, self.copies = links, 0
+        self._last: dict[str, Stamp] = {}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch types it so
     def __call__(self, module: nn.Module, inputs: Any) -> None:
-        for follower in self.followers:
-            follower.follow()
+        for link in self.links:
+            if not _same(self._last.get(link.name, ()), _stamp(link)):
+                write_links([link])
+                self.copies += 1
+                self._last[link.name] = _stamp(link)
 
     def __deepcopy__(self, memo: object) -> _Hook:
         return _Hook(())

@@ -51,12 +51,17 @@ def recalibrate(
         raise CkptSurgeonError(
             f"{type(model).__name__} has no BatchNorm with running statistics that move"
         )
-    before = {name: _kept(layer) for name, layer in counting.items()}
-    with _restored_on_error(counting, before):
+    before = {
+        layer: {name: buffer.detach().clone() for name, buffer in layer.named_buffers()}
+        for layer in counting.values()
+    }
+    try:
         count = _run(model, counting, batches, forward or (lambda batch: _pass(model, batch)))
         reached = _reached(counting)
-    missed = {name: layer for name, layer in counting.items() if name not in reached}
-    _put_back(missed, before)
+    except BaseException:
+        _put_back(before)
+        raise
+    _put_back({layer: before[layer] for name, layer in counting.items() if name not in reached})
     return Recalibrated(reached, tuple(name for name in found if name not in reached), count)
 
 
@@ -90,23 +95,20 @@ def _pass(model: nn.Module, batch: Any) -> object:
 
 def _reached(counting: Mapping[str, BatchNorm]) -> tuple[str, ...]:
     """The layers that counted a batch; raises CkptSurgeonError where one holds no numbers."""
-    reached = [name for name, layer in counting.items() if int(_counter(layer))]
-    broken = [name for name in reached if not _is_finite(counting[name])]
+    tensors = {name: tensors_of(layer) for name, layer in counting.items()}
+    reached = [name for name, own in tensors.items() if int(own["num_batches_tracked"])]
+    statistics = ("running_mean", "running_var")
+    broken = [
+        name
+        for name in reached
+        if not all(tensors[name][part].isfinite().all() for part in statistics)
+    ]
     if broken:
         raise CkptSurgeonError(
             f"{listed(broken)}: the new statistics are NaN or infinite; look for such values in "
             "the batches, or for an overflow before these layers"
         )
     return tuple(reached)
-
-
-def _is_finite(layer: BatchNorm) -> bool:
-    tensors = tensors_of(layer)
-    return all(bool(tensors[name].isfinite().all()) for name in ("running_mean", "running_var"))
-
-
-def _counter(layer: BatchNorm) -> Tensor:
-    return tensors_of(layer)["num_batches_tracked"]
 
 
 @contextmanager
@@ -129,24 +131,9 @@ def _counting_alone(model: nn.Module, layers: Iterable[BatchNorm]) -> Iterator[N
             layer.momentum = momentum
 
 
-@contextmanager
-def _restored_on_error(
-    layers: Mapping[str, BatchNorm], before: Mapping[str, Mapping[str, Tensor]]
-) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        _put_back(layers, before)
-        raise
-
-
-def _kept(layer: BatchNorm) -> dict[str, Tensor]:
-    """The layer's buffers as they are now."""
-    return {name: buffer.detach().clone() for name, buffer in layer.named_buffers()}
-
-
-def _put_back(layers: Mapping[str, BatchNorm], before: Mapping[str, Mapping[str, Tensor]]) -> None:
-    with torch.no_grad():
-        for name, layer in layers.items():
-            for buffer_name, value in before[name].items():
-                layer.get_buffer(buffer_name).copy_(value)
+@torch.no_grad()
+def _put_back(before: Mapping[BatchNorm, Mapping[str, Tensor]]) -> None:
+    """Gives layers the buffers that they had."""
+    for layer, buffers in before.items():
+        for name, value in buffers.items():
+            layer.get_buffer(name).copy_(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def _read(self, values: list[object]) -> None:
         module, input_id = self._inside[-1] if self._inside else (None, 0)
         for value in values:
-            if id(value) in self.given and (id(value) != input_id or not _is_layer(module)):
+            if id(value) in self.given and (id(value) != input_id or not isinstance(module, Layer)):
                 self.shared.add(self.given[id(value)][1])
             owner = self._owners.get(id(value))
             if owner is not None and owner is not module:
@@ -52,7 +53,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self.calls[module] += 1
         given = id(inputs[0]) if inputs else 0
         self._inside.append((module, given))
-        if _is_layer(module):
+        if isinstance(module, Layer):
             self.before[module] = self.given[given][1] if given in self.given else None
 
     def leave(self, module: nn.Module, inputs: object, output: Any) -> None:
@@ -62,69 +63,43 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
             self.given[id(output)] = output, module
 
 
-def _is_layer(module: nn.Module | None) -> bool:
-    return isinstance(module, Layer)
-
-
-def run_pairs(
-    model: nn.Module, found: Mapping[str, Layer], example: Any
-) -> tuple[dict[str, str], dict[str, str]]:
-    """(convolution -> BatchNorm, BatchNorm -> why it has no convolution), by name.
+def run(model: nn.Module, example: Any) -> Callable[[Layer], tuple[str, str]]:
+    """What tells the convolution before a BatchNorm by name, or "" and why it has none.
 
     `example` goes through as `model(example)`, a tuple as arguments, a mapping as keywords.
     """
-    recorder = _recorded(model, example)
-    pairs, lonely = {}, {}
-    for name, layer in found.items():
-        reason = _reason(recorder, layer)
-        if reason:
-            lonely[name] = reason
-        else:
-            pairs[recorder.names[recorder.before[layer]]] = name  # type: ignore[index]
-    return pairs, lonely
-
-
-def _recorded(model: nn.Module, example: Any) -> _Recorder:
     named = {module: name for name, module in model.named_modules()}
     recorder = _Recorder({m: n for m, n in named.items() if isinstance(m, Layer | Convolution)})
-    with _hooked(recorder), torch.no_grad(), recorder:
+    with _hook(recorder), torch.no_grad(), recorder:
         if isinstance(example, Mapping):
             output = model(**example)
         else:
             output = model(*(example if isinstance(example, tuple) else (example,)))
     recorder._inside.clear()
-    recorder._read(tree_leaves(_plain(output)))
-    return recorder
+    if isinstance(output, Mapping):
+        output = dict(output)  # which the outputs of transformers are, but not to torch
+    recorder._read(tree_leaves(output))
+    return partial(_before, recorder)
 
 
-def _plain(output: Any) -> Any:
-    """What a model gives, with the outputs of transformers as the dicts that they are."""
-    return dict(output) if isinstance(output, Mapping) else output
-
-
-@contextmanager
-def _hooked(recorder: _Recorder) -> Iterator[None]:
-    handles = []
+def _hook(recorder: _Recorder) -> ExitStack:
+    """The recorder's hooks, which go when this is left."""
+    hooks = ExitStack()
     for module in recorder.names:
-        handles.append(module.register_forward_pre_hook(recorder.enter))
-        handles.append(module.register_forward_hook(recorder.leave))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        hooks.enter_context(module.register_forward_pre_hook(recorder.enter))
+        hooks.enter_context(module.register_forward_hook(recorder.leave))
+    return hooks
 
 
-def _reason(recorder: _Recorder, layer: Layer) -> str:
-    """Why a BatchNorm can't be folded into what comes before; "" where it can."""
+def _before(recorder: _Recorder, layer: Layer) -> tuple[str, str]:
     if recorder.calls[layer] != 1:
-        return f"runs {recorder.calls[layer]} times"
+        return "", f"runs {recorder.calls[layer]} times"
     convolution = recorder.before[layer]
     if convolution is None:
-        return "its input is not what a convolution gives"
+        return "", "its input is not what a convolution gives"
     name = recorder.names[convolution]
     if recorder.calls[convolution] > 1:
-        return f"`{name}` runs {recorder.calls[convolution]} times"
+        return "", f"`{name}` runs {recorder.calls[convolution]} times"
     if recorder.shared & {convolution, layer}:
-        return f"what `{name}` gives, or a tensor of the two, is read elsewhere too"
-    return ""
+        return "", f"what `{name}` gives, or a tensor of the two, is read elsewhere too"
+    return name, ""

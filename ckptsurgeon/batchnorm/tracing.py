@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import fx, nn
@@ -39,35 +40,21 @@ class _Trace:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
 
 
-def traced_pairs(
-    model: nn.Module, found: Mapping[str, Layer]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """(convolution -> BatchNorm, BatchNorm -> why it has no convolution), by name.
+def trace(model: nn.Module) -> Callable[[Layer], tuple[str, str]]:
+    """What tells the convolution before a BatchNorm by name, or "" and why it has none.
 
     Raises CkptSurgeonError where torch.fx can't trace the model.
     """
-    trace = _traced(model)
-    pairs, lonely = {}, {}
-    for name, layer in found.items():
-        convolution, reason = _before(trace, layer)
-        if convolution is None:
-            lonely[name] = reason
-        else:
-            pairs[trace.names[convolution]] = name
-    return pairs, lonely
-
-
-def _traced(model: nn.Module) -> _Trace:
     graph = _graph(model)
     every = dict(model.named_modules(remove_duplicate=False))
-    trace = _Trace(every, {module: name for name, module in model.named_modules()})
+    found = _Trace(every, {module: name for name, module in model.named_modules()})
     for node in graph.nodes:
-        module = trace.module(node)
+        module = found.module(node)
         if module is not None:
-            trace.calls.setdefault(module, []).append(node)
+            found.calls.setdefault(module, []).append(node)
         if node.op == "get_attr":
-            trace.read.add(every[str(node.target).rpartition(".")[0]])
-    return trace
+            found.read.add(every[str(node.target).rpartition(".")[0]])
+    return partial(_before, found)
 
 
 def _graph(model: nn.Module) -> fx.Graph:
@@ -92,26 +79,25 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def _before(trace: _Trace, layer: Layer) -> tuple[nn.Module | None, str]:
-    """The convolution that a BatchNorm alone reads; or none, and why."""
+def _before(trace: _Trace, layer: Layer) -> tuple[str, str]:
     nodes = trace.calls.get(layer, [])
     if len(nodes) != 1:
-        return None, f"runs {len(nodes)} times"
+        return "", f"runs {len(nodes)} times"
     inputs = nodes[0].all_input_nodes
     convolution = trace.module(inputs[0]) if len(inputs) == 1 else None
     if not isinstance(convolution, Convolution):
-        return None, f"comes after {' and '.join(map(_told, inputs))}, not after a convolution"
+        return "", f"comes after {' and '.join(map(_describe, inputs))}, not after a convolution"
     name = trace.names[convolution]
     if len(inputs[0].users) > 1:
-        return None, f"what `{name}` gives is read elsewhere too"
+        return "", f"what `{name}` gives is read elsewhere too"
     if len(trace.calls[convolution]) > 1:
-        return None, f"`{name}` runs {len(trace.calls[convolution])} times"
+        return "", f"`{name}` runs {len(trace.calls[convolution])} times"
     if trace.read & {convolution, layer}:
-        return None, "the forward reads its tensors, or its convolution's, by itself"
-    return convolution, ""
+        return "", "the forward reads its tensors, or its convolution's, by itself"
+    return name, ""
 
 
-def _told(node: fx.Node) -> str:
+def _describe(node: fx.Node) -> str:
     """What a node does, for people."""
     if node.op == "placeholder":
         return "the model's input"

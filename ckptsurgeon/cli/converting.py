@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ def transplant(
 
     OUT appears whole or not at all, and not while there are findings that --allow does not name.
     """
-    from ckptsurgeon.cli.summary import Summary
+    from ckptsurgeon.cli.summary import summarise
 
-    summary = Summary()
+    start = time.perf_counter()
     execution = _prepare_saved(saved, words, output) if saved else prepare(words, output)
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
@@ -98,8 +99,8 @@ def transplant(
         if not quiet:
             print_report(execution.plan, form, verbose)
         moved = _fill(fill, execution.plan)
-    written = f"{output}: {len(execution.plan.outputs)} tensors written"
-    return say(written + summary.of(moved), 0)
+    seconds = time.perf_counter() - start
+    return say(f"{output}: {summarise(len(execution.plan.outputs), moved, seconds)}", 0)
 
 
 def _prepare_saved(saved: str, words: Mapping[str, Any], output: str) -> Any:

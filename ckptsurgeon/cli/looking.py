@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ckptsurgeon.cli.printing import color, print_out, width
+from ckptsurgeon.cli.printing import print_out, screen
 
 
 @click.command()
@@ -33,7 +33,7 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
     elif form == "json":
         print_out(inspection_json(opened))
     else:
-        print_out([render_inspection(opened, width=width(), color=color(), verbose=verbose)])
+        print_out([render_inspection(opened, **screen(verbose))])
 
 
 @click.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import reduce
+from typing import Any
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
@@ -23,7 +24,22 @@ def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, 
     return found
 
 
-INPUTS = (
+def read_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """The bytes of a size such as 128MiB or 5GB."""
+    from ckptsurgeon.specs import parse_bytes
+
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+def _join(*options: Decorator) -> Decorator:
+    """One decorator for several options, which `--help` shows in this order."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
+
+
+inputs = _join(
     click.argument("source", metavar="[SRC]", required=False),
     click.option(
         "--into",
@@ -62,42 +78,21 @@ INPUTS = (
         help="Accepts findings of this kind; missing keys keep DST's values.",
     ),
 )
+"""The options of every command that makes a plan."""
 
+memory = click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=read_bytes,
+    help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
+)
 
-def inputs(command: Command) -> Command:
-    """The options of every command that makes a plan."""
-    for option in reversed(INPUTS):
-        command = option(command)
-    return command
-
-
-def read_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """The bytes of a size such as 128MiB or 5GB."""
-    from ckptsurgeon.specs import parse_bytes
-
-    try:
-        return None if text is None else parse_bytes(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None
-
-
-def memory(command: Command) -> Command:
-    """The option that bounds what a run holds of tensors."""
-    option = click.option(
-        "--memory",
-        metavar="SIZE",
-        callback=read_bytes,
-        help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
-    )
-    return option(command)
-
-
-def report(command: Command) -> Command:
-    """The options of every command that prints a report."""
-    formats = click.Choice(["text", "json"])
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
-    kind = click.option("--format", "form", type=formats, default="text", show_default=True)
-    return kind(verbose(command))
+formats = click.Choice(["text", "json"])
+report = _join(
+    click.option("--format", "form", type=formats, default="text", show_default=True),
+    click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing."),
+)
+"""The options of every command that prints a report."""
 
 
 def prepare(words: Mapping[str, Any], output: str | None) -> Any:
@@ -111,7 +106,7 @@ def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 
 def request(words: Mapping[str, Any]) -> Any:
-    """The Request that the words of INPUTS make."""
+    """The Request that the words of `inputs` make."""
     from ckptsurgeon.request import open_request
 
     words = build_factory(words)

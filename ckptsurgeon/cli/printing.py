@@ -35,7 +35,7 @@ def print_report(plan: Any, form: str, verbose: bool) -> None:
         return
     from ckptsurgeon.render.text import render_text
 
-    print_out([render_text(report, width=width(), color=color(), verbose=verbose)])
+    print_out([render_text(report, **screen(verbose))])
 
 
 def print_out(chunks: Iterable[str]) -> None:
@@ -50,12 +50,9 @@ def print_out(chunks: Iterable[str]) -> None:
         raise OutputError(f"stdout: {error.strerror}") from None
 
 
-def width() -> int:
+def screen(verbose: bool) -> dict[str, Any]:
+    """How text is laid out for stdout; no-color.org: any text in NO_COLOR but an empty one."""
     if not sys.stdout.isatty():
-        return PLAIN_WIDTH
-    return max(NARROWEST, shutil.get_terminal_size().columns)
-
-
-def color() -> bool:
-    """no-color.org: any text in NO_COLOR but an empty one."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        return {"width": PLAIN_WIDTH, "color": False, "verbose": verbose}
+    width = max(NARROWEST, shutil.get_terminal_size().columns)
+    return {"width": width, "color": not os.environ.get("NO_COLOR"), "verbose": verbose}

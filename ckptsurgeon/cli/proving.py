@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.options import report
-from ckptsurgeon.cli.printing import color, print_out, width
+from ckptsurgeon.cli.printing import print_out, screen
 from ckptsurgeon.errors import FindingsError
 
 
@@ -48,7 +48,7 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) 
     if form == "json":
         print_out([verification_json(found)])
     else:
-        print_out([render_verification(found, width=width(), color=color(), verbose=verbose)])
+        print_out([render_verification(found, **screen(verbose))])
     return 0 if found.clean else FindingsError.exit_code
 
 

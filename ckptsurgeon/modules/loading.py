@@ -24,7 +24,7 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
+from ckptsurgeon.modules.torch_rules import COUNTER, rules_of_loading, rules_of_ties
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
@@ -85,9 +85,8 @@ def load(
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
     destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
-    execution = _prepare(
-        open_request(cast, source, destination, sources, config, variables, allow), destination
-    )
+    request = open_request(cast, source, destination, sources, config, variables, allow)
+    execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))
     return make_report(execution.plan)
 
@@ -111,9 +110,8 @@ def convert_on_load(
     compile_rulesets(rulesets)
     kinds = allow if isinstance(allow, str) else tuple(allow)
     ask = partial(open_request, rulesets, config=config, variables=variables, allow=kinds)
-    conversion = _Conversion(ask)
     module: Any = unwrapped(model)  # torch's method has no types
-    handle: RemovableHandle = module.register_load_state_dict_pre_hook(conversion)
+    handle: RemovableHandle = module.register_load_state_dict_pre_hook(partial(_convert, ask))
     return handle
 
 
@@ -219,39 +217,27 @@ def _storage(tensor: Tensor) -> int:
 # --- loading --------------------------------------------------------------------------------------
 
 
-class _Conversion:
-    """The hook of `convert_on_load`; a class, so that a model can be pickled with it."""
-
-    def __init__(self, ask: partial[Request]) -> None:
-        self._ask = ask
-
-    def __call__(
-        self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
-    ) -> None:
-        """Puts converted tensors in place of the module's part of a state_dict."""
-        given = {
-            key.removeprefix(prefix): value
-            for key, value in state_dict.items()
-            if key.startswith(prefix) and is_torch(value)
-        }
-        wanted = state_of(module)
-        if _fits(given, wanted):
-            return
-        destination = checkpoint_of_model(wanted, _name(module))
-        execution = _prepare(self._ask(given, destination), destination)
-        values = dict(_values(execution, {"": given}))
-        for key in given:
-            del state_dict[prefix + key]
-        state_dict.update((prefix + key, values.get(key, own)) for key, own in wanted.items())
-
-
-def _fits(given: State, wanted: State) -> bool:
-    """Whether a state_dict has a model's keys and shapes; counters may be there or not."""
-    return _shapes(given) == _shapes(wanted)
+def _convert(
+    ask: partial[Request], module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
+) -> None:
+    """The hook of `convert_on_load`: puts converted tensors in the place of the module's part."""
+    given = {
+        key.removeprefix(prefix): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix) and is_torch(value)
+    }
+    wanted = state_of(module)
+    if _shapes(given) == _shapes(wanted):
+        return
+    destination = checkpoint_of_model(wanted, _name(module))
+    execution = _prepare(ask(given, destination), destination)
+    values = dict(_values(execution, {"": given}))
+    for key in given:
+        del state_dict[prefix + key]
+    state_dict.update((prefix + key, values.get(key, own)) for key, own in wanted.items())
 
 
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    counter = "num_batches_tracked"
-    return {
-        key: tuple(value.shape) for key, value in state.items() if key.rpartition(".")[2] != counter
-    }
+    """The shapes by key, without those of counters, which may be there or not."""
+    keys = (key for key in state if key.rpartition(".")[2] != COUNTER)
+    return {key: tuple(state[key].shape) for key in keys}

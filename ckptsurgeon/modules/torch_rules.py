@@ -40,7 +40,8 @@ def rules_of_loading(plan: Plan) -> Ruleset | None:
     finding.
     """
     kept = [_quote(finding.key) for finding in plan.findings if _lacks_counter(finding, plan)]
-    dropped = [_source(finding) for finding in plan.findings if _spare_counter(finding, plan)]
+    spare = (finding for finding in plan.findings if _spare_counter(finding, plan))
+    dropped = [_quote(finding.key, finding.source) for finding in spare]
     rules = [f"{{keep: [{', '.join(kept)}]}}"] if kept else []
     rules += [f"{{drop: [{', '.join(dropped)}]}}"] if dropped else []
     return _ruleset(rules)
@@ -54,10 +55,6 @@ def _ruleset(rules: list[str]) -> Ruleset | None:
 
 def _quote(key: str, alias: str = "") -> str:
     return json.dumps(f"{alias}::{escaped(key)}" if alias else escaped(key), ensure_ascii=False)
-
-
-def _source(finding: Finding) -> str:
-    return _quote(finding.key, finding.source)
 
 
 def _lacks_counter(finding: Finding, plan: Plan) -> bool:
@@ -74,12 +71,8 @@ def _spare_counter(finding: Finding, plan: Plan) -> bool:
     if finding.kind is not FindingKind.UNUSED or not _is_counter(finding.key):
         return False
     mean = _mean_of(finding.key)
-    return any(
-        fate.source == finding.source
-        and fate.key == mean
-        and fate.fate in (Fate.TAKEN, Fate.COPIED)
-        for fate in plan.fates
-    )
+    tables = (t for t in plan.fates.tables if t.source == finding.source and mean in t.specs)
+    return any(table.of(mean).fate in (Fate.TAKEN, Fate.COPIED) for table in tables)
 
 
 def _is_counter(key: str) -> bool:

@@ -9,7 +9,7 @@ from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError, nea
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.planning import Inputs, Planning
-from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
+from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.fates import Fates, SourceFate
@@ -18,9 +18,6 @@ from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
 from ckptsurgeon.specs import TensorSpec
-
-CONDITIONS = ("where", "map", "pick")
-"""The options that let a rule pass over a key whose name matches."""
 
 SEARCHED_KEYS = 5000
 """How many keys are compared when the nearest one is looked for."""
@@ -133,8 +130,7 @@ def _why_not(
     except CkptSurgeonError as error:
         return str(error), True
     if match is None:
-        given = [f"`{word}`" for word in CONDITIONS if word in rule.options.places]
-        return f"its {' or '.join(given)} leaves it out", True
+        return f"its {' or '.join(name_conditions(rule))} leaves it out", True
     if match.key in held.sliced and reader.index is None:
         return f"passes over it: {held.sliced[match.key].place} takes a slice of it", True
     taker = held.taker(match.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import fold_keys
@@ -15,29 +15,18 @@ NARROWEST_NAMES = 24
 GAP = "  "
 
 
+def _paint(code: str) -> Callable[[Palette, str], str]:
+    return lambda self, text: f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+
+
 @dataclass(frozen=True, slots=True)
 class Palette:
     """Wraps text in colours, or leaves it alone."""
 
     color: bool
 
-    def bold(self, text: str) -> str:
-        return self._wrap("1", text)
-
-    def dim(self, text: str) -> str:
-        return self._wrap("2", text)
-
-    def good(self, text: str) -> str:
-        return self._wrap("1;32", text)
-
-    def bad(self, text: str) -> str:
-        return self._wrap("1;31", text)
-
-    def hint(self, text: str) -> str:
-        return self._wrap("36", text)
-
-    def _wrap(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+    bold, dim, hint = _paint("1"), _paint("2"), _paint("36")
+    good, bad = _paint("1;32"), _paint("1;31")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +47,23 @@ def align(
         for number in range(max((len(line.cells) for line in lines), default=0))
     ]
     kept = [number for number, column in enumerate(columns) if any(column)]
-    widths = [max(min(width_of(cell), WIDEST_COLUMN) for cell in columns[n]) for n in kept]
-    return [_one(line, kept, widths, width, palette, indent, verbose) for line in lines]
+    widths = [(n, max(min(width_of(cell), WIDEST_COLUMN) for cell in columns[n])) for n in kept]
+    shown = []
+    for line in lines:
+        head = indent + GAP.join([pad(line.cells[n], size) for n, size in widths])
+        tail = _tail(line, None if verbose else width - width_of(head) - len(GAP))
+        shown.append(f"{head}{GAP}{palette.dim(tail)}" if tail else head.rstrip())
+    return shown
 
 
-def _one(
-    line: Aligned,
-    kept: Sequence[int],
-    widths: Sequence[int],
-    width: int,
-    palette: Palette,
-    indent: str,
-    verbose: bool,
-) -> str:
-    cells = [pad(line.cells[n], size) for n, size in zip(kept, widths, strict=True)]
-    head = indent + GAP.join(cells)
-    tail = line.tail
-    if line.names:
-        room = max(NARROWEST_NAMES, width - width_of(head) - len(GAP) - len(tail) - bool(tail))
-        names = fit_names(line.names, None if verbose else room)
-        tail = f"{names} {tail}" if tail else names
-    return f"{head}{GAP}{palette.dim(tail)}" if tail else head.rstrip()
+def _tail(line: Aligned, room: int | None) -> str:
+    """The names, as many as have room, and what is told behind them."""
+    if not line.names:
+        return line.tail
+    if room is not None:
+        room = max(NARROWEST_NAMES, room - len(line.tail) - bool(line.tail))
+    names = fit_names(line.names, room)
+    return f"{names} {line.tail}" if line.tail else names
 
 
 def fit_names(names: Iterable[str], room: int | None) -> str:

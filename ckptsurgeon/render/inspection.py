@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
-from ckptsurgeon.render.columns import Aligned, Palette, align, fit_names
+from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.view import EVERYTHING, MORE, View
 from ckptsurgeon.report.report import plural
 from ckptsurgeon.specs import TensorSpec, human_bytes
 
@@ -22,7 +23,6 @@ MOST_LINES = 200
 MOST_SHAPES = 4
 """Shapes of a module's tensors that one line tells."""
 LONGEST_NAMES = 64
-MORE = "--verbose shows all"
 
 
 def render_inspection(
@@ -32,16 +32,14 @@ def render_inspection(
 
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
     """
-    palette = Palette(color)
-    facts = align(list(_facts(checkpoint, verbose)), width, palette, "  ", verbose)
+    view = View(width, Palette(color), verbose, EVERYTHING)
+    facts = view.table(list(_facts(checkpoint, verbose)), 0)
     specs = checkpoint.contents.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
-    shown = align(lines if verbose else lines[:MOST_LINES], width, palette, "  ")
-    if len(lines) > len(shown):
-        shown.append(palette.dim(f"  ... {len(lines) - len(shown):,} more lines ({MORE})"))
-    head = [palette.bold(safe(str(checkpoint.path))), *facts]
-    blocks = [head, [palette.bold("tensors"), *shown] if shown else []]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    limit = len(lines) if verbose else MOST_LINES
+    shown = view.table(lines[:limit], len(lines) - limit)
+    head = [view.palette.bold(safe(str(checkpoint.path))), *facts]
+    return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
 
 
 # --- facts ----------------------------------------------------------------------------------------

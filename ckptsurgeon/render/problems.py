@@ -10,6 +10,8 @@ from ckptsurgeon.render.terminal import visible
 
 MOST_PROBLEMS = 50
 
+PLACE = ("file", "line", "column")
+
 LONGEST = 2000
 """Characters of a message that are shown: a dozen of the longest keys that models have."""
 
@@ -63,9 +65,7 @@ def error_json(error: CkptSurgeonError) -> str:
             "problems": [
                 {
                     "message": problem.message,
-                    "file": problem.place.file if problem.place else None,
-                    "line": problem.place.line if problem.place else None,
-                    "column": problem.place.column if problem.place else None,
+                    **{word: getattr(problem.place, word, None) for word in PLACE},
                     "help": problem.help or None,
                 }
                 for problem in problems

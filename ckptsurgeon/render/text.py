@@ -44,7 +44,7 @@ def render_text(report: Report, *, width: int, color: bool, verbose: bool = Fals
     """
     limits = EVERYTHING if verbose else (CLEAN if report.clean else UNSETTLED)
     view = View(width, Palette(color), verbose, limits)
-    blocks = [
+    return view.page(
         _header(report, view),
         *(_status_section(report, status, view) for status in Status),
         _dropped(report, view),
@@ -53,8 +53,7 @@ def render_text(report: Report, *, width: int, color: bool, verbose: bool = Fals
         *show_findings(report, view),
         show_suggestions(report, view),
         _bottom(report, view),
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    )
 
 
 # --- what goes in ---------------------------------------------------------------------------------

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ckptsurgeon.keys import Box, Template, fold_keys, read_key
+from ckptsurgeon.keys import Template, read_key
 from ckptsurgeon.specs import TensorSpec
 
 DEEPEST = 24
 """Levels of a tree; a longer key keeps its rest in one piece, and recursion ends."""
+
+
+Structure = tuple[tuple[str, TensorSpec | int], ...]
+"""The tensors of a module, and the numbers of the structures of its modules, by name."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class _Module:
 class Branch:
     """A part of a tree. `names` are siblings with the same `spec` or the same `branches`.
 
-    `box` names those that repeat; `tensors` and `nbytes` are of all of them together.
+    `tensors` and `nbytes` are of all of them together.
     """
 
     names: tuple[str, ...]
@@ -32,10 +36,6 @@ class Branch:
     branches: tuple[Branch, ...]
     tensors: int
     nbytes: int
-
-    @property
-    def boxes(self) -> list[Box]:
-        return fold_keys(self.names)
 
 
 def grow_tree(specs: Mapping[str, TensorSpec]) -> Branch:
@@ -47,26 +47,19 @@ def grow_tree(specs: Mapping[str, TensorSpec]) -> Branch:
         for piece in path:
             module = module.modules.setdefault(piece, _Module({}, {}))
         module.tensors[name] = spec
-    _, branch = _Folder({}).fold(("",), root)
+    _, branch = _fold("", root, {})
     return branch
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """Folds modules from the leaves up; `known` numbers the structures that were seen."""
-
-    known: dict[tuple[tuple[str, TensorSpec | int], ...], int]
-
-    def fold(self, names: tuple[str, ...], module: _Module) -> tuple[int, Branch]:
-        """The number of a module's structure, and its branch."""
-        children = {name: self.fold((name,), child) for name, child in module.modules.items()}
-        structure: list[tuple[str, TensorSpec | int]] = list(module.tensors.items())
-        structure += ((name, number) for name, (number, _) in children.items())
-        branches = (*_tensor_branches(module.tensors), *_module_branches(children))
-        number = self.known.setdefault(tuple(structure), len(self.known))
-        total = sum(branch.tensors for branch in branches)
-        size = sum(branch.nbytes for branch in branches)
-        return number, Branch(names, None, branches, total, size)
+def _fold(name: str, module: _Module, known: dict[Structure, int]) -> tuple[int, Branch]:
+    """The number of a module's structure, by which `known` has it, and its branch."""
+    children = {name: _fold(name, child, known) for name, child in module.modules.items()}
+    numbers = ((name, number) for name, (number, _) in children.items())
+    number = known.setdefault((*module.tensors.items(), *numbers), len(known))
+    branches = (*_tensor_branches(module.tensors), *_module_branches(children))
+    total = sum(branch.tensors for branch in branches)
+    size = sum(branch.nbytes for branch in branches)
+    return number, Branch((name,), None, branches, total, size)
 
 
 def _tensor_branches(tensors: Mapping[str, TensorSpec]) -> Iterator[Branch]:

@@ -7,10 +7,13 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from ckptsurgeon.keys import fold_keys
-from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
-from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
+from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.report import plural
 from ckptsurgeon.specs import human_bytes
 
@@ -43,14 +46,14 @@ def render_verification(
     found: Verification, *, width: int, color: bool, verbose: bool = False
 ) -> str:
     """The verification as text that ends in a newline; safe to print as it is."""
-    palette = Palette(color)
-    blocks = [
-        align(list(_head(found)), width, palette, ""),
-        [] if found.comparison is None else _compared(found.comparison, width, palette),
-        *(_findings(found, kind, width, palette, verbose) for kind in Kind),
-        [(palette.good if found.clean else palette.bad)(safe(found.bottom_line))],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    view = View(width, Palette(color), verbose, EVERYTHING)
+    paint = view.palette.good if found.clean else view.palette.bad
+    return view.page(
+        view.table(list(_head(found)), 0, ""),
+        [] if found.comparison is None else _compared(found.comparison, view),
+        *(_findings(found, kind, view) for kind in Kind),
+        [paint(safe(found.bottom_line))],
+    )
 
 
 def _head(found: Verification) -> Iterable[Aligned]:
@@ -64,16 +67,16 @@ def _head(found: Verification) -> Iterable[Aligned]:
 # --- outputs --------------------------------------------------------------------------------------
 
 
-def _compared(comparison: Comparison, width: int, palette: Palette) -> list[str]:
+def _compared(comparison: Comparison, view: View) -> list[str]:
     facts = [
         ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
         ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
         *(("", safe(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
-    told = align([Aligned(fact) for fact in facts], width, palette, "  ")
-    rows = align([_row(delta) for delta in comparison.deltas], width, palette, "  ")
-    return [palette.bold("compared"), *told, *rows]
+    told = view.table([Aligned(fact) for fact in facts], 0)
+    rows = view.table([_row(delta) for delta in comparison.deltas], 0)
+    return [view.palette.bold("compared"), *told, *rows]
 
 
 def _shapes(comparison: Comparison) -> str:
@@ -102,21 +105,17 @@ def _number(value: float) -> str:
 # --- findings -------------------------------------------------------------------------------------
 
 
-def _findings(
-    found: Verification, kind: Kind, width: int, palette: Palette, verbose: bool
-) -> list[str]:
+def _findings(found: Verification, kind: Kind, view: View) -> list[str]:
     """The findings of a kind, keys with one text folded into ranges."""
     findings = [finding for finding in found.findings if finding.kind is kind]
     if not findings:
         return []
     allowed = ", allowed" if findings[0].allowed else ""
-    title = palette.bold(f"{len(findings):,} {kind.value}{allowed}")
+    title = view.palette.bold(f"{len(findings):,} {kind.value}{allowed}")
     texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
-    lines = [_line(*text) for text in texts] if verbose else _folded(texts)
-    shown = lines if verbose else lines[:MOST_LINES]
-    more = len(lines) - len(shown)
-    rest = [palette.dim(f"  ... {plural(more, 'more line')} (--verbose shows all)")] if more else []
-    return [f"{title}  {TITLES[kind]}", *align(shown, width, palette, "  "), *rest]
+    lines = [_line(*text) for text in texts] if view.verbose else _folded(texts)
+    limit = len(lines) if view.verbose else MOST_LINES
+    return [f"{title}  {TITLES[kind]}", *view.table(lines[:limit], len(lines) - limit)]
 
 
 def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:
@@ -147,19 +146,10 @@ def verification_json(found: Verification) -> str:
         "tensors": found.tensors,
         "bytes": found.nbytes,
         "notes": list(found.notes),
-        "findings": [_finding(finding) for finding in found.findings],
+        "findings": msgspec.to_builtins(found.findings),
         "comparison": None if found.comparison is None else _comparison(found.comparison),
     }
     return json.dumps(told, indent=1) + "\n"
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "kind": finding.kind.value,
-        "key": finding.key,
-        "text": finding.text,
-        "allowed": finding.allowed,
-    }
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

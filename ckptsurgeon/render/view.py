@@ -54,6 +54,11 @@ class View:
             shown.append(self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({MORE})"))
         return shown
 
+    @staticmethod
+    def page(*blocks: Sequence[str]) -> str:
+        """Blocks of lines with an empty line between; those without lines are left out."""
+        return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
 
 def place_text(rule: RuleInfo | None) -> str:
     """`rules.yaml:4`: the rule behind a line."""

@@ -117,6 +117,15 @@ def test_clean_is_0_and_says_nothing_on_stderr_but_what_was_written(line: str, c
     assert bool(ran.out) == ("-q" not in line)
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, "1 tensor"), (2, "2 tensors")])
+def test_what_was_written_is_counted_in_words(
+    count: int, told: str, ckpt: Ckpt, folder: Path
+) -> None:
+    torch.save({f"w{i}": torch.zeros(1) for i in range(count)}, folder / "few.pt")
+    ran = ckpt("transplant", "few.pt", "-o", "few.safetensors")
+    assert ran.err.startswith(f"few.safetensors: {told} written, ")
+
+
 @pytest.mark.parametrize("line", FINDINGS)
 def test_findings_are_1_with_the_report_on_stdout_and_nothing_written(
     line: str, ckpt: Ckpt, folder: Path

@@ -55,7 +55,7 @@ def test_a_reader_that_leaves_early_changes_neither_code_nor_work(folder: Path) 
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "{\n", "")
     ran = shell("ckpt transplant many.pt -o out.pt -v | head -1")
     assert (ran.returncode, len(torch.load("out.pt"))) == (0, 3000)
-    assert ran.stderr.startswith("out.pt: 3000 tensors written")
+    assert ran.stderr.startswith("out.pt: 3,000 tensors written")
 
 
 def test_a_full_stdout_is_told_and_stops_the_work(folder: Path) -> None:

@@ -6,14 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ckptsurgeon.errors import PlanError, Problem, ShapeError
+from ckptsurgeon.language.patterns import write_key
 from ckptsurgeon.ops import build
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
-from ckptsurgeon.planner.compiling.compiled import CompiledRule
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, CompiledRule
+from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import Done, StageRun
+from ckptsurgeon.planner.stage.tables import FIRST_TAKES
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
+
+NORM_PARTS = {part: part for part in BATCHNORM_PARTS}
+STATISTICS = ("running_mean", "running_var")
 
 COUNTER = "num_batches_tracked"
 """Nothing is computed with it, so a rule before may have dropped it."""
@@ -25,6 +31,7 @@ class Taking:
 
     run: StageRun
     rule: CompiledRule
+    scope: Scope
     taken: dict[str, Match] = field(default_factory=dict)
     products: list[tuple[str, None]] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
@@ -47,21 +54,16 @@ class Taking:
         held = match.table.held
         taker = held.taker(key) or held.sliced.get(key)
         if taker is not None and not key.endswith(f".{COUNTER}"):
-            raise PlanError([self._needed(key, taker)])
+            text = f"`{key}` is needed here, and {taker.place} takes it"
+            raise PlanError([Problem(text, self.rule.place, FIRST_TAKES)])
         return taker is not None
 
-    def _needed(self, key: str, taker: RuleInfo) -> Problem:
-        return Problem(
-            f"`{key}` is needed here, and {taker.place} takes it",
-            self.rule.place,
-            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`",
-        )
-
-    def need(self, match: Match, *parts: str) -> None:
-        """Raises ShapeError where a part is not there."""
-        base = match.key.rpartition(".")[0]
-        for part in parts:
+    def take_norm(self, match: Match) -> None:
+        """Takes the tensors of a BatchNorm; raises ShapeError where it lacks statistics."""
+        self.take(match, NORM_PARTS)
+        for part in STATISTICS:
             if part not in self.taken:
+                base = match.key.rpartition(".")[0]
                 raise ShapeError(f"`{base}.{part}` is missing: a BatchNorm has one")
 
     def make(self, kind: type[OfBatchNorm], **parameters: object) -> Node:
@@ -76,8 +78,13 @@ class Taking:
             keys = ", ".join(f"`{match.key}`" for match in self.taken.values())
             raise ShapeError(f"{keys}: {error}") from None
 
-    def give(self, key: str, node: Node, parts: Iterable[str]) -> None:
-        """Gives an output key, made from these parts."""
+    def key(self, name: str) -> str:
+        """The output key of a tensor of the target."""
+        return f"{write_key(self.rule.targets[0].pattern, self.scope)}.{name}"
+
+    def give(self, name: str, node: Node, parts: Iterable[str]) -> None:
+        """Gives a tensor of the target, made from these parts."""
+        key = self.key(name)
         matches = [self.taken[part] for part in parts if part in self.taken]
         if self.run.give(self.rule, 0, key, None, node, matches):
             self.products.append((key, None))

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
-from ckptsurgeon.language.expressions import Expression, Value
+from ckptsurgeon.errors import (
+    CkptSurgeonError,
+    ExpressionError,
+    PlanError,
+    Problem,
+    ProblemsError,
+    ShapeError,
+)
+from ckptsurgeon.language.expressions import Expression, Value, kind_of
 from ckptsurgeon.language.patterns import Kind, WrittenIndex
 from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.language.rules import Argument, OpCall
@@ -145,6 +152,14 @@ def evaluate(value: Argument, scope: Scope) -> object:
     if isinstance(value, tuple):
         return tuple(evaluate(item, scope) for item in value)
     return value
+
+
+def evaluate_number(value: Argument, word: str, scope: Scope) -> int | float:
+    """A number of a rule worked out; raises ExpressionError for anything else."""
+    number: Value = evaluate(value, scope)  # type: ignore[assignment]
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ExpressionError(f"`{word}` takes a number, found {kind_of(number)} ({number!r})")
+    return number
 
 
 def _beside(call: OpCall, name: str) -> Path:

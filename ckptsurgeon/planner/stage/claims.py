@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
-from ckptsurgeon.language.expressions import Value, kind_of
-from ckptsurgeon.language.rules import Init
+from ckptsurgeon.language.rules import Init, Number
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.calling import evaluate
+from ckptsurgeon.planner.stage.calling import evaluate, evaluate_number
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
@@ -34,11 +33,13 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
     wanted = destination.specs.get(key) if destination else None
     spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
-    seed = _value(written.seed, scope)
+    seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
-    std = float(_number(written.std, scope, "std"))
-    return check_made(Made(spec, key, _fill(written, scope), std, seed))
+    std = float(_number(written.std, "std", scope))
+    fill = written.fill
+    filled = fill if isinstance(fill, str) else _number(fill, "fill", scope)
+    return check_made(Made(spec, key, filled, std, seed))
 
 
 def _dtype(run: StageRun, written: Init, wanted: TensorSpec | None) -> str:
@@ -64,23 +65,15 @@ def _shape(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> 
     return wanted.shape
 
 
-def _size(size: object, scope: Scope) -> int:
-    value = _value(size, scope)
+def _size(size: Number, scope: Scope) -> int:
+    value = evaluate(size, scope)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ExpressionError(f"`shape` takes integers from 0, found {value!r}")
     return value
 
 
-def _fill(written: Init, scope: Scope) -> str | int | float:
-    if isinstance(written.fill, str):
-        return written.fill
-    return _number(written.fill, scope, "fill")
-
-
-def _number(value: object, scope: Scope, word: str) -> int | float:
-    number = _value(value, scope)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ExpressionError(f"`{word}` takes a number, found {kind_of(number)} ({number!r})")
+def _number(value: Number, word: str, scope: Scope) -> int | float:
+    number = evaluate_number(value, word, scope)
     if isinstance(number, int) and -(2**63) <= number < 2**64:
         return number
     try:
@@ -90,7 +83,3 @@ def _number(value: object, scope: Scope, word: str) -> int | float:
     if not math.isfinite(wide):
         raise ExpressionError(f"`{word}` takes a finite number, found {wide}")
     return wide
-
-
-def _value(value: object, scope: Scope) -> Value:
-    return evaluate(value, scope)  # type: ignore[arg-type, return-value]

@@ -6,7 +6,7 @@ import bisect
 import difflib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -17,9 +17,9 @@ from ckptsurgeon.language.rules import Init, Keep, Require, Span, Tie
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate
-from ckptsurgeon.planner.stage.reading_keys import match_keys, read_keys
+from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Table
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import RuleInfo
 
@@ -37,21 +37,30 @@ SHOWN_SPANS = 5
 
 def tell_dead_rules(run: StageRun) -> None:
     """Every rule, or entry of its list, that matches nothing in any repetition."""
-    told: set[int] = set()
-    nearest = _NearestKeys(run)
-    for rule in run.compiled.rules:
-        if rule.group in told or rule.group in run.failed:
-            continue
-        told.add(rule.group)
+    searches = iter(range(SEARCHES))
+    for rule in _sound_rules(run):
         if not rule.options.optional and not isinstance(rule.rule, Tie):
-            _tell_dead_entries(run, rule, nearest)
+            _tell_dead_entries(run, rule, searches)
 
 
-def _tell_dead_entries(run: StageRun, rule: CompiledRule, nearest: _NearestKeys) -> None:
+def _once(run: StageRun) -> list[CompiledRule]:
+    """Each rule of the file once, as `within` unfolds it first."""
+    first: dict[int, CompiledRule] = {}
+    for rule in run.compiled.rules:
+        first.setdefault(rule.group, rule)
+    return list(first.values())
+
+
+def _sound_rules(run: StageRun) -> list[CompiledRule]:
+    """Each rule once that had no problems of its own."""
+    return [rule for rule in _once(run) if rule.group not in run.failed]
+
+
+def _tell_dead_entries(run: StageRun, rule: CompiledRule, searches: Iterator[int]) -> None:
     alive = run.alive.get(rule.group, set())
     for number, reader in enumerate(rule.readers):
         if number not in alive and not _overridden(run, rule, reader):
-            message, help = _why_dead(run, rule, reader, nearest)
+            message, help = _why_dead(run, rule, reader, searches)
             run.problems.add(message, reader.place, help)
     if isinstance(rule.rule, Keep | Init):
         for number, (pattern, at) in enumerate(zip(rule.lookups, rule.rule.targets, strict=True)):
@@ -77,7 +86,7 @@ def absent_aliases(run: StageRun) -> Iterator[Note]:
 
 
 def _why_dead(
-    run: StageRun, rule: CompiledRule, reader: Reader, nearest: _NearestKeys
+    run: StageRun, rule: CompiledRule, reader: Reader, searches: Iterator[int]
 ) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
@@ -86,20 +95,18 @@ def _why_dead(
         key, held = found.key, found.table.held
         taker = held.taker(key) or held.sliced.get(key)
         where = f" by {taker.place}" if taker else ""
-        how = "" if key in held.whole else " in slices"
-        help = (
-            "the first rule that matches a key takes it: reorder, or give the other `reuse: true`"
-        )
-        if how:
+        how, help = "", FIRST_TAKES
+        if key not in held.whole:
+            how = " in slices"
             help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
         return f"`{text}` matches only keys that are taken: `{key}`{how}{where}", help
     matched = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
     passed = next(matched, None)
     if passed is not None:
-        words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
+        words = name_conditions(rule)
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[0]}`", ""
-    return f"no key matches `{_whole(reader)}`", nearest.help(reader)
+    return f"no key matches `{_whole(reader)}`", _advise(run, reader, searches)
 
 
 def _whole(reader: Reader) -> str:
@@ -108,44 +115,37 @@ def _whole(reader: Reader) -> str:
     return reader.text if pattern in reader.text else pattern
 
 
-class _NearestKeys:
-    """Finds keys that look like a pattern, for the first few dead rules alone."""
+def _advise(run: StageRun, reader: Reader, searches: Iterator[int]) -> str:
+    """The nearest key, or which sources there are where the alias names none.
 
-    def __init__(self, run: StageRun) -> None:
-        self._tables = run.tables
-        self._searches = 0
+    There is one search for each of `searches`.
+    """
+    tables = [table for table in run.tables if reader.alias.match(table.alias) is not None]
+    if not tables:
+        aliases = ", ".join(sorted(table.alias or "SRC" for table in run.tables))
+        return f"no source has that alias; there are: {aliases}"
+    near = _nearest(tables, str(reader.pattern)) if next(searches, None) is not None else None
+    allows = "`optional: true` allows none"
+    return f"the nearest key is `{near}`; {allows}" if near else allows
 
-    def help(self, reader: Reader) -> str:
-        """The nearest key, or which sources there are where the alias names none."""
-        tables = [table for table in self._tables if reader.alias.match(table.alias) is not None]
-        if not tables:
-            aliases = ", ".join(sorted(table.alias or "SRC" for table in self._tables))
-            return f"no source has that alias; there are: {aliases}"
-        near = self._nearest(tables, str(reader.pattern))
-        allows = "`optional: true` allows none"
-        return f"the nearest key is `{near}`; {allows}" if near else allows
 
-    def _nearest(self, tables: list[Table], pattern: str) -> str | None:
-        self._searches += 1
-        if self._searches > SEARCHES or len(pattern) > LONGEST_KEY:
-            return None
-        keys = itertools.islice(itertools.chain(*(t.nodes for t in tables)), SEARCHED_KEYS)
-        shapes: dict[str, str] = {}
-        for key in keys:
-            if len(key) <= LONGEST_KEY:
-                shapes.setdefault(without_integers(key.lower()), key)
-        text = without_integers(re.sub(r"<[^>]*>", "0", pattern).lower())
-        close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
-        return shapes[close[0]] if close else None
+def _nearest(tables: Sequence[Table], pattern: str) -> str | None:
+    """The first key of those that look most like a pattern."""
+    if len(pattern) > LONGEST_KEY:
+        return None
+    keys = itertools.islice(itertools.chain(*(t.nodes for t in tables)), SEARCHED_KEYS)
+    shapes: dict[str, str] = {}
+    for key in keys:
+        if len(key) <= LONGEST_KEY:
+            shapes.setdefault(without_integers(key.lower()), key)
+    text = without_integers(re.sub(r"<[^>]*>", "0", pattern).lower())
+    close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
+    return shapes[close[0]] if close else None
 
 
 def check_counts(run: StageRun) -> None:
     """Tells rules that made more or fewer steps than their `count`, and picks that took nothing."""
-    seen: set[int] = set()
-    for rule in run.compiled.rules:
-        if rule.group in seen or rule.group in run.failed:
-            continue
-        seen.add(rule.group)
+    for rule in _sound_rules(run):
         place = rule.options.places.get("count", rule.place)
         with run.problems.at(place):
             if rule.options.count is not None:
@@ -196,9 +196,7 @@ def _span_text(span: Span) -> str:
 
 def rule_infos(run: StageRun) -> list[RuleInfo]:
     """Each rule of the file once, with the number of steps that it made."""
-    infos: dict[int, RuleInfo] = {}
-    for rule in run.compiled.rules:
-        if rule.group not in infos:
-            made = run.made.get(rule.group, 0)
-            infos[rule.group] = msgspec.structs.replace(run.info(rule), steps=made)
-    return list(infos.values())
+    return [
+        msgspec.structs.replace(run.info(rule), steps=run.made.get(rule.group, 0))
+        for rule in _once(run)
+    ]

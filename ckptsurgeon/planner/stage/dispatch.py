@@ -15,7 +15,7 @@ from ckptsurgeon.language.rules import (
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.batchnorm_folds import run_fold, run_freeze
+from ckptsurgeon.planner.stage.batchnorm_folds import run_norms
 from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, vectors_beside
 from ckptsurgeon.planner.stage.claims import initialise, keep
 from ckptsurgeon.planner.stage.lookups import keys_named
@@ -48,14 +48,12 @@ def _run_rule(run: StageRun, rule: CompiledRule) -> None:
         run_move(run, rule)
     elif isinstance(rule.rule, BatchNorm):
         run_batchnorm(run, rule)
-    elif isinstance(rule.rule, FoldBatchNorm):
-        run_fold(run, rule, rule.rule)
-    elif isinstance(rule.rule, FreezeBatchNorm):
-        run_freeze(run, rule, rule.rule)
+    elif isinstance(rule.rule, FoldBatchNorm | FreezeBatchNorm):
+        run_norms(run, rule, rule.rule)
     elif isinstance(rule.rule, Drop):
         _drop(run, rule)
     elif isinstance(rule.rule, Require):
-        _require(run, rule)
+        _require(run, rule, rule.rule)
     elif isinstance(rule.rule, Keep | Init):
         _claim(run, rule, rule.rule)
 
@@ -92,11 +90,11 @@ def _drop(run: StageRun, rule: CompiledRule) -> None:
                 run.made[rule.group] += 1
 
 
-def _require(run: StageRun, rule: CompiledRule) -> None:
+def _require(run: StageRun, rule: CompiledRule, written: Require) -> None:
     found = read_keys(rule, rule.readers[0], run.tables, run.vars_of(rule))
     run.alive[rule.group].add(0)
     run.made[rule.group] += len(found)
-    check_requirement(rule, found, Scope({}, run.vars_of(rule)), run.problems)
+    check_requirement(rule, written, found, Scope({}, run.vars_of(rule)), run.problems)
 
 
 def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import Value
@@ -69,13 +69,19 @@ def readable(pattern: Pattern, vars: Vars) -> Pattern:
 
 def _readable(piece: Piece, vars: Vars) -> Piece:
     if isinstance(piece, Formula):
-        if all(name in vars or name.startswith("config.") for name in piece.expression.names):
+        if _is_solved(piece, vars):
             return Literal(_text(piece.expression.evaluate(Scope({}, vars))))
         return Capture(_unsolved(piece), Kind.INT)
     if isinstance(piece, Capture) and piece.kind is Kind.WORDS:
         rights = dict.fromkeys(word.right for word in piece.words)
         return Capture(piece.name, Kind.WORDS, words=tuple(Word(text, text) for text in rights))
     return piece
+
+
+def _is_solved(formula: Formula, vars: Vars, read: Container[str] = ()) -> bool:
+    """Whether all that a formula looks at is known."""
+    names = formula.expression.names
+    return all(name in read or name in vars or name.startswith("config.") for name in names)
 
 
 def _unsolved(formula: Formula) -> str:
@@ -96,11 +102,7 @@ def written_key(pattern: Pattern, read: Mapping[str, Value], vars: Vars) -> str 
         elif isinstance(piece, Capture) and piece.name in read:
             piece = Literal(_written(piece, read[piece.name]))
         elif isinstance(piece, Capture) or (
-            isinstance(piece, Formula)
-            and any(
-                name not in read and name not in vars and not name.startswith("config.")
-                for name in piece.expression.names
-            )
+            isinstance(piece, Formula) and not _is_solved(piece, vars, read)
         ):
             return None
         pieces.append(piece)

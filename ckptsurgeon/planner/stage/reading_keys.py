@@ -50,6 +50,11 @@ def name_keys(matches: Sequence[Match]) -> str:
     return ", ".join(f"`{match.key}`" for match in matches[:SHOWN_KEYS])
 
 
+def name_conditions(rule: CompiledRule) -> list[str]:
+    """The options of a rule, for errors, by which it may pass over a key whose name matches."""
+    return [f"`{word}`" for word in ("where", "map", "pick") if word in rule.options.places]
+
+
 def read_keys(
     rule: CompiledRule, reader: Reader, tables: Sequence[Table], vars: Vars
 ) -> list[Match]:

@@ -13,12 +13,10 @@ from ckptsurgeon.planner.stage.reading_keys import Match
 
 
 def check_requirement(
-    rule: CompiledRule, found: Sequence[Match], scope: Scope, problems: Problems
+    rule: CompiledRule, written: Require, found: Sequence[Match], scope: Scope, problems: Problems
 ) -> None:
     """Tells a requirement that the source does not meet."""
-    written, reader = rule.rule, rule.readers[0]
-    if not isinstance(written, Require):
-        raise TypeError(f"{written} is no requirement")
+    reader = rule.readers[0]
     if not found and rule.options.count is None and not rule.options.optional:
         problems.add(f"the source lacks `{reader.text}`", reader.place)
     shape = None if written.shape is None else evaluate(written.shape, scope)

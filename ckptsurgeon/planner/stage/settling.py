@@ -22,14 +22,10 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     shares: Shares = {}
     for table in run.tables:
         held = table.held
-        others: dict[str, Claim] = {}
+        claims = held.whole
         if len(held.whole) < len(table.nodes) or held.winners:
-            others = {
-                key: _claim(run, table, key, shares)
-                for key in table.nodes
-                if key not in held.whole or key in held.winners
-            }
-        claims = {**held.whole, **others} if others else held.whole
+            others = (k for k in table.nodes if k not in held.whole or k in held.winners)
+            claims = held.whole | {key: _claim(run, table, key, shares) for key in others}
         yield KeyFates(run.number, table.alias, table.specs, claims)
 
 

@@ -49,6 +49,10 @@ class TakenPart:
     index: Index
 
 
+FIRST_TAKES = "the first rule that matches a key takes it: reorder, or give the other `reuse: true`"
+"""The next step where a key is another rule's."""
+
+
 @dataclass(slots=True)
 class Holdings:
     """Who has taken which key of one alias, whole or in parts.

@@ -15,11 +15,14 @@ from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 
 
 class TargetWriter:
-    """Writes the key of one target, and its slice, for rows of values; what rows share once."""
+    """Writes the key of one target, and its slice, for rows of values; what rows share once.
+
+    `key` writes the key alone; it raises ExpressionError.
+    """
 
     def __init__(self, target: Target, columns: Sequence[str], vars: Vars) -> None:
         self.target = target
-        self._key = write_pattern(target.pattern, columns, vars)
+        self.key = write_pattern(target.pattern, columns, vars)
         self._index: OfRow[Index] | None = None
         if target.index is not None:
             index = target.index
@@ -28,14 +31,10 @@ class TargetWriter:
     def write(self, values: Row, matches: Sequence[Match]) -> tuple[str, Index | None]:
         """The key and the slice; raises PlanError at its place, which names the keys behind it."""
         try:
-            return self._key(values), None if self._index is None else self._index(values)
+            return self.key(values), None if self._index is None else self._index(values)
         except ExpressionError as error:
             text = f"{name_keys(matches)} -> `{self.target.text}`: {error}"
             raise PlanError([Problem(text, self.target.place, error.help)]) from None
-
-    def key(self, values: Row) -> str:
-        """The key alone; raises ExpressionError."""
-        return self._key(values)
 
 
 def write_pattern(pattern: Pattern, columns: Sequence[str], vars: Vars) -> Callable[[Row], str]:
