@@ -7,28 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ckptsurgeon.checkpoints.transfer import Extent, read_extent
+from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from ckptsurgeon.checkpoints.transfer import Array
 
 DESTINATION = "dst"
 """The alias under which a plan reads the destination's own values."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
-
-    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
-    """
-
-    path: Path
-    offset: int
-    nbytes: int
-    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +48,32 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
-class Checkpoint(Protocol):
-    """A checkpoint opened for reading. Opening reads headers only."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint opened for reading. Opening reads headers only.
 
-    @property
-    def path(self) -> Path:
-        """The file or folder that was opened."""
+    `path` is the file or folder that was opened, `files` those that the tensors lie in, `format`
+    one of `safetensors`, `torch`, `torch-legacy`, `npz`, `spec` and `memory`. Without values, as a
+    JSON spec or a model on the meta device, it has shapes alone.
+    """
 
-    @property
-    def format(self) -> str:
-        """`safetensors`, `torch`, `torch-legacy`, `npz`, `spec` or `memory`."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that the tensors lie in."""
-
-    @property
-    def contents(self) -> Contents: ...
-
-    @property
-    def has_values(self) -> bool:
-        """False for a JSON spec or a model on the meta device: shapes alone."""
+    path: Path
+    format: str
+    contents: Contents
+    files: tuple[Path, ...]
+    has_values: bool = True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie, or None where they don't lie dense in a file."""
+        return None
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
+        extent = self.extent(key)
+        if extent is None:
+            raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
+        spec, flat = self.contents.specs[key], read_extent(extent)
+        return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)
 
 
 class Writer(Protocol):

@@ -1,4 +1,4 @@
-"""A checkpoint that is a dict in memory: arrays in their carriers, or shapes alone."""
+"""A checkpoint that is a dict in memory: of torch tensors, NumPy arrays, or shapes alone."""
 
 from __future__ import annotations
 
@@ -7,50 +7,71 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
+    from ckptsurgeon.checkpoints.transfer import Array
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryCheckpoint:
-    """Arrays by key, each in the carrier dtype of its spec; None for a model on the meta device.
+@dataclass(frozen=True, kw_only=True)
+class MemoryCheckpoint(Checkpoint):
+    """Tensors by key, also as arrays in the carriers of their specs; converted when asked for."""
 
-    `arrays` may be any mapping, also one that converts a value when it is asked for it.
-    """
-
-    arrays: Mapping[str, Array] | None
-    specs: Mapping[str, TensorSpec]
-    aliases: tuple[tuple[str, ...], ...] = ()
-    module_metadata: Mapping[str, Mapping[str, Any]] | None = None
-    path: Path = field(default=Path("<memory>"))
-
-    @property
-    def format(self) -> str:
-        return "memory"
-
-    @property
-    def contents(self) -> Contents:
-        return Contents(self.specs, self.aliases, module_metadata=self.module_metadata)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """None: the tensors are in memory."""
-        return ()
-
-    @property
-    def has_values(self) -> bool:
-        return self.arrays is not None
-
-    def extent(self, key: str) -> Extent | None:
-        """None: the bytes lie in no file."""
-        return None
+    path: Path = Path("<memory>")
+    format: str = "memory"
+    files: tuple[Path, ...] = ()
+    tensors: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, key: str) -> Array:
         """The array of a key, not a copy of it."""
-        if self.arrays is None:
-            raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
-        return self.arrays[key]
+        if not self.has_values:
+            return super().read(key)
+        return to_carrier(self.tensors[key], self.contents.specs[key])
+
+
+def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
+    """A checkpoint over a dict's tensors, which are looked at only when they are needed.
+
+    Raises CheckpointError for a value that is neither a torch tensor nor a NumPy array.
+    """
+    specs = {key: _spec(key, value) for key, value in tensors.items()}
+    metadata = getattr(tensors, "_metadata", None)
+    return MemoryCheckpoint(
+        contents=Contents(specs, _tied(tensors), module_metadata=metadata),
+        has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),
+        tensors=tensors,
+    )
+
+
+def _spec(key: str, value: Any) -> TensorSpec:
+    if not isinstance(key, str):
+        raise CheckpointError(f"a key that is no text: {key!r}")
+    found = getattr(value, "dtype", None)
+    name = str(getattr(found, "name", found)).removeprefix("torch.")
+    if name not in DTYPE_CODES or not hasattr(value, "shape"):
+        kind = type(value).__name__ if found is None else f"a tensor of {name}"
+        raise CheckpointError(
+            f"{key!r} is {kind}; wanted a flat dict of torch tensors or NumPy arrays, such as "
+            "model.state_dict(), or the `state_dict` entry of a training checkpoint"
+        )
+    if is_torch(value) and str(value.layout) != "torch.strided":
+        raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
+    return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
+
+
+def _tied(tensors: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Keys whose tensors are one view of one memory."""
+    groups: dict[object, list[str]] = {}
+    for key, value in tensors.items():
+        groups.setdefault(_identity(value), []).append(key)
+    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)
+
+
+def _identity(value: Any) -> object:
+    if hasattr(value, "data_ptr") and not value.is_meta and value.numel():
+        return value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
+    return id(value)

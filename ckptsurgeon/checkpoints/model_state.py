@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, is_torch
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint, checkpoint_of
+from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def checkpoint_of_model(
 ) -> MemoryCheckpoint:
     """The checkpoint over a state of `state_of`, called `name` in reports."""
     checkpoint = replace(checkpoint_of(state), path=Path(name))
-    return replace(checkpoint, arrays=None) if shapes_only else checkpoint
+    return replace(checkpoint, has_values=False) if shapes_only else checkpoint

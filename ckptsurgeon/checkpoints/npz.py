@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
 from ckptsurgeon.checkpoints.npy import read_header
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import read_extent
+from ckptsurgeon.checkpoints.transfer import Extent, read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
+    from ckptsurgeon.checkpoints.transfer import Array
 
 MAX_INFLATION = 1032
 """Most bytes that one byte of a deflate stream can stand for."""
@@ -41,26 +41,11 @@ class Member:
         return self.info.compress_type == zipfile.ZIP_STORED and not (self.swapped or self.fortran)
 
 
-@dataclass(frozen=True, slots=True)
-class NpzCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class NpzCheckpoint(Checkpoint):
     """An npz archive opened for reading."""
 
-    path: Path
-    contents: Contents
     members: Mapping[str, Member]
-
-    @property
-    def format(self) -> str:
-        return "npz"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie; None where they are deflated, swapped or column-major."""
@@ -99,7 +84,8 @@ def open_npz(path: Path) -> NpzCheckpoint:
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
         raise CheckpointError(f"{path}: its zip archive can't be read: {error}") from error
     specs = {key: member.spec for key, member in members.items()}
-    return NpzCheckpoint(path, Contents(specs, opaque=tuple(opaque)), members)
+    contents = Contents(specs, opaque=tuple(opaque))
+    return NpzCheckpoint(path=path, format="npz", contents=contents, files=(path,), members=members)
 
 
 def _listed(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -9,6 +9,8 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
+    from ckptsurgeon.checkpoints.transfer import Array, Extent
 
 MAX_SHARD_SIZE = 5_000_000_000
 """Bytes of tensors in one shard, as on the Hugging Face hub; a larger tensor has its own."""
@@ -34,37 +36,24 @@ READERS = 8
 Opener = Callable[[Path], Checkpoint]
 
 
-class ShardedCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class ShardedCheckpoint(Checkpoint):
     """Several files seen as one checkpoint."""
 
-    def __init__(
-        self, path: Path, contents: Contents, shards: tuple[Checkpoint, ...], format: str
-    ) -> None:
-        self.path, self.contents, self.shards, self.format = path, contents, shards, format
-        self._owners: dict[str, Checkpoint] | None = None
+    shards: tuple[Checkpoint, ...]
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of all shards."""
-        return tuple(dict.fromkeys(file for shard in self.shards for file in shard.files))
-
-    @property
-    def has_values(self) -> bool:
-        return True
+    @cached_property
+    def owners(self) -> Mapping[str, Checkpoint]:
+        """The shard of each key; plans never ask."""
+        return {key: shard for shard in self.shards for key in shard.contents.specs}
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie in its shard."""
-        return self._owner(key).extent(key)
+        return self.owners[key].extent(key)
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
-        return self._owner(key).read(key)
-
-    def _owner(self, key: str) -> Checkpoint:
-        """The shard of a key; plans never ask."""
-        if self._owners is None:
-            self._owners = {key: shard for shard in self.shards for key in shard.contents.specs}
-        return self._owners[key]
+        return self.owners[key].read(key)
 
 
 def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:
@@ -80,9 +69,13 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
         opened = pool.map(opener, [index.parent / name for name in names])
         shards = dict(zip(names, opened, strict=True))
     _check_owners(index, weight_map, shards)
-    contents = _merge([shard.contents for shard in shards.values()])
-    kind = next(iter(shards.values())).format
-    return ShardedCheckpoint(index, contents, tuple(shards.values()), kind)
+    return ShardedCheckpoint(
+        path=index,
+        format=shards[names[0]].format,
+        contents=_merge([shard.contents for shard in shards.values()]),
+        files=tuple(dict.fromkeys(file for shard in shards.values() for file in shard.files)),
+        shards=tuple(shards.values()),
+    )
 
 
 def _weight_map(index: Path, found: Any) -> dict[str, str]:

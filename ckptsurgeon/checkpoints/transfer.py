@@ -9,17 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Extent
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ckptsurgeon.checkpoints.base import Array
+    import numpy as np
 
+    Array = np.ndarray[Any, Any]
     Move = Callable[[int, int, int, int, int], int]
     Landed = Callable[[int, int], object]
 
@@ -49,6 +50,19 @@ REFUSALS = frozenset(
     }
 )
 """What an OS says when it can't do this kind of copy between these two files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
+
+    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
+    """
+
+    path: Path
+    offset: int
+    nbytes: int
+    crc: int | None = None
 
 
 def copy_bytes(

@@ -13,7 +13,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from ckptsurgeon.checkpoints.base import Extent, Layout
+from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.safetensors.header import (
@@ -22,6 +22,7 @@ from ckptsurgeon.checkpoints.safetensors.header import (
     starts_of,
     write_header,
 )
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import TensorSpec
 

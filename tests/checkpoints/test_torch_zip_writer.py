@@ -18,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Extent, Layout
+from ckptsurgeon.checkpoints.base import Checkpoint, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.torch.archive import read_archive
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES, dtype_name
@@ -26,6 +26,7 @@ from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_
 from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
 from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter
 from ckptsurgeon.checkpoints.torch.zipped import open_torch_zip
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import TensorSpec, row_strides
 

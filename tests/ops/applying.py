@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import torch
 
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
+from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.ops import build
 
 

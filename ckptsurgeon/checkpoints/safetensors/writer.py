@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Extent, Layout
+from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.safetensors.header import unfit, write_header
 from ckptsurgeon.checkpoints.strict_json import shorten
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.checkpoints.writing.target import Target, flat_bytes
@@ -20,7 +21,7 @@ from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
+    from ckptsurgeon.checkpoints.transfer import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord
 from ckptsurgeon.checkpoints.torch.nesting import (
@@ -32,41 +32,28 @@ from ckptsurgeon.checkpoints.torch.strides import (
     itemsize,
     reach,
 )
-from ckptsurgeon.checkpoints.transfer import read_extent
+from ckptsurgeon.checkpoints.transfer import Extent, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
-from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
+    from ckptsurgeon.checkpoints.transfer import Array
 
 BARE = "tensor"
 """The key of a tensor that was saved alone, without a dict around it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TorchCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class TorchCheckpoint(Checkpoint):
     """A torch file: `tree` is all that its pickle says, `contents` what was selected of it.
 
     `records` are the selected tensors, `storages` the places of all storages by key. `asked` is the
     root that was asked for; None lets optimizer state aside.
     """
 
-    path: Path
-    format: str
-    contents: Contents
     tree: Any
     records: Mapping[str, TensorRecord]
     storages: Mapping[str, StoredBytes]
     asked: str | None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie, or None for a view that is not contiguous.
@@ -85,25 +72,18 @@ class TorchCheckpoint:
 
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype, read through its strides."""
-        spec, extent = self.contents.specs[key], self.extent(key)
-        if extent is None:
-            return self._strided(self.records[key], spec)
-        return read_extent(extent).view(_carrier(spec)).reshape(spec.shape)
-
-    def _strided(self, record: TensorRecord, spec: TensorSpec) -> Array:
+        record = self.records[key]
+        if is_contiguous(record.shape, record.stride):
+            return super().read(key)
         import numpy as np  # headers alone are read without it
 
-        size, carrier = itemsize(record), _carrier(spec)
+        size = itemsize(record)
         start = self.storages[record.storage.key].offset + record.offset * size
-        span = read_extent(Extent(self.path, start, reach(record) * size)).view(carrier)
+        span = read_extent(Extent(self.path, start, reach(record) * size))
+        items = span.view(self.contents.specs[key].carrier or "u1")
         strides = tuple(step * size for step in record.stride)
-        view = np.lib.stride_tricks.as_strided(span, record.shape, strides, writeable=False)
-        return np.ascontiguousarray(view).reshape(spec.shape)
-
-
-def _carrier(spec: TensorSpec) -> str:
-    """The carrier of a dtype that torch has: its items are all of whole bytes."""
-    return spec.carrier or "u1"
+        view = np.lib.stride_tricks.as_strided(items, record.shape, strides, writeable=False)
+        return np.ascontiguousarray(view).reshape(record.shape)
 
 
 def open_tree(
@@ -138,7 +118,16 @@ def open_tree(
         wrappers=wrappers(tree),
         notes=_notes(tree, found, sum(leaf.is_tensor for leaf in leaves) - len(records)),
     )
-    return TorchCheckpoint(path, format, contents, tree, records, storages, root)
+    return TorchCheckpoint(
+        path=path,
+        format=format,
+        contents=contents,
+        files=(path,),
+        tree=tree,
+        records=records,
+        storages=storages,
+        asked=root,
+    )
 
 
 def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Leaf], str]:

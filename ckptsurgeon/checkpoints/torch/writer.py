@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Extent, Layout
+from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import (
     UNTYPED,
@@ -21,6 +21,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
 from ckptsurgeon.checkpoints.torch.pickler import dump_pickle
 from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_members
 from ckptsurgeon.checkpoints.torch.skeleton import compose
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.checkpoints.writing.crc import combine_all
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
@@ -29,7 +30,7 @@ from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import TensorSpec, row_strides
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
+    from ckptsurgeon.checkpoints.transfer import Array
 
 FOLDER = "archive"
 

@@ -13,13 +13,12 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ckptsurgeon.checkpoints.base import Extent
-from ckptsurgeon.checkpoints.transfer import BUFFER, copy_bytes, read_into, write_bytes
+from ckptsurgeon.checkpoints.transfer import BUFFER, Extent, copy_bytes, read_into, write_bytes
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
+    from ckptsurgeon.checkpoints.transfer import Array
 
 RUN = 64 << 20
 """Longest run of copies that is gathered, so that progress is seen."""
