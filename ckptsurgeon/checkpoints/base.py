@@ -1,11 +1,11 @@
-"""What every checkpoint format gives: a reader of specs and ranges, and a writer of whole files."""
+"""What every checkpoint format gives: specs and ranges to read, and a layout to write."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.transfer import Extent, read_extent
 from ckptsurgeon.errors import CheckpointError
@@ -76,39 +76,13 @@ class Checkpoint:
         return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)
 
 
-class Writer(Protocol):
-    """Writes one checkpoint whose specs are all known before the first tensor.
-
-    Parts of a key may come in any order and from several threads, each byte once. Used as a context
-    manager: leaving it normally publishes the output whole; leaving it by an exception removes
-    every trace.
-    """
-
-    def __enter__(self) -> Writer: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
-        """Fill a part of the key's place, `offset` bytes from its start, with bytes of a file.
-
-        Their CRC-32, where they have one, is carried over by a format that has CRCs, so that
-        damage stays visible; other formats check it and raise CheckpointError.
-        """
-
-    def copies(self, extent: Extent) -> bool:
-        """Whether the kernel moves such bytes; else they are read, for their CRC-32."""
-
-    def write(self, key: str, array: Array, offset: int = 0) -> None:
-        """Fill a part of the key's place from memory."""
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What a writer is to write: specs in order, ties, and what travels with the tensors.
 
     `ties` maps a key to the key whose storage it shares; formats without ties write it twice.
     `template` is the checkpoint whose nesting and non-tensor entries the output carries (`.pt`
-    -> `.pt`), with `template_root` the wrapper that the tensors replace.
+    -> `.pt`); the tensors replace what stands under its root.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -116,3 +90,11 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     module_metadata: Mapping[str, Mapping[str, Any]] | None = None
     template: Checkpoint | None = None
+
+
+def group_ties(views: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:
+    """The groups of keys whose tensors are one view of one memory, or of one place in a file."""
+    groups: dict[object, list[str]] = {}
+    for key, view in views.items():
+        groups.setdefault(view, []).append(key)
+    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, group_ties
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.errors import CheckpointError
@@ -41,7 +41,11 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
     specs = {key: _spec(key, value) for key, value in tensors.items()}
     metadata = getattr(tensors, "_metadata", None)
     return MemoryCheckpoint(
-        contents=Contents(specs, _tied(tensors), module_metadata=metadata),
+        contents=Contents(
+            specs,
+            group_ties({key: _identity(value) for key, value in tensors.items()}),
+            module_metadata=metadata,
+        ),
         has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),
         tensors=tensors,
     )
@@ -61,14 +65,6 @@ def _spec(key: str, value: Any) -> TensorSpec:
     if is_torch(value) and str(value.layout) != "torch.strided":
         raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
     return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
-
-
-def _tied(tensors: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Keys whose tensors are one view of one memory."""
-    groups: dict[object, list[str]] = {}
-    for key, value in tensors.items():
-        groups.setdefault(_identity(value), []).append(key)
-    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)
 
 
 def _identity(value: Any) -> object:

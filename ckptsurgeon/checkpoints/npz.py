@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
 from ckptsurgeon.checkpoints.npy import read_header
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import Extent, read_extent
+from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec
 
@@ -72,15 +72,13 @@ def open_npz(path: Path) -> NpzCheckpoint:
     members: dict[str, Member] = {}
     opaque: list[Opaque] = []
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with naming(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
             for key, info in _listed(archive).items():
                 found = _member(file, archive, key, info)
                 if isinstance(found, Opaque):
                     opaque.append(found)
                 else:
                     members[key] = found
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
         raise CheckpointError(f"{path}: its zip archive can't be read: {error}") from error
     specs = {key: member.spec for key, member in members.items()}
@@ -114,19 +112,14 @@ def _member(
 ) -> Member | Opaque:
     """What one member holds, after checking that it holds all of it."""
     data = _data_offset(file, info)
-    try:
+    with naming(shorten(key)):
         with archive.open(info) as stream:
             header = read_header(stream)
         if header.dtype is None:
             return Opaque(key, _kind(header.descr), _reason(header.descr))
-        spec = TensorSpec(header.dtype, header.shape)
-    except CheckpointError as error:
-        raise CheckpointError(f"{shorten(key)}: {error}") from error
-    if header.start + spec.nbytes != info.file_size:
-        raise CheckpointError(
-            f"{shorten(key)}: {spec} takes {spec.nbytes} bytes, "
-            f"its member has {info.file_size - header.start}"
-        )
+        spec, found = TensorSpec(header.dtype, header.shape), info.file_size - header.start
+        if spec.nbytes != found:
+            raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
     fortran = header.fortran and len(spec.shape) > 1
     return Member(info, spec, header.start, header.swapped, fortran, data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
 from ckptsurgeon.checkpoints.sharded import open_sharded
 from ckptsurgeon.checkpoints.spec import open_spec
 from ckptsurgeon.checkpoints.strict_json import load_index, shorten_all
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
 MAX_JSON = 256 << 20
@@ -54,11 +53,8 @@ def _head(path: Path) -> bytes:
 
 
 def _read(path: Path, nbytes: int) -> bytes:
-    descriptor = open_source(path)
-    try:
+    with opened(path) as descriptor:
         return read_bytes(descriptor, 0, nbytes)
-    finally:
-        os.close(descriptor)
 
 
 def _open_tensors(path: Path, root: str | None, head: bytes) -> Checkpoint:
@@ -110,10 +106,8 @@ def _load_json(path: Path) -> dict[str, Any]:
     text = _read(path, MAX_JSON + 1)
     if len(text) > MAX_JSON:
         raise CheckpointError(f"{path}: is a JSON file of over {MAX_JSON} bytes, too long for one")
-    try:
+    with naming(path):
         return load_index(text)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _open_shard(path: Path) -> Checkpoint:

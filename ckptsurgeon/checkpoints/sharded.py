@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
-from ckptsurgeon.checkpoints.safetensors.writer import FileFiller, FilesWriter, plan_file
+from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
 from ckptsurgeon.checkpoints.transfer import write_bytes
+from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_folder
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
@@ -101,12 +102,10 @@ def _within(folder: Path, name: str) -> bool:
     if not name or "\0" in name or ":" in parts[0] or {"", "..", "."} & set(parts):
         return False
     place, home = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
-    return place.is_relative_to(home) or place.parent == _blobs(home)
-
-
-def _blobs(folder: Path) -> Path | None:
-    """Where the files of a snapshot in a Hugging Face cache lie: its own links lead there."""
-    return folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
+    if place.is_relative_to(home):
+        return True
+    # A snapshot in a Hugging Face cache is of links to files that lie in its `blobs`.
+    return home.parent.name == "snapshots" and place.parent == home.parent.parent / "blobs"
 
 
 def _check_present(index: Path, names: list[str]) -> None:
@@ -124,17 +123,16 @@ def _check_owners(
     """Raises CheckpointError where index and shards don't agree."""
     if _agree(weight_map, shards):
         return
-    owners: dict[str, Checkpoint] = {}
+    owners: dict[str, str] = {}
     for name, shard in shards.items():
         for key in shard.contents.specs:
-            owner = owners.setdefault(key, shard)
-            if owner is not shard:
-                first = next(other for other, held in shards.items() if held is owner)
+            first = owners.setdefault(key, name)
+            if first != name:
                 raise CheckpointError(
                     f"{index}: {shorten(key)} lies in two shards, {shorten(first)} and "
                     f"{shorten(name)}"
                 )
-    _check_agreement(index, weight_map, shards, owners)
+    _check_agreement(index, weight_map, owners)
 
 
 def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
@@ -148,18 +146,11 @@ def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> b
     return count == len(weight_map)
 
 
-def _check_agreement(
-    index: Path,
-    weight_map: Mapping[str, str],
-    shards: Mapping[str, Checkpoint],
-    owners: Mapping[str, Checkpoint],
-) -> None:
+def _check_agreement(index: Path, weight_map: Mapping[str, str], owners: Mapping[str, str]) -> None:
     """Raise one error with all that the index says otherwise than its shards."""
     lacking = [key for key in weight_map if key not in owners]
     unlisted = [key for key in owners if key not in weight_map]
-    moved = [
-        key for key, name in weight_map.items() if key in owners and owners[key] is not shards[name]
-    ]
+    moved = [key for key, name in weight_map.items() if owners.get(key, name) != name]
     told = (
         (lacking, "are in no shard"),
         (unlisted, "are in a shard but not in the index"),
@@ -204,14 +195,14 @@ def split_shards(specs: Mapping[str, TensorSpec], limit: int) -> tuple[dict[str,
     return tuple(parts)
 
 
-class ShardedWriter(FilesWriter):
+class ShardedWriter(Writer):
     """Writes a folder of safetensors shards and their index, staged beside its target.
 
     What fits one shard becomes a `model.safetensors` without an index.
     """
 
     def __init__(self, target: Path, layout: Layout, force: bool, max_shard_size: int) -> None:
-        super().__init__(layout)
+        super().__init__(layout.ties)
         self._target, self._force = target, force
         parts = split_shards(layout.specs, max_shard_size)
         self._plans = {

@@ -9,16 +9,15 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 
 def open_spec(path: Path, entries: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint that the object of a JSON file describes. Raises CheckpointError."""
-    try:
+    with naming(path):
         specs = {key: _spec(key, entry) for key, entry in entries.items()}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(
         path=path, format="spec", contents=Contents(specs), files=(path,), has_values=False
     )

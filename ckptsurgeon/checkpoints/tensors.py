@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_NAMES
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
-
-_NAMES = {code: name for name, code in DTYPE_CODES.items()}
-"""The names that torch, NumPy and ml_dtypes share, by dtype code."""
+    from ckptsurgeon.checkpoints.transfer import Array
 
 
 def is_torch(value: Any) -> bool:
@@ -34,9 +29,7 @@ def _from_torch(tensor: Any) -> Array:
     """The tensor's memory as unsigned integers of its width (complex128 as itself)."""
     import torch
 
-    plain = tensor.detach().cpu()
-    if plain.is_conj() or plain.is_neg():
-        plain = plain.resolve_conj().resolve_neg()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     if plain.dtype == torch.complex128:
         return plain.numpy()  # type: ignore[no-any-return]
     width = plain.element_size()
@@ -53,7 +46,7 @@ def to_torch(array: Array, spec: TensorSpec, device: Any) -> Any:
     dense = np.ascontiguousarray(array)
     owned = dense if dense.flags.writeable and dense.flags.owndata else dense.copy()
     tensor = torch.from_numpy(owned.reshape(-1).view(signed[owned.itemsize]))
-    return tensor.view(getattr(torch, _NAMES[spec.dtype])).reshape(spec.shape).to(device)
+    return tensor.view(getattr(torch, DTYPE_NAMES[spec.dtype])).reshape(spec.shape).to(device)
 
 
 def to_numpy(array: Array, spec: TensorSpec) -> Array:

@@ -6,6 +6,7 @@ not SIGBUS.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -172,15 +173,12 @@ def read_extent(extent: Extent) -> Array:
     """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
     import numpy as np  # headers alone are read without it
 
-    source_fd = open_source(extent.path)
-    try:
+    with opened(extent.path) as source_fd:
         if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
-            raise _shorter(extent)
+            raise _cut_off(extent)
         array = np.empty(extent.nbytes, np.uint8)
         read_into(source_fd, extent, array.data)
         return array
-    finally:
-        os.close(source_fd)
 
 
 def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
@@ -192,7 +190,7 @@ def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
     while done < extent.nbytes:
         count = os.preadv(source_fd, [out[done : done + CHUNK]], extent.offset + done)
         if count == 0:
-            raise _shorter(extent)
+            raise _cut_off(extent)
         done += count
 
 
@@ -211,11 +209,31 @@ def read_ranges(
         done += nbytes
 
 
-def _shorter(extent: Extent) -> CheckpointError:
+def _cut_off(extent: Extent) -> CheckpointError:
     return CheckpointError(
-        f"{extent.path}: ends before the {extent.nbytes} bytes of a tensor at {extent.offset}; "
+        f"ends before the {extent.nbytes} bytes of a tensor at {extent.offset}; "
         "it was cut after it was opened: fetch or copy it again"
     )
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor for reading, for the block; errors of the checkpoint begin with its path."""
+    source_fd = open_source(path)
+    try:
+        with naming(path):
+            yield source_fd
+    finally:
+        os.close(source_fd)
+
+
+@contextlib.contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Have a CheckpointError that the block raises begin with the place that it is about."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{place}: {error}") from error
 
 
 def open_source(path: Path) -> int:

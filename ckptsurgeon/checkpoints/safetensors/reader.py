@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
-from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, Header, parse_header, starts_of
-from ckptsurgeon.checkpoints.transfer import Extent, open_source, read_bytes
+from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, parse_header, starts_of
+from ckptsurgeon.checkpoints.transfer import Extent, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
 
@@ -32,21 +32,15 @@ class SafetensorsCheckpoint(Checkpoint):
 
 def open_safetensors(path: Path) -> SafetensorsCheckpoint:
     """The checkpoint in a file, its header checked. Raises CheckpointError."""
-    source_fd = open_source(path)
-    try:
-        header, start = _read_header(source_fd)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    finally:
-        os.close(source_fd)
-    contents = Contents(header.specs, metadata=header.metadata)
+    with opened(path) as source_fd:
+        contents, start = _read_header(source_fd)
     return SafetensorsCheckpoint(
         path=path, format="safetensors", contents=contents, files=(path,), start=start
     )
 
 
-def _read_header(source_fd: int) -> tuple[Header, int]:
-    """The header, and where it ends."""
+def _read_header(source_fd: int) -> tuple[Contents, int]:
+    """What the header says, and where it ends."""
     size = os.fstat(source_fd).st_size
     length = int.from_bytes(read_bytes(source_fd, 0, 8), "little")
     if size < 8:

@@ -16,7 +16,7 @@ from ckptsurgeon.checkpoints.torch.interpreter import MAX_PICKLE_BYTES, Pickle, 
 from ckptsurgeon.checkpoints.torch.machine import CutError
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
 from ckptsurgeon.checkpoints.torch.strides import StoredBytes
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.checkpoints.transfer import opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS
 
@@ -44,13 +44,8 @@ def open_torch_legacy(path: Path, root: str | None) -> TorchCheckpoint:
     Raises CheckpointError for a pickle that torch.save did not write, for one that was cut, and
     for a root that is not there.
     """
-    descriptor = open_source(path)
-    try:
+    with opened(path) as descriptor:
         tree, storages = _Reader(descriptor).parts()
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    finally:
-        os.close(descriptor)
     return open_tree(path, tree.value, storages, root=root, format="torch-legacy")
 
 

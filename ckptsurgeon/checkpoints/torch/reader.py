@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord
 from ckptsurgeon.checkpoints.torch.nesting import (
@@ -19,6 +19,7 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     holds_tensor,
     is_container,
     is_module,
+    is_under,
     join,
     node_at,
     tops,
@@ -32,7 +33,7 @@ from ckptsurgeon.checkpoints.torch.strides import (
     itemsize,
     reach,
 )
-from ckptsurgeon.checkpoints.transfer import Extent, read_extent
+from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
 
 if TYPE_CHECKING:
@@ -101,13 +102,11 @@ def open_tree(
     """
     if isinstance(tree, TensorRecord):
         tree = DictValue(entries={BARE: tree})
-    try:
+    with naming(path):
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
         records = _records(selected)
         specs = {key: checked_spec(key, record, storages) for key, record in records.items()}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
     others = tuple(opaque(leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
     contents = Contents(
         specs=specs,
@@ -174,12 +173,13 @@ def _text_key(key: str) -> str:
 
 def _aliases(records: Mapping[str, TensorRecord]) -> tuple[tuple[str, ...], ...]:
     """Groups of keys that are equal views of one storage."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for key, record in records.items():
-        if 0 not in record.shape:
-            view = (record.storage.key, record.dtype, record.offset, record.shape, record.stride)
-            groups.setdefault(view, []).append(key)
-    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)
+    return group_ties(
+        {
+            key: (record.storage.key, record.dtype, record.offset, record.shape, record.stride)
+            for key, record in records.items()
+            if 0 not in record.shape
+        }
+    )
 
 
 def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:
@@ -193,20 +193,14 @@ def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | 
     return {
         path[len(prefix) :].removeprefix("."): _simple(entry)
         for path, entry in held.entries.items()
-        if isinstance(path, str) and isinstance(entry, DictValue) and _is_under(path, prefix)
+        if isinstance(path, str) and isinstance(entry, DictValue) and is_under(path, prefix)
     }
 
 
-def _is_under(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + ".")
-
-
 def _simple(entry: DictValue) -> Mapping[str, Any]:
-    return {key: value for key, value in entry.entries.items() if _is_simple(key, value)}
-
-
-def _is_simple(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and (value is None or isinstance(value, (bool, int, float, str)))
+    plain = (int, float, str, type(None))
+    items = entry.entries.items()
+    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
 
 
 def _aside(tree: Any, root: str, without_optimizers: bool) -> tuple[Opaque, ...]:
@@ -233,7 +227,7 @@ def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
         key = join(prefix, piece if piece is not None else "?")
         if root.startswith(key + ".") and is_container(entry):
             yield from _siblings(entry, root, key)
-        elif key != root and not key.startswith(root + "."):
+        elif not is_under(key, root):
             yield key, entry
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.transfer import BUFFER, Extent, copy_bytes, read_into, write_bytes
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
-from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
     from ckptsurgeon.checkpoints.transfer import Array
@@ -92,10 +91,7 @@ class Target:
         extent, offset = ready
         with self._sources.opened(extent.path) as source:
             ends = (source, extent.offset, self._descriptor, offset)
-            try:
-                copy_bytes(*ends, extent.nbytes, self._dirty.add)
-            except CheckpointError as error:
-                raise CheckpointError(f"{extent.path}: {error}") from error
+            copy_bytes(*ends, extent.nbytes, self._dirty.add)
 
 
 def flat_bytes(array: Array) -> memoryview:
