@@ -116,7 +116,7 @@ def _member(
         with archive.open(info) as stream:
             header = read_header(stream)
         if header.dtype is None:
-            return Opaque(key, _kind(header.descr), _reason(header.descr))
+            return _opaque(key, header.descr)
         spec, found = TensorSpec(header.dtype, header.shape), info.file_size - header.start
         if spec.nbytes != found:
             raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
@@ -144,14 +144,11 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return data
 
 
-def _kind(descr: object) -> str:
-    return f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
-
-
-def _reason(descr: object) -> str:
+def _opaque(key: str, descr: object) -> Opaque:
+    kind = f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
     if isinstance(descr, str) and descr[1:2] == "O":
-        return "pickled Python objects, which are never loaded"
-    return f"items of type {shorten(descr)}, which no checkpoint dtype holds"
+        return Opaque(key, kind, "pickled Python objects, which are never loaded")
+    return Opaque(key, kind, f"items of type {shorten(descr)}, which no checkpoint dtype holds")
 
 
 def _inflate(path: Path, key: str, member: Member) -> Array:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
-from ckptsurgeon.checkpoints.transfer import write_bytes
+from ckptsurgeon.checkpoints.transfer import naming, write_bytes
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_folder
 from ckptsurgeon.errors import CheckpointError
@@ -63,13 +63,15 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     Raises CheckpointError where the index names a file outside of its folder or one that is not
     there, and where it and the shards don't agree on every key.
     """
-    weight_map = _weight_map(index, entries.get("weight_map"))
-    names = sorted(set(weight_map.values()))
-    _check_present(index, names)
+    with naming(index):
+        weight_map = _weight_map(index.parent, entries.get("weight_map"))
+        names = sorted(set(weight_map.values()))
+        _check_present(index.parent, names)
     with ThreadPoolExecutor(READERS) as pool:
         opened = pool.map(opener, [index.parent / name for name in names])
         shards = dict(zip(names, opened, strict=True))
-    _check_owners(index, weight_map, shards)
+    with naming(index):
+        _check_owners(weight_map, shards)
     return ShardedCheckpoint(
         path=index,
         format=shards[names[0]].format,
@@ -79,18 +81,16 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     )
 
 
-def _weight_map(index: Path, found: Any) -> dict[str, str]:
+def _weight_map(folder: Path, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not found:
-        raise CheckpointError(f"{index}: weight_map is {shorten(found)}, wanted keys and files")
+        raise CheckpointError(f"weight_map is {shorten(found)}, wanted keys and files")
     if set(map(type, found.values())) != {str}:
         key, name = next((key, name) for key, name in found.items() if type(name) is not str)
-        raise CheckpointError(
-            f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
-        )
+        raise CheckpointError(f"{shorten(key)} lies in {shorten(name)}, wanted a file's name")
     for name in set(found.values()):
-        if not _within(index.parent, name):
+        if not _within(folder, name):
             raise CheckpointError(
-                f"{index}: names the shard {shorten(name)}, which lies outside of the index's "
+                f"names the shard {shorten(name)}, which lies outside of the index's "
                 "folder; shards must be in it"
             )
     return found
@@ -108,18 +108,16 @@ def _within(folder: Path, name: str) -> bool:
     return home.parent.name == "snapshots" and place.parent == home.parent.parent / "blobs"
 
 
-def _check_present(index: Path, names: list[str]) -> None:
-    missing = [name for name in names if not (index.parent / name).is_file()]
+def _check_present(folder: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
-            f"{index}: {len(missing)} of {len(names)} shards are not there: "
+            f"{len(missing)} of {len(names)} shards are not there: "
             f"{shorten_all(missing)}; fetch them again"
         )
 
 
-def _check_owners(
-    index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]
-) -> None:
+def _check_owners(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
     """Raises CheckpointError where index and shards don't agree."""
     if _agree(weight_map, shards):
         return
@@ -129,10 +127,9 @@ def _check_owners(
             first = owners.setdefault(key, name)
             if first != name:
                 raise CheckpointError(
-                    f"{index}: {shorten(key)} lies in two shards, {shorten(first)} and "
-                    f"{shorten(name)}"
+                    f"{shorten(key)} lies in two shards, {shorten(first)} and {shorten(name)}"
                 )
-    _check_agreement(index, weight_map, owners)
+    _check_agreement(weight_map, owners)
 
 
 def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
@@ -146,7 +143,7 @@ def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> b
     return count == len(weight_map)
 
 
-def _check_agreement(index: Path, weight_map: Mapping[str, str], owners: Mapping[str, str]) -> None:
+def _check_agreement(weight_map: Mapping[str, str], owners: Mapping[str, str]) -> None:
     """Raise one error with all that the index says otherwise than its shards."""
     lacking = [key for key in weight_map if key not in owners]
     unlisted = [key for key in owners if key not in weight_map]
@@ -158,9 +155,7 @@ def _check_agreement(index: Path, weight_map: Mapping[str, str], owners: Mapping
     )
     problems = [f"{len(keys)} keys {words}: {shorten_all(keys)}" for keys, words in told if keys]
     if problems:
-        raise CheckpointError(
-            f"{index}: {'; '.join(problems)}; index and shards don't belong together"
-        )
+        raise CheckpointError(f"{'; '.join(problems)}; index and shards don't belong together")
 
 
 def _merge(parts: list[Contents]) -> Contents:

@@ -18,6 +18,7 @@ from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.safetensors.header import (
     MAX_HEADER,
+    Entry,
     parse_header,
     starts_of,
     write_header,
@@ -318,9 +319,9 @@ def test_keys_that_the_format_cannot_hold(
 
 
 def test_a_header_that_no_reader_would_take() -> None:
-    tensors = [("a" * (MAX_HEADER + 1), TensorSpec("U8", (0,)), 0, 0)]
+    entries = {"a" * (MAX_HEADER + 1): Entry("U8", (0,), (0, 0))}
     with pytest.raises(OutputError, match="write shards"):
-        write_header(tensors, {})
+        write_header(entries, {})
 
 
 def test_a_file_that_shrinks_gives_an_error(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -180,21 +180,16 @@ def _misplaced(key: str, spec: TensorSpec, entry: Entry, at: int) -> CheckpointE
     return CheckpointError(f"{shorten(key)}: {said}")
 
 
-def write_header(
-    tensors: Iterable[tuple[str, TensorSpec, int, int]], metadata: Mapping[str, str]
-) -> bytes:
-    """The bytes of a file before its tensors, of (key, spec, begin, end) in the file's order.
+def write_header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file before its tensors, whose entries come in the file's order.
 
     Spaces at its end let the tensors begin aligned. Raises OutputError for keys that the format
     can't hold.
     """
-    entries: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
-    for key, spec, begin, end in tensors:
-        if key == METADATA:
-            raise OutputError(f"the key {METADATA} can't be a tensor's in safetensors; rename it")
-        entries[key] = Entry(spec.dtype, spec.shape, (begin, end))
+    if METADATA in entries:
+        raise OutputError(f"the key {METADATA} can't be a tensor's in safetensors; rename it")
     try:
-        text = msgspec.json.encode(entries)
+        text = msgspec.json.encode({METADATA: dict(sorted(metadata.items())), **entries})
     except UnicodeEncodeError as error:
         raise OutputError(
             f"{shorten(error.object)} is no Unicode text, as keys in safetensors must be"

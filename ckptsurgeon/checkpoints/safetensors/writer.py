@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Layout
-from ckptsurgeon.checkpoints.safetensors.header import unfit, write_header
+from ckptsurgeon.checkpoints.safetensors.header import Entry, unfit, write_header
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_file
@@ -21,15 +21,16 @@ def plan_file(specs: Mapping[str, TensorSpec], metadata: Mapping[str, str]) -> F
     Items that are wider come first, so that every tensor is aligned. The metadata gets
     `format: pt`, which transformers asks for.
     """
-    tensors, at = [], 0
+    entries: dict[str, Entry] = {}
+    at = 0
     for key in sorted(specs, key=lambda key: -BITS[specs[key].dtype]):
         spec = specs[key]
         if fault := unfit(spec):
             raise OutputError(f"{shorten(key)}: {fault}; write a .pt file instead, or cast it")
-        tensors.append((key, spec, at, at + spec.nbytes))
-        at = tensors[-1][3]
-    header = write_header(tensors, {**metadata, "format": "pt"})
-    offsets = {key: len(header) + begin for key, _, begin, _ in tensors}
+        entries[key] = Entry(spec.dtype, spec.shape, (at, at + spec.nbytes))
+        at += spec.nbytes
+    header = write_header(entries, {**metadata, "format": "pt"})
+    offsets = {key: len(header) + entry.data_offsets[0] for key, entry in entries.items()}
     return FilePlan(specs, header, offsets, len(header) + at)
 
 

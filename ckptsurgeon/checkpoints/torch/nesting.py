@@ -114,12 +114,9 @@ _WEIGHTY = (TensorRecord, ObjectValue, DictValue, list, tuple)
 
 def _names(value: Any) -> frozenset[str]:
     """The texts in a set as the pickle spells it: a call with a list."""
-    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else ()
-    return (
-        frozenset(name for name in held if isinstance(name, str))
-        if isinstance(held, list)
-        else frozenset()
-    )
+    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
+    names = held if isinstance(held, list) else []
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def is_container(value: Any) -> bool:

@@ -27,7 +27,6 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     wrappers,
 )
 from ckptsurgeon.checkpoints.torch.strides import (
-    StoredBytes,
     checked_spec,
     is_contiguous,
     itemsize,
@@ -47,20 +46,19 @@ BARE = "tensor"
 class TorchCheckpoint(Checkpoint):
     """A torch file: `tree` is all that its pickle says, `contents` what was selected of it.
 
-    `records` are the selected tensors, `storages` the places of all storages by key. `asked` is the
+    `records` are the selected tensors, `storages` the bytes of all storages by key. `asked` is the
     root that was asked for; None lets optimizer state aside.
     """
 
     tree: Any
     records: Mapping[str, TensorRecord]
-    storages: Mapping[str, StoredBytes]
+    storages: Mapping[str, Extent]
     asked: str | None
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie, or None for a view that is not contiguous.
 
-        It has a CRC-32 where the bytes are a whole member of the zip file. A CRC of 0 is taken for
-        none: torch can be told to compute none.
+        It has a CRC-32 where the bytes are a whole member of the zip file.
         """
         record = self.records[key]
         if not is_contiguous(record.shape, record.stride):
@@ -69,7 +67,7 @@ class TorchCheckpoint(Checkpoint):
         start = place.offset + record.offset * itemsize(record)
         nbytes = self.contents.specs[key].nbytes
         whole = (start, nbytes) == (place.offset, place.nbytes)
-        return Extent(self.path, start, nbytes, (place.crc or None) if whole else None)
+        return Extent(self.path, start, nbytes, place.crc if whole else None)
 
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype, read through its strides."""
@@ -90,7 +88,7 @@ class TorchCheckpoint(Checkpoint):
 def open_tree(
     path: Path,
     tree: Any,
-    storages: Mapping[str, StoredBytes],
+    storages: Mapping[str, Extent],
     *,
     root: str | None,
     format: str,

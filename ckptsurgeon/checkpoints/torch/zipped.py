@@ -15,8 +15,7 @@ from ckptsurgeon.checkpoints.torch.archive import (
 )
 from ckptsurgeon.checkpoints.torch.interpreter import MAX_PICKLE_BYTES, load_pickle
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
-from ckptsurgeon.checkpoints.torch.strides import StoredBytes
-from ckptsurgeon.checkpoints.transfer import naming, opened
+from ckptsurgeon.checkpoints.transfer import Extent, naming, opened
 from ckptsurgeon.errors import CheckpointError
 
 FIRST_MEMBER = re.compile(r"[^/]+/(?:data\.pkl|data/\d+|constants\.pkl|version|byteorder|\.\w+)")
@@ -56,7 +55,7 @@ def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
             pickled = load_pickle(data)
         if pickled.end != pickle.nbytes:
             raise CheckpointError(f"{pickle.name} goes on behind its end, byte {pickled.end}")
-        storages = _storages(members, f"{prefix}/data/")
+        storages = _storages(path, members, f"{prefix}/data/")
     return open_tree(path, pickled.value, storages, root=root, format="torch")
 
 
@@ -87,11 +86,15 @@ def _require_little_endian(descriptor: int, member: Member | None) -> None:
         )
 
 
-def _storages(members: Mapping[str, Member], prefix: str) -> Mapping[str, StoredBytes]:
-    """The places of the storages by key. Raises CheckpointError for a compressed one."""
-    found: dict[str, StoredBytes] = {}
+def _storages(path: Path, members: Mapping[str, Member], prefix: str) -> Mapping[str, Extent]:
+    """The bytes of the storages by key. Raises CheckpointError for a compressed one.
+
+    A CRC of 0 is taken for none: torch can be told to compute none.
+    """
+    found: dict[str, Extent] = {}
     for name, member in members.items():
         if name.startswith(prefix):
             require_stored(member)
-            found[name[len(prefix) :]] = StoredBytes(member.offset, member.nbytes, member.crc)
+            crc = member.crc or None
+            found[name[len(prefix) :]] = Extent(path, member.offset, member.nbytes, crc)
     return found
