@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ckptsurgeon.checkpoints.transfer import Extent, read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 DESTINATION = "dst"
 """The alias under which a plan reads the destination's own values."""

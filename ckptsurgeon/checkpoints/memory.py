@@ -1,20 +1,25 @@
-"""A checkpoint that is a dict in memory: of torch tensors, NumPy arrays, or shapes alone."""
+"""A checkpoint that is a dict in memory: of torch tensors, also a model's, or NumPy arrays."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, group_ties
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
+    from torch import nn
+
+MOST_LAYERS = 5
+"""Lazy layers that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +76,37 @@ def _identity(value: Any) -> object:
     if hasattr(value, "data_ptr") and not value.is_meta and value.numel():
         return value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
     return id(value)
+
+
+def state_of(model: nn.Module) -> Mapping[str, Any]:
+    """The tensors of `model.state_dict()` themselves, not detached, with its `_metadata`.
+
+    Tied parameters are one object. Extra state that is no tensor is left out. Raises
+    CheckpointError for lazy layers that have no shapes yet.
+    """
+    whole: Any = model.state_dict(keep_vars=True)
+    _refuse_lazy(model, whole)
+    state: Any = OrderedDict((key, value) for key, value in whole.items() if is_torch(value))
+    state._metadata = whole._metadata
+    return state  # type: ignore[no-any-return]
+
+
+def _refuse_lazy(model: nn.Module, state: Mapping[str, Any]) -> None:
+    from torch.nn.parameter import is_lazy
+
+    lazy = sorted({key.rpartition(".")[0] for key, value in state.items() if is_lazy(value)})
+    if lazy:
+        names = ", ".join(f"`{name}`" for name in lazy[:MOST_LAYERS])
+        more = f" and {len(lazy) - MOST_LAYERS} more" if len(lazy) > MOST_LAYERS else ""
+        raise CheckpointError(
+            f"{type(model).__name__} has lazy layers without shapes: {names}{more}; run a batch "
+            "through it first"
+        )
+
+
+def checkpoint_of_model(
+    state: Mapping[str, Any], name: str, *, shapes_only: bool = False
+) -> MemoryCheckpoint:
+    """The checkpoint over a state of `state_of`, called `name` in reports."""
+    found = checkpoint_of(state)
+    return replace(found, path=Path(name), has_values=found.has_values and not shapes_only)

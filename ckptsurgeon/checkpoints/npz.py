@@ -8,17 +8,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
 from ckptsurgeon.checkpoints.npy import read_header
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 MAX_INFLATION = 1032
 """Most bytes that one byte of a deflate stream can stand for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.detection import (
@@ -96,18 +95,14 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
 
 def _open_json(path: Path) -> Checkpoint:
     """The checkpoint that a JSON file lists (a spec) or leads to (an index)."""
-    entries = _load_json(path)
-    if isinstance(entries.get("weight_map"), dict):
-        return open_sharded(path, entries, _open_shard)
-    return open_spec(path, entries)
-
-
-def _load_json(path: Path) -> dict[str, Any]:
     text = _read(path, MAX_JSON + 1)
     if len(text) > MAX_JSON:
         raise CheckpointError(f"{path}: is a JSON file of over {MAX_JSON} bytes, too long for one")
     with naming(path):
-        return load_index(text)
+        entries = load_index(text)
+    if isinstance(entries.get("weight_map"), dict):
+        return open_sharded(path, entries, _open_shard)
+    return open_spec(path, entries)
 
 
 def _open_shard(path: Path) -> Checkpoint:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.errors import CheckpointError, nearest
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array, Extent
 
 
 def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:

@@ -12,19 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
-from ckptsurgeon.checkpoints.transfer import naming, write_bytes
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, write_bytes
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_folder
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array, Extent
 
 MAX_SHARD_SIZE = 5_000_000_000
 """Bytes of tensors in one shard, as on the Hugging Face hub; a larger tensor has its own."""
@@ -226,6 +223,4 @@ class ShardedWriter(Writer):
 
 
 def _shard_name(number: int, count: int) -> str:
-    if count == 1:
-        return "model.safetensors"
-    return f"model-{number:05}-of-{count:05}.safetensors"
+    return "model.safetensors" if count == 1 else f"model-{number:05}-of-{count:05}.safetensors"

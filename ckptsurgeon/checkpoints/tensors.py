@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_NAMES
+from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 
 def is_torch(value: Any) -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-    Move = Callable[[int, int, int, int, int], int]
-    Landed = Callable[[int, int], object]
+else:
+    Array = Any  # headers alone are read without NumPy
+
+Move = Callable[[int, int, int, int, int], int]
+Landed = Callable[[int, int], object]
 
 BUFFER = 512 * 1024
 """Bytes that the portable copy holds at a time; small enough to stay in a core's cache."""
@@ -82,37 +84,26 @@ def copy_bytes(
     """
     done = 0
     for move in (_copy_file_range, _sendfile, _through_buffer):
-        if done < nbytes:
-            done += _move_all(
-                move,
-                (source_fd, source_offset + done, target_fd, target_offset + done),
-                nbytes - done,
-                landed,
-            )
+        while done < nbytes:
+            place, count = target_offset + done, min(nbytes - done, CHUNK)
+            moved = _try(move, source_fd, source_offset + done, target_fd, place, count)
+            if not moved:
+                break
+            if landed is not None:
+                landed(place, moved)
+            done += moved
     if done < nbytes:
         raise CheckpointError(f"ends {nbytes - done} bytes before a tensor does: cut while read?")
 
 
-def _move_all(
-    move: Move, where: tuple[int, int, int, int], nbytes: int, landed: Landed | None
-) -> int:
-    """The bytes moved until all are, the source ends, or the OS refuses this kind of copy."""
-    source_fd, source_offset, target_fd, target_offset = where
-    done = 0
-    while done < nbytes:
-        count = min(nbytes - done, CHUNK)
-        try:
-            moved = move(source_fd, source_offset + done, target_fd, target_offset + done, count)
-        except OSError as error:
-            if error.errno not in REFUSALS or move is _through_buffer:
-                raise
-            return done
-        if moved == 0:
-            return done
-        if landed is not None:
-            landed(target_offset + done, moved)
-        done += moved
-    return done
+def _try(move: Move, *ends_and_count: int) -> int:
+    """The bytes moved; none where the source ends, or the OS refuses this kind of copy."""
+    try:
+        return move(*ends_and_count)
+    except OSError as error:
+        if error.errno not in REFUSALS or move is _through_buffer:
+            raise
+        return 0
 
 
 def _copy_file_range(

@@ -6,7 +6,6 @@ The format: eight bytes of header length, a JSON header, then the tensors' bytes
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import operator
 from collections.abc import Iterable, Mapping
@@ -76,12 +75,6 @@ def parse_header(header: bytes, data_nbytes: int) -> Contents:
         cut = ": it was cut, fetch it again" if at > data_nbytes else ""
         raise CheckpointError(f"its tensors take {at} bytes, the file has {data_nbytes}{cut}")
     return Contents(specs, metadata=metadata)
-
-
-def starts_of(specs: Mapping[str, TensorSpec], start: int) -> dict[str, int]:
-    """Where each tensor of a file begins whose first one begins at `start`."""
-    ends = itertools.accumulate((spec.nbytes for spec in specs.values()), initial=start)
-    return dict(zip(specs, ends, strict=False))
 
 
 Entries = tuple[dict[str, Entry], dict[str, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
-from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, parse_header, starts_of
+from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, parse_header
 from ckptsurgeon.checkpoints.transfer import Extent, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
@@ -23,7 +24,9 @@ class SafetensorsCheckpoint(Checkpoint):
     @cached_property
     def starts(self) -> Mapping[str, int]:
         """Where each tensor begins; plans of many shards never ask."""
-        return starts_of(self.contents.specs, self.start)
+        specs = self.contents.specs
+        ends = itertools.accumulate((spec.nbytes for spec in specs.values()), initial=self.start)
+        return dict(zip(specs, ends, strict=False))
 
     def extent(self, key: str) -> Extent:
         """Where the tensor's bytes lie: always dense."""

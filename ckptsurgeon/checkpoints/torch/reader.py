@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
@@ -32,11 +32,8 @@ from ckptsurgeon.checkpoints.torch.strides import (
     itemsize,
     reach,
 )
-from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 BARE = "tensor"
 """The key of a tensor that was saved alone, without a dict around it."""

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.torch.described import escaped
@@ -26,7 +25,7 @@ from ckptsurgeon.checkpoints.torch.records import (
     plan_members,
 )
 from ckptsurgeon.checkpoints.torch.skeleton import compose
-from ckptsurgeon.checkpoints.transfer import Extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.checkpoints.writing.crc import combine_all
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
@@ -34,9 +33,6 @@ from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.checkpoints.writing.target import flat_bytes
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import TensorSpec, row_strides
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 FOLDER = "archive"
 

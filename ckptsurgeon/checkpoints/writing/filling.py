@@ -7,17 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import Extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.target import Target, flat_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 
 @dataclass(frozen=True, slots=True)

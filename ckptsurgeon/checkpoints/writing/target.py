@@ -11,13 +11,16 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from ckptsurgeon.checkpoints.transfer import BUFFER, Extent, copy_bytes, read_into, write_bytes
+from ckptsurgeon.checkpoints.transfer import (
+    BUFFER,
+    Array,
+    Extent,
+    copy_bytes,
+    read_into,
+    write_bytes,
+)
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.transfer import Array
 
 RUN = 64 << 20
 """Longest run of copies that is gathered, so that progress is seen."""
