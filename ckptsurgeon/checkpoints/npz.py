@@ -23,19 +23,20 @@ MAX_INFLATION = 1032
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array in the archive: where its items begin, and how they lie."""
+    """One array: where it begins in the archive, where its items in itself, and how they lie."""
 
     info: zipfile.ZipInfo
     spec: TensorSpec
+    offset: int
     start: int
     swapped: bool
     fortran: bool
-    data: int
 
-    @property
-    def dense(self) -> bool:
-        """Whether the archive holds the carrier's own bytes in a row."""
-        return self.info.compress_type == zipfile.ZIP_STORED and not (self.swapped or self.fortran)
+    def extent(self, path: Path) -> Extent | None:
+        """Where its items lie in the archive, or None where they are deflated."""
+        if self.info.compress_type != zipfile.ZIP_STORED:
+            return None
+        return Extent(path, self.offset + self.start, self.spec.nbytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +48,13 @@ class NpzCheckpoint(Checkpoint):
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie; None where they are deflated, swapped or column-major."""
         member = self.members[key]
-        if not member.dense:
-            return None
-        return Extent(self.path, member.data + member.start, member.spec.nbytes)
+        return None if member.swapped or member.fortran else member.extent(self.path)
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype, row-major and little-endian."""
         member = self.members[key]
-        if member.info.compress_type == zipfile.ZIP_STORED:
-            flat = read_extent(Extent(self.path, member.data + member.start, member.spec.nbytes))
-        else:
-            flat = _inflate(self.path, key, member)
+        extent = member.extent(self.path)
+        flat = read_extent(extent) if extent else _inflate(self.path, key, member)
         return _arranged(flat, member)
 
 
@@ -108,7 +105,7 @@ def _member(
     file: IO[bytes], archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo
 ) -> Member | Opaque:
     """What one member holds, after checking that it holds all of it."""
-    data = _data_offset(file, info)
+    offset = _data_offset(file, info)
     with naming(shorten(key)):
         with archive.open(info) as stream:
             header = read_header(stream)
@@ -118,7 +115,7 @@ def _member(
         if spec.nbytes != found:
             raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
     fortran = header.fortran and len(spec.shape) > 1
-    return Member(info, spec, header.start, header.swapped, fortran, data)
+    return Member(info, spec, offset, header.start, header.swapped, fortran)
 
 
 def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:

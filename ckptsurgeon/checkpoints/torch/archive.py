@@ -120,7 +120,7 @@ class _Reader:
         _, disk, first_disk, here, count, nbytes, start, _ = end
         if NARROW in (here, count) or WIDE in (nbytes, start):
             at, (disk, first_disk, here, count, nbytes, start) = self._end_record64(at)
-        elif self._has_locator(at):
+        elif at >= LOCATOR64.size and self._read(at - LOCATOR64.size, 4) == b"PK\x06\x07":
             at, wide = self._end_record64(at)
             if wide != (disk, first_disk, here, count, nbytes, start):
                 raise CheckpointError("its two end records disagree")
@@ -144,9 +144,6 @@ class _Reader:
         if at + END.size + end[-1] != len(tail):
             raise CheckpointError("has bytes behind its end record: the file was damaged")
         return self._size - reach + at, end
-
-    def _has_locator(self, end: int) -> bool:
-        return end >= LOCATOR64.size and self._read(end - LOCATOR64.size, 4) == b"PK\x06\x07"
 
     def _end_record64(self, end: int) -> tuple[int, tuple[int, ...]]:
         locator = LOCATOR64.unpack(self._read(end - LOCATOR64.size, LOCATOR64.size))

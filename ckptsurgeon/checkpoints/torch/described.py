@@ -73,10 +73,9 @@ def _object(value: ObjectValue) -> Text:
     if value.name.name.startswith("_rebuild"):
         return "Tensor", escaped(value.reason or str(value.name))
     kind = escaped(str(value.name))
-    if isinstance(value.state, DictValue):
-        return kind, _entries(value.state)
-    if value.entries is not None:
-        return kind, _entries(value.entries)
+    held = value.state if isinstance(value.state, DictValue) else value.entries
+    if held is not None:
+        return kind, _entries(held)
     if value.items:
         return kind, _items(value.items)
     return kind, ", ".join(_plain(argument) for argument in value.arguments[:4])

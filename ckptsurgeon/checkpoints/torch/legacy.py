@@ -45,7 +45,7 @@ def open_torch_legacy(path: Path, root: str | None) -> TorchCheckpoint:
     """
     with opened(path) as descriptor:
         tree, storages = _Reader(path, descriptor).parts()
-    return open_tree(path, tree.value, storages, root=root, format="torch-legacy")
+    return open_tree(path, "torch-legacy", tree.value, storages, root)
 
 
 class _Reader:

@@ -83,12 +83,7 @@ class TorchCheckpoint(Checkpoint):
 
 
 def open_tree(
-    path: Path,
-    tree: Any,
-    storages: Mapping[str, Extent],
-    *,
-    root: str | None,
-    format: str,
+    path: Path, format: str, tree: Any, storages: Mapping[str, Extent], root: str | None
 ) -> TorchCheckpoint:
     """The checkpoint of a tree that was read, its tensors held against the file.
 

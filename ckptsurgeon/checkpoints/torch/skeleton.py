@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
-from ckptsurgeon.checkpoints.torch.described import escaped, opaque
+from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, key_text
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
@@ -138,11 +138,8 @@ class _Skeleton:
 
     def _copy_module(self, value: Any, path: str) -> DictValue:
         """The place of a module's state dict, which is flat."""
-        self.dropped += [
-            opaque(join(path, leaf.key), leaf.value)
-            for leaf in flatten(value)
-            if not leaf.is_tensor
-        ]
+        others = (leaf for leaf in flatten(value) if not leaf.is_tensor)
+        self.dropped += [opaque(join(path, leaf.key), leaf.value) for leaf in others]
         return self.places.setdefault(path, DictValue("OrderedDict"))
 
     def _entry(self, value: Any, path: str) -> tuple[Any] | None:
@@ -169,9 +166,8 @@ class _Skeleton:
 
     def _drop(self, value: Any, path: str, reason: str) -> tuple[Any] | None:
         """None, and the entry is on the list of what is dropped."""
-        entry = opaque(path, value)
-        text = f"{entry.text} ({reason})" if reason else entry.text
-        self.dropped.append(Opaque(entry.key, entry.kind, text))
+        kind, text = describe(value)
+        self.dropped.append(Opaque(path, kind, f"{text} ({reason})" if reason else text))
         return None
 
 

@@ -56,7 +56,7 @@ def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
         if pickled.end != pickle.nbytes:
             raise CheckpointError(f"{pickle.name} goes on behind its end, byte {pickled.end}")
         storages = _storages(path, members, f"{prefix}/data/")
-    return open_tree(path, pickled.value, storages, root=root, format="torch")
+    return open_tree(path, "torch", pickled.value, storages, root)
 
 
 def _pickle_member(members: Mapping[str, Member]) -> Member:
