@@ -20,9 +20,10 @@ from ckptsurgeon.ops import build
 def applied(name: str, parameters: Mapping[str, object], *tensors: torch.Tensor) -> torch.Tensor:
     """What the op makes of the tensors; its spec is checked against what was inferred."""
     held = checkpoint_of({str(number): tensor for number, tensor in enumerate(tensors)})
-    specs = tuple(held.specs.values())
+    specs = tuple(held.contents.specs.values())
     op = build(name, parameters)
-    (array,), (spec,) = op.apply(tuple(map(held.read, held.specs)), specs), op.infer(specs)
+    (array,) = op.apply(tuple(map(held.read, held.contents.specs)), specs)
+    (spec,) = op.infer(specs)
     made: Any = to_torch(array, spec, "cpu")
     return made  # type: ignore[no-any-return]
 
