@@ -24,17 +24,16 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     def is_dense(leaf: Leaf) -> bool:
         return checkpoints[leaf.source].extent(leaf.name) is not None
 
-    sizes = _Sizes()
-    small: set[int] = set()
-    for key, node in plan.outputs.nodes.items():
-        spec = node.spec
-        if isinstance(node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
-            small.add(id(spec))  # many tensors share a spec
+    sizes, outputs = _Sizes(), plan.outputs
+    for kind in outputs.kinds:
+        first = outputs.first(kind)
+        if whole_bytes(first.node, sizes) <= memory:
             continue
-        needed = needed_bytes(node, is_dense, lowering, memory, sizes)
-        if needed > memory:
-            text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
-            yield Note("memory", text, key, plan.outputs.rules[key])
+        for key in kind.keys:
+            needed = needed_bytes(outputs.nodes[key], is_dense, lowering, memory, sizes)
+            if needed > memory:
+                text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
+                yield Note("memory", text, key, first.rule)
 
 
 def needed_bytes(
