@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
-from ckptsurgeon.checkpoints.model_state import checkpoint_of_model, state_of
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint, checkpoint_of_model, state_of
 from ckptsurgeon.checkpoints.strict_json import load_object
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, nearest
 

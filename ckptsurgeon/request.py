@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import structs
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.memory import checkpoint_of
 from ckptsurgeon.checkpoints.opening import open_checkpoint
-from ckptsurgeon.checkpoints.tensors import checkpoint_of
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import (
     CheckpointError,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 import ckptsurgeon
+from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops import OPS, Op
@@ -125,7 +126,8 @@ def _run(rule: str, shapes: Mapping[str, Shape]) -> Iterator[str]:
     """The rule, and each key with its spec before and after."""
     specs = {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
     rules = parse_ruleset(f"format: 1\nrules:\n  - {rule}\n", "example.yaml")
-    plan = ckptsurgeon.plan(MemoryCheckpoint(None, specs), rules)
+    source = MemoryCheckpoint(contents=Contents(specs), has_values=False)
+    plan = ckptsurgeon.plan(source, rules)
     before = [f"{key}  {spec}" for key, spec in specs.items()]
     after = [f"{key}  {output.spec}" for key, output in plan.outputs.items()]
     width = max(map(len, before))

@@ -22,7 +22,8 @@ from ckptsurgeon.batchnorm.layers import (
     unwrapped,
 )
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
+from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
 from ckptsurgeon.language.rulesets import Rules

@@ -1,34 +1,18 @@
-"""What every checkpoint format gives: a reader of specs and ranges, and a writer of whole files."""
+"""What every checkpoint format gives: specs and ranges to read, and a layout to write."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+from ckptsurgeon.checkpoints.transfer import Array, Extent, read_extent
+from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
 
 DESTINATION = "dst"
 """The alias under which a plan reads the destination's own values."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
-
-    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
-    """
-
-    path: Path
-    offset: int
-    nbytes: int
-    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,59 +45,32 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
-class Checkpoint(Protocol):
-    """A checkpoint opened for reading. Opening reads headers only."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint opened for reading. Opening reads headers only.
 
-    @property
-    def path(self) -> Path:
-        """The file or folder that was opened."""
+    `path` is the file or folder that was opened, `files` those that the tensors lie in, `format`
+    one of `safetensors`, `torch`, `torch-legacy`, `npz`, `spec` and `memory`. Without values, as a
+    JSON spec or a model on the meta device, it has shapes alone.
+    """
 
-    @property
-    def format(self) -> str:
-        """`safetensors`, `torch`, `torch-legacy`, `npz`, `spec` or `memory`."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that the tensors lie in."""
-
-    @property
-    def contents(self) -> Contents: ...
-
-    @property
-    def has_values(self) -> bool:
-        """False for a JSON spec or a model on the meta device: shapes alone."""
+    path: Path
+    format: str
+    contents: Contents
+    files: tuple[Path, ...]
+    has_values: bool = True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie, or None where they don't lie dense in a file."""
+        return None
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
-
-
-class Writer(Protocol):
-    """Writes one checkpoint whose specs are all known before the first tensor.
-
-    Parts of a key may come in any order and from several threads, each byte once. Used as a context
-    manager: leaving it normally publishes the output whole; leaving it by an exception removes
-    every trace.
-    """
-
-    def __enter__(self) -> Writer: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def copy(self, key: str, extent: Extent, offset: int = 0) -> None:
-        """Fill a part of the key's place, `offset` bytes from its start, with bytes of a file.
-
-        Their CRC-32, where they have one, is carried over by a format that has CRCs, so that
-        damage stays visible; other formats check it and raise CheckpointError.
-        """
-
-    def copies(self, extent: Extent) -> bool:
-        """Whether the kernel moves such bytes; else they are read, for their CRC-32."""
-
-    def write(self, key: str, array: Array, offset: int = 0) -> None:
-        """Fill a part of the key's place from memory."""
+        extent = self.extent(key)
+        if extent is None:
+            raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
+        spec, flat = self.contents.specs[key], read_extent(extent)
+        return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +79,7 @@ class Layout:
 
     `ties` maps a key to the key whose storage it shares; formats without ties write it twice.
     `template` is the checkpoint whose nesting and non-tensor entries the output carries (`.pt`
-    -> `.pt`), with `template_root` the wrapper that the tensors replace.
+    -> `.pt`); the tensors replace what stands under its root.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -130,3 +87,11 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     module_metadata: Mapping[str, Mapping[str, Any]] | None = None
     template: Checkpoint | None = None
+
+
+def group_ties(views: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:
+    """The groups of keys whose tensors are one view of one memory, or of one place in a file."""
+    groups: dict[object, list[str]] = {}
+    for key, view in views.items():
+        groups.setdefault(view, []).append(key)
+    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)

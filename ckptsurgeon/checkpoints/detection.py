@@ -29,9 +29,6 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 """First bytes (in lower case) of what is taken for a checkpoint by mistake, and words for it."""
 
 
-DCP_TOOL = "torch.distributed.checkpoint.format_utils"
-
-
 def looks_safetensors(head: bytes) -> bool:
     """Whether a file begins like safetensors: a length, then the brace of a JSON header.
 
@@ -74,7 +71,8 @@ def choose_in_folder(folder: Path) -> Path:
     if ".metadata" in names:
         raise CheckpointError(
             f"{folder}: is a checkpoint of torch.distributed (DCP), which can't be read yet; "
-            f"convert it with `python -m {DCP_TOOL} dcp_to_torch {folder} OUT.pt`"
+            "convert it with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"{folder} OUT.pt`"
         )
     indexes = [
         name for name in names if name.endswith((".safetensors.index.json", ".bin.index.json"))

@@ -1,56 +1,112 @@
-"""A checkpoint that is a dict in memory: arrays in their carriers, or shapes alone."""
+"""A checkpoint that is a dict in memory: of torch tensors, also a model's, or NumPy arrays."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, group_ties
+from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
+    from torch import nn
+
+MOST_LAYERS = 5
+"""Lazy layers that an error names."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryCheckpoint:
-    """Arrays by key, each in the carrier dtype of its spec; None for a model on the meta device.
+@dataclass(frozen=True, kw_only=True)
+class MemoryCheckpoint(Checkpoint):
+    """Tensors by key, also as arrays in the carriers of their specs; converted when asked for."""
 
-    `arrays` may be any mapping, also one that converts a value when it is asked for it.
-    """
-
-    arrays: Mapping[str, Array] | None
-    specs: Mapping[str, TensorSpec]
-    aliases: tuple[tuple[str, ...], ...] = ()
-    module_metadata: Mapping[str, Mapping[str, Any]] | None = None
-    path: Path = field(default=Path("<memory>"))
-
-    @property
-    def format(self) -> str:
-        return "memory"
-
-    @property
-    def contents(self) -> Contents:
-        return Contents(self.specs, self.aliases, module_metadata=self.module_metadata)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """None: the tensors are in memory."""
-        return ()
-
-    @property
-    def has_values(self) -> bool:
-        return self.arrays is not None
-
-    def extent(self, key: str) -> Extent | None:
-        """None: the bytes lie in no file."""
-        return None
+    path: Path = Path("<memory>")
+    format: str = "memory"
+    files: tuple[Path, ...] = ()
+    tensors: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, key: str) -> Array:
         """The array of a key, not a copy of it."""
-        if self.arrays is None:
-            raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
-        return self.arrays[key]
+        if not self.has_values:
+            return super().read(key)
+        return to_carrier(self.tensors[key], self.contents.specs[key])
+
+
+def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
+    """A checkpoint over a dict's tensors, which are looked at only when they are needed.
+
+    Raises CheckpointError for a value that is neither a torch tensor nor a NumPy array.
+    """
+    specs = {key: _spec(key, value) for key, value in tensors.items()}
+    metadata = getattr(tensors, "_metadata", None)
+    return MemoryCheckpoint(
+        contents=Contents(
+            specs,
+            group_ties({key: _identity(value) for key, value in tensors.items()}),
+            module_metadata=metadata,
+        ),
+        has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),
+        tensors=tensors,
+    )
+
+
+def _spec(key: str, value: Any) -> TensorSpec:
+    if not isinstance(key, str):
+        raise CheckpointError(f"a key that is no text: {key!r}")
+    found = getattr(value, "dtype", None)
+    name = str(getattr(found, "name", found)).removeprefix("torch.")
+    if name not in DTYPE_CODES or not hasattr(value, "shape"):
+        kind = type(value).__name__ if found is None else f"a tensor of {name}"
+        raise CheckpointError(
+            f"{key!r} is {kind}; wanted a flat dict of torch tensors or NumPy arrays, such as "
+            "model.state_dict(), or the `state_dict` entry of a training checkpoint"
+        )
+    if is_torch(value) and str(value.layout) != "torch.strided":
+        raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
+    return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
+
+
+def _identity(value: Any) -> object:
+    if hasattr(value, "data_ptr") and not value.is_meta and value.numel():
+        return value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
+    return id(value)
+
+
+def state_of(model: nn.Module) -> Mapping[str, Any]:
+    """The tensors of `model.state_dict()` themselves, not detached, with its `_metadata`.
+
+    Tied parameters are one object. Extra state that is no tensor is left out. Raises
+    CheckpointError for lazy layers that have no shapes yet.
+    """
+    whole: Any = model.state_dict(keep_vars=True)
+    _refuse_lazy(model, whole)
+    state: Any = OrderedDict((key, value) for key, value in whole.items() if is_torch(value))
+    state._metadata = whole._metadata
+    return state  # type: ignore[no-any-return]
+
+
+def _refuse_lazy(model: nn.Module, state: Mapping[str, Any]) -> None:
+    from torch.nn.parameter import is_lazy
+
+    lazy = sorted({key.rpartition(".")[0] for key, value in state.items() if is_lazy(value)})
+    if lazy:
+        names = ", ".join(f"`{name}`" for name in lazy[:MOST_LAYERS])
+        more = f" and {len(lazy) - MOST_LAYERS} more" if len(lazy) > MOST_LAYERS else ""
+        raise CheckpointError(
+            f"{type(model).__name__} has lazy layers without shapes: {names}{more}; run a batch "
+            "through it first"
+        )
+
+
+def checkpoint_of_model(
+    state: Mapping[str, Any], name: str, *, shapes_only: bool = False
+) -> MemoryCheckpoint:
+    """The checkpoint over a state of `state_of`, called `name` in reports."""
+    found = checkpoint_of(state)
+    return replace(found, path=Path(name), has_values=found.has_values and not shapes_only)

@@ -8,17 +8,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
 from ckptsurgeon.checkpoints.npy import read_header
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
 
 MAX_INFLATION = 1032
 """Most bytes that one byte of a deflate stream can stand for."""
@@ -26,56 +23,38 @@ MAX_INFLATION = 1032
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array in the archive: where its items begin, and how they lie."""
+    """One array: where it begins in the archive, where its items in itself, and how they lie."""
 
     info: zipfile.ZipInfo
     spec: TensorSpec
+    offset: int
     start: int
     swapped: bool
     fortran: bool
-    data: int
 
-    @property
-    def dense(self) -> bool:
-        """Whether the archive holds the carrier's own bytes in a row."""
-        return self.info.compress_type == zipfile.ZIP_STORED and not (self.swapped or self.fortran)
+    def extent(self, path: Path) -> Extent | None:
+        """Where its items lie in the archive, or None where they are deflated."""
+        if self.info.compress_type != zipfile.ZIP_STORED:
+            return None
+        return Extent(path, self.offset + self.start, self.spec.nbytes)
 
 
-@dataclass(frozen=True, slots=True)
-class NpzCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class NpzCheckpoint(Checkpoint):
     """An npz archive opened for reading."""
 
-    path: Path
-    contents: Contents
     members: Mapping[str, Member]
-
-    @property
-    def format(self) -> str:
-        return "npz"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie; None where they are deflated, swapped or column-major."""
         member = self.members[key]
-        if not member.dense:
-            return None
-        return Extent(self.path, member.data + member.start, member.spec.nbytes)
+        return None if member.swapped or member.fortran else member.extent(self.path)
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype, row-major and little-endian."""
         member = self.members[key]
-        if member.info.compress_type == zipfile.ZIP_STORED:
-            flat = read_extent(Extent(self.path, member.data + member.start, member.spec.nbytes))
-        else:
-            flat = _inflate(self.path, key, member)
+        extent = member.extent(self.path)
+        flat = read_extent(extent) if extent else _inflate(self.path, key, member)
         return _arranged(flat, member)
 
 
@@ -87,19 +66,18 @@ def open_npz(path: Path) -> NpzCheckpoint:
     members: dict[str, Member] = {}
     opaque: list[Opaque] = []
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with naming(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
             for key, info in _listed(archive).items():
                 found = _member(file, archive, key, info)
                 if isinstance(found, Opaque):
                     opaque.append(found)
                 else:
                     members[key] = found
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
         raise CheckpointError(f"{path}: its zip archive can't be read: {error}") from error
     specs = {key: member.spec for key, member in members.items()}
-    return NpzCheckpoint(path, Contents(specs, opaque=tuple(opaque)), members)
+    contents = Contents(specs, opaque=tuple(opaque))
+    return NpzCheckpoint(path=path, format="npz", contents=contents, files=(path,), members=members)
 
 
 def _listed(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -127,22 +105,17 @@ def _member(
     file: IO[bytes], archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo
 ) -> Member | Opaque:
     """What one member holds, after checking that it holds all of it."""
-    data = _data_offset(file, info)
-    try:
+    offset = _data_offset(file, info)
+    with naming(shorten(key)):
         with archive.open(info) as stream:
             header = read_header(stream)
         if header.dtype is None:
-            return Opaque(key, _kind(header.descr), _reason(header.descr))
-        spec = TensorSpec(header.dtype, header.shape)
-    except CheckpointError as error:
-        raise CheckpointError(f"{shorten(key)}: {error}") from error
-    if header.start + spec.nbytes != info.file_size:
-        raise CheckpointError(
-            f"{shorten(key)}: {spec} takes {spec.nbytes} bytes, "
-            f"its member has {info.file_size - header.start}"
-        )
+            return _opaque(key, header.descr)
+        spec, found = TensorSpec(header.dtype, header.shape), info.file_size - header.start
+        if spec.nbytes != found:
+            raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
     fortran = header.fortran and len(spec.shape) > 1
-    return Member(info, spec, header.start, header.swapped, fortran, data)
+    return Member(info, spec, offset, header.start, header.swapped, fortran)
 
 
 def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
@@ -165,14 +138,11 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return data
 
 
-def _kind(descr: object) -> str:
-    return f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
-
-
-def _reason(descr: object) -> str:
+def _opaque(key: str, descr: object) -> Opaque:
+    kind = f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
     if isinstance(descr, str) and descr[1:2] == "O":
-        return "pickled Python objects, which are never loaded"
-    return f"items of type {shorten(descr)}, which no checkpoint dtype holds"
+        return Opaque(key, kind, "pickled Python objects, which are never loaded")
+    return Opaque(key, kind, f"items of type {shorten(descr)}, which no checkpoint dtype holds")
 
 
 def _inflate(path: Path, key: str, member: Member) -> Array:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.detection import (
@@ -19,7 +17,7 @@ from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
 from ckptsurgeon.checkpoints.sharded import open_sharded
 from ckptsurgeon.checkpoints.spec import open_spec
 from ckptsurgeon.checkpoints.strict_json import load_index, shorten_all
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
 MAX_JSON = 256 << 20
@@ -54,11 +52,8 @@ def _head(path: Path) -> bytes:
 
 
 def _read(path: Path, nbytes: int) -> bytes:
-    descriptor = open_source(path)
-    try:
+    with opened(path) as descriptor:
         return read_bytes(descriptor, 0, nbytes)
-    finally:
-        os.close(descriptor)
 
 
 def _open_tensors(path: Path, root: str | None, head: bytes) -> Checkpoint:
@@ -100,20 +95,14 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
 
 def _open_json(path: Path) -> Checkpoint:
     """The checkpoint that a JSON file lists (a spec) or leads to (an index)."""
-    entries = _load_json(path)
-    if isinstance(entries.get("weight_map"), dict):
-        return open_sharded(path, entries, _open_shard)
-    return open_spec(path, entries)
-
-
-def _load_json(path: Path) -> dict[str, Any]:
     text = _read(path, MAX_JSON + 1)
     if len(text) > MAX_JSON:
         raise CheckpointError(f"{path}: is a JSON file of over {MAX_JSON} bytes, too long for one")
-    try:
-        return load_index(text)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    with naming(path):
+        entries = load_index(text)
+    if isinstance(entries.get("weight_map"), dict):
+        return open_sharded(path, entries, _open_shard)
+    return open_spec(path, entries)
 
 
 def _open_shard(path: Path) -> Checkpoint:

@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque, Writer
+from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import MAX_SHARD_SIZE, ShardedWriter
+from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.errors import OutputError
 
 

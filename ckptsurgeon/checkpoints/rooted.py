@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.errors import CheckpointError, nearest
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
 
 
 def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:
@@ -30,41 +26,29 @@ def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:
             f"{checkpoint.path}: no key begins with the root {root!r}; "
             + (nearest(root, known) or f"keys begin with {shorten_all(known)}")
         )
-    return RootedCheckpoint(checkpoint, root, contents)
+    return RootedCheckpoint(
+        path=checkpoint.path,
+        format=checkpoint.format,
+        contents=contents,
+        files=checkpoint.files,
+        has_values=checkpoint.has_values,
+        whole=checkpoint,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class RootedCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class RootedCheckpoint(Checkpoint):
     """A checkpoint seen from one of its prefixes."""
 
     whole: Checkpoint
-    root: str
-    contents: Contents
-
-    @property
-    def path(self) -> Path:
-        return self.whole.path
-
-    @property
-    def format(self) -> str:
-        return self.whole.format
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that the tensors lie in."""
-        return self.whole.files
-
-    @property
-    def has_values(self) -> bool:
-        return self.whole.has_values
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie in the whole."""
-        return self.whole.extent(f"{self.root}.{key}")
+        return self.whole.extent(f"{self.contents.root}.{key}")
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
-        return self.whole.read(f"{self.root}.{key}")
+        return self.whole.read(f"{self.contents.root}.{key}")
 
 
 def _strip(contents: Contents, prefix: str) -> Contents:

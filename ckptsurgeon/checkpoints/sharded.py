@@ -9,19 +9,19 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
-from ckptsurgeon.checkpoints.safetensors.writer import FileFiller, FilesWriter, plan_file
+from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
-from ckptsurgeon.checkpoints.transfer import write_bytes
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, write_bytes
+from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_folder
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
 
 MAX_SHARD_SIZE = 5_000_000_000
 """Bytes of tensors in one shard, as on the Hugging Face hub; a larger tensor has its own."""
@@ -34,37 +34,24 @@ READERS = 8
 Opener = Callable[[Path], Checkpoint]
 
 
-class ShardedCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class ShardedCheckpoint(Checkpoint):
     """Several files seen as one checkpoint."""
 
-    def __init__(
-        self, path: Path, contents: Contents, shards: tuple[Checkpoint, ...], format: str
-    ) -> None:
-        self.path, self.contents, self.shards, self.format = path, contents, shards, format
-        self._owners: dict[str, Checkpoint] | None = None
+    shards: tuple[Checkpoint, ...]
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of all shards."""
-        return tuple(dict.fromkeys(file for shard in self.shards for file in shard.files))
-
-    @property
-    def has_values(self) -> bool:
-        return True
+    @cached_property
+    def owners(self) -> Mapping[str, Checkpoint]:
+        """The shard of each key; plans never ask."""
+        return {key: shard for shard in self.shards for key in shard.contents.specs}
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie in its shard."""
-        return self._owner(key).extent(key)
+        return self.owners[key].extent(key)
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
-        return self._owner(key).read(key)
-
-    def _owner(self, key: str) -> Checkpoint:
-        """The shard of a key; plans never ask."""
-        if self._owners is None:
-            self._owners = {key: shard for shard in self.shards for key in shard.contents.specs}
-        return self._owners[key]
+        return self.owners[key].read(key)
 
 
 def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:
@@ -73,30 +60,34 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
     Raises CheckpointError where the index names a file outside of its folder or one that is not
     there, and where it and the shards don't agree on every key.
     """
-    weight_map = _weight_map(index, entries.get("weight_map"))
-    names = sorted(set(weight_map.values()))
-    _check_present(index, names)
+    with naming(index):
+        weight_map = _weight_map(index.parent, entries.get("weight_map"))
+        names = sorted(set(weight_map.values()))
+        _check_present(index.parent, names)
     with ThreadPoolExecutor(READERS) as pool:
         opened = pool.map(opener, [index.parent / name for name in names])
         shards = dict(zip(names, opened, strict=True))
-    _check_owners(index, weight_map, shards)
-    contents = _merge([shard.contents for shard in shards.values()])
-    kind = next(iter(shards.values())).format
-    return ShardedCheckpoint(index, contents, tuple(shards.values()), kind)
+    with naming(index):
+        _check_owners(weight_map, shards)
+    return ShardedCheckpoint(
+        path=index,
+        format=shards[names[0]].format,
+        contents=_merge([shard.contents for shard in shards.values()]),
+        files=tuple(dict.fromkeys(file for shard in shards.values() for file in shard.files)),
+        shards=tuple(shards.values()),
+    )
 
 
-def _weight_map(index: Path, found: Any) -> dict[str, str]:
+def _weight_map(folder: Path, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not found:
-        raise CheckpointError(f"{index}: weight_map is {shorten(found)}, wanted keys and files")
+        raise CheckpointError(f"weight_map is {shorten(found)}, wanted keys and files")
     if set(map(type, found.values())) != {str}:
         key, name = next((key, name) for key, name in found.items() if type(name) is not str)
-        raise CheckpointError(
-            f"{index}: {shorten(key)} lies in {shorten(name)}, wanted a file's name"
-        )
+        raise CheckpointError(f"{shorten(key)} lies in {shorten(name)}, wanted a file's name")
     for name in set(found.values()):
-        if not _within(index.parent, name):
+        if not _within(folder, name):
             raise CheckpointError(
-                f"{index}: names the shard {shorten(name)}, which lies outside of the index's "
+                f"names the shard {shorten(name)}, which lies outside of the index's "
                 "folder; shards must be in it"
             )
     return found
@@ -108,40 +99,34 @@ def _within(folder: Path, name: str) -> bool:
     if not name or "\0" in name or ":" in parts[0] or {"", "..", "."} & set(parts):
         return False
     place, home = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
-    return place.is_relative_to(home) or place.parent == _blobs(home)
+    if place.is_relative_to(home):
+        return True
+    # A snapshot in a Hugging Face cache is of links to files that lie in its `blobs`.
+    return home.parent.name == "snapshots" and place.parent == home.parent.parent / "blobs"
 
 
-def _blobs(folder: Path) -> Path | None:
-    """Where the files of a snapshot in a Hugging Face cache lie: its own links lead there."""
-    return folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else None
-
-
-def _check_present(index: Path, names: list[str]) -> None:
-    missing = [name for name in names if not (index.parent / name).is_file()]
+def _check_present(folder: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
-            f"{index}: {len(missing)} of {len(names)} shards are not there: "
+            f"{len(missing)} of {len(names)} shards are not there: "
             f"{shorten_all(missing)}; fetch them again"
         )
 
 
-def _check_owners(
-    index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]
-) -> None:
+def _check_owners(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
     """Raises CheckpointError where index and shards don't agree."""
     if _agree(weight_map, shards):
         return
-    owners: dict[str, Checkpoint] = {}
+    owners: dict[str, str] = {}
     for name, shard in shards.items():
         for key in shard.contents.specs:
-            owner = owners.setdefault(key, shard)
-            if owner is not shard:
-                first = next(other for other, held in shards.items() if held is owner)
+            first = owners.setdefault(key, name)
+            if first != name:
                 raise CheckpointError(
-                    f"{index}: {shorten(key)} lies in two shards, {shorten(first)} and "
-                    f"{shorten(name)}"
+                    f"{shorten(key)} lies in two shards, {shorten(first)} and {shorten(name)}"
                 )
-    _check_agreement(index, weight_map, shards, owners)
+    _check_agreement(weight_map, owners)
 
 
 def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
@@ -155,18 +140,11 @@ def _agree(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> b
     return count == len(weight_map)
 
 
-def _check_agreement(
-    index: Path,
-    weight_map: Mapping[str, str],
-    shards: Mapping[str, Checkpoint],
-    owners: Mapping[str, Checkpoint],
-) -> None:
+def _check_agreement(weight_map: Mapping[str, str], owners: Mapping[str, str]) -> None:
     """Raise one error with all that the index says otherwise than its shards."""
     lacking = [key for key in weight_map if key not in owners]
     unlisted = [key for key in owners if key not in weight_map]
-    moved = [
-        key for key, name in weight_map.items() if key in owners and owners[key] is not shards[name]
-    ]
+    moved = [key for key, name in weight_map.items() if owners.get(key, name) != name]
     told = (
         (lacking, "are in no shard"),
         (unlisted, "are in a shard but not in the index"),
@@ -174,9 +152,7 @@ def _check_agreement(
     )
     problems = [f"{len(keys)} keys {words}: {shorten_all(keys)}" for keys, words in told if keys]
     if problems:
-        raise CheckpointError(
-            f"{index}: {'; '.join(problems)}; index and shards don't belong together"
-        )
+        raise CheckpointError(f"{'; '.join(problems)}; index and shards don't belong together")
 
 
 def _merge(parts: list[Contents]) -> Contents:
@@ -211,14 +187,14 @@ def split_shards(specs: Mapping[str, TensorSpec], limit: int) -> tuple[dict[str,
     return tuple(parts)
 
 
-class ShardedWriter(FilesWriter):
+class ShardedWriter(Writer):
     """Writes a folder of safetensors shards and their index, staged beside its target.
 
     What fits one shard becomes a `model.safetensors` without an index.
     """
 
     def __init__(self, target: Path, layout: Layout, force: bool, max_shard_size: int) -> None:
-        super().__init__(layout)
+        super().__init__(layout.ties)
         self._target, self._force = target, force
         parts = split_shards(layout.specs, max_shard_size)
         self._plans = {
@@ -247,6 +223,4 @@ class ShardedWriter(FilesWriter):
 
 
 def _shard_name(number: int, count: int) -> str:
-    if count == 1:
-        return "model.safetensors"
-    return f"model-{number:05}-of-{count:05}.safetensors"
+    return "model.safetensors" if count == 1 else f"model-{number:05}-of-{count:05}.safetensors"

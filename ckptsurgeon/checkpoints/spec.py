@@ -4,55 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ckptsurgeon.checkpoints.base import Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array, Extent
 
-
-@dataclass(frozen=True, slots=True)
-class SpecCheckpoint:
-    """The specs that a JSON file lists; there are no values to read."""
-
-    path: Path
-    contents: Contents
-
-    @property
-    def format(self) -> str:
-        return "spec"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return False
-
-    def extent(self, key: str) -> Extent | None:
-        """None: there are no bytes."""
-        return None
-
-    def read(self, key: str) -> Array:
-        """Never returns: raises CheckpointError."""
-        raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
-
-
-def open_spec(path: Path, entries: Mapping[str, Any]) -> SpecCheckpoint:
+def open_spec(path: Path, entries: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint that the object of a JSON file describes. Raises CheckpointError."""
-    try:
+    with naming(path):
         specs = {key: _spec(key, entry) for key, entry in entries.items()}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return SpecCheckpoint(path, Contents(specs))
+    return Checkpoint(
+        path=path, format="spec", contents=Contents(specs), files=(path,), has_values=False
+    )
 
 
 def dump(specs: Mapping[str, TensorSpec]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from ckptsurgeon.errors import CheckpointError
 
 MAX_DIMS = 64
-"""Most dims of a tensor; NumPy's arrays have no more."""
+"""Most dims of a tensor; NumPy's arrays and torch's tensors have no more."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80

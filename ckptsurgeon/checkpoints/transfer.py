@@ -6,22 +6,26 @@ not SIGBUS.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Extent
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import numpy as np
 
-    from ckptsurgeon.checkpoints.base import Array
+    Array = np.ndarray[Any, Any]
+else:
+    Array = Any  # headers alone are read without NumPy
 
-    Move = Callable[[int, int, int, int, int], int]
-    Landed = Callable[[int, int], object]
+Move = Callable[[int, int, int, int, int], int]
+Landed = Callable[[int, int], object]
 
 BUFFER = 512 * 1024
 """Bytes that the portable copy holds at a time; small enough to stay in a core's cache."""
@@ -51,6 +55,19 @@ REFUSALS = frozenset(
 """What an OS says when it can't do this kind of copy between these two files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A dense run of little-endian bytes in a file: a tensor, or a part of one.
+
+    `crc` is the CRC-32 that the file says these very bytes have, where it says so.
+    """
+
+    path: Path
+    offset: int
+    nbytes: int
+    crc: int | None = None
+
+
 def copy_bytes(
     source_fd: int,
     source_offset: int,
@@ -67,37 +84,26 @@ def copy_bytes(
     """
     done = 0
     for move in (_copy_file_range, _sendfile, _through_buffer):
-        if done < nbytes:
-            done += _move_all(
-                move,
-                (source_fd, source_offset + done, target_fd, target_offset + done),
-                nbytes - done,
-                landed,
-            )
+        while done < nbytes:
+            place, count = target_offset + done, min(nbytes - done, CHUNK)
+            moved = _try(move, source_fd, source_offset + done, target_fd, place, count)
+            if not moved:
+                break
+            if landed is not None:
+                landed(place, moved)
+            done += moved
     if done < nbytes:
         raise CheckpointError(f"ends {nbytes - done} bytes before a tensor does: cut while read?")
 
 
-def _move_all(
-    move: Move, where: tuple[int, int, int, int], nbytes: int, landed: Landed | None
-) -> int:
-    """The bytes moved until all are, the source ends, or the OS refuses this kind of copy."""
-    source_fd, source_offset, target_fd, target_offset = where
-    done = 0
-    while done < nbytes:
-        count = min(nbytes - done, CHUNK)
-        try:
-            moved = move(source_fd, source_offset + done, target_fd, target_offset + done, count)
-        except OSError as error:
-            if error.errno not in REFUSALS or move is _through_buffer:
-                raise
-            return done
-        if moved == 0:
-            return done
-        if landed is not None:
-            landed(target_offset + done, moved)
-        done += moved
-    return done
+def _try(move: Move, *ends_and_count: int) -> int:
+    """The bytes moved; none where the source ends, or the OS refuses this kind of copy."""
+    try:
+        return move(*ends_and_count)
+    except OSError as error:
+        if error.errno not in REFUSALS or move is _through_buffer:
+            raise
+        return 0
 
 
 def _copy_file_range(
@@ -158,15 +164,12 @@ def read_extent(extent: Extent) -> Array:
     """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
     import numpy as np  # headers alone are read without it
 
-    source_fd = open_source(extent.path)
-    try:
+    with opened(extent.path) as source_fd:
         if os.fstat(source_fd).st_size < extent.offset + extent.nbytes:
-            raise _shorter(extent)
+            raise _cut_off(extent)
         array = np.empty(extent.nbytes, np.uint8)
         read_into(source_fd, extent, array.data)
         return array
-    finally:
-        os.close(source_fd)
 
 
 def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
@@ -178,7 +181,7 @@ def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:
     while done < extent.nbytes:
         count = os.preadv(source_fd, [out[done : done + CHUNK]], extent.offset + done)
         if count == 0:
-            raise _shorter(extent)
+            raise _cut_off(extent)
         done += count
 
 
@@ -197,11 +200,31 @@ def read_ranges(
         done += nbytes
 
 
-def _shorter(extent: Extent) -> CheckpointError:
+def _cut_off(extent: Extent) -> CheckpointError:
     return CheckpointError(
-        f"{extent.path}: ends before the {extent.nbytes} bytes of a tensor at {extent.offset}; "
+        f"ends before the {extent.nbytes} bytes of a tensor at {extent.offset}; "
         "it was cut after it was opened: fetch or copy it again"
     )
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor for reading, for the block; errors of the checkpoint begin with its path."""
+    source_fd = open_source(path)
+    try:
+        with naming(path):
+            yield source_fd
+    finally:
+        os.close(source_fd)
+
+
+@contextlib.contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Have a CheckpointError that the block raises begin with the place that it is about."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{place}: {error}") from error
 
 
 def open_source(path: Path) -> int:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout, Writer
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout
 from ckptsurgeon.checkpoints.output import (
     OutputFormat,
     left_out,
     open_writer,
     output_format,
 )
+from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress

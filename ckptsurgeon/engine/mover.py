@@ -15,8 +15,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Extent, Writer
-from ckptsurgeon.checkpoints.transfer import read_ranges
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.transfer import Extent, read_ranges
+from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located

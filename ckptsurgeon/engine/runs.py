@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Extent
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.tiles import Tile
 from ckptsurgeon.specs import row_strides

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.batchnorm.layers import unwrapped
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.model_state import checkpoint_of_model, state_of
+from ckptsurgeon.checkpoints.memory import checkpoint_of_model, state_of
 from ckptsurgeon.checkpoints.tensors import is_torch, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.base import Contents, Layout
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
@@ -135,10 +135,11 @@ def test_root_that_no_key_has(root: str, words: str, tmp_path: Path) -> None:
 
 
 def test_memory() -> None:
-    found = MemoryCheckpoint({"m.w": SAVED["m.w"].view(np.uint32)}, {"m.w": SPECS["m.w"]})
+    arrays = {"m.w": SAVED["m.w"].view(np.uint32)}
+    found = MemoryCheckpoint(contents=Contents({"m.w": SPECS["m.w"]}), tensors=arrays)
     assert (found.format, found.has_values, found.extent("m.w")) == ("memory", True, None)
     assert found.read("m.w").dtype == np.uint32
-    empty = MemoryCheckpoint(None, SPECS)
+    empty = MemoryCheckpoint(contents=Contents(SPECS), has_values=False)
     assert not empty.has_values
     assert empty.contents.specs == SPECS
     with pytest.raises(CheckpointError, match=r"shapes alone, no values of 'm\.w'"):

@@ -13,15 +13,16 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from ckptsurgeon.checkpoints.base import Extent, Layout
+from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.safetensors.header import (
     MAX_HEADER,
+    Entry,
     parse_header,
-    starts_of,
     write_header,
 )
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import TensorSpec
 
@@ -168,10 +169,12 @@ def test_good_header_reads_as_safetensors_does(text: str, raw_file: Callable[...
         assert mine.read(key).tobytes() == bytes(found["data"])
 
 
-def test_specs_stand_in_the_order_of_the_file() -> None:
-    header = parse_header(f"{{{B},{A}}}".encode(), 8)
-    assert list(header.specs) == ["a", "b"]
-    assert starts_of(header.specs, 100) == {"a": 100, "b": 104}
+def test_specs_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+    header = f"{{{B},{A}}}".encode()
+    assert list(parse_header(header, 8).specs) == ["a", "b"]
+    (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    found, start = open_checkpoint(tmp_path / "x"), 8 + len(header)
+    assert [found.extent(key).offset - start for key in "ab"] == [0, 4]
 
 
 def test_reads_what_safetensors_saves(tmp_path: Path) -> None:
@@ -317,9 +320,9 @@ def test_keys_that_the_format_cannot_hold(
 
 
 def test_a_header_that_no_reader_would_take() -> None:
-    tensors = [("a" * (MAX_HEADER + 1), TensorSpec("U8", (0,)), 0, 0)]
+    entries = {"a" * (MAX_HEADER + 1): Entry("U8", (0,), (0, 0))}
     with pytest.raises(OutputError, match="write shards"):
-        write_header(tensors, {})
+        write_header(entries, {})
 
 
 def test_a_file_that_shrinks_gives_an_error(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -384,3 +384,16 @@ assert "torch" not in sys.modules
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("others", "root", "wrappers"),
+    [({"w": T}, "", ()), ({"weights": {"w": T}}, "weights", ("weights",))],
+)
+def test_a_dict_is_no_wrapper_of_itself(
+    others: dict[str, Any], root: str, wrappers: tuple[str, ...], tmp_path: Path
+) -> None:
+    tree = dict(others)
+    tree["model"] = tree
+    contents = saved(tree, tmp_path).contents
+    assert (contents.root, contents.wrappers, list(contents.specs)) == (root, wrappers, ["w"])

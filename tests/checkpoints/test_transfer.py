@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ckptsurgeon.checkpoints import transfer as transfer_module
-from ckptsurgeon.checkpoints.base import Extent
-from ckptsurgeon.checkpoints.transfer import copy_bytes, read_extent
+from ckptsurgeon.checkpoints.transfer import Extent, copy_bytes, read_extent
 from ckptsurgeon.checkpoints.writing import target as target_module
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.target import Target

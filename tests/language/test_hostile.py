@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
@@ -46,7 +47,8 @@ def small() -> Iterator[None]:
 def plan(rules: str, shapes: Shapes) -> Plan:
     text = f"format: 1\nrules:\n{rules}" if rules.lstrip().startswith("-") else rules
     specs = {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
-    return make_plan([parse_ruleset(text, "r.yaml")], Inputs({"": MemoryCheckpoint(None, specs)}))
+    source = MemoryCheckpoint(contents=Contents(specs), has_values=False)
+    return make_plan([parse_ruleset(text, "r.yaml")], Inputs({"": source}))
 
 
 def numbered(prefix: str, count: int) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from language.running import Case, Run, load_cases
 
-from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.base import DESTINATION, Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution
@@ -233,7 +233,7 @@ def its_own_output_fits(request: Request, execution: Execution, folder: Path) ->
         return
     specs = {output.name: output.spec for output in plan.outputs.values()}
     arrays = {name: zeros(spec) for name, spec in specs.items()}
-    into = MemoryCheckpoint(arrays if needs_values(plan) else None, specs)
+    into = MemoryCheckpoint(contents=Contents(specs), tensors=arrays, has_values=needs_values(plan))
     again = make_plan(request.rulesets, replace(request.inputs, destination=into))
     assert told(again.outputs, "wanted", "allowed") == told(plan.outputs, "wanted", "allowed")
     assert [one for one in plan.findings if one.kind is not FindingKind.UNEXPECTED] == [
@@ -270,7 +270,8 @@ def an_inverse_gives_the_source_or_is_refused(
         return
     evaluator, outputs = Evaluator(plan, execution.checkpoints), plan.outputs.values()
     arrays = {output.name: evaluator.output(output) for output in outputs}
-    output = MemoryCheckpoint(arrays, {output.name: output.spec for output in outputs})
+    specs = {output.name: output.spec for output in outputs}
+    output = MemoryCheckpoint(contents=Contents(specs), tensors=arrays)
     for view in plan.sources:
         try:
             inverse = invert_plan(plan, "it", only=view.alias)

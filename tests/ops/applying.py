@@ -12,16 +12,18 @@ from unittest.mock import patch
 
 import torch
 
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
+from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.ops import build
 
 
 def applied(name: str, parameters: Mapping[str, object], *tensors: torch.Tensor) -> torch.Tensor:
     """What the op makes of the tensors; its spec is checked against what was inferred."""
     held = checkpoint_of({str(number): tensor for number, tensor in enumerate(tensors)})
-    specs = tuple(held.specs.values())
+    specs = tuple(held.contents.specs.values())
     op = build(name, parameters)
-    (array,), (spec,) = op.apply(tuple(map(held.read, held.specs)), specs), op.infer(specs)
+    (array,) = op.apply(tuple(map(held.read, held.contents.specs)), specs)
+    (spec,) = op.infer(specs)
     made: Any = to_torch(array, spec, "cpu")
     return made  # type: ignore[no-any-return]
 

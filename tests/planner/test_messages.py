@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import parse_ruleset
@@ -117,7 +118,8 @@ SCENES: Mapping[str, str] = {
 
 
 def checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> MemoryCheckpoint:
-    return MemoryCheckpoint(None, {key: TensorSpec("F32", shape) for key, shape in shapes.items()})
+    specs = {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
+    return MemoryCheckpoint(contents=Contents(specs), has_values=False)
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -34,6 +34,7 @@ LAZY = {
     "re2": "only patterns with several unbounded pieces need it",
     "rich": "only printing on a terminal needs it",
     "ctypes": "only replacing a folder needs it",
+    "pickletools": "only a pickle that is refused needs it",
     "ckptsurgeon.ops.carriers": "imports NumPy",
     "ckptsurgeon.checkpoints.npz": "only an npz file needs it",
     "ckptsurgeon.checkpoints.torch.skeleton": "only a torch source has entries to carry",

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ckptsurgeon import plan
-from ckptsurgeon.checkpoints.base import Contents, Extent
+from ckptsurgeon.checkpoints.base import Contents
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops import build

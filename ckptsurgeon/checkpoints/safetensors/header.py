@@ -6,15 +6,14 @@ The format: eight bytes of header length, a JSON header, then the tensors' bytes
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 
+from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, distinct, load_object, shorten
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import BITS, TensorSpec
@@ -26,7 +25,6 @@ ABSENT = frozenset({"C128"})
 """Dtypes that other formats have and this one lacks."""
 
 METADATA = "__metadata__"
-FIELDS = {"dtype", "shape", "data_offsets"}
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -47,19 +45,11 @@ TEXTS_PER_ENTRY = 5
 """Texts in an entry and its key: the key, three fields, a dtype."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a header says: specs in the file's order, and text entries.
-
-    Tensors lie one behind the other without a gap, so that the specs say where each begins.
-    """
-
-    specs: Mapping[str, TensorSpec]
-    metadata: Mapping[str, str]
-
-
-def parse_header(header: bytes, data_nbytes: int) -> Header:
+def parse_header(header: bytes, data_nbytes: int) -> Contents:
     """What the header's bytes say of the `data_nbytes` bytes of tensors that follow it.
+
+    Tensors lie one behind the other without a gap, so that the specs, in the file's order, say
+    where each begins.
 
     Raises CheckpointError for anything but a JSON object of distinct names whose tensors fill the
     data from its first byte to its last, without gap or overlap, each with the size of its spec.
@@ -70,7 +60,7 @@ def parse_header(header: bytes, data_nbytes: int) -> Header:
     ordered: Iterable[tuple[str, Entry]] = entries.items()
     offsets = [entry.data_offsets for entry in entries.values()]
     if any(map(operator.gt, offsets, offsets[1:])):
-        ordered = sorted(ordered, key=_offsets)
+        ordered = sorted(ordered, key=lambda item: item[1].data_offsets)
     specs: dict[str, TensorSpec] = {}
     known: dict[tuple[str, tuple[int, ...]], tuple[TensorSpec, int]] = {}
     at = 0
@@ -84,13 +74,7 @@ def parse_header(header: bytes, data_nbytes: int) -> Header:
     if at != data_nbytes:
         cut = ": it was cut, fetch it again" if at > data_nbytes else ""
         raise CheckpointError(f"its tensors take {at} bytes, the file has {data_nbytes}{cut}")
-    return Header(specs, metadata)
-
-
-def starts_of(specs: Mapping[str, TensorSpec], start: int) -> dict[str, int]:
-    """Where each tensor of a file begins whose first one begins at `start`."""
-    ends = itertools.accumulate((spec.nbytes for spec in specs.values()), initial=start)
-    return dict(zip(specs, ends, strict=False))
+    return Contents(specs, metadata=metadata)
 
 
 Entries = tuple[dict[str, Entry], dict[str, str]]
@@ -138,7 +122,7 @@ def _metadata(found: Any) -> dict[str, str]:
 
 
 def _entry(key: str, found: Any) -> Entry:
-    if type(found) is not dict or found.keys() != FIELDS:
+    if type(found) is not dict or found.keys() != set(Entry.__struct_fields__):
         raise CheckpointError(
             f"{shorten(key)}: {shorten(found)}, wanted dtype, shape and data_offsets alone"
         )
@@ -154,10 +138,6 @@ def _entry(key: str, found: Any) -> Entry:
             f"{shorten(key)}: data_offsets {shorten(offsets)}, wanted two offsets from 0"
         )
     return Entry(dtype, tuple(shape), (offsets[0], offsets[1]))
-
-
-def _offsets(item: tuple[str, Entry]) -> tuple[int, int]:
-    return item[1].data_offsets
 
 
 _spec = functools.lru_cache(maxsize=4096)(TensorSpec)
@@ -187,28 +167,22 @@ def _misplaced(key: str, spec: TensorSpec, entry: Entry, at: int) -> CheckpointE
     begin, end = entry.data_offsets
     if end - begin != spec.nbytes:
         said = f"{spec} takes {spec.nbytes} bytes, its offsets span {end - begin}"
-    elif begin > at:
-        said = f"begins at {begin}, the tensor before it ends at {at}: a gap"
     else:
-        said = f"begins at {begin}, the tensor before it ends at {at}: an overlap"
+        word = "a gap" if begin > at else "an overlap"
+        said = f"begins at {begin}, the tensor before it ends at {at}: {word}"
     return CheckpointError(f"{shorten(key)}: {said}")
 
 
-def write_header(
-    tensors: Iterable[tuple[str, TensorSpec, int, int]], metadata: Mapping[str, str]
-) -> bytes:
-    """The bytes of a file before its tensors, of (key, spec, begin, end) in the file's order.
+def write_header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file before its tensors, whose entries come in the file's order.
 
     Spaces at its end let the tensors begin aligned. Raises OutputError for keys that the format
     can't hold.
     """
-    entries: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
-    for key, spec, begin, end in tensors:
-        if key == METADATA:
-            raise OutputError(f"the key {METADATA} can't be a tensor's in safetensors; rename it")
-        entries[key] = Entry(spec.dtype, spec.shape, (begin, end))
+    if METADATA in entries:
+        raise OutputError(f"the key {METADATA} can't be a tensor's in safetensors; rename it")
     try:
-        text = msgspec.json.encode(entries)
+        text = msgspec.json.encode({METADATA: dict(sorted(metadata.items())), **entries})
     except UnicodeEncodeError as error:
         raise OutputError(
             f"{shorten(error.object)} is no Unicode text, as keys in safetensors must be"

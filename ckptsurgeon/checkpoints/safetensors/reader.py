@@ -2,68 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ckptsurgeon.checkpoints.base import Contents, Extent
-from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, Header, parse_header, starts_of
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes, read_extent
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER, parse_header
+from ckptsurgeon.checkpoints.transfer import Extent, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
 
+@dataclass(frozen=True, kw_only=True)
+class SafetensorsCheckpoint(Checkpoint):
+    """A safetensors file; `start` is its first byte after the header."""
 
-class SafetensorsCheckpoint:
-    """A safetensors file opened for reading; `start` is its first byte after the header."""
+    start: int
 
-    def __init__(self, path: Path, contents: Contents, start: int) -> None:
-        self.path, self.contents = path, contents
-        self._start = start
-        self._starts: Mapping[str, int] | None = None
-
-    @property
-    def format(self) -> str:
-        return "safetensors"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return True
+    @cached_property
+    def starts(self) -> Mapping[str, int]:
+        """Where each tensor begins; plans of many shards never ask."""
+        specs = self.contents.specs
+        ends = itertools.accumulate((spec.nbytes for spec in specs.values()), initial=self.start)
+        return dict(zip(specs, ends, strict=False))
 
     def extent(self, key: str) -> Extent:
         """Where the tensor's bytes lie: always dense."""
-        specs = self.contents.specs
-        if self._starts is None:  # plans of many shards never ask
-            self._starts = starts_of(specs, self._start)
-        return Extent(self.path, self._starts[key], specs[key].nbytes)
-
-    def read(self, key: str) -> Array:
-        """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
-        spec, flat = self.contents.specs[key], read_extent(self.extent(key))
-        return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)
+        return Extent(self.path, self.starts[key], self.contents.specs[key].nbytes)
 
 
 def open_safetensors(path: Path) -> SafetensorsCheckpoint:
     """The checkpoint in a file, its header checked. Raises CheckpointError."""
-    source_fd = open_source(path)
-    try:
-        header, start = _read_header(source_fd)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    finally:
-        os.close(source_fd)
-    return SafetensorsCheckpoint(path, Contents(header.specs, metadata=header.metadata), start)
+    with opened(path) as source_fd:
+        contents, start = _read_header(source_fd)
+    return SafetensorsCheckpoint(
+        path=path, format="safetensors", contents=contents, files=(path,), start=start
+    )
 
 
-def _read_header(source_fd: int) -> tuple[Header, int]:
-    """The header, and where it ends."""
+def _read_header(source_fd: int) -> tuple[Contents, int]:
+    """What the header says, and where it ends."""
     size = os.fstat(source_fd).st_size
     length = int.from_bytes(read_bytes(source_fd, 0, 8), "little")
     if size < 8:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.checkpoints.transfer import opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
 LOCAL = struct.Struct("<4s5H3I2H")
@@ -61,30 +61,26 @@ def read_archive(path: Path) -> Mapping[str, Member]:
     Raises CheckpointError for a file that was cut, for names that stand twice or hold NUL, for
     members that overlap or reach outside, and where local headers and directory disagree.
     """
-    descriptor = open_source(path)
-    try:
+    with opened(path) as descriptor:
         return _Reader(descriptor).members()
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    finally:
-        os.close(descriptor)
 
 
-def read_member(path: Path, member: Member) -> bytes:
+def read_member(descriptor: int, member: Member) -> bytes:
     """The bytes of a stored member."""
+    require_stored(member)
+    data = read_bytes(descriptor, member.offset, member.nbytes)
+    if len(data) < member.nbytes:
+        raise CheckpointError(f"ends within {member.name!r}: cut after it was opened?")
+    return data
+
+
+def require_stored(member: Member) -> None:
+    """Nothing, if the member's bytes lie in the file as they are."""
     if not member.stored:
         raise CheckpointError(
-            f"{path}: {member.name!r} is compressed, wanted stored as torch writes it; "
+            f"{member.name!r} is compressed, wanted stored as torch writes it; "
             "load the file with torch and save it again"
         )
-    descriptor = open_source(path)
-    try:
-        data = read_bytes(descriptor, member.offset, member.nbytes)
-    finally:
-        os.close(descriptor)
-    if len(data) < member.nbytes:
-        raise CheckpointError(f"{path}: ends within {member.name!r}: cut after it was opened?")
-    return data
 
 
 class _Reader:
@@ -124,7 +120,7 @@ class _Reader:
         _, disk, first_disk, here, count, nbytes, start, _ = end
         if NARROW in (here, count) or WIDE in (nbytes, start):
             at, (disk, first_disk, here, count, nbytes, start) = self._end_record64(at)
-        elif self._has_locator(at):
+        elif at >= LOCATOR64.size and self._read(at - LOCATOR64.size, 4) == b"PK\x06\x07":
             at, wide = self._end_record64(at)
             if wide != (disk, first_disk, here, count, nbytes, start):
                 raise CheckpointError("its two end records disagree")
@@ -148,9 +144,6 @@ class _Reader:
         if at + END.size + end[-1] != len(tail):
             raise CheckpointError("has bytes behind its end record: the file was damaged")
         return self._size - reach + at, end
-
-    def _has_locator(self, end: int) -> bool:
-        return end >= LOCATOR64.size and self._read(end - LOCATOR64.size, 4) == b"PK\x06\x07"
 
     def _end_record64(self, end: int) -> tuple[int, tuple[int, ...]]:
         locator = LOCATOR64.unpack(self._read(end - LOCATOR64.size, LOCATOR64.size))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Mapping
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Opaque
+from ckptsurgeon.checkpoints.npy import CODES
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
+    DTYPE_NAMES,
     DictValue,
     GlobalName,
     ObjectValue,
@@ -25,29 +26,15 @@ from ckptsurgeon.specs import TensorSpec
 WIDTH = 60
 """Longest text of a value."""
 
-NUMPY_SCALARS: Mapping[str, tuple[str, str]] = {
-    "f8": ("float64", "d"),
-    "f4": ("float32", "f"),
-    "f2": ("float16", "e"),
-    "i8": ("int64", "q"),
-    "i4": ("int32", "i"),
-    "i2": ("int16", "h"),
-    "i1": ("int8", "b"),
-    "u8": ("uint64", "Q"),
-    "u4": ("uint32", "I"),
-    "u2": ("uint16", "H"),
-    "u1": ("uint8", "B"),
-    "b1": ("bool", "?"),
-}
-"""Name and layout of NumPy's scalars, by the code of their dtype."""
+FLOATS = {2: "<e", 4: "<f", 8: "<d"}
+"""Layouts of floating numbers by their bytes, as `struct` has them."""
 
 Text = tuple[str, str]
 
 
 def opaque(key: str, value: Any) -> Opaque:
     """The entry for people: its key, its type, and a short text of it."""
-    kind, text = describe(value)
-    return Opaque(key, kind, text)
+    return Opaque(key, *describe(value))
 
 
 def describe(value: Any) -> Text:
@@ -86,10 +73,9 @@ def _object(value: ObjectValue) -> Text:
     if value.name.name.startswith("_rebuild"):
         return "Tensor", escaped(value.reason or str(value.name))
     kind = escaped(str(value.name))
-    if isinstance(value.state, DictValue):
-        return kind, _entries(value.state)
-    if value.entries is not None:
-        return kind, _entries(value.entries)
+    held = value.state if isinstance(value.state, DictValue) else value.entries
+    if held is not None:
+        return kind, _entries(held)
     if value.items:
         return kind, _items(value.items)
     return kind, ", ".join(_plain(argument) for argument in value.arguments[:4])
@@ -128,10 +114,18 @@ def _numpy_scalar(value: ObjectValue) -> Text | None:
         return None
     dtype, data = value.arguments
     code = dtype.arguments[0] if isinstance(dtype, ObjectValue) and dtype.arguments else None
-    name, layout = NUMPY_SCALARS.get(code, ("", "")) if isinstance(code, str) else ("", "")
-    if not layout or not isinstance(data, bytes) or len(data) != struct.calcsize(layout):
+    if not isinstance(code, str) or code not in CODES or code[0] == "c":
         return None
-    return f"numpy.{name}", str(struct.unpack("<" + layout, data)[0])
+    if not isinstance(data, bytes) or len(data) != int(code[1:]):
+        return None
+    return f"numpy.{DTYPE_NAMES[CODES[code]]}", str(_number(code[0], data))
+
+
+def _number(kind: str, data: bytes) -> bool | int | float:
+    if kind == "f":
+        return float(struct.unpack(FLOATS[len(data)], data)[0])
+    number = int.from_bytes(data, "little", signed=kind == "i")
+    return number != 0 if kind == "b" else number
 
 
 def _cut(text: str) -> str:

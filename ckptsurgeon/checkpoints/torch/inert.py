@@ -33,6 +33,9 @@ DTYPE_CODES: Mapping[str, str] = {
 }
 """Our dtype code, by the name of torch's dtype."""
 
+DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
+"""The names that torch, NumPy and ml_dtypes share, by dtype code."""
+
 STORAGE_CODES: Mapping[str, str] = {
     "BoolStorage": "BOOL",
     "ByteStorage": "U8",
@@ -48,6 +51,8 @@ STORAGE_CODES: Mapping[str, str] = {
     "ComplexDoubleStorage": "C128",
 }
 """Our dtype code, by the name of torch's typed storage; the other dtypes have none."""
+
+STORAGE_NAMES = {code: name for name, code in STORAGE_CODES.items()}
 
 UNTYPED = "UntypedStorage"
 """The storage class that counts bytes and leaves the dtype to the tensor."""
@@ -148,13 +153,3 @@ def key_text(key: Any) -> str | None:
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
     return None
-
-
-def dtype_name(code: str) -> str | None:
-    """The name of torch's dtype for a code, or None."""
-    return next((name for name, known in DTYPE_CODES.items() if known == code), None)
-
-
-def storage_name(code: str) -> str | None:
-    """The name of torch's typed storage for a code, or None."""
-    return next((name for name, known in STORAGE_CODES.items() if known == code), None)

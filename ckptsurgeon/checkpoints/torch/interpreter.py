@@ -63,43 +63,22 @@ def _run(machine: Machine) -> Any:
 
 
 def _refusal(code: int) -> str:
-    name = _REFUSED.get(chr(code))
-    if name is None:
+    import pickletools  # only a pickle that is refused needs it
+
+    names = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
+    if code not in names:
         return f"byte {code:#04x}, which is no opcode: no pickle, or a damaged one"
-    return f"opcode {name}, which torch.save does not write and which is not read"
+    return f"opcode {names[code]}, which torch.save does not write and which is not read"
 
 
-_REFUSED: Mapping[str, str] = {
-    "I": "INT",
-    "L": "LONG",
-    "S": "STRING",
-    "V": "UNICODE",
-    "F": "FLOAT",
-    "l": "LIST",
-    "d": "DICT",
-    "2": "DUP",
-    "g": "GET",
-    "p": "PUT",
-    "i": "INST",
-    "o": "OBJ",
-    "P": "PERSID",
-    "\x82": "EXT1",
-    "\x83": "EXT2",
-    "\x84": "EXT4",
-    "\x96": "BYTEARRAY8",
-    "\x97": "NEXT_BUFFER",
-    "\x98": "READONLY_BUFFER",
-}
-"""Opcodes that stay outside, by their letter."""
-
-_ACTIONS: Mapping[int, Callable[[Machine], None]] = {
+_ACTIONS: Mapping[int, Callable[[Machine], object]] = {
     ord(letter): action
     for letter, action in (
         ("\x80", Machine.protocol),
         ("\x95", Machine.frame),
         ("(", Machine.mark),
         ("0", Machine.drop),
-        ("1", Machine.drop_to_mark),
+        ("1", Machine.since_mark),
         ("N", lambda machine: machine.push(None)),
         ("\x88", lambda machine: machine.push(True)),
         ("\x89", lambda machine: machine.push(False)),

@@ -15,8 +15,7 @@ from ckptsurgeon.checkpoints.torch.inert import UNTYPED, DictValue, StorageRecor
 from ckptsurgeon.checkpoints.torch.interpreter import MAX_PICKLE_BYTES, Pickle, load_pickle
 from ckptsurgeon.checkpoints.torch.machine import CutError
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
-from ckptsurgeon.checkpoints.torch.strides import StoredBytes
-from ckptsurgeon.checkpoints.transfer import open_source, read_bytes
+from ckptsurgeon.checkpoints.transfer import Extent, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS
 
@@ -44,25 +43,20 @@ def open_torch_legacy(path: Path, root: str | None) -> TorchCheckpoint:
     Raises CheckpointError for a pickle that torch.save did not write, for one that was cut, and
     for a root that is not there.
     """
-    descriptor = open_source(path)
-    try:
-        tree, storages = _Reader(descriptor).parts()
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    finally:
-        os.close(descriptor)
-    return open_tree(path, tree.value, storages, root=root, format="torch-legacy")
+    with opened(path) as descriptor:
+        tree, storages = _Reader(path, descriptor).parts()
+    return open_tree(path, "torch-legacy", tree.value, storages, root)
 
 
 class _Reader:
     """One open file, read from pickle to pickle."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
         self._size = os.fstat(descriptor).st_size
         self._at = 0
 
-    def parts(self) -> tuple[Pickle, Mapping[str, StoredBytes]]:
+    def parts(self) -> tuple[Pickle, Mapping[str, Extent]]:
         """The object's pickle, and the places of its storages."""
         self._require_torch()
         tree = self._next()
@@ -103,8 +97,8 @@ class _Reader:
 
     def _storages(
         self, keys: Iterable[str], described: Mapping[str, StorageRecord]
-    ) -> Mapping[str, StoredBytes]:
-        places: dict[str, StoredBytes] = {}
+    ) -> Mapping[str, Extent]:
+        places: dict[str, Extent] = {}
         for key in keys:
             if key not in described or key in places:
                 raise CheckpointError(f"the storage {key[:40]!r} is not described once: damaged")
@@ -112,7 +106,7 @@ class _Reader:
             self._at = place.offset + place.nbytes
         return places
 
-    def _storage(self, kept: StorageRecord) -> StoredBytes:
+    def _storage(self, kept: StorageRecord) -> Extent:
         name = kept.key[:40]
         count = int.from_bytes(read_bytes(self._descriptor, self._at, 8), "little")
         itemsize = BITS[kept.dtype] // 8 if kept.dtype else UNCODED_SIZES.get(kept.kind)
@@ -131,4 +125,4 @@ class _Reader:
                 f"the storage {name!r} needs {count * itemsize} bytes, {left} are left: "
                 "the file was cut; fetch or copy it again"
             )
-        return StoredBytes(start, count * itemsize)
+        return Extent(self._path, start, count * itemsize)

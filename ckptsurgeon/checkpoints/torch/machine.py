@@ -149,9 +149,6 @@ class Machine:
         else:
             self.pop()
 
-    def drop_to_mark(self) -> None:
-        self.since_mark()
-
     def made(self, value: Any) -> None:
         self._budget -= 1
         if self._budget < 0:

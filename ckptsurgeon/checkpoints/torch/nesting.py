@@ -114,12 +114,9 @@ _WEIGHTY = (TensorRecord, ObjectValue, DictValue, list, tuple)
 
 def _names(value: Any) -> frozenset[str]:
     """The texts in a set as the pickle spells it: a call with a list."""
-    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else ()
-    return (
-        frozenset(name for name in held if isinstance(name, str))
-        if isinstance(held, list)
-        else frozenset()
-    )
+    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
+    names = held if isinstance(held, list) else []
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def is_container(value: Any) -> bool:
@@ -143,9 +140,11 @@ class _Walk:
                 f"its containers share parts and unfold to over {UNFOLDING} times what they hold"
             )
         if not is_container(value) or id(value) in self.ancestors:
-            if not in_module or isinstance(value, TensorRecord) or _reason(value):
+            is_tensor = isinstance(value, TensorRecord)
+            unreadable = isinstance(value, ObjectValue) and value.reason
+            if not in_module or is_tensor or unreadable:
                 self.leaves.append(Leaf(key, value))
-            return isinstance(value, TensorRecord)
+            return is_tensor
         if len(self.ancestors) >= MAX_DEPTH:
             raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
         return self._descend(key, value, in_module)
@@ -164,11 +163,6 @@ class _Walk:
         return found
 
 
-def _reason(value: Any) -> str:
-    """Why a tensor can't be read; nothing for what is none."""
-    return value.reason if isinstance(value, ObjectValue) else ""
-
-
 def flatten(tree: Any) -> list[Leaf]:
     """All tensors under their dotted keys, and the other entries, each container of them as one.
 
@@ -176,51 +170,45 @@ def flatten(tree: Any) -> list[Leaf]:
     pieces; of a module only tensors are told. Raises CheckpointError for nesting without end or
     without measure.
     """
-    entries = sum(sum(1 for _ in children(container)) for container in _containers((tree,)))
-    walk = _Walk(UNFOLDING * entries + FEW)
+    walk = _Walk(UNFOLDING * sum(1 for _ in _everything(tree)) + FEW)
     walk.visit("", tree, in_module=False)
     return walk.leaves
 
 
-def _containers(values: Iterable[Any]) -> Iterator[Any]:
-    """The containers among some values and everywhere in them, each once."""
+def _everything(*values: Any) -> Iterator[Any]:
+    """Some values and all that stands anywhere in them; what shared containers hold, once."""
     waiting = list(values)
     seen: set[int] = set()
     while waiting:
         value = waiting.pop()
+        yield value
         if is_container(value) and id(value) not in seen:
             seen.add(id(value))
-            yield value
             waiting += [entry for _, entry in children(value)]
 
 
 def holds_tensor(*values: Any) -> bool:
-    """True if a tensor stands anywhere in the values; visits no container twice."""
-    containers = _containers(values)
-    return any(
-        isinstance(e, TensorRecord) for value in containers for _, e in children(value)
-    ) or any(isinstance(value, TensorRecord) for value in values)
+    """True if a tensor stands anywhere in the values."""
+    return any(isinstance(value, TensorRecord) for value in _everything(*values))
 
 
 def default_root(tree: Any) -> str:
     """The first known wrapper that holds tensors, or the one inside it; "" where there is none."""
     root = ""
-    while isinstance(tree, DictValue):
-        if root and not _wraps_alone(tree):
-            break
-        inner = next(_wrapped(tree), None)
-        if inner is None:
-            break
-        root, tree = join(root, inner), tree.entries[inner]
+    chain: tuple[Any, ...] = (tree,)
+    while (inner := next(_wrapped(chain), None)) and (not root or _wraps_alone(chain[-1])):
+        root, chain = join(root, inner[0]), (*chain, inner[1])
     return root
 
 
-def _wrapped(tree: DictValue) -> Iterator[str]:
-    """The known wrappers in a dict that hold tensors."""
+def _wrapped(chain: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """The known wrappers that hold tensors in the last of a chain of dicts, none of them on it."""
+    entries = chain[-1].entries if isinstance(chain[-1], DictValue) else {}
     for name in WRAPPERS:
-        entry = tree.entries.get(name)
-        if (isinstance(entry, DictValue) or is_module(entry)) and holds_tensor(entry):
-            yield name
+        entry = entries.get(name)
+        wraps = isinstance(entry, DictValue) or is_module(entry)
+        if wraps and not any(entry is outer for outer in chain) and holds_tensor(entry):
+            yield name, entry
 
 
 def _wraps_alone(tree: DictValue) -> bool:
@@ -231,15 +219,10 @@ def _wraps_alone(tree: DictValue) -> bool:
 
 def wrappers(tree: Any) -> tuple[str, ...]:
     """The dotted roots of all known wrappers that hold tensors, those in wrappers too."""
-    found: list[str] = []
-    waiting: list[tuple[str, Any]] = [("", tree)]
-    while waiting and len(waiting) < MAX_DEPTH:
-        prefix, value = waiting.pop(0)
-        if isinstance(value, DictValue):
-            inner = [(join(prefix, name), value.entries[name]) for name in _wrapped(value)]
-            found += [root for root, _ in inner]
-            waiting += inner
-    return tuple(found)
+    found: list[tuple[str, tuple[Any, ...]]] = [("", (tree,))]
+    for root, chain in found:  # which grows meanwhile
+        found += [(join(root, name), (*chain, entry)) for name, entry in _wrapped(chain)]
+    return tuple(root for root, _ in found[1:])
 
 
 def node_at(tree: Any, root: str) -> Any:
@@ -254,6 +237,11 @@ def node_at(tree: Any, root: str) -> Any:
             if found is not None:
                 return found
     return None
+
+
+def is_under(path: str, root: str) -> bool:
+    """True for the root itself and what stands below it; all is below ""."""
+    return not root or path == root or path.startswith(root + ".")
 
 
 def under(leaves: Iterable[Leaf], root: str) -> list[Leaf]:

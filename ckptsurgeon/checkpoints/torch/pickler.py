@@ -8,13 +8,13 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
+    DTYPE_NAMES,
     DictValue,
     GlobalName,
     ObjectValue,
     OddKey,
     StorageRecord,
     TensorRecord,
-    dtype_name,
 )
 from ckptsurgeon.checkpoints.torch.rebuild import ORDERED_DICT, SIZE
 from ckptsurgeon.errors import OutputError
@@ -41,39 +41,34 @@ REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
 EMPTY_TUPLE, REDUCE, BUILD, PERSISTENT, MARK, STOP = b")", b"R", b"b", b"Q", b"(", b"."
 
 
-class Plainness:
-    """Tells which values can be written again: numbers, texts, and containers of them.
+def is_plain(value: Any, known: dict[int, bool]) -> bool:
+    """True for what can be written again: numbers, texts, and containers of them.
 
-    Containers that are shared are looked at once.
+    False for what holds an object, a tensor, or itself. `known` is of containers that were looked
+    at, so that those which are shared are looked at once.
     """
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return True
+    if isinstance(value, GlobalName):
+        return value.module == "torch" and value.name in DTYPE_CODES
+    if id(value) not in known:
+        known[id(value)] = False  # what holds itself can't be written
+        parts = _parts(value)
+        known[id(value)] = parts is not None and all(is_plain(part, known) for part in parts)
+    return known[id(value)]
 
-    def __init__(self) -> None:
-        self._known: dict[int, bool] = {}
 
-    def holds(self, value: Any) -> bool:
-        """True for a plain value; False for one that holds an object, a tensor, or itself."""
-        if value is None or isinstance(value, (bool, int, float, str, bytes)):
-            return True
-        if isinstance(value, GlobalName):
-            return value.module == "torch" and value.name in DTYPE_CODES
-        if id(value) not in self._known:
-            self._known[id(value)] = False  # what holds itself can't be written
-            self._known[id(value)] = self._holds_parts(value)
-        return self._known[id(value)]
-
-    def _holds_parts(self, value: Any) -> bool:
-        parts: Iterable[Any]
-        if isinstance(value, (list, tuple)):
-            parts = value
-        elif isinstance(value, DictValue):
-            parts = (*value.entries, *value.entries.values(), value.attributes)
-        elif isinstance(value, OddKey):
-            parts = (value.value,)
-        elif isinstance(value, ObjectValue) and value.name in CALLS and value.state is None:
-            parts = value.arguments
-        else:
-            return False
-        return all(map(self.holds, parts))
+def _parts(value: Any) -> Iterable[Any] | None:
+    """What a value that can be written is made of; None for one that can't."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, DictValue):
+        return (*value.entries, *value.entries.values(), value.attributes)
+    if isinstance(value, OddKey):
+        return (value.value,)
+    if isinstance(value, ObjectValue) and value.name in CALLS and value.state is None:
+        return value.arguments
+    return None
 
 
 def dump_pickle(value: Any) -> bytes:
@@ -104,7 +99,7 @@ class _Encoder:
         elif isinstance(value, bytes):
             self._call(ENCODE, (value.decode("latin-1"), "latin1"))
         elif isinstance(value, GlobalName):
-            self._name(value)
+            self._recurring(value)
         else:
             self._composed(value)
 
@@ -140,43 +135,28 @@ class _Encoder:
         data = value.encode("utf-8", "surrogatepass")
         self.out += b"X" + len(data).to_bytes(4, "little") + data
 
-    def _word(self, value: str) -> None:
-        """A text that recurs."""
-        if not self._recalled(value):
-            self._text(value)
-            self._memorise(value)
-
-    def _name(self, name: GlobalName) -> None:
-        if not self._recalled(name):
-            module = MODULES.get(name.module, name.module)
-            self.out += f"c{module}\n{name.name}\n".encode()
-            self._memorise(name)
-
-    def _recalled(self, value: GlobalName | str) -> bool:
-        index = self._memo.get(value)
-        if index is None:
-            return False
-        self.out += b"h" + index.to_bytes(1, "little")
-        return True
-
-    def _memorise(self, value: GlobalName | str) -> None:
-        index = len(self._memo)  # names of dtypes, storages and few others: far below 256
-        self._memo[value] = index
-        self.out += b"q" + index.to_bytes(1, "little")
+    def _recurring(self, value: GlobalName | str) -> None:
+        """A name or a text that recurs: written once, then taken from the memo."""
+        known = value in self._memo
+        index = self._memo.setdefault(value, len(self._memo))
+        if not known and isinstance(value, GlobalName):
+            module = MODULES.get(value.module, value.module)
+            self.out += f"c{module}\n{value.name}\n".encode()
+        elif not known:
+            self._text(str(value))
+        # One byte: names of dtypes, storages and few others are far below 256.
+        self.out += (b"h" if known else b"q") + index.to_bytes(1, "little")
 
     def _call(self, name: GlobalName, arguments: tuple[Any, ...]) -> None:
-        self._name(name)
+        self._recurring(name)
         self._tuple(arguments)
         self.out += REDUCE
 
     def _tuple(self, values: tuple[Any, ...]) -> None:
-        if not values:
+        if values:
+            self._filled(b"", values, b"t")
+        else:
             self.out += EMPTY_TUPLE
-            return
-        self.out += MARK
-        for value in values:
-            self.put(value)
-        self.out += b"t"
 
     def _filled(self, empty: bytes, values: Iterable[Any], fill: bytes) -> None:
         self.out += empty + MARK
@@ -198,22 +178,22 @@ class _Encoder:
     def _tensor(self, record: TensorRecord) -> None:
         """`_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`."""
         typed = record.storage.dtype == record.dtype
-        self._name(REBUILD if typed else REBUILD_WITH_DTYPE)
+        self._recurring(REBUILD if typed else REBUILD_WITH_DTYPE)
         self.out += MARK
         self._storage(record.storage)
         for part in (record.offset, record.shape, record.stride, False):
             self.put(part)
         self._call(ORDERED_DICT, ())
         if not typed:
-            self._name(GlobalName("torch", dtype_name(record.dtype) or ""))
+            self._recurring(GlobalName("torch", DTYPE_NAMES[record.dtype]))
         self.out += b"t" + REDUCE
 
     def _storage(self, storage: StorageRecord) -> None:
         self.out += MARK
-        self._word("storage")
+        self._recurring("storage")
         module = "torch" if storage.dtype else "torch.storage"
-        self._name(GlobalName(module, storage.kind))
+        self._recurring(GlobalName(module, storage.kind))
         self._text(storage.key)
-        self._word(storage.location)
+        self._recurring(storage.location)
         self.put(storage.numel)
         self.out += b"t" + PERSISTENT

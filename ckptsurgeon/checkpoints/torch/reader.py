@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ckptsurgeon.checkpoints.base import Contents, Extent, Opaque
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord
 from ckptsurgeon.checkpoints.torch.nesting import (
@@ -19,6 +19,7 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     holds_tensor,
     is_container,
     is_module,
+    is_under,
     join,
     node_at,
     tops,
@@ -26,53 +27,35 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     wrappers,
 )
 from ckptsurgeon.checkpoints.torch.strides import (
-    StoredBytes,
     checked_spec,
     is_contiguous,
     itemsize,
     reach,
 )
-from ckptsurgeon.checkpoints.transfer import read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
-from ckptsurgeon.specs import TensorSpec
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
 
 BARE = "tensor"
 """The key of a tensor that was saved alone, without a dict around it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TorchCheckpoint:
+@dataclass(frozen=True, kw_only=True)
+class TorchCheckpoint(Checkpoint):
     """A torch file: `tree` is all that its pickle says, `contents` what was selected of it.
 
-    `records` are the selected tensors, `storages` the places of all storages by key. `asked` is the
+    `records` are the selected tensors, `storages` the bytes of all storages by key. `asked` is the
     root that was asked for; None lets optimizer state aside.
     """
 
-    path: Path
-    format: str
-    contents: Contents
     tree: Any
     records: Mapping[str, TensorRecord]
-    storages: Mapping[str, StoredBytes]
+    storages: Mapping[str, Extent]
     asked: str | None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file that the tensors lie in."""
-        return (self.path,)
-
-    @property
-    def has_values(self) -> bool:
-        return True
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie, or None for a view that is not contiguous.
 
-        It has a CRC-32 where the bytes are a whole member of the zip file. A CRC of 0 is taken for
-        none: torch can be told to compute none.
+        It has a CRC-32 where the bytes are a whole member of the zip file.
         """
         record = self.records[key]
         if not is_contiguous(record.shape, record.stride):
@@ -81,38 +64,26 @@ class TorchCheckpoint:
         start = place.offset + record.offset * itemsize(record)
         nbytes = self.contents.specs[key].nbytes
         whole = (start, nbytes) == (place.offset, place.nbytes)
-        return Extent(self.path, start, nbytes, (place.crc or None) if whole else None)
+        return Extent(self.path, start, nbytes, place.crc if whole else None)
 
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype, read through its strides."""
-        spec, extent = self.contents.specs[key], self.extent(key)
-        if extent is None:
-            return self._strided(self.records[key], spec)
-        return read_extent(extent).view(_carrier(spec)).reshape(spec.shape)
-
-    def _strided(self, record: TensorRecord, spec: TensorSpec) -> Array:
+        record = self.records[key]
+        if is_contiguous(record.shape, record.stride):
+            return super().read(key)
         import numpy as np  # headers alone are read without it
 
-        size, carrier = itemsize(record), _carrier(spec)
+        size = itemsize(record)
         start = self.storages[record.storage.key].offset + record.offset * size
-        span = read_extent(Extent(self.path, start, reach(record) * size)).view(carrier)
+        span = read_extent(Extent(self.path, start, reach(record) * size))
+        items = span.view(self.contents.specs[key].carrier or "u1")
         strides = tuple(step * size for step in record.stride)
-        view = np.lib.stride_tricks.as_strided(span, record.shape, strides, writeable=False)
-        return np.ascontiguousarray(view).reshape(spec.shape)
-
-
-def _carrier(spec: TensorSpec) -> str:
-    """The carrier of a dtype that torch has: its items are all of whole bytes."""
-    return spec.carrier or "u1"
+        view = np.lib.stride_tricks.as_strided(items, record.shape, strides, writeable=False)
+        return np.ascontiguousarray(view).reshape(record.shape)
 
 
 def open_tree(
-    path: Path,
-    tree: Any,
-    storages: Mapping[str, StoredBytes],
-    *,
-    root: str | None,
-    format: str,
+    path: Path, format: str, tree: Any, storages: Mapping[str, Extent], root: str | None
 ) -> TorchCheckpoint:
     """The checkpoint of a tree that was read, its tensors held against the file.
 
@@ -121,13 +92,11 @@ def open_tree(
     """
     if isinstance(tree, TensorRecord):
         tree = DictValue(entries={BARE: tree})
-    try:
+    with naming(path):
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
         records = _records(selected)
         specs = {key: checked_spec(key, record, storages) for key, record in records.items()}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
     others = tuple(opaque(leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
     contents = Contents(
         specs=specs,
@@ -138,7 +107,16 @@ def open_tree(
         wrappers=wrappers(tree),
         notes=_notes(tree, found, sum(leaf.is_tensor for leaf in leaves) - len(records)),
     )
-    return TorchCheckpoint(path, format, contents, tree, records, storages, root)
+    return TorchCheckpoint(
+        path=path,
+        format=format,
+        contents=contents,
+        files=(path,),
+        tree=tree,
+        records=records,
+        storages=storages,
+        asked=root,
+    )
 
 
 def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Leaf], str]:
@@ -185,12 +163,13 @@ def _text_key(key: str) -> str:
 
 def _aliases(records: Mapping[str, TensorRecord]) -> tuple[tuple[str, ...], ...]:
     """Groups of keys that are equal views of one storage."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for key, record in records.items():
-        if 0 not in record.shape:
-            view = (record.storage.key, record.dtype, record.offset, record.shape, record.stride)
-            groups.setdefault(view, []).append(key)
-    return tuple(tuple(keys) for keys in groups.values() if len(keys) > 1)
+    return group_ties(
+        {
+            key: (record.storage.key, record.dtype, record.offset, record.shape, record.stride)
+            for key, record in records.items()
+            if 0 not in record.shape
+        }
+    )
 
 
 def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:
@@ -204,20 +183,14 @@ def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | 
     return {
         path[len(prefix) :].removeprefix("."): _simple(entry)
         for path, entry in held.entries.items()
-        if isinstance(path, str) and isinstance(entry, DictValue) and _is_under(path, prefix)
+        if isinstance(path, str) and isinstance(entry, DictValue) and is_under(path, prefix)
     }
 
 
-def _is_under(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + ".")
-
-
 def _simple(entry: DictValue) -> Mapping[str, Any]:
-    return {key: value for key, value in entry.entries.items() if _is_simple(key, value)}
-
-
-def _is_simple(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and (value is None or isinstance(value, (bool, int, float, str)))
+    plain = (int, float, str, type(None))
+    items = entry.entries.items()
+    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
 
 
 def _aside(tree: Any, root: str, without_optimizers: bool) -> tuple[Opaque, ...]:
@@ -244,7 +217,7 @@ def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
         key = join(prefix, piece if piece is not None else "?")
         if root.startswith(key + ".") and is_container(entry):
             yield from _siblings(entry, root, key)
-        elif key != root and not key.startswith(root + "."):
+        elif not is_under(key, root):
             yield key, entry
 
 

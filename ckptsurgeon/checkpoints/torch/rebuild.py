@@ -6,9 +6,11 @@ stays an ObjectValue: a name and its arguments.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
     DictValue,
@@ -44,9 +46,6 @@ REASONS: Mapping[str, str] = {
     "_rebuild_xla_tensor": "a tensor kept as a NumPy array",
 }
 """Why the tensor that a function of torch._utils builds can't be read as one."""
-
-MAX_DIMS = 64
-"""What torch itself allows."""
 
 
 def call(function: Any, arguments: Any) -> Any:
@@ -184,15 +183,10 @@ def _dict(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 
 def _encoded(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(text, 'latin1') -> the bytes that protocol 2 has no opcode for."""
-    if (
-        len(arguments) == 2
-        and isinstance(arguments[0], str)
-        and arguments[1] in ("latin1", "latin-1")
-    ):
-        try:
-            return arguments[0].encode("latin-1")
-        except UnicodeEncodeError:
-            return ObjectValue(function, arguments)
+    match arguments:
+        case (str(text), "latin1" | "latin-1"):
+            with contextlib.suppress(UnicodeEncodeError):
+                return text.encode("latin-1")
     return ObjectValue(function, arguments)
 
 

@@ -6,7 +6,7 @@ All offsets follow from names and sizes, so data can be written before the recor
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.checkpoints.torch.archive import (
@@ -39,15 +39,18 @@ class PlannedMember:
     offset: int
     nbytes: int
 
+    @property
+    def end(self) -> int:
+        return self.offset + self.nbytes
+
 
 def plan_members(sizes: Mapping[str, int]) -> tuple[PlannedMember, ...]:
     """The members in their order, each one's data aligned to 64 bytes."""
     members, at = [], 0
     for name, nbytes in sizes.items():
         fixed = at + LOCAL.size + len(name.encode()) + len(_wide_sizes(nbytes)) + 4
-        offset = fixed + -fixed % ALIGNMENT
-        members.append(PlannedMember(name, at, offset, nbytes))
-        at = offset + nbytes
+        members.append(PlannedMember(name, at, fixed + -fixed % ALIGNMENT, nbytes))
+        at = members[-1].end
     return tuple(members)
 
 
@@ -61,11 +64,11 @@ def local_header(member: PlannedMember, crc: int) -> bytes:
     return LOCAL.pack(b"PK\x03\x04", *fields) + name + extra
 
 
-def directory(members: Iterable[PlannedMember], crcs: Mapping[str, int], start: int) -> bytes:
+def directory(members: Sequence[PlannedMember], crcs: Mapping[str, int]) -> bytes:
     """Everything behind the last member: the central directory and its end records."""
     entries = [_central(member, crcs.get(member.name, 0)) for member in members]
     size = sum(map(len, entries))
-    return b"".join(entries) + _end(len(entries), size, start)
+    return b"".join(entries) + _end(len(entries), size, members[-1].end)
 
 
 def _central(member: PlannedMember, crc: int) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
-from ckptsurgeon.checkpoints.torch.described import escaped, opaque
+from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, key_text
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
@@ -16,9 +16,10 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     holds_tensor,
     is_container,
     is_module,
+    is_under,
     join,
 )
-from ckptsurgeon.checkpoints.torch.pickler import Plainness
+from ckptsurgeon.checkpoints.torch.pickler import is_plain
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import OutputError
 
@@ -76,7 +77,7 @@ class _Skeleton:
     places: dict[str, DictValue] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
-    plain: Plainness = field(default_factory=Plainness)
+    plain: dict[int, bool] = field(default_factory=dict)
     dropped: list[Opaque] = field(default_factory=list)
 
     @classmethod
@@ -122,8 +123,8 @@ class _Skeleton:
 
     def _copy_dict(self, value: DictValue, path: str) -> DictValue:
         ordered = value.kind == "OrderedDict"
-        made = self._open(path, "OrderedDict" if ordered else "dict")
-        if ordered and self.plain.holds(value.attributes):
+        made = self.places.setdefault(path, DictValue("OrderedDict" if ordered else "dict"))
+        if ordered and is_plain(value.attributes, self.plain):
             made.attributes = value.attributes
         for key, entry in value.entries.items():
             piece = key_text(key)
@@ -137,19 +138,13 @@ class _Skeleton:
 
     def _copy_module(self, value: Any, path: str) -> DictValue:
         """The place of a module's state dict, which is flat."""
-        self.dropped += [
-            opaque(join(path, leaf.key), leaf.value)
-            for leaf in flatten(value)
-            if not leaf.is_tensor
-        ]
-        return self._open(path, "OrderedDict")
-
-    def _open(self, path: str, kind: str) -> DictValue:
-        return self.places.setdefault(path, DictValue(kind))
+        others = (leaf for leaf in flatten(value) if not leaf.is_tensor)
+        self.dropped += [opaque(join(path, leaf.key), leaf.value) for leaf in others]
+        return self.places.setdefault(path, DictValue("OrderedDict"))
 
     def _entry(self, value: Any, path: str) -> tuple[Any] | None:
         """The entry's copy, or None for a tensor (a new one takes its place) or what is dropped."""
-        inside = not self.root or path == self.root or path.startswith(self.root + ".")
+        inside = is_under(path, self.root)
         leads = self.root.startswith(path + ".")
         if isinstance(value, TensorRecord):
             return None if inside else self._drop(value, path, f"outside the root {self.root!r}")
@@ -159,7 +154,7 @@ class _Skeleton:
             if inside or leads:
                 return self._copied(value, path)
             return self._drop(value, path, f"tensors outside the root {self.root!r}")
-        return (value,) if self.plain.holds(value) else self._drop(value, path, "")
+        return (value,) if is_plain(value, self.plain) else self._drop(value, path, "")
 
     def _copied(self, value: Any, path: str) -> tuple[Any] | None:
         if id(value) in self.ancestors:
@@ -171,9 +166,8 @@ class _Skeleton:
 
     def _drop(self, value: Any, path: str, reason: str) -> tuple[Any] | None:
         """None, and the entry is on the list of what is dropped."""
-        entry = opaque(path, value)
-        text = f"{entry.text} ({reason})" if reason else entry.text
-        self.dropped.append(Opaque(entry.key, entry.kind, text))
+        kind, text = describe(value)
+        self.dropped.append(Opaque(path, kind, f"{text} ({reason})" if reason else text))
         return None
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import TensorRecord
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, TensorSpec, row_strides
 
 MAX_EXPANSION = 64 << 20
 """Bytes that a view with repeated elements may unfold to, whatever the size of its storage."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBytes:
-    """Where a storage's bytes lie in the file; `crc` is the CRC-32 that the file gives for them."""
-
-    offset: int
-    nbytes: int
-    crc: int | None = None
 
 
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
@@ -29,7 +20,7 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     return 0 in shape or all(size == 1 or step == dense for size, step, dense in steps)
 
 
-def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, StoredBytes]) -> TensorSpec:
+def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, Extent]) -> TensorSpec:
     """The tensor's spec, after its reach is held against its storage's bytes in the file."""
     name, storage = escaped(key), record.storage
     spec = TensorSpec(record.dtype, record.shape)

@@ -17,16 +17,11 @@ ONE = 1 << 31
 """The polynomial 1, bits reversed."""
 
 
-def combine(first: int, second: int, length: int) -> int:
-    """The CRC-32 of two stretches of bytes, one behind the other; the second is so many long."""
-    return _multiply(_power(length), first) ^ second
-
-
 def combine_all(parts: Iterable[tuple[int, int, int]]) -> int:
     """The CRC-32 of (offset, length, crc) parts that leave no gap between them."""
     total = 0
     for _, length, crc in sorted(parts):
-        total = combine(total, crc, length)
+        total = _multiply(_power(length), total) ^ crc
     return total
 
 

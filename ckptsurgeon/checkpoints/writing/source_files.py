@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.transfer import open_source
+from ckptsurgeon.checkpoints.transfer import naming, open_source
 
 MOST_OPEN = 64
 """Files that stay open while nobody reads them: an OS lets a process have a few hundred."""
@@ -32,13 +32,14 @@ class SourceFiles:
     def opened(self, path: Path) -> Iterator[int]:
         """The file's descriptor, which stays open at least as long as the block.
 
-        Raises CheckpointError where the OS gives none.
+        Raises CheckpointError where the OS gives none; one that the block raises is named by it.
         """
         with self._lock:
             descriptor = self._found(path)
             self._readers[path] += 1
         try:
-            yield descriptor
+            with naming(path):
+                yield descriptor
         finally:
             with self._lock:
                 self._readers[path] -= 1

@@ -47,7 +47,6 @@ def staged_file(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[int]:
     require_space(place.parent, nbytes)
     with _told(target), _StagedFile(place.parent, nbytes) as staged:
         yield staged.descriptor
-        staged.sync()
         staged.publish(place, force)
         _sync_folder(place.parent)
 
@@ -71,7 +70,6 @@ class StagedFolder:
         folder.mkdir()
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name, staged in self._files.items():
-            staged.sync()
             staged.publish(folder / name, force=False)
         _sync_folder(folder)
         return folder
@@ -131,17 +129,21 @@ class _StagedFile:
         if self._name is not None:
             self._name.unlink(missing_ok=True)
 
-    def sync(self) -> None:
-        """Have the bytes on the disk before a name points to them."""
-        os.fsync(self.descriptor)
-
     def publish(self, place: Path, force: bool) -> None:
-        """Give the file its name; with `force` over an existing one, at once."""
-        if force:
-            os.replace(self._hidden(), place)
-            self._name = None
-        else:
+        """Give the file its name; with `force` over an existing one, at once.
+
+        Its bytes are on the disk before a name points to them.
+        """
+        os.fsync(self.descriptor)
+        if not force:
             self._link(place)
+            return
+        if self._name is None:
+            name = self._folder / _hidden_name()
+            self._link_to(name)
+            self._name = name
+        os.replace(self._name, place)
+        self._name = None
 
     def _open(self) -> int:
         if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
@@ -152,13 +154,6 @@ class _StagedFile:
         descriptor = os.open(name, flags, 0o666)
         self._name = name
         return descriptor
-
-    def _hidden(self) -> Path:
-        if self._name is None:
-            name = self._folder / _hidden_name()
-            self._link_to(name)
-            self._name = name
-        return self._name
 
     def _link_to(self, name: Path) -> None:
         """Give the file one more name, which must be free."""

@@ -11,15 +11,16 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from ckptsurgeon.checkpoints.base import Extent
-from ckptsurgeon.checkpoints.transfer import BUFFER, copy_bytes, read_into, write_bytes
+from ckptsurgeon.checkpoints.transfer import (
+    BUFFER,
+    Array,
+    Extent,
+    copy_bytes,
+    read_into,
+    write_bytes,
+)
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
-from ckptsurgeon.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from ckptsurgeon.checkpoints.base import Array
 
 RUN = 64 << 20
 """Longest run of copies that is gathered, so that progress is seen."""
@@ -93,10 +94,7 @@ class Target:
         extent, offset = ready
         with self._sources.opened(extent.path) as source:
             ends = (source, extent.offset, self._descriptor, offset)
-            try:
-                copy_bytes(*ends, extent.nbytes, self._dirty.add)
-            except CheckpointError as error:
-                raise CheckpointError(f"{extent.path}: {error}") from error
+            copy_bytes(*ends, extent.nbytes, self._dirty.add)
 
 
 def flat_bytes(array: Array) -> memoryview:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.specs import TensorSpec
 
@@ -83,5 +84,6 @@ def test_keys_that_one_output_gives_back_are_tied_as_they_were(
     rules: list[Any], ties: dict[str, str]
 ) -> None:
     tied = np.ones(4, "f4")
-    source = MemoryCheckpoint({"a": tied, "b": tied}, dict.fromkeys("ab", F32), (("a", "b"),))
+    contents = Contents(dict.fromkeys("ab", F32), (("a", "b"),))
+    source = MemoryCheckpoint(contents=contents, tensors={"a": tied, "b": tied})
     assert cs.invert(cs.plan(source, rules)).ties == ties

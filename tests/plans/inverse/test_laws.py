@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from plans.inverse.exact_rules import EACH, Array, Conversion, conversions, second_stages
 
 import ckptsurgeon as cs
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
+from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.tensors import to_numpy
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import PlanError
 from ckptsurgeon.plans.account import Operand

@@ -10,7 +10,8 @@ import pytest
 from plans.inverse.exact_rules import Array
 
 import ckptsurgeon as cs
-from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_numpy
+from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.tensors import to_numpy
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.plans.plan import Plan
 
