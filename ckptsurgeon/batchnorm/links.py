@@ -18,7 +18,7 @@ from ckptsurgeon.checkpoints.tensors import checkpoint_of, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.ops.indexing import Slice, resolve_index
+from ckptsurgeon.ops.indexing import Slice, as_slices, resolve_index
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import Leaf, Result, uses
@@ -71,11 +71,9 @@ class Feed:
         (leaf,) = node.call.inputs
         if not isinstance(leaf, Leaf):
             return None
-        taken = resolve_index(node.call.op.index, leaf.spec.shape)
-        view = self.inputs[leaf.source, leaf.key].tensor
-        return view[
-            tuple(slice(t.start, t.stop, t.step) if isinstance(t, range) else t for t in taken)
-        ]
+        region = resolve_index(node.call.op.index, leaf.spec.shape)
+        tensor = self.inputs[leaf.source, leaf.key].tensor
+        return tensor[as_slices(region)].reshape(node.spec.shape)
 
     def _evaluate(self) -> Tensor:
         names = {view.alias: view.names for view in self.plan.views}

@@ -14,7 +14,7 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.tiles import Tile, View, pieces_within
 from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, row_strides
+from ckptsurgeon.specs import BITS, TensorSpec, row_strides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,12 +117,14 @@ class BlockMover:
         return flat
 
     def _fill(self, tile: Tile, block: Array) -> None:
+        from ckptsurgeon.ops.carriers import item_of
+
         view = tile.view
         ends = zip(tile.start, view.shape, strict=True)
         box: tuple[Any, ...] = (*(slice(start, start + size) for start, size in ends), ...)
         place = block[box]
         if view.source is None:
-            place[...] = cast_all(_one_item(view), view)
+            place[...] = cast_all(item_of(view.value, view.dtype), view)
         elif view.casts:
             place[...] = self._cast(view)
         else:
@@ -230,11 +232,3 @@ def cast_all(array: Array, view: View) -> Array:
             raise CastOverflow(f"{lost} finite values overflow in {dtype}")
         arrays, spec = results, TensorSpec(dtype, spec.shape)
     return arrays[0]
-
-
-def _one_item(view: View) -> Array:
-    """The item that a view without source repeats."""
-    import numpy as np
-
-    carrier = np.dtype(CARRIERS[BITS[view.dtype]])
-    return np.frombuffer(view.bits.to_bytes(carrier.itemsize, "little"), carrier)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.engine.filling import fill
 from ckptsurgeon.errors import CastOverflow, FindingsError, PlanError, Problem, ShapeError
-from ckptsurgeon.ops.indexing import resolve_index, taken_view
+from ckptsurgeon.ops.indexing import as_slices, resolve_index
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
@@ -104,8 +104,8 @@ class Evaluator:
         else:
             whole = np.empty(node.spec.shape, dtype=node.spec.carrier)
         for part in node.parts:
-            view = taken_view(whole, resolve_index(part.index, node.spec.shape))
-            view[...] = self._taken(part.node)
+            region = resolve_index(part.index, node.spec.shape)
+            whole[as_slices(region)] = self._taken(part.node).reshape(tuple(map(len, region)))
         return whole
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Made
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
 
 BLOCK = 1 << 20
 """Numbers that are drawn at a time."""
@@ -29,19 +29,15 @@ def fill(made: Made) -> Array:
     """
     import numpy as np
 
-    from ckptsurgeon.ops.carriers import encode, numpy_dtype
+    from ckptsurgeon.ops.carriers import encode, item_of, numpy_dtype
 
     dtype, shape = numpy_dtype(made.spec.dtype), made.spec.shape
-    values: Array
     if made.fill == "normal":
-        values = _normal(made, dtype).reshape(shape)
-    elif made.fill == "eye":
-        values = np.eye(*shape, dtype=np.float32).astype(dtype)
-    else:
-        number = {"zeros": 0, "ones": 1}.get(str(made.fill), made.fill)
-        values = np.full(shape, np.asarray(number).astype(dtype))
-    carrier = made.spec.carrier
-    return values if carrier is None else encode(values, carrier)
+        return encode(_normal(made, dtype).reshape(shape), str(made.spec.carrier))
+    if made.fill == "eye":
+        return encode(np.eye(*shape, dtype=np.float32).astype(dtype), str(made.spec.carrier))
+    (number,) = numbers_of(made.fill)
+    return np.full(shape, item_of(number, made.spec.dtype))
 
 
 def _normal(made: Made, dtype: np.dtype[Any]) -> Array:

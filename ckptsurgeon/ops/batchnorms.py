@@ -205,7 +205,8 @@ class FoldIdentity(OfBatchNorm, frozen=True, kw_only=True):
         channels = variance.shape[0]
         if self.groups < 1 or channels % self.groups:
             raise self.error(f"{channels} channels don't divide into {self.groups} groups", specs)
-        return (larger_spec(self, variance, (channels, channels // self.groups, 1, 1)),)
+        shape = (channels, channels // self.groups, 1, 1)
+        return (larger_spec(self, variance.dtype, shape, (variance,)),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         import numpy as np

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ckptsurgeon.specs import BITS, CARRIERS
+
 Array = np.ndarray[Any, Any]
 
 NATIVE = {
@@ -66,6 +68,11 @@ def decode(array: Array, code: str) -> Array:
 def encode(array: Array, carrier: str) -> Array:
     """The same memory seen as plain bits of the carrier's width."""
     return array.view(np.dtype(carrier))
+
+
+def item_of(number: int | float, code: str) -> Array:
+    """One number as an item of the carrier, without dims; rounded once."""
+    return encode(convert(np.asarray(number), "F64", code), CARRIERS[BITS[code]])
 
 
 def blocks(*arrays: Array, writes: bool = False) -> Iterator[tuple[Array, ...]]:

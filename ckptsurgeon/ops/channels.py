@@ -59,7 +59,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
             self._check_zeros(self.to, spec)
         elif not self._unchanged(spec) and self._how(self.to) != "sum":
             refuse_fractions(self, specs, f"`{self._how(self.to)}`")
-        return (larger_spec(self, spec, with_item(spec.shape, 1, self.to)),)
+        return (larger_spec(self, spec.dtype, with_item(spec.shape, 1, self.to), specs),)
 
     def _check_zeros(self, to: int, spec: TensorSpec) -> None:
         channels = spec.shape[1]

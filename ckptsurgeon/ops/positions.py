@@ -97,7 +97,7 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
         self._old(specs)
         refuse_all_but_real(self, specs)
         tokens = self.prefix_tokens + height * width
-        return (larger_spec(self, spec, (*shape[:-2], tokens, shape[-1])),)
+        return (larger_spec(self, spec.dtype, (*shape[:-2], tokens, shape[-1]), specs),)
 
     def _new(self, specs: Specs) -> Grid:
         if self.to is None:
@@ -186,7 +186,7 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
                     f" from 1 to {MAX_KERNEL} places can",
                     specs,
                 )
-        return (larger_spec(self, spec, (*spec.shape[:2], *self._grid)),)
+        return (larger_spec(self, spec.dtype, (*spec.shape[:2], *self._grid), specs),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)

@@ -8,21 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.indexing import Taken
+from ckptsurgeon.ops.indexing import Region
 
 MAX_COMPARISONS = 1_000_000
 """How often parts of one tensor are compared with each other, which takes a second or two."""
 
 
-def overlap(one: Taken, other: Taken) -> bool:
+def overlap(one: Region, other: Region) -> bool:
     """Whether two slices of one tensor share an element: they do where every dim does."""
     return all(_common(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _common(one: int | range, other: int | range) -> range:
+def _common(a: range, b: range) -> range:
     """The positions that are in both."""
-    a = range(one, one + 1) if isinstance(one, int) else one
-    b = range(other, other + 1) if isinstance(other, int) else other
     if a.step == 1 and b.step == 1:
         return range(max(a.start, b.start), min(a.stop, b.stop))
     divisor = math.gcd(a.step, b.step)
@@ -38,7 +36,7 @@ def _common(one: int | range, other: int | range) -> range:
     return range(common, last + 1, lcm)
 
 
-def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
+def overlapping(regions: Sequence[Region]) -> tuple[int, int] | None:
     """Two regions of one tensor that share an element, by their numbers; None where none do.
 
     The regions are passed in order of one dim, and only those are compared that reach each other
@@ -60,23 +58,20 @@ def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
     return None
 
 
-def _extents(regions: Sequence[Taken]) -> list[tuple[int, int]]:
+def _extents(regions: Sequence[Region]) -> list[tuple[int, int]]:
     """First and last position of each region on the dim that tells most of them apart."""
-    dims = [[_extent(region[dim]) for region in regions] for dim in range(len(regions[0]))]
+    dims = [
+        [(part[0], part[-1]) if part else (0, 0) for part in dim]
+        for dim in zip(*regions, strict=True)
+    ]
     return max(dims, key=lambda extents: len(set(extents)), default=[(0, 0)] * len(regions))
-
-
-def _extent(item: int | range) -> tuple[int, int]:
-    if isinstance(item, int):
-        return item, item
-    return (item[0], item[-1]) if item else (0, 0)
 
 
 MOST_PIECES = 10_000
 """Into how many regions what is left of one is cut."""
 
 
-def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
+def uncovered(region: Region, others: Iterable[Region]) -> list[Region]:
     """What of a region no other takes, as regions that share nothing; none if they are too many."""
     left = [region]
     for other in others:
@@ -87,31 +82,30 @@ def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
     return left
 
 
-def _around(hole: Taken, region: Taken) -> Iterator[Taken]:
+def _around(hole: Region, region: Region) -> Iterator[Region]:
     """What is left of a region around a hole that meets it, dim by dim."""
     inner = list(region)
     for dim, (own, cut) in enumerate(zip(region, hole, strict=True)):
-        if isinstance(own, range):
-            common = _common(own, cut)
-            first, last = own.index(common[0]), own.index(common[-1])
-            turn = common.step // own.step if len(common) > 1 else 1
-            between = (own[first + at : last : turn] for at in range(1, turn))
-            for side in (own[:first], own[last + 1 :], *between):
-                if side:
-                    yield (*inner[:dim], side, *inner[dim + 1 :])
-            inner[dim] = common
+        common = _common(own, cut)
+        first, last = own.index(common[0]), own.index(common[-1])
+        turn = common.step // own.step if len(common) > 1 else 1
+        between = (own[first + at : last : turn] for at in range(1, turn))
+        for side in (own[:first], own[last + 1 :], *between):
+            if side:
+                yield (*inner[:dim], side, *inner[dim + 1 :])
+        inner[dim] = common
 
 
-def taken_count(region: Taken) -> int:
+def taken_count(region: Region) -> int:
     """How many elements a slice takes."""
-    return math.prod(1 if isinstance(item, int) else len(item) for item in region)
+    return math.prod(map(len, region))
 
 
 MOST_POSITIONS = 1_000_000
 """Most positions, or sets of regions, that are told apart when overlapping regions are counted."""
 
 
-def covered_count(regions: Sequence[Taken]) -> int:
+def covered_count(regions: Sequence[Region]) -> int:
     """How many elements any of the regions takes; where that takes too long, never too many."""
     regions = list(dict.fromkeys(regions))
     if len(regions) < 2 or overlapping(regions) is None:
@@ -129,9 +123,8 @@ def covered_count(regions: Sequence[Taken]) -> int:
     return sum(known.values())
 
 
-def _members(items: Sequence[int | range]) -> Mapping[int, int]:
+def _members(ranges: Sequence[range]) -> Mapping[int, int]:
     """The positions of one dim, counted by the set of regions that take them; none if too many."""
-    ranges = [range(item, item + 1) if isinstance(item, int) else item for item in items]
     if all(one.step == 1 for one in ranges):
         bounds = sorted({bound for one in ranges for bound in (one.start, one.stop)})
         spans: Iterable[tuple[int, int]] = itertools.pairwise(bounds)

@@ -62,8 +62,8 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
             raise self.error(f"a table of more than {MAX_SIDE} on a side can't be resized", specs)
         refuse_all_but_real(self, specs)
         if len(spec.shape) == 3:
-            return (larger_spec(self, spec, (spec.shape[0], *new)),)
-        return (larger_spec(self, spec, (math.prod(new) + extra, spec.shape[1])),)
+            return (larger_spec(self, spec.dtype, (spec.shape[0], *new), specs),)
+        return (larger_spec(self, spec.dtype, (math.prod(new) + extra, spec.shape[1]), specs),)
 
     def _old(self, specs: Specs) -> Grid:
         """Height and width of the table."""

@@ -12,16 +12,23 @@ import pytest
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.index_files import MAX_INDEX_BYTES, load_indices
-from ckptsurgeon.ops.indexing import Index, index_text, resolve_index, taken_shape, taken_view
+from ckptsurgeon.ops.indexing import (
+    Index,
+    Region,
+    as_slices,
+    index_text,
+    resolve_index,
+    taken_shape,
+)
 
-FITS: list[tuple[Index, tuple[int, ...], tuple[range | int, ...]]] = [
+FITS: list[tuple[Index, tuple[int, ...], Region]] = [
     ((), (3,), (range(3),)),
     ((), (), ()),
     (((None, None, None), (None, 3, None)), (2, 4), (range(2), range(3))),
-    ((-1,), (4, 2), (3, range(2))),
-    ((-4,), (4, 2), (0, range(2))),
-    (("...", 0), (4, 2, 5), (range(4), range(2), 0)),
-    ((1, "...", (1, None, 2)), (4, 2, 5), (1, range(2), range(1, 5, 2))),
+    ((-1,), (4, 2), (range(3, 4), range(2))),
+    ((-4,), (4, 2), (range(1), range(2))),
+    (("...", 0), (4, 2, 5), (range(4), range(2), range(1))),
+    ((1, "...", (1, None, 2)), (4, 2, 5), (range(1, 2), range(2), range(1, 5, 2))),
     (("...",), (4,), (range(4),)),
     (((-3, -1, None),), (4,), (range(1, 3),)),
     (((0, 4, 1),), (4,), (range(4),)),
@@ -32,17 +39,17 @@ FITS: list[tuple[Index, tuple[int, ...], tuple[range | int, ...]]] = [
 
 @pytest.mark.parametrize(("index", "shape", "wanted"), FITS)
 def test_an_index_takes_what_numpy_takes(
-    index: Index, shape: tuple[int, ...], wanted: tuple[range | int, ...]
+    index: Index, shape: tuple[int, ...], wanted: Region
 ) -> None:
-    taken = resolve_index(index, shape)
-    assert taken == wanted
+    region = resolve_index(index, shape)
+    assert region == wanted
     array = np.arange(np.prod(shape)).reshape(shape)
     native = tuple(
         ... if item == "..." else slice(*item) if isinstance(item, tuple) else item
         for item in index
     )
-    assert taken_view(array, taken).tolist() == array[native].tolist()
-    assert taken_shape(resolve_index(index, shape)) == array[native].shape
+    assert taken_shape(index, region) == array[native].shape
+    assert array[as_slices(region)].reshape(-1).tolist() == array[native].reshape(-1).tolist()
 
 
 @pytest.mark.parametrize(
