@@ -12,6 +12,7 @@ view of what came in, and what comes in need not be contiguous.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -119,11 +120,7 @@ class Move(Op, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def infer(self, specs: Specs) -> Specs:
-        # A mosaic without tiles is a shape alone, and moves as one.
-        moved = self.move(tuple(Mosaic(spec.shape, ()) for spec in specs), specs)
-        shapes = [mosaic.shape for mosaic in moved]
-        made = {shape: larger_spec(self, specs[0].dtype, shape, specs) for shape in {*shapes}}
-        return tuple(made[shape] for shape in shapes)
+        return _moved_specs(self, specs)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         moved = self.move(tuple(map(MovableArray, arrays)), specs)
@@ -131,6 +128,15 @@ class Move(Op, frozen=True, kw_only=True):
 
     def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
         return self.move(mosaics, specs)
+
+
+@functools.lru_cache(256)
+def _moved_specs(op: Move, specs: Specs) -> Specs:
+    """Worked out once for all tensors of one spec, with mosaics that are shapes alone."""
+    moved = op.move(tuple(Mosaic(spec.shape, ()) for spec in specs), specs)
+    shapes = [mosaic.shape for mosaic in moved]
+    made = {shape: larger_spec(op, specs[0].dtype, shape, specs) for shape in {*shapes}}
+    return tuple(made[shape] for shape in shapes)
 
 
 def list_specs(specs: Specs) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
+from ckptsurgeon.ops.base import Move, Op, only, position
 from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.ops.movable import M
-from ckptsurgeon.specs import Specs, with_item
+from ckptsurgeon.specs import Specs
 
 IndexRange = tuple[int | None, int | None, int | None]
 """Start, stop and step, as in NumPy."""
@@ -144,24 +144,18 @@ class Take(Move, frozen=True, kw_only=True):
         if min(self.indices) < 0:
             raise self.error(f"each index counts from 0, found {min(self.indices)}")
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        dim = position(self, self.dim, spec)
-        indices = self._known(specs)
-        if max(indices) >= spec.shape[dim]:
-            raise self.error(
-                f"index {max(indices)} is past the {spec.shape[dim]} items of dim {dim}", specs
-            )
-        return (larger_spec(self, spec.dtype, with_item(spec.shape, dim, len(indices)), specs),)
-
     def _known(self, specs: Specs) -> tuple[int, ...]:
         if self.indices is None:
             raise self.error(f"the indices of {self.file} were not read yet", specs)
         return self.indices
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        dim = position(self, self.dim, only(self, specs))
-        return (tensors[0].take(dim, self._known(specs)),)
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        indices, size = self._known(specs), spec.shape[dim]
+        if max(indices) >= size:
+            raise self.error(f"index {max(indices)} is past the {size} items of dim {dim}", specs)
+        return (tensors[0].take(dim, indices),)
 
     def places(self, specs: Specs) -> dict[int, int]:
         """Where each item that is taken stands in the result, for the first time."""

@@ -42,7 +42,7 @@ class Mosaic:
     def reshape(self, shape: tuple[int, ...]) -> Mosaic:
         if shape == self.shape:
             return self
-        if math.prod(shape) == 0:
+        if not self.tiles:
             return Mosaic(shape, ())
         groups = align(self.shape, shape)
         return Mosaic(shape, _few(box for tile in self.tiles for box in reshape(tile, groups)))
@@ -63,6 +63,8 @@ class Mosaic:
 
     def take(self, dim: int, indices: Sequence[int]) -> Mosaic:
         """Neighbours are taken together."""
+        if not self.tiles:
+            return Mosaic(with_item(self.shape, dim, len(indices)), ())
         runs = (self.part(dim, run) for run in _runs(indices))
         return next(runs).concat(dim, runs)
 
