@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.engine.strided import assign
-from ckptsurgeon.engine.windows import Piece, Tiling, items_of
+from ckptsurgeon.engine.windows import Piece, Tiling, items_of, piece_of
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
@@ -86,7 +86,7 @@ class BlockMover:
 
     def _held(self, tiles: Iterable[Tile]) -> list[Tile]:
         """The tiles over memory that their items are read into."""
-        pieces = list(map(Piece, tiles))
+        pieces = list(map(piece_of, tiles))
         data, at, held = self._window.of(sum(piece.nbytes for piece in pieces)), 0, []
         for piece in pieces:
             held.append(self._loaded(piece, data[at : at + piece.nbytes]))
@@ -99,7 +99,7 @@ class BlockMover:
             return piece.tile
         if not isinstance(leaf, Leaf):
             raise TypeError(f"{leaf!r} is no tensor of a checkpoint")
-        self._read(leaf, piece.starts, piece.span, data)
+        self._read(leaf, piece.starts, piece.span * piece.itemsize, data)
         return piece.over(data)
 
     # --- making -----------------------------------------------------------------------------------
@@ -117,14 +117,14 @@ class BlockMover:
         return flat
 
     def _fill(self, tile: Tile, block: Array) -> None:
-        from ckptsurgeon.ops.carriers import item_of
+        from ckptsurgeon.ops.carriers import encode
 
         view = tile.view
         ends = zip(tile.start, view.shape, strict=True)
         box: tuple[Any, ...] = (*(slice(start, start + size) for start, size in ends), ...)
         place = block[box]
         if view.source is None:
-            place[...] = cast_all(item_of(view.value, view.dtype), view)
+            place[...] = cast_all(encode(view.value, view.dtype), view)
         elif view.casts:
             place[...] = self._cast(view)
         else:
@@ -203,7 +203,7 @@ def _first(region: Sequence[range], strides: Sequence[int]) -> int:
 
 def _nbytes(tiling: Tiling, region: Sequence[range]) -> int:
     """The bytes that are read for a region."""
-    return sum(Piece(tile).nbytes for tile in tiling.within(region))
+    return sum(piece_of(tile).nbytes for tile in tiling.within(region))
 
 
 def _reads_badly(tile: Tile) -> bool:
@@ -213,8 +213,8 @@ def _reads_badly(tile: Tile) -> bool:
     region = next(regions(tile.view.shape, BLOCK * 8 // BITS[tile.view.dtype]))
     begins = zip(tile.start, region, strict=True)
     first = [range(at + part.start, at + part.stop) for at, part in begins]
-    piece = Piece(next(pieces_within(tile, first)))
-    return piece.ranges > 1 and piece.span < SMALL_READ
+    piece = piece_of(next(pieces_within(tile, first)))
+    return piece.ranges > 1 and piece.span * piece.itemsize < SMALL_READ
 
 
 # --- casts ----------------------------------------------------------------------------------------

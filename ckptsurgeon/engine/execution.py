@@ -86,12 +86,7 @@ class Execution:
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
         _check_ties(self.plan, self.checkpoints, self.memory)
-        mover = Mover(
-            self.plan,
-            self.checkpoints,
-            memory=self.memory,
-            jobs=self.jobs,
-        )
+        mover = Mover(self.plan, self.checkpoints, memory=self.memory, jobs=self.jobs)
         return mover.move(writer, progress)
 
     def evaluate(self) -> Evaluator:

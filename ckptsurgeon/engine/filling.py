@@ -29,27 +29,30 @@ def fill(made: Made) -> Array:
     """
     import numpy as np
 
-    from ckptsurgeon.ops.carriers import encode, item_of, numpy_dtype
+    from ckptsurgeon.ops.carriers import encode
 
-    dtype, shape = numpy_dtype(made.spec.dtype), made.spec.shape
+    code, shape = made.spec.dtype, made.spec.shape
     if made.fill == "normal":
-        return encode(_normal(made, dtype).reshape(shape), str(made.spec.carrier))
+        return _normal(made)
     if made.fill == "eye":
-        return encode(np.eye(*shape, dtype=np.float32).astype(dtype), str(made.spec.carrier))
+        return encode(np.eye(*shape, dtype=np.float32), code)
     (number,) = numbers_of(made.fill)
-    return np.full(shape, item_of(number, made.spec.dtype))
+    return np.full(shape, encode(number, code))
 
 
-def _normal(made: Made, dtype: np.dtype[Any]) -> Array:
+def _normal(made: Made) -> Array:
     """The draws one after the other, in blocks: float64 takes several times the result's memory."""
     import numpy as np
 
+    from ckptsurgeon.ops.carriers import numpy_dtype
+
+    dtype = numpy_dtype(made.spec.dtype)
     draws = np.random.RandomState(_seed(made))
     values = np.empty(made.spec.count, dtype)
     for start in range(0, values.size, BLOCK):
         block = values[start : start + BLOCK]
         block[:] = (draws.standard_normal(block.size) * made.std).astype(dtype)
-    return values
+    return values.reshape(made.spec.shape).view(made.spec.carrier)
 
 
 def _seed(made: Made) -> list[int]:

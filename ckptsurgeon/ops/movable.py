@@ -104,9 +104,9 @@ class MovableArray(msgspec.Struct, frozen=True):
     def fill(self, shape: tuple[int, ...], dtype: str, value: int | float) -> MovableArray:
         import numpy as np
 
-        from ckptsurgeon.ops.carriers import item_of
+        from ckptsurgeon.ops.carriers import encode
 
-        return MovableArray(np.broadcast_to(item_of(value, dtype), shape))
+        return MovableArray(np.broadcast_to(encode(value, dtype), shape))
 
     def _along(self, dim: int, items: slice) -> MovableArray:
         index = (slice(None),) * dim + (items,)
