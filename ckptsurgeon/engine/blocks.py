@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from ckptsurgeon.engine.windows import Piece, Tiling, items_of, piece_of
 from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.regions import boxes
 from ckptsurgeon.ops.tiles import Tile, View, pieces_within
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.specs import BITS, TensorSpec, row_strides
@@ -57,18 +57,11 @@ class BlockMover:
         """
         tiling, strides = Tiling(mosaic.tiles), row_strides(spec.shape)
         window, block = self._sizes(tiling, spec)
-        for part in regions(spec.shape, window):
+        for part in boxes(spec.shape, window):
             held = self._held(tiling.within(part))
             for region, tiles in _cut(held, _shape(part), block):
                 first = _first(part, strides) + _first(region, strides)
                 yield first * BITS[spec.dtype] // 8, self._made(tiles, _shape(region), spec)
-
-    def stored(self, leaf: Leaf) -> Iterator[Array]:
-        """The bytes of a source tensor as they lie, in blocks that are good until the next one."""
-        for start in range(0, leaf.spec.nbytes, BLOCK):
-            block = self._block.of(min(BLOCK, leaf.spec.nbytes - start))
-            self._read(leaf, (start,), block.nbytes, block)
-            yield block
 
     def _sizes(self, tiling: Tiling, spec: TensorSpec) -> tuple[int, int]:
         """Items of a window, for which the sources are read at once, and of a block.
@@ -80,7 +73,7 @@ class BlockMover:
             return max(1, BLOCK // itemsize), max(1, BLOCK // itemsize)
         block = max(1, min(TURNED_BLOCKS * BLOCK, self._memory // 8) // itemsize)
         window, room = spec.count, min(WINDOW, self._memory * 5 // 8)
-        while window > block and _nbytes(tiling, next(regions(spec.shape, window))) > room:
+        while window > block and _nbytes(tiling, next(boxes(spec.shape, window))) > room:
             window //= 2
         return max(window, block), block
 
@@ -163,23 +156,6 @@ class Buffer:
 # --- regions --------------------------------------------------------------------------------------
 
 
-def regions(shape: tuple[int, ...], items: int) -> Iterator[tuple[range, ...]]:
-    """A tensor cut in row order into boxes of about so many items, each a stretch of the order."""
-    inner, dim = 1, len(shape)
-    while dim and inner * shape[dim - 1] <= items:
-        dim -= 1
-        inner *= shape[dim]
-    if dim == 0:
-        yield tuple(map(range, shape))
-        return
-    behind = tuple(map(range, shape[dim:]))
-    rows = max(1, items // inner)
-    for leading in itertools.product(*map(range, shape[: dim - 1])):
-        for start in range(0, shape[dim - 1], rows):
-            stop = min(start + rows, shape[dim - 1])
-            yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
-
-
 def _cut(
     tiles: list[Tile], shape: tuple[int, ...], items: int
 ) -> Iterator[tuple[Sequence[range], list[Tile]]]:
@@ -188,7 +164,7 @@ def _cut(
         yield tuple(map(range, shape)), tiles
         return
     tiling = Tiling(tiles)
-    for region in regions(shape, items):
+    for region in boxes(shape, items):
         yield region, list(tiling.within(region))
 
 
@@ -210,7 +186,7 @@ def _reads_badly(tile: Tile) -> bool:
     """Whether a block of the tile would be gathered by many short reads."""
     if tile.view.source is None:
         return False
-    region = next(regions(tile.view.shape, BLOCK * 8 // BITS[tile.view.dtype]))
+    region = next(boxes(tile.view.shape, BLOCK * 8 // BITS[tile.view.dtype]))
     begins = zip(tile.start, region, strict=True)
     first = [range(at + part.start, at + part.stop) for at, part in begins]
     piece = piece_of(next(pieces_within(tile, first)))

@@ -22,11 +22,11 @@ from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
-from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.specs import BITS
+from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,11 +143,12 @@ class Mover:
 
     def _blocks(self, output: Output) -> Iterator[Array]:
         """The bytes of an output tensor, one part after the other."""
-        node, mosaic = output.node, self._mosaic(output)
+        node, spec, mosaic = output.node, output.spec, self._mosaic(output)
+        if isinstance(node, Leaf) and self._workers.extent(node) is not None:
+            spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte
+            mosaic = dense(node, spec)
         if mosaic is not None:
-            yield from (block for _, block in self._workers.own.blocks(mosaic, output.spec))
-        elif isinstance(node, Leaf) and self._workers.extent(node) is not None:
-            yield from self._workers.own.stored(node)
+            yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
         else:
             yield _flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
 

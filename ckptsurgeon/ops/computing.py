@@ -7,7 +7,6 @@ Floating dtypes are computed with in float32, F64 in float64, complex ones as th
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import as_slices
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, lacks
+from ckptsurgeon.ops.regions import boxes
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -166,30 +167,18 @@ def _rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
     """
     import numpy as np
 
+    from ckptsurgeon.ops.carriers import BLOCK
+
     spec = op.infer(specs)[0]
     full = [np.broadcast_to(array, spec.shape) for array in arrays]
     result: Array = np.empty(spec.shape, np.dtype(spec.carrier))
-    for rows in _runs(spec.shape):
+    for box in boxes(spec.shape, BLOCK):
+        rows: tuple[Any, ...] = (*as_slices(box), ...)
         numbers = (widen(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             run = formula(numbers)
         result[rows] = narrow(run, spec.dtype)
     return result
-
-
-def _runs(shape: tuple[int, ...]) -> Iterator[Any]:
-    """Indices of parts that cover a shape, each of about BLOCK items at most."""
-    from ckptsurgeon.ops.carriers import BLOCK
-
-    if not shape:
-        yield ...
-        return
-    behind = [math.prod(shape[dim + 1 :]) for dim in range(len(shape))]
-    dim = next(dim for dim, items in enumerate(behind) if items <= BLOCK)
-    step = max(1, BLOCK // max(1, behind[dim]))
-    for lead in itertools.product(*map(range, shape[:dim])):
-        for start in range(0, shape[dim], step):
-            yield (*lead, slice(start, start + step))
 
 
 # --- integers, exactly ----------------------------------------------------------------------------

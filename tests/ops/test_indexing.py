@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckptsurgeon.checkpoints.index_files import MAX_INDEX_BYTES, load_indices
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.index_files import MAX_INDEX_BYTES, load_indices
 from ckptsurgeon.ops.indexing import (
     Index,
     Region,

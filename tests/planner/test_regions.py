@@ -58,7 +58,7 @@ def test_where_too_many_are_told_apart_no_element_is_counted_twice(
 ) -> None:
     shape, taken = drawn
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regions, "MOST_POSITIONS", most)
+        patch.setattr(regions, "MOST_PIECES", most)
         counted = regions.covered_count(taken)
     assert counted <= np.count_nonzero(mask(shape, taken))
     assert counted >= max(map(regions.taken_count, taken), default=0)
@@ -84,6 +84,6 @@ def test_what_would_be_too_many_pieces_is_left_out(
         patch.setattr(regions, "MOST_PIECES", most)
         for number, region in enumerate(taken):
             left = regions.uncovered(region, taken[:number])
-            assert len(left) <= max(most, number == 0)
+            assert len(left) <= max(most, left == [region])
             assert (mask(shape, left) <= mask(shape, [region])).all()
             assert not (mask(shape, left) * mask(shape, taken[:number])).any()
