@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.engine.evaluation import run_op
 from ckptsurgeon.engine.strided import assign
 from ckptsurgeon.engine.windows import Piece, Tiling, items_of, piece_of
-from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.regions import boxes
@@ -198,13 +198,8 @@ def _reads_badly(tile: Tile) -> bool:
 
 def cast_all(array: Array, view: View) -> Array:
     """The items after the view's casts, in the carrier of the last; raises CastOverflow."""
-    arrays: tuple[Array, ...] = (array,)
-    spec = TensorSpec(view.dtype, array.shape)
+    held = view.dtype
     for dtype in view.casts:
-        op = Cast(dtype=dtype)
-        results = op.apply(arrays, (spec,))
-        lost = op.overflows(arrays, results, (spec,))
-        if lost:
-            raise CastOverflow(f"{lost} finite values overflow in {dtype}")
-        arrays, spec = results, TensorSpec(dtype, spec.shape)
-    return arrays[0]
+        (array,) = run_op(Cast(dtype=dtype), (array,), (TensorSpec(held, array.shape),))
+        held = dtype
+    return array
