@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckptsurgeon.ops.indexing import Region, resolve_index
 from ckptsurgeon.ops.mosaic import Mosaic, constant, dense
 from ckptsurgeon.ops.movable import NotAMosaic
-from ckptsurgeon.ops.regions import uncovered
+from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.ops.tiles import Tile
 from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Result, Work, in_order, work_of
@@ -64,10 +64,12 @@ class Lowering:
         if node.base is not None:
             if len(parts) > FEW_PARTS:
                 raise NotAMosaic
-            base, whole = self._input(node.base), tuple(map(range, shape))
-            rest = uncovered(whole, regions)
+            base = self._input(node.base)
+            rest = uncovered(tuple(map(range, shape)), regions)
             parts += map(base.within, rest)
             regions += rest
+        if sum(map(taken_count, regions)) != node.spec.count:
+            raise NotAMosaic  # what the parts leave is in too many pieces
         pairs = zip(parts, regions, strict=True)
         return Mosaic(shape, tuple(tile for pair in pairs for tile in _placed(*pair)))
 
