@@ -17,6 +17,9 @@ MAX_HOLES = 8
 
 INTEGER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
+LISTED = 3
+"""Integers with gaps that are told one by one, even where all gaps are alike."""
+
 MAX_MASKS = 1 << 16
 """Masks that are remembered, so that memory stays small where all keys differ."""
 
@@ -94,7 +97,10 @@ class Box:
 
 
 def range_text(values: Point, width: int = 0) -> str:
-    """`7` for one integer, `<0..11>` for a run, `<0..2,5>` for a set with gaps."""
+    """`7` for one, `<0..11>` for a run, `<0..2,5>` for a set with gaps, `<0..12 step 2>`."""
+    steps = {after - before for before, after in itertools.pairwise(values)}
+    if len(values) > LISTED and len(steps) == 1 and steps != {1}:
+        return f"<{values[0]:0{width}d}..{values[-1]:0{width}d} step {steps.pop()}>"
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][1] + 1:
@@ -123,19 +129,38 @@ def boxes(points: Iterable[Point]) -> list[tuple[Point, ...]]:
 # --- many keys ------------------------------------------------------------------------------------
 
 
-class KeyReader:
-    """Reads very many keys. Where their integers stand is told by a *mask*, of which there are few:
-    the key with 1 for every digit but 0. What is known of one is remembered.
+def mask_key(key: str) -> bytes:
+    """Where the integers of a key stand, and all else of it: the key with 1 for every digit but 0.
+
+    A zero at the front makes another integer, so it tells them apart.
     """
+    return key.encode("utf-8", "surrogatepass").translate(_MASK)
+
+
+class KeyReader:
+    """Reads very many keys. What is known of one is remembered for all of its mask."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[str, list[tuple[int, int]]]] = {}
 
     def read(self, key: str) -> tuple[str, list[int]]:
         """The shape of a key, which has its template but zeros for its integers, and these."""
-        mask = key.encode("utf-8", "surrogatepass").translate(_MASK)
-        shape, spans = self._known.get(mask) or self._learn(mask, key)
+        shape, spans = self._find_integers(key)
         return shape, [int(key[start:end]) for start, end in spans]
+
+    def read_alike(self, keys: Sequence[str]) -> tuple[str, list[list[int]]]:
+        """The shape of keys of one mask, which `tells` all, and their integers by hole."""
+        shape, spans = self._find_integers(keys[0])
+        return shape, [[int(key[start:end]) for key in keys] for start, end in spans]
+
+    def tells(self, key: str) -> bool:
+        """Whether the key's mask tells its shape: it doesn't tell digits that stay text."""
+        self._find_integers(key)
+        return mask_key(key) in self._known
+
+    def _find_integers(self, key: str) -> tuple[str, list[tuple[int, int]]]:
+        mask = mask_key(key)
+        return self._known.get(mask) or self._learn(mask, key)
 
     def _learn(self, mask: bytes, key: str) -> tuple[str, list[tuple[int, int]]]:
         template, point = read_key(key)
@@ -143,7 +168,7 @@ class KeyReader:
         known = write_key(template, (0,) * len(point)), [match.span() for match in found]
         if len(self._known) >= MAX_MASKS:
             self._known.clear()
-        if not any(map(has_digits, template[0])):  # a mask doesn't tell digits that stay text
+        if not any(map(has_digits, template[0])):
             self._known[mask] = known
         return known
 

@@ -27,6 +27,9 @@ POINTS = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 
         ((0, 1, 2, 5), 0, "<0..2,5>"),
         ((1, 3), 0, "<1,3>"),
         ((1, 2, 30), 2, "<01..02,30>"),
+        ((0, 2, 4), 0, "<0,2,4>"),
+        ((1, 4, 7, 10), 2, "<01..10 step 3>"),
+        ((0, 2, 4, 7), 0, "<0,2,4,7>"),
     ],
 )
 def test_ranges(values: tuple[int, ...], width: int, text: str) -> None:

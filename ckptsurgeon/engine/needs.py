@@ -30,16 +30,16 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
         specs = work.specs if isinstance(work, Call) else (work.spec,)
         return sum(spec.nbytes for spec in specs)
 
-    small: set[int] = set()
-    for key, node in plan.outputs.nodes.items():
-        spec = node.spec
-        if isinstance(node, Leaf) and (id(spec) in small or spec.nbytes <= memory):
-            small.add(id(spec))  # many tensors share a spec
+    outputs = plan.outputs
+    for kind in outputs.kinds:
+        first = outputs.first(kind)
+        if whole_bytes(first.node, size_of) <= memory:
             continue
-        needed = needed_bytes(node, is_dense, lowering, memory, size_of)
-        if needed > memory:
-            text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
-            yield Note("memory", text, key, plan.outputs.rules[key])
+        for key in kind.keys:
+            needed = needed_bytes(outputs.nodes[key], is_dense, lowering, memory, size_of)
+            if needed > memory:
+                text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
+                yield Note("memory", text, key, first.rule)
 
 
 def needed_bytes(

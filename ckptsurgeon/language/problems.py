@@ -6,6 +6,7 @@ keeps what was raised, so that what stands beside it goes on regardless, and rai
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,7 +24,6 @@ from ckptsurgeon.errors import (
 
 Result = TypeVar("Result")
 Other = TypeVar("Other")
-Item = TypeVar("Item")
 
 MAX_PROBLEMS = 200
 """Most problems told of rule files: one with more is not the one that was meant."""
@@ -118,15 +118,19 @@ class Folded:
             self.add(group, problem)
 
     def run_each(
-        self, group: Hashable, place: Place, run: Callable[[Item], None], items: Iterable[Item]
-    ) -> None:
-        """Runs something for each item; where it fails that is kept, and the next one's turn."""
-        rest, is_done = iter(items), False
-        while not is_done:
+        self, group: Hashable, place: Place, run: Callable[..., Result], *columns: Iterable[object]
+    ) -> list[Result | None]:
+        """What a function gives for each row of some columns; None where it fails, which is kept.
+
+        The columns end with the shortest.
+        """
+        results: list[Result | None] = []
+        rows = zip(*columns, strict=False)
+        while True:
             with self.at(group, place):
-                for item in rest:
-                    run(item)
-                is_done = True
+                results.extend(itertools.starmap(run, rows))  # keeps those before a failure
+                return results
+            results.append(None)
 
     def tell(self) -> None:
         """Hands over what was kept."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from ckptsurgeon.language.expressions import Value
 
@@ -36,8 +36,14 @@ class OfRow(Generic[V]):
         work_out: Callable[[Mapping[str, Value]], V],
     ) -> None:
         known = [name for name in columns if name in frozenset(names)]
-        self.pick = pick_columns([columns.index(name) for name in known])
-        self.memo: Memo[Row, V] = Memo(lambda row: work_out(dict(zip(known, row, strict=True))))
+        self.pick: Callable[[Row], Hashable]
+        self.memo: Memo[Any, V]
+        if len(known) == 1:  # as is most often asked for
+            self.pick = operator.itemgetter(columns.index(known[0]))
+            self.memo = Memo(lambda value: work_out({known[0]: value}))
+        else:
+            self.pick = pick_columns([columns.index(name) for name in known])
+            self.memo = Memo(lambda row: work_out(dict(zip(known, row, strict=True))))
 
     def __call__(self, row: Row) -> V:
         return self.memo[self.pick(row)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Opaque
@@ -51,12 +52,16 @@ def fate_notes(fates: Fates) -> Iterator[Note]:
 
 def output_notes(outputs: Outputs, has_destination: bool) -> Iterator[Note]:
     """Tensors filled up by the destination, folds, and copies that no destination checks."""
-    for key, node in outputs.nodes.items():
-        rule = outputs.rules[key]
-        if not isinstance(node, Leaf):
-            yield from (Note(kind, text, key, rule) for kind, text in _making_notes(node))
-        elif rule is None and not has_destination:
-            yield Note("copied", "copied by no rule", key)
+    notes: list[tuple[int, Note]] = []
+    for kind in outputs.kinds:
+        first = outputs.first(kind)
+        for word, text in _making_notes(first.node):
+            told = (Note(word, text, key, first.rule) for key in kind.keys)
+            notes += zip(kind.numbers, told, strict=True)
+        if isinstance(first.node, Leaf) and first.rule is None and not has_destination:
+            told = (Note("copied", "copied by no rule", key) for key in kind.keys)
+            notes += zip(kind.numbers, told, strict=True)
+    return (note for _, note in sorted(notes, key=operator.itemgetter(0)))
 
 
 def _making_notes(node: Node) -> Iterator[tuple[str, str]]:

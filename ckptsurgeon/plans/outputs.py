@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of
+from ckptsurgeon.plans.kinds import Kind, sort_kinds
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -83,6 +85,18 @@ class Outputs(Mapping[str, Output]):
     ) -> None:
         self.nodes, self.rules, self.allowed = nodes, rules, allowed
         self._name_of, self._wanted = name_of, wanted
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """The outputs by how they are made, and by the rule and what is allowed."""
+        rules, allowed = self.rules, self.allowed
+        return sort_kinds(
+            (key, node, (id(rules[key]), allowed.get(key))) for key, node in self.nodes.items()
+        )
+
+    def first(self, kind: Kind) -> Output:
+        """The output that stands for its kind."""
+        return self[kind.keys[0]]
 
     def __getitem__(self, key: str) -> Output:
         return Output(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.render.columns import Aligned
-from ckptsurgeon.render.lines import Entry, Line
+from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import INDENT, MORE, View, place_text
 from ckptsurgeon.report.report import Report
@@ -42,7 +42,7 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
     word = f"{kind.value} (allowed)" if allowed else kind.value
     paint = view.palette.bold if allowed else view.palette.bad
     title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
-    return [title, *view.fold(map(_entry, findings), _show, view.limits.finding)]
+    return [title, *view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)]
 
 
 def _entry(finding: Finding) -> Entry:

@@ -8,28 +8,27 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from ckptsurgeon.keys import Point, boxes
-from ckptsurgeon.render.forms import Column, Form, Pattern, read_forms, rows_of
-from ckptsurgeon.render.lines import Entry, Line, spec_range
+from ckptsurgeon.render.forms import Column, Form, Pattern, pick, read_forms, rows_of
+from ckptsurgeon.render.lines import Line, Lot, spec_range
 
-Follow = tuple[int | None, int]
-"""How the integers of an origin are told: the key's hole that they go along with, and how far off
-they are; or None, and the integer that they all are."""
+Follow = tuple[int | None, Mapping[int, int]]
+"""How the integers of an origin are told: the key's hole that they rise along with, and which of
+them stands for which; or None, and the one that they all are for 0."""
 
 
-def fold_entries(entries: Iterable[Entry]) -> list[Line]:
-    """Lines that tell exactly these entries, in order of appearance.
+def fold_lots(lots: Iterable[Lot]) -> list[Line]:
+    """Lines that tell exactly the entries of these lots, in order of appearance.
 
     Entries that have both key and label in common are told once.
     """
     families: dict[Hashable, list[Form]] = {}
-    for form in read_forms(entries):
+    for form in read_forms(lots):
         families.setdefault(form.family, []).append(form)
     groups = itertools.chain.from_iterable(map(_join_modules, families.values()))
     lines = itertools.chain.from_iterable(map(_fold_group, groups))
@@ -66,17 +65,13 @@ class Group(NamedTuple):
 
     def pick(self, rows: Sequence[int]) -> Group:
         """These of the group."""
-        columns = [_pick(column, rows) for column in self.columns]
-        return self._replace(rows=_pick(self.rows, rows), columns=columns)
+        columns = [pick(column, rows) for column in self.columns]
+        return self._replace(rows=pick(self.rows, rows), columns=columns)
 
     def cut(self, start: int, stop: int) -> Group:
         """Those from one to another."""
         columns = [column[start:stop] for column in self.columns]
         return self._replace(rows=self.rows[start:stop], columns=columns)
-
-
-def _pick(column: Column, rows: Sequence[int]) -> array[int]:
-    return array("q", map(column.__getitem__, rows))
 
 
 def _join_modules(forms: Sequence[Form]) -> Iterator[Group]:
@@ -177,13 +172,13 @@ def _follow(group: Group) -> list[Follow] | None:
 
 def _follow_one(origin: Column, free: Mapping[int | None, Column]) -> Follow | None:
     if all(map(origin[0].__eq__, origin)):
-        return None, origin[0]
+        return None, {0: origin[0]}
     for hole, own in free.items():
-        distance = origin[0] - own[0]
-        if distance == 0 and origin == own:
-            return hole, distance
-        if distance and all(map(distance.__eq__, map(operator.sub, origin, own))):
-            return hole, distance
+        one_for = dict(zip(own, origin, strict=True))
+        if all(map(operator.eq, map(one_for.get, own), origin)):
+            rising = [one_for[value] for value in sorted(one_for)]
+            if all(itertools.starmap(operator.lt, pairwise(rising))):
+                return hole, one_for
     return None
 
 
@@ -215,8 +210,8 @@ def _make_line(
     form = group.form
     key, *origins = group.patterns
     given = (
-        (far,) if hole is None else tuple(value + far for value in axes[hole])
-        for hole, far in follows
+        tuple(map(one_for.__getitem__, (0,) if hole is None else axes[hole]))
+        for hole, one_for in follows
     )
     return Line(
         box=key.fill(iter(axes)),

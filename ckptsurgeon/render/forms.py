@@ -7,13 +7,12 @@ little memory, and each step of folding goes over whole columns.
 from __future__ import annotations
 
 import itertools
-from array import array
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from ckptsurgeon.keys import Box, KeyReader, Point, read_key, write_key
-from ckptsurgeon.render.lines import Entry
+from ckptsurgeon.keys import Box, KeyReader, Point, has_digits, mask_key, read_key, write_key
+from ckptsurgeon.render.lines import Lot
 from ckptsurgeon.specs import TensorSpec
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ Given = str | tuple[Pattern, ...]
 """The shape of the one origin, or the patterns of several."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Form:
     """Entries that differ in sizes and integers alone: those of the key, then of the origins.
 
@@ -68,10 +67,27 @@ class Form:
     is_alike: bool
     label: tuple[str, ...]
     changed: bool
-    numbers: array[int] = field(default_factory=lambda: array("q"))
-    integers: array[int] = field(default_factory=lambda: array("q"))
+    numbers: list[int] = field(default_factory=list)
+    integers: list[list[int]] = field(default_factory=list)
     afters: list[TensorSpec | None] = field(default_factory=list)
     befores: list[TensorSpec | None] = field(default_factory=list)
+
+    def add(self, lot: Lot, rows: Sequence[int], columns: Sequence[list[int]]) -> None:
+        """Adds rows of a lot, and the integers of their keys and origins."""
+        self.numbers += [lot.numbers[row] for row in rows]
+        self.integers = self.integers or [[] for _ in columns]
+        for column, more in zip(self.integers, columns, strict=True):
+            column += more
+        self.afters += [lot.after] * len(rows)
+        if self.changed:
+            self.befores += [lot.before] * len(rows)
+
+    def sort(self) -> None:
+        """Puts all in order."""
+        order = sorted(range(len(self.numbers)), key=self.numbers.__getitem__)
+        self.numbers = pick(self.numbers, order)
+        self.integers = [pick(column, order) for column in self.integers]
+        self.afters, self.befores = pick(self.afters, order), pick(self.befores, order)
 
     @property
     def in_modules(self) -> bool:
@@ -103,14 +119,18 @@ class Form:
         change = (self.befores, self.afters) if self.changed else ()
         return [*self.columns(self.modules), *change]
 
-    def columns(self, patterns: Sequence[Pattern]) -> list[array[int]]:
+    def columns(self, patterns: Sequence[Pattern]) -> list[Column]:
         """The columns of patterns, which are the form's own or of the modules."""
-        width = sum(one.width for one in self.patterns)
-        found, start = [], 0
+        found, start = list[Column](), 0
         for pattern, whole in zip(patterns, self.patterns, strict=False):
-            found += [self.integers[start + hole :: width] for hole in range(pattern.width)]
+            found += self.integers[start : start + pattern.width]
             start += whole.width
         return found
+
+
+def pick(column: Sequence[T], rows: Iterable[int]) -> list[T]:
+    """These rows of a column; none of one that is empty."""
+    return list(map(column.__getitem__, rows)) if column else []
 
 
 def rows_of(columns: Sequence[Sequence[T]], number: int) -> Iterable[tuple[T, ...]]:
@@ -118,39 +138,55 @@ def rows_of(columns: Sequence[Sequence[T]], number: int) -> Iterable[tuple[T, ..
     return zip(*columns, strict=True) if columns else itertools.repeat((), number)
 
 
-def read_forms(entries: Iterable[Entry]) -> Iterable[Form]:
+def read_forms(lots: Iterable[Lot]) -> list[Form]:
     """The forms of all entries, in order of appearance."""
-    reader = KeyReader()
-    forms: dict[Hashable, Form] = {}
-    for number, entry in enumerate(entries):
-        shape, integers = reader.read(entry.key)
-        given, others = _read_origins(entry.origins, reader)
-        is_alike = _is_alike(entry.key, entry.origins)
-        kinds = _kind(entry.after), _kind(entry.before) if entry.changed else ()
-        kind = shape, given, is_alike, entry.label, kinds
-        form = forms.get(kind)
-        if form is None:
-            patterns = _read_patterns(shape, given)
-            modules = _cut_names(patterns, is_alike)
-            form = forms[kind] = Form(patterns, modules, is_alike, entry.label, entry.changed)
-        form.numbers.append(number)
-        form.integers.fromlist(integers + others)
-        form.afters.append(entry.after)
-        if form.changed:
-            form.befores.append(entry.before)
-    return forms.values()
+    reader, forms = KeyReader(), dict[Hashable, Form]()
+    for lot in lots:
+        for rows, is_alike in _split_rows(lot, reader):
+            shape, given, columns = _read_rows(lot, rows, reader)
+            kind = shape, given, is_alike, lot.label, lot.kinds
+            if kind not in forms:
+                patterns = _read_patterns(shape, given)
+                modules = _cut_names(patterns, is_alike)
+                forms[kind] = Form(patterns, modules, is_alike, lot.label, lot.changed)
+            forms[kind].add(lot, rows, columns)
+    for form in forms.values():
+        form.sort()
+    return sorted(forms.values(), key=lambda form: form.numbers[0])
 
 
-def _read_origins(origins: Sequence[str], reader: KeyReader) -> tuple[Given, list[int]]:
-    """Of which form the origins are, and the integers in their columns."""
+def _split_rows(lot: Lot, reader: KeyReader) -> Iterator[tuple[list[int], bool]]:
+    """The rows of a lot that are read at once, and whether their origins are alike.
+
+    They have one mask, and one origin at most, of one mask as well.
+    """
+    by_mask: dict[Hashable, list[int]] = {}
+    for row, (key, origins) in enumerate(zip(lot.keys, lot.origins, strict=True)):
+        mask = (mask_key(key), mask_key(origins[0])) if len(origins) == 1 else (key, row)
+        by_mask.setdefault(mask, []).append(row)
+    for rows in by_mask.values():
+        key, origins = lot.keys[rows[0]], lot.origins[rows[0]]
+        is_told = all(map(reader.tells, (key, *origins)))
+        if len(rows) == 1 or (is_told and not has_digits(_name_of(key))):
+            yield rows, _is_alike(key, origins)
+        else:
+            yield from (([row], _is_alike(lot.keys[row], lot.origins[row])) for row in rows)
+
+
+def _read_rows(
+    lot: Lot, rows: Sequence[int], reader: KeyReader
+) -> tuple[str, Given, list[list[int]]]:
+    """The shape of keys that are read at once, what they come from, and all columns."""
+    shape, own = reader.read_alike([lot.keys[row] for row in rows])
+    origins = lot.origins[rows[0]]
     if len(origins) == 1:
-        return reader.read(origins[0])
+        given, others = reader.read_alike([lot.origins[row][0] for row in rows])
+        return shape, given, own + others
     patterns: list[Pattern] = []
-    integers: list[int] = []
-    for shape, axes in reader.fold(origins):
-        patterns.append(Pattern(shape, tuple(None if len(axis) == 1 else axis for axis in axes)))
-        integers += [axis[0] for axis in axes if len(axis) == 1]
-    return tuple(patterns), integers
+    for old, axes in reader.fold(origins):
+        patterns.append(Pattern(old, tuple(None if len(axis) == 1 else axis for axis in axes)))
+        own += [[axis[0]] for axis in axes if len(axis) == 1]
+    return shape, tuple(patterns), own
 
 
 def _read_patterns(shape: str, given: Given) -> tuple[Pattern, ...]:
@@ -167,15 +203,11 @@ def _cut_names(patterns: tuple[Pattern, ...], is_alike: bool) -> tuple[Pattern, 
     return (module, *(one.module if is_alike else one for one in origins))
 
 
-def _kind(spec: TensorSpec | None) -> Hashable:
-    return None if spec is None else (spec.dtype, len(spec.shape))
-
-
-def _is_alike(key: str, origins: Sequence[str]) -> bool:
+def _is_alike(key: str, origins: Iterable[str]) -> bool:
     """Whether the origins have the name that the key has in its module, in modules of their own."""
-    name = key[key.rfind(".") + 1 :]
-    for origin in origins:
-        dot = origin.rfind(".")
-        if dot < 1 or origin[dot + 1 :] != name:
-            return False
-    return True
+    name = _name_of(key)
+    return all(origin.rfind(".") > 0 and _name_of(origin) == name for origin in origins)
+
+
+def _name_of(key: str) -> str:
+    return key[key.rfind(".") + 1 :]

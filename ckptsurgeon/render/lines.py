@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -23,10 +24,44 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     before: TensorSpec | None = None
     label: tuple[str, ...] = ()
 
+
+class Lot(msgspec.Struct, frozen=True, gc=False):
+    """Entries that differ in their keys and origins alone; `numbers` are their places in order."""
+
+    after: TensorSpec | None
+    before: TensorSpec | None
+    label: tuple[str, ...]
+    numbers: list[int]
+    keys: list[str]
+    origins: list[tuple[str, ...]]
+
     @property
     def changed(self) -> bool:
-        before, after = self.before, self.after
-        return before is not None and before is not after and before != after
+        """Whether there is a change of specs to be told."""
+        return self.before is not None and self.before != self.after
+
+    @property
+    def kinds(self) -> Hashable:
+        """What is alike in all specs on one line: dtypes and numbers of dims."""
+        told = (self.after, self.before if self.changed else None)
+        return tuple(spec and (spec.dtype, len(spec.shape)) for spec in told)
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The specs, that before only where there is a change to be told."""
+        return spec_range((self.before,)) if self.changed else "", spec_range((self.after,))
+
+
+def gather_lots(entries: Iterable[Entry]) -> Iterable[Lot]:
+    """The lots of some entries, in order of appearance."""
+    lots: dict[Hashable, Lot] = {}
+    for number, one in enumerate(entries):
+        kind = one.after, one.before, one.label
+        lot = lots.get(kind) or lots.setdefault(kind, Lot(*kind, [], [], []))
+        lot.numbers.append(number)
+        lot.keys.append(one.key)
+        lot.origins.append(one.origins)
+    return lots.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +87,14 @@ class Line:
             yield from (f"{key}.{name}" for name in self.names) if self.names else (key,)
 
 
-def unfold_entries(entries: Iterable[Entry]) -> list[Line]:
-    """A line for each entry."""
-    return [
-        Line(
-            box=_whole(entry.key),
-            names=(),
-            origins=tuple(map(_whole, entry.origins)),
-            label=entry.label,
-            before=spec_range((entry.before,)) if entry.changed else "",
-            after=spec_range((entry.after,)),
-        )
-        for entry in entries
+def unfold_lots(lots: Iterable[Lot]) -> list[Line]:
+    """A line for each entry, in order."""
+    lines = [
+        (number, Line(_whole(key), (), tuple(map(_whole, origins)), lot.label, *lot.texts))
+        for lot in lots
+        for number, key, origins in zip(lot.numbers, lot.keys, lot.origins, strict=True)
     ]
+    return [line for _, line in sorted(lines, key=operator.itemgetter(0))]
 
 
 def _whole(key: str) -> Box:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate, SourceFate
-from ckptsurgeon.plans.graph import Leaf, Operand
+from ckptsurgeon.plans.graph import Leaf, Node, Operand, operands_of
+from ckptsurgeon.plans.kinds import Kind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
-from ckptsurgeon.render.lines import Entry, Line
+from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
 from ckptsurgeon.report.report import (
     Coverage,
     Report,
+    Rows,
     Side,
     Tally,
     count_tensors,
@@ -85,37 +87,32 @@ TITLES = {
 
 
 def _status_section(report: Report, status: Status, view: View) -> list[str]:
-    if not report.keys[status]:
+    kinds = report.kinds[status]
+    if not kinds:
         return []
     title = _title(TITLES.get(status, status.value), report.counts[status], view)
-    return [title, *view.fold(_entries(report, status), _show_line, view.limits.section)]
+    lots = [_lot(report.rows, kind, status) for kind in kinds]
+    return [title, *view.fold(lots, _show_line, view.limits.section)]
 
 
 def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _entries(report: Report, status: Status) -> Iterator[Entry]:
-    """What is told of the outputs of a status; most are tensors that a rule just renames."""
-    outputs = report.rows.outputs
-    nodes, rules, allowed = outputs.nodes, outputs.rules, outputs.allowed
-    is_own = status is Status.KEPT or status is Status.INITIALISED
-    labels: dict[int, tuple[str, ...]] = {}
-    for key in report.keys[status]:
-        node, rule = nodes[key], rules[key]
-        if is_own or key in allowed or not isinstance(node, Leaf):
-            yield _entry(report, outputs[key], is_own)
-            continue
-        if id(rule) not in labels:
-            labels[id(rule)] = _label(outputs[key])
-        origin = f"{node.source}::{node.key}" if node.source else node.key
-        yield Entry(key, node.spec, (origin,), None, labels[id(rule)])
+def _lot(rows: Rows, kind: Kind, status: Status) -> Lot:
+    """What is told of outputs of one kind."""
+    outputs, first = rows.outputs, rows.outputs.first(kind)
+    told = status not in (Status.KEPT, Status.INITIALISED)
+    before = rows.find_spec(first.sources) if told else None
+    origins = [_origins(outputs.nodes[key]) if told else () for key in kind.keys]
+    return Lot(first.spec, before, _label(first), kind.numbers, kind.keys, origins)
 
 
-def _entry(report: Report, output: Output, is_own: bool) -> Entry:
-    sources = () if is_own else output.sources
-    origins, before = tuple(map(_operand, sources)), report.rows.find_spec(sources)
-    return Entry(output.key, output.spec, origins, before, _label(output))
+def _origins(node: Node) -> tuple[str, ...]:
+    """What a tensor comes from, in words."""
+    if isinstance(node, Leaf):  # as most are
+        return (f"{node.source}::{node.key}" if node.source else node.key,)
+    return tuple(map(_operand, operands_of(node)))
 
 
 def _label(output: Output) -> tuple[str, ...]:
@@ -147,7 +144,10 @@ def _dropped(report: Report, view: View) -> list[str]:
     whole = count_tensors(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)
     parts = sum(round(fate.spec.nbytes * fate.claim.dropped) for fate in dropped)
     title = _title("dropped", Tally(len(dropped), whole.nbytes + parts), view)
-    return [title, *view.fold(map(_drop_entry, dropped), _show_line, view.limits.section)]
+    return [
+        title,
+        *view.fold(gather_lots(map(_drop_entry, dropped)), _show_line, view.limits.section),
+    ]
 
 
 def _drop_entry(fate: SourceFate) -> Entry:
@@ -162,7 +162,7 @@ def _ties(report: Report, view: View) -> list[str]:
         return []
     entries = (Entry(key, None, (shared,)) for key, shared in report.ties.items())
     title = f"{view.palette.bold('tied')}  {view.palette.dim(plural(len(report.ties), 'key'))}"
-    return [title, *view.fold(entries, _show_tie, view.limits.section)]
+    return [title, *view.fold(gather_lots(entries), _show_tie, view.limits.section)]
 
 
 def _show_tie(line: Line) -> Aligned:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.render.columns import Aligned, Palette, align
-from ckptsurgeon.render.folding import fold_entries
-from ckptsurgeon.render.lines import Entry, Line, unfold_entries
+from ckptsurgeon.render.folding import fold_lots
+from ckptsurgeon.render.lines import Line, Lot, unfold_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.report.report import plural
 
@@ -42,11 +42,9 @@ class View:
     verbose: bool
     limits: Limits
 
-    def fold(
-        self, entries: Iterable[Entry], show: Callable[[Line], Aligned], limit: int
-    ) -> list[str]:
-        """The entries on few lines, at most `limit` of them."""
-        lines = unfold_entries(entries) if self.verbose else fold_entries(entries)
+    def fold(self, lots: Iterable[Lot], show: Callable[[Line], Aligned], limit: int) -> list[str]:
+        """The entries of lots on few lines, at most `limit` of them."""
+        lines = unfold_lots(lots) if self.verbose else fold_lots(lots)
         return self.table([show(line) for line in lines[:limit]], len(lines) - limit)
 
     def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:

@@ -5,6 +5,7 @@ Nothing here prints, and nothing is folded: `render/` does both.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Claim, Fate, Fates
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
-from ckptsurgeon.plans.outputs import Output, Status, status_of
+from ckptsurgeon.plans.kinds import Kind
+from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
@@ -131,7 +133,7 @@ class Coverage:
 class Report:
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
-    `keys` are those of the outputs by how they got their values, `counts` counts them.
+    `kinds` are those of the outputs by how they got their values, `counts` counts them.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those that
     slices took in part, with the bytes that nobody took.
     """
@@ -141,7 +143,7 @@ class Report:
     rules: tuple[RuleInfo, ...]
     rows: Rows
     fates: Fates
-    keys: Mapping[Status, Sequence[str]]
+    kinds: Mapping[Status, Sequence[Kind]]
     counts: Mapping[Status, Tally]
     fate_counts: Mapping[Fate, Tally]
     partly: Tally
@@ -188,8 +190,8 @@ def count_kinds(findings: Iterable[Finding]) -> str:
 
 def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Report:
     """The report of a plan; `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`."""
-    nodes, keys = plan.outputs.nodes, _sort_keys(plan)
-    counts = {one: count_tensors(nodes[key].spec for key in own) for one, own in keys.items()}
+    outputs, kinds = plan.outputs, _sort_kinds(plan)
+    counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(_side, plan.sources))
     fate_counts, partly = _count_fates(plan)
     taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
@@ -199,13 +201,13 @@ def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Rep
         rules=plan.rules,
         rows=Rows(plan),
         fates=plan.fates,
-        keys=keys,
+        kinds=kinds,
         counts=counts,
         fate_counts=fate_counts,
         partly=partly,
-        total=Tally(len(nodes), sum(tally.nbytes for tally in counts.values())),
+        total=Tally(len(outputs), sum(tally.nbytes for tally in counts.values())),
         coverage=Coverage(
-            produced=_count_produced(plan, keys),
+            produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
             consumed=taken - partly.nbytes,
             offered=sum(side.nbytes for side in sources),
@@ -254,13 +256,17 @@ def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
     return Tally(len(given), nbytes_of(given))
 
 
-def _sort_keys(plan: Plan) -> dict[Status, list[str]]:
-    """The output keys by status; found by `id`, as an enum's own hash is slow for a million."""
-    keys: dict[int, list[str]] = {id(status): [] for status in Status}
-    rules = plan.outputs.rules
-    for key, node in plan.outputs.nodes.items():
-        keys[id(status_of(node, rules[key]))].append(key)
-    return {status: keys[id(status)] for status in Status}
+def _sort_kinds(plan: Plan) -> dict[Status, list[Kind]]:
+    """The kinds of the outputs by status."""
+    kinds: dict[Status, list[Kind]] = {status: [] for status in Status}
+    for kind in plan.outputs.kinds:
+        kinds[plan.outputs.first(kind).status].append(kind)
+    return kinds
+
+
+def _count_outputs(outputs: Outputs, kinds: Iterable[Kind]) -> Tally:
+    sizes = [(len(kind.keys), outputs.first(kind).spec.nbytes) for kind in kinds]
+    return Tally(sum(count for count, _ in sizes), sum(count * nbytes for count, nbytes in sizes))
 
 
 def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
@@ -283,8 +289,12 @@ def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
     return counts, Tally(len(unused), sum(unused))
 
 
-def _count_produced(plan: Plan, keys: Mapping[Status, Sequence[str]]) -> int:
+def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[Kind]]) -> int:
     """The destination's keys that come from a source in the right shape."""
     wanted = plan.destination.specs if plan.destination else {}
-    given = (key for status in FROM_SOURCE for key in keys[status] if key in wanted)
-    return sum(plan.outputs.nodes[key].spec.shape == wanted[key].shape for key in given)
+    produced = 0
+    for kind in itertools.chain(*(kinds[status] for status in FROM_SOURCE)):
+        shape = plan.outputs.first(kind).spec.shape
+        found = Counter(wanted[key].shape for key in kind.keys if key in wanted)
+        produced += found[shape]
+    return produced

@@ -13,8 +13,8 @@ from report.plans import resnet18
 from test_keys import KEYS
 
 from ckptsurgeon.keys import Box, Point, boxes, fold_keys, read_key
-from ckptsurgeon.render.folding import fold_entries
-from ckptsurgeon.render.lines import Entry, Line, spec_range, unfold_entries
+from ckptsurgeon.render.folding import fold_lots
+from ckptsurgeon.render.lines import Entry, Line, gather_lots, spec_range, unfold_lots
 from ckptsurgeon.specs import TensorSpec
 
 ONE, TWO = TensorSpec("F32", (3, 4)), TensorSpec("F32", (5, 4))
@@ -28,8 +28,8 @@ SPECS = st.builds(
 Told = tuple[str, list[Box], list[Entry]]
 """A key or module, the boxes of what it comes from, and its entries."""
 
-Follows = dict[int, tuple[int, int]]
-"""The holes of an origin that go along with one of the key's, and how far off they are."""
+Follows = dict[int, tuple[int, dict[int, int]]]
+"""The holes of an origin that rise along with one of the key's, and which stands for which."""
 
 
 def fold_slowly(entries: Sequence[Entry]) -> list[Line]:
@@ -48,7 +48,7 @@ def fold_slowly(entries: Sequence[Entry]) -> list[Line]:
 def find_modules(entries: Sequence[Entry]) -> Iterator[Told]:
     found: dict[Hashable, list[Entry]] = {}
     for one in entries:
-        change = (one.before, one.after) if one.changed else None
+        change = (one.before, one.after) if changed(one) else None
         own = module_of(one.key) or [one.key]
         kind = str((own, are_alike(one), origins_of(one), one.label, change))
         found.setdefault(kind, []).append(one)
@@ -56,6 +56,10 @@ def find_modules(entries: Sequence[Entry]) -> Iterator[Told]:
         whole = first.key, first.origins
         key, origins = (module_of(first.key), origins_of(first)) if rest else whole
         yield key, fold_keys(origins), [first, *rest]
+
+
+def changed(entry: Entry) -> bool:
+    return entry.before is not None and entry.before != entry.after
 
 
 def module_of(key: str) -> str:
@@ -77,7 +81,7 @@ def origins_of(entry: Entry) -> tuple[str, ...]:
 def what_must_agree(key: str, origins: list[Box], members: list[Entry]) -> Hashable:
     first = members[0]
     names = [name_of(one.key) for one in members[: len(members) if members[1:] else 0]]
-    kinds = [(kind(one.after), one.changed and kind(one.before)) for one in members]
+    kinds = [(kind(one.after), changed(one) and kind(one.before)) for one in members]
     held = [(box.template, [axis for axis in box.axes if len(axis) > 1]) for box in origins]
     return str((read_key(key)[0], held, first.label, names, kinds, are_alike(first)))
 
@@ -111,13 +115,17 @@ def follow_one(points: Sequence[Point], origin: Sequence[tuple[Point, ...]]) -> 
     columns = list(zip(*origin, strict=True))
     moving = [number for number, axes in enumerate(columns) if len(set(axes)) > 1]
     for holes in itertools.permutations(range(len(points[0])), len(moving)):
-        distances = [
-            {axis[0] - point[hole] for axis, point in zip(columns[number], points, strict=True)}
+        pairs = [
+            sorted({(p[hole], axis[0]) for axis, p in zip(columns[number], points, strict=True)})
             for number, hole in zip(moving, holes, strict=True)
         ]
-        if all(len(one) == 1 for one in distances):
-            return dict(zip(moving, zip(holes, map(min, distances), strict=True), strict=True))
+        if all(map(rise_together, pairs)):
+            return dict(zip(moving, zip(holes, map(dict, pairs), strict=True), strict=True))
     return None
+
+
+def rise_together(pairs: list[tuple[int, int]]) -> bool:
+    return all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
 
 
 def find_boxes(run: Sequence[Told]) -> Iterator[tuple[tuple[Point, ...], list[Told]]]:
@@ -135,7 +143,7 @@ def make_line(axes: tuple[Point, ...], run: Sequence[Told], told: Sequence[Told]
         names=tuple(name_of(one.key) for one in members) if members[1:] else (),
         origins=tuple(map(fill, origins, follow(run), itertools.repeat(axes))),
         label=first.label,
-        before=spec_range(one.before for one in firsts) if first.changed else "",
+        before=spec_range(one.before for one in firsts) if changed(first) else "",
         after=spec_range(one.after for one in firsts),
         of_modules=bool(members[1:]) and are_alike(first),
     )
@@ -143,8 +151,8 @@ def make_line(axes: tuple[Point, ...], run: Sequence[Told], told: Sequence[Told]
 
 def fill(origin: Box, follows: Follows | None, axes: tuple[Point, ...]) -> Box:
     filled = list(origin.axes)
-    for number, (hole, distance) in (follows or {}).items():
-        filled[number] = tuple(value + distance for value in axes[hole])
+    for number, (hole, one_for) in (follows or {}).items():
+        filled[number] = tuple(one_for[value] for value in axes[hole])
     return Box(origin.template, tuple(filled))
 
 
@@ -167,6 +175,10 @@ TABLES = {
     "shifted": [expert(layer, n, "a", "b", 7) for layer in range(4) for n in range(3)],
     "picked": [
         Entry(f"l.{n}.w", ONE, (f"h.{old}.w",)) for n, old in enumerate([*range(9), *range(4, 9)])
+    ],
+    "every other": [
+        *(Entry(f"l.{n}.w", ONE, (f"h.{2 * n}.w",)) for n in range(9)),
+        *(Entry(f"k.{n}.w", ONE, (f"h.{1 + 8 * n}.w",)) for n in range(2)),
     ],
     "modules": [
         Entry(f"l.{i}.{name}", ONE, (f"h.{i}.{name}",))
@@ -218,7 +230,7 @@ TABLES = {
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_the_lines_are_those_of_the_slow_way(name: str) -> None:
-    assert fold_entries(iter(TABLES[name])) == fold_slowly(TABLES[name])
+    assert fold_lots(gather_lots(TABLES[name])) == fold_slowly(TABLES[name])
 
 
 @st.composite
@@ -255,19 +267,19 @@ def layers(draw: st.DrawFn) -> list[Entry]:
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(entries(), layers()))
 def test_any_lines_are_those_of_the_slow_way(told: list[Entry]) -> None:
-    assert fold_entries(told) == fold_slowly(told)
+    assert fold_lots(gather_lots(told)) == fold_slowly(told)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(entries(), layers()))
 def test_lines_tell_exactly_the_entries(told: list[Entry]) -> None:
-    lines = fold_entries(told)
+    lines = fold_lots(gather_lots(told))
     by_key = {entry.key: entry for entry in told}
     assert sorted(key for line in lines for key in line.keys) == sorted(by_key)
     for line in lines:
         found = [by_key[key] for key in line.keys]
         assert {entry.label for entry in found} == {line.label}
-        assert len({entry.changed for entry in found}) == 1
+        assert len({changed(entry) for entry in found}) == 1
         shown = {key for box in line.origins for key in box.keys}
         if line.of_modules:
             shown = {f"{module}.{name}" for module in shown for name in line.names}
@@ -279,7 +291,7 @@ def test_lines_tell_exactly_the_entries(told: list[Entry]) -> None:
 
 def test_an_entry_that_stands_twice_is_told_once() -> None:
     told = [Entry(key, ONE) for key in ("l.0.w", "l.0.w", "l.1.w", "l.1.w")]
-    assert [str(line.box) for line in fold_entries(told)] == ["l.<0..1>.w"]
+    assert [str(line.box) for line in fold_lots(gather_lots(told))] == ["l.<0..1>.w"]
 
 
 # --- what folds -----------------------------------------------------------------------------------
@@ -304,17 +316,18 @@ def test_an_entry_that_stands_twice_is_told_once() -> None:
             "gathered",
             [("l.<0..1>", "l.<0..1>.<0..2>.w<1,3>"), ("l.<2..3>", "l.<2..3>.<0..3>.w<1,3>")],
         ),
+        ("every other", [("l.<0..8>.w", "h.<0..16 step 2>.w"), ("k.<0..1>.w", "h.<1,9>.w")]),
         ("fused", [("l.<0..3>.qkv", "h.<0..3>.q, h.<0..3>.k, h.<0..3>.v")]),
         ("of one origin", [("l.<0..2>", "h.<0..2>.qkv")]),
         ("turned", [("l.<0..2>.<0..1>.w", "h.<0..1>.<0..2>.w")]),
     ],
 )
 def test_what_folds(name: str, shown: list[tuple[str, str]]) -> None:
-    lines = fold_entries(TABLES[name])
+    lines = fold_lots(gather_lots(TABLES[name]))
     assert [(str(line.box), ", ".join(map(str, line.origins))) for line in lines] == shown
 
 
 def test_a_network_is_few_lines() -> None:
     told = [Entry(key, spec) for key, spec in resnet18().items()]
-    assert len(fold_entries(told)) == 7
-    assert len(unfold_entries(told)) == 122
+    assert len(fold_lots(gather_lots(told))) == 7
+    assert len(unfold_lots(gather_lots(told))) == 122

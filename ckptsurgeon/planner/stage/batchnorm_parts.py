@@ -40,7 +40,7 @@ class Taking:
             key = f"{base}.{name}"
             if key in match.table.nodes and not self._is_left(match, key):
                 self.taken[part] = Match(match.table, key, match.raw, match.values)
-                self.run.take(self.rule, claim, [self.taken[part]])
+                self.run.take(self.rule, claim, self.taken[part])
 
     def _is_left(self, match: Match, key: str) -> bool:
         """Whether another rule has a key already; raises PlanError where it is needed here."""

@@ -52,7 +52,7 @@ class _Unit:
         for part, match in parts.items():
             is_vector = part in BATCHNORM_VECTORS
             slices.append(self._index_of(match) if is_vector else None)
-            (node,) = self._run.take(self._rule, self._claim, [match], slices[-1:])
+            node = self._run.take(self._rule, self._claim, match, slices[-1])
             product = f"{prefix}.{part}", into if is_vector else None
             if self._run.give(self._rule, 0, *product, node, [match]):
                 products.append(product)

@@ -81,7 +81,7 @@ def _why_dead(
 ) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
-    found = next(read_keys(rule, reader, run.tables, run.vars_of(rule)), None)
+    found = next(iter(read_keys(rule, reader, run.tables, run.vars_of(rule))), None)
     if found is not None:
         key, held = found.key, found.table.held
         taker = held.taker(key) or held.sliced.get(key)
@@ -93,11 +93,12 @@ def _why_dead(
         if how:
             help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
         return f"`{text}` matches only keys that are taken: `{key}`{how}{where}", help
-    passed = next(match_keys(reader, run.tables), None)
+    matched = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
+    passed = next(matched, None)
     if passed is not None:
         words = [f"`{w}`" for w in ("where", "map", "pick") if w in rule.options.places]
         leave = "leaves" if len(words) == 1 else "leave"
-        return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[1]}`", ""
+        return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[0]}`", ""
     return f"no key matches `{_whole(reader)}`", nearest.help(reader)
 
 
@@ -184,7 +185,8 @@ def _present(run: StageRun, rule: CompiledRule, name: str) -> Iterator[int]:
     for reader in rule.readers:
         if name in reader.names:
             number = reader.columns.index(name)
-            values = (row[number] for _, _, row in match_keys(reader, run.tables))
+            found = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
+            values = (row[number] for _, row in found)
             yield from (value for value in values if isinstance(value, int))
 
 

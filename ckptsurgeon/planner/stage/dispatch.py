@@ -88,12 +88,12 @@ def _drop(run: StageRun, rule: CompiledRule) -> None:
         with run.problems.at(reader.place):
             index_of = slice_of(reader, run.vars_of(rule))
             for match in run.find(rule, number, reader):
-                run.take(rule, claim, [match], [index_of(match)])
+                run.take(rule, claim, match, index_of(match))
                 run.made[rule.group] += 1
 
 
 def _require(run: StageRun, rule: CompiledRule) -> None:
-    found = list(read_keys(rule, rule.readers[0], run.tables, run.vars_of(rule)))
+    found = read_keys(rule, rule.readers[0], run.tables, run.vars_of(rule))
     run.alive[rule.group].add(0)
     run.made[rule.group] += len(found)
     check_requirement(rule, found, Scope({}, run.vars_of(rule)), run.problems)

@@ -15,10 +15,7 @@ from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Row, pick_columns
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Vars
-from ckptsurgeon.planner.stage.reading_keys import Match, condition
-
-SPARE_STEPS = 100_000
-"""How many more steps than keys a rule may make by combining each key with each other."""
+from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition
 
 SHOWN_KEYS = 5
 
@@ -36,8 +33,8 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     """
 
     values: Row
-    matches: tuple[Match, ...]
-    dims: tuple[Dims, ...]
+    matches: Sequence[Match]
+    dims: Sequence[Dims]
 
 
 def group_steps(
@@ -55,11 +52,15 @@ def group_steps(
     for values, per_reader in _joined(rule, complete):
         if holds is not None and not holds(per_reader):
             continue
-        laid = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
-        known = [one for one in laid if one is not None]
-        if len(known) == len(laid):
-            matches = known[0][1] if len(known) == 1 else (m for _, own in known for m in own)
-            groups.append(Group(values, tuple(matches), tuple([dims for dims, _ in known])))
+        matches, dims = list[Match](), list[Dims]()
+        for layer, own in zip(layers, per_reader, strict=True):
+            laid = layer.lay_out(own)
+            if laid is None:
+                break
+            dims.append(laid[0])
+            matches += laid[1]
+        else:
+            groups.append(Group(values, matches, dims))
     failures.tell()
     return groups
 

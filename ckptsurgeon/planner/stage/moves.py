@@ -35,9 +35,9 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
     if rule.where_by_step and not groups and not rule.options.optional:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
-    failures, mover = Folded(run.problems, "step", "of this rule"), _Mover(run, rule)
-    failures.run_each(rule.group, rule.place, mover.step, groups)
-    mover.note_steps()
+    failures = Folded(run.problems, "step", "of this rule")
+    steps = failures.run_each(rule.group, rule.place, _Mover(run, rule).step, groups)
+    run.note_steps(rule, [step for step in steps if step is not None])
     failures.tell()
 
 
@@ -52,15 +52,19 @@ class _Mover:
         self._caller = Caller(rule, run.info(rule), vars) if rule.ops else None
         columns = (*rule.step_columns, *(capture.name for capture in rule.spread))
         self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
-        self._steps: list[Done] = []
 
-    def step(self, group: Group) -> None:
+    def step(self, group: Group) -> Done:
         """Takes what a step reads, runs its ops and gives what comes out."""
-        run, rule, matches = self._run, self._rule, group.matches
-        slices = self._slices_of(group) if self._has_slices else ()
-        nodes, ops = run.take(rule, self._claim, matches, slices), NO_OPS
+        run, rule, claim, matches = self._run, self._rule, self._claim, group.matches
+        slices: Sequence[Index | None] = ()
+        if self._has_slices:
+            slices = self._slices_of(group)
+            cut = zip(matches, slices, strict=True)
+            nodes = [run.take(rule, claim, match, index) for match, index in cut]
+        else:
+            nodes = [run.take(rule, claim, match) for match in matches]
         placed: Iterable[tuple[int, Row, Node]]
-        placed = [(number, group.values, nodes[0]) for number in range(len(self._targets))]
+        ops, placed = NO_OPS, [(n, group.values, nodes[0]) for n in range(len(self._targets))]
         if self._caller is not None:
             grid, ops = self._call(self._caller, group, nodes)
             placed = self._place(group.values, grid)
@@ -69,11 +73,7 @@ class _Mover:
             key, index = self._targets[number].write(values, matches)
             if run.give(rule, number, key, index, node, matches):
                 products.append((key, index))
-        self._steps.append(Done(matches, products, slices, ops))
-
-    def note_steps(self) -> None:
-        """Notes the steps that were made, all at once."""
-        self._run.note_steps(self._rule, self._steps)
+        return Done(matches, products, slices, ops)
 
     def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""

@@ -38,6 +38,9 @@ class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.table.nodes[self.key]
 
 
+SPARE_STEPS = 100_000
+"""How many more steps than keys a rule may make by combining or repeating its keys."""
+
 SHOWN_KEYS = 3
 """How many of a step's keys an error names."""
 
@@ -48,37 +51,45 @@ def name_keys(matches: Sequence[Match]) -> str:
 
 
 def read_keys(
-    rule: CompiledRule, reader: Reader, tables: Iterable[Table], vars: Vars
-) -> Iterator[Match]:
+    rule: CompiledRule, reader: Reader, tables: Sequence[Table], vars: Vars
+) -> list[Match]:
     """Every key that the reference matches, taken or not; raises PlanError."""
     holds = condition(rule, reader.columns, vars) if rule.where_names <= reader.names else None
     vary = vary_rows(rule, reader.columns)
-    for table, key, raw in match_keys(reader, tables):
-        if holds is not None and not holds(raw):
-            continue
+    found: list[Match] = []
+    most = SPARE_STEPS + sum(len(table.nodes) for table in tables)
+    for table, matched in match_keys(reader, tables):
+        if holds is not None:
+            matched = [(key, raw) for key, raw in matched if holds(raw)]
         if vary is None:
-            yield Match(table, key, raw, raw)
-        else:
-            yield from (Match(table, key, raw, values) for values in vary(raw))
+            found += [Match(table, key, raw, raw) for key, raw in matched]
+            continue
+        for key, raw in matched:
+            found += [Match(table, key, raw, values) for values in vary(raw)]
+            if len(found) > most:
+                place = rule.options.places.get("pick", rule.place)
+                raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
+    return found
 
 
 # --- patterns -------------------------------------------------------------------------------------
 
 
-def match_keys(reader: Reader, tables: Iterable[Table]) -> Iterator[tuple[Table, str, Row]]:
-    """Table, key and captures of each key that the pattern alone matches."""
+def match_keys(
+    reader: Reader, tables: Iterable[Table]
+) -> Iterator[tuple[Table, list[tuple[str, Row]]]]:
+    """By table, each key that the pattern alone matches with its captures."""
     read_alias, read_key = reader.alias.row_reader(), reader.keys.row_reader()
     merge = _merge(reader)
     for table in tables:
         own = read_alias(table.alias)
         if own is None:
             continue
-        for key in table.candidates(reader.keys):
-            row = read_key(key)
-            if row is not None and own:
-                row = merge(own, row)
-            if row is not None:
-                yield table, key, row
+        keys = list(table.candidates(reader.keys))
+        rows: Iterable[Row | None] = map(read_key, keys)
+        if own:
+            rows = (None if row is None else merge(own, row) for row in rows)
+        yield table, [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
 
 
 def _merge(reader: Reader) -> Callable[[Row, Row], Row | None]:

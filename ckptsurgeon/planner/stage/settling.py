@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import msgspec
 
@@ -19,12 +19,13 @@ LEFT = Claim(Fate.DROPPED, why=Why.UNMATCHED)
 
 def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     """The fates of all keys, by table; keys are copied where `unmatched` says so."""
+    shares: Shares = {}
     for table in run.tables:
         held = table.held
         others: dict[str, Claim] = {}
         if len(held.whole) < len(table.nodes) or held.winners:
             others = {
-                key: _claim(run, table, key)
+                key: _claim(run, table, key, shares)
                 for key in table.nodes
                 if key not in held.whole or key in held.winners
             }
@@ -32,11 +33,17 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
         yield KeyFates(run.number, table.alias, table.specs, claims)
 
 
-def _claim(run: StageRun, table: Table, key: str) -> Claim:
+Shares = dict[Hashable, Claim]
+"""What became of keys of which the same parts were taken; parts are told by their ids."""
+
+
+def _claim(run: StageRun, table: Table, key: str, shares: Shares) -> Claim:
     """What became of a key that was not simply taken whole."""
     held = table.held
     if key in held.parts and key not in held.whole:
-        return _partly(held.parts[key], table.nodes[key].spec)
+        parts, spec = held.parts[key], table.specs[key]
+        alike = (id(spec), *[(id(part.region), id(part.claim)) for part in parts])
+        return shares.get(alike) or shares.setdefault(alike, _partly(parts, spec))
     claim = held.whole.get(key) or held.reused.get(key)
     if claim is None:
         return _unmatched(run, table, key)

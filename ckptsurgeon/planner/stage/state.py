@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.errors import Place, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Memo
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
@@ -16,7 +16,6 @@ from ckptsurgeon.ops.indexing import Index, Region, Slice, index_text, resolve_i
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.scope import Surroundings, Vars
-from ckptsurgeon.planner.stage.grouping import SPARE_STEPS
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
@@ -70,14 +69,11 @@ class StageRun:
     taken_parts: set[tuple[int, str, str, Region]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
     cuts: Memo[tuple[Index, TensorSpec], Cut] = field(default_factory=lambda: Memo(_cut))
-    given: set[str] = field(default_factory=set)
-    """Output keys of the rule that runs now: it gives way to earlier ones, not to itself."""
 
     def begin(self, rule: CompiledRule) -> None:
         """Notes that a rule runs now."""
         self.alive.setdefault(rule.group, set())
         self.made.setdefault(rule.group, 0)
-        self.given.clear()
 
     def info(self, rule: CompiledRule) -> RuleInfo:
         """What reports say of a rule."""
@@ -101,7 +97,7 @@ class StageRun:
 
     def find(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
-        found = self._bounded(rule, read_keys(rule, reader, self.tables, self.vars_of(rule)))
+        found = read_keys(rule, reader, self.tables, self.vars_of(rule))
         sliced = reader.index is not None
         free = [
             match
@@ -113,32 +109,15 @@ class StageRun:
             self.alive[rule.group].add(number)
         return free
 
-    def _bounded(self, rule: CompiledRule, found: Iterable[Match]) -> Iterator[Match]:
-        """The matches, as long as `pick` doesn't repeat keys beyond all measure."""
-        most = SPARE_STEPS + sum(len(table.nodes) for table in self.tables)
-        for count, match in enumerate(found):
-            if count >= most:
-                place = rule.options.places.get("pick", rule.place)
-                raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
-            yield match
-
     def take(
-        self,
-        rule: CompiledRule,
-        claim: Claim,
-        matches: Iterable[Match],
-        slices: Sequence[Index | None] = (),
-    ) -> list[Node]:
-        """The tensors of some keys, or of their slices, which are this rule's from now on."""
-        nodes: list[Node] = []
-        for number, match in enumerate(matches):
-            table, index = match.table, slices[number] if slices else None
-            if index is not None:
-                nodes.append(self._take_part(rule, claim, match, index))
-                continue
-            (table.held.reused if rule.options.reuse else table.held.whole)[match.key] = claim
-            nodes.append(table.nodes[match.key])
-        return nodes
+        self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None = None
+    ) -> Node:
+        """The tensor of a key, or of a slice of it, which is this rule's from now on."""
+        if index is not None:
+            return self._take_part(rule, claim, match, index)
+        table = match.table
+        (table.held.reused if rule.options.reuse else table.held.whole)[match.key] = claim
+        return table.nodes[match.key]
 
     def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
         node = match.node
@@ -182,16 +161,14 @@ class StageRun:
 
         `number` is that of the target, `matches` are the keys that go into the tensor.
         """
-        if rule.options.fallback and key in self.production and key not in self.given:
+        info = self.info(rule)
+        if rule.options.fallback and key in self.production:
             winner = self.production.rules[key]
-            if winner is not None:
+            if winner is not None and winner is not info:
                 for match in matches:
                     match.table.held.winners[match.key] = winner
-            return False
-        place = rule.targets[number].place
-        self.production.give(key, node, self.info(rule), place, index)
-        if rule.options.fallback:
-            self.given.add(key)
+                return False
+        self.production.give(key, node, info, rule.targets[number].place, index)
         return True
 
     def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:

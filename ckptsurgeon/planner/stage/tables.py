@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ckptsurgeon.keys import group_forms, has_digits
 from ckptsurgeon.language.patterns import Matcher
@@ -93,7 +94,7 @@ class Table:
         self._sorted: list[str] | None = None
         self._by_form: dict[str, list[str]] | None = None
 
-    @property
+    @cached_property
     def specs(self) -> Mapping[str, TensorSpec]:
         """The specs of the tensors, in their order."""
         if isinstance(self.nodes, Leaves):
