@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ckptsurgeon.errors import CheckpointError
 
@@ -93,8 +94,10 @@ class TensorSpec:
 
 Specs = tuple[TensorSpec, ...]
 
+T = TypeVar("T")
 
-def with_item(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
+
+def with_item(items: tuple[T, ...], dim: int, item: T) -> tuple[T, ...]:
     """The shape, or what there is of each dim, with another item for one dim (counted from 0)."""
     return (*items[:dim], item, *items[dim + 1 :])
 

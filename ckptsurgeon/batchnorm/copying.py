@@ -121,7 +121,7 @@ def _indices(channels: Channels | None, count: int) -> list[int] | None:
         return None
     if isinstance(channels, slice):
         (taken,) = resolve_index(((channels.start, channels.stop, channels.step),), (count,))
-        return list(taken) if isinstance(taken, range) else [taken]
+        return list(taken)
     indices = channels.tolist() if isinstance(channels, Tensor) else list(channels)
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int) or not -count <= index < count:

@@ -27,7 +27,7 @@ from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.ops.indexing import Slice, resolve_index, taken_view
+from ckptsurgeon.ops.indexing import Slice, as_slices, resolve_index
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import Call, Leaf, sliced_leaf, uses, work_of
@@ -72,8 +72,8 @@ class Feed:
             return self._evaluate()
         whole: Any = self.inputs[leaf.source, leaf.name].tensor
         if isinstance(work, Call) and isinstance(work.op, Slice):  # taken on its own device
-            whole = taken_view(whole, resolve_index(work.op.index, leaf.spec.shape))
-        tensor: Tensor = whole
+            whole = whole[as_slices(resolve_index(work.op.index, leaf.spec.shape))]
+        tensor: Tensor = whole.reshape(self.output.spec.shape)
         return tensor
 
     def _evaluate(self) -> Tensor:

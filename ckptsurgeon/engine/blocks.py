@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.engine.evaluation import run_op
 from ckptsurgeon.engine.strided import assign
-from ckptsurgeon.engine.windows import Piece, Tiling, items_of
-from ckptsurgeon.errors import CastOverflow
+from ckptsurgeon.engine.windows import Piece, Tiling, items_of, piece_of
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.regions import boxes
 from ckptsurgeon.ops.tiles import Tile, View, pieces_within
 from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, row_strides
+from ckptsurgeon.specs import BITS, TensorSpec, row_strides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,18 +57,11 @@ class BlockMover:
         """
         tiling, strides = Tiling(mosaic.tiles), row_strides(spec.shape)
         window, block = self._sizes(tiling, spec)
-        for part in regions(spec.shape, window):
+        for part in boxes(spec.shape, window):
             held = self._held(tiling.within(part))
             for region, tiles in _cut(held, _shape(part), block):
                 first = _first(part, strides) + _first(region, strides)
                 yield first * BITS[spec.dtype] // 8, self._made(tiles, _shape(region), spec)
-
-    def stored(self, leaf: Leaf) -> Iterator[Array]:
-        """The bytes of a source tensor as they lie, in blocks that are good until the next one."""
-        for start in range(0, leaf.spec.nbytes, BLOCK):
-            block = self._block.of(min(BLOCK, leaf.spec.nbytes - start))
-            self._read(leaf, (start,), block.nbytes, block)
-            yield block
 
     def _sizes(self, tiling: Tiling, spec: TensorSpec) -> tuple[int, int]:
         """Items of a window, for which the sources are read at once, and of a block.
@@ -80,13 +73,13 @@ class BlockMover:
             return max(1, BLOCK // itemsize), max(1, BLOCK // itemsize)
         block = max(1, min(TURNED_BLOCKS * BLOCK, self._memory // 8) // itemsize)
         window, room = spec.count, min(WINDOW, self._memory * 5 // 8)
-        while window > block and _nbytes(tiling, next(regions(spec.shape, window))) > room:
+        while window > block and _nbytes(tiling, next(boxes(spec.shape, window))) > room:
             window //= 2
         return max(window, block), block
 
     def _held(self, tiles: Iterable[Tile]) -> list[Tile]:
         """The tiles over memory that their items are read into."""
-        pieces = list(map(Piece, tiles))
+        pieces = list(map(piece_of, tiles))
         data, at, held = self._window.of(sum(piece.nbytes for piece in pieces)), 0, []
         for piece in pieces:
             held.append(self._loaded(piece, data[at : at + piece.nbytes]))
@@ -99,7 +92,7 @@ class BlockMover:
             return piece.tile
         if not isinstance(leaf, Leaf):
             raise TypeError(f"{leaf!r} is no tensor of a checkpoint")
-        self._read(leaf, piece.starts, piece.span, data)
+        self._read(leaf, piece.starts, piece.span * piece.itemsize, data)
         return piece.over(data)
 
     # --- making -----------------------------------------------------------------------------------
@@ -117,12 +110,14 @@ class BlockMover:
         return flat
 
     def _fill(self, tile: Tile, block: Array) -> None:
+        from ckptsurgeon.ops.carriers import encode
+
         view = tile.view
         ends = zip(tile.start, view.shape, strict=True)
         box: tuple[Any, ...] = (*(slice(start, start + size) for start, size in ends), ...)
         place = block[box]
         if view.source is None:
-            place[...] = cast_all(_one_item(view), view)
+            place[...] = cast_all(encode(view.value, view.dtype), view)
         elif view.casts:
             place[...] = self._cast(view)
         else:
@@ -161,23 +156,6 @@ class Buffer:
 # --- regions --------------------------------------------------------------------------------------
 
 
-def regions(shape: tuple[int, ...], items: int) -> Iterator[tuple[range, ...]]:
-    """A tensor cut in row order into boxes of about so many items, each a stretch of the order."""
-    inner, dim = 1, len(shape)
-    while dim and inner * shape[dim - 1] <= items:
-        dim -= 1
-        inner *= shape[dim]
-    if dim == 0:
-        yield tuple(map(range, shape))
-        return
-    behind = tuple(map(range, shape[dim:]))
-    rows = max(1, items // inner)
-    for leading in itertools.product(*map(range, shape[: dim - 1])):
-        for start in range(0, shape[dim - 1], rows):
-            stop = min(start + rows, shape[dim - 1])
-            yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
-
-
 def _cut(
     tiles: list[Tile], shape: tuple[int, ...], items: int
 ) -> Iterator[tuple[Sequence[range], list[Tile]]]:
@@ -186,7 +164,7 @@ def _cut(
         yield tuple(map(range, shape)), tiles
         return
     tiling = Tiling(tiles)
-    for region in regions(shape, items):
+    for region in boxes(shape, items):
         yield region, list(tiling.within(region))
 
 
@@ -201,18 +179,18 @@ def _first(region: Sequence[range], strides: Sequence[int]) -> int:
 
 def _nbytes(tiling: Tiling, region: Sequence[range]) -> int:
     """The bytes that are read for a region."""
-    return sum(Piece(tile).nbytes for tile in tiling.within(region))
+    return sum(piece_of(tile).nbytes for tile in tiling.within(region))
 
 
 def _reads_badly(tile: Tile) -> bool:
     """Whether a block of the tile would be gathered by many short reads."""
     if tile.view.source is None:
         return False
-    region = next(regions(tile.view.shape, BLOCK * 8 // BITS[tile.view.dtype]))
+    region = next(boxes(tile.view.shape, BLOCK * 8 // BITS[tile.view.dtype]))
     begins = zip(tile.start, region, strict=True)
     first = [range(at + part.start, at + part.stop) for at, part in begins]
-    piece = Piece(next(pieces_within(tile, first)))
-    return piece.ranges > 1 and piece.span < SMALL_READ
+    piece = piece_of(next(pieces_within(tile, first)))
+    return piece.ranges > 1 and piece.span * piece.itemsize < SMALL_READ
 
 
 # --- casts ----------------------------------------------------------------------------------------
@@ -220,21 +198,8 @@ def _reads_badly(tile: Tile) -> bool:
 
 def cast_all(array: Array, view: View) -> Array:
     """The items after the view's casts, in the carrier of the last; raises CastOverflow."""
-    arrays: tuple[Array, ...] = (array,)
-    spec = TensorSpec(view.dtype, array.shape)
+    held = view.dtype
     for dtype in view.casts:
-        op = Cast(dtype=dtype)
-        results = op.apply(arrays, (spec,))
-        lost = op.overflows(arrays, results, (spec,))
-        if lost:
-            raise CastOverflow(f"{lost} finite values overflow in {dtype}")
-        arrays, spec = results, TensorSpec(dtype, spec.shape)
-    return arrays[0]
-
-
-def _one_item(view: View) -> Array:
-    """The item that a view without source repeats."""
-    import numpy as np
-
-    carrier = np.dtype(CARRIERS[BITS[view.dtype]])
-    return np.frombuffer(view.bits.to_bytes(carrier.itemsize, "little"), carrier)
+        (array,) = run_op(Cast(dtype=dtype), (array,), (TensorSpec(held, array.shape),))
+        held = dtype
+    return array

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.engine.filling import fill
 from ckptsurgeon.errors import CastOverflow, FindingsError, PlanError, Problem, ShapeError
-from ckptsurgeon.ops.indexing import resolve_index, taken_view
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import as_slices, resolve_index
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
@@ -25,6 +26,7 @@ from ckptsurgeon.plans.graph import (
 )
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.specs import Specs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,12 +91,7 @@ class Evaluator:
 
     def _called(self, call: Call) -> Arrays:
         arrays = tuple(map(self._taken, call.inputs))
-        specs = tuple(node.spec for node in call.inputs)
-        results = call.op.apply(arrays, specs)
-        lost = call.op.overflows(arrays, results, specs)
-        if lost:
-            raise CastOverflow(f"{lost} finite values overflow in {call.specs[0].dtype}")
-        return results
+        return run_op(call.op, arrays, tuple(node.spec for node in call.inputs))
 
     def _assembled(self, node: Assembly) -> Array:
         import numpy as np
@@ -104,9 +101,18 @@ class Evaluator:
         else:
             whole = np.empty(node.spec.shape, dtype=node.spec.carrier)
         for part in node.parts:
-            view = taken_view(whole, resolve_index(part.index, node.spec.shape))
-            view[...] = self._taken(part.node)
+            region = resolve_index(part.index, node.spec.shape)
+            whole[as_slices(region)] = self._taken(part.node).reshape(tuple(map(len, region)))
         return whole
+
+
+def run_op(op: Op, arrays: Arrays, specs: Specs) -> Arrays:
+    """What an op makes of arrays; raises CastOverflow where finite values become infinite."""
+    results = op.apply(arrays, specs)
+    lost = op.overflows(arrays, results, specs)
+    if lost:
+        raise CastOverflow(f"{lost} finite values overflow in {op.infer(specs)[0].dtype}")
+    return results
 
 
 @contextmanager

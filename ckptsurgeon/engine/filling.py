@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Made
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
 
 BLOCK = 1 << 20
 """Numbers that are drawn at a time."""
@@ -29,31 +29,30 @@ def fill(made: Made) -> Array:
     """
     import numpy as np
 
-    from ckptsurgeon.ops.carriers import encode, numpy_dtype
+    from ckptsurgeon.ops.carriers import encode
 
-    dtype, shape = numpy_dtype(made.spec.dtype), made.spec.shape
-    values: Array
+    code, shape = made.spec.dtype, made.spec.shape
     if made.fill == "normal":
-        values = _normal(made, dtype).reshape(shape)
-    elif made.fill == "eye":
-        values = np.eye(*shape, dtype=np.float32).astype(dtype)
-    else:
-        number = {"zeros": 0, "ones": 1}.get(str(made.fill), made.fill)
-        values = np.full(shape, np.asarray(number).astype(dtype))
-    carrier = made.spec.carrier
-    return values if carrier is None else encode(values, carrier)
+        return _normal(made)
+    if made.fill == "eye":
+        return encode(np.eye(*shape, dtype=np.float32), code)
+    (number,) = numbers_of(made.fill)
+    return np.full(shape, encode(number, code))
 
 
-def _normal(made: Made, dtype: np.dtype[Any]) -> Array:
+def _normal(made: Made) -> Array:
     """The draws one after the other, in blocks: float64 takes several times the result's memory."""
     import numpy as np
 
+    from ckptsurgeon.ops.carriers import numpy_dtype
+
+    dtype = numpy_dtype(made.spec.dtype)
     draws = np.random.RandomState(_seed(made))
     values = np.empty(made.spec.count, dtype)
     for start in range(0, values.size, BLOCK):
         block = values[start : start + BLOCK]
         block[:] = (draws.standard_normal(block.size) * made.std).astype(dtype)
-    return values
+    return values.reshape(made.spec.shape).view(made.spec.carrier)
 
 
 def _seed(made: Made) -> list[int]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ckptsurgeon.ops.indexing import resolve_index
+from collections.abc import Iterator
+
+from ckptsurgeon.ops.indexing import Region, resolve_index
 from ckptsurgeon.ops.mosaic import Mosaic, constant, dense
 from ckptsurgeon.ops.movable import NotAMosaic
+from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.ops.tiles import Tile
+from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Result, Work, in_order, work_of
+
+FEW_PARTS = 256
+"""Most parts that a base is cut up around, which takes the square of their number."""
 
 
 class Lowering:
@@ -50,53 +57,35 @@ class Lowering:
         return mosaic
 
     def _assembled(self, node: Assembly) -> Mosaic:
-        """The parts as tiles; what they leave is the base's, where it is a box."""
-        tiles: list[Tile] = []
-        for part in node.parts:
-            region = resolve_index(part.index, node.spec.shape)
-            tiles += _placed(self._input(part.node), region)
-        if node.base is not None:
-            tiles += self._rest(node, node.base)
-        return Mosaic(node.spec.shape, tuple(tiles))
-
-    def _rest(self, node: Assembly, base: Node) -> tuple[Tile, ...]:
-        """The base around one part that takes a stretch of one dim and all of the others."""
-        if len(node.parts) != 1:
-            raise NotAMosaic
+        """The parts as tiles, and what they leave as tiles of the base."""
         shape = node.spec.shape
-        region = [_as_range(item) for item in resolve_index(node.parts[0].index, shape)]
-        partial = [dim for dim, size in enumerate(shape) if len(region[dim]) != size]
-        if len(partial) != 1 or region[partial[0]].step != 1:
-            raise NotAMosaic
-        dim = partial[0]
-        whole, taken = self._input(base), region[dim]
-        before = whole.part(dim, range(taken.start))
-        behind = whole.part(dim, range(taken.stop, shape[dim]))
-        shifted = (
-            Tile((*t.start[:dim], t.start[dim] + taken.stop, *t.start[dim + 1 :]), t.view)
-            for t in behind.tiles
-        )
-        return (*before.tiles, *shifted)
+        regions = [resolve_index(part.index, shape) for part in node.parts]
+        parts = [self._input(part.node) for part in node.parts]
+        if node.base is not None:
+            if len(parts) > FEW_PARTS:
+                raise NotAMosaic
+            base = self._input(node.base)
+            rest = uncovered(tuple(map(range, shape)), regions)
+            parts += map(base.within, rest)
+            regions += rest
+        if sum(map(taken_count, regions)) != node.spec.count:
+            raise NotAMosaic  # what the parts leave is in too many pieces
+        pairs = zip(parts, regions, strict=True)
+        return Mosaic(shape, tuple(tile for pair in pairs for tile in _placed(*pair)))
 
 
-def _as_range(item: range | int) -> range:
-    return range(item, item + 1) if isinstance(item, int) else item
-
-
-def _placed(mosaic: Mosaic, region: tuple[range | int, ...]) -> list[Tile]:
+def _placed(mosaic: Mosaic, region: Region) -> Iterator[Tile]:
     """The tiles of a part at their place in the whole."""
-    if any(isinstance(item, range) and item.step != 1 and len(item) > 1 for item in region):
+    if any(part.step != 1 and len(part) > 1 for part in region):
         raise NotAMosaic
-    starts = [_as_range(item).start for item in region]
-    widened = mosaic.reshape(tuple(len(_as_range(item)) for item in region))
-    return [
-        Tile(tuple(at + start for at, start in zip(tile.start, starts, strict=True)), tile.view)
-        for tile in widened.tiles
-    ]
+    for tile in mosaic.reshape(tuple(map(len, region))).tiles:
+        start = tuple(at + part.start for at, part in zip(tile.start, region, strict=True))
+        yield Tile(start, tile.view)
 
 
 def _made(node: Made) -> Mosaic:
-    """Zeros are one value everywhere; other fills are made whole."""
-    if node.fill != "zeros" or node.spec.carrier is None:
+    """One number everywhere; other fills are made whole."""
+    numbers = numbers_of(node.fill)
+    if len(numbers) != 1:
         raise NotAMosaic
-    return constant(node.spec.shape, node.spec.dtype, 0)
+    return constant(node.spec.shape, node.spec.dtype, *numbers)

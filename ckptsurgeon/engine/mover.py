@@ -23,11 +23,11 @@ from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
-from ckptsurgeon.ops.mosaic import Mosaic
+from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.specs import BITS
+from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,6 @@ class Job:
     """One output tensor: as runs of files, as a mosaic, or neither, to be computed whole."""
 
     output: Output
-    name: str
     runs: list[Run] | None
     mosaic: Mosaic | None
 
@@ -78,10 +77,11 @@ def without_short_runs(jobs: list[Job]) -> list[Job]:
 
     Blocks are faster, but need NumPy, whose import takes longer than a few short copies.
     """
-    short = {job.name: short_runs(job.runs) for job in jobs if job.runs is not None}
-    if sum(short.values()) <= FEW_RUNS and all(job.name in short for job in jobs):
+    short = [short_runs(job.runs or ()) for job in jobs]
+    if sum(short) <= FEW_RUNS and all(job.runs is not None for job in jobs):
         return jobs
-    return [replace(job, runs=None) if short.get(job.name) else job for job in jobs]
+    pairs = zip(jobs, short, strict=True)
+    return [replace(job, runs=None) if number else job for job, number in pairs]
 
 
 class Mover:
@@ -103,7 +103,7 @@ class Mover:
         self._threads = jobs or default_jobs()
         self._computing = threading.Lock()
         self._lowering = Lowering()
-        self._workers = Workers(self._extent, self._read_whole, (memory or MEMORY) // self._threads)
+        self._workers = Workers(checkpoints, (memory or MEMORY) // self._threads)
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
@@ -144,55 +144,47 @@ class Mover:
 
     def _blocks(self, output: Output) -> Iterator[Array]:
         """The bytes of an output tensor, one part after the other."""
-        node, mosaic = output.node, self._mosaic(output)
+        node, spec, mosaic = output.node, output.spec, self._mosaic(output)
+        if isinstance(node, Leaf) and self._workers.extent(node) is not None:
+            spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte
+            mosaic = dense(node, spec)
         if mosaic is not None:
-            yield from (block for _, block in self._workers.own.blocks(mosaic, output.spec))
-        elif isinstance(node, Leaf) and self._extent(node) is not None:
-            yield from self._workers.own.stored(node)
+            yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
         else:
             yield _flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
 
     # --- lowering ---------------------------------------------------------------------------------
 
     def _lowered(self) -> Iterator[Job]:
+        extent_of = self._workers.extent
         for key, output in self._plan.outputs.items():
             if key in self._plan.ties:
                 continue  # filled with the tensor that it is tied to
-            if isinstance(output.node, Leaf) and (extent := self._extent(output.node)):
-                yield Job(output, output.name, [Run(extent, 0)], None)
+            if isinstance(output.node, Leaf) and (extent := extent_of(output.node)):
+                yield Job(output, [Run(extent, 0)], None)
                 continue
             mosaic = self._mosaic(output)
-            runs = None
-            if mosaic is not None:
-                runs = kernel_runs(mosaic, BITS[output.spec.dtype] // 8, self._extent)
-            yield Job(output, output.name, runs, mosaic)
+            itemsize = BITS[output.spec.dtype] // 8
+            runs = kernel_runs(mosaic, itemsize, extent_of) if mosaic else None
+            yield Job(output, runs, mosaic)
 
     def _mosaic(self, output: Output) -> Mosaic | None:
         return self._lowering.mosaic(output.node) if output.spec.carrier else None
 
-    def _extent(self, leaf: Leaf) -> Extent | None:
-        """Where a checkpoint's tensor lies dense in a file."""
-        return self._checkpoints[leaf.source].extent(leaf.name)
-
     # --- making -----------------------------------------------------------------------------------
 
     def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
+        output = job.output
         if job.runs is not None:
             for run in job.runs:
-                writer.copy(job.name, run.extent, run.offset)
+                writer.copy(output.name, run.extent, run.offset)
         elif job.mosaic is not None:
-            self._make_blocks(job, job.mosaic, writer)
+            with located(output):
+                for offset, block in self._workers.own.blocks(job.mosaic, output.spec):
+                    writer.write(output.name, block, offset)
         elif evaluator is not None:
             with self._computing:
-                writer.write(job.name, evaluator.output(job.output))
-
-    def _make_blocks(self, job: Job, mosaic: Mosaic, writer: Writer) -> None:
-        with located(job.output):
-            for offset, block in self._workers.own.blocks(mosaic, job.output.spec):
-                writer.write(job.name, block, offset)
-
-    def _read_whole(self, leaf: Leaf) -> Array:
-        return self._checkpoints[leaf.source].read(leaf.name)
+                writer.write(output.name, evaluator.output(output))
 
 
 def _is_copied(job: Job, writer: Writer) -> bool:
@@ -212,15 +204,13 @@ def _nbytes(jobs: Iterable[Job]) -> int:
 
 
 class Workers:
-    """A block mover for each thread, with buffers of its own; files are open for all of them."""
+    """A block mover for each thread, with buffers of its own; files are open for all of them.
 
-    def __init__(
-        self,
-        extent_of: Callable[[Leaf], Extent | None],
-        read_whole: Callable[[Leaf], Array],
-        memory: int,
-    ) -> None:
-        self._extent_of, self._read_whole, self._memory = extent_of, read_whole, memory
+    Tensors that lie dense in no file are read whole; each thread keeps the last one.
+    """
+
+    def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int) -> None:
+        self._checkpoints, self._memory = checkpoints, memory
         self._local = threading.local()
         self._files, self._short_reads = SourceFiles(), threading.Lock()
 
@@ -235,33 +225,22 @@ class Workers:
     def own(self) -> BlockMover:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
-            sources = Sources(self._files, self._extent_of, self._read_whole, self._short_reads)
-            self._local.mover = BlockMover(sources.read, self._memory)
+            self._local.mover = BlockMover(self._read, self._memory)
+            self._local.last = None, None
         mover: BlockMover = self._local.mover
         return mover
 
+    def extent(self, leaf: Leaf) -> Extent | None:
+        """Where a checkpoint's tensor lies dense in a file."""
+        return self._checkpoints[leaf.source].extent(leaf.name)
 
-class Sources:
-    """Bytes of source tensors: ranges of files where they lie dense, else of a tensor read whole.
+    def _read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
+        """Fills a uint8 array with so many of the tensor's bytes from each start.
 
-    The last tensor that was read whole stays in memory. Many short reads are made by one thread at
-    a time: each gives way to other threads of Python, and would wait for its turn again.
-    """
-
-    def __init__(
-        self,
-        files: SourceFiles,
-        extent_of: Callable[[Leaf], Extent | None],
-        read_whole: Callable[[Leaf], Array],
-        short_reads: threading.Lock,
-    ) -> None:
-        self._files, self._extent_of, self._read_whole = files, extent_of, read_whole
-        self._short_reads = short_reads
-        self._last: tuple[Leaf, Array] | None = None
-
-    def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
-        """Fills a uint8 array with so many of the tensor's bytes from each start."""
-        extent = self._extent_of(leaf)
+        Many short reads are made by one thread at a time: each gives way to other threads of
+        Python, and would wait for its turn again.
+        """
+        extent = self.extent(leaf)
         if extent is None:
             whole = self._whole(leaf)
             for at, start in enumerate(starts):
@@ -272,6 +251,7 @@ class Sources:
             read_ranges(descriptor, extent, starts, nbytes, out.data)
 
     def _whole(self, leaf: Leaf) -> Array:
-        if self._last is None or self._last[0] is not leaf:
-            self._last = (leaf, _flat(self._read_whole(leaf)))
-        return self._last[1]
+        if self._local.last[0] is not leaf:
+            self._local.last = leaf, _flat(self._checkpoints[leaf.source].read(leaf.name))
+        whole: Array = self._local.last[1]
+        return whole

@@ -6,6 +6,7 @@ read from a file in which they don't lie dense, needs room for these.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
@@ -24,13 +25,18 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     def is_dense(leaf: Leaf) -> bool:
         return checkpoints[leaf.source].extent(leaf.name) is not None
 
-    sizes, outputs = _Sizes(), plan.outputs
+    @functools.cache
+    def size_of(work: Work) -> int:  # a split has one of its results for each output
+        specs = work.specs if isinstance(work, Call) else (work.spec,)
+        return sum(spec.nbytes for spec in specs)
+
+    outputs = plan.outputs
     for kind in outputs.kinds:
         first = outputs.first(kind)
-        if whole_bytes(first.node, sizes) <= memory:
+        if whole_bytes(first.node, size_of) <= memory:
             continue
         for key in kind.keys:
-            needed = needed_bytes(outputs.nodes[key], is_dense, lowering, memory, sizes)
+            needed = needed_bytes(outputs.nodes[key], is_dense, lowering, memory, size_of)
             if needed > memory:
                 text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
                 yield Note("memory", text, key, first.rule)
@@ -41,7 +47,7 @@ def needed_bytes(
     is_dense: Callable[[Leaf], bool],
     lowering: Lowering,
     memory: int,
-    sizes: _Sizes,
+    size_of: Callable[[Work], int],
 ) -> int:
     """The bytes of tensors that making a node takes at once, if that may be above `memory`.
 
@@ -49,38 +55,24 @@ def needed_bytes(
     """
     if isinstance(node, Leaf):
         return 0 if node.spec.nbytes <= memory or is_dense(node) else node.spec.nbytes
-    whole = whole_bytes(node, sizes)
+    whole = whole_bytes(node, size_of)
     if whole <= memory or node.spec.carrier is None or lowering.mosaic(node) is None:
         return whole
     leaves = (work for work in uses([node]) if isinstance(work, Leaf))
     return max((leaf.spec.nbytes for leaf in leaves if not is_dense(leaf)), default=0)
 
 
-def whole_bytes(node: Node, sizes: _Sizes) -> int:
+def whole_bytes(node: Node, size_of: Callable[[Work], int]) -> int:
     """The most bytes of whole tensors that are there at once while a node is evaluated."""
     waiting = Counter(map(id, uses([node])))
     made: set[int] = set()
     held = most = 0
     for work in in_order(work_of(node), lambda work: id(work) in made):
         made.add(id(work))
-        held += sizes.of(work)
+        held += size_of(work)
         most = max(most, held)
         for used in map(work_of, inputs_of(work)):
             waiting[id(used)] -= 1
             if not waiting[id(used)]:
-                held -= sizes.of(used)
+                held -= size_of(used)
     return most
-
-
-class _Sizes:
-    """Bytes of all results of a piece of work, added up once: a split has one for each output."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, int] = {}
-
-    def of(self, work: Work) -> int:
-        if not isinstance(work, Call):
-            return work.spec.nbytes
-        if id(work) not in self._known:
-            self._known[id(work)] = sum(spec.nbytes for spec in work.specs)
-        return self._known[id(work)]

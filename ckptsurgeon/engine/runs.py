@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def _few_or_long(nbytes: int, number: int) -> bool:
     return nbytes >= LEAST_RUN or (nbytes >= SHORTEST_RUN and number <= FEW_RUNS)
 
 
-def short_runs(runs: list[Run]) -> int:
+def short_runs(runs: Sequence[Run]) -> int:
     """How many of them are too short to be worth a call, in a tensor of several."""
     if len(runs) == 1:
         return 0

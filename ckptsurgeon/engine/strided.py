@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,89 +12,53 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SIDE = 256
-"""Items of a box along either order: runs are long in both, and a core's cache holds it."""
+SIDE = 240
+"""Items of a box in the order of the source: long runs, whose starts lie no power of two apart, for
+such would share few lines of a cache."""
 
 BOX = 1 << 16
-"""Most items of a box, where it has more than two sides."""
+"""Most items of a box: a core's cache holds it."""
 
 NEAR = 32 << 10
 """Bytes of the source that a core's nearest cache keeps until all of their items are copied."""
-
-PITCH = 64
-"""Bytes between the rows of a box: rows a power of two apart would share few lines of a cache."""
 
 
 def assign(out: Array, strided: Array) -> None:
     """Copies between arrays of one shape.
 
     Where neighbours of the result lie far apart in the source, as in a transpose, boxes are first
-    gathered in the order of the source, and turned in the cache.
+    gathered with the source's neighbours side by side, and turned in the cache.
     """
-    nearest = _source_order(strided)
-    run = list(range(out.ndim - 1, min(nearest[:1], default=out.ndim), -1))
-    if _span(strided, run) <= NEAR:
+    shape, steps = strided.shape, [abs(step) for step in strided.strides]
+    moving = [at for at, step in enumerate(steps) if step and shape[at] > 1]
+    nearest = sorted(moving, key=steps.__getitem__)
+    behind = range(nearest[0] + 1, out.ndim) if nearest else ()
+    if sum((shape[at] - 1) * steps[at] for at in behind) <= NEAR:
         out[...] = strided
         return
-    inner = _few(run, out.shape)
-    outer = _few(itertools.takewhile(lambda at: at not in inner, nearest), out.shape)
-    others = [at for at in range(out.ndim) if at not in (*inner, *outer)]
-    order = (*others, *inner, *outer)
-    turned = out.transpose(order), strided.transpose(order)
-    _turn(*turned, len(others), len(others) + len(inner))
+    side = _side(shape, nearest)
+    order = [at for at in range(out.ndim) if at not in side] + side
+    target, source = out.transpose(order), strided.transpose(order)
+    for place in _places(source.shape, _box(source.shape, len(side))):
+        target[place] = source[place].copy()
 
 
-def _span(strided: Array, axes: Iterable[int]) -> int:
-    """The bytes of the source over which the axes run."""
-    return sum((strided.shape[at] - 1) * abs(strided.strides[at]) for at in axes)
-
-
-def _source_order(strided: Array) -> list[int]:
-    """The axes that move in the source, that of the nearest neighbours first."""
-    moving = [at for at, step in enumerate(strided.strides) if step and strided.shape[at] > 1]
-    return sorted(moving, key=lambda at: abs(strided.strides[at]))
-
-
-def _few(axes: Iterable[int], shape: Sequence[int]) -> list[int]:
-    """As many of the axes, the fastest first, as run over SIDE items; turned around."""
-    found: list[int] = []
-    for at in axes:
-        if math.prod(shape[at] for at in found) >= SIDE:
+def _side(shape: Sequence[int], nearest: Sequence[int]) -> list[int]:
+    """The axes, the nearest last, that run over SIDE items, but for the result's fastest."""
+    side: list[int] = []
+    for at in nearest:
+        if at == len(shape) - 1 or math.prod(shape[at] for at in side) >= SIDE:
             break
-        found.insert(0, at)
-    return found
+        side.insert(0, at)
+    return side
 
 
-def _turn(out: Array, strided: Array, inner: int, outer: int) -> None:
-    """Copies by way of a box.
-
-    The axes from `inner` on run fastest in the result, those from `outer` on in the source.
-    """
-    import numpy as np
-
-    sizes = _box(out.shape, inner, outer)
-    width = math.prod(sizes[outer:])
-    room = np.empty((math.prod(sizes) // width, width + PITCH // out.itemsize), out.dtype)
-    for place in _places(out.shape, sizes):
-        target = out[place]
-        columns = math.prod(target.shape[outer:])
-        box = room[: target.size // columns, :columns].reshape(target.shape)
-        box[...] = strided[place]
-        target[...] = box
-
-
-def _box(shape: Sequence[int], inner: int, outer: int) -> list[int]:
-    """The sizes of a box: SIDE items of either side, and of the other axes what has room."""
-    sides = _cut(shape[inner:outer], SIDE) + _cut(shape[outer:], SIDE)
-    return _cut(shape[:inner], BOX // math.prod(sides)) + sides
-
-
-def _cut(shape: Sequence[int], most: int) -> list[int]:
-    """The sizes of the part of a shape that has no more items, whole in its last dims."""
+def _box(shape: Sequence[int], side: int) -> list[int]:
+    """The sizes of a box: SIDE items on the last axes, so many, and on the others what has room."""
     sizes: list[int] = []
-    for size in reversed(shape):
+    for number, size in enumerate(reversed(shape)):
+        most = (SIDE if number < side else BOX) // math.prod(sizes)
         sizes.insert(0, min(size, max(1, most)))
-        most //= size
     return sizes
 
 

@@ -7,10 +7,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.ops.tiles import Axis, Tile, View, pieces_within, size_of
+from ckptsurgeon.ops.tiles import Axis, Tile, View, long_axes_of, pieces_within, size_of
 from ckptsurgeon.specs import BITS, CARRIERS
 
 if TYPE_CHECKING:
@@ -25,59 +24,57 @@ ALIGNMENT = 64
 """What ranges of memory begin at multiples of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """A tile and what of its source is read for it: `span` items from each of its `starts`."""
+    """A tile and what of its source is read for it.
+
+    `span` items from each of so many `ranges`, the first of which begins at `low`; the axes `far`,
+    widest first, lead from range to range.
+    """
 
     tile: Tile
-
-    @cached_property
-    def axes(self) -> tuple[Axis, ...]:
-        return long_axes(self.tile.view)
-
-    @cached_property
-    def far(self) -> list[int]:
-        """The numbers of the axes, widest first, that lead from range to range."""
-        return far_axes(self.axes)
-
-    @cached_property
-    def _reach(self) -> tuple[int, int]:
-        near = [axis for at, axis in enumerate(self.axes) if at not in self.far]
-        return reach(self.tile.view.offset, near)
+    axes: tuple[Axis, ...]
+    far: list[int]
+    ranges: int
+    low: int
+    span: int
 
     @property
     def itemsize(self) -> int:
         return BITS[self.tile.view.dtype] // 8
 
-    @cached_property
-    def ranges(self) -> int:
-        return math.prod(self.axes[at].size for at in self.far)
-
-    @cached_property
-    def span(self) -> int:
-        """The bytes of each range."""
-        low, high = self._reach
-        return (high - low + 1) * self.itemsize
-
-    @cached_property
+    @property
     def nbytes(self) -> int:
         """The bytes of all ranges, and of the room up to where the next piece may begin."""
-        used = self.ranges * self.span
+        used = self.ranges * self.span * self.itemsize
         return used + -used % ALIGNMENT
 
     @property
     def starts(self) -> Iterator[int]:
         """Where in the source the ranges begin, in bytes."""
-        places = positions(self._reach[0], [self.axes[at] for at in self.far])
-        return (place * self.itemsize for place in places)
+        far = (self.axes[at] for at in self.far)
+        steps = (range(0, axis.size * axis.stride, axis.stride) for axis in far)
+        return ((self.low + sum(at)) * self.itemsize for at in itertools.product(*steps))
 
     def over(self, data: Array) -> Tile:
         """The tile as a view of uint8 memory that the ranges lie in, one behind the other."""
-        view, span = self.tile.view, self.span // self.itemsize
-        gathered = iter(gathered_axes(self.axes, self.far, span))
-        dims = tuple(tuple(next(gathered) for axis in dim if axis.size > 1) for dim in view.dims)
-        offset = view.offset - self._reach[0]
+        view, gathered, span = self.tile.view, list(self.axes), self.span
+        for at in reversed(self.far):
+            gathered[at] = Axis(self.axes[at].size, span)
+            span *= self.axes[at].size
+        axes = iter(gathered)
+        dims = tuple(tuple(next(axes) for _ in long_axes_of(dim)) for dim in view.dims)
+        offset = view.offset - self.low
         return Tile(self.tile.start, replace(view, source=data, offset=offset, dims=dims))
+
+
+def piece_of(tile: Tile) -> Piece:
+    """The tile with as few ranges as are dense: of the others, more than half is not wanted."""
+    axes = long_axes(tile.view)
+    far = far_axes(axes)
+    ranges = math.prod(axes[at].size for at in far)
+    low, high = reach([axis for at, axis in enumerate(axes) if at not in far])
+    return Piece(tile, axes, far, ranges, tile.view.offset + low, high - low + 1)
 
 
 class Tiling:
@@ -116,44 +113,26 @@ def items_of(view: View) -> Array:
 
 def long_axes(view: View) -> tuple[Axis, ...]:
     """The axes of a view, in order, but for those of one item."""
-    return tuple(axis for dim in view.dims for axis in dim if axis.size > 1)
+    return tuple(axis for dim in view.dims for axis in long_axes_of(dim))
 
 
-def reach(offset: int, axes: Sequence[Axis]) -> tuple[int, int]:
-    """The lowest and the highest item that the axes come to."""
+def reach(axes: Sequence[Axis]) -> tuple[int, int]:
+    """The lowest and the highest item that the axes come to from item 0."""
     ends = [(axis.size - 1) * axis.stride for axis in axes]
-    return offset + sum(min(0, end) for end in ends), offset + sum(max(0, end) for end in ends)
-
-
-def is_dense(axes: Sequence[Axis]) -> bool:
-    """Whether at least one item in DENSITY of what the axes span is wanted."""
-    low, high = reach(0, axes)
-    distinct = math.prod(axis.size for axis in axes if axis.stride)
-    return high - low + 1 <= DENSITY * distinct
+    return sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
 
 
 def far_axes(axes: Sequence[Axis]) -> list[int]:
     """The numbers of the axes, widest first, without which the others are dense."""
     far = sorted(range(len(axes)), key=lambda at: -abs(axes[at].stride))
     near = [axes[at] for at in far]
-    while not is_dense(near):
+    while not _is_dense(near):
         del near[0]
     return far[: len(axes) - len(near)]
 
 
-def positions(first: int, axes: Sequence[Axis]) -> Iterator[int]:
-    """Every position that the axes come to from the first one, in row order."""
-    if not axes:
-        yield first
-        return
-    for at in range(axes[0].size):
-        yield from positions(first + at * axes[0].stride, axes[1:])
-
-
-def gathered_axes(axes: Sequence[Axis], far: Sequence[int], span: int) -> list[Axis]:
-    """The axes over ranges of `span` items, one for each position of the far ones."""
-    gathered = list(axes)
-    for at in reversed(far):
-        gathered[at] = Axis(axes[at].size, span)
-        span *= axes[at].size
-    return gathered
+def _is_dense(axes: Sequence[Axis]) -> bool:
+    """Whether at least one item in DENSITY of what the axes span is wanted."""
+    low, high = reach(axes)
+    distinct = math.prod(axis.size for axis in axes if axis.stride)
+    return high - low + 1 <= DENSITY * distinct

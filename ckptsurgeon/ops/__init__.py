@@ -13,9 +13,9 @@ from ckptsurgeon.ops.channels import AdaptInputChannels
 from ckptsurgeon.ops.elementwise import Add, Average, Multiply, Scale, Shift
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.joining import Concat, Same, Split, Stack, Unstack
-from ckptsurgeon.ops.layout import Flip, Permute, Repeat, Reshape, Roll, Transpose
+from ckptsurgeon.ops.layout import Flip, Permute, Reshape, Roll, Transpose
 from ckptsurgeon.ops.merging import FuseWeightNorm, MergeLora
-from ckptsurgeon.ops.padding import Pad
+from ckptsurgeon.ops.padding import Pad, Repeat
 from ckptsurgeon.ops.parameters import make
 from ckptsurgeon.ops.positions import ResamplePatchEmbed, ResizePosEmbed
 from ckptsurgeon.ops.rearrange import Rearrange

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ckptsurgeon.ops.base import Arity, Move, Op, alike, only, result_spec
+from ckptsurgeon.ops.base import Arity, Move, Op, alike, only
 from ckptsurgeon.ops.movable import M, cut
-from ckptsurgeon.specs import Specs, TensorSpec, with_item
+from ckptsurgeon.specs import Specs, with_item
 
 
 class PermuteRope(Move, frozen=True, kw_only=True):
@@ -38,25 +38,23 @@ class PermuteRope(Move, frozen=True, kw_only=True):
     def _rotary(self) -> int:
         return self.head_dim if self.rotary_dim is None else self.rotary_dim
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        if len(spec.shape) not in (1, 2):
-            raise self.error("takes tensors of 1 or 2 dims", specs)
-        if not spec.shape[0] or spec.shape[0] % self.head_dim:
-            raise self.error(
-                f"{spec.shape[0]} rows don't divide into heads of {self.head_dim}", specs
-            )
-        return (spec,)
-
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        (spec,) = specs
-        heads, *rest = spec.shape[0] // self.head_dim, *spec.shape[1:]
-        rows = tensors[0].reshape((heads, self.head_dim, *rest))
-        rotary, others = cut(rows, 1, (self._rotary, self.head_dim - self._rotary))
+        shape = only(self, specs).shape
+        if len(shape) not in (1, 2):
+            raise self.error("takes tensors of 1 or 2 dims", specs)
+        if not shape[0] or shape[0] % self.head_dim:
+            raise self.error(f"{shape[0]} rows don't divide into heads of {self.head_dim}", specs)
+        rows = (shape[0] // self.head_dim, self.head_dim, *shape[1:])
+        return (self._reordered(tensors[0].reshape(rows)).reshape(shape),)
+
+    def _reordered(self, tensor: M) -> M:
+        """[heads, head_dim, …] with the other order on the second dim."""
+        heads, _, *rest = tensor.shape
+        rotary, others = cut(tensor, 1, (self._rotary, self.head_dim - self._rotary))
         half = self._rotary // 2
         grid = (2, half) if self.to == "interleaved" else (half, 2)
         pairs = rotary.reshape((heads, *grid, *rest)).permute((0, 2, 1, *range(3, 3 + len(rest))))
-        return (pairs.reshape(rotary.shape).concat(1, [others]).reshape(spec.shape),)
+        return pairs.reshape(rotary.shape).concat(1, [others])
 
     def inverse(self, specs: Specs) -> Op | None:
         other: Literal["half", "interleaved"] = "interleaved" if self.to == "half" else "half"
@@ -134,18 +132,15 @@ class SplitQkv(FusedLayout, frozen=True, kw_only=True):
     arity: ClassVar[Arity] = Arity.SPLIT
     first: ClassVar[str | None] = "layout"
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        if not spec.shape:
-            raise self.error("takes a tensor with rows", specs)
-        rows = self._rows(spec.shape[0], specs)
-        return tuple(TensorSpec(spec.dtype, with_item(spec.shape, 0, count)) for count in rows)
-
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        results, rest = self.infer(specs), specs[0].shape[1:]
-        grid, dim, sizes = self._grid(self._rows(specs[0].shape[0], specs))
-        parts = cut(tensors[0].reshape((*grid, *rest)), dim, sizes)
-        return tuple(part.reshape(one.shape) for part, one in zip(parts, results, strict=True))
+        shape = only(self, specs).shape
+        if not shape:
+            raise self.error("takes a tensor with rows", specs)
+        rows = self._rows(shape[0], specs)
+        grid, dim, sizes = self._grid(rows)
+        parts = cut(tensors[0].reshape((*grid, *shape[1:])), dim, sizes)
+        pairs = zip(parts, rows, strict=True)
+        return tuple(part.reshape(with_item(shape, 0, count)) for part, count in pairs)
 
     def inverse(self, specs: Specs) -> Op | None:
         return FuseQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)
@@ -158,7 +153,18 @@ class FuseQkv(FusedLayout, frozen=True, kw_only=True):
     arity: ClassVar[Arity] = Arity.JOIN
     first: ClassVar[str | None] = "layout"
 
-    def infer(self, specs: Specs) -> Specs:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        rows = self._fitting_rows(specs)
+        grid, dim, sizes = self._grid(rows)
+        rest = specs[0].shape[1:]
+        q, k, v = (
+            part.reshape((*with_item(grid, dim, size), *rest))
+            for part, size in zip(tensors, sizes, strict=True)
+        )
+        return (q.concat(dim, [k, v]).reshape((sum(rows), *rest)),)
+
+    def _fitting_rows(self, specs: Specs) -> tuple[int, int, int]:
+        """The rows of q, k and v, which must fit together."""
         if len(specs) != 3:
             raise self.error(f"takes q, k and v, was given {len(specs)}", specs)
         first = alike(self, specs)
@@ -172,17 +178,7 @@ class FuseQkv(FusedLayout, frozen=True, kw_only=True):
                 f"{'' if self.heads else ' unless `heads` and `kv_heads` say otherwise'}",
                 specs,
             )
-        return (result_spec(self, first.dtype, with_item(first.shape, 0, sum(found)), specs),)
-
-    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        (result,) = self.infer(specs)
-        rest = result.shape[1:]
-        grid, dim, sizes = self._grid(self._rows(result.shape[0], specs))
-        q, k, v = (
-            part.reshape((*with_item(grid, dim, size), *rest))
-            for part, size in zip(tensors, sizes, strict=True)
-        )
-        return (q.concat(dim, [k, v]).reshape(result.shape),)
+        return wanted
 
     def inverse(self, specs: Specs) -> Op | None:
         return SplitQkv(layout=self.layout, heads=self.heads, kv_heads=self.kv_heads)

@@ -12,23 +12,24 @@ view of what came in, and what comes in need not be contiguous.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.movable import M, MovableArray, NotAMosaic
 from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ckptsurgeon.ops.mosaic import Mosaic
-
     Array = np.ndarray[Any, Any]
     Arrays = tuple[Array, ...]
-    Mosaics = tuple[Mosaic, ...]
+
+Mosaics = tuple[Mosaic, ...]
 
 MAX_MADE_BYTES = 2**40
 """Largest tensor that an op may make out of a smaller one."""
@@ -109,11 +110,17 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Move(Op, frozen=True, kw_only=True):
-    """An op that only puts elements elsewhere: told once, for arrays and for mosaics."""
+    """An op that only puts elements elsewhere: told once, for shapes, arrays and mosaics."""
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        """The results, made of the tensors by the words of `Movable` alone."""
+        """The results, made of the tensors by the words of `Movable` alone.
+
+        Raises ShapeError for specs that it does not take.
+        """
         raise NotImplementedError
+
+    def infer(self, specs: Specs) -> Specs:
+        return _moved_specs(self, specs)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         moved = self.move(tuple(map(MovableArray, arrays)), specs)
@@ -121,6 +128,15 @@ class Move(Op, frozen=True, kw_only=True):
 
     def trace(self, mosaics: Mosaics, specs: Specs) -> Mosaics:
         return self.move(mosaics, specs)
+
+
+@functools.lru_cache(256)
+def _moved_specs(op: Move, specs: Specs) -> Specs:
+    """Worked out once for all tensors of one spec, with mosaics that are shapes alone."""
+    moved = op.move(tuple(Mosaic(spec.shape, ()) for spec in specs), specs)
+    shapes = [mosaic.shape for mosaic in moved]
+    made = {shape: larger_spec(op, specs[0].dtype, shape, specs) for shape in {*shapes}}
+    return tuple(made[shape] for shape in shapes)
 
 
 def list_specs(specs: Specs) -> str:
@@ -180,13 +196,13 @@ def result_spec(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> Ten
     return TensorSpec(dtype, shape)
 
 
-def larger_spec(op: Op, spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
-    """The spec of a result that may be larger than its input; raises ShapeError past 1 TiB."""
-    result = result_spec(op, spec.dtype, shape, (spec,))
-    if result.nbytes > max(spec.nbytes, MAX_MADE_BYTES):
+def larger_spec(op: Op, dtype: str, shape: tuple[int, ...], specs: Specs) -> TensorSpec:
+    """The spec of a result that may be larger than its inputs; raises ShapeError past 1 TiB."""
+    result = result_spec(op, dtype, shape, specs)
+    if result.nbytes > max(sum(spec.nbytes for spec in specs), MAX_MADE_BYTES):
         raise op.error(
             f"{result} would take {human_bytes(result.nbytes)}; an op makes at most"
             f" {human_bytes(MAX_MADE_BYTES)} out of less",
-            (spec,),
+            specs,
         )
     return result

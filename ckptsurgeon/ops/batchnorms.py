@@ -107,7 +107,7 @@ class BatchNormScale(OfBatchNorm, frozen=True, kw_only=True):
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
-        return (narrow(self._scale(self._numbers(arrays, specs)), result),)
+        return (narrow(self._scale(self._numbers(arrays, specs)), result.dtype),)
 
 
 class BatchNormShift(OfBatchNorm, frozen=True, kw_only=True):
@@ -144,7 +144,7 @@ class BatchNormShift(OfBatchNorm, frozen=True, kw_only=True):
             else:
                 scaled = centred * self._root(numbers) * numbers["weight"]
             shift = scaled + numbers.get("bias", nothing)
-        return (narrow(shift, result),)
+        return (narrow(shift, result.dtype),)
 
 
 class FoldKernel(OfBatchNorm, frozen=True, kw_only=True):
@@ -187,7 +187,7 @@ class FoldKernel(OfBatchNorm, frozen=True, kw_only=True):
         scales = scale.reshape(groups, 1, -1, *[1] * (grouped.ndim - 3))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             folded = grouped * scales
-        return (narrow(folded.reshape(result.shape), result),)
+        return (narrow(folded.reshape(result.shape), result.dtype),)
 
     def _rest(self, kernel: TensorSpec) -> tuple[int, ...]:
         return kernel.shape[2:] if self.transposed else kernel.shape[1:]
@@ -205,7 +205,8 @@ class FoldIdentity(OfBatchNorm, frozen=True, kw_only=True):
         channels = variance.shape[0]
         if self.groups < 1 or channels % self.groups:
             raise self.error(f"{channels} channels don't divide into {self.groups} groups", specs)
-        return (larger_spec(self, variance, (channels, channels // self.groups, 1, 1)),)
+        shape = (channels, channels // self.groups, 1, 1)
+        return (larger_spec(self, variance.dtype, shape, (variance,)),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         import numpy as np
@@ -215,4 +216,4 @@ class FoldIdentity(OfBatchNorm, frozen=True, kw_only=True):
         channels = np.arange(scale.size)
         kernel: Array = np.zeros(result.shape, scale.dtype)
         kernel[channels, channels % max(result.shape[1], 1), 0, 0] = scale
-        return (narrow(kernel, result),)
+        return (narrow(kernel, result.dtype),)

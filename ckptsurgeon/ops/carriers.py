@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ckptsurgeon.specs import BITS, CARRIERS
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +38,9 @@ ML_DTYPES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
 
+OF_ML_DTYPES = 2
+"""What NumPy's `isbuiltin` says of a dtype that a library has registered."""
+
 NOT_FINITE_FROM = {
     "F16": (0x7FFF, 0x7C00),
     "BF16": (0x7FFF, 0x7F80),
@@ -63,9 +69,9 @@ def decode(array: Array, code: str) -> Array:
     return array.view(numpy_dtype(code))
 
 
-def encode(array: Array, carrier: str) -> Array:
-    """The same memory seen as plain bits of the carrier's width."""
-    return array.view(np.dtype(carrier))
+def encode(numbers: ArrayLike, code: str) -> Array:
+    """Numbers, or one number, in the carrier of a dtype code, rounded once."""
+    return convert(np.asarray(numbers), code).view(CARRIERS[BITS[code]])
 
 
 def blocks(*arrays: Array, writes: bool = False) -> Iterator[tuple[Array, ...]]:
@@ -88,16 +94,16 @@ def blocks(*arrays: Array, writes: bool = False) -> Iterator[tuple[Array, ...]]:
             yield runs if isinstance(runs, tuple) else (runs,)
 
 
-def convert(numbers: Array, source: str, target: str) -> Array:
-    """The numbers in another dtype, rounded once, to nearest even.
+def convert(numbers: Array, code: str) -> Array:
+    """The numbers in the dtype of a code, rounded once, to nearest even.
 
     ml_dtypes rounds by way of float32, which would round wide numbers twice: those get the bits
     that they lose there folded into float32's last bit first ("round to odd").
     """
     with np.errstate(all="ignore"):  # overflow is counted by whoever asked, not warned of
-        if source in ML_DTYPES or target in ML_DTYPES:
+        if code in ML_DTYPES or numbers.dtype.isbuiltin == OF_ML_DTYPES:
             numbers = _single(numbers)
-        return numbers.astype(numpy_dtype(target), copy=False)
+        return numbers.astype(numpy_dtype(code), copy=False)
 
 
 def _single(numbers: Array) -> Array:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ckptsurgeon.errors import nearest
 from ckptsurgeon.ops.base import Op, only, result_spec
+from ckptsurgeon.ops.computing import refuse_misfits
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, widens
-from ckptsurgeon.specs import BITS, Specs, TensorSpec
+from ckptsurgeon.specs import BITS, CARRIERS, Specs
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays, Mosaics
@@ -51,28 +52,13 @@ class Cast(Op, frozen=True, kw_only=True):
         spec = only(self, specs)
         if spec.dtype == self.dtype:
             return arrays
-        result: Array = np.empty(spec.shape, np.dtype(self._target(spec).carrier))
+        result: Array = np.empty(spec.shape, CARRIERS[BITS[self.dtype]])
         for source, target in carriers.blocks(arrays[0], result, writes=True):
             numbers = carriers.decode(source, spec.dtype)
-            self._refuse_misfits(numbers, specs)
-            carriers.decode(target, self.dtype)[...] = carriers.convert(
-                numbers, spec.dtype, self.dtype
-            )
+            if self.dtype in INTEGER_RANGES and not widens(spec.dtype, self.dtype):
+                refuse_misfits(self, numbers, self.dtype, specs)
+            carriers.decode(target, self.dtype)[...] = carriers.convert(numbers, self.dtype)
         return (result,)
-
-    def _target(self, spec: TensorSpec) -> TensorSpec:
-        return TensorSpec(self.dtype, spec.shape)
-
-    def _refuse_misfits(self, numbers: Array, specs: Specs) -> None:
-        """Raises ShapeError for an integer that the integers of the target don't hold."""
-        if self.dtype not in INTEGER_RANGES or widens(specs[0].dtype, self.dtype):
-            return
-        least, greatest = INTEGER_RANGES[self.dtype]
-        for value in (int(numbers.min()), int(numbers.max())):
-            if not least <= value <= greatest:
-                raise self.error(
-                    f"the value {value} does not fit {self.dtype} ({least} to {greatest})", specs
-                )
 
     def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
         if self.dtype in INTEGER_RANGES or widens(specs[0].dtype, self.dtype):

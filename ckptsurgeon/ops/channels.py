@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import msgspec
-
-from ckptsurgeon.ops.base import Op, larger_spec, only
-from ckptsurgeon.ops.computing import Computed, narrow, refuse_fractions, widen
+from ckptsurgeon.ops.base import larger_spec, only
+from ckptsurgeon.ops.computing import Resizing, narrow, refuse_fractions, widen
 from ckptsurgeon.ops.padding import Pad
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
 from ckptsurgeon.ops.reductions import Sum
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 How = Literal["sum", "tile", "mean", "zeros"]
 
 
-class AdaptInputChannels(Computed, frozen=True, kw_only=True):
+class AdaptInputChannels(Resizing, frozen=True, kw_only=True):
     """weight[O, I, …] -> weight[O, to, …], by timm's rule unless told how.
 
     `sum` adds the channels into one. `tile` repeats them, cuts the rest off, and multiplies by
@@ -40,14 +38,8 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         if self.to is not None and self.to > 1 and self.how == "sum":
             raise self.error(f"`sum` makes one channel, not {self.to}; `tile` makes several")
 
-    @property
-    def lacks_size(self) -> bool:
-        return self.to is None
-
-    def fitted(self, wanted: TensorSpec) -> Op:
-        if len(wanted.shape) < 2:
-            return self
-        return msgspec.structs.replace(self, to=wanted.shape[1])
+    def size_in(self, wanted: TensorSpec) -> object:
+        return wanted.shape[1] if len(wanted.shape) > 1 else None
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
@@ -59,7 +51,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
             self._check_zeros(self.to, spec)
         elif not self._unchanged(spec) and self._how(self.to) != "sum":
             refuse_fractions(self, specs, f"`{self._how(self.to)}`")
-        return (larger_spec(self, spec, with_item(spec.shape, 1, self.to)),)
+        return (larger_spec(self, spec.dtype, with_item(spec.shape, 1, self.to), specs),)
 
     def _check_zeros(self, to: int, spec: TensorSpec) -> None:
         channels = spec.shape[1]
@@ -88,7 +80,7 @@ class AdaptInputChannels(Computed, frozen=True, kw_only=True):
         make = {"sum": _sum, "tile": _tile, "mean": _mean}[how]
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             made = make(widen(arrays[0], result.dtype), result.shape[1])
-        return (narrow(made, result),)
+        return (narrow(made, result.dtype),)
 
 
 def _sum(numbers: Array, to: int) -> Array:

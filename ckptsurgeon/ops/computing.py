@@ -7,30 +7,27 @@ Floating dtypes are computed with in float32, F64 in float64, complex ones as th
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import as_slices
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, lacks
+from ckptsurgeon.ops.regions import boxes
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ckptsurgeon.ops.base import Array, Arrays
 
 Formula = Callable[[Iterator["Array"]], "Array"]
 
-KINDS: dict[str, tuple[str, str, str]] = {
-    "F64": ("<f8", "F64", "<f8"),
-    "C64": ("<c8", "C64", "<c16"),
-    "C128": ("<c16", "C128", "<c16"),
-}
-"""By dtype code: what is computed with, its code, and what long sums are added up in."""
+KINDS = {"F64": ("F64", "<f8"), "C64": ("C64", "<c16"), "C128": ("C128", "<c16")}
+"""By dtype code: the code that is computed with, and what long sums are added up in."""
 
-SINGLE = ("<f4", "F32", "<f8")
+SINGLE = ("F32", "<f8")
 """The same for every other floating code."""
 
 
@@ -71,6 +68,24 @@ class Itemwise(Computed, frozen=True, kw_only=True):
         if specs[0].dtype in INTEGER_RANGES:
             return (exact(self, arrays, specs, formula, self.bound),)
         return (_rowwise(self, arrays, specs, formula),)
+
+
+class Resizing(Computed, frozen=True, kw_only=True):
+    """An op that gives a tensor another size, `to`; left out, it is the destination's."""
+
+    to: Any = None
+
+    def size_in(self, wanted: TensorSpec) -> object:
+        """What `to` must be for a result like `wanted`; None where that has too few dims."""
+        raise NotImplementedError
+
+    @property
+    def lacks_size(self) -> bool:
+        return self.to is None
+
+    def fitted(self, wanted: TensorSpec) -> Op:
+        size = self.size_in(wanted)
+        return self if size is None else msgspec.structs.replace(self, to=size)
 
 
 def non_finite(array: Array, code: str) -> int:
@@ -114,7 +129,7 @@ def check_factor(op: Op, name: str, value: int | float, specs: Specs) -> None:
         if value != int(value):
             raise op.error(f"`{name}` {value} would give {dtype} fractions; cast it first", specs)
         return
-    reason = lacks(_kind(dtype)[1], value)
+    reason = lacks(_kind(dtype)[0], value)
     if reason:
         raise op.error(f"`{name}` {value} {reason}", specs)
 
@@ -122,7 +137,7 @@ def check_factor(op: Op, name: str, value: int | float, specs: Specs) -> None:
 # --- computing ------------------------------------------------------------------------------------
 
 
-def _kind(code: str) -> tuple[str, str, str]:
+def _kind(code: str) -> tuple[str, str]:
     return KINDS.get(code, SINGLE)
 
 
@@ -130,26 +145,19 @@ def widen(array: Array, code: str) -> Array:
     """The numbers of a floating or complex carrier in the dtype that is computed with."""
     from ckptsurgeon.ops import carriers
 
-    return carriers.convert(carriers.decode(array, code), code, _kind(code)[1])
+    return carriers.convert(carriers.decode(array, code), _kind(code)[0])
 
 
-def narrow(numbers: Array, spec: TensorSpec) -> Array:
-    """A floating or complex result in the carrier of its spec, rounded once."""
-    import numpy as np
-
+def narrow(numbers: Array, code: str) -> Array:
+    """Results in the carrier of their dtype code, rounded once."""
     from ckptsurgeon.ops import carriers
 
-    numbers = np.asarray(numbers)  # of a tensor without dims NumPy makes a scalar
-    source = {"f4": "F32", "f8": "F64", "c8": "C64"}.get(numbers.dtype.str[1:], "C128")
-    result = np.ascontiguousarray(carriers.convert(numbers, source, spec.dtype))
-    return carriers.encode(result.reshape(spec.shape), np.dtype(spec.carrier).str)
+    return carriers.encode(numbers, code)
 
 
-def summing_dtype(code: str) -> np.dtype[Any]:
+def summing_dtype(code: str) -> str:
     """The NumPy dtype in which many numbers of a floating or complex code are added up."""
-    import numpy as np
-
-    return np.dtype(_kind(code)[2])
+    return _kind(code)[1]
 
 
 def _rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
@@ -159,30 +167,18 @@ def _rowwise(op: Op, arrays: Arrays, specs: Specs, formula: Formula) -> Array:
     """
     import numpy as np
 
+    from ckptsurgeon.ops.carriers import BLOCK
+
     spec = op.infer(specs)[0]
     full = [np.broadcast_to(array, spec.shape) for array in arrays]
     result: Array = np.empty(spec.shape, np.dtype(spec.carrier))
-    for rows in _runs(spec.shape):
+    for box in boxes(spec.shape, BLOCK):
+        rows: tuple[Any, ...] = (*as_slices(box), ...)
         numbers = (widen(array[rows], s.dtype) for array, s in zip(full, specs, strict=True))
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             run = formula(numbers)
-        result[rows] = narrow(run, TensorSpec(spec.dtype, run.shape))
+        result[rows] = narrow(run, spec.dtype)
     return result
-
-
-def _runs(shape: tuple[int, ...]) -> Iterator[Any]:
-    """Indices of parts that cover a shape, each of about BLOCK items at most."""
-    from ckptsurgeon.ops.carriers import BLOCK
-
-    if not shape:
-        yield ...
-        return
-    behind = [math.prod(shape[dim + 1 :]) for dim in range(len(shape))]
-    dim = next(dim for dim, items in enumerate(behind) if items <= BLOCK)
-    step = max(1, BLOCK // max(1, behind[dim]))
-    for lead in itertools.product(*map(range, shape[:dim])):
-        for start in range(0, shape[dim], step):
-            yield (*lead, slice(start, start + step))
 
 
 # --- integers, exactly ----------------------------------------------------------------------------
@@ -208,9 +204,8 @@ def exact(
     small = bound(list(map(_magnitude, seen))) < 2**63
     numbers = (array.astype(np.int64 if small else object) for array in seen)
     result = np.asarray(formula(numbers))
-    _refuse_misfits(op, result, spec, specs)
-    fitted = np.ascontiguousarray(result.astype(carriers.numpy_dtype(spec.dtype)))
-    return carriers.encode(fitted.reshape(spec.shape), np.dtype(spec.carrier).str)
+    refuse_misfits(op, result, spec.dtype, specs, "; cast it to a wider dtype first")
+    return narrow(result, spec.dtype)
 
 
 def _magnitude(numbers: Array) -> int:
@@ -219,15 +214,13 @@ def _magnitude(numbers: Array) -> int:
     return max(abs(int(numbers.min())), abs(int(numbers.max())))
 
 
-def _refuse_misfits(op: Op, numbers: Array, spec: TensorSpec, specs: Specs) -> None:
-    least, greatest = INTEGER_RANGES[spec.dtype]
+def refuse_misfits(op: Op, numbers: Array, code: str, specs: Specs, advice: str = "") -> None:
+    """Raises ShapeError for an integer that the integers of a code don't hold."""
+    least, greatest = INTEGER_RANGES[code]
     for value in (int(numbers.min()), int(numbers.max())) if numbers.size else ():
         if not least <= value <= greatest:
-            raise op.error(
-                f"the value {value} does not fit {spec.dtype} ({least} to {greatest});"
-                " cast it to a wider dtype first",
-                specs,
-            )
+            fits = f"does not fit {code} ({least} to {greatest})"
+            raise op.error(f"the value {value} {fits}{advice}", specs)
 
 
 # --- torch ----------------------------------------------------------------------------------------

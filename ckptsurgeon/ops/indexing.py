@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
+from ckptsurgeon.ops.base import Move, Op, only, position
 from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.ops.movable import M
-from ckptsurgeon.specs import Specs, TensorSpec, with_item
-
-if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array
+from ckptsurgeon.specs import Specs
 
 IndexRange = tuple[int | None, int | None, int | None]
 """Start, stop and step, as in NumPy."""
 
 IndexItem = int | IndexRange | Literal["..."]
 Index = tuple[IndexItem, ...]
-Taken = tuple[range | int, ...]
-"""What an index takes, dim by dim: a range of positions, or the one position of a dim that goes."""
+Region = tuple[range, ...]
+"""What an index takes: the positions on each dim, one where an integer stands."""
 
 WHOLE: IndexRange = (None, None, None)
+
+
+def along(dim: int, item: IndexItem) -> Index:
+    """The index that takes an item of one dim, and all of the others."""
+    return (*(WHOLE,) * dim, item)
 
 
 def index_text(index: Index) -> str:
@@ -36,13 +38,13 @@ def _item_text(item: IndexItem) -> str:
     return str(item)
 
 
-def resolve_index(index: Index, shape: tuple[int, ...]) -> Taken:
+def resolve_index(index: Index, shape: tuple[int, ...]) -> Region:
     """The positions that the index takes on every dim; raises ShapeError where it does not fit.
 
     Nothing is clipped: integers are in [-n, n - 1], start and stop in [-n, n], the step above 0,
     and of a dim that has items at least one is taken.
     """
-    items = _expand(index, shape)
+    items = items_by_dim(index, len(shape))
     return tuple(
         _take_range(item, size, dim, index)
         if isinstance(item, tuple)
@@ -51,39 +53,34 @@ def resolve_index(index: Index, shape: tuple[int, ...]) -> Taken:
     )
 
 
-def taken_shape(taken: Taken) -> tuple[int, ...]:
-    """The shape of what is taken: the dims with ranges are kept."""
-    return tuple(len(part) for part in taken if isinstance(part, range))
+def taken_shape(index: Index, region: Region) -> tuple[int, ...]:
+    """The shape of the region that an index takes: a dim with an integer goes."""
+    items = items_by_dim(index, len(region))
+    pairs = zip(items, region, strict=True)
+    return tuple(len(part) for item, part in pairs if isinstance(item, tuple))
 
 
-def taken_view(array: Array, taken: Taken) -> Array:
-    """The part of the array that is taken, as a view (writable where the array is)."""
-    index = tuple(
-        slice(part.start, part.stop, part.step) if isinstance(part, range) else part
-        for part in taken
-    )
-    # The ellipsis makes an array, not a NumPy scalar, where every dim goes.
-    complete = (*index, ...)
-    view: Array = array[complete]
-    return view
+def as_slices(region: Region) -> tuple[slice, ...]:
+    """The region as arrays and tensors are indexed with it; every dim stays."""
+    return tuple(slice(part.start, part.stop, part.step) for part in region)
 
 
-def _expand(index: Index, shape: tuple[int, ...]) -> tuple[int | IndexRange, ...]:
+def items_by_dim(index: Index, dims: int) -> tuple[int | IndexRange, ...]:
     """One item per dim: `...`, or the end, stands for whole dims."""
-    dims = sum(item != "..." for item in index)
-    if dims > len(shape):
-        raise ShapeError(f"{index_text(index)} has {dims} items for the {len(shape)} dims it meets")
-    if len(index) - dims > 1:
+    given = sum(item != "..." for item in index)
+    if given > dims:
+        raise ShapeError(f"{index_text(index)} has {given} items for the {dims} dims it meets")
+    if len(index) - given > 1:
         raise ShapeError(f"{index_text(index)} has more than one `...`")
-    whole = (WHOLE,) * (len(shape) - dims)
+    whole = (WHOLE,) * (dims - given)
     at = index.index("...") if "..." in index else len(index)
     items = (*index[:at], *whole, *index[at + 1 :])
     return tuple(item for item in items if not isinstance(item, str))
 
 
-def _take_position(item: int, size: int, dim: int, index: Index) -> int:
+def _take_position(item: int, size: int, dim: int, index: Index) -> range:
     if -size <= item < size:
-        return item % size
+        return range(item % size, item % size + 1)
     raise ShapeError(f"{index_text(index)} takes item {item} of dim {dim}, which has {size}")
 
 
@@ -108,21 +105,16 @@ class Slice(Move, frozen=True, kw_only=True):
 
     index: Index
 
-    def infer(self, specs: Specs) -> Specs:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         spec = only(self, specs)
-        return (TensorSpec(spec.dtype, taken_shape(self._taken(specs))),)
-
-    def _taken(self, specs: Specs) -> Taken:
         try:
-            return resolve_index(self.index, only(self, specs).shape)
+            region = resolve_index(self.index, spec.shape)
         except ShapeError as error:
             raise self.error(str(error), specs) from None
-
-    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        (tensor,), taken = tensors, self._taken(specs)
-        for dim, item in enumerate(taken):
-            tensor = tensor.part(dim, item if isinstance(item, range) else range(item, item + 1))
-        return (tensor.reshape(taken_shape(taken)),)
+        (tensor,) = tensors
+        for dim, part in enumerate(region):
+            tensor = tensor.part(dim, part)
+        return (tensor.reshape(taken_shape(self.index, region)),)
 
     def inverse(self, specs: Specs) -> Op | None:
         everything = self.infer(specs)[0].count == specs[0].count
@@ -152,36 +144,26 @@ class Take(Move, frozen=True, kw_only=True):
         if min(self.indices) < 0:
             raise self.error(f"each index counts from 0, found {min(self.indices)}")
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        dim = position(self, self.dim, spec)
-        indices = self._known(specs)
-        if max(indices) >= spec.shape[dim]:
-            raise self.error(
-                f"index {max(indices)} is past the {spec.shape[dim]} items of dim {dim}", specs
-            )
-        return (larger_spec(self, spec, with_item(spec.shape, dim, len(indices))),)
-
     def _known(self, specs: Specs) -> tuple[int, ...]:
         if self.indices is None:
             raise self.error(f"the indices of {self.file} were not read yet", specs)
         return self.indices
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        dim = position(self, self.dim, only(self, specs))
-        return (tensors[0].take(dim, self._known(specs)),)
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        indices, size = self._known(specs), spec.shape[dim]
+        if max(indices) >= size:
+            raise self.error(f"index {max(indices)} is past the {size} items of dim {dim}", specs)
+        return (tensors[0].take(dim, indices),)
+
+    def places(self, specs: Specs) -> dict[int, int]:
+        """Where each item that is taken stands in the result, for the first time."""
+        return {index: place for place, index in reversed([*enumerate(self._known(specs))])}
 
     def inverse(self, specs: Specs) -> Op | None:
-        indices = self._known(specs)
         dim = position(self, self.dim, only(self, specs))
-        if len(indices) != specs[0].shape[dim] or len(set(indices)) != len(indices):
+        places = self.places(specs)
+        if len(places) != specs[0].shape[dim]:
             return None
-        return Take(indices=_turn_back(indices), dim=dim)
-
-
-def _turn_back(indices: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that undoes a permutation."""
-    back = [0] * len(indices)
-    for place, index in enumerate(indices):
-        back[index] = place
-    return tuple(back)
+        return Take(indices=tuple(places[index] for index in sorted(places)), dim=dim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import MAX_PARTS, Arity, Move, Op, alike, only, position, result_spec
+from ckptsurgeon.ops.base import MAX_PARTS, Arity, Move, Op, alike, only, position
 from ckptsurgeon.ops.movable import M, cut
 from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
@@ -30,14 +30,6 @@ class Split(Move, frozen=True, kw_only=True):
             raise self.error(f"`parts` must be from 1 to {MAX_PARTS}, found {self.parts}")
         if self.sizes is not None and (not self.sizes or min(self.sizes) < 0):
             raise self.error(f"`sizes` must be one or more of 0 up, found {list(self.sizes)}")
-
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        dim = position(self, self.dim, spec)
-        return tuple(
-            TensorSpec(spec.dtype, with_item(spec.shape, dim, size))
-            for size in self._sizes(spec, dim)
-        )
 
     def _sizes(self, spec: TensorSpec, dim: int) -> tuple[int, ...]:
         """The size of each part on the dim; they sum to the tensor's."""
@@ -73,7 +65,7 @@ class Concat(Move, frozen=True, kw_only=True):
 
     dim: int = 0
 
-    def infer(self, specs: Specs) -> Specs:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         first = alike(self, specs)
         dim = position(self, self.dim, first)
         rest = with_item(first.shape, dim, 0)
@@ -83,11 +75,7 @@ class Concat(Move, frozen=True, kw_only=True):
                     f"the shapes must be equal beside dim {dim};"
                     f" number {number} is {spec}, the first {first}"
                 )
-        total = sum(spec.shape[dim] for spec in specs)
-        return (result_spec(self, first.dtype, with_item(first.shape, dim, total), specs),)
-
-    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        return (tensors[0].concat(position(self, self.dim, alike(self, specs)), tensors[1:]),)
+        return (tensors[0].concat(dim, tensors[1:]),)
 
     def inverse(self, specs: Specs) -> Op | None:
         dim = position(self, self.dim, alike(self, specs))
@@ -103,14 +91,10 @@ class Stack(Move, frozen=True, kw_only=True):
 
     dim: int = 0
 
-    def infer(self, specs: Specs) -> Specs:
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         first = _equal(self, specs)
         dim = position(self, self.dim, first, extra=1)
-        return (result_spec(self, first.dtype, with_new(first.shape, dim, len(specs)), specs),)
-
-    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        dim = position(self, self.dim, specs[0], extra=1)
-        rows = [tensor.reshape(with_new(specs[0].shape, dim, 1)) for tensor in tensors]
+        rows = [tensor.reshape(with_new(first.shape, dim, 1)) for tensor in tensors]
         return (rows[0].concat(dim, rows[1:]),)
 
     def inverse(self, specs: Specs) -> Op | None:
@@ -126,18 +110,14 @@ class Unstack(Move, frozen=True, kw_only=True):
 
     dim: int = 0
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        dim = position(self, self.dim, spec)
-        count = spec.shape[dim]
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        shape = only(self, specs).shape
+        dim = position(self, self.dim, specs[0])
+        count = shape[dim]
         if not 1 <= count <= MAX_PARTS:
             raise self.error(f"dim {dim} must have from 1 to {MAX_PARTS} items, has {count}", specs)
-        return (TensorSpec(spec.dtype, spec.shape[:dim] + spec.shape[dim + 1 :]),) * count
-
-    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        results = self.infer(specs)
-        parts = cut(tensors[0], position(self, self.dim, specs[0]), (1,) * len(results))
-        return tuple(part.reshape(results[0].shape) for part in parts)
+        parts = cut(tensors[0], dim, (1,) * count)
+        return tuple(part.reshape(shape[:dim] + shape[dim + 1 :]) for part in parts)
 
     def inverse(self, specs: Specs) -> Op | None:
         return Stack(dim=position(self, self.dim, only(self, specs)))

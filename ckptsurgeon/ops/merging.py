@@ -56,7 +56,7 @@ class FuseWeightNorm(Computed, frozen=True, kw_only=True):
         dim = position(self, self.dim, result) if specs[0].shape else -1
         self._check_norms(direction, dim, specs)
         weight = torch._weight_norm(direction, magnitude, dim)
-        return (narrow(weight.numpy(), result),)
+        return (narrow(weight.numpy(), result.dtype),)
 
     def _check_norms(self, direction: Any, dim: int, specs: Specs) -> None:
         """Raises ShapeError for a v that is all zeros, and so points nowhere."""
@@ -118,7 +118,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
         scale = self.alpha / (self.rank or specs[1].shape[0])
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
             merged = weight + product.reshape(result.shape) * scale
-        return (narrow(merged, result),)
+        return (narrow(merged, result.dtype),)
 
 
 def _product(other: Array, one: Array) -> Array:

@@ -30,7 +30,7 @@ from ckptsurgeon.specs import TensorSpec, row_strides, with_item
 
 @dataclass(frozen=True, slots=True)
 class Mosaic:
-    """A `Movable` of this shape, tiled without gap or overlap."""
+    """A `Movable` of this shape, tiled without gap or overlap; without tiles a shape alone."""
 
     shape: tuple[int, ...]
     tiles: tuple[Tile, ...]
@@ -42,7 +42,7 @@ class Mosaic:
     def reshape(self, shape: tuple[int, ...]) -> Mosaic:
         if shape == self.shape:
             return self
-        if math.prod(shape) == 0:
+        if not self.tiles:
             return Mosaic(shape, ())
         groups = align(self.shape, shape)
         return Mosaic(shape, _few(box for tile in self.tiles for box in reshape(tile, groups)))
@@ -54,12 +54,17 @@ class Mosaic:
     def part(self, dim: int, taken: range) -> Mosaic:
         if taken == range(self.shape[dim]):
             return self
-        region = [*map(range, self.shape[:dim]), taken, *map(range, self.shape[dim + 1 :])]
+        return self.within(with_item(tuple(map(range, self.shape)), dim, taken))
+
+    def within(self, region: Sequence[range]) -> Mosaic:
+        """The part of every dim that a region takes."""
         tiles = _few(piece for tile in self.tiles for piece in pieces_within(tile, region))
-        return Mosaic(with_item(self.shape, dim, len(taken)), tiles)
+        return Mosaic(tuple(map(len, region)), tiles)
 
     def take(self, dim: int, indices: Sequence[int]) -> Mosaic:
         """Neighbours are taken together."""
+        if not self.tiles:
+            return Mosaic(with_item(self.shape, dim, len(indices)), ())
         runs = (self.part(dim, run) for run in _runs(indices))
         return next(runs).concat(dim, runs)
 
@@ -82,8 +87,8 @@ class Mosaic:
             size += mosaic.shape[dim]
         return Mosaic(with_item(self.shape, dim, size), tuple(tiles))
 
-    def fill(self, shape: tuple[int, ...], dtype: str, bits: int) -> Mosaic:
-        return constant(shape, dtype, bits)
+    def fill(self, shape: tuple[int, ...], dtype: str, value: int | float) -> Mosaic:
+        return constant(shape, dtype, value)
 
     def cast(self, dtype: str) -> Mosaic:
         """The same items in another dtype."""
@@ -102,11 +107,11 @@ def dense(source: object, spec: TensorSpec) -> Mosaic:
     return Mosaic(spec.shape, (Tile((0,) * len(dims), View(source, spec.dtype, 0, dims)),))
 
 
-def constant(shape: tuple[int, ...], dtype: str, bits: int) -> Mosaic:
-    """One value in every place."""
+def constant(shape: tuple[int, ...], dtype: str, value: int | float) -> Mosaic:
+    """One number in every place."""
     if not math.prod(shape):
         return Mosaic(shape, ())
-    view = View(None, dtype, 0, tuple((Axis(size, 0),) for size in shape), bits=bits)
+    view = View(None, dtype, 0, tuple((Axis(size, 0),) for size in shape), value=value)
     return Mosaic(shape, (Tile((0,) * len(shape), view),))
 
 

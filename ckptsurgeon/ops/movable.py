@@ -51,8 +51,8 @@ class Movable(Protocol):
     def concat(self, dim: int, others: Iterable[Self]) -> Self:
         """This one, and behind it the others, on a dim."""
 
-    def fill(self, shape: tuple[int, ...], dtype: str, bits: int) -> Self:
-        """Another tensor, with one item in every place."""
+    def fill(self, shape: tuple[int, ...], dtype: str, value: int | float) -> Self:
+        """Another tensor, with one number in every place."""
 
 
 M = TypeVar("M", bound=Movable)
@@ -101,12 +101,12 @@ class MovableArray(msgspec.Struct, frozen=True):
             return MovableArray(held[0]) if held else self
         return MovableArray(np.concatenate(held, axis=dim))
 
-    def fill(self, shape: tuple[int, ...], dtype: str, bits: int) -> MovableArray:
+    def fill(self, shape: tuple[int, ...], dtype: str, value: int | float) -> MovableArray:
         import numpy as np
 
-        carrier = self.array.dtype
-        item = np.frombuffer(bits.to_bytes(carrier.itemsize, "little"), carrier)
-        return MovableArray(np.broadcast_to(item, shape))
+        from ckptsurgeon.ops.carriers import encode
+
+        return MovableArray(np.broadcast_to(encode(value, dtype), shape))
 
     def _along(self, dim: int, items: slice) -> MovableArray:
         index = (slice(None),) * dim + (items,)

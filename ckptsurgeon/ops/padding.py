@@ -1,17 +1,14 @@
-"""The op pad: a tensor made longer on one dim."""
+"""Ops that make a tensor longer on one dim: pad and repeat."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from ckptsurgeon.ops.base import Move, Op, larger_spec, only, position
-from ckptsurgeon.ops.indexing import WHOLE, IndexItem, Slice
+from ckptsurgeon.ops.base import Move, Op, only, position
+from ckptsurgeon.ops.indexing import Slice, along
 from ckptsurgeon.ops.movable import M
-from ckptsurgeon.ops.ranges import INTEGER_RANGES, lacks
-from ckptsurgeon.specs import Specs, TensorSpec, with_item
-
-if TYPE_CHECKING:
-    from ckptsurgeon.ops.base import Array
+from ckptsurgeon.ops.ranges import lacks
+from ckptsurgeon.specs import Specs, TensorSpec, with_item, with_new
 
 
 class Pad(Move, frozen=True, kw_only=True):
@@ -35,14 +32,6 @@ class Pad(Move, frozen=True, kw_only=True):
         if self.by is not None and self.by < 0:
             raise self.error(f"`by` must be 0 or more, found {self.by}; `slice` cuts")
 
-    def infer(self, specs: Specs) -> Specs:
-        spec = only(self, specs)
-        dim, start, end = self._sides(spec)
-        reason = lacks(spec.dtype, self.value)
-        if reason:
-            raise self.error(f"the value {self.value} {reason}", specs)
-        return (larger_spec(self, spec, with_item(spec.shape, dim, start + spec.shape[dim] + end)),)
-
     def _sides(self, spec: TensorSpec) -> tuple[int, int, int]:
         """The dim, and how much is added at its start and at its end."""
         dim = position(self, self.dim, spec)
@@ -57,30 +46,45 @@ class Pad(Move, frozen=True, kw_only=True):
         return dim, added // 2, added // 2
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
-        (spec,) = specs
+        spec = only(self, specs)
         dim, *added = self._sides(spec)
-        bits = int.from_bytes(self._bits(spec).tobytes(), "little")
+        if reason := lacks(spec.dtype, self.value):
+            raise self.error(f"the value {self.value} {reason}", specs)
         before, behind = (
-            tensors[0].fill(with_item(spec.shape, dim, size), spec.dtype, bits) for size in added
+            tensors[0].fill(with_item(spec.shape, dim, size), spec.dtype, self.value)
+            for size in added
         )
         return (before.concat(dim, [tensors[0], behind]),)
-
-    def _bits(self, spec: TensorSpec) -> Array:
-        """The value as one item of the spec's carrier."""
-        import numpy as np
-
-        from ckptsurgeon.ops import carriers
-
-        if spec.dtype in INTEGER_RANGES:
-            numbers = np.array(int(self.value), dtype=carriers.numpy_dtype(spec.dtype))
-        else:
-            numbers = carriers.convert(np.array(float(self.value)), "F64", spec.dtype)
-        return carriers.encode(numbers, np.dtype(spec.carrier).str)
 
     def inverse(self, specs: Specs) -> Op | None:
         dim, start, _ = self._sides(only(self, specs))
         size = specs[0].shape[dim]
-        if not size:
-            return None  # a slice that takes nothing is refused
-        index: list[IndexItem] = [WHOLE] * dim
-        return Slice(index=(*index, (start, start + size, None)))
+        # A slice that takes nothing is refused.
+        return Slice(index=along(dim, (start, start + size, None))) if size else None
+
+
+class Repeat(Move, frozen=True, kw_only=True):
+    """[a, …] -> [a * times, …]: the whole again and again, or (`each`) every item of the dim."""
+
+    name: ClassVar[str] = "repeat"
+    first: ClassVar[str | None] = "times"
+
+    times: int
+    dim: int = 0
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise self.error(f"`times` must be 1 or more, found {self.times}")
+
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        shape = only(self, specs).shape
+        dim = position(self, self.dim, specs[0])
+        row = tensors[0].reshape(with_new(shape, dim + self.each, 1))
+        whole = row.expand(dim + self.each, self.times)
+        return (whole.reshape(with_item(shape, dim, shape[dim] * self.times)),)
+
+    def inverse(self, specs: Specs) -> Op | None:
+        dim = position(self, self.dim, only(self, specs))
+        items = (0, None, self.times) if self.each else (0, specs[0].shape[dim], None)
+        return Slice(index=along(dim, items))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import msgspec
-
 from ckptsurgeon.ops.base import Op, larger_spec, only
-from ckptsurgeon.ops.computing import Computed, narrow, refuse_all_but_real, tensor_of, widen
+from ckptsurgeon.ops.computing import Resizing, narrow, refuse_all_but_real, tensor_of, widen
 from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def square(count: int) -> Grid | None:
     return (side, side) if side and side * side == count else None
 
 
-class ResizePosEmbed(Computed, frozen=True, kw_only=True):
+class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
     """embedding[1, N, D] or [N, D] -> the same for another grid, its prefix tokens unchanged.
 
     N is `prefix_tokens` (class and register tokens) and the places of a grid, row by row. `to` is
@@ -79,14 +77,8 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
         else:
             check_grid(self, "to", self.to)
 
-    @property
-    def lacks_size(self) -> bool:
-        return self.to is None
-
-    def fitted(self, wanted: TensorSpec) -> Op:
-        if len(wanted.shape) < 2:
-            return self
-        return msgspec.structs.replace(self, to=wanted.shape[-2])
+    def size_in(self, wanted: TensorSpec) -> object:
+        return wanted.shape[-2] if len(wanted.shape) > 1 else None
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
@@ -97,7 +89,7 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
         self._old(specs)
         refuse_all_but_real(self, specs)
         tokens = self.prefix_tokens + height * width
-        return (larger_spec(self, spec, (*shape[:-2], tokens, shape[-1])),)
+        return (larger_spec(self, spec.dtype, (*shape[:-2], tokens, shape[-1]), specs),)
 
     def _new(self, specs: Specs) -> Grid:
         if self.to is None:
@@ -138,11 +130,11 @@ class ResizePosEmbed(Computed, frozen=True, kw_only=True):
         rows = widen(places, result.dtype)
         sizes = self._old(specs), self._new(specs)
         made = resize_rows(rows, *sizes, self.mode, self.antialias)
-        encoded = narrow(made, TensorSpec(result.dtype, made.shape))
+        encoded = narrow(made, result.dtype)
         return (np.concatenate([prefix, encoded]).reshape(result.shape),)
 
 
-class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
+class ResamplePatchEmbed(Resizing, frozen=True, kw_only=True):
     """weight[O, I, h, w] -> weight[O, I, *to]: the kernel for patches of another size.
 
     FlexiViT's PI-resize, as timm's resample_patch_embed: the kernel whose answer to a resized patch
@@ -163,14 +155,8 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
     def _grid(self) -> Grid | None:
         return (self.to, self.to) if isinstance(self.to, int) else self.to
 
-    @property
-    def lacks_size(self) -> bool:
-        return self.to is None
-
-    def fitted(self, wanted: TensorSpec) -> Op:
-        if len(wanted.shape) != 4:
-            return self
-        return msgspec.structs.replace(self, to=wanted.shape[2:])
+    def size_in(self, wanted: TensorSpec) -> object:
+        return wanted.shape[2:] if len(wanted.shape) == 4 else None
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
@@ -186,7 +172,7 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
                     f" from 1 to {MAX_KERNEL} places can",
                     specs,
                 )
-        return (larger_spec(self, spec, (*spec.shape[:2], *self._grid)),)
+        return (larger_spec(self, spec.dtype, (*spec.shape[:2], *self._grid), specs),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         (result,) = self.infer(specs)
@@ -197,7 +183,7 @@ class ResamplePatchEmbed(Computed, frozen=True, kw_only=True):
         numbers = tensor_of(widen(arrays[0], result.dtype))
         back = torch.linalg.pinv(self._resizing(specs[0].shape[2:], numbers.dtype))
         made = numbers.reshape(*result.shape[:2], -1) @ back
-        return (narrow(made.reshape(result.shape).numpy(), result),)
+        return (narrow(made.reshape(result.shape).numpy(), result.dtype),)
 
     def _resizing(self, old: tuple[int, ...], dtype: Any) -> Any:
         """The matrix [new places, old places] that resizes a flat patch."""

@@ -133,11 +133,6 @@ class Rearrange(Move, frozen=True, kw_only=True):
         except ShapeError as error:
             raise self.error(str(error)) from None
 
-    def infer(self, specs: Specs) -> Specs:
-        recipe = _recipe(self, specs)
-        result_spec(self, specs[0].dtype, recipe.split, specs)
-        return (result_spec(self, specs[0].dtype, recipe.merged, specs),)
-
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         recipe = _recipe(self, specs)
         split = tensors[0].reshape(recipe.split)
@@ -188,9 +183,11 @@ def _recipe(op: Rearrange, specs: Specs) -> Recipe:
     """Worked out once for all tensors of one spec; raises ShapeError where the pattern is off."""
     pattern, sizes = op._solve(specs)
     before, after = axes(pattern.left), axes(pattern.right)
+    split = tuple(sizes[name] for name in before)
+    result_spec(op, specs[0].dtype, split, specs)  # an array of that shape is made on the way
     return Recipe(
         sizes,
-        tuple(sizes[name] for name in before),
+        split,
         tuple(map(before.index, after)),
         tuple(math.prod(sizes[name] for name in group) for group in pattern.right),
     )

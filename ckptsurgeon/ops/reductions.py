@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ckptsurgeon.ops.base import Op, only, position
+from ckptsurgeon.ops.base import only, position
 from ckptsurgeon.ops.computing import (
     Computed,
     exact,
@@ -14,7 +14,7 @@ from ckptsurgeon.ops.computing import (
     widen,
 )
 from ckptsurgeon.ops.ranges import INTEGER_RANGES
-from ckptsurgeon.specs import Specs, TensorSpec, with_item
+from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays
@@ -33,38 +33,44 @@ class Sum(Computed, frozen=True, kw_only=True):
     keepdim: bool = False
 
     def infer(self, specs: Specs) -> Specs:
-        return (_reduce(self, only(self, specs), self.dim, self.keepdim),)
+        spec = only(self, specs)
+        dim = position(self, self.dim, spec)
+        kept = (1,) if self.keepdim else ()
+        return (TensorSpec(spec.dtype, (*spec.shape[:dim], *kept, *spec.shape[dim + 1 :])),)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        (result,) = self.infer(specs)
-        dim = position(self, self.dim, specs[0])
-        if result.dtype not in INTEGER_RANGES:
-            return (narrow(_add_up(arrays[0], specs[0], dim), result),)
-        size = specs[0].shape[dim]
+        (spec,) = specs
+        if spec.dtype not in INTEGER_RANGES:
+            return (narrow(self._total(arrays[0], spec), spec.dtype),)
+        dim = position(self, self.dim, spec)
         total = exact(
             self,
             arrays,
             specs,
-            lambda numbers: next(numbers).sum(axis=dim),
-            lambda sizes: sizes[0] * size,
+            lambda numbers: next(numbers).sum(axis=dim, keepdims=self.keepdim),
+            lambda sizes: sizes[0] * spec.shape[dim],
         )
         return (total,)
 
+    def _total(self, array: Array, spec: TensorSpec) -> Array:
+        import numpy as np
 
-class Mean(Computed, frozen=True, kw_only=True):
+        numbers, wide = widen(array, spec.dtype), summing_dtype(spec.dtype)
+        dim = position(self, self.dim, spec)
+        with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
+            return np.asarray(numbers.sum(axis=dim, dtype=wide, keepdims=self.keepdim))
+
+
+class Mean(Sum, frozen=True, kw_only=True):
     """[n, …] -> […], the mean along any one dim; with `keepdim` -> [1, …].
 
     Long sums are added up in float64, and rounded once.
     """
 
     name: ClassVar[str] = "mean"
-    first: ClassVar[str | None] = "dim"
-
-    dim: int
-    keepdim: bool = False
 
     def infer(self, specs: Specs) -> Specs:
-        result = _reduce(self, only(self, specs), self.dim, self.keepdim)
+        (result,) = Sum.infer(self, specs)
         refuse_fractions(self, specs, "a mean")
         dim = position(self, self.dim, specs[0])
         if not specs[0].shape[dim]:
@@ -72,21 +78,6 @@ class Mean(Computed, frozen=True, kw_only=True):
         return (result,)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
-        (result,) = self.infer(specs)
-        dim = position(self, self.dim, specs[0])
-        total = _add_up(arrays[0], specs[0], dim)
-        return (narrow(total / specs[0].shape[dim], result),)
-
-
-def _reduce(op: Op, spec: TensorSpec, dim: int, keepdim: bool) -> TensorSpec:
-    at = position(op, dim, spec)
-    kept = with_item(spec.shape, at, 1)
-    return TensorSpec(spec.dtype, kept if keepdim else kept[:at] + kept[at + 1 :])
-
-
-def _add_up(array: Array, spec: TensorSpec, dim: int) -> Array:
-    import numpy as np
-
-    with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-        total: Array = widen(array, spec.dtype).sum(axis=dim, dtype=summing_dtype(spec.dtype))
-    return np.asarray(total)
+        (spec,) = specs
+        size = spec.shape[position(self, self.dim, spec)]
+        return (narrow(self._total(arrays[0], spec) / size, spec.dtype),)

@@ -1,28 +1,42 @@
-"""Slices of one tensor held against each other: what they share, and what they leave."""
+"""Regions of one tensor: boxes that tile it, and what slices of it share and leave."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.indexing import Taken
+from ckptsurgeon.ops.indexing import Region
 
 MAX_COMPARISONS = 1_000_000
 """How often parts of one tensor are compared with each other, which takes a second or two."""
 
 
-def overlap(one: Taken, other: Taken) -> bool:
+def boxes(shape: tuple[int, ...], items: int) -> Iterator[Region]:
+    """A tensor cut in row order into boxes of about so many items, each a stretch of the order."""
+    inner, dim = 1, len(shape)
+    while dim and inner * shape[dim - 1] <= items:
+        dim -= 1
+        inner *= shape[dim]
+    if dim == 0:
+        yield tuple(map(range, shape))
+        return
+    behind = tuple(map(range, shape[dim:]))
+    rows = max(1, items // inner)
+    for leading in itertools.product(*map(range, shape[: dim - 1])):
+        for start in range(0, shape[dim - 1], rows):
+            stop = min(start + rows, shape[dim - 1])
+            yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
+
+
+def overlap(one: Region, other: Region) -> bool:
     """Whether two slices of one tensor share an element: they do where every dim does."""
     return all(_common(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _common(one: int | range, other: int | range) -> range:
+def _common(a: range, b: range) -> range:
     """The positions that are in both."""
-    a = range(one, one + 1) if isinstance(one, int) else one
-    b = range(other, other + 1) if isinstance(other, int) else other
     if a.step == 1 and b.step == 1:
         return range(max(a.start, b.start), min(a.stop, b.stop))
     divisor = math.gcd(a.step, b.step)
@@ -38,7 +52,7 @@ def _common(one: int | range, other: int | range) -> range:
     return range(common, last + 1, lcm)
 
 
-def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
+def overlapping(regions: Sequence[Region]) -> tuple[int, int] | None:
     """Two regions of one tensor that share an element, by their numbers; None where none do.
 
     The regions are passed in order of one dim, and only those are compared that reach each other
@@ -60,26 +74,23 @@ def overlapping(regions: Sequence[Taken]) -> tuple[int, int] | None:
     return None
 
 
-def _extents(regions: Sequence[Taken]) -> list[tuple[int, int]]:
+def _extents(regions: Sequence[Region]) -> list[tuple[int, int]]:
     """First and last position of each region on the dim that tells most of them apart."""
-    dims = [[_extent(region[dim]) for region in regions] for dim in range(len(regions[0]))]
+    dims = [
+        [(part[0], part[-1]) if part else (0, 0) for part in dim]
+        for dim in zip(*regions, strict=True)
+    ]
     return max(dims, key=lambda extents: len(set(extents)), default=[(0, 0)] * len(regions))
-
-
-def _extent(item: int | range) -> tuple[int, int]:
-    if isinstance(item, int):
-        return item, item
-    return (item[0], item[-1]) if item else (0, 0)
 
 
 MOST_PIECES = 10_000
 """Into how many regions what is left of one is cut."""
 
 
-def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
+def uncovered(region: Region, others: Iterable[Region]) -> list[Region]:
     """What of a region no other takes, as regions that share nothing; none if they are too many."""
     left = [region]
-    for other in others:
+    for other in (other for other in others if overlap(other, region)):
         pieces = ([*_around(other, one)] if overlap(one, other) else [one] for one in left)
         left = list(itertools.islice(itertools.chain.from_iterable(pieces), MOST_PIECES + 1))
         if len(left) > MOST_PIECES:
@@ -87,59 +98,33 @@ def uncovered(region: Taken, others: Iterable[Taken]) -> list[Taken]:
     return left
 
 
-def _around(hole: Taken, region: Taken) -> Iterator[Taken]:
+def _around(hole: Region, region: Region) -> Iterator[Region]:
     """What is left of a region around a hole that meets it, dim by dim."""
     inner = list(region)
     for dim, (own, cut) in enumerate(zip(region, hole, strict=True)):
-        if isinstance(own, range):
-            common = _common(own, cut)
-            first, last = own.index(common[0]), own.index(common[-1])
-            turn = common.step // own.step if len(common) > 1 else 1
-            between = (own[first + at : last : turn] for at in range(1, turn))
-            for side in (own[:first], own[last + 1 :], *between):
-                if side:
-                    yield (*inner[:dim], side, *inner[dim + 1 :])
-            inner[dim] = common
+        common = _common(own, cut)
+        first, last = own.index(common[0]), own.index(common[-1])
+        turn = common.step // own.step if len(common) > 1 else 1
+        between = (own[first + at : last : turn] for at in range(1, turn))
+        for side in (own[:first], own[last + 1 :], *between):
+            if side:
+                yield (*inner[:dim], side, *inner[dim + 1 :])
+        inner[dim] = common
 
 
-def taken_count(region: Taken) -> int:
+def taken_count(region: Region) -> int:
     """How many elements a slice takes."""
-    return math.prod(1 if isinstance(item, int) else len(item) for item in region)
+    return math.prod(map(len, region))
 
 
-MOST_POSITIONS = 1_000_000
-"""Most positions, or sets of regions, that are told apart when overlapping regions are counted."""
+MOST_REGIONS = 1000
+"""Most overlapping regions of one tensor whose elements are counted."""
 
 
-def covered_count(regions: Sequence[Taken]) -> int:
+def covered_count(regions: Sequence[Region]) -> int:
     """How many elements any of the regions takes; where that takes too long, never too many."""
-    regions = list(dict.fromkeys(regions))
     if len(regions) < 2 or overlapping(regions) is None:
         return sum(map(taken_count, regions))
-    known = {(1 << len(regions)) - 1: 1}  # elements of the dims so far, by the regions they are in
-    for dim in range(len(regions[0])):
-        along = _members([region[dim] for region in regions])
-        further: Counter[int] = Counter()
-        for here, count in known.items():
-            for there, size in along.items():
-                further[here & there] += count * size
-        if not along or len(further) * len(along) > MOST_POSITIONS:
-            return max(map(taken_count, regions))
-        known = {members: count for members, count in further.items() if members}
-    return sum(known.values())
-
-
-def _members(items: Sequence[int | range]) -> Mapping[int, int]:
-    """The positions of one dim, counted by the set of regions that take them; none if too many."""
-    ranges = [range(item, item + 1) if isinstance(item, int) else item for item in items]
-    if all(one.step == 1 for one in ranges):
-        bounds = sorted({bound for one in ranges for bound in (one.start, one.stop)})
-        spans: Iterable[tuple[int, int]] = itertools.pairwise(bounds)
-    elif sum(map(len, ranges)) <= MOST_POSITIONS:
-        spans = ((at, at + 1) for at in set(itertools.chain(*ranges)))
-    else:
-        return {}
-    counts: Counter[int] = Counter()
-    for start, stop in spans:
-        counts[sum((start in one) << number for number, one in enumerate(ranges))] += stop - start
-    return counts
+    largest_first = sorted(dict.fromkeys(regions), key=taken_count, reverse=True)[:MOST_REGIONS]
+    added = (uncovered(one, largest_first[:at]) for at, one in enumerate(largest_first))
+    return sum(taken_count(piece) for pieces in added for piece in pieces)

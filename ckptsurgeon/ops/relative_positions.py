@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import msgspec
-
-from ckptsurgeon.ops.base import Op, larger_spec, only
-from ckptsurgeon.ops.computing import Computed, narrow, refuse_all_but_real, widen
+from ckptsurgeon.ops.base import larger_spec, only
+from ckptsurgeon.ops.computing import Resizing, narrow, refuse_all_but_real, widen
 from ckptsurgeon.ops.positions import Grid, check_grid, resize_rows, square
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -22,7 +20,7 @@ EXTRA_ROWS = (0, 3)
 """Rows behind a table's window: Swin has none; BEiT's are class to token, token to class, class."""
 
 
-class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
+class ResizeRelPosBias(Resizing, frozen=True, kw_only=True):
     """table[(2h-1) * (2w-1) + extra, heads] or [heads, 2h-1, 2w-1] -> the same for another window.
 
     `to` is the number of rows that results, or its window [h, w]; `window` is the one that there
@@ -43,15 +41,11 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
         if not isinstance(self.to, int):
             check_grid(self, "to", self.to)
 
-    @property
-    def lacks_size(self) -> bool:
-        return self.to is None
-
-    def fitted(self, wanted: TensorSpec) -> Op:
+    def size_in(self, wanted: TensorSpec) -> object:
         if len(wanted.shape) == 3:
             height, width = wanted.shape[1:]
-            return msgspec.structs.replace(self, to=((height + 1) // 2, (width + 1) // 2))
-        return msgspec.structs.replace(self, to=wanted.shape[0]) if wanted.shape else self
+            return (height + 1) // 2, (width + 1) // 2
+        return wanted.shape[0] if wanted.shape else None
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
@@ -62,8 +56,8 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
             raise self.error(f"a table of more than {MAX_SIDE} on a side can't be resized", specs)
         refuse_all_but_real(self, specs)
         if len(spec.shape) == 3:
-            return (larger_spec(self, spec, (spec.shape[0], *new)),)
-        return (larger_spec(self, spec, (math.prod(new) + extra, spec.shape[1])),)
+            return (larger_spec(self, spec.dtype, (spec.shape[0], *new), specs),)
+        return (larger_spec(self, spec.dtype, (math.prod(new) + extra, spec.shape[1]), specs),)
 
     def _old(self, specs: Specs) -> Grid:
         """Height and width of the table."""
@@ -145,7 +139,7 @@ class ResizeRelPosBias(Computed, frozen=True, kw_only=True):
             made = _geometric(numbers, old, new)
         else:
             made = resize_rows(numbers, old, new, self.how, antialias=False)
-        return narrow(made, TensorSpec(dtype, made.shape))
+        return narrow(made, dtype)
 
 
 def _table(window: Grid) -> Grid:

@@ -36,7 +36,7 @@ A reshape that merges dims keeps their axes apart, so that the view stays stride
 class View:
     """A strided look at an input: the item at `offset` plus the strides of its dims.
 
-    `source` is whatever names the input, None for the one value whose carrier holds `bits`.
+    `source` is whatever names the input, None for one number in every place, the `value`.
     `dtype` is that of the items as they lie, `casts` the dtypes that they are cast to, in order.
     """
 
@@ -45,7 +45,7 @@ class View:
     offset: int
     dims: tuple[Dim, ...]
     casts: tuple[str, ...] = ()
-    bits: int = 0
+    value: int | float = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ def size_of(dim: Dim) -> int:
 
 
 def with_dim(view: View, at: int, dim: Dim) -> View:
-    return replace(view, dims=(*view.dims[:at], dim, *view.dims[at + 1 :]))
+    return replace(view, dims=with_item(view.dims, at, dim))
 
 
 def long_axes_of(dim: Dim) -> Dim:

@@ -18,6 +18,11 @@ NUMBERS = {"zeros": (0,), "ones": (1,), "eye": (0, 1)}
 """The numbers that stand in a tensor, by the word that fills it."""
 
 
+def numbers_of(fill: str | int | float) -> tuple[int | float, ...]:
+    """The numbers that stand in a tensor; none where they are drawn, or the word is not known."""
+    return NUMBERS.get(fill, ()) if isinstance(fill, str) else (fill,)
+
+
 def check_made(made: Made) -> Made:
     """The tensor itself, if it can be made; raises ShapeError, which says why it can't."""
     for reason in _reasons(made):
@@ -57,9 +62,9 @@ def _misfits(made: Made) -> Iterator[str]:
         elif reason := lacks(dtype, made.std * FARTHEST) or lacks(dtype, -made.std * FARTHEST):
             yield f"with `std: {made.std}` its numbers {reason}"
         return
-    numbers = NUMBERS.get(made.fill) if isinstance(made.fill, str) else (made.fill,)
-    if numbers is None:
+    numbers = numbers_of(made.fill)
+    if not numbers:
         yield "the word is not known"
-    for number in numbers or ():
+    for number in numbers:
         if reason := lacks(dtype, number):
             yield f"{number} {reason}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.proof.feeding import Feed, make_feed
+from ckptsurgeon.proof.feeding import make_feed
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind
 
 if TYPE_CHECKING:
@@ -35,23 +35,11 @@ def compare(
     feed = make_feed(reference.to(dtype), checked.to(dtype), shape, seed, dtype)
     expected = _outputs(reference, feed.reference, names[1], seed)
     found = _outputs(checked, feed.checked, "the checked network", seed)
-    common = [name for name in expected if name in found and _alike(expected[name], found[name])]
-    deltas = tuple(_delta(name, expected[name], found[name], tolerance) for name in common)
-    comparison = _comparison(names, feed, dtype, deltas, seed, tolerance)
-    return comparison, (*_unlike(expected, found), *_beyond(deltas, tolerance))
-
-
-def _comparison(
-    names: tuple[str, str],
-    feed: Feed,
-    dtype: torch.dtype,
-    deltas: tuple[Delta, ...],
-    seed: int,
-    tolerance: float,
-) -> Comparison:
-    return Comparison(
-        reference=names[0],
-        reference_model=names[1],
+    pairs = {name: (one, found[name]) for name, one in expected.items() if name in found}
+    alike = {name: pair for name, pair in pairs.items() if pair[0].shape == pair[1].shape}
+    deltas = tuple(_delta(name, *pair, tolerance) for name, pair in alike.items())
+    comparison = Comparison(
+        *names,
         input_shape=tuple(feed.checked.shape),
         reference_input_shape=tuple(feed.reference.shape),
         seed=seed,
@@ -60,6 +48,7 @@ def _comparison(
         deltas=deltas,
         notes=feed.notes,
     )
+    return comparison, (*_unlike(expected, found), *_beyond(deltas, tolerance))
 
 
 def _dtype(*models: nn.Module) -> torch.dtype:
@@ -114,10 +103,6 @@ def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 # --- differences ----------------------------------------------------------------------------------
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape
 
 
 def _delta(name: str, expected: Tensor, found: Tensor, tolerance: float) -> Delta:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.specs import with_item
 
 if TYPE_CHECKING:
     import torch
@@ -80,39 +81,40 @@ def make_feed(
     Where one takes more channels, both get the same ones and the others are zeros. Which ones is
     looked up in the weights: where the narrower layer is a part of the wider, else the first.
     """
+    import torch
+
     layers = first_layer(reference), first_layer(checked)
-    notes = []
+    notes, generator = [], torch.Generator().manual_seed(seed)
     if shape is None:
-        shape = _guessed(checked, layers[1])
-        notes.append(f"shape guessed from {_told(layers[1])}; --input says another")
+        shape, note = _guess(checked, layers[1])
+        notes.append(note)
     if layers[1] is not None and not layers[1].dim:
         words = min(layer.width for layer in layers if layer is not None)
-        indices = _indices(shape, words, seed)
+        indices = torch.randint(words, shape, generator=generator)
         return Feed(indices, indices, (*notes, f"indices below {words:,}"))
     wide, narrow = _widths(shape, *layers)
     start = _start(*layers) if wide != narrow else 0
-    whole = _random(wide, seed, dtype)
+    whole = torch.randn(wide, generator=generator, dtype=dtype)
     feeds = [_cut(whole, narrow, start, layer) for layer in layers]
     if wide != narrow:
         notes.append(_told_cut(*layers, start))
     return Feed(feeds[0], feeds[1], tuple(notes))
 
 
-def _told(layer: Layer | None) -> str:
-    return "nothing" if layer is None else f"`{layer.name}` ({layer.kind})"
-
-
-def _guessed(model: nn.Module, layer: Layer | None) -> tuple[int, ...]:
+def _guess(model: nn.Module, layer: Layer | None) -> tuple[tuple[int, ...], str]:
+    """The shape of an input for a network of that first layer, and a note of it."""
     if layer is None:
         raise CkptSurgeonError(
             "no convolution, linear, recurrent or embedding layer tells the shape of an input; "
             "give it, such as --input 1,3,224,224"
         )
+    note = f"shape guessed from `{layer.name}` ({layer.kind}); --input says another"
     if not layer.dim:
-        return (BATCH, TOKENS)
+        return (BATCH, TOKENS), note
     if layer.dim == -1:
-        return (BATCH, TOKENS, layer.width) if layer.kind in RECURRENT else (BATCH, layer.width)
-    return (BATCH, layer.width, *_image_size(model, -1 - layer.dim))
+        tokens = (TOKENS,) if layer.kind in RECURRENT else ()
+        return (BATCH, *tokens, layer.width), note
+    return (BATCH, layer.width, *_image_size(model, -1 - layer.dim)), note
 
 
 RECURRENT = ("RNN", "LSTM", "GRU")
@@ -138,13 +140,8 @@ def _widths(
     widths = reference.width, checked.width
     if len(shape) < -checked.dim or shape[checked.dim] not in widths:
         return shape, shape
-    return _with(shape, checked.dim, max(widths)), _with(shape, checked.dim, min(widths))
-
-
-def _with(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
-    sizes = list(shape)
-    sizes[dim] = size
-    return tuple(sizes)
+    dim = len(shape) + checked.dim
+    return with_item(shape, dim, max(widths)), with_item(shape, dim, min(widths))
 
 
 def _start(reference: Layer | None, checked: Layer | None) -> int:
@@ -152,18 +149,13 @@ def _start(reference: Layer | None, checked: Layer | None) -> int:
     import torch
 
     weights = [layer.weight for layer in (reference, checked) if layer is not None]
-    if len(weights) < 2 or weights[0] is None or weights[1] is None:
+    known = [weight.double() for weight in weights if weight is not None]
+    if len(known) < 2:
         return 0
-    narrow, wide = sorted((weight.double() for weight in weights if weight is not None), key=_size)
-    for start in range(_size(wide) - _size(narrow) + 1):
-        part = wide[:, start : start + _size(narrow)]
-        if part.shape == narrow.shape and torch.equal(part, narrow):
-            return start
-    return 0
-
-
-def _size(weight: Tensor) -> int:
-    return weight.shape[1]
+    narrow, wide = sorted(known, key=lambda weight: weight.shape[1])
+    size = narrow.shape[1]
+    starts = range(wide.shape[1] - size + 1)
+    return next((at for at in starts if torch.equal(wide[:, at : at + size], narrow)), 0)
 
 
 def _cut(whole: Tensor, narrow: tuple[int, ...], start: int, layer: Layer | None) -> Tensor:
@@ -189,18 +181,3 @@ def _told_cut(reference: Layer | None, checked: Layer | None, start: int) -> str
         f"the {wide} network takes {known[wide].width} channels: "
         f"it is given the other's as {start}..{start + narrow - 1}, and zeros besides"
     )
-
-
-# --- numbers --------------------------------------------------------------------------------------
-
-
-def _random(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
-    import torch
-
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def _indices(shape: tuple[int, ...], words: int, seed: int) -> Tensor:
-    import torch
-
-    return torch.randint(words, shape, generator=torch.Generator().manual_seed(seed))

@@ -36,7 +36,9 @@ class Network:
 
     @property
     def name(self) -> str:
-        return self.model if isinstance(self.model, str) else _callable_name(self.model)
+        if isinstance(self.model, str):
+            return self.model
+        return str(getattr(self.model, "__qualname__", type(self.model).__name__))
 
     def build(self, device: str) -> nn.Module:
         import torch
@@ -52,10 +54,6 @@ class Network:
             return load_pretrained(state, self.build("meta"))
         model = self.build(device)
         return model, load_strictly(state, model)
-
-
-def _callable_name(model: Callable[..., Any]) -> str:
-    return str(getattr(model, "__qualname__", type(model).__name__))
 
 
 def verify(

@@ -19,6 +19,7 @@ import ckptsurgeon
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.mover import Mover
 
 Array = np.ndarray[Any, Any]
@@ -120,6 +121,7 @@ RULES: dict[str, list[Any]] = {
     "init": [
         {"init": {"to": "z", "fill": "zeros", "shape": [3, 4]}},
         {"init": {"to": "n", "fill": "normal", "shape": [300]}},
+        {"init": {"to": "o", "fill": 0.1, "shape": [70, 90], "dtype": "BF16"}},
     ],
 }
 
@@ -157,6 +159,24 @@ def test_digests_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     mover = Mover(ckptsurgeon.plan(str(path), []), {"": checkpoint})
     digests = {key: mover.digest(key) for key in parts}
     assert digests["a"] == digests["b"] == hashlib.blake2b(data).digest() != digests["c"]
+
+
+@pytest.mark.parametrize(("most", "in_blocks"), [(10_000, True), (1, False)])
+def test_what_parts_leave_of_the_destination_is_moved_in_blocks(
+    source: Path, tmp_path: Path, most: int, in_blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is cut into too many pieces."""
+    monkeypatch.setattr("ckptsurgeon.ops.regions.MOST_PIECES", most)
+    own = np.random.default_rng(1).standard_normal((300, 1400)).astype("float32")
+    into = tmp_path / "into.safetensors"
+    save_file({"wide": own}, into)
+    rules = ["wide[5:20, 7:9] -> wide[1:16, :2]", "wide[200, 1000:] -> wide[-1, 100:500]"]
+    plan = ckptsurgeon.plan(str(source), rules, into=str(into))
+    assert (Lowering().mosaic(plan.outputs["wide"].node) is not None) == in_blocks
+    mover = Mover(plan, {"": open_checkpoint(source), "dst": open_checkpoint(into)})
+    wide = load_file(source)["wide"]
+    own[1:16, :2], own[-1, 100:500] = wide[5:20, 7:9], wide[200, 1000:]
+    assert mover.digest("wide") == hashlib.blake2b(own.tobytes()).digest()
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])

@@ -447,10 +447,8 @@ def batchnorm_case(
     specs = tuple(TensorSpec(dtypes[part], shapes_.get(part, (channels,))) for part in parts)
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     numbers_ = (np.abs(random.normal(size=spec.shape)).astype("f4") + 0.1 for spec in specs)
-    arrays = (
-        carriers.encode(carriers.convert(array, "F32", spec.dtype), spec.carrier)
-        for array, spec in zip(numbers_, specs, strict=True)
-    )
+    pairs = zip(numbers_, specs, strict=True)
+    arrays = (carriers.encode(array, spec.dtype) for array, spec in pairs)
     return Case(build(name, {"parts": parts, **parameters}), specs, tuple(arrays))
 
 

@@ -13,6 +13,7 @@ from ops.strategies import CASES, Case
 
 from ckptsurgeon.ops import OPS, build
 from ckptsurgeon.ops.base import Move
+from ckptsurgeon.ops.carriers import encode
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.ops.movable import NotAMosaic
@@ -45,8 +46,7 @@ def picture(mosaic: Mosaic, arrays: tuple[Array, ...], spec: TensorSpec) -> Arra
         box = (*(slice(start, start + size) for start, size in ends), ...)
         filled[box] += 1
         if tile.view.source is None:
-            bits = tile.view.bits.to_bytes(result.itemsize, "little")
-            result[box] = np.frombuffer(bits, result.dtype)[0]
+            result[box] = encode(tile.view.value, spec.dtype)
             continue
         source = arrays[int(str(tile.view.source))]
         values = source.reshape(-1)[positions(tile.view)]

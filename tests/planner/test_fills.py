@@ -68,6 +68,11 @@ def test_what_is_held_is_made_finite_and_rounded_at_most(dtype: str, fill: Any) 
         assert (array == np.asarray(fill).astype(array.dtype)).all()
 
 
+def test_a_number_is_rounded_once() -> None:
+    """By way of float32 it would become the middle of two, and then the even one of these."""
+    assert float(initialise(dtype="BF16", fill=1 + 2**-8 + 2**-40)[0, 0]) == 1 + 2**-7
+
+
 @pytest.mark.parametrize(("dtype", "fill"), BAD)
 def test_what_is_not_held_is_no_plan(dtype: str, fill: Any) -> None:
     with pytest.raises(cs.PlanError, match=r"<rules>:1:1: .*`x`") as caught:

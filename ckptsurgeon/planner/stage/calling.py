@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ckptsurgeon.checkpoints.index_files import load_indices
 from ckptsurgeon.errors import (
     CkptSurgeonError,
     ExpressionError,
@@ -18,7 +19,6 @@ from ckptsurgeon.language.patterns import Kind, WrittenIndex
 from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
-from ckptsurgeon.ops.index_files import load_indices
 from ckptsurgeon.ops.joining import Split
 from ckptsurgeon.planner.compiling.captures import expressions_of
 from ckptsurgeon.planner.compiling.compiled import CompiledRule

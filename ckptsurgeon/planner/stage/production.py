@@ -10,7 +10,7 @@ import msgspec
 
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
-from ckptsurgeon.ops.indexing import Index, IndexItem, resolve_index, taken_shape
+from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
 from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, operands_of
 from ckptsurgeon.plans.views import SourceView
@@ -165,13 +165,13 @@ def _assemble(key: str, given: list[Contribution], destination: SourceView | Non
     return Assembly(spec, tuple(Part(one.index, one.node) for one in given), base)
 
 
-def _region(contribution: Contribution, shape: tuple[int, ...]) -> tuple[range | int, ...]:
+def _region(contribution: Contribution, shape: tuple[int, ...]) -> Region:
     region = resolve_index(contribution.index, shape)
-    spec = contribution.node.spec
-    if taken_shape(region) != spec.shape:
-        part = list(taken_shape(region))
+    spec, part = contribution.node.spec, taken_shape(contribution.index, region)
+    if part != spec.shape:
         raise ShapeError(
-            f"{spec} at {contribution.place} doesn't fit its part, which is {part} of {list(shape)}"
+            f"{spec} at {contribution.place} doesn't fit its part, which is {list(part)} of"
+            f" {list(shape)}"
         )
     return region
 

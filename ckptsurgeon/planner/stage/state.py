@@ -12,7 +12,7 @@ from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Memo
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
-from ckptsurgeon.ops.indexing import Index, Slice, Taken, index_text, resolve_index
+from ckptsurgeon.ops.indexing import Index, Region, Slice, index_text, resolve_index
 from ckptsurgeon.ops.regions import overlapping
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.scope import Surroundings, Vars
@@ -25,7 +25,7 @@ from ckptsurgeon.plans.steps import Batch
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import Specs, TensorSpec
 
-Cut = tuple[Slice, Taken, Specs]
+Cut = tuple[Slice, Region, Specs]
 """A slice of tensors of one spec: its op, what it takes, and what it gives."""
 
 
@@ -66,7 +66,7 @@ class StageRun:
     """Rules with problems of their own: whether they matched is not asked."""
     infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
-    taken_parts: set[tuple[int, str, str, Taken]] = field(default_factory=set)
+    taken_parts: set[tuple[int, str, str, Region]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
     cuts: Memo[tuple[Index, TensorSpec], Cut] = field(default_factory=lambda: Memo(_cut))
 

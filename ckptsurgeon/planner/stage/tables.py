@@ -11,7 +11,7 @@ from functools import cached_property
 
 from ckptsurgeon.keys import group_forms, has_digits
 from ckptsurgeon.language.patterns import Matcher
-from ckptsurgeon.ops.indexing import Index, Taken
+from ckptsurgeon.ops.indexing import Index, Region
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.plans.fates import Claim
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
@@ -43,7 +43,7 @@ class Leaves(Mapping[str, Leaf]):
 class TakenPart:
     """What a slice took of a key; `index` is the slice."""
 
-    region: Taken
+    region: Region
     rule: CompiledRule
     claim: Claim
     index: Index

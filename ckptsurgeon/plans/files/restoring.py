@@ -199,7 +199,7 @@ def _check_assembly(whole: Assembly) -> None:
     spec, base = whole.spec, whole.base
     regions = [resolve_index(part.index, spec.shape) for part in whole.parts]
     for part, region in zip(whole.parts, regions, strict=True):
-        if part.node.spec != TensorSpec(spec.dtype, taken_shape(region)):
+        if part.node.spec != TensorSpec(spec.dtype, taken_shape(part.index, region)):
             raise ValueError(f"{part.node.spec} is no part of {spec}")
     if overlapping(regions) is not None:
         raise ValueError(f"parts of {spec} overlap")

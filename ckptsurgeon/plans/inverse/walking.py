@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ckptsurgeon.ops.indexing import Index, IndexRange, Slice, Take, Taken, resolve_index
+from ckptsurgeon.ops.indexing import (
+    Index,
+    IndexItem,
+    IndexRange,
+    Region,
+    Slice,
+    Take,
+    items_by_dim,
+    resolve_index,
+)
 from ckptsurgeon.ops.joining import Same
 from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.plans.graph import (
@@ -21,7 +30,7 @@ from ckptsurgeon.plans.graph import (
     inputs_of,
     work_of,
 )
-from ckptsurgeon.plans.inverse.undoing import completing, regions, undoing
+from ckptsurgeon.plans.inverse.undoing import completing, regions
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -106,7 +115,7 @@ class Recovery:
         results = self._results(work)
         missing = [number for number, result in enumerate(results) if result is None]
         parts = regions(work.op, specs)
-        undo = undoing(work.op, specs)
+        undo = work.op.inverse(specs)
         if parts and (missing or undo is None):
             self._give_parts(work.inputs[0], parts, results)
         if missing:
@@ -172,35 +181,32 @@ def _disjoint(parts: Sequence[Part], spec: TensorSpec) -> tuple[tuple[Part, ...]
     The largest are chosen first; of others, what is not covered yet is cut out.
     """
     placed = [(resolve_index(part.index, spec.shape), part) for part in parts]
-    covered: list[Taken] = []
-    chosen: list[tuple[Taken, Part]] = []
+    covered: list[Region] = []
+    chosen: list[tuple[Region, Part]] = []
     for region, part in sorted(placed, key=lambda pair: -taken_count(pair[0])):
         own = uncovered(region, covered)
         covered += [region] if own else []
         chosen += [(one, part if one == region else _cut(part, region, one)) for one in own]
     tiles = sum(taken_count(region) for region, _ in chosen) == spec.count
-    chosen.sort(key=lambda pair: _start(pair[0]))
+    chosen.sort(key=lambda pair: [part.start for part in pair[0]])
     return tuple(part for _, part in chosen), tiles
 
 
-def _cut(part: Part, region: Taken, piece: Taken) -> Part:
+def _cut(part: Part, region: Region, piece: Region) -> Part:
     """The part that fills a piece of the region that the whole part fills."""
-    inner = []
-    for own, left in zip(region, piece, strict=True):
-        if isinstance(own, range) and isinstance(left, range):
+    inner: list[IndexItem] = []
+    index = list[IndexItem](items_by_dim(part.index, len(region)))
+    for dim, (own, left) in enumerate(zip(region, piece, strict=True)):
+        if isinstance(index[dim], tuple):
+            index[dim] = _written(left)
             first, last = own.index(left[0]), own.index(left[-1])
             inner.append(_written(range(first, last + 1, left.step // own.step)))
-    index = tuple(left if isinstance(left, int) else _written(left) for left in piece)
-    return Part(index, call(Slice(index=tuple(inner)), part.node)[0])
+    return Part(tuple(index), call(Slice(index=tuple(inner)), part.node)[0])
 
 
 def _written(items: range) -> IndexRange:
     """A range that takes something, as an index says it."""
     return items[0], items[-1] + 1, items.step if len(items) > 1 and items.step > 1 else None
-
-
-def _start(region: Taken) -> tuple[int, ...]:
-    return tuple(part if isinstance(part, int) else part.start for part in region)
 
 
 class StandIns:
