@@ -37,9 +37,9 @@ class Problems:
     It is true where anything failed, also where that was told elsewhere and adds no problem.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, failed: bool = False) -> None:
         self._found: dict[Problem, None] = {}
-        self._failed = False
+        self._failed = failed
 
     def add(self, message: str, place: Place | None = None, help: str = "") -> None:
         self.take((Problem(message, place, help),))
@@ -62,6 +62,16 @@ class Problems:
             self._failed = True
         except CkptSurgeonError as error:
             self.add(f"{about}{error}", place, _help(error))
+
+    def gather(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """What a reading gives for each item that it can read, until too many problems are kept."""
+        found = []
+        for item in items:
+            with self.at():
+                found.append(read(item))
+            if self.full:
+                break
+        return found
 
     def raise_if_any(self, kind: type[ProblemsError] = RulesetError) -> None:
         """Raises an error of this kind if anything failed, its problems in the file's order."""

@@ -194,13 +194,7 @@ def readable(
         raise unlike(node, f"a list of {wanted}", help)
     if not node.items:
         raise wrong(node.place, f"an empty list; {wanted} are wanted")
-    found = []
-    for item in node.items:
-        with problems.at():
-            found.append(read(item))
-        if problems.full:
-            break
-    return tuple(found)
+    return tuple(problems.gather(read, node.items))
 
 
 def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:
@@ -221,11 +215,7 @@ def table(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "")
         raise unlike(node, wanted, help)
     if not node.entries:
         raise wrong(node.place, f"an empty mapping; {wanted} is wanted")
-    problems, found = Problems(), {}
-    for key, value in node.entries:
-        with problems.at():
-            found[key.text] = read(value)
-        if problems.full:
-            break
+    problems = Problems()
+    found = problems.gather(lambda entry: (entry[0].text, read(entry[1])), node.entries)
     problems.raise_if_any()
-    return found
+    return dict(found)

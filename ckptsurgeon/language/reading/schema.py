@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.language.reading.arguments import parameter_types
-from ckptsurgeon.language.reading.fields import section_schema
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.ops import OPS, Arity, Op
@@ -23,7 +22,8 @@ def json_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ckptsurgeon rule file",
-        **section_schema(STAGE, ("format",)),
+        **STAGE.schema,
+        "required": ["format"],
         "$defs": _definitions(),
     }
 
@@ -40,7 +40,7 @@ def _definitions() -> Schema:
         "dtype": {"enum": list(BITS)},
         "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
         "rule": {"anyOf": [_arrow(), _arrow_with_value(), *_rules_by_word()]},
-        "behind": section_schema(BEHIND),
+        "behind": BEHIND.schema,
         "ops": {
             "anyOf": [
                 {"$ref": "#/$defs/op"},
@@ -72,8 +72,7 @@ def _arrow_with_value() -> Schema:
 
 
 def _rules_by_word() -> list[Schema]:
-    kinds = [section_schema(kind.fields, (word,)) for word, kind in KINDS.items()]
-    return [section_schema(WITHIN, tuple(WITHIN)), *kinds]
+    return [WITHIN.schema, *(kind.section.schema for kind in KINDS.values())]
 
 
 # --- ops ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression
 from ckptsurgeon.language.patterns import Reference, parse_reference
 from ckptsurgeon.language.problems import Problems, shown, told, wrong
-from ckptsurgeon.language.reading.fields import INTEGER, Field, Fields, read_fields
+from ckptsurgeon.language.reading.fields import INTEGER, Field, Section
 from ckptsurgeon.language.reading.scalars import (
     each,
     expression,
@@ -48,9 +48,7 @@ def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
         raise wrong(node.place, f"{len(node.entries)} vars; at most {MAX_VARS}")
     own = Problems()
     found = {key.text: Var(0, key.place) for key, _ in node.entries}
-    for key, value in node.entries:
-        with own.at():
-            found[key.text] = _var(key, value)
+    found |= own.gather(_var, node.entries)
     if node.whole:
         _tell_strangers(found, own)
     problems.take(own)
@@ -62,13 +60,14 @@ def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
     return found
 
 
-def _var(key: Scalar, value: Node) -> Var:
+def _var(entry: tuple[Scalar, Node]) -> tuple[str, Var]:
+    key, value = entry
     name = key.text
     if not name.isidentifier() or name in RESERVED:
         reason = "means something else in expressions" if name in RESERVED else "is no name"
         help = "a name has letters, digits and _, and begins with none of the digits"
         raise wrong(key.place, f"a var named {shown(name)}, which {reason}", help)
-    return Var(_value(value), key.place)
+    return name, Var(_value(value), key.place)
 
 
 def _value(node: Node) -> Value:
@@ -107,23 +106,31 @@ def _path(node: Node) -> str:
 
 _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 
-SHAPE: Fields = {
-    "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
-    "dim": Field(integer, INTEGER, "Which of its sizes."),
-}
-CONFIG: Fields = {
-    "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
-    "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
-}
+SHAPE = Section(
+    "a var of a shape",
+    {
+        "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
+        "dim": Field(integer, INTEGER, "Which of its sizes."),
+    },
+    ("shape", "dim"),
+)
+CONFIG = Section(
+    "a var of the config",
+    {
+        "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
+        "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
+    },
+    ("config",),
+)
 
 
 def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
     if "shape" in node.words:
-        read = read_fields(node, SHAPE, "a var of a shape", ("dim",))
-        return ShapeVar(read.values["shape"], read.values["dim"])
+        read = SHAPE.read(node)
+        return ShapeVar(read.get("shape"), read.get("dim"))
     if "config" in node.words:
-        read = read_fields(node, CONFIG, "a var of the config")
-        return ConfigVar(read.values["config"], read.get("default"), "default" in read.values)
+        read = CONFIG.read(node)
+        return ConfigVar(read.get("config"), read.get("default"))
     raise unlike(
         node,
         "a number, an expression, a list, {shape: KEY, dim: n} or {config: NAME}",

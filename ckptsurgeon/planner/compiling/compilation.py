@@ -18,6 +18,7 @@ from ckptsurgeon.language.rules import (
     Keep,
     Move,
     Norms,
+    PlainRule,
     Require,
     Ruleset,
     Stage,
@@ -48,7 +49,7 @@ from ckptsurgeon.planner.compiling.sides import (
     readers_of,
     targets_of,
 )
-from ckptsurgeon.planner.compiling.unfolding import Context, PlacedRule, PlainRule, unfold
+from ckptsurgeon.planner.compiling.unfolding import Context, PlacedRule, unfold
 
 
 def refuse_problems(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
-from ckptsurgeon.language.rules import Options, Stage, Var
+from ckptsurgeon.language.rules import Options, PlainRule, Stage, Var
 from ckptsurgeon.planner.compiling.grids import PlacedOp
-from ckptsurgeon.planner.compiling.unfolding import PlainRule
 
 BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
 BATCHNORM_PARTS = (*BATCHNORM_VECTORS, "num_batches_tracked")

@@ -10,25 +10,10 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import (
-    Drop,
-    Init,
-    Keep,
-    Move,
-    Norms,
-    Prefix,
-    Require,
-    Rule,
-    ShapeVar,
-    Tie,
-    Var,
-    Within,
-)
+from ckptsurgeon.language.rules import PlainRule, Prefix, Rule, ShapeVar, Var, Within
 
 MAX_RULES = 50_000
 NOTHING = Pattern(())
-
-PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
 
 
 class Context(Struct, frozen=True):

@@ -170,8 +170,8 @@ def test_within() -> None:
         ("heads // 2", parse_expression("heads // 2")),
         ("\"'backbone'\"", parse_expression("'backbone'")),
         ("config.text.heads", parse_expression("config.text.heads")),
-        ("{config: num_heads}", ConfigVar("num_heads", None, False)),
-        ("{config: num_heads, default: 8}", ConfigVar("num_heads", 8, True)),
+        ("{config: num_heads}", ConfigVar("num_heads")),
+        ("{config: num_heads, default: 8}", ConfigVar("num_heads", 8)),
     ],
 )
 def test_var(text: str, value: object) -> None:
