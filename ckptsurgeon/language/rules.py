@@ -22,10 +22,9 @@ Argument = bool | int | float | str | Expression | WrittenIndex | tuple["Argumen
 """An op's parameter as written."""
 
 
-class At(Struct, frozen=True):
-    """Something that a rule file names, with its place (the start of its text)."""
+class At(Reference, frozen=True, kw_only=True):
+    """A reference of a rule, with its place (the start of its text)."""
 
-    reference: Reference
     place: Place
 
 

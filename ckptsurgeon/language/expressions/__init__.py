@@ -15,7 +15,9 @@ from ckptsurgeon.language.expressions.terms import (
     Name,
     Scope,
     Value,
+    expressions_in,
     kind_of,
+    names_in,
     unknown_name,
 )
 
@@ -28,7 +30,9 @@ __all__ = [
     "Name",
     "Scope",
     "Value",
+    "expressions_in",
     "kind_of",
+    "names_in",
     "parse_expression",
     "unknown_name",
 ]

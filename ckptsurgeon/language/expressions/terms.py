@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -133,6 +133,26 @@ class Expression:
 
     def __str__(self) -> str:
         return self.text
+
+
+def expressions_in(value: object) -> Iterator[Expression]:
+    """The expressions within a value as rules have it: in lists, tables, slices and vars."""
+    parts: Iterable[object] = ()
+    if isinstance(value, Expression):
+        yield value
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, tuple):
+        parts = value
+    elif isinstance(value, Struct):
+        parts = (getattr(value, name) for name in value.__struct_fields__)
+    for part in parts:
+        yield from expressions_in(part)
+
+
+def names_in(value: object) -> frozenset[str]:
+    """The names that the expressions within a value need values of."""
+    return frozenset().union(*(expression.names for expression in expressions_in(value)))
 
 
 def unknown_name(name: str, known: Iterable[str], column: int = 0) -> ExpressionError:

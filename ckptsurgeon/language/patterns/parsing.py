@@ -44,9 +44,8 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     if body.startswith("re:", start):
         if target:
             raise PatternError("`re:` reads keys; a target names them", start)
-        return Reference(
-            alias, Pattern((parse_regex(body[start + 3 :], start + 3),)), None, text.strip()
-        )
+        regex = parse_regex(body[start + 3 :], start + 3)
+        return Reference(Pattern((regex,)), alias, None, text.strip())
     bracket = _find(body, "[", start)
     index = None
     if bracket >= 0:
@@ -54,13 +53,13 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     end = bracket if bracket >= 0 else len(body)
     if not body[start:end].strip():
         raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
-    return Reference(alias, Pattern(_pieces(body, start, end, target)), index, text.strip())
+    return Reference(Pattern(_pieces(body, start, end, target)), alias, index, text.strip())
 
 
 def parse_prefix(text: str, *, target: bool = False) -> Reference:
     """The prefix of a `within`: a reference without a slice, which may be empty on the right."""
     if target and not text.strip():
-        return Reference(None, Pattern(()), None, "")
+        return Reference(Pattern(()))
     reference = parse_reference(text, target=target)
     if reference.index is not None:
         raise PatternError("a prefix takes no slice", text.find("["))

@@ -172,10 +172,15 @@ def _written(piece: Piece) -> str:
 class Reference(Struct, frozen=True):
     """`[alias::]pattern[slice]` as written; `text` is the original."""
 
-    alias: Pattern | None
     pattern: Pattern
-    index: WrittenIndex | None
-    text: str
+    alias: Pattern | None = None
+    index: WrittenIndex | None = None
+    text: str = ""
+
+    @property
+    def captures(self) -> tuple[Capture, ...]:
+        """What it captures, the alias first."""
+        return (*(self.alias.captures if self.alias else ()), *self.pattern.captures)
 
     def __str__(self) -> str:
         return self.text

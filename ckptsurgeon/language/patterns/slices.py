@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
-from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
+from ckptsurgeon.language.expressions import Expression, Scope, kind_of, names_in, parse_expression
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 
@@ -34,13 +33,7 @@ class WrittenIndex(Struct, frozen=True):
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset().union(*(expression.names for expression in self.expressions))
-
-    @property
-    def expressions(self) -> Iterator[Expression]:
-        for item in self.items:
-            parts = (item.start, item.stop, item.step) if isinstance(item, Range) else (item,)
-            yield from (part for part in parts if isinstance(part, Expression))
+        return names_in(self.items)
 
     def evaluate(self, scope: Scope) -> Index:
         """The slice with its numbers, in the form that `ops.indexing` takes."""

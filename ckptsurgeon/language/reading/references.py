@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import astuple
+
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -52,8 +54,8 @@ def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     def read(part: str) -> Reference:
         return parse_reference(part, target=is_target)
 
-    reference = parsed(node, read, text, column)
-    return At(reference, node.at(column + lead))
+    found = parsed(node, read, text, column)
+    return At(*astuple(found), place=node.at(column + lead))
 
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
@@ -104,7 +106,7 @@ def _prefix(node: Node) -> Prefix:
 
 def _source_prefix(text: str) -> Reference:
     """An empty left side of an arrow adds a prefix to whatever the rules read."""
-    return parse_prefix(text) if text.strip() else Reference(None, Pattern(()), None, "")
+    return parse_prefix(text) if text.strip() else Reference(Pattern(()))
 
 
 def _target_prefix(text: str) -> Reference:

@@ -144,7 +144,7 @@ def refuse_misspelt_fill(rule: Init, vars: frozenset[str]) -> None:
     fill = rule.fill
     if not isinstance(fill, Expression) or fill.names != {fill.text}:
         return
-    captured = {capture.name for at in rule.targets for capture in at.reference.pattern.captures}
+    captured = {capture.name for at in rule.targets for capture in at.pattern.captures}
     if nearest(fill.text, FILLS) and fill.text not in vars | captured:
         message = f"unknown word {shown(fill.text)}; {_FILL_WANTED} is wanted"
         raise wrong(rule.options.places["fill"], message, nearest(fill.text, FILLS))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Mapping as Table
 
 from ckptsurgeon.errors import RulesetError, nearest
-from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.expressions import Expression, names_in
 from ckptsurgeon.language.patterns import Reference, parse_reference
 from ckptsurgeon.language.problems import Problems, shown, told, wrong
 from ckptsurgeon.language.reading.fields import INTEGER, Field, Section
@@ -141,22 +140,9 @@ def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
 # --- what uses what -------------------------------------------------------------------------------
 
 
-def _expressions(value: object) -> Iterator[Expression]:
-    if isinstance(value, Expression):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _expressions(item)
-    elif isinstance(value, ShapeVar):
-        yield from _expressions(value.dim)
-    elif isinstance(value, ConfigVar):
-        yield from _expressions(value.default)
-
-
 def _used(var: Var) -> frozenset[str]:
     """The names that a var needs; those of the config are no vars."""
-    found = (expression.names for expression in _expressions(var.value))
-    return frozenset(name for names in found for name in names if not name.startswith("config."))
+    return frozenset(name for name in names_in(var.value) if not name.startswith("config."))
 
 
 def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
-from ckptsurgeon.language.rules import Options, PlainRule, Stage, Var
+from ckptsurgeon.language.rules import At, Options, PlainRule, Stage, Var
 from ckptsurgeon.planner.compiling.grids import PlacedOp
 
 BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
@@ -24,27 +24,20 @@ class Reader:
     index: WrittenIndex | None
     place: Place
     text: str
-    names: frozenset[str]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All names that it captures, once each, in the order in which rows hold them."""
         return tuple(dict.fromkeys((*self.alias.columns, *self.keys.columns)))
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A reference that names output keys, its captures resolved."""
-
-    pattern: Pattern
-    index: WrittenIndex | None
-    place: Place
-    text: str
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule of one stage, ready to look for its keys.
+    """A rule of one stage, ready to look for its keys; what its references say is resolved.
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
     of mention, `spread` those that only targets have. `lookups` read destination or output keys.
@@ -54,7 +47,7 @@ class CompiledRule:
     group: int
     vars: Mapping[str, Var]
     readers: tuple[Reader, ...] = ()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
     ops: tuple[PlacedOp, ...] = ()
     captures: Mapping[str, Capture] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
@@ -22,7 +22,7 @@ class Context(Struct, frozen=True):
     source: Pattern = NOTHING
     target: Pattern = NOTHING
     alias: Pattern | None = None
-    vars: Mapping[str, Var] | None = None
+    vars: Mapping[str, Var] = field(default_factory=dict)
 
 
 class PlacedRule(Struct, frozen=True):

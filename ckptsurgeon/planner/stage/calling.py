@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
-from ckptsurgeon.language.expressions import Expression, Value
+from ckptsurgeon.language.expressions import Expression, Value, names_in
 from ckptsurgeon.language.patterns import Kind, WrittenIndex
 from ckptsurgeon.language.rows import OfRow, Row
 from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.index_files import load_indices
 from ckptsurgeon.ops.joining import Split
-from ckptsurgeon.planner.compiling.captures import expressions_of
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
 from ckptsurgeon.planner.scope import Scope, Vars
@@ -64,12 +63,11 @@ class Caller:
     def _builder(self, placed: PlacedOp) -> OfRow[Op]:
         """What builds the op for a step's captures."""
         name, arguments = placed.call.name, placed.call.arguments
-        names = {name for one in expressions_of(arguments) for name in one.names}
 
         def built(captures: Mapping[str, Value]) -> Op:
             return build(name, self._parameters(placed, arguments, Scope(captures, self._vars)))
 
-        return OfRow(names, self._rule.step_columns, built)
+        return OfRow(names_in(arguments), self._rule.step_columns, built)
 
     def _fitted(self, number: int, op: Op, wanted: Callable[[], TensorSpec | None]) -> Op:
         """The op with the destination's size, unless an op behind it changes the shape again."""
