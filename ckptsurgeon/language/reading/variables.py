@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
+from graphlib import CycleError, TopologicalSorter
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression, names_in
@@ -157,27 +158,25 @@ def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
 
 def _in_order(vars: dict[str, Var]) -> dict[str, Var]:
     """The vars, each behind those that it uses."""
-    waiting = {name: set(_used(var)) for name, var in vars.items()}
+    sorter = TopologicalSorter({name: sorted(_used(var)) for name, var in vars.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise _circle(vars, error.args[1][:0:-1]) from None
     ordered: dict[str, Var] = {}
     for _ in range(MAX_CHAIN):
-        ready = {name for name, needed in waiting.items() if not needed}
-        ordered |= {name: vars[name] for name in waiting if name in ready}
-        waiting = {name: waiting[name] - ready for name in waiting if name not in ready}
-        if not waiting:
-            return ordered
-        if not ready:
-            raise _circle(vars, waiting)
-    name = next(iter(waiting))
+        ready = sorter.get_ready()
+        sorter.done(*ready)
+        ordered |= {name: vars[name] for name in ready}
+    if len(ordered) == len(vars):
+        return ordered
+    name = next(name for name in vars if name not in ordered)
     message = f"more than {MAX_CHAIN} vars need one another in a row, up to {shown(name)}"
     raise wrong(vars[name].place, message)
 
 
-def _circle(vars: dict[str, Var], waiting: dict[str, set[str]]) -> RulesetError:
-    """The error for vars of which each needs another that is not worked out before it."""
-    way = [next(iter(waiting))]
-    while (following := min(waiting[way[-1]])) not in way:
-        way.append(following)
-    circle = way[way.index(following) :]
+def _circle(vars: dict[str, Var], circle: list[str]) -> RulesetError:
+    """The error for vars of which each needs the next."""
     first = min(circle, key=lambda name: vars[name].place)
     turned = circle[circle.index(first) :] + circle[: circle.index(first)]
     middle = turned if len(turned) <= MAX_CHAIN else [*turned[:MAX_CHAIN], "…"]
