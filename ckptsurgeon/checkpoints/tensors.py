@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-_NAMES = {code: name for name, code in DTYPE_CODES.items()}
-"""The names that torch, NumPy and ml_dtypes share, by dtype code."""
 
 
 def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
@@ -116,7 +113,7 @@ def to_torch(array: Array, spec: TensorSpec, device: Any) -> Any:
     dense = np.ascontiguousarray(array)
     owned = dense if dense.flags.writeable and dense.flags.owndata else dense.copy()
     tensor = torch.from_numpy(owned.reshape(-1).view(signed[owned.itemsize]))
-    return tensor.view(getattr(torch, _NAMES[spec.dtype])).reshape(spec.shape).to(device)
+    return tensor.view(getattr(torch, DTYPE_NAMES[spec.dtype])).reshape(spec.shape).to(device)
 
 
 def to_numpy(array: Array, spec: TensorSpec) -> Array:

@@ -9,28 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-DTYPE_CODES: Mapping[str, str] = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-    "uint16": "U16",
-    "int16": "I16",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "uint32": "U32",
-    "int32": "I32",
-    "float32": "F32",
-    "uint64": "U64",
-    "int64": "I64",
-    "float64": "F64",
-    "complex64": "C64",
-    "complex128": "C128",
-}
+from ckptsurgeon.specs import DTYPE_NAMES
+
+DTYPE_CODES: Mapping[str, str] = {name: code for code, name in DTYPE_NAMES.items()}
 """Our dtype code, by the name of torch's dtype."""
 
 STORAGE_CODES: Mapping[str, str] = {
@@ -152,7 +133,7 @@ def key_text(key: Any) -> str | None:
 
 def dtype_name(code: str) -> str | None:
     """The name of torch's dtype for a code, or None."""
-    return next((name for name, known in DTYPE_CODES.items() if known == code), None)
+    return DTYPE_NAMES.get(code)
 
 
 def storage_name(code: str) -> str | None:
