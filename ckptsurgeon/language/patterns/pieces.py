@@ -137,10 +137,6 @@ class Pattern(Struct, frozen=True):
                 yield from piece.captures
 
     @property
-    def formulas(self) -> Iterator[Formula]:
-        return (piece for piece in self.pieces if isinstance(piece, Formula))
-
-    @property
     def literal(self) -> str | None:
         """The one key that it matches, where it has no captures."""
         if all(isinstance(piece, Literal) for piece in self.pieces):

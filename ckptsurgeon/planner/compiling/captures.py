@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.expressions import expressions_in, parse_expression, unknown_name
+from ckptsurgeon.language.expressions import (
+    expressions_in,
+    names_in,
+    parse_expression,
+    unknown_name,
+)
 from ckptsurgeon.language.patterns import (
     Capture,
     Formula,
@@ -101,8 +106,7 @@ def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
 
 def names_needed(pattern: Pattern) -> frozenset[str]:
     """The names that writing a key by this resolved target needs values of."""
-    captures = {capture.name for capture in pattern.captures}
-    return frozenset(captures).union(*(formula.expression.names for formula in pattern.formulas))
+    return names_in(pattern).union(capture.name for capture in pattern.captures)
 
 
 def check_names(

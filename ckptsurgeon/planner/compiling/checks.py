@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import names_in
@@ -26,11 +26,10 @@ def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Pr
             )
 
 
-def check_ops(
-    rule: Move, gathered: Sequence[Capture], known: Collection[str], problems: Problems
-) -> None:
+def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     """Tells names in ops that have no one value for a step."""
-    lost = {capture.name for capture in gathered}
+    lost = {capture.name for capture in compiled.gathered}
+    known = {*compiled.captures, *compiled.vars} - {capture.name for capture in compiled.spread}
     for call in rule.ops:
         names = names_in(call.arguments)
         for name in sorted(names & lost):

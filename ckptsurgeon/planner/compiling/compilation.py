@@ -5,7 +5,7 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from msgspec import structs
@@ -36,7 +36,7 @@ from ckptsurgeon.planner.compiling.checks import (
     check_where,
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
-from ckptsurgeon.planner.compiling.grids import Shape, trace
+from ckptsurgeon.planner.compiling.grids import trace
 from ckptsurgeon.planner.compiling.sides import (
     gathered_captures,
     names_of_targets,
@@ -117,73 +117,55 @@ def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
 
 
 def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
-    vars = one.context.vars
     sources = [place_source(at, one.context, problems) for at in rule.sources]
-    written = targets_of(rule, one.context, problems)
-    read, spread = find_kinds(sources, written, vars, problems)
-    known = {**read, **spread}
-    targets = tuple(resolve_target(at, known) for at in written)
-    needed = names_of_targets(targets, {*known, *vars}, problems)
-    gathered = gathered_captures(read, needed, rule.place, problems)
-    readers = readers_of(sources, read, {*read, *vars}, problems)
-    check_stars(targets, read, problems)
-    check_ops(rule, gathered, {*read, *vars}, problems)
-    check_options(rule.options, read, vars, rule.place, problems)
-    dims = (tuple(c.name for c in gathered if c.name in reader.names) for reader in readers)
-    shape = Shape(tuple(dims), tuple(spread), len(targets), known, {*read, *vars})
-    compiled = CompiledRule(
-        rule,
-        one.group,
-        vars,
-        readers=readers,
-        targets=targets,
-        captures=known,
-        steps_by=frozenset(read) & needed,
-        gathered=gathered,
-        spread=tuple(spread.values()),
-    )
+    compiled = _both_sides(one, sources, targets_of(rule, one.context, problems), problems)
+    check_ops(rule, compiled, problems)
     check_where(compiled, problems)
-    return replace(compiled, ops=trace(shape, rule.ops, rule.place))
+    return replace(compiled, ops=trace(compiled, rule.ops))
 
 
 def _norms(rule: Norms, one: PlacedRule, problems: Problems) -> CompiledRule:
     """Reads one tensor for every prefix; the steps take those beside it from there."""
-    vars = one.context.vars
     sources = []
     for at, name in rule.reads:
         prefix = place_source(at, one.context, problems)
         pattern = Pattern((Literal(f".{name}"),)).after(prefix.pattern)
         sources.append(structs.replace(prefix, pattern=pattern))
-    written = place_target(rule.target, one.context)
-    read, spread = find_kinds(sources, [written], vars, problems)
-    target = resolve_target(written, read)
-    needed = names_of_targets((target,), {*read, *vars}, problems)
-    check_stars((target,), read, problems)
+    compiled = _both_sides(one, sources, [place_target(rule.target, one.context)], problems)
+    _check_norms(rule, compiled, problems)
+    return compiled
+
+
+def _both_sides(
+    one: PlacedRule, sources: Sequence[At], targets: Sequence[At], problems: Problems
+) -> CompiledRule:
+    """A rule that reads keys and names those that it gives."""
+    rule, vars = one.rule, one.context.vars
+    read, spread = find_kinds(sources, targets, vars, problems)
+    # What is in the target alone is spread by ops, which the rules of BatchNorms have none of.
+    known = {**read, **spread} if isinstance(rule, Move) else read
+    resolved = tuple(resolve_target(at, known) for at in targets)
+    needed = names_of_targets(resolved, {*known, *vars}, problems)
+    check_stars(resolved, read, problems)
     check_options(rule.options, read, vars, rule.place, problems)
-    gathered = gathered_captures(read, needed, rule.place, problems)
-    _check_norms(rule, gathered, tuple(spread.values()), {*read, *vars}, problems)
     return CompiledRule(
         rule,
         one.group,
         vars,
+        known,
         readers=readers_of(sources, read, {*read, *vars}, problems),
-        targets=(target,),
-        captures=read,
+        targets=resolved,
         steps_by=frozenset(read) & needed,
+        gathered=gathered_captures(read, needed, rule.place, problems),
+        spread=tuple(spread.values()),
     )
 
 
-def _check_norms(
-    rule: Norms,
-    gathered: Sequence[Capture],
-    spread: Sequence[Capture],
-    known: Collection[str],
-    problems: Problems,
-) -> None:
+def _check_norms(rule: Norms, compiled: CompiledRule, problems: Problems) -> None:
     """Tells captures that one side alone has, unknown names, and slices of what is taken whole."""
-    for capture in spread:
+    for capture in compiled.spread:
         problems.add(f"`{capture}` is in the target alone", rule.target.place)
-    for capture in gathered:
+    for capture in compiled.gathered:
         problems.add(
             f"`{capture}` is in the source alone: a BatchNorm is not gathered",
             rule.reads[-1][0].place,
@@ -191,7 +173,8 @@ def _check_norms(
         )
     if isinstance(rule, BatchNorm):
         return
-    numbers = (rule.eps, rule.groups) if isinstance(rule, FoldBatchNorm) else (rule.eps,)
+    numbers = (rule.eps, rule.groups) if isinstance(rule, FoldBatchNorm) else rule.eps
+    known = {*compiled.captures, *compiled.vars}
     check_expressions(numbers, known, rule.place, problems)
     for at in (*(at for at, _ in rule.reads), rule.target):
         if at.index is not None:
@@ -215,7 +198,7 @@ def _reading(
         if rule.source.index is not None:
             problems.add("`require` takes a whole key, no slice", rule.source.place)
         check_expressions(rule.shape, vars, rule.place, problems)
-    return CompiledRule(rule, one.group, vars, readers=tuple(readers), captures=known)
+    return CompiledRule(rule, one.group, vars, known, readers=tuple(readers))
 
 
 def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> CompiledRule:
@@ -241,4 +224,4 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
     if isinstance(rule, Init):
         numbers = (rule.fill, rule.std, rule.seed, rule.shape)
         check_expressions(numbers, vars, rule.place, problems)
-    return CompiledRule(rule, one.group, vars, lookups=tuple(lookups), captures=known)
+    return CompiledRule(rule, one.group, vars, known, lookups=tuple(lookups))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
-from ckptsurgeon.language.rules import At, Options, PlainRule, Stage, Var
-from ckptsurgeon.planner.compiling.grids import PlacedOp
+from ckptsurgeon.language.rules import At, OpCall, Options, PlainRule, Stage, Var
+from ckptsurgeon.ops.base import Arity
 
 BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
 BATCHNORM_PARTS = (*BATCHNORM_VECTORS, "num_batches_tracked")
@@ -35,6 +37,14 @@ class Reader:
         return frozenset(self.columns)
 
 
+class PlacedOp(Struct, frozen=True):
+    """An op of a rule with the dim that it closes or opens, "" for neither."""
+
+    call: OpCall
+    arity: Arity
+    dim: str
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A rule of one stage, ready to look for its keys; what its references say is resolved.
@@ -46,11 +56,11 @@ class CompiledRule:
     rule: PlainRule
     group: int
     vars: Mapping[str, Var]
+    captures: Mapping[str, Capture]
     readers: tuple[Reader, ...] = ()
     targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
     ops: tuple[PlacedOp, ...] = ()
-    captures: Mapping[str, Capture] | None = None
     steps_by: frozenset[str] = frozenset()
     gathered: tuple[Capture, ...] = ()
     spread: tuple[Capture, ...] = ()
@@ -65,7 +75,7 @@ class CompiledRule:
     def where_names(self) -> frozenset[str]:
         """The captures that `where` looks at."""
         where = self.options.where
-        return where.names & frozenset(self.captures or ()) if where else frozenset()
+        return where.names & frozenset(self.captures) if where else frozenset()
 
     @property
     def where_by_step(self) -> bool:

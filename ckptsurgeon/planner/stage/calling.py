@@ -13,8 +13,8 @@ from ckptsurgeon.language.rules import Argument, OpCall
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.index_files import load_indices
 from ckptsurgeon.ops.joining import Split
-from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
