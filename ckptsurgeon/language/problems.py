@@ -12,8 +12,6 @@ from typing import TypeVar
 
 from ckptsurgeon.errors import (
     CkptSurgeonError,
-    ExpressionError,
-    PatternError,
     Place,
     Problem,
     ProblemsError,
@@ -61,7 +59,7 @@ class Problems:
             self.take(error.problems)
             self._failed = True
         except CkptSurgeonError as error:
-            self.add(f"{about}{error}", place, _help(error))
+            self.add(f"{about}{error}", place, getattr(error, "help", ""))
 
     def gather(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """What a reading gives for each item that it can read, until too many problems are kept."""
@@ -93,10 +91,6 @@ class Problems:
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
-
-
-def _help(error: CkptSurgeonError) -> str:
-    return error.help if isinstance(error, ExpressionError | PatternError) else ""
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.expressions import Expression, Scope
 from ckptsurgeon.language.patterns import Reference, WrittenIndex
 
 Number = int | float | Expression
@@ -20,6 +20,15 @@ Number = int | float | Expression
 
 Argument = bool | int | float | str | Expression | WrittenIndex | tuple["Argument", ...] | None
 """An op's parameter as written."""
+
+
+def evaluate(value: Argument, scope: Scope) -> object:
+    """An argument with its expressions worked out."""
+    if isinstance(value, Expression | WrittenIndex):
+        return value.evaluate(scope)
+    if isinstance(value, tuple):
+        return tuple(evaluate(item, scope) for item in value)
+    return value
 
 
 class At(Reference, frozen=True, kw_only=True):

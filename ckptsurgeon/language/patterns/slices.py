@@ -71,12 +71,11 @@ def parse_index(text: str) -> WrittenIndex:
         if not text.endswith("]"):
             raise PatternError("a slice without its closing `]`", len(text))
         inner, shift = text[1:-1], 1
-    items: list[WrittenItem] = []
-    for part, column in _split_outside(inner, ","):
-        items.append(_index_item(part, column + shift))
+    parts = _split_outside(inner, ",")
+    items = tuple(_index_item(part, column + shift) for part, column in parts)
     if items.count("...") > 1:
         raise PatternError("a slice with more than one `...`", text.find("..."))
-    return WrittenIndex(tuple(items))
+    return WrittenIndex(items)
 
 
 def _index_item(text: str, column: int) -> WrittenItem:

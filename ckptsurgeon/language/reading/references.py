@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec.structs import astuple
 
 from ckptsurgeon.language.patterns import (
@@ -50,11 +52,7 @@ def _reference(node: Node, *, is_target: bool) -> At:
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
-
-    def read(part: str) -> Reference:
-        return parse_reference(part, target=is_target)
-
-    found = parsed(node, read, text, column)
+    found = parsed(node, partial(parse_reference, target=is_target), text, column)
     return At(*astuple(found), place=node.at(column + lead))
 
 
@@ -99,7 +97,7 @@ def _prefix(node: Node) -> Prefix:
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
     first, second = both(
         lambda: parsed(found, _source_prefix, left, left_at),
-        lambda: parsed(found, _target_prefix, right, right_at),
+        lambda: parsed(found, partial(parse_prefix, target=True), right, right_at),
     )
     return Prefix(first, second, found.place)
 
@@ -107,7 +105,3 @@ def _prefix(node: Node) -> Prefix:
 def _source_prefix(text: str) -> Reference:
     """An empty left side of an arrow adds a prefix to whatever the rules read."""
     return parse_prefix(text) if text.strip() else Reference(Pattern(()))
-
-
-def _target_prefix(text: str) -> Reference:
-    return parse_prefix(text, target=True)

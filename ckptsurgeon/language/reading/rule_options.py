@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ckptsurgeon.language.expressions import Expression, kind_of
 from ckptsurgeon.language.problems import shown, wrong
-from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read
+from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     constant,
@@ -62,6 +62,17 @@ def _renames(node: Node) -> dict[str, str]:
     return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
 
 
+def _table_of(values: Schema) -> Schema:
+    """The JSON Schema of a mapping that is not empty, by that of its values."""
+    return {"type": "object", "minProperties": 1, "additionalProperties": values}
+
+
+_SPAN_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
+    ]
+}
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
 
@@ -80,33 +91,12 @@ MOVING: Mapping[str, Field] = {
     **SHARED,
     "map": Field(
         _maps,
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": TEXT,
-            },
-        },
+        _table_of(_table_of(TEXT)),
         "Rewrites captures by a table, old to new; what is not listed doesn't match.",
     ),
     "pick": Field(
         _picks,
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "anyOf": [
-                        {"type": "integer", "minimum": 0},
-                        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
-                    ]
-                },
-            },
-        },
+        _table_of({"type": "array", "minItems": 1, "items": _SPAN_SCHEMA}),
         "Takes these integers of a capture, in this order, numbered anew from 0.",
     ),
     "reuse": Field(boolean, TRUTH, "Leaves its keys for later rules too."),

@@ -62,13 +62,7 @@ def _arrow() -> Schema:
 def _arrow_with_value() -> Schema:
     """`A -> B: transpose`, with whatever may stand behind the colon."""
     value = {"anyOf": [{"$ref": "#/$defs/ops"}, {"$ref": "#/$defs/behind"}]}
-    return {
-        "type": "object",
-        "patternProperties": {"->": value},
-        "additionalProperties": False,
-        "minProperties": 1,
-        "maxProperties": 1,
-    }
+    return _one_word({"patternProperties": {"->": value}})
 
 
 def _rules_by_word() -> list[Schema]:
@@ -82,14 +76,18 @@ def _op() -> Schema:
     """An op's name, or a mapping of it to its parameters."""
     alone = [name for name, cls in OPS.items() if not _required(cls)]
     properties = {name: {"$ref": f"#/$defs/op_{name}"} for name in OPS}
-    mapping = {
+    return {"anyOf": [{"enum": alone}, _one_word({"properties": properties})]}
+
+
+def _one_word(words: Schema) -> Schema:
+    """A mapping that has one of these words alone."""
+    return {
         "type": "object",
-        "properties": properties,
+        **words,
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
     }
-    return {"anyOf": [{"enum": alone}, mapping]}
 
 
 def _required(cls: type[Op]) -> list[str]:

@@ -167,7 +167,7 @@ def _in_order(vars: dict[str, Var]) -> dict[str, Var]:
     for _ in range(MAX_CHAIN):
         ready = sorter.get_ready()
         sorter.done(*ready)
-        ordered |= {name: vars[name] for name in ready}
+        ordered |= {name: var for name, var in vars.items() if name in ready}
     if len(ordered) == len(vars):
         return ordered
     name = next(name for name in vars if name not in ordered)

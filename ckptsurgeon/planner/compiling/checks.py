@@ -29,7 +29,6 @@ def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Pr
 def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     """Tells names in ops that have no one value for a step."""
     lost = {capture.name for capture in compiled.gathered}
-    known = {*compiled.captures, *compiled.vars} - {capture.name for capture in compiled.spread}
     for call in rule.ops:
         names = names_in(call.arguments)
         for name in sorted(names & lost):
@@ -38,7 +37,7 @@ def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
                 call.place,
                 "ops can use the captures of the target, and vars",
             )
-        check_names(names - lost, known, call.place, problems)
+        check_names(names - lost, compiled.known, call.place, problems)
 
 
 def check_where(rule: CompiledRule, problems: Problems) -> None:

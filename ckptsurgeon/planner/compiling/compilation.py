@@ -174,8 +174,7 @@ def _check_norms(rule: Norms, compiled: CompiledRule, problems: Problems) -> Non
     if isinstance(rule, BatchNorm):
         return
     numbers = (rule.eps, rule.groups) if isinstance(rule, FoldBatchNorm) else rule.eps
-    known = {*compiled.captures, *compiled.vars}
-    check_expressions(numbers, known, rule.place, problems)
+    check_expressions(numbers, compiled.known, rule.place, problems)
     for at in (*(at for at, _ in rule.reads), rule.target):
         if at.index is not None:
             problems.add(f"`{rule.word}` takes whole layers, no slice", at.place)

@@ -72,6 +72,11 @@ class CompiledRule:
         return tuple(dict.fromkeys(name for name in names if name in self.steps_by))
 
     @property
+    def known(self) -> frozenset[str]:
+        """The names that a value is known of: captures of the source, and vars."""
+        return frozenset({*self.captures, *self.vars}.difference(c.name for c in self.spread))
+
+    @property
     def where_names(self) -> frozenset[str]:
         """The captures that `where` looks at."""
         where = self.options.where

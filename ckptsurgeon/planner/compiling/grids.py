@@ -48,7 +48,7 @@ class _Course:
         self.spread = [capture.name for capture in rule.spread]
         gathered = [capture.name for capture in rule.gathered]
         self.open = [[name for name in gathered if name in one.names] for one in rule.readers]
-        self.known = {*rule.captures, *rule.vars}.difference(self.spread)
+        self.known = rule.known
         self.opened: set[str] = set()
 
     def place(self, call: OpCall) -> PlacedOp:

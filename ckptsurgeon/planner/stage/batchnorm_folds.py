@@ -8,12 +8,11 @@ from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import Value, kind_of
 from ckptsurgeon.language.patterns import write_key
 from ckptsurgeon.language.problems import Folded
-from ckptsurgeon.language.rules import FoldBatchNorm, FreezeBatchNorm, Number
+from ckptsurgeon.language.rules import FoldBatchNorm, FreezeBatchNorm, Number, evaluate
 from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, BATCHNORM_VECTORS, CompiledRule
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.batchnorm_parts import Taking
-from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.graph import Made

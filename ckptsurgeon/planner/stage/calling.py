@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem, ProblemsError, ShapeError
-from ckptsurgeon.language.expressions import Expression, Value, names_in
-from ckptsurgeon.language.patterns import Kind, WrittenIndex
+from ckptsurgeon.language.expressions import Value, names_in
+from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.rows import OfRow, Row
-from ckptsurgeon.language.rules import Argument, OpCall
+from ckptsurgeon.language.rules import Argument, OpCall, evaluate
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.index_files import load_indices
 from ckptsurgeon.ops.joining import Split
@@ -132,17 +132,6 @@ class Caller:
                 raise ShapeError(f"{op.name}: the references have different dims open")
         lines = zip(*(grid.nodes for grid in grids), strict=True)
         return Grid(dims, tuple(self._call(op, *nodes)[0] for nodes in lines))
-
-
-def evaluate(value: Argument, scope: Scope) -> object:
-    """An argument with its expressions worked out."""
-    if isinstance(value, Expression):
-        return value.evaluate(scope)
-    if isinstance(value, WrittenIndex):
-        return value.evaluate(scope)
-    if isinstance(value, tuple):
-        return tuple(evaluate(item, scope) for item in value)
-    return value
 
 
 def _beside(call: OpCall, name: str) -> Path:

@@ -6,10 +6,9 @@ import math
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.language.expressions import Value, kind_of
-from ckptsurgeon.language.rules import Init
+from ckptsurgeon.language.rules import Init, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
