@@ -23,10 +23,7 @@ from ckptsurgeon.language.expressions.terms import (
 )
 
 MAX_TEXT = 1000
-
-
 MAX_DEPTH = 40
-
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -37,11 +34,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-
-
 _PLAIN_INTEGER = re.compile(r"0|[1-9][0-9]*")
-
-
 _TRUTH: Mapping[str, bool] = {"true": True, "false": False, "True": True, "False": False}
 
 

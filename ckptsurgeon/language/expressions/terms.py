@@ -14,6 +14,7 @@ from ckptsurgeon.errors import ExpressionError, nearest
 Value = bool | int | float | str | tuple["Value", ...]
 """What an expression gives: a truth value, an integer, a decimal, a word, or a list of these."""
 
+Scope = Mapping[str, Value]
 
 MAX_INTEGER = 2**63 - 1
 
@@ -24,9 +25,6 @@ def kind_of(value: Value) -> str:
         return "true or false"
     kinds = {int: "an integer", float: "a decimal", str: "a word", tuple: "a list"}
     return kinds[type(value)]
-
-
-Scope = Mapping[str, Value]
 
 
 class Constant(Struct, frozen=True):
@@ -170,7 +168,6 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "//": operator.floordiv,
     "%": operator.mod,
 }
-
 
 _ORDERING: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

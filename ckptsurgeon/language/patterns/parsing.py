@@ -49,7 +49,7 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     bracket = _find(body, "[", start)
     index = None
     if bracket >= 0:
-        index = _shifted_index(body[bracket:], bracket)
+        index = _closed_index(body[bracket:], bracket)
     end = bracket if bracket >= 0 else len(body)
     if not body[start:end].strip():
         raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
@@ -89,17 +89,14 @@ def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]
     return [*parts, (text[start:], start)]
 
 
-def _shifted_index(text: str, shift: int) -> WrittenIndex:
+def _closed_index(text: str, column: int) -> WrittenIndex:
     if not text.endswith("]"):
         raise PatternError(
             "a slice without its closing `]` at the end",
-            shift,
+            column,
             "a slice ends the reference; a literal bracket is written `\\[`",
         )
-    try:
-        return parse_index(text)
-    except PatternError as error:
-        raise PatternError(str(error), error.column + shift, error.help) from None
+    return parse_index(text, column)
 
 
 def _alias_end(text: str, start: int) -> int:

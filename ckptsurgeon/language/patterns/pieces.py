@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import ExpressionError
-from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
+from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of, names_in
 from ckptsurgeon.language.patterns.slices import WrittenIndex
 
 MAX_DIGITS = 18
@@ -135,6 +135,11 @@ class Pattern(Struct, frozen=True):
                 yield piece
             elif isinstance(piece, Regex):
                 yield from piece.captures
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that writing a key by it, once it is resolved, needs values of."""
+        return names_in(self.pieces).union(capture.name for capture in self.captures)
 
     @property
     def literal(self) -> str | None:

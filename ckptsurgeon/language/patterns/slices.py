@@ -64,17 +64,20 @@ def _integer(expression: Expression, scope: Scope) -> int:
     return value
 
 
-def parse_index(text: str) -> WrittenIndex:
-    """The slice that a text says, with or without its brackets; raises PatternError."""
-    inner, shift = text, 0
+def parse_index(text: str, column: int = 0) -> WrittenIndex:
+    """The slice that a text says, with or without its brackets; raises PatternError.
+
+    `column` is where the text begins.
+    """
+    inner, start = text, column
     if text.startswith("["):
         if not text.endswith("]"):
-            raise PatternError("a slice without its closing `]`", len(text))
-        inner, shift = text[1:-1], 1
+            raise PatternError("a slice without its closing `]`", column + len(text))
+        inner, start = text[1:-1], column + 1
     parts = _split_outside(inner, ",")
-    items = tuple(_index_item(part, column + shift) for part, column in parts)
+    items = tuple(_index_item(part, start + at) for part, at in parts)
     if items.count("...") > 1:
-        raise PatternError("a slice with more than one `...`", text.find("..."))
+        raise PatternError("a slice with more than one `...`", column + text.find("..."))
     return WrittenIndex(items)
 
 

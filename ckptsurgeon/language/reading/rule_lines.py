@@ -118,12 +118,11 @@ def _refuse_unknown_behind(value: Mapping) -> None:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
     problems = Problems()
     for key, _ in value.entries:
-        with problems.at():
-            if key.text in ("from", "to"):
-                message = f"`{key.text}` behind an arrow, which has both sides"
-                raise wrong(key.place, message, "leave it out")
-            if key.text not in OPS and key.text not in BEHIND.fields:
-                raise unknown_word(key, [*BEHIND.fields, *OPS], BEHIND.name)
+        if key.text in ("from", "to"):
+            message = f"`{key.text}` behind an arrow, which has both sides"
+            problems.add(message, key.place, "leave it out")
+        elif key.text not in OPS and key.text not in BEHIND.fields:
+            problems.take(unknown_word(key, [*BEHIND.fields, *OPS], BEHIND.name).problems)
     problems.raise_if_any()
 
 

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ckptsurgeon.language.reading.fields import (
-    RULES,
-    TEXT,
-    Field,
-    Section,
-    as_it_is,
-)
+from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
     choice,
     destination_or_dtype,

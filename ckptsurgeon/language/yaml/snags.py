@@ -174,18 +174,15 @@ def _block_text(snag: Snag) -> Problem | None:
     return Problem(message, snag.start, quote_this(text))
 
 
-def _line_without_colon(snag: Snag) -> Problem | None:
-    if not snag.says("could not find expected ':'"):
-        return None
-    help = "write `word: value`; a rule begins with `- `"
-    return Problem("a line without `: ` among lines that have one", snag.start, help)
-
-
-def _dash_in_line(snag: Snag) -> Problem | None:
-    if not snag.says("sequence entries are not allowed"):
-        return None
-    help = "begin the list in a line of its own, or write it in [ ]"
-    return Problem("`- ` where no list can begin", snag.place, help)
+def _mark_of_line(snag: Snag) -> Problem | None:
+    """A `: ` that is missing, or a `- ` that can't stand there."""
+    if snag.says("could not find expected ':'"):
+        help = "write `word: value`; a rule begins with `- `"
+        return Problem("a line without `: ` among lines that have one", snag.start, help)
+    if snag.says("sequence entries are not allowed"):
+        help = "begin the list in a line of its own, or write it in [ ]"
+        return Problem("`- ` where no list can begin", snag.place, help)
+    return None
 
 
 def _text_after_end(snag: Snag) -> Problem | None:
@@ -235,8 +232,7 @@ _TRAPS: tuple[Callable[[Snag], Problem | None], ...] = (
     _second_colon,
     _bad_start,
     _block_text,
-    _line_without_colon,
-    _dash_in_line,
+    _mark_of_line,
     _text_after_end,
     _unclosed,
 )

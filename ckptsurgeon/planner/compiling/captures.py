@@ -7,19 +7,8 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.expressions import (
-    expressions_in,
-    names_in,
-    parse_expression,
-    unknown_name,
-)
-from ckptsurgeon.language.patterns import (
-    Capture,
-    Formula,
-    Kind,
-    Pattern,
-    Piece,
-)
+from ckptsurgeon.language.expressions import expressions_in, parse_expression, unknown_name
+from ckptsurgeon.language.patterns import Capture, Formula, Kind, Pattern, Piece
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At
 
@@ -104,18 +93,13 @@ def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
     return replace(piece, kind=first.kind, words=first.words)
 
 
-def names_needed(pattern: Pattern) -> frozenset[str]:
-    """The names that writing a key by this resolved target needs values of."""
-    return names_in(pattern).union(capture.name for capture in pattern.captures)
-
-
 def check_names(
     names: Iterable[str], known: Iterable[str], place: Place, problems: Problems
 ) -> None:
     """Tells each name that is neither a capture nor a var."""
     known = [name for name in known if not name.startswith("*")]
     for name in sorted(set(names).difference(known)):
-        if not name.startswith("config."):
+        if not name.startswith(("config.", "*")):
             with problems.at(place):
                 raise unknown_name(name, known)
 

@@ -11,11 +11,7 @@ from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import Capture, Kind, Regex, compile_pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move
-from ckptsurgeon.planner.compiling.captures import (
-    check_names,
-    names_needed,
-    resolve,
-)
+from ckptsurgeon.planner.compiling.captures import check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
 from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_alias
 
@@ -73,9 +69,8 @@ def names_of_targets(
     """All names that the targets use; tells those that are nothing."""
     needed: set[str] = set()
     for target in targets:
-        names = names_needed(target.pattern) | (target.index.names if target.index else set())
-        stars = {name for name in names if name.startswith("*")}
-        check_names(names - stars, known, target.place, problems)
+        names = target.pattern.names | names_in(target.index)
+        check_names(names, known, target.place, problems)
         needed |= names
     return frozenset(needed)
 
