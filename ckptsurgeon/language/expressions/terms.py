@@ -138,7 +138,7 @@ def expressions_in(value: object) -> Iterator[Expression]:
     parts: Iterable[object] = ()
     if isinstance(value, Expression):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         parts = value.values()
     elif isinstance(value, tuple):
         parts = value

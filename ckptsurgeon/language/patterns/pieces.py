@@ -139,7 +139,8 @@ class Pattern(Struct, frozen=True):
     @property
     def names(self) -> frozenset[str]:
         """The names that writing a key by it, once it is resolved, needs values of."""
-        return names_in(self.pieces).union(capture.name for capture in self.captures)
+        formulas = tuple(piece for piece in self.pieces if isinstance(piece, Formula))
+        return names_in(formulas).union(capture.name for capture in self.captures)
 
     @property
     def literal(self) -> str | None:

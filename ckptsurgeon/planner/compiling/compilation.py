@@ -6,7 +6,6 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -121,7 +120,7 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     compiled = _both_sides(one, sources, targets_of(rule, one.context, problems), problems)
     check_ops(rule, compiled, problems)
     check_where(compiled, problems)
-    return replace(compiled, ops=trace(compiled, rule.ops))
+    return structs.replace(compiled, ops=trace(compiled, rule.ops))
 
 
 def _norms(rule: Norms, one: PlacedRule, problems: Problems) -> CompiledRule:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -16,8 +15,7 @@ BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
 BATCHNORM_PARTS = (*BATCHNORM_VECTORS, "num_batches_tracked")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """A reference that reads keys. `alias` matches the source's alias, "" being the unnamed one."""
 
     alias: Matcher
@@ -45,8 +43,7 @@ class PlacedOp(Struct, frozen=True):
     dim: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
+class CompiledRule(Struct, frozen=True):
     """A rule of one stage, ready to look for its keys; what its references say is resolved.
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
@@ -96,7 +93,6 @@ class CompiledRule:
         return self.rule.place
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledStage:
+class CompiledStage(Struct, frozen=True):
     stage: Stage
     rules: tuple[CompiledRule, ...]

@@ -44,11 +44,10 @@ class _Course:
     """Follows the open dims of a rule from op to op."""
 
     def __init__(self, rule: CompiledRule) -> None:
-        self.captures, self.targets = rule.captures, len(rule.targets)
+        self.rule, self.captures, self.targets = rule, rule.captures, len(rule.targets)
         self.spread = [capture.name for capture in rule.spread]
         gathered = [capture.name for capture in rule.gathered]
         self.open = [[name for name in gathered if name in one.names] for one in rule.readers]
-        self.known = rule.known
         self.opened: set[str] = set()
 
     def place(self, call: OpCall) -> PlacedOp:
@@ -149,7 +148,7 @@ class _Course:
             if name not in self._all_open() and not self.captures[name].star:
                 message = f"`{self.captures[name]}` is in the target alone, and no op spreads it"
                 help = "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source"
-                problems.add(message, place, nearest(name, self.known) or help)
+                problems.add(message, place, nearest(name, self.rule.known) or help)
 
     def _left_open(self, name: str) -> tuple[str, str]:
         """What is told of a dim that nothing joins, and the next step."""
