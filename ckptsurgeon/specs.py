@@ -41,6 +41,30 @@ BITS: Mapping[str, int] = {
 }
 """Width of one element, in bits, by dtype code."""
 
+DTYPE_NAMES: Mapping[str, str] = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "U16": "uint16",
+    "I16": "int16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "U32": "uint32",
+    "I32": "int32",
+    "F32": "float32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F64": "float64",
+    "C64": "complex64",
+    "C128": "complex128",
+}
+"""The names that torch, NumPy and ml_dtypes share, by dtype code."""
+
 FLOATING: frozenset[str] = frozenset(code for code in BITS if code.startswith(("F", "BF")))
 """The codes that `output: {dtype: …}` casts."""
 

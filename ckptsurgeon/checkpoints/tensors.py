@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ckptsurgeon.checkpoints.torch.inert import DTYPE_NAMES
 from ckptsurgeon.checkpoints.transfer import Array
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec
 
 
 def is_torch(value: Any) -> bool:

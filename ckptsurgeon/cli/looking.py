@@ -78,6 +78,6 @@ def rules_schema() -> None:
     """The JSON Schema of rule files, for editors."""
     import json
 
-    from ckptsurgeon.language.rulesets import json_schema
+    from ckptsurgeon.language.reading.schema import json_schema
 
     print_out([json.dumps(json_schema(), indent=2), "\n"])

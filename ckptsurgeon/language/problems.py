@@ -13,8 +13,6 @@ from typing import TypeVar
 
 from ckptsurgeon.errors import (
     CkptSurgeonError,
-    ExpressionError,
-    PatternError,
     Place,
     Problem,
     ProblemsError,
@@ -22,6 +20,7 @@ from ckptsurgeon.errors import (
     nearest,
 )
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Other = TypeVar("Other")
 
@@ -37,9 +36,9 @@ class Problems:
     It is true where anything failed, also where that was told elsewhere and adds no problem.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, failed: bool = False) -> None:
         self._found: dict[Problem, None] = {}
-        self._failed = False
+        self._failed = failed
 
     def add(self, message: str, place: Place | None = None, help: str = "") -> None:
         self.take((Problem(message, place, help),))
@@ -61,7 +60,17 @@ class Problems:
             self.take(error.problems)
             self._failed = True
         except CkptSurgeonError as error:
-            self.add(f"{about}{error}", place, _help(error))
+            self.add(f"{about}{error}", place, getattr(error, "help", ""))
+
+    def gather(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """What a reading gives for each item that it can read, until too many problems are kept."""
+        found = []
+        for item in items:
+            with self.at():
+                found.append(read(item))
+            if self.full:
+                break
+        return found
 
     def raise_if_any(self, kind: type[ProblemsError] = RulesetError) -> None:
         """Raises an error of this kind if anything failed, its problems in the file's order."""
@@ -83,10 +92,6 @@ class Problems:
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
-
-
-def _help(error: CkptSurgeonError) -> str:
-    return error.help if isinstance(error, ExpressionError | PatternError) else ""
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.expressions import Expression, Scope
 from ckptsurgeon.language.patterns import Reference, WrittenIndex
 
 Number = int | float | Expression
@@ -22,10 +22,18 @@ Argument = bool | int | float | str | Expression | WrittenIndex | tuple["Argumen
 """An op's parameter as written."""
 
 
-class At(Struct, frozen=True):
-    """Something that a rule file names, with its place (the start of its text)."""
+def evaluate(value: Argument, scope: Scope) -> object:
+    """An argument with its expressions worked out."""
+    if isinstance(value, Expression | WrittenIndex):
+        return value.evaluate(scope)
+    if isinstance(value, tuple):
+        return tuple(evaluate(item, scope) for item in value)
+    return value
 
-    reference: Reference
+
+class At(Reference, frozen=True, kw_only=True):
+    """A reference of a rule, with its place (the start of its text)."""
+
     place: Place
 
 
@@ -59,50 +67,50 @@ class Options(Struct, frozen=True):
     """Where each word that is given stands."""
 
 
-class Move(Struct, frozen=True):
+class BaseRule(Struct, frozen=True, kw_only=True):
+    """What every rule but a `within` has."""
+
+    options: Options = Options()
+    place: Place
+
+
+class Move(BaseRule, frozen=True):
     """An arrow or a block. `targets` is empty where `to` is left out."""
 
     sources: tuple[At, ...]
-    targets: tuple[At, ...]
-    ops: tuple[OpCall, ...]
-    options: Options
-    place: Place
+    targets: tuple[At, ...] = ()
+    ops: tuple[OpCall, ...] = ()
 
 
-class Drop(Struct, frozen=True):
+class Drop(BaseRule, frozen=True):
     sources: tuple[At, ...]
-    options: Options
-    place: Place
 
 
-class Keep(Struct, frozen=True):
+class Keep(BaseRule, frozen=True):
     targets: tuple[At, ...]
-    options: Options
-    place: Place
 
 
-class Init(Struct, frozen=True):
-    """`fill` is one of zeros, ones, eye, normal, or a number."""
+FILLS = ("zeros", "ones", "eye", "normal")
+
+
+class Init(BaseRule, frozen=True):
+    """`fill` is one of FILLS, or a number."""
 
     targets: tuple[At, ...]
     fill: str | Number
-    std: Number
-    seed: int | Expression
-    shape: tuple[int | Expression, ...] | None
-    dtype: str | None
-    options: Options
-    place: Place
+    std: Number = 0.02
+    seed: int | Expression = 0
+    shape: tuple[int | Expression, ...] | None = None
+    dtype: str | None = None
 
 
-class BatchNorm(Struct, frozen=True):
-    """A BatchNorm as one unit: source and target are prefixes without the last dot."""
+class BaseNorms(BaseRule, frozen=True):
+    """A rule that reads BatchNorms. Source and target are prefixes without the last dot."""
 
-    word: ClassVar[str] = "batchnorm"
+    word: ClassVar[str]
 
     source: At
     target: At
-    options: Options
-    place: Place
 
     @property
     def reads(self) -> tuple[tuple[At, str], ...]:
@@ -110,59 +118,48 @@ class BatchNorm(Struct, frozen=True):
         return ((self.source, "running_mean"),)
 
 
-class FoldBatchNorm(Struct, frozen=True):
+class BatchNorm(BaseNorms, frozen=True):
+    """A BatchNorm as one unit."""
+
+    word: ClassVar[str] = "batchnorm"
+
+
+class FoldBatchNorm(BaseNorms, frozen=True):
     """A BatchNorm worked into the layer before it, or into an identity where `conv` is None."""
 
     word: ClassVar[str] = "fold_batchnorm"
 
-    conv: At | None
-    batchnorm: At
-    target: At
-    eps: Number
-    groups: int | Expression
-    transposed: bool
-    options: Options
-    place: Place
+    conv: At | None = None
+    eps: Number = 1e-5
+    groups: int | Expression = 1
+    transposed: bool = False
 
     @property
     def reads(self) -> tuple[tuple[At, str], ...]:
-        """As those of BatchNorm, the layer first."""
+        """As those of other rules, the layer first."""
         layer = ((self.conv, "weight"),) if self.conv else ()
-        return (*layer, (self.batchnorm, "running_mean"))
+        return (*layer, *super().reads)
 
 
-class FreezeBatchNorm(Struct, frozen=True):
+class FreezeBatchNorm(BaseNorms, frozen=True):
     """A BatchNorm as constants: `form` is `buffers` or `affine`."""
 
     word: ClassVar[str] = "freeze_batchnorm"
 
-    source: At
-    target: At
-    form: str
-    eps: Number
-    options: Options
-    place: Place
-
-    @property
-    def reads(self) -> tuple[tuple[At, str], ...]:
-        """As those of BatchNorm."""
-        return ((self.source, "running_mean"),)
+    form: str = "buffers"
+    eps: Number = 1e-5
 
 
-class Tie(Struct, frozen=True):
+class Tie(BaseRule, frozen=True):
     targets: tuple[At, ...]
-    options: Options
-    place: Place
 
 
-class Require(Struct, frozen=True):
+class Require(BaseRule, frozen=True):
     """`options.count` is the number of keys that must match."""
 
     source: At
-    shape: tuple[int | Expression, ...] | None
-    dtype: str | None
-    options: Options
-    place: Place
+    shape: tuple[int | Expression, ...] | None = None
+    dtype: str | None = None
 
 
 class Prefix(Struct, frozen=True):
@@ -185,7 +182,9 @@ class Within(Struct, frozen=True):
 Norms = BatchNorm | FoldBatchNorm | FreezeBatchNorm
 """The rules that read BatchNorms by their prefixes."""
 
-Rule = Move | Drop | Keep | Init | Norms | Tie | Require | Within
+PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
+
+Rule = PlainRule | Within
 
 
 class ShapeVar(Struct, frozen=True):
@@ -199,8 +198,7 @@ class ConfigVar(Struct, frozen=True):
     """`{config: a.b, default: …}`."""
 
     path: str
-    default: Expression | bool | int | float | None
-    has_default: bool
+    default: Expression | bool | int | float | None = None
 
 
 class Var(Struct, frozen=True):

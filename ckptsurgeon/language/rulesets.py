@@ -12,19 +12,9 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
 from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
 from ckptsurgeon.language.reading.includes import read_text
-from ckptsurgeon.language.reading.schema import json_schema
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
-
-__all__ = [
-    "Rules",
-    "json_schema",
-    "load_ruleset",
-    "load_with_problems",
-    "parse_ruleset",
-    "rules_from_arrows",
-]
 
 Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
 """Rules as the API takes them: a path, a shipped name, a dict, a list, or a Ruleset."""

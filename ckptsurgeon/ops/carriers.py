@@ -8,35 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ckptsurgeon.specs import BITS, CARRIERS
+from ckptsurgeon.specs import BITS, CARRIERS, DTYPE_NAMES
 
 Array = np.ndarray[Any, Any]
 
-NATIVE = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "U16": "uint16",
-    "I16": "int16",
-    "F16": "float16",
-    "U32": "uint32",
-    "I32": "int32",
-    "F32": "float32",
-    "U64": "uint64",
-    "I64": "int64",
-    "F64": "float64",
-    "C64": "complex64",
-    "C128": "complex128",
-}
-
-ML_DTYPES = {
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E8M0": "float8_e8m0fnu",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-}
+ML_DTYPES = ("BF16", *(code for code in DTYPE_NAMES if code.startswith("F8_")))
+"""The codes that only ml_dtypes can compute with."""
 
 OF_ML_DTYPES = 2
 """What NumPy's `isbuiltin` says of a dtype that a library has registered."""
@@ -56,11 +33,11 @@ BLOCK = 2**20
 
 def numpy_dtype(code: str) -> np.dtype[Any]:
     """The NumPy dtype that computes with a code; ml_dtypes' for bfloat16 and float8."""
-    if code in NATIVE:
-        return np.dtype(NATIVE[code])
+    if code not in ML_DTYPES:
+        return np.dtype(DTYPE_NAMES[code])
     import ml_dtypes  # only casts of these few dtypes need it
 
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, ML_DTYPES[code]))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, DTYPE_NAMES[code]))
     return dtype
 
 

@@ -97,12 +97,12 @@ class Vars:
         return spec.shape[dim]
 
     def _configured(self, var: ConfigVar, scope: Scope) -> Value:
-        if self._around.config is None and not var.has_default:
+        if self._around.config is None and var.default is None:
             raise ExpressionError("it reads the config, and no --config is given", help=GIVE)
         try:
             return _config_value(self._around.config or {}, var.path)
         except _NotThere:
-            if not var.has_default:
+            if var.default is None:
                 raise
         return self._of(var.default)
 

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.torch.archive import read_archive
-from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES, DTYPE_NAMES
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_members
 from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
 from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter
 from ckptsurgeon.checkpoints.torch.zipped import open_torch_zip
 from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.errors import CheckpointError, OutputError
-from ckptsurgeon.specs import TensorSpec, row_strides
+from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec, row_strides
 
 T = torch.arange(4.0)
 

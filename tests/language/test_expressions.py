@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptsurgeon.errors import ExpressionError
-from ckptsurgeon.language.expressions import MAX_INTEGER, MAX_TEXT, Value, parse_expression
+from ckptsurgeon.language.expressions import Value, parse_expression
+from ckptsurgeon.language.expressions.parsing import MAX_TEXT
+from ckptsurgeon.language.expressions.terms import MAX_INTEGER
 
 SCOPE: dict[str, Value] = {
     "i": 5,

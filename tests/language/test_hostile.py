@@ -12,7 +12,9 @@ import pytest
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.expressions.parsing import MAX_DEPTH
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.language.reading.rule_lines import MAX_WITHIN
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.plan import Plan
@@ -206,3 +208,13 @@ def test_a_stage_upon_a_stage() -> None:
     stages = "\n---\n".join(f"format: 1\nrules:\n  - a{n} -> a{n + 1}" for n in range(60))
     with bounded():
         assert list(plan(stages, {"a0": (2,)}).outputs) == ["a60"]
+
+
+def test_what_is_as_deep_as_it_may_be() -> None:
+    lines = [
+        f"{'    ' * depth}- within: a.\n{'    ' * depth}  rules:" for depth in range(MAX_WITHIN)
+    ]
+    target = f"{'(' * MAX_DEPTH}i{')' * MAX_DEPTH}"
+    lines.append(f"{'    ' * MAX_WITHIN}- w.<i> -> v.<{target}>")
+    made = plan("\n".join(lines), {"a." * MAX_WITHIN + "w.3": (2,)})
+    assert list(made.outputs) == ["a." * MAX_WITHIN + "v.3"]

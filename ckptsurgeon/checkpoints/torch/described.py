@@ -13,7 +13,6 @@ from ckptsurgeon.checkpoints.base import Opaque
 from ckptsurgeon.checkpoints.npy import CODES
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
-    DTYPE_NAMES,
     DictValue,
     GlobalName,
     ObjectValue,
@@ -21,7 +20,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     StorageRecord,
     TensorRecord,
 )
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec
 
 WIDTH = 60
 """Longest text of a value."""

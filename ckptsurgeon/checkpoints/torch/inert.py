@@ -9,32 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-DTYPE_CODES: Mapping[str, str] = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-    "uint16": "U16",
-    "int16": "I16",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "uint32": "U32",
-    "int32": "I32",
-    "float32": "F32",
-    "uint64": "U64",
-    "int64": "I64",
-    "float64": "F64",
-    "complex64": "C64",
-    "complex128": "C128",
-}
-"""Our dtype code, by the name of torch's dtype."""
+from ckptsurgeon.specs import DTYPE_NAMES
 
-DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
-"""The names that torch, NumPy and ml_dtypes share, by dtype code."""
+DTYPE_CODES: Mapping[str, str] = {name: code for code, name in DTYPE_NAMES.items()}
+"""Our dtype code, by the name of torch's dtype."""
 
 STORAGE_CODES: Mapping[str, str] = {
     "BoolStorage": "BOOL",

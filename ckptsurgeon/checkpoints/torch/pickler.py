@@ -8,7 +8,6 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
-    DTYPE_NAMES,
     DictValue,
     GlobalName,
     ObjectValue,
@@ -18,6 +17,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
 )
 from ckptsurgeon.checkpoints.torch.rebuild import ORDERED_DICT, SIZE
 from ckptsurgeon.errors import OutputError
+from ckptsurgeon.specs import DTYPE_NAMES
 
 CALLS = frozenset(
     (

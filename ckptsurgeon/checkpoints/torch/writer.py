@@ -11,7 +11,6 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import (
-    DTYPE_NAMES,
     STORAGE_NAMES,
     UNTYPED,
     StorageRecord,
@@ -32,7 +31,7 @@ from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.checkpoints.writing.target import flat_bytes
 from ckptsurgeon.errors import OutputError
-from ckptsurgeon.specs import TensorSpec, row_strides
+from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec, row_strides
 
 FOLDER = "archive"
 

@@ -7,28 +7,11 @@ time linear in the text. `config.a.b` is one dotted name.
 
 from __future__ import annotations
 
-from ckptsurgeon.language.expressions.parsing import MAX_DEPTH, MAX_TEXT, parse_expression
-from ckptsurgeon.language.expressions.terms import (
-    MAX_INTEGER,
-    Constant,
-    Expression,
-    Name,
-    Scope,
-    Value,
-    kind_of,
-    unknown_name,
-)
-
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_INTEGER",
-    "MAX_TEXT",
-    "Constant",
-    "Expression",
-    "Name",
-    "Scope",
-    "Value",
-    "kind_of",
-    "parse_expression",
-    "unknown_name",
-]
+from ckptsurgeon.language.expressions.parsing import parse_expression as parse_expression
+from ckptsurgeon.language.expressions.terms import Expression as Expression
+from ckptsurgeon.language.expressions.terms import Scope as Scope
+from ckptsurgeon.language.expressions.terms import Value as Value
+from ckptsurgeon.language.expressions.terms import expressions_in as expressions_in
+from ckptsurgeon.language.expressions.terms import kind_of as kind_of
+from ckptsurgeon.language.expressions.terms import names_in as names_in
+from ckptsurgeon.language.expressions.terms import unknown_name as unknown_name

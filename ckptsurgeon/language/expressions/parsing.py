@@ -23,10 +23,7 @@ from ckptsurgeon.language.expressions.terms import (
 )
 
 MAX_TEXT = 1000
-
-
 MAX_DEPTH = 40
-
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -37,14 +34,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-
-
 _PLAIN_INTEGER = re.compile(r"0|[1-9][0-9]*")
-
-
-_RESERVED = frozenset({"and", "or", "not", "in"})
-
-
 _TRUTH: Mapping[str, bool] = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -78,8 +68,20 @@ def _tokens(text: str) -> list[_Token]:
     return [*tokens, _Token("end", "", end)]
 
 
+_NOT, _COMPARING = 3, 4
+
+_BINDING: Mapping[str, int] = {
+    "or": 1,
+    "and": 2,
+    **dict.fromkeys(("<", "<=", ">", ">=", "==", "!=", "in", "not"), _COMPARING),
+    **dict.fromkeys(("+", "-"), 5),
+    **dict.fromkeys(("*", "/", "//", "%"), 6),
+}
+"""How tightly operators bind; one `not` alone stands before its operand."""
+
+
 class _Parser:
-    """Recursive descent, one method a level of precedence, `or` loosest."""
+    """Recursive descent, by how tightly operators bind."""
 
     def __init__(self, text: str) -> None:
         self.tokens = _tokens(text)
@@ -88,7 +90,7 @@ class _Parser:
         self.names: set[str] = set()
 
     def whole(self) -> Node:
-        node = self.either()
+        node = self.operands()
         if self.token.kind != "end":
             self.unexpected()
         return node
@@ -99,11 +101,11 @@ class _Parser:
 
     def take(self, *texts: str) -> _Token | None:
         """The next token if it is one of these symbols or reserved words."""
-        token = self.token
-        if token.kind in ("symbol", "name") and token.text in texts:
-            self.at += 1
-            return token
-        return None
+        return self.next() if self.token.text in texts else None
+
+    def next(self) -> _Token:
+        self.at += 1
+        return self.tokens[self.at - 1]
 
     def unexpected(self) -> NoReturn:
         token = self.token
@@ -114,28 +116,26 @@ class _Parser:
             "it takes numbers, names, 'words', lists, + - * / // %, comparisons, and, or, not, in",
         )
 
-    def either(self) -> Node:
-        node = self.both()
-        while token := self.take("or"):
-            node = Both("or", node, self.both(), token.column)
+    def operands(self, above: int = 0) -> Node:
+        """Operands with operators between them that bind more tightly than `above`."""
+        if above <= _NOT and (token := self.take("not")):
+            node: Node = Unary("not", self.nested(lambda: self.operands(_NOT)), token.column)
+        else:
+            node = self.signed()
+        while (binding := _BINDING.get(self.token.text, 0)) > above:
+            if binding == _COMPARING:
+                node = self.comparison(node)
+                continue
+            token = self.next()
+            kind = Both if binding < _NOT else Arithmetic
+            node = kind(token.text, node, self.operands(binding), token.column)
         return node
 
-    def both(self) -> Node:
-        node = self.negation()
-        while token := self.take("and"):
-            node = Both("and", node, self.negation(), token.column)
-        return node
-
-    def negation(self) -> Node:
-        if token := self.take("not"):
-            return Unary("not", self.nested(self.negation), token.column)
-        return self.comparison()
-
-    def comparison(self) -> Node:
-        first, links = self.sum(), []
+    def comparison(self, first: Node) -> Node:
+        links = []
         while link := self.comparator():
-            links.append((link[0], self.sum(), link[1]))
-        return Comparison(first, tuple(links)) if links else first
+            links.append((link[0], self.operands(_COMPARING), link[1]))
+        return Comparison(first, tuple(links))
 
     def comparator(self) -> tuple[str, int] | None:
         if token := self.take("<", "<=", ">", ">=", "==", "!=", "in"):
@@ -146,18 +146,6 @@ class _Parser:
             return "not in", token.column
         return None
 
-    def sum(self) -> Node:
-        node = self.product()
-        while token := self.take("+", "-"):
-            node = Arithmetic(token.text, node, self.product(), token.column)
-        return node
-
-    def product(self) -> Node:
-        node = self.signed()
-        while token := self.take("*", "/", "//", "%"):
-            node = Arithmetic(token.text, node, self.signed(), token.column)
-        return node
-
     def signed(self) -> Node:
         if token := self.take("-", "+"):
             return Unary(token.text, self.nested(self.signed), token.column)
@@ -166,14 +154,14 @@ class _Parser:
     def atom(self) -> Node:
         token = self.token
         if self.take("("):
-            node = self.nested(self.either)
+            node = self.nested(self.operands)
             self.close(")")
             return node
         if self.take("["):
             return self.list()
-        if token.kind not in ("number", "word", "name") or token.text in _RESERVED:
+        if token.kind not in ("number", "word", "name") or token.text in _BINDING:
             self.unexpected()
-        self.at += 1
+        self.next()
         if token.kind == "number":
             return Constant(_literal(token))
         return Constant(token.text[1:-1]) if token.kind == "word" else self.name(token)
@@ -181,7 +169,7 @@ class _Parser:
     def list(self) -> Node:
         items: list[Node] = []
         while not self.take("]"):
-            items.append(self.nested(self.either))
+            items.append(self.nested(self.operands))
             if not self.take(","):
                 self.close("]")
                 break

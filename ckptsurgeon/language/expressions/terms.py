@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from ckptsurgeon.errors import ExpressionError, nearest
 Value = bool | int | float | str | tuple["Value", ...]
 """What an expression gives: a truth value, an integer, a decimal, a word, or a list of these."""
 
+Scope = Mapping[str, Value]
 
 MAX_INTEGER = 2**63 - 1
 
@@ -24,9 +25,6 @@ def kind_of(value: Value) -> str:
         return "true or false"
     kinds = {int: "an integer", float: "a decimal", str: "a word", tuple: "a list"}
     return kinds[type(value)]
-
-
-Scope = Mapping[str, Value]
 
 
 class Constant(Struct, frozen=True):
@@ -135,6 +133,26 @@ class Expression:
         return self.text
 
 
+def expressions_in(value: object) -> Iterator[Expression]:
+    """The expressions within a value as rules have it: in lists, tables, slices and vars."""
+    parts: Iterable[object] = ()
+    if isinstance(value, Expression):
+        yield value
+    elif isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, tuple):
+        parts = value
+    elif isinstance(value, Struct):
+        parts = (getattr(value, name) for name in value.__struct_fields__)
+    for part in parts:
+        yield from expressions_in(part)
+
+
+def names_in(value: object) -> frozenset[str]:
+    """The names that the expressions within a value need values of."""
+    return frozenset().union(*(expression.names for expression in expressions_in(value)))
+
+
 def unknown_name(name: str, known: Iterable[str], column: int = 0) -> ExpressionError:
     """The error for a name that is neither a capture nor a var."""
     names = sorted(known)
@@ -150,7 +168,6 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "//": operator.floordiv,
     "%": operator.mod,
 }
-
 
 _ORDERING: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

@@ -7,50 +7,22 @@ so parsing leaves it BARE and the planner gives it the kind of the name's first 
 
 from __future__ import annotations
 
-from ckptsurgeon.language.patterns.matching import Matcher, compile_pattern
-from ckptsurgeon.language.patterns.parsing import parse_prefix, parse_reference, split_arrow
-from ckptsurgeon.language.patterns.pieces import (
-    Capture,
-    Formula,
-    Kind,
-    Literal,
-    Pattern,
-    Piece,
-    Reference,
-    Regex,
-    Word,
-    is_plain_integer,
-    write_integer,
-    write_key,
-)
-from ckptsurgeon.language.patterns.regexes import compile_re2, parse_regex
-from ckptsurgeon.language.patterns.slices import (
-    Range,
-    WrittenIndex,
-    parse_index,
-)
-
-__all__ = [
-    "Capture",
-    "Formula",
-    "Kind",
-    "Literal",
-    "Matcher",
-    "Pattern",
-    "Piece",
-    "Range",
-    "Reference",
-    "Regex",
-    "Word",
-    "WrittenIndex",
-    "compile_pattern",
-    "compile_re2",
-    "is_plain_integer",
-    "parse_index",
-    "parse_prefix",
-    "parse_reference",
-    "parse_regex",
-    "split_arrow",
-    "write_integer",
-    "write_key",
-]
+from ckptsurgeon.language.patterns.matching import Matcher as Matcher
+from ckptsurgeon.language.patterns.matching import compile_pattern as compile_pattern
+from ckptsurgeon.language.patterns.parsing import parse_prefix as parse_prefix
+from ckptsurgeon.language.patterns.parsing import parse_reference as parse_reference
+from ckptsurgeon.language.patterns.parsing import split_arrow as split_arrow
+from ckptsurgeon.language.patterns.pieces import Capture as Capture
+from ckptsurgeon.language.patterns.pieces import Formula as Formula
+from ckptsurgeon.language.patterns.pieces import Kind as Kind
+from ckptsurgeon.language.patterns.pieces import Literal as Literal
+from ckptsurgeon.language.patterns.pieces import Pattern as Pattern
+from ckptsurgeon.language.patterns.pieces import Piece as Piece
+from ckptsurgeon.language.patterns.pieces import Reference as Reference
+from ckptsurgeon.language.patterns.pieces import Regex as Regex
+from ckptsurgeon.language.patterns.pieces import Word as Word
+from ckptsurgeon.language.patterns.pieces import is_plain_integer as is_plain_integer
+from ckptsurgeon.language.patterns.pieces import write_integer as write_integer
+from ckptsurgeon.language.patterns.pieces import write_key as write_key
+from ckptsurgeon.language.patterns.slices import WrittenIndex as WrittenIndex
+from ckptsurgeon.language.patterns.slices import parse_index as parse_index

@@ -44,23 +44,22 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     if body.startswith("re:", start):
         if target:
             raise PatternError("`re:` reads keys; a target names them", start)
-        return Reference(
-            alias, Pattern((parse_regex(body[start + 3 :], start + 3),)), None, text.strip()
-        )
+        regex = parse_regex(body[start + 3 :], start + 3)
+        return Reference(Pattern((regex,)), alias, None, text.strip())
     bracket = _find(body, "[", start)
     index = None
     if bracket >= 0:
-        index = _shifted_index(body[bracket:], bracket)
+        index = _closed_index(body[bracket:], bracket)
     end = bracket if bracket >= 0 else len(body)
     if not body[start:end].strip():
         raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
-    return Reference(alias, Pattern(_pieces(body, start, end, target)), index, text.strip())
+    return Reference(Pattern(_pieces(body, start, end, target)), alias, index, text.strip())
 
 
 def parse_prefix(text: str, *, target: bool = False) -> Reference:
     """The prefix of a `within`: a reference without a slice, which may be empty on the right."""
     if target and not text.strip():
-        return Reference(None, Pattern(()), None, "")
+        return Reference(Pattern(()))
     reference = parse_reference(text, target=target)
     if reference.index is not None:
         raise PatternError("a prefix takes no slice", text.find("["))
@@ -72,6 +71,9 @@ def parse_prefix(text: str, *, target: bool = False) -> Reference:
 def split_arrow(text: str) -> list[tuple[str, int]]:
     """The sides of `A -> B` with their columns: one, two, or more where there are too many."""
     return _split(text, "->", but=r"<\w+:(?:\\.|[^\\>\s])*>")
+
+
+_ANGLED = r"<(?:\\.|[^\\>])*>?"
 
 
 def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]]:
@@ -87,17 +89,14 @@ def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]
     return [*parts, (text[start:], start)]
 
 
-def _shifted_index(text: str, shift: int) -> WrittenIndex:
+def _closed_index(text: str, column: int) -> WrittenIndex:
     if not text.endswith("]"):
         raise PatternError(
             "a slice without its closing `]` at the end",
-            shift,
+            column,
             "a slice ends the reference; a literal bracket is written `\\[`",
         )
-    try:
-        return parse_index(text)
-    except PatternError as error:
-        raise PatternError(str(error), error.column + shift, error.help) from None
+    return parse_index(text, column)
 
 
 def _alias_end(text: str, start: int) -> int:
@@ -110,41 +109,35 @@ def _alias_end(text: str, start: int) -> int:
 
 def _find(text: str, wanted: str, start: int) -> int:
     """Where `wanted` stands unescaped and outside of `<…>`; -1 where it doesn't."""
-    at, inside = start, False
-    while at < len(text):
-        if text[at] == "\\":
-            at += 2
-            continue
-        if not inside and text.startswith(wanted, at):
-            return at
-        inside = text[at] == "<" or (inside and text[at] != ">")
-        at += 1
-    return -1
+    (before, _), *others = _split(text[start:], wanted, but=_ANGLED)
+    return start + len(before) if others else -1
+
+
+_PIECE = re.compile(
+    r"(?P<escape>\\)|(?P<angled><(?P<inside>(?:\\.|[^\\>])*)(?P<close>>)?)|(?P<stars>\*+)|[^\\<*]+",
+    re.DOTALL,
+)
 
 
 def _pieces(text: str, start: int, end: int, target: bool) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     literal, at, stars = "", start, 0
-    while at < end:
-        char = text[at]
-        if char == "\\":
-            literal, at = literal + _escaped(text, at, end), at + 2
+    while found := _PIECE.match(text, at, end):
+        at = found.end()
+        if found.lastgroup is None:
+            literal += found[0]
             continue
-        if char not in "<*":
-            literal, at = literal + char, at + 1
+        if found.lastgroup == "escape":
+            literal, at = literal + _escaped(text, found.start(), end), at + 1
             continue
         if literal:
             pieces.append(Literal(literal))
             literal = ""
-        if char == "<":
-            close = _closing(text, at, end)
-            pieces.append(_angled(text[at + 1 : close], at + 1, target))
-            at = close + 1
+        if found.lastgroup == "angled":
+            pieces.append(_angled(found, target))
         else:
             stars += 1
-            run = len(text[at:end]) - len(text[at:end].lstrip("*"))
-            pieces.append(_star(run, stars, at))
-            at += run
+            pieces.append(_star(len(found[0]), stars, found.start()))
     return (*pieces, Literal(literal)) if literal else tuple(pieces)
 
 
@@ -159,22 +152,18 @@ def _escaped(text: str, at: int, end: int) -> str:
     return char
 
 
-def _closing(text: str, at: int, end: int) -> int:
-    close = at + 1
-    while close < end and text[close] != ">":
-        close += 2 if text[close] == "\\" else 1
-    if close >= end:
-        raise PatternError("`<` without its closing `>`", at, "a literal one is written `\\<`")
-    return close
-
-
 def _star(run: int, number: int, column: int) -> Capture:
     if run > 2:
         raise PatternError(f"{run} stars in a row; `*` is one piece, `**` one or more", column)
     return Capture(f"*{number}", Kind.PATH if run == 2 else Kind.TEXT, column=column)
 
 
-def _angled(text: str, column: int, target: bool) -> Capture | Formula:
+def _angled(found: re.Match[str], target: bool) -> Capture | Formula:
+    """The piece that stands in `<…>`."""
+    text, column = found["inside"], found.start("inside")
+    if not found["close"]:
+        message = "`<` without its closing `>`"
+        raise PatternError(message, column - 1, "a literal one is written `\\<`")
     match = _NAME.fullmatch(text)
     if match is not None:
         name, colon, kind = match.groups()

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import ExpressionError
-from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of
+from ckptsurgeon.language.expressions import Expression, Scope, Value, kind_of, names_in
 from ckptsurgeon.language.patterns.slices import WrittenIndex
 
 MAX_DIGITS = 18
@@ -137,8 +137,10 @@ class Pattern(Struct, frozen=True):
                 yield from piece.captures
 
     @property
-    def formulas(self) -> Iterator[Formula]:
-        return (piece for piece in self.pieces if isinstance(piece, Formula))
+    def names(self) -> frozenset[str]:
+        """The names that writing a key by it, once it is resolved, needs values of."""
+        formulas = tuple(piece for piece in self.pieces if isinstance(piece, Formula))
+        return names_in(formulas).union(capture.name for capture in self.captures)
 
     @property
     def literal(self) -> str | None:
@@ -172,10 +174,15 @@ def _written(piece: Piece) -> str:
 class Reference(Struct, frozen=True):
     """`[alias::]pattern[slice]` as written; `text` is the original."""
 
-    alias: Pattern | None
     pattern: Pattern
-    index: WrittenIndex | None
-    text: str
+    alias: Pattern | None = None
+    index: WrittenIndex | None = None
+    text: str = ""
+
+    @property
+    def captures(self) -> tuple[Capture, ...]:
+        """What it captures, the alias first."""
+        return (*(self.alias.captures if self.alias else ()), *self.pattern.captures)
 
     def __str__(self) -> str:
         return self.text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, PatternError
-from ckptsurgeon.language.expressions import Expression, Scope, kind_of, parse_expression
+from ckptsurgeon.language.expressions import Expression, Scope, kind_of, names_in, parse_expression
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 
@@ -34,13 +33,7 @@ class WrittenIndex(Struct, frozen=True):
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset().union(*(expression.names for expression in self.expressions))
-
-    @property
-    def expressions(self) -> Iterator[Expression]:
-        for item in self.items:
-            parts = (item.start, item.stop, item.step) if isinstance(item, Range) else (item,)
-            yield from (part for part in parts if isinstance(part, Expression))
+        return names_in(self.items)
 
     def evaluate(self, scope: Scope) -> Index:
         """The slice with its numbers, in the form that `ops.indexing` takes."""
@@ -71,19 +64,21 @@ def _integer(expression: Expression, scope: Scope) -> int:
     return value
 
 
-def parse_index(text: str) -> WrittenIndex:
-    """The slice that a text says, with or without its brackets; raises PatternError."""
-    inner, shift = text, 0
+def parse_index(text: str, column: int = 0) -> WrittenIndex:
+    """The slice that a text says, with or without its brackets; raises PatternError.
+
+    `column` is where the text begins.
+    """
+    inner, start = text, column
     if text.startswith("["):
         if not text.endswith("]"):
-            raise PatternError("a slice without its closing `]`", len(text))
-        inner, shift = text[1:-1], 1
-    items: list[WrittenItem] = []
-    for part, column in _split_outside(inner, ","):
-        items.append(_index_item(part, column + shift))
+            raise PatternError("a slice without its closing `]`", column + len(text))
+        inner, start = text[1:-1], column + 1
+    parts = _split_outside(inner, ",")
+    items = tuple(_index_item(part, start + at) for part, at in parts)
     if items.count("...") > 1:
-        raise PatternError("a slice with more than one `...`", text.find("..."))
-    return WrittenIndex(tuple(items))
+        raise PatternError("a slice with more than one `...`", column + text.find("..."))
+    return WrittenIndex(items)
 
 
 def _index_item(text: str, column: int) -> WrittenItem:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from collections.abc import Mapping as Table
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.scalars import (
@@ -31,7 +32,7 @@ from ckptsurgeon.language.reading.scalars import (
     unlike,
     word,
 )
-from ckptsurgeon.language.rules import Argument, OpCall
+from ckptsurgeon.language.rules import Argument, OpCall, evaluate
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.indexing import Index
@@ -70,17 +71,11 @@ def _call(name: Scalar, parameters: Node | None) -> OpCall:
     if isinstance(parameters, Scalar) and parameters.null:
         help = f"an op without parameters is written `{name.text}` alone"
         raise wrong(parameters.place, f"nothing stands behind `{name.text}:`", help)
-    entries = _entries(cls, name, parameters)
     problems = Problems()
-    arguments: dict[str, Argument] = {}
-    over: str | None = None
-    for key, value in entries:
-        with problems.at():
-            if key.text == "over":
-                over = _over(cls, key, value)
-            else:
-                arguments[key.text] = _argument(cls, key, value)
+    entries = _entries(cls, name, parameters)
+    arguments = dict(problems.gather(partial(_argument, cls), entries))
     problems.raise_if_any()
+    over = arguments.pop("over", None)
     _check(cls, arguments, name)
     return OpCall(name.text, arguments, over, name.place)
 
@@ -122,12 +117,16 @@ def parameter_types(cls: type[Op]) -> dict[str, Any]:
     return {field.name: field.type for field in fields if field.name != cls.further}
 
 
-def _argument(cls: type[Op], key: Scalar, value: Node) -> Argument:
+def _argument(cls: type[Op], entry: tuple[Scalar, Node]) -> tuple[str, Any]:
+    """A parameter by its name; `over`, which is none of the op's own, among them."""
+    key, value = entry
     types = parameter_types(cls)
+    if key.text == "over":
+        return key.text, _over(cls, key, value)
     if key.text in types:
-        return reader_of(key.text, types[key.text])(value)
+        return key.text, reader_of(key.text, types[key.text])(value)
     if cls.further is not None:
-        return integer(value)
+        return key.text, integer(value)
     message = f"unknown parameter {shown(key.text)} of `{cls.name}`"
     known = [*types, "over"] if cls.arity is not Arity.EACH else list(types)
     help = suggestion(key.text, known) if known else f"it takes none: write `{cls.name}`"
@@ -143,7 +142,8 @@ def reader_of(name: str, kind: Any) -> Reader:
         return reader_of(name, variants[0])
     lists = [variant for variant in variants if typing.get_origin(variant) is tuple]
     if lists:
-        return _one_or_list_reader(reader_of(name, variants[0]), reader_of(name, lists[0]))
+        one, several = reader_of(name, variants[0]), reader_of(name, lists[0])
+        return lambda node: (several if isinstance(node, Sequence) else one)(node)
     if typing.get_origin(kind) is typing.Literal:
         return choice(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
@@ -151,10 +151,6 @@ def reader_of(name: str, kind: Any) -> Reader:
     if kind is str:
         return dtype if name == "dtype" else word
     return {bool: boolean, int: integer}.get(kind, number)
-
-
-def _one_or_list_reader(one: Reader, several: Reader) -> Reader:
-    return lambda node: (several if isinstance(node, Sequence) else one)(node)
 
 
 def _list_reader(name: str, kind: Any) -> Reader:
@@ -208,14 +204,7 @@ def _check(cls: type[Op], arguments: Table[str, Argument], name: Scalar) -> None
 
 def _literal(value: Argument) -> object | None:
     """The value without anything to evaluate; None where a name is in it."""
-    if isinstance(value, Expression):
-        return constant(value)
-    if isinstance(value, WrittenIndex):
-        return None if value.names else value.evaluate({})
-    if isinstance(value, tuple):
-        items = [_literal(item) for item in value]
-        return None if any(item is None for item in items) else tuple(items)
-    return value
+    return None if names_in(value) else evaluate(value, {})
 
 
 def _refuse_split_parameters(node: Sequence) -> None:

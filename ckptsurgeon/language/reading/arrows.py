@@ -21,17 +21,16 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 
     Lines are the numbers of the texts.
     """
-    problems, rules = Problems(), []
-    for number, text in enumerate(arrows, 1):
-        with problems.at():
-            rules.append(_rule(text, number))
+    problems = Problems()
+    rules = problems.gather(_rule, enumerate(arrows, 1))
     place = Place(FILE, 1, 1)
     format_ = (Scalar("format", place), Scalar("1", place, plain=True))
     document = Mapping((format_, (Scalar("rules", place), Sequence(tuple(rules), place))), place)
     return document, tuple(problems)
 
 
-def _rule(text: str, number: int) -> Node:
+def _rule(numbered: tuple[int, str]) -> Node:
+    number, text = numbered
     line = Place(FILE, number, 1, line_of(text))
     if _is_plain_arrow(text):
         return from_object(text, line)

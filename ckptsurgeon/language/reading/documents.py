@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.problems import Problems, shown, wrong
-from ckptsurgeon.language.reading.fields import Read, read_fields
+from ckptsurgeon.language.reading.fields import NOTHING
 from ckptsurgeon.language.reading.includes import included_path, read_text
 from ckptsurgeon.language.reading.rule_lines import Context, Included, read_rules
 from ckptsurgeon.language.reading.scalars import unlike
@@ -96,9 +96,9 @@ def _stage(node: Node, origin: _Origin) -> Stage:
     if not isinstance(node, Mapping):
         raise unlike(node, f"a mapping that begins with `format: {FORMAT}`")
     _refuse_other_format(node)
-    read, vars = Read({}, {}), None
+    read, vars = NOTHING, None
     with origin.problems.at():
-        read = read_fields(node, STAGE, "a rule file")
+        read = STAGE.read(node)
     if "format" not in node.words:
         help = f"write `format: {FORMAT}`"
         origin.problems.add("`format` is missing in a rule file", node.place, help)
@@ -121,7 +121,7 @@ def _may_hold_vars(node: Mapping) -> bool:
 
     The rules of such a document are read and no more: a name that seems unknown may be known.
     """
-    strange = (value for key, value in node.entries if key.text not in STAGE)
+    strange = (value for key, value in node.entries if key.text not in STAGE.fields)
     return not node.whole or any(isinstance(value, Mapping) for value in strange)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
+from ckptsurgeon.language.problems import Problems, shown, suggestion, wrong
 from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
 
@@ -21,11 +21,15 @@ Schema = Table[str, Any]
 
 
 class Field(Struct, frozen=True):
-    """One word: the reader of its value, the JSON Schema of its value, and a line about it."""
+    """One word: the reader of its value, the JSON Schema of its value, and a line about it.
+
+    `name` is what the value is called once it is read, where that is not the word.
+    """
 
     read: Callable[[Node], Any]
     schema: Schema
     about: str
+    name: str = ""
 
 
 Fields = Table[str, Field]
@@ -40,26 +44,13 @@ SIZES = {"type": "array", "items": INTEGER}
 TRUTH = {"type": "boolean"}
 
 
-def section_schema(fields: Fields, required: tuple[str, ...] = ()) -> dict[str, object]:
-    """The JSON Schema of a mapping that takes these words and no others."""
-    properties = {
-        word: {**field.schema, "description": field.about} for word, field in fields.items()
-    }
-    schema: dict[str, object] = {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-    }
-    return {**schema, "required": list(required)} if required else schema
-
-
 def as_it_is(node: Node) -> Node:
     """The reader of a word whose value is read elsewhere."""
     return node
 
 
 class Read(Struct, frozen=True):
-    """The values of a mapping's words, and the place of each word."""
+    """The values of a mapping's words by their names, and the place of each word."""
 
     values: Table[str, Any]
     places: Table[str, Place]
@@ -68,30 +59,49 @@ class Read(Struct, frozen=True):
         return self.values.get(word, default)
 
 
-def read_fields(node: Node, fields: Fields, inside: str, required: Iterable[str] = ()) -> Read:
-    """The values of a mapping that may hold these words only.
+NOTHING = Read({}, {})
 
-    Raises RulesetError for all that is wrong in it. `inside` names it: "in `source`".
-    """
-    if not isinstance(node, Mapping):
-        raise unlike(node, f"a mapping of {', '.join(fields)}")
-    problems = Problems()
-    values: dict[str, Any] = {}
-    with problems.at():
-        if not node.whole:
-            raise told()
-    for key, value in node.entries:
-        with problems.at():
-            if key.text not in fields:
-                raise unknown_word(key, fields, inside)
-            values[key.text] = fields[key.text].read(value)
-        if problems.full:
-            break
-    for word in required:
-        if word not in node.words:
-            problems.add(f"`{word}` is missing in {inside}", node.place, f"add `{word}: …`")
-    problems.raise_if_any()
-    return Read(values, {key.text: key.place for key, _ in node.entries})
+
+class Section(Struct, frozen=True):
+    """A mapping that takes these words and no others. `name` is what errors call it: `source`."""
+
+    name: str
+    fields: Fields
+    required: tuple[str, ...] = ()
+
+    def read(self, node: Node) -> Read:
+        """The values of the words; raises RulesetError for all that is wrong in the mapping."""
+        if not isinstance(node, Mapping):
+            raise unlike(node, f"a mapping of {', '.join(self.fields)}")
+        problems = Problems(failed=not node.whole)
+        values = dict(problems.gather(self._read_entry, node.entries))
+        for word in self.required:
+            if word not in node.words:
+                message = f"`{word}` is missing in {self.name}"
+                problems.add(message, node.place, f"add `{word}: …`")
+        problems.raise_if_any()
+        return Read(values, {key.text: key.place for key, _ in node.entries})
+
+    def field(self, about: str) -> Field:
+        """A word whose value is this mapping."""
+        return Field(self.read, self.schema, about)
+
+    def _read_entry(self, entry: tuple[Scalar, Node]) -> tuple[str, Any]:
+        key, value = entry
+        if key.text not in self.fields:
+            raise unknown_word(key, self.fields, self.name)
+        field = self.fields[key.text]
+        return field.name or key.text, field.read(value)
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """The JSON Schema of the mapping."""
+        properties = {
+            word: {**field.schema, "description": field.about}
+            for word, field in self.fields.items()
+        }
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**schema, "required": list(self.required)} if self.required else schema
 
 
 def unknown_word(key: Scalar, known: Iterable[str], inside: str) -> RulesetError:

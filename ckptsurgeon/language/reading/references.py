@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from msgspec.structs import astuple
+
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -48,12 +52,8 @@ def _reference(node: Node, *, is_target: bool) -> At:
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
-
-    def read(part: str) -> Reference:
-        return parse_reference(part, target=is_target)
-
-    reference = parsed(node, read, text, column)
-    return At(reference, node.at(column + lead))
+    found = parsed(node, partial(parse_reference, target=is_target), text, column)
+    return At(*astuple(found), place=node.at(column + lead))
 
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
@@ -97,15 +97,11 @@ def _prefix(node: Node) -> Prefix:
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
     first, second = both(
         lambda: parsed(found, _source_prefix, left, left_at),
-        lambda: parsed(found, _target_prefix, right, right_at),
+        lambda: parsed(found, partial(parse_prefix, target=True), right, right_at),
     )
     return Prefix(first, second, found.place)
 
 
 def _source_prefix(text: str) -> Reference:
     """An empty left side of an arrow adds a prefix to whatever the rules read."""
-    return parse_prefix(text) if text.strip() else Reference(None, Pattern(()), None, "")
-
-
-def _target_prefix(text: str) -> Reference:
-    return parse_prefix(text, target=True)
+    return parse_prefix(text) if text.strip() else Reference(Pattern(()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Mapping as Table
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from ckptsurgeon.language.reading.arguments import ops
 from ckptsurgeon.language.reading.fields import (
     DTYPE,
     INTEGER,
+    NOTHING,
     NUMBER,
     REFERENCES,
     RULES,
@@ -23,58 +23,80 @@ from ckptsurgeon.language.reading.fields import (
     Field,
     Fields,
     Read,
+    Section,
     as_it_is,
-    read_fields,
-    section_schema,
 )
-from ckptsurgeon.language.reading.rule_options import MOVING, SHARED, both_options, options
-from ckptsurgeon.language.rules import At, Drop, Init, Keep, Move, Number, Require, Rule, Tie
+from ckptsurgeon.language.reading.rule_options import MOVING, SHARED, options
+from ckptsurgeon.language.rules import (
+    FILLS,
+    BatchNorm,
+    Drop,
+    FoldBatchNorm,
+    FreezeBatchNorm,
+    Init,
+    Keep,
+    Move,
+    Number,
+    PlainRule,
+    Require,
+    Tie,
+)
 from ckptsurgeon.language.yaml.nodes import Node
-
-FILLS = ("zeros", "ones", "eye", "normal")
-
-Make = Callable[[Read, Place, frozenset[str]], Rule]
 
 
 class Kind(Struct, frozen=True):
-    """The words that a kind of rule takes, and the rule made of their values.
+    """A kind of rule by its word: the words that it takes, and the rule whose fields they are.
 
-    `make` is given the values, the rule's place, and the names of the vars.
+    Where `to` is left out it is what the field `result_of` is.
     """
 
+    word: str
+    rule: type[PlainRule]
     fields: Fields
-    make: Make
+    result_of: str = ""
+
+    @property
+    def section(self) -> Section:
+        return Section(f"a rule `{self.word}`", {**self.fields, **SHARED}, (self.word,))
+
+    def make(self, outer: Read, place: Place) -> PlainRule:
+        """The rule that the words say, some of which may stand in a mapping behind its word."""
+        inner = next((value for value in outer.values.values() if isinstance(value, Read)), NOTHING)
+        values = {**outer.values, **inner.values}
+        if self.result_of and values.setdefault("target", values.get(self.result_of)) is None:
+            help = f"without `{self.result_of}` the layer that results has no name: add `to: KEY`"
+            raise wrong(place, f"`to` is missing in `{self.word}`", help)
+        given = {name: values[name] for name in self.rule.__struct_fields__ if name in values}
+        return self.rule(**given, options=options(outer, inner), place=place)
 
 
 # --- arrows and blocks ----------------------------------------------------------------------------
 
-BEHIND: Fields = {
-    "ops": Field(ops, {"$ref": "#/$defs/ops"}, "What is done to the tensors, in this order."),
-    **MOVING,
-}
+BEHIND = Section(
+    "the words of an arrow",
+    {
+        "ops": Field(ops, {"$ref": "#/$defs/ops"}, "What is done to the tensors, in this order."),
+        **MOVING,
+    },
+)
 """What may stand behind an arrow, and beside `from` and `to`."""
 
-BLOCK: Fields = {
-    "from": Field(references.sources, REFERENCES, "The source keys that the rule takes."),
-    "to": Field(
-        references.targets,
-        REFERENCES,
-        "The output keys that it gives; left out: the pattern of `from`, with mapped captures.",
-    ),
-    **BEHIND,
-}
-
-
-def _block(read: Read, place: Place, vars: frozenset[str]) -> Move:
-    given = options(read)
-    return Move(read.get("from"), read.get("to", ()), read.get("ops", ()), given, place)
-
+_FROM = Field(references.sources, REFERENCES, "The source keys that the rule takes.", "sources")
+_TO = Field(
+    references.targets,
+    REFERENCES,
+    "The output keys that it gives; left out: the pattern of `from`, with mapped captures.",
+    "targets",
+)
 
 # --- init and require, whose words stand in a mapping of their own --------------------------------
 
 
+_FILL_WANTED = f"one of {', '.join(FILLS)}, or a number,"
+
+
 def _fill(node: Node) -> str | Number:
-    found = scalars.scalar(node, f"one of {', '.join(FILLS)}, or a number,")
+    found = scalars.scalar(node, _FILL_WANTED)
     return found.text if found.text in FILLS else scalars.number(node)
 
 
@@ -92,139 +114,100 @@ def _seed(node: Node) -> int | Expression:
     return value
 
 
-INIT: Fields = {
-    "to": Field(references.targets, REFERENCES, "The keys that are given new values."),
-    "fill": Field(
-        _fill,
-        {"anyOf": [{"enum": list(FILLS)}, NUMBER]},
-        "What the tensor is filled with: a word, a number or an expression.",
-    ),
-    "std": Field(_std, NUMBER, "Deviation of `normal` (0.02)."),
-    "seed": Field(_seed, INTEGER, "Seed of `normal`, per key (0)."),
-    "shape": Field(scalars.sizes, SIZES, "Its shape, if there is no destination to take it from."),
-    "dtype": Field(scalars.dtype, DTYPE, "Its dtype, if there is no destination to take it from."),
-    **SHARED,
-}
+INIT = Section(
+    "`init`",
+    {
+        "to": Field(
+            references.targets, REFERENCES, "The keys that are given new values.", "targets"
+        ),
+        "fill": Field(
+            _fill,
+            {"anyOf": [{"enum": list(FILLS)}, NUMBER]},
+            "What the tensor is filled with: a word, a number or an expression.",
+        ),
+        "std": Field(_std, NUMBER, "Deviation of `normal` (0.02)."),
+        "seed": Field(_seed, INTEGER, "Seed of `normal`, per key (0)."),
+        "shape": Field(
+            scalars.sizes, SIZES, "Its shape, if there is no destination to take it from."
+        ),
+        "dtype": Field(
+            scalars.dtype, DTYPE, "Its dtype, if there is no destination to take it from."
+        ),
+        **SHARED,
+    },
+    ("to", "fill"),
+)
 
 
-def _init_words(node: Node) -> Read:
-    return read_fields(node, INIT, "`init`", ("to", "fill"))
-
-
-def _init(read: Read, place: Place, vars: frozenset[str]) -> Init:
-    inner: Read = read.get("init")
-    targets, fill = inner.get("to"), inner.get("fill")
-    _refuse_misspelt_fill(fill, targets, vars, inner.places["fill"])
-    return Init(
-        targets,
-        fill,
-        inner.get("std", 0.02),
-        inner.get("seed", 0),
-        inner.get("shape"),
-        inner.get("dtype"),
-        both_options(read, inner),
-        place,
-    )
-
-
-def _refuse_misspelt_fill(
-    fill: str | Number, targets: tuple[At, ...], vars: frozenset[str], place: Place
-) -> None:
+def refuse_misspelt_fill(rule: Init, vars: frozenset[str]) -> None:
+    """Raises RulesetError for a name that stands alone, and is one of FILLS but for a letter."""
+    fill = rule.fill
     if not isinstance(fill, Expression) or fill.names != {fill.text}:
         return
-    captured = {capture.name for at in targets for capture in at.reference.pattern.captures}
+    captured = {capture.name for at in rule.targets for capture in at.pattern.captures}
     if nearest(fill.text, FILLS) and fill.text not in vars | captured:
-        message = (
-            f"unknown word {shown(fill.text)}; one of {', '.join(FILLS)}, or a number, is wanted"
-        )
-        raise wrong(place, message, nearest(fill.text, FILLS))
+        message = f"unknown word {shown(fill.text)}; {_FILL_WANTED} is wanted"
+        raise wrong(rule.options.places["fill"], message, nearest(fill.text, FILLS))
 
 
-REQUIRE: Fields = {
-    "key": Field(references.source, TEXT, "The source key, or a pattern."),
-    "shape": Field(scalars.sizes, SIZES, "The shape that it must have."),
-    "dtype": Field(scalars.dtype, DTYPE, "The dtype that it must have."),
-    **SHARED,
-    "count": Field(scalars.count, SHARED["count"].schema, "How many keys must match."),
-}
+REQUIRE = Section(
+    "`require`",
+    {
+        "key": Field(references.source, TEXT, "The source key, or a pattern.", "source"),
+        "shape": Field(scalars.sizes, SIZES, "The shape that it must have."),
+        "dtype": Field(scalars.dtype, DTYPE, "The dtype that it must have."),
+        **SHARED,
+        "count": Field(scalars.count, SHARED["count"].schema, "How many keys must match."),
+    },
+    ("key",),
+)
 
+# --- all kinds ------------------------------------------------------------------------------------
 
-def _require_words(node: Node) -> Read:
-    return read_fields(node, REQUIRE, "`require`", ("key",))
+WITHIN = Section(
+    "a rule `within`",
+    {
+        "within": Field(
+            references.prefixes,
+            REFERENCES,
+            "A prefix `A -> B`: A before what reads the source, B before what names output keys;"
+            " A alone is both, a list repeats the rules.",
+        ),
+        "rules": Field(
+            as_it_is,
+            {"anyOf": [RULES, {"type": "string"}]},
+            "The rules under the prefix: a list, a shipped ruleset, or ./file.yaml.",
+        ),
+    },
+    ("within", "rules"),
+)
 
-
-def _require(read: Read, place: Place, vars: frozenset[str]) -> Require:
-    inner: Read = read.get("require")
-    given = both_options(read, inner)
-    return Require(inner.get("key"), inner.get("shape"), inner.get("dtype"), given, place)
-
-
-# --- the other kinds ------------------------------------------------------------------------------
-
-
-def _drop(read: Read, place: Place, vars: frozenset[str]) -> Drop:
-    return Drop(read.get("drop"), options(read), place)
-
-
-def _keep(read: Read, place: Place, vars: frozenset[str]) -> Keep:
-    return Keep(read.get("keep"), options(read), place)
-
-
-def _tie(read: Read, place: Place, vars: frozenset[str]) -> Tie:
-    return Tie(read.get("tie"), options(read), place)
-
-
-def _beside(word: str, field: Field) -> Fields:
-    """The word of a rule, and those that may stand beside it."""
-    return {word: field, **SHARED}
-
-
-WITHIN: Fields = {
-    "within": Field(
-        references.prefixes,
-        REFERENCES,
-        "A prefix `A -> B`: A before what reads the source, B before what names output keys;"
-        " A alone is both, a list repeats the rules.",
-    ),
-    "rules": Field(
-        as_it_is,
-        {"anyOf": [RULES, {"type": "string"}]},
-        "The rules under the prefix: a list, a shipped ruleset, or ./file.yaml.",
-    ),
-}
-
-_DROP = Field(references.sources, REFERENCES, "Source keys to leave out.")
-_KEEP = Field(references.targets, REFERENCES, "Keys that keep the destination's own value.")
-_INIT = Field(_init_words, section_schema(INIT, ("to", "fill")), "Keys that get new values.")
+_DROP = Field(references.sources, REFERENCES, "Source keys to leave out.", "sources")
+_KEEP = Field(
+    references.targets, REFERENCES, "Keys that keep the destination's own value.", "targets"
+)
+_TIE = Field(references.targets, REFERENCES, "Keys that share one tensor.", "targets")
+_FOLD = batchnorm_rules.FOLD.field("A BatchNorm worked into the layer before it.")
+_FREEZE = batchnorm_rules.FREEZE.field("A BatchNorm as constants, for frozen forms.")
 _BATCHNORM = Field(
     batchnorm_rules.arrow_text,
     {"type": "string", "pattern": "->"},
     "A BatchNorm's five tensors as one unit, `A -> B`, without the last dot.",
 )
-_FOLD = Field(
-    batchnorm_rules.fold_words,
-    section_schema(batchnorm_rules.FOLD, ("batchnorm",)),
-    "A BatchNorm worked into the layer before it.",
-)
-_FREEZE = Field(
-    batchnorm_rules.freeze_words,
-    section_schema(batchnorm_rules.FREEZE, ("from",)),
-    "A BatchNorm as constants, for frozen forms.",
-)
-_TIE = Field(references.targets, REFERENCES, "Keys that share one tensor.")
-_REQUIRE = Field(_require_words, section_schema(REQUIRE, ("key",)), "What the source must hold.")
 
-KINDS: Table[str, Kind] = {
-    "from": Kind(BLOCK, _block),
-    "drop": Kind(_beside("drop", _DROP), _drop),
-    "keep": Kind(_beside("keep", _KEEP), _keep),
-    "init": Kind(_beside("init", _INIT), _init),
-    "batchnorm": Kind(_beside("batchnorm", _BATCHNORM), batchnorm_rules.batchnorm),
-    "fold_batchnorm": Kind(_beside("fold_batchnorm", _FOLD), batchnorm_rules.fold),
-    "freeze_batchnorm": Kind(_beside("freeze_batchnorm", _FREEZE), batchnorm_rules.freeze),
-    "tie": Kind(_beside("tie", _TIE), _tie),
-    "require": Kind(_beside("require", _REQUIRE), _require),
-}
+_KINDS = (
+    Kind("from", Move, {"from": _FROM, "to": _TO, **BEHIND.fields}),
+    Kind("drop", Drop, {"drop": _DROP}),
+    Kind("keep", Keep, {"keep": _KEEP}),
+    Kind("init", Init, {"init": INIT.field("Keys that get new values.")}),
+    Kind("batchnorm", BatchNorm, {"batchnorm": _BATCHNORM}),
+    Kind("fold_batchnorm", FoldBatchNorm, {"fold_batchnorm": _FOLD}, "conv"),
+    Kind("freeze_batchnorm", FreezeBatchNorm, {"freeze_batchnorm": _FREEZE}, "source"),
+    Kind("tie", Tie, {"tie": _TIE}),
+    Kind("require", Require, {"require": REQUIRE.field("What the source must hold.")}),
+)
+
+KINDS: Table[str, Kind] = {kind.word: kind for kind in _KINDS}
 """Every kind of rule by its word, except for plain arrows, and `within`, which holds rules."""
 
 RULE_WORDS = ("from", "within", *(word for word in KINDS if word != "from"))

@@ -11,11 +11,17 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
-from ckptsurgeon.language.reading.fields import read_fields, unknown_word
-from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, RULE_WORDS, WITHIN
+from ckptsurgeon.language.reading.fields import unknown_word
+from ckptsurgeon.language.reading.rule_kinds import (
+    BEHIND,
+    KINDS,
+    RULE_WORDS,
+    WITHIN,
+    refuse_misspelt_fill,
+)
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import readable, unlike
-from ckptsurgeon.language.rules import Move, OpCall, Options, Rule, Var, Within
+from ckptsurgeon.language.rules import Init, Move, OpCall, Options, Rule, Var, Within
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_whole
 from ckptsurgeon.ops import OPS
@@ -55,7 +61,7 @@ def _rule(node: Node, context: Context) -> Rule:
     """One rule: an arrow, or a mapping that a word of it names."""
     if isinstance(node, Scalar) and not node.null:
         source, target = references.arrow(node)
-        return Move((source,), (target,), (), Options(), node.place)
+        return Move((source,), (target,), place=node.place)
     if isinstance(node, Sequence):
         help = (
             "for several references write `{from: […], to: …}`; one that starts with [ wants quotes"
@@ -82,7 +88,7 @@ def _arrow_with_value(node: Mapping) -> Move:
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
     traps.refuse_colon_in_slice(key)
     (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
-    return Move((source,), (target,), ops, given, key.place)
+    return Move((source,), (target,), ops, options=given, place=key.place)
 
 
 def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
@@ -94,9 +100,9 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
     _refuse_unknown_behind(value)
     op_words = [key for key, _ in value.entries if key.text in OPS]
     if not op_words:
-        read = read_fields(value, BEHIND, "the words of an arrow")
+        read = BEHIND.read(value)
         return read.get("ops", ()), options(read)
-    option = next((key for key, _ in value.entries if key.text in BEHIND), None)
+    option = next((key for key, _ in value.entries if key.text in BEHIND.fields), None)
     if option is not None:
         op = op_words[0].text
         raise wrong(
@@ -112,12 +118,11 @@ def _refuse_unknown_behind(value: Mapping) -> None:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
     problems = Problems()
     for key, _ in value.entries:
-        with problems.at():
-            if key.text in ("from", "to"):
-                message = f"`{key.text}` behind an arrow, which has both sides"
-                raise wrong(key.place, message, "leave it out")
-            if key.text not in OPS and key.text not in BEHIND:
-                raise unknown_word(key, [*BEHIND, *OPS], "the words of an arrow")
+        if key.text in ("from", "to"):
+            message = f"`{key.text}` behind an arrow, which has both sides"
+            problems.add(message, key.place, "leave it out")
+        elif key.text not in OPS and key.text not in BEHIND.fields:
+            problems.take(unknown_word(key, [*BEHIND.fields, *OPS], BEHIND.name).problems)
     problems.raise_if_any()
 
 
@@ -137,14 +142,17 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     if word == "within":
         return _within(node, context)
     kind = KINDS[word]
-    return kind.make(read_fields(node, kind.fields, f"a rule `{word}`"), place, context.vars)
+    rule = kind.make(kind.section.read(node), place)
+    if isinstance(rule, Init):
+        refuse_misspelt_fill(rule, context.vars)
+    return rule
 
 
 def _no_kind(node: Mapping) -> RulesetError:
     """The error for a mapping that none of its words makes a rule."""
     key, value = node.entries[0]
     traps.refuse_colon_in_slice(key)
-    if key.text in ("to", *BEHIND):
+    if key.text in ("to", *BEHIND.fields):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
@@ -162,7 +170,7 @@ def _within(node: Mapping, context: Context) -> Within:
     if rules is None:
         raise wrong(place, "`within` without `rules`", _WITHIN_NEEDS)
     read, (found, vars) = both(
-        lambda: read_fields(node, WITHIN, "a rule `within`"),
+        lambda: WITHIN.read(node),
         lambda: _inner_rules(rules, inner),
     )
     return Within(read.get("within"), found, vars, place)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ckptsurgeon.language.expressions import Expression, kind_of
 from ckptsurgeon.language.problems import shown, wrong
-from ckptsurgeon.language.reading.fields import TEXT, TRUTH, Field, Read
+from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     constant,
@@ -62,6 +62,17 @@ def _renames(node: Node) -> dict[str, str]:
     return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
 
 
+def _table_of(values: Schema) -> Schema:
+    """The JSON Schema of a mapping that is not empty, by that of its values."""
+    return {"type": "object", "minProperties": 1, "additionalProperties": values}
+
+
+_SPAN_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
+    ]
+}
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
 
@@ -80,33 +91,12 @@ MOVING: Mapping[str, Field] = {
     **SHARED,
     "map": Field(
         _maps,
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": TEXT,
-            },
-        },
+        _table_of(_table_of(TEXT)),
         "Rewrites captures by a table, old to new; what is not listed doesn't match.",
     ),
     "pick": Field(
         _picks,
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "anyOf": [
-                        {"type": "integer", "minimum": 0},
-                        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
-                    ]
-                },
-            },
-        },
+        _table_of({"type": "array", "minItems": 1, "items": _SPAN_SCHEMA}),
         "Takes these integers of a capture, in this order, numbered anew from 0.",
     ),
     "reuse": Field(boolean, TRUTH, "Leaves its keys for later rules too."),
@@ -115,22 +105,23 @@ MOVING: Mapping[str, Field] = {
 """What an arrow or a block takes."""
 
 
-def options(*reads: Read) -> Options:
-    """The options among the words that were read, with the place of each."""
-    found = {word: read.values[word] for read in reads for word in _given(read.values)}
-    places = {word: read.places[word] for read in reads for word in _given(read.values)}
-    return Options(**found, places=places)
+PLACED = (*MOVING, "fill")
+"""The words whose own places are asked for once all is read."""
 
 
-def _given(words: Iterable[str]) -> list[str]:
-    return [word for word in words if word in MOVING]
+def options(outer: Read, inner: Read = NOTHING) -> Options:
+    """The options among the words that were read, with the place of each.
 
-
-def both_options(outer: Read, inner: Read) -> Options:
-    """The shared words, which may stand in the rule's own mapping or beside it."""
+    Shared words may stand in the rule's own mapping, or in the one behind its word.
+    """
     twice = next((word for word in SHARED if word in inner.values and word in outer.values), None)
     if twice is not None:
         raise wrong(
             outer.places[twice], f"`{twice}` stands twice in one rule", "keep one of the two"
         )
-    return options(outer, inner)
+    found = {**outer.values, **inner.values}
+    places = {**outer.places, **inner.places}
+    return Options(
+        **{word: found[word] for word in MOVING if word in found},
+        places={word: places[word] for word in PLACED if word in places},
+    )

@@ -10,12 +10,12 @@ from ckptsurgeon.language.expressions import Expression, Value, kind_of, parse_e
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.nodes import kind_of as kind_of_node
-from ckptsurgeon.specs import BITS
+from ckptsurgeon.specs import BITS, DTYPE_NAMES
 
 Item = TypeVar("Item")
 
-DTYPE_NAMES = {
-    "bool": "BOOL",
+DTYPE_CODES = {
+    **{name: code for code, name in DTYPE_NAMES.items()},
     "byte": "U8",
     "char": "I8",
     "short": "I16",
@@ -24,25 +24,9 @@ DTYPE_NAMES = {
     "half": "F16",
     "float": "F32",
     "double": "F64",
-    "uint8": "U8",
-    "uint16": "U16",
-    "uint32": "U32",
-    "uint64": "U64",
-    "int8": "I8",
-    "int16": "I16",
-    "int32": "I32",
-    "int64": "I64",
     "fp16": "F16",
     "fp32": "F32",
     "fp64": "F64",
-    "float16": "F16",
-    "float32": "F32",
-    "float64": "F64",
-    "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "complex64": "C64",
-    "complex128": "C128",
 }
 """What torch and NumPy call the codes of safetensors: understood, to say the code."""
 
@@ -101,7 +85,7 @@ def dtype(node: Node) -> str:
     if found.text in BITS:
         return found.text
     name = found.text.removeprefix("torch.").lower()
-    code = DTYPE_NAMES.get(name) or (name.upper() if name.upper() in BITS else None)
+    code = DTYPE_CODES.get(name) or (name.upper() if name.upper() in BITS else None)
     raise wrong(
         found.place,
         f"unknown dtype {shown(found.text)}",
@@ -194,13 +178,7 @@ def readable(
         raise unlike(node, f"a list of {wanted}", help)
     if not node.items:
         raise wrong(node.place, f"an empty list; {wanted} are wanted")
-    found = []
-    for item in node.items:
-        with problems.at():
-            found.append(read(item))
-        if problems.full:
-            break
-    return tuple(found)
+    return tuple(problems.gather(read, node.items))
 
 
 def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:
@@ -221,11 +199,7 @@ def table(node: Node, read: Callable[[Node], Item], wanted: str, help: str = "")
         raise unlike(node, wanted, help)
     if not node.entries:
         raise wrong(node.place, f"an empty mapping; {wanted} is wanted")
-    problems, found = Problems(), {}
-    for key, value in node.entries:
-        with problems.at():
-            found[key.text] = read(value)
-        if problems.full:
-            break
+    problems = Problems()
+    found = problems.gather(lambda entry: (entry[0].text, read(entry[1])), node.entries)
     problems.raise_if_any()
-    return found
+    return dict(found)

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.language.reading.arguments import parameter_types
-from ckptsurgeon.language.reading.fields import section_schema
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.ops import OPS, Arity, Op
@@ -23,7 +22,8 @@ def json_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ckptsurgeon rule file",
-        **section_schema(STAGE, ("format",)),
+        **STAGE.schema,
+        "required": ["format"],
         "$defs": _definitions(),
     }
 
@@ -40,7 +40,7 @@ def _definitions() -> Schema:
         "dtype": {"enum": list(BITS)},
         "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
         "rule": {"anyOf": [_arrow(), _arrow_with_value(), *_rules_by_word()]},
-        "behind": section_schema(BEHIND),
+        "behind": BEHIND.schema,
         "ops": {
             "anyOf": [
                 {"$ref": "#/$defs/op"},
@@ -62,18 +62,11 @@ def _arrow() -> Schema:
 def _arrow_with_value() -> Schema:
     """`A -> B: transpose`, with whatever may stand behind the colon."""
     value = {"anyOf": [{"$ref": "#/$defs/ops"}, {"$ref": "#/$defs/behind"}]}
-    return {
-        "type": "object",
-        "patternProperties": {"->": value},
-        "additionalProperties": False,
-        "minProperties": 1,
-        "maxProperties": 1,
-    }
+    return _one_word({"patternProperties": {"->": value}})
 
 
 def _rules_by_word() -> list[Schema]:
-    kinds = [section_schema(kind.fields, (word,)) for word, kind in KINDS.items()]
-    return [section_schema(WITHIN, tuple(WITHIN)), *kinds]
+    return [WITHIN.schema, *(kind.section.schema for kind in KINDS.values())]
 
 
 # --- ops ------------------------------------------------------------------------------------------
@@ -83,14 +76,18 @@ def _op() -> Schema:
     """An op's name, or a mapping of it to its parameters."""
     alone = [name for name, cls in OPS.items() if not _required(cls)]
     properties = {name: {"$ref": f"#/$defs/op_{name}"} for name in OPS}
-    mapping = {
+    return {"anyOf": [{"enum": alone}, _one_word({"properties": properties})]}
+
+
+def _one_word(words: Schema) -> Schema:
+    """A mapping that has one of these words alone."""
+    return {
         "type": "object",
-        "properties": properties,
+        **words,
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
     }
-    return {"anyOf": [{"enum": alone}, mapping]}
 
 
 def _required(cls: type[Op]) -> list[str]:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ckptsurgeon.language.reading.fields import (
-    RULES,
-    TEXT,
-    Field,
-    Fields,
-    as_it_is,
-    read_fields,
-    section_schema,
-)
+from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
     choice,
     destination_or_dtype,
@@ -47,7 +39,11 @@ def _words(node: Node) -> tuple[str, ...]:
     return one_or_each(node, word, "texts")
 
 
-ANYWHERE: Fields = {"anywhere": Field(_words, _TEXTS, "Whole pieces to take out, inside of keys.")}
+ANYWHERE = Section(
+    "`strip`",
+    {"anywhere": Field(_words, _TEXTS, "Whole pieces to take out, inside of keys.")},
+    ("anywhere",),
+)
 
 
 def _strip(node: Node) -> SourceOptions:
@@ -63,54 +59,58 @@ def _strip(node: Node) -> SourceOptions:
 
 def _strip_item(node: Node) -> SourceOptions:
     if isinstance(node, Mapping):
-        read = read_fields(node, ANYWHERE, "`strip`", ("anywhere",))
-        return SourceOptions(strip_anywhere=read.values["anywhere"])
+        return SourceOptions(strip_anywhere=ANYWHERE.read(node).get("anywhere"))
     return SourceOptions(strip=(word(node),))
 
 
-_ANYWHERE_SCHEMA = section_schema(ANYWHERE, ("anywhere",))
 _STRIP_SCHEMA = {
     "anyOf": [
         TEXT,
-        _ANYWHERE_SCHEMA,
-        {"type": "array", "minItems": 1, "items": {"anyOf": [TEXT, _ANYWHERE_SCHEMA]}},
+        ANYWHERE.schema,
+        {"type": "array", "minItems": 1, "items": {"anyOf": [TEXT, ANYWHERE.schema]}},
     ]
 }
+_SEPARATOR = Field(word, {"type": "string"}, "What stands between the pieces of its keys (.).")
 
-SOURCE: Fields = {
-    "root": Field(
-        _roots,
-        {"anyOf": [TEXT, {"type": "object", "additionalProperties": TEXT}]},
-        'Where in a nested checkpoint; "" is all of it, a mapping sets it by alias.',
-    ),
-    "strip": Field(
-        _strip, _STRIP_SCHEMA, "Taken off the front of each key that has it, repeatedly."
-    ),
-    "separator": Field(word, {"type": "string"}, "What stands between the pieces of its keys (.)."),
-}
+SOURCE = Section(
+    "`source`",
+    {
+        "root": Field(
+            _roots,
+            {"anyOf": [TEXT, {"type": "object", "additionalProperties": TEXT}]},
+            'Where in a nested checkpoint; "" is all of it, a mapping sets it by alias.',
+        ),
+        "strip": Field(
+            _strip, _STRIP_SCHEMA, "Taken off the front of each key that has it, repeatedly."
+        ),
+        "separator": _SEPARATOR,
+    },
+)
 
 
 def _source(node: Node) -> SourceOptions:
-    read = read_fields(node, SOURCE, "`source`")
+    read = SOURCE.read(node)
     stripped: SourceOptions = read.get("strip", SourceOptions())
     return replace(stripped, roots=read.get("root", {}), separator=read.get("separator", "."))
 
 
 # --- output ---------------------------------------------------------------------------------------
 
-OUTPUT: Fields = {
-    "dtype": Field(
-        destination_or_dtype,
-        {"enum": ["destination", *BITS]},
-        "What every floating tensor is cast to that no rule cast.",
-    ),
-    "separator": Field(word, {"type": "string"}, "What stands between the pieces of its keys (.)."),
-}
+OUTPUT = Section(
+    "`output`",
+    {
+        "dtype": Field(
+            destination_or_dtype,
+            {"enum": ["destination", *BITS]},
+            "What every floating tensor is cast to that no rule cast.",
+        ),
+        "separator": _SEPARATOR,
+    },
+)
 
 
 def _output(node: Node) -> OutputOptions:
-    read = read_fields(node, OUTPUT, "`output`")
-    return OutputOptions(read.get("dtype"), read.get("separator", "."))
+    return OutputOptions(**OUTPUT.read(node).values)
 
 
 # --- the whole ------------------------------------------------------------------------------------
@@ -122,22 +122,25 @@ _VARS_SCHEMA = {
         "anyOf": [
             _PLAIN_VAR,
             {"type": "array", "items": _PLAIN_VAR},
-            section_schema(SHAPE, ("shape", "dim")),
-            section_schema(CONFIG, ("config",)),
+            SHAPE.schema,
+            CONFIG.schema,
         ]
     },
 }
 
 
-STAGE: Fields = {
-    "format": Field(as_it_is, {"const": FORMAT}, "The version of the rule language."),
-    "about": Field(text, TEXT, "What the rules turn into what, in one line."),
-    "source": Field(_source, section_schema(SOURCE), "How the source's keys are read."),
-    "output": Field(_output, section_schema(OUTPUT), "How the output is written."),
-    "unmatched": Field(
-        choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
-    ),
-    "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
-    "rules": Field(as_it_is, RULES, "The rules, in order."),
-}
+STAGE = Section(
+    "a rule file",
+    {
+        "format": Field(as_it_is, {"const": FORMAT}, "The version of the rule language."),
+        "about": Field(text, TEXT, "What the rules turn into what, in one line."),
+        "source": Field(_source, SOURCE.schema, "How the source's keys are read."),
+        "output": Field(_output, OUTPUT.schema, "How the output is written."),
+        "unmatched": Field(
+            choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
+        ),
+        "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
+        "rules": Field(as_it_is, RULES, "The rules, in order."),
+    },
+)
 """The words at the top of a document."""

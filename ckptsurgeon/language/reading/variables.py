@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Mapping as Table
+from graphlib import CycleError, TopologicalSorter
 
 from ckptsurgeon.errors import RulesetError, nearest
-from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.expressions import Expression, names_in
 from ckptsurgeon.language.patterns import Reference, parse_reference
 from ckptsurgeon.language.problems import Problems, shown, told, wrong
-from ckptsurgeon.language.reading.fields import INTEGER, Field, Fields, read_fields
+from ckptsurgeon.language.reading.fields import INTEGER, Field, Section
 from ckptsurgeon.language.reading.scalars import (
     each,
     expression,
@@ -48,9 +48,7 @@ def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
         raise wrong(node.place, f"{len(node.entries)} vars; at most {MAX_VARS}")
     own = Problems()
     found = {key.text: Var(0, key.place) for key, _ in node.entries}
-    for key, value in node.entries:
-        with own.at():
-            found[key.text] = _var(key, value)
+    found |= own.gather(_var, node.entries)
     if node.whole:
         _tell_strangers(found, own)
     problems.take(own)
@@ -62,13 +60,14 @@ def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
     return found
 
 
-def _var(key: Scalar, value: Node) -> Var:
+def _var(entry: tuple[Scalar, Node]) -> tuple[str, Var]:
+    key, value = entry
     name = key.text
     if not name.isidentifier() or name in RESERVED:
         reason = "means something else in expressions" if name in RESERVED else "is no name"
         help = "a name has letters, digits and _, and begins with none of the digits"
         raise wrong(key.place, f"a var named {shown(name)}, which {reason}", help)
-    return Var(_value(value), key.place)
+    return name, Var(_value(value), key.place)
 
 
 def _value(node: Node) -> Value:
@@ -107,23 +106,31 @@ def _path(node: Node) -> str:
 
 _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 
-SHAPE: Fields = {
-    "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
-    "dim": Field(integer, INTEGER, "Which of its sizes."),
-}
-CONFIG: Fields = {
-    "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
-    "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
-}
+SHAPE = Section(
+    "a var of a shape",
+    {
+        "shape": Field(_reference, {"type": "string"}, "The key whose shape is looked at."),
+        "dim": Field(integer, INTEGER, "Which of its sizes."),
+    },
+    ("shape", "dim"),
+)
+CONFIG = Section(
+    "a var of the config",
+    {
+        "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
+        "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
+    },
+    ("config",),
+)
 
 
 def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
     if "shape" in node.words:
-        read = read_fields(node, SHAPE, "a var of a shape", ("dim",))
-        return ShapeVar(read.values["shape"], read.values["dim"])
+        read = SHAPE.read(node)
+        return ShapeVar(read.get("shape"), read.get("dim"))
     if "config" in node.words:
-        read = read_fields(node, CONFIG, "a var of the config")
-        return ConfigVar(read.values["config"], read.get("default"), "default" in read.values)
+        read = CONFIG.read(node)
+        return ConfigVar(read.get("config"), read.get("default"))
     raise unlike(
         node,
         "a number, an expression, a list, {shape: KEY, dim: n} or {config: NAME}",
@@ -134,22 +141,9 @@ def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
 # --- what uses what -------------------------------------------------------------------------------
 
 
-def _expressions(value: object) -> Iterator[Expression]:
-    if isinstance(value, Expression):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _expressions(item)
-    elif isinstance(value, ShapeVar):
-        yield from _expressions(value.dim)
-    elif isinstance(value, ConfigVar):
-        yield from _expressions(value.default)
-
-
 def _used(var: Var) -> frozenset[str]:
     """The names that a var needs; those of the config are no vars."""
-    found = (expression.names for expression in _expressions(var.value))
-    return frozenset(name for names in found for name in names if not name.startswith("config."))
+    return frozenset(name for name in names_in(var.value) if not name.startswith("config."))
 
 
 def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
@@ -164,27 +158,25 @@ def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
 
 def _in_order(vars: dict[str, Var]) -> dict[str, Var]:
     """The vars, each behind those that it uses."""
-    waiting = {name: set(_used(var)) for name, var in vars.items()}
+    sorter = TopologicalSorter({name: sorted(_used(var)) for name, var in vars.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise _circle(vars, error.args[1][:0:-1]) from None
     ordered: dict[str, Var] = {}
     for _ in range(MAX_CHAIN):
-        ready = {name for name, needed in waiting.items() if not needed}
-        ordered |= {name: vars[name] for name in waiting if name in ready}
-        waiting = {name: waiting[name] - ready for name in waiting if name not in ready}
-        if not waiting:
-            return ordered
-        if not ready:
-            raise _circle(vars, waiting)
-    name = next(iter(waiting))
+        ready = sorter.get_ready()
+        sorter.done(*ready)
+        ordered |= {name: var for name, var in vars.items() if name in ready}
+    if len(ordered) == len(vars):
+        return ordered
+    name = next(name for name in vars if name not in ordered)
     message = f"more than {MAX_CHAIN} vars need one another in a row, up to {shown(name)}"
     raise wrong(vars[name].place, message)
 
 
-def _circle(vars: dict[str, Var], waiting: dict[str, set[str]]) -> RulesetError:
-    """The error for vars of which each needs another that is not worked out before it."""
-    way = [next(iter(waiting))]
-    while (following := min(waiting[way[-1]])) not in way:
-        way.append(following)
-    circle = way[way.index(following) :]
+def _circle(vars: dict[str, Var], circle: list[str]) -> RulesetError:
+    """The error for vars of which each needs the next."""
     first = min(circle, key=lambda name: vars[name].place)
     turned = circle[circle.index(first) :] + circle[: circle.index(first)]
     middle = turned if len(turned) <= MAX_CHAIN else [*turned[:MAX_CHAIN], "…"]

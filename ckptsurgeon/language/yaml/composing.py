@@ -19,6 +19,7 @@ from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.language.problems import MAX_PROBLEMS, shown, wrong
 from ckptsurgeon.language.yaml import snags, traps
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.language.yaml.quoting import value_begins
 
 MAX_TEXT = 2**20
 """Largest rule file, in characters and in bytes."""
@@ -34,7 +35,6 @@ REFUSED = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
     "|[\u202a-\u202e\u2066-\u2069]"
 )
-_VALUE = re.compile(r"(\s*(?:-\s+)*(?:[A-Za-z_]\w*:\s+)?)(?=\S)")
 
 
 def decode(data: bytes, file: str) -> str:
@@ -110,10 +110,10 @@ def _set_aside(problem: Problem, lines: list[str], composer: _Composer, token: s
         return False
     at = problem.place.line - 1
     line = lines[at] if at < len(lines) else ""
-    start = _VALUE.match(line)
-    if start is None or not start[1].strip() or token in line or not _self_contained(line):
+    start = line[: value_begins(line.rstrip())]
+    if not start.strip() or token in line or not _self_contained(line):
         return False
-    lines[at] = start[1] + token
+    lines[at] = start + token
     return True
 
 

@@ -12,9 +12,8 @@ from dataclasses import replace
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place
+from ckptsurgeon.language.expressions.terms import MAX_INTEGER
 from ckptsurgeon.language.problems import shown, wrong
-
-MAX_INTEGER = 2**63 - 1
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTH = {

@@ -27,7 +27,7 @@ from ckptsurgeon.language.yaml.quoting import (
 
 
 class Snag(Struct, frozen=True):
-    """What YAML's parser says: its words, the place, the place where what it read began.
+    """What YAML's parser says: its words, the place, and where what it read there began.
 
     `previous` is the line before, which a plain text may have been carried on from.
     """
@@ -35,13 +35,13 @@ class Snag(Struct, frozen=True):
     context: str
     problem: str
     place: Place
-    start: Place | None
+    start: Place
     previous: str
 
     @classmethod
     def of(cls, error: Any, lines: list[str], file: str) -> Snag:
         place = _place(error.problem_mark or error.context_mark, lines, file)
-        start = _place(error.context_mark, lines, file) if error.context_mark else None
+        start = _place(error.context_mark, lines, file) if error.context_mark else place
         previous = lines[place.line - 2] if place.line > 1 else ""
         return cls(error.context or "", error.problem or "", place, start, previous)
 
@@ -86,26 +86,22 @@ def explain(snag: Snag) -> Problem:
 # --- one function a trap --------------------------------------------------------------------------
 
 
-def _star(snag: Snag) -> Problem | None:
-    if "alias" not in snag.context or snag.start is None:
-        return None
-    return traps.alias(snag.start)
+_DECORATIONS = {
+    "directive": traps.directive,
+    "alias": traps.alias,
+    "anchor": traps.anchor,
+    "tag": traps.tag,
+}
 
 
-def _anchor(snag: Snag) -> Problem | None:
-    if "anchor" not in snag.context or snag.start is None:
-        return None
-    return traps.anchor(snag.start)
-
-
-def _tag(snag: Snag) -> Problem | None:
-    if "tag" not in snag.context or "directive" in snag.context or snag.start is None:
-        return None
-    return traps.tag(snag.start)
+def _decoration(snag: Snag) -> Problem | None:
+    """A `*`, `&`, `!` or `%` that YAML's parser can make nothing of."""
+    tell = next((_DECORATIONS[word] for word in _DECORATIONS if word in snag.context), None)
+    return tell(snag.start) if tell else None
 
 
 def _backslash(snag: Snag) -> Problem | None:
-    if not snag.says("unknown escape", "hexdecimal", "hexadecimal") or snag.start is None:
+    if not snag.says("unknown escape", "hexdecimal", "hexadecimal"):
         return None
     at = snag.line.rfind("\\", 0, snag.column + 1)
     place = replace(snag.place, column=max(at, 0) + 1)
@@ -171,31 +167,22 @@ def _bad_start(snag: Snag) -> Problem | None:
 
 def _block_text(snag: Snag) -> Problem | None:
     """`- >x`: what `|` and `>` begin is a text of several lines."""
-    if "block scalar" not in snag.context or snag.start is None:
+    if "block scalar" not in snag.context:
         return None
     text = value_from(snag.start.text, snag.start.column - 1)
     message = "a text that starts with `|` or `>` is a block of lines to YAML"
     return Problem(message, snag.start, quote_this(text))
 
 
-def _line_without_colon(snag: Snag) -> Problem | None:
-    if not snag.says("could not find expected ':'") or snag.start is None:
-        return None
-    help = "write `word: value`; a rule begins with `- `"
-    return Problem("a line without `: ` among lines that have one", snag.start, help)
-
-
-def _dash_in_line(snag: Snag) -> Problem | None:
-    if not snag.says("sequence entries are not allowed"):
-        return None
-    help = "begin the list in a line of its own, or write it in [ ]"
-    return Problem("`- ` where no list can begin", snag.place, help)
-
-
-def _directive(snag: Snag) -> Problem | None:
-    if "directive" not in snag.context:
-        return None
-    return traps.directive(snag.place)
+def _mark_of_line(snag: Snag) -> Problem | None:
+    """A `: ` that is missing, or a `- ` that can't stand there."""
+    if snag.says("could not find expected ':'"):
+        help = "write `word: value`; a rule begins with `- `"
+        return Problem("a line without `: ` among lines that have one", snag.start, help)
+    if snag.says("sequence entries are not allowed"):
+        help = "begin the list in a line of its own, or write it in [ ]"
+        return Problem("`- ` where no list can begin", snag.place, help)
+    return None
 
 
 def _text_after_end(snag: Snag) -> Problem | None:
@@ -222,9 +209,9 @@ def _text_after_end(snag: Snag) -> Problem | None:
 
 
 def _unclosed(snag: Snag) -> Problem | None:
-    if "quoted scalar" in snag.context and snag.start is not None:
+    if "quoted scalar" in snag.context:
         return Problem("a quote that is never closed", snag.start, "close it, or leave it out")
-    if "flow" in snag.context and snag.start is not None:
+    if "flow" in snag.context:
         bracket = snag.start.text[snag.start.column - 1 : snag.start.column]
         if snag.place.line != snag.start.line or not snag.char:
             message = f"`{bracket}` is not closed where YAML looks for its end"
@@ -238,18 +225,14 @@ def _unclosed(snag: Snag) -> Problem | None:
 
 
 _TRAPS: tuple[Callable[[Snag], Problem | None], ...] = (
-    _star,
-    _anchor,
-    _tag,
-    _directive,
+    _decoration,
     _backslash,
     _slice_in_flow,
     _colon_in_slice,
     _second_colon,
     _bad_start,
     _block_text,
-    _line_without_colon,
-    _dash_in_line,
+    _mark_of_line,
     _text_after_end,
     _unclosed,
 )

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from ckptsurgeon.errors import Place, nearest
-from ckptsurgeon.language.expressions import Expression, parse_expression
-from ckptsurgeon.language.patterns import (
-    Capture,
-    Formula,
-    Kind,
-    Pattern,
-    Piece,
-    Regex,
-    WrittenIndex,
-)
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.expressions import expressions_in, parse_expression, unknown_name
+from ckptsurgeon.language.patterns import Capture, Formula, Kind, Pattern, Piece
 from ckptsurgeon.language.problems import Problems
-
-
-class Written(Struct, frozen=True):
-    """A pattern with its place, for finding what its captures are."""
-
-    pattern: Pattern
-    place: Place
-    index: WrittenIndex | None = None
+from ckptsurgeon.language.rules import At
 
 
 def find_kinds(
-    sources: Iterable[Written], targets: Iterable[Written], vars: Iterable[str], problems: Problems
+    sources: Iterable[At], targets: Iterable[At], vars: Iterable[str], problems: Problems
 ) -> tuple[dict[str, Capture], dict[str, Capture]]:
     """The captures of a rule by name: those that its sources have, and those of targets alone.
 
@@ -39,46 +23,40 @@ def find_kinds(
     """
     names = frozenset(vars)
     read: dict[str, Capture] = {}
-    for written in sources:
-        for capture in written.pattern.captures:
+    for at in sources:
+        for capture in at.captures:
             if capture.name in names:
                 problems.add(
                     f"`{capture.name}` is a var, and a capture here",
-                    written.place,
+                    at.place,
                     "captures and vars share one name space: rename one of the two",
                 )
-            _mention(capture, read, written.place, problems)
+            _mention(capture, read, at.place, problems)
     spread: dict[str, Capture] = {}
-    for written in targets:
-        _find_spread(written, read, names, spread, problems)
+    for at in targets:
+        _find_spread(at, read, names, spread, problems)
     return read, spread
 
 
 def _find_spread(
-    written: Written,
+    at: At,
     read: Mapping[str, Capture],
     vars: frozenset[str],
     spread: dict[str, Capture],
     problems: Problems,
 ) -> None:
     """Adds the names of a target that no source has and no var is."""
-    for capture in written.pattern.captures:
+    for capture in at.pattern.captures:
         if capture.nameless:
-            problems.add(f"`{capture}` can't be written in a target", written.place)
+            problems.add(f"`{capture}` can't be written in a target", at.place)
         elif capture.name in read:
-            _agree(capture, read[capture.name], written.place, problems)
+            _agree(capture, read[capture.name], at.place, problems)
         elif capture.name not in vars:
-            _mention(capture, spread, written.place, problems)
-    for name in _in_order(written.index):
+            _mention(capture, spread, at.place, problems)
+    in_order = (name for one in expressions_in(at.index) for name in sorted(one.names))
+    for name in in_order:
         if name not in read and name not in vars and not name.startswith("config."):
             spread.setdefault(name, Capture(name, Kind.INT))
-
-
-def _in_order(index: WrittenIndex | None) -> Iterable[str]:
-    """The names of a slice, from left to right."""
-    if index is not None:
-        for expression in index.expressions:
-            yield from sorted(expression.names)
 
 
 def _mention(capture: Capture, known: dict[str, Capture], place: Place, problems: Problems) -> None:
@@ -115,41 +93,20 @@ def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
     return replace(piece, kind=first.kind, words=first.words)
 
 
-def names_needed(pattern: Pattern) -> frozenset[str]:
-    """The names that writing a key by this resolved target needs values of."""
-    captures = {capture.name for capture in pattern.captures}
-    return frozenset(captures).union(*(formula.expression.names for formula in pattern.formulas))
-
-
 def check_names(
     names: Iterable[str], known: Iterable[str], place: Place, problems: Problems
 ) -> None:
     """Tells each name that is neither a capture nor a var."""
-    known = frozenset(known)
-    for name in sorted(set(names) - known):
-        if not name.startswith("config."):
-            shown = sorted(name for name in known if not name.startswith("*"))
-            problems.add(
-                f"unknown name {name!r}",
-                place,
-                nearest(name, shown) or f"a word wants quotes: '{name}'",
-            )
+    known = [name for name in known if not name.startswith("*")]
+    for name in sorted(set(names).difference(known)):
+        if not name.startswith(("config.", "*")):
+            with problems.at(place):
+                raise unknown_name(name, known)
 
 
-def expressions_of(arguments: object) -> Iterable[Expression]:
-    """All expressions within an op's arguments."""
-    if isinstance(arguments, Expression):
-        yield arguments
-    elif isinstance(arguments, Mapping):
-        for value in arguments.values():
-            yield from expressions_of(value)
-    elif isinstance(arguments, tuple):
-        for value in arguments:
-            yield from expressions_of(value)
-    elif hasattr(arguments, "expressions"):
-        yield from arguments.expressions
-
-
-def has_regex(pattern: Pattern) -> bool:
-    """Whether keys are read by a `re:` here, which no target can be made of."""
-    return any(isinstance(piece, Regex) for piece in pattern.pieces)
+def check_expressions(
+    value: object, known: Iterable[str], place: Place, problems: Problems
+) -> None:
+    """Tells each name that is neither a capture nor a var, in whatever expressions a value has."""
+    for expression in expressions_in(value):
+        check_names(expression.names, known, place, problems)

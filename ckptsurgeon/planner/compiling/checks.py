@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
+from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import Capture, Kind, Pattern
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import Move, Options, Tie, Var
-from ckptsurgeon.planner.compiling.captures import check_names, expressions_of
-from ckptsurgeon.planner.compiling.compiled import Reader, Target
+from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
+from ckptsurgeon.planner.compiling.captures import check_expressions, check_names
+from ckptsurgeon.planner.compiling.compiled import CompiledRule
 
 
-def check_stars(targets: Sequence[Target], read: Mapping[str, Capture], problems: Problems) -> None:
+def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Problems) -> None:
     """Tells targets with more stars than the sources have."""
     there = sum(name.startswith("*") for name in read)
     for target in targets:
@@ -25,36 +26,24 @@ def check_stars(targets: Sequence[Target], read: Mapping[str, Capture], problems
             )
 
 
-def check_ops(
-    rule: Move,
-    known: set[str],
-    gathered: Sequence[Capture],
-    vars: Mapping[str, Var],
-    problems: Problems,
-) -> None:
+def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     """Tells names in ops that have no one value for a step."""
-    lost = {capture.name for capture in gathered}
+    lost = {capture.name for capture in compiled.gathered}
     for call in rule.ops:
-        names = {n for e in expressions_of(call.arguments) for n in e.names}
+        names = names_in(call.arguments)
         for name in sorted(names & lost):
             problems.add(
                 f"{call.name}: `{name}` is gathered, so it has many values here",
                 call.place,
                 "ops can use the captures of the target, and vars",
             )
-        check_names(names - lost, {*known, *vars}, call.place, problems)
+        check_names(names - lost, compiled.known, call.place, problems)
 
 
-def check_where_by_step(
-    rule: Move, readers: Sequence[Reader], gathered: Sequence[Capture], problems: Problems
-) -> None:
+def check_where(rule: CompiledRule, problems: Problems) -> None:
     """Tells a gathered name of a condition that no reference can answer alone."""
-    where = rule.options.where
-    captured = {name for reader in readers for name in reader.names}
-    if where is None or any(where.names & captured <= reader.names for reader in readers):
-        return
-    for capture in gathered:
-        if capture.name in where.names:
+    for capture in rule.gathered:
+        if rule.where_by_step and capture.name in rule.where_names:
             problems.add(
                 f"where: `{capture.name}` is gathered, and one reference alone has it",
                 rule.options.places.get("where", rule.place),
@@ -90,14 +79,6 @@ def _check_table(
         problems.add(
             f"pick: `{read[name]}` is no integer", place, "pick takes and numbers integers"
         )
-
-
-def check_expressions(
-    value: object, vars: Mapping[str, Var], place: Place, problems: Problems
-) -> None:
-    """Tells names in values that are no vars."""
-    for expression in expressions_of(value):
-        check_names(expression.names, vars, place, problems)
 
 
 def check_tie(rule: Tie, lookups: Sequence[Pattern], problems: Problems) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
-from ckptsurgeon.language.rules import Options, Stage, Var
-from ckptsurgeon.planner.compiling.grids import PlacedOp
-from ckptsurgeon.planner.compiling.unfolding import PlainRule
+from ckptsurgeon.language.rules import At, OpCall, Options, PlainRule, Stage, Var
+from ckptsurgeon.ops.base import Arity
 
 BATCHNORM_VECTORS = ("weight", "bias", "running_mean", "running_var")
 BATCHNORM_PARTS = (*BATCHNORM_VECTORS, "num_batches_tracked")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """A reference that reads keys. `alias` matches the source's alias, "" being the unnamed one."""
 
     alias: Matcher
@@ -25,27 +24,27 @@ class Reader:
     index: WrittenIndex | None
     place: Place
     text: str
-    names: frozenset[str]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All names that it captures, once each, in the order in which rows hold them."""
         return tuple(dict.fromkeys((*self.alias.columns, *self.keys.columns)))
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A reference that names output keys, its captures resolved."""
-
-    pattern: Pattern
-    index: WrittenIndex | None
-    place: Place
-    text: str
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.columns)
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
-    """A rule of one stage, ready to look for its keys.
+class PlacedOp(Struct, frozen=True):
+    """An op of a rule with the dim that it closes or opens, "" for neither."""
+
+    call: OpCall
+    arity: Arity
+    dim: str
+
+
+class CompiledRule(Struct, frozen=True):
+    """A rule of one stage, ready to look for its keys; what its references say is resolved.
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
     of mention, `spread` those that only targets have. `lookups` read destination or output keys.
@@ -54,11 +53,11 @@ class CompiledRule:
     rule: PlainRule
     group: int
     vars: Mapping[str, Var]
+    captures: Mapping[str, Capture]
     readers: tuple[Reader, ...] = ()
-    targets: tuple[Target, ...] = ()
+    targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
     ops: tuple[PlacedOp, ...] = ()
-    captures: Mapping[str, Capture] | None = None
     steps_by: frozenset[str] = frozenset()
     gathered: tuple[Capture, ...] = ()
     spread: tuple[Capture, ...] = ()
@@ -70,10 +69,15 @@ class CompiledRule:
         return tuple(dict.fromkeys(name for name in names if name in self.steps_by))
 
     @property
+    def known(self) -> frozenset[str]:
+        """The names that a value is known of: captures of the source, and vars."""
+        return frozenset({*self.captures, *self.vars}.difference(c.name for c in self.spread))
+
+    @property
     def where_names(self) -> frozenset[str]:
         """The captures that `where` looks at."""
         where = self.options.where
-        return where.names & frozenset(self.captures or ()) if where else frozenset()
+        return where.names & frozenset(self.captures) if where else frozenset()
 
     @property
     def where_by_step(self) -> bool:
@@ -89,7 +93,6 @@ class CompiledRule:
         return self.rule.place
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledStage:
+class CompiledStage(Struct, frozen=True):
     stage: Stage
     rules: tuple[CompiledRule, ...]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
-from ckptsurgeon.language.patterns import Capture
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.plans.graph import Node
 
 MAX_TENSORS = 2**18
@@ -27,38 +27,15 @@ LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
 
 
-class PlacedOp(Struct, frozen=True):
-    """An op of a rule with the dim that it closes or opens, "" for neither."""
-
-    call: OpCall
-    arity: Arity
-    dim: str
-
-
-class Shape(Struct, frozen=True):
-    """What a rule's grids are before its first op: the open dims of each reference.
-
-    `known` are the names that a value is known of: captures of the source, and vars.
-    """
-
-    references: tuple[tuple[str, ...], ...]
-    spread: tuple[str, ...]
-    targets: int
-    captures: Mapping[str, Capture]
-    known: Collection[str]
-
-
-def trace(shape: Shape, calls: Sequence[OpCall], place: Place) -> tuple[PlacedOp, ...]:
-    """The ops with their dims.
+def trace(rule: CompiledRule, calls: Sequence[OpCall]) -> tuple[PlacedOp, ...]:
+    """The ops of a rule with their dims.
 
     Raises RulesetError for what is joined twice, never joined or never spread.
     """
-    course, problems, placed = _Course(shape), Problems(), []
-    for call in calls:
-        with problems.at():
-            placed.append(course.place(call))
+    course, problems = _Course(rule), Problems()
+    placed = problems.gather(course.place, calls)
     problems.raise_if_any()
-    course.finish(place, problems)
+    course.finish(rule.place, problems)
     problems.raise_if_any()
     return tuple(placed)
 
@@ -66,21 +43,25 @@ def trace(shape: Shape, calls: Sequence[OpCall], place: Place) -> tuple[PlacedOp
 class _Course:
     """Follows the open dims of a rule from op to op."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.open = [list(dims) for dims in shape.references]
+    def __init__(self, rule: CompiledRule) -> None:
+        self.rule, self.captures, self.targets = rule, rule.captures, len(rule.targets)
+        self.spread = [capture.name for capture in rule.spread]
+        gathered = [capture.name for capture in rule.gathered]
+        self.open = [[name for name in gathered if name in one.names] for one in rule.readers]
         self.opened: set[str] = set()
 
     def place(self, call: OpCall) -> PlacedOp:
         arity = OPS[call.name].arity
-        if arity is Arity.JOIN:
-            return PlacedOp(call, arity, self._join(call))
-        if arity is Arity.SPLIT:
-            return PlacedOp(call, arity, self._split(call))
-        return PlacedOp(call, arity, "")
+        if arity is Arity.EACH:
+            return PlacedOp(call, arity, "")
+        return PlacedOp(call, arity, self._join(call) if arity is Arity.JOIN else self._split(call))
 
     def _all_open(self) -> list[str]:
         return list(dict.fromkeys(itertools.chain(*self.open)))
+
+    def _joinable(self) -> list[str]:
+        """The open dims that no target takes."""
+        return [name for name in self._all_open() if name not in (*self.spread, TARGETS)]
 
     def _join(self, call: OpCall) -> str:
         dim = call.over or self._only_open(call)
@@ -94,8 +75,7 @@ class _Course:
         return dim
 
     def _only_open(self, call: OpCall) -> str:
-        spread = {*self.shape.spread, TARGETS}
-        candidates = [name for name in self._all_open() if name not in spread]
+        candidates = self._joinable()
         if len(candidates) > 1:
             raise wrong(
                 call.place,
@@ -125,16 +105,16 @@ class _Course:
         """Raises RulesetError for a `split` into another number of parts than take them."""
         parts, sizes = call.arguments.get("parts"), call.arguments.get("sizes")
         given = len(sizes) if isinstance(sizes, tuple) else parts
-        wanted, takers = self.shape.targets, "targets"
+        wanted, takers = self.targets, "targets"
         if dim != TARGETS:
-            words = self.shape.captures[dim].words if dim in self.shape.spread else ()
+            words = self.captures[dim].words if dim in self.spread else ()
             wanted, takers = len(words), f"words of `{dim}`"
         if call.name == "split" and isinstance(given, int) and wanted and given != wanted:
             message = f"{call.name}: gives {given} tensors for {wanted} {takers}"
             raise wrong(call.place, message)
 
     def _only_spread(self, call: OpCall) -> str:
-        waiting = [name for name in self.shape.spread if name not in self.opened]
+        waiting = [name for name in self.spread if name not in self.opened]
         if len(waiting) > 1:
             raise wrong(
                 call.place,
@@ -143,7 +123,7 @@ class _Course:
             )
         if waiting:
             return waiting[0]
-        if self.shape.targets > 1 and TARGETS not in self.opened:
+        if self.targets > 1 and TARGETS not in self.opened:
             return TARGETS
         raise wrong(
             call.place,
@@ -160,23 +140,19 @@ class _Course:
                 place,
                 "write one rule for each, or join them: concat, stack, same",
             )
-        takers = {*self.shape.spread, TARGETS}
-        for name in self._all_open():
-            if name not in takers:
-                message, help = self._left_open(name)
-                problems.add(message, place, help)
-        for name in self.shape.spread:
+        for name in self._joinable():
+            message, help = self._left_open(name)
+            problems.add(message, place, help)
+        for name in self.spread:
             # A star that the source lacks is told where stars are counted.
-            if name not in self._all_open() and not self.shape.captures[name].star:
-                message = (
-                    f"`{self.shape.captures[name]}` is in the target alone, and no op spreads it"
-                )
+            if name not in self._all_open() and not self.captures[name].star:
+                message = f"`{self.captures[name]}` is in the target alone, and no op spreads it"
                 help = "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source"
-                problems.add(message, place, nearest(name, self.shape.known) or help)
+                problems.add(message, place, nearest(name, self.rule.known) or help)
 
     def _left_open(self, name: str) -> tuple[str, str]:
         """What is told of a dim that nothing joins, and the next step."""
-        capture = self.shape.captures.get(name)
+        capture = self.captures.get(name)
         if capture is None or name in self.opened:
             return (
                 f"`{name}` is opened by a split and never joined",

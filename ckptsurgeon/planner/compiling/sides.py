@@ -2,95 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.patterns import Capture, Kind, Pattern, compile_pattern
+from ckptsurgeon.language.expressions import names_in
+from ckptsurgeon.language.patterns import Capture, Kind, Regex, compile_pattern
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import At, Move, Var
-from ckptsurgeon.planner.compiling.captures import (
-    Written,
-    check_names,
-    has_regex,
-    names_needed,
-    resolve,
-)
-from ckptsurgeon.planner.compiling.compiled import Reader, Target
-from ckptsurgeon.planner.compiling.unfolding import Context, join_alias
+from ckptsurgeon.language.rules import At, Move
+from ckptsurgeon.planner.compiling.captures import check_names, resolve
+from ckptsurgeon.planner.compiling.compiled import Reader
+from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_alias
 
 
-def placed(references: Sequence[At], prefix: Pattern) -> list[Written]:
-    """References behind their prefix."""
-    return [
-        Written(at.reference.pattern.after(prefix), at.place, at.reference.index)
-        for at in references
-    ]
+def place_source(at: At, context: Context, problems: Problems) -> At:
+    """A reference that reads keys, behind its prefix and with its alias."""
+    alias = join_alias(context.alias, at, at.place, problems)
+    return replace(at, pattern=at.pattern.after(context.source), alias=alias)
 
 
-def all_read(
-    sources: Sequence[At], placed: Sequence[Written], context: Context
-) -> Iterable[Written]:
-    """What a rule reads, aliases first, in order of mention."""
-    for at, written in zip(sources, placed, strict=True):
-        alias = at.reference.alias or context.alias
-        if alias is not None:
-            yield Written(alias, at.place)
-        yield written
+def place_target(at: At, context: Context) -> At:
+    """A reference that names keys, behind its prefix."""
+    return replace(at, pattern=at.pattern.after(context.target))
 
 
 def readers_of(
-    sources: Sequence[At],
-    placed: Sequence[Written],
-    context: Context,
-    read: Mapping[str, Capture],
-    problems: Problems,
+    sources: Sequence[At], read: Mapping[str, Capture], known: Collection[str], problems: Problems
 ) -> tuple[Reader, ...]:
+    """What reads the keys of references that are placed; tells unknown names of their slices."""
     readers = []
-    for at, written in zip(sources, placed, strict=True):
-        alias = join_alias(context.alias, at.reference, at.place, problems) or Pattern(())
-        pattern = resolve(written.pattern, read)
-        index, place = at.reference.index, at.place
-        if index is not None:
-            check_names(index.names, {*read, *(context.vars or {})}, place, problems)
-        with problems.at(place):
-            names = {c.name for p in (alias, pattern) for c in p.captures if not c.nameless}
-            alias_matcher = compile_pattern(resolve(alias, read))
+    for at in sources:
+        pattern = resolve(at.pattern, read)
+        check_names(names_in(at.index), known, at.place, problems)
+        with problems.at(at.place):
+            alias = compile_pattern(resolve(at.alias or NOTHING, read))
             matcher = compile_pattern(pattern)
-            text = at.reference.text
-            readers.append(
-                Reader(alias_matcher, pattern, matcher, index, place, text, frozenset(names))
-            )
+            readers.append(Reader(alias, pattern, matcher, at.index, at.place, at.text))
     return tuple(readers)
 
 
-def targets_of(rule: Move, context: Context, problems: Problems) -> list[Written]:
+def targets_of(rule: Move, context: Context, problems: Problems) -> list[At]:
     """The targets behind their prefix; without `to`, the pattern of `from`."""
     for at in rule.targets:
-        if at.reference.alias is not None:
+        if at.alias is not None:
             problems.add("a target has no alias: there is one output", at.place)
     if rule.targets:
-        return placed(rule.targets, context.target)
+        return [place_target(at, context) for at in rule.targets]
     if len(rule.sources) > 1:
         problems.add("several references and no `to`", rule.place, "name the target: `to: KEY`")
-    pattern = rule.sources[0].reference.pattern
-    if has_regex(pattern):
+    source = rule.sources[0]
+    if any(isinstance(piece, Regex) for piece in source.pattern.pieces):
         problems.add("a `re:` and no `to`", rule.place, "name the target: `to: KEY`")
         return []
-    return [Written(pattern.after(context.target), rule.sources[0].place)]
+    return [place_target(At(source.pattern, place=source.place), context)]
+
+
+def resolve_target(at: At, known: Mapping[str, Capture]) -> At:
+    """A target whose captures are resolved; its text is what it was, behind its prefix."""
+    return replace(at, pattern=resolve(at.pattern, known), text=f"{at.pattern}{at.index or ''}")
 
 
 def names_of_targets(
-    targets: Sequence[Target],
-    known: Mapping[str, Capture],
-    vars: Mapping[str, Var],
-    problems: Problems,
+    targets: Sequence[At], known: Collection[str], problems: Problems
 ) -> frozenset[str]:
     """All names that the targets use; tells those that are nothing."""
     needed: set[str] = set()
     for target in targets:
-        names = names_needed(target.pattern) | (target.index.names if target.index else set())
-        stars = {name for name in names if name.startswith("*")}
-        check_names(names - stars, {*known, *vars}, target.place, problems)
+        names = target.pattern.names | names_in(target.index)
+        check_names(names, known, target.place, problems)
         needed |= names
     return frozenset(needed)
 

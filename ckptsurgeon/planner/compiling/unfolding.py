@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import (
-    Drop,
-    Init,
-    Keep,
-    Move,
-    Norms,
-    Prefix,
-    Require,
-    Rule,
-    ShapeVar,
-    Tie,
-    Var,
-    Within,
-)
+from ckptsurgeon.language.rules import PlainRule, Prefix, Rule, ShapeVar, Var, Within
 
 MAX_RULES = 50_000
 NOTHING = Pattern(())
-
-PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
 
 
 class Context(Struct, frozen=True):
@@ -37,7 +22,7 @@ class Context(Struct, frozen=True):
     source: Pattern = NOTHING
     target: Pattern = NOTHING
     alias: Pattern | None = None
-    vars: Mapping[str, Var] | None = None
+    vars: Mapping[str, Var] = field(default_factory=dict)
 
 
 class PlacedRule(Struct, frozen=True):

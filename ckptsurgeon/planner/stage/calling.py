@@ -14,15 +14,14 @@ from ckptsurgeon.errors import (
     ProblemsError,
     ShapeError,
 )
-from ckptsurgeon.language.expressions import Expression, Value, kind_of
-from ckptsurgeon.language.patterns import Kind, WrittenIndex
+from ckptsurgeon.language.expressions import Value, kind_of, names_in
+from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.rows import OfRow, Row
-from ckptsurgeon.language.rules import Argument, OpCall
+from ckptsurgeon.language.rules import Argument, OpCall, evaluate
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.joining import Split
-from ckptsurgeon.planner.compiling.captures import expressions_of
-from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid, PlacedOp
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
@@ -71,12 +70,11 @@ class Caller:
     def _builder(self, placed: PlacedOp) -> OfRow[Op]:
         """What builds the op for a step's captures."""
         name, arguments = placed.call.name, placed.call.arguments
-        names = {name for one in expressions_of(arguments) for name in one.names}
 
         def built(captures: Mapping[str, Value]) -> Op:
             return build(name, self._parameters(placed, arguments, Scope(captures, self._vars)))
 
-        return OfRow(names, self._rule.step_columns, built)
+        return OfRow(names_in(arguments), self._rule.step_columns, built)
 
     def _fitted(self, number: int, op: Op, wanted: Callable[[], TensorSpec | None]) -> Op:
         """The op with the destination's size, unless an op behind it changes the shape again."""
@@ -141,17 +139,6 @@ class Caller:
                 raise ShapeError(f"{op.name}: the references have different dims open")
         lines = zip(*(grid.nodes for grid in grids), strict=True)
         return Grid(dims, tuple(self._call(op, *nodes)[0] for nodes in lines))
-
-
-def evaluate(value: Argument, scope: Scope) -> object:
-    """An argument with its expressions worked out."""
-    if isinstance(value, Expression):
-        return value.evaluate(scope)
-    if isinstance(value, WrittenIndex):
-        return value.evaluate(scope)
-    if isinstance(value, tuple):
-        return tuple(evaluate(item, scope) for item in value)
-    return value
 
 
 def evaluate_number(value: Argument, word: str, scope: Scope) -> int | float:

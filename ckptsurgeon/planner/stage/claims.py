@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
-from ckptsurgeon.language.rules import Init, Number
+from ckptsurgeon.language.rules import Init, Number, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.calling import evaluate, evaluate_number
+from ckptsurgeon.planner.stage.calling import evaluate_number
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made

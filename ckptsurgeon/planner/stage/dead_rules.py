@@ -13,10 +13,9 @@ import msgspec
 from ckptsurgeon.errors import Place
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
-from ckptsurgeon.language.rules import Init, Keep, Require, Span, Tie
+from ckptsurgeon.language.rules import Init, Keep, Require, Span, Tie, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Table

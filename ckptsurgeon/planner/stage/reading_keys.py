@@ -201,7 +201,7 @@ def _choices(rule: CompiledRule, name: str) -> Memo[Value, Sequence[Value]]:
 
 
 def _new_value(rule: CompiledRule, name: str, text: str) -> Value:
-    capture = (rule.captures or {})[name]
+    capture = rule.captures[name]
     if capture.kind in (Kind.INT, Kind.WORDS) and is_plain_integer(text):
         return int(text)
     return text

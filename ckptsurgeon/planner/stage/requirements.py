@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import Require
+from ckptsurgeon.language.rules import Require, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.calling import evaluate
 from ckptsurgeon.planner.stage.reading_keys import Match
 
 

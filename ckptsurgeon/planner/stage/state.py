@@ -201,12 +201,12 @@ def rule_text(rule: CompiledRule) -> str:
         sources = ", ".join(reader.text for reader in rule.readers)
         return f"{sources} -> {', '.join(target.text for target in rule.targets)}"
     if isinstance(written, Norms):
-        sources = ", ".join(str(at.reference) for at, _ in written.reads)
-        return f"{written.word}: {sources} -> {written.target.reference}"
+        sources = ", ".join(str(at) for at, _ in written.reads)
+        return f"{written.word}: {sources} -> {written.target}"
     if isinstance(written, Drop | Require):
         names = ", ".join(reader.text for reader in rule.readers)
         return f"{kind_of_rule(rule)}: {names}"
-    names = ", ".join(str(at.reference) for at in written.targets)
+    names = ", ".join(str(at) for at in written.targets)
     return f"{kind_of_rule(rule)}: {names}"
 
 

@@ -8,8 +8,8 @@ from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Literal, Pattern, write_integer
 from ckptsurgeon.language.rows import OfRow, Row
+from ckptsurgeon.language.rules import At
 from ckptsurgeon.ops.indexing import Index
-from ckptsurgeon.planner.compiling.compiled import Target
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
 
@@ -20,7 +20,7 @@ class TargetWriter:
     `key` writes the key alone; it raises ExpressionError.
     """
 
-    def __init__(self, target: Target, columns: Sequence[str], vars: Vars) -> None:
+    def __init__(self, target: At, columns: Sequence[str], vars: Vars) -> None:
         self.target = target
         self.key = write_pattern(target.pattern, columns, vars)
         self._index: OfRow[Index] | None = None

@@ -18,13 +18,13 @@ from ckptsurgeon.language.patterns import (
     Pattern,
     Word,
     compile_pattern,
-    compile_re2,
     parse_prefix,
     parse_reference,
     split_arrow,
     write_key,
 )
 from ckptsurgeon.language.patterns.matching import _plainly_linear, _regex
+from ckptsurgeon.language.patterns.regexes import compile_re2
 
 LITERALS = st.text(alphabet="ab.:*<>[]\\_1-re", min_size=1, max_size=5).map(Literal)
 LEFT = st.lists(st.text(alphabet="abc.|=\\<>:[- ", max_size=3), min_size=2, max_size=4, unique=True)

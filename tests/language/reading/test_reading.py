@@ -38,8 +38,8 @@ def rule(text: str) -> Any:
 
 
 def texts(rule: Move) -> tuple[list[str], list[str]]:
-    sources = [at.reference.text for at in rule.sources]
-    return sources, [at.reference.text for at in rule.targets]
+    sources = [at.text for at in rule.sources]
+    return sources, [at.text for at in rule.targets]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_lists_of_references(
 ) -> None:
     found = rule(text)
     assert isinstance(found, kind)
-    assert [at.reference.text for at in getattr(found, field)] == names
+    assert [at.text for at in getattr(found, field)] == names
     assert len(found.options.places) <= 1
 
 
 def test_batchnorm() -> None:
     found = rule("- {batchnorm: 'stem.bn[:3] -> bn1', optional: true}")
     assert isinstance(found, BatchNorm)
-    assert (found.source.reference.text, found.target.reference.text) == ("stem.bn[:3]", "bn1")
+    assert (found.source.text, found.target.text) == ("stem.bn[:3]", "bn1")
     assert found.options.optional
 
 
@@ -125,7 +125,7 @@ def test_init() -> None:
         "- init: {to: [a, b], fill: normal, std: 1e-2, seed: i, shape: [2, n], dtype: F32}"
     )
     assert isinstance(found, Init)
-    assert [at.reference.text for at in found.targets] == ["a", "b"]
+    assert [at.text for at in found.targets] == ["a", "b"]
     assert (found.fill, found.std, found.dtype) == ("normal", 0.01, "F32")
     assert found.seed == parse_expression("i")
     assert found.shape == (2, parse_expression("n"))
@@ -139,7 +139,7 @@ def test_init() -> None:
 def test_require() -> None:
     found = rule("- require: {key: 'layers.*.w', count: 2, shape: [4, d], dtype: BF16}")
     assert isinstance(found, Require)
-    assert found.source.reference.text == "layers.*.w"
+    assert found.source.text == "layers.*.w"
     assert (found.options.count, found.dtype) == (2, "BF16")
     assert found.shape == (4, parse_expression("d"))
 
@@ -170,8 +170,8 @@ def test_within() -> None:
         ("heads // 2", parse_expression("heads // 2")),
         ("\"'backbone'\"", parse_expression("'backbone'")),
         ("config.text.heads", parse_expression("config.text.heads")),
-        ("{config: num_heads}", ConfigVar("num_heads", None, False)),
-        ("{config: num_heads, default: 8}", ConfigVar("num_heads", 8, True)),
+        ("{config: num_heads}", ConfigVar("num_heads")),
+        ("{config: num_heads, default: 8}", ConfigVar("num_heads", 8)),
     ],
 )
 def test_var(text: str, value: object) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from ckptsurgeon.language import catalog
 from ckptsurgeon.language.reading.rule_kinds import KINDS
-from ckptsurgeon.language.rulesets import json_schema, parse_ruleset
+from ckptsurgeon.language.reading.schema import json_schema
+from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ops import OPS
