@@ -193,11 +193,12 @@ def operands_of(node: Node) -> tuple[Operand, ...]:
 
     The destination's own values are none of them.
     """
-    if isinstance(node, Leaf):
-        return () if node.source == DESTINATION else (Operand(node.source, node.key),)
+    work = work_of(node)
+    while isinstance(work, Call) and len(work.inputs) == 1 and sliced_leaf(work) is None:
+        work = work_of(work.inputs[0])
     found: dict[Operand, None] = {}
     seen: set[int] = set()
-    waiting: list[Work] = [work_of(node)]
+    waiting = [work]
     while waiting:
         work = waiting.pop()
         leaf = sliced_leaf(work)

@@ -50,8 +50,8 @@ class _Recipes:
         """How a node is made."""
         if isinstance(node, Leaf):
             return node.source, id(node.spec)
-        work = work_of(node)
-        if not all(isinstance(one, Leaf) for one in inputs_of(work)):  # as most are
+        work, inputs = work_of(node), inputs_of(work_of(node))
+        if not (len(inputs) == 1 and isinstance(inputs[0], Leaf)):  # as most are
             for one in in_order(work, lambda one: isinstance(one, Leaf) or id(one) in self._known):
                 self._known[id(one)] = self._number(one)
         return self._number(work), node.number if isinstance(node, Result) else 0

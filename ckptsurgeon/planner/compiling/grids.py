@@ -18,10 +18,12 @@ from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
-from ckptsurgeon.plans.graph import Node
 
 MAX_TENSORS = 2**18
 """Most tensors in flight of one step, so that splits of splits can't ask for billions."""
+
+Dims = tuple[tuple[str, int], ...]
+"""The dims of a grid, each with its name and size."""
 
 LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
@@ -177,19 +179,19 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class Grid(Struct, frozen=True, gc=False):
-    """Nodes in row-major order over `dims`, each with its name and size."""
+    """Tensors, told by number, in row-major order over `dims`, each with its name and size."""
 
-    dims: tuple[tuple[str, int], ...]
-    nodes: tuple[Node, ...]
+    dims: Dims
+    nodes: tuple[int, ...]
 
     @property
     def coordinates(self) -> itertools.product[tuple[int, ...]]:
         return itertools.product(*(range(size) for _, size in self.dims))
 
-    def each(self, apply: Callable[[Node], Node]) -> Grid:
+    def each(self, apply: Callable[[int], int]) -> Grid:
         return Grid(self.dims, tuple(apply(node) for node in self.nodes))
 
-    def join(self, dim: str, apply: Callable[[tuple[Node, ...]], Node]) -> Grid:
+    def join(self, dim: str, apply: Callable[[tuple[int, ...]], int]) -> Grid:
         """The grid without `dim`, each line along it joined into one."""
         at = [name for name, _ in self.dims].index(dim)
         size = self.dims[at][1]
@@ -202,9 +204,9 @@ class Grid(Struct, frozen=True, gc=False):
         )
         return Grid(self.dims[:at] + self.dims[at + 1 :], joined)
 
-    def split(self, dim: str, apply: Callable[[Node], tuple[Node, ...]]) -> Grid:
-        """The grid with `dim` behind its others, each node split into as many."""
-        parts: list[tuple[Node, ...]] = []
+    def split(self, dim: str, apply: Callable[[int], Sequence[int]]) -> Grid:
+        """The grid with `dim` behind its others, each tensor split into as many."""
+        parts: list[Sequence[int]] = []
         for node in self.nodes:
             parts.append(apply(node))
             if len(parts) * len(parts[0]) > MAX_TENSORS:

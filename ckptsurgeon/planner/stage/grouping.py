@@ -14,16 +14,13 @@ from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Patte
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Row, pick_columns
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.compiling.grids import Dims
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition
 
 SHOWN_KEYS = 5
 
 Values = Mapping[str, Value]
-
-
-Dims = tuple[tuple[str, int], ...]
-"""The dims of a grid, each with its name and size."""
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
