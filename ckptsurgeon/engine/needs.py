@@ -33,33 +33,30 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     outputs = plan.outputs
     for kind in outputs.kinds:
         first = outputs.first(kind)
-        if whole_bytes(first.node, size_of) <= memory:
+        whole = whole_bytes(first.node, size_of)
+        if whole <= memory:
+            continue
+        in_blocks = moves_in_blocks(first.node, lowering)
+        if in_blocks and all(leaf.spec.nbytes <= memory for leaf in leaves_of(first.node)):
             continue
         for key in kind.keys:
-            needed = needed_bytes(outputs.nodes[key], is_dense, lowering, memory, size_of)
+            read = (leaf for leaf in leaves_of(outputs.nodes[key]) if not is_dense(leaf))
+            needed = max((leaf.spec.nbytes for leaf in read), default=0) if in_blocks else whole
             if needed > memory:
                 text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
                 yield Note("memory", text, key, first.rule)
 
 
-def needed_bytes(
-    node: Node,
-    is_dense: Callable[[Leaf], bool],
-    lowering: Lowering,
-    memory: int,
-    size_of: Callable[[Work], int],
-) -> int:
-    """The bytes of tensors that making a node takes at once, if that may be above `memory`.
-
-    Whether they move in blocks is only looked into where they would not fit as a whole.
-    """
+def moves_in_blocks(node: Node, lowering: Lowering) -> bool:
+    """Whether a tensor is made in blocks: nothing of it is computed on whole tensors."""
     if isinstance(node, Leaf):
-        return 0 if node.spec.nbytes <= memory or is_dense(node) else node.spec.nbytes
-    whole = whole_bytes(node, size_of)
-    if whole <= memory or node.spec.carrier is None or lowering.mosaic(node) is None:
-        return whole
-    leaves = (work for work in uses([node]) if isinstance(work, Leaf))
-    return max((leaf.spec.nbytes for leaf in leaves if not is_dense(leaf)), default=0)
+        return True
+    return node.spec.carrier is not None and lowering.mosaic(node) is not None
+
+
+def leaves_of(node: Node) -> Iterator[Leaf]:
+    """The tensors of checkpoints that a node is made from."""
+    return (work for work in uses([node]) if isinstance(work, Leaf))
 
 
 def whole_bytes(node: Node, size_of: Callable[[Work], int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
@@ -26,6 +27,7 @@ def along(dim: int, item: IndexItem) -> Index:
     return (*(WHOLE,) * dim, item)
 
 
+@functools.lru_cache
 def index_text(index: Index) -> str:
     """The index as it would be written, `[:, :3]`."""
     return f"[{', '.join(map(_item_text, index))}]"

@@ -42,10 +42,13 @@ def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:
 
 def fate_notes(fates: Fates) -> Iterator[Note]:
     """Parts of source tensors that no slice took, and fallbacks that gave way."""
+    texts: dict[tuple[int, int], str] = {}  # of many keys that have one claim and spec
     for fate in fates.remarkable:
         if fate.untaken:
-            text = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
-            yield Note("untaken", text, fate.key, fate.rule)
+            alike = id(fate.claim), id(fate.spec)
+            if alike not in texts:
+                texts[alike] = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
+            yield Note("untaken", texts[alike], fate.key, fate.rule)
         if fate.claim.why is Why.GAVE_WAY:
             yield Note("fallback", fate.reason, fate.key, fate.rule)
 

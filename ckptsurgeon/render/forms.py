@@ -49,10 +49,6 @@ class Pattern(NamedTuple):
         return Box(read_key(self.shape)[0], filled)
 
 
-Given = str | tuple[Pattern, ...]
-"""The shape of the one origin, or the patterns of several."""
-
-
 @dataclass(slots=True)
 class Form:
     """Entries that differ in sizes and integers alone: those of the key, then of the origins.
@@ -143,10 +139,9 @@ def read_forms(lots: Iterable[Lot]) -> list[Form]:
     reader, forms = KeyReader(), dict[Hashable, Form]()
     for lot in lots:
         for rows, is_alike in _split_rows(lot, reader):
-            shape, given, columns = _read_rows(lot, rows, reader)
-            kind = shape, given, is_alike, lot.label, lot.kinds
+            patterns, columns = _read_rows(lot, rows, reader)
+            kind = patterns, is_alike, lot.label, lot.kinds
             if kind not in forms:
-                patterns = _read_patterns(shape, given)
                 modules = _cut_names(patterns, is_alike)
                 forms[kind] = Form(patterns, modules, is_alike, lot.label, lot.changed)
             forms[kind].add(lot, rows, columns)
@@ -158,16 +153,15 @@ def read_forms(lots: Iterable[Lot]) -> list[Form]:
 def _split_rows(lot: Lot, reader: KeyReader) -> Iterator[tuple[list[int], bool]]:
     """The rows of a lot that are read at once, and whether their origins are alike.
 
-    They have one mask, and one origin at most, of one mask as well.
+    They have one mask, and so have their origins, none of which can fold with another.
     """
     by_mask: dict[Hashable, list[int]] = {}
     for row, (key, origins) in enumerate(zip(lot.keys, lot.origins, strict=True)):
-        mask = (mask_key(key), mask_key(origins[0])) if len(origins) == 1 else (key, row)
-        by_mask.setdefault(mask, []).append(row)
+        by_mask.setdefault((mask_key(key), *map(mask_key, origins)), []).append(row)
     for rows in by_mask.values():
         key, origins = lot.keys[rows[0]], lot.origins[rows[0]]
-        is_told = all(map(reader.tells, (key, *origins)))
-        if len(rows) == 1 or (is_told and not has_digits(_name_of(key))):
+        is_told = all(map(reader.tells, (key, *origins))) and not has_digits(_name_of(key))
+        if len(rows) == 1 or (is_told and _differ(reader.read(one)[0] for one in origins)):
             yield rows, _is_alike(key, origins)
         else:
             yield from (([row], _is_alike(lot.keys[row], lot.origins[row])) for row in rows)
@@ -175,23 +169,26 @@ def _split_rows(lot: Lot, reader: KeyReader) -> Iterator[tuple[list[int], bool]]
 
 def _read_rows(
     lot: Lot, rows: Sequence[int], reader: KeyReader
-) -> tuple[str, Given, list[list[int]]]:
-    """The shape of keys that are read at once, what they come from, and all columns."""
-    shape, own = reader.read_alike([lot.keys[row] for row in rows])
-    origins = lot.origins[rows[0]]
-    if len(origins) == 1:
-        given, others = reader.read_alike([lot.origins[row][0] for row in rows])
-        return shape, given, own + others
-    patterns: list[Pattern] = []
-    for old, axes in reader.fold(origins):
+) -> tuple[tuple[Pattern, ...], list[list[int]]]:
+    """The patterns of keys that are read at once and of their origins, and all columns."""
+    shape, columns = reader.read_alike([lot.keys[row] for row in rows])
+    patterns = [Pattern.read(shape)]
+    origins = list(zip(*(lot.origins[row] for row in rows), strict=True))
+    shapes = [reader.read(one[0])[0] for one in origins]
+    if _differ(shapes):
+        patterns += map(Pattern.read, shapes)
+        columns += itertools.chain(*(reader.read_alike(one)[1] for one in origins))
+        return tuple(patterns), columns
+    for old, axes in reader.fold(one for (one,) in origins):
         patterns.append(Pattern(old, tuple(None if len(axis) == 1 else axis for axis in axes)))
-        own += [[axis[0]] for axis in axes if len(axis) == 1]
-    return shape, tuple(patterns), own
+        columns += [[axis[0]] for axis in axes if len(axis) == 1]
+    return tuple(patterns), columns
 
 
-def _read_patterns(shape: str, given: Given) -> tuple[Pattern, ...]:
-    origins = (Pattern.read(given),) if isinstance(given, str) else given
-    return Pattern.read(shape), *origins
+def _differ(shapes: Iterable[str]) -> bool:
+    """Whether keys of these shapes can't fold."""
+    listed = list(shapes)
+    return len(set(listed)) == len(listed)
 
 
 def _cut_names(patterns: tuple[Pattern, ...], is_alike: bool) -> tuple[Pattern, ...]:

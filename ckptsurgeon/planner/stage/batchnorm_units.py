@@ -11,7 +11,7 @@ from ckptsurgeon.planner.compiling.compiled import (
     CompiledRule,
     Reader,
 )
-from ckptsurgeon.planner.stage.reading_keys import Match, read_keys, slice_of
+from ckptsurgeon.planner.stage.reading_keys import Match, slice_of
 from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
 from ckptsurgeon.plans.fates import Claim, Fate
@@ -20,7 +20,7 @@ from ckptsurgeon.plans.fates import Claim, Fate
 def run_batchnorm(run: StageRun, rule: CompiledRule) -> None:
     """Makes a step of every BatchNorm that the rule finds: bn.weight, … -> norm.weight, …"""
     reader, failures = rule.readers[0], Folded(run.problems, "step", "of this rule")
-    means = read_keys(rule, reader, run.tables, run.vars_of(rule))
+    means = run.read(rule, reader)
     failures.run_each(rule.group, rule.place, _Unit(run, rule).step, means)
     failures.tell()
 

@@ -20,7 +20,7 @@ from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, vectors_bes
 from ckptsurgeon.planner.stage.claims import initialise, keep
 from ckptsurgeon.planner.stage.lookups import keys_named
 from ckptsurgeon.planner.stage.moves import run_move
-from ckptsurgeon.planner.stage.reading_keys import read_keys, slice_of
+from ckptsurgeon.planner.stage.reading_keys import slice_of
 from ckptsurgeon.planner.stage.requirements import check_requirement
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fates import Claim, Fate
@@ -72,7 +72,8 @@ def _find_slices(run: StageRun) -> None:
 
 def _note_slices(run: StageRun, rule: CompiledRule, reader: Reader) -> None:
     info, is_norm = run.info(rule), isinstance(rule.rule, BatchNorm)
-    for match in read_keys(rule, reader, run.tables, run.vars_of(rule)):
+    run.sliced[id(reader)] = run.read(rule, reader)
+    for match in run.sliced[id(reader)]:
         for key in vectors_beside(match.key) if is_norm else (match.key,):
             match.table.held.sliced.setdefault(key, info)
 
@@ -91,7 +92,7 @@ def _drop(run: StageRun, rule: CompiledRule) -> None:
 
 
 def _require(run: StageRun, rule: CompiledRule, written: Require) -> None:
-    found = read_keys(rule, rule.readers[0], run.tables, run.vars_of(rule))
+    found = run.read(rule, rule.readers[0])
     run.alive[rule.group].add(0)
     run.made[rule.group] += len(found)
     check_requirement(rule, written, found, Scope({}, run.vars_of(rule)), run.problems)

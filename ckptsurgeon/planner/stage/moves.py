@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -65,9 +66,11 @@ class _Mover:
 
     def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""
-        counts = (math.prod(size for _, size in dims) for dims in group.dims)
-        of_each = (of for of, count in zip(self._slices, counts, strict=True) for _ in range(count))
-        return [of(match) for of, match in zip(of_each, group.matches, strict=True)]
+        slices, rest = list[Index | None](), iter(group.matches)
+        for of, dims in zip(self._slices, group.dims, strict=True):
+            count = math.prod([size for _, size in dims])
+            slices += map(of, itertools.islice(rest, count))
+        return slices
 
     def _find_wanted(self, group: Group) -> TensorSpec | None:
         """The destination's spec of what the step gives, where that is one whole key."""

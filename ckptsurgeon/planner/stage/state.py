@@ -9,7 +9,6 @@ import msgspec
 
 from ckptsurgeon.errors import Place, Problem, ShapeError
 from ckptsurgeon.language.problems import Folded, Problems
-from ckptsurgeon.language.rows import Memo
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index, Region, Slice, index_text, resolve_index
@@ -27,12 +26,6 @@ from ckptsurgeon.specs import Specs, TensorSpec
 
 Cut = tuple[Slice, Region, Specs]
 """A slice of tensors of one spec: its op, what it takes, and what it gives."""
-
-
-def _cut(what: tuple[Index, TensorSpec]) -> Cut:
-    index, spec = what
-    op = Slice(index=index)
-    return op, resolve_index(index, spec.shape), op.infer((spec,))
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -66,9 +59,14 @@ class StageRun:
     """Rules with problems of their own: whether they matched is not asked."""
     infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
-    taken_parts: set[tuple[int, str, str, Region]] = field(default_factory=set)
+    taken_parts: set[tuple[int, str, str, int]] = field(default_factory=set)
     """What each rule took in slices, so that a key in several of its steps counts once."""
-    cuts: Memo[tuple[Index, TensorSpec], Cut] = field(default_factory=lambda: Memo(_cut))
+    cuts: dict[tuple[int, int], Cut] = field(default_factory=dict)
+    """Slices by the ids of their indices and of the specs that they are of, which stay."""
+    sliced: dict[int, list[Match]] = field(default_factory=dict)
+    """What references with slices match: it is asked for before any rule runs, and again."""
+    regions: dict[Region, Region] = field(default_factory=dict)
+    """One region of all that are equal."""
 
     def begin(self, rule: CompiledRule) -> None:
         """Notes that a rule runs now."""
@@ -95,9 +93,13 @@ class StageRun:
 
     # --- taking -----------------------------------------------------------------------------------
 
+    def read(self, rule: CompiledRule, reader: Reader) -> list[Match]:
+        """The matches of a reference, taken or not."""
+        return read_keys(rule, reader, self.tables, self.vars_of(rule))
+
     def find(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
-        found = read_keys(rule, reader, self.tables, self.vars_of(rule))
+        found = self.sliced.pop(id(reader), None) or self.read(rule, reader)
         sliced = reader.index is not None
         free = [
             match
@@ -121,22 +123,32 @@ class StageRun:
 
     def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
         node = match.node
-        try:
-            op, region, specs = self.cuts[index, node.spec]
-        except ShapeError as error:
-            raise ShapeError(f"`{match.key}`: {error}") from None
-        known = (id(rule), match.table.alias, match.key, region)
+        op, region, specs = self._cut(match, index, node.spec)
+        known = (id(rule), match.table.alias, match.key, id(region))
         if known not in self.taken_parts:
             self.taken_parts.add(known)
             part = TakenPart(region, rule, claim, index)
             match.table.held.parts.setdefault(match.key, []).append(part)
         return Result(Call(op, (node,), specs, claim.rule), 0)
 
+    def _cut(self, match: Match, index: Index, spec: TensorSpec) -> Cut:
+        """What a slice is of a key's spec, worked out once for all keys of this very spec."""
+        alike = id(index), id(spec)
+        if alike not in self.cuts:
+            op = Slice(index=index)
+            try:
+                region, specs = resolve_index(index, spec.shape), op.infer((spec,))
+            except ShapeError as error:
+                raise ShapeError(f"`{match.key}`: {error}") from None
+            self.cuts[alike] = op, self.regions.setdefault(region, region), specs
+        return self.cuts[alike]
+
     def tell_overlaps(self) -> None:
         """Tells slices of one key that share elements, save where a rule reuses."""
         failures = Folded(self.problems, "key", "of these two rules")
         for table in self.tables:
-            for key, parts in table.held.parts.items():
+            several = ((key, parts) for key, parts in table.held.parts.items() if len(parts) > 1)
+            for key, parts in several:
                 taking = [part for part in parts if not part.rule.options.reuse]
                 with self.problems.at(parts[0].rule.place, f"`{key}`: "):
                     pair = overlapping([part.region for part in taking])
