@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 from ckptsurgeon.plans.graph import (
@@ -11,6 +11,7 @@ from ckptsurgeon.plans.graph import (
     Leaf,
     Node,
     Result,
+    RuleInfo,
     Work,
     in_order,
     inputs_of,
@@ -28,11 +29,13 @@ class Kind(NamedTuple):
     numbers: list[int]
 
 
-def sort_kinds(outputs: Iterable[tuple[str, Node, Hashable]]) -> list[Kind]:
-    """The kinds of some outputs, each given with what must be alike besides how it is made."""
-    recipes, kinds = _Recipes(), dict[Hashable, Kind]()
-    for number, (key, node, more) in enumerate(outputs):
-        made = recipes.find(node), more
+def sort_kinds(
+    nodes: Mapping[str, Node], rules: Mapping[str, RuleInfo | None], allowed: Mapping[str, str]
+) -> list[Kind]:
+    """The kinds of outputs by how they are made, by the rule and by what is allowed."""
+    find, kinds = _Recipes().find, dict[Hashable, Kind]()
+    for number, (key, node) in enumerate(nodes.items()):
+        made = id(rules[key]), find(node), allowed.get(key) if allowed else None
         kind = kinds.get(made) or kinds.setdefault(made, Kind([], []))
         kind.keys.append(key)
         kind.numbers.append(number)
@@ -51,7 +54,7 @@ class _Recipes:
         if isinstance(node, Leaf):
             return node.source, id(node.spec)
         work, inputs = work_of(node), inputs_of(work_of(node))
-        if not (len(inputs) == 1 and isinstance(inputs[0], Leaf)):  # as most are
+        if not all([isinstance(one, Leaf) for one in inputs]):  # as most are
             for one in in_order(work, lambda one: isinstance(one, Leaf) or id(one) in self._known):
                 self._known[id(one)] = self._number(one)
         return self._number(work), node.number if isinstance(node, Result) else 0
@@ -72,7 +75,7 @@ def _describe(work: Work) -> Hashable:
     if isinstance(work, Call):
         return id(work.op), id(work.specs), id(work.rule)
     if isinstance(work, Assembly):
-        return work.spec, tuple(part.index for part in work.parts), work.base is None
+        return id(work.spec), tuple([id(part.index) for part in work.parts]), work.base is None
     if isinstance(work, Leaf):
         raise TypeError("a leaf has no inputs to be told by")
     return work.spec, work.fill, work.std, work.seed

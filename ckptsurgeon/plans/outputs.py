@@ -89,10 +89,7 @@ class Outputs(Mapping[str, Output]):
     @cached_property
     def kinds(self) -> list[Kind]:
         """The outputs by how they are made, and by the rule and what is allowed."""
-        rules, allowed = self.rules, self.allowed
-        return sort_kinds(
-            (key, node, (id(rules[key]), allowed.get(key))) for key, node in self.nodes.items()
-        )
+        return sort_kinds(self.nodes, self.rules, self.allowed)
 
     def first(self, kind: Kind) -> Output:
         """The output that stands for its kind."""

@@ -41,6 +41,10 @@ def group_steps(
 
     Incomplete steps of an `optional` rule are left out; a hole in integers never is.
     """
+    if len(found) == 1 and not rule.gathered:  # as of most rules: a step for each key
+        (matches,) = found
+        if len({match.values for match in matches}) == len(matches):
+            return [Group(match.values, (match,), ((),)) for match in matches]
     complete = _with_partners(rule, found, problems)
     failures = Folded(problems, "step", "of this rule")
     holds = _condition(rule, vars)

@@ -59,7 +59,7 @@ class _Mover:
         course = self._courses.find(group, taken)
         nodes, products = course.run(taken, self._info), []
         for number, spread, at in course.placed:
-            key, index = self._targets[number].write((*group.values, *spread), matches)
+            key, index = self._targets[number].write(group.values + spread, matches)
             if run.give(rule, number, key, index, nodes[at], matches):
                 products.append((key, index))
         return Done(matches, products, slices, course.ops)

@@ -52,6 +52,7 @@ class Production:
         self.nodes: dict[str, Node | None] = {}  # None where it is given in parts
         self.rules: dict[str, RuleInfo | None] = {}
         self._parts: dict[str, list[Contribution]] = {}
+        self._fitted: dict[Hashable, tuple[TensorSpec, int]] = {}  # by ids of what is kept here
         self._collisions = Folded(problems, "key", "of these two rules")
 
     def __contains__(self, key: object) -> bool:
@@ -123,8 +124,20 @@ class Production:
                     msgspec.structs.replace(one, node=prepare(key, one.node, one.rule))
                     for one in given
                 ]
-            return _assemble(key, given, destination)
+            return self._assemble(key, given, destination)
         return None
+
+    def _assemble(
+        self, key: str, given: list[Contribution], destination: SourceView | None
+    ) -> Assembly:
+        """One tensor of parts, filled up by the destination where they don't tile it."""
+        wanted = destination.specs.get(key) if destination else None
+        alike = (id(wanted), *[(id(one.index), id(one.node.spec)) for one in given])
+        if alike not in self._fitted:
+            self._fitted[alike] = _fit_parts(given, wanted)
+        spec, filled = self._fitted[alike]
+        base = None if filled == spec.count else _rest(key, spec, filled, destination)
+        return Assembly(spec, tuple([Part(one.index, one.node) for one in given]), base)
 
 
 def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
@@ -150,9 +163,8 @@ def _named(node: Node, rule: RuleInfo | None) -> str:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _assemble(key: str, given: list[Contribution], destination: SourceView | None) -> Assembly:
-    """One tensor of parts, filled up by the destination where they don't tile it."""
-    wanted = destination.specs.get(key) if destination else None
+def _fit_parts(given: list[Contribution], wanted: TensorSpec | None) -> tuple[TensorSpec, int]:
+    """The spec of a tensor of these parts, and how many of its elements they fill."""
     spec = wanted or _tiled_spec(given)
     regions = [_region(contribution, spec.shape) for contribution in given]
     pair = overlapping(regions)
@@ -160,9 +172,14 @@ def _assemble(key: str, given: list[Contribution], destination: SourceView | Non
         places = [str(given[number].place) for number in pair]
         raise ShapeError(f"the same part is filled twice: by {places[0]} and by {places[1]}")
     filled = sum(taken_count(region) for region in regions)
-    base = None if filled == spec.count else _rest(key, spec, filled, destination)
-    spec = _one_dtype(given, spec, base)
-    return Assembly(spec, tuple(Part(one.index, one.node) for one in given), base)
+    dtypes = {contribution.node.spec.dtype for contribution in given}
+    if wanted is not None and filled < spec.count:
+        dtypes.add(wanted.dtype)  # of the rest
+    if len(dtypes) > 1:
+        raise ShapeError(
+            f"its parts have different dtypes: {', '.join(sorted(dtypes))}; cast them alike"
+        )
+    return TensorSpec(dtypes.pop(), spec.shape), filled
 
 
 def _region(contribution: Contribution, shape: tuple[int, ...]) -> Region:
@@ -186,17 +203,6 @@ def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | Non
             "them by an `init` of another key"
         )
     return destination.leaf(key)
-
-
-def _one_dtype(given: list[Contribution], spec: TensorSpec, base: Leaf | None) -> TensorSpec:
-    dtypes = {contribution.node.spec.dtype for contribution in given}
-    if base is not None:
-        dtypes.add(base.spec.dtype)
-    if len(dtypes) > 1:
-        raise ShapeError(
-            f"its parts have different dtypes: {', '.join(sorted(dtypes))}; cast them alike"
-        )
-    return TensorSpec(dtypes.pop(), spec.shape)
 
 
 def _tiled_spec(given: list[Contribution]) -> TensorSpec:

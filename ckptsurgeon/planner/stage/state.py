@@ -173,14 +173,15 @@ class StageRun:
 
         `number` is that of the target, `matches` are the keys that go into the tensor.
         """
-        info = self.info(rule)
-        if rule.options.fallback and key in self.production:
-            winner = self.production.rules[key]
+        production = self.production
+        info = self.infos.get(id(rule)) or self.info(rule)
+        if key in production.nodes and rule.options.fallback:
+            winner = production.rules[key]
             if winner is not None and winner is not info:
                 for match in matches:
                     match.table.held.winners[match.key] = winner
                 return False
-        self.production.give(key, node, info, rule.targets[number].place, index)
+        production.give(key, node, info, rule.targets[number].place, index)
         return True
 
     def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
