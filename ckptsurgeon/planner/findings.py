@@ -96,6 +96,5 @@ class Account:
         allowed = FindingKind.UNUSED.value in self._allow
         self.findings += (
             Finding(FindingKind.UNUSED, fate.key, fate.spec, source=fate.source, allowed=allowed)
-            for fate in fates.remarkable
-            if fate.fate is Fate.UNUSED
+            for fate in fates.of(lambda claim: claim.fate is Fate.UNUSED)
         )

@@ -34,7 +34,7 @@ from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import CheckedTie, Note
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
-from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes
+from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes, unique_notes
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.steps import Batch, Steps
@@ -225,7 +225,7 @@ class Planning:
             fates=fates,
             rules=tuple(self.rules),
             findings=tuple(account.findings),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=unique_notes(notes),
             ties=ties,
             checked_ties=tuple(_to_check(tied, outputs, storages)),
             separator=separator,

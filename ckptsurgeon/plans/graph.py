@@ -111,6 +111,8 @@ def call(op: Op, *nodes: Node, rule: RuleInfo | None = None) -> tuple[Node, ...]
 
 def results(call: Call) -> tuple[Node, ...]:
     """The tensors that a call gives."""
+    if len(call.specs) == 1:  # as of most
+        return (Result(call, 0),)
     return tuple(Result(call, number) for number in range(len(call.specs)))
 
 
@@ -193,12 +195,15 @@ def operands_of(node: Node) -> tuple[Operand, ...]:
 
     The destination's own values are none of them.
     """
-    work = work_of(node)
-    while isinstance(work, Call) and len(work.inputs) == 1 and sliced_leaf(work) is None:
+    work, index = work_of(node), None
+    while isinstance(work, Call) and len(work.inputs) == 1:  # as of most
+        index = work.op.index if isinstance(work.op, Slice) else None
         work = work_of(work.inputs[0])
+    if isinstance(work, Leaf):
+        return () if work.source == DESTINATION else (Operand(work.source, work.key, index),)
     found: dict[Operand, None] = {}
     seen: set[int] = set()
-    waiting = [work]
+    waiting: list[Work] = [work]
     while waiting:
         work = waiting.pop()
         leaf = sliced_leaf(work)

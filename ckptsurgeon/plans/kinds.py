@@ -9,6 +9,7 @@ from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
     Leaf,
+    Made,
     Node,
     Result,
     RuleInfo,
@@ -43,39 +44,45 @@ def sort_kinds(
 
 
 class _Recipes:
-    """Tells how nodes are made: equal for those that differ in the keys of their leaves alone."""
+    """Tells how nodes are made: equal for those that differ in the keys of their leaves alone.
+
+    What is worked on again has a number, so that a description is no longer than its inputs.
+    """
 
     def __init__(self) -> None:
-        self._numbers: dict[Hashable, int] = {}
-        self._known: dict[int, int] = {}
+        self._descriptions: dict[Hashable, int] = {}
+        self._numbers: dict[int, int] = {}
 
     def find(self, node: Node) -> Hashable:
         """How a node is made."""
         if isinstance(node, Leaf):
             return node.source, id(node.spec)
-        work, inputs = work_of(node), inputs_of(work_of(node))
-        if not all([isinstance(one, Leaf) for one in inputs]):  # as most are
-            for one in in_order(work, lambda one: isinstance(one, Leaf) or id(one) in self._known):
-                self._known[id(one)] = self._number(one)
-        return self._number(work), node.number if isinstance(node, Result) else 0
+        work = work_of(node)
+        for one in inputs_of(work):
+            if not isinstance(one, Leaf):
+                self._number(work_of(one))
+        return self._describe(work), node.number if isinstance(node, Result) else 0
 
-    def _number(self, work: Work) -> int:
-        """A number for how the work is made, whose inputs are known."""
-        made = _describe(work), tuple([self._find_input(one) for one in inputs_of(work)])
-        return self._numbers.setdefault(made, len(self._numbers))
+    def _number(self, last: Work) -> None:
+        for work in in_order(last, lambda one: isinstance(one, Leaf) or id(one) in self._numbers):
+            number = len(self._descriptions)
+            self._numbers[id(work)] = self._descriptions.setdefault(self._describe(work), number)
 
-    def _find_input(self, node: Node) -> Hashable:
-        if isinstance(node, Leaf):
-            return node.source, id(node.spec)
-        return self._known[id(work_of(node))], node.number if isinstance(node, Result) else 0
+    def _describe(self, work: Work) -> Hashable:
+        """How work is done whose inputs have numbers; ops, specs and rules are told by their ids.
 
-
-def _describe(work: Work) -> Hashable:
-    """What is to be said of the work itself; ops and rules are shared by the steps of a rule."""
-    if isinstance(work, Call):
-        return id(work.op), id(work.specs), id(work.rule)
-    if isinstance(work, Assembly):
-        return id(work.spec), tuple([id(part.index) for part in work.parts]), work.base is None
-    if isinstance(work, Leaf):
-        raise TypeError("a leaf has no inputs to be told by")
-    return work.spec, work.fill, work.std, work.seed
+        The steps of a rule share them, and a plan keeps them.
+        """
+        inputs = [
+            (one.source, id(one.spec))
+            if isinstance(one, Leaf)
+            else (self._numbers[id(work_of(one))], one.number if isinstance(one, Result) else 0)
+            for one in inputs_of(work)
+        ]
+        if isinstance(work, Call):
+            return id(work.op), id(work.specs), id(work.rule), *inputs
+        if isinstance(work, Assembly):
+            return id(work.spec), *[id(part.index) for part in work.parts], *inputs
+        if isinstance(work, Made):
+            return work.spec, work.fill, work.std, work.seed
+        return work.source, id(work.spec)

@@ -10,13 +10,26 @@ from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
-from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, text_of, walk
+from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, RuleInfo, text_of, walk
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView, Unchanged
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
 
 FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
+
+
+def unique_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Each note once. There may be a million of few rules, whose fields are compared once."""
+    numbers: dict[RuleInfo | None, int] = {}
+    by_id: dict[int, int] = {}
+    unique: dict[tuple[str, str, str, int], Note] = {}
+    for note in notes:
+        rule = id(note.rule)
+        if rule not in by_id:
+            by_id[rule] = numbers.setdefault(note.rule, len(numbers))
+        unique[note.kind, note.text, note.key, by_id[rule]] = note
+    return tuple(unique.values())
 
 
 def source_notes(view: SourceView) -> Iterator[Note]:
