@@ -66,6 +66,8 @@ class _Mover:
 
     def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""
+        if len(self._slices) == 1:
+            return list(map(self._slices[0], group.matches))
         slices, rest = list[Index | None](), iter(group.matches)
         for of, dims in zip(self._slices, group.dims, strict=True):
             count = math.prod([size for _, size in dims])
