@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
-from ckptsurgeon.planner.stage.calling import Courses
+from ckptsurgeon.planner.stage.courses import Courses
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
 from ckptsurgeon.planner.stage.state import Done, StageRun
