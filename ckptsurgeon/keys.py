@@ -25,8 +25,6 @@ MAX_MASKS = 1 << 16
 
 _MASK = bytes.maketrans(b"23456789", b"11111111")
 
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-
 Point = tuple[int, ...]
 Template = tuple[tuple[str, ...], tuple[int, ...]]
 """The texts around the holes, and each hole's width (0, or the digits of a zero-padded integer)."""
@@ -45,14 +43,14 @@ def without_integers(key: str) -> str:
     return _DIGITS.sub("0", key)
 
 
-def group_forms(keys: Iterable[str]) -> dict[str, list[str]]:
-    """The keys by their forms, which of all keys with digits in the same places is one."""
-    by_places: dict[bytes, list[str]] = {}
-    for key in keys:
-        by_places.setdefault(key.encode("utf-8", "surrogatepass").translate(_ZEROS), []).append(key)
-    forms: dict[str, list[str]] = {}
-    for found in by_places.values():
-        forms.setdefault(without_integers(found[0]), []).extend(found)
+def group_forms(keys: Sequence[str]) -> dict[str, list[int]]:
+    """The numbers of keys by their forms: keys of one mask have one."""
+    by_mask: dict[bytes, list[int]] = {}
+    for number, key in enumerate(keys):
+        by_mask.setdefault(mask_key(key), []).append(number)
+    forms: dict[str, list[int]] = {}
+    for found in by_mask.values():
+        forms.setdefault(without_integers(keys[found[0]]), []).extend(found)
     return forms
 
 

@@ -22,7 +22,7 @@ from ckptsurgeon.cli.options import (
     request,
 )
 from ckptsurgeon.cli.printing import print_out, print_report, say
-from ckptsurgeon.errors import FindingsError
+from ckptsurgeon.errors import FindingsError, OutputError
 
 MOST_JOBS = 64
 """More threads than processors gain nothing; far more only cost."""
@@ -145,6 +145,8 @@ def invert(
     from ckptsurgeon import api
 
     made = api.invert(saved, only=only, source_of_lost=lost)
+    if output is not None and Path(output).exists() and Path(output).samefile(saved):
+        raise OutputError(f"{output}: the inverse would overwrite its own plan; name another")
     _save(made, output)
     if form == "text":
         from ckptsurgeon.render.terminal import escape

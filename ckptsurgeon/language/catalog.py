@@ -34,5 +34,5 @@ def _folder() -> Path:
     try:
         package = importlib.import_module("ckptsurgeon._rules")
     except ModuleNotFoundError:
-        return Path(__file__).parent.parent / "rules"
+        return Path(__file__).parents[2] / "rules"
     return Path(package.__path__[0])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError, nearest
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
@@ -13,7 +15,7 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.fates import Fates, SourceFate
-from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, walk, work_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
@@ -51,12 +53,14 @@ class Sighting:
 class Explanation:
     """The course of one key: where it is read, and as an output, what gives it.
 
-    `error` holds the problems that keep the rules from being a plan.
+    `missing` is the destination's spec of a key that nothing gives, `error` holds the problems that
+    keep the rules from being a plan.
     """
 
     key: str
     sightings: tuple[Sighting, ...]
     output: Output | None
+    missing: TensorSpec | None
     error: PlanError | None
 
 
@@ -79,20 +83,41 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         for table in run.tables
         if key in table.nodes
     )
-    if not sightings and output is None:
+    wanted = planning.destination.specs if planning.destination and plan else {}
+    missing = None if output is not None else wanted.get(key)
+    if not sightings and output is None and missing is None:
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         near = nearest(key, known[:SEARCHED_KEYS])
         raise CheckpointError(f"there is no key `{key}`; {near or '`inspect` lists them'}")
-    return Explanation(key, sightings, output, problem)
+    return Explanation(key, sightings, output, missing, problem)
 
 
 def _sighting(planning: Planning, run: StageRun, table: Table, key: str) -> Sighting:
     verdicts = (one for rule in run.compiled.rules for one in _verdicts(run, rule, table, key))
-    steps = Steps(tuple(run.batches.values())).reading(table.alias, key)
+    read = Steps(tuple(run.batches.values())).reading(table.alias, key)
+    steps = (_narrow(step, run, table.nodes[key]) for step in read)
     fate = Fates(planning.fates).find(run.number, table.alias, key)
     spec = table.nodes[key].spec
     return Sighting(run.number, table.alias, spec, tuple(verdicts), tuple(steps), fate)
+
+
+def _narrow(step: Step, run: StageRun, node: Node) -> Step:
+    """The step with those of its products that a tensor goes into; a BatchNorm has several."""
+    given = run.production.nodes
+    made = (one for one in step.products if _goes_into(node, given.get(one.key)))
+    return msgspec.structs.replace(step, products=tuple(made))
+
+
+def _goes_into(node: Node, product: Node | None) -> bool:
+    """Whether a product is made from a tensor; also where that is not known."""
+    sought = work_of(node)
+    if product is None:
+        return True
+    if isinstance(sought, Leaf):
+        leaves = (one for one in walk(product) if isinstance(one, Leaf))
+        return (sought.source, sought.key) in {(one.source, one.key) for one in leaves}
+    return any(one is sought for one in walk(product))
 
 
 def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iterator[Verdict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptsurgeon.plans.graph import (
@@ -73,16 +73,29 @@ class _Recipes:
 
         The steps of a rule share them, and a plan keeps them.
         """
-        inputs = [
+        inputs: list[Hashable] = [
             (one.source, id(one.spec))
             if isinstance(one, Leaf)
             else (self._numbers[id(work_of(one))], one.number if isinstance(one, Result) else 0)
             for one in inputs_of(work)
         ]
+        inputs.append(_repeated(inputs_of(work)))
         if isinstance(work, Call):
             return id(work.op), id(work.specs), id(work.rule), *inputs
         if isinstance(work, Assembly):
             return id(work.spec), *[id(part.index) for part in work.parts], *inputs
         if isinstance(work, Made):
             return work.spec, work.fill, work.std, work.seed
-        return work.source, id(work.spec)
+        raise TypeError("a leaf is told where it goes in")
+
+
+def _repeated(nodes: Sequence[Node]) -> Hashable:
+    """Which of several inputs are one: what is made of a tensor twice needs but one."""
+    if len(nodes) < 2:
+        return None
+    first: dict[Hashable, int] = {}
+    numbers = tuple(
+        first.setdefault((one.source, one.key) if isinstance(one, Leaf) else id(one), at)
+        for at, one in enumerate(nodes)
+    )
+    return None if len(first) == len(nodes) else numbers

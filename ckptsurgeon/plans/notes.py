@@ -41,7 +41,7 @@ def source_notes(view: SourceView) -> Iterator[Note]:
     unchanged = isinstance(view.names, Unchanged)
     renamed = 0 if unchanged else sum(key != raw for key, raw in view.names.items())
     if renamed:
-        yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by a shorter name")
+        yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by another name")
     for note in contents.notes:
         yield Note("read", f"{name}: {note}")
 

@@ -17,6 +17,9 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
     blocks = ["\n".join(_sighting(explanation, one, verbose)) for one in explanation.sightings]
     if explanation.output is not None:
         blocks.append("\n".join(_output(explanation.output)))
+    if explanation.missing is not None:
+        key = f"{escape(explanation.key)}  {explanation.missing}  (key of the destination)"
+        blocks.append(f"{key}\n  missing: no rule gives it")
     if explanation.error is not None:
         blocks.append(f"the rules make no plan:\n{render_error(explanation.error)}")
     return "\n\n".join(blocks) + "\n"

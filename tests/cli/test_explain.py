@@ -138,3 +138,15 @@ def test_a_key_that_is_nowhere_is_2(key: str, more: str, ckpt: Ckpt, folder: Pat
     ran = ckpt("explain", key, "src.safetensors", "-r", "rules.yaml")
     assert (ran.code, ran.out) == (2, "")
     assert f"error: there is no key `{key}`; {more}\n" in ran.err
+
+
+def test_a_key_of_the_destination_that_nothing_gives(ckpt: Ckpt, folder: Path) -> None:
+    words = ("--into", "dst.pt", "-e", "module.conv.weight -> elsewhere")
+    ran = ckpt("explain", "conv.weight", "train.pt", *words)
+    assert ran.code == 0
+    assert ran.out.endswith(
+        """
+conv.weight  F32[8, 3, 3, 3]  (key of the destination)
+  missing: no rule gives it
+"""
+    )

@@ -51,4 +51,4 @@ def test_of_names_that_are_stripped_the_number_is_noted() -> None:
     rules = {"format": 1, "source": {"strip": ["m."]}, "rules": []}
     plan = cs.plan({"m.a": SOURCE["a"], "m.b": SOURCE["a"], "c": SOURCE["a"]}, rules)
     notes = [note.text for note in plan.notes if note.kind == "strip"]
-    assert notes == ["source: 2 of 3 keys read by a shorter name"]
+    assert notes == ["source: 2 of 3 keys read by another name"]

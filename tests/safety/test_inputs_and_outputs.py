@@ -192,3 +192,16 @@ def test_take_reads_no_file_outside_of_the_rule_file_s_folder(ckpt: Ckpt, folder
     assert ran.code == 0, ran.err
     wanted = load_file("src.safetensors")["fc.bias"][[1, 0]]
     assert torch.equal(load_file("out.safetensors")["fc.bias"], wanted)
+
+
+def test_a_plan_overwrites_neither_what_it_turns_around_nor_a_checkpoint(
+    ckpt: Ckpt, folder: Path
+) -> None:
+    saved = ("plan", "src.safetensors", "-e", "fc.bias -> x", "-o")
+    assert ckpt(*saved, "plan.json").code == 0
+    before = contents(folder)
+    ran = ckpt("invert", "plan.json", "-o", "./plan.json")
+    assert (ran.code, "would overwrite its own plan" in ran.err) == (2, True)
+    ran = ckpt(*saved, "model.safetensors.index.json")
+    assert (ran.code, "is taken for the index of a checkpoint" in ran.err) == (2, True)
+    assert contents(folder) == before

@@ -53,15 +53,11 @@ def group_steps(
     for values, per_reader in _joined(rule, complete):
         if holds is not None and not holds(per_reader):
             continue
-        matches, dims = list[Match](), list[Dims]()
-        for layer, own in zip(layers, per_reader, strict=True):
-            laid = layer.lay_out(own)
-            if laid is None:
-                break
-            dims.append(laid[0])
-            matches += laid[1]
-        else:
-            groups.append(Group(values, matches, dims))
+        laid = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
+        known = [one for one in laid if one is not None]
+        if len(known) == len(laid):
+            matches = [match for _, own in known for match in own]
+            groups.append(Group(values, matches, [dims for dims, _ in known]))
     failures.tell()
     return groups
 

@@ -21,7 +21,7 @@ from ckptsurgeon.language.patterns import (
 from ckptsurgeon.language.rules import Init, Keep
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope, Vars
-from ckptsurgeon.planner.stage.reading_keys import holds
+from ckptsurgeon.planner.stage.reading_keys import condition, holds
 from ckptsurgeon.plans.views import SourceView
 
 
@@ -50,13 +50,11 @@ def keys_like(
 ) -> Iterator[tuple[str, Mapping[str, Value]]]:
     """The keys that a readable pattern matches and `where` lets through, with their captures."""
     matcher = compile_pattern(pattern)
-    columns, read = matcher.columns, matcher.row_reader()
+    read, is_true = matcher.row_reader(), condition(rule, matcher.columns, vars)
     for key in keys:
         row = read(key)
-        if row is not None:
-            values = dict(zip(columns, row, strict=True))
-            if holds(rule, values, vars):
-                yield key, values
+        if row is not None and (is_true is None or is_true(row)):
+            yield key, dict(zip(matcher.columns, row, strict=True))
 
 
 def readable(pattern: Pattern, vars: Vars) -> Pattern:

@@ -52,7 +52,7 @@ class Production:
         self.nodes: dict[str, Node | None] = {}  # None where it is given in parts
         self.rules: dict[str, RuleInfo | None] = {}
         self._parts: dict[str, list[Contribution]] = {}
-        self._fitted: dict[Hashable, tuple[TensorSpec, int]] = {}  # by ids of what is kept here
+        self._fitted: dict[Hashable, tuple[TensorSpec, int, list[Contribution]]] = {}
         self._collisions = Folded(problems, "key", "of these two rules")
 
     def __contains__(self, key: object) -> bool:
@@ -134,8 +134,8 @@ class Production:
         wanted = destination.specs.get(key) if destination else None
         alike = (id(wanted), *[(id(one.index), id(one.node.spec)) for one in given])
         if alike not in self._fitted:
-            self._fitted[alike] = _fit_parts(given, wanted)
-        spec, filled = self._fitted[alike]
+            self._fitted[alike] = *_fit_parts(given, wanted), given  # so that their ids stay
+        spec, filled, _ = self._fitted[alike]
         base = None if filled == spec.count else _rest(key, spec, filled, destination)
         return Assembly(spec, tuple([Part(one.index, one.node) for one in given]), base)
 

@@ -99,7 +99,8 @@ class StageRun:
 
     def find(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
-        found = self.sliced.pop(id(reader), None) or self.read(rule, reader)
+        known = id(reader) in self.sliced
+        found = self.sliced.pop(id(reader)) if known else self.read(rule, reader)
         sliced = reader.index is not None
         free = [
             match

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -95,8 +95,20 @@ class Table:
     ) -> None:
         self.alias, self.nodes, self.rules = alias, nodes, rules or {}
         self.held = Holdings()
-        self._sorted: list[str] | None = None
-        self._by_form: dict[str, list[str]] | None = None
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return list(self.nodes)
+
+    @cached_property
+    def _sorted(self) -> list[int]:
+        """The numbers of the keys by their order as texts."""
+        return sorted(range(len(self._keys)), key=self._keys.__getitem__)
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[int]]:
+        """The numbers of the keys by their forms."""
+        return group_forms(self._keys)
 
     @cached_property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -106,37 +118,37 @@ class Table:
         return {key: node.spec for key, node in self.nodes.items()}
 
     def candidates(self, matcher: Matcher) -> Iterable[str]:
-        """The keys that can match: of few keys sorted where it has a literal prefix."""
+        """The keys that can match, in their order."""
         if matcher.literal:
             return (matcher.prefix,) if matcher.prefix in self.nodes else ()
         if not matcher.prefix and not matcher.needle:
             return self.nodes
         if len(self.nodes) >= LARGE and not has_digits(matcher.prefix + matcher.needle):
-            return itertools.chain(*self._of_forms(matcher))
-        if not matcher.prefix:
+            numbers = list(itertools.chain(*self._of_forms(matcher)))
+        elif matcher.prefix:
+            numbers = self._beginning(matcher.prefix)
+        else:
             return self.nodes
-        if self._sorted is None:
-            self._sorted = sorted(self.nodes)
-        start = bisect.bisect_left(self._sorted, matcher.prefix)
-        return itertools.islice(self._sorted, start, _end(self._sorted, matcher.prefix, start))
+        return map(self._keys.__getitem__, sorted(numbers))
 
-    def _of_forms(self, matcher: Matcher) -> Iterator[list[str]]:
+    def _beginning(self, prefix: str) -> list[int]:
+        """The keys that begin with a prefix: those up to the prefix with a later last letter."""
+        start = bisect.bisect_left(self._sorted, prefix, key=self._keys.__getitem__)
+        stem = prefix.rstrip(chr(sys.maxunicode))
+        if not stem:
+            return self._sorted[start:]
+        later = stem[:-1] + chr(ord(stem[-1]) + 1)
+        return self._sorted[
+            start : bisect.bisect_left(self._sorted, later, key=self._keys.__getitem__)
+        ]
+
+    def _of_forms(self, matcher: Matcher) -> Iterator[list[int]]:
         """The keys whose forms hold the matcher's literals: often those that it matches.
 
         A form is a key without its integers: there are few of them, even of a million keys.
         """
-        if self._by_form is None:
-            self._by_form = group_forms(self.nodes)
         matches = matcher.program.fullmatch if matcher.reads_forms else None
-        for form, keys in self._by_form.items():
+        for form, numbers in self._by_form.items():
             is_held = form.startswith(matcher.prefix) and matcher.needle in form
             if is_held and (matches is None or matches(form)):
-                yield keys
-
-
-def _end(keys: Sequence[str], prefix: str, start: int) -> int:
-    """Where the sorted keys that begin with a prefix end: before the prefix with a later letter."""
-    stem = prefix.rstrip(chr(sys.maxunicode))
-    if not stem:
-        return len(keys)
-    return bisect.bisect_left(keys, stem[:-1] + chr(ord(stem[-1]) + 1), start)
+                yield numbers

@@ -26,6 +26,11 @@ def save_plan(plan: Plan, path: Path) -> None:
             f"{path}: a plan is saved as JSON: name it `{path.stem}.json`; `transplant -o` writes "
             "checkpoints"
         )
+    if path.name.endswith(".index.json"):
+        raise OutputError(
+            f"{path}: a file of this name is taken for the index of a checkpoint in shards: name it"
+            " another way"
+        )
     if path.exists() and not _is_plan(path):
         raise OutputError(f"{path}: exists, and is no plan that could be replaced")
     try:

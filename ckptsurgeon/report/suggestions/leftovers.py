@@ -94,7 +94,8 @@ def unused_suggestion(alias: str, spare: Specs, keys: Keys, lost: bool = False) 
     """The drop of keys that nothing takes; `lost` if they may be what is missing."""
     globs = exact_globs(spare, keys.sources.get(alias, ()))
     name = f"{escaped(alias)}::" if alias else ""
-    told = _lost(spare) if lost else f"{_number(spare)} in the source alone: drop them"
+    them = "it" if len(spare) == 1 else "them"
+    told = _lost(spare) if lost else f"{_number(spare)} in the source alone: drop {them}"
     if len(globs) > MOST_PATTERNS and not alias and len(list(keys.untaken(""))) == len(spare):
         told = told if lost else f"{_number(spare)} taken by no rule: drop them all"
         return Suggestion(told, "unmatched: drop")
