@@ -72,7 +72,7 @@ def _parse(text: str) -> tuple[Any, bool, tuple[int, ...]]:
     """The dtype, order and shape that a header's text gives."""
     try:
         header = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise CheckpointError(f"a header that is no literal: {shorten(text)}") from error
     match header:
         case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if (

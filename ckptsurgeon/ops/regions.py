@@ -91,7 +91,7 @@ def uncovered(region: Region, others: Iterable[Region]) -> list[Region]:
     """What of a region no other takes, as regions that share nothing; none if they are too many."""
     left = [region]
     for other in (other for other in others if overlap(other, region)):
-        pieces = ([*_around(other, one)] if overlap(one, other) else [one] for one in left)
+        pieces = (_around(other, one) if overlap(one, other) else (one,) for one in left)
         left = list(itertools.islice(itertools.chain.from_iterable(pieces), MOST_PIECES + 1))
         if len(left) > MOST_PIECES:
             return []
@@ -106,7 +106,7 @@ def _around(hole: Region, region: Region) -> Iterator[Region]:
         first, last = own.index(common[0]), own.index(common[-1])
         turn = common.step // own.step if len(common) > 1 else 1
         between = (own[first + at : last : turn] for at in range(1, turn))
-        for side in (own[:first], own[last + 1 :], *between):
+        for side in itertools.chain((own[:first], own[last + 1 :]), between):
             if side:
                 yield (*inner[:dim], side, *inner[dim + 1 :])
         inner[dim] = common

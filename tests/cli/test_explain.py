@@ -144,8 +144,9 @@ def test_a_key_of_the_destination_that_nothing_gives(ckpt: Ckpt, folder: Path) -
     words = ("--into", "dst.pt", "-e", "module.conv.weight -> elsewhere")
     ran = ckpt("explain", "conv.weight", "train.pt", *words)
     assert ran.code == 0
-    assert ran.out.endswith(
-        """
+    assert (
+        ran.out
+        == """\
 conv.weight  F32[8, 3, 3, 3]  (key of the destination)
   missing: no rule gives it
 """

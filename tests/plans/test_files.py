@@ -194,6 +194,10 @@ def number_of_a_call(plan: Any) -> int:
     return int(plan["nodes"].index(at(plan, "call")))
 
 
+def put_none(part: list[Any]) -> None:
+    part[1] = None
+
+
 def overlap(parts: list[Any]) -> None:
     parts[1] = parts[0]
 
@@ -246,6 +250,7 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "an identity of one dim": node("made", slice(1, 4), [SEVEN, "k", "eye"]),
     "an assembly of another shape": node("assembly", 1, SEVEN),
     "an assembly of another dtype": node("assembly", 1, {"dtype": "F16", "shape": [16]}),
+    "an assembly of a part that is none": lambda plan: put_none(at(plan, "assembly")[2][0]),
     "an assembly with holes": lambda plan: at(plan, "assembly")[2].pop(),
     "an assembly of overlapping parts": lambda plan: overlap(at(plan, "assembly")[2]),
     "an assembly filled up by another shape": node("assembly", 3, 0),
@@ -259,6 +264,7 @@ TAMPERED: dict[str, Callable[[Any], None]] = {
     "a row that is none": put("notes", [[3, None, "", None]]),
     "a fate of a claim that is not there": put("fates", 0, "which", 0, 99),
     "a fate of a negative claim": put("fates", 0, "which", 0, -1),
+    "a share of more than all": lambda plan: plan["fates"][0]["claims"][0].__setitem__(4, 1e308),
     "fates of fewer keys": lambda plan: plan["fates"][0]["which"].pop(),
     "fates of no source": put("fates", 0, "source", "other"),
     "a digest of something else": put("sources", 0, "digest", "0" * 64),

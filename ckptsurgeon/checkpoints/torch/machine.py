@@ -219,6 +219,7 @@ class Machine:
         keywords, arguments, made = self.pop(), self.pop(), self.pop()
         if not isinstance(arguments, tuple) or not isinstance(made, GlobalName):
             raise CheckpointError("NEWOBJ_EX without a class and a tuple of arguments")
+        self.spend(len(arguments))
         self.made(ObjectValue(made, (*arguments, keywords)))
 
     def persistent(self) -> None:

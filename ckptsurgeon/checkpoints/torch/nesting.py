@@ -49,6 +49,9 @@ OPTIMIZERS = frozenset(
 MAX_DEPTH = 100
 """Deepest nesting that is followed; a model's own nesting stays below 30."""
 
+MAX_PREFIX = 1000
+"""Longest name of a container, in characters: each entry in it begins with that."""
+
 UNFOLDING = 8
 """How many times its entries a tree may unfold to, where containers share parts."""
 
@@ -147,6 +150,8 @@ class _Walk:
             return is_tensor
         if len(self.ancestors) >= MAX_DEPTH:
             raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
+        if len(key) > MAX_PREFIX:
+            raise CheckpointError(f"a container's name has over {MAX_PREFIX} characters")
         return self._descend(key, value, in_module)
 
     def _descend(self, key: str, value: Any, in_module: bool) -> bool:

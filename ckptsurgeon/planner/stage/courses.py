@@ -21,6 +21,7 @@ from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.calling import OpMaker, at_op
 from ckptsurgeon.planner.stage.grouping import Group
+from ckptsurgeon.planner.stage.production import MAX_OUTPUTS
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -30,12 +31,13 @@ class Course(Struct, frozen=True, gc=False):
 
     `calls` are ops with the numbers of what goes in, and the specs of what comes out. `placed`
     says what is given: a target's number, the values of captures that only targets have, and the
-    tensor's number.
+    tensor's number. `made` counts the results.
     """
 
     calls: tuple[tuple[Op, tuple[int, ...], Specs], ...]
     placed: tuple[tuple[int, Row, int], ...]
     ops: tuple[Op, ...] = ()
+    made: int = 0
 
     def run(self, taken: Sequence[Node], info: RuleInfo) -> Sequence[Node]:
         """All tensors of a step."""
@@ -90,7 +92,8 @@ class Courses:
                 grids = self._apply(draft, placed, used[-1], grids)
             except CkptSurgeonError as error:
                 raise at_op(error, placed.call, group) from None
-        return Course(tuple(draft.calls), tuple(self._place(grids[0])), tuple(used))
+        given = tuple(self._place(grids[0]))
+        return Course(tuple(draft.calls), given, tuple(used), draft.made)
 
     def _fit(self, number: int, op: Op, wanted: TensorSpec | None) -> Op:
         """The op with the destination's size, unless an op behind it changes the shape again."""
@@ -142,14 +145,21 @@ class _Draft:
     """A course in the making: the specs of all tensors so far, and the calls."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        self._specs = list(specs)
+        self._specs, self._taken = list(specs), len(specs)
         self.calls: list[tuple[Op, tuple[int, ...], Specs]] = []
+
+    @property
+    def made(self) -> int:
+        """How many tensors the calls give."""
+        return len(self._specs) - self._taken
 
     def call(self, op: Op, *inputs: int) -> Sequence[int]:
         """The numbers of an op's results; raises ShapeError."""
         specs = op.infer(tuple([self._specs[one] for one in inputs]))
         self.calls.append((op, inputs, specs))
         self._specs += specs
+        if len(self._specs) > MAX_OUTPUTS:
+            raise ShapeError(f"{op.name}: more than {MAX_OUTPUTS} tensors in one step")
         return range(len(self._specs) - len(specs), len(self._specs))
 
 

@@ -57,6 +57,7 @@ class _Mover:
         else:
             taken = [run.take(rule, claim, match) for match in matches]
         course = self._courses.find(group, taken)
+        run.production.count(course.made, rule.place)
         nodes, products = course.run(taken, self._info), []
         for number, spread, at in course.placed:
             key, index = self._targets[number].write(group.values + spread, matches)

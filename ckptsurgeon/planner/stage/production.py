@@ -52,6 +52,7 @@ class Production:
         self.nodes: dict[str, Node | None] = {}  # None where it is given in parts
         self.rules: dict[str, RuleInfo | None] = {}
         self._parts: dict[str, list[Contribution]] = {}
+        self._made = 0
         self._fitted: dict[Hashable, tuple[TensorSpec, int, list[Contribution]]] = {}
         self._collisions = Folded(problems, "key", "of these two rules")
 
@@ -72,6 +73,12 @@ class Production:
             self._parts.setdefault(key, []).append(Contribution(node, rule, index, place))
         if len(self.nodes) > MAX_OUTPUTS:
             raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", place)])
+
+    def count(self, made: int, place: Place) -> None:
+        """Counts tensors that are made on the way; raises PlanError where they are too many."""
+        self._made += made
+        if self._made > MAX_OUTPUTS:
+            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors on the way", place)])
 
     def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:
         first, rules = self.nodes[key], (self.rules[key], rule)

@@ -5,6 +5,7 @@ Captures are rows of values, in the order of the reference's `columns`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -60,9 +61,9 @@ def read_keys(
 ) -> list[Match]:
     """Every key that the reference matches, taken or not; raises PlanError."""
     holds = condition(rule, reader.columns, vars) if rule.where_names <= reader.names else None
-    vary = vary_rows(rule, reader.columns)
     found: list[Match] = []
     most = SPARE_STEPS + sum(len(table.nodes) for table in tables)
+    vary = vary_rows(rule, reader.columns, most)
     for table, matched in match_keys(reader, tables):
         if holds is not None:
             matched = [(key, raw) for key, raw in matched if holds(raw)]
@@ -164,10 +165,13 @@ def holds(rule: CompiledRule, captures: Mapping[str, Value], vars: Vars) -> bool
 # --- other values ---------------------------------------------------------------------------------
 
 
-def vary_rows(rule: CompiledRule, columns: Sequence[str]) -> Callable[[Row], Iterable[Row]] | None:
+def vary_rows(
+    rule: CompiledRule, columns: Sequence[str], most: int
+) -> Callable[[Row], Iterable[Row]] | None:
     """What gives the captures after `map` and `pick`; None where a rule has neither.
 
-    There are none where these don't list a value, several where `pick` repeats one.
+    There are none where these don't list a value, several where `pick` repeats one; no more than
+    one above `most`.
     """
     options = rule.options
     if not (options.map or options.pick):
@@ -179,7 +183,8 @@ def vary_rows(rule: CompiledRule, columns: Sequence[str]) -> Callable[[Row], Ite
         rows = [row]
         for at, of in choices:
             values = of[row[at]]
-            rows = [(*one[:at], value, *one[at + 1 :]) for one in rows for value in values]
+            varied = ((*one[:at], value, *one[at + 1 :]) for one in rows for value in values)
+            rows = list(itertools.islice(varied, most + 1))
         return rows
 
     return vary

@@ -101,7 +101,9 @@ class Decoder:
         self._nodes: list[Listed] = []
         self._readers: Mapping[str, Callable[[Any], Any]] = {
             **dict.fromkeys(("rule", "winner", "dropper"), self.rule),
-            **dict.fromkeys(("node", "base"), self._optional_node),
+            "node": self.node,
+            "base": lambda number: None if number is None else self.node(number),
+            **dict.fromkeys(("untaken", "dropped"), _share),
             "call": self._call,
             "op": _op,
             "inputs": lambda items: tuple(map(self.node, items)),
@@ -145,14 +147,18 @@ class Decoder:
         """The rule of a number."""
         return None if number is None else _numbered(number, self._rules)
 
-    def _optional_node(self, number: Any) -> Node | None:
-        return None if number is None else self.node(number)
-
     def _call(self, number: Any) -> Call:
         call = _numbered(number, self._nodes)
         if not isinstance(call, Call):
             raise ValueError(f"node {number} is no op")
         return call
+
+
+def _share(value: Any) -> float:
+    share = msgspec.convert(value, float)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{share} is no share of a tensor")
+    return share
 
 
 Item = TypeVar("Item")

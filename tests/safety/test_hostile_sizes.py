@@ -1,0 +1,112 @@
+"""Small files that ask for very much are refused in words, before memory is gone."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ckptsurgeon as cs
+from ckptsurgeon.errors import CkptSurgeonError
+
+
+def spec(shape: list[int], keys: list[str]) -> str:
+    Path("spec.json").write_text(json.dumps({key: ["U8", shape] for key in keys}))
+    return "spec.json"
+
+
+def rules(*rules: Any) -> dict[str, Any]:
+    return {"format": 1, "rules": list(rules)}
+
+
+MANY = [0] * 1000
+
+
+@pytest.mark.parametrize(
+    ("shape", "rule", "told"),
+    [
+        (
+            [4],
+            {"from": "k.<i>.<j>.<k>", "to": "c.<i>.<j>.<k>", "pick": dict.fromkeys("ijk", MANY)},
+            "`pick` repeats keys more than 100002 times",
+        ),
+        (
+            [65536, 0],
+            {
+                "from": "k.<i>.0.0",
+                "to": "m.<i>",
+                "ops": [{"unstack": {"over": "q"}}, {"stack": {"over": "q"}}] * 70,
+            },
+            "more than 4000000 tensors",
+        ),
+    ],
+)
+def test_rules_that_explode(
+    shape: list[int], rule: dict[str, Any], told: str, folder: Path
+) -> None:
+    source = spec(shape, ["k.0.0.0", "k.1.0.0"])
+    with pytest.raises(CkptSurgeonError, match=told):
+        cs.plan(source, rules(rule))
+
+
+def test_slices_with_huge_steps_are_counted_in_no_memory(folder: Path) -> None:
+    source = spec([4 * 10**18], ["a"])
+    slices = [
+        {"from": f"a[::{step}]", "to": f"x{step}", "reuse": True} for step in (10**9, 10**9 + 7)
+    ]
+    notes = [note.text for note in cs.plan(source, rules(*slices)).notes]
+    assert any("is taken by no rule" in text for text in notes)
+
+
+# --- pickles --------------------------------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def name(module: str, word: str) -> bytes:
+    return f"c{module}\n{word}\n".encode()
+
+
+TENSOR = b"".join(
+    (
+        name("torch._utils", "_rebuild_tensor_v2"),
+        b"(("
+        + text("storage")
+        + name("torch", "FloatStorage")
+        + text("0")
+        + text("cpu")
+        + b"K\x04tQ",
+        b"K\x00K\x04\x85K\x01\x85\x89" + name("collections", "OrderedDict") + b")RtR",
+    )
+)
+
+
+def torch_file(pickle: bytes) -> Path:
+    with zipfile.ZipFile("x.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickle)
+        archive.writestr("archive/data/0", b"\0" * 16)
+    return Path("x.pt")
+
+
+def test_arguments_that_are_copied_again_and_again_are_counted(folder: Path) -> None:
+    arguments = (
+        b"(" + b"N" * 100_000 + b"tr\x01\0\0\0" + b"0" + name("a", "b") + b"r\x02\0\0\0" + b"0"
+    )
+    made = b"j\x02\0\0\0j\x01\0\0\0N\x92" * 2000
+    path = torch_file(
+        arguments + b"}" + text("w") + TENSOR + b"s" + text("x") + b"(" + made + b"ts."
+    )
+    with pytest.raises(CkptSurgeonError):
+        cs.open_checkpoint(path)
+
+
+def test_a_container_of_a_very_long_name_is_refused(folder: Path) -> None:
+    path = torch_file(b"}" + text("A" * 2000) + b"}" + text("w") + TENSOR + b"ss.")
+    with pytest.raises(CkptSurgeonError, match="a container's name has over 1000 characters"):
+        cs.open_checkpoint(path)
