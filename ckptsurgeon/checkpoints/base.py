@@ -50,8 +50,8 @@ class Checkpoint:
     """A checkpoint opened for reading. Opening reads headers only.
 
     `path` is the file or folder that was opened, `files` those that the tensors lie in, `format`
-    one of `safetensors`, `torch`, `torch-legacy`, `npz`, `spec` and `memory`. Without values, as a
-    JSON spec or a model on the meta device, it has shapes alone.
+    one of `safetensors`, `torch`, `torch-legacy`, `npz`, `spec`, `memory` and `planned`. Without
+    values, as a JSON spec or a model on the meta device, it has shapes alone.
     """
 
     path: Path

@@ -39,6 +39,16 @@ def looks_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and (length <= MAX_HEADER or head[4:8] == b"\0\0\0\0")
 
 
+def looks_zip(head: bytes) -> bool:
+    """Whether a file begins like a zip archive: torch's, or NumPy's npz."""
+    return head.startswith(b"PK")
+
+
+def looks_pickle(head: bytes) -> bool:
+    """Whether a file begins like a pickle, as torch's legacy files do."""
+    return head.startswith(b"\x80")
+
+
 def looks_json(head: bytes) -> bool:
     """Whether a file begins like an object in JSON."""
     return head.lstrip().startswith(b"{") and not looks_safetensors(head)

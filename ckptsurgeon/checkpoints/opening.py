@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint
@@ -10,7 +11,9 @@ from ckptsurgeon.checkpoints.detection import (
     choose_in_folder,
     describe_file,
     looks_json,
+    looks_pickle,
     looks_safetensors,
+    looks_zip,
 )
 from ckptsurgeon.checkpoints.rooted import under_root
 from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
@@ -58,15 +61,20 @@ def _read(path: Path, nbytes: int) -> bytes:
 
 def _open_tensors(path: Path, root: str | None, head: bytes) -> Checkpoint:
     """The checkpoint in one file that holds tensors itself, of which `head` is the beginning."""
-    if looks_safetensors(head):
-        return under_root(open_safetensors(path), root)
-    if head.startswith(b"PK"):
-        return _open_zip(path, root)
-    if head.startswith(b"\x80"):
-        from ckptsurgeon.checkpoints.torch.legacy import open_torch_legacy
-
-        return open_torch_legacy(path, root)
+    for looks, open_file in READERS:
+        if looks(head):
+            return open_file(path, root)
     raise CheckpointError(f"{path}: {describe_file(head)}")
+
+
+def _open_safetensors(path: Path, root: str | None) -> Checkpoint:
+    return under_root(open_safetensors(path), root)
+
+
+def _open_legacy(path: Path, root: str | None) -> Checkpoint:
+    from ckptsurgeon.checkpoints.torch.legacy import open_torch_legacy
+
+    return open_torch_legacy(path, root)
 
 
 def _open_zip(path: Path, root: str | None) -> Checkpoint:
@@ -91,6 +99,14 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
         f"{path}: is a zip archive, but neither torch's (with a data.pkl) nor NumPy's (of .npy "
         f"arrays): {held}"
     )
+
+
+READERS: tuple[tuple[Callable[[bytes], bool], Callable[[Path, str | None], Checkpoint]], ...] = (
+    (looks_safetensors, _open_safetensors),
+    (looks_zip, _open_zip),
+    (looks_pickle, _open_legacy),
+)
+"""What tells by its first bytes that a file holds tensors, and what opens it under a root."""
 
 
 def _open_json(path: Path) -> Checkpoint:

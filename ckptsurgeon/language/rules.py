@@ -1,7 +1,7 @@
 """A rule file as written: what its lines say, with the place of each, before any checkpoint.
 
 Patterns and expressions are parsed; captures are not yet resolved, `within` is not yet unfolded,
-and numbers of ops may still be expressions. `planner.compile` makes of this what can be run.
+and numbers of ops may still be expressions. `planner/compiling/` makes of this what can be run.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 class Note(msgspec.Struct, frozen=True, gc=False):
     """Something that is no finding but that a user should know: a dtype change, a part not taken.
 
-    `kind` groups notes: dtype, untaken, rest, wrapper, strip, opaque, ties, copied, fallback, …
+    `kind` groups notes: dtype, untaken, rest, wrapper, strip, entry, ties, copied, fallback, …
     """
 
     kind: str
