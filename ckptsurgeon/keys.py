@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,14 +44,15 @@ def without_integers(key: str) -> str:
     return _DIGITS.sub("0", key)
 
 
-def group_forms(keys: Sequence[str]) -> dict[str, list[int]]:
-    """The numbers of keys by their forms: keys of one mask have one."""
-    by_mask: dict[bytes, list[int]] = {}
+def group_forms(keys: Iterable[str]) -> dict[str, array[int]]:
+    """The numbers of keys by their forms, in order; keys of one mask have one form."""
+    forms: dict[str, array[int]] = {}
+    by_mask: dict[bytes, array[int]] = {}
     for number, key in enumerate(keys):
-        by_mask.setdefault(mask_key(key), []).append(number)
-    forms: dict[str, list[int]] = {}
-    for found in by_mask.values():
-        forms.setdefault(without_integers(keys[found[0]]), []).extend(found)
+        numbers = by_mask.get(mask := mask_key(key))
+        if numbers is None:
+            numbers = by_mask[mask] = forms.setdefault(without_integers(key), array("q"))
+        numbers.append(number)
     return forms
 
 

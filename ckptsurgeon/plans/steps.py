@@ -41,7 +41,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
         return tuple(dict.fromkeys(texts) if is_norm else texts)
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct):
     """The steps of one rule, in columns: their operands in a row, and their products.
 
     `slices` and `places` hold the indices of those that are parts, by their number in the row;

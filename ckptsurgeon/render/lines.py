@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     label: tuple[str, ...] = ()
 
 
-class Lot(msgspec.Struct, frozen=True, gc=False):
+class Lot(msgspec.Struct, gc=False):
     """Entries that differ in their keys and origins alone; `numbers` are their places in order."""
 
     after: TensorSpec | None

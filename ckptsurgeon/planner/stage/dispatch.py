@@ -22,6 +22,7 @@ from ckptsurgeon.planner.stage.lookups import keys_named
 from ckptsurgeon.planner.stage.moves import run_move
 from ckptsurgeon.planner.stage.reading_keys import slice_of
 from ckptsurgeon.planner.stage.requirements import check_requirement
+from ckptsurgeon.planner.stage.slices import tell_overlaps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
@@ -40,7 +41,7 @@ def run_rules(run: StageRun) -> None:
             run.failed.add(rule.group)
         whole.take(run.problems)
     run.problems = whole
-    run.tell_overlaps()
+    tell_overlaps(run.tables, run.problems)
 
 
 def _run_rule(run: StageRun, rule: CompiledRule) -> None:

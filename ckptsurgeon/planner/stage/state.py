@@ -7,25 +7,21 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ckptsurgeon.errors import Place, Problem, ShapeError
-from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
-from ckptsurgeon.ops.indexing import Index, Region, Slice, index_text, resolve_index
-from ckptsurgeon.ops.regions import overlapping
+from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
-from ckptsurgeon.planner.stage.tables import Table, TakenPart
+from ckptsurgeon.planner.stage.slices import Slices
+from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.fates import Claim
-from ckptsurgeon.plans.graph import Call, Node, Result, RuleInfo
+from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.steps import Batch
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import Specs, TensorSpec
-
-Cut = tuple[Slice, Region, Specs]
-"""A slice of tensors of one spec: its op, what it takes, and what it gives."""
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -59,14 +55,9 @@ class StageRun:
     """Rules with problems of their own: whether they matched is not asked."""
     infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
-    taken_parts: set[tuple[int, str, str, int]] = field(default_factory=set)
-    """What each rule took in slices, so that a key in several of its steps counts once."""
-    cuts: dict[tuple[int, int], Cut] = field(default_factory=dict)
-    """Slices by the ids of their indices and of the specs that they are of, which stay."""
+    slices: Slices = field(default_factory=Slices)
     sliced: dict[int, list[Match]] = field(default_factory=dict)
     """What references with slices match: it is asked for before any rule runs, and again."""
-    regions: dict[Region, Region] = field(default_factory=dict)
-    """One region of all that are equal."""
 
     def begin(self, rule: CompiledRule) -> None:
         """Notes that a rule runs now."""
@@ -117,47 +108,10 @@ class StageRun:
     ) -> Node:
         """The tensor of a key, or of a slice of it, which is this rule's from now on."""
         if index is not None:
-            return self._take_part(rule, claim, match, index)
+            return self.slices.take(rule, claim, match, index)
         table = match.table
         (table.held.reused if rule.options.reuse else table.held.whole)[match.key] = claim
         return table.nodes[match.key]
-
-    def _take_part(self, rule: CompiledRule, claim: Claim, match: Match, index: Index) -> Node:
-        node = match.node
-        op, region, specs = self._cut(match, index, node.spec)
-        known = (id(rule), match.table.alias, match.key, id(region))
-        if known not in self.taken_parts:
-            self.taken_parts.add(known)
-            part = TakenPart(region, rule, claim, index)
-            match.table.held.parts.setdefault(match.key, []).append(part)
-        return Result(Call(op, (node,), specs, claim.rule), 0)
-
-    def _cut(self, match: Match, index: Index, spec: TensorSpec) -> Cut:
-        """What a slice is of a key's spec, worked out once for all keys of this very spec."""
-        alike = id(index), id(spec)
-        if alike not in self.cuts:
-            op = Slice(index=index)
-            try:
-                region, specs = resolve_index(index, spec.shape), op.infer((spec,))
-            except ShapeError as error:
-                raise ShapeError(f"`{match.key}`: {error}") from None
-            self.cuts[alike] = op, self.regions.setdefault(region, region), specs
-        return self.cuts[alike]
-
-    def tell_overlaps(self) -> None:
-        """Tells slices of one key that share elements, save where a rule reuses."""
-        failures = Folded(self.problems, "key", "of these two rules")
-        for table in self.tables:
-            several = ((key, parts) for key, parts in table.held.parts.items() if len(parts) > 1)
-            for key, parts in several:
-                taking = [part for part in parts if not part.rule.options.reuse]
-                with self.problems.at(parts[0].rule.place, f"`{key}`: "):
-                    pair = overlapping([part.region for part in taking])
-                    if pair is not None:
-                        first, second = taking[pair[0]], taking[pair[1]]
-                        rules = (first.claim.rule, second.claim.rule)
-                        failures.add(rules, _overlap(key, first, second))
-        failures.tell()
 
     # --- giving -----------------------------------------------------------------------------------
 
@@ -222,12 +176,3 @@ def rule_text(rule: CompiledRule) -> str:
         return f"{kind_of_rule(rule)}: {names}"
     names = ", ".join(str(at) for at in written.targets)
     return f"{kind_of_rule(rule)}: {names}"
-
-
-def _overlap(key: str, first: TakenPart, second: TakenPart) -> Problem:
-    return Problem(
-        f"`{key}{index_text(second.index)}` overlaps with what {first.rule.place} takes"
-        f" of it, `{index_text(first.index)}`",
-        second.rule.place,
-        "`reuse: true` lets a rule read what another one takes",
-    )

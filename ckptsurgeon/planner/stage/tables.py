@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,7 +107,7 @@ class Table:
         return sorted(range(len(self._keys)), key=self._keys.__getitem__)
 
     @cached_property
-    def _by_form(self) -> dict[str, list[int]]:
+    def _by_form(self) -> dict[str, array[int]]:
         """The numbers of the keys by their forms."""
         return group_forms(self._keys)
 
@@ -142,7 +143,7 @@ class Table:
             start : bisect.bisect_left(self._sorted, later, key=self._keys.__getitem__)
         ]
 
-    def _of_forms(self, matcher: Matcher) -> Iterator[list[int]]:
+    def _of_forms(self, matcher: Matcher) -> Iterator[array[int]]:
         """The keys whose forms hold the matcher's literals: often those that it matches.
 
         A form is a key without its integers: there are few of them, even of a million keys.
