@@ -149,7 +149,7 @@ class Planning:
             destination=destination,
             surroundings=self._surroundings(tables, destination),
             problems=self.problems,
-            production=Production(self.problems),
+            production=Production(self.problems, self.runs[-1].production.made if self.runs else 0),
         )
         self.runs.append(run)
         run_rules(run)

@@ -20,7 +20,7 @@ from ckptsurgeon.plans.graph import (
 )
 
 
-class Kind(NamedTuple):
+class OutputKind(NamedTuple):
     """Outputs that differ in keys alone: those that they have, and those that they come from.
 
     `numbers` are their places in output order.
@@ -32,12 +32,12 @@ class Kind(NamedTuple):
 
 def sort_kinds(
     nodes: Mapping[str, Node], rules: Mapping[str, RuleInfo | None], allowed: Mapping[str, str]
-) -> list[Kind]:
+) -> list[OutputKind]:
     """The kinds of outputs by how they are made, by the rule and by what is allowed."""
-    find, kinds = _Recipes().find, dict[Hashable, Kind]()
+    find, kinds = _Recipes().find, dict[Hashable, OutputKind]()
     for number, (key, node) in enumerate(nodes.items()):
         made = id(rules[key]), find(node), allowed.get(key) if allowed else None
-        kind = kinds.get(made) or kinds.setdefault(made, Kind([], []))
+        kind = kinds.get(made) or kinds.setdefault(made, OutputKind([], []))
         kind.keys.append(key)
         kind.numbers.append(number)
     return list(kinds.values())

@@ -10,7 +10,7 @@ import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of
-from ckptsurgeon.plans.kinds import Kind, sort_kinds
+from ckptsurgeon.plans.kinds import OutputKind, sort_kinds
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -87,11 +87,11 @@ class Outputs(Mapping[str, Output]):
         self._name_of, self._wanted = name_of, wanted
 
     @cached_property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[OutputKind]:
         """The outputs by how they are made, and by the rule and what is allowed."""
         return sort_kinds(self.nodes, self.rules, self.allowed)
 
-    def first(self, kind: Kind) -> Output:
+    def first(self, kind: OutputKind) -> Output:
         """The output that stands for its kind."""
         return self[kind.keys[0]]
 

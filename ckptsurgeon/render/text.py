@@ -10,7 +10,7 @@ from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.graph import Leaf, Node, Operand, operands_of
-from ckptsurgeon.plans.kinds import Kind
+from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
@@ -99,7 +99,7 @@ def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _lots(rows: Rows, kind: Kind, status: Status) -> Iterator[Lot]:
+def _lots(rows: Rows, kind: OutputKind, status: Status) -> Iterator[Lot]:
     """What is told of outputs of one kind; a tensor that goes in twice is one source."""
     outputs, first = rows.outputs, rows.outputs.first(kind)
     told = status not in (Status.KEPT, Status.INITIALISED)

@@ -16,7 +16,7 @@ from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Claim, Fate, Fates
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
-from ckptsurgeon.plans.kinds import Kind
+from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
@@ -143,7 +143,7 @@ class Report:
     rules: tuple[RuleInfo, ...]
     rows: Rows
     fates: Fates
-    kinds: Mapping[Status, Sequence[Kind]]
+    kinds: Mapping[Status, Sequence[OutputKind]]
     counts: Mapping[Status, Tally]
     fate_counts: Mapping[Fate, Tally]
     partly: Tally
@@ -256,15 +256,15 @@ def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
     return Tally(len(given), nbytes_of(given))
 
 
-def _sort_kinds(plan: Plan) -> dict[Status, list[Kind]]:
+def _sort_kinds(plan: Plan) -> dict[Status, list[OutputKind]]:
     """The kinds of the outputs by status."""
-    kinds: dict[Status, list[Kind]] = {status: [] for status in Status}
+    kinds: dict[Status, list[OutputKind]] = {status: [] for status in Status}
     for kind in plan.outputs.kinds:
         kinds[plan.outputs.first(kind).status].append(kind)
     return kinds
 
 
-def _count_outputs(outputs: Outputs, kinds: Iterable[Kind]) -> Tally:
+def _count_outputs(outputs: Outputs, kinds: Iterable[OutputKind]) -> Tally:
     sizes = [(len(kind.keys), outputs.first(kind).spec.nbytes) for kind in kinds]
     return Tally(sum(count for count, _ in sizes), sum(count * nbytes for count, nbytes in sizes))
 
@@ -289,7 +289,7 @@ def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
     return counts, Tally(len(unused), sum(unused))
 
 
-def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[Kind]]) -> int:
+def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) -> int:
     """The destination's keys that come from a source in the right shape."""
     wanted = plan.destination.specs if plan.destination else {}
     produced = 0

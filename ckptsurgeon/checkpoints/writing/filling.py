@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import threading
 from collections import Counter
@@ -79,7 +80,7 @@ class FileFiller:
         return self._plan.offsets[key] + offset
 
 
-class Writer:
+class Writer(abc.ABC):
     """Writes one checkpoint whose specs are all known before the first tensor.
 
     Parts of a key may come in any order and from several threads, each byte once. Used as a context
@@ -95,9 +96,9 @@ class Writer:
         self._stack = contextlib.ExitStack()
         self._fillers: Mapping[str, FileFiller] = {}
 
+    @abc.abstractmethod
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """The filler of each key's file, staged and entered on the stack."""
-        raise NotImplementedError
 
     def __enter__(self) -> Writer:
         with contextlib.ExitStack() as stack:

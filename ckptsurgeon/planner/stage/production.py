@@ -45,14 +45,17 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Production:
-    """The output keys of a stage and who gives them."""
+    """The output keys of a stage and who gives them.
 
-    def __init__(self, problems: Problems) -> None:
+    `made` counts the tensors that are made on the way, those of the stages before among them.
+    """
+
+    def __init__(self, problems: Problems, made: int = 0) -> None:
         self._problems = problems
         self.nodes: dict[str, Node | None] = {}  # None where it is given in parts
         self.rules: dict[str, RuleInfo | None] = {}
         self._parts: dict[str, list[Contribution]] = {}
-        self._made = 0
+        self.made = made
         self._fitted: dict[Hashable, tuple[TensorSpec, int, list[Contribution]]] = {}
         self._collisions = Folded(problems, "key", "of these two rules")
 
@@ -76,8 +79,8 @@ class Production:
 
     def count(self, made: int, place: Place) -> None:
         """Counts tensors that are made on the way; raises PlanError where they are too many."""
-        self._made += made
-        if self._made > MAX_OUTPUTS:
+        self.made += made
+        if self.made > MAX_OUTPUTS:
             raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors on the way", place)])
 
     def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:

@@ -6,8 +6,9 @@ it is run, and each op infers its results again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -122,7 +123,7 @@ class _Restoring:
             sources=sources,
             destination=self._destination,
             outputs=outputs,
-            steps=Steps([decoder.struct(fields, Batch) for fields in saved.steps]),
+            steps=Steps([self._batch(fields) for fields in saved.steps]),
             fates=Fates([self._fates(fates) for fates in saved.fates]),
             rules=saved.rules,
             findings=tuple(decoder.struct(fields, Finding) for fields in saved.findings),
@@ -134,6 +135,22 @@ class _Restoring:
         _check_shapes(plan)
         self._check_ties(plan)
         return plan
+
+    def _batch(self, fields: Sequence[Any]) -> Batch:
+        """The steps of a rule; raises ValueError where their columns don't go together."""
+        batch = self._decoder.struct(fields, Batch)
+        read, given, steps = len(batch.keys), len(batch.products), len(batch.ops)
+        totals = len(batch.aliases), sum(batch.reads), sum(batch.gives)
+        if (
+            fields[0] is None
+            or totals != (read, read, given)
+            or not len(batch.reads) == len(batch.gives) == steps
+            or min((*batch.reads, *batch.gives), default=0) < 0
+            or not batch.slices.keys() <= set(range(read))
+            or not batch.places.keys() <= set(range(given))
+        ):
+            raise ValueError("the columns of its steps don't go together")
+        return batch
 
     def _checked(self, item: Listed) -> Listed:
         """The node as the checkpoints and its inputs make it, whatever the file says of shapes."""
