@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +16,7 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.fates import Fates, SourceFate
-from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, walk, work_of
+from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, inputs_of, walk, work_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
@@ -111,13 +112,17 @@ def _narrow(step: Step, run: StageRun, node: Node) -> Step:
 
 def _goes_into(node: Node, product: Node | None) -> bool:
     """Whether a product is made from a tensor; also where that is not known."""
-    sought = work_of(node)
     if product is None:
         return True
-    if isinstance(sought, Leaf):
-        leaves = (one for one in walk(product) if isinstance(one, Leaf))
-        return (sought.source, sought.key) in {(one.source, one.key) for one in leaves}
-    return any(one is sought for one in walk(product))
+    used = itertools.chain([product], *(inputs_of(work) for work in walk(product)))
+    return _identify(node) in map(_identify, used)
+
+
+def _identify(node: Node) -> Hashable:
+    """What tells one tensor from another: a leaf by its key, a result by its call and number."""
+    if isinstance(node, Leaf):
+        return node.source, node.key
+    return id(work_of(node)), node.number if isinstance(node, Result) else 0
 
 
 def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iterator[Verdict]:

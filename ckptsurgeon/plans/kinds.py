@@ -16,6 +16,7 @@ from ckptsurgeon.plans.graph import (
     Work,
     in_order,
     inputs_of,
+    operands_of,
     work_of,
 )
 
@@ -58,10 +59,14 @@ class _Recipes:
         if isinstance(node, Leaf):
             return node.source, id(node.spec)
         work = work_of(node)
-        for one in inputs_of(work):
+        inputs = inputs_of(work)
+        for one in inputs:
             if not isinstance(one, Leaf):
                 self._number(work_of(one))
-        return self._describe(work), node.number if isinstance(node, Result) else 0
+        count = (
+            1 if len(inputs) == 1 and isinstance(inputs[0], Leaf) else _count_operands(node, inputs)
+        )
+        return self._describe(work), count, node.number if isinstance(node, Result) else 0
 
     def _number(self, last: Work) -> None:
         for work in in_order(last, lambda one: isinstance(one, Leaf) or id(one) in self._numbers):
@@ -73,13 +78,12 @@ class _Recipes:
 
         The steps of a rule share them, and a plan keeps them.
         """
-        inputs: list[Hashable] = [
+        inputs = [
             (one.source, id(one.spec))
             if isinstance(one, Leaf)
             else (self._numbers[id(work_of(one))], one.number if isinstance(one, Result) else 0)
             for one in inputs_of(work)
         ]
-        inputs.append(_repeated(inputs_of(work)))
         if isinstance(work, Call):
             return id(work.op), id(work.specs), id(work.rule), *inputs
         if isinstance(work, Assembly):
@@ -89,13 +93,10 @@ class _Recipes:
         raise TypeError("a leaf is told where it goes in")
 
 
-def _repeated(nodes: Sequence[Node]) -> Hashable:
-    """Which of several inputs are one: what is made of a tensor twice needs but one."""
-    if len(nodes) < 2:
-        return None
-    first: dict[Hashable, int] = {}
-    numbers = tuple(
-        first.setdefault((one.source, one.key) if isinstance(one, Leaf) else id(one), at)
-        for at, one in enumerate(nodes)
-    )
-    return None if len(first) == len(nodes) else numbers
+def _count_operands(node: Node, inputs: Sequence[Node]) -> int:
+    """How many keys a tensor is made from: one that goes in twice is one."""
+    if len(inputs) == 1 and isinstance(inputs[0], Leaf):  # as of most
+        return 1
+    if all(isinstance(one, Leaf) for one in inputs):
+        return len({(one.source, one.key) for one in inputs if isinstance(one, Leaf)})
+    return len(operands_of(node))

@@ -22,13 +22,13 @@ FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layer
 def unique_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Each note once. There may be a million of few rules, whose fields are compared once."""
     numbers: dict[RuleInfo | None, int] = {}
-    by_id: dict[int, int] = {}
+    by_id: dict[int, tuple[int, RuleInfo | None]] = {}  # with the rule, so that its id stays
     unique: dict[tuple[str, str, str, int], Note] = {}
     for note in notes:
         rule = id(note.rule)
         if rule not in by_id:
-            by_id[rule] = numbers.setdefault(note.rule, len(numbers))
-        unique[note.kind, note.text, note.key, by_id[rule]] = note
+            by_id[rule] = numbers.setdefault(note.rule, len(numbers)), note.rule
+        unique[note.kind, note.text, note.key, by_id[rule][0]] = note
     return tuple(unique.values())
 
 

@@ -73,7 +73,10 @@ class Output(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outputs(Mapping[str, Output]):
-    """The outputs by key, in output order. `name_of` gives the name that a file knows a key by."""
+    """The outputs by key, in output order. `name_of` gives the name that a file knows a key by.
+
+    `rules`, `wanted` and `allowed` may know keys that are not given.
+    """
 
     def __init__(
         self,

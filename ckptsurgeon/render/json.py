@@ -102,7 +102,7 @@ def _describe(value: Any) -> Any:
     if isinstance(value, TensorSpec):  # which most are, of a million keys
         return {"dtype": value.dtype, "shape": value.shape}
     names, read = READERS[type(value)]
-    told = dict(zip(names, read(value), strict=False))
+    told = dict(zip(names, read(value), strict=True))
     if type(value) is Operand and value.index is not None:
         told["index"] = index_text(value.index)
     return told

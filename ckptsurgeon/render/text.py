@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ckptsurgeon.keys import fold_keys
@@ -14,7 +14,6 @@ from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
-from ckptsurgeon.render.forms import pick
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
@@ -91,7 +90,7 @@ def _status_section(report: Report, status: Status, view: View) -> list[str]:
     if not kinds:
         return []
     title = _title(TITLES.get(status, status.value), report.counts[status], view)
-    lots = [lot for kind in kinds for lot in _lots(report.rows, kind, status)]
+    lots = [_lot(report.rows, kind, status) for kind in kinds]
     return [title, *view.fold(lots, _show_line, view.limits.section)]
 
 
@@ -99,16 +98,13 @@ def _title(text: str, tally: Tally, view: View) -> str:
     return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
-def _lots(rows: Rows, kind: OutputKind, status: Status) -> Iterator[Lot]:
-    """What is told of outputs of one kind; a tensor that goes in twice is one source."""
+def _lot(rows: Rows, kind: OutputKind, status: Status) -> Lot:
+    """What is told of outputs of one kind."""
     outputs, first = rows.outputs, rows.outputs.first(kind)
     told = status not in (Status.KEPT, Status.INITIALISED)
     origins = [_origins(outputs.nodes[key]) if told else () for key in kind.keys]
-    for count in sorted(set(map(len, origins))):
-        at = [row for row, one in enumerate(origins) if len(one) == count]
-        numbers, keys = pick(kind.numbers, at), pick(kind.keys, at)
-        before = rows.find_spec(outputs[keys[0]].sources) if told else None
-        yield Lot(first.spec, before, _label(first), numbers, keys, pick(origins, at))
+    before = rows.find_spec(first.sources) if told else None
+    return Lot(first.spec, before, _label(first), kind.numbers, kind.keys, origins)
 
 
 def _origins(node: Node) -> tuple[str, ...]:

@@ -72,6 +72,17 @@ def test_results_of_one_call_are_kinds_apart() -> None:
     assert kinds(x=halves[0], y=call(HALVE, *halves)[0]) == [["x"], ["y"]]
 
 
+def test_what_takes_one_tensor_twice_is_another_kind() -> None:
+    twice, half = call(JOIN, leaf("a"), leaf("a"))[0], call(HALVE, leaf("a"))[0]
+    assert kinds(x=twice, y=call(JOIN, leaf("a"), leaf("b"))[0]) == [["x"], ["y"]]
+    again, other = call(HALVE, leaf("a"))[0], call(HALVE, leaf("b"))[0]
+    assert kinds(x=call(JOIN, half, again)[0], y=call(JOIN, half, other)[0]) == [["x"], ["y"]]
+    assert kinds(x=call(TURN, twice)[0], y=call(TURN, call(JOIN, leaf("a"), leaf("b"))[0])[0]) == [
+        ["x"],
+        ["y"],
+    ]
+
+
 def test_rules_and_what_is_allowed_make_kinds() -> None:
     nodes = {key: leaf(key) for key in "xyz"}
     rules = {"x": RULE, "y": SECOND, "z": RULE}

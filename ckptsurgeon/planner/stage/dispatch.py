@@ -73,10 +73,11 @@ def _find_slices(run: StageRun) -> None:
 
 def _note_slices(run: StageRun, rule: CompiledRule, reader: Reader) -> None:
     info, is_norm = run.info(rule), isinstance(rule.rule, BatchNorm)
-    run.sliced[id(reader)] = run.read(rule, reader)
-    for match in run.sliced[id(reader)]:
+    found = run.read(rule, reader)
+    for match in found:
         for key in vectors_beside(match.key) if is_norm else (match.key,):
             match.table.held.sliced.setdefault(key, info)
+    run.sliced[id(reader)] = found
 
 
 # --- rules that move no tensor --------------------------------------------------------------------

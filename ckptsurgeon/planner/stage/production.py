@@ -113,11 +113,10 @@ class Production:
                 node = self._put_together(key, self._parts[key], destination, prepare)
             elif prepare is not None:
                 node = prepare(key, node, self.rules[key])
-            self.nodes[key] = node
-        if self._parts:
-            return Given(
-                {key: one for key, one in self.nodes.items() if one is not None}, self.rules
-            )
+            if node is None:  # which is told, and so there will be no plan
+                del self.nodes[key]
+            else:
+                self.nodes[key] = node
         return Given(typing.cast("dict[str, Node]", self.nodes), self.rules)
 
     def _put_together(

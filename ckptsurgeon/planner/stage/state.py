@@ -57,7 +57,7 @@ class StageRun:
     vars: dict[int, Vars] = field(default_factory=dict)
     slices: Slices = field(default_factory=Slices)
     sliced: dict[int, list[Match]] = field(default_factory=dict)
-    """What references with slices match: it is asked for before any rule runs, and again."""
+    """What references with slices match, read before any rule runs, and kept until theirs does."""
 
     def begin(self, rule: CompiledRule) -> None:
         """Notes that a rule runs now."""
@@ -86,12 +86,14 @@ class StageRun:
 
     def read(self, rule: CompiledRule, reader: Reader) -> list[Match]:
         """The matches of a reference, taken or not."""
+        found = self.sliced.pop(id(reader), None)
+        if found is not None:
+            return found
         return read_keys(rule, reader, self.tables, self.vars_of(rule))
 
     def find(self, rule: CompiledRule, number: int, reader: Reader) -> list[Match]:
         """The matches that are this rule's to take."""
-        known = id(reader) in self.sliced
-        found = self.sliced.pop(id(reader)) if known else self.read(rule, reader)
+        found = self.read(rule, reader)
         sliced = reader.index is not None
         free = [
             match
