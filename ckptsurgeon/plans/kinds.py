@@ -63,9 +63,7 @@ class _Recipes:
         for one in inputs:
             if not isinstance(one, Leaf):
                 self._number(work_of(one))
-        count = (
-            1 if len(inputs) == 1 and isinstance(inputs[0], Leaf) else _count_operands(node, inputs)
-        )
+        count = _count_operands(node, inputs)
         return self._describe(work), count, node.number if isinstance(node, Result) else 0
 
     def _number(self, last: Work) -> None:

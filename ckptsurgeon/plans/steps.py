@@ -11,7 +11,7 @@ from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.entries import Entries
-from ckptsurgeon.plans.graph import Operand, RuleInfo, text_of
+from ckptsurgeon.plans.graph import Address, Operand, RuleInfo, text_of
 
 
 class Product(msgspec.Struct, frozen=True, gc=False):
@@ -58,29 +58,22 @@ class Batch(msgspec.Struct):
     gives: list[int] = []
     ops: list[tuple[Op, ...]] = []
 
-    def read(self, aliases: Sequence[str], keys: Sequence[str]) -> None:
-        """Adds keys that steps read."""
-        self.aliases.extend(aliases)
-        self.keys.extend(keys)
-
-    def cut(self, slices: Sequence[Index | None]) -> None:
-        """Says which parts of the last keys are read."""
-        for number, index in enumerate(slices, len(self.keys) - len(slices)):
-            if index is not None:
-                self.slices[number] = index
-
-    def give(self, products: Sequence[tuple[str, Index | None]]) -> None:
-        """Adds keys, or parts of them, that steps give."""
-        for number, (_, index) in enumerate(products, len(self.products)):
-            if index is not None:
-                self.places[number] = index
-        self.products.extend([key for key, _ in products])
-
-    def end(self, steps: Sequence[tuple[int, int, tuple[Op, ...]]]) -> None:
-        """Says of each step how many keys it reads and gives, and through which ops."""
-        self.reads.extend([reads for reads, _, _ in steps])
-        self.gives.extend([gives for _, gives, _ in steps])
-        self.ops.extend([ops for _, _, ops in steps])
+    def add(
+        self,
+        keys: Sequence[Address],
+        slices: Sequence[Index | None],
+        products: Sequence[tuple[str, Index | None]],
+        steps: Sequence[tuple[int, int, tuple[Op, ...]]],
+    ) -> None:
+        """Adds steps: what they read, with the slices if there are any, and what they give."""
+        self.slices.update(_find_parts(slices, len(self.keys)))
+        self.places.update(_find_parts([index for _, index in products], len(self.products)))
+        self.aliases += [alias for alias, _ in keys]
+        self.keys += [key for _, key in keys]
+        self.products += [key for key, _ in products]
+        self.reads += [reads for reads, _, _ in steps]
+        self.gives += [gives for _, gives, _ in steps]
+        self.ops += [ops for _, _, ops in steps]
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -98,6 +91,10 @@ class Batch(msgspec.Struct):
 
     def _product(self, at: int) -> Product:
         return Product(self.products[at], self.places.get(at))
+
+
+def _find_parts(indices: Sequence[Index | None], first: int) -> Iterator[tuple[int, Index]]:
+    return ((at, index) for at, index in enumerate(indices, first) if index is not None)
 
 
 class Steps(Entries[Step]):

@@ -10,7 +10,17 @@ from ckptsurgeon.errors import Place
 from ckptsurgeon.ops.indexing import Slice
 from ckptsurgeon.ops.joining import Concat
 from ckptsurgeon.ops.layout import Transpose
-from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Part, RuleInfo, call
+from ckptsurgeon.plans.graph import (
+    Assembly,
+    Call,
+    Leaf,
+    Made,
+    Node,
+    Part,
+    Result,
+    RuleInfo,
+    call,
+)
 from ckptsurgeon.plans.kinds import sort_kinds
 from ckptsurgeon.specs import TensorSpec
 
@@ -72,12 +82,22 @@ def test_results_of_one_call_are_kinds_apart() -> None:
     assert kinds(x=halves[0], y=call(HALVE, *halves)[0]) == [["x"], ["y"]]
 
 
+JOINED, HALF = (TensorSpec("F32", (8, 4)),), (TensorSpec("F32", (2, 4)),)
+"""What a plan shares of all steps that are alike."""
+
+
+def joined(*nodes: Node) -> Node:
+    return Result(Call(JOIN, nodes, JOINED, RULE), 0)
+
+
+def halved(key: str) -> Node:
+    return Result(Call(HALVE, (leaf(key),), HALF, RULE), 0)
+
+
 def test_what_takes_one_tensor_twice_is_another_kind() -> None:
-    twice, half = call(JOIN, leaf("a"), leaf("a"))[0], call(HALVE, leaf("a"))[0]
-    assert kinds(x=twice, y=call(JOIN, leaf("a"), leaf("b"))[0]) == [["x"], ["y"]]
-    again, other = call(HALVE, leaf("a"))[0], call(HALVE, leaf("b"))[0]
-    assert kinds(x=call(JOIN, half, again)[0], y=call(JOIN, half, other)[0]) == [["x"], ["y"]]
-    assert kinds(x=call(TURN, twice)[0], y=call(TURN, call(JOIN, leaf("a"), leaf("b"))[0])[0]) == [
+    twice, apart = joined(leaf("a"), leaf("a")), joined(leaf("a"), leaf("b"))
+    assert kinds(w=twice, x=apart, y=joined(leaf("b"), leaf("c"))) == [["w"], ["x", "y"]]
+    assert kinds(x=joined(halved("a"), halved("a")), y=joined(halved("a"), halved("b"))) == [
         ["x"],
         ["y"],
     ]

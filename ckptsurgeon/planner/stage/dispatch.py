@@ -115,4 +115,4 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
                 run.alive[rule.group].add(number)
                 run.made[rule.group] += 1
                 run.claimed[key] = info
-                run.give_claimed(rule, key, node, place)
+                run.production.give(key, node, info, place)

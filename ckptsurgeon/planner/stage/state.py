@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ckptsurgeon.errors import Place
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
@@ -141,21 +140,18 @@ class StageRun:
         production.give(key, node, info, rule.targets[number].place, index)
         return True
 
-    def give_claimed(self, rule: CompiledRule, key: str, node: Node, place: Place) -> None:
-        """Gives a key that `keep` or `init` names."""
-        self.production.give(key, node, self.info(rule), place)
-
     def note_steps(self, rule: CompiledRule, steps: Sequence[Done]) -> None:
         """Adds steps to those of a rule."""
         self.made[rule.group] += len(steps)
         if not steps:
             return
         batch = self.batches.setdefault(id(rule), Batch(self.info(rule)))
-        read = [match for step in steps for match in step.matches]
-        batch.read([match.table.alias for match in read], [match.key for match in read])
-        batch.cut([index for step in steps for index in step.slices])
-        batch.give([product for step in steps for product in step.products])
-        batch.end([(len(one.matches), len(one.products), one.ops) for one in steps])
+        batch.add(
+            [match.address for step in steps for match in step.matches],
+            [index for step in steps for index in step.slices],
+            [product for step in steps for product in step.products],
+            [(len(one.matches), len(one.products), one.ops) for one in steps],
+        )
 
 
 def kind_of_rule(rule: CompiledRule) -> str:
@@ -174,7 +170,7 @@ def rule_text(rule: CompiledRule) -> str:
         sources = ", ".join(str(at) for at, _ in written.reads)
         return f"{written.word}: {sources} -> {written.target}"
     if isinstance(written, Drop | Require):
-        names = ", ".join(reader.text for reader in rule.readers)
-        return f"{kind_of_rule(rule)}: {names}"
-    names = ", ".join(str(at) for at in written.targets)
-    return f"{kind_of_rule(rule)}: {names}"
+        names = [reader.text for reader in rule.readers]
+    else:
+        names = list(map(str, written.targets))
+    return f"{kind_of_rule(rule)}: {', '.join(names)}"
