@@ -36,6 +36,7 @@ def plan(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    one_shard: bool = False,
 ) -> Plan:
     """The plan of `rules` for a source and a destination, from headers alone.
 
@@ -43,10 +44,11 @@ def plan(
     ones by alias. `rules` is a path, a shipped name, a dict as YAML would give it, a list of rules
     or a Ruleset; without rules every key is copied. `variables` override vars (a text is an
     expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched".
+    `one_shard` says that a file which is one shard of a set is meant, without the others.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
-    request = open_request(rules, source, into, sources, config, variables, allow)
+    request = open_request(rules, source, into, sources, config, variables, allow, one_shard)
     return request.prepare().aim(None).plan
 
 
@@ -65,6 +67,7 @@ def transplant(
     jobs: int | None = None,
     max_shard_size: Size | None = None,
     progress: Progress | None = None,
+    one_shard: bool = False,
 ) -> Report:
     """Plans like `plan`, then writes `output`, whole or not at all; what was done is returned.
 
@@ -75,7 +78,7 @@ def transplant(
     """
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
-    request = open_request(rules, source, into, sources, config, variables, allow)
+    request = open_request(rules, source, into, sources, config, variables, allow, one_shard)
     execution = request.prepare().aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
@@ -91,6 +94,7 @@ def apply(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    one_shard: bool = False,
 ) -> tuple[dict[str, Any], Report]:
     """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
 
@@ -99,7 +103,7 @@ def apply(
     the first of these), on the device of their first source. No dict is altered. Raises what
     `transplant` raises.
     """
-    request = open_request(rules, state_dict, into, sources, config, variables, allow)
+    request = open_request(rules, state_dict, into, sources, config, variables, allow, one_shard)
     execution = request.prepare()
     given = {"": state_dict, DESTINATION: into, **(sources or {})}
     return _Tensors(execution, given).all(), make_report(execution.plan)

@@ -28,7 +28,7 @@ from ckptsurgeon.errors import (
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.language.rulesets import Rules, load_with_problems
 from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
@@ -74,14 +74,17 @@ def open_request(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    one_shard: bool = False,
 ) -> Request:
     """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
     rulesets = load_rulesets(rules)
-    checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
-    destination = None if into is None else open_source(into)
+    if one_shard:
+        rulesets = _mean_one_shard(rulesets)
+    checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source)
+    destination = None if into is None else open_source(into, one_shard=one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
     inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
     return Request(rulesets, inputs)
@@ -96,6 +99,14 @@ def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...
         if rulesets and len(rulesets) == len(rules):
             return rulesets
     return refuse_problems([load_with_problems(rules)])
+
+
+def _mean_one_shard(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
+    """The rulesets with `one_shard` in the first stage, as if a file said it; saved plans keep it."""
+    first, *later = rulesets
+    stage, *others = first.stages
+    meant = structs.replace(stage, source=structs.replace(stage.source, one_shard=True))
+    return (structs.replace(first, stages=(meant, *others)), *later)
 
 
 def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
@@ -125,14 +136,24 @@ def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
     return kinds
 
 
-def open_source(source: Source, root: str | None = None) -> Checkpoint:
+def open_source(
+    source: Source,
+    root: str | None = None,
+    *,
+    one_shard: bool = False,
+    together: Collection[Source] = (),
+) -> Checkpoint:
     """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is.
 
-    Raises CheckpointError, also for what is none of these.
+    One shard of a set is refused as `open_checkpoint` does it. Raises CheckpointError, also for
+    what is none of these.
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return open_factory(name) if is_factory(name) else open_checkpoint(name, root)
+        if is_factory(name):
+            return open_factory(name)
+        paths = [os.fspath(one) for one in together if isinstance(one, str | os.PathLike)]
+        return open_checkpoint(name, root, one_shard=one_shard, together=paths)
     if isinstance(source, Mapping):
         return checkpoint_of(source)
     if not hasattr(source, "contents"):
@@ -143,18 +164,25 @@ def open_source(source: Source, root: str | None = None) -> Checkpoint:
 
 
 def open_sources(
-    source: Source | None, named: Mapping[str, Source], roots: Mapping[str, str]
+    source: Source | None, named: Mapping[str, Source], options: SourceOptions
 ) -> dict[str, Checkpoint]:
     """All sources by alias, the unnamed one under "".
 
     An alias with a star, as in `s*`, numbers the files that its path matches in natural order.
     """
-    everywhere = roots.get("")
-    opened: dict[str, Checkpoint] = {}
-    if source is not None:
-        opened[""] = open_source(source, everywhere)
-    for name, one in number_sources(named).items():
-        opened[name] = open_source(one, roots.get(name, everywhere))
+    given = {} if source is None else {"": source}
+    given |= number_sources(named)
+    everywhere = options.roots.get("")
+    together = list(given.values())
+    opened = {
+        name: open_source(
+            one,
+            options.roots.get(name, everywhere),
+            one_shard=options.one_shard,
+            together=together,
+        )
+        for name, one in given.items()
+    }
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
     for checkpoint in opened.values():

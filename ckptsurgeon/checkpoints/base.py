@@ -32,7 +32,8 @@ class Contents:
     `metadata` the text entries of a safetensors header; `module_metadata` torch's
     `state_dict()._metadata` (module path -> {"version": n}); `opaque` the entries that are no
     tensors; `root` the wrapper that was opened ("" for the top) and `wrappers` those there are;
-    `notes` what a user should know of how the file was read.
+    `notes` what a user should know of how the file was read; `shard` what the file is of a set
+    (`shard 1 of 2`), where it was opened alone on purpose.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -43,6 +44,7 @@ class Contents:
     root: str = ""
     wrappers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    shard: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,11 @@ def open_spec(path: Path, entries: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def looks_spec(entry: object) -> bool:
+    """Whether a value in JSON is like `[dtype, [shape]]`, if perhaps not right."""
+    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
+
+
 def dump(specs: Mapping[str, TensorSpec]) -> str:
     """The JSON text that `open_spec` reads, a key per line."""
     lines = (

@@ -69,6 +69,7 @@ inputs = _join(
         metavar="ALIAS=PATH",
         help="Further source; 's*=GLOB' numbers files.",
     ),
+    click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it."),
     click.option("--config", metavar="JSON", help="Model config that vars may look into."),
     click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
     click.option(
@@ -118,6 +119,7 @@ def request(words: Mapping[str, Any]) -> Any:
         words["config"],
         read_assignments(words["given"], "--set", "NAME=VALUE"),
         words["allow"],
+        words["one_shard"],
     )
 
 
