@@ -102,7 +102,7 @@ def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...
 
 
 def _mean_one_shard(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
-    """The rulesets with `one_shard` in the first stage, as if a file said it; saved plans keep it."""
+    """The rulesets with `one_shard` in the first stage, as a file says it, for saved plans."""
     first, *later = rulesets
     stage, *others = first.stages
     meant = structs.replace(stage, source=structs.replace(stage.source, one_shard=True))

@@ -44,6 +44,9 @@ def _spec(key: str, entry: Any) -> TensorSpec:
                 return TensorSpec(dtype, tuple(shape))
             except CheckpointError as error:
                 raise CheckpointError(f"{shorten(key)}: {error}") from error
-    raise CheckpointError(
-        f'{shorten(key)}: {shorten(entry)}, wanted [dtype, [shape]], as ["F32", [64, 3, 7, 7]]'
-    )
+    raise CheckpointError(describe_wanted(key, entry))
+
+
+def describe_wanted(key: str, entry: object) -> str:
+    """Words for an entry that is no spec."""
+    return f'{shorten(key)}: {shorten(entry)}, wanted [dtype, [shape]], as ["F32", [64, 3, 7, 7]]'

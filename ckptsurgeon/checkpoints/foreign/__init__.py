@@ -1,1 +1,1 @@
-"""What people have under the names of checkpoints and is none that is read: what it is, what to do."""
+"""What people have in the place of checkpoints and is not read: what it is, and what to do."""

@@ -34,8 +34,8 @@ WORDS: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it by `unzstd`"),
     (b"\xfd7zxz", "is compressed with xz: unpack it by `unxz`, or `tar -xJf` if it is a tar"),
     (b"bzh", "is compressed with bzip2: unpack it by `bunzip2`, or `tar -xjf` if it is a tar"),
-    (b"\x04\x22\x4d\x18", "is compressed with lz4: unpack it by `unlz4`"),
-    (b"\x02\x21\x4c\x18", "is compressed with lz4: unpack it by `unlz4`"),
+    (b"\x04\x22m\x18", "is compressed with lz4: unpack it by `unlz4`"),
+    (b"\x02\x21l\x18", "is compressed with lz4: unpack it by `unlz4`"),
     (b"\x5d\0\0", "is compressed with lzma: unpack it by `unlzma`"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it by `7z x`"),
     (b"rar!\x1a\x07", "is a rar archive: unpack it by `unrar x`"),
@@ -72,12 +72,14 @@ SHAPED: tuple[tuple[re.Pattern[bytes], Foreign], ...] = (
     (re.compile(rb"\s*<\?xml[^>]*>\s*(?:<!--.*?-->\s*)?<net\s", re.DOTALL), formats.OPENVINO),
     (re.compile(rb"\s*<net\s+name="), formats.OPENVINO),
     (WORD_VECTORS, formats.WORD2VEC),
+    # Of zlib at a low level; what begins so and has but ASCII is a text.
+    (re.compile(rb"x\^.{0,60}?[\x80-\xff]", re.DOTALL), formats.JOBLIB),
     # As Ultralytics writes it: a length, a JSON object, and the engine.
     (re.compile(rb"..\0\0\{\"", re.DOTALL), formats.TENSORRT),
     # The version of a tensor, its level of detail, its version again; then a protobuf's length.
     (re.compile(rb"\0{16}.\0\0\0\x08[\0-\x20]", re.DOTALL), formats.PADDLE),
-    # Version 0.1 or 0.2, its revision, and how many images it was trained on.
-    (re.compile(rb"\0{4}[\1\2]\0{3}[\0-\5]\0{3}", re.DOTALL), formats.DARKNET),
+    # Version 0.1 or 0.2, its revision, and how many images it was trained on, many.
+    (re.compile(rb"\0{4}[\1\2]\0{3}[\0-\5]\0{3}(?![\0\1]\0{3})", re.DOTALL), formats.DARKNET),
     # A map of few names, or of up to 65,535 or more, the first of which is a text.
     (
         re.compile(rb"(?:[\x81-\x8f]|\xde..|\xdf....)(?:[\xa1-\xbf]|\xd9.)[ -~]+", re.DOTALL),
@@ -87,7 +89,14 @@ SHAPED: tuple[tuple[re.Pattern[bytes], Foreign], ...] = (
 """Patterns of first bytes, for formats without a magic of their own."""
 
 PICKLES: tuple[tuple[re.Pattern[bytes], Foreign], ...] = (
-    (re.compile(rb"joblib\.numpy_pickle.{1,6}Z?N[Dd]?(?:umpy)?ArrayWrapper", re.S), formats.JOBLIB),
+    (
+        re.compile(
+            rb"cjoblib\.numpy_pickle\n\w*ArrayWrapper\n"
+            rb"|joblib\.numpy_pickle\x94?\x8c.\w*ArrayWrapper\x94?\x93",
+            re.DOTALL,
+        ),
+        formats.JOBLIB,
+    ),
     (re.compile(rb"ctorch\.distributed\.checkpoint\.metadata\n"), formats.DCP_FILE),
     (re.compile(rb"\x8c.torch\.distributed\.checkpoint\.metadata\x94", re.S), formats.DCP_FILE),
 )

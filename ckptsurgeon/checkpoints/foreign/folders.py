@@ -108,6 +108,13 @@ def _tensorflow(folder: Path, names: Sequence[str]) -> str:
     return formats.tensorflow_checkpoint(folder / name).describe(folder)
 
 
+def _orbax(folder: Path, names: Sequence[str]) -> str:
+    """Words for a step, whose arrays may stand in a folder of their own in it."""
+    items = [name for name in names if "_METADATA" in _list_names(folder / name)]
+    place = folder if "_METADATA" in names or not items else folder / items[0]
+    return formats.ORBAX.describe(place)
+
+
 def _saved_model(folder: Path, names: Sequence[str]) -> str:
     return formats.saved_model(folder).describe(folder)
 
@@ -131,7 +138,7 @@ FOLDERS: tuple[tuple[re.Pattern[str], Describer], ...] = (
     (re.compile(r"saved_model\.pb(?:txt)?"), _saved_model),
     (
         re.compile(r"_CHECKPOINT_METADATA|_METADATA|_sharding|manifest\.ocdbt|orbax\.checkpoint"),
-        _known(formats.ORBAX),
+        _orbax,
     ),
     (re.compile(r".*\.data-\d+-of-\d+"), _tensorflow),
     (re.compile(r"coremldata\.bin|model\.mil"), _known(formats.COREML_COMPILED)),
@@ -154,8 +161,9 @@ def describe_other(folder: Path, names: Sequence[str]) -> str:
         return _hub_snapshots(folder, names)
     if (folder / "Data" / "com.apple.CoreML").is_dir():
         return formats.COREML.describe(folder)
-    if any(_is_orbax(folder / name) for name in names):
-        return f"holds checkpoints of Orbax: give one of its folders, {shorten_all(list(names))}"
+    if steps := [int(name) for name in names if _is_orbax(folder / name)]:
+        step = folder / str(max(steps))
+        return _orbax(step, _list_names(step))
     return _describe(FOLDERS, folder, names)
 
 

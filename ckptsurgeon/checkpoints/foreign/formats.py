@@ -47,7 +47,8 @@ ELSE = f"or {EXPORTED}"
 
 DCP = Foreign(
     "a checkpoint of torch.distributed.checkpoint (DCP)",
-    "convert it by `python -m torch.distributed.checkpoint.format_utils dcp_to_torch <path> OUT.pt`",
+    "convert it by "
+    "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch <path> OUT.pt`",
 )
 DCP_FILE = Foreign(
     "one file of a checkpoint of torch.distributed.checkpoint (DCP)",
@@ -193,9 +194,8 @@ FASTTEXT = _saved(
 )
 WORD2VEC = Foreign(
     "a file of word vectors (word2vec, GloVe, .vec)",
-    "read it by `gensim.models.KeyedVectors.load_word2vec_format(<text>)` (`binary=True` for .bin), "
-    ""
-    "and save its `.vectors` by numpy.savez",
+    "read it by `gensim.models.KeyedVectors.load_word2vec_format(<text>)` "
+    "(`binary=True` for .bin), and save its `.vectors` by numpy.savez",
 )
 KALDI = Foreign(
     "a model of Kaldi", "write it as text by `nnet3-copy --binary=false`, and read that"

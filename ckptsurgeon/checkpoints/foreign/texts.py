@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.checkpoints.spec import describe_wanted
 
 RULES = re.compile(rb"^(?:format:\s*\d|rules:|unmatched:|\s*- .* -> )", re.MULTILINE)
 YAML = re.compile(rb"\A(?:---\n|(?:#[^\n]*\n|\s*\n)*[\w.-]+:(?:\s|$))")
@@ -39,17 +39,14 @@ DOCUMENTS: tuple[tuple[frozenset[str], str], ...] = (
 
 
 def describe_json(entries: Mapping[str, Any], path: Path) -> str:
-    """Words for a JSON object that is neither a spec nor an index."""
+    """Words for a JSON object with names, that is neither a spec nor an index."""
     for names, words in DOCUMENTS:
         if names <= entries.keys():
             return f"is JSON, but no checkpoint: it is {words}"
     if path.name.endswith("config.json"):
         return f"is JSON, but no checkpoint: it is a config: {BESIDE}"
-    held = shorten_all(list(entries))
-    return (
-        f"is JSON, but neither a spec, {{key: [dtype, [shape]]}}, nor an index, with a weight_map: "
-        f"it has {held}"
-    )
+    wanted = describe_wanted(*next(iter(entries.items())))
+    return f"is JSON, but neither a spec nor an index with a weight_map: {wanted}"
 
 
 def describe_text(head: bytes) -> str:
