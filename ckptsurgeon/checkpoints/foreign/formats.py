@@ -215,7 +215,7 @@ COREML = _saved(
     "a CoreML model",
     "{n: w.val for n, w in coremltools.optimize.coreml.get_weights_metadata("
     "coremltools.models.MLModel(<text>), weight_threshold=0).items()}",
-    ELSE,
+    f"if it is an ML program, {ELSE}",
 )
 COREML_COMPILED = Foreign("a compiled CoreML model", EXPORTED)
 GGUF = Foreign(
@@ -234,7 +234,7 @@ OPENVINO = _saved(
     ELSE,
 )
 OPENVINO_BIN = Foreign(
-    "the weights of the OpenVINO model (.xml) beside it, numbers without names", EXPORTED
+    "the .bin of the OpenVINO model (.xml) beside it, numbers without names", EXPORTED
 )
 NCNN = Foreign("a model of ncnn", EXPORTED)
 TENSORRT = Foreign("an engine of TensorRT, built for one kind of GPU", EXPORTED)
