@@ -224,6 +224,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, bytes], str]] = {
     "ONNX": ({"model.onnx": ONNX, "config.json": b"{}"}, "model.onnx is an ONNX model"),
     "Flax": ({"flax_model.msgpack": b"\x81\xa6params\x81"}, "flax_model.msgpack is a msgpack file"),
     "TensorFlow's of the hub": ({"tf_model.h5": HDF5, "config.json": b"{}"}, "an HDF5 file"),
+    "engines": ({"rank0.engine": b"\xa0\xa1", "config.json": b"{}"}, "an engine of TensorRT"),
     "one torch file": ({"best.pt": TORCH, "args.yaml": b"a: 1"}, "name it|best.pt"),
     "several torch files": (
         {"epoch=1.ckpt": TORCH, "last.ckpt": TORCH},
@@ -264,5 +265,7 @@ def test_what_is_said(kind: str, tmp_path: Path) -> None:
 
 def test_the_prefix_of_a_tensorflow_checkpoint(tmp_path: Path) -> None:
     fill(tmp_path, {"model.ckpt-10.index": b"", "model.ckpt-10.data-00000-of-00001": b""})
-    with pytest.raises(CheckpointError, match="is a checkpoint of TensorFlow, which is not read"):
-        open_checkpoint(tmp_path / "model.ckpt-10")
+    (tmp_path / "model.ckpt-10.meta").write_bytes(b"\n\xe2\6")
+    for name in ("model.ckpt-10", "model.ckpt-10.meta"):
+        with pytest.raises(CheckpointError, match=r"is a checkpoint of TensorFlow.*ckpt-10'\)\]"):
+            open_checkpoint(tmp_path / name)

@@ -20,7 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ckptsurgeon.checkpoints.foreign.files import refuse_likeness
+from ckptsurgeon.checkpoints.foreign.files import describe_file, refuse_likeness
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
 
@@ -326,3 +326,18 @@ def test_a_pickle_of_another_kind_is_not_joblib(protocol: int, tmp_path: Path) -
     refuse_likeness(tmp_path / "m.pkl", head)
     with pytest.raises(CheckpointError, match="a pickle of joblib"):
         refuse_likeness(tmp_path / "m.pkl", joblib_pickle(4))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\n" * 4000 + b"!",
+        b"#\n" * 2000 + b"!",
+        b"- " * 2000,
+        b" " * 4000,
+        b"<?xml>" + b"<!--" * 900,
+    ],
+)
+def test_texts_that_match_nothing_are_told_at_once(content: bytes) -> None:
+    """Each would take years, were a pattern not linear in its text."""
+    assert describe_file(content, Path("m.pt"))

@@ -168,6 +168,8 @@ def find_format(head: bytes, path: Path, tail: bytes = b"") -> Foreign | None:
             return known
     if part := PART.fullmatch(path.name):
         return formats.tensorflow_checkpoint(path.with_name(part[1]))
+    if path.suffix == ".meta" and path.with_suffix(".index").is_file():
+        return formats.tensorflow_checkpoint(path.with_suffix(""))
     if tail.endswith(TABLE_END):
         return formats.tensorflow_checkpoint(path)
     if latest := LATEST.match(head):
@@ -187,7 +189,9 @@ def find_foreign(path: Path) -> Foreign | None:
     head = read_head(path)
     if head.startswith(b"PK"):
         return find_zip(list_zip(path))
-    return None if looks_pickle(head) or looks_safetensors(head) else find_format(head, path)
+    if looks_pickle(head) or looks_safetensors(head):
+        return None
+    return find_format(head, path) or (None if describe_text(head) else _find_named(path))
 
 
 def read_head(path: Path) -> bytes:

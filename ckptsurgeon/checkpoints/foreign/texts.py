@@ -9,8 +9,8 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.spec import describe_wanted
 
-RULES = re.compile(rb"^(?:format:\s*\d|rules:|unmatched:|\s*- .* -> )", re.MULTILINE)
-YAML = re.compile(rb"\A(?:---\n|(?:#[^\n]*\n|\s*\n)*[\w.-]+:(?:\s|$))")
+RULES = re.compile(rb"^(?:format:\s*\d|rules:|unmatched:| *- .* -> )", re.MULTILINE)
+YAML = re.compile(rb"\A(?:---\n|(?:(?:#[^\n]*|[ \t\r]*)\n)*[\w.-]+:(?:\s|$))")
 WORD_VECTORS = re.compile(rb"\A\d{1,9} \d{1,5}\s*\n")
 
 BESIDE = "give the folder that it lies in, or the file with the weights beside it"
