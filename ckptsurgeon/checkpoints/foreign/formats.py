@@ -135,7 +135,6 @@ META_GRAPH = Foreign(
     "its values lie in the files beside it; give their common name, without .meta",
 )
 TFLITE = Foreign("a model of TensorFlow Lite", EXPORTED)
-TFJS = Foreign("a model of TensorFlow.js", EXPORTED)
 KERAS = _saved(
     "a model of Keras",
     "{v.path: v.numpy() for v in keras.saving.load_model(<text>).variables}",
