@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER
+
+EARLY_PICKLE = re.compile(
+    rb"\((?:[dl]p\d+\n|[diIKLS(])|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n", re.DOTALL
+)
 
 
 def looks_safetensors(head: bytes) -> bool:
@@ -21,8 +27,11 @@ def looks_zip(head: bytes) -> bool:
 
 
 def looks_pickle(head: bytes) -> bool:
-    """Whether a file begins like a pickle, as torch's legacy files do."""
-    return head.startswith(b"\x80")
+    """Whether a file begins like a pickle, as torch's legacy files do.
+
+    Those of protocols 0 and 1 begin with the first value: a dict, a list, a tuple, or a class.
+    """
+    return head.startswith(b"\x80") or EARLY_PICKLE.match(head) is not None
 
 
 def looks_json(head: bytes) -> bool:

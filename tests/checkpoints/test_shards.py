@@ -173,7 +173,9 @@ def test_python(pair: Path) -> None:
         lambda **word: cs.plan(shard, **word),
         lambda **word: cs.plan({"a": np.ones(2, np.float32)}, into=shard, **word),
         lambda **word: cs.transplant(shard, out, **word),
-        lambda **word: cs.apply(None, None, sources={"x": shard}, allow=["unused"], **word),
+        lambda **word: cs.apply(
+            None, None, sources={"x": shard}, allow=["unused", "nothing"], **word
+        ),
         lambda **word: modules.load(model, shard, **word),
     ):
         with pytest.raises(CheckpointError, match="is shard 1 of 2"):

@@ -132,7 +132,7 @@ TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 def refuse_likeness(path: Path, head: bytes) -> None:
     """Raises CheckpointError for what begins like a file that is read, and belongs to another."""
     found = formats.DCP_FILE if path.suffix == ".distcp" else None
-    if head.startswith(b"\x80"):
+    if looks_pickle(head):
         found = next((known for shape, known in PICKLES if shape.search(head)), found)
     if found:
         raise CheckpointError(f"{path}: {found.describe(path)}")
