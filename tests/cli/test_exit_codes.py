@@ -41,7 +41,7 @@ TROUBLE = {
     "plan ''": "error: the name of a checkpoint is empty",
     "plan train.pt --into ''": "error: the name of a checkpoint is empty",
     "plan nope.pt": "error: nope.pt: there is no such file",
-    "plan rules.yaml": "error: rules.yaml: is no checkpoint that is known",
+    "plan rules.yaml": "error: rules.yaml: is a rule file, no checkpoint",
     "plan train.pt --into nope.pt": "error: nope.pt: there is no such file",
     "plan train.pt -r nope.yaml": "nope.yaml:1:1: can't read the rule file",
     "plan train.pt -r torchvision_resnet": "did you mean 'torchvision_resnet_to_transformers'?",
