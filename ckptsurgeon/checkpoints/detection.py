@@ -7,7 +7,7 @@ import re
 from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER
 
 EARLY_PICKLE = re.compile(
-    rb"\((?:[dl]p\d+\n|[diIKLS(])|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n", re.DOTALL
+    rb"L\d+L\n|\((?:[dl]p\d+\n|[diIKLS(])|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n", re.DOTALL
 )
 
 

@@ -52,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         print_out(())
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
+        _print_json(CkptSurgeonError(error.format_message()), as_json)
         error.show()
         return 2
     except click.exceptions.Abort:
@@ -59,24 +60,31 @@ def run(arguments: Sequence[str]) -> int:
     except CkptSurgeonError as error:
         return _tell(error, verbose, as_json)
     except (OSError, MemoryError) as error:
-        return _tell_refusal(error)
+        return _tell(CkptSurgeonError(_refusal(error)), verbose, as_json)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
         return _tell_bug(error)
 
 
 def _tell(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
-    from ckptsurgeon.render.problems import error_json, render_error
+    from ckptsurgeon.render.problems import render_error
 
-    if as_json:
-        print_out([error_json(error), "\n"])
+    _print_json(error, as_json)
     return say(render_error(error, verbose=verbose), error.exit_code)
 
 
-def _tell_refusal(error: OSError | MemoryError) -> int:
+def _print_json(error: CkptSurgeonError, as_json: bool) -> None:
+    """The error on stdout, for who asked for JSON."""
+    if as_json:
+        from ckptsurgeon.render.problems import error_json
+
+        print_out([error_json(error), "\n"])
+
+
+def _refusal(error: OSError | MemoryError) -> str:
     """What the machine refuses: a file, a disk, memory."""
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
-    return say(f"error: {name}: {reason}" if name else f"error: {reason}", 2)
+    return f"{name}: {reason}" if name else reason
 
 
 def _tell_bug(error: Exception) -> int:

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import ckpt
 
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.specs import TensorSpec
+
+__all__ = ["ckpt"]
 
 RawFile = Callable[[Any, bytes], Path]
 Write = Callable[..., Path]

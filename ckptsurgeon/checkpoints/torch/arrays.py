@@ -78,6 +78,12 @@ def start_array(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     return ObjectValue(function, arguments, unreadable=unreadable_spec(what, SAVE_PLAIN))
 
 
+def start_masked(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(class, base class, shape, dtype code) -> an array of which a part is masked."""
+    why = unreadable_spec("a masked NumPy array", "save its data and its mask as two arrays")
+    return ObjectValue(function, arguments, unreadable=why)
+
+
 def set_state(array: ArrayRecord, state: Any) -> None:
     """Gives an array what its state says: (version, shape, dtype, by columns, items)."""
     match state:
@@ -171,5 +177,7 @@ ARRAYS: Mapping[GlobalName, Build] = {
         ("multiarray", "_reconstruct", start_array),
         ("numeric", "_frombuffer", array_from_buffer),
     )
+} | {
+    GlobalName(f"numpy.ma.{module}", "_mareconstruct"): start_masked for module in ("core", "_core")
 }
 """NumPy's functions that make arrays, by the names that they have had."""

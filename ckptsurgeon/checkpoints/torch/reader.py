@@ -46,7 +46,7 @@ from ckptsurgeon.checkpoints.torch.strides import (
 )
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
-from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, number_width
+from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, number_width, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def open_tree(
         rivals=find_rivals(tensors.values(), left, found, _view_of, _nbytes) if found else (),
         root=found,
         wrappers=wrappers(tree),
-        notes=_notes(tree, found),
+        notes=tuple(_notes(tree, found, records.values())),
     )
     return TorchCheckpoint(
         path=path,
@@ -313,13 +313,16 @@ def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
             yield key, entry
 
 
-def _notes(tree: Any, root: str) -> tuple[str, ...]:
-    """What a user should know: that a whole module was saved."""
+def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:
+    """What a user should know: that a whole module was saved, that arrays are read as tensors."""
     node = node_at(tree, root)
-    if not is_module(node):
-        return ()
-    kind = escaped(str(node.name))
-    return (f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else",)
+    if is_module(node):
+        kind = escaped(str(node.name))
+        yield f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else"
+    arrays = sum(isinstance(record, ArrayRecord) for record in records)
+    if arrays:
+        become = "becomes a tensor" if arrays == 1 else "become tensors"
+        yield f"{plural(arrays, 'NumPy array')} {become} in what is written"
 
 
 def _nbytes(leaf: Leaf) -> int:

@@ -168,6 +168,13 @@ def _first(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     return ObjectValue(function, arguments)
 
 
+def _compiled(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(module, context) -> torch.compile's module, which holds the other as `_orig_mod`."""
+    inner = DictValue(entries={"_orig_mod": arguments[0] if arguments else None})
+    state = DictValue(entries={"_parameters": DictValue(), "_modules": inner})
+    return ObjectValue(function, state=state)
+
+
 def _restore_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(value, type) -> value: TorchScript's note of a container's type."""
     return arguments[0] if arguments else ObjectValue(function, arguments)
@@ -266,6 +273,7 @@ _KNOWN: Mapping[GlobalName, Callable[[GlobalName, tuple[Any, ...]], Any]] = {
     GlobalName("torch._utils", "_rebuild_device_tensor_from_numpy"): _from_device,
     GlobalName("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _from_device,
     GlobalName("torch._utils", "_rebuild_xla_tensor"): _from_device,
+    GlobalName("torch._dynamo.eval_frame", "OptimizedModule"): _compiled,
     GlobalName("torch.fx.graph_module", "reduce_graph_module"): _graph_module,
     GlobalName("torch.fx.graph_module", "reduce_package_graph_module"): _graph_module,
     GlobalName("torch.fx.graph_module", "reduce_deploy_graph_module"): _graph_module,

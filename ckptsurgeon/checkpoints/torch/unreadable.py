@@ -60,6 +60,9 @@ BUILDS: Mapping[str, Build] = {
 LAYOUTS = {"_rebuild_sparse_tensor": (1, 2), "_rebuild_sparse_csr_tensor": (2, 3)}
 """Of a sparse tensor's parts, which one are the values and which the shape."""
 
+FILES = frozenset((GlobalName("torch.storage", "_load_from_bytes"),))
+"""What reads a storage from a whole legacy file in the pickle, as pickle itself writes tensors."""
+
 EMPTY_CLASSES = frozenset(("UninitializedParameter", "UninitializedBuffer"))
 """Classes of torch.nn.parameter whose tensors have no shape yet."""
 
@@ -91,8 +94,10 @@ def _unknown(function: GlobalName, arguments: tuple[Any, ...]) -> UnreadableSpec
     held = [one for one in arguments if isinstance(one, StorageRecord) or is_tensor(one)]
     if not held and not function.name.startswith("_rebuild"):
         return None
-    if function.name == "_load_from_bytes":
-        return unreadable_spec("a storage in a plain pickle", PICKLED)
+    if any(isinstance(one, ObjectValue) and one.name in FILES for one in arguments):
+        return unreadable_spec(
+            "a tensor of a plain pickle", PICKLED, None, sizes_of(_at(arguments, 2))
+        )
     return unreadable_spec(
         f"a tensor that `{function}` builds, which is not known here",
         dtype=next((one.dtype for one in held if not isinstance(one, ObjectValue)), None),

@@ -159,7 +159,7 @@ def _escaped(text: str, at: int, end: int) -> str:
         raise PatternError(
             f"a backslash before {char or 'the end'!r}",
             at,
-            "the escapes are \\< \\* \\[ \\: and a space (a dot needs none); `re:` starts a regular "
+            "the escapes are \\< \\* \\[ \\: and space (a dot needs none); `re:` starts a regular "
             "expression",
         )
     return char

@@ -37,7 +37,9 @@ def keep(key: str, destination: SourceView | None) -> Leaf:
 def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Made:
     """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
-    wanted = destination.readable(key) if destination else None
+    wanted = destination.specs.get(key) if destination else None
+    if isinstance(wanted, UnreadableSpec) and not wanted.is_whole:
+        wanted = None
     spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
     seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):

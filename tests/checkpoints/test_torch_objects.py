@@ -1,0 +1,288 @@
+"""Containers and tensors of classes that nobody imports: what is walked, and what is named."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import functools
+import pickle
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.specs import UnreadableSpec
+
+
+def tensor(number: int) -> torch.Tensor:
+    return torch.full((2, 3), float(number))
+
+
+class Pair(NamedTuple):
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+@dataclasses.dataclass
+class State:
+    params: dict[str, torch.Tensor]
+    step: int = 3
+
+
+@dataclasses.dataclass(slots=True)
+class SlottedState:
+    w: torch.Tensor
+    b: torch.Tensor
+
+
+class Bag(dict[str, Any]):
+    """As EasyDict: each entry is an attribute as well."""
+
+
+class Rows(list[Any]):
+    pass
+
+
+class Tupled(tuple[Any, ...]):
+    pass
+
+
+class Holder:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+class Slotted:
+    __slots__ = ("__dict__", "b", "w")
+
+
+class Stated:
+    """Pickled by a state that is no dict of attributes."""
+
+    def __getstate__(self) -> Any:
+        return [tensor(1), tensor(2)]
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class Scaled(nn.Module):
+    """A module that pickles less than all it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+        self.cache = torch.ones(4)
+
+    def __getstate__(self) -> Any:
+        return {**self.__dict__, "cache": None}
+
+
+def bag() -> Bag:
+    made = Bag(w=tensor(1), b=tensor(2))
+    made.__dict__.update(made, extra=3)
+    return made
+
+
+def slotted() -> Slotted:
+    made = Slotted()
+    made.w, made.b = tensor(1), tensor(2)  # type: ignore[attr-defined]
+    made.other = tensor(3)  # type: ignore[attr-defined]
+    return made
+
+
+ONE, TWO, THREE = tensor(1), tensor(2), tensor(3)
+
+WALKED: dict[str, tuple[Any, dict[str, torch.Tensor]]] = {
+    "namedtuple": (Pair(ONE, TWO), {"0": ONE, "1": TWO}),
+    "deque": (collections.deque([ONE, TWO], maxlen=4), {"0": ONE, "1": TWO}),
+    "dataclass": (State({"w": ONE}), {"params.w": ONE}),
+    "dataclass with slots": (SlottedState(ONE, TWO), {"w": ONE, "b": TWO}),
+    "Namespace": (argparse.Namespace(w=ONE, n=3), {"w": ONE}),
+    "SimpleNamespace": (types.SimpleNamespace(w=ONE, n=3), {"w": ONE}),
+    "dict subclass": (bag(), {"w": ONE, "b": TWO}),
+    "OrderedDict": (collections.OrderedDict(w=ONE), {"w": ONE}),
+    "defaultdict": (collections.defaultdict(list, w=ONE), {"w": ONE}),
+    "list subclass": (Rows([ONE, [TWO]]), {"0": ONE, "1.0": TWO}),
+    "tuple subclass": (Tupled((ONE, TWO)), {"0": ONE, "1": TWO}),
+    "slots": (slotted(), {"other": THREE, "b": TWO, "w": ONE}),
+    "set": ({ONE}, {"0": ONE}),
+    "nested": (Holder([Pair(ONE, TWO)]), {"tensor.0.0": ONE, "tensor.0.1": TWO}),  # type: ignore[arg-type]
+}
+
+WRITERS: dict[str, Callable[[Any, Path], object]] = {
+    "zip": torch.save,
+    "legacy": functools.partial(torch.save, _use_new_zipfile_serialization=False),
+}
+
+
+def opened(value: Any, path: Path, write: str = "zip") -> Checkpoint:
+    WRITERS[write](value, path)
+    return open_checkpoint(path)
+
+
+def assert_tensors(found: Checkpoint, wanted: dict[str, torch.Tensor]) -> None:
+    assert sorted(found.contents.specs) == sorted(wanted)
+    for key, one in wanted.items():
+        assert found.read(key).tobytes() == one.numpy().tobytes(), key
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("name", WALKED)
+def test_containers_are_walked(name: str, write: str, tmp_path: Path) -> None:
+    value, wanted = WALKED[name]
+    path = tmp_path / "a.pt"
+    assert_tensors(opened({"model": value, "epoch": 1}, path, write), wanted)
+    inside = {f"part.{key}": one for key, one in wanted.items()}
+    assert_tensors(opened({"part": value, "w": ONE}, path, write), {**inside, "w": ONE})
+
+
+@pytest.mark.parametrize("name", sorted(set(WALKED) - {"set", "slots"}))
+def test_of_early_protocols_too(name: str, tmp_path: Path) -> None:
+    value, wanted = WALKED[name]
+    path = tmp_path / "a.pt"
+    torch.save({"model": value}, path, pickle_protocol=2, _use_new_zipfile_serialization=False)
+    assert_tensors(open_checkpoint(path), wanted)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (
+            Stated(),
+            "an object of `checkpoints.test_torch_objects.Stated` that is made of 2 tensors",
+        ),
+        (
+            functools.partial(torch.add, ONE),
+            "an object of `functools.partial` that is made of 1 tensor",
+        ),
+    ],
+    ids=["state of another form", "partial"],
+)
+def test_tensors_that_no_name_leads_to_are_counted(value: Any, what: str, tmp_path: Path) -> None:
+    found = opened({"w": ONE, "odd": value}, tmp_path / "a.pt")
+    spec = found.contents.specs["odd"]
+    assert isinstance(spec, UnreadableSpec)
+    assert spec.what.replace("tests.", "") in (what, what.replace("checkpoints.", ""))
+    with pytest.raises(cs.FindingsError, match="unreadable: `odd`, an object of"):
+        cs.transplant(tmp_path / "a.pt", tmp_path / "out.safetensors")
+    alone = opened(value, tmp_path / "b.pt")
+    assert list(alone.contents.specs) == ["tensor"]
+
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "plain": lambda: nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)),
+    "with a state of its own": Scaled,
+    "traced by fx": lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU())),
+    "compiled": lambda: torch.compile(nn.Linear(3, 2)),  # type: ignore[return-value]
+    "in DataParallel": lambda: nn.DataParallel(nn.Linear(3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_whole_modules_give_their_state(name: str, tmp_path: Path) -> None:
+    module = MODULES[name]()
+    torch.save(module, tmp_path / "a.pt")
+    found = open_checkpoint(tmp_path / "a.pt")
+    wanted = {key: one.detach() for key, one in module.state_dict().items()}
+    assert_tensors(found, wanted)
+
+
+def test_a_device_without_storages_keeps_its_values_in_arrays(tmp_path: Path) -> None:
+    """As XLA's tensors are pickled: an array of the values, and the dtype that they had."""
+    build: Any = torch._utils._rebuild_device_tensor_from_numpy  # type: ignore[attr-defined]
+
+    class Xla:
+        def __init__(self, kept: torch.Tensor, dtype: torch.dtype) -> None:
+            self.call = build, (kept.numpy(), dtype, "xla:0", False)
+
+        def __reduce__(self) -> Any:
+            return self.call
+
+    value = {"w": Xla(ONE, torch.float32), "h": Xla(ONE, torch.bfloat16)}
+    found = opened(value, tmp_path / "a.pt")
+    assert found.read("w").tobytes() == ONE.numpy().tobytes()
+    assert str(found.contents.specs["h"]) == "BF16[2, 3]"
+    assert isinstance(found.contents.specs["h"], UnreadableSpec)
+
+
+def test_tensors_of_a_plain_pickle_are_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"w": ONE}))
+    spec = open_checkpoint(path).contents.specs["w"]
+    assert isinstance(spec, UnreadableSpec)
+    with pytest.raises(cs.FindingsError, match="load it with pickle where it came from"):
+        cs.transplant(path, tmp_path / "out.safetensors", allow="nothing")
+
+
+@pytest.mark.parametrize(
+    ("value", "bits"),
+    [
+        (torch.tensor([1 + 2j, -3 - 0j]).conj(), "conj"),
+        (torch.imag(torch.tensor([1 + 2j, -3 - 0j]).conj()), "neg"),
+        (torch.imag(torch.randn(3, 4, dtype=torch.complex64).t().conj()), "neg of a view"),
+        (torch.randn(3, 4, dtype=torch.complex128).t().conj(), "conj of a view"),
+        (torch.tensor(3 + 4j).conj(), "conj of a scalar"),
+    ],
+)
+@pytest.mark.parametrize("write", WRITERS)
+def test_conjugate_and_negative_views(
+    value: torch.Tensor, bits: str, write: str, tmp_path: Path
+) -> None:
+    found = opened({"w": value, "plain": ONE}, tmp_path / "a.pt", write)
+    wanted = value.resolve_conj().resolve_neg()
+    assert found.read("w").tobytes() == wanted.contiguous().numpy().tobytes(), bits
+
+
+NESTED: dict[str, Any] = {
+    "list": [{"classes": 3}, {"w": ONE}],
+    "tuple": (7, {"w": ONE}, [ONE, TWO]),
+    "list of tensors": [ONE, TWO, 3],
+    "odd keys": {("a", 1): ONE, b"k": TWO, None: THREE, 1.5: ONE, True: TWO, 7: THREE},
+    "deep": {"state_dict": {"a": [(ONE, {"b": TWO}), 3]}, "epoch": 1},
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_torch_file_stays_what_its_source_was(name: str, tmp_path: Path) -> None:
+    value = NESTED[name]
+    torch.save(value, tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    assert_same(torch.load(tmp_path / "b.pt", weights_only=True), value)
+
+
+def assert_same(found: Any, wanted: Any) -> None:
+    assert type(found) is type(wanted)
+    if isinstance(wanted, dict):
+        assert set(found) == set(wanted)
+        for key in wanted:
+            assert_same(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            assert_same(one, other)
+    elif isinstance(wanted, torch.Tensor):
+        assert torch.equal(found, wanted)
+    else:
+        assert found == wanted
+
+
+def test_odd_keys_have_names(tmp_path: Path) -> None:
+    found = opened(NESTED["odd keys"], tmp_path / "a.pt")
+    assert list(found.contents.specs) == ["('a', 1)", "b'k'", "None", "1.5", "True", "7"]
+
+
+def test_a_list_that_lost_a_tensor_becomes_a_dict(tmp_path: Path) -> None:
+    torch.save([ONE, TWO], tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt", [{"drop": "0"}])
+    found = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert list(found) == ["1"]
+    assert torch.equal(found["1"], TWO)
