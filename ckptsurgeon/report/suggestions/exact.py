@@ -56,9 +56,11 @@ def exact_globs(
     for kind, points in groups.items():
         template, _, tail = kind
         parts, others = boxes(points), strangers.get(kind, [])
-        comparable = len(parts) * len(others) <= MOST_COMPARISONS
+        comparable = len(parts) * (len(others) + len(points)) <= MOST_COMPARISONS
         for axes in parts:
-            globs += _globs(template, axes, tail, others if comparable else None)
+            # What another box's pattern takes is no more to be had.
+            known = [*others, *(p for p in points if len(parts) > 1 and not _holds(axes, p))]
+            globs += _globs(template, axes, tail, known if comparable else None)
     return globs
 
 
@@ -143,6 +145,10 @@ def _points(axes: Sequence[Point]) -> Iterator[Point]:
     for rest in _points(axes[:-1]):
         for value in axes[-1]:
             yield (*rest, value)
+
+
+def _holds(axes: Sequence[Point], point: Point) -> bool:
+    return all(value in axis for axis, value in zip(axes, point, strict=True))
 
 
 def _fits(point: Point, axes: Sequence[Point], holes: Sequence[int]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ckptsurgeon.keys import Point, Template, read_key
+from ckptsurgeon.keys import Point, Template, read_key, without_integers
 from ckptsurgeon.report.suggestions.exact import NAMES
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 
 Slot = tuple[Point, str]
@@ -33,6 +34,13 @@ class Group:
     def module(self) -> str:
         """The last piece of the modules' names."""
         return next(iter(self.keys.values())).rpartition(".")[0].rpartition(".")[2]
+
+    @property
+    def home(self) -> str:
+        """The module in which the modules lie, whatever its integers."""
+        return (
+            without_integers(next(iter(self.keys.values()))).rpartition(".")[0].rpartition(".")[0]
+        )
 
     def takes(self, point: Point, name: str) -> bool:
         """Whether the pattern matches a key of the template with these integers and name."""
@@ -89,6 +97,28 @@ def find_alike(alias: str, spare: Specs, missing: Specs, keys: Keys) -> list[Ali
         found += _pair(alias, ours, theirs, spare, missing, named)
     exact = _sole(found, keys.untaken(alias))
     return [one for one in found if one.spare.template in exact and _sayable(one)]
+
+
+def agreeing(found: Iterable[Alike]) -> list[Alike]:
+    """Those that lie in one module and lead to one module, where several of equal names do.
+
+    A lone name tells little: `attn.norm` is not `mlp.norm`.
+    """
+    homes: dict[tuple[str, str], dict[str, list[Alike]]] = {}
+    for one in found:
+        if one.spare.module == one.missing.module:
+            name = without_integers(one.spare.module)
+            homes.setdefault((one.spare.home, one.missing.home), {}).setdefault(name, []).append(
+                one
+            )
+    sides = [Counter(pair[side] for pair in homes) for side in (0, 1)]
+    return [
+        one
+        for (ours, theirs), by_name in homes.items()
+        if len(by_name) > 1 and sides[0][ours] == sides[1][theirs] == 1
+        for groups in by_name.values()
+        for one in groups
+    ]
 
 
 def _pair(
@@ -155,7 +185,7 @@ def _sayable(one: Alike) -> bool:
     return all(sayable(key) for pair in one.pairs.items() for key in pair)
 
 
-def alike_suggestion(one: Alike) -> Suggestion:
+def alike_suggestion(one: Alike, degree: Degree) -> Suggestion:
     """The arrow that renames the group."""
     alias = f"{escaped(one.alias)}::" if one.alias else ""
     number = len(one.spare.keys)
@@ -163,4 +193,5 @@ def alike_suggestion(one: Alike) -> Suggestion:
     return Suggestion(
         f"{number:,} keys such as {quoted(first)} have their only likeness in {quoted(like)}",
         arrow(alias + one.spare.pattern(one.spare.lowest), one.missing.pattern(one.spare.lowest)),
+        degree,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from ckptsurgeon.keys import INTEGER
 from ckptsurgeon.report.suggestions.exact import exact_globs
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 
 SAMPLE = 100
@@ -16,6 +17,9 @@ SAMPLE = 100
 
 _NAME = re.compile(r"[\w.-]+")
 """A prefix that can stand in double quotes as it is."""
+
+_ITEM = re.compile(r"(?<![^.])[0-9]+(?![^.])")
+"""An integer that is a whole piece: the number of an item."""
 
 DEEPEST = 12
 CANDIDATES = 6
@@ -27,6 +31,7 @@ class Change:
     """A prefix of a source's keys that is another one (or none) in the destination.
 
     `pairs` leads from spare to missing keys; `candidates` is how many spare keys have the prefix.
+    `sure` says that nothing else explains as much.
     """
 
     alias: str
@@ -34,6 +39,11 @@ class Change:
     new: str
     pairs: Mapping[str, str]
     candidates: int
+    sure: bool = False
+
+    @property
+    def degree(self) -> Degree:
+        return Degree.SURE if self.sure else Degree.LIKELY
 
     @property
     def how(self) -> str:
@@ -57,13 +67,61 @@ def find_change(alias: str, spare: Specs, missing: Specs, share: float) -> Chang
     number = len(best.pairs)
     alike = sum(spare[u].shape == missing[m].shape for u, m in best.pairs.items())
     enough = number >= share * min(len(spare), len(missing))
-    return best if 2 <= number <= 2 * alike and 2 * number >= best.candidates and enough else None
+    if not (2 <= number <= 2 * alike and 2 * number >= best.candidates and enough):
+        return None
+    return replace(best, sure=_is_sure(best, changes, spare, missing))
 
 
 def _count(alias: str, old: str, new: str, spare: Specs, missing: Specs) -> Change:
     having = [key for key in spare if key.startswith(old)]
     pairs = {key: new + key[len(old) :] for key in having if new + key[len(old) :] in missing}
     return Change(alias, old, new, pairs, len(having))
+
+
+# --- what is sure ---------------------------------------------------------------------------------
+
+
+def _is_sure(best: Change, changes: Sequence[Change], spare: Specs, missing: Specs) -> bool:
+    """Whether the names leave no other reading: of which prefix, of which integers, of which list.
+
+    Two towers that both fit, layers counted from elsewhere, and six of twelve layers do leave one.
+    """
+    integers = [INTEGER.findall(prefix) for prefix in (best.old, best.new)]
+    if all(integers) and integers[0] != integers[1]:
+        return False
+    rivals = (one for one in changes if one != best and 2 * len(one.pairs) >= len(best.pairs))
+    return (
+        _tells(best)
+        and not any(_differ(best, one) for one in rivals)
+        and not _cuts_list(best.pairs, (key for key in spare if key.startswith(best.old)))
+        and not _cuts_list(best.pairs.values(), (k for k in missing if k.startswith(best.new)))
+    )
+
+
+def _tells(change: Change) -> bool:
+    """Whether most of the names that stay tell more than a last piece."""
+    tails = [key[len(change.old) :].split(".") for key in change.pairs]
+    telling = sum(sum(not piece.isdecimal() for piece in tail) > 1 for tail in tails)
+    return telling > 1 and 2 * telling >= len(tails)
+
+
+def _differ(one: Change, other: Change) -> bool:
+    """Whether they lead a key elsewhere, or give a key from elsewhere."""
+    back = {key: origin for origin, key in one.pairs.items()}
+    return any(
+        one.pairs.get(origin, key) != key or back.get(key, origin) != origin
+        for origin, key in other.pairs.items()
+    )
+
+
+def _cuts_list(found: Collection[str], keys: Iterable[str]) -> bool:
+    """Whether some items of a list of modules, of the keys, were found and others weren't."""
+    known = set(found)
+    forms = {_ITEM.sub("0", key) for key in known}
+    return any(key not in known and _ITEM.sub("0", key) in forms for key in keys)
+
+
+# --- what is likely -------------------------------------------------------------------------------
 
 
 def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
@@ -113,7 +171,13 @@ def _endings(key: str) -> Iterator[str]:
 
 def strips(change: Change, keys: Keys) -> bool:
     """Whether `source: {strip: …}` says the change: nothing but spare keys has the prefix."""
-    if change.new or change.alias or keys.staged or not _NAME.fullmatch(change.old):
+    if (
+        not change.sure
+        or change.new
+        or change.alias
+        or keys.staged
+        or not _NAME.fullmatch(change.old)
+    ):
         return False
     known = keys.sources.get("", {})
     having = [key for key in known if key.startswith(change.old)]
@@ -131,14 +195,13 @@ def rename_suggestion(change: Change, spare: Specs, keys: Keys) -> Suggestion:
     untaken = [key for key in keys.untaken(change.alias) if key.startswith(change.old)]
     alias = f"{escaped(change.alias)}::" if change.alias else ""
     old, new = (escaped(prefix) if prefix else "" for prefix in (change.old, change.new))
-    tails = ["**"] if all(key in spare for key in untaken) else None
-    if tails:
-        sides = [(f"{alias}{old}**", f"{new}**")]
-    else:
+    sides = [(f"{alias}{old}**", f"{new}**")]
+    if any(key not in change.pairs for key in untaken):
         cut = len(change.old)
         globs = exact_globs([k[cut:] for k in change.pairs], [k[cut:] for k in untaken])
-        sides = [(f"{alias}{old}{glob.source}", f"{new}{glob.target}") for glob in globs]
-    return Suggestion(_sentence(change), _arrows(change, sides))
+        if len(globs) <= MOST_LINES or any(key not in spare for key in untaken):
+            sides = [(f"{alias}{old}{glob.source}", f"{new}{glob.target}") for glob in globs]
+    return Suggestion(_sentence(change), _arrows(change, sides), change.degree)
 
 
 def _arrows(change: Change, sides: Sequence[tuple[str, str]]) -> str:
