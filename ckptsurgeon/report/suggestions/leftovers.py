@@ -59,7 +59,7 @@ def keep_lines(specs: Specs, keys: Keys) -> list[str]:
     """`- keep: …`, or `- init: …` where the destination has no values to keep."""
     if not keys.has_values:
         return list(_init_lines(specs, keys))
-    globs = exact_globs(specs, keys.destination)[:MOST_PATTERNS]
+    globs = exact_globs(specs, keys.destination, most=MOST_PATTERNS)
     return [rule_lines("keep", [glob.source for glob in globs])] if globs else []
 
 
@@ -79,7 +79,7 @@ def _init_patterns(found: list[str], keys: Keys) -> list[str]:
         same = sum(key.endswith(f".{name}") for key in keys.destination)
         if same == len(found):
             return [f"**.{escaped(name)}"]
-    return [glob.source for glob in exact_globs(found, keys.destination)[:MOST_PATTERNS]]
+    return [glob.source for glob in exact_globs(found, keys.destination, most=MOST_PATTERNS)]
 
 
 def fill_of(key: str, spec: TensorSpec) -> str:
@@ -106,13 +106,13 @@ def unused_suggestions(alias: str, spare: Specs, keys: Keys) -> Iterator[Suggest
 
 
 def _drop(told: str, alias: str, spare: Specs, keys: Keys, degree: Degree) -> Suggestion:
-    globs = exact_globs(spare, keys.sources.get(alias, ()))
+    globs = exact_globs(spare, keys.sources.get(alias, ()), most=MOST_PATTERNS + 1)
     name = f"{escaped(alias)}::" if alias else ""
     all_left = not alias and len(list(keys.untaken(""))) == len(spare)
     if len(globs) > MOST_PATTERNS and all_left and degree is Degree.OPEN:
         return Suggestion(told, "unmatched: drop", degree)
     shown = [name + glob.source for glob in globs[:MOST_PATTERNS]]
-    rest = f" ({MOST_PATTERNS} of {len(globs):,} patterns)" if len(globs) > len(shown) else ""
+    rest = f" (the first {MOST_PATTERNS} patterns)" if len(globs) > len(shown) else ""
     text = rule_lines("drop", shown) if shown else ""
     return Suggestion(f"{told}{rest}{_odd(spare)}", text, degree)
 

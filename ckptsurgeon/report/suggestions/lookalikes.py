@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import Point, Template, read_key, without_integers
@@ -34,6 +34,11 @@ class Group:
     def module(self) -> str:
         """The last piece of the modules' names."""
         return next(iter(self.keys.values())).rpartition(".")[0].rpartition(".")[2]
+
+    @property
+    def fixed(self) -> Point:
+        """The integers that are the same in all keys."""
+        return tuple(n for hole, n in enumerate(self.point) if hole not in self.holes)
 
     @property
     def home(self) -> str:
@@ -95,18 +100,22 @@ def find_alike(alias: str, spare: Specs, missing: Specs, keys: Keys) -> list[Ali
         ours = _groups(key for key in spare if key not in gone)
         theirs = _groups(key for key in missing if key not in gone)
         found += _pair(alias, ours, theirs, spare, missing, named)
-    exact = _sole(found, keys.untaken(alias))
+    exact = _sole((one.spare for one in found), keys.untaken(alias))
     return [one for one in found if one.spare.template in exact and _sayable(one)]
 
 
-def agreeing(found: Iterable[Alike]) -> list[Alike]:
+def agreeing(found: Collection[Alike], keys: Keys) -> list[Alike]:
     """Those that lie in one module and lead to one module, where several of equal names do.
 
-    A lone name tells little: `attn.norm` is not `mlp.norm`.
+    A lone name tells little: `attn.norm` is not `mlp.norm`. Nor do items of a list that other
+    items are missing of, or that have other numbers: they may be counted from elsewhere.
     """
+    whole = _sole((one.missing for one in found), keys.destination)
     homes: dict[tuple[str, str], dict[str, list[Alike]]] = {}
     for one in found:
-        if one.spare.module == one.missing.module:
+        fixed = {one.spare.fixed, one.missing.fixed} - {()}
+        same = one.spare.module == one.missing.module
+        if same and one.missing.template in whole and len(fixed) < 2:
             name = without_integers(one.spare.module)
             homes.setdefault((one.spare.home, one.missing.home), {}).setdefault(name, []).append(
                 one
@@ -169,11 +178,11 @@ def _group(template: Template, members: list[tuple[Point, str]]) -> Group:
     return Group(template, holes, lowest, members[0][0], slots, name)
 
 
-def _sole(found: list[Alike], untaken: Iterable[str]) -> set[Template]:
-    """The templates whose patterns take, of the untaken keys, those of their group alone."""
-    groups = {one.spare.template: one.spare for one in found}
+def _sole(found: Iterable[Group], universe: Iterable[str]) -> set[Template]:
+    """The templates whose patterns take, of all these keys, those of their group alone."""
+    groups = {group.template: group for group in found}
     left = {template: len(group.keys) for template, group in groups.items()}
-    for key in untaken if groups else ():
+    for key in universe if groups else ():
         module, _, name = key.rpartition(".")
         template, point = read_key(module)
         if template in groups and groups[template].takes(point, name):

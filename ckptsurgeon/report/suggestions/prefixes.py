@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.keys import INTEGER
 from ckptsurgeon.report.suggestions.exact import exact_globs
-from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Open, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 
 SAMPLE = 100
@@ -59,6 +59,7 @@ def find_change(alias: str, spare: Specs, missing: Specs, share: float) -> Chang
     """The prefix change that explains most spare keys, where it explains enough of them.
 
     It must explain two keys, half of those with the prefix, and `share` of the spare or missing.
+    Where items of one list are left on both sides, they are counted from elsewhere.
     """
     changes = [_count(alias, old, new, spare, missing) for old, new in _guesses(spare, missing)]
     best = max(changes, key=lambda change: len(change.pairs), default=None)
@@ -69,7 +70,13 @@ def find_change(alias: str, spare: Specs, missing: Specs, share: float) -> Chang
     enough = number >= share * min(len(spare), len(missing))
     if not (2 <= number <= 2 * alike and 2 * number >= best.candidates and enough):
         return None
-    return replace(best, sure=_is_sure(best, changes, spare, missing))
+    cuts = [
+        _cuts_list(best.pairs, best.old, spare),
+        _cuts_list(best.pairs.values(), best.new, missing),
+    ]
+    if all(cuts):
+        return None
+    return replace(best, sure=not any(cuts) and _is_sure(best, changes))
 
 
 def _count(alias: str, old: str, new: str, spare: Specs, missing: Specs) -> Change:
@@ -81,21 +88,13 @@ def _count(alias: str, old: str, new: str, spare: Specs, missing: Specs) -> Chan
 # --- what is sure ---------------------------------------------------------------------------------
 
 
-def _is_sure(best: Change, changes: Sequence[Change], spare: Specs, missing: Specs) -> bool:
-    """Whether the names leave no other reading: of which prefix, of which integers, of which list.
-
-    Two towers that both fit, layers counted from elsewhere, and six of twelve layers do leave one.
-    """
+def _is_sure(best: Change, changes: Sequence[Change]) -> bool:
+    """Whether the names leave no other reading, as two towers would, or an item of a list."""
     integers = [INTEGER.findall(prefix) for prefix in (best.old, best.new)]
     if all(integers) and integers[0] != integers[1]:
         return False
     rivals = (one for one in changes if one != best and 2 * len(one.pairs) >= len(best.pairs))
-    return (
-        _tells(best)
-        and not any(_differ(best, one) for one in rivals)
-        and not _cuts_list(best.pairs, (key for key in spare if key.startswith(best.old)))
-        and not _cuts_list(best.pairs.values(), (k for k in missing if k.startswith(best.new)))
-    )
+    return _tells(best) and not any(_differ(best, one) for one in rivals)
 
 
 def _tells(change: Change) -> bool:
@@ -114,11 +113,12 @@ def _differ(one: Change, other: Change) -> bool:
     )
 
 
-def _cuts_list(found: Collection[str], keys: Iterable[str]) -> bool:
+def _cuts_list(found: Collection[str], prefix: str, keys: Iterable[str]) -> bool:
     """Whether some items of a list of modules, of the keys, were found and others weren't."""
     known = set(found)
     forms = {_ITEM.sub("0", key) for key in known}
-    return any(key not in known and _ITEM.sub("0", key) in forms for key in keys)
+    left = (key for key in keys if key not in known and key.startswith(prefix))
+    return any(_ITEM.sub("0", key) in forms for key in left)
 
 
 # --- what is likely -------------------------------------------------------------------------------
@@ -131,11 +131,13 @@ def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
     for key in sample:
         for ending in _endings(key):
             endings.setdefault((ending, spare[key].shape), []).append(key)
+    endings = {ending: likes[:CANDIDATES] for ending, likes in endings.items()}
     longest: dict[str, tuple[int, list[str]]] = {}
     for key, spec in missing.items():
         for ending in _endings(key):
-            for like in endings.get((ending, spec.shape), ())[:CANDIDATES]:
-                _keep_longest(longest, like, key, len(ending))
+            if likes := endings.get((ending, spec.shape)):
+                size = len(ending)
+                likes[:] = [like for like in likes if _keep_longest(longest, like, key, size)]
     votes = Counter(
         (like[:-size], key[:-size])
         for like, (size, found) in longest.items()
@@ -147,12 +149,15 @@ def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
 
 def _keep_longest(
     longest: dict[str, tuple[int, list[str]]], like: str, key: str, size: int
-) -> None:
+) -> bool:
+    """Keeps the key, and tells whether another with so long an ending would be kept as well."""
     known = longest.get(like, (0, []))
     if size > known[0]:
-        longest[like] = (size, [key])
-    elif size == known[0] and len(known[1]) < CANDIDATES:
-        known[1].append(key)
+        known = longest[like] = (size, [])
+    if size < known[0] or len(known[1]) == CANDIDATES:
+        return False
+    known[1].append(key)
+    return True
 
 
 def _endings(key: str) -> Iterator[str]:
@@ -190,15 +195,20 @@ def strip_suggestion(change: Change) -> Suggestion:
     return Suggestion(_sentence(change), f'source: {{strip: ["{change.old}"]}}')
 
 
-def rename_suggestion(change: Change, spare: Specs, keys: Keys) -> Suggestion:
-    """The arrow, or the few, that change the prefix of the keys that no rule took."""
+def rename_suggestion(change: Change, still: Open, keys: Keys) -> Suggestion:
+    """The arrow, or the few, that change the prefix of the keys that no rule took.
+
+    Where they are few, those of other shapes are left to what makes them fit.
+    """
+    spare, missing = still.spare.get(change.alias, {}), still.missing
     untaken = [key for key in keys.untaken(change.alias) if key.startswith(change.old)]
     alias = f"{escaped(change.alias)}::" if change.alias else ""
     old, new = (escaped(prefix) if prefix else "" for prefix in (change.old, change.new))
     sides = [(f"{alias}{old}**", f"{new}**")]
     if any(key not in change.pairs for key in untaken):
         cut = len(change.old)
-        globs = exact_globs([k[cut:] for k in change.pairs], [k[cut:] for k in untaken])
+        fit = [old for old, new in change.pairs.items() if spare[old].shape == missing[new].shape]
+        globs = exact_globs([k[cut:] for k in fit], [k[cut:] for k in untaken])
         if len(globs) <= MOST_LINES or any(key not in spare for key in untaken):
             sides = [(f"{alias}{old}{glob.source}", f"{new}{glob.target}") for glob in globs]
     return Suggestion(_sentence(change), _arrows(change, sides), change.degree)

@@ -21,6 +21,9 @@ from ckptsurgeon.report.suggestions.prefixes import (
 from ckptsurgeon.report.suggestions.shifts import find_shifts, shift_suggestion
 
 MOST_CHANGES = 6
+MOST_OPEN = 20_000
+"""Open keys that are looked at one by one; of more, only prefixes that most of them share."""
+
 CLEAR = 0.5
 """The share of the open keys that a prefix explains, if it is looked at before single modules."""
 
@@ -91,6 +94,8 @@ class _Search:
 
 def _rename(search: _Search, still: Open, found: Renames) -> Open:
     """Prefixes that many keys share, single modules, prefixes of a few keys, then single keys."""
+    if len(still.spare.get(search.alias, {})) + len(still.missing) > MOST_OPEN:
+        return _prefixes(search, still, CLEAR, found.general)
     if not search.sure:
         still = _shifts(search, still, found.specific)
     still = _prefixes(search, still, CLEAR, found.general)
@@ -121,7 +126,7 @@ def _fusions(search: _Search, still: Open, found: list[Suggestion]) -> Open:
 def _alike(search: _Search, still: Open, found: list[Suggestion]) -> Open:
     alias = search.alias
     groups = find_alike(alias, still.spare.get(alias, {}), still.missing, search.keys)
-    for one in agreeing(groups) if search.sure else groups:
+    for one in agreeing(groups, search.keys) if search.sure else groups:
         found.append(alike_suggestion(one, search.degree))
         still = still.without(one.pairs.values(), alias, one.pairs)
     return still
@@ -144,7 +149,7 @@ def _prefixes(search: _Search, still: Open, share: float, found: list[Suggestion
         if change is None or (search.sure and not change.sure):
             break
         change = replace(change, sure=search.sure)
-        found.append(rename_suggestion(change, spare, search.keys))
+        found.append(rename_suggestion(change, still, search.keys))
         still = _settle(still, change)
     return still
 

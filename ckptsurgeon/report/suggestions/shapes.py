@@ -134,7 +134,7 @@ def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
             origins.setdefault(one.alias, []).append(one.origin)
     for alias, found in origins.items():
         name = f"{escaped(alias)}::" if alias else ""
-        globs = exact_globs(found, keys.sources.get(alias, ()))[:MOST_LINES]
+        globs = exact_globs(found, keys.sources.get(alias, ()), most=MOST_LINES)
         if globs:
             yield rule_lines("drop", [name + glob.source for glob in globs])
 
