@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -338,6 +339,18 @@ def test_only_what_is_surely_untrained_is_dropped(key: str) -> None:
     spec, untrained = BUFFERS[key]
     (one,) = make_suggestions(compared({**SMALL, key: spec}, SMALL))
     assert one.text == f"- drop: {key}" if untrained else f"# - drop: {key}"
+
+
+def test_no_rule_is_offered_for_what_cant_be_read() -> None:
+    plan = compared(floats({"a.old.weight": (4, 3)}), floats({"a.new.weight": (4, 3)}))
+    unreadable = [
+        msgspec.structs.replace(one, kind=FindingKind.UNREADABLE)
+        if one.kind is FindingKind.UNUSED
+        else one
+        for one in plan.findings
+    ]
+    told = make_suggestions(replace(plan, findings=tuple(unreadable)))
+    assert not any("a.old" in one.lines for one in told)
 
 
 def test_golden() -> None:

@@ -121,9 +121,15 @@ def read_open(plan: Plan) -> Open:
             missing[finding.key] = finding.wanted
         elif finding.kind is FindingKind.MISMATCHED and finding.found and finding.wanted:
             mismatched.append(_mismatch(finding, plan.outputs.get(finding.key)))
-        elif finding.found and (finding.kind is FindingKind.UNUSED or finding.rule is None):
+        elif finding.found and _is_spare(finding):
             spare.setdefault(finding.source, {})[finding.key] = finding.found
     return Open(missing, spare, tuple(mismatched))
+
+
+def _is_spare(finding: Finding) -> bool:
+    """Whether a rule could take the key: no rule takes what can't be read."""
+    copied = finding.kind is FindingKind.UNEXPECTED and finding.rule is None
+    return copied or finding.kind is FindingKind.UNUSED
 
 
 def _mismatch(finding: Finding, output: Output | None) -> Mismatch:
