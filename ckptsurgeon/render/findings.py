@@ -10,6 +10,7 @@ from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import INDENT, MORE, View, place_text
 from ckptsurgeon.report.report import Report
+from ckptsurgeon.report.suggestions import Degree
 from ckptsurgeon.specs import UnreadableSpec
 
 MEANINGS = {
@@ -20,6 +21,8 @@ MEANINGS = {
     FindingKind.UNREADABLE: "these tensors have no values that can be read: `drop` gives them up",
     FindingKind.NOTHING: "nothing of the source ends in the output",
 }
+
+CHECKED = "what begins with # isn't sure: check it first"
 
 
 def show_findings(report: Report, view: View) -> list[list[str]]:
@@ -93,4 +96,12 @@ def show_suggestions(report: Report, view: View) -> list[str]:
     left_out = len(report.suggestions) - told
     if left_out:
         lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({MORE})"))
-    return [view.palette.bold("to settle this, in the rule file"), *lines]
+    return [_title(report, view), *lines]
+
+
+def _title(report: Report, view: View) -> str:
+    """What the lines are for, and that those that begin with # aren't rules."""
+    title = view.palette.bold("to settle this, in the rule file")
+    if all(one.degree is Degree.SURE for one in report.suggestions):
+        return title
+    return f"{title}  {view.palette.dim(CHECKED)}"

@@ -29,7 +29,7 @@ FIELDS: Mapping[type, str] = {
     Finding: "kind.value key source found wanted sources rule allowed",
     Operand: "source key",
     Note: "kind text key rule",
-    Suggestion: "sentence text",
+    Suggestion: "sentence text degree.value",
 }
 """What is told of an object, in order; `NAMES` says under which name, where it is not the same.
 
@@ -44,6 +44,7 @@ NAMES = {
     "status.value": "status",
     "fate.value": "fate",
     "kind.value": "kind",
+    "degree.value": "degree",
     "claim.dropped": "dropped",
 }
 

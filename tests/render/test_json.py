@@ -95,6 +95,7 @@ def test_suggestions_are_told() -> None:
         {
             "sentence": "122 of 122 keys match after removing `module.`",
             "text": 'source: {strip: ["module."]}',
+            "degree": "sure",
         }
     ]
 

@@ -131,11 +131,18 @@ def _rules(node: Node | None, origin: _Origin, vars: frozenset[str]) -> tuple[Ru
     def include(name: Scalar, levels: int) -> Included:
         return _include(name, replace(origin, within=levels))
 
-    if node is None or (isinstance(node, Sequence) and not node.items):
+    if node is None or _is_empty(node):
         return ()
     with origin.problems.at():
         return read_rules(node, Context(vars, include, origin.problems, origin.within))
     return ()
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether nothing stands there: `[]`, or comments alone, such as suggestions may be."""
+    if isinstance(node, Sequence):
+        return not node.items
+    return isinstance(node, Scalar) and node.null
 
 
 def _refuse_other_format(node: Mapping) -> None:

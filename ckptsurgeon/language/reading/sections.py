@@ -149,7 +149,7 @@ STAGE = Section(
             choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
         ),
         "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
-        "rules": Field(as_it_is, RULES, "The rules, in order."),
+        "rules": Field(as_it_is, {"anyOf": [RULES, {"type": "null"}]}, "The rules, in order."),
     },
 )
 """The words at the top of a document."""

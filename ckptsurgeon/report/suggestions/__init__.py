@@ -6,12 +6,15 @@
     lookalikes    modules under another name, where there is only one that they can be
     pairs         single keys that differ in one piece of their names
     shapes        heads kept, larger tensors sliced, transposed ones turned, grids resized
+    shifts        lists of equal names whose items are counted from elsewhere
     ties          keys that share a storage with one that is given
     leftovers     the rest: kept, made anew, dropped
+    untrained     buffers that modules fill by themselves, which alone are settled so
 
 The lines stand in an order in which they can be pasted at the end of a rule file: what speaks of
-few keys comes before what takes all that are left. What would lose trained weights comes last and
-says so. Nothing is guessed that must be paid for with more than a few passes over the keys.
+few keys comes before what takes all that are left. Each has a degree: what isn't sure, and what
+would lose trained weights or leave keys untrained, is pasted as a comment, and comes last. Nothing
+is guessed that must be paid for with more than a few passes over the keys.
 """
 
 from __future__ import annotations
@@ -24,15 +27,21 @@ from ckptsurgeon.report.suggestions.given import settle_given
 from ckptsurgeon.report.suggestions.leftovers import (
     STRANGERS,
     missing_suggestions,
-    part_leftovers,
-    unused_suggestion,
+    unused_suggestions,
 )
-from ckptsurgeon.report.suggestions.model import Keys, Open, Suggestion, read_keys, read_open
+from ckptsurgeon.report.suggestions.model import (
+    Degree,
+    Keys,
+    Open,
+    Suggestion,
+    read_keys,
+    read_open,
+)
 from ckptsurgeon.report.suggestions.renames import Renames, settle_renames
 from ckptsurgeon.report.suggestions.shapes import shape_suggestions
 from ckptsurgeon.report.suggestions.ties import settle_ties, tie_suggestions, tied_groups
 
-__all__ = ["Suggestion", "make_suggestions"]
+__all__ = ["Degree", "Suggestion", "make_suggestions"]
 
 
 def make_suggestions(plan: Plan) -> tuple[Suggestion, ...]:
@@ -44,42 +53,34 @@ def make_suggestions(plan: Plan) -> tuple[Suggestion, ...]:
     still, given = settle_given(plan, still, keys)
     still, keys, renames = settle_renames(still, keys)
     still, tied_then = settle_ties(groups, still)
+    ties = [*tie_suggestions(tied, plan), *tie_suggestions(tied_then, plan, renames.degree)]
     return (
         *given,
         *renames.strip,
         *shape_suggestions(still.mismatched, keys),
-        *_rest(still, keys, renames, tie_suggestions([*tied, *tied_then], plan)),
+        *_rest(still, keys, renames, ties),
     )
 
 
 def _rest(
     still: Open, keys: Keys, renames: Renames, ties: Iterable[Suggestion]
 ) -> Iterator[Suggestion]:
-    """The renames, and what is left: it is dropped before a prefix changes that takes all."""
-    told, equals = _told_equals(still)
-    left = part_leftovers(still.spare, still.missing, equals)
-    losses = [unused_suggestion(a, specs, keys, True) for a, specs in left.spare_rivals.items()]
-    yield from (unused_suggestion(a, specs, keys) for a, specs in left.spare.items())
+    """What is left: buffers are dropped before a prefix changes that takes all."""
+    drops = [one for a, specs in still.spare.items() for one in unused_suggestions(a, specs, keys)]
+    yield from (one for one in drops if one.degree is Degree.SURE)
     yield from renames.specific
-    yield from told
-    if renames.general:
-        yield from losses
+    yield from _told_equals(still)
     yield from renames.general
     yield from ties
     if still.missing and len(still.missing) == len(keys.destination):
-        yield Suggestion(STRANGERS)
+        yield Suggestion(STRANGERS, degree=Degree.OPEN)
     else:
-        yield from missing_suggestions(left.missing, keys)
-        yield from missing_suggestions(left.missing_rivals, keys)
-    if not renames.general:
-        yield from losses
+        yield from missing_suggestions(still.missing, keys)
+    yield from (one for one in drops if one.degree is not Degree.SURE)
 
 
-def _told_equals(still: Open) -> tuple[list[Suggestion], set[str]]:
-    """Words for keys that are the bytes of others, and these keys."""
-    told, equals = [], set[str]()
+def _told_equals(still: Open) -> Iterator[Suggestion]:
+    """Words for keys that are the bytes of others."""
     for spare in still.spare.values():
         for ours, theirs in equal_bytes(spare, still.missing):
-            told.append(equal_bytes_suggestion(ours, theirs, spare, still.missing))
-            equals |= {*ours, *theirs}
-    return told, equals
+            yield equal_bytes_suggestion(ours, theirs, spare, still.missing)

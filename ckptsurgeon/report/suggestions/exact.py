@@ -35,13 +35,19 @@ class _Node:
 
 
 def exact_globs(
-    wanted: Collection[str], universe: Iterable[str], shallowest: int = 1
+    wanted: Collection[str], universe: Iterable[str], shallowest: int = 1, most: int | None = None
 ) -> list[Glob]:
-    """Patterns that match, of all keys in `universe`, the wanted ones alone.
+    """Patterns that match, of all keys in `universe`, the wanted ones alone; none twice.
 
-    Keys that no rule can name (with an arrow in them, say) are left out. Whole modules are named
-    by `shallowest` or more pieces. Linear in the keys.
+    Keys that no rule can name (with outer spaces, say) are left out. Whole modules are named
+    by `shallowest` or more pieces. The first `most` patterns. Linear in the keys.
     """
+    return list(itertools.islice(_exact_globs(wanted, universe, shallowest), most))
+
+
+def _exact_globs(
+    wanted: Collection[str], universe: Iterable[str], shallowest: int
+) -> Iterator[Glob]:
     chosen = dict.fromkeys(wanted)
     everything = list(universe)
     plain = [key for key in everything if _regular(key)]
@@ -52,14 +58,15 @@ def exact_globs(
         depth = node.path.count(".") + 1
         groups.setdefault((template, depth, node.tail), []).append(point)
     strangers = _strangers(groups, everything, chosen)
-    globs: list[Glob] = []
     for kind, points in groups.items():
         template, _, tail = kind
         parts, others = boxes(points), strangers.get(kind, [])
-        comparable = len(parts) * len(others) <= MOST_COMPARISONS
+        comparable = len(parts) * (len(others) + len(points)) <= MOST_COMPARISONS
         for axes in parts:
-            globs += _globs(template, axes, tail, others if comparable else None)
-    return globs
+            # What another box's pattern takes is no more to be had.
+            alone = len(parts) == 1 or not comparable
+            known = others if alone else [*others, *(p for p in points if not _holds(axes, p))]
+            yield from _globs(template, axes, tail, known if comparable else None)
 
 
 def _regular(key: str) -> bool:
@@ -143,6 +150,10 @@ def _points(axes: Sequence[Point]) -> Iterator[Point]:
     for rest in _points(axes[:-1]):
         for value in axes[-1]:
             yield (*rest, value)
+
+
+def _holds(axes: Sequence[Point], point: Point) -> bool:
+    return all(value in axis for axis, value in zip(axes, point, strict=True))
 
 
 def _fits(point: Point, axes: Sequence[Point], holes: Sequence[int]) -> bool:

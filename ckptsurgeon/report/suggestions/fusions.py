@@ -17,7 +17,7 @@ from ckptsurgeon.report.suggestions.bundles import (
     shapes_of,
     word_sizes,
 )
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 from ckptsurgeon.specs import TensorSpec
 
@@ -110,12 +110,12 @@ def _in_module(one: Fusion) -> bool:
 def fusion_suggestions(
     alias: str, fusions: list[Fusion], spare: Specs, missing: Specs, keys: Keys
 ) -> Iterator[Suggestion]:
-    """The arrows that stack, join, split and unstack."""
+    """The arrows that stack, join, split and unstack: no shape tells in which order they stand."""
     exact = _exact(fusions, keys.untaken(alias)) if fusions else set()
     for number, one in enumerate(fusions):
         parts = spare if one.joins else missing
         line = _line(alias, one, parts) if number in exact else ""
-        yield Suggestion(_sentence(one, spare, missing), line)
+        yield Suggestion(_sentence(one, spare, missing), line, Degree.LIKELY)
 
 
 def _exact(fusions: list[Fusion], untaken: Iterable[str]) -> set[int]:
@@ -222,5 +222,6 @@ def equal_bytes_suggestion(
     ops = "`stack` or `concat`" if len(ours) > len(theirs) else "`split` or `unstack`"
     return Suggestion(
         f"{_number(ours, spare)} {have} the bytes of {_number(theirs, missing)}:"
-        f" if they belong together, {ops} makes the one from the other"
+        f" if they belong together, {ops} makes the one from the other",
+        degree=Degree.OPEN,
     )

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import Leaf, RuleInfo
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.report.suggestions.model import Keys, Open, Suggestion, placement
-from ckptsurgeon.report.suggestions.pairs import find_pairs, pair_arrows
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Open, Suggestion, placement
+from ckptsurgeon.report.suggestions.pairs import find_pairs, find_spelled, pair_arrows
 from ckptsurgeon.report.suggestions.prefixes import find_change
 from ckptsurgeon.report.suggestions.writing import quoted
 
 MOST_RULES = 8
 """Rules for whose keys others are looked for; each costs a few passes over what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """The missing keys that given ones are meant to be, and how they get there."""
+
+    pairs: Mapping[str, str]
+    how: str = ""
+    degree: Degree = Degree.LIKELY
 
 
 def settle_given(plan: Plan, still: Open, keys: Keys) -> tuple[Open, list[Suggestion]]:
@@ -25,42 +35,38 @@ def settle_given(plan: Plan, still: Open, keys: Keys) -> tuple[Open, list[Sugges
     told = []
     for number, findings in enumerate(by_rule.values()):
         rule = next(finding.rule for finding in findings if finding.rule)
-        pairs, how = _targets(findings, still) if number < MOST_RULES else ({}, "")
-        still = still.without(pairs.values(), "", ())
-        if pairs:
-            told.append(_changed(plan, rule, findings, pairs, how, keys))
-        if len(pairs) < len(findings):
-            told.append(_strange(rule, [f for f in findings if f.key not in pairs]))
+        aim = _aim(findings, still) if number < MOST_RULES else Aim({})
+        still = still.without(aim.pairs.values(), "", ())
+        if aim.pairs:
+            told.append(_changed(plan, rule, findings, aim, keys))
+        if len(aim.pairs) < len(findings):
+            told.append(_strange(rule, [f for f in findings if f.key not in aim.pairs]))
     return still, told
 
 
-def _targets(findings: Sequence[Finding], still: Open) -> tuple[Mapping[str, str], str]:
-    """The missing keys that the given ones are meant to be, and how they get there."""
+def _aim(findings: Sequence[Finding], still: Open) -> Aim:
     specs = {finding.key: finding.found for finding in findings if finding.found}
     change = find_change("", specs, still.missing, 0.0)
     if change is not None:
-        return change.pairs, f" after {change.how}"
-    return find_pairs(specs, still.missing), ""
+        return Aim(change.pairs, f" after {change.how}", change.degree)
+    pairs, spelled = find_pairs(specs, still.missing), find_spelled(specs, still.missing)
+    return Aim(pairs, degree=Degree.SURE if pairs == spelled else Degree.LIKELY)
 
 
 def _changed(
-    plan: Plan,
-    rule: RuleInfo,
-    findings: Sequence[Finding],
-    pairs: Mapping[str, str],
-    how: str,
-    keys: Keys,
+    plan: Plan, rule: RuleInfo, findings: Sequence[Finding], aim: Aim, keys: Keys
 ) -> Suggestion:
-    place = _place(rule)
-    if how:
-        sentence = f"{len(pairs):,} of {len(findings):,} keys that {place} gives match{how}"
+    place, pairs = _place(rule), aim.pairs
+    if aim.how:
+        sentence = f"{len(pairs):,} of {len(findings):,} keys that {place} gives match{aim.how}"
     else:
         given, wanted = next(iter(pairs.items()))
         more = f" (and {len(pairs) - 1:,} more so)" if len(pairs) > 1 else ""
         sentence = f"{place} gives {quoted(given)} where {quoted(wanted)} is wanted{more}"
     lines = _arrows(plan, findings, pairs, keys)
     where = placement(rule, len(pairs)) if lines else ""
-    return Suggestion(f"{sentence}: change its target{where}", "\n".join(lines))
+    told = f"{sentence}: change its target{where}"
+    return Suggestion(told, "\n".join(lines), aim.degree)
 
 
 def _arrows(
@@ -87,7 +93,8 @@ def _arrows(
 def _strange(rule: RuleInfo, findings: Sequence[Finding]) -> Suggestion:
     sentence = f"{_place(rule)} gives {len(findings):,} keys such as {quoted(findings[0].key)}"
     return Suggestion(
-        f"{sentence} that the destination lacks: change its target, or drop its sources before it"
+        f"{sentence} that the destination lacks: change its target, or drop its sources before it",
+        degree=Degree.OPEN,
     )
 
 

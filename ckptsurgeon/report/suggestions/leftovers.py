@@ -1,17 +1,19 @@
-"""Keys with no likeness on the other side: kept, made anew, or dropped."""
+"""Keys with no likeness on the other side: kept, made anew, or dropped.
+
+Only what is surely untrained is settled; of all else it is said how, in comments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from ckptsurgeon.report.suggestions.exact import exact_globs
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.untrained import COUNTER, lone_buffers
 from ckptsurgeon.report.suggestions.writing import escaped, quoted, rule_lines, sayable, scalar
 from ckptsurgeon.specs import TensorSpec, human_bytes
 
 MOST_PATTERNS = 12
-COUNTER = "num_batches_tracked"
 
 STRANGERS = (
     "no key of the destination is in the source under any likely name:"
@@ -23,28 +25,28 @@ FILLS = {COUNTER: "zeros", "running_mean": "zeros", "running_var": "ones", "bias
 
 
 def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
-    """BatchNorm's lone counters from zero; for all else the destination's own, or new values."""
-    counters = _counters(missing)
+    """Counters from zero, other buffers as the destination has them; all else is to be looked for.
+
+    A destination without values has no indexes to keep, and zeros would be wrong ones.
+    """
+    buffers = lone_buffers(missing)
+    counters = {key: spec for key, spec in buffers.items() if key.endswith(f".{COUNTER}")}
     if counters:
         lines = "\n".join(_init_lines(counters, keys))
         yield Suggestion(f"{_number(counters)} a counter of BatchNorm: start from zero", lines)
-    others = {key: spec for key, spec in missing.items() if key not in counters}
-    if others:
+    others = {key: spec for key, spec in buffers.items() if key not in counters}
+    if others and keys.has_values:
+        sentence = f"{_number(others)} not trained: keep the destination's own{_odd(others)}"
+        yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
+    settled = buffers if keys.has_values else counters
+    rest = {key: spec for key, spec in missing.items() if key not in settled}
+    if rest:
         verb = "keep the destination's own" if keys.has_values else "make them anew"
         sentence = (
-            f"{_number(others)} not in the source under any likely name: {verb}{_odd(others)}"
+            f"{_number(rest)} not in the source under any likely name:"
+            f" if nothing of it fits, {verb}{_odd(rest)}"
         )
-        yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
-
-
-def _counters(missing: Specs) -> Specs:
-    """The counters that are missing alone: the rest of their modules is there."""
-    modules = {key.rpartition(".")[0] for key in missing if not key.endswith(f".{COUNTER}")}
-    return {
-        key: spec
-        for key, spec in missing.items()
-        if key.endswith(f".{COUNTER}") and key.rpartition(".")[0] not in modules
-    }
+        yield Suggestion(sentence, "\n".join(keep_lines(rest, keys)), Degree.OPEN)
 
 
 def _number(specs: Specs) -> str:
@@ -57,7 +59,7 @@ def keep_lines(specs: Specs, keys: Keys) -> list[str]:
     """`- keep: …`, or `- init: …` where the destination has no values to keep."""
     if not keys.has_values:
         return list(_init_lines(specs, keys))
-    globs = exact_globs(specs, keys.destination)[:MOST_PATTERNS]
+    globs = exact_globs(specs, keys.destination, most=MOST_PATTERNS)
     return [rule_lines("keep", [glob.source for glob in globs])] if globs else []
 
 
@@ -77,7 +79,7 @@ def _init_patterns(found: list[str], keys: Keys) -> list[str]:
         same = sum(key.endswith(f".{name}") for key in keys.destination)
         if same == len(found):
             return [f"**.{escaped(name)}"]
-    return [glob.source for glob in exact_globs(found, keys.destination)[:MOST_PATTERNS]]
+    return [glob.source for glob in exact_globs(found, keys.destination, most=MOST_PATTERNS)]
 
 
 def fill_of(key: str, spec: TensorSpec) -> str:
@@ -90,61 +92,29 @@ def fill_of(key: str, spec: TensorSpec) -> str:
     return "ones" if name == "weight" else "zeros"
 
 
-def unused_suggestion(alias: str, spare: Specs, keys: Keys, lost: bool = False) -> Suggestion:
-    """The drop of keys that nothing takes; `lost` if they may be what is missing."""
-    globs = exact_globs(spare, keys.sources.get(alias, ()))
+def unused_suggestions(alias: str, spare: Specs, keys: Keys) -> Iterator[Suggestion]:
+    """The drop of keys that nothing takes, as a comment where they may be trained."""
+    buffers = lone_buffers(spare)
+    if buffers:
+        told = f"{_number(buffers)} in the source alone and not trained: drop"
+        yield _drop(told, alias, buffers, keys, Degree.SURE)
+    rest = {key: spec for key, spec in spare.items() if key not in buffers}
+    if rest:
+        size = human_bytes(sum(spec.nbytes for spec in rest.values()))
+        told = f"{_number(rest)} in the source alone: a drop would lose {size}"
+        yield _drop(told, alias, rest, keys, Degree.OPEN)
+
+
+def _drop(told: str, alias: str, spare: Specs, keys: Keys, degree: Degree) -> Suggestion:
+    globs = exact_globs(spare, keys.sources.get(alias, ()), most=MOST_PATTERNS + 1)
     name = f"{escaped(alias)}::" if alias else ""
-    them = "it" if len(spare) == 1 else "them"
-    told = _lost(spare) if lost else f"{_number(spare)} in the source alone: drop {them}"
-    if len(globs) > MOST_PATTERNS and not alias and len(list(keys.untaken(""))) == len(spare):
-        told = told if lost else f"{_number(spare)} taken by no rule: drop them all"
-        return Suggestion(told, "unmatched: drop")
+    all_left = not alias and len(list(keys.untaken(""))) == len(spare)
+    if len(globs) > MOST_PATTERNS and all_left and degree is Degree.OPEN:
+        return Suggestion(told, "unmatched: drop", degree)
     shown = [name + glob.source for glob in globs[:MOST_PATTERNS]]
-    rest = f" ({MOST_PATTERNS} of {len(globs):,} patterns)" if len(globs) > len(shown) else ""
+    rest = f" (the first {MOST_PATTERNS} patterns)" if len(globs) > len(shown) else ""
     text = rule_lines("drop", shown) if shown else ""
-    return Suggestion(f"{told}{rest}{_odd(spare)}", text)
-
-
-def _lost(spare: Specs) -> str:
-    size = human_bytes(sum(spec.nbytes for spec in spare.values()))
-    return (
-        f"{_number(spare)} in the source alone and as large as what is missing:"
-        f" a drop loses {size} of trained weights, look first whether they belong together"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """What no suggestion settled, parted: `rivals` are as large as keys of the other side."""
-
-    spare: Mapping[str, Specs]
-    spare_rivals: Mapping[str, Specs]
-    missing: Specs
-    missing_rivals: Specs
-
-
-def part_leftovers(spare: Mapping[str, Specs], missing: Specs, also: Collection[str]) -> Leftovers:
-    """The leftovers with those apart that have as many elements; `also` are rivals anyhow."""
-    ours = {s.count for specs in spare.values() for s in specs.values() if _trained(s)}
-    common = ours & {spec.count for spec in missing.values() if _trained(spec)}
-
-    def rivals(specs: Specs, meant: bool) -> Specs:
-        return {
-            key: spec
-            for key, spec in specs.items()
-            if (key in also or (_trained(spec) and spec.count in common)) is meant
-        }
-
-    return Leftovers(
-        {alias: found for alias, specs in spare.items() if (found := rivals(specs, False))},
-        {alias: found for alias, specs in spare.items() if (found := rivals(specs, True))},
-        rivals(missing, False),
-        rivals(missing, True),
-    )
-
-
-def _trained(spec: TensorSpec) -> bool:
-    return spec.floating and spec.count > 1
+    return Suggestion(f"{told}{rest}{_odd(spare)}", text, degree)
 
 
 def _odd(specs: Specs) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ckptsurgeon.keys import Point, Template, read_key
+from ckptsurgeon.keys import Point, Template, read_key, without_integers
 from ckptsurgeon.report.suggestions.exact import NAMES
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 
 Slot = tuple[Point, str]
@@ -33,6 +34,18 @@ class Group:
     def module(self) -> str:
         """The last piece of the modules' names."""
         return next(iter(self.keys.values())).rpartition(".")[0].rpartition(".")[2]
+
+    @property
+    def fixed(self) -> Point:
+        """The integers that are the same in all keys."""
+        return tuple(n for hole, n in enumerate(self.point) if hole not in self.holes)
+
+    @property
+    def home(self) -> str:
+        """The module in which the modules lie, whatever its integers."""
+        return (
+            without_integers(next(iter(self.keys.values()))).rpartition(".")[0].rpartition(".")[0]
+        )
 
     def takes(self, point: Point, name: str) -> bool:
         """Whether the pattern matches a key of the template with these integers and name."""
@@ -87,8 +100,34 @@ def find_alike(alias: str, spare: Specs, missing: Specs, keys: Keys) -> list[Ali
         ours = _groups(key for key in spare if key not in gone)
         theirs = _groups(key for key in missing if key not in gone)
         found += _pair(alias, ours, theirs, spare, missing, named)
-    exact = _sole(found, keys.untaken(alias))
+    exact = _sole((one.spare for one in found), keys.untaken(alias))
     return [one for one in found if one.spare.template in exact and _sayable(one)]
+
+
+def agreeing(found: Collection[Alike], keys: Keys) -> list[Alike]:
+    """Those that lie in one module and lead to one module, where several of equal names do.
+
+    A lone name tells little: `attn.norm` is not `mlp.norm`. Nor do items of a list that other
+    items are missing of, or that have other numbers: they may be counted from elsewhere.
+    """
+    whole = _sole((one.missing for one in found), keys.destination)
+    homes: dict[tuple[str, str], dict[str, list[Alike]]] = {}
+    for one in found:
+        fixed = {one.spare.fixed, one.missing.fixed} - {()}
+        same = one.spare.module == one.missing.module
+        if same and one.missing.template in whole and len(fixed) < 2:
+            name = without_integers(one.spare.module)
+            homes.setdefault((one.spare.home, one.missing.home), {}).setdefault(name, []).append(
+                one
+            )
+    sides = [Counter(pair[side] for pair in homes) for side in (0, 1)]
+    return [
+        one
+        for (ours, theirs), by_name in homes.items()
+        if len(by_name) > 1 and sides[0][ours] == sides[1][theirs] == 1
+        for groups in by_name.values()
+        for one in groups
+    ]
 
 
 def _pair(
@@ -139,11 +178,11 @@ def _group(template: Template, members: list[tuple[Point, str]]) -> Group:
     return Group(template, holes, lowest, members[0][0], slots, name)
 
 
-def _sole(found: list[Alike], untaken: Iterable[str]) -> set[Template]:
-    """The templates whose patterns take, of the untaken keys, those of their group alone."""
-    groups = {one.spare.template: one.spare for one in found}
+def _sole(found: Iterable[Group], universe: Iterable[str]) -> set[Template]:
+    """The templates whose patterns take, of all these keys, those of their group alone."""
+    groups = {group.template: group for group in found}
     left = {template: len(group.keys) for template, group in groups.items()}
-    for key in untaken if groups else ():
+    for key in universe if groups else ():
         module, _, name = key.rpartition(".")
         template, point = read_key(module)
         if template in groups and groups[template].takes(point, name):
@@ -155,7 +194,7 @@ def _sayable(one: Alike) -> bool:
     return all(sayable(key) for pair in one.pairs.items() for key in pair)
 
 
-def alike_suggestion(one: Alike) -> Suggestion:
+def alike_suggestion(one: Alike, degree: Degree) -> Suggestion:
     """The arrow that renames the group."""
     alias = f"{escaped(one.alias)}::" if one.alias else ""
     number = len(one.spare.keys)
@@ -163,4 +202,5 @@ def alike_suggestion(one: Alike) -> Suggestion:
     return Suggestion(
         f"{number:,} keys such as {quoted(first)} have their only likeness in {quoted(like)}",
         arrow(alias + one.spare.pattern(one.spare.lowest), one.missing.pattern(one.spare.lowest)),
+        degree,
     )

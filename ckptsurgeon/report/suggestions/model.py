@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate
@@ -16,15 +17,39 @@ from ckptsurgeon.specs import TensorSpec
 Specs = Mapping[str, TensorSpec]
 
 
+class Degree(Enum):
+    """How far a suggestion can be trusted: only what is sure is a rule when it is pasted."""
+
+    SURE = "sure"
+    """Names, shapes and structure leave one reading."""
+
+    LIKELY = "likely"
+    """Names or shapes allow it, and don't prove it; or it takes a part, or computes."""
+
+    OPEN = "open"
+    """It would lose trained weights, or leave keys untrained: somebody has to look first."""
+
+
+MARKS = {Degree.SURE: "", Degree.LIKELY: "# CHECK ", Degree.OPEN: "# "}
+"""What stands in front of each line, so that YAML takes it for a comment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A sentence, and lines that can be pasted into a rule file ("" where words must do).
+    """A sentence, and lines for a rule file ("" where words must do).
 
     Both are safe on a terminal: what is not printable is escaped as YAML does.
     """
 
     sentence: str
-    text: str = ""
+    lines: str = ""
+    degree: Degree = Degree.SURE
+
+    @property
+    def text(self) -> str:
+        """The lines as they can be pasted: as comments, where they aren't sure."""
+        mark = MARKS[self.degree]
+        return "\n".join(mark + line for line in self.lines.splitlines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +57,8 @@ class Mismatch:
     """A destination key that is given another shape.
 
     `origin` is the source key that gives it whole, None where it is made in another way; `rule`
-    gave it (None: copied, or a suggestion's doing).
+    gave it (None: copied, or a suggestion's doing). `degree` says how sure it is that the two
+    belong together.
     """
 
     key: str
@@ -41,6 +67,7 @@ class Mismatch:
     alias: str = ""
     origin: str | None = None
     rule: RuleInfo | None = None
+    degree: Degree = Degree.SURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +101,11 @@ class Keys:
     sources: Mapping[str, Mapping[str, bool]]
     staged: bool
 
+    @property
+    def copied(self) -> Iterable[str]:
+        """The destination's keys that the unnamed source has, and no rule took."""
+        return [key for key in self.untaken("") if key in self.destination]
+
     def untaken(self, alias: str) -> Iterable[str]:
         """The source's keys that no rule took: a new rule at the end can take just these."""
         return [key for key, taken in self.sources.get(alias, {}).items() if not taken]
@@ -89,9 +121,15 @@ def read_open(plan: Plan) -> Open:
             missing[finding.key] = finding.wanted
         elif finding.kind is FindingKind.MISMATCHED and finding.found and finding.wanted:
             mismatched.append(_mismatch(finding, plan.outputs.get(finding.key)))
-        elif finding.found and (finding.kind is FindingKind.UNUSED or finding.rule is None):
+        elif finding.found and _is_spare(finding):
             spare.setdefault(finding.source, {})[finding.key] = finding.found
     return Open(missing, spare, tuple(mismatched))
+
+
+def _is_spare(finding: Finding) -> bool:
+    """Whether a rule could take the key: no rule takes what can't be read."""
+    copied = finding.kind is FindingKind.UNEXPECTED and finding.rule is None
+    return copied or finding.kind is FindingKind.UNUSED
 
 
 def _mismatch(finding: Finding, output: Output | None) -> Mismatch:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 from ckptsurgeon.report.suggestions.exact import exact_globs
-from ckptsurgeon.report.suggestions.model import Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import LONGEST_KEY, arrow, escaped, quoted, sayable
 from ckptsurgeon.specs import TensorSpec
 
@@ -24,20 +24,28 @@ Change = tuple[int, tuple[str, ...], tuple[str, ...]]
 """At which piece two keys begin to differ, and the pieces in which they do."""
 
 
+def find_spelled(spare: Specs, missing: Specs) -> dict[str, str]:
+    """Spare keys with the missing ones of their shape that are spelled alike: `conv_1`, `conv1`."""
+    return _sole_pairs(_named(spare), _named(missing), _spellings)
+
+
 def find_pairs(spare: Specs, missing: Specs) -> dict[str, str]:
     """Spare keys with the missing ones that they can only be; both of one shape.
 
-    First those whose names are spelled alike (`conv_1`, `conv1`), then those that differ in one
-    piece, if no other key could stand in that place. Integers never stand for others: layers that
-    are counted from elsewhere look like that too.
+    First those that are spelled alike, then those that differ in one piece, if no other key could
+    stand in that place. Integers never stand for others: layers that are counted from elsewhere
+    look like that too.
     """
-    spare = {key: spec for key, spec in spare.items() if _plain(key)}
-    missing = {key: spec for key, spec in missing.items() if _plain(key)}
+    spare, missing = _named(spare), _named(missing)
     found = _sole_pairs(spare, missing, _spellings)
     taken = set(found.values())
     left = {key: spec for key, spec in spare.items() if key not in found}
     lacking = {key: spec for key, spec in missing.items() if key not in taken}
     return found | _sole_pairs(left, lacking, _places)
+
+
+def _named(specs: Specs) -> Specs:
+    return {key: spec for key, spec in specs.items() if _plain(key)}
 
 
 def _plain(key: str) -> bool:
@@ -88,7 +96,9 @@ def _kind(spec: TensorSpec) -> Hashable:
 # --- as text --------------------------------------------------------------------------------------
 
 
-def pair_suggestion(alias: str, pairs: Mapping[str, str], untaken: Iterable[str]) -> Suggestion:
+def pair_suggestion(
+    alias: str, pairs: Mapping[str, str], untaken: Iterable[str], degree: Degree
+) -> Suggestion:
     """The arrows that rename the keys."""
     first, like = next(iter(pairs.items()))
     lines = pair_arrows(alias, pairs, untaken)
@@ -99,7 +109,7 @@ def pair_suggestion(alias: str, pairs: Mapping[str, str], untaken: Iterable[str]
             f"{len(pairs):,} keys such as {quoted(first)} are each of the shape and in the place"
             f" of one such as {quoted(like)}"
         )
-    return Suggestion(f"{sentence}: rename", "\n".join(lines))
+    return Suggestion(f"{sentence}: rename", "\n".join(lines), degree)
 
 
 def pair_arrows(alias: str, pairs: Mapping[str, str], universe: Iterable[str]) -> list[str]:

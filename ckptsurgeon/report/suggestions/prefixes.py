@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from ckptsurgeon.keys import INTEGER
 from ckptsurgeon.report.suggestions.exact import exact_globs
-from ckptsurgeon.report.suggestions.model import Keys, Specs, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Keys, Open, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
 
 SAMPLE = 100
@@ -16,6 +17,9 @@ SAMPLE = 100
 
 _NAME = re.compile(r"[\w.-]+")
 """A prefix that can stand in double quotes as it is."""
+
+_ITEM = re.compile(r"(?<![^.])[0-9]+(?![^.])")
+"""An integer that is a whole piece: the number of an item."""
 
 DEEPEST = 12
 CANDIDATES = 6
@@ -27,6 +31,7 @@ class Change:
     """A prefix of a source's keys that is another one (or none) in the destination.
 
     `pairs` leads from spare to missing keys; `candidates` is how many spare keys have the prefix.
+    `sure` says that nothing else explains as much.
     """
 
     alias: str
@@ -34,6 +39,11 @@ class Change:
     new: str
     pairs: Mapping[str, str]
     candidates: int
+    sure: bool = False
+
+    @property
+    def degree(self) -> Degree:
+        return Degree.SURE if self.sure else Degree.LIKELY
 
     @property
     def how(self) -> str:
@@ -49,6 +59,7 @@ def find_change(alias: str, spare: Specs, missing: Specs, share: float) -> Chang
     """The prefix change that explains most spare keys, where it explains enough of them.
 
     It must explain two keys, half of those with the prefix, and `share` of the spare or missing.
+    Where items of one list are left on both sides, they are counted from elsewhere.
     """
     changes = [_count(alias, old, new, spare, missing) for old, new in _guesses(spare, missing)]
     best = max(changes, key=lambda change: len(change.pairs), default=None)
@@ -57,13 +68,60 @@ def find_change(alias: str, spare: Specs, missing: Specs, share: float) -> Chang
     number = len(best.pairs)
     alike = sum(spare[u].shape == missing[m].shape for u, m in best.pairs.items())
     enough = number >= share * min(len(spare), len(missing))
-    return best if 2 <= number <= 2 * alike and 2 * number >= best.candidates and enough else None
+    if not (2 <= number <= 2 * alike and 2 * number >= best.candidates and enough):
+        return None
+    cuts = [
+        _cuts_list(best.pairs, best.old, spare),
+        _cuts_list(best.pairs.values(), best.new, missing),
+    ]
+    if all(cuts):
+        return None
+    return replace(best, sure=not any(cuts) and _is_sure(best, changes))
 
 
 def _count(alias: str, old: str, new: str, spare: Specs, missing: Specs) -> Change:
     having = [key for key in spare if key.startswith(old)]
     pairs = {key: new + key[len(old) :] for key in having if new + key[len(old) :] in missing}
     return Change(alias, old, new, pairs, len(having))
+
+
+# --- what is sure ---------------------------------------------------------------------------------
+
+
+def _is_sure(best: Change, changes: Sequence[Change]) -> bool:
+    """Whether the names leave no other reading, as two towers would, or an item of a list."""
+    integers = [INTEGER.findall(prefix) for prefix in (best.old, best.new)]
+    if all(integers) and integers[0] != integers[1]:
+        return False
+    rivals = (one for one in changes if one != best and 2 * len(one.pairs) >= len(best.pairs))
+    return _tells(best) and not any(_differ(best, one) for one in rivals)
+
+
+def _tells(change: Change) -> bool:
+    """Whether most of the names that stay tell more than a last piece."""
+    tails = [key[len(change.old) :].split(".") for key in change.pairs]
+    telling = sum(sum(not piece.isdecimal() for piece in tail) > 1 for tail in tails)
+    return telling > 1 and 2 * telling >= len(tails)
+
+
+def _differ(one: Change, other: Change) -> bool:
+    """Whether they lead a key elsewhere, or give a key from elsewhere."""
+    back = {key: origin for origin, key in one.pairs.items()}
+    return any(
+        one.pairs.get(origin, key) != key or back.get(key, origin) != origin
+        for origin, key in other.pairs.items()
+    )
+
+
+def _cuts_list(found: Collection[str], prefix: str, keys: Iterable[str]) -> bool:
+    """Whether some items of a list of modules, of the keys, were found and others weren't."""
+    known = set(found)
+    forms = {_ITEM.sub("0", key) for key in known}
+    left = (key for key in keys if key not in known and key.startswith(prefix))
+    return any(_ITEM.sub("0", key) in forms for key in left)
+
+
+# --- what is likely -------------------------------------------------------------------------------
 
 
 def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
@@ -73,11 +131,13 @@ def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
     for key in sample:
         for ending in _endings(key):
             endings.setdefault((ending, spare[key].shape), []).append(key)
+    endings = {ending: likes[:CANDIDATES] for ending, likes in endings.items()}
     longest: dict[str, tuple[int, list[str]]] = {}
     for key, spec in missing.items():
         for ending in _endings(key):
-            for like in endings.get((ending, spec.shape), ())[:CANDIDATES]:
-                _keep_longest(longest, like, key, len(ending))
+            if likes := endings.get((ending, spec.shape)):
+                size = len(ending)
+                likes[:] = [like for like in likes if _keep_longest(longest, like, key, size)]
     votes = Counter(
         (like[:-size], key[:-size])
         for like, (size, found) in longest.items()
@@ -89,12 +149,15 @@ def _guesses(spare: Specs, missing: Specs) -> list[tuple[str, str]]:
 
 def _keep_longest(
     longest: dict[str, tuple[int, list[str]]], like: str, key: str, size: int
-) -> None:
+) -> bool:
+    """Keeps the key, and tells whether another with so long an ending would be kept as well."""
     known = longest.get(like, (0, []))
     if size > known[0]:
-        longest[like] = (size, [key])
-    elif size == known[0] and len(known[1]) < CANDIDATES:
-        known[1].append(key)
+        known = longest[like] = (size, [])
+    if size < known[0] or len(known[1]) == CANDIDATES:
+        return False
+    known[1].append(key)
+    return True
 
 
 def _endings(key: str) -> Iterator[str]:
@@ -113,7 +176,13 @@ def _endings(key: str) -> Iterator[str]:
 
 def strips(change: Change, keys: Keys) -> bool:
     """Whether `source: {strip: …}` says the change: nothing but spare keys has the prefix."""
-    if change.new or change.alias or keys.staged or not _NAME.fullmatch(change.old):
+    if (
+        not change.sure
+        or change.new
+        or change.alias
+        or keys.staged
+        or not _NAME.fullmatch(change.old)
+    ):
         return False
     known = keys.sources.get("", {})
     having = [key for key in known if key.startswith(change.old)]
@@ -126,19 +195,23 @@ def strip_suggestion(change: Change) -> Suggestion:
     return Suggestion(_sentence(change), f'source: {{strip: ["{change.old}"]}}')
 
 
-def rename_suggestion(change: Change, spare: Specs, keys: Keys) -> Suggestion:
-    """The arrow, or the few, that change the prefix of the keys that no rule took."""
+def rename_suggestion(change: Change, still: Open, keys: Keys) -> Suggestion:
+    """The arrow, or the few, that change the prefix of the keys that no rule took.
+
+    Where they are few, those of other shapes are left to what makes them fit.
+    """
+    spare, missing = still.spare.get(change.alias, {}), still.missing
     untaken = [key for key in keys.untaken(change.alias) if key.startswith(change.old)]
     alias = f"{escaped(change.alias)}::" if change.alias else ""
     old, new = (escaped(prefix) if prefix else "" for prefix in (change.old, change.new))
-    tails = ["**"] if all(key in spare for key in untaken) else None
-    if tails:
-        sides = [(f"{alias}{old}**", f"{new}**")]
-    else:
+    sides = [(f"{alias}{old}**", f"{new}**")]
+    if any(key not in change.pairs for key in untaken):
         cut = len(change.old)
-        globs = exact_globs([k[cut:] for k in change.pairs], [k[cut:] for k in untaken])
-        sides = [(f"{alias}{old}{glob.source}", f"{new}{glob.target}") for glob in globs]
-    return Suggestion(_sentence(change), _arrows(change, sides))
+        fit = [old for old, new in change.pairs.items() if spare[old].shape == missing[new].shape]
+        globs = exact_globs([k[cut:] for k in fit], [k[cut:] for k in untaken])
+        if len(globs) <= MOST_LINES or any(key not in spare for key in untaken):
+            sides = [(f"{alias}{old}{glob.source}", f"{new}{glob.target}") for glob in globs]
+    return Suggestion(_sentence(change), _arrows(change, sides), change.degree)
 
 
 def _arrows(change: Change, sides: Sequence[tuple[str, str]]) -> str:

@@ -23,7 +23,7 @@ SMALLEST_PATCH = 8
 class Remedy:
     """What makes a shape fit: slices behind the source or the target, or an op; and its reason.
 
-    `besides` tells of another way.
+    `besides` tells of another way; `exact` that all elements stay, and none comes in.
     """
 
     reason: str
@@ -31,6 +31,7 @@ class Remedy:
     target_slice: str = ""
     op: str = ""
     besides: str = ""
+    exact: bool = False
 
 
 def find_resize(one: Mismatch) -> Remedy | None:
@@ -95,9 +96,9 @@ def find_remedy(one: Mismatch, keys: Keys) -> Remedy | None:
     """What would make the shape fit by moving elements alone, where the shapes allow one guess."""
     found, wanted = one.found.shape, one.wanted.shape
     if len(found) == 2 and found == wanted[::-1]:
-        return Remedy("transposed", op="transpose")
+        return Remedy("transposed", op="transpose", exact=True)
     if [n for n in found if n != 1] == [n for n in wanted if n != 1]:
-        return Remedy("other dims of size 1", op=f"{{reshape: {list(wanted)}}}")
+        return Remedy("other dims of size 1", op=f"{{reshape: {list(wanted)}}}", exact=True)
     if len(found) != len(wanted):
         return None
     dims = [dim for dim, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]

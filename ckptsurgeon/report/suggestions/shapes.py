@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.report.suggestions.exact import Glob, exact_globs, exact_key
 from ckptsurgeon.report.suggestions.leftovers import keep_lines
-from ckptsurgeon.report.suggestions.model import Keys, Mismatch, Suggestion, placement
+from ckptsurgeon.report.suggestions.model import (
+    Degree,
+    Keys,
+    Mismatch,
+    Suggestion,
+    placement,
+)
 from ckptsurgeon.report.suggestions.remedies import Remedy, find_remedy, find_resize
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
 
@@ -36,7 +42,8 @@ def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Su
     rest = [one for _, group in groups[MOST_REMEDIES:] for one in group]
     if rest:
         yield Suggestion(
-            f"{_what(rest)}: shapes that differ in other ways, each wants its own rule"
+            f"{_what(rest)}: shapes that differ in other ways, each wants its own rule",
+            degree=Degree.OPEN,
         )
 
 
@@ -72,7 +79,21 @@ def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
     where = placement(group[0].rule, len(group))
     sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){remedy.besides}{where}{rest}"
-    return Suggestion(sentence, "\n".join(lines))
+    return Suggestion(sentence, "\n".join(lines), _degree(remedy, group, keys))
+
+
+def _degree(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Degree:
+    """Likely where a part is lost, values are computed, or square matrices may be turned too."""
+    if not remedy.exact or any(one.degree is Degree.LIKELY for one in group):
+        return Degree.LIKELY
+    names = {one.key.rpartition(".")[2] for one in group}
+    turned = remedy.op == "transpose" and any(_is_square(key, keys, names) for key in keys.copied)
+    return Degree.LIKELY if turned else Degree.SURE
+
+
+def _is_square(key: str, keys: Keys, names: Collection[str]) -> bool:
+    shape = keys.destination[key].shape
+    return len(shape) == 2 and shape[0] == shape[1] > 1 and key.rpartition(".")[2] in names
 
 
 def _sides(group: Sequence[Mismatch], keys: Keys) -> list[Glob]:
@@ -87,7 +108,8 @@ def _pair(one: Mismatch) -> Glob:
 def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     """Keep or make the destination's; what a rule gives is dropped before that rule."""
     if any(one.rule and one.origin is None for one in group):
-        return Suggestion(f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes")
+        told = f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes"
+        return Suggestion(told, degree=Degree.OPEN)
     lines = list(_drops([one for one in group if one.rule or one.origin != one.key], keys))
     specs = {one.key: one.wanted for one in group}
     what = _what(group)
@@ -95,6 +117,7 @@ def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     return Suggestion(
         f"{what}: another shape, {verb}{placement(group[0].rule, len(group))}",
         "\n".join([*lines, *keep_lines(specs, keys)]),
+        Degree.OPEN,
     )
 
 
@@ -111,7 +134,7 @@ def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
             origins.setdefault(one.alias, []).append(one.origin)
     for alias, found in origins.items():
         name = f"{escaped(alias)}::" if alias else ""
-        globs = exact_globs(found, keys.sources.get(alias, ()))[:MOST_LINES]
+        globs = exact_globs(found, keys.sources.get(alias, ()), most=MOST_LINES)
         if globs:
             yield rule_lines("drop", [name + glob.source for glob in globs])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.report.suggestions.model import Open, Suggestion
+from ckptsurgeon.report.suggestions.model import Degree, Open, Suggestion
 from ckptsurgeon.report.suggestions.writing import escaped, quoted, sayable, scalar
 
 MOST_LINES = 8
@@ -36,7 +36,9 @@ def _led(group: Group, still: Open) -> Group:
     return tuple(sorted(group, key=lambda key: key in still.missing))
 
 
-def tie_suggestions(groups: list[Group], plan: Plan) -> Iterator[Suggestion]:
+def tie_suggestions(
+    groups: list[Group], plan: Plan, degree: Degree = Degree.SURE
+) -> Iterator[Suggestion]:
     """One for all groups: the first key of each gives the others' values as well."""
     if not groups:
         return
@@ -48,7 +50,7 @@ def tie_suggestions(groups: list[Group], plan: Plan) -> Iterator[Suggestion]:
         sentence += f" (the first {MOST_LINES})"
     leaders = {group[0] for group in tied_groups(plan)}
     lines = [_line(group, plan, group[0] in leaders) for group in groups[:MOST_LINES]]
-    yield Suggestion(f"{sentence}: one tensor gives both", "\n".join(filter(None, lines)))
+    yield Suggestion(f"{sentence}: one tensor gives both", "\n".join(filter(None, lines)), degree)
 
 
 def _line(group: Group, plan: Plan, leads: bool) -> str:

@@ -19,17 +19,16 @@ _NOT_TEXT = re.compile(r"[0-9.+-]+(e[0-9]+)?|true|false|null|yes|no|on|off|~", r
 
 def escaped(text: str) -> str:
     r"""A key, or a part of one, as a pattern that means it and nothing else: `a\[0].w`."""
-    pattern = str(Pattern((Literal(text),)))
+    pattern = str(Pattern((Literal(text),))).replace("->", r"-\>")
     return pattern.replace(":", "\\:", 1) if pattern.startswith("re:") else pattern
 
 
 def sayable(key: str) -> bool:
     """Whether a rule can name the key plainly.
 
-    Arrows and outer spaces can't be escaped, and a rule file has no escapes for what does not
-    print.
+    Outer spaces can't be escaped, and a rule file has no escapes for what does not print.
     """
-    fits = 0 < len(key) <= LONGEST_KEY and "->" not in key and key == key.strip()
+    fits = 0 < len(key) <= LONGEST_KEY and key == key.strip()
     return fits and ((key.isascii() and key.isprintable()) or all(map(_plain, key)))
 
 

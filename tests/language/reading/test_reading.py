@@ -221,6 +221,10 @@ def test_top() -> None:
     assert (found.output, found.unmatched) == (OutputOptions("destination", "/"), "error")
 
 
+def test_comments_alone_are_no_rules() -> None:
+    assert stage("rules:\n  # CHECK - a -> b\n").rules == ()
+
+
 def test_documents_are_stages() -> None:
     text = "---\nformat: 1\nvars: {n: 1}\nrules: [a -> b]\n---\nformat: 1\nrules: [b -> c]\n...\n"
     stages = parse_ruleset(text, "r.yaml").stages

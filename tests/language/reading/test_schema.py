@@ -139,6 +139,7 @@ def test_bad_rules_are_not_valid(rule: str) -> None:
             "format: 1\nvars: {a: 1, b: {shape: k, dim: a}, c: {config: n, default: 2}, d: [1, a]}",
             True,
         ),
+        ("format: 1\nrules:\n  # CHECK - a -> b", True),
         ("rules: []", False),
         ("format: 2", False),
         ("format: 1\nrulez: []", False),
