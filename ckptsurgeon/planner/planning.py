@@ -209,7 +209,7 @@ class Planning:
         carried = carried_ties(outputs, storages)
         pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
-        untied = broken_ties(outputs, ties, destination) if destination else ()
+        untied = broken_ties(outputs, ties, self.views, destination, storages)
         notes = (
             *self.notes,
             *account.notes,
