@@ -34,6 +34,8 @@ from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import CheckedTie, Note
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
+from ckptsurgeon.plans.layers import list_notes
+from ckptsurgeon.plans.leftovers import Leftovers, fold_notes
 from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes, unique_notes
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
@@ -210,12 +212,16 @@ class Planning:
         pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
         untied = broken_ties(outputs, ties, self.views, destination, storages)
+        left = Leftovers.of(fates, outputs, destination)
+        sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,
             *account.notes,
             *output_notes(outputs, destination is not None),
             *tie_notes(ties),
             *untied,
+            *fold_notes(left, outputs, sources),
+            *list_notes(left, outputs, sources, destination),
         )
         return Plan(
             sources=self.views,

@@ -118,13 +118,17 @@ class Fates(Entries[SourceFate]):
 
     def of(self, test: Callable[[Claim], bool]) -> Iterator[SourceFate]:
         """Those whose claims pass a test; these are few, of a million keys."""
+        for table, keys in self.keys(test):
+            yield from map(table.of, keys)
+
+    def keys(self, test: Callable[[Claim], bool]) -> Iterator[tuple[KeyFates, list[str]]]:
+        """The keys whose claims pass a test, by table; of tables that have such."""
         for table in self.tables:
             claims = table.claims
             different = {id(claim): claim for claim in claims.values()}
             passed = {at for at, claim in different.items() if test(claim)}
-            yield from (
-                table.of(key) for key in table.specs if passed and id(claims[key]) in passed
-            )
+            if passed:
+                yield table, [key for key in table.specs if id(claims[key]) in passed]
 
     @property
     def remarkable(self) -> Iterator[SourceFate]:

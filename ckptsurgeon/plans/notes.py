@@ -82,7 +82,7 @@ def _are_placeholders(view: SourceView, empty: int) -> bool:
     entries = {entry.key.rpartition(".")[2] for entry in view.contents.opaque}
     if not entries.isdisjoint(OF_DEEPSPEED):
         return empty * 5 >= floating
-    return empty == floating or empty * 2 >= floating and empty > FEW
+    return empty == floating or (empty * 2 >= floating and empty > FEW)
 
 
 def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:
