@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.numbering import OF_FILES
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.request import Source, number_sources, open_source, open_sources, read_whole
+from ckptsurgeon.request import (
+    Source,
+    note_numbers,
+    number_sources,
+    open_source,
+    open_sources,
+    read_whole,
+)
 
 
 def recall(path: Path) -> Plan:
@@ -34,7 +43,11 @@ def prepare_saved(
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_source(into or saved.destination.path)
     stamps = stamps_of(checkpoints)
-    return Execution(restore_plan(saved, checkpoints), checkpoints, stamps)
+    plan = restore_plan(saved, checkpoints)
+    if named:  # what was said of the files of then may not hold of these
+        kept = (note for note in plan.notes if note.kind != OF_FILES)
+        plan = replace(plan, notes=(*note_numbers(named), *kept))
+    return Execution(plan, checkpoints, stamps)
 
 
 def _read(path: Path) -> SavedPlan:

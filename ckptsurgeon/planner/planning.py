@@ -6,6 +6,7 @@ import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
@@ -58,7 +59,8 @@ class Inputs:
     """What a plan is made of besides rules.
 
     `sources` is by alias, "" being the unnamed one; `config` the parsed config file; `given` the
-    vars that `--set` overrides; `allow` the kinds of finding that are accepted.
+    vars that `--set` overrides; `allow` the kinds of finding that are accepted; `notes` what is to
+    be said of how the sources were found.
     """
 
     sources: Mapping[str, Checkpoint]
@@ -66,6 +68,7 @@ class Inputs:
     config: Mapping[str, Any] | None = None
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
     allow: Collection[str] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
@@ -106,7 +109,7 @@ class Planning:
         self.fates: list[KeyFates] = []
         self.rules: list[RuleInfo] = []
         self.batches: list[Batch] = []
-        self.notes: list[Note] = [note for view in views for note in source_notes(view)]
+        self.notes: list[Note] = [*inputs.notes, *chain.from_iterable(map(source_notes, views))]
         self.ties: Ties = {}
         self.tied: list[tuple[Node, Node, RuleInfo]] = []
         self.runs: list[StageRun] = []
