@@ -215,7 +215,7 @@ class Planning:
         pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
         untied = broken_ties(outputs, ties, self.views, destination, storages)
-        left = Leftovers.of(fates, outputs, destination)
+        left = Leftovers.of(fates, outputs, account.findings)
         sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,

@@ -22,8 +22,8 @@ NUMBER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])")
 GAP = 16
 """Numbers without a layer after which a list ends: a Sequential has activations between layers."""
 
-MOST_ALIKE, MOST_KEYS, MOST_LISTS, MOST_SUFFIXES = 1000, 50_000, 2000, 16
-"""What is looked at of very many keys: those alike but for integers, keys in all, lists, and
+MOST_KEYS, MOST_ALIKE, MOST_LISTS, MOST_SUFFIXES = 100_000, 500, 500, 16
+"""What is looked at of very many keys: keys in all, those alike but for integers, lists, and
 suffixes in a list. Beyond this a list may go untold."""
 
 
@@ -123,7 +123,7 @@ def _find_read(reads: Mapping[str, _Side], outputs: Outputs) -> Iterator[Evidenc
 def _find_lists(keys: Collection[str]) -> dict[str, dict[str, None]]:
     """The lists that keys are of, by what stands before the number, with what stands behind."""
     lists: dict[str, dict[str, None]] = {}
-    for key in itertools.islice(_choose(list(keys)), MOST_KEYS):
+    for key in _choose(list(itertools.islice(keys, 0, None, len(keys) // MOST_KEYS + 1))):
         for number in NUMBER.finditer(key):
             lists.setdefault(key[: number.start()], {})[key[number.end() :]] = None
     return dict(itertools.islice(lists.items(), MOST_LISTS))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Address, Leaf, Node, operands_of
 from ckptsurgeon.plans.outputs import Outputs, Status
@@ -28,14 +28,13 @@ class Leftovers:
     wanted: Collection[str]
 
     @classmethod
-    def of(cls, fates: Fates, outputs: Outputs, destination: SourceView | None) -> Leftovers:
+    def of(cls, fates: Fates, outputs: Outputs, findings: Iterable[Finding]) -> Leftovers:
         """Those of a plan's account."""
         left = fates.keys(lambda claim: claim.fate in LEFT)
         read = {table.source: dict.fromkeys(keys) for table, keys in left if table.stage == 0}
-        own = [kind.keys for kind in outputs.kinds if outputs.first(kind).status in OWN]
-        specs = {} if destination is None else destination.specs
-        wanted = dict.fromkeys(key for key in specs if key not in outputs.nodes)
-        return cls(read, wanted | dict.fromkeys(chain.from_iterable(own)))
+        missing = (one.key for one in findings if one.kind is FindingKind.MISSING)
+        own = (kind.keys for kind in outputs.kinds if outputs.first(kind).status in OWN)
+        return cls(read, dict.fromkeys(chain(missing, *own)))
 
 
 def find_origin(node: Node | None) -> Address | None:

@@ -25,7 +25,7 @@ GATHER_TEXT = (
 FLAT_TEXT = "many weights in one, as FSDP has them: save with `StateDictType.FULL_STATE_DICT`"
 
 FEW = 4
-"""Empty tensors that are a few, as long as there are others: some modules have such buffers."""
+"""Empty tensors that are a few beside others: some modules have such buffers."""
 
 OF_DEEPSPEED = ("param_shapes", "ds_version", "ds_config")
 """Entries that stand beside the tensors in DeepSpeed's files of model states."""
@@ -74,7 +74,7 @@ def placeholder_notes(view: SourceView) -> Iterator[Note]:
 
 
 def _are_placeholders(view: SourceView, empty: int) -> bool:
-    """Whether so many floating tensors are empty by no chance: at least half of them.
+    """Whether so many floating tensors are empty by no chance: all there are, or at least half.
 
     Fewer where DeepSpeed's own entries stand beside: three of a BatchNorm's five are buffers.
     """
@@ -82,7 +82,7 @@ def _are_placeholders(view: SourceView, empty: int) -> bool:
     entries = {entry.key.rpartition(".")[2] for entry in view.contents.opaque}
     if not entries.isdisjoint(OF_DEEPSPEED):
         return empty * 5 >= floating
-    return empty == floating or (empty * 2 >= floating and empty > FEW)
+    return empty == len(view.specs) > 1 or (empty * 2 >= floating and empty > FEW)
 
 
 def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:
