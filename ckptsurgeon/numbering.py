@@ -15,8 +15,8 @@ from ckptsurgeon.plans.account import Note
 OF_FILES = "files"
 """The kind of these notes."""
 
-MOST_NAMES = 2
-"""Files that are named of those that are not there."""
+MOST_NAMES, LONGEST = 4, 60
+"""Files that are named of those that are not there, and characters that the names may take."""
 
 MOST_FILES = 100_000
 """More than this is believed of no name."""
@@ -114,10 +114,12 @@ def _tell_lost(
 ) -> str:
     """Which files are not there, and the alias that the next one has got for it."""
     behind = next((one for one in files if _place(one, varying) > lost[0]), None)
-    names = ", ".join(_write(files, varying, point) for point in lost)
-    more = f" and {count - len(lost):,} more" if count > len(lost) else ""
+    names = [_write(files, varying, point) for point in lost]
+    while len(names) > 1 and len(", ".join(names)) > LONGEST:
+        names.pop()
+    more = f" and {count - len(names):,} more" if count > len(names) else ""
     lead = "" if behind is None else f"{behind}: "
-    return f"{lead}{names}{more} {'is' if count == 1 else 'are'} not there"
+    return f"{lead}{', '.join(names)}{more} {'is' if count == 1 else 'are'} not there"
 
 
 def _write(files: Sequence[File], varying: Sequence[int], point: Sequence[int]) -> str:

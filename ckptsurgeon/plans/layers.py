@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from ckptsurgeon.keys import group_forms, without_integers
+from ckptsurgeon.keys import INTEGER, group_forms, without_integers
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import Address
 from ckptsurgeon.plans.leftovers import Leftovers, find_origin
@@ -19,10 +19,13 @@ T = TypeVar("T")
 NUMBER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])")
 """A whole piece of a key that numbers a layer."""
 
+MOST_LAYERS = 10_000
+"""Numbers that are looked for below that of a layer that is known."""
+
 GAP = 16
 """Numbers without a layer after which a list ends: a Sequential has activations between layers."""
 
-MOST_KEYS, MOST_ALIKE, MOST_LISTS, MOST_SUFFIXES = 100_000, 500, 500, 16
+MOST_KEYS, MOST_ALIKE, MOST_LISTS, MOST_SUFFIXES = 100_000, 500, 200, 12
 """What is looked at of very many keys: keys in all, those alike but for integers, lists, and
 suffixes in a list. Beyond this a list may go untold."""
 
@@ -59,8 +62,8 @@ def list_notes(
 ) -> Iterator[Note]:
     """A note for each list of the destination that is longer or shorter than the source's.
 
-    Lists belong together where tensors go from layers of one to layers of the other; a whole layer
-    of the longer one must be left over.
+    Lists belong together where tensors go from layers of one to layers of the other; what the
+    longer one has more must be left over.
     """
     if destination is None:
         return
@@ -79,13 +82,16 @@ def list_notes(
 def _count_both(
     pair: Pair, slots: tuple[Slot, Slot], source: _Side, destination: _Side
 ) -> tuple[int, int]:
-    """How many layers both lists have; none where no whole layer is left over."""
+    """How many layers both lists have; none where that is not for layers that are left over."""
     sides = (source, slots[0], pair.origin[1]), (destination, slots[1], pair.key)
     lists = [side.find_layers(slot, key) for side, slot, key in sides]
     counts = len(lists[0]), len(lists[1])
+    if counts[0] == counts[1]:
+        return counts
     longer = counts[0] < counts[1]
     side, slot, key = sides[longer]
-    return counts if side.has_left(slot, key, lists[longer]) else (0, 0)
+    left = side.count_left(slot, key, lists[longer])
+    return counts if left >= abs(counts[0] - counts[1]) else (0, 0)
 
 
 # --- lists that belong together -------------------------------------------------------------------
@@ -175,7 +181,7 @@ def _find_slots(evidence: Evidence) -> tuple[Slot, Slot] | None:
 
 def _find_difference(one: str, other: str) -> Slot | None:
     """The one integer in which two keys differ."""
-    parts, others = (re.split("([0-9]+)", key) for key in (one, other))
+    parts, others = (INTEGER.split(key) for key in (one, other))
     if len(parts) != len(others):
         return None
     different = [at for at, part in enumerate(parts) if part != others[at]]
@@ -206,18 +212,20 @@ class _Side:
     def find_layers(self, slot: Slot, key: str) -> list[int]:
         """The numbers of the layers in a key's list, which have suffixes of the key's own layer."""
         after = self._find_suffixes(slot, key)
+        own = int(key[len(slot.before) : len(key) - len(slot.after)])
 
         def find(number: int) -> int | None:
             layer = f"{slot.before}{number}"
             return number if any(layer + suffix in self.specs for suffix in after) else None
 
-        return list(_take_found(map(find, itertools.count())))
+        before, behind = map(find, range(min(own, MOST_LAYERS))), map(find, itertools.count(own))
+        return [*(found for found in before if found is not None), *_take_found(behind)]
 
-    def has_left(self, slot: Slot, key: str, layers: Iterable[int]) -> bool:
-        """Whether all of a layer is left over."""
+    def count_left(self, slot: Slot, key: str, layers: Iterable[int]) -> int:
+        """How many of these layers are left over with all their keys."""
         after = self._find_suffixes(slot, key)
         keys = ([f"{slot.before}{number}{suffix}" for suffix in after] for number in layers)
-        return any(all(k in self.left for k in layer if k in self.specs) for layer in keys)
+        return sum(all(k in self.left for k in layer if k in self.specs) for layer in keys)
 
     def _find_suffixes(self, slot: Slot, key: str) -> list[str]:
         """Suffixes of a layer's keys, found once for lists that differ in integers alone."""

@@ -58,7 +58,9 @@ def fold_notes(
     biases = [key for key in left.wanted if lost and _is_new_bias(key, outputs, sources)]
     norms = "1 BatchNorm" if lost == 1 else f"{lost:,} BatchNorms"
     appear = "a bias appears" if len(biases) == 1 else f"{len(biases):,} biases appear"
-    text = f"the source has {norms} that the result lacks, and {appear}: folded? `fold_batchnorm`"
+    text = (
+        f"the source has {norms} that the result lacks, and {appear}: folded? see `fold_batchnorm`"
+    )
     yield from (Note("unfolded", text, key, outputs.rules.get(key)) for key in biases)
 
 

@@ -24,7 +24,10 @@ NAMES: list[tuple[str, list[str], list[str]]] = [
     (
         "run/layer_*.pt",
         ["run/layer_0.pt", "run/layer_2.pt", "run/layer_9.pt", "run/layer_10.pt"],
-        ["`s1` is layer_2.pt: layer_1.pt, layer_3.pt and 5 more are not there"],
+        [
+            "`s1` is layer_2.pt: layer_1.pt, layer_3.pt, layer_4.pt, layer_5.pt and 3 more are not"
+            " there"
+        ],
     ),
     ("l*.pt", ["l1.pt", "l2.pt"], [FROM_1.format("l1.pt")]),
     ("l*.pt", ["l1.pt", "l3.pt"], ["`s1` is l3.pt: l2.pt is not there", FROM_1.format("l1.pt")]),
@@ -32,6 +35,14 @@ NAMES: list[tuple[str, list[str], list[str]]] = [
     ("l*.pt", ["l08.pt", "l10.pt"], [
         "`s1` is l10.pt: l09.pt is not there", "`s0` is l08.pt: the files count from 8"
     ]),
+    (
+        "*states.pt",
+        [f"layer_0{n}-model_00-model_states.pt" for n in (0, 3)],
+        [
+            "`s1` is layer_03-model_00-model_states.pt: layer_01-model_00-model_states.pt and 1"
+            " more are not there"
+        ],
+    ),
     # of how many
     ("m-*", [f"m-0000{n}-of-00002.bin" for n in (1, 2)], [FROM_1.format("m-00001-of-00002.bin")]),
     ("m-*", [f"m-0000{n}-of-00003.bin" for n in (1, 2)], [
@@ -62,7 +73,7 @@ NAMES: list[tuple[str, list[str], list[str]]] = [
     ("d*", ["d2024-01-05", "d2024-01-28", "d2024-11-05"], []),
     ("*", ["a0", "a1", "a3", "b0", "b1"], ["`s2` is a3: a2 is not there"]),
     ("n*", ["n0", "n" + "9" * 18], [
-        f"`s1` is n{'9' * 18}: n1, n2 and {10**18 - 4:,} more are not there"
+        f"`s1` is n{'9' * 18}: n1, n2, n3, n4 and {10**18 - 6:,} more are not there"
     ]),
 ]  # fmt: skip
 

@@ -88,6 +88,28 @@ LISTS: list[tuple[Keys, list[Any], Keys, dict[str, str]]] = [
         [*layers("a.", 2), *layers("b.", 2)],
         {},
     ),
+    (
+        layers("blocks.", 5),
+        [
+            {"blocks.<i>.** -> a.<i>.**": {"where": "i < 2"}},
+            {"blocks.<i>.** -> b.<i-2>.**": {"where": "2 <= i < 4"}},
+        ],
+        [*layers("a.", 2), *layers("b.", 2)],
+        {},
+    ),
+    (
+        [*numbered("features.", 0), *numbered("classifier.", 0, 3, 6)],
+        ["features.<i>.* -> base.<i>.*", "classifier.<i:0=31|3=33>.* -> base.<i>.*"],
+        numbered("base.", 0, 31, 33),
+        {},
+    ),
+    (
+        [f"a{'7' * 5000}{i}.weight" for i in range(2)],
+        [r"re:a7*(?P<i>[01])\.weight -> b.<i>.weight"],
+        numbered("b.", 0, 1, 2),
+        {},
+    ),
+    (numbered("a.", 7, 14), [], numbered("a.", 7, 14, 28), {"a.<i>": "2, 3"}),
     (EXPERTS, [{"blocks.<i>.experts.<e>.weight -> b.<i>": "stack"}], ["b.0", "b.1", "b.2"], {}),
     (EXPERTS, [], FEWER, {f"blocks.{i}.experts.<i>": "6, 4" for i in range(3)}),
     (
@@ -154,4 +176,4 @@ def test_batchnorms_that_go_while_biases_appear(
     assert [note.key for note in found] == biases
     count = "a bias appears" if len(biases) == 1 else f"{len(biases)} biases appear"
     text = f"the source has 2 BatchNorms that the result lacks, and {count}: folded?"
-    assert all(note.text == f"{text} `fold_batchnorm`" for note in found)
+    assert all(note.text == f"{text} see `fold_batchnorm`" for note in found)
