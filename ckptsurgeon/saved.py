@@ -18,6 +18,7 @@ from ckptsurgeon.request import (
     Source,
     note_numbers,
     number_sources,
+    open_destination,
     open_source,
     open_sources,
     read_whole,
@@ -41,7 +42,8 @@ def prepare_saved(
     if saved.destination is None and into is not None:
         raise CheckpointError("the plan was made without a destination: plan again with --into")
     if saved.destination is not None:
-        checkpoints[DESTINATION] = open_source(into or saved.destination.path)
+        roots = saved.sources[0].options.roots
+        checkpoints[DESTINATION] = open_destination(into or saved.destination.path, roots)
     stamps = stamps_of(checkpoints)
     plan = restore_plan(saved, checkpoints)
     if named:  # what was said of the files of then may not hold of these
