@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.numbering import OF_FILES
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
@@ -31,24 +34,31 @@ def recall(path: Path) -> Plan:
 
 
 def prepare_saved(
-    path: Path, source: Source | None, named: Mapping[str, Source], into: Source | None
+    path: Path,
+    source: Source | None,
+    named: Mapping[str, Source],
+    into: Source | None,
+    one_shard: bool = False,
 ) -> Execution:
     """A saved plan with the checkpoints to run it on.
 
-    A checkpoint that is not given is looked for where it was when the plan was made.
+    A checkpoint that is not given is looked for where it was when the plan was made. One shard
+    of a set is meant where the plan was made so, or `one_shard` says it.
     """
     saved = _read(path)
-    checkpoints = _open_views(saved, source, named)
+    options = _options(saved, one_shard)
+    checkpoints = _open_views(saved, source, named, options)
     if saved.destination is None and into is not None:
         raise CheckpointError("the plan was made without a destination: plan again with --into")
     if saved.destination is not None:
-        roots = saved.sources[0].options.roots
-        checkpoints[DESTINATION] = open_destination(into or saved.destination.path, roots)
+        checkpoints[DESTINATION] = open_destination(
+            into or saved.destination.path, options.roots, options.one_shard
+        )
     stamps = stamps_of(checkpoints)
     plan = restore_plan(saved, checkpoints)
     if named:  # what was said of the files of then may not hold of these
         kept = (note for note in plan.notes if note.kind != OF_FILES)
-        plan = replace(plan, notes=(*note_numbers(named), *kept))
+        plan = dataclasses.replace(plan, notes=(*note_numbers(named), *kept))
     return Execution(plan, checkpoints, stamps)
 
 
@@ -57,7 +67,7 @@ def _read(path: Path) -> SavedPlan:
 
 
 def _open_views(
-    saved: SavedPlan, source: Source | None, named: Mapping[str, Source]
+    saved: SavedPlan, source: Source | None, named: Mapping[str, Source], options: SourceOptions
 ) -> dict[str, Checkpoint]:
     """The sources that the plan was made for, by alias."""
     given = {"": source} if source is not None else {}
@@ -65,20 +75,26 @@ def _open_views(
     found = {view.alias: given.pop(view.alias, view.path) for view in saved.sources}
     if given:
         raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
-    roots = saved.sources[0].options.roots if saved.sources else {}
     for view in saved.sources:
         if view.format == PLANNED:
-            found[view.alias] = _open_output(view, found[view.alias], roots.get(""))
-    return open_sources(found.pop("", None), found, roots)
+            found[view.alias] = _open_output(view, found[view.alias], options)
+    return open_sources(found.pop("", None), found, options)
 
 
-def _open_output(view: SavedView, source: Source, root: str | None) -> Checkpoint:
+def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:
+    """How the sources are opened, which is said once for all of them."""
+    options = saved.sources[0].options if saved.sources else SourceOptions()
+    return replace(options, one_shard=one_shard or options.one_shard)
+
+
+def _open_output(view: SavedView, source: Source, options: SourceOptions) -> Checkpoint:
     """The output of another plan: nested under the root where it is torch's, else flat."""
     if source == view.path:
         raise CheckpointError(f"the plan needs {view.path}: name it as SRC")
+    root, one_shard = options.roots.get(""), options.one_shard
     try:
-        return open_source(source, root)
+        return open_source(source, root, one_shard=one_shard)
     except CheckpointError:
         if root is None:
             raise
-    return open_source(source)
+    return open_source(source, one_shard=one_shard)
