@@ -30,9 +30,10 @@ from ckptsurgeon.files import read_regular
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
 from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.language.rulesets import Rules, load_with_problems
+from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.account import FindingKind, Note
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
 """A path, a factory's name, a dict of torch tensors or NumPy arrays, or an open checkpoint."""
@@ -90,7 +91,8 @@ def open_request(
     checkpoints = open_sources(source, sources or {}, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
-    inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
+    kinds, notes = _check_kinds(allow), note_numbers(sources or {})
+    inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
     return Request(rulesets, inputs)
 
 
@@ -258,6 +260,13 @@ def number_sources(named: Mapping[str, Source]) -> dict[str, Source]:
     return found
 
 
+def note_numbers(named: Mapping[str, Source]) -> tuple[Note, ...]:
+    """What is to be said of the files that stars number."""
+    starred = {alias: one for alias, one in named.items() if "*" in alias}
+    found = [(str(one), _number_files(alias, one)) for alias, one in starred.items()]
+    return tuple(note for pattern, files in found for note in number_notes(pattern, files))
+
+
 def _check_alias(alias: str) -> None:
     if not re.fullmatch(r"[^\W\d]\w*", alias):
         raise CheckpointError(f"--source {alias}: an alias is a name of letters, digits and _")
@@ -266,8 +275,11 @@ def _check_alias(alias: str) -> None:
 
 
 def _number(alias: str, source: Source) -> list[tuple[str, Source]]:
-    if "*" not in alias:
-        return [(alias, source)]
+    return [*_number_files(alias, source)] if "*" in alias else [(alias, source)]
+
+
+def _number_files(alias: str, source: Source) -> list[tuple[str, str]]:
+    """The files that a path with a star matches, each with its alias."""
     if not isinstance(source, str | os.PathLike):
         raise CheckpointError(f"--source {alias}: a star numbers files, and this is no path")
     pattern = os.fspath(source)

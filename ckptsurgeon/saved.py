@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.numbering import OF_FILES
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
     Source,
+    note_numbers,
     number_sources,
     open_destination,
     open_source,
@@ -52,7 +55,11 @@ def prepare_saved(
             into or saved.destination.path, options.roots, options.one_shard
         )
     stamps = stamps_of(checkpoints)
-    return Execution(restore_plan(saved, checkpoints), checkpoints, stamps)
+    plan = restore_plan(saved, checkpoints)
+    if named:  # what was said of the files of then may not hold of these
+        kept = (note for note in plan.notes if note.kind != OF_FILES)
+        plan = dataclasses.replace(plan, notes=(*note_numbers(named), *kept))
+    return Execution(plan, checkpoints, stamps)
 
 
 def _read(path: Path) -> SavedPlan:

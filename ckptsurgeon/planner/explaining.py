@@ -15,6 +15,7 @@ from ckptsurgeon.planner.planning import Inputs, Planning
 from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
+from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, SourceFate
 from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, inputs_of, walk, work_of
 from ckptsurgeon.plans.outputs import Output
@@ -55,7 +56,7 @@ class Explanation:
     """The course of one key: where it is read, and as an output, what gives it.
 
     `missing` is the destination's spec of a key that nothing gives, `error` holds the problems that
-    keep the rules from being a plan.
+    keep the rules from being a plan, `notes` what is to be said of how the sources were found.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Explanation:
     output: Output | None
     missing: TensorSpec | None
     error: PlanError | None
+    notes: tuple[Note, ...] = ()
 
 
 def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanation:
@@ -91,7 +93,7 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         known += plan.outputs if plan else ()
         near = nearest(key, known[:SEARCHED_KEYS])
         raise CheckpointError(f"there is no key `{key}`; {near or '`inspect` lists them'}")
-    return Explanation(key, sightings, output, missing, problem)
+    return Explanation(key, sightings, output, missing, problem, inputs.notes)
 
 
 def _sighting(planning: Planning, run: StageRun, table: Table, key: str) -> Sighting:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
@@ -34,6 +35,8 @@ from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import CheckedTie, Note
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
+from ckptsurgeon.plans.layers import list_notes
+from ckptsurgeon.plans.leftovers import Leftovers, fold_notes
 from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes, unique_notes
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
@@ -56,7 +59,8 @@ class Inputs:
     """What a plan is made of besides rules.
 
     `sources` is by alias, "" being the unnamed one; `config` the parsed config file; `given` the
-    vars that `--set` overrides; `allow` the kinds of finding that are accepted.
+    vars that `--set` overrides; `allow` the kinds of finding that are accepted; `notes` what is to
+    be said of how the sources were found.
     """
 
     sources: Mapping[str, Checkpoint]
@@ -64,6 +68,7 @@ class Inputs:
     config: Mapping[str, Any] | None = None
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
     allow: Collection[str] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
@@ -104,7 +109,7 @@ class Planning:
         self.fates: list[KeyFates] = []
         self.rules: list[RuleInfo] = []
         self.batches: list[Batch] = []
-        self.notes: list[Note] = [note for view in views for note in source_notes(view)]
+        self.notes: list[Note] = [*inputs.notes, *chain.from_iterable(map(source_notes, views))]
         self.ties: Ties = {}
         self.tied: list[tuple[Node, Node, RuleInfo]] = []
         self.runs: list[StageRun] = []
@@ -220,13 +225,17 @@ class Planning:
         carried = carried_ties(outputs, storages)
         pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
-        untied = broken_ties(outputs, ties, destination) if destination else ()
+        untied = broken_ties(outputs, ties, self.views, destination, storages)
+        left = Leftovers.of(fates, outputs, account.findings)
+        sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,
             *account.notes,
             *output_notes(outputs, destination is not None),
             *tie_notes(ties),
             *untied,
+            *fold_notes(left, outputs, sources),
+            *list_notes(left, outputs, sources, destination),
         )
         return Plan(
             sources=self.views,

@@ -120,12 +120,17 @@ class Fates(Entries[SourceFate]):
     def of(self, test: Callable[[Claim], bool]) -> Iterator[SourceFate]:
         """Those whose claims pass a test; these are few, of a million keys."""
         for table in self.tables:
-            claims = table.claims
-            different = {id(claim): claim for claim in claims.values()}
-            passed = {at for at, claim in different.items() if test(claim)}
+            claims, passed = table.claims, _find_claims(table, test)
             yield from (
                 table.of(key) for key in table.specs if passed and id(claims[key]) in passed
             )
+
+    def keys(self, test: Callable[[Claim], bool]) -> Iterator[tuple[KeyFates, list[str]]]:
+        """The keys whose claims pass a test, by table, of tables that have such; in no order."""
+        for table in self.tables:
+            if passed := _find_claims(table, test):
+                claims = table.claims.items()
+                yield table, [key for key, claim in claims if id(claim) in passed]
 
     @property
     def remarkable(self) -> Iterator[SourceFate]:
@@ -138,3 +143,9 @@ class Fates(Entries[SourceFate]):
             if (table.stage, table.source) == (stage, alias) and key in table.specs:
                 return table.of(key)
         return None
+
+
+def _find_claims(table: KeyFates, test: Callable[[Claim], bool]) -> set[int]:
+    """The ids of the claims that pass a test: many keys share one."""
+    different = {id(claim): claim for claim in table.claims.values()}
+    return {at for at, claim in different.items() if test(claim)}

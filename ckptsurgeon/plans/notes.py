@@ -16,6 +16,20 @@ from ckptsurgeon.plans.views import SourceView, Unchanged
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
 
+EMPTY_TEXT = "as in DeepSpeed ZeRO-3, whose weights lie in other files"
+
+GATHER_TEXT = (
+    "join them by `zero_to_fp32.py`, or save with `stage3_gather_16bit_weights_on_model_save`"
+)
+
+FLAT_TEXT = "many weights in one, as FSDP has them: save with `StateDictType.FULL_STATE_DICT`"
+
+FEW = 4
+"""Empty tensors that are a few beside others: some modules have such buffers."""
+
+OF_DEEPSPEED = ("param_shapes", "ds_version", "ds_config")
+"""Entries that stand beside the tensors in DeepSpeed's files of model states."""
+
 FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
 
 
@@ -44,6 +58,31 @@ def source_notes(view: SourceView) -> Iterator[Note]:
         yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by another name")
     for note in contents.notes:
         yield Note("read", f"{name}: {note}")
+    yield from placeholder_notes(view)
+
+
+def placeholder_notes(view: SourceView) -> Iterator[Note]:
+    """Whether tensors stand for weights that lie elsewhere: many empty ones, or flat ones."""
+    name = view.alias or "source"
+    empty = sum(0 in spec.shape and spec.floating for spec in view.specs.values())
+    if empty and _are_placeholders(view, empty):
+        count = f"{empty:,} of {len(view.specs):,}"
+        yield Note("empty", f"{name}: {count} tensors are empty, {EMPTY_TEXT}")
+        yield Note("gather", f"{name}: {GATHER_TEXT}")
+    flat = (key for key in view.specs if key.endswith("flat_param"))
+    yield from (Note("flat", f"{name}: {FLAT_TEXT}", key) for key in flat)
+
+
+def _are_placeholders(view: SourceView, empty: int) -> bool:
+    """Whether so many floating tensors are empty by no chance: all there are, or at least half.
+
+    Fewer where DeepSpeed's own entries stand beside: three of a BatchNorm's five are buffers.
+    """
+    floating = sum(spec.floating for spec in view.specs.values())
+    entries = {entry.key.rpartition(".")[2] for entry in view.contents.opaque}
+    if not entries.isdisjoint(OF_DEEPSPEED):
+        return empty * 5 >= floating
+    return empty == len(view.specs) > 1 or (empty * 2 >= floating and empty > FEW)
 
 
 def entry_notes(alias: str, entries: Iterable[Opaque]) -> Iterator[Note]:

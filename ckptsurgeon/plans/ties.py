@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo
+from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, op_texts, operands_of
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 
@@ -49,6 +50,21 @@ class Storages:
     def is_shared(self, node: Node) -> bool:
         """Whether several source tensors share the storage behind the node."""
         return identity(node)[0] in self._first
+
+    def uses(self, node: Node) -> Iterator[tuple[Hashable, Hashable]]:
+        """The source tensors with a shared storage in a node, each with how the node is made.
+
+        Nodes that are made alike, of the same storages, say the same.
+        """
+        if isinstance(node, Leaf) and (node.source, node.key) not in self._first:
+            return  # as of most
+        root, ops = identity(node)
+        if root in self._first:
+            yield root, ops
+        elif not (isinstance(root, tuple) and isinstance(root[0], str)):  # several tensors go in
+            read = operands_of(node)
+            made = op_texts(node), tuple((self._first.get(o.at, o.at), str(o.index)) for o in read)
+            yield from ((one.at, made) for one in read if one.at in self._first)
 
 
 def carried_ties(outputs: Outputs, storages: Storages) -> dict[str, str]:
@@ -106,15 +122,83 @@ def united(pairs: Iterable[tuple[str, str]], outputs: Iterable[str]) -> dict[str
 
 
 def broken_ties(
-    outputs: Outputs, ties: Mapping[str, str], destination: SourceView
+    outputs: Outputs,
+    ties: Mapping[str, str],
+    sources: Iterable[SourceView],
+    destination: SourceView | None,
+    storages: Storages,
 ) -> Iterator[Note]:
-    """Ties of the destination that the output does not keep: which value wins, loading decides."""
-    for leader, *others in _aliases(destination):
-        for key in others:
-            apart = key in outputs and leader in outputs
-            if apart and ties.get(key, key) != ties.get(leader, leader):
-                text = f"tied to `{leader}` in the destination, and given another tensor here"
-                yield Note("untied", text, key, outputs.rules[key])
+    """Ties of a side that the output does not keep, each key told once.
+
+    Which value of the destination's wins, loading decides; the source's part at the next training.
+    """
+    told: set[str] = set()
+    for leader, key in _untied(outputs, destination):
+        if _are_apart(key, [leader], ties):
+            told.add(key)
+            text = f"tied to `{leader}` in the destination, and given another tensor here"
+            yield Note("untied", text, key, outputs.rules[key])
+    for leader, key in _parted(outputs, ties, sources, storages):
+        if key not in told:
+            text = f"tied to `{leader}` in the source, and made in another way here"
+            yield Note("untied", text, key, outputs.rules[key])
+
+
+def _are_apart(key: str, others: Iterable[str], ties: Mapping[str, str]) -> bool:
+    """Whether an output is tied to none of the others."""
+    return ties.get(key, key) not in {ties.get(other, other) for other in others}
+
+
+def _untied(outputs: Outputs, destination: SourceView | None) -> Iterator[tuple[str, str]]:
+    """The outputs that the destination ties to another one, which stands before."""
+    for leader, *others in _aliases(destination) if destination else ():
+        yield from ((leader, key) for key in others if {leader, key} <= outputs.keys())
+
+
+Way = frozenset[Hashable]
+"""How the outputs are made that a tensor goes into; empty where they come from elsewhere."""
+
+WHOLE: Way = frozenset({()})
+
+
+def _parted(
+    outputs: Outputs,
+    ties: Mapping[str, str],
+    sources: Iterable[SourceView],
+    storages: Storages,
+) -> Iterator[tuple[str, str]]:
+    """Outputs of tied source tensors that are made in another way than those of the others.
+
+    Each with the source key of these. Where only some of the tied keys go on, nothing parts.
+    """
+    shared = [view for view in sources if view.contents.aliases]
+    used: dict[Hashable, dict[str, Hashable]] = {}
+    for key, node in outputs.nodes.items() if shared else ():
+        for address, made in storages.uses(node):
+            used.setdefault(address, {})[key] = made
+    for view in shared:
+        alias = f"{view.alias}::" if view.alias else ""
+        for group in _aliases(view):
+            found = {key: used.get((view.alias, key), {}) for key in group}
+            yield from ((alias + one, key) for one, key in _part(found, outputs, ties))
+
+
+def _part(
+    used: Mapping[str, Mapping[str, Hashable]], outputs: Collection[str], ties: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Of one group of tied keys: one of those that are made alike, and the output of each other."""
+    given = set(chain.from_iterable(used.values()))
+    ways: dict[Way, dict[str, Iterable[str]]] = {}
+    for key, made in used.items():
+        if made or (given and key in outputs and key not in given):
+            ways.setdefault(frozenset(made.values()), {})[key] = made or [key]
+    if len(ways) < 2:
+        return
+    most = max(ways, key=lambda way: (len(ways[way]), way == WHOLE))
+    first, with_it = next(iter(ways[most])), list(chain.from_iterable(ways[most].values()))
+    for others in (ways[way] for way in ways if way != most):
+        keys = (next(iter(made)) for made in others.values())
+        yield from ((first, key) for key in keys if _are_apart(key, with_it, ties))
 
 
 def _aliases(view: SourceView) -> Iterable[tuple[str, ...]]:

@@ -22,6 +22,8 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
         blocks.append(f"{key}\n  missing: no rule gives it")
     if explanation.error is not None:
         blocks.append(f"the rules make no plan:\n{render_error(explanation.error)}")
+    if explanation.notes:
+        blocks.append("\n".join(f"{one.kind}: {escape(one.text)}" for one in explanation.notes))
     return "\n\n".join(blocks) + "\n"
 
 

@@ -136,3 +136,46 @@ def test_ties_of_the_destination_that_break_are_told(
     assert {key: note.rule.number if note.rule else -1 for key, note in notes.items()} == untied
     assert {key for key in ALL[1:] if plan.ties.get(key) != "embed"} == untied.keys()
     assert all("tied to `embed` in the destination" in note.text for note in notes.values())
+
+
+PARTED: list[tuple[list[Any], list[str] | None, dict[str, str]]] = [
+    # rules for a source that ties `embed`, `head` and `last`, the keys that a destination has, and
+    # the outputs that part from the tied source key that is named
+    ([], None, {}),
+    ([{"head -> head": {"take": [0, 1]}}], None, {"head": "embed"}),
+    ([{"embed -> embed": {"take": [0, 1]}}], None, {"embed": "head"}),
+    ([{"<k:embed|head> -> <k>": {"take": [0, 1]}}], None, {"last": "embed"}),
+    ([{"<k:embed|head|last> -> <k>": {"take": [0, 1]}}], None, {}),
+    ([{"<k:embed|head|last> -> <k>.<p:x|y>": "split"}], None, {}),
+    ([{"drop": "head"}], None, {}),
+    ([{"drop": ["head", "last"]}, {"embed -> embed": {"take": [0, 1]}}], None, {}),
+    ([{"drop": "head"}, "last -> head"], None, {}),
+    ([{"embed -> wte": {"scale": 2}}], None, {"wte": "head"}),
+    (["head[:2] -> up", "head[2:] -> down"], None, {"up": "embed"}),
+    ([{"from": ["head", "other"], "to": "both", "ops": "concat"}], None, {"both": "embed"}),
+    ([{"from": ["head", "embed"], "to": "both", "ops": "concat"}], None, {"last": "embed"}),
+    ([{"init": {"to": "head", "fill": 0, "shape": [4, 3]}}], None, {"head": "embed"}),
+    ([{"keep": "head"}], [*ALL, "other"], {"head": "embed"}),
+    ([{"keep": ALL}], [*ALL, "other"], {}),
+    ([{"drop": "head"}], ["embed", "last", "other"], {}),
+    ([{"head -> head": {"flip": 0}}, {"tie": ["embed", "head"]}], None, {}),
+]
+
+
+@pytest.mark.parametrize(("rules", "into", "parted"), PARTED)
+def test_ties_of_the_source_that_rules_break_are_told(
+    rules: list[Any], into: list[str] | None, parted: dict[str, str]
+) -> None:
+    source = {**dict.fromkeys(ALL, torch.rand(4, 3)), "other": torch.rand(4, 3)}
+    kept = None if into is None else {key: torch.rand(4, 3) for key in into}
+    plan = cs.plan(source, rules, kept)
+    notes = {note.key: note.text for note in plan.notes if note.kind == "untied"}
+    text = "tied to `{}` in the source, and made in another way here"
+    assert notes == {key: text.format(other) for key, other in parted.items()}
+
+
+def test_a_tie_of_both_sides_that_breaks_is_told_once() -> None:
+    source, into = (dict.fromkeys(ALL, torch.rand(4, 3)) for _ in range(2))
+    plan = cs.plan(source, [{"keep": "head"}], into)
+    (note,) = (note for note in plan.notes if note.kind == "untied")
+    assert (note.key, note.text.partition(",")[0]) == ("head", "tied to `embed` in the destination")
