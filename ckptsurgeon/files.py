@@ -22,5 +22,16 @@ def read_regular(path: str | Path, limit: int) -> bytes:
         raise OSError(0, str(error)) from None
 
 
+def follow_links(path: str | Path) -> Path:
+    """The path without links, as far as they lead anywhere.
+
+    Raises OSError, as `read_regular` does, for names that no file can have.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise OSError(0, str(error)) from None
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -8,6 +8,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.factories import is_factory
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
@@ -17,7 +18,7 @@ from ckptsurgeon.request import Source, number_sources, open_source, open_source
 
 def recall(path: Path) -> Plan:
     """A saved plan as it was made; its checkpoints need not be there any more."""
-    return recall_plan(_read(path))
+    return recall_plan(_read(path), path)
 
 
 def prepare_saved(
@@ -28,13 +29,13 @@ def prepare_saved(
     A checkpoint that is not given is looked for where it was when the plan was made.
     """
     saved = _read(path)
-    checkpoints = _open_views(saved, source, named)
+    checkpoints = _open_views(path, saved, source, named)
     if saved.destination is None and into is not None:
-        raise CheckpointError("the plan was made without a destination: plan again with --into")
+        raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
     if saved.destination is not None:
-        checkpoints[DESTINATION] = open_source(into or saved.destination.path)
+        checkpoints[DESTINATION] = open_source(into or _remembered(path, saved.destination))
     stamps = stamps_of(checkpoints)
-    return Execution(restore_plan(saved, checkpoints), checkpoints, stamps)
+    return Execution(restore_plan(saved, checkpoints, path), checkpoints, stamps)
 
 
 def _read(path: Path) -> SavedPlan:
@@ -42,19 +43,38 @@ def _read(path: Path) -> SavedPlan:
 
 
 def _open_views(
-    saved: SavedPlan, source: Source | None, named: Mapping[str, Source]
+    path: Path, saved: SavedPlan, source: Source | None, named: Mapping[str, Source]
 ) -> dict[str, Checkpoint]:
     """The sources that the plan was made for, by alias."""
     given = {"": source} if source is not None else {}
     given |= number_sources(named)
-    found = {view.alias: given.pop(view.alias, view.path) for view in saved.sources}
-    if given:
-        raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
+    views = {view.alias: view for view in saved.sources}
+    if unknown := [alias for alias in given if alias not in views]:
+        raise CheckpointError(f"{path}: has no source {unknown[0]!r}; it has {list(views)}")
+    found = {
+        alias: given[alias] if alias in given else _remembered(path, view)
+        for alias, view in views.items()
+    }
     roots = saved.sources[0].options.roots if saved.sources else {}
     for view in saved.sources:
         if view.format == PLANNED:
             found[view.alias] = _open_output(view, found[view.alias], roots.get(""))
     return open_sources(found.pop("", None), found, roots)
+
+
+def _remembered(path: Path, view: SavedView) -> str:
+    """Where a checkpoint was when the plan was made.
+
+    Raises CheckpointError where that is a factory: its code is run for who names it, never on the
+    word of a file.
+    """
+    if is_factory(view.path):
+        word = "--into" if view.alias == DESTINATION else "SRC or --source"
+        raise CheckpointError(
+            f"{path}: was made for the model {view.path}, which is code, and plans run none; "
+            f"name it by {word}"
+        )
+    return view.path
 
 
 def _open_output(view: SavedView, source: Source, root: str | None) -> Checkpoint:

@@ -49,9 +49,15 @@ def open_checkpoint(path: str | Path, root: str | None = None) -> Checkpoint:
 def _head(path: Path) -> bytes:
     """The file's first bytes, enough to tell what it is."""
     if not path.is_file():
-        found = "is neither a file nor a folder" if path.exists() else "there is no such file"
-        raise CheckpointError(f"{path}: {found}")
+        raise CheckpointError(f"{path}: {_absent(path)}")
     return _read(path, 512)
+
+
+def _absent(path: Path) -> str:
+    """What there is where a file is wanted."""
+    if path.exists():
+        return "is neither a file nor a folder"
+    return "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
 
 
 def _read(path: Path, nbytes: int) -> bytes:

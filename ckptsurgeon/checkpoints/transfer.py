@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,11 +220,11 @@ def opened(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Have a CheckpointError that the block raises begin with the place that it is about."""
+    """Have an error of a file that the block raises begin with the place that it is about."""
     try:
         yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{place}: {error}") from error
+    except (CheckpointError, OutputError) as error:
+        raise type(error)(f"{place}: {error}") from error
 
 
 def open_source(path: Path) -> int:
