@@ -152,8 +152,9 @@ def write_bytes(target_fd: int, offset: int, data: bytes | memoryview) -> None:
 
 
 def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
-    """A range of a file; shorter only where the file ends."""
+    """A range of a file; shorter only where the file ends, which takes no memory for the rest."""
     parts: list[bytes] = []
+    nbytes = min(nbytes, max(0, os.fstat(source_fd).st_size - offset))
     while nbytes and (part := os.pread(source_fd, min(nbytes, CHUNK), offset)):
         parts.append(part)
         offset, nbytes = offset + len(part), nbytes - len(part)
