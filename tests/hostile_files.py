@@ -107,7 +107,8 @@ def hostile() -> dict[str, bytes]:
         "inst_eval": b"c__builtin__\neval\n(S\"open('owned','w')\"\ntR.",
         "persistent": b"\x80\x02(X\x07\0\0\0storagecos\nsystem\nX\x0b\0\0\0touch ownedtQ.",
         "getattr": b"\x80\x02cbuiltins\ngetattr\ncos\nsystem\nX\x08\0\0\0__call__\x86R.",
-        "reconstruct": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncos\nsystem\nK\0\x85C\x01b\x87R.",
+        "reconstruct": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n"
+        b"cos\nsystem\nK\0\x85C\x01b\x87R.",
     }
     return {
         "evil.pt": torch_bytes(hooked),
@@ -131,7 +132,7 @@ def hostile() -> dict[str, bytes]:
         "absolute.index.json": b'{"weight_map": {"a": "/etc/passwd"}}',
         "linked.index.json": b'{"weight_map": {"a": "link.safetensors"}}',
         "itself.index.json": b'{"weight_map": {"a": "itself.index.json"}}',
-        "names.json": b'{"__import__(\'os\').system(\'touch owned\')": ["F32", [1]]}',
+        "names.json": b"{\"__import__('os').system('touch owned')\": [\"F32\", [1]]}",
         "huge.safetensors": safetensors_bytes(
             {"a": {"dtype": "U8", "shape": [1 << 60], "data_offsets": [0, 1 << 60]}}
         ),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile_files as files
-from fuzz.mutations import dumped, near, trees_near
+from fuzz.mutations import dumped, near, texts_near, trees_near
 from hypothesis import strategies as st
 
 import ckptsurgeon as cs
@@ -46,7 +46,7 @@ def safetensors(draw: st.DrawFn) -> bytes:
     header = draw(
         st.one_of(
             trees_near(HEADERS, JSON_WORDS).map(dumped),
-            near([good()["good.safetensors"][8:]], [b'"dtype":', b"\\u0061", b"[", b"-0"]),
+            texts_near([*map(dumped, HEADERS)], [b'"dtype":', b"\\u0061", b"[", b"-0"]),
         )
     )
     data = st.sampled_from([16, 20]).map(bytes)
@@ -135,7 +135,7 @@ def npy(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         return draw(near(NPY, NPY_TOKENS))
     seed = draw(st.sampled_from(NPY))
-    text = draw(near([seed[10:128]], NPY_TOKENS))[:60_000]
+    text = draw(texts_near([seed[10:128]], NPY_TOKENS))[:60_000]
     version = draw(st.sampled_from([b"\1\0", b"\2\0", b"\3\0", b"\4\0"]))
     width = 2 if version[0] == 1 else 4
     return b"\x93NUMPY" + version + len(text).to_bytes(width, "little") + text + seed[128:]
@@ -191,32 +191,16 @@ rules:
 )
 
 RULE_SEEDS = [
-    good()["good.yaml"],
+    *[good()["good.yaml"], *(text.encode() for text in STRUCTURED)] * 4,
     *(f"format: 1\n{text}\n".encode() for text in files.HOSTILE_RULES.values()),
-    *(text.encode() for text in STRUCTURED),
 ]
 
-RULE_TOKENS = [
-    *(
-        b": ",
-        b" -> ",
-        b"- ",
-        b"? ",
-        b"&a ",
-        b"*a",
-        b"!!",
-        b"\n",
-        b"---\n",
-        b"\t",
-        b"\xff",
-        b"\\",
-        b"#",
-    ),
-    *b"{ } [ ] ' \" | > <i> <p:q|v> ** re:(?P<x>.) dst:: :: ... [::2] [-1] 99999999999 1e999".split(),
-    *(b"within: ", b"rules: ", b"ops: ", b"where: ", b"map: ", b"pick: ", b"format: 1\n"),
-    *(b"optional: true", b"fallback: true", b"reshape: [-1]", b"rearrange: 'a b -> b a'"),
-    *(b"cast: F16", b"concat", b"split", "\u202e".encode()),
-]
+RULE_WORDS = """\
+{~}~[~]~'~"~|~>~#~\\~\t~\n~---\n~: ~ -> ~- ~? ~&a ~*a~!!~\u202e~<i>~<p:q|v>~**~re:(?P<x>.)~dst::~::~...~
+[::2]~[-1]~99999999999~1e999~within: ~rules: ~ops: ~where: ~map: ~pick: ~format: 1\n~optional: true~
+fallback: true~split~concat~reshape: [-1]~rearrange: 'a b -> b a'~cast: F16"""
+
+RULE_TOKENS = [b"\xff", *(word.encode() for word in RULE_WORDS.split("~"))]
 
 EXPRESSIONS = [
     *(b"i + 1", b"n * (2 - i) // 3 % 5", b"not p == 'q' and i in [1, 2.5]", b"1 < i <= 3"),
@@ -257,7 +241,9 @@ def saved_plan() -> Any:
 def plans(draw: st.DrawFn) -> bytes:
     """A saved plan with changed parts, or changed as any bytes are."""
     if draw(st.integers(0, 3)) == 0:
-        return draw(near([dumped(saved_plan())], [b"null", b"[", b"{", b"-1", b'"Call"', b"1e99"]))
+        return draw(
+            texts_near([dumped(saved_plan())], [b"null", b"[", b"{", b"-1", b'"Call"', b"1e99"])
+        )
     return dumped(draw(trees_near([saved_plan()], ["Leaf", "Call", "Made", "Assembly", "Result"])))
 
 

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 INTEGERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 
-NUMBERS = [number.to_bytes(size, "little") for size in (1, 2, 4, 8) for number in INTEGERS
-           if number < 256**size]  # fmt: skip
-
-RAW = st.binary(max_size=300)
+NUMBERS = [
+    number.to_bytes(size, "little")
+    for size in (1, 2, 4, 8)
+    for number in INTEGERS
+    if number < 256**size
+]
 
 Edit = Callable[[bytes], bytes]
 
@@ -47,18 +49,36 @@ def _edit(kind: str, at: float, length: int, other: bytes) -> Edit:
 KINDS = ("insert", "replace", "cut", "end", "double", "many", "flip")
 
 
-def edits(tokens: Sequence[bytes]) -> st.SearchStrategy[Edit]:
-    """Changes that put in one of these tokens, a number, or any few bytes."""
-    others = st.one_of(
-        st.sampled_from([*tokens, b"\0"]), st.sampled_from(NUMBERS), st.binary(max_size=4)
-    )
+def edits(others: st.SearchStrategy[bytes]) -> st.SearchStrategy[Edit]:
+    """Changes that put in some of these bytes, or move what is there."""
     return st.builds(_edit, st.sampled_from(KINDS), st.floats(0, 1), st.integers(1, 40), others)
 
 
 def near(seeds: Sequence[bytes], tokens: Sequence[bytes] = ()) -> st.SearchStrategy[bytes]:
-    """A seed with a few changes, a seed put behind another's beginning, or anything at all."""
-    changed = st.builds(_changed, st.sampled_from(seeds), st.lists(edits(tokens), max_size=5))
-    return st.one_of(changed, changed, st.builds(_spliced, changed, changed, st.floats(0, 1)), RAW)
+    """A seed with a few changes, a seed put behind another's beginning, or any bytes."""
+    others = st.one_of(
+        st.sampled_from([*tokens, b"\0"]), st.sampled_from(NUMBERS), st.binary(max_size=4)
+    )
+    return st.one_of(_near(seeds, others), st.binary(max_size=300))
+
+
+def texts_near(seeds: Sequence[bytes], tokens: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """As `near`, with changes that seldom leave what is text."""
+    others = st.one_of(
+        st.sampled_from(tokens), st.sampled_from(tokens), st.text(max_size=3).map(_encoded)
+    )
+    return st.one_of(_near(seeds, others), st.text(max_size=200).map(_encoded))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _near(seeds: Sequence[bytes], others: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    few = st.lists(edits(others), max_size=2)
+    changed = st.builds(_changed, st.sampled_from(seeds), few)
+    more = st.builds(_changed, changed, st.lists(edits(others), max_size=4))
+    return st.one_of(changed, changed, more, st.builds(_spliced, changed, changed, st.floats(0, 1)))
 
 
 def _changed(data: bytes, changes: Sequence[Edit]) -> bytes:
@@ -91,14 +111,14 @@ TREES = st.recursive(
 
 
 def trees_near(seeds: Sequence[Any], words: Sequence[str] = ()) -> st.SearchStrategy[Any]:
-    """A JSON value with a few of its parts put elsewhere, taken out, or replaced."""
+    """A JSON value with a few of its parts put elsewhere, taken out, replaced, or nudged."""
     step = st.tuples(
         st.lists(st.integers(0, 40), max_size=6),
-        st.sampled_from(("replace", "copy", "drop", "rename")),
+        st.sampled_from(("nudge", "nudge", "copy", "replace", "drop", "rename")),
         st.one_of(TREES, st.sampled_from([*words, 0])),
         st.lists(st.integers(0, 40), max_size=6),
     )
-    return st.builds(_moved, st.sampled_from(seeds), st.lists(step, min_size=1, max_size=4))
+    return st.builds(_moved, st.sampled_from(seeds), st.lists(step, min_size=1, max_size=3))
 
 
 def _moved(tree: Any, steps: Sequence[tuple[list[int], str, Any, list[int]]]) -> Any:
@@ -111,11 +131,27 @@ def _moved(tree: Any, steps: Sequence[tuple[list[int], str, Any, list[int]]]) ->
             del owner[name]
         elif kind == "rename" and isinstance(owner, dict):
             owner[str(value)[:20]] = owner.pop(name)
-        else:
+        elif kind == "copy":
             found, key = _walk(whole, other)
-            copied = kind == "copy" and found is not None
-            owner[name] = json.loads(json.dumps(found[key])) if copied else value
+            owner[name] = json.loads(json.dumps(found[key]))
+        else:
+            owner[name] = _nudged(owner[name], value, other) if kind == "nudge" else value
     return whole
+
+
+def _nudged(found: Any, value: Any, numbers: Sequence[int]) -> Any:
+    """A value of the same type, as far as one comes to mind."""
+    number = (*numbers, 1)[0]
+    if isinstance(found, bool):
+        return not found
+    if isinstance(found, int):
+        return found + number - 20 if numbers else -found
+    if isinstance(found, str):
+        return str(value)
+    if isinstance(found, list) and found:
+        at = number % len(found)
+        return [*found[at:], *found[: at + len(numbers) % 2]]
+    return value
 
 
 def _walk(tree: Any, path: Sequence[int]) -> tuple[Any, Any]:

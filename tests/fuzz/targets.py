@@ -16,7 +16,7 @@ from typing import Any
 
 import hostile_files as files
 from fuzz import inputs
-from fuzz.mutations import dumped, near, trees_near
+from fuzz.mutations import dumped, near, texts_near, trees_near
 from hypothesis import strategies as st
 
 import ckptsurgeon as cs
@@ -97,8 +97,8 @@ def read_json(data: bytes, folder: Path) -> None:
     with contextlib.suppress(CkptSurgeonError):
         read_arguments(data.decode("utf-8", "surrogateescape"), "--model-args")
     config = read_config(folder / "config.json")
-    rules = ["a.w -> x.<config.heads.n>", "b.w -> y.<config.width>"]
-    cs.plan(_spec(folder), rules, config=config)
+    in_list = {"from": "a.w", "to": "x", "where": "1 in config.heads.n"}
+    cs.plan(_spec(folder), [in_list, "b.w -> y.<config.width>"], config=config)
 
 
 def read_indices(data: bytes, folder: Path) -> None:
@@ -188,21 +188,27 @@ TARGETS = {
         open_json,
         st.one_of(
             trees_near(inputs.SPECS, inputs.JSON_WORDS).map(dumped),
-            near([*map(dumped, inputs.SPECS)], [b"[", b"{", b"\\u0061", b"NaN", b"-0"]),
+            texts_near([*map(dumped, inputs.SPECS)], [b"[", b"{", b"\\u0061", b"NaN", b"-0"]),
         ),
     ),
     "config": Target(
         read_json,
         st.one_of(
-            trees_near([inputs.CONFIG]).map(dumped), near([dumped(inputs.CONFIG)], [b"[", b"{"])
+            trees_near([inputs.CONFIG]).map(dumped),
+            texts_near([dumped(inputs.CONFIG)], [b"[", b"{"]),
         ),
     ),
-    "rules": Target(read_rules, near(inputs.RULE_SEEDS, inputs.RULE_TOKENS)),
-    "planning": Target(plan_rules, near(inputs.RULE_SEEDS, inputs.RULE_TOKENS), bounded=False),
-    "references": Target(
-        parse_references, near(inputs.REFERENCES, [*inputs.RULE_TOKENS, *inputs.EXPRESSION_TOKENS])
+    "rules": Target(read_rules, texts_near(inputs.RULE_SEEDS, inputs.RULE_TOKENS)),
+    "planning": Target(
+        plan_rules, texts_near(inputs.RULE_SEEDS, inputs.RULE_TOKENS), bounded=False
     ),
-    "expressions": Target(parse_expressions, near(inputs.EXPRESSIONS, inputs.EXPRESSION_TOKENS)),
+    "references": Target(
+        parse_references,
+        texts_near(inputs.REFERENCES, [*inputs.RULE_TOKENS, *inputs.EXPRESSION_TOKENS]),
+    ),
+    "expressions": Target(
+        parse_expressions, texts_near(inputs.EXPRESSIONS, inputs.EXPRESSION_TOKENS)
+    ),
     "saved_plan": Target(read_plan, inputs.plans()),
 }
 """Each parser by its name."""

@@ -67,7 +67,11 @@ def of_plan(name: str) -> list[str]:
 
 GOOD = [
     *(line for name in (*good(), *CUT, "nope.pt") for line in of_checkpoint(name)),
-    *(line for name in ("good.yaml", "regex.yaml", "nope.yaml", "wrong.yaml") for line in of_rules(name)),
+    *(
+        line
+        for name in ("good.yaml", "regex.yaml", "nope.yaml", "wrong.yaml")
+        for line in of_rules(name)
+    ),
     "plan good.safetensors --into good.pt -o plan.json",
     *(line for name in ("plan.json", "nope.json") for line in of_plan(name)),
     "plan good.safetensors -e nope",
