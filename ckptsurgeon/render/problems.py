@@ -67,6 +67,7 @@ def error_json(error: CkptSurgeonError) -> str:
                 {
                     "message": problem.message,
                     **{word: getattr(problem.place, word, None) for word in PLACE},
+                    "included_at": getattr(problem.place, "via", "") or None,
                     "help": problem.help or None,
                 }
                 for problem in problems

@@ -196,8 +196,9 @@ RULE_SEEDS = [
 ]
 
 RULE_WORDS = """\
-{~}~[~]~'~"~|~>~#~\\~\t~\n~---\n~: ~ -> ~- ~? ~&a ~*a~!!~\u202e~<i>~<p:q|v>~**~re:(?P<x>.)~dst::~::~...~
-[::2]~[-1]~99999999999~1e999~within: ~rules: ~ops: ~where: ~map: ~pick: ~format: 1\n~optional: true~
+{~}~[~]~'~"~|~>~#~\\~\t~\n~---\n~: ~ -> ~- ~? ~&a ~*a~!!~\u202e~
+<i>~<p:q|v>~**~re:(?P<x>.)~dst::~::~...~[::2]~[-1]~99999999999~1e999~
+within: ~rules: ~ops: ~where: ~map: ~pick: ~format: 1\n~optional: true~
 fallback: true~split~concat~reshape: [-1]~rearrange: 'a b -> b a'~cast: F16"""
 
 RULE_TOKENS = [b"\xff", *(word.encode() for word in RULE_WORDS.split("~"))]
