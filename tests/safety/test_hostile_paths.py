@@ -109,6 +109,17 @@ def test_what_is_nested_without_end_is_refused_in_words(line: str, ckpt: Ckpt) -
         refuses(ckpt, line, name)
 
 
+@pytest.mark.parametrize("deep", [100, 500, 900])
+def test_a_config_that_python_can_just_read_is_refused_where_it_is_used(
+    deep: int, ckpt: Ckpt
+) -> None:
+    Path("deep.json").write_text(f'{{"n": {"[" * deep}{"]" * deep}}}')
+    for rule in ("fc.bias -> x.<config.n>", "{from: fc.bias, to: x, where: 1 in config.n}"):
+        ran = ckpt("plan", "dst.pt", "--config", "deep.json", "-e", rule)
+        told = "lists in lists" in ran.err or "nested far deeper" in ran.err
+        assert (ran.code, told) == (2, True), ran
+
+
 @pytest.mark.parametrize("line", WRITING)
 def test_what_can_not_be_written_is_refused_in_words(line: str, ckpt: Ckpt) -> None:
     before = sorted(os.listdir())
