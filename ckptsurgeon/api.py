@@ -19,7 +19,7 @@ from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Config, Given, Source, open_request, open_source
+from ckptsurgeon.request import Config, Given, Root, Source, open_request, open_source
 from ckptsurgeon.saved import recall
 from ckptsurgeon.specs import parse_bytes
 
@@ -36,17 +36,20 @@ def plan(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    root: Root | None = None,
 ) -> Plan:
     """The plan of `rules` for a source and a destination, from headers alone.
 
     `source` and `into` are paths, dicts of tensors or open checkpoints; `sources` names further
     ones by alias. `rules` is a path, a shipped name, a dict as YAML would give it, a list of rules
     or a Ruleset; without rules every key is copied. `variables` override vars (a text is an
-    expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched".
+    expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched",
+    "unreadable", "nothing". `root` is the wrapper to open in the sources, or a dict by alias in
+    which `dst` is the destination's; it wins over the rules' own.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
-    request = open_request(rules, source, into, sources, config, variables, allow)
+    request = open_request(rules, source, into, sources, config, variables, allow, root)
     return request.prepare().aim(None).plan
 
 
@@ -60,6 +63,7 @@ def transplant(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    root: Root | None = None,
     force: bool = False,
     memory: Size | None = None,
     jobs: int | None = None,
@@ -75,11 +79,11 @@ def transplant(
     """
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
-    request = open_request(rules, source, into, sources, config, variables, allow)
+    request = open_request(rules, source, into, sources, config, variables, allow, root)
     execution = request.prepare().aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
-    return make_report(execution.plan)
+    return make_report(execution.plan, written=True)
 
 
 def apply(
@@ -91,6 +95,7 @@ def apply(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    root: Root | None = None,
 ) -> tuple[dict[str, Any], Report]:
     """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
 
@@ -99,7 +104,7 @@ def apply(
     the first of these), on the device of their first source. No dict is altered. Raises what
     `transplant` raises.
     """
-    request = open_request(rules, state_dict, into, sources, config, variables, allow)
+    request = open_request(rules, state_dict, into, sources, config, variables, allow, root)
     execution = request.prepare()
     given = {"": state_dict, DESTINATION: into, **(sources or {})}
     return _Tensors(execution, given).all(), make_report(execution.plan)

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
 from ckptsurgeon.checkpoints.memory import checkpoint_of
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
@@ -40,6 +40,8 @@ Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
 Given = Mapping[str, Value | Expression]
+Root = str | Mapping[str, str]
+"""The wrapper to open in the sources, or by alias; `dst` is the destination's."""
 
 MAX_WHOLE = 256 << 20
 """Longest config or saved plan that is read."""
@@ -75,14 +77,16 @@ def open_request(
     config: Config | None = None,
     variables: Given | None = None,
     allow: Collection[str] = (),
+    root: Root | None = None,
 ) -> Request:
     """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
-    rulesets = load_rulesets(rules)
-    checkpoints = open_sources(source, sources or {}, rulesets[0].stages[0].source.roots)
-    destination = None if into is None else open_source(into)
+    rulesets = put_roots(load_rulesets(rules), root)
+    roots = rulesets[0].stages[0].source.roots
+    checkpoints = open_sources(source, sources or {}, roots)
+    destination = None if into is None else open_destination(into, roots)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
     inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
     return Request(rulesets, inputs)
@@ -108,6 +112,18 @@ def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ..
     return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
 
 
+def put_roots(rulesets: tuple[Ruleset, ...], root: Root | None) -> tuple[Ruleset, ...]:
+    """The rulesets, the first stage of which opens its sources by these roots before its own."""
+    if root is None:
+        return rulesets
+    roots = {"": root} if isinstance(root, str) else root
+    first, *others = rulesets
+    stage, *stages = first.stages
+    source = structs.replace(stage.source, roots={**stage.source.roots, **roots})
+    opened = structs.replace(stage, source=source)
+    return (structs.replace(first, stages=(opened, *stages)), *others)
+
+
 def _read_var(name: str, value: Value | Expression) -> Value | Expression:
     try:
         return parse_expression(value) if isinstance(value, str) else value
@@ -126,11 +142,38 @@ def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
     return kinds
 
 
-def open_source(source: Source, root: str | None = None) -> Checkpoint:
+def open_source(source: Source, root: str | None = None, alias: str = "") -> Checkpoint:
     """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is.
 
-    Raises CheckpointError, also for what is none of these.
+    Raises CheckpointError, also for what is none of these, and for a file with two sets of the same
+    weights where no root says which is meant.
     """
+    checkpoint = _open(source, root)
+    if checkpoint.contents.rivals and root is None:
+        raise CheckpointError(f"{checkpoint.path}: {_ask_for_root(checkpoint.contents, alias)}")
+    return checkpoint
+
+
+def _ask_for_root(contents: Contents, alias: str) -> str:
+    """The words for weights that a file holds twice."""
+    nbytes = sum(spec.nbytes for spec in contents.specs.values())
+    opened = Outside(contents.root, len(contents.specs), nbytes)
+    sets = [f"`{one.key}` ({one})" for one in (opened, *contents.rivals)]
+    of = f"{alias}=" if alias else ""
+    ways = " or ".join(f"`--root {of}{one.key}`" for one in (opened, *contents.rivals))
+    named = f"{{{alias}: {opened.key}}}" if alias else opened.key
+    return (
+        f"holds the same weights {len(sets)} times, under {' and '.join(sets)}; say which are "
+        f"meant: {ways}, in a rule file `source: {{root: {named}}}`"
+    )
+
+
+def open_destination(source: Source, roots: Mapping[str, str]) -> Checkpoint:
+    """The destination, opened at its own root alone."""
+    return open_source(source, roots.get(DESTINATION), DESTINATION)
+
+
+def _open(source: Source, root: str | None) -> Checkpoint:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         return open_factory(name) if is_factory(name) else open_checkpoint(name, root)
@@ -155,9 +198,15 @@ def open_sources(
     if source is not None:
         opened[""] = open_source(source, everywhere)
     for name, one in number_sources(named).items():
-        opened[name] = open_source(one, roots.get(name, everywhere))
+        opened[name] = open_source(one, roots.get(name, everywhere), name)
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
+    absent = [alias for alias in roots if alias not in (*opened, "", DESTINATION)]
+    if absent:
+        there = ", ".join(alias or "SRC" for alias in opened)
+        raise CheckpointError(
+            f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
+        )
     for checkpoint in opened.values():
         if checkpoint.format != "memory" and not checkpoint.contents.specs:
             raise CheckpointError(

@@ -13,7 +13,14 @@ from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.request import Source, number_sources, open_source, open_sources, read_whole
+from ckptsurgeon.request import (
+    Source,
+    number_sources,
+    open_destination,
+    open_source,
+    open_sources,
+    read_whole,
+)
 
 
 def recall(path: Path) -> Plan:
@@ -33,7 +40,9 @@ def prepare_saved(
     if saved.destination is None and into is not None:
         raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
     if saved.destination is not None:
-        checkpoints[DESTINATION] = open_source(into or _remembered(path, saved.destination))
+        roots = saved.sources[0].options.roots if saved.sources else {}
+        destination = into or _remembered(path, saved.destination)
+        checkpoints[DESTINATION] = open_destination(destination, roots)
     stamps = stamps_of(checkpoints)
     return Execution(restore_plan(saved, checkpoints, path), checkpoints, stamps)
 

@@ -116,6 +116,55 @@ class TensorSpec:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+UNKNOWN = "?"
+"""The dtype of a tensor that can't be read, where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSpec(TensorSpec):
+    """What is known of a tensor that has a key, but no values that can be read.
+
+    `what` continues "it is …"; `remedy` says what makes a readable tensor of it. Where its shape is
+    not known, `shape` is empty.
+    """
+
+    what: str
+    remedy: str = "load it where it was made, and save it as a plain dense tensor"
+    has_shape: bool = True
+
+    def __post_init__(self) -> None:
+        """Nothing is asked of what is not read."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether dtype and shape are both known."""
+        return self.has_shape and self.dtype in BITS
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes that the dense tensor would take; 0 where that is not known."""
+        return (self.count * BITS[self.dtype] + 7) // 8 if self.is_whole else 0
+
+    @property
+    def carrier(self) -> None:
+        """None: there are no items."""
+
+    def __str__(self) -> str:
+        shape = ", ".join(map(str, self.shape)) if self.has_shape else UNKNOWN
+        return f"{self.dtype}[{shape}]"
+
+
+def unreadable_spec(
+    what: str,
+    remedy: str | None = None,
+    dtype: str | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> UnreadableSpec:
+    """The spec of a tensor that can't be read, with what is known of its dtype and shape."""
+    given = {} if remedy is None else {"remedy": remedy}
+    return UnreadableSpec(dtype or UNKNOWN, shape or (), what, has_shape=shape is not None, **given)
+
+
 Specs = tuple[TensorSpec, ...]
 
 T = TypeVar("T")
@@ -129,6 +178,11 @@ def with_item(items: tuple[T, ...], dim: int, item: T) -> tuple[T, ...]:
 def with_new(items: tuple[int, ...], dim: int, item: int) -> tuple[int, ...]:
     """The shape, or what there is of each dim, with an item for a new dim before that one."""
     return (*items[:dim], item, *items[dim:])
+
+
+def number_width(dtype: str) -> int:
+    """Bytes of one number of a dtype of whole bytes; a complex item is two."""
+    return BITS[dtype] // (16 if dtype.startswith("C") else 8)
 
 
 def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -150,6 +204,11 @@ def human_bytes(count: int) -> str:
         if size < 1024 or unit == "PiB":
             break
     return f"{size:.1f} {unit}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 tensor`, `1,000 tensors`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 UNITS: Mapping[str, int] = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.transfer import Array, Extent, read_extent
+from ckptsurgeon.checkpoints.stored import gather
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
 DESTINATION = "dst"
 """The alias under which a plan reads the destination's own values."""
@@ -25,14 +27,44 @@ class Opaque:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """Tensors that stand under one name outside of the root that was opened."""
+
+    key: str
+    tensors: int
+    nbytes: int
+
+    def __str__(self) -> str:
+        return f"{plural(self.tensors, 'tensor')}, {human_bytes(self.nbytes)}"
+
+
+def name_outside(key: str, root: str) -> str:
+    """What a key stands under beside a root: `model.ema` for `model.ema.w`, beside `model.net`."""
+    pieces, way = key.split("."), root.split(".")
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(pieces, way, strict=False))
+    return ".".join(pieces[: len(list(alike)) + 1])
+
+
+def count_outside(tensors: Iterable[tuple[str, int]], root: str) -> tuple[Outside, ...]:
+    """Tensors outside of a root, told by key and bytes, counted by what they stand under."""
+    found: dict[str, tuple[int, int]] = {}
+    for key, nbytes in tensors:
+        name = name_outside(key, root)
+        count, total = found.get(name, (0, 0))
+        found[name] = count + 1, total + nbytes
+    return tuple(Outside(name, *counts) for name, counts in found.items())
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """All that a checkpoint says before tensors are read.
 
-    `specs` in file order; `aliases` the groups of keys that share one storage and are equal views;
-    `metadata` the text entries of a safetensors header; `module_metadata` torch's
-    `state_dict()._metadata` (module path -> {"version": n}); `opaque` the entries that are no
-    tensors; `root` the wrapper that was opened ("" for the top) and `wrappers` those there are;
-    `notes` what a user should know of how the file was read.
+    `specs` in file order, an UnreadableSpec for a tensor that can't be read; `aliases` the groups
+    of keys that share one storage and are equal views; `metadata` the text entries of a safetensors
+    header; `module_metadata` torch's `state_dict()._metadata` (module path -> {"version": n});
+    `opaque` the entries that are no tensors; `outside` the tensors that the root leaves out, and
+    `rivals` those of them that hold the same keys; `root` the wrapper that was opened ("" for the
+    top) and `wrappers` those there are; `notes` what a user should know of how the file was read.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -40,6 +72,8 @@ class Contents:
     metadata: Mapping[str, str] = field(default_factory=dict)
     module_metadata: Mapping[str, Mapping[str, Any]] | None = None
     opaque: tuple[Opaque, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    rivals: tuple[Outside, ...] = ()
     root: str = ""
     wrappers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -64,12 +98,21 @@ class Checkpoint:
         """Where the tensor's bytes lie, or None where they don't lie dense in a file."""
         return None
 
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, where they lie dense in no file but can be read so."""
+        return None
+
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype (uint8[nbytes] where an item is under a byte)."""
-        extent = self.extent(key)
-        if extent is None:
+        extent, spec = self.extent(key), self.contents.specs[key]
+        blocks = self.blocks(key) if extent is None else None
+        if blocks is not None:
+            with naming(f"{self.path}: {key!r}"):
+                flat = gather(blocks, spec.nbytes)
+        elif extent is not None:
+            flat = read_extent(extent)
+        else:
             raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
-        spec, flat = self.contents.specs[key], read_extent(extent)
         return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER
@@ -29,6 +30,11 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 """First bytes (in lower case) of what is taken for a checkpoint by mistake, and words for it."""
 
 
+EARLY_PICKLE = re.compile(
+    rb"\((?:[dl]p\d+\n|[diIKLS(])|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n", re.DOTALL
+)
+
+
 def looks_safetensors(head: bytes) -> bool:
     """Whether a file begins like safetensors: a length, then the brace of a JSON header.
 
@@ -45,8 +51,11 @@ def looks_zip(head: bytes) -> bool:
 
 
 def looks_pickle(head: bytes) -> bool:
-    """Whether a file begins like a pickle, as torch's legacy files do."""
-    return head.startswith(b"\x80")
+    """Whether a file begins like a pickle, as torch's legacy files do.
+
+    Those of protocols 0 and 1 begin with the first value: a dict, a list, a tuple, or a class.
+    """
+    return head.startswith(b"\x80") or EARLY_PICKLE.match(head) is not None
 
 
 def looks_json(head: bytes) -> bool:

@@ -13,7 +13,7 @@ from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,7 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
 
     Raises CheckpointError for a value that is neither a torch tensor nor a NumPy array.
     """
-    specs = {key: _spec(key, value) for key, value in tensors.items()}
+    specs = {key: _explain(value) or _spec(key, value) for key, value in tensors.items()}
     metadata = getattr(tensors, "_metadata", None)
     return MemoryCheckpoint(
         contents=Contents(
@@ -67,9 +67,26 @@ def _spec(key: str, value: Any) -> TensorSpec:
             f"{key!r} is {kind}; wanted a flat dict of torch tensors or NumPy arrays, such as "
             "model.state_dict(), or the `state_dict` entry of a training checkpoint"
         )
-    if is_torch(value) and str(value.layout) != "torch.strided":
-        raise CheckpointError(f"{key!r} is a tensor of {value.layout}; wanted a dense one")
     return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
+
+
+def _explain(value: Any) -> UnreadableSpec | None:
+    """Why the values of a torch tensor can't be read; None where they can."""
+    if not is_torch(value):
+        return None
+    shape = None if value.is_nested else tuple(value.shape)
+    dtype = DTYPE_CODES.get(str(value.dtype).removeprefix("torch."))
+    layout = str(value.layout).removeprefix("torch.")
+    if layout != "strided" or value.is_nested:
+        what, remedy = f"a tensor of the layout {layout}", "give `.to_dense()` of it, or its parts"
+    elif hasattr(value, "__tensor_flatten__") or hasattr(value, "full_tensor"):
+        what = f"a {type(value).__name__}, a tensor subclass that keeps its values elsewhere"
+        remedy = "give `.full_tensor()` of a DTensor, `.dequantize()` of a quantized one"
+    elif dtype is None:
+        what, remedy = f"a tensor of {value.dtype}", "give `.dequantize()` of it, or a cast"
+    else:
+        return None
+    return unreadable_spec(what, remedy, dtype, shape)
 
 
 def _identity(value: Any) -> object:

@@ -15,6 +15,9 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 """Longest text of a header; NumPy reads no longer one either."""
 
+LONGEST_HEADER = MAX_HEADER + 12
+"""With what stands before its text."""
+
 CODES: Mapping[str, str] = {
     "b1": "BOOL",
     "u1": "U8",
@@ -48,6 +51,11 @@ class Header:
         """The dtype code of the items, or None where they are no plain numbers."""
         descr = self.descr
         return CODES.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<>|" else None
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter for the kind of the items: V also for those of several fields."""
+        return self.descr.lstrip("<>|=")[:1] if isinstance(self.descr, str) else "V"
 
     @property
     def swapped(self) -> bool:

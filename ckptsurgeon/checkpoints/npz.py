@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
-import zlib
-from collections.abc import Mapping
+import dataclasses
+import io
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+from ckptsurgeon.checkpoints.archive import read_archive
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
-from ckptsurgeon.checkpoints.npy import read_header
+from ckptsurgeon.checkpoints.npy import LONGEST_HEADER, Header, read_header
+from ckptsurgeon.checkpoints.stored import Stored, swap
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import BITS, TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, number_width, unreadable_spec
 
-MAX_INFLATION = 1032
-"""Most bytes that one byte of a deflate stream can stand for."""
+TEXT_KINDS = "USMm"
+"""NumPy's kinds of dtypes that hold texts, dates and times, which are no weights."""
+
+SAVE_PLAIN = "convert it to a dtype such as float32 where it was made, and save it again"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array: where it begins in the archive, where its items in itself, and how they lie."""
+    """One array of numbers: the member that holds it, and what its header says."""
 
-    info: zipfile.ZipInfo
+    stored: Stored
+    header: Header
     spec: TensorSpec
-    offset: int
-    start: int
-    swapped: bool
-    fortran: bool
 
-    def extent(self, path: Path) -> Extent | None:
-        """Where its items lie in the archive, or None where they are deflated."""
-        if self.info.compress_type != zipfile.ZIP_STORED:
-            return None
-        return Extent(path, self.offset + self.start, self.spec.nbytes)
+    @property
+    def by_columns(self) -> bool:
+        return self.header.fortran and len(self.spec.shape) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,131 +46,82 @@ class NpzCheckpoint(Checkpoint):
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie; None where they are deflated, swapped or column-major."""
         member = self.members[key]
-        return None if member.swapped or member.fortran else member.extent(self.path)
+        if member.header.swapped or member.by_columns or member.stored.extent is None:
+            return None
+        return Extent(self.path, member.stored.offset + member.header.start, member.spec.nbytes)
+
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, but for those of columns."""
+        member = self.members[key]
+        if member.by_columns:
+            return None
+        blocks = member.stored.part(member.header.start, member.spec.nbytes)
+        return swap(blocks, number_width(member.spec.dtype)) if member.header.swapped else blocks
 
     def read(self, key: str) -> Array:
         """The whole tensor in its carrier dtype, row-major and little-endian."""
         member = self.members[key]
-        extent = member.extent(self.path)
-        flat = read_extent(extent) if extent else _inflate(self.path, key, member)
-        return _arranged(flat, member)
+        if not member.by_columns:
+            return super().read(key)
+        import numpy as np  # headers alone are read without it
+
+        header = dataclasses.replace(member.header, fortran=False)
+        rows = dataclasses.replace(member, header=header)
+        items = dataclasses.replace(self, members={key: rows}).read(key)
+        return np.ascontiguousarray(items.reshape(member.spec.shape[::-1]).T)
 
 
 def open_npz(path: Path) -> NpzCheckpoint:
-    """The arrays of an npz archive; those that are no plain numbers are opaque.
+    """The arrays of an npz archive; those of no checkpoint dtype can't be read.
 
     Raises CheckpointError where a member is no `.npy`, or does not hold what its header says.
     """
+    archive = read_archive(path)
     members: dict[str, Member] = {}
+    specs: dict[str, TensorSpec] = {}
     opaque: list[Opaque] = []
-    try:
-        with naming(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            for key, info in _listed(archive).items():
-                found = _member(file, archive, key, info)
-                if isinstance(found, Opaque):
-                    opaque.append(found)
+    with naming(path):
+        for name, stored in archive.items():
+            key = name.removesuffix(".npy")
+            if key == name:
+                raise CheckpointError(f"its member {shorten(name)} is no .npy array")
+            with naming(shorten(key)):
+                header = _read_header(stored)
+                if header.dtype is not None:
+                    members[key] = _member(stored, header, header.dtype)
+                    specs[key] = members[key].spec
+                elif header.kind in TEXT_KINDS:
+                    opaque.append(Opaque(key, f"numpy {header.descr}", "texts or dates"))
                 else:
-                    members[key] = found
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
-        raise CheckpointError(f"{path}: its zip archive can't be read: {error}") from error
-    specs = {key: member.spec for key, member in members.items()}
+                    specs[key] = _explain(header)
     contents = Contents(specs, opaque=tuple(opaque))
     return NpzCheckpoint(path=path, format="npz", contents=contents, files=(path,), members=members)
 
 
-def _listed(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by key, none of them twice."""
-    found: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        key = info.filename.removesuffix(".npy")
-        if key == info.filename:
-            raise CheckpointError(f"its member {shorten(key)} is no .npy array")
-        if key in found:
-            raise CheckpointError(f"has the member {shorten(info.filename)} twice")
-        if info.flag_bits & 1 or info.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):
-            raise CheckpointError(
-                f"its member {shorten(info.filename)} is encrypted or compressed in a way that "
-                "NumPy does not write; save it again with numpy.savez"
-            )
-        found[key] = info
-    return found
+def _read_header(stored: Stored) -> Header:
+    """The header that a member begins with; of the rest, no more is read than a block."""
+    blocks = stored.part(0, min(stored.nbytes, LONGEST_HEADER))
+    return read_header(io.BytesIO(b"".join(itertools.islice(blocks, 4))))
 
 
-def _member(
-    file: IO[bytes], archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo
-) -> Member | Opaque:
-    """What one member holds, after checking that it holds all of it."""
-    offset = _data_offset(file, info)
-    with naming(shorten(key)):
-        with archive.open(info) as stream:
-            header = read_header(stream)
-        if header.dtype is None:
-            return _opaque(key, header.descr)
-        spec, found = TensorSpec(header.dtype, header.shape), info.file_size - header.start
-        if spec.nbytes != found:
-            raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
-    fortran = header.fortran and len(spec.shape) > 1
-    return Member(info, spec, offset, header.start, header.swapped, fortran)
+def _member(stored: Stored, header: Header, dtype: str) -> Member:
+    spec, found = TensorSpec(dtype, header.shape), stored.nbytes - header.start
+    if spec.nbytes != found:
+        raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
+    return Member(stored, header, spec)
 
 
-def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin, after checking that they can all be in the archive.
-
-    `ZipFile.open` reads the same local header, and checks that its name is the directory's.
-    """
-    local = os.pread(file.fileno(), 30, info.header_offset)
-    if len(local) < 30 or local[:4] != b"PK\x03\x04":
-        raise CheckpointError(f"has no member where it lists {shorten(info.filename)}")
-    lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-    data = info.header_offset + 30 + lengths
-    stored = info.compress_type == zipfile.ZIP_STORED
-    most = info.compress_size * (1 if stored else MAX_INFLATION)
-    if data + info.compress_size > os.fstat(file.fileno()).st_size or info.file_size > most:
-        raise CheckpointError(
-            f"its member {shorten(info.filename)} claims {info.file_size} bytes, more than it "
-            "can hold"
+def _explain(header: Header) -> UnreadableSpec:
+    """Why an array of no checkpoint dtype can't be read."""
+    if header.kind == "O":
+        what = "an array of Python objects, which are never loaded"
+        return unreadable_spec(what, "save arrays of numbers instead", None, header.shape)
+    if header.kind == "V":
+        what = (
+            f"an array of {shorten(header.descr)}, raw bytes without a type: npz loses that of "
+            "bfloat16 and float8 arrays (ml_dtypes)"
         )
-    return data
-
-
-def _opaque(key: str, descr: object) -> Opaque:
-    kind = f"numpy {descr}" if isinstance(descr, str) else "numpy structured"
-    if isinstance(descr, str) and descr[1:2] == "O":
-        return Opaque(key, kind, "pickled Python objects, which are never loaded")
-    return Opaque(key, kind, f"items of type {shorten(descr)}, which no checkpoint dtype holds")
-
-
-def _inflate(path: Path, key: str, member: Member) -> Array:
-    """The items of a deflated member, never more than its header told; its checksum is checked."""
-    import numpy as np  # headers alone are read without it
-
-    flat = np.empty(member.spec.nbytes, np.uint8)
-    view, done = flat.data, 0
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member.info) as stream:
-            stream.read(member.start)
-            while count := stream.readinto(view[done:]) if done < len(view) else 0:  # type: ignore[attr-defined]
-                done += count
-            surplus = stream.read(1)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise CheckpointError(f"{path}: {shorten(key)}: can't be inflated: {error}") from error
-    if done < len(view) or surplus:
-        raise CheckpointError(f"{path}: {shorten(key)}: does not hold the bytes that it claims")
-    return flat
-
-
-def _arranged(flat: Array, member: Member) -> Array:
-    """Bytes as they lie in the archive -> a row-major array in the carrier."""
-    import numpy as np  # headers alone are read without it
-
-    spec = member.spec
-    if member.swapped:
-        width = BITS[spec.dtype] // (16 if spec.dtype.startswith("C") else 8)
-        flat = flat.view(f"u{width}").byteswap().view(np.uint8)
-    items = flat.view(np.dtype(spec.carrier))
-    if member.fortran:
-        return np.ascontiguousarray(items.reshape(spec.shape[::-1]).T)
-    return items.reshape(spec.shape)
+        remedy = "save it as float32, or all as safetensors (`safetensors.numpy.save_file`)"
+        return unreadable_spec(what, remedy, None, header.shape)
+    what = f"an array of the NumPy type {shorten(header.descr)}, which no checkpoint dtype holds"
+    return unreadable_spec(what, SAVE_PLAIN, None, header.shape)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, count_outside
 from ckptsurgeon.checkpoints.strict_json import shorten_all
 from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.errors import CheckpointError, nearest
@@ -46,20 +47,25 @@ class RootedCheckpoint(Checkpoint):
         """Where the tensor's bytes lie in the whole."""
         return self.whole.extent(f"{self.contents.root}.{key}")
 
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, where the whole gives them so."""
+        return self.whole.blocks(f"{self.contents.root}.{key}")
+
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
         return self.whole.read(f"{self.contents.root}.{key}")
 
 
 def _strip(contents: Contents, prefix: str) -> Contents:
-    """The contents under a prefix, which is taken off; a note counts the tensors left out."""
+    """The contents under a prefix, which is taken off; the tensors left out are counted."""
     cut = len(prefix)
     specs = {key[cut:]: spec for key, spec in contents.specs.items() if key.startswith(prefix)}
     groups = (
         tuple(key[cut:] for key in group if key.startswith(prefix)) for group in contents.aliases
     )
-    left = len(contents.specs) - len(specs)
-    note = (f"{left} tensors outside the root {prefix[:-1]!r} were left out",) if left else ()
+    left = (
+        (key, spec.nbytes) for key, spec in contents.specs.items() if not key.startswith(prefix)
+    )
     return dataclasses.replace(
         contents,
         specs=specs,
@@ -75,6 +81,6 @@ def _strip(contents: Contents, prefix: str) -> Contents:
             for entry in contents.opaque
             if entry.key.startswith(prefix)
         ),
+        outside=count_outside(left, prefix[:-1]),
         root=prefix[:-1],
-        notes=contents.notes + note,
     )

@@ -7,7 +7,7 @@ import itertools
 import json
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +52,10 @@ class ShardedCheckpoint(Checkpoint):
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
         return self.owners[key].read(key)
+
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, where its shard gives them so."""
+        return self.owners[key].blocks(key)
 
 
 def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:

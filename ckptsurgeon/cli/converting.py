@@ -21,7 +21,14 @@ from ckptsurgeon.cli.options import (
     report,
     request,
 )
-from ckptsurgeon.cli.printing import print_out, print_report, say
+from ckptsurgeon.cli.printing import (
+    print_beginning,
+    print_ending,
+    print_out,
+    print_report,
+    report_of,
+    say,
+)
 from ckptsurgeon.errors import FindingsError, OutputError
 
 MOST_JOBS = 64
@@ -97,10 +104,13 @@ def transplant(
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
         return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
+    report = None if quiet else report_of(execution.plan, written=True)
     with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
-        if not quiet:
-            print_report(execution.plan, form, verbose)
+        if report is not None:
+            print_beginning(report, form, verbose)
         moved = _fill(fill, execution.plan)
+    if report is not None:
+        print_ending(report, form)
     seconds = time.perf_counter() - start
     return say(f"{output}: {summarise(len(execution.plan.outputs), moved, seconds)}", 0)
 
@@ -109,7 +119,7 @@ def _prepare_saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
     from ckptsurgeon.saved import prepare_saved
 
     names = {"rules": "-r", "arrows": "-e", "given": "--set"}
-    for word in ("rules", "arrows", "config", "given", "allow"):
+    for word in ("rules", "arrows", "config", "given", "allow", "root"):
         if words[word]:
             raise click.UsageError(
                 f"--plan takes no {names.get(word, f'--{word}')}: it has its own"

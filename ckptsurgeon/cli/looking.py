@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ckptsurgeon.cli.printing import print_out, screen
+from ckptsurgeon.cli.printing import print_out, say, screen
 
 
 @click.command()
@@ -28,8 +28,13 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
     opened = open_checkpoint(checkpoint, root)
     if form == "spec":
         from ckptsurgeon.checkpoints.spec import dump
+        from ckptsurgeon.specs import UnreadableSpec
 
-        print_out([dump(opened.contents.specs)])
+        specs = opened.contents.specs
+        unreadable = [key for key, spec in specs.items() if isinstance(spec, UnreadableSpec)]
+        print_out([dump({key: spec for key, spec in specs.items() if key not in set(unreadable)})])
+        if unreadable:
+            say(f"left out, for they are unreadable: {', '.join(unreadable)}", 0)
     elif form == "json":
         print_out(inspection_json(opened))
     else:

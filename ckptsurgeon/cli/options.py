@@ -69,12 +69,20 @@ inputs = _join(
         metavar="ALIAS=PATH",
         help="Further source; 's*=GLOB' numbers files.",
     ),
+    click.option(
+        "--root",
+        multiple=True,
+        metavar="[ALIAS=]NAME",
+        help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST.",
+    ),
     click.option("--config", metavar="JSON", help="Model config that vars may look into."),
     click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
     click.option(
         "--allow",
         multiple=True,
-        type=click.Choice(["missing", "unexpected", "unused", "mismatched"]),
+        type=click.Choice(
+            ["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"]
+        ),
         help="Accepts findings of this kind; missing keys keep DST's values.",
     ),
 )
@@ -118,7 +126,20 @@ def request(words: Mapping[str, Any]) -> Any:
         words["config"],
         read_assignments(words["given"], "--set", "NAME=VALUE"),
         words["allow"],
+        read_roots(words["root"]),
     )
+
+
+def read_roots(words: Iterable[str]) -> dict[str, str] | None:
+    """Roots by alias of a source; "" for every one that is not named."""
+    found: dict[str, str] = {}
+    for word in words:
+        alias, equals, name = word.partition("=")
+        alias, name = (alias, name) if equals else ("", word)
+        if alias in found:
+            raise click.UsageError(f"--root {word}: given twice for one source")
+        found[alias] = name
+    return found or None
 
 
 def named_sources(words: Mapping[str, Any]) -> dict[str, str]:

@@ -24,18 +24,38 @@ def say(text: str, code: int) -> int:
     return code
 
 
-def print_report(plan: Any, form: str, verbose: bool) -> None:
+def report_of(plan: Any, *, written: bool = False) -> Any:
+    """The report of a plan, of which the output is `written` when the report ends."""
     from ckptsurgeon.report.report import make_report
 
-    report = make_report(plan, versions={"ckptsurgeon": __version__})
+    return make_report(plan, versions={"ckptsurgeon": __version__}, written=written)
+
+
+def print_report(plan: Any, form: str, verbose: bool) -> None:
+    """The whole report of a plan that is not run."""
+    report = report_of(plan)
+    print_beginning(report, form, verbose)
+    print_ending(report, form)
+
+
+def print_beginning(report: Any, form: str, verbose: bool) -> None:
+    """What a report says before the work: a text but for its last lines, nothing in JSON."""
+    if form != "json":
+        from ckptsurgeon.render.text import render_body
+
+        print_out([render_body(report, **screen(verbose))])
+
+
+def print_ending(report: Any, form: str) -> None:
+    """The last lines of a text, or the one object of JSON."""
     if form == "json":
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
         return
-    from ckptsurgeon.render.text import render_text
+    from ckptsurgeon.render.text import render_bottom
 
-    print_out([render_text(report, **screen(verbose))])
+    print_out([render_bottom(report, color=screen(False)["color"])])
 
 
 def print_out(chunks: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ckptsurgeon.cli.options import report
+from ckptsurgeon.cli.options import read_roots, report
 from ckptsurgeon.cli.printing import print_out, screen
 from ckptsurgeon.errors import FindingsError
 
@@ -19,6 +19,12 @@ from ckptsurgeon.errors import FindingsError
     required=True,
     metavar="FACTORY",
     help="Its network: pkg.mod:name, transformers:FOLDER or timm:NAME.",
+)
+@click.option(
+    "--root",
+    multiple=True,
+    metavar="[against=]NAME",
+    help="Wrapper to open in OUT; against=NAME in SRC.",
 )
 @click.option("--model-args", metavar="JSON", help="Arguments of FACTORY.")
 @click.option("--against", metavar="SRC", help="A checkpoint whose network must give the same.")
@@ -61,13 +67,14 @@ def _read_words(words: Mapping[str, Any]) -> dict[str, Any]:
     if words["source_model"] is None and words["source_model_args"] is not None:
         raise click.UsageError("--source-model-args: there is no --source-model")
     named = {"arguments": "model_args", "source_arguments": "source_model_args"}
-    given = {
+    given: dict[str, Any] = {
         name: read_arguments(words[word], f"--{word.replace('_', '-')}")
         for name, word in named.items()
         if words[word] is not None
     }
     plain = ("against", "source_model", "seed", "tolerance", "allow")
-    return {**given, **{name: words[name] for name in plain}, "shape": _read_shape(words["shape"])}
+    given |= {"root": read_roots(words["root"]), "shape": _read_shape(words["shape"])}
+    return {**given, **{name: words[name] for name in plain}}
 
 
 def _read_shape(text: str | None) -> tuple[int, ...] | None:

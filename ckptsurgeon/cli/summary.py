@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ckptsurgeon.report.report import plural
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.specs import human_bytes, plural
 
 
 def summarise(tensors: int, moved: Any, seconds: float) -> str:

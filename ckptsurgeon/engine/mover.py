@@ -23,6 +23,7 @@ from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
+from ckptsurgeon.engine.sequential import Readers, flat
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output
@@ -151,7 +152,7 @@ class Mover:
         if mosaic is not None:
             yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
         else:
-            yield _flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
+            yield flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
 
     # --- lowering ---------------------------------------------------------------------------------
 
@@ -192,13 +193,6 @@ def _is_copied(job: Job, writer: Writer) -> bool:
     return job.runs is not None and all(writer.copies(run.extent) for run in job.runs)
 
 
-def _flat(array: Array) -> Array:
-    """The array's bytes in row order."""
-    import numpy as np
-
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
 def _nbytes(jobs: Iterable[Job]) -> int:
     return sum(job.output.spec.nbytes for job in jobs)
 
@@ -206,7 +200,7 @@ def _nbytes(jobs: Iterable[Job]) -> int:
 class Workers:
     """A block mover for each thread, with buffers of its own; files are open for all of them.
 
-    Tensors that lie dense in no file are read whole; each thread keeps the last one.
+    Tensors that lie dense in no file are read whole, if there is room, and else in order.
     """
 
     def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int) -> None:
@@ -226,7 +220,7 @@ class Workers:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
             self._local.mover = BlockMover(self._read, self._memory)
-            self._local.last = None, None
+            self._local.readers = Readers(self._checkpoints, self._memory)
         mover: BlockMover = self._local.mover
         return mover
 
@@ -242,16 +236,10 @@ class Workers:
         """
         extent = self.extent(leaf)
         if extent is None:
-            whole = self._whole(leaf)
+            read = self._local.readers.of(leaf)
             for at, start in enumerate(starts):
-                out[at * nbytes : (at + 1) * nbytes] = whole[start : start + nbytes]
+                read(start, nbytes, out[at * nbytes : (at + 1) * nbytes])
             return
         alone = self._short_reads if nbytes < SHORT_READ else nullcontext()
         with self._files.opened(extent.path) as descriptor, alone:
             read_ranges(descriptor, extent, starts, nbytes, out.data)
-
-    def _whole(self, leaf: Leaf) -> Array:
-        if self._local.last[0] is not leaf:
-            self._local.last = leaf, _flat(self._checkpoints[leaf.source].read(leaf.name))
-        whole: Array = self._local.last[1]
-        return whole

@@ -23,7 +23,9 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     lowering = Lowering()
 
     def is_dense(leaf: Leaf) -> bool:
-        return checkpoints[leaf.source].extent(leaf.name) is not None
+        checkpoint = checkpoints[leaf.source]
+        dense = checkpoint.extent(leaf.name) is not None
+        return dense or checkpoint.blocks(leaf.name) is not None
 
     @functools.cache
     def size_of(work: Work) -> int:  # a split has one of its results for each output

@@ -29,7 +29,7 @@ from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Config, Given, Request, Source, load_rulesets, open_request
+from ckptsurgeon.request import Config, Given, Request, Root, Source, load_rulesets, open_request
 
 State = Mapping[str, Any]
 
@@ -63,6 +63,7 @@ def load(
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
+    root: Root | None = None,
 ) -> Report:
     """Copies a checkpoint's tensors into the model's own by `rules`; what was done comes back.
 
@@ -85,7 +86,7 @@ def load(
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
     destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
-    request = open_request(cast, source, destination, sources, config, variables, allow)
+    request = open_request(cast, source, destination, sources, config, variables, allow, root)
     execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))
     return make_report(execution.plan)

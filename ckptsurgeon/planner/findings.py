@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
@@ -11,7 +13,7 @@ from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 class Account:
@@ -50,6 +52,10 @@ class Account:
         spec, rule = node.spec, given.rules[key]
         if spec == wanted:
             return node
+        if isinstance(wanted, UnreadableSpec) and not wanted.has_shape:
+            text = f"{spec}, whose shape is not known in the destination: {wanted.what}"
+            self.notes.append(Note("shape", text, key, rule))
+            return node
         if spec.shape != wanted.shape:
             allowed = self._tell(FindingKind.MISMATCHED, key, node, rule, wanted)
             return self._keep(key, FindingKind.MISMATCHED) if allowed else node
@@ -58,8 +64,11 @@ class Account:
         return node
 
     def _missing(self, key: str) -> Node | None:
-        """The destination's own tensor, where that is allowed."""
+        """The destination's own tensor, where that is allowed; none that can't be read."""
         wanted = self._destination.specs[key] if self._destination else None
+        if isinstance(wanted, UnreadableSpec):
+            self._add(FindingKind.UNREADABLE, key, wanted=wanted, source=DESTINATION)
+            return None
         allowed = self._tell(FindingKind.MISSING, key, None, None, wanted)
         return self._keep(key, FindingKind.MISSING) if allowed else None
 
@@ -72,10 +81,13 @@ class Account:
         wanted: TensorSpec | None = None,
     ) -> bool:
         """Whether a finding, which is noted, is allowed."""
-        allowed = kind.value in self._allow
         found, sources = (node.spec, operands_of(node)) if node is not None else (None, ())
-        finding = Finding(kind, key, found, wanted, rule, sources=sources, allowed=allowed)
-        self.findings.append(finding)
+        return self._add(kind, key, found=found, wanted=wanted, rule=rule, sources=sources)
+
+    def _add(self, kind: FindingKind, key: str, **facts: Any) -> bool:
+        """Whether a finding, which is noted, is allowed."""
+        allowed = kind.value in self._allow
+        self.findings.append(Finding(kind, key, **facts, allowed=allowed))
         return allowed
 
     def _keep(self, key: str, kind: FindingKind) -> Leaf:
@@ -93,8 +105,17 @@ class Account:
 
     def unused(self, fates: Fates) -> None:
         """A finding for each key that nothing takes."""
-        allowed = FindingKind.UNUSED.value in self._allow
-        self.findings += (
-            Finding(FindingKind.UNUSED, fate.key, fate.spec, source=fate.source, allowed=allowed)
-            for fate in fates.of(lambda claim: claim.fate is Fate.UNUSED)
-        )
+        for fate in fates.of(lambda claim: claim.fate is Fate.UNUSED):
+            self._add(FindingKind.UNUSED, fate.key, found=fate.spec, source=fate.source)
+
+    def unreadable(self, fates: Fates) -> None:
+        """A finding for each tensor that can't be read and is not dropped."""
+        for fate in fates.of(lambda claim: claim.fate is Fate.UNREADABLE):
+            rule, source = fate.rule, fate.source
+            self._add(FindingKind.UNREADABLE, fate.key, found=fate.spec, rule=rule, source=source)
+
+    def nothing(self, outputs: Outputs) -> None:
+        """A finding where the result takes nothing from a source, or holds no tensor at all."""
+        nodes = outputs.nodes.values()
+        if not any(one.source != DESTINATION for node in nodes for one in operands_of(node)):
+            self._add(FindingKind.NOTHING, "")

@@ -27,7 +27,7 @@ from ckptsurgeon.planner.stage.dead_rules import (
 )
 from ckptsurgeon.planner.stage.dispatch import run_rules
 from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
-from ckptsurgeon.planner.stage.settling import settle_keys
+from ckptsurgeon.planner.stage.settling import settle_keys, unreadable_left
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
@@ -48,7 +48,7 @@ from ckptsurgeon.plans.ties import (
     united,
 )
 from ckptsurgeon.plans.views import SourceView, renamed_keys, view_source
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,14 @@ class Planning:
         return cls(stages, views, destination, inputs)
 
     def plan(self) -> Plan:
-        tables = tuple(Table(view.alias, Leaves(view)) for view in self.views)
+        tables = tuple(
+            Table(view.alias, Leaves(view), has_unreadable=view.has_unreadable)
+            for view in self.views
+        )
         given = Given()
         for number, compiled in enumerate(self.stages):
             is_last = number == len(self.stages) - 1
-            given = self._stage(number, compiled, tables, self.destination if is_last else None)
+            given = self._stage(number, compiled, tables, is_last=is_last)
             self.problems.raise_if_any(PlanError)
             if not is_last:
                 tables = (self._next_table(number + 1, given),)
@@ -139,9 +142,11 @@ class Planning:
         number: int,
         compiled: CompiledStage,
         tables: tuple[Table, ...],
-        destination: SourceView | None,
+        *,
+        is_last: bool,
     ) -> Given:
-        """The tensors that a stage gives, by key."""
+        """The tensors that a stage gives, by key; the last one sees the destination."""
+        destination = self.destination if is_last else None
         run = StageRun(
             number=number,
             compiled=compiled,
@@ -150,6 +155,7 @@ class Planning:
             surroundings=self._surroundings(tables, destination),
             problems=self.problems,
             production=Production(self.problems, self.runs[-1].production.made if self.runs else 0),
+            is_last=is_last,
         )
         self.runs.append(run)
         run_rules(run)
@@ -190,8 +196,11 @@ class Planning:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
         stage = self.stages[number].stage
         names = renamed_keys(given.nodes, stage.source, "the stage before")
-        nodes = {key: given.nodes[name] for key, name in names.items()}
-        return Table("", nodes, {key: given.rules[name] for key, name in names.items()})
+        nodes: dict[str, Node] = {key: given.nodes[name] for key, name in names.items()}
+        left = unreadable_left(self.runs[-1])
+        nodes |= {key: node for key, node in left.items() if key not in nodes}
+        rules = {key: given.rules[name] for key, name in names.items()}
+        return Table("", nodes, rules, has_unreadable=bool(left))
 
     def _settled(self, given: Given) -> Plan:
         destination, separator = self.destination, self.stages[-1].stage.output.separator
@@ -199,6 +208,8 @@ class Planning:
         account = Account(destination, self.inputs.allow, self.problems)
         outputs = account.outputs(given, name_outputs(destination, separator))
         account.unused(fates)
+        account.unreadable(fates)
+        account.nothing(outputs)
         self.problems.raise_if_any(PlanError)
         views = self.views if destination is None else (*self.views, destination)
         storages = Storages(views)
@@ -260,6 +271,8 @@ def _looked_up(
         known = {key: table.nodes[key].spec} if key in table.nodes else {}
     if key not in known:
         raise CheckpointError(f"`{reference}`: there is no such key")
+    if isinstance(known[key], UnreadableSpec):
+        raise CheckpointError(f"`{reference}`: that tensor is unreadable, its shape is not certain")
     return known[key]
 
 

@@ -15,13 +15,16 @@ class FindingKind(enum.Enum):
     UNEXPECTED = "unexpected"
     UNUSED = "unused"
     MISMATCHED = "mismatched"
+    UNREADABLE = "unreadable"
+    NOTHING = "nothing"
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """A key that does not come out even.
 
     `found` and `wanted` are specs where the kind has them (mismatched both, missing the wanted
-    one, unexpected and unused the found one). `source` is the alias of an unused key.
+    one, unexpected and unused the found one, unreadable the one of its side). `source` is the alias
+    of a source's key, `dst` for a destination's that can't be read. `nothing` is of no key.
     """
 
     kind: FindingKind

@@ -20,6 +20,7 @@ class Fate(enum.Enum):
     COPIED = "copied"
     DROPPED = "dropped"
     UNUSED = "unused"
+    UNREADABLE = "unreadable"
 
 
 class Why(enum.Enum):

@@ -34,10 +34,14 @@ class OutputKind(NamedTuple):
 def sort_kinds(
     nodes: Mapping[str, Node], rules: Mapping[str, RuleInfo | None], allowed: Mapping[str, str]
 ) -> list[OutputKind]:
-    """The kinds of outputs by how they are made, by the rule and by what is allowed."""
+    """The kinds of outputs by how they are made, by the rule and by what is allowed.
+
+    A whole tensor that keeps its key is of another kind than one that is renamed.
+    """
     find, kinds = _Recipes().find, dict[Hashable, OutputKind]()
     for number, (key, node) in enumerate(nodes.items()):
-        made = id(rules[key]), find(node), allowed.get(key) if allowed else None
+        moved = isinstance(node, Leaf) and node.key == key
+        made = id(rules[key]), moved, find(node), allowed.get(key) if allowed else None
         kind = kinds.get(made) or kinds.setdefault(made, OutputKind([], []))
         kind.keys.append(key)
         kind.numbers.append(number)

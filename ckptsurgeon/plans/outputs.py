@@ -17,7 +17,8 @@ from ckptsurgeon.specs import TensorSpec
 class Status(enum.Enum):
     """How an output key got its value."""
 
-    RENAMED = "renamed"  # a whole source tensor, by a rule (its name may be the same)
+    MOVED = "moved"  # a whole source tensor, by a rule, under the name that it had
+    RENAMED = "renamed"  # a whole source tensor, by a rule, under another name
     COPIED = "copied"  # a whole source tensor, by no rule
     CHANGED = "changed"  # through ops or parts
     KEPT = "kept"  # the destination's own value
@@ -28,15 +29,17 @@ OF_KIND = {"keep": Status.KEPT, "init": Status.INITIALISED}
 """What rules give that are no source's."""
 
 
-def status_of(node: Node, rule: RuleInfo | None) -> Status:
-    """How the tensor that a rule gives came about; None gives what is copied or kept by itself."""
+def status_of(key: str, node: Node, rule: RuleInfo | None) -> Status:
+    """How a key's tensor, that a rule gives, came about; None gives what is copied or kept."""
     if rule is not None and rule.kind in OF_KIND:
         return OF_KIND[rule.kind]
     if not isinstance(node, Leaf):
         return Status.CHANGED if operands_of(node) else Status.INITIALISED
     if node.source == DESTINATION:
         return Status.KEPT
-    return Status.COPIED if rule is None else Status.RENAMED
+    if rule is None:
+        return Status.COPIED
+    return Status.MOVED if node.key == key else Status.RENAMED
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +62,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def status(self) -> Status:
-        return status_of(self.node, self.rule)
+        return status_of(self.key, self.node, self.rule)
 
     @property
     def sources(self) -> tuple[Operand, ...]:

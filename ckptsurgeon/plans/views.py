@@ -10,7 +10,7 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.graph import Leaf
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,16 @@ class SourceView:
     specs: Mapping[str, TensorSpec]
     contents: Contents
     has_values: bool = True
+    has_unreadable: bool = False
 
     def leaf(self, key: str) -> Leaf:
         """The node of a key's tensor."""
         return Leaf(self.alias, key, self.specs[key], self.names[key])
+
+    def readable(self, key: str) -> TensorSpec | None:
+        """The spec of a key's tensor; None where there is none, or none that can be read."""
+        spec = self.specs.get(key)
+        return None if isinstance(spec, UnreadableSpec) else spec
 
     @property
     def digest(self) -> str:
@@ -52,6 +58,7 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
         specs=specs if isinstance(names, Unchanged) else _by_key(names, specs),
         contents=checkpoint.contents,
         has_values=checkpoint.has_values,
+        has_unreadable=any(type(spec) is not TensorSpec for spec in specs.values()),
     )
 
 

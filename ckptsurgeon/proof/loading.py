@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.memory import state_of
 from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.proof.results import Finding, Kind
+from ckptsurgeon.specs import UnreadableSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,6 +41,10 @@ def read_state(checkpoint: Checkpoint) -> State:
         raise CheckpointError(f"{checkpoint.path}: has shapes alone, and no values to verify")
     specs = checkpoint.contents.specs
     for key, spec in specs.items():
+        if isinstance(spec, UnreadableSpec):
+            raise CheckpointError(
+                f"{checkpoint.path}: `{key}` is unreadable: it is {spec.what}; {spec.remedy}"
+            )
         if spec.carrier is None:
             raise CheckpointError(f"{checkpoint.path}: `{key}` is {spec}, which torch can't load")
     state: Any = OrderedDict(

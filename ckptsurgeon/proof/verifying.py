@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.factories import build_model, is_pretrained
 from ckptsurgeon.proof.comparing import compare
@@ -13,7 +14,7 @@ from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, 
 from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
-from ckptsurgeon.request import Source, open_source
+from ckptsurgeon.request import Root, Source, open_source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +23,9 @@ __all__ = ["TOLERANCE", "Comparison", "Delta", "Finding", "Kind", "Verification"
 
 TOLERANCE = 1e-5
 """Relative error up to which outputs agree: float32 sums in another order stay below it."""
+
+AGAINST = "against"
+"""The alias of the second checkpoint, where a root is named."""
 
 Model = str | Callable[..., "nn.Module"]
 """A factory by name (`pkg.mod:factory`, `transformers:FOLDER`, `timm:NAME`), or a callable."""
@@ -68,6 +72,7 @@ def verify(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     allow: Collection[str] = (),
+    root: Root | None = None,
 ) -> Verification:
     """What is wrong with a checkpoint as the weights of `model`.
 
@@ -75,13 +80,15 @@ def verify(
     what). With `against`, a second checkpoint, which is loaded into `source_model` (`model` unless
     given), both networks get one random input of `shape` (guessed from the first layer unless
     given) and of a seed, and their outputs are compared: `tolerance` is the relative error that is
-    let pass. `allow` accepts findings by kind.
+    let pass. `allow` accepts findings by kind. `root` is the wrapper to open in the checkpoint, or
+    a dict in which "" is that and `against` the second one's.
 
     Raises CkptSurgeonError for what can't be built, read or run at all.
     """
     kinds = _checked_kinds(allow)
     network = Network(model, arguments)
-    opened = open_source(checkpoint)
+    roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
+    opened = open_source(checkpoint, roots.get(""))
     built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
     found = [*loaded.findings, *check_values(loaded.state, _parameters(built, loaded))]
     comparison, notes = None, list(loaded.notes)
@@ -89,7 +96,7 @@ def verify(
         notes.append("the outputs are not compared, for it does not load")
     elif against is not None:
         source = network if source_model is None else Network(source_model, source_arguments)
-        path, reference = _reference(against, source)
+        path, reference = _reference(open_source(against, roots.get(AGAINST), AGAINST), source)
         names = path, source.name
         comparison, differences = compare(reference, built, names, shape, seed, tolerance)
         found += differences
@@ -120,9 +127,8 @@ def _checked_kinds(allow: Collection[str]) -> Collection[str]:
     return kinds
 
 
-def _reference(against: Source, network: Network) -> tuple[str, nn.Module]:
+def _reference(checkpoint: Checkpoint, network: Network) -> tuple[str, nn.Module]:
     """The source's path, and its network with its weights, which have to load strictly."""
-    checkpoint = open_source(against)
     model, loaded = network.load(without_wrappers(read_state(checkpoint)), "cpu")
     if loaded.findings:
         first, *others = loaded.findings

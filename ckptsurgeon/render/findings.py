@@ -10,12 +10,15 @@ from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import INDENT, MORE, View, place_text
 from ckptsurgeon.report.report import Report
+from ckptsurgeon.specs import UnreadableSpec
 
 MEANINGS = {
     FindingKind.MISSING: "nothing gives these keys of the destination",
     FindingKind.UNEXPECTED: "the destination has no such keys",
     FindingKind.UNUSED: "nothing takes these keys of the source",
     FindingKind.MISMATCHED: "the destination wants other shapes",
+    FindingKind.UNREADABLE: "these tensors have no values that can be read: `drop` gives them up",
+    FindingKind.NOTHING: "nothing of the source ends in the output",
 }
 
 
@@ -41,18 +44,30 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
     allowed = findings[0].allowed
     word = f"{kind.value} (allowed)" if allowed else kind.value
     paint = view.palette.bold if allowed else view.palette.bad
+    if kind is FindingKind.NOTHING:
+        return [f"{paint(word)}  {view.palette.dim(MEANINGS[kind])}"]
     title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
-    return [title, *view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)]
+    lines = view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)
+    return [title, *lines, *_remedies(findings, view)]
+
+
+def _remedies(findings: Sequence[Finding], view: View) -> list[str]:
+    """What makes readable tensors of those that are not, each thing once."""
+    specs = (finding.found or finding.wanted for finding in findings)
+    told = dict.fromkeys(spec.remedy for spec in specs if isinstance(spec, UnreadableSpec))
+    return [INDENT + view.palette.hint(f"to read them, {safe(remedy)}") for remedy in told]
 
 
 def _entry(finding: Finding) -> Entry:
     key = f"{finding.source}::{finding.key}" if finding.source else finding.key
     both = finding.kind is FindingKind.MISMATCHED
+    spec = finding.wanted or finding.found
+    what = spec.what if isinstance(spec, UnreadableSpec) else ""
     return Entry(
         key=key,
-        after=finding.wanted or finding.found,
+        after=spec,
         before=finding.found if both else None,
-        label=(place_text(finding.rule),),
+        label=(what, place_text(finding.rule)),
     )
 
 

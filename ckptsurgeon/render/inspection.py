@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Outside
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
+from ckptsurgeon.render.json import describe_unreadable
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, MORE, View
-from ckptsurgeon.report.report import plural
-from ckptsurgeon.specs import TensorSpec, human_bytes
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 
 VERSION = 1
 MOST_FACTS = 6
@@ -51,7 +51,9 @@ def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
     yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
     nbytes = sum(spec.nbytes for spec in contents.specs.values())
-    yield Aligned(("tensors", f"{len(contents.specs):,}, {human_bytes(nbytes)}"))
+    unreadable = _unreadable(contents)
+    told = f" ({len(unreadable):,} unreadable)" if unreadable else ""
+    yield Aligned(("tensors", f"{len(contents.specs):,}{told}, {human_bytes(nbytes)}"))
     yield Aligned(("elements", f"{count_elements(contents):,}"))
     dtypes = ", ".join(f"{dtype} {number:,}" for dtype, number in count_dtypes(contents))
     yield Aligned(("dtypes", dtypes or "none"))
@@ -68,6 +70,9 @@ def _root(contents: Contents) -> str:
 
 
 def _lists(contents: Contents) -> Iterator[tuple[str, list[str]]]:
+    yield "unreadable", [f"{safe(k)}: {safe(s.what)}" for k, s in _unreadable(contents).items()]
+    yield "outside", [f"{safe(one.key)}: {one}" for one in contents.outside]
+    yield "rivals", [f"{safe(one.key)}: mostly the same keys" for one in contents.rivals]
     yield "ties", [" = ".join(map(safe, _few(group))) for group in contents.aliases]
     yield "metadata", [f"{safe(k)}: {safe(v)}" for k, v in contents.metadata.items()]
     if contents.module_metadata:
@@ -75,6 +80,12 @@ def _lists(contents: Contents) -> Iterator[tuple[str, list[str]]]:
         yield "_metadata", [f"versions of {number}"]
     yield "not tensors", [f"{safe(o.key)}: {safe(o.kind)} {safe(o.text)}" for o in contents.opaque]
     yield "notes", [safe(note) for note in contents.notes]
+
+
+def _unreadable(contents: Contents) -> dict[str, UnreadableSpec]:
+    """The tensors that have keys, but no values that can be read."""
+    specs = contents.specs.items()
+    return {key: spec for key, spec in specs if isinstance(spec, UnreadableSpec)}
 
 
 def _few(group: tuple[str, ...]) -> list[str]:
@@ -159,7 +170,12 @@ def inspection_json(checkpoint: Checkpoint) -> Iterator[str]:
     yield ',\n"tensors": {'
     separator = "\n"
     for key, spec in contents.specs.items():
-        entry = {"dtype": spec.dtype, "shape": list(spec.shape), "bytes": spec.nbytes}
+        told = (
+            describe_unreadable(spec)
+            if isinstance(spec, UnreadableSpec)
+            else {"dtype": spec.dtype, "shape": list(spec.shape)}
+        )
+        entry = {**told, "bytes": spec.nbytes}
         yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
         separator = ",\n"
     yield "\n}\n}\n"
@@ -183,8 +199,14 @@ def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
         "metadata": dict(contents.metadata),
         "module_metadata": _plain(contents.module_metadata),
         "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
+        "outside": [_outside(one) for one in contents.outside],
+        "rivals": [_outside(one) for one in contents.rivals],
         "notes": list(contents.notes),
     }.items()
+
+
+def _outside(one: Outside) -> dict[str, Any]:
+    return {"key": one.key, "tensors": one.tensors, "bytes": one.nbytes}
 
 
 def _plain(value: Any) -> Any:

@@ -7,20 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
+from ckptsurgeon.checkpoints.base import Outside
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Finding, Note
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
 from ckptsurgeon.report.report import Report, Row, Side, Tally
 from ckptsurgeon.report.suggestions import Suggestion
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 
 VERSION = 1
 """Grows when a field changes its meaning or goes; new fields leave it as it is."""
 
 FIELDS: Mapping[type, str] = {
     Tally: "tensors nbytes",
-    Side: "alias path format tensors nbytes root wrappers has_values digest",
+    Side: "alias path format tensors nbytes unreadable root wrappers outside has_values digest",
+    Outside: "key tensors nbytes",
     RuleInfo: "stage number place.file place.line",
     Row: "key spec spec.nbytes status.value sources found ops rule wanted allowed",
     SourceFate: "stage source key spec spec.nbytes fate.value rule untaken claim.dropped reason",
@@ -71,6 +73,7 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
     yield "version", VERSION
     yield "versions", dict(report.versions)
     yield "clean", report.clean
+    yield "written", report.written
     yield "bottom_line", report.bottom_line
     yield "sources", report.sources
     yield "destination", report.destination
@@ -83,6 +86,7 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
         {
             "destination_keys": {"produced": coverage.produced, "wanted": coverage.wanted},
             "source_bytes": {"consumed": coverage.consumed, "offered": coverage.offered},
+            "outside": coverage.outside,
         },
     )
     yield "ties", dict(report.ties)
@@ -99,13 +103,22 @@ def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
 
 def _describe(value: Any) -> Any:
     """What JSON is given for what it has no word for."""
-    if isinstance(value, TensorSpec):  # which most are, of a million keys
+    if type(value) is TensorSpec:  # as most are, of a million keys
         return {"dtype": value.dtype, "shape": value.shape}
+    if isinstance(value, UnreadableSpec):
+        return describe_unreadable(value)
     names, read = READERS[type(value)]
     told = dict(zip(names, read(value), strict=True))
     if type(value) is Operand and value.index is not None:
         told["index"] = index_text(value.index)
     return told
+
+
+def describe_unreadable(spec: UnreadableSpec) -> dict[str, Any]:
+    """What is known of a tensor that can't be read: null for a dtype or a shape that is not."""
+    dtype = None if spec.dtype == UNKNOWN else spec.dtype
+    shape = list(spec.shape) if spec.has_shape else None
+    return {"dtype": dtype, "shape": shape, "unreadable": spec.what, "remedy": spec.remedy}
 
 
 def _describe_rule(rule: RuleInfo) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ckptsurgeon.keys import Box
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -44,7 +44,7 @@ class Lot(msgspec.Struct, gc=False):
     def kinds(self) -> Hashable:
         """What is alike in all specs on one line: dtypes and numbers of dims."""
         told = (self.after, self.before if self.changed else None)
-        return tuple(spec and (spec.dtype, len(spec.shape)) for spec in told)
+        return tuple(spec and (spec.dtype, _rank(spec)) for spec in told)
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -104,8 +104,14 @@ def _whole(key: str) -> Box:
 def spec_range(specs: Iterable[TensorSpec | None]) -> str:
     """`F32[64..512, 3]`: the one text of specs of equal dtype and rank; "" where there is none."""
     known = [spec for spec in {id(spec): spec for spec in specs}.values() if spec is not None]
-    if not known:
-        return ""
+    if not known or _rank(known[0]) is None:
+        return str(known[0]) if known else ""
     dims = (sorted(set(sizes)) for sizes in zip(*(spec.shape for spec in known), strict=True))
     texts = (str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}" for sizes in dims)
     return f"{known[0].dtype}[{', '.join(texts)}]"
+
+
+def _rank(spec: TensorSpec) -> int | None:
+    """The number of dims; None where it is not known."""
+    is_known = spec.has_shape if isinstance(spec, UnreadableSpec) else True
+    return len(spec.shape) if is_known else None

@@ -17,17 +17,8 @@ from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
-from ckptsurgeon.report.report import (
-    Coverage,
-    Report,
-    Rows,
-    Side,
-    Tally,
-    count_tensors,
-    making,
-    plural,
-)
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.report.report import Report, Rows, Side, Tally, count_tensors, making
+from ckptsurgeon.specs import human_bytes, plural
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -36,24 +27,39 @@ MOST_ORIGINS = 6
 
 
 def render_text(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
-    """The report as text that ends in a newline, `color` with ANSI colours.
+    """The report as text that ends in a newline, `color` with ANSI colours."""
+    body = render_body(report, width=width, color=color, verbose=verbose)
+    return body + render_bottom(report, color=color)
+
+
+def render_body(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
+    """The report without its last lines.
 
     Repeated layers fold into ranges and long lists are cut, with a count of what is left out;
     `verbose` gives every key its own line. What comes from files is escaped (`terminal.safe`), so
     the text can be printed as it is.
     """
-    limits = EVERYTHING if verbose else (CLEAN if report.clean else UNSETTLED)
+    limits = EVERYTHING if verbose else (UNSETTLED if report.open_findings else CLEAN)
     view = View(width, Palette(color), verbose, limits)
     return view.page(
         _header(report, view),
+        _outside(report, view),
         *(_status_section(report, status, view) for status in Status),
         _dropped(report, view),
         _ties(report, view),
         _notes([note for note in report.notes if not _is_told(note, report)], view),
         *show_findings(report, view),
         show_suggestions(report, view),
-        _bottom(report, view),
     )
+
+
+def render_bottom(report: Report, *, color: bool) -> str:
+    """The last lines of a report: how much of the source is used, and the one sentence to read."""
+    palette = Palette(color)
+    paint = palette.good if report.clean else palette.hint
+    paint = palette.bad if report.open_findings else paint
+    used = _coverage(report)
+    return f"\n{palette.dim(used)}\n{paint(report.bottom_line)}\n"
 
 
 # --- what goes in ---------------------------------------------------------------------------------
@@ -71,10 +77,27 @@ def _header(report: Report, view: View) -> list[str]:
 
 
 def _side(name: str, side: Side) -> Aligned:
-    facts = [side.format, f"{plural(side.tensors, 'tensor')}", human_bytes(side.nbytes)]
+    unreadable = f" ({side.unreadable:,} unreadable)" if side.unreadable else ""
+    number = plural(side.tensors, "tensor") + unreadable
+    facts = [side.format, number, human_bytes(side.nbytes)]
     facts += [] if side.has_values else ["shapes only"]
     facts += [f"opened `{safe(side.root)}`"] if side.root else []
     return Aligned((safe(name), safe(side.path)), ", ".join(facts))
+
+
+def _outside(report: Report, view: View) -> list[str]:
+    """The tensors that stand outside of the roots, and are left behind."""
+    sides = [side for side in report.sources if side.outside]
+    if not sides:
+        return []
+    lines = [
+        Aligned((safe(f"{side.alias}::{one.key}" if side.alias else one.key), str(one)))
+        for side in sides
+        for one in side.outside
+    ]
+    limit, title = view.limits.section, "left behind, outside of the root"
+    shown = view.table(lines[:limit], len(lines) - limit)
+    return [_title(title, report.coverage.outside, view), *shown]
 
 
 # --- what comes out -------------------------------------------------------------------------------
@@ -202,17 +225,18 @@ def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -
 # --- the end --------------------------------------------------------------------------------------
 
 
-def _bottom(report: Report, view: View) -> list[str]:
-    paint = view.palette.good if report.clean else view.palette.bad
-    return [view.palette.dim(_coverage(report.coverage)), paint(report.bottom_line)]
-
-
-def _coverage(coverage: Coverage) -> str:
-    used = f"{_percent(coverage.consumed, coverage.offered)} of the source's bytes are used"
+def _coverage(report: Report) -> str:
+    coverage = report.coverage
+    whole = "source's" if not any(side.root for side in report.sources) else "root's"
+    readable = " readable" if any(side.unreadable for side in report.sources) else ""
+    share = _percent(coverage.consumed, coverage.offered)
+    used = f"{share} of the {whole}{readable} bytes are used"
+    if coverage.outside.tensors:
+        used += f"; {coverage.outside} stand outside of it"
     if not coverage.wanted:
         return used
-    share = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
-    return f"{share}; {used}"
+    keys = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
+    return f"{keys}; {used}"
 
 
 def _percent(part: float, whole: int) -> str:

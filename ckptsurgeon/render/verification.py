@@ -14,8 +14,7 @@ from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import EVERYTHING, View
-from ckptsurgeon.report.report import plural
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.specs import human_bytes, plural
 
 VERSION = 1
 MOST_LINES = 10

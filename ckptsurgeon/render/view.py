@@ -10,7 +10,7 @@ from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot, unfold_lots
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.report.report import plural
+from ckptsurgeon.specs import plural
 
 MORE = "--verbose shows all"
 INDENT = "  "

@@ -10,20 +10,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.base import DESTINATION, Outside
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
-from ckptsurgeon.plans.fates import Claim, Fate, Fates
-from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
+from ckptsurgeon.plans.fates import Claim, Fate, Fates, Why
+from ckptsurgeon.plans.graph import Made, Operand, RuleInfo, operands_of
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
-from ckptsurgeon.specs import TensorSpec, human_bytes
+from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
-FROM_SOURCE = (Status.COPIED, Status.RENAMED, Status.CHANGED)
+FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
 
 
@@ -85,15 +85,20 @@ class Rows(Entries[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A checkpoint as a report names it; `root` is the wrapper opened, of the `wrappers`."""
+    """A checkpoint as a report names it; `root` is the wrapper opened, of the `wrappers`.
+
+    `unreadable` of its `tensors` have no values that can be read; `outside` the root stand others.
+    """
 
     alias: str
     path: str
     format: str
     tensors: int
     nbytes: int
+    unreadable: int
     root: str
     wrappers: tuple[str, ...]
+    outside: tuple[Outside, ...]
     has_values: bool
     specs: Mapping[str, TensorSpec]
 
@@ -119,14 +124,15 @@ class Coverage:
     """How much the source gives and how much of it is used.
 
     `produced` of `wanted` destination keys come from a source in the right shape (both 0 without a
-    destination);
-    `consumed` of `offered` bytes of the sources are taken by rules or copied.
+    destination); `consumed` of `offered` bytes of the sources' tensors end in the output. `outside`
+    are the tensors that the sources' roots leave out.
     """
 
     produced: int
     wanted: int
     consumed: int
     offered: int
+    outside: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,7 @@ class Report:
     suggestions: tuple[Suggestion, ...]
     ties: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
+    written: bool = False
 
     @property
     def open_findings(self) -> tuple[Finding, ...]:
@@ -162,24 +169,25 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        return all(finding.allowed for finding in self.findings)
+        """Whether there was no finding, not even one that was allowed."""
+        return not self.findings
 
     @property
     def bottom_line(self) -> str:
         """The one sentence to read where there is no time for more."""
         unsettled = self.open_findings
         if unsettled:
+            they = "it is" if len(unsettled) == 1 else "they are"
             return (
                 f"{plural(len(unsettled), 'finding')}: {count_kinds(unsettled)}"
-                "; nothing is written until they are settled or allowed"
+                f"; nothing is written until {they} settled or allowed"
             )
-        allowed = f" ({count_kinds(self.findings)} allowed)" if self.findings else ""
-        return f"clean{allowed}: {self.total} would be written"
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 tensor`, `1,000 tensors`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        written = f"{self.total} {'written' if self.written else 'would be written'}"
+        return (
+            f"allowed: {count_kinds(self.findings)}; {written}"
+            if self.findings
+            else (f"clean: {written}")
+        )
 
 
 def count_kinds(findings: Iterable[Finding]) -> str:
@@ -188,13 +196,19 @@ def count_kinds(findings: Iterable[Finding]) -> str:
     return ", ".join(f"{counts[kind]:,} {kind.value}" for kind in FindingKind if counts[kind])
 
 
-def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Report:
-    """The report of a plan; `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`."""
+def make_report(
+    plan: Plan, *, versions: Mapping[str, str] | None = None, written: bool = False
+) -> Report:
+    """The report of a plan, of which the output was `written` or not.
+
+    `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`.
+    """
     outputs, kinds = plan.outputs, _sort_kinds(plan)
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(_side, plan.sources))
     fate_counts, partly = _count_fates(plan)
     taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
+    outside = [one for side in sources for one in side.outside]
     return Report(
         sources=sources,
         destination=_side(plan.destination) if plan.destination else None,
@@ -209,14 +223,16 @@ def make_report(plan: Plan, *, versions: Mapping[str, str] | None = None) -> Rep
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
-            consumed=taken - partly.nbytes,
+            consumed=taken - partly.nbytes - _count_lost(plan),
             offered=sum(side.nbytes for side in sources),
+            outside=Tally(sum(o.tensors for o in outside), sum(o.nbytes for o in outside)),
         ),
         findings=plan.findings,
         notes=plan.notes,
         suggestions=make_suggestions(plan),
         ties=plan.ties,
         versions=dict(versions or {}),
+        written=written,
     )
 
 
@@ -236,8 +252,12 @@ def _side(view: SourceView) -> Side:
         format=view.format,
         tensors=len(view.specs),
         nbytes=nbytes_of(view.specs.values()),
+        unreadable=sum(type(spec) is not TensorSpec for spec in view.specs.values())
+        if view.has_unreadable
+        else 0,
         root=view.contents.root,
         wrappers=view.contents.wrappers,
+        outside=view.contents.outside,
         has_values=view.has_values,
         specs=view.contents.specs,
     )
@@ -287,6 +307,28 @@ def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
     unused = list(filter(None, partly))
     counts = {fate: count_tensors(own) for fate, own in specs.items()}
     return counts, Tally(len(unused), sum(unused))
+
+
+def _count_lost(plan: Plan) -> int:
+    """The bytes of tensors that rules take or that are copied, and that end in no output.
+
+    There are some only where an output is of another shape than the destination's, where a fallback
+    gives way, and where a later stage drops what an earlier one gave.
+    """
+    misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
+    stages = {table.stage for table in plan.fates.tables}
+    gave_way = any(True for _ in plan.fates.of(lambda claim: claim.why is Why.GAVE_WAY))
+    if not (misfits or gave_way or len(stages) > 1):
+        return 0
+    used = {
+        (operand.source, operand.key)
+        for key, node in plan.outputs.nodes.items()
+        if key not in misfits
+        for operand in operands_of(node)
+    }
+    fates = plan.fates.of(lambda claim: claim.fate in (Fate.TAKEN, Fate.COPIED))
+    lost = (one for one in fates if one.stage == 0 and (one.source, one.key) not in used)
+    return sum(round(one.spec.nbytes * (1 - one.untaken - one.claim.dropped)) for one in lost)
 
 
 def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from ckptsurgeon.checkpoints.base import Contents, Layout
+from ckptsurgeon.checkpoints.base import Contents, Layout, Outside
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
@@ -119,8 +119,7 @@ def test_root_of_a_flat_file(root: str | None, keys: list[str], tmp_path: Path) 
     assert (list(found.contents.specs), found.contents.root) == (keys, root or "")
     assert found.read(keys[0]).tobytes() == SAVED["m.w"].tobytes()
     assert found.extent(keys[0]) == open_checkpoint(path).extent("m.w")
-    notes = ("1 tensors outside the root 'm' were left out",) if root else ()
-    assert found.contents.notes == notes
+    assert found.contents.outside == ((Outside("n", 1, SAVED["n.w"].nbytes),) if root else ())
 
 
 @pytest.mark.parametrize(

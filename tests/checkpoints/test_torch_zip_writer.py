@@ -18,9 +18,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ckptsurgeon.checkpoints.archive import read_archive
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
-from ckptsurgeon.checkpoints.torch.archive import read_archive
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.checkpoints.torch.records import directory, local_header, plan_members
 from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries

@@ -6,27 +6,25 @@ Texts from files are strangers' texts: they are cut, and their control character
 from __future__ import annotations
 
 import itertools
-import struct
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Opaque
-from ckptsurgeon.checkpoints.npy import CODES
+from ckptsurgeon.checkpoints.torch.arrays import scalar_of
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
+    ArrayRecord,
     DictValue,
     GlobalName,
     ObjectValue,
     OddKey,
     StorageRecord,
+    Stretch,
     TensorRecord,
 )
-from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec
+from ckptsurgeon.specs import TensorSpec
 
 WIDTH = 60
 """Longest text of a value."""
-
-FLOATS = {2: "<e", 4: "<f", 8: "<d"}
-"""Layouts of floating numbers by their bytes, as `struct` has them."""
 
 Text = tuple[str, str]
 
@@ -54,6 +52,10 @@ def describe(value: Any) -> Text:
 def _record(value: Any) -> Text:
     if isinstance(value, TensorRecord):
         return "Tensor", str(TensorSpec(value.dtype, value.shape))
+    if isinstance(value, ArrayRecord):
+        return "numpy.ndarray", escaped(value.text)
+    if isinstance(value, Stretch):
+        return ("str" if value.is_text else "bytes"), f"{value.packed} bytes"
     if isinstance(value, StorageRecord):
         return escaped(value.kind), f"{value.numel} items"
     if isinstance(value, GlobalName):
@@ -66,11 +68,11 @@ def _record(value: Any) -> Text:
 
 
 def _object(value: ObjectValue) -> Text:
-    number = _numpy_scalar(value)
-    if number:
-        return number
-    if value.name.name.startswith("_rebuild"):
-        return "Tensor", escaped(value.reason or str(value.name))
+    scalar = scalar_of(value)
+    if scalar is not None:
+        return f"numpy.{scalar[0]}", str(scalar[1])
+    if value.unreadable is not None:
+        return "Tensor", escaped(value.unreadable.what)
     kind = escaped(str(value.name))
     held = value.state if isinstance(value.state, DictValue) else value.entries
     if held is not None:
@@ -103,28 +105,6 @@ def _entries(value: DictValue) -> str:
     names = ", ".join(_plain(key) for key in itertools.islice(value.entries, 4))
     noun = "entry" if count == 1 else "entries"
     return f"{count} {noun}: {names}{', …' if count > 4 else ''}"
-
-
-def _numpy_scalar(value: ObjectValue) -> Text | None:
-    """Type and number of a NumPy scalar, which is a dtype and its bytes."""
-    if value.name.name != "scalar" or not value.name.module.endswith("multiarray"):
-        return None
-    if len(value.arguments) != 2:
-        return None
-    dtype, data = value.arguments
-    code = dtype.arguments[0] if isinstance(dtype, ObjectValue) and dtype.arguments else None
-    if not isinstance(code, str) or code not in CODES or code[0] == "c":
-        return None
-    if not isinstance(data, bytes) or len(data) != int(code[1:]):
-        return None
-    return f"numpy.{DTYPE_NAMES[CODES[code]]}", str(_number(code[0], data))
-
-
-def _number(kind: str, data: bytes) -> bool | int | float:
-    if kind == "f":
-        return float(struct.unpack(FLOATS[len(data)], data)[0])
-    number = int.from_bytes(data, "little", signed=kind == "i")
-    return number != 0 if kind == "b" else number
 
 
 def _cut(text: str) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.specs import DTYPE_NAMES
+from ckptsurgeon.checkpoints.stored import Coding, Stored
+from ckptsurgeon.specs import DTYPE_NAMES, UnreadableSpec
 
 DTYPE_CODES: Mapping[str, str] = {name: code for code, name in DTYPE_NAMES.items()}
 """Our dtype code, by the name of torch's dtype."""
@@ -65,13 +67,57 @@ class StorageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorRecord:
-    """A strided view of a storage, in items of `dtype`; not yet held against the file."""
+    """A strided view of a storage, in items of `dtype`; not yet held against the file.
+
+    `conjugate` and `negative` are torch's bits: the values are stored before these are done.
+    """
 
     storage: StorageRecord
     dtype: str
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    conjugate: bool = False
+    negative: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A long text, or long bytes, that a pickle holds and that stay in its file until wanted.
+
+    `packed` bytes of the file from `offset` on; a text's are UTF-8.
+    """
+
+    path: Path
+    offset: int
+    packed: int
+    is_text: bool
+    coding: Coding = Coding.PLAIN
+
+    def stored(self, nbytes: int) -> Stored:
+        """The bytes, of which there should be so many."""
+        return Stored(self.path, self.offset, self.packed, nbytes, self.coding)
+
+    def read(self) -> bytes:
+        """What lies in the file."""
+        return Stored(self.path, self.offset, self.packed, self.packed).read()
+
+
+@dataclass(slots=True, eq=False)
+class ArrayRecord:
+    """A NumPy array that the pickle spells out, when its state was set.
+
+    `data` are its items, big-endian where `swapped`, column by column where `fortran`. Without a
+    dtype it is one of texts or dates, and no tensor, unless `unreadable` says why it is.
+    """
+
+    data: bytes | Stretch = b""
+    dtype: str | None = None
+    shape: tuple[int, ...] = ()
+    fortran: bool = False
+    swapped: bool = False
+    unreadable: UnreadableSpec | None = None
+    text: str = "without a state"
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +146,8 @@ class OddKey:
 class ObjectValue:
     """A call that the pickle asks for and that nobody makes: `name(*arguments)`, then its state.
 
-    `reason` says why a tensor stands here and not as a TensorRecord.
+    `is_new` is true of an object of the class `name`, whose arguments are its own parts, as a
+    tuple's; `unreadable` says why a tensor stands here and not as a TensorRecord.
     """
 
     name: GlobalName
@@ -108,26 +155,17 @@ class ObjectValue:
     state: Any = None
     entries: DictValue | None = None
     items: list[Any] = field(default_factory=list)
-    reason: str = ""
+    is_new: bool = False
+    unreadable: UnreadableSpec | None = None
 
 
-HASHED_INTEGERS = 2**60
-"""Integers below hash to themselves; beyond, thousands can be made to share one hash."""
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor or an array of numbers, readable or not."""
+    if isinstance(value, ArrayRecord):
+        return value.dtype is not None or value.unreadable is not None
+    return isinstance(value, TensorRecord) or why_unreadable(value) is not None
 
 
-def dict_key(key: Any) -> Any:
-    """The key itself where hashing it is cheap and spread, else an OddKey."""
-    if isinstance(key, (str, bytes, bool)) or key is None:
-        return key
-    if isinstance(key, int) and abs(key) < HASHED_INTEGERS:
-        return key
-    return OddKey(key)
-
-
-def key_text(key: Any) -> str | None:
-    """The piece that a dict key gives to a dotted key; None for keys that are no text or int."""
-    if isinstance(key, str):
-        return key
-    if isinstance(key, int) and not isinstance(key, bool):
-        return str(key)
-    return None
+def why_unreadable(value: Any) -> UnreadableSpec | None:
+    """Why the values of a tensor can't be read; None for what is none, and for those that can."""
+    return value.unreadable if isinstance(value, (ObjectValue, ArrayRecord)) else None

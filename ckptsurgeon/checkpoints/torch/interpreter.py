@@ -1,7 +1,7 @@
 """An interpreter of a closed list of pickle opcodes that describes what it reads and builds none.
 
-It imports nothing, calls nothing, and allocates by what the bytes hold. Protocols 2 to 5 are read,
-as far as torch writes them; opcodes of protocols 0 and 1 that they don't need are refused by name.
+It imports nothing, calls nothing, and allocates by what the bytes hold. Protocols 0 to 5 are read;
+buffers outside of the pickle and extension codes are refused by name.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue, StorageRecord
-from ckptsurgeon.checkpoints.torch.machine import SET, CutError, Machine
+from ckptsurgeon.checkpoints.torch.machine import SET, Machine
+from ckptsurgeon.checkpoints.torch.window import CutError, Window
 from ckptsurgeon.errors import CheckpointError
-
-MAX_PICKLE_BYTES = 512 << 20
-"""A million tensors take about 150 MB."""
 
 STOP = ord(".")
 
@@ -25,41 +23,42 @@ FROZENSET = GlobalName("builtins", "frozenset")
 
 @dataclass(frozen=True, slots=True)
 class Pickle:
-    """What a pickle says: its inert value, the offset behind it, and the storages it names."""
+    """What a pickle says: its inert value, the place behind it, and the storages it names."""
 
     value: Any
     end: int
     storages: tuple[StorageRecord, ...]
 
 
-def load_pickle(data: bytes) -> Pickle:
-    """What the pickle says that the bytes begin with.
+def load_pickle(window: Window) -> Pickle:
+    """What the pickle says that a window begins with.
 
-    Raises CheckpointError for an opcode outside the closed list, with its name and offset, and
+    Raises CheckpointError for an opcode outside the closed list, with its name and place, and
     CutError for bytes that end early.
     """
-    machine = Machine(data)
+    machine = Machine(window)
     try:
         value = _run(machine)
     except CheckpointError as error:
-        raise type(error)(f"in the pickle, before byte {machine.at}: {error}") from None
-    return Pickle(value, machine.at, tuple(machine.storages))
+        raise type(error)(f"in the pickle, before byte {window.position}: {error}") from None
+    return Pickle(value, window.position, tuple(machine.storages))
 
 
 def _run(machine: Machine) -> Any:
-    data, actions = machine.data, _ACTIONS
-    if data[:1] != b"\x80":
-        raise CheckpointError("no PROTO opcode to begin with; protocols 0 and 1 are not read")
-    while machine.at < len(data):
-        code = data[machine.at]
-        machine.at += 1
+    window, actions = machine.input, _ACTIONS
+    while True:
+        if window.at == len(window.data):
+            if not window.left:
+                raise CutError("the bytes end before the STOP opcode: the file was cut")
+            window.fill(1)
+        code = window.data[window.at]
+        window.at += 1
         if code == STOP:
             return machine.pop()
         action = actions.get(code)
         if action is None:
             raise CheckpointError(_refusal(code))
         action(machine)
-    raise CutError("the bytes end before the STOP opcode: the file was cut")
 
 
 def _refusal(code: int) -> str:
@@ -68,7 +67,7 @@ def _refusal(code: int) -> str:
     names = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
     if code not in names:
         return f"byte {code:#04x}, which is no opcode: no pickle, or a damaged one"
-    return f"opcode {names[code]}, which torch.save does not write and which is not read"
+    return f"opcode {names[code]}, which needs what stands outside of the file and is not read"
 
 
 _ACTIONS: Mapping[int, Callable[[Machine], object]] = {
@@ -82,20 +81,21 @@ _ACTIONS: Mapping[int, Callable[[Machine], object]] = {
         ("N", lambda machine: machine.push(None)),
         ("\x88", lambda machine: machine.push(True)),
         ("\x89", lambda machine: machine.push(False)),
-        ("J", lambda machine: machine.push(struct.unpack("<i", machine.take(4))[0])),
-        ("K", lambda machine: machine.push(machine.byte())),
-        ("M", lambda machine: machine.push(machine.number(2))),
+        ("J", lambda machine: machine.push(struct.unpack("<i", machine.input.take(4))[0])),
+        ("K", lambda machine: machine.push(machine.input.byte())),
+        ("M", lambda machine: machine.push(machine.input.number(2))),
         ("\x8a", lambda machine: machine.long(1)),
         ("\x8b", lambda machine: machine.long(4)),
-        ("G", lambda machine: machine.push(struct.unpack(">d", machine.take(8))[0])),
+        ("G", lambda machine: machine.push(struct.unpack(">d", machine.input.take(8))[0])),
         ("\x8c", lambda machine: machine.text(1)),
         ("X", lambda machine: machine.text(4)),
         ("\x8d", lambda machine: machine.text(8)),
         ("U", lambda machine: machine.python2_text(1)),
         ("T", lambda machine: machine.python2_text(4)),
-        ("C", lambda machine: machine.bytes(1)),
-        ("B", lambda machine: machine.bytes(4)),
-        ("\x8e", lambda machine: machine.bytes(8)),
+        ("C", lambda machine: machine.payload(1)),
+        ("B", lambda machine: machine.payload(4)),
+        ("\x8e", lambda machine: machine.payload(8)),
+        ("\x96", lambda machine: machine.byte_array(8)),
         (")", lambda machine: machine.push(())),
         ("t", lambda machine: machine.made(tuple(machine.since_mark()))),
         ("\x85", lambda machine: machine.fixed_tuple(1)),
@@ -110,18 +110,31 @@ _ACTIONS: Mapping[int, Callable[[Machine], object]] = {
         ("\x8f", lambda machine: machine.made(ObjectValue(SET, ([],)))),
         ("\x90", lambda machine: machine.extend(machine.since_mark())),
         ("\x91", lambda machine: machine.made(ObjectValue(FROZENSET, (machine.since_mark(),)))),
-        ("q", lambda machine: machine.put(machine.byte())),
-        ("r", lambda machine: machine.put(machine.number(4))),
+        ("q", lambda machine: machine.put(machine.input.byte())),
+        ("r", lambda machine: machine.put(machine.input.number(4))),
         ("\x94", Machine.memoize),
-        ("h", lambda machine: machine.get(machine.byte())),
-        ("j", lambda machine: machine.get(machine.number(4))),
+        ("h", lambda machine: machine.get(machine.input.byte())),
+        ("j", lambda machine: machine.get(machine.input.number(4))),
         ("c", Machine.global_name),
         ("\x93", Machine.stack_global),
         ("R", Machine.reduce),
-        ("\x81", Machine.reduce),
+        ("\x81", Machine.new),
         ("\x92", Machine.new_with_keywords),
         ("b", Machine.build),
         ("Q", Machine.persistent),
+        ("I", Machine.integer_line),
+        ("L", Machine.integer_line),
+        ("F", Machine.float_line),
+        ("S", Machine.quoted_line),
+        ("V", Machine.text_line),
+        ("P", Machine.persistent_line),
+        ("p", lambda machine: machine.put(machine.index_line())),
+        ("g", lambda machine: machine.get(machine.index_line())),
+        ("2", lambda machine: machine.push(machine.top())),
+        ("l", lambda machine: machine.listed(list)),
+        ("d", lambda machine: machine.listed(dict)),
+        ("i", Machine.instance),
+        ("o", Machine.object_of_class),
     )
 }
 """The closed list: what each opcode does, by its byte."""

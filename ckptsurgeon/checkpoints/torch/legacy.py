@@ -1,8 +1,8 @@
-"""Torch's files from before version 1.6, read without torch: pickles with the storages behind them.
+"""Torch's files from before version 1.6, and plain pickles of NumPy arrays, read without torch.
 
-The layout, from torch/serialization.py: pickles of a magic number, of a protocol number, of what
-the machine was, of the object, and of the list of storage keys; then, for each key, its number of
-items as an int64, and the items.
+The layout of the former, from torch/serialization.py: pickles of a magic number, of a protocol
+number, of what the machine was, of the object, and of the list of storage keys; then, for each key,
+its number of items as an int64, and the items.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from ckptsurgeon.checkpoints.torch.inert import UNTYPED, DictValue, StorageRecord
-from ckptsurgeon.checkpoints.torch.interpreter import MAX_PICKLE_BYTES, Pickle, load_pickle
-from ckptsurgeon.checkpoints.torch.machine import CutError
+from ckptsurgeon.checkpoints.stored import Stored
+from ckptsurgeon.checkpoints.torch.inert import UNTYPED, StorageRecord
+from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
-from ckptsurgeon.checkpoints.transfer import Extent, opened, read_bytes
+from ckptsurgeon.checkpoints.torch.window import Window
+from ckptsurgeon.checkpoints.transfer import opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
 PROTOCOL = 1001
-
-WINDOW = 1 << 20
-"""Bytes that are read at first to find a pickle's end, which nothing tells beforehand."""
 
 UNCODED_SIZES: Mapping[str, int] = {
     UNTYPED: 1,
@@ -38,14 +37,14 @@ UNCODED_SIZES: Mapping[str, int] = {
 
 
 def open_torch_legacy(path: Path, root: str | None) -> TorchCheckpoint:
-    """The legacy file's checkpoint; `root` as in a rule file's `source`, None for the default.
+    """The checkpoint of a legacy file, or of a plain pickle of NumPy arrays.
 
-    Raises CheckpointError for a pickle that torch.save did not write, for one that was cut, and
-    for a root that is not there.
+    `root` as in a rule file's `source`, None for the default. Raises CheckpointError for a pickle
+    that was cut, and for a root that is not there.
     """
     with opened(path) as descriptor:
-        tree, storages = _Reader(path, descriptor).parts()
-    return open_tree(path, "torch-legacy", tree.value, storages, root)
+        form, tree, storages = _Reader(path, descriptor).parts()
+    return open_tree(path, form, tree, storages, root)
 
 
 class _Reader:
@@ -56,49 +55,40 @@ class _Reader:
         self._size = os.fstat(descriptor).st_size
         self._at = 0
 
-    def parts(self) -> tuple[Pickle, Mapping[str, Extent]]:
-        """The object's pickle, and the places of its storages."""
-        self._require_torch()
+    def parts(self) -> tuple[str, Any, Mapping[str, Stored]]:
+        """The format, what the object's pickle says, and the places of its storages.
+
+        Of the machine that wrote them nothing is asked: torch writes little-endian on every one.
+        """
+        first = self._next()
+        if first.value != MAGIC:
+            if self._at != self._size:
+                raise CheckpointError(
+                    f"is a pickle that ends at byte {self._at} of {self._size}: several pickles, "
+                    "or none of a checkpoint; save its tensors with torch.save or safetensors"
+                )
+            return "pickle", first.value, {}
+        protocol = self._next().value
+        if protocol != PROTOCOL:
+            raise CheckpointError("is of an unknown protocol of torch.save, wanted 1001")
+        self._next()  # the machine
         tree = self._next()
         keys = self._next().value
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise CheckpointError("its list of storages is no list of keys: damaged")
-        return tree, self._storages(keys, {kept.key: kept for kept in tree.storages})
-
-    def _require_torch(self) -> None:
-        if self._next().value != MAGIC:
-            raise CheckpointError(
-                "is a pickle, but none of torch.save; load it where it came from, and save its "
-                "tensors with torch.save or safetensors"
-            )
-        protocol = self._next().value
-        if protocol != PROTOCOL:
-            raise CheckpointError("is of an unknown protocol of torch.save, wanted 1001")
-        machine = self._next().value
-        if isinstance(machine, DictValue) and machine.entries.get("little_endian") is False:
-            raise CheckpointError(
-                "was written on a big-endian machine; load it with torch and save it again"
-            )
+        described = {kept.key: kept for kept in tree.storages}
+        return "torch-legacy", tree.value, self._storages(keys, described)
 
     def _next(self) -> Pickle:
         """The pickle at the present place, which moves behind it."""
-        window = WINDOW
-        while True:
-            data = read_bytes(self._descriptor, self._at, min(window, MAX_PICKLE_BYTES))
-            try:
-                found = load_pickle(data)
-            except CutError:
-                if window >= MAX_PICKLE_BYTES or self._at + len(data) >= self._size:
-                    raise
-                window *= 8
-            else:
-                self._at += found.end
-                return found
+        found = load_pickle(Window.of_file(self._path, self._descriptor, self._at))
+        self._at = found.end
+        return found
 
     def _storages(
         self, keys: Iterable[str], described: Mapping[str, StorageRecord]
-    ) -> Mapping[str, Extent]:
-        places: dict[str, Extent] = {}
+    ) -> Mapping[str, Stored]:
+        places: dict[str, Stored] = {}
         for key in keys:
             if key not in described or key in places:
                 raise CheckpointError(f"the storage {key[:40]!r} is not described once: damaged")
@@ -106,7 +96,7 @@ class _Reader:
             self._at = place.offset + place.nbytes
         return places
 
-    def _storage(self, kept: StorageRecord) -> Extent:
+    def _storage(self, kept: StorageRecord) -> Stored:
         name = kept.key[:40]
         count = int.from_bytes(read_bytes(self._descriptor, self._at, 8), "little")
         itemsize = BITS[kept.dtype] // 8 if kept.dtype else UNCODED_SIZES.get(kept.kind)
@@ -125,4 +115,4 @@ class _Reader:
                 f"the storage {name!r} needs {count * itemsize} bytes, {left} are left: "
                 "the file was cut; fetch or copy it again"
             )
-        return Extent(self._path, start, count * itemsize)
+        return Stored(self._path, start, count * itemsize, count * itemsize)

@@ -1,21 +1,25 @@
 """The stack machine that pickle opcodes drive: marks, memo, and one method for each action.
 
-No method allocates by a number that the pickle claims: what is taken is first held against the
-bytes that are left, and what a byte can make is counted against a budget.
+What a byte can make is counted against a budget.
 """
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
+from ckptsurgeon.checkpoints.torch.arrays import BYTEARRAY, set_state
 from ckptsurgeon.checkpoints.torch.inert import (
+    ArrayRecord,
     DictValue,
     GlobalName,
     ObjectValue,
     StorageRecord,
-    dict_key,
+    Stretch,
 )
-from ckptsurgeon.checkpoints.torch.rebuild import call, storage
+from ckptsurgeon.checkpoints.torch.keys import dict_key
+from ckptsurgeon.checkpoints.torch.rebuild import call, new_object, storage
+from ckptsurgeon.checkpoints.torch.window import CutError, Window
 from ckptsurgeon.errors import CheckpointError
 
 MAX_VALUES = 1 << 24
@@ -28,69 +32,43 @@ FEW = 1000
 MAX_LONG_BYTES = 255
 """Longest integer: what opcode LONG1 can say, and all that torch itself reads."""
 
-PROTOCOLS = range(2, 6)
+PROTOCOLS = range(6)
+
+UTF8 = "utf-8", "surrogatepass"
+"""How a pickle spells texts: halves of surrogate pairs as well."""
+
+PYTHON2 = {b"__builtin__": b"builtins", b"copy_reg": b"copyreg"}
+"""What modules were called in Python 2, and in pickles up to protocol 2."""
 
 SET = GlobalName("builtins", "set")
 
 UNDERFLOW = "an opcode that wants more values than stand on the stack"
 
 
-class CutError(CheckpointError):
-    """The bytes end before the pickle does."""
-
-
 class Machine:
-    """The stack, the marks and the memo of one pickle being read."""
+    """The stack, the marks and the memo of one pickle being read from a window."""
 
     __slots__ = (
         "_budget",
         "_floor",
+        "_granted",
         "_marks",
         "_memo",
         "_names",
         "_stack",
-        "at",
-        "data",
+        "input",
         "storages",
     )
 
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+    def __init__(self, window: Window) -> None:
+        self.input = window
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._floor = 0
         self._memo: dict[int, Any] = {}
-        self._names: dict[tuple[str, str], GlobalName] = {}
-        self._budget = min(MAX_VALUES, 2 * len(data) + FEW)
+        self._names: dict[tuple[bytes, bytes], GlobalName] = {}
+        self._budget = self._granted = FEW
         self.storages: list[StorageRecord] = []
-
-    # --- bytes
-
-    def take(self, count: int) -> bytes:
-        start = self.at
-        if count > len(self.data) - start:
-            raise CutError(
-                f"wants {count} bytes where {len(self.data) - start} are left: the file was cut"
-            )
-        self.at = start + count
-        return self.data[start : self.at]
-
-    def byte(self) -> int:
-        try:
-            value = self.data[self.at]
-        except IndexError:
-            raise CutError("the bytes end within an opcode: the file was cut") from None
-        self.at += 1
-        return value
-
-    def number(self, width: int) -> int:
-        return int.from_bytes(self.take(width), "little")
-
-    def line(self) -> str:
-        end = self.data.find(b"\n", self.at)
-        if end < 0:
-            raise CutError("a name without its end of line: the file was cut")
-        return _text(self.take(end + 1 - self.at)[:-1])
 
     # --- stack
 
@@ -121,7 +99,11 @@ class Machine:
         return items
 
     def spend(self, count: int) -> None:
+        """Counts values against what the bytes read so far can make."""
         self._budget -= count
+        if self._budget < 0:
+            granted = min(MAX_VALUES, 2 * self.input.passed + FEW)
+            self._budget, self._granted = self._budget + granted - self._granted, granted
         if self._budget < 0:
             raise CheckpointError(
                 "makes more values than torch writes for so many bytes, or than are read at all"
@@ -130,13 +112,13 @@ class Machine:
     # --- opcodes
 
     def protocol(self) -> None:
-        found = self.number(1)
+        found = self.input.byte()
         if found not in PROTOCOLS:
-            raise CheckpointError(f"protocol {found}; protocols 2 to 5 are read")
+            raise CheckpointError(f"protocol {found}; protocols 0 to 5 are read")
 
     def frame(self) -> None:
-        size = self.number(8)
-        if size > len(self.data) - self.at:
+        size = self.input.number(8)
+        if size > self.input.left:
             raise CutError(f"a frame of {size} bytes, which reaches beyond the end")
 
     def mark(self) -> None:
@@ -163,24 +145,83 @@ class Machine:
         self.made(items)
 
     def long(self, width: int) -> None:
-        size = self.number(width)
+        size = self.input.number(width)
         if size > MAX_LONG_BYTES:
             raise CheckpointError(f"an integer of {size} bytes; at most {MAX_LONG_BYTES} are read")
-        self.push(int.from_bytes(self.take(size), "little", signed=True))
+        self.push(int.from_bytes(self.input.take(size), "little", signed=True))
 
     def text(self, width: int) -> None:
-        self.push(_text(self.take(self.number(width))))
+        data = self.input.payload(self.input.number(width), is_text=True)
+        self.push(data if isinstance(data, Stretch) else _text(data))
 
     def python2_text(self, width: int) -> None:
         """Python 2's str, which is text where it can be, else bytes."""
-        data = self.take(self.number(width))
-        try:
-            self.push(data.decode("utf-8"))
-        except UnicodeDecodeError:
-            self.push(data)
+        data = self.input.payload(self.input.number(width), is_text=False)
+        self.push(data if isinstance(data, Stretch) else _text_or_bytes(data))
 
-    def bytes(self, width: int) -> None:
-        self.push(self.take(self.number(width)))
+    def payload(self, width: int) -> None:
+        self.push(self.input.payload(self.input.number(width), is_text=False))
+
+    def byte_array(self, width: int) -> None:
+        data = self.input.payload(self.input.number(width), is_text=False)
+        self.made(ObjectValue(BYTEARRAY, (data,)))
+
+    # --- opcodes of protocol 0, which are lines of text
+
+    def integer_line(self) -> None:
+        """An integer, or as `I01` a truth value; a long one ends in L."""
+        line = self.input.line()
+        if len(line) > MAX_LONG_BYTES * 3:
+            raise CheckpointError(f"an integer of {len(line)} digits")
+        self.push(line == b"01" if line in (b"00", b"01") else _integer(line.rstrip(b"L")))
+
+    def float_line(self) -> None:
+        try:
+            self.push(float(self.input.line()))
+        except ValueError:
+            raise CheckpointError("a number that is none") from None
+
+    def text_line(self) -> None:
+        try:
+            self.push(self.input.line().decode("raw-unicode-escape"))
+        except UnicodeDecodeError:
+            raise CheckpointError("text that is no UTF-8") from None
+
+    def quoted_line(self) -> None:
+        """Python 2's str between quotes, with escapes."""
+        line = self.input.line()
+        if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
+            raise CheckpointError("a text without its quotes")
+        try:
+            self.push(_text_or_bytes(codecs.escape_decode(line[1:-1])[0]))
+        except ValueError:
+            raise CheckpointError("a text with an escape that is none") from None
+
+    def index_line(self) -> int:
+        """The number of a place in the memo."""
+        return _integer(self.input.line())
+
+    def listed(self, kind: type) -> None:
+        """The values since the mark, as a list or a dict."""
+        items = self.since_mark()
+        self.made(items if kind is list else DictValue())
+        if kind is dict:
+            self.set_items(items)
+
+    def persistent_line(self) -> None:
+        self.input.line()
+        raise CheckpointError("a persistent id that is text; torch writes tuples")
+
+    def instance(self) -> None:
+        """An object of a class that stands in two lines, or lies below its arguments."""
+        name = self._named(self.input.line(), self.input.line())
+        self.made(ObjectValue(name, tuple(self.since_mark()), is_new=True))
+
+    def object_of_class(self) -> None:
+        first, *arguments = self.since_mark() or [None]
+        if not isinstance(first, GlobalName):
+            raise CheckpointError("an object of what is no class")
+        self.made(ObjectValue(first, tuple(arguments), is_new=True))
 
     def put(self, index: int) -> None:
         self._memo[index] = self.top()
@@ -194,19 +235,19 @@ class Machine:
         self._stack.append(self._memo[index])
 
     def global_name(self) -> None:
-        self.push(self._named(self.line(), self.line()))
+        self.push(self._named(self.input.line(), self.input.line()))
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise CheckpointError("a class whose module and name are no text")
-        self.push(self._named(module, name))
+        self.push(self._named(module.encode(*UTF8), name.encode(*UTF8)))
 
-    def _named(self, module: str, name: str) -> GlobalName:
+    def _named(self, module: bytes, name: bytes) -> GlobalName:
         known = self._names.get((module, name))
         if known is None:
-            plain = "builtins" if module == "__builtin__" else module
-            known = self._names[module, name] = GlobalName(plain, name)
+            plain = PYTHON2.get(module, module)
+            known = self._names[module, name] = GlobalName(_text(plain), _text(name))
         return known
 
     def reduce(self) -> None:
@@ -214,6 +255,14 @@ class Machine:
         if isinstance(arguments, tuple):
             self.spend(sum(map(_copied, arguments)))
         self.made(call(function, arguments))
+
+    def new(self) -> None:
+        """An object of a class, from the arguments of its `__new__`."""
+        arguments, kind = self.pop(), self.pop()
+        if not isinstance(arguments, tuple) or not isinstance(kind, GlobalName):
+            raise CheckpointError("NEWOBJ without a class and a tuple of arguments")
+        self.spend(sum(map(_copied, arguments)))
+        self.made(new_object(kind, arguments))
 
     def new_with_keywords(self) -> None:
         keywords, arguments, made = self.pop(), self.pop(), self.pop()
@@ -235,6 +284,8 @@ class Machine:
             target.attributes = first if isinstance(first, DictValue) else None
         elif isinstance(target, ObjectValue):
             target.state = state
+        elif isinstance(target, ArrayRecord):
+            set_state(target, state)
         else:
             raise CheckpointError(f"gives a state to a value that takes none: {_kind(target)}")
 
@@ -278,9 +329,23 @@ def _copied(argument: Any) -> int:
 
 def _text(data: bytes) -> str:
     try:
-        return data.decode("utf-8", "surrogatepass")
+        return data.decode(*UTF8)
     except UnicodeDecodeError:
         raise CheckpointError("text that is no UTF-8") from None
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
+
+
+def _integer(line: bytes) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise CheckpointError("an integer that is none") from None
 
 
 def _kind(value: Any) -> str:

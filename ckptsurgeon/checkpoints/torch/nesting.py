@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckptsurgeon.checkpoints.torch.inert import DictValue, ObjectValue, TensorRecord, key_text
+from ckptsurgeon.checkpoints.torch.inert import DictValue, ObjectValue, is_tensor, why_unreadable
+from ckptsurgeon.checkpoints.torch.keys import key_text
+from ckptsurgeon.checkpoints.torch.objects import buried, is_module, object_children
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import UnreadableSpec, unreadable_spec
 
 WRAPPERS = (
     "state_dict",
@@ -46,6 +49,9 @@ OPTIMIZERS = frozenset(
 )
 """Names of optimizer state, which belongs to no model."""
 
+BARE = "tensor"
+"""The key of a tensor that was saved alone, without a dict around it."""
+
 MAX_DEPTH = 100
 """Deepest nesting that is followed; a model's own nesting stays below 30."""
 
@@ -61,14 +67,16 @@ FEW = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value with its dotted key; a TensorRecord, or what has no tensor in it."""
+    """A value with its dotted key: a tensor, readable or not, or what has no tensor in it."""
 
     key: str
     value: Any
+    unreadable: UnreadableSpec | None = None
 
     @property
     def is_tensor(self) -> bool:
-        return isinstance(self.value, TensorRecord)
+        """Whether it is a tensor, readable or not."""
+        return self.unreadable is not None or is_tensor(self.value)
 
 
 def join(prefix: str, piece: str) -> str:
@@ -76,55 +84,21 @@ def join(prefix: str, piece: str) -> str:
     return f"{prefix}.{piece}" if prefix else piece
 
 
-def is_module(value: Any) -> bool:
-    """True for a pickled nn.Module and for an object of TorchScript."""
-    if not isinstance(value, ObjectValue) or not isinstance(value.state, DictValue):
-        return False
-    return value.name.module.startswith("__torch__") or "_parameters" in value.state.entries
-
-
-def children(value: Any) -> Iterator[tuple[str | None, Any]]:
-    """The entries of a container with their pieces; None where a key is neither text nor int."""
+def children(value: Any) -> Iterator[tuple[str, Any]]:
+    """The entries of a container with the pieces that they give to keys."""
     if isinstance(value, DictValue):
         yield from ((key_text(key), entry) for key, entry in value.entries.items())
     elif isinstance(value, (list, tuple)):
         yield from ((str(index), entry) for index, entry in enumerate(value))
-    elif is_module(value):
-        yield from _module_children(value.state)
-
-
-def _module_children(state: DictValue) -> Iterator[tuple[str | None, Any]]:
-    """What a module's state dict would hold: parameters, buffers that persist, submodules."""
-    passing = _names(state.entries.get("_non_persistent_buffers_set"))
-    for group in _groups(state):
-        for key, entry in group.entries.items():
-            if isinstance(entry, _WEIGHTY) and key not in passing:
-                yield key_text(key), entry
-
-
-def _groups(state: DictValue) -> list[DictValue]:
-    """The dicts of an nn.Module's state; TorchScript keeps all in one."""
-    if "_parameters" not in state.entries:
-        return [state]
-    names = ("_parameters", "_buffers", "_modules")
-    groups = (state.entries.get(name) for name in names)
-    return [group for group in groups if isinstance(group, DictValue)]
-
-
-_WEIGHTY = (TensorRecord, ObjectValue, DictValue, list, tuple)
-"""What may be or hold tensors; a module's other attributes are no part of its state dict."""
-
-
-def _names(value: Any) -> frozenset[str]:
-    """The texts in a set as the pickle spells it: a call with a list."""
-    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
-    names = held if isinstance(held, list) else []
-    return frozenset(name for name in names if isinstance(name, str))
+    elif isinstance(value, ObjectValue):
+        yield from object_children(value)
 
 
 def is_container(value: Any) -> bool:
-    """True for what has children: dicts, lists, tuples and modules."""
-    return isinstance(value, (DictValue, list, tuple)) or is_module(value)
+    """True for what may have children: dicts, lists, tuples and objects."""
+    if isinstance(value, ObjectValue):
+        return value.unreadable is None
+    return isinstance(value, (DictValue, list, tuple))
 
 
 @dataclass(slots=True)
@@ -143,11 +117,10 @@ class _Walk:
                 f"its containers share parts and unfold to over {UNFOLDING} times what they hold"
             )
         if not is_container(value) or id(value) in self.ancestors:
-            is_tensor = isinstance(value, TensorRecord)
-            unreadable = isinstance(value, ObjectValue) and value.reason
-            if not in_module or is_tensor or unreadable:
-                self.leaves.append(Leaf(key, value))
-            return is_tensor
+            found = is_tensor(value)
+            if found or not in_module:
+                self.leaves.append(Leaf(key, value, why_unreadable(value)))
+            return found
         if len(self.ancestors) >= MAX_DEPTH:
             raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
         if len(key) > MAX_PREFIX:
@@ -158,14 +131,30 @@ class _Walk:
         start, found, inside = len(self.leaves), False, in_module or is_module(value)
         self.ancestors.add(id(value))
         for piece, entry in children(value):
-            if piece is None:
-                self.leaves.append(Leaf(join(key, "?"), entry))
-            elif self.visit(join(key, piece), entry, in_module=inside):
+            if self.visit(join(key, piece), entry, in_module=inside):
                 found = True
         self.ancestors.discard(id(value))
-        if not found and key and not in_module:
+        hidden = self._count_buried(value) if isinstance(value, ObjectValue) else 0
+        if hidden:
+            self.leaves.append(Leaf(key or BARE, value, _explain_buried(value, hidden)))
+        elif not found and key and not in_module:
             self.leaves[start:] = [Leaf(key, value)]
-        return found
+        return found or hidden > 0
+
+    def _count_buried(self, value: ObjectValue) -> int:
+        """How many tensors stand in an object where no name leads to; looking costs visits."""
+        found = list(_everything(*buried(value)))
+        self.visits -= len(found)
+        return sum(map(is_tensor, found))
+
+
+def _explain_buried(value: ObjectValue, number: int) -> UnreadableSpec:
+    """What an object is whose tensors stand where no name leads to."""
+    tensors = "1 tensor" if number == 1 else f"{number:,} tensors"
+    return unreadable_spec(
+        f"an object of `{value.name}` that is made of {tensors}",
+        "load it where it was made, and save its tensors in a dict",
+    )
 
 
 def flatten(tree: Any) -> list[Leaf]:
@@ -190,11 +179,12 @@ def _everything(*values: Any) -> Iterator[Any]:
         if is_container(value) and id(value) not in seen:
             seen.add(id(value))
             waiting += [entry for _, entry in children(value)]
+            waiting += buried(value) if isinstance(value, ObjectValue) else ()
 
 
 def holds_tensor(*values: Any) -> bool:
-    """True if a tensor stands anywhere in the values."""
-    return any(isinstance(value, TensorRecord) for value in _everything(*values))
+    """True if a tensor stands anywhere in the values, be it one that can't be read."""
+    return any(map(is_tensor, _everything(*values)))
 
 
 def default_root(tree: Any) -> str:
@@ -211,7 +201,7 @@ def _wrapped(chain: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     entries = chain[-1].entries if isinstance(chain[-1], DictValue) else {}
     for name in WRAPPERS:
         entry = entries.get(name)
-        wraps = isinstance(entry, DictValue) or is_module(entry)
+        wraps = isinstance(entry, (DictValue, ObjectValue)) and is_container(entry)
         if wraps and not any(entry is outer for outer in chain) and holds_tensor(entry):
             yield name, entry
 
@@ -255,7 +245,7 @@ def under(leaves: Iterable[Leaf], root: str) -> list[Leaf]:
         return list(leaves)
     prefix = root + "."
     return [
-        Leaf(leaf.key[len(prefix) :], leaf.value) for leaf in leaves if leaf.key.startswith(prefix)
+        replace(leaf, key=leaf.key[len(prefix) :]) for leaf in leaves if leaf.key.startswith(prefix)
     ]
 
 

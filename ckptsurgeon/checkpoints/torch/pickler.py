@@ -13,6 +13,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     ObjectValue,
     OddKey,
     StorageRecord,
+    Stretch,
     TensorRecord,
 )
 from ckptsurgeon.checkpoints.torch.rebuild import ORDERED_DICT, SIZE
@@ -47,7 +48,7 @@ def is_plain(value: Any, known: dict[int, bool]) -> bool:
     False for what holds an object, a tensor, or itself. `known` is of containers that were looked
     at, so that those which are shared are looked at once.
     """
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if value is None or isinstance(value, (bool, int, float, str, bytes, Stretch)):
         return True
     if isinstance(value, GlobalName):
         return value.module == "torch" and value.name in DTYPE_CODES
@@ -112,6 +113,9 @@ class _Encoder:
             self._filled(b"]", value, b"e")
         elif isinstance(value, DictValue):
             self._dict(value)
+        elif isinstance(value, Stretch):
+            data = value.read()
+            self.put(data.decode("utf-8", "surrogatepass") if value.is_text else data)
         elif isinstance(value, OddKey):
             self.put(value.value)
         elif isinstance(value, ObjectValue) and value.name in CALLS:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, count_outside, group_ties
+from ckptsurgeon.checkpoints.stored import Stored, gather, swap
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
-from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord
+from ckptsurgeon.checkpoints.torch.inert import (
+    ArrayRecord,
+    DictValue,
+    Stretch,
+    TensorRecord,
+    is_tensor,
+)
 from ckptsurgeon.checkpoints.torch.nesting import (
+    BARE,
     OPTIMIZERS,
     Leaf,
     children,
@@ -18,7 +28,6 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     flatten,
     holds_tensor,
     is_container,
-    is_module,
     is_under,
     join,
     node_at,
@@ -26,86 +35,156 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     under,
     wrappers,
 )
+from ckptsurgeon.checkpoints.torch.objects import is_module
+from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.strides import (
     checked_spec,
     is_contiguous,
     itemsize,
     reach,
+    view_strided,
 )
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError, nearest
-
-BARE = "tensor"
-"""The key of a tensor that was saved alone, without a dict around it."""
+from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, number_width
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchCheckpoint(Checkpoint):
     """A torch file: `tree` is all that its pickle says, `contents` what was selected of it.
 
-    `records` are the selected tensors, `storages` the bytes of all storages by key. `asked` is the
-    root that was asked for; None lets optimizer state aside.
+    `records` are the selected tensors, `storages` the bytes of all storages by key, big-endian
+    where `swapped`. `asked` is the root that was asked for; None lets optimizer state aside.
     """
 
     tree: Any
-    records: Mapping[str, TensorRecord]
-    storages: Mapping[str, Extent]
+    records: Mapping[str, TensorRecord | ArrayRecord]
+    storages: Mapping[str, Stored]
     asked: str | None
+    swapped: bool = False
 
     def extent(self, key: str) -> Extent | None:
-        """Where the tensor's bytes lie, or None for a view that is not contiguous.
+        """Where the tensor's bytes lie, or None where they don't lie dense and as they are.
 
         It has a CRC-32 where the bytes are a whole member of the zip file.
         """
         record = self.records[key]
-        if not is_contiguous(record.shape, record.stride):
+        if not self._is_dense(record) or self._swap_width(record) > 1:
             return None
-        place = self.storages[record.storage.key]
+        if isinstance(record, ArrayRecord):
+            stored = self._array_items(record, self.contents.specs[key].nbytes)
+            return stored.extent if isinstance(stored, Stored) else None
+        place = self.storages[record.storage.key].extent
+        if place is None:
+            return None
         start = place.offset + record.offset * itemsize(record)
         nbytes = self.contents.specs[key].nbytes
         whole = (start, nbytes) == (place.offset, place.nbytes)
         return Extent(self.path, start, nbytes, place.crc if whole else None)
 
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, where they lie in order: deflated, big-endian, as text."""
+        record, nbytes = self.records[key], self.contents.specs[key].nbytes
+        if not self._is_dense(record):
+            return None
+        if isinstance(record, ArrayRecord):
+            items = self._array_items(record, nbytes)
+            blocks = items.blocks() if isinstance(items, Stored) else iter((items,))
+        else:
+            stored = self.storages[record.storage.key]
+            blocks = stored.part(record.offset * itemsize(record), nbytes)
+        width = self._swap_width(record)
+        return swap(blocks, width) if width > 1 else blocks
+
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype, read through its strides."""
         record = self.records[key]
-        if is_contiguous(record.shape, record.stride):
+        if self._is_dense(record):
             return super().read(key)
+        with naming(f"{self.path}: {key!r}"):
+            if isinstance(record, ArrayRecord):
+                return self._by_columns(key, record)
+            return view_strided(self._span(record), record, self.contents.specs[key])
+
+    @staticmethod
+    def _is_dense(record: TensorRecord | ArrayRecord) -> bool:
+        """Whether the items lie in order, and have the values that are stored."""
+        if isinstance(record, ArrayRecord):
+            return not record.fortran
+        changed = record.conjugate or record.negative
+        return is_contiguous(record.shape, record.stride) and not changed
+
+    def _swap_width(self, record: TensorRecord | ArrayRecord) -> int:
+        """Bytes of what is to be turned around; 1 where nothing is."""
+        swapped = record.swapped if isinstance(record, ArrayRecord) else self.swapped
+        return number_width(record.dtype or "U8") if swapped else 1
+
+    @staticmethod
+    def _array_items(record: ArrayRecord, nbytes: int) -> Stored | bytes:
+        data = record.data
+        return data.stored(nbytes) if isinstance(data, Stretch) else data
+
+    def _by_columns(self, key: str, record: ArrayRecord) -> Array:
+        """An array that is stored column by column, row by row."""
         import numpy as np  # headers alone are read without it
 
-        size = itemsize(record)
-        start = self.storages[record.storage.key].offset + record.offset * size
-        span = read_extent(Extent(self.path, start, reach(record) * size))
-        items = span.view(self.contents.specs[key].carrier or "u1")
-        strides = tuple(step * size for step in record.stride)
-        view = np.lib.stride_tricks.as_strided(items, record.shape, strides, writeable=False)
-        return np.ascontiguousarray(view).reshape(record.shape)
+        rows = dataclasses.replace(record, fortran=False)
+        one = dataclasses.replace(self, records={key: rows})
+        items = one.read(key).reshape(record.shape[::-1])
+        return np.ascontiguousarray(items.T)
+
+    def _span(self, record: TensorRecord) -> Array:
+        """The bytes that a view reaches over, from its first item on."""
+        stored, size = self.storages[record.storage.key], itemsize(record)
+        start, nbytes, width = record.offset * size, reach(record) * size, self._swap_width(record)
+        if stored.extent is not None and width == 1:
+            return read_extent(Extent(self.path, stored.offset + start, nbytes))
+        blocks = stored.part(start, nbytes)
+        return gather(swap(blocks, width) if width > 1 else blocks, nbytes)
 
 
 def open_tree(
-    path: Path, format: str, tree: Any, storages: Mapping[str, Extent], root: str | None
+    path: Path,
+    format: str,
+    tree: Any,
+    storages: Mapping[str, Stored],
+    root: str | None,
+    *,
+    swapped: bool = False,
 ) -> TorchCheckpoint:
     """The checkpoint of a tree that was read, its tensors held against the file.
 
     Raises CheckpointError for a root that is not there, for two tensors of one key, and for a
     tensor that reaches outside its storage.
     """
-    if isinstance(tree, TensorRecord):
+    if is_tensor(tree):
         tree = DictValue(entries={BARE: tree})
     with naming(path):
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
-        records = _records(selected)
-        specs = {key: checked_spec(key, record, storages) for key, record in records.items()}
-    others = tuple(opaque(leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
+        tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
+        specs = {key: _spec(leaf, storages) for key, leaf in tensors.items()}
+        records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
+    others = (leaf for leaf in selected if not leaf.is_tensor)
+    inside = {id(leaf.value) for leaf in tensors.values()}
+    left = [leaf for leaf in leaves if leaf.is_tensor and id(leaf.value) not in inside]
     contents = Contents(
         specs=specs,
         aliases=_aliases(records),
         module_metadata=_module_metadata(tree, found),
-        opaque=others + _aside(tree, found, root is None),
+        opaque=(
+            *(opaque(leaf.key, leaf.value) for leaf in others),
+            *(
+                opaque(key, entry)
+                for key, entry in _siblings(tree, found, "")
+                if not holds_tensor(entry)
+            ),
+        ),
+        outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
+        rivals=find_rivals(tensors.values(), left, found, _view_of, _nbytes) if found else (),
         root=found,
         wrappers=wrappers(tree),
-        notes=_notes(tree, found, sum(leaf.is_tensor for leaf in leaves) - len(records)),
+        notes=_notes(tree, found),
     )
     return TorchCheckpoint(
         path=path,
@@ -116,14 +195,23 @@ def open_tree(
         records=records,
         storages=storages,
         asked=root,
+        swapped=swapped,
     )
+
+
+def _spec(leaf: Leaf, storages: Mapping[str, Stored]) -> TensorSpec:
+    if leaf.unreadable is not None:
+        return leaf.unreadable
+    if isinstance(leaf.value, ArrayRecord):
+        return TensorSpec(leaf.value.dtype or UNKNOWN, leaf.value.shape)
+    return checked_spec(leaf.key, leaf.value, storages)
 
 
 def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Leaf], str]:
     """The leaves below the root that was asked for or found, and that root."""
     found = default_root(tree) if root is None else root
     selected = under(leaves, found)
-    if not any(leaf.is_tensor for leaf in selected) and found:
+    if found and not any(leaf.is_tensor for leaf in selected):
         raise CheckpointError(_no_root(tree, found))
     if root is None and not found:
         aside = tuple(f"{name}." for name, _ in _optimizers(tree))
@@ -140,17 +228,16 @@ def _no_root(tree: Any, root: str) -> str:
     )
 
 
-def _records(leaves: Iterable[Leaf]) -> dict[str, TensorRecord]:
-    records: dict[str, TensorRecord] = {}
+def _by_key(leaves: Iterable[Leaf]) -> dict[str, Leaf]:
+    found: dict[str, Leaf] = {}
     for leaf in leaves:
-        if leaf.is_tensor:
-            if leaf.key in records:
-                raise CheckpointError(
-                    f"two tensors come to the key {escaped(leaf.key)!r} when names are joined; "
-                    "open one part of the file with a root"
-                )
-            records[_text_key(leaf.key)] = leaf.value
-    return records
+        if leaf.key in found:
+            raise CheckpointError(
+                f"two tensors come to the key {escaped(leaf.key)!r} when names are joined; "
+                "open one part of the file with a root"
+            )
+        found[_text_key(leaf.key)] = leaf
+    return found
 
 
 def _text_key(key: str) -> str:
@@ -161,14 +248,30 @@ def _text_key(key: str) -> str:
     return key
 
 
-def _aliases(records: Mapping[str, TensorRecord]) -> tuple[tuple[str, ...], ...]:
-    """Groups of keys that are equal views of one storage."""
-    return group_ties(
-        {
-            key: (record.storage.key, record.dtype, record.offset, record.shape, record.stride)
-            for key, record in records.items()
-            if 0 not in record.shape
-        }
+def _aliases(
+    records: Mapping[str, TensorRecord | ArrayRecord],
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of keys that are equal views of one storage, or one array."""
+    views = {key: _view(record) for key, record in records.items() if 0 not in record.shape}
+    return group_ties(views)
+
+
+def _view_of(leaf: Leaf) -> Hashable:
+    """What is equal for tensors of one memory."""
+    return id(leaf.value) if leaf.unreadable is not None else _view(leaf.value)
+
+
+def _view(record: TensorRecord | ArrayRecord) -> Hashable:
+    if isinstance(record, ArrayRecord):
+        return id(record)
+    changes = record.conjugate, record.negative
+    return (
+        record.storage.key,
+        record.dtype,
+        record.offset,
+        record.shape,
+        record.stride,
+        *changes,
     )
 
 
@@ -193,44 +296,36 @@ def _simple(entry: DictValue) -> Mapping[str, Any]:
     return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
 
 
-def _aside(tree: Any, root: str, without_optimizers: bool) -> tuple[Opaque, ...]:
-    """What stands beside the root, each entry of its parents as one."""
-    if not root:
-        return tuple(opaque(*entry) for entry in _optimizers(tree)) if without_optimizers else ()
-    flat = node_at(tree, root) is None
-    return tuple(
-        opaque(key, entry)
-        for key, entry in _siblings(tree, root, "")
-        if not (flat and isinstance(entry, TensorRecord))
-    )
-
-
 def _optimizers(tree: Any) -> Iterator[tuple[str, Any]]:
     """The top-level entries that are optimizer state; not a model's own part that is called so."""
     for piece, entry in children(tree) if isinstance(tree, DictValue) else ():
         if piece in OPTIMIZERS and is_container(entry) and holds_tensor(entry):
-            yield piece or "", entry
+            yield piece, entry
 
 
 def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
+    """What stands beside the root, each entry of its parents as one; nothing beside ""."""
     for piece, entry in children(tree):
-        key = join(prefix, piece if piece is not None else "?")
+        key = join(prefix, piece)
         if root.startswith(key + ".") and is_container(entry):
             yield from _siblings(entry, root, key)
         elif not is_under(key, root):
             yield key, entry
 
 
-def _notes(tree: Any, root: str, left: int) -> tuple[str, ...]:
-    """What a user should know: a whole module, and tensors beside a root that is a mere prefix."""
+def _notes(tree: Any, root: str) -> tuple[str, ...]:
+    """What a user should know: that a whole module was saved."""
     node = node_at(tree, root)
-    if is_module(node):
-        kind = escaped(str(node.name))
-        return (
-            f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else",
-        )
-    return (
-        (f"{left} tensors outside the root {root!r} were left out",)
-        if node is None and left
-        else ()
-    )
+    if not is_module(node):
+        return ()
+    kind = escaped(str(node.name))
+    return (f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else",)
+
+
+def _nbytes(leaf: Leaf) -> int:
+    """The bytes of a tensor that is not read, as far as they are known."""
+    if leaf.unreadable is not None:
+        return leaf.unreadable.nbytes
+    width: int = BITS[leaf.value.dtype] // 8
+    count: int = math.prod(leaf.value.shape)
+    return count * width

@@ -7,20 +7,27 @@ stays an ObjectValue: a name and its arguments.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ckptsurgeon.checkpoints.stored import Coding
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
+from ckptsurgeon.checkpoints.torch.arrays import ARRAYS
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
+    ArrayRecord,
     DictValue,
     GlobalName,
     ObjectValue,
     StorageRecord,
+    Stretch,
     TensorRecord,
-    dict_key,
 )
+from ckptsurgeon.checkpoints.torch.keys import dict_key
+from ckptsurgeon.checkpoints.torch.unreadable import META, explain
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import UnreadableSpec, unreadable_spec
 
 SIZE = GlobalName("torch", "Size")
 
@@ -34,33 +41,30 @@ DICTS: Mapping[GlobalName, str] = {
 }
 """Dict classes that are read as dicts, and what they are called."""
 
-REASONS: Mapping[str, str] = {
-    "_rebuild_qtensor": "a quantized tensor",
-    "_rebuild_sparse_tensor": "a sparse tensor",
-    "_rebuild_sparse_csr_tensor": "a sparse tensor",
-    "_rebuild_nested_tensor": "a nested tensor",
-    "_rebuild_meta_tensor_no_storage": "a tensor on the meta device, without values",
-    "_rebuild_wrapper_subclass": "a tensor subclass that keeps its values elsewhere",
-    "_rebuild_device_tensor_from_numpy": "a tensor kept as a NumPy array",
-    "_rebuild_device_tensor_from_cpu_tensor": "a tensor of a device without storages",
-    "_rebuild_xla_tensor": "a tensor kept as a NumPy array",
-}
-"""Why the tensor that a function of torch._utils builds can't be read as one."""
-
 
 def call(function: Any, arguments: Any) -> Any:
-    """The inert value of `function(*arguments)`; an ObjectValue where nothing is known of it."""
+    """The inert value of `function(*arguments)`; an ObjectValue where nothing is known of it.
+
+    A storage among the arguments tells that the function builds a tensor.
+    """
     if not isinstance(arguments, tuple):
         raise CheckpointError("a call whose arguments are no tuple")
     if not isinstance(function, GlobalName):
         return ObjectValue(GlobalName("", "a call of something that was itself called"), arguments)
-    build = _KNOWN.get(function)
+    build = _KNOWN.get(function) or ARRAYS.get(function)
     if build is not None:
         return build(function, arguments)
     if function in DICTS:
         return _dict(function, arguments)
-    reason = REASONS.get(function.name, "") if function.module == "torch._utils" else ""
-    return ObjectValue(function, arguments, reason=reason)
+    unreadable = explain(function, arguments)
+    return ObjectValue(function, arguments, unreadable=unreadable)
+
+
+def new_object(kind: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """The inert value of an object that `kind.__new__(kind, *arguments)` makes."""
+    if kind in DICTS:
+        return _dict(kind, arguments)
+    return ObjectValue(kind, arguments, is_new=True)
 
 
 def storage(identity: Any) -> Any:
@@ -108,7 +112,7 @@ def _tensor(
     function: GlobalName, arguments: tuple[Any, ...], dtype: str | None, metadata: Any
 ) -> Any:
     if len(arguments) < 4 or not isinstance(arguments[0], StorageRecord):
-        return ObjectValue(function, arguments, reason="a tensor without a storage")
+        return ObjectValue(function, arguments, unreadable=explain(function, arguments))
     kept, offset, shape, stride = arguments[:4]
     sizes = _sizes(shape, "size"), _sizes(stride, "stride")
     if not _is_count(offset):
@@ -117,23 +121,33 @@ def _tensor(
         raise CheckpointError(
             f"a tensor of {len(sizes[0])} sizes and {len(sizes[1])} strides; one of each per dim"
         )
-    reason = _unreadable(kept, dtype, metadata)
-    if dtype is None or reason:
-        return ObjectValue(function, arguments, reason=reason)
-    return TensorRecord(kept, dtype, offset, *sizes)
+    bits = _bits(metadata)
+    reason = _unreadable(kept, dtype, bits)
+    if dtype is None or reason is not None:
+        known = reason and unreadable_spec(reason.what, reason.remedy, dtype, sizes[0])
+        return ObjectValue(function, arguments, unreadable=known)
+    return TensorRecord(kept, dtype, offset, *sizes, "conj" in bits, "neg" in bits)
 
 
-def _unreadable(kept: StorageRecord, dtype: str | None, metadata: Any) -> str:
-    """Why a tensor's bytes don't say its values, or nothing."""
+def _bits(metadata: Any) -> frozenset[str]:
+    """The names of torch's bits that are set: what is still to be done to the stored values."""
+    entries = metadata.entries if isinstance(metadata, DictValue) else {}
+    return frozenset(str(key) for key, value in entries.items() if value)
+
+
+def _unreadable(
+    kept: StorageRecord, dtype: str | None, bits: frozenset[str]
+) -> UnreadableSpec | None:
+    """Why a tensor's bytes don't say its values, or None."""
     if dtype is None:
-        return f"a tensor of {kept.kind}, whose dtype has no code here"
+        return unreadable_spec(f"a tensor of {kept.kind}, whose dtype has no code here")
     if kept.location == "meta":
-        return "a tensor on the meta device, without values"
+        return META
     if kept.view:
-        return "a tensor in a view of another storage, as torch 0.1 wrote them"
-    if isinstance(metadata, DictValue) and any(metadata.entries.values()):
-        return "a tensor that is stored before its conjugation or negation"
-    return ""
+        return unreadable_spec("a tensor in a view of another storage, as torch 0.1 wrote them")
+    if bits - {"conj", "neg"}:
+        return unreadable_spec(f"a tensor that is stored before {', '.join(sorted(bits))}")
+    return None
 
 
 def _sizes(value: Any, what: str) -> tuple[int, ...]:
@@ -148,7 +162,7 @@ def _sizes(value: Any, what: str) -> tuple[int, ...]:
 
 def _first(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """Its first argument: a Parameter is the tensor that it wraps, a typed list the list."""
-    kinds = (TensorRecord, ObjectValue, list)
+    kinds = (TensorRecord, ArrayRecord, ObjectValue, list)
     if arguments and isinstance(arguments[0], kinds):
         return arguments[0]
     return ObjectValue(function, arguments)
@@ -163,7 +177,47 @@ def _from_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(function, class, arguments, state) -> the tensor, whatever class of Tensor it was."""
     if len(arguments) >= 3 and isinstance(arguments[0], GlobalName) and arguments[0] != function:
         return call(arguments[0], arguments[2])
-    return ObjectValue(function, arguments, reason="a tensor of an unknown build")
+    return ObjectValue(
+        function, arguments, unreadable=unreadable_spec("a tensor of an unknown build")
+    )
+
+
+def _from_device(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(tensor or array, dtype, device, requires_grad) -> the values, if kept in that dtype."""
+    kept, named = (*arguments[:2], None, None)[:2]
+    dtype = DTYPE_CODES.get(named.name) if isinstance(named, GlobalName) else None
+    if isinstance(kept, (TensorRecord, ArrayRecord)) and kept.dtype == dtype is not None:
+        return kept
+    shape = kept.shape if isinstance(kept, (TensorRecord, ArrayRecord)) else None
+    why = unreadable_spec(
+        "a tensor of a device that kept it in another dtype", dtype=dtype, shape=shape
+    )
+    return ObjectValue(function, arguments, unreadable=why)
+
+
+def _reconstructed(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(class, base class, the base's value) -> the object, as protocols 0 and 1 write it."""
+    match arguments:
+        case (GlobalName() as kind, GlobalName(), value):
+            made = new_object(kind, value if isinstance(value, tuple) else ())
+            if isinstance(made, ObjectValue) and isinstance(value, DictValue):
+                made.entries = value
+            if isinstance(made, ObjectValue) and isinstance(value, list):
+                made.items = value
+            return made
+    return ObjectValue(function, arguments)
+
+
+def _deque(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(items, most) -> a deque, which the pickle may fill further."""
+    given = arguments[0] if arguments else ()
+    return ObjectValue(function, items=list(given) if isinstance(given, (list, tuple)) else [])
+
+
+def _graph_module(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(attributes, imports) -> torch.fx's module, with the attributes as its state."""
+    state = arguments[0] if arguments else None
+    return ObjectValue(GlobalName("torch.fx", "GraphModule"), state=state)
 
 
 def _dict(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
@@ -187,6 +241,8 @@ def _encoded(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
         case (str(text), "latin1" | "latin-1"):
             with contextlib.suppress(UnicodeEncodeError):
                 return text.encode("latin-1")
+        case (Stretch(is_text=True) as text, "latin1" | "latin-1"):
+            return dataclasses.replace(text, is_text=False, coding=Coding.LATIN)
     return ObjectValue(function, arguments)
 
 
@@ -207,6 +263,14 @@ _KNOWN: Mapping[GlobalName, Callable[[GlobalName, tuple[Any, ...]], Any]] = {
     GlobalName("torch.jit._pickle", "build_boollist"): _first,
     GlobalName("torch.jit._pickle", "build_tensorlist"): _first,
     GlobalName("torch.jit._pickle", "restore_type_tag"): _restore_type,
+    GlobalName("torch._utils", "_rebuild_device_tensor_from_numpy"): _from_device,
+    GlobalName("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _from_device,
+    GlobalName("torch._utils", "_rebuild_xla_tensor"): _from_device,
+    GlobalName("torch.fx.graph_module", "reduce_graph_module"): _graph_module,
+    GlobalName("torch.fx.graph_module", "reduce_package_graph_module"): _graph_module,
+    GlobalName("torch.fx.graph_module", "reduce_deploy_graph_module"): _graph_module,
+    GlobalName("copyreg", "_reconstructor"): _reconstructed,
+    GlobalName("collections", "deque"): _deque,
     GlobalName("_codecs", "encode"): _encoded,
     GlobalName("builtins", "bytes"): _bytes,
 }

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.checkpoints.torch.archive import (
+from ckptsurgeon.checkpoints.archive import (
     CENTRAL,
     END,
     END64,

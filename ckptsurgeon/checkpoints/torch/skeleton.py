@@ -8,22 +8,29 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
-from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, key_text
+from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, is_tensor
+from ckptsurgeon.checkpoints.torch.keys import key_text
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
     children,
     flatten,
     holds_tensor,
     is_container,
-    is_module,
     is_under,
     join,
 )
+from ckptsurgeon.checkpoints.torch.objects import is_module
 from ckptsurgeon.checkpoints.torch.pickler import is_plain
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import OutputError
 
 METADATA = "_metadata"
+
+LISTS = {"list": list, "tuple": tuple}
+"""Kinds of containers that are copied as dicts by number, and are made of these at the end."""
+
+HOLE = object()
+"""Where a list waits for a tensor."""
 
 ModuleMetadata = Mapping[str, Mapping[str, Any]]
 
@@ -43,7 +50,7 @@ def compose(
     template: Checkpoint | None,
     records: Mapping[str, TensorRecord],
     module_metadata: ModuleMetadata | None,
-) -> DictValue:
+) -> Any:
     """The tree of an output: the template's nesting and plain entries, with these tensors.
 
     A key goes into the deepest dict of the template whose dotted path begins it; without a
@@ -60,21 +67,23 @@ def compose(
         skeleton.place(join(root, key), record)
     holder = skeleton.places.get(root)
     top = skeleton.places[""]
-    _describe_modules(holder or top, module_metadata, "" if holder else root)
-    _prune(top, {id(made) for made in skeleton.places.values()} - {id(holder)})
-    return top
+    if (holder or top).kind not in LISTS:
+        _describe_modules(holder or top, module_metadata, "" if holder else root)
+    return _settle(top, {id(made) for made in skeleton.copies}, holder)
 
 
 @dataclass(slots=True)
 class _Skeleton:
     """A copy of a template without its tensors: `places` are its dicts by dotted path.
 
-    `names` are the keys that are no text (the integers of optimizer state), by dotted path.
+    `copies` are all containers that were copied; `names` the keys that are no text (the integers
+    of optimizer state), by dotted path.
     """
 
     root: str
     with_optimizers: bool
     places: dict[str, DictValue] = field(default_factory=dict)
+    copies: list[DictValue] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
     plain: dict[int, bool] = field(default_factory=dict)
@@ -93,7 +102,7 @@ class _Skeleton:
         path, piece = self._deepest(key)
         entries = self.places[path].entries
         name = self.names.get(key, piece)
-        if name in entries:
+        if entries.get(name, HOLE) is not HOLE:
             raise OutputError(
                 f"the key {escaped(key)!r} is also an entry of the template that is carried over; "
                 "rename the tensor, or write safetensors"
@@ -108,27 +117,40 @@ class _Skeleton:
             end = key.rfind(".", 0, end)
         return "", key
 
-    def _copy(self, value: Any, path: str) -> Any:
+    def _copy(self, value: Any, path: str) -> DictValue:
         """A container that holds tensors of the root, or leads to it, without its tensors."""
         if is_module(value):
             return self._copy_module(value, path)
         if isinstance(value, DictValue):
             return self._copy_dict(value, path)
-        if path and not any(isinstance(entry, TensorRecord) for entry in value):
-            parts = ((join(path, piece or "?"), entry) for piece, entry in children(value))
-            kept = [found[0] for part in parts if (found := self._entry(part[1], part[0]))]
-            return tuple(kept) if isinstance(value, tuple) else kept
-        named = {str(index): entry for index, entry in enumerate(value)}
-        return self._copy_dict(DictValue(entries=named), path)
+        if isinstance(value, (list, tuple)):
+            return self._copy_list(value, path)
+        return self._copy_dict(DictValue(entries=dict(children(value))), path)
+
+    def _copy_list(self, value: list[Any] | tuple[Any, ...], path: str) -> DictValue:
+        """A list by number, with a hole for each tensor, and None for what is dropped.
+
+        Only one that holds tensors itself, or is all of the file, is a place for others.
+        """
+        made = DictValue("tuple" if isinstance(value, tuple) else "list")
+        self.copies.append(made)
+        if not path or any(map(is_tensor, value)):
+            made = self.places.setdefault(path, made)
+        for piece, entry in children(value):
+            inner = join(path, piece)
+            found = self._entry(entry, inner)
+            holds_place = is_tensor(entry) and is_under(inner, self.root)
+            made.entries[piece] = HOLE if holds_place else found[0] if found else None
+        return made
 
     def _copy_dict(self, value: DictValue, path: str) -> DictValue:
         ordered = value.kind == "OrderedDict"
         made = self.places.setdefault(path, DictValue("OrderedDict" if ordered else "dict"))
+        self.copies.append(made)
         if ordered and is_plain(value.attributes, self.plain):
             made.attributes = value.attributes
         for key, entry in value.entries.items():
-            piece = key_text(key)
-            inner = join(path, "?" if piece is None else piece)
+            inner = join(path, key_text(key))
             if not isinstance(key, str):
                 self.names[inner] = key
             found = self._entry(entry, inner)
@@ -143,18 +165,21 @@ class _Skeleton:
         return self.places.setdefault(path, DictValue("OrderedDict"))
 
     def _entry(self, value: Any, path: str) -> tuple[Any] | None:
-        """The entry's copy, or None for a tensor (a new one takes its place) or what is dropped."""
+        """The entry's copy, or None for a tensor (a new one takes its place) or what is dropped.
+
+        Tensors outside of the root are told by the checkpoint itself.
+        """
         inside = is_under(path, self.root)
         leads = self.root.startswith(path + ".")
-        if isinstance(value, TensorRecord):
-            return None if inside else self._drop(value, path, f"outside the root {self.root!r}")
-        if path in OPTIMIZERS and not leads and not (inside and self.with_optimizers):
-            return self._drop(value, path, "optimizer state")
+        if is_tensor(value) or (path in OPTIMIZERS and not leads and self._is_aside(inside)):
+            return None
         if holds_tensor(value):
-            if inside or leads:
-                return self._copied(value, path)
-            return self._drop(value, path, f"tensors outside the root {self.root!r}")
+            return self._copied(value, path) if inside or leads else None
         return (value,) if is_plain(value, self.plain) else self._drop(value, path, "")
+
+    def _is_aside(self, inside: bool) -> bool:
+        """Whether optimizer state is left out: all but what a root that was asked for holds."""
+        return not (inside and self.with_optimizers)
 
     def _copied(self, value: Any, path: str) -> tuple[Any] | None:
         if id(value) in self.ancestors:
@@ -185,10 +210,23 @@ def _describe_modules(holder: DictValue, metadata: ModuleMetadata | None, prefix
     holder.attributes = DictValue(entries=kept) if kept else None
 
 
-def _prune(tree: DictValue, made: set[int]) -> None:
-    """Take out the copied dicts that nothing was put into."""
-    for key, entry in list(tree.entries.items()):
-        if isinstance(entry, DictValue) and id(entry) in made:
-            _prune(entry, made)
-            if not entry.entries:
-                del tree.entries[key]
+def _settle(value: DictValue, copies: set[int], holder: DictValue | None) -> Any:
+    """A copied container without the dicts that nothing was put into; lists are lists again.
+
+    `holder`, the dict of the root, stays though it be empty.
+    """
+    for key, entry in list(value.entries.items()):
+        if entry is HOLE:
+            value.kind = "dict"
+            del value.entries[key]
+        elif id(entry) in copies:
+            settled = value.entries[key] = _settle(entry, copies, holder)
+            is_empty = isinstance(settled, DictValue) and not settled.entries
+            if is_empty and entry is not holder and value.kind not in LISTS:
+                del value.entries[key]
+    if value.kind not in LISTS:
+        return value
+    if list(value.entries) == [str(number) for number in range(len(value.entries))]:
+        return LISTS[value.kind](value.entries.values())
+    value.kind = "dict"
+    return value

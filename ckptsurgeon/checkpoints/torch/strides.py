@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptsurgeon.checkpoints.stored import Stored
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import TensorRecord
-from ckptsurgeon.checkpoints.transfer import Extent
+from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import BITS, TensorSpec, row_strides
+from ckptsurgeon.specs import BITS, TensorSpec, number_width, row_strides
 
 MAX_EXPANSION = 64 << 20
 """Bytes that a view with repeated elements may unfold to, whatever the size of its storage."""
@@ -20,7 +21,7 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     return 0 in shape or all(size == 1 or step == dense for size, step, dense in steps)
 
 
-def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, Extent]) -> TensorSpec:
+def checked_spec(key: str, record: TensorRecord, storages: Mapping[str, Stored]) -> TensorSpec:
     """The tensor's spec, after its reach is held against its storage's bytes in the file."""
     name, storage = escaped(key), record.storage
     spec = TensorSpec(record.dtype, record.shape)
@@ -56,3 +57,26 @@ def reach(record: TensorRecord) -> int:
         return 0
     steps = zip(record.shape, record.stride, strict=True)
     return 1 + sum((size - 1) * step for size, step in steps)
+
+
+def view_strided(span: Array, record: TensorRecord, spec: TensorSpec) -> Array:
+    """The dense tensor, in its carrier, of the bytes that a view reaches over."""
+    import numpy as np  # headers alone are read without it
+
+    strides = tuple(step * itemsize(record) for step in record.stride)
+    items = span.view(spec.carrier or "u1")
+    view = np.lib.stride_tricks.as_strided(items, record.shape, strides, writeable=False)
+    dense = np.array(view, order="C").reshape(record.shape)
+    _flip_signs(dense, record)
+    return dense
+
+
+def _flip_signs(dense: Array, record: TensorRecord) -> None:
+    """Does what torch's conj and neg bits ask for, on the bits: a sign, or that of each number."""
+    width = number_width(record.dtype)
+    numbers = dense.reshape(-1).view(f"<u{width}")
+    sign = 1 << (8 * width - 1)
+    if record.conjugate and record.dtype.startswith("C"):
+        numbers[1::2] ^= sign
+    if record.negative:
+        numbers ^= sign

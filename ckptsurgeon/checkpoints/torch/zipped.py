@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from ckptsurgeon.checkpoints.torch.archive import (
-    LOCAL,
-    Member,
-    read_archive,
-    read_member,
-    require_stored,
-)
-from ckptsurgeon.checkpoints.torch.interpreter import MAX_PICKLE_BYTES, load_pickle
+from ckptsurgeon.checkpoints.archive import LOCAL, read_archive
+from ckptsurgeon.checkpoints.stored import Stored
+from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
-from ckptsurgeon.checkpoints.transfer import Extent, naming, opened
+from ckptsurgeon.checkpoints.torch.window import MAX_HELD, Window
+from ckptsurgeon.checkpoints.transfer import naming, opened
 from ckptsurgeon.errors import CheckpointError
 
 FIRST_MEMBER = re.compile(r"[^/]+/(?:data\.pkl|data/\d+|constants\.pkl|version|byteorder|\.\w+)")
@@ -42,59 +39,73 @@ def is_torch_zip(path: Path) -> bool:
 def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
     """The zip file's checkpoint; `root` as in a rule file's `source`, None for the default.
 
-    Raises CheckpointError for an archive or a pickle that can't be trusted in every size and
-    offset, and for a root that is not there.
+    Members may be deflated, as by a tool that packed them again. Raises CheckpointError for an
+    archive or a pickle that can't be trusted in every size and offset, for a pickle that is not
+    what its CRC-32 says, and for a root that is not there.
     """
     members = read_archive(path)
-    with opened(path) as descriptor:
+    with naming(path):
+        _refuse_twins(members)
         pickle = _pickle_member(members)
-        prefix = pickle.name[: -len(PICKLE)]
-        _require_little_endian(descriptor, members.get(f"{prefix}/byteorder"))
-        data = read_member(descriptor, pickle)
-        with naming(pickle.name):
-            pickled = load_pickle(data)
-        if pickled.end != pickle.nbytes:
-            raise CheckpointError(f"{pickle.name} goes on behind its end, byte {pickled.end}")
-        storages = _storages(path, members, f"{prefix}/data/")
-    return open_tree(path, "torch", pickled.value, storages, root)
+        prefix = pickle[: -len(PICKLE)]
+        swapped = _is_big_endian(members.get(f"{prefix}/byteorder"))
+        with naming(pickle):
+            tree = _read_pickle(path, members[pickle])
+    folder = f"{prefix}/data/"
+    storages = {
+        name[len(folder) :]: member for name, member in members.items() if name.startswith(folder)
+    }
+    return open_tree(path, "torch", tree, storages, root, swapped=swapped)
 
 
-def _pickle_member(members: Mapping[str, Member]) -> Member:
+def _refuse_twins(names: Iterable[str]) -> None:
+    """Nothing, if no two names are equal but for capitals: torch takes the first of such."""
+    folded: set[str] = set()
+    for name in names:
+        if name.lower() in folded:
+            raise CheckpointError(f"two members are named {name!r} but for capitals")
+        folded.add(name.lower())
+
+
+def _pickle_member(members: Mapping[str, Stored]) -> str:
     """The member that describes the tensors: the one `data.pkl` in a top-level folder."""
-    found = [m for m in members.values() if m.name.endswith(PICKLE) and m.name.count("/") == 1]
+    found = [name for name in members if name.endswith(PICKLE) and name.count("/") == 1]
     if len(found) != 1:
         raise CheckpointError(
             f"has {len(found)} members named data.pkl in a top folder, wanted one: "
             "no file of torch.save"
         )
-    if found[0].nbytes > MAX_PICKLE_BYTES:
-        raise CheckpointError(
-            f"{found[0].name} has {found[0].nbytes} bytes; at most {MAX_PICKLE_BYTES} are read"
-        )
     return found[0]
 
 
-def _require_little_endian(descriptor: int, member: Member | None) -> None:
-    """Nothing, if the tensors are little-endian, as all are that say nothing."""
+def _read_pickle(path: Path, member: Stored) -> Any:
+    """What a pickle says, of which the whole was held against its CRC-32."""
+    if member.extent is None:
+        if member.nbytes > MAX_HELD:
+            raise CheckpointError(f"inflates to {member.nbytes} bytes; at most {MAX_HELD} are read")
+        return _whole(load_pickle(Window(member.read())), member.nbytes)
+    for _ in member.blocks():
+        pass
+    start = member.offset
+    with opened(path) as descriptor:
+        window = Window.of_file(path, descriptor, start, start + member.nbytes)
+        return _whole(load_pickle(window), start + member.nbytes)
+
+
+def _whole(found: Pickle, end: int) -> Any:
+    """The value of a pickle that ends where it should."""
+    if found.end != end:
+        raise CheckpointError(f"goes on behind its end, byte {found.end}")
+    return found.value
+
+
+def _is_big_endian(member: Stored | None) -> bool:
+    """Whether the tensors are big-endian; none are of which nothing is said."""
     if member is None:
-        return
-    order = read_member(descriptor, member) if member.nbytes <= 16 else b"?"
-    if order != b"little":
+        return False
+    order = member.read() if member.nbytes <= 16 else b"?"
+    if order not in (b"little", b"big"):
         raise CheckpointError(
-            f"written on a machine of byte order {order.decode('latin-1')!r}, wanted "
-            "'little'; load it with torch and save it again"
+            f"says that its byte order is {order.decode('latin-1')!r}, wanted 'little' or 'big'"
         )
-
-
-def _storages(path: Path, members: Mapping[str, Member], prefix: str) -> Mapping[str, Extent]:
-    """The bytes of the storages by key. Raises CheckpointError for a compressed one.
-
-    A CRC of 0 is taken for none: torch can be told to compute none.
-    """
-    found: dict[str, Extent] = {}
-    for name, member in members.items():
-        if name.startswith(prefix):
-            require_stored(member)
-            crc = member.crc or None
-            found[name[len(prefix) :]] = Extent(path, member.offset, member.nbytes, crc)
-    return found
+    return order == b"big"

@@ -13,7 +13,7 @@ from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import FLOATING, TensorSpec
+from ckptsurgeon.specs import FLOATING, TensorSpec, UnreadableSpec
 
 
 def keep(key: str, destination: SourceView | None) -> Leaf:
@@ -25,13 +25,19 @@ def keep(key: str, destination: SourceView | None) -> Leaf:
             f"`{key}` can't be kept: the destination has shapes alone; use `init`, or give a "
             "checkpoint as --into"
         )
+    spec = destination.specs[key]
+    if isinstance(spec, UnreadableSpec):
+        raise ShapeError(
+            f"`{key}` can't be kept: it is unreadable in the destination, {spec.what}; "
+            "use `init`, or give the key a tensor of the source"
+        )
     return destination.leaf(key)
 
 
 def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Made:
     """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
-    wanted = destination.specs.get(key) if destination else None
+    wanted = destination.readable(key) if destination else None
     spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
     seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):

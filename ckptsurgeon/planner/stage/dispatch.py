@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     BatchNorm,
@@ -106,7 +109,8 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     for number, lookup in enumerate(rule.lookups):
         place = written.targets[number].place
         with run.problems.at(place):
-            for key in keys_named(rule, lookup, written, run.destination, run.vars_of(rule)):
+            keys = keys_named(rule, lookup, written, run.destination, run.vars_of(rule))
+            for key in _readable(run, written, lookup, keys):
                 node: Node
                 if isinstance(written, Keep):
                     node = keep(key, run.destination)
@@ -116,3 +120,13 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
                 run.made[rule.group] += 1
                 run.claimed[key] = info
                 run.production.give(key, node, info, place)
+
+
+def _readable(
+    run: StageRun, written: Keep | Init, lookup: Pattern, keys: Iterable[str]
+) -> Iterable[str]:
+    """The keys without those of a pattern that `keep` can't keep, which are told as findings."""
+    destination = run.destination
+    if destination is None or isinstance(written, Init) or lookup.literal is not None:
+        return keys
+    return (key for key in keys if destination.readable(key) is not None)

@@ -14,6 +14,7 @@ from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
 from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
+from ckptsurgeon.planner.stage.unreadable import leave_unreadable
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.specs import TensorSpec
 
@@ -23,7 +24,10 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
     found = [run.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
     if not all(found):
         return
-    groups = group_steps(rule, found, run.vars_of(rule), run.problems)
+    groups: Sequence[Group] = group_steps(rule, found, run.vars_of(rule), run.problems)
+    if any(table.has_unreadable for table in run.tables):
+        is_optional = rule.options.optional is True
+        groups = leave_unreadable(groups, run.info(rule), is_optional=is_optional)
     if rule.where_by_step and not groups and not rule.options.optional:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
@@ -80,4 +84,4 @@ class _Mover:
         destination, rule = self._run.destination, self._rule
         if destination is None or rule.spread or rule.targets[0].index is not None:
             return None
-        return destination.specs.get(self._targets[0].key(group.values))
+        return destination.readable(self._targets[0].key(group.values))

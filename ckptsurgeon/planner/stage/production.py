@@ -140,7 +140,7 @@ class Production:
         self, key: str, given: list[Contribution], destination: SourceView | None
     ) -> Assembly:
         """One tensor of parts, filled up by the destination where they don't tile it."""
-        wanted = destination.specs.get(key) if destination else None
+        wanted = destination.readable(key) if destination else None
         alike = (id(wanted), *[(id(one.index), id(one.node.spec)) for one in given])
         if alike not in self._fitted:
             self._fitted[alike] = *_fit_parts(given, wanted), given  # so that their ids stay
@@ -204,7 +204,7 @@ def _region(contribution: Contribution, shape: tuple[int, ...]) -> Region:
 
 def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | None) -> Leaf:
     left = f"{spec.count - filled} of its {spec.count} elements are filled by no part"
-    if destination is None or key not in destination.specs:
+    if destination is None or destination.readable(key) is None:
         raise ShapeError(left)
     if not destination.has_values:
         raise ShapeError(

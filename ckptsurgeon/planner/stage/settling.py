@@ -11,9 +11,10 @@ from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
 from ckptsurgeon.plans.fates import Claim, Fate, KeyFates, Why
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.plans.graph import Node
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
-COPIED, UNUSED = Claim(Fate.COPIED), Claim(Fate.UNUSED)
+COPIED, UNUSED, UNREADABLE = Claim(Fate.COPIED), Claim(Fate.UNUSED), Claim(Fate.UNREADABLE)
 LEFT = Claim(Fate.DROPPED, why=Why.UNMATCHED)
 
 
@@ -27,6 +28,17 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
             others = (k for k in table.nodes if k not in held.whole or k in held.winners)
             claims = held.whole | {key: _claim(run, table, key, shares) for key in others}
         yield KeyFates(run.number, table.alias, table.specs, claims)
+
+
+def unreadable_left(run: StageRun) -> dict[str, Node]:
+    """The unnamed source's tensors that can't be read and that no rule took: the next stage's."""
+    return {
+        key: table.nodes[key]
+        for table in run.tables
+        if table.has_unreadable and not table.alias and run.compiled.stage.unmatched != "drop"
+        for key, spec in table.specs.items()
+        if isinstance(spec, UnreadableSpec) and key not in table.held.whole
+    }
 
 
 Shares = dict[Hashable, Claim]
@@ -71,10 +83,12 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
     claimer = run.claimed.get(key) if not table.alias else None
     if claimer is not None:
         return Claim(Fate.DROPPED, claimer)
+    if not table.alias and stage.unmatched == "drop":
+        return LEFT
+    if isinstance(table.specs[key], UnreadableSpec):
+        return UNREADABLE if table.alias or run.is_last else COPIED
     if table.alias or stage.unmatched == "error":
         return UNUSED
-    if stage.unmatched == "drop":
-        return LEFT
     if key in run.production:
         _tell_copied_onto(run, key)
     elif run.destination is not None and key not in run.destination.specs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ckptsurgeon.errors import Place, PlanError, Problem
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
 from ckptsurgeon.ops.base import Op
@@ -17,10 +18,11 @@ from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
 from ckptsurgeon.planner.stage.slices import Slices
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.fates import Claim
+from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.steps import Batch
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +45,7 @@ class StageRun:
     surroundings: Surroundings
     problems: Problems
     production: Production
+    is_last: bool = True
     claimed: dict[str, RuleInfo] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
     """Steps by rule, each time that it stands in the file's unfolded form."""
@@ -107,7 +110,14 @@ class StageRun:
     def take(
         self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None = None
     ) -> Node:
-        """The tensor of a key, or of a slice of it, which is this rule's from now on."""
+        """The tensor of a key, or of a slice of it, which is this rule's from now on.
+
+        Raises PlanError for one that can't be read, but where it is dropped whole.
+        """
+        if match.table.has_unreadable and (index is not None or claim.fate is not Fate.DROPPED):
+            spec = match.node.spec
+            if isinstance(spec, UnreadableSpec):
+                raise PlanError([tell_needed(match.key, spec, rule.place)])
         if index is not None:
             return self.slices.take(rule, claim, match, index)
         table = match.table
@@ -152,6 +162,16 @@ class StageRun:
             [product for step in steps for product in step.products],
             [(len(one.matches), len(one.products), one.ops) for one in steps],
         )
+
+
+def tell_needed(key: str, spec: TensorSpec, place: Place) -> Problem:
+    """The problem of a rule that needs a tensor that can't be read."""
+    what, remedy = (spec.what, spec.remedy) if isinstance(spec, UnreadableSpec) else ("?", "?")
+    return Problem(
+        f"`{key}` is needed here and is unreadable: it is {what}",
+        place,
+        f"{remedy}; or do without: `- drop: {key}`",
+    )
 
 
 def kind_of_rule(rule: CompiledRule) -> str:

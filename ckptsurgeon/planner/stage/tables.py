@@ -93,8 +93,11 @@ class Table:
         alias: str,
         nodes: Mapping[str, Node],
         rules: Mapping[str, RuleInfo | None] | None = None,
+        *,
+        has_unreadable: bool = False,
     ) -> None:
         self.alias, self.nodes, self.rules = alias, nodes, rules or {}
+        self.has_unreadable = has_unreadable
         self.held = Holdings()
 
     @cached_property

@@ -26,6 +26,7 @@ from ckptsurgeon.plans.graph import (
     in_order,
     work_of,
 )
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 Listed = Node | Call
 """What stands in a file's list of nodes."""
@@ -104,6 +105,7 @@ class Decoder:
             "node": self.node,
             "base": lambda number: None if number is None else self.node(number),
             **dict.fromkeys(("untaken", "dropped"), _share),
+            **dict.fromkeys(("found", "wanted"), _spec),
             "call": self._call,
             "op": _op,
             "inputs": lambda items: tuple(map(self.node, items)),
@@ -152,6 +154,11 @@ class Decoder:
         if not isinstance(call, Call):
             raise ValueError(f"node {number} is no op")
         return call
+
+
+def _spec(value: Any) -> TensorSpec | None:
+    kind = UnreadableSpec if isinstance(value, dict) and "what" in value else TensorSpec
+    return msgspec.convert(value, kind | None)
 
 
 def _share(value: Any) -> float:

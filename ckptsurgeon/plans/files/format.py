@@ -8,7 +8,7 @@ import msgspec
 
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.graph import RuleInfo
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 VERSION = 3
 
@@ -19,7 +19,8 @@ BEGINNING = b'{"ckptsurgeon_plan":'
 class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
     """A checkpoint that a plan was made for, and what it held, so that a plan can be read alone.
 
-    `specs` are by the keys that rules see; `names` has the file's own where they differ; `aliases`
+    `specs` are by the keys that rules see, but for those of tensors that can't be read, which are
+    told with their places among the others; `names` has the file's own where they differ; `aliases`
     are the groups of names that share a storage.
     """
 
@@ -31,6 +32,14 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
     specs: dict[str, TensorSpec]
     names: dict[str, str] = {}
     aliases: tuple[tuple[str, ...], ...] = ()
+    unreadable: tuple[tuple[int, str, UnreadableSpec], ...] = ()
+
+    def all_specs(self) -> dict[str, TensorSpec]:
+        """The specs of all keys, in their order."""
+        items = list(self.specs.items())
+        for place, key, spec in self.unreadable:
+            items.insert(place, (key, spec))
+        return dict(items)
 
 
 class SavedFates(msgspec.Struct, frozen=True):

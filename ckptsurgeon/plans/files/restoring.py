@@ -87,8 +87,9 @@ def _view(saved: SavedView, checkpoints: Mapping[str, Checkpoint]) -> SourceView
 
 def _recalled_view(saved: SavedView, path: Path) -> SourceView:
     """The view that the file tells of, if it is the one whose digest it has."""
-    names = {key: saved.names.get(key, key) for key in saved.specs}
-    own = {names[key]: spec for key, spec in saved.specs.items()}
+    specs = saved.all_specs()
+    names = {key: saved.names.get(key, key) for key in specs}
+    own = {names[key]: spec for key, spec in specs.items()}
     if digest(own) != saved.digest or not own.keys() >= {n for g in saved.aliases for n in g}:
         raise CkptSurgeonError(
             f"{path}: the saved plan doesn't hold together: what it says of {saved.path} was "
@@ -100,8 +101,8 @@ def _recalled_view(saved: SavedView, path: Path) -> SourceView:
         format=saved.format,
         options=saved.options,
         names=names,
-        specs=saved.specs,
-        contents=Contents(own, saved.aliases),
+        specs=specs,
+        contents=Contents(own, aliases=saved.aliases),
     )
 
 

@@ -14,6 +14,7 @@ from ckptsurgeon.plans.files.codec import Encoder
 from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -81,9 +82,14 @@ def _saved_view(view: SourceView) -> SavedView:
         view.format,
         view.digest,
         view.options,
-        dict(view.specs),
+        {key: spec for key, spec in view.specs.items() if type(spec) is TensorSpec},
         {key: name for key, name in view.names.items() if key != name},
         view.contents.aliases,
+        tuple(
+            (place, key, spec)
+            for place, (key, spec) in enumerate(view.specs.items())
+            if isinstance(spec, UnreadableSpec)
+        ),
     )
 
 

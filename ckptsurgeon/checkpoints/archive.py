@@ -1,4 +1,4 @@
-"""The directory of a zip file as torch writes it, checked as a whole before anything is read.
+"""The directory of a zip file, torch's or NumPy's, checked as a whole before anything is read.
 
 Readers of zip files differ in what they make of doubtful ones: of two members of one name torch
 takes the first and Python the last. So doubt is refused, and sizes and offsets are held against
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckptsurgeon.checkpoints.stored import Coding, Stored
 from ckptsurgeon.checkpoints.transfer import opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
@@ -30,16 +31,11 @@ MAX_COMMENT = 65535
 
 ENCRYPTED, DESCRIPTOR = 0x1, 0x8
 
+CODINGS: Mapping[int, Coding] = {0: Coding.PLAIN, 8: Coding.DEFLATED}
+"""The methods of compression that are read, by their numbers."""
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file inside the archive: where its bytes lie, and the CRC-32 that the directory gives."""
-
-    name: str
-    offset: int
-    nbytes: int
-    crc: int
-    stored: bool
+MAX_INFLATION = 1032
+"""Most bytes that one byte of a deflate stream can stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,55 +51,36 @@ class _Entry:
     header: int
 
 
-def read_archive(path: Path) -> Mapping[str, Member]:
-    """The members of a zip file by name, in the directory's order.
+def read_archive(path: Path) -> Mapping[str, Stored]:
+    """The members of a zip file by name, in the directory's order, with the CRC-32 it gives them.
 
     Raises CheckpointError for a file that was cut, for names that stand twice or hold NUL, for
-    members that overlap or reach outside, and where local headers and directory disagree.
+    members that overlap or reach outside, for compression other than deflate, and where local
+    headers and directory disagree.
     """
     with opened(path) as descriptor:
-        return _Reader(descriptor).members()
-
-
-def read_member(descriptor: int, member: Member) -> bytes:
-    """The bytes of a stored member."""
-    require_stored(member)
-    data = read_bytes(descriptor, member.offset, member.nbytes)
-    if len(data) < member.nbytes:
-        raise CheckpointError(f"ends within {member.name!r}: cut after it was opened?")
-    return data
-
-
-def require_stored(member: Member) -> None:
-    """Nothing, if the member's bytes lie in the file as they are."""
-    if not member.stored:
-        raise CheckpointError(
-            f"{member.name!r} is compressed, wanted stored as torch writes it; "
-            "load the file with torch and save it again"
-        )
+        return _Reader(path, descriptor).members()
 
 
 class _Reader:
     """One open file, read by ranges that are first held against its size."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
         self._size = os.fstat(descriptor).st_size
 
-    def members(self) -> Mapping[str, Member]:
+    def members(self) -> Mapping[str, Stored]:
         start, nbytes, count = self._directory()
-        found: dict[str, Member] = {}
+        found: dict[str, Stored] = {}
         spans: list[tuple[int, int, str]] = []
-        folded: set[str] = set()
         for entry in _entries(self._read(start, nbytes), count):
-            member = self._member(entry, start)
-            if member.name.lower() in folded:  # torch finds members whatever their case
+            name = _name(entry.name)
+            if name in found:
                 raise CheckpointError(
-                    f"two members are named {member.name!r}; readers differ in which one they take"
+                    f"two members are named {name!r}; readers differ in which one they take"
                 )
-            folded.add(member.name.lower())
-            found[member.name] = member
-            spans.append((entry.header, member.offset + entry.packed, member.name))
+            found[name] = member = self._member(name, entry, start)
+            spans.append((entry.header, member.offset + entry.packed, name))
         _apart(spans)
         return found
 
@@ -155,9 +132,8 @@ class _Reader:
             raise CheckpointError("its zip64 record is not where it should be")
         return at, record[4:]
 
-    def _member(self, entry: _Entry, limit: int) -> Member:
+    def _member(self, name: str, entry: _Entry, limit: int) -> Stored:
         """The entry's member, its local header read and held against the directory."""
-        name = _name(entry.name)
         if entry.flags & ENCRYPTED:
             raise CheckpointError(f"{name!r} is encrypted; decrypt the archive first")
         local = LOCAL.unpack(self._read(entry.header, LOCAL.size))
@@ -168,10 +144,19 @@ class _Reader:
         offset = entry.header + LOCAL.size + len(rest)
         if offset + entry.packed > limit:
             raise CheckpointError(f"{name!r} reaches into the directory: cut, or damaged")
-        stored = entry.method == 0
-        if stored and entry.packed != entry.nbytes:
+        coding = CODINGS.get(entry.method)
+        if coding is None:
+            raise CheckpointError(
+                f"{name!r} is compressed by method {entry.method}; wanted none, or deflate: "
+                "unpack the archive and pack it again"
+            )
+        if coding is Coding.PLAIN and entry.packed != entry.nbytes:
             raise CheckpointError(f"{name!r} is stored but has two sizes")
-        return Member(name, offset, entry.nbytes, entry.crc, stored)
+        if entry.nbytes > entry.packed * MAX_INFLATION:
+            raise CheckpointError(
+                f"{name!r} claims {entry.nbytes} bytes, more than {entry.packed} can stand for"
+            )
+        return Stored(self._path, offset, entry.packed, entry.nbytes, coding, entry.crc or None)
 
 
 def _apart(spans: list[tuple[int, int, str]]) -> None:

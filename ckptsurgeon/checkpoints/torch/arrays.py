@@ -1,0 +1,175 @@
+"""NumPy's arrays, dtypes and scalars as pickles spell them out, told without NumPy.
+
+An array is a call of `_reconstruct` and a state, or in protocol 5 one of `_frombuffer`; its items
+are bytes, or before protocol 3 text that stands for bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptsurgeon.checkpoints.npy import CODES
+from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, shorten
+from ckptsurgeon.checkpoints.torch.inert import (
+    DTYPE_CODES,
+    ArrayRecord,
+    GlobalName,
+    ObjectValue,
+    Stretch,
+)
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import BITS, DTYPE_NAMES, TensorSpec, UnreadableSpec, unreadable_spec
+
+DTYPE = GlobalName("numpy", "dtype")
+
+BYTEARRAY = GlobalName("builtins", "bytearray")
+
+PLAIN_ARRAYS = frozenset(("ndarray", "memmap", "matrix"))
+"""Classes whose state says no more than an ndarray's."""
+
+TEXT_KINDS = "USMm"
+"""NumPy's kinds of dtypes that hold texts, dates and times, which are no weights."""
+
+FLOATS = {2: "<e", 4: "<f", 8: "<d"}
+"""Layouts of floating numbers by their bytes, as `struct` has them."""
+
+SAVE_PLAIN = "convert it to a dtype such as float32 where it was made, and save it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayDtype:
+    """What is known of a dtype: its code here, its byte order, and what it is called."""
+
+    code: str | None
+    swapped: bool
+    name: str
+
+    @property
+    def is_text(self) -> bool:
+        return self.code is None and self.name.lstrip("<>|=")[:1] in TEXT_KINDS
+
+
+def read_dtype(value: Any) -> ArrayDtype:
+    """What the pickle of a `numpy.dtype` says: a call with a name, and a state with the order."""
+    named = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
+    if not isinstance(value, ObjectValue) or value.name != DTYPE:
+        return ArrayDtype(None, False, "?")
+    state = value.state if isinstance(value.state, tuple) else ()
+    order = state[1] if len(state) > 1 and isinstance(state[1], str) else ""
+    if isinstance(named, GlobalName):  # of ml_dtypes, whose dtypes are classes
+        code = DTYPE_CODES.get(named.name) if named.module.startswith("ml_dtypes") else None
+        return ArrayDtype(code, order == ">", str(named))
+    text = named if isinstance(named, str) else "?"
+    fields = len(state) > 3 and state[3] is not None
+    code = None if fields else CODES.get(text.lstrip("<>|="))
+    swapped = ">" in (order, text[:1]) and code is not None and BITS[code] > 8
+    return ArrayDtype(code, swapped, "structured" if fields else text)
+
+
+def start_array(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(class, shape, dtype code) -> an array without items, until its state is set."""
+    kind = arguments[0] if arguments else None
+    if isinstance(kind, GlobalName) and kind.name in PLAIN_ARRAYS:
+        return ArrayRecord(unreadable=unreadable_spec("a NumPy array without its state"))
+    what = f"an array of {kind}" if isinstance(kind, GlobalName) else "an array of no known class"
+    return ObjectValue(function, arguments, unreadable=unreadable_spec(what, SAVE_PLAIN))
+
+
+def set_state(array: ArrayRecord, state: Any) -> None:
+    """Gives an array what its state says: (version, shape, dtype, by columns, items)."""
+    match state:
+        case (int(), tuple(shape), dtype, fortran, items) if isinstance(fortran, (bool, int)):
+            _fill(array, shape, read_dtype(dtype), bool(fortran), items)
+        case _:
+            raise CheckpointError("a NumPy array whose state is none that NumPy writes")
+
+
+def array_from_buffer(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(items, dtype, shape, order) -> the array, as protocol 5 writes it."""
+    match arguments:
+        case (items, dtype, tuple(shape), str(order)):
+            if isinstance(items, ObjectValue) and items.name == BYTEARRAY and items.arguments:
+                items = items.arguments[0]
+            array = ArrayRecord()
+            _fill(array, shape, read_dtype(dtype), order == "F", items)
+            return array
+    return ObjectValue(function, arguments, unreadable=unreadable_spec("a NumPy array in pieces"))
+
+
+def _fill(
+    array: ArrayRecord, shape: tuple[Any, ...], dtype: ArrayDtype, fortran: bool, items: Any
+) -> None:
+    if len(shape) > MAX_DIMS or not all(type(size) is int and size >= 0 for size in shape):
+        raise CheckpointError(f"a NumPy array of the shape {shorten(shape)}")
+    array.shape, array.fortran, array.swapped = shape, fortran and len(shape) > 1, dtype.swapped
+    array.text = f"{dtype.name}[{', '.join(map(str, shape))}]"
+    array.dtype, array.unreadable = dtype.code, None
+    if dtype.code is None:
+        array.unreadable = None if dtype.is_text else _unreadable(dtype, shape)
+        return
+    if isinstance(items, str):  # of Python 2, whose bytes were taken for text
+        items = items.encode("utf-8", "surrogatepass")
+    if not isinstance(items, (bytes, Stretch)):
+        raise CheckpointError("a NumPy array whose items are no bytes")
+    spec = TensorSpec(dtype.code, shape)
+    if isinstance(items, bytes) and len(items) != spec.nbytes:
+        raise CheckpointError(f"a NumPy array of {spec}, of which {len(items)} bytes are there")
+    if isinstance(items, Stretch) and items.packed < spec.nbytes:
+        raise CheckpointError(f"a NumPy array of {spec}, of which {items.packed} bytes are there")
+    array.data = items
+
+
+def _unreadable(dtype: ArrayDtype, shape: tuple[int, ...]) -> UnreadableSpec:
+    if dtype.name.lstrip("<>|=")[:1] == "O":
+        what = "an array of Python objects, which are never loaded"
+        return unreadable_spec(
+            what, "save an array of numbers, or one key for each object", None, shape
+        )
+    return unreadable_spec(
+        f"an array of the NumPy type {shorten(dtype.name)}, which no checkpoint dtype holds",
+        SAVE_PLAIN,
+        None,
+        shape,
+    )
+
+
+def scalar_of(value: Any) -> tuple[str, bool | int | float] | None:
+    """The dtype and the number of a NumPy scalar, which is a dtype and its bytes."""
+    if not isinstance(value, ObjectValue) or value.name.name != "scalar":
+        return None
+    if not value.name.module.endswith("multiarray") or len(value.arguments) != 2:
+        return None
+    dtype, data = read_dtype(value.arguments[0]), value.arguments[1]
+    code = dtype.code
+    if code is None or code not in _KINDS or not isinstance(data, bytes):
+        return None
+    if len(data) * 8 != BITS[code]:
+        return None
+    return DTYPE_NAMES[code], _number(_KINDS[code], data[::-1] if dtype.swapped else data)
+
+
+_KINDS = {code: name[0] for name, code in CODES.items() if name[0] != "c"}
+"""NumPy's letter for the kind of a dtype, by its code."""
+
+
+def _number(kind: str, data: bytes) -> bool | int | float:
+    if kind == "f":
+        return float(struct.unpack(FLOATS[len(data)], data)[0])
+    number = int.from_bytes(data, "little", signed=kind == "i")
+    return number != 0 if kind == "b" else number
+
+
+Build = Callable[[GlobalName, tuple[Any, ...]], Any]
+
+ARRAYS: Mapping[GlobalName, Build] = {
+    GlobalName(f"numpy.{core}.{module}", name): build
+    for core in ("core", "_core")
+    for module, name, build in (
+        ("multiarray", "_reconstruct", start_array),
+        ("numeric", "_frombuffer", array_from_buffer),
+    )
+}
+"""NumPy's functions that make arrays, by the names that they have had."""

@@ -1,0 +1,107 @@
+"""Objects of classes that nobody imports: which of their parts have names, and which are buried.
+
+What a class does with what it is given can't be known, so only attributes, entries, items and the
+parts of tuples are taken for what they look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ckptsurgeon.checkpoints.torch.inert import (
+    ArrayRecord,
+    DictValue,
+    GlobalName,
+    ObjectValue,
+    TensorRecord,
+)
+from ckptsurgeon.checkpoints.torch.keys import key_text
+
+SETS = frozenset((GlobalName("builtins", "set"), GlobalName("builtins", "frozenset")))
+
+
+def is_module(value: Any) -> bool:
+    """True for a pickled nn.Module and for an object of TorchScript."""
+    if not isinstance(value, ObjectValue) or not isinstance(value.state, DictValue):
+        return False
+    return value.name.module.startswith("__torch__") or "_parameters" in value.state.entries
+
+
+def object_children(value: ObjectValue) -> Iterator[tuple[str, Any]]:
+    """The parts of an object that have names: a module's state, else entries and attributes."""
+    if value.unreadable is not None:
+        return
+    if is_module(value):
+        yield from _module_children(value.state)
+        return
+    seen: dict[str, Any] = {}
+    for piece, entry in _parts(value):
+        if piece not in seen or seen[piece] is not entry:  # two of one name are told later
+            seen[piece] = entry
+            yield piece, entry
+
+
+def _parts(value: ObjectValue) -> Iterator[tuple[str, Any]]:
+    """Entries, items and attributes; an attribute may be an entry as well."""
+    groups = [value.entries, *attributes(value.state)]
+    for group in groups:
+        if group is not None:
+            yield from ((key_text(key), entry) for key, entry in group.entries.items())
+    yield from ((str(index), entry) for index, entry in enumerate(_items(value)))
+
+
+def attributes(state: Any) -> list[DictValue]:
+    """The attributes that a state gives: a dict, or with slots a pair of dicts."""
+    if isinstance(state, DictValue):
+        return [state]
+    if isinstance(state, tuple) and len(state) == 2:
+        return [part for part in state if isinstance(part, DictValue)]
+    return []
+
+
+def _items(value: ObjectValue) -> list[Any] | tuple[Any, ...]:
+    """What a list, a tuple or a set holds, of any class."""
+    if value.name in SETS:
+        return value.arguments[0] if isinstance(next(iter(value.arguments), None), list) else ()
+    if value.items or not value.is_new:
+        return value.items
+    first = value.arguments[0] if len(value.arguments) == 1 else None
+    return first if isinstance(first, (tuple, list)) else value.arguments
+
+
+def buried(value: ObjectValue) -> tuple[Any, ...]:
+    """The parts that no name leads to: what a function was called with, and states of any form."""
+    if is_module(value) or value.unreadable is not None:
+        return ()
+    called = () if value.is_new or value.name in SETS else value.arguments
+    return (*called, *(() if attributes(value.state) else (value.state,)))
+
+
+def _module_children(state: DictValue) -> Iterator[tuple[str, Any]]:
+    """What a module's state dict would hold: parameters, buffers that persist, submodules."""
+    passing = _names(state.entries.get("_non_persistent_buffers_set"))
+    for group in _groups(state):
+        for key, entry in group.entries.items():
+            if isinstance(entry, _WEIGHTY) and key not in passing:
+                yield key_text(key), entry
+
+
+def _groups(state: DictValue) -> list[DictValue]:
+    """The dicts of an nn.Module's state; TorchScript keeps all in one."""
+    if "_parameters" not in state.entries:
+        return [state]
+    names = ("_parameters", "_buffers", "_modules")
+    groups = (state.entries.get(name) for name in names)
+    return [group for group in groups if isinstance(group, DictValue)]
+
+
+_WEIGHTY = (TensorRecord, ArrayRecord, ObjectValue, DictValue, list, tuple)
+"""What may be or hold tensors; a module's other attributes are no part of its state dict."""
+
+
+def _names(value: Any) -> frozenset[str]:
+    """The texts in a set as the pickle spells it: a call with a list."""
+    held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
+    names = held if isinstance(held, list) else []
+    return frozenset(name for name in names if isinstance(name, str))
