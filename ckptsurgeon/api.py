@@ -37,6 +37,7 @@ def plan(
     variables: Given | None = None,
     allow: Collection[str] = (),
     root: Root | None = None,
+    one_shard: bool = False,
 ) -> Plan:
     """The plan of `rules` for a source and a destination, from headers alone.
 
@@ -46,10 +47,11 @@ def plan(
     expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched",
     "unreadable", "nothing". `root` is the wrapper to open in the sources, or a dict by alias in
     which `dst` is the destination's; it wins over the rules' own.
+    `one_shard` says that a file which is one shard of a set is meant, without the others.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
-    request = open_request(rules, source, into, sources, config, variables, allow, root)
+    request = open_request(rules, source, into, sources, config, variables, allow, root, one_shard)
     return request.prepare().aim(None).plan
 
 
@@ -69,6 +71,7 @@ def transplant(
     jobs: int | None = None,
     max_shard_size: Size | None = None,
     progress: Progress | None = None,
+    one_shard: bool = False,
 ) -> Report:
     """Plans like `plan`, then writes `output`, whole or not at all; what was done is returned.
 
@@ -79,7 +82,7 @@ def transplant(
     """
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
-    request = open_request(rules, source, into, sources, config, variables, allow, root)
+    request = open_request(rules, source, into, sources, config, variables, allow, root, one_shard)
     execution = request.prepare().aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
@@ -96,6 +99,7 @@ def apply(
     variables: Given | None = None,
     allow: Collection[str] = (),
     root: Root | None = None,
+    one_shard: bool = False,
 ) -> tuple[dict[str, Any], Report]:
     """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
 
@@ -104,7 +108,9 @@ def apply(
     the first of these), on the device of their first source. No dict is altered. Raises what
     `transplant` raises.
     """
-    request = open_request(rules, state_dict, into, sources, config, variables, allow, root)
+    request = open_request(
+        rules, state_dict, into, sources, config, variables, allow, root, one_shard
+    )
     execution = request.prepare()
     given = {"": state_dict, DESTINATION: into, **(sources or {})}
     return _Tensors(execution, given).all(), make_report(execution.plan)

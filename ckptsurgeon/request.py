@@ -29,7 +29,7 @@ from ckptsurgeon.errors import (
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
 from ckptsurgeon.language.rulesets import Rules, load_with_problems
 from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
@@ -78,15 +78,18 @@ def open_request(
     variables: Given | None = None,
     allow: Collection[str] = (),
     root: Root | None = None,
+    one_shard: bool = False,
 ) -> Request:
     """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
     rulesets = put_roots(load_rulesets(rules), root)
-    roots = rulesets[0].stages[0].source.roots
-    checkpoints = open_sources(source, sources or {}, roots)
-    destination = None if into is None else open_destination(into, roots)
+    if one_shard:
+        rulesets = _mean_one_shard(rulesets)
+    options = rulesets[0].stages[0].source
+    checkpoints = open_sources(source, sources or {}, options)
+    destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
     inputs = Inputs(checkpoints, destination, read_config(config), given, _check_kinds(allow))
     return Request(rulesets, inputs)
@@ -101,6 +104,14 @@ def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...
         if rulesets and len(rulesets) == len(rules):
             return rulesets
     return refuse_problems([load_with_problems(rules)])
+
+
+def _mean_one_shard(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
+    """The rulesets with `one_shard` in the first stage, as a file says it, for saved plans."""
+    first, *later = rulesets
+    stage, *others = first.stages
+    meant = structs.replace(stage, source=structs.replace(stage.source, one_shard=True))
+    return (structs.replace(first, stages=(meant, *others)), *later)
 
 
 def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
@@ -142,13 +153,20 @@ def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
     return kinds
 
 
-def open_source(source: Source, root: str | None = None, alias: str = "") -> Checkpoint:
+def open_source(
+    source: Source,
+    root: str | None = None,
+    alias: str = "",
+    *,
+    one_shard: bool = False,
+    together: Collection[Source] = (),
+) -> Checkpoint:
     """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is.
 
-    Raises CheckpointError, also for what is none of these, and for a file with two sets of the same
-    weights where no root says which is meant.
+    Raises CheckpointError, also for what is none of these, for a file with two sets of the same
+    weights where no root says which is meant, and for one shard of a set, as `open_checkpoint`.
     """
-    checkpoint = _open(source, root)
+    checkpoint = _open(source, root, one_shard, together)
     if checkpoint.contents.rivals and root is None:
         raise CheckpointError(f"{checkpoint.path}: {_ask_for_root(checkpoint.contents, alias)}")
     return checkpoint
@@ -168,15 +186,22 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     )
 
 
-def open_destination(source: Source, roots: Mapping[str, str]) -> Checkpoint:
+def open_destination(
+    source: Source, roots: Mapping[str, str], one_shard: bool = False
+) -> Checkpoint:
     """The destination, opened at its own root alone."""
-    return open_source(source, roots.get(DESTINATION), DESTINATION)
+    return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
 
 
-def _open(source: Source, root: str | None) -> Checkpoint:
+def _open(
+    source: Source, root: str | None, one_shard: bool, together: Collection[Source]
+) -> Checkpoint:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return open_factory(name) if is_factory(name) else open_checkpoint(name, root)
+        if is_factory(name):
+            return open_factory(name)
+        paths = [os.fspath(one) for one in together if isinstance(one, str | os.PathLike)]
+        return open_checkpoint(name, root, one_shard=one_shard, together=paths)
     if isinstance(source, Mapping):
         return checkpoint_of(source)
     if not hasattr(source, "contents"):
@@ -187,18 +212,25 @@ def _open(source: Source, root: str | None) -> Checkpoint:
 
 
 def open_sources(
-    source: Source | None, named: Mapping[str, Source], roots: Mapping[str, str]
+    source: Source | None, named: Mapping[str, Source], options: SourceOptions
 ) -> dict[str, Checkpoint]:
     """All sources by alias, the unnamed one under "".
 
     An alias with a star, as in `s*`, numbers the files that its path matches in natural order.
     """
-    everywhere = roots.get("")
-    opened: dict[str, Checkpoint] = {}
-    if source is not None:
-        opened[""] = open_source(source, everywhere)
-    for name, one in number_sources(named).items():
-        opened[name] = open_source(one, roots.get(name, everywhere), name)
+    given = {} if source is None else {"": source}
+    given |= number_sources(named)
+    roots, together = options.roots, list(given.values())
+    opened = {
+        name: open_source(
+            one,
+            roots.get(name, roots.get("")),
+            name,
+            one_shard=options.one_shard,
+            together=together,
+        )
+        for name, one in given.items()
+    }
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
     absent = [alias for alias in roots if alias not in (*opened, "", DESTINATION)]

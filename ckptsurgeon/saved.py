@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import is_factory
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
@@ -29,20 +32,26 @@ def recall(path: Path) -> Plan:
 
 
 def prepare_saved(
-    path: Path, source: Source | None, named: Mapping[str, Source], into: Source | None
+    path: Path,
+    source: Source | None,
+    named: Mapping[str, Source],
+    into: Source | None,
+    one_shard: bool = False,
 ) -> Execution:
     """A saved plan with the checkpoints to run it on.
 
-    A checkpoint that is not given is looked for where it was when the plan was made.
+    A checkpoint that is not given is looked for where it was when the plan was made. One shard
+    of a set is meant where the plan was made so, or `one_shard` says it.
     """
     saved = _read(path)
-    checkpoints = _open_views(path, saved, source, named)
+    options = _options(saved, one_shard)
+    checkpoints = _open_views(path, saved, source, named, options)
     if saved.destination is None and into is not None:
         raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
     if saved.destination is not None:
-        roots = saved.sources[0].options.roots if saved.sources else {}
-        destination = into or _remembered(path, saved.destination)
-        checkpoints[DESTINATION] = open_destination(destination, roots)
+        checkpoints[DESTINATION] = open_destination(
+            into or _remembered(path, saved.destination), options.roots, options.one_shard
+        )
     stamps = stamps_of(checkpoints)
     return Execution(restore_plan(saved, checkpoints, path), checkpoints, stamps)
 
@@ -52,7 +61,11 @@ def _read(path: Path) -> SavedPlan:
 
 
 def _open_views(
-    path: Path, saved: SavedPlan, source: Source | None, named: Mapping[str, Source]
+    path: Path,
+    saved: SavedPlan,
+    source: Source | None,
+    named: Mapping[str, Source],
+    options: SourceOptions,
 ) -> dict[str, Checkpoint]:
     """The sources that the plan was made for, by alias."""
     given = {"": source} if source is not None else {}
@@ -64,11 +77,10 @@ def _open_views(
         alias: given[alias] if alias in given else _remembered(path, view)
         for alias, view in views.items()
     }
-    roots = saved.sources[0].options.roots if saved.sources else {}
     for view in saved.sources:
         if view.format == PLANNED:
-            found[view.alias] = _open_output(view, found[view.alias], roots.get(""))
-    return open_sources(found.pop("", None), found, roots)
+            found[view.alias] = _open_output(view, found[view.alias], options)
+    return open_sources(found.pop("", None), found, options)
 
 
 def _remembered(path: Path, view: SavedView) -> str:
@@ -86,13 +98,20 @@ def _remembered(path: Path, view: SavedView) -> str:
     return view.path
 
 
-def _open_output(view: SavedView, source: Source, root: str | None) -> Checkpoint:
+def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:
+    """How the sources are opened, which is said once for all of them."""
+    options = saved.sources[0].options if saved.sources else SourceOptions()
+    return replace(options, one_shard=one_shard or options.one_shard)
+
+
+def _open_output(view: SavedView, source: Source, options: SourceOptions) -> Checkpoint:
     """The output of another plan: nested under the root where it is torch's, else flat."""
     if source == view.path:
         raise CheckpointError(f"the plan needs {view.path}: name it as SRC")
+    root, one_shard = options.roots.get(""), options.one_shard
     try:
-        return open_source(source, root)
+        return open_source(source, root, one_shard=one_shard)
     except CheckpointError:
         if root is None:
             raise
-    return open_source(source)
+    return open_source(source, one_shard=one_shard)

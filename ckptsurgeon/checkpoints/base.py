@@ -64,7 +64,8 @@ class Contents:
     header; `module_metadata` torch's `state_dict()._metadata` (module path -> {"version": n});
     `opaque` the entries that are no tensors; `outside` the tensors that the root leaves out, and
     `rivals` those of them that hold the same keys; `root` the wrapper that was opened ("" for the
-    top) and `wrappers` those there are; `notes` what a user should know of how the file was read.
+    top) and `wrappers` those there are; `notes` what a user should know of how the file was read;
+    `shard` what the file is of a set (`shard 1 of 2`), where it was opened alone on purpose.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -77,6 +78,7 @@ class Contents:
     root: str = ""
     wrappers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    shard: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

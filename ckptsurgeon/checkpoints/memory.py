@@ -48,7 +48,9 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
     return MemoryCheckpoint(
         contents=Contents(
             specs,
-            group_ties({key: _identity(value) for key, value in tensors.items()}),
+            group_ties(
+                {key: _identity(tensors[key]) for key in specs if type(specs[key]) is TensorSpec}
+            ),
             module_metadata=metadata,
         ),
         has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.detection import (
-    choose_in_folder,
-    describe_file,
     looks_json,
     looks_pickle,
     looks_safetensors,
     looks_zip,
 )
+from ckptsurgeon.checkpoints.folders import choose_in_folder, note_others
+from ckptsurgeon.checkpoints.foreign.files import LOOK, describe_file, read_tail, refuse_likeness
+from ckptsurgeon.checkpoints.foreign.formats import tensorflow_checkpoint
+from ckptsurgeon.checkpoints.foreign.texts import describe_json
+from ckptsurgeon.checkpoints.foreign.zips import describe_zip
 from ckptsurgeon.checkpoints.rooted import under_root
 from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
 from ckptsurgeon.checkpoints.sharded import open_sharded
-from ckptsurgeon.checkpoints.spec import open_spec
-from ckptsurgeon.checkpoints.strict_json import load_index, shorten_all
+from ckptsurgeon.checkpoints.shards import (
+    describe_opened,
+    refuse_lone,
+    refuse_parted,
+    refuse_pieces,
+    without_pieces,
+)
+from ckptsurgeon.checkpoints.spec import looks_spec, open_spec
+from ckptsurgeon.checkpoints.strict_json import load_index
 from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
@@ -27,11 +38,19 @@ MAX_JSON = 256 << 20
 """Longest JSON file that is read; an index of a million keys takes half."""
 
 
-def open_checkpoint(path: str | Path, root: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | Path,
+    root: str | None = None,
+    *,
+    one_shard: bool = False,
+    together: Collection[str | Path] = (),
+) -> Checkpoint:
     """The checkpoint in a file or folder, recognised by its content; only headers are read.
 
     `root` names the wrapper to open in a nested file, or the prefix of the keys to see in a flat
-    one; None is the default wrapper, "" everything. Raises CheckpointError.
+    one; None is the default wrapper, "" everything. One file of a set of shards is refused, unless
+    `one_shard` says that it is meant, or all of the set are in `together`, the files that are
+    opened with it. Raises CheckpointError.
     """
     if not str(path):
         raise CheckpointError(
@@ -39,18 +58,54 @@ def open_checkpoint(path: str | Path, root: str | None = None) -> Checkpoint:
         )
     path = Path(path)
     if path.is_dir():
-        path = choose_in_folder(path)
+        file = choose_in_folder(path)
+        opened = _check_shard(_open_file(file, root), file, False, ())
+        return _add_notes(opened, note_others(path, opened.files, file))
+    return _check_shard(_open_file(path, root), path, one_shard, [Path(one) for one in together])
+
+
+def _open_file(path: Path, root: str | None) -> Checkpoint:
     head = _head(path)
     if looks_json(head):
         return under_root(_open_json(path), root)
     return _open_tensors(path, root, head)
 
 
+def _check_shard(
+    found: Checkpoint, path: Path, one_shard: bool, together: Collection[Path]
+) -> Checkpoint:
+    """The checkpoint, if it is whole, or else what was meant, with a note that says so."""
+    if found.files != (path,) or not found.has_values:
+        return found
+    if not one_shard:
+        refuse_pieces(path, found.contents.metadata)
+        refuse_lone(path, together)
+        return found
+    shard = describe_opened(path, found.contents.metadata)
+    if not shard:
+        return found
+    contents = replace(
+        found.contents, shard=shard, metadata=without_pieces(found.contents.metadata)
+    )
+    note = f"{path.name} is {shard}; what lies in the others is left out"
+    return _add_notes(replace(found, contents=contents), (note,))
+
+
+def _add_notes(found: Checkpoint, notes: tuple[str, ...]) -> Checkpoint:
+    """The checkpoint with notes before its own."""
+    if not notes:
+        return found
+    contents = replace(found.contents, notes=(*notes, *found.contents.notes))
+    return replace(found, contents=contents)
+
+
 def _head(path: Path) -> bytes:
     """The file's first bytes, enough to tell what it is."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: {_absent(path)}")
-    return _read(path, 512)
+    if path.is_file():
+        return _read(path, LOOK)
+    if Path(f"{path}.index").is_file():
+        raise CheckpointError(f"{path}: {tensorflow_checkpoint(path).describe(path)}")
+    raise CheckpointError(f"{path}: {_absent(path)}")
 
 
 def _absent(path: Path) -> str:
@@ -67,10 +122,11 @@ def _read(path: Path, nbytes: int) -> bytes:
 
 def _open_tensors(path: Path, root: str | None, head: bytes) -> Checkpoint:
     """The checkpoint in one file that holds tensors itself, of which `head` is the beginning."""
+    refuse_likeness(path, head)
     for looks, open_file in READERS:
         if looks(head):
             return open_file(path, root)
-    raise CheckpointError(f"{path}: {describe_file(head)}")
+    raise CheckpointError(f"{path}: {describe_file(head, path, read_tail(path))}")
 
 
 def _open_safetensors(path: Path, root: str | None) -> Checkpoint:
@@ -100,11 +156,7 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
         from ckptsurgeon.checkpoints.npz import open_npz
 
         return under_root(open_npz(path), root)
-    held = f"it holds {shorten_all(names)}" if names else "it is empty"
-    raise CheckpointError(
-        f"{path}: is a zip archive, but neither torch's (with a data.pkl) nor NumPy's (of .npy "
-        f"arrays): {held}"
-    )
+    raise CheckpointError(f"{path}: {describe_zip(path, names)}")
 
 
 READERS: tuple[tuple[Callable[[bytes], bool], Callable[[Path, str | None], Checkpoint]], ...] = (
@@ -124,6 +176,8 @@ def _open_json(path: Path) -> Checkpoint:
         entries = load_index(text)
     if isinstance(entries.get("weight_map"), dict):
         return open_sharded(path, entries, _open_shard)
+    if entries and not any(map(looks_spec, entries.values())):
+        raise CheckpointError(f"{path}: {describe_json(entries, path)}")
     return open_spec(path, entries)
 
 
@@ -132,4 +186,7 @@ def _open_shard(path: Path) -> Checkpoint:
     head = _head(path)
     if looks_json(head):
         raise CheckpointError(f"{path}: is listed as a shard, but holds no tensors itself")
-    return _open_tensors(path, "", head)
+    opened = _open_tensors(path, "", head)
+    refuse_parted(path, opened.contents.metadata)
+    metadata = without_pieces(opened.contents.metadata)
+    return replace(opened, contents=replace(opened.contents, metadata=metadata))

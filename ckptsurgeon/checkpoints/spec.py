@@ -23,6 +23,11 @@ def open_spec(path: Path, entries: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def looks_spec(entry: object) -> bool:
+    """Whether a value in JSON is like `[dtype, [shape]]`, if perhaps not right."""
+    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
+
+
 def dump(specs: Mapping[str, TensorSpec]) -> str:
     """The JSON text that `open_spec` reads, a key per line."""
     lines = (
@@ -39,6 +44,9 @@ def _spec(key: str, entry: Any) -> TensorSpec:
                 return TensorSpec(dtype, tuple(shape))
             except CheckpointError as error:
                 raise CheckpointError(f"{shorten(key)}: {error}") from error
-    raise CheckpointError(
-        f'{shorten(key)}: {shorten(entry)}, wanted [dtype, [shape]], as ["F32", [64, 3, 7, 7]]'
-    )
+    raise CheckpointError(describe_wanted(key, entry))
+
+
+def describe_wanted(key: str, entry: object) -> str:
+    """Words for an entry that is no spec."""
+    return f'{shorten(key)}: {shorten(entry)}, wanted [dtype, [shape]], as ["F32", [64, 3, 7, 7]]'

@@ -71,7 +71,10 @@ class Stored:
         return b"".join(self.blocks())
 
     def part(self, offset: int, nbytes: int) -> Iterator[bytes]:
-        """Some of the bytes, in order; what stands behind them is not read."""
+        """Some of the bytes, in order; what stands behind them is not read.
+
+        Those that are coded are held against the CRC-32 where they go to the end.
+        """
         if self.coding is Coding.PLAIN:
             yield from Stored(self.path, self.offset + offset, nbytes, nbytes).blocks()
             return
@@ -81,7 +84,7 @@ class Stored:
             at += len(block)
             if found:
                 yield found
-            if at >= end:
+            if at >= end and end < self.nbytes:
                 return
 
     def _packed_blocks(self) -> Iterator[bytes]:

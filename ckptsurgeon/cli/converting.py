@@ -125,7 +125,9 @@ def _prepare_saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
                 f"--plan takes no {names.get(word, f'--{word}')}: it has its own"
             )
     words = build_factory(words)
-    execution = prepare_saved(Path(saved), words["source"], named_sources(words), words["into"])
+    execution = prepare_saved(
+        Path(saved), words["source"], named_sources(words), words["into"], words["one_shard"]
+    )
     return execution.aim(output, *limits(words))
 
 

@@ -25,7 +25,7 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
     from ckptsurgeon.checkpoints.opening import open_checkpoint
     from ckptsurgeon.render.inspection import inspection_json, render_inspection
 
-    opened = open_checkpoint(checkpoint, root)
+    opened = open_checkpoint(checkpoint, root, one_shard=True)
     if form == "spec":
         from ckptsurgeon.checkpoints.spec import dump
         from ckptsurgeon.specs import UnreadableSpec

@@ -75,6 +75,7 @@ inputs = _join(
         metavar="[ALIAS=]NAME",
         help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST.",
     ),
+    click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it."),
     click.option("--config", metavar="JSON", help="Model config that vars may look into."),
     click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
     click.option(
@@ -127,6 +128,7 @@ def request(words: Mapping[str, Any]) -> Any:
         read_assignments(words["given"], "--set", "NAME=VALUE"),
         words["allow"],
         read_roots(words["root"]),
+        words["one_shard"],
     )
 
 

@@ -22,9 +22,10 @@ from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
-from ckptsurgeon.plans.account import Finding
+from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.specs import UnreadableSpec
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
@@ -134,6 +135,12 @@ def _refuse_findings(plan: Plan) -> None:
 
 
 def _finding_problem(finding: Finding) -> Problem:
+    if finding.kind is FindingKind.NOTHING:
+        return Problem("nothing: nothing of the source ends in the output", None)
+    spec = finding.found or finding.wanted
+    if isinstance(spec, UnreadableSpec):
+        text = f"unreadable: `{finding.key}`, {spec.what}"
+        return Problem(text, finding.rule.place if finding.rule else None, spec.remedy)
     specs = {"found": finding.found, "wanted": finding.wanted}
     told = ", ".join(f"{word} {spec}" for word, spec in specs.items() if spec is not None)
     place = finding.rule.place if finding.rule else None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ckptsurgeon.ops.batchnorms import BatchNormScale
+from ckptsurgeon.plans.graph import Result
 from ckptsurgeon.plans.plan import Plan
 
 Metadata = Mapping[str, Mapping[str, Any]]
@@ -18,13 +20,30 @@ Metadata = Mapping[str, Mapping[str, Any]]
 def output_metadata(plan: Plan) -> Metadata | None:
     """The destination's `_metadata`, else the source's moved; None where neither has one."""
     if plan.destination is not None and plan.destination.contents.module_metadata is not None:
-        return plan.destination.contents.module_metadata
+        return _frozen(plan, plan.destination.contents.module_metadata)
     known = {
         view.alias: view.contents.module_metadata
         for view in plan.sources
         if view.contents.module_metadata is not None
     }
-    return _moved(plan, known) if known else None
+    return _frozen(plan, _moved(plan, known)) if known else None
+
+
+def _frozen(plan: Plan, metadata: Metadata) -> Metadata:
+    """The `_metadata` with the versions of detectron2's FrozenBatchNorm2d for frozen BatchNorms.
+
+    That layer takes a version below 3 for an old one of its own, whose variances have eps in them,
+    and subtracts it (detectron2 #2413). One without statistics is of its version 1, which had none.
+    """
+    frozen: dict[str, Mapping[str, Any]] = {}
+    for key, output in plan.outputs.items():
+        module, _, name = key.rpartition(".")
+        lacks_counter = f"{module}.num_batches_tracked" not in plan.outputs
+        if name == "running_var" and lacks_counter and metadata.get(module) == {"version": 2}:
+            frozen[module] = {"version": 3}
+        elif isinstance(output.node, Result) and isinstance(output.node.call.op, BatchNormScale):
+            frozen[module] = {"version": 1}
+    return {**metadata, **frozen}
 
 
 def _moved(plan: Plan, known: Mapping[str, Metadata]) -> Metadata:

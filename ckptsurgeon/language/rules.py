@@ -207,12 +207,16 @@ class Var(Struct, frozen=True):
 
 
 class SourceOptions(Struct, frozen=True):
-    """`source:`. `roots` is by alias, "" standing for every source that is not named there."""
+    """`source:`. `roots` is by alias, "" standing for every source that is not named there.
+
+    With `one_shard`, a source may be one file of a set of shards.
+    """
 
     roots: Mapping[str, str] = field(default_factory=dict)
     strip: tuple[str, ...] = ()
     strip_anywhere: tuple[str, ...] = ()
     separator: str = "."
+    one_shard: bool = False
 
 
 class OutputOptions(Struct, frozen=True):

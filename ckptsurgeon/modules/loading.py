@@ -64,6 +64,7 @@ def load(
     config: Config | None = None,
     variables: Given | None = None,
     root: Root | None = None,
+    one_shard: bool = False,
 ) -> Report:
     """Copies a checkpoint's tensors into the model's own by `rules`; what was done comes back.
 
@@ -86,7 +87,9 @@ def load(
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
     destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
-    request = open_request(cast, source, destination, sources, config, variables, allow, root)
+    request = open_request(
+        cast, source, destination, sources, config, variables, allow, root, one_shard
+    )
     execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))
     return make_report(execution.plan)

@@ -15,6 +15,9 @@ from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
+MISFITS = (FindingKind.MISMATCHED, FindingKind.UNEXPECTED)
+"""The findings of outputs that are no fitting key of the destination."""
+
 
 class Account:
     """Outputs, findings and notes of a result, with or without a destination."""
@@ -115,7 +118,8 @@ class Account:
             self._add(FindingKind.UNREADABLE, fate.key, found=fate.spec, rule=rule, source=source)
 
     def nothing(self, outputs: Outputs) -> None:
-        """A finding where the result takes nothing from a source, or holds no tensor at all."""
-        nodes = outputs.nodes.values()
-        if not any(one.source != DESTINATION for node in nodes for one in operands_of(node)):
+        """A finding where no key that fits comes from a source, or there is no tensor at all."""
+        misfits = {one.key for one in self.findings if one.kind in MISFITS}
+        fitting = (node for key, node in outputs.nodes.items() if key not in misfits)
+        if not any(map(operands_of, fitting)):
             self._add(FindingKind.NOTHING, "")

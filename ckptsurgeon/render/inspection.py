@@ -50,6 +50,8 @@ def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
     size = size_on_disk(checkpoint.path)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
     yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
+    if contents.shard:
+        yield Aligned(("shard", f"opened {contents.shard} alone"))
     nbytes = sum(spec.nbytes for spec in contents.specs.values())
     unreadable = _unreadable(contents)
     told = f" ({len(unreadable):,} unreadable)" if unreadable else ""
@@ -187,6 +189,7 @@ def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
         "version": VERSION,
         "path": str(checkpoint.path),
         "format": checkpoint.format,
+        "shard": contents.shard,
         "has_values": checkpoint.has_values,
         "bytes_on_disk": size_on_disk(checkpoint.path),
         "count": len(contents.specs),

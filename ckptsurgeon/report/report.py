@@ -27,6 +27,10 @@ FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
 
 
+FOLDS = ("fold_batchnorm", "freeze_batchnorm")
+"""The kinds of rules that take tensors of which nothing ends in the output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """The account of one output key. `found` is the spec of its source where it has just one.
@@ -313,12 +317,14 @@ def _count_lost(plan: Plan) -> int:
     """The bytes of tensors that rules take or that are copied, and that end in no output.
 
     There are some only where an output is of another shape than the destination's, where a fallback
-    gives way, and where a later stage drops what an earlier one gave.
+    gives way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage drops
+    what an earlier one gave.
     """
     misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
     stages = {table.stage for table in plan.fates.tables}
     gave_way = any(True for _ in plan.fates.of(lambda claim: claim.why is Why.GAVE_WAY))
-    if not (misfits or gave_way or len(stages) > 1):
+    folds = any(rule.kind in FOLDS for rule in plan.rules)
+    if not (misfits or gave_way or folds or len(stages) > 1):
         return 0
     used = {
         (operand.source, operand.key)

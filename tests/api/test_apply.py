@@ -166,7 +166,6 @@ def test_an_op_gives_a_tensor_of_its_own_kind_for_empty_and_scalar_ones() -> Non
         ([1.0], "'w' is list; wanted a flat dict of torch tensors or NumPy arrays"),
         (np.array(["a"]), "'w' is a tensor of str"),
         (np.array([None]), "'w' is a tensor of object"),
-        (torch.eye(2).to_sparse(), "'w' is a tensor of torch.sparse_coo; wanted a dense one"),
     ],
 )
 def test_values_that_are_no_tensors_are_refused(value: object, told: str) -> None:
@@ -174,6 +173,26 @@ def test_values_that_are_no_tensors_are_refused(value: object, told: str) -> Non
         cs.apply(None, {"w": value})
     with pytest.raises(cs.CheckpointError, match="a key that is no text: 3"):
         cs.apply(None, {3: torch.rand(1)})  # type: ignore[dict-item]
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (torch.eye(2).to_sparse(), "a tensor of the layout sparse_coo"),
+        (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "a tensor of torch.qint8"),
+        (torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]), "a tensor of the layout"),
+    ],
+    ids=["sparse", "quantized", "nested"],
+)
+def test_tensors_that_cannot_be_read_are_findings(value: torch.Tensor, told: str) -> None:
+    given = {"w": value, "b": torch.ones(1)}
+    with pytest.raises(cs.FindingsError, match=rf"unreadable: `w`, {told}"):
+        cs.apply(None, given)
+    tensors, report = cs.apply(None, given, allow="unreadable")
+    assert list(tensors) == ["b"]
+    assert report.bottom_line == "allowed: 1 unreadable; 1 tensor, 4 B would be written"
+    assert list(cs.apply([{"drop": "w"}], given)[0]) == ["b"]
 
 
 def test_rules_are_a_path_a_shipped_name_a_dict_a_list_or_a_ruleset(tmp_path: Path) -> None:
@@ -214,11 +233,11 @@ def test_findings_raise_what_the_command_line_would_refuse() -> None:
     assert sorted(told) == [
         "mismatched: `a` (found F32[2], wanted F32[3])",
         "missing: `b` (wanted F32[1])",
+        "nothing: nothing of the source ends in the output",
         "unused: `x` (found F32[1])",
     ]
-    tensors, report = cs.apply(
-        None, given, into=into, allow=("missing", "unused", "mismatched", "unexpected")
-    )
+    kinds = ("missing", "unused", "mismatched", "unexpected", "nothing")
+    tensors, report = cs.apply(None, given, into=into, allow=kinds)
     assert tensors["b"] is into["b"]
     assert tensors["a"] is into["a"]
     assert all(finding.allowed for finding in report.findings)

@@ -91,24 +91,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "pipe")
 
 
-def test_folders(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="it is empty"):
-        open_checkpoint(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"has no index.*'config\.json'"):
-        open_checkpoint(tmp_path)
-    safetensors.numpy.save_file(SAVED, tmp_path / "adapter.safetensors")
-    assert open_checkpoint(tmp_path).path == tmp_path / "adapter.safetensors"
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(
-        CheckpointError, match=r"2 checkpoints, 'adapter\.safetensors', 'pytorch_model\.bin'"
-    ):
-        open_checkpoint(tmp_path)
-    (tmp_path / ".metadata").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"\(DCP\), which can't be read yet; convert it"):
-        open_checkpoint(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("root", "keys"), [(None, ["m.w", "n.w"]), ("", ["m.w", "n.w"]), ("m", ["w"])]
 )

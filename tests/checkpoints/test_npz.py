@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ckptsurgeon.checkpoints.archive import MAX_INFLATION
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.specs import UnreadableSpec
 
 SAVED: dict[str, Any] = {
     "w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -53,7 +55,7 @@ def test_reads_what_numpy_saves(save: Callable[..., None], tmp_path: Path) -> No
             assert held == array.tobytes()
 
 
-def test_what_is_no_number_is_opaque(tmp_path: Path) -> None:
+def test_what_is_no_number_is_an_entry_or_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(
         path,
@@ -62,14 +64,18 @@ def test_what_is_no_number_is_opaque(tmp_path: Path) -> None:
         words=np.array(["x"]),
         when=np.array(["2020-01-01"], "M8[D]"),
         pairs=np.zeros(2, [("a", "f4"), ("b", "i4")]),
+        bits=np.zeros(3, "V2"),
+        wide=np.zeros(3, np.longdouble),
     )
-    found = open_checkpoint(path)
-    assert list(found.contents.specs) == ["w"]
-    told = {entry.key: (entry.kind, entry.text) for entry in found.contents.opaque}
-    assert told["pickled"] == ("numpy |O", "pickled Python objects, which are never loaded")
-    assert told["words"] == ("numpy <U1", "items of type '<U1', which no checkpoint dtype holds")
-    assert told["when"][0] == "numpy <M8[D]"
-    assert told["pairs"][0] == "numpy structured"
+    specs = open_checkpoint(path).contents.specs
+    told = {key: spec.what for key, spec in specs.items() if isinstance(spec, UnreadableSpec)}
+    assert list(specs) == ["w", "pickled", "pairs", "bits", "wide"]
+    assert list(told) == ["pickled", "pairs", "bits", "wide"]
+    assert told["pickled"] == "an array of Python objects, which are never loaded"
+    assert "npz loses that of bfloat16" in told["bits"]
+    assert str(specs["bits"]) == "?[3]"
+    entries = {one.key: one.kind for one in open_checkpoint(path).contents.opaque}
+    assert entries == {"words": "numpy <U1", "when": "numpy <M8[D]"}
 
 
 def npy(header: str, data: bytes = bytes(8), version: int = 1) -> bytes:
@@ -128,7 +134,7 @@ def test_member_twice_and_member_of_something_else(tmp_path: Path) -> None:
         archive.writestr("a.npy", npy(GOOD))
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.npy", npy(GOOD))
-    with pytest.raises(CheckpointError, match=r"has the member 'a\.npy' twice"):
+    with pytest.raises(CheckpointError, match=r"two members are named 'a\.npy'"):
         open_checkpoint(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", npy(GOOD))
@@ -144,7 +150,8 @@ def claim(path: Path, member: bytes, size: int, method: int) -> None:
         archive.writestr("a.npy", member)
     held = bytearray(buffer.getvalue())
     central = held.index(b"PK\x01\x02")
-    held[central + 24 : central + 28] = size.to_bytes(4, "little")
+    for place in (central + 24, held.index(b"PK\x03\x04") + 22):
+        held[place : place + 4] = size.to_bytes(4, "little")
     path.write_bytes(held)
 
 
@@ -153,18 +160,17 @@ def test_a_size_that_the_archive_cannot_hold(method: int, tmp_path: Path) -> Non
     path = tmp_path / "a.npz"
     header = GOOD.replace("(2,)", "(500000000,)")
     claim(path, npy(header), len(npy(header, b"")) + 2_000_000_000, method)
-    with pytest.raises(
-        CheckpointError, match=r"claims 20000000[0-9]+ bytes, more than it can hold"
-    ):
+    told = r"stored but has two sizes|claims 20000000[0-9]+ bytes, more than \d+ can stand for"
+    with pytest.raises(CheckpointError, match=told):
         open_checkpoint(path)
 
 
-@pytest.mark.parametrize(("held", "words"), [(1000, "bytes that it claims"), (3000, "Bad CRC")])
-def test_a_stream_that_holds_more_or_less(held: int, words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", [1000, 3000])
+def test_a_stream_that_holds_more_or_less(held: int, tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     header = GOOD.replace("(2,)", "(500,)")
     claim(path, npy(header, bytes(held)), len(npy(header, bytes(2000))), zipfile.ZIP_DEFLATED)
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(CheckpointError, match="bytes that it claims"):
         open_checkpoint(path).read("a")
 
 
@@ -174,11 +180,9 @@ def test_a_flipped_bit_in_a_deflated_member(tmp_path: Path) -> None:
     held = bytearray(path.read_bytes())
     held[3000] ^= 1
     path.write_bytes(held)
-    with pytest.raises(CheckpointError, match="'a': can't be inflated"):
+    with pytest.raises(CheckpointError, match=r"'a': (can't be inflated|its bytes don't have)"):
         open_checkpoint(path).read("a")
 
 
 def test_deflate_never_inflates_further_than_the_bound() -> None:
-    from ckptsurgeon.checkpoints.npz import MAX_INFLATION
-
     assert 10**8 / len(zlib.compress(bytes(10**8), 9)) < MAX_INFLATION

@@ -47,7 +47,8 @@ def test_folder_index_and_single_shard(folder: Path) -> None:
         extent = opened.extent("b")
         assert extent is not None
         assert extent.path == folder / TWO
-    assert list(open_checkpoint(folder / ONE).contents.specs) == ["a"]
+    alone = open_checkpoint(folder / ONE, one_shard=True).contents
+    assert (list(alone.specs), alone.shard) == (["a"], "shard 1 of 2")
 
 
 @pytest.mark.parametrize(

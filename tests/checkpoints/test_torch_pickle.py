@@ -16,11 +16,15 @@ import torch
 
 from ckptsurgeon.checkpoints.torch.described import describe
 from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue
-from ckptsurgeon.checkpoints.torch.interpreter import load_pickle
-from ckptsurgeon.checkpoints.torch.machine import CutError
+from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
+from ckptsurgeon.checkpoints.torch.window import CutError, Window
 from ckptsurgeon.errors import CheckpointError
 
 PROTO = b"\x80\x02"
+
+
+def load(data: bytes) -> Pickle:
+    return load_pickle(Window(data))
 
 
 class Runs:
@@ -33,7 +37,7 @@ class Runs:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 def test_plain_values_of_every_protocol(protocol: int) -> None:
     value = {
         "a": [1, -2, 300, 70000, 2**40, -(2**70)],
@@ -41,7 +45,7 @@ def test_plain_values_of_every_protocol(protocol: int) -> None:
         "c": b"\xff\0",
         "é": (),
     }
-    found = load_pickle(pickle.dumps(value, protocol)).value
+    found = load(pickle.dumps(value, protocol)).value
     assert isinstance(found, DictValue)
     assert found.entries == value
 
@@ -67,12 +71,12 @@ def test_plain_values_of_every_protocol(protocol: int) -> None:
     ],
 )
 def test_entries_in_a_few_safe_words(value: Any, text: tuple[str, str]) -> None:
-    assert describe(load_pickle(pickle.dumps(value, 2)).value) == text
+    assert describe(load(pickle.dumps(value, 2)).value) == text
 
 
 def test_a_call_is_described_and_not_made(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    found = load_pickle(pickle.dumps(Runs(f"touch {trace}"), 2)).value
+    found = load(pickle.dumps(Runs(f"touch {trace}"), 2)).value
     assert isinstance(found, ObjectValue)
     assert found.name == GlobalName(os.system.__module__, "system")
     assert not trace.exists()
@@ -90,7 +94,7 @@ def test_a_call_is_described_and_not_made(tmp_path: Path) -> None:
 )
 def test_small_files_take_small_memory(data: bytes) -> None:
     tracemalloc.start()
-    load_pickle(data)
+    load(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -110,7 +114,7 @@ def test_small_files_take_small_memory(data: bytes) -> None:
 def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="makes more values than torch writes"):
-        load_pickle(PROTO + data)
+        load(PROTO + data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 * len(data)
@@ -119,13 +123,16 @@ def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "no PROTO opcode"),
-        (pickle.dumps([1], 0), "protocols 0 and 1 are not read"),
+        (b"", "before the STOP opcode"),
+        (b"I1x\n.", "an integer that is none"),
+        (b"Fx\n.", "a number that is none"),
+        (b"Sx\n.", "a text without its quotes"),
+        (b"S'\\x'\n.", "an escape that is none"),
+        (b"Px\n.", "a persistent id that is text"),
+        (b"(o.", "an object of what is no class"),
         (b"\x80\x09.", "protocol 9"),
-        (PROTO + b"I01\n.", "opcode INT"),
-        (PROTO + b"(ios\nsystem\n.", "opcode INST"),
         (PROTO + b"\x82\x01.", "opcode EXT1"),
-        (PROTO + b"N2.", "opcode DUP"),
+        (PROTO + b"\x97.", "opcode NEXT_BUFFER"),
         (PROTO + b"\xff.", "byte 0xff, which is no opcode"),
         (PROTO + b".", "more values than stand on the stack"),
         (PROTO + b"(N\x86.", "more values than stand on the stack"),
@@ -150,19 +157,19 @@ def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
 )
 def test_refusals_say_what_was_found(data: bytes, told: str) -> None:
     with pytest.raises(CheckpointError, match=told.replace("(", r"\(")):
-        load_pickle(data)
+        load(data)
 
 
 def test_every_cut_is_noticed() -> None:
     data = pickle.dumps({"a": [1.5, "text", 2**40], "b": collections.OrderedDict(x=b"y")}, 2)
     for end in range(1, len(data)):
         with pytest.raises(CutError):
-            load_pickle(data[:end])
+            load(data[:end])
 
 
 def test_keys_that_cost_their_reader_are_never_hashed() -> None:
     nested = b")q\x00"
     for index in range(60):
         nested += b"h" + bytes([index]) + b"h" + bytes([index]) + b"\x86q" + bytes([index + 1])
-    found = load_pickle(PROTO + nested + b"0}h\x3cK\x01s.")
+    found = load(PROTO + nested + b"0}h\x3cK\x01s.")
     assert len(found.value.entries) == 1

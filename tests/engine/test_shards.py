@@ -84,7 +84,7 @@ def test_rules_draw_on_any_shard(source: str, folder: Path, ckpt: Ckpt) -> None:
 
 
 def test_one_shard_is_its_own_tensors(folder: Path, ckpt: Ckpt) -> None:
-    ran = ckpt("transplant", f"src/{TWO}", "-o", "out.safetensors")
+    ran = ckpt("transplant", f"src/{TWO}", "--one-shard", "-o", "out.safetensors")
     assert ran.code == 0, ran.err
     assert sorted(read("out.safetensors")) == sorted(list(TENSORS)[7:])
 

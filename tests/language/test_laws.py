@@ -132,7 +132,11 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
     assert (report.total.tensors, report.total.nbytes) == (len(kept), sum(kept))
     assert tally(report.fate_counts) == (len(offered), sum(offered))
     assert report.coverage.offered == sum(offered)
-    used = [fate for fate in plan.fates if fate.stage == 0 and fate.fate in USED]
+    misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
+    outputs = [output for key, output in plan.outputs.items() if key not in misfits]
+    reach = {source.at for output in outputs for source in output.sources}
+    taken = [fate for fate in plan.fates if fate.stage == 0 and fate.fate in USED]
+    used = [fate for fate in taken if (fate.source, fate.key) in reach]
     shares = [one.spec.nbytes * (1 - one.claim.untaken - one.claim.dropped) for one in used]
     assert report.coverage.consumed == pytest.approx(sum(shares))
     assert report.coverage.produced <= report.coverage.wanted

@@ -127,8 +127,11 @@ def test_a_tensor_that_no_key_of_the_model_wants_is_left_out_where_it_is_allowed
     source = {**plain(model), "extra": torch.rand(3)}
     with pytest.raises(FindingsError, match="unused: `extra`"):
         modules.load(model, source)
-    assert modules.load(model, source, allow=["unused"]).clean
-    assert modules.load(model, source, ["extra -> other"], allow=["unexpected"]).clean
+    for rules, kind in ((None, "unused"), (["extra -> other"], "unexpected")):
+        report = modules.load(model, source, rules, allow=[kind])
+        assert not report.open_findings
+        assert not report.clean
+        assert report.bottom_line.startswith(f"allowed: 1 {kind}; ")
 
 
 def test_values_that_are_no_tensors_are_named() -> None:

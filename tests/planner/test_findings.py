@@ -1,4 +1,4 @@
-"""The four kinds of finding: of which key, what was found and what is wanted, by which rule."""
+"""The kinds of finding: of which key, what was found and what is wanted, by which rule."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ ROWS: list[tuple[list[Any], dict[str, int], list[tuple[str, ...]]]] = [
             ("missing", "c", "", "F32[1]", "", ""),
             ("unexpected", "x", "F16[3]", "", "0", "b"),
             ("unused", "a", "F32[2]", "", "", ""),
+            ("nothing", "", "", "", "", ""),
         ],
     ),
 ]

@@ -68,8 +68,9 @@ WAYS = {
 def test_status_dtype_and_value(way: Way, asked: str) -> None:
     output = {"output": {"dtype": asked}} if asked else {}
     rules = {"format": 1, **output, "rules": way.rules}
-    plan = cs.plan(SOURCE, rules, DESTINATION, allow=way.allow)
-    tensors, report = cs.apply(rules, SOURCE, DESTINATION, allow=way.allow)
+    allow = (*way.allow, "nothing")
+    plan = cs.plan(SOURCE, rules, DESTINATION, allow=allow)
+    tensors, report = cs.apply(rules, SOURCE, DESTINATION, allow=allow)
     dtype = way.dtype or {"": "F32", "destination": "F32"}.get(asked, asked)
     cast = way.status in FROM_SOURCE and dtype != "F32"
     assert plan.outputs["x"].status is (Status.CHANGED if cast else way.status)

@@ -81,7 +81,7 @@ def test_another_source_or_destination_is_refused(ckpt: Ckpt, folder: Path) -> N
 def test_a_plan_with_findings_is_saved_and_refused_when_run(ckpt: Ckpt, folder: Path) -> None:
     assert ckpt("plan", "train.pt", "--into", "dst.pt", "-o", "plan.json").code == 1
     ran = ckpt("transplant", "--plan", "plan.json", "-o", "out.pt")
-    assert (ran.code, "10 findings" in ran.out) == (1, True)
+    assert (ran.code, "11 findings" in ran.out) == (1, True)
 
 
 def test_a_plan_with_other_dtypes_than_the_destination_s_is_run(ckpt: Ckpt, folder: Path) -> None:
@@ -121,8 +121,8 @@ def test_an_output_of_another_shape_is_told_as_the_finding_that_it_is(
     ran = ckpt("transplant", "--plan", "plan.json", "-o", "out.safetensors")
     assert (planned.code, ran.code, ran.out) == (1, 1, planned.out)
     plan = json.loads(Path("plan.json").read_bytes())
-    ((*told, allowed),) = plan["findings"]
-    assert (told[0], allowed) == ("mismatched", False)
+    (*told, allowed), nothing = plan["findings"]
+    assert (told[0], nothing[0], allowed) == ("mismatched", "nothing", False)
     for findings in ([], [[*told, True]], [["unused", *told[1:], False]]):
         plan["findings"] = findings
         Path("bad.json").write_text(json.dumps(plan, separators=(",", ":")))

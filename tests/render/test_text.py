@@ -106,4 +106,4 @@ def test_hostile_keys_never_reach_the_output() -> None:
 def test_shares_are_rounded_only_where_they_are_not_whole() -> None:
     plan = compared(RESNET, {**RESNET, "new": TensorSpec("F32", ())})
     text = render_text(make_report(plan), width=100, color=False)
-    assert "122 of 123 destination keys come from the source; 100% of the source's bytes" in text
+    assert "122 of 123 destination keys come from the source; 100% of the root's bytes" in text

@@ -64,7 +64,7 @@ def test_folders_of_shards_are_kept_from_themselves(ckpt: Ckpt, folder: Path) ->
             ran = ckpt("transplant", source, "-o", name, "--force")
             assert ran.code == 2, name
             assert "would overwrite its own input" in ran.err
-    ran = ckpt("transplant", shard, "-o", shards, "--force")
+    ran = ckpt("transplant", shard, "--one-shard", "-o", shards, "--force")
     assert "would overwrite its own input" in ran.err
     assert contents(folder) == before
 

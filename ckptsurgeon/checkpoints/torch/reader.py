@@ -166,8 +166,8 @@ def open_tree(
         specs = {key: _spec(leaf, storages) for key, leaf in tensors.items()}
         records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
     others = (leaf for leaf in selected if not leaf.is_tensor)
-    inside = {id(leaf.value) for leaf in tensors.values()}
-    left = [leaf for leaf in leaves if leaf.is_tensor and id(leaf.value) not in inside]
+    inside = {join(found, key) for key in tensors}
+    left = [leaf for leaf in leaves if leaf.is_tensor and leaf.key not in inside]
     contents = Contents(
         specs=specs,
         aliases=_aliases(records),

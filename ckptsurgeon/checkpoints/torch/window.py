@@ -110,8 +110,9 @@ class Window:
     def payload(self, count: int, *, is_text: bool) -> bytes | Stretch:
         """So many bytes; where they are many and lie in a file, only their place."""
         if self._path is None or count < LONG or count > self.left:
+            data = self.take(count)
             self._hold(count)
-            return self.take(count)
+            return data
         found = Stretch(self._path, self.position, count, is_text)
         if self.at + count <= len(self.data):
             self.at += count

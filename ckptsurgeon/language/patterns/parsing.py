@@ -24,7 +24,7 @@ from ckptsurgeon.language.patterns.slices import WrittenIndex, parse_index
 MAX_TEXT = 4096
 
 _NAME = re.compile(r"\s*([^\W\d]\w*)\s*(?:(:)(.*))?", re.DOTALL)
-_ESCAPES = "<>*[]\\:|="
+_ESCAPES = "<>*[]\\:|= "
 
 
 def parse_reference(text: str, *, target: bool = False) -> Reference:
@@ -125,6 +125,7 @@ def _pieces(text: str, start: int, end: int, target: bool) -> tuple[Piece, ...]:
     while found := _PIECE.match(text, at, end):
         at = found.end()
         if found.lastgroup is None:
+            _refuse_space(found, target)
             literal += found[0]
             continue
         if found.lastgroup == "escape":
@@ -141,13 +142,25 @@ def _pieces(text: str, start: int, end: int, target: bool) -> tuple[Piece, ...]:
     return (*pieces, Literal(literal)) if literal else tuple(pieces)
 
 
+def _refuse_space(found: re.Match[str], target: bool) -> None:
+    """Nothing, unless white space stands in a name that is given: keys have none but by mistake."""
+    space = re.search(r"\s", found[0]) if target else None
+    if space is not None:
+        raise PatternError(
+            "white space inside of a key that is given",
+            found.start() + space.start(),
+            "is a comma, or `->`, missing? a key that has a space is written `\\ `",
+        )
+
+
 def _escaped(text: str, at: int, end: int) -> str:
     char = text[at + 1] if at + 1 < end else ""
     if not char or char not in _ESCAPES:
         raise PatternError(
             f"a backslash before {char or 'the end'!r}",
             at,
-            "the escapes are \\< \\* \\[ \\: (a dot needs none); `re:` starts a regular expression",
+            "the escapes are \\< \\* \\[ \\: and a space (a dot needs none); `re:` starts a regular "
+            "expression",
         )
     return char
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
+    boolean,
     choice,
     destination_or_dtype,
     each,
@@ -84,6 +85,9 @@ SOURCE = Section(
             _strip, _STRIP_SCHEMA, "Taken off the front of each key that has it, repeatedly."
         ),
         "separator": _SEPARATOR,
+        "one_shard": Field(
+            boolean, {"type": "boolean"}, "One shard of a set is meant, without the others."
+        ),
     },
 )
 
@@ -91,7 +95,12 @@ SOURCE = Section(
 def _source(node: Node) -> SourceOptions:
     read = SOURCE.read(node)
     stripped: SourceOptions = read.get("strip", SourceOptions())
-    return replace(stripped, roots=read.get("root", {}), separator=read.get("separator", "."))
+    return replace(
+        stripped,
+        roots=read.get("root", {}),
+        separator=read.get("separator", "."),
+        one_shard=read.get("one_shard", False),
+    )
 
 
 # --- output ---------------------------------------------------------------------------------------

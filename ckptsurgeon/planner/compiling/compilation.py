@@ -69,6 +69,8 @@ def compile_rulesets(rulesets: Sequence[Ruleset]) -> tuple[CompiledStage, ...]:
         rules = unfold(stage.rules, stage.vars, problems)
         if number > 0 and stage.source.roots:
             problems.add("`root` opens a file: only the first stage has one", stage.place)
+        if number > 0 and stage.source.one_shard:
+            problems.add("`one_shard` opens a file: only the first stage has one", stage.place)
         if number < len(stages) - 1:
             _refuse_destination(stage, rules, problems)
         compiled.append(_compile_stage(stage, rules, problems))

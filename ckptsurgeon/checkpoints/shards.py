@@ -1,0 +1,209 @@
+"""Files that are one of a set by name, as `model-00001-of-00002`, and sets that lack some."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.strict_json import load_object
+from ckptsurgeon.errors import CheckpointError
+
+NAME = re.compile(
+    r"(?P<before>(?:.*?\D)??)(?P<number>\d+)[-_]of[-_](?P<count>\d+)(?P<after>(?:\D.*)?)"
+)
+"""The name of one of several files; in `shard-00001-model-00001-of-00004`, of the last numbers."""
+
+NO_SETS = re.compile(
+    r"(?:^|[^a-z])(?:epoch|step|iter|iteration|round|fold|run|seed|trial)[-_.=]?$", re.I
+)
+"""Words before `3-of-10` after which that counts times, not files."""
+
+PIECES = "DCP_SHARDING_INFO"
+"""The entry of `__metadata__` by which torch tells where the pieces in a file belong."""
+
+PIECE_ENTRIES = (PIECES, "DCP_VERSION")
+
+PIECE_NAME = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
+"""The name of a file of pieces, as torch's HuggingFaceStorageWriter gives it."""
+
+MAX_INDEX = 256 << 20
+
+ONE_SHARD = (
+    "if this shard alone is meant, say `--one-shard` (`one_shard: true` under `source` in a rule "
+    "file, `one_shard=True` in Python)"
+)
+
+JOINING = (
+    "import sys, torch, torch.distributed.checkpoint as d; "
+    "from safetensors.torch import save_file; "
+    "r = d.HuggingFaceStorageReader(sys.argv[1]); "
+    "t = {k: torch.empty(m.size, dtype=m.properties.dtype) "
+    "for k, m in r.read_metadata().state_dict_metadata.items()}; "
+    "d.load(t, storage_reader=r, no_dist=True); save_file(t, sys.argv[2])"
+)
+"""What puts pieces together; torch's consolidate_safetensors_files fails for integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardName:
+    """A file's name as one of `count` in a folder that differ in their `number` alone."""
+
+    before: str
+    number: int
+    count: int
+    after: str
+
+    @property
+    def place(self) -> str:
+        """Which one it is, in words."""
+        return f"{self.number} of {self.count}"
+
+    def is_beside(self, other: ShardName | None) -> bool:
+        """Whether another name is of the same set."""
+        mine = (self.before, self.count, self.after)
+        return other is not None and mine == (other.before, other.count, other.after)
+
+
+def read_shard_name(name: str) -> ShardName | None:
+    """What a file's name says of a set of several files; None where it says nothing of one."""
+    found = NAME.fullmatch(name)
+    if not found or NO_SETS.search(found["before"]):
+        return None
+    number, count = int(found["number"]), int(found["count"])
+    if count < 2 or number > count:
+        return None
+    return ShardName(found["before"], number, count, found["after"])
+
+
+def find_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
+    """Those of some files that are of the same set, by their numbers, which may begin at 0."""
+    found = {}
+    for file in files:
+        other = read_shard_name(file.name)
+        if other is not None and shard.is_beside(other):
+            found[other.number] = file
+    return found
+
+
+def refuse_lone(path: Path, together: Collection[Path]) -> None:
+    """Raises CheckpointError for one file of a set whose others are not opened with it."""
+    shard = read_shard_name(path.name)
+    if shard is None:
+        return
+    given = find_set(shard, _beside(path, together))
+    if len(given) < shard.count:
+        kind = f"is shard {shard.place}, no whole checkpoint"
+        raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {ONE_SHARD}")
+
+
+def _beside(path: Path, files: Iterable[Path]) -> Iterator[Path]:
+    """Those of some files that lie in the same folder."""
+    home = path.parent.resolve()
+    return (file for file in files if file.parent.resolve() == home)
+
+
+def _way_out(path: Path, shard: ShardName) -> str:
+    if index := find_index(path):
+        return f"open all of them by their index, {shlex.quote(str(index))}"
+    return describe_set(shard, path.parent)
+
+
+def describe_set(shard: ShardName, folder: Path) -> str:
+    """Words for a set of shards without its index."""
+    there = find_set(shard, folder.iterdir())
+    lacking = shard.count - len(there)
+    if lacking > 0:
+        return (
+            f"{lacking} of the {shard.count} are not there, nor is the index: "
+            "fetch these, too, and open the index"
+        )
+    given = f"--source 's*={folder / _star(next(iter(there.values())).name)}'"
+    return (
+        "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
+        f"`{given}`; `ckptsurgeon transplant {given} -e 's<_:int>::** -> **' -o OUT/` makes a "
+        "checkpoint with an index of them"
+    )
+
+
+def _star(name: str) -> str:
+    """The name with a star in the place of its number."""
+    found = NAME.fullmatch(name)
+    return f"{found['before']}*{name[found.end('number') :]}" if found else name
+
+
+def find_index(path: Path) -> Path | None:
+    """The index in a shard's folder that lists it."""
+    for index in sorted(path.parent.glob("*.index.json")):
+        if path.name in _listed(index):
+            return index
+    return None
+
+
+def _listed(index: Path) -> set[str]:
+    """The files that an index names; none where it can't be read."""
+    try:
+        with index.open("rb") as file:
+            weights = json.loads(file.read(MAX_INDEX)).get("weight_map", {})
+        return {name for name in weights.values() if isinstance(name, str)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return set()
+
+
+# --- pieces of tensors ----------------------------------------------------------------------------
+
+
+def refuse_pieces(path: Path, metadata: Mapping[str, str]) -> None:
+    """Raises CheckpointError for a file of pieces of tensors that is opened by itself."""
+    if PIECES not in metadata:
+        return
+    if index := find_index(path):
+        raise CheckpointError(
+            f"{path}: is one file of a set that torch's distributed checkpointing wrote: open all "
+            f"of them by their index, {shlex.quote(str(index))}; {ONE_SHARD}"
+        )
+    raise CheckpointError(f"{path}: {describe_pieces(path.parent)}; {ONE_SHARD}")
+
+
+def describe_pieces(folder: Path) -> str:
+    """Words for files of pieces of tensors in a folder."""
+    return (
+        "holds pieces of tensors, as torch's distributed checkpointing (DCP) writes them in "
+        f'safetensors: put them together by `python -c "{JOINING}" {shlex.quote(str(folder))} '
+        "OUT.safetensors`"
+    )
+
+
+def refuse_parted(path: Path, metadata: Mapping[str, str]) -> None:
+    """Raises CheckpointError for a shard of an index that has pieces which don't begin a tensor."""
+    if PIECES in metadata and not _begins_all(metadata[PIECES]):
+        raise CheckpointError(f"{path}: {describe_pieces(path.parent)}")
+
+
+def _begins_all(text: str) -> bool:
+    """Whether every tensor stands at the start of its whole, as far as torch says."""
+    try:
+        entries = load_object(text.encode()).values()
+        return not any(any(entry["saved_offsets"]) for entry in entries)
+    except (CheckpointError, TypeError, KeyError):
+        return False
+
+
+def without_pieces(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The entries that are true of an output, too."""
+    return {name: text for name, text in metadata.items() if name not in PIECE_ENTRIES}
+
+
+# --- one shard that is meant ----------------------------------------------------------------------
+
+
+def describe_opened(path: Path, metadata: Mapping[str, str]) -> str:
+    """What a shard is that was opened alone on purpose; "" for a whole."""
+    shard = read_shard_name(path.name)
+    words = f"shard {shard.place}" if shard else ""
+    if PIECES in metadata:
+        words = f"{words}, of pieces of tensors" if words else "pieces of tensors"
+    return words
