@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETTINGS := setup.cfg pyproject.toml constraints.txt tests/requirements-weights.txt
 
-.PHONY: demo test test-processors lint types bench clean
+.PHONY: demo test test-processors fuzz lint types bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -23,6 +23,12 @@ test-processors: $(VENV)/.tested
 		$(BIN)/python -m pytest -n 2 -q $(COMPUTING)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest -p last_place -n 2 -q -k 'not compile' $(COMPUTING)
+
+# Every parser with inputs near those that it takes, for SECONDS in all.
+SECONDS ?= 600
+
+fuzz: $(VENV)/.tested
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(SECONDS) $(TARGETS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .

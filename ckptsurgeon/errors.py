@@ -17,20 +17,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where something stands in a rule file: `file:line:column`, both counted from 1.
 
-    `text` is the whole line, for the caret. A rule from the API or `-e` has a made-up file name.
+    `text` is the whole line, for the caret. `via` is where the file was included, if it was; a file
+    that is included twice has its mistakes once. A rule from the API or `-e` has a made-up file
+    name.
     """
 
     file: str
     line: int
     column: int
     text: str = ""
+    via: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
@@ -48,6 +51,8 @@ class Problem:
         lines = [f"{self.place}: {self.message}" if self.place else self.message]
         if self.place and self.place.text.strip():
             lines += _excerpt(self.place)
+        if self.place and self.place.via:
+            lines.append(f"  included at {self.place.via}")
         if self.help:
             lines.append(f"  help: {self.help}")
         return "\n".join(lines)

@@ -15,9 +15,21 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(0, "it is no regular file")
-            return file.read(limit + 1)
+            return file.read(min(limit, found.st_size) + 1)  # which is allocated beforehand
+    except ValueError as error:
+        raise OSError(0, str(error)) from None
+
+
+def follow_links(path: str | Path) -> Path:
+    """The path without links, as far as they lead anywhere.
+
+    Raises OSError, as `read_regular` does, for names that no file can have.
+    """
+    try:
+        return Path(os.path.realpath(path))
     except ValueError as error:
         raise OSError(0, str(error)) from None
 

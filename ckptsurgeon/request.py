@@ -16,6 +16,7 @@ from msgspec import structs
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
 from ckptsurgeon.checkpoints.memory import checkpoint_of
 from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import (
     CheckpointError,
@@ -304,7 +305,9 @@ def read_config(config: Config | None) -> Any:
         found = json.loads(read_whole(path, "config").decode())
     except UnicodeDecodeError as error:
         raise CkptSurgeonError(f"{path}: the config is not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise CkptSurgeonError(f"{path}: the config is {TOO_DEEP}") from None
+    except ValueError as error:
         raise CkptSurgeonError(f"{path}: the config is not JSON: {error}") from None
     if not isinstance(found, Mapping):
         raise CkptSurgeonError(f"{path}: the config is no JSON object")

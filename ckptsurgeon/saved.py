@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.factories import is_factory
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.numbering import OF_FILES
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
@@ -30,7 +31,7 @@ from ckptsurgeon.request import (
 
 def recall(path: Path) -> Plan:
     """A saved plan as it was made; its checkpoints need not be there any more."""
-    return recall_plan(_read(path))
+    return recall_plan(_read(path), path)
 
 
 def prepare_saved(
@@ -47,15 +48,15 @@ def prepare_saved(
     """
     saved = _read(path)
     options = _options(saved, one_shard)
-    checkpoints = _open_views(saved, source, named, options)
+    checkpoints = _open_views(path, saved, source, named, options)
     if saved.destination is None and into is not None:
-        raise CheckpointError("the plan was made without a destination: plan again with --into")
+        raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
-            into or saved.destination.path, options.roots, options.one_shard
+            into or _remembered(path, saved.destination), options.roots, options.one_shard
         )
     stamps = stamps_of(checkpoints)
-    plan = restore_plan(saved, checkpoints)
+    plan = restore_plan(saved, checkpoints, path)
     if named:  # what was said of the files of then may not hold of these
         kept = (note for note in plan.notes if note.kind != OF_FILES)
         plan = dataclasses.replace(plan, notes=(*note_numbers(named), *kept))
@@ -67,18 +68,41 @@ def _read(path: Path) -> SavedPlan:
 
 
 def _open_views(
-    saved: SavedPlan, source: Source | None, named: Mapping[str, Source], options: SourceOptions
+    path: Path,
+    saved: SavedPlan,
+    source: Source | None,
+    named: Mapping[str, Source],
+    options: SourceOptions,
 ) -> dict[str, Checkpoint]:
     """The sources that the plan was made for, by alias."""
     given = {"": source} if source is not None else {}
     given |= number_sources(named)
-    found = {view.alias: given.pop(view.alias, view.path) for view in saved.sources}
-    if given:
-        raise CheckpointError(f"the plan has no source {next(iter(given))!r}; it has {list(found)}")
+    views = {view.alias: view for view in saved.sources}
+    if unknown := [alias for alias in given if alias not in views]:
+        raise CheckpointError(f"{path}: has no source {unknown[0]!r}; it has {list(views)}")
+    found = {
+        alias: given[alias] if alias in given else _remembered(path, view)
+        for alias, view in views.items()
+    }
     for view in saved.sources:
         if view.format == PLANNED:
             found[view.alias] = _open_output(view, found[view.alias], options)
     return open_sources(found.pop("", None), found, options)
+
+
+def _remembered(path: Path, view: SavedView) -> str:
+    """Where a checkpoint was when the plan was made.
+
+    Raises CheckpointError where that is a factory: its code is run for who names it, never on the
+    word of a file.
+    """
+    if is_factory(view.path):
+        word = "--into" if view.alias == DESTINATION else "SRC or --source"
+        raise CheckpointError(
+            f"{path}: was made for the model {view.path}, which is code, and plans run none; "
+            f"name it by {word}"
+        )
+    return view.path
 
 
 def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:

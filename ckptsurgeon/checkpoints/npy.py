@@ -72,7 +72,10 @@ def read_header(stream: IO[bytes]) -> Header:
         raise CheckpointError(f"begins with {prefix!r}, which is no .npy array")
     if length > MAX_HEADER:
         raise CheckpointError(f"a header of {length} bytes, at most {MAX_HEADER} are read")
-    text = stream.read(length).decode("utf-8" if prefix[6] == 3 else "latin-1")
+    try:
+        text = stream.read(length).decode("utf-8" if prefix[6] == 3 else "latin-1")
+    except UnicodeDecodeError:
+        raise CheckpointError("a header that is no UTF-8") from None
     return Header(*_parse(text), 8 + width + length)
 
 

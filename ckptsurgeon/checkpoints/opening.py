@@ -105,8 +105,14 @@ def _head(path: Path) -> bytes:
         return _read(path, LOOK)
     if Path(f"{path}.index").is_file():
         raise CheckpointError(f"{path}: {tensorflow_checkpoint(path).describe(path)}")
-    found = "is neither a file nor a folder" if path.exists() else "there is no such file"
-    raise CheckpointError(f"{path}: {found}")
+    raise CheckpointError(f"{path}: {_absent(path)}")
+
+
+def _absent(path: Path) -> str:
+    """What there is where a file is wanted."""
+    if path.exists():
+        return "is neither a file nor a folder"
+    return "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
 
 
 def _read(path: Path, nbytes: int) -> bytes:

@@ -110,7 +110,7 @@ def _within(folder: Path, name: str) -> bool:
 
 
 def _check_present(folder: Path, names: list[str]) -> None:
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not os.path.isfile(folder / name)]
     if missing:
         raise CheckpointError(
             f"{len(missing)} of {len(names)} shards are not there: "
@@ -201,10 +201,11 @@ class ShardedWriter(Writer):
         super().__init__(layout.ties)
         self._target, self._force = target, force
         parts = split_shards(layout.specs, max_shard_size)
-        self._plans = {
-            _shard_name(number, len(parts)): plan_file(part, layout.metadata)
-            for number, part in enumerate(parts, 1)
-        }
+        with naming(target):
+            self._plans = {
+                _shard_name(number, len(parts)): plan_file(part, layout.metadata)
+                for number, part in enumerate(parts, 1)
+            }
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler per shard; the index, which the plan knows already, is written at once."""

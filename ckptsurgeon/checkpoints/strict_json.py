@@ -13,6 +13,8 @@ from ckptsurgeon.errors import CheckpointError
 MAX_DIMS = 64
 """Most dims of a tensor; NumPy's arrays and torch's tensors have no more."""
 
+TOO_DEEP = "nested far deeper than any that tools write"
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 8, 4
@@ -45,7 +47,7 @@ def load_object(text: bytes) -> dict[str, Any]:
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise CheckpointError(f"its JSON is not UTF-8 text: {error.reason}") from error
     except RecursionError as error:
-        raise CheckpointError("its JSON is nested far deeper than a checkpoint's") from error
+        raise CheckpointError(f"its JSON is {TOO_DEEP}") from error
     except ValueError as error:
         raise CheckpointError(f"its JSON can't be read: {error}") from error
     if not isinstance(found, dict):
@@ -73,7 +75,7 @@ def load_index(text: bytes) -> dict[str, Any]:
         found = _INDEX_DECODER.decode(text)
         metadata = bytes(found.metadata)
         entries: dict[str, Any] = load_object(metadata) if metadata else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, CheckpointError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, CheckpointError):
         return load_object(text)
     names = 2 if metadata else 1
     quotes = 2 * names + 4 * len(found.weight_map) + metadata.count(b'"')

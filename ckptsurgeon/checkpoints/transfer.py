@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,8 +152,9 @@ def write_bytes(target_fd: int, offset: int, data: bytes | memoryview) -> None:
 
 
 def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
-    """A range of a file; shorter only where the file ends."""
+    """A range of a file; shorter only where the file ends, which takes no memory for the rest."""
     parts: list[bytes] = []
+    nbytes = min(nbytes, max(0, os.fstat(source_fd).st_size - offset))
     while nbytes and (part := os.pread(source_fd, min(nbytes, CHUNK), offset)):
         parts.append(part)
         offset, nbytes = offset + len(part), nbytes - len(part)
@@ -220,11 +221,11 @@ def opened(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Have a CheckpointError that the block raises begin with the place that it is about."""
+    """Have an error of a file that the block raises begin with the place that it is about."""
     try:
         yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{place}: {error}") from error
+    except (CheckpointError, OutputError) as error:
+        raise type(error)(f"{place}: {error}") from error
 
 
 def open_source(path: Path) -> int:

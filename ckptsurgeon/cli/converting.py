@@ -98,7 +98,9 @@ def transplant(
     from ckptsurgeon.cli.summary import summarise
 
     start = time.perf_counter()
-    execution = _prepare_saved(saved, words, output) if saved else prepare(words, output)
+    execution = (
+        _prepare_saved(saved, words, output) if saved is not None else prepare(words, output)
+    )
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
         return say(f"{output}: not written, for the findings above", FindingsError.exit_code)

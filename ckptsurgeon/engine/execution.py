@@ -16,6 +16,7 @@ from ckptsurgeon.checkpoints.output import (
     output_format,
 )
 from ckptsurgeon.checkpoints.writing.filling import Writer
+from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
@@ -160,7 +161,7 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
 
 def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
     """An output may not be one of the files that it is made from, nor hold one."""
-    place = Path(os.path.realpath(target))
+    place = real_path(target)
     for checkpoint in checkpoints.values():
         for path in _files_of(checkpoint):
             real = Path(os.path.realpath(path))

@@ -35,7 +35,7 @@ MAX_MADE_BYTES = 2**40
 """Largest tensor that an op may make out of a smaller one."""
 
 MAX_DIMS = 32
-"""Most dims of a tensor that an op makes: what every NumPy can hold."""
+"""Most dims of a tensor that an op takes or makes: what every NumPy can hold."""
 
 MAX_PARTS = 2**16
 """Most tensors that one op may split one into, so that a hostile shape can't ask for billions."""
@@ -167,8 +167,13 @@ def alike(op: Op, specs: Specs) -> TensorSpec:
 
 
 def whole(op: Op, specs: Specs) -> Specs:
-    """The specs themselves; raises ShapeError for items that are smaller than a byte."""
+    """The specs themselves; raises ShapeError for those that no NumPy could hold.
+
+    These are of items that are smaller than a byte, and of very many dims.
+    """
     for spec in specs:
+        if len(spec.shape) > MAX_DIMS:
+            raise op.error(f"takes tensors of at most {MAX_DIMS} dims", specs)
         if spec.carrier is None:
             raise op.error(
                 f"{spec.dtype} items are smaller than a byte; only whole tensors can be moved",

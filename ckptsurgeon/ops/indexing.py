@@ -6,7 +6,7 @@ import functools
 from typing import ClassVar, Literal
 
 from ckptsurgeon.errors import ShapeError
-from ckptsurgeon.ops.base import Move, Op, only, position
+from ckptsurgeon.ops.base import MAX_DIMS, Move, Op, only, position
 from ckptsurgeon.ops.layout import Reshape
 from ckptsurgeon.ops.movable import M
 from ckptsurgeon.specs import Specs
@@ -46,6 +46,8 @@ def resolve_index(index: Index, shape: tuple[int, ...]) -> Region:
     Nothing is clipped: integers are in [-n, n - 1], start and stop in [-n, n], the step above 0,
     and of a dim that has items at least one is taken.
     """
+    if len(shape) > MAX_DIMS:
+        raise ShapeError(f"of {len(shape)} dims no parts are taken; {MAX_DIMS} is the most")
     items = items_by_dim(index, len(shape))
     return tuple(
         _take_range(item, size, dim, index)

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
-from ckptsurgeon.errors import CheckpointError, PlanError, Problem, nearest
+from ckptsurgeon.errors import CheckpointError, PlanError, Problem, ShapeError, nearest
 from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.problems import Problems
@@ -289,7 +289,7 @@ class _Casting:
     """Casts what `output: {dtype: …}` names and no rule has cast."""
 
     def __init__(self, stage: Stage, destination: SourceView | None) -> None:
-        self._dtype = stage.output.dtype
+        self._dtype, self._place = stage.output.dtype, stage.place
         self._destination = destination
         if self._dtype == "destination" and destination is None:
             text = "`dtype: destination` and no destination: give it by --into"
@@ -303,7 +303,11 @@ class _Casting:
             return node
         if (rule is not None and rule.kind in OF_KIND) or _is_cast(node):
             return node
-        return call(Cast(dtype=dtype), node)[0]
+        try:
+            return call(Cast(dtype=dtype), node)[0]
+        except ShapeError as error:
+            place = rule.place if rule else self._place
+            raise PlanError([Problem(f"`{key}`: `output: dtype`: {error}", place)]) from None
 
     def _wanted(self, key: str) -> str | None:
         specs = self._destination.specs if self._destination else {}

@@ -15,6 +15,9 @@ from ckptsurgeon.specs import TensorSpec
 
 GIVE = "give the model's config.json by --config, or the var itself by --set NAME=VALUE"
 
+MAX_LISTS = 32
+"""Most levels of lists in a value of the config: JSON's reader takes as many as Python's stack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -145,11 +148,13 @@ def _config_value(config: Mapping[str, Any], path: str) -> Value:
     return _plain(found, path)
 
 
-def _plain(found: Any, path: str) -> Value:
+def _plain(found: Any, path: str, depth: int = 0) -> Value:
+    if depth > MAX_LISTS:
+        raise ExpressionError(f"the config's {path!r} has more than {MAX_LISTS} lists in lists")
     if isinstance(found, float) and not math.isfinite(found):
         raise ExpressionError(f"the config's {path!r} is not finite")
     if isinstance(found, bool | int | float | str):
         return found
     if isinstance(found, list):
-        return tuple(_plain(item, path) for item in found)
+        return tuple(_plain(item, path, depth + 1) for item in found)
     raise ExpressionError(f"the config's {path!r} is no number, text, truth value or list")

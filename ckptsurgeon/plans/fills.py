@@ -39,8 +39,10 @@ def _reasons(made: Made) -> Iterator[str]:
         yield f"`fill: eye` makes a matrix, `{key}` is {spec}"
     if spec.nbytes > MAX_MADE_BYTES:
         yield f"`{key}` would be {spec}, which is {human_bytes(spec.nbytes)}"
+    elif len(spec.shape) > MAX_DIMS:
+        yield f"`{key}` would have {len(spec.shape)} dims; {MAX_DIMS} is the most that are made"
     # An empty tensor has no bytes, yet NumPy counts the other dims' sizes all the same.
-    elif len(spec.shape) > MAX_DIMS or math.prod(filter(None, spec.shape)) > MAX_BYTES // 16:
+    elif math.prod(filter(None, spec.shape)) > MAX_BYTES // 16:
         yield f"`{key}` would be {spec}, which no array can be"
     if made.seed < 0:
         yield f"`seed` takes an integer from 0, found {made.seed}"

@@ -51,7 +51,8 @@ def _escaped_place(place: Place) -> Place:
     before, after = place.text[: place.column - 1], place.text[place.column - 1 :]
     start = visible(before.replace("\t", " "))
     text = start + visible(after.replace("\t", " "))
-    return replace(place, file=visible(place.file), column=len(start) + 1, text=text)
+    file, via = visible(place.file), visible(place.via)
+    return replace(place, file=file, column=len(start) + 1, text=text, via=via)
 
 
 def error_json(error: CkptSurgeonError) -> str:
@@ -66,6 +67,7 @@ def error_json(error: CkptSurgeonError) -> str:
                 {
                     "message": problem.message,
                     **{word: getattr(problem.place, word, None) for word in PLACE},
+                    "included_at": getattr(problem.place, "via", "") or None,
                     "help": problem.help or None,
                 }
                 for problem in problems

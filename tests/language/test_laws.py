@@ -72,8 +72,8 @@ def a_saved_plan_is_the_plan(request: Request, execution: Execution, folder: Pat
     plan, path = execution.plan, folder / "plan.json"
     save_plan(plan, path)
     saved = read_plan(path.read_bytes(), path)
-    restored = restore_plan(saved, execution.checkpoints)
-    for one in (restored, recall_plan(saved)):
+    restored = restore_plan(saved, execution.checkpoints, path)
+    for one in (restored, recall_plan(saved, path)):
         assert told(one.outputs) == told(plan.outputs)
         assert {word: getattr(one, word) for word in ACCOUNT} == {
             word: getattr(plan, word) for word in ACCOUNT

@@ -276,11 +276,34 @@ def test_a_factory_is_a_destination_and_is_planned_as_a_source(ckpt: Ckpt) -> No
     assert not Path("c.safetensors").exists()
 
 
-def test_a_saved_plan_finds_its_factory_again(ckpt: Ckpt) -> None:
+def test_a_saved_plan_runs_no_factory_unless_it_is_named(ckpt: Ckpt) -> None:
     torch.save(nn.Linear(1, 2).state_dict(), "a.pt")
-    assert ckpt("plan", "a.pt", "--into", "nets:Places.build", "-o", "plan.json").code == 0
-    ran = ckpt("transplant", "a.pt", "--plan", "plan.json", "-o", "b.pt")
+    factory = ("--into", "nets:Places.build")
+    assert ckpt("plan", "a.pt", *factory, "-o", "plan.json").code == 0
+    words = ("transplant", "a.pt", "--plan", "plan.json", "-o", "b.pt")
+    refused = ckpt(*words)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "error: plan.json: was made for the model nets:Places.build, which is code, and plans run "
+        "none; name it by --into\n"
+    )
+    ran = ckpt(*words, *factory)
     assert ran.code == 0, ran.err
+
+
+def test_code_that_a_strangers_plan_names_is_not_run(ckpt: Ckpt) -> None:
+    torch.save(nn.Linear(1, 2).state_dict(), "a.pt")
+    assert ckpt("plan", "a.pt", "--into", "a.pt", "-o", "plan.json").code == 0
+    saved = json.loads(Path("plan.json").read_text())
+    for view in ("sources", "destination"):
+        hostile = {**saved, "destination": dict(saved["destination"])}
+        hostile["sources"] = [dict(saved["sources"][0])]
+        (hostile[view][0] if view == "sources" else hostile[view])["path"] = "owned:run"
+        Path("plan.json").write_text(json.dumps(hostile, separators=(",", ":")))
+        Path("owned.py").write_text("open('ran', 'w')\ndef run(): pass\n")
+        ran = ckpt("transplant", "--plan", "plan.json", "-o", "b.pt")
+        assert (ran.code, "owned:run, which is code" in ran.err) == (2, True), ran.err
+    assert not Path("ran").exists()
 
 
 USAGE = {

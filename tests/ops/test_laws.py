@@ -13,7 +13,7 @@ from ops.strategies import CASES, Case
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops import INTERNAL, OPS, Arity, build
-from ckptsurgeon.ops.base import Move
+from ckptsurgeon.ops.base import MAX_DIMS, Move
 from ckptsurgeon.specs import Specs, TensorSpec
 
 EVERY = {**OPS, **INTERNAL}
@@ -61,6 +61,18 @@ def test_the_inverse_gives_the_bytes_back(name: str, data: st.DataObject) -> Non
     assert inverse.infer(inferred) == case.specs
     back = inverse.apply(case.op.apply(case.arrays, case.specs), inferred)
     assert [array.tobytes() for array in back] == [array.tobytes() for array in case.arrays]
+
+
+@every_op
+@quickly
+@given(data=st.data())
+def test_no_op_takes_more_dims_than_any_numpy_has(name: str, data: st.DataObject) -> None:
+    case: Case = data.draw(CASES[name])
+    first, *others = case.specs
+    ones = (1,) * (MAX_DIMS + 1 - len(first.shape))
+    many = TensorSpec(first.dtype, ones + first.shape)
+    with pytest.raises(ShapeError):
+        case.op.infer((many, *others))
 
 
 MOVES = [name for name, cls in OPS.items() if issubclass(cls, Move)]

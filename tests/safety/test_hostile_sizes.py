@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import ckptsurgeon as cs
-from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
 
 
 def spec(shape: list[int], keys: list[str]) -> str:
@@ -51,6 +52,35 @@ def test_rules_that_explode(
     source = spec(shape, ["k.0.0.0", "k.1.0.0"])
     with pytest.raises(CkptSurgeonError, match=told):
         cs.plan(source, rules(rule))
+
+
+DIMS = 33
+"""More than NumPy 1 has; what is installed decides nothing."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"init": {"to": "x", "fill": 0, "shape": [1] * DIMS}}, "`x` would have 33 dims; 32 is"),
+        ({"init": {"to": "many", "fill": "normal"}}, "`many` would have 33 dims; 32 is the most"),
+        ("one -> many[..., 0]", "of 33 dims no parts are taken; 32 is the most"),
+        ("many[0] -> x", "of 33 dims no parts are taken; 32 is the most"),
+        ({"many -> x": {"scale": 2}}, "scale: takes tensors of at most 32 dims"),
+        ({"many -> x.<i>": "unstack"}, "unstack: takes tensors of at most 32 dims"),
+        ({"one -> x": {"reshape": [1] * DIMS}}, "reshape: 33 dims would be made; 32 is the most"),
+        ({"one -> x": {"rearrange": f"a -> a {'1 ' * 32}"}}, "rearrange: 33 dims would be made"),
+        ({"from": ["most", "most"], "to": "x", "ops": ["stack"]}, "stack: 33 dims would be made"),
+        ({"from": ["many", "many"], "to": "x", "ops": ["concat"]}, "concat: takes tensors of at m"),
+    ],
+)
+def test_more_dims_than_any_numpy_has_are_refused_in_the_plan(
+    rule: Any, told: str, folder: Path
+) -> None:
+    shapes = {"one": [1], "most": [1] * (DIMS - 1), "many": [1] * DIMS}
+    Path("spec.json").write_text(json.dumps({key: ["F32", shape] for key, shape in shapes.items()}))
+    with pytest.raises(ProblemsError, match=re.escape(told)) as caught:
+        cs.plan("spec.json", [rule], into="spec.json")
+    assert caught.value.problems[0].place
 
 
 def test_slices_with_huge_steps_are_counted_in_no_memory(folder: Path) -> None:

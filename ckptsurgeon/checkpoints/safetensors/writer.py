@@ -9,6 +9,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.safetensors.header import Entry, unfit, write_header
 from ckptsurgeon.checkpoints.strict_json import shorten
+from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.errors import OutputError
@@ -40,7 +41,8 @@ class SafetensorsWriter(Writer):
     def __init__(self, target: Path, layout: Layout, force: bool) -> None:
         super().__init__(layout.ties)
         self._target, self._force = target, force
-        self._plan = plan_file(layout.specs, layout.metadata)
+        with naming(target):
+            self._plan = plan_file(layout.specs, layout.metadata)
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler for all keys."""

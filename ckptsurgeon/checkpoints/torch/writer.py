@@ -24,7 +24,7 @@ from ckptsurgeon.checkpoints.torch.records import (
     plan_members,
 )
 from ckptsurgeon.checkpoints.torch.skeleton import compose
-from ckptsurgeon.checkpoints.transfer import Array, Extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
 from ckptsurgeon.checkpoints.writing.crc import combine_all
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
@@ -51,7 +51,8 @@ class TorchZipWriter(Writer):
     def __init__(self, target: Path, layout: Layout, force: bool) -> None:
         super().__init__(ties={})
         self._path, self._force = target, force
-        self._plan = _plan_zip(layout)
+        with naming(target):
+            self._plan = _plan_zip(layout)
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler for all keys that have a storage of their own."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ckptsurgeon.errors import OutputError
+from ckptsurgeon.files import follow_links
 from ckptsurgeon.specs import human_bytes
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -218,8 +219,16 @@ def _replaceable(entry: os.DirEntry[str]) -> bool:
     return entry.name.endswith(REPLACEABLE) and entry.is_file()
 
 
+def real_path(target: Path) -> Path:
+    """The target without links; raises OutputError for a name that no file can have."""
+    try:
+        return follow_links(target)
+    except OSError as error:
+        raise OutputError(f"{target}: can't be written: {error.strerror}") from None
+
+
 def _real(target: Path) -> Path:
-    place = Path(os.path.realpath(target))
+    place = real_path(target)
     if place.is_symlink():
         raise OutputError(f"{target}: is a link that leads back to itself")
     if not place.parent.is_dir():

@@ -9,9 +9,10 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.files import follow_links
 from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.reading.fields import NOTHING
-from ckptsurgeon.language.reading.includes import included_path, read_text
+from ckptsurgeon.language.reading.includes import included_path, read_included
 from ckptsurgeon.language.reading.rule_lines import Context, Included, read_rules
 from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.reading.sections import FORMAT, STAGE
@@ -27,13 +28,15 @@ MAX_INCLUDED = 64
 class _Origin(Struct, frozen=True):
     """Where rules come from: the name to show, and the files that include one another down to it.
 
-    `problems` keeps what is wrong in any of them; `budget` gives an item for each ruleset that may
+    `via` is where the last of these is included, for its places. `problems` keeps what is wrong in
+    any of them; `budget` gives an item for each ruleset that may
     still be included.
     """
 
     file: str
     problems: Problems
     chain: tuple[Path, ...] = ()
+    via: str = ""
     within: int = 0
     budget: Iterator[int] = field(default_factory=lambda: iter(range(MAX_INCLUDED)))
 
@@ -43,7 +46,7 @@ def read_ruleset(text: str, file: str, path: Path | None = None) -> Ruleset:
 
     `path` is the file that it is from, for what it includes.
     """
-    origin = _Origin(file, Problems(), () if path is None else (path.resolve(),))
+    origin = _Origin(file, Problems(), () if path is None else (follow_links(path),))
     stages: tuple[Stage, ...] = ()
     with origin.problems.at():
         stages = _read_stages(text, origin)
@@ -66,7 +69,7 @@ def _ruleset(stages: tuple[Stage, ...], origin: _Origin) -> Ruleset:
 
 
 def _read_stages(text: str, origin: _Origin) -> tuple[Stage, ...]:
-    found, problems = documents(text, origin.file)
+    found, problems = documents(text, origin.file, origin.via)
     if not found:
         help = f"begin with `format: {FORMAT}`"
         raise wrong(Place(origin.file, 1, 1), "an empty rule file", help)
@@ -167,13 +170,14 @@ def _include(name: Scalar, origin: _Origin) -> Included:
     file = f"{name.text}.yaml"
     if name.text.startswith("."):
         file = str(Path(origin.file).parent / name.text)
-    inner = replace(origin, file=file, chain=(*origin.chain, path))
-    try:
-        text = read_text(path, file)
-    except OSError as error:
-        raise wrong(name.place, f"can't read {shown(file)}: {error.strerror}") from None
-    stages = _read_stages(text, inner)
+    inner = replace(origin, file=file, chain=(*origin.chain, path), via=_told(name.place))
+    stages = _read_stages(read_included(path, name), inner)
     if len(stages) != 1:
         message = f"{shown(file)} has {len(stages)} documents; one that is included has one"
         raise wrong(name.place, message)
     return stages[0].rules, stages[0].vars
+
+
+def _told(place: Place) -> str:
+    """A place with the places through which its own file is included."""
+    return f"{place}, included at {place.via}" if place.via else str(place)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ckptsurgeon.errors import RulesetError
-from ckptsurgeon.files import read_regular
+from ckptsurgeon.files import follow_links, read_regular
 from ckptsurgeon.language import catalog
 from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_TEXT, decode
@@ -15,9 +16,31 @@ MAX_INCLUDES = 8
 """Most rulesets in one another."""
 
 
+_FORMAT = re.compile(r"""^(?:\{\s*)?["']?format["']?\s*:\s*1\s*(?:[,}#]|$)""", re.MULTILINE)
+
+
 def read_text(path: Path, file: str) -> str:
     """The text of a rule file; raises OSError, or RulesetError for what is no text."""
     return decode(read_regular(path, MAX_TEXT), file)
+
+
+def read_included(path: Path, node: Scalar) -> str:
+    """The text of a file that a rule file includes by this node.
+
+    Raises RulesetError that shows nothing of what the file holds: an author of rules could name
+    one that is none of theirs.
+    """
+    try:
+        text = read_text(path, node.text)
+    except OSError as error:
+        raise wrong(node.place, f"can't read {shown(node.text)}: {error.strerror}") from None
+    except RulesetError as error:
+        problem = error.problems[0]
+        raise wrong(node.place, f"{shown(node.text)}: {problem.message}", problem.help) from None
+    if not _FORMAT.search(text):
+        message = f"{shown(node.text)} is no rule file: it has no line `format: 1`"
+        raise wrong(node.place, message, "include a file that begins as every rule file does")
+    return text
 
 
 def included_path(node: Scalar, chain: tuple[Path, ...]) -> Path:
@@ -36,7 +59,7 @@ def included_path(node: Scalar, chain: tuple[Path, ...]) -> Path:
 
 def _shipped(node: Scalar) -> Path:
     try:
-        return catalog.path_of(node.text).resolve()
+        return follow_links(catalog.path_of(node.text))
     except RulesetError as error:
         problem = error.problems[0]
         raise wrong(node.place, problem.message, problem.help) from None
@@ -50,9 +73,20 @@ def _beside(node: Scalar, chain: tuple[Path, ...]) -> Path:
         message = f"a path out of the rule file's folder: {shown(node.text)}"
         raise wrong(node.place, message, "write ./file.yaml, beside the file or below")
     folder = chain[-1].parent
-    path = (folder / node.text).resolve()
+    try:
+        path = follow_links(folder / node.text)
+        regular = path.is_file()
+    except OSError as error:
+        raise wrong(node.place, f"can't read {shown(node.text)}: {error.strerror}") from None
     if not path.is_relative_to(folder):
         raise wrong(node.place, f"{shown(node.text)} leads out of the rule file's folder")
-    if not path.is_file():
-        raise wrong(node.place, f"no file {shown(node.text)} beside this one")
+    if not regular:
+        raise wrong(node.place, _absence(path, shown(node.text)))
     return path
+
+
+def _absence(path: Path, name: str) -> str:
+    """What there is where a file is wanted."""
+    if path.is_symlink():
+        return f"{name} is a link that leads back to itself"
+    return f"{name} is no regular file" if path.exists() else f"no file {name} beside this one"

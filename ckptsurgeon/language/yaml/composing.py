@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 import yaml
@@ -51,26 +51,27 @@ def decode(data: bytes, file: str) -> str:
         ) from None
 
 
-def documents(text: str, file: str) -> tuple[tuple[Node, ...], tuple[Problem, ...]]:
+def documents(text: str, file: str, via: str = "") -> tuple[tuple[Node, ...], tuple[Problem, ...]]:
     """The documents of a YAML text, and the problems of those parts that are Broken in them.
 
-    Raises RulesetError where the text can't be read to its end.
+    `file` and `via` are those of its places. Raises RulesetError where the text can't be read to
+    its end.
     """
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_TEXT:
         raise wrong(Place(file, 1, 1), f"rules of {len(text)} characters; at most {MAX_TEXT}")
-    lines = _LINE_BREAK.split(text)
-    _refuse_characters(text, lines, file)
-    return _read_and_reread(lines, file)
+    lines, start = _LINE_BREAK.split(text), Place(file, 1, 1, via=via)
+    _refuse_characters(text, lines, start)
+    return _read_and_reread(lines, start)
 
 
-def _refuse_characters(text: str, lines: list[str], file: str) -> None:
+def _refuse_characters(text: str, lines: list[str], start: Place) -> None:
     if not REFUSED.search(text):
         return
     for number, line in enumerate(lines, 1):
         if found := REFUSED.search(line):
             visible = REFUSED.sub("\ufffd", line)
-            place = Place(file, number, found.start() + 1, visible)
+            place = replace(start, line=number, column=found.start() + 1, text=visible)
             raise wrong(
                 place,
                 f"a character that can't be shown: U+{ord(found[0]):04X}",
@@ -78,17 +79,19 @@ def _refuse_characters(text: str, lines: list[str], file: str) -> None:
             )
 
 
-def _read_and_reread(lines: list[str], file: str) -> tuple[tuple[Node, ...], tuple[Problem, ...]]:
+def _read_and_reread(
+    lines: list[str], start: Place
+) -> tuple[tuple[Node, ...], tuple[Problem, ...]]:
     problems: list[Problem] = []
     lines_as_read, token = list(lines), _unused_word(lines)
     # A large text is not read again and again: each reading costs time in its length.
     rereads = min(MAX_REREADS, MAX_TEXT // (1 + sum(map(len, lines))))
     while True:
-        composer = _Composer(lines, lines_as_read, file, token)
+        composer = _Composer(lines, lines_as_read, start, token)
         try:
             found = tuple(composer.documents())
         except yaml.MarkedYAMLError as error:
-            problem = snags.explain(snags.Snag.of(error, lines, file))
+            problem = snags.explain(snags.Snag.of(error, lines, start))
             problems.append(problem)
             rereads -= 1
             if rereads < 0 or not _set_aside(problem, lines_as_read, composer, token):
@@ -135,8 +138,11 @@ class _Frame:
 class _Composer:
     """Nodes out of events, with a stack of its own, so that depth costs no recursion."""
 
-    def __init__(self, lines: list[str], lines_as_read: list[str], file: str, token: str) -> None:
-        self.lines, self.text, self.file, self.token = lines, "\n".join(lines_as_read), file, token
+    def __init__(
+        self, lines: list[str], lines_as_read: list[str], start: Place, token: str
+    ) -> None:
+        self.lines, self.text, self.token = lines, "\n".join(lines_as_read), token
+        self.file, self.via = start.file, start.via
         self.problems: list[Problem] = []
         self.frames: list[_Frame] = []
         self.anchors: set[str] = set()
@@ -161,7 +167,7 @@ class _Composer:
     def place(self, event: Any) -> Place:
         mark = event.start_mark
         line = self.lines[mark.line] if mark.line < len(self.lines) else ""
-        return Place(self.file, mark.line + 1, mark.column + 1, line)
+        return Place(self.file, mark.line + 1, mark.column + 1, line, self.via)
 
     def begin(self, event: yaml.NodeEvent) -> None:
         place = self.place(event)

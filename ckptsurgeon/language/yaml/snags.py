@@ -39,9 +39,9 @@ class Snag(Struct, frozen=True):
     previous: str
 
     @classmethod
-    def of(cls, error: Any, lines: list[str], file: str) -> Snag:
-        place = _place(error.problem_mark or error.context_mark, lines, file)
-        start = _place(error.context_mark, lines, file) if error.context_mark else place
+    def of(cls, error: Any, lines: list[str], beginning: Place) -> Snag:
+        place = _place(error.problem_mark or error.context_mark, lines, beginning)
+        start = _place(error.context_mark, lines, beginning) if error.context_mark else place
         previous = lines[place.line - 2] if place.line > 1 else ""
         return cls(error.context or "", error.problem or "", place, start, previous)
 
@@ -66,10 +66,10 @@ class Snag(Struct, frozen=True):
         return any(word in self.problem for word in words)
 
 
-def _place(mark: Any, lines: list[str], file: str) -> Place:
+def _place(mark: Any, lines: list[str], beginning: Place) -> Place:
     line = min(mark.line, len(lines) - 1)
     column = mark.column if mark.line < len(lines) else len(lines[line])
-    return Place(file, line + 1, column + 1, lines[line])
+    return replace(beginning, line=line + 1, column=column + 1, text=lines[line])
 
 
 def explain(snag: Snag) -> Problem:

@@ -14,6 +14,7 @@ from ckptsurgeon.errors import (
     ProblemsError,
     ShapeError,
 )
+from ckptsurgeon.files import follow_links
 from ckptsurgeon.language.expressions import Value, kind_of, names_in
 from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.rows import OfRow
@@ -92,10 +93,10 @@ def evaluate_number(value: Argument, word: str, scope: Scope) -> int | float:
 
 def _beside(call: OpCall, name: str) -> Path:
     """A file that a rule file names: beside it or below, never outside of its folder."""
-    folder = Path(call.place.file).resolve().parent
     try:
-        path = (folder / name).resolve()
-    except (OSError, ValueError):
+        folder = follow_links(call.place.file).parent
+        path = follow_links(folder / name)
+    except OSError:
         raise ShapeError(f"{call.name}: {name!r} is no file name") from None
     if not path.is_relative_to(folder):
         raise ShapeError(f"{call.name}: {name!r} leaves the rule file's folder {folder}")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
@@ -37,24 +38,29 @@ def read_plan(data: bytes, path: Path) -> SavedPlan:
         raise CkptSurgeonError(f"{path}: is no plan that `plan -o` saved")
     try:
         saved = msgspec.json.decode(data, type=SavedPlan)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise CkptSurgeonError(f"{path}: a saved plan that is {TOO_DEEP}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CkptSurgeonError(f"{path}: a saved plan that was changed or cut: {error}") from None
     if saved.ckptsurgeon_plan != VERSION:
         raise CkptSurgeonError(f"{path}: a plan of version {saved.ckptsurgeon_plan}, not {VERSION}")
     return saved
 
 
-def restore_plan(saved: SavedPlan, checkpoints: Mapping[str, Checkpoint]) -> Plan:
-    """The plan for these checkpoints by alias, which must be those that it was made for."""
-    return _held_together(saved, lambda view: _view(view, checkpoints))
+def restore_plan(saved: SavedPlan, checkpoints: Mapping[str, Checkpoint], path: Path) -> Plan:
+    """The plan for these checkpoints by alias, which must be those that it was made for.
+
+    `path` is the file that it was read from, for errors.
+    """
+    return _held_together(saved, lambda view: _view(view, checkpoints), path)
 
 
-def recall_plan(saved: SavedPlan) -> Plan:
+def recall_plan(saved: SavedPlan, path: Path) -> Plan:
     """The plan as it was made, without its checkpoints: to be looked at, not to be run."""
-    return _held_together(saved, _recalled_view)
+    return _held_together(saved, lambda view: _recalled_view(view, path), path)
 
 
-def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView]) -> Plan:
+def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView], path: Path) -> Plan:
     views = {view.alias: viewed(view) for view in saved.sources}
     destination = viewed(saved.destination) if saved.destination else None
     known = {**views, **({DESTINATION: destination} if destination else {})}
@@ -62,7 +68,7 @@ def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView]) 
         return _Restoring(saved, known, destination).plan()
     except (CkptSurgeonError, TypeError, ValueError, LookupError, msgspec.MsgspecError) as error:
         raise CkptSurgeonError(
-            f"the saved plan doesn't hold together: {error}; plan again"
+            f"{path}: the saved plan doesn't hold together: {error}; plan again"
         ) from None
 
 
@@ -79,15 +85,15 @@ def _view(saved: SavedView, checkpoints: Mapping[str, Checkpoint]) -> SourceView
     return view
 
 
-def _recalled_view(saved: SavedView) -> SourceView:
+def _recalled_view(saved: SavedView, path: Path) -> SourceView:
     """The view that the file tells of, if it is the one whose digest it has."""
     specs = saved.all_specs()
     names = {key: saved.names.get(key, key) for key in specs}
     own = {names[key]: spec for key, spec in specs.items()}
     if digest(own) != saved.digest or not own.keys() >= {n for g in saved.aliases for n in g}:
         raise CkptSurgeonError(
-            f"the saved plan doesn't hold together: what it says of {saved.path} was changed; "
-            "plan again"
+            f"{path}: the saved plan doesn't hold together: what it says of {saved.path} was "
+            "changed; plan again"
         )
     return SourceView(
         alias=saved.alias,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ from ckptsurgeon.language.rules import Within
 from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset
 
 INNER = "format: 1\nvars: {n: 2}\nunmatched: error\nrules: [a -> b]\n"
+
+SECRET = "hunter2"
+
+NO_RULE_FILES = {
+    "notes.txt": b"password: hunter2 : of the\troot\n",
+    "secrets.yaml": b"a:\n  format: 1\n  token: !tag hunter2\n",
+    "bytes": b"hunter2 \xff",
+    "later.yaml": b"format: 2\nrules: [hunter2]\n",
+}
 
 
 def including(name: str) -> str:
@@ -29,6 +39,10 @@ def folder(tmp_path: Path) -> Path:
     (inside / "circle.yaml").write_text(including("./main.yaml"))
     (inside / "own.yaml").write_text(including("./own.yaml"))
     (tmp_path / "outside.yaml").write_text(INNER)
+    for name, text in NO_RULE_FILES.items():
+        (inside / name).write_bytes(text)
+    os.mkfifo(inside / "fifo")
+    (inside / "loop.yaml").symlink_to("loop.yaml")
     (inside / "link.yaml").symlink_to(tmp_path / "outside.yaml")
     for number in range(10):
         (inside / f"chain{number}.yaml").write_text(including(f"./chain{number + 1}.yaml"))
@@ -68,7 +82,15 @@ def test_paths_are_relative_to_the_file_that_says_them(folder: Path) -> None:
         ("below/inner.yaml", "a path out of the rule file's folder"),
         ("./link.yaml", "leads out of the rule file's folder"),
         ("./none.yaml", "no file './none.yaml' beside this one"),
-        ("./below", "no file './below' beside this one"),
+        ("./below", "'./below' is no regular file"),
+        ("./loop.yaml", "'./loop.yaml' is a link that leads back to itself"),
+        ("./loop.yaml/x", "no file './loop.yaml/x' beside this one"),
+        ("./fifo", "'./fifo' is no regular file"),
+        (f"./{'x' * 300}", "File name too long"),
+        ("./notes.txt", "'./notes.txt' is no rule file: it has no line `format: 1`"),
+        ("./secrets.yaml", "'./secrets.yaml' is no rule file"),
+        ("./bytes", "'./bytes': a byte that is not UTF-8"),
+        ("./later.yaml", "'./later.yaml' is no rule file"),
         ("./circle.yaml", "include each other: main.yaml -> circle.yaml -> main.yaml"),
         ("./own.yaml", "include each other: own.yaml -> own.yaml"),
         ("./main.yaml", "include each other: main.yaml -> main.yaml"),
@@ -81,13 +103,35 @@ def test_what_may_not_be_included(folder: Path, name: str, told: str) -> None:
     with pytest.raises(RulesetError) as caught:
         load(folder, name)
     assert told in str(caught.value)
-    assert caught.value.problems[0].place
+    (problem,) = caught.value.problems
+    assert problem.place
+    assert SECRET not in str(caught.value)
 
 
 def test_problems_of_an_included_file_have_its_places(folder: Path) -> None:
     with pytest.raises(RulesetError) as caught:
         load(folder, "./wrong.yaml")
     assert str(caught.value).startswith(f"{folder / 'wrong.yaml'}:3:13: unknown op 'transpoze'")
+    assert f"\n  included at {folder / 'main.yaml'}:4:12\n" in str(caught.value)
+
+
+def test_a_mistake_in_a_file_that_is_included_twice_is_told_once(folder: Path) -> None:
+    (folder / "twice.yaml").write_text(
+        "format: 1\nrules:\n" + "  - {within: x., rules: ./wrong.yaml}\n" * 2
+    )
+    (folder / "below" / "through.yaml").write_text(including("./wrong.yaml"))
+    (folder / "below" / "wrong.yaml").write_text("format: 1\nrules: [nope]\n")
+    with pytest.raises(RulesetError) as caught:
+        load(folder, "./twice.yaml")
+    (problem,) = caught.value.problems
+    assert problem.place
+    main = folder / "main.yaml"
+    assert problem.place.via == f"{folder / 'twice.yaml'}:3:25, included at {main}:4:12"
+
+
+def test_a_rule_file_in_braces_is_included(folder: Path) -> None:
+    (folder / "braces.yaml").write_text('{\n  "format": 1, "rules": ["a -> b"]}\n')
+    assert len(load(folder, "./braces.yaml").rules) == 1
 
 
 def test_many_includes_are_bounded(folder: Path) -> None:
