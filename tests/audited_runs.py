@@ -24,7 +24,7 @@ PLACES = {
 }
 """Events of files, and how many of their first arguments are paths."""
 
-UNSEEN = ("object.", "sys._get", "gc.", "cpython.", "builtins.id", "compile", "os.putenv")
+UNSEEN = ("array.", "object.", "sys._get", "gc.", "cpython.", "builtins.id", "compile", "os.putenv")
 """Events that touch nothing; a text that is compiled and then run is an `exec`."""
 
 

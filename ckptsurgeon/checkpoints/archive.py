@@ -34,6 +34,9 @@ ENCRYPTED, DESCRIPTOR = 0x1, 0x8
 CODINGS: Mapping[int, Coding] = {0: Coding.PLAIN, 8: Coding.DEFLATED}
 """The methods of compression that are read, by their numbers."""
 
+BLOCK = 8 << 10
+"""Bytes that are read at once: the records of small members, one behind the other."""
+
 MAX_INFLATION = 1032
 """Most bytes that one byte of a deflate stream can stand for."""
 
@@ -68,6 +71,7 @@ class _Reader:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
         self._size = os.fstat(descriptor).st_size
+        self._block, self._start = b"", 0
 
     def members(self) -> Mapping[str, Stored]:
         start, nbytes, count = self._directory()
@@ -89,7 +93,12 @@ class _Reader:
             raise CheckpointError(
                 f"names {nbytes} bytes at {offset}, the file has {self._size}: cut, or damaged"
             )
-        return read_bytes(self._descriptor, offset, nbytes)
+        at = offset - self._start
+        if at < 0 or at + nbytes > len(self._block):
+            self._start, at = offset, 0
+            wanted = max(nbytes, min(BLOCK, self._size - offset))
+            self._block = read_bytes(self._descriptor, offset, wanted)
+        return self._block[at : at + nbytes]
 
     def _directory(self) -> tuple[int, int, int]:
         """Offset, size and number of entries of the central directory."""

@@ -163,7 +163,12 @@ def open_tree(
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
         tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
-        specs = {key: _spec(leaf, storages) for key, leaf in tensors.items()}
+        known: dict[TensorSpec, TensorSpec] = {}  # equal specs are one, as plans compare many
+        specs = {
+            key: known.setdefault(spec, spec)
+            for key, leaf in tensors.items()
+            for spec in (_spec(leaf, storages),)
+        }
         records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
     others = (leaf for leaf in selected if not leaf.is_tensor)
     inside = {join(found, key) for key in tensors}

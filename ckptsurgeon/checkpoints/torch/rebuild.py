@@ -129,10 +129,14 @@ def _tensor(
     return TensorRecord(kept, dtype, offset, *sizes, "conj" in bits, "neg" in bits)
 
 
+NO_BITS: frozenset[str] = frozenset()
+
+
 def _bits(metadata: Any) -> frozenset[str]:
     """The names of torch's bits that are set: what is still to be done to the stored values."""
-    entries = metadata.entries if isinstance(metadata, DictValue) else {}
-    return frozenset(str(key) for key, value in entries.items() if value)
+    if not isinstance(metadata, DictValue) or not metadata.entries:
+        return NO_BITS
+    return frozenset(str(key) for key, value in metadata.entries.items() if value)
 
 
 def _unreadable(

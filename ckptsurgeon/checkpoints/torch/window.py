@@ -80,18 +80,19 @@ class Window:
             raise CutError("the file was cut while it was read")
 
     def byte(self) -> int:
-        self.fill(1)
-        value = self.data[self.at]
+        if self.at == len(self.data):
+            self.fill(1)
         self.at += 1
-        return value
+        return self.data[self.at - 1]
 
     def take(self, count: int) -> bytes:
-        start = self.at
-        if start + count > len(self.data):
+        end = self.at + count
+        if end > len(self.data):
             self.fill(count)
-            start = self.at
-        self.at = start + count
-        return self.data[start : self.at]
+            end = self.at + count
+        taken = self.data[self.at : end]
+        self.at = end
+        return taken
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "little")
