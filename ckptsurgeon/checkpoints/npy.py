@@ -9,11 +9,14 @@ from typing import IO, Any
 
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import BITS
+from ckptsurgeon.specs import BITS, UnreadableSpec, unreadable_spec
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 """Longest text of a header; NumPy reads no longer one either."""
+
+TEXT_KINDS = "USMm"
+"""NumPy's kinds of dtypes that hold texts, dates and times."""
 
 LONGEST_HEADER = MAX_HEADER + 12
 """With what stands before its text."""
@@ -53,14 +56,37 @@ class Header:
         return CODES.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<>|" else None
 
     @property
-    def kind(self) -> str:
-        """NumPy's letter for the kind of the items: V also for those of several fields."""
-        return self.descr.lstrip("<>|=")[:1] if isinstance(self.descr, str) else "V"
+    def is_text(self) -> bool:
+        """Whether the items are texts, dates or times, which are no weights."""
+        return isinstance(self.descr, str) and kind_of(self.descr) in TEXT_KINDS
 
     @property
     def swapped(self) -> bool:
         """Whether the items are big-endian."""
         return str(self.descr)[:1] == ">" and BITS[self.dtype or "U8"] > 8
+
+
+def kind_of(name: str) -> str:
+    """NumPy's letter for the kind of a dtype, by its type string."""
+    return name.lstrip("<>|=")[:1]
+
+
+def explain_dtype(descr: object, shape: tuple[int, ...]) -> UnreadableSpec:
+    """Why an array of no checkpoint dtype can't be read; `descr` is its type string, or fields."""
+    kind = kind_of(descr) if isinstance(descr, str) else ""
+    if kind == "O":
+        what = "an array of Python objects, which are never loaded"
+        return unreadable_spec(what, "save arrays of numbers, a key for each", None, shape)
+    if kind == "V":
+        what = (
+            f"an array of {shorten(descr)}, raw bytes without a type: NumPy's files lose that of "
+            "bfloat16 and float8 arrays (ml_dtypes)"
+        )
+        remedy = "save it as float32, or all as safetensors (`safetensors.numpy.save_file`)"
+        return unreadable_spec(what, remedy, None, shape)
+    what = f"an array of the NumPy type {shorten(descr)}, which no checkpoint dtype holds"
+    remedy = "convert it to a dtype such as float32 where it was made, and save it again"
+    return unreadable_spec(what, remedy, None, shape)
 
 
 def read_header(stream: IO[bytes]) -> Header:

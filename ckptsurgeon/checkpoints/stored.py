@@ -100,6 +100,23 @@ class Stored:
             os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes in memory, with the words of those that a file holds."""
+
+    data: bytes
+
+    extent = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data)
+
+    def part(self, offset: int, nbytes: int) -> Iterator[bytes]:
+        """Some of the bytes."""
+        yield self.data[offset : offset + nbytes]
+
+
 def gather(blocks: Iterable[bytes], nbytes: int) -> Array:
     """A uint8 array of the blocks' bytes, one behind the other."""
     import numpy as np  # headers alone are read without it

@@ -72,7 +72,7 @@ def test_what_is_no_number_is_an_entry_or_unreadable(tmp_path: Path) -> None:
     assert list(specs) == ["w", "pickled", "pairs", "bits", "wide"]
     assert list(told) == ["pickled", "pairs", "bits", "wide"]
     assert told["pickled"] == "an array of Python objects, which are never loaded"
-    assert "npz loses that of bfloat16" in told["bits"]
+    assert "NumPy's files lose that of bfloat16" in told["bits"]
     assert str(specs["bits"]) == "?[3]"
     entries = {one.key: one.kind for one in open_checkpoint(path).contents.opaque}
     assert entries == {"words": "numpy <U1", "when": "numpy <M8[D]"}

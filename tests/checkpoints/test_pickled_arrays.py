@@ -98,7 +98,7 @@ def test_long_items_of_a_pickle_are_copied_where_they_lie(tmp_path: Path) -> Non
         (np.array([{}, 1], object), "an array of Python objects, which are never loaded"),
         (np.zeros(2, np.longdouble), "an array of the NumPy type 'f16'"),
         (np.zeros(2, [("a", "f4"), ("b", "i4")]), "an array of the NumPy type 'structured'"),
-        (np.zeros(2, "V3"), "an array of the NumPy type 'V3'"),
+        (np.zeros(2, "V3"), "an array of 'V3', raw bytes without a type"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), "a masked NumPy array"),
     ],
     ids=["object", "long double", "structured", "void", "masked"],

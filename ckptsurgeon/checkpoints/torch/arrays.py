@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.checkpoints.npy import CODES
+from ckptsurgeon.checkpoints.npy import CODES, TEXT_KINDS, explain_dtype, kind_of
+from ckptsurgeon.checkpoints.stored import Held
 from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, shorten
+from ckptsurgeon.checkpoints.strided import View, column_strides
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
     ArrayRecord,
@@ -21,7 +23,14 @@ from ckptsurgeon.checkpoints.torch.inert import (
     Stretch,
 )
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import BITS, DTYPE_NAMES, TensorSpec, UnreadableSpec, unreadable_spec
+from ckptsurgeon.specs import (
+    BITS,
+    DTYPE_NAMES,
+    UNKNOWN,
+    TensorSpec,
+    row_strides,
+    unreadable_spec,
+)
 
 DTYPE = GlobalName("numpy", "dtype")
 
@@ -29,9 +38,6 @@ BYTEARRAY = GlobalName("builtins", "bytearray")
 
 PLAIN_ARRAYS = frozenset(("ndarray", "memmap", "matrix"))
 """Classes whose state says no more than an ndarray's."""
-
-TEXT_KINDS = "USMm"
-"""NumPy's kinds of dtypes that hold texts, dates and times, which are no weights."""
 
 FLOATS = {2: "<e", 4: "<f", 8: "<d"}
 """Layouts of floating numbers by their bytes, as `struct` has them."""
@@ -45,11 +51,11 @@ class ArrayDtype:
 
     code: str | None
     swapped: bool
-    name: str
+    descr: str
 
     @property
     def is_text(self) -> bool:
-        return self.code is None and self.name.lstrip("<>|=")[:1] in TEXT_KINDS
+        return self.code is None and kind_of(self.descr) in TEXT_KINDS
 
 
 def read_dtype(value: Any) -> ArrayDtype:
@@ -111,10 +117,10 @@ def _fill(
     if len(shape) > MAX_DIMS or not all(type(size) is int and size >= 0 for size in shape):
         raise CheckpointError(f"a NumPy array of the shape {shorten(shape)}")
     array.shape, array.fortran, array.swapped = shape, fortran and len(shape) > 1, dtype.swapped
-    array.text = f"{dtype.name}[{', '.join(map(str, shape))}]"
+    array.text = f"{dtype.descr}[{', '.join(map(str, shape))}]"
     array.dtype, array.unreadable = dtype.code, None
     if dtype.code is None:
-        array.unreadable = None if dtype.is_text else _unreadable(dtype, shape)
+        array.unreadable = None if dtype.is_text else explain_dtype(dtype.descr, shape)
         return
     if isinstance(items, str):  # of Python 2, whose bytes were taken for text
         items = items.encode("utf-8", "surrogatepass")
@@ -128,18 +134,13 @@ def _fill(
     array.data = items
 
 
-def _unreadable(dtype: ArrayDtype, shape: tuple[int, ...]) -> UnreadableSpec:
-    if dtype.name.lstrip("<>|=")[:1] == "O":
-        what = "an array of Python objects, which are never loaded"
-        return unreadable_spec(
-            what, "save an array of numbers, or one key for each object", None, shape
-        )
-    return unreadable_spec(
-        f"an array of the NumPy type {shorten(dtype.name)}, which no checkpoint dtype holds",
-        SAVE_PLAIN,
-        None,
-        shape,
-    )
+def view_of_array(array: ArrayRecord) -> View:
+    """Where the items of an array of numbers lie."""
+    dtype, shape = array.dtype or UNKNOWN, array.shape
+    data, stride = array.data, (column_strides if array.fortran else row_strides)(shape)
+    nbytes = TensorSpec(dtype, shape).nbytes
+    items = data.stored(nbytes) if isinstance(data, Stretch) else Held(data)
+    return View(items, dtype, 0, shape, stride, array.swapped)
 
 
 def scalar_of(value: Any) -> tuple[str, bool | int | float] | None:

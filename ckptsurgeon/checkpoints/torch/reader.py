@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, count_outside, group_ties
-from ckptsurgeon.checkpoints.stored import Stored, gather, swap
+from ckptsurgeon.checkpoints.base import Contents, count_outside, group_ties
+from ckptsurgeon.checkpoints.stored import Stored
+from ckptsurgeon.checkpoints.strided import StridedCheckpoint, View
+from ckptsurgeon.checkpoints.torch.arrays import view_of_array
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import (
     ArrayRecord,
     DictValue,
-    Stretch,
     TensorRecord,
     is_tensor,
 )
@@ -39,22 +39,19 @@ from ckptsurgeon.checkpoints.torch.objects import is_module
 from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.strides import (
     checked_spec,
-    is_contiguous,
-    itemsize,
-    reach,
-    view_strided,
 )
-from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
+from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.errors import CheckpointError, nearest
-from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, number_width, plural
+from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, plural
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchCheckpoint(Checkpoint):
+class TorchCheckpoint(StridedCheckpoint):
     """A torch file: `tree` is all that its pickle says, `contents` what was selected of it.
 
-    `records` are the selected tensors, `storages` the bytes of all storages by key, big-endian
-    where `swapped`. `asked` is the root that was asked for; None lets optimizer state aside.
+    `records` are the tensors that can be read, `storages` the bytes of all storages by key,
+    big-endian where `swapped`. `asked` is the root that was asked for; None lets optimizer state
+    aside.
     """
 
     tree: Any
@@ -63,84 +60,15 @@ class TorchCheckpoint(Checkpoint):
     asked: str | None
     swapped: bool = False
 
-    def extent(self, key: str) -> Extent | None:
-        """Where the tensor's bytes lie, or None where they don't lie dense and as they are.
-
-        It has a CRC-32 where the bytes are a whole member of the zip file.
-        """
+    def view(self, key: str) -> View:
+        """Where a tensor lies, or an array, whose items the pickle itself holds."""
         record = self.records[key]
-        if not self._is_dense(record) or self._swap_width(record) > 1:
-            return None
         if isinstance(record, ArrayRecord):
-            stored = self._array_items(record, self.contents.specs[key].nbytes)
-            return stored.extent if isinstance(stored, Stored) else None
-        place = self.storages[record.storage.key].extent
-        if place is None:
-            return None
-        start = place.offset + record.offset * itemsize(record)
-        nbytes = self.contents.specs[key].nbytes
-        whole = (start, nbytes) == (place.offset, place.nbytes)
-        return Extent(self.path, start, nbytes, place.crc if whole else None)
-
-    def blocks(self, key: str) -> Iterator[bytes] | None:
-        """The tensor's bytes in order, where they lie in order: deflated, big-endian, as text."""
-        record, nbytes = self.records[key], self.contents.specs[key].nbytes
-        if not self._is_dense(record):
-            return None
-        if isinstance(record, ArrayRecord):
-            items = self._array_items(record, nbytes)
-            blocks = items.blocks() if isinstance(items, Stored) else iter((items,))
-        else:
-            stored = self.storages[record.storage.key]
-            blocks = stored.part(record.offset * itemsize(record), nbytes)
-        width = self._swap_width(record)
-        return swap(blocks, width) if width > 1 else blocks
-
-    def read(self, key: str) -> Array:
-        """The whole tensor, dense, in its carrier dtype, read through its strides."""
-        record = self.records[key]
-        if self._is_dense(record):
-            return super().read(key)
-        with naming(f"{self.path}: {key!r}"):
-            if isinstance(record, ArrayRecord):
-                return self._by_columns(key, record)
-            return view_strided(self._span(record), record, self.contents.specs[key])
-
-    @staticmethod
-    def _is_dense(record: TensorRecord | ArrayRecord) -> bool:
-        """Whether the items lie in order, and have the values that are stored."""
-        if isinstance(record, ArrayRecord):
-            return not record.fortran
-        changed = record.conjugate or record.negative
-        return is_contiguous(record.shape, record.stride) and not changed
-
-    def _swap_width(self, record: TensorRecord | ArrayRecord) -> int:
-        """Bytes of what is to be turned around; 1 where nothing is."""
-        swapped = record.swapped if isinstance(record, ArrayRecord) else self.swapped
-        return number_width(record.dtype or "U8") if swapped else 1
-
-    @staticmethod
-    def _array_items(record: ArrayRecord, nbytes: int) -> Stored | bytes:
-        data = record.data
-        return data.stored(nbytes) if isinstance(data, Stretch) else data
-
-    def _by_columns(self, key: str, record: ArrayRecord) -> Array:
-        """An array that is stored column by column, row by row."""
-        import numpy as np  # headers alone are read without it
-
-        rows = dataclasses.replace(record, fortran=False)
-        one = dataclasses.replace(self, records={key: rows})
-        items = one.read(key).reshape(record.shape[::-1])
-        return np.ascontiguousarray(items.T)
-
-    def _span(self, record: TensorRecord) -> Array:
-        """The bytes that a view reaches over, from its first item on."""
-        stored, size = self.storages[record.storage.key], itemsize(record)
-        start, nbytes, width = record.offset * size, reach(record) * size, self._swap_width(record)
-        if stored.extent is not None and width == 1:
-            return read_extent(Extent(self.path, stored.offset + start, nbytes))
-        blocks = stored.part(start, nbytes)
-        return gather(swap(blocks, width) if width > 1 else blocks, nbytes)
+            return view_of_array(record)
+        start = record.offset * BITS[record.dtype] // 8
+        bits = record.conjugate, record.negative
+        place = self.storages[record.storage.key]
+        return View(place, record.dtype, start, record.shape, record.stride, self.swapped, *bits)
 
 
 def open_tree(
@@ -163,30 +91,19 @@ def open_tree(
         leaves = flatten(tree)
         selected, found = _selected(tree, leaves, root)
         tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
-        known: dict[TensorSpec, TensorSpec] = {}  # equal specs are one, as plans compare many
-        specs = {
-            key: known.setdefault(spec, spec)
-            for key, leaf in tensors.items()
-            for spec in (_spec(leaf, storages),)
-        }
-        records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
-    others = (leaf for leaf in selected if not leaf.is_tensor)
+        specs = _specs(tensors, storages)
+    records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
     inside = {join(found, key) for key in tensors}
     left = [leaf for leaf in leaves if leaf.is_tensor and leaf.key not in inside]
     contents = Contents(
         specs=specs,
-        aliases=_aliases(records),
-        module_metadata=_module_metadata(tree, found),
-        opaque=(
-            *(opaque(leaf.key, leaf.value) for leaf in others),
-            *(
-                opaque(key, entry)
-                for key, entry in _siblings(tree, found, "")
-                if not holds_tensor(entry)
-            ),
+        aliases=group_ties(
+            {k: _identify(tensors[k]) for k, r in records.items() if 0 not in r.shape}
         ),
+        module_metadata=_module_metadata(tree, found),
+        opaque=tuple(opaque(*entry) for entry in _others(tree, selected, found)),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
-        rivals=find_rivals(tensors.values(), left, found, _view_of, _nbytes) if found else (),
+        rivals=find_rivals(tensors.values(), left, found, _identify, _nbytes) if found else (),
         root=found,
         wrappers=wrappers(tree),
         notes=tuple(_notes(tree, found, records.values())),
@@ -202,6 +119,19 @@ def open_tree(
         asked=root,
         swapped=swapped,
     )
+
+
+def _specs(tensors: Mapping[str, Leaf], storages: Mapping[str, Stored]) -> dict[str, TensorSpec]:
+    """The specs by key; equal ones are one object, for plans compare many."""
+    known: dict[TensorSpec, TensorSpec] = {}
+    specs = {key: _spec(leaf, storages) for key, leaf in tensors.items()}
+    return {key: known.setdefault(spec, spec) for key, spec in specs.items()}
+
+
+def _others(tree: Any, selected: Iterable[Leaf], root: str) -> Iterator[tuple[str, Any]]:
+    """The entries that hold no tensors: under the root, then beside it."""
+    yield from ((leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
+    yield from (one for one in _siblings(tree, root, "") if not holds_tensor(one[1]))
 
 
 def _spec(leaf: Leaf, storages: Mapping[str, Stored]) -> TensorSpec:
@@ -253,31 +183,13 @@ def _text_key(key: str) -> str:
     return key
 
 
-def _aliases(
-    records: Mapping[str, TensorRecord | ArrayRecord],
-) -> tuple[tuple[str, ...], ...]:
-    """Groups of keys that are equal views of one storage, or one array."""
-    views = {key: _view(record) for key, record in records.items() if 0 not in record.shape}
-    return group_ties(views)
-
-
-def _view_of(leaf: Leaf) -> Hashable:
+def _identify(leaf: Leaf) -> Hashable:
     """What is equal for tensors of one memory."""
-    return id(leaf.value) if leaf.unreadable is not None else _view(leaf.value)
-
-
-def _view(record: TensorRecord | ArrayRecord) -> Hashable:
-    if isinstance(record, ArrayRecord):
+    record = leaf.value
+    if leaf.unreadable is not None or isinstance(record, ArrayRecord):
         return id(record)
-    changes = record.conjugate, record.negative
-    return (
-        record.storage.key,
-        record.dtype,
-        record.offset,
-        record.shape,
-        record.stride,
-        *changes,
-    )
+    place = record.storage.key, record.dtype, record.offset, record.shape, record.stride
+    return *place, record.conjugate, record.negative
 
 
 def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:

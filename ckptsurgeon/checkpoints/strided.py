@@ -1,0 +1,148 @@
+"""Tensors as strided views of stored bytes: those of torch's files, of pickles and of npz."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.stored import Held, Stored, gather, swap
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
+from ckptsurgeon.specs import BITS, CARRIERS, number_width, row_strides
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Items of a dtype in stored bytes, the first `start` bytes behind their beginning.
+
+    `stride` is in items. Numbers are big-endian where `swapped`; `conjugate` and `negative` are
+    what is still to be done to the stored values.
+    """
+
+    stored: Stored | Held
+    dtype: str
+    start: int
+    shape: Shape
+    stride: Shape
+    swapped: bool = False
+    conjugate: bool = False
+    negative: bool = False
+
+    @property
+    def itemsize(self) -> int:
+        return BITS[self.dtype] // 8
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the items lie in order, and have the values that are stored."""
+        changed = self.conjugate or self.negative
+        return not changed and is_contiguous(self.shape, self.stride)
+
+    @property
+    def extent(self) -> Extent | None:
+        """Where the bytes lie, or None where they don't lie dense and as they are.
+
+        It has a CRC-32 where it is all of the stored bytes.
+        """
+        whole = self.stored.extent
+        if whole is None or not self.is_dense or self._width > 1:
+            return None
+        start, nbytes = whole.offset + self.start, self._nbytes
+        is_all = (start, nbytes) == (whole.offset, whole.nbytes)
+        return Extent(whole.path, start, nbytes, whole.crc if is_all else None)
+
+    def blocks(self) -> Iterator[bytes] | None:
+        """The bytes in order, from first to last; None where they don't lie in order."""
+        return self._part(self._nbytes) if self.is_dense else None
+
+    def read(self) -> Array:
+        """The dense tensor, in its carrier."""
+        import numpy as np  # headers alone are read without it
+
+        dtype = np.dtype(CARRIERS[BITS[self.dtype]])
+        items = self._span().view(dtype)
+        strides = tuple(step * self.itemsize for step in self.stride)
+        view = np.lib.stride_tricks.as_strided(items, self.shape, strides, writeable=False)
+        dense: Array = np.array(view, order="C").reshape(self.shape)
+        self._flip_signs(dense)
+        return dense
+
+    @property
+    def _nbytes(self) -> int:
+        """Bytes of the dense tensor."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count * self.itemsize
+
+    @property
+    def _width(self) -> int:
+        """Bytes of what is to be turned around; 1 where nothing is."""
+        return number_width(self.dtype) if self.swapped else 1
+
+    def _part(self, nbytes: int) -> Iterator[bytes]:
+        blocks = self.stored.part(self.start, nbytes)
+        return swap(blocks, self._width) if self._width > 1 else blocks
+
+    def _span(self) -> Array:
+        """The bytes that the view reaches over, from its first item on."""
+        whole, nbytes = self.stored.extent, reach(self.shape, self.stride) * self.itemsize
+        if whole is not None and self._width == 1:
+            return read_extent(Extent(whole.path, whole.offset + self.start, nbytes))
+        return gather(self._part(nbytes), nbytes)
+
+    def _flip_signs(self, dense: Array) -> None:
+        """Does what torch's conj and neg bits ask for, on the bits of each number."""
+        width = number_width(self.dtype)
+        numbers = dense.reshape(-1).view(f"<u{width}")
+        sign = 1 << (8 * width - 1)
+        if self.conjugate and self.dtype.startswith("C"):
+            numbers[1::2] ^= sign
+        if self.negative:
+            numbers ^= sign
+
+
+@dataclass(frozen=True, kw_only=True)
+class StridedCheckpoint(Checkpoint, abc.ABC):
+    """A checkpoint whose tensors are views."""
+
+    @abc.abstractmethod
+    def view(self, key: str) -> View:
+        """The view that a key's tensor is."""
+
+    def extent(self, key: str) -> Extent | None:
+        """Where the tensor's bytes lie; None where they don't lie dense and as they are."""
+        return self.view(key).extent
+
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        """The tensor's bytes in order, also where they are deflated, big-endian, or text."""
+        return self.view(key).blocks()
+
+    def read(self, key: str) -> Array:
+        """The whole tensor, dense, in its carrier dtype."""
+        view = self.view(key)
+        if view.is_dense:
+            return super().read(key)
+        with naming(f"{self.path}: {key!r}"):
+            return view.read()
+
+
+def is_contiguous(shape: Shape, stride: Shape) -> bool:
+    """True if the elements lie dense and in order; strides of dims of size 1 say nothing."""
+    steps = zip(shape, stride, row_strides(shape), strict=True)
+    return 0 in shape or all(size == 1 or step == dense for size, step, dense in steps)
+
+
+def reach(shape: Shape, stride: Shape) -> int:
+    """Number of items from the first element to behind the last one."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+
+
+def column_strides(shape: Shape) -> Shape:
+    """Items from one to the next on each dim of a tensor that lies column by column."""
+    return tuple(reversed(row_strides(tuple(reversed(shape)))))
