@@ -92,7 +92,7 @@ def load(
     )
     execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))
-    return make_report(execution.plan)
+    return make_report(execution.plan, written=True)
 
 
 def convert_on_load(

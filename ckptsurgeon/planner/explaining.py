@@ -16,7 +16,7 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.fates import Fates, SourceFate
+from ckptsurgeon.plans.fates import Fate, Fates, SourceFate
 from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, inputs_of, walk, work_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
@@ -145,6 +145,8 @@ def _how_taken(run: StageRun, rule: CompiledRule, table: Table, key: str) -> str
     if any(part.claim.rule is info for part in held.parts.get(key, ())):
         return "takes a slice of it"
     claim, batch = held.whole.get(key), run.batches.get(id(rule))
+    if claim and claim.rule is info and claim.fate is Fate.UNREADABLE:
+        return "matches it, and can't read it"
     if (claim and claim.rule is info) or (batch and any(Steps([batch]).reading(table.alias, key))):
         return "takes it"
     is_free = not table.alias and not held.is_used(key)

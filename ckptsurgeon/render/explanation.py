@@ -10,6 +10,7 @@ from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.steps import Step
 from ckptsurgeon.render.problems import render_error
 from ckptsurgeon.render.terminal import escape
+from ckptsurgeon.specs import UnreadableSpec
 
 
 def render_explanation(explanation: Explanation, *, verbose: bool = False) -> str:
@@ -18,8 +19,10 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
     if explanation.output is not None:
         blocks.append("\n".join(_output(explanation.output)))
     if explanation.missing is not None:
-        key = f"{escape(explanation.key)}  {explanation.missing}  (key of the destination)"
-        blocks.append(f"{key}\n  missing: no rule gives it")
+        missing = explanation.missing
+        key = f"{escape(explanation.key)}  {missing}  (key of the destination)"
+        what = f", and it is {escape(missing.what)}" if isinstance(missing, UnreadableSpec) else ""
+        blocks.append(f"{key}\n  missing: no rule gives it{what}")
     if explanation.error is not None:
         blocks.append(f"the rules make no plan:\n{render_error(explanation.error)}")
     if explanation.notes:
@@ -42,6 +45,8 @@ def _sighting(explanation: Explanation, sighting: Sighting, verbose: bool) -> It
     if sighting.fate is not None and (sighting.fate.reason or not gives):
         reason = f", {escape(sighting.fate.reason)}" if sighting.fate.reason else ""
         yield f"  {sighting.fate.fate.value}{reason}"
+    if isinstance(sighting.spec, UnreadableSpec):
+        yield f"  it is {escape(sighting.spec.what)}; {escape(sighting.spec.remedy)}"
 
 
 def _counted(others: int, more: bool) -> str:

@@ -18,7 +18,7 @@ MEANINGS = {
     FindingKind.UNEXPECTED: "the destination has no such keys",
     FindingKind.UNUSED: "nothing takes these keys of the source",
     FindingKind.MISMATCHED: "the destination wants other shapes",
-    FindingKind.UNREADABLE: "these tensors have no values that can be read: `drop` gives them up",
+    FindingKind.UNREADABLE: "their values can't be read: `drop` them, or allow them to be left out",
     FindingKind.NOTHING: "nothing of the source ends in the output",
 }
 

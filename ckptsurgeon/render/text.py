@@ -228,9 +228,9 @@ def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -
 def _coverage(report: Report) -> str:
     coverage = report.coverage
     whole = "source's" if not any(side.root for side in report.sources) else "root's"
-    readable = " readable" if any(side.unreadable for side in report.sources) else ""
+    known = "" if all(side.all_sizes_known for side in report.sources) else " known"
     share = _percent(coverage.consumed, coverage.offered)
-    used = f"{share} of the {whole}{readable} bytes are used"
+    used = f"{share} of the {whole}{known} bytes are used"
     if coverage.outside.tensors:
         used += f"; {coverage.outside} stand outside of it"
     if not coverage.wanted:

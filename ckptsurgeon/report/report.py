@@ -21,7 +21,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
-from ckptsurgeon.specs import TensorSpec, human_bytes, plural
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
@@ -91,7 +91,8 @@ class Rows(Entries[Row]):
 class Side:
     """A checkpoint as a report names it; `root` is the wrapper opened, of the `wrappers`.
 
-    `unreadable` of its `tensors` have no values that can be read; `outside` the root stand others.
+    `unreadable` of its `tensors` have no values that can be read; of some of these the size may
+    not be known either. `outside` the root stand others.
     """
 
     alias: str
@@ -100,6 +101,7 @@ class Side:
     tensors: int
     nbytes: int
     unreadable: int
+    all_sizes_known: bool
     root: str
     wrappers: tuple[str, ...]
     outside: tuple[Outside, ...]
@@ -195,9 +197,13 @@ class Report:
 
 
 def count_kinds(findings: Iterable[Finding]) -> str:
-    """`2 missing, 1 mismatched`, in the order in which the kinds are defined."""
+    """`2 missing, 1 mismatched, nothing moved`, in the order in which the kinds are defined."""
     counts = Counter(finding.kind for finding in findings)
-    return ", ".join(f"{counts[kind]:,} {kind.value}" for kind in FindingKind if counts[kind])
+    return ", ".join(
+        "nothing moved" if kind is FindingKind.NOTHING else f"{counts[kind]:,} {kind.value}"
+        for kind in FindingKind
+        if counts[kind]
+    )
 
 
 def make_report(
@@ -250,15 +256,16 @@ def making(output: Output) -> tuple[str, ...]:
 
 
 def _side(view: SourceView) -> Side:
+    specs = view.specs.values() if view.has_unreadable else ()
+    unreadable = [spec for spec in specs if isinstance(spec, UnreadableSpec)]
     return Side(
         alias=view.alias,
         path=view.path,
         format=view.format,
         tensors=len(view.specs),
         nbytes=nbytes_of(view.specs.values()),
-        unreadable=sum(type(spec) is not TensorSpec for spec in view.specs.values())
-        if view.has_unreadable
-        else 0,
+        unreadable=len(unreadable),
+        all_sizes_known=all(spec.is_whole for spec in unreadable),
         root=view.contents.root,
         wrappers=view.contents.wrappers,
         outside=view.contents.outside,

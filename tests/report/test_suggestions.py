@@ -529,6 +529,11 @@ PIECES = st.sampled_from(["a", "b", "0", "1", "2", "10", "03", "x1", "x2", "", "
 KEYS = st.lists(PIECES, min_size=1, max_size=4).map(".".join)
 
 
+def test_a_pattern_takes_nothing_of_another() -> None:
+    keys = ["0.a", "0.b", "1.a", "2.a"]
+    assert [glob.source for glob in exact_globs(keys, keys)] == ["0.*", "<i:1|2>.a"]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sets(KEYS, max_size=30), st.randoms(use_true_random=False))
 def test_exact_globs_match_the_wanted_keys_alone(universe: set[str], random: object) -> None:

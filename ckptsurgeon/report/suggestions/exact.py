@@ -57,7 +57,7 @@ def _exact_globs(
         template, point = read_key(node.path)
         depth = node.path.count(".") + 1
         groups.setdefault((template, depth, node.tail), []).append(point)
-    strangers = _strangers(groups, everything, chosen)
+    strangers = _strangers(groups, everything)
     for kind, points in groups.items():
         template, _, tail = kind
         parts, others = boxes(points), strangers.get(kind, [])
@@ -110,20 +110,24 @@ def _modules(key: str) -> Iterator[str]:
 def _strangers(
     groups: dict[tuple[Template, int, str], list[Point]],
     universe: Iterable[str],
-    chosen: Collection[str],
 ) -> dict[tuple[Template, int, str], list[Point]]:
-    """Integers of keys that are not wanted but have a group's template."""
+    """Integers of keys that have a group's template and are none of its own.
+
+    They may be wanted, and another pattern's.
+    """
     shapes = {(depth, tail) for _, depth, tail in groups}
+    own = {kind: set(points) for kind, points in groups.items()}
     found: dict[tuple[Template, int, str], list[Point]] = {}
     for key in universe:
-        if key in chosen or len(key) > LONGEST_KEY:
+        if len(key) > LONGEST_KEY:
             continue
         pieces = key.split(".")
         for depth, tail in shapes:
             if len(pieces) > depth if tail else len(pieces) == depth:
                 template, point = read_key(".".join(pieces[:depth]))
-                if (template, depth, tail) in groups:
-                    found.setdefault((template, depth, tail), []).append(point)
+                kind = template, depth, tail
+                if kind in groups and point not in own[kind]:
+                    found.setdefault(kind, []).append(point)
     return found
 
 
