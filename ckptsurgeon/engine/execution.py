@@ -79,6 +79,7 @@ class Execution:
         meanwhile; then no output is there.
         """
         _refuse_findings(self.plan)
+        _refuse_shapes_alone(self.plan)
         _refuse_inputs(Path(self.target), self.checkpoints)
         layout = output_layout(self.plan, self.checkpoints)
         with open_writer(self.target, layout, force=force, max_shard_size=max_shard_size) as writer:
@@ -96,6 +97,7 @@ class Execution:
         Raises FindingsError where findings are open, and PlanError for ties of different values.
         """
         _refuse_findings(self.plan)
+        _refuse_shapes_alone(self.plan)
         _check_ties(self.plan, self.checkpoints)
         return Evaluator(self.plan, self.checkpoints)
 
@@ -132,6 +134,23 @@ def _refuse_findings(plan: Plan) -> None:
     """Raises FindingsError where a finding was not allowed."""
     if plan.open_findings:
         raise FindingsError(map(_finding_problem, plan.open_findings))
+
+
+def _refuse_shapes_alone(plan: Plan) -> None:
+    """Raises PlanError for values that a destination should give which has none."""
+    if plan.destination is None or plan.destination.has_values:
+        return
+    problems = [
+        Problem(
+            f"`{output.key}` can't be kept: the destination has shapes alone",
+            output.rule.place if output.rule else None,
+            f"add a rule, `- init: {{to: {output.key}, fill: zeros}}`, or give a checkpoint as "
+            "--into",
+        )
+        for output in plan.outputs.using(DESTINATION)
+    ]
+    if problems:
+        raise PlanError(problems)
 
 
 def _finding_problem(finding: Finding) -> Problem:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.fates import Fate, Fates
@@ -22,12 +21,9 @@ MISFITS = (FindingKind.MISMATCHED, FindingKind.UNEXPECTED)
 class Account:
     """Outputs, findings and notes of a result, with or without a destination."""
 
-    def __init__(
-        self, destination: SourceView | None, allow: Collection[str], problems: Problems
-    ) -> None:
+    def __init__(self, destination: SourceView | None, allow: Collection[str]) -> None:
         self._destination = destination
         self._allow = frozenset(allow)
-        self._problems = problems
         self._accepted: dict[str, str] = {}
         self.findings: list[Finding] = []
         self.notes: list[Note] = []
@@ -97,12 +93,6 @@ class Account:
         destination = self._destination
         if destination is None:
             raise ValueError(f"{key} has no destination to be kept from")
-        if not destination.has_values:
-            self._problems.add(
-                f"--allow {kind.value} keeps the destination's `{key}`, and it has shapes alone",
-                None,
-                f"add a rule: `- init: {{to: {key}, fill: zeros}}`, or give a checkpoint as --into",
-            )
         self._accepted[key] = kind.value
         return destination.leaf(key)
 

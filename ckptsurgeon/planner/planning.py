@@ -210,7 +210,7 @@ class Planning:
     def _settled(self, given: Given) -> Plan:
         destination, separator = self.destination, self.stages[-1].stage.output.separator
         fates = Fates(self.fates)
-        account = Account(destination, self.inputs.allow, self.problems)
+        account = Account(destination, self.inputs.allow)
         outputs = account.outputs(given, name_outputs(destination, separator))
         account.unused(fates)
         account.unreadable(fates)
@@ -231,7 +231,7 @@ class Planning:
         notes = (
             *self.notes,
             *account.notes,
-            *output_notes(outputs, destination is not None),
+            *output_notes(outputs, destination),
             *tie_notes(ties),
             *untied,
             *fold_notes(left, outputs, sources),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 
-from ckptsurgeon.checkpoints.base import Opaque
+from ckptsurgeon.checkpoints.base import DESTINATION, Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.account import Note
@@ -29,6 +29,8 @@ FEW = 4
 
 OF_DEEPSPEED = ("param_shapes", "ds_version", "ds_config")
 """Entries that stand beside the tensors in DeepSpeed's files of model states."""
+
+WITHOUT_VALUES = "the destination's own, which has shapes alone: nothing can be written so"
 
 FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
 
@@ -105,18 +107,21 @@ def fate_notes(fates: Fates) -> Iterator[Note]:
             yield Note("fallback", fate.reason, fate.key, fate.rule)
 
 
-def output_notes(outputs: Outputs, has_destination: bool) -> Iterator[Note]:
+def output_notes(outputs: Outputs, destination: SourceView | None) -> Iterator[Note]:
     """Tensors filled up by the destination, folds, and copies that no destination checks."""
+    if destination is not None and not destination.has_values:
+        for output in outputs.using(DESTINATION):
+            yield Note("values", WITHOUT_VALUES, output.key, output.rule)
     notes: list[tuple[int, Note]] = []
     for kind in outputs.kinds:
         first = outputs.first(kind)
         for word, text in _making_notes(first.node):
             told = (Note(word, text, key, first.rule) for key in kind.keys)
             notes += zip(kind.numbers, told, strict=True)
-        if isinstance(first.node, Leaf) and first.rule is None and not has_destination:
+        if isinstance(first.node, Leaf) and first.rule is None and destination is None:
             told = (Note("copied", "copied by no rule", key) for key in kind.keys)
             notes += zip(kind.numbers, told, strict=True)
-    return (note for _, note in sorted(notes, key=operator.itemgetter(0)))
+    yield from (note for _, note in sorted(notes, key=operator.itemgetter(0)))
 
 
 def _making_notes(node: Node) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of
+from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of, uses
 from ckptsurgeon.plans.kinds import OutputKind, sort_kinds
 from ckptsurgeon.specs import TensorSpec
 
@@ -96,6 +96,13 @@ class Outputs(Mapping[str, Output]):
     def kinds(self) -> list[OutputKind]:
         """The outputs by how they are made, and by the rule and what is allowed."""
         return sort_kinds(self.nodes, self.rules, self.allowed)
+
+    def using(self, source: str) -> Iterator[Output]:
+        """The outputs that tensors of a source go into, kind by kind."""
+        for kind in self.kinds:
+            used = uses([self.nodes[kind.keys[0]]])
+            if any(isinstance(work, Leaf) and work.source == source for work in used):
+                yield from map(self.__getitem__, kind.keys)
 
     def first(self, kind: OutputKind) -> Output:
         """The output that stands for its kind."""

@@ -17,7 +17,7 @@ from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
-from ckptsurgeon.report.report import Report, Rows, Side, Tally, count_tensors, making
+from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
 
 T = TypeVar("T")
@@ -163,18 +163,23 @@ def _dropped(report: Report, view: View) -> list[str]:
     dropped = list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
     if not dropped:
         return []
-    whole = count_tensors(fate.spec for fate in dropped if fate.fate is Fate.DROPPED)
-    parts = sum(round(fate.spec.nbytes * fate.claim.dropped) for fate in dropped)
-    title = _title("dropped", Tally(len(dropped), whole.nbytes + parts), view)
+    nbytes = sum(round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped)
+    title = _title("dropped", Tally(len(dropped), nbytes), view)
     return [
         title,
         *view.fold(gather_lots(map(_drop_entry, dropped)), _show_line, view.limits.section),
     ]
 
 
+def _share_dropped(fate: SourceFate) -> float:
+    """How much of a tensor is dropped: all, or what slices take of it."""
+    return 1 - fate.untaken if fate.fate is Fate.DROPPED else fate.claim.dropped
+
+
 def _drop_entry(fate: SourceFate) -> Entry:
     key = f"{fate.source}::{fate.key}" if fate.source else fate.key
-    share = _percent(fate.claim.dropped, 1) if fate.claim.dropped else ""
+    dropped = _share_dropped(fate)
+    share = _percent(dropped, 1) if dropped < 1 else ""
     rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
     return Entry(key, fate.spec, label=(share or fate.reason, place_text(rule)))
 

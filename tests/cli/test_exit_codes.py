@@ -214,8 +214,13 @@ def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: 
     assert found.code == wanted.code == 1
     assert found.out.splitlines()[-1] == wanted.out.splitlines()[-1]
     kept = ckpt("plan", "src.safetensors", "--into", "spec.json", "-r", "rules.yaml")
-    assert kept.code == 2
-    assert "`fc.weight` can't be kept: the destination has shapes alone" in kept.err
+    assert kept.code == 0
+    assert "values (2)  the destination's own, which has shapes alone" in kept.out
+    words = ("src.safetensors", "--into", "spec.json", "-r", "rules.yaml", "-o", "out.pt")
+    written = ckpt("transplant", *words)
+    assert (written.code, (folder / "out.pt").exists()) == (2, False)
+    assert "rules.yaml:6:5: `fc.weight` can't be kept: the destination has sh" in written.err
+    assert "add a rule, `- init: {to: fc.weight, fill: zeros}`" in written.err
 
 
 def test_a_glob_numbers_sources_in_natural_order(ckpt: Ckpt, folder: Path) -> None:

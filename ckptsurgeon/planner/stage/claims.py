@@ -17,14 +17,9 @@ from ckptsurgeon.specs import FLOATING, TensorSpec, UnreadableSpec
 
 
 def keep(key: str, destination: SourceView | None) -> Leaf:
-    """The destination's own value; raises ShapeError where it has shapes alone."""
+    """The destination's own value; raises ShapeError where there is none that can be read."""
     if destination is None:
         raise ShapeError("`keep` needs a destination: give it by --into")
-    if not destination.has_values:
-        raise ShapeError(
-            f"`{key}` can't be kept: the destination has shapes alone; use `init`, or give a "
-            "checkpoint as --into"
-        )
     spec = destination.specs[key]
     if isinstance(spec, UnreadableSpec):
         raise ShapeError(

@@ -206,11 +206,6 @@ def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | Non
     left = f"{spec.count - filled} of its {spec.count} elements are filled by no part"
     if destination is None or destination.readable(key) is None:
         raise ShapeError(left)
-    if not destination.has_values:
-        raise ShapeError(
-            f"{left}, and the destination has shapes alone; give a checkpoint as `--into`, or fill "
-            "them by an `init` of another key"
-        )
     return destination.leaf(key)
 
 
