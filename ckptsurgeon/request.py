@@ -44,6 +44,9 @@ Given = Mapping[str, Value | Expression]
 Root = str | Mapping[str, str]
 """The wrapper to open in the sources, or by alias; `dst` is the destination's."""
 
+MOST_NAMED = 5
+"""Parts of a file that an error names."""
+
 MAX_WHOLE = 256 << 20
 """Longest config or saved plan that is read."""
 
@@ -85,9 +88,9 @@ def open_request(
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
-    rulesets = put_roots(load_rulesets(rules), root)
-    if one_shard:
-        rulesets = _mean_one_shard(rulesets)
+    rulesets = put_words(load_rulesets(rules), root, one_shard)
+    numbered = number_sources(sources or {})
+    _refuse_roots(root, {**({} if source is None else {"": source}), **numbered}, into)
     options = rulesets[0].stages[0].source
     checkpoints = open_sources(source, sources or {}, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
@@ -108,14 +111,6 @@ def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...
     return refuse_problems([load_with_problems(rules)])
 
 
-def _mean_one_shard(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
-    """The rulesets with `one_shard` in the first stage, as a file says it, for saved plans."""
-    first, *later = rulesets
-    stage, *others = first.stages
-    meant = structs.replace(stage, source=structs.replace(stage.source, one_shard=True))
-    return (structs.replace(first, stages=(meant, *others)), *later)
-
-
 def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
     """The rulesets with the rules of `first` in front of the last stage's."""
     *before, last = rulesets
@@ -125,16 +120,39 @@ def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ..
     return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
 
 
-def put_roots(rulesets: tuple[Ruleset, ...], root: Root | None) -> tuple[Ruleset, ...]:
-    """The rulesets, the first stage of which opens its sources by these roots before its own."""
-    if root is None:
-        return rulesets
-    roots = {"": root} if isinstance(root, str) else root
-    first, *others = rulesets
-    stage, *stages = first.stages
-    source = structs.replace(stage.source, roots={**stage.source.roots, **roots})
-    opened = structs.replace(stage, source=source)
-    return (structs.replace(first, stages=(opened, *stages)), *others)
+def put_words(
+    rulesets: Sequence[Ruleset], root: Root | None, one_shard: bool
+) -> tuple[Ruleset, ...]:
+    """The rulesets with what is said beside them in the first stage, as a file says it.
+
+    So saved plans keep it. Roots win over the rules' own.
+    """
+    first, *later = rulesets
+    stage, *others = first.stages
+    given = {} if root is None else {"": root} if isinstance(root, str) else root
+    source = structs.replace(
+        stage.source,
+        roots={**stage.source.roots, **given},
+        one_shard=one_shard or stage.source.one_shard,
+    )
+    stages = (structs.replace(stage, source=source), *others)
+    return (structs.replace(first, stages=stages), *later)
+
+
+def _refuse_roots(root: Root | None, sources: Mapping[str, Source], into: Source | None) -> None:
+    """Raises CheckpointError for a root that was asked for and that nothing is opened by."""
+    given = {} if root is None else {"": root} if isinstance(root, str) else root
+    known = {**sources, **({DESTINATION: into} if into is not None else {})}
+    for alias in given:
+        one = known.get(alias)
+        if alias and one is None:
+            there = ", ".join(name or "SRC" for name in known) or "none"
+            raise CheckpointError(f"--root {alias}: there is no such source; there are: {there}")
+        if one is not None and (not isinstance(one, str | os.PathLike) or is_factory(str(one))):
+            raise CheckpointError(
+                f"--root {given[alias]}: {alias or 'the source'} is no file to open at a root; "
+                "give the part that is meant"
+            )
 
 
 def _read_var(name: str, value: Value | Expression) -> Value | Expression:
@@ -223,6 +241,12 @@ def open_sources(
     given = {} if source is None else {"": source}
     given |= number_sources(named)
     roots, together = options.roots, list(given.values())
+    absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
+    if absent:
+        there = ", ".join(alias or "SRC" for alias in given)
+        raise CheckpointError(
+            f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
+        )
     opened = {
         name: open_source(
             one,
@@ -235,18 +259,18 @@ def open_sources(
     }
     if not opened:
         raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
-    absent = [alias for alias in roots if alias not in (*opened, "", DESTINATION)]
-    if absent:
-        there = ", ".join(alias or "SRC" for alias in opened)
-        raise CheckpointError(
-            f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
-        )
     for checkpoint in opened.values():
         if checkpoint.format != "memory" and not checkpoint.contents.specs:
-            raise CheckpointError(
-                f"{checkpoint.path}: holds no tensors; `inspect` shows what it has"
-            )
+            raise CheckpointError(f"{checkpoint.path}: {_describe_empty(checkpoint.contents)}")
     return opened
+
+
+def _describe_empty(contents: Contents) -> str:
+    """Words for a checkpoint of which nothing was opened."""
+    if not contents.outside:
+        return "holds no tensors; `inspect` shows what it has"
+    others = ", ".join(f"`{one.key}` ({one})" for one in contents.outside[:MOST_NAMED])
+    return f"holds no tensors but in {others}; `--root {contents.outside[0].key}` opens these"
 
 
 def number_sources(named: Mapping[str, Source]) -> dict[str, Source]:

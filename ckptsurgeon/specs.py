@@ -141,6 +141,11 @@ class UnreadableSpec(TensorSpec):
         return self.has_shape and self.dtype in BITS
 
     @property
+    def count(self) -> int:
+        """Number of elements; 0 where that is not known."""
+        return math.prod(self.shape) if self.has_shape else 0
+
+    @property
     def nbytes(self) -> int:
         """Number of bytes that the dense tensor would take; 0 where that is not known."""
         return (self.count * BITS[self.dtype] + 7) // 8 if self.is_whole else 0
@@ -152,6 +157,12 @@ class UnreadableSpec(TensorSpec):
     def __str__(self) -> str:
         shape = ", ".join(map(str, self.shape)) if self.has_shape else UNKNOWN
         return f"{self.dtype}[{shape}]"
+
+
+def shapes_agree(one: TensorSpec, other: TensorSpec) -> bool:
+    """Whether two tensors have one shape; also where that of either is not known."""
+    unknown = (isinstance(s, UnreadableSpec) and not s.has_shape for s in (one, other))
+    return one.shape == other.shape or any(unknown)
 
 
 def unreadable_spec(

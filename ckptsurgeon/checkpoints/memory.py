@@ -76,11 +76,14 @@ def _explain(value: Any) -> UnreadableSpec | None:
     """Why the values of a torch tensor can't be read; None where they can."""
     if not is_torch(value):
         return None
+    if hasattr(value, "materialize"):
+        return unreadable_spec("a parameter without a shape", "run a batch through the model first")
     shape = None if value.is_nested else tuple(value.shape)
     dtype = DTYPE_CODES.get(str(value.dtype).removeprefix("torch."))
     layout = str(value.layout).removeprefix("torch.")
     if layout != "strided" or value.is_nested:
-        what, remedy = f"a tensor of the layout {layout}", "give `.to_dense()` of it, or its parts"
+        kind = "nested" if value.is_nested else layout
+        what, remedy = f"a tensor of the layout {kind}", "give `.to_dense()` of it, or its parts"
     elif hasattr(value, "__tensor_flatten__") or hasattr(value, "full_tensor"):
         what = f"a {type(value).__name__}, a tensor subclass that keeps its values elsewhere"
         remedy = "give `.full_tensor()` of a DTensor, `.dequantize()` of a quantized one"

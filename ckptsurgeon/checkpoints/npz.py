@@ -43,7 +43,9 @@ def open_npz(path: Path) -> NpzCheckpoint:
         for name, stored in archive.items():
             key = name.removesuffix(".npy")
             if key == name:
-                raise CheckpointError(f"its member {shorten(name)} is no .npy array")
+                if not name.endswith("/"):
+                    opaque.append(Opaque(name, "file", f"{stored.nbytes} bytes, no .npy array"))
+                continue
             with naming(shorten(key)):
                 header = _read_header(stored)
                 if header.dtype is not None:

@@ -29,6 +29,10 @@ FORMATS: Mapping[str, OutputFormat] = {
 """The formats of single files by suffix; torch's are its zip files."""
 
 
+CARRYING = ("torch", "torch-legacy", "pickle")
+"""The formats whose plain entries a torch file carries on."""
+
+
 def output_format(target: str | os.PathLike[str]) -> OutputFormat | None:
     """The format that a target asks for; None where no format has its suffix.
 
@@ -46,7 +50,7 @@ def left_out(checkpoint: Checkpoint, wanted: OutputFormat | None) -> tuple[Opaqu
 
     torch's files carry plain entries of a torch source; any other output carries none.
     """
-    if wanted is not OutputFormat.TORCH or not checkpoint.format.startswith("torch"):
+    if wanted is not OutputFormat.TORCH or checkpoint.format not in CARRYING:
         return checkpoint.contents.opaque
     from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
 

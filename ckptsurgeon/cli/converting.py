@@ -80,7 +80,12 @@ def _save(plan: Any, output: str | None) -> None:
 @click.option("-o", "--output", required=True, metavar="OUT", help="What is written, by suffix.")
 @click.option("--plan", "saved", metavar="PLAN", help="Run a plan that `plan -o` saved.")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no report unless there are findings.")
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Print no report unless there are findings; of those allowed, the last line.",
+)
 def transplant(
     output: str,
     max_shard_size: int | None,
@@ -104,12 +109,12 @@ def transplant(
     if execution.plan.open_findings:
         print_report(execution.plan, form, verbose)
         return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
-    report = None if quiet else report_of(execution.plan, written=True)
+    report = report_of(execution.plan, written=True)
     with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
-        if report is not None:
+        if not quiet:
             print_beginning(report, form, verbose)
         moved = _fill(fill, execution.plan)
-    if report is not None:
+    if report.findings or form == "json" or not quiet:
         print_ending(report, form)
     seconds = time.perf_counter() - start
     return say(f"{output}: {summarise(len(execution.plan.outputs), moved, seconds)}", 0)

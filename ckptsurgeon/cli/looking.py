@@ -28,13 +28,15 @@ def inspect(checkpoint: str, root: str | None, form: str, verbose: bool) -> None
     opened = open_checkpoint(checkpoint, root, one_shard=True)
     if form == "spec":
         from ckptsurgeon.checkpoints.spec import dump
+        from ckptsurgeon.checkpoints.strict_json import shorten_all
         from ckptsurgeon.specs import UnreadableSpec
 
         specs = opened.contents.specs
-        unreadable = [key for key, spec in specs.items() if isinstance(spec, UnreadableSpec)]
-        print_out([dump({key: spec for key, spec in specs.items() if key not in set(unreadable)})])
-        if unreadable:
-            say(f"left out, for they are unreadable: {', '.join(unreadable)}", 0)
+        readable = {k: s for k, s in specs.items() if not isinstance(s, UnreadableSpec)}
+        print_out([dump(readable)])
+        left = [key for key in specs if key not in readable]
+        if left:
+            say(f"left out, for they are unreadable: {shorten_all(left)}", 0)
     elif form == "json":
         print_out(inspection_json(opened))
     else:

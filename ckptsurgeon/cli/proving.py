@@ -55,7 +55,7 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) 
         print_out([verification_json(found)])
     else:
         print_out([render_verification(found, **screen(verbose))])
-    return 0 if found.clean else FindingsError.exit_code
+    return FindingsError.exit_code if found.open_findings else 0
 
 
 def _read_words(words: Mapping[str, Any]) -> dict[str, Any]:

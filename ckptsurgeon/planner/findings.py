@@ -12,7 +12,7 @@ from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 
 MISFITS = (FindingKind.MISMATCHED, FindingKind.UNEXPECTED)
 """The findings of outputs that are no fitting key of the destination."""
@@ -46,7 +46,7 @@ class Account:
         rules = {**given.rules, **dict.fromkeys(self._accepted)} if self._accepted else given.rules
         return Outputs(nodes, rules, name_of, wanted, self._accepted)
 
-    def _fit(self, given: Given, key: str, node: Node, wanted: TensorSpec) -> Node:
+    def _fit(self, given: Given, key: str, node: Node, wanted: TensorSpec) -> Node | None:
         """The tensor of a key that the destination has; its own where another shape is allowed."""
         spec, rule = node.spec, given.rules[key]
         if spec == wanted:
@@ -57,7 +57,11 @@ class Account:
             return node
         if spec.shape != wanted.shape:
             allowed = self._tell(FindingKind.MISMATCHED, key, node, rule, wanted)
+            if allowed and isinstance(wanted, UnreadableSpec):
+                return self._missing(key)
             return self._keep(key, FindingKind.MISMATCHED) if allowed else node
+        if wanted.dtype in (spec.dtype, UNKNOWN):
+            return node
         text = f"{spec.dtype} where the destination has {wanted.dtype}"
         self.notes.append(Note("dtype", text, key, rule))
         return node

@@ -200,11 +200,11 @@ class Planning:
     def _next_table(self, number: int, given: Given) -> Table:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
         stage = self.stages[number].stage
-        names = renamed_keys(given.nodes, stage.source, "the stage before")
-        nodes: dict[str, Node] = {key: given.nodes[name] for key, name in names.items()}
         left = unreadable_left(self.runs[-1])
-        nodes |= {key: node for key, node in left.items() if key not in nodes}
-        rules = {key: given.rules[name] for key, name in names.items()}
+        before = {**given.nodes, **left}
+        names = renamed_keys(before, stage.source, "the stage before")
+        nodes = {key: before[name] for key, name in names.items()}
+        rules = {key: given.rules.get(name) for key, name in names.items()}
         return Table("", nodes, rules, has_unreadable=bool(left))
 
     def _settled(self, given: Given) -> Plan:

@@ -6,6 +6,8 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
+from ckptsurgeon.specs import plural
+
 
 class Kind(enum.Enum):
     """What can be wrong with a checkpoint; each can be accepted by its name."""
@@ -88,15 +90,16 @@ class Verification:
 
     @property
     def clean(self) -> bool:
-        return not self.open_findings
+        """Whether there was no finding, not even one that was allowed."""
+        return not self.findings
 
     @property
     def bottom_line(self) -> str:
         """The one sentence to read where there is no time for more."""
-        if not self.clean:
+        if self.open_findings:
             return f"{_counted(self.open_findings)}: don't use it before they are settled"
-        allowed = f" ({_counted(self.findings)}, allowed)" if self.findings else ""
-        loads = f"clean{allowed}: loads strictly"
+        allowed = f"allowed: {_kinds(self.findings)}; " if self.findings else "clean: "
+        loads = f"{allowed}loads strictly"
         if self.comparison is None:
             return loads
         if any(finding.kind is Kind.DIFFERENT for finding in self.findings):
@@ -105,10 +108,14 @@ class Verification:
 
 
 def _counted(findings: tuple[Finding, ...]) -> str:
-    """`3 findings: 2 zero, 1 nan`, in the order in which the kinds are defined."""
+    """`3 findings: 2 zero, 1 nan`."""
+    return f"{plural(len(findings), 'finding')}: {_kinds(findings)}"
+
+
+def _kinds(findings: tuple[Finding, ...]) -> str:
+    """`2 zero, 1 nan`, in the order in which the kinds are defined."""
     counts = Counter(finding.kind for finding in findings)
-    kinds = ", ".join(f"{counts[kind]:,} {kind.value}" for kind in Kind if counts[kind])
-    return f"{len(findings):,} finding{'s' * (len(findings) != 1)}: {kinds}"
+    return ", ".join(f"{counts[kind]:,} {kind.value}" for kind in Kind if counts[kind])
 
 
 def _how_well(comparison: Comparison) -> str:

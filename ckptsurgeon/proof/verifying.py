@@ -88,6 +88,9 @@ def verify(
     kinds = _checked_kinds(allow)
     network = Network(model, arguments)
     roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
+    unknown = [one for one in roots if one and (one != AGAINST or against is None)]
+    if unknown:
+        raise CheckpointError(f"--root {unknown[0]}: there is no such checkpoint here")
     opened = open_source(checkpoint, roots.get(""))
     built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
     found = [*loaded.findings, *check_values(loaded.state, _parameters(built, loaded))]

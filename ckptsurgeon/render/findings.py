@@ -49,7 +49,10 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
     paint = view.palette.bold if allowed else view.palette.bad
     if kind is FindingKind.NOTHING:
         return [f"{paint(word)}  {view.palette.dim(MEANINGS[kind])}"]
-    title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(MEANINGS[kind])}"
+    meaning = MEANINGS[kind]
+    if kind is FindingKind.UNREADABLE and allowed:
+        meaning = "their values can't be read: the output lacks them"
+    title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(meaning)}"
     lines = view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)
     return [title, *lines, *_remedies(findings, view)]
 

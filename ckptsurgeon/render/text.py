@@ -247,7 +247,7 @@ def _coverage(report: Report) -> str:
 def _percent(part: float, whole: int) -> str:
     """A share that says 100% and 0% only where they are exact."""
     if not whole or part in (0, whole):
-        return "100%" if part == whole else "0%"
+        return "100%" if whole and part == whole else "0%"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
 
 

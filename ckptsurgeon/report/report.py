@@ -21,7 +21,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
 
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
@@ -349,7 +349,7 @@ def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) ->
     wanted = plan.destination.specs if plan.destination else {}
     produced = 0
     for kind in itertools.chain(*(kinds[status] for status in FROM_SOURCE)):
-        shape = plan.outputs.first(kind).spec.shape
-        found = Counter(wanted[key].shape for key in kind.keys if key in wanted)
-        produced += found[shape]
+        spec = plan.outputs.first(kind).spec
+        found = Counter(wanted[key] for key in kind.keys if key in wanted)
+        produced += sum(number for one, number in found.items() if shapes_agree(one, spec))
     return produced

@@ -37,6 +37,25 @@ RIVALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "most of the keys": ({"model": net(), "ema": cut(net(1), 6)}, ["ema"]),
     "three": ({"model": net(), "ema": net(1), "best": net(2)}, ["ema", "best"]),
     "in a wrapper": ({"model": {"student": net(), "teacher": net(1)}}, ["model.student"]),
+    "a part of the model's, of other makeup": (
+        {
+            "model": {**net(), **{f"head.{i}": torch.ones(1) for i in range(20)}},
+            "ema": net(1),
+        },
+        ["ema"],
+    ),
+    "with a state around": (
+        {"model": net(), "ema": {"decay": torch.ones(1), "num": torch.ones(1), "sd": net(1)}},
+        ["ema"],
+    ),
+    "averages in one container": (
+        {"model": net(), "averages": {"a": net(1), "b": net(2)}},
+        ["averages.a", "averages.b"],
+    ),
+    "averages in a list": (
+        {"model": net(), "ema": [net(1), net(2)]},
+        ["ema.0", "ema.1"],
+    ),
     "nested in a callback": ({"state_dict": net(), "callbacks": {"EMA": net(1)}}, ["callbacks"]),
 }
 
@@ -97,7 +116,7 @@ def test_of_every_source_and_the_destination(ckpt: Ckpt, tmp_path: Path) -> None
     assert ckpt(*named, "--root", "x=ema").code == 0
     assert ckpt(*named, "--root", "ema").code == 0
     ran = ckpt(*named, "--root", "x=ema", "--root", "y=ema")
-    assert (ran.code, "`root` names the source 'y'" in ran.err) == (2, True)
+    assert (ran.code, "--root y: there is no such source; there are: x" in ran.err) == (2, True)
 
 
 def test_a_saved_plan_keeps_its_roots(ckpt: Ckpt, tmp_path: Path) -> None:

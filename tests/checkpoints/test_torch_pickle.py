@@ -129,7 +129,6 @@ def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
         (b"Sx\n.", "a text without its quotes"),
         (b"S'\\x'\n.", "an escape that is none"),
         (b"Px\n.", "a persistent id that is text"),
-        (b"(o.", "an object of what is no class"),
         (b"\x80\x09.", "protocol 9"),
         (PROTO + b"\x82\x01.", "opcode EXT1"),
         (PROTO + b"\x97.", "opcode NEXT_BUFFER"),

@@ -168,6 +168,7 @@ def test_plain_entries_are_carried_and_others_told(tmp_path: Path) -> None:
     assert [(entry.key, entry.kind, entry.text) for entry in dropped_entries(template)] == [
         ("args", "argparse.Namespace", "1 entry: 'lr'"),
         ("score", "numpy.float64", "0.5"),
+        ("optimizer", "dict", "2 entries: 'param_groups', 'state' (optimizer state)"),
         ("frozen", "frozenset", "list of 1"),
     ]
     assert [one.key for one in template.contents.outside] == ["best", "ema"]

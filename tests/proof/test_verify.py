@@ -132,7 +132,7 @@ def test_findings_are_allowed_by_kind(ckpt: Ckpt) -> None:
     ran = ckpt("verify", "a.safetensors", *RESNET, "--allow", "zero")
     assert ran.code == 0
     assert "1 zero, allowed" in ran.out
-    assert ran.out.splitlines()[-1] == "clean (1 finding: 1 zero, allowed): loads strictly"
+    assert ran.out.splitlines()[-1] == "allowed: 1 zero; loads strictly"
 
 
 # --- outputs --------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def test_another_head_is_told(ckpt: Ckpt) -> None:
 def test_outputs_are_told_by_name_and_buffers_have_their_values() -> None:
     tensors = {"linear.weight": torch.rand(3, 4), "linear.bias": torch.rand(3)}
     found = cs.verify(tensors, "nets:Rotary", against=tensors)
-    assert found.clean
+    assert not found.open_findings
     assert found.comparison is not None
     assert [delta.name for delta in found.comparison.deltas] == ["output.logits", "output.hidden.0"]
 
@@ -266,7 +266,7 @@ def test_a_shape_is_guessed_and_told(model: str) -> None:
 
     tensors = build_model(model, device="cpu").state_dict()
     found = cs.verify(tensors, model, against=tensors, allow=["fresh"])
-    assert found.clean
+    assert not found.open_findings
     assert found.comparison is not None
     shape, note = GUESSES[model]
     assert (str(found.comparison.input_shape), found.comparison.notes[0]) == (shape, note)

@@ -52,15 +52,14 @@ class ArrayDtype:
     code: str | None
     swapped: bool
     descr: str
-
-    @property
-    def is_text(self) -> bool:
-        return self.code is None and kind_of(self.descr) in TEXT_KINDS
+    is_text: bool = False
 
 
 def read_dtype(value: Any) -> ArrayDtype:
     """What the pickle of a `numpy.dtype` says: a call with a name, and a state with the order."""
     named = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
+    if isinstance(value, ObjectValue) and value.name.name == "StringDType":
+        return ArrayDtype(None, False, "texts", is_text=True)
     if not isinstance(value, ObjectValue) or value.name != DTYPE:
         return ArrayDtype(None, False, "?")
     state = value.state if isinstance(value.state, tuple) else ()
@@ -72,7 +71,8 @@ def read_dtype(value: Any) -> ArrayDtype:
     fields = len(state) > 3 and state[3] is not None
     code = None if fields else CODES.get(text.lstrip("<>|="))
     swapped = ">" in (order, text[:1]) and code is not None and BITS[code] > 8
-    return ArrayDtype(code, swapped, "structured" if fields else text)
+    is_text = code is None and not fields and kind_of(text) in TEXT_KINDS
+    return ArrayDtype(code, swapped, "structured" if fields else text, is_text)
 
 
 def start_array(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
@@ -94,29 +94,47 @@ def set_state(array: ArrayRecord, state: Any) -> None:
     """Gives an array what its state says: (version, shape, dtype, by columns, items)."""
     match state:
         case (int(), tuple(shape), dtype, fortran, items) if isinstance(fortran, (bool, int)):
-            _fill(array, shape, read_dtype(dtype), bool(fortran), items)
+            strides = column_strides if fortran else row_strides
+            _fill(array, shape, strides, read_dtype(dtype), items)
         case _:
             raise CheckpointError("a NumPy array whose state is none that NumPy writes")
 
 
 def array_from_buffer(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
-    """(items, dtype, shape, order) -> the array, as protocol 5 writes it."""
+    """(items, dtype, shape, order, axes) -> the array, as protocol 5 writes it.
+
+    Of an array whose dims are turned, `shape` is as its items lie, and `axes` turns them.
+    """
     match arguments:
-        case (items, dtype, tuple(shape), str(order)):
+        case (items, dtype, tuple(shape), str(order), *axes):
             if isinstance(items, ObjectValue) and items.name == BYTEARRAY and items.arguments:
                 items = items.arguments[0]
             array = ArrayRecord()
-            _fill(array, shape, read_dtype(dtype), order == "F", items)
-            return array
+            strides = column_strides if order == "F" else row_strides
+            _fill(array, shape, strides, read_dtype(dtype), items)
+            return _turned(array, axes[0]) if axes and axes[0] is not None else array
     return ObjectValue(function, arguments, unreadable=unreadable_spec("a NumPy array in pieces"))
 
 
+def _turned(array: ArrayRecord, axes: Any) -> ArrayRecord:
+    """The array with its dims in another order."""
+    if not isinstance(axes, tuple) or sorted(axes) != list(range(len(array.shape))):
+        raise CheckpointError("a NumPy array whose dims are in no order")
+    array.shape = tuple(array.shape[axis] for axis in axes)
+    array.stride = tuple(array.stride[axis] for axis in axes)
+    return array
+
+
 def _fill(
-    array: ArrayRecord, shape: tuple[Any, ...], dtype: ArrayDtype, fortran: bool, items: Any
+    array: ArrayRecord,
+    shape: tuple[Any, ...],
+    strides: Callable[[tuple[int, ...]], tuple[int, ...]],
+    dtype: ArrayDtype,
+    items: Any,
 ) -> None:
     if len(shape) > MAX_DIMS or not all(type(size) is int and size >= 0 for size in shape):
         raise CheckpointError(f"a NumPy array of the shape {shorten(shape)}")
-    array.shape, array.fortran, array.swapped = shape, fortran and len(shape) > 1, dtype.swapped
+    array.shape, array.stride, array.swapped = shape, strides(shape), dtype.swapped
     array.text = f"{dtype.descr}[{', '.join(map(str, shape))}]"
     array.dtype, array.unreadable = dtype.code, None
     if dtype.code is None:
@@ -129,7 +147,7 @@ def _fill(
     spec = TensorSpec(dtype.code, shape)
     if isinstance(items, bytes) and len(items) != spec.nbytes:
         raise CheckpointError(f"a NumPy array of {spec}, of which {len(items)} bytes are there")
-    if isinstance(items, Stretch) and items.packed < spec.nbytes:
+    if isinstance(items, Stretch) and not items.may_be(spec.nbytes):
         raise CheckpointError(f"a NumPy array of {spec}, of which {items.packed} bytes are there")
     array.data = items
 
@@ -137,10 +155,10 @@ def _fill(
 def view_of_array(array: ArrayRecord) -> View:
     """Where the items of an array of numbers lie."""
     dtype, shape = array.dtype or UNKNOWN, array.shape
-    data, stride = array.data, (column_strides if array.fortran else row_strides)(shape)
+    data = array.data
     nbytes = TensorSpec(dtype, shape).nbytes
     items = data.stored(nbytes) if isinstance(data, Stretch) else Held(data)
-    return View(items, dtype, 0, shape, stride, array.swapped)
+    return View(items, dtype, 0, shape, array.stride, array.swapped)
 
 
 def scalar_of(value: Any) -> tuple[str, bool | int | float] | None:
@@ -156,6 +174,19 @@ def scalar_of(value: Any) -> tuple[str, bool | int | float] | None:
     if len(data) * 8 != BITS[code]:
         return None
     return DTYPE_NAMES[code], _number(_KINDS[code], data[::-1] if dtype.swapped else data)
+
+
+def scalar_text(value: Any) -> str | bytes | None:
+    """The text of a NumPy scalar that is one; None for what is none."""
+    if not isinstance(value, ObjectValue) or value.name.name != "scalar":
+        return None
+    match value.arguments:
+        case (dtype, bytes(data)):
+            kind = kind_of(read_dtype(dtype).descr)
+            if kind == "U" and len(data) % 4 == 0:
+                return data.decode("utf-32-le", "replace").rstrip("\0")
+            return data.rstrip(b"\0") if kind == "S" else None
+    return None
 
 
 _KINDS = {code: name[0] for name, code in CODES.items() if name[0] != "c"}

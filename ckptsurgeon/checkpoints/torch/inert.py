@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.stored import Coding, Stored
-from ckptsurgeon.specs import DTYPE_NAMES, UnreadableSpec
+from ckptsurgeon.specs import DTYPE_NAMES, UnreadableSpec, unreadable_spec
 
 DTYPE_CODES: Mapping[str, str] = {name: code for code, name in DTYPE_NAMES.items()}
 """Our dtype code, by the name of torch's dtype."""
@@ -65,11 +65,12 @@ class StorageRecord:
         return STORAGE_CODES.get(self.kind)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class TensorRecord:
     """A strided view of a storage, in items of `dtype`; not yet held against the file.
 
     `conjugate` and `negative` are torch's bits: the values are stored before these are done.
+    `state` are the attributes that the tensor's object has, as it pickles them.
     """
 
     storage: StorageRecord
@@ -79,6 +80,7 @@ class TensorRecord:
     stride: tuple[int, ...]
     conjugate: bool = False
     negative: bool = False
+    state: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +96,12 @@ class Stretch:
     is_text: bool
     coding: Coding = Coding.PLAIN
 
+    def may_be(self, nbytes: int) -> bool:
+        """Whether it may hold so many bytes; those beyond ASCII take two in UTF-8."""
+        if self.coding is Coding.LATIN:
+            return nbytes <= self.packed <= 2 * nbytes
+        return nbytes == self.packed
+
     def stored(self, nbytes: int) -> Stored:
         """The bytes, of which there should be so many."""
         return Stored(self.path, self.offset, self.packed, nbytes, self.coding)
@@ -107,14 +115,14 @@ class Stretch:
 class ArrayRecord:
     """A NumPy array that the pickle spells out, when its state was set.
 
-    `data` are its items, big-endian where `swapped`, column by column where `fortran`. Without a
+    `data` are its items, big-endian where `swapped`, `stride` items from one to the next. Without a
     dtype it is one of texts or dates, and no tensor, unless `unreadable` says why it is.
     """
 
     data: bytes | Stretch = b""
     dtype: str | None = None
     shape: tuple[int, ...] = ()
-    fortran: bool = False
+    stride: tuple[int, ...] = ()
     swapped: bool = False
     unreadable: UnreadableSpec | None = None
     text: str = "without a state"
@@ -168,4 +176,7 @@ def is_tensor(value: Any) -> bool:
 
 def why_unreadable(value: Any) -> UnreadableSpec | None:
     """Why the values of a tensor can't be read; None for what is none, and for those that can."""
+    if isinstance(value, StorageRecord):
+        what = f"a storage of {value.numel} items, without a tensor"
+        return unreadable_spec(what, "save a tensor of it", value.dtype, (value.numel,))
     return value.unreadable if isinstance(value, (ObjectValue, ArrayRecord)) else None

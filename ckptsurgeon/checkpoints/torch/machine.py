@@ -16,6 +16,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     ObjectValue,
     StorageRecord,
     Stretch,
+    TensorRecord,
 )
 from ckptsurgeon.checkpoints.torch.keys import dict_key
 from ckptsurgeon.checkpoints.torch.rebuild import call, new_object, storage
@@ -218,10 +219,8 @@ class Machine:
         self.made(ObjectValue(name, tuple(self.since_mark()), is_new=True))
 
     def object_of_class(self) -> None:
-        first, *arguments = self.since_mark() or [None]
-        if not isinstance(first, GlobalName):
-            raise CheckpointError("an object of what is no class")
-        self.made(ObjectValue(first, tuple(arguments), is_new=True))
+        kind, *arguments = self.since_mark() or [None]
+        self.made(new_object(kind, tuple(arguments)))
 
     def put(self, index: int) -> None:
         self._memo[index] = self.top()
@@ -259,17 +258,17 @@ class Machine:
     def new(self) -> None:
         """An object of a class, from the arguments of its `__new__`."""
         arguments, kind = self.pop(), self.pop()
-        if not isinstance(arguments, tuple) or not isinstance(kind, GlobalName):
-            raise CheckpointError("NEWOBJ without a class and a tuple of arguments")
+        if not isinstance(arguments, tuple):
+            raise CheckpointError("NEWOBJ without a tuple of arguments")
         self.spend(sum(map(_copied, arguments)))
         self.made(new_object(kind, arguments))
 
     def new_with_keywords(self) -> None:
         keywords, arguments, made = self.pop(), self.pop(), self.pop()
-        if not isinstance(arguments, tuple) or not isinstance(made, GlobalName):
-            raise CheckpointError("NEWOBJ_EX without a class and a tuple of arguments")
+        if not isinstance(arguments, tuple):
+            raise CheckpointError("NEWOBJ_EX without a tuple of arguments")
         self.spend(len(arguments))
-        self.made(ObjectValue(made, (*arguments, keywords)))
+        self.made(call(made, (*arguments, keywords)))
 
     def persistent(self) -> None:
         value = storage(self.pop())
@@ -286,6 +285,8 @@ class Machine:
             target.state = state
         elif isinstance(target, ArrayRecord):
             set_state(target, state)
+        elif isinstance(target, TensorRecord):
+            target.state = state
         else:
             raise CheckpointError(f"gives a state to a value that takes none: {_kind(target)}")
 

@@ -7,11 +7,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckptsurgeon.checkpoints.torch.inert import DictValue, ObjectValue, is_tensor, why_unreadable
-from ckptsurgeon.checkpoints.torch.keys import key_text
-from ckptsurgeon.checkpoints.torch.objects import buried, is_module, object_children
+from ckptsurgeon.checkpoints.torch.inert import (
+    DictValue,
+    ObjectValue,
+    OddKey,
+    is_tensor,
+    why_unreadable,
+)
+from ckptsurgeon.checkpoints.torch.keys import named_entries
+from ckptsurgeon.checkpoints.torch.objects import (
+    buried,
+    extras,
+    is_module,
+    module_attributes,
+    object_children,
+)
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.specs import UnreadableSpec, unreadable_spec
+from ckptsurgeon.specs import UnreadableSpec, plural, unreadable_spec
 
 WRAPPERS = (
     "state_dict",
@@ -67,11 +79,15 @@ FEW = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value with its dotted key: a tensor, readable or not, or what has no tensor in it."""
+    """A value with its dotted key: a tensor, readable or not, or what has no tensor in it.
+
+    One that `is_aside` is an attribute of a module, which no state dict has.
+    """
 
     key: str
     value: Any
     unreadable: UnreadableSpec | None = None
+    is_aside: bool = False
 
     @property
     def is_tensor(self) -> bool:
@@ -87,7 +103,7 @@ def join(prefix: str, piece: str) -> str:
 def children(value: Any) -> Iterator[tuple[str, Any]]:
     """The entries of a container with the pieces that they give to keys."""
     if isinstance(value, DictValue):
-        yield from ((key_text(key), entry) for key, entry in value.entries.items())
+        yield from ((piece, entry) for piece, _, entry in named_entries(value))
     elif isinstance(value, (list, tuple)):
         yield from ((str(index), entry) for index, entry in enumerate(value))
     elif isinstance(value, ObjectValue):
@@ -120,7 +136,7 @@ class _Walk:
             found = is_tensor(value)
             if found or not in_module:
                 self.leaves.append(Leaf(key, value, why_unreadable(value)))
-            return found
+            return self._visit_all(key, extras(value), in_module=True) or found
         if len(self.ancestors) >= MAX_DEPTH:
             raise CheckpointError(f"nested deeper than {MAX_DEPTH} levels")
         if len(key) > MAX_PREFIX:
@@ -128,31 +144,45 @@ class _Walk:
         return self._descend(key, value, in_module)
 
     def _descend(self, key: str, value: Any, in_module: bool) -> bool:
-        start, found, inside = len(self.leaves), False, in_module or is_module(value)
+        start, inside = len(self.leaves), in_module or is_module(value)
         self.ancestors.add(id(value))
-        for piece, entry in children(value):
-            if self.visit(join(key, piece), entry, in_module=inside):
-                found = True
-        self.ancestors.discard(id(value))
-        hidden = self._count_buried(value) if isinstance(value, ObjectValue) else 0
+        found = self._visit_all(key, children(value), in_module=inside)
+        found = self._visit_all(key, extras(value), in_module=True) or found
+        hidden = self._count(hidden_in(value))
         if hidden:
             self.leaves.append(Leaf(key or BARE, value, _explain_buried(value, hidden)))
         elif not found and key and not in_module:
             self.leaves[start:] = [Leaf(key, value)]
+        aside = len(self.leaves)
+        self._visit_all(key, module_attributes(value), in_module=True)
+        self.leaves[aside:] = [replace(leaf, is_aside=True) for leaf in self.leaves[aside:]]
+        self.ancestors.discard(id(value))
         return found or hidden > 0
 
-    def _count_buried(self, value: ObjectValue) -> int:
-        """How many tensors stand in an object where no name leads to; looking costs visits."""
-        found = list(_everything(*buried(value)))
+    def _visit_all(self, key: str, parts: Iterable[tuple[str, Any]], *, in_module: bool) -> bool:
+        """Add the leaves of a container's parts; True if a tensor is among them."""
+        visits = [self.visit(join(key, piece), part, in_module=in_module) for piece, part in parts]
+        return any(visits)
+
+    def _count(self, values: tuple[Any, ...]) -> int:
+        """How many tensors stand anywhere in some values; looking costs visits."""
+        found = list(_everything(*values)) if values else []
         self.visits -= len(found)
         return sum(map(is_tensor, found))
 
 
-def _explain_buried(value: ObjectValue, number: int) -> UnreadableSpec:
-    """What an object is whose tensors stand where no name leads to."""
-    tensors = "1 tensor" if number == 1 else f"{number:,} tensors"
+def hidden_in(value: Any) -> tuple[Any, ...]:
+    """What stands in a container where no name leads to: in keys, and in calls."""
+    if isinstance(value, DictValue):
+        return tuple(key.value for key in value.entries if isinstance(key, OddKey))
+    return buried(value) if isinstance(value, ObjectValue) else ()
+
+
+def _explain_buried(value: Any, number: int) -> UnreadableSpec:
+    """What a container is whose tensors stand where no name leads to."""
+    name = f"an object of `{value.name}`" if isinstance(value, ObjectValue) else "a dict"
     return unreadable_spec(
-        f"an object of `{value.name}` that is made of {tensors}",
+        f"{name} that is made of {plural(number, 'tensor')}",
         "load it where it was made, and save its tensors in a dict",
     )
 
@@ -176,10 +206,10 @@ def _everything(*values: Any) -> Iterator[Any]:
     while waiting:
         value = waiting.pop()
         yield value
-        if is_container(value) and id(value) not in seen:
+        if id(value) not in seen and (is_container(value) or is_tensor(value)):
             seen.add(id(value))
-            waiting += [entry for _, entry in children(value)]
-            waiting += buried(value) if isinstance(value, ObjectValue) else ()
+            waiting += [entry for _, entry in (*children(value), *extras(value))]
+            waiting += hidden_in(value)
 
 
 def holds_tensor(*values: Any) -> bool:

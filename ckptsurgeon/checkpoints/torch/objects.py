@@ -16,9 +16,13 @@ from ckptsurgeon.checkpoints.torch.inert import (
     ObjectValue,
     TensorRecord,
 )
-from ckptsurgeon.checkpoints.torch.keys import key_text
+from ckptsurgeon.checkpoints.torch.keys import key_text, named_entries
 
 SETS = frozenset((GlobalName("builtins", "set"), GlobalName("builtins", "frozenset")))
+
+
+GROUPS = ("_parameters", "_buffers", "_modules")
+"""The attributes of an nn.Module that its state dict is made of."""
 
 
 def is_module(value: Any) -> bool:
@@ -47,7 +51,7 @@ def _parts(value: ObjectValue) -> Iterator[tuple[str, Any]]:
     groups = [value.entries, *attributes(value.state)]
     for group in groups:
         if group is not None:
-            yield from ((key_text(key), entry) for key, entry in group.entries.items())
+            yield from ((piece, entry) for piece, _, entry in named_entries(group))
     yield from ((str(index), entry) for index, entry in enumerate(_items(value)))
 
 
@@ -56,7 +60,8 @@ def attributes(state: Any) -> list[DictValue]:
     if isinstance(state, DictValue):
         return [state]
     if isinstance(state, tuple) and len(state) == 2:
-        return [part for part in state if isinstance(part, DictValue)]
+        parts = [part for part in state if isinstance(part, DictValue)]
+        return parts if len(parts) + state.count(None) == 2 else []
     return []
 
 
@@ -67,15 +72,43 @@ def _items(value: ObjectValue) -> list[Any] | tuple[Any, ...]:
     if value.items or not value.is_new:
         return value.items
     first = value.arguments[0] if len(value.arguments) == 1 else None
-    return first if isinstance(first, (tuple, list)) else value.arguments
+    return first if isinstance(first, tuple) else value.arguments
+
+
+def sequence_of(value: ObjectValue) -> list[Any] | tuple[Any, ...] | None:
+    """The items of a list, a tuple or a deque of any class; None for what has other parts."""
+    has_others = value.entries is not None or attributes(value.state) or is_module(value)
+    items = _items(value)
+    return items if items and not has_others and value.name not in SETS else None
 
 
 def buried(value: ObjectValue) -> tuple[Any, ...]:
     """The parts that no name leads to: what a function was called with, and states of any form."""
     if is_module(value) or value.unreadable is not None:
         return ()
-    called = () if value.is_new or value.name in SETS else value.arguments
-    return (*called, *(() if attributes(value.state) else (value.state,)))
+    is_walked = value.name in SETS or (value.is_new and not value.items)
+    called = () if is_walked else value.arguments
+    is_told = attributes(value.state) or value.state is value
+    return (*called, *(() if is_told else (value.state,)))
+
+
+def extras(value: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes that a tensor or a dict has beside its values, with their names."""
+    if isinstance(value, TensorRecord) and value.state is not None:
+        groups = attributes(value.state)
+    elif isinstance(value, DictValue) and value.attributes is not None:
+        groups = [value.attributes]
+    else:
+        return
+    for group in groups:
+        yield from ((piece, entry) for piece, _, entry in named_entries(group))
+
+
+def module_attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a pickled nn.Module has beside its state: plain attributes, lists of modules."""
+    entries = value.state.entries if is_module(value) else {}
+    if "_parameters" in entries:
+        yield from ((key_text(k), entry) for k, entry in entries.items() if k not in GROUPS)
 
 
 def _module_children(state: DictValue) -> Iterator[tuple[str, Any]]:
@@ -91,8 +124,7 @@ def _groups(state: DictValue) -> list[DictValue]:
     """The dicts of an nn.Module's state; TorchScript keeps all in one."""
     if "_parameters" not in state.entries:
         return [state]
-    names = ("_parameters", "_buffers", "_modules")
-    groups = (state.entries.get(name) for name in names)
+    groups = (state.entries.get(name) for name in GROUPS)
     return [group for group in groups if isinstance(group, DictValue)]
 
 

@@ -39,14 +39,17 @@ REBUILD = GlobalName("torch._utils", "_rebuild_tensor_v2")
 
 REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
 
+MAX_DEPTH = 100
+"""Deepest nesting that is written."""
+
 EMPTY_TUPLE, REDUCE, BUILD, PERSISTENT, MARK, STOP = b")", b"R", b"b", b"Q", b"(", b"."
 
 
-def is_plain(value: Any, known: dict[int, bool]) -> bool:
+def is_plain(value: Any, known: dict[int, bool], depth: int = MAX_DEPTH) -> bool:
     """True for what can be written again: numbers, texts, and containers of them.
 
-    False for what holds an object, a tensor, or itself. `known` is of containers that were looked
-    at, so that those which are shared are looked at once.
+    False for what holds an object, a tensor, or itself, and for what is nested too deep. `known` is
+    of containers that were looked at, so that those which are shared are looked at once.
     """
     if value is None or isinstance(value, (bool, int, float, str, bytes, Stretch)):
         return True
@@ -55,7 +58,11 @@ def is_plain(value: Any, known: dict[int, bool]) -> bool:
     if id(value) not in known:
         known[id(value)] = False  # what holds itself can't be written
         parts = _parts(value)
-        known[id(value)] = parts is not None and all(is_plain(part, known) for part in parts)
+        known[id(value)] = (
+            parts is not None
+            and depth > 0
+            and all(is_plain(part, known, depth - 1) for part in parts)
+        )
     return known[id(value)]
 
 
@@ -99,7 +106,7 @@ class _Encoder:
             self._text(value)
         elif isinstance(value, bytes):
             self._call(ENCODE, (value.decode("latin-1"), "latin1"))
-        elif isinstance(value, GlobalName):
+        elif isinstance(value, GlobalName) and is_plain(value, {}):
             self._recurring(value)
         else:
             self._composed(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def open_tree(
     root: str | None,
     *,
     swapped: bool = False,
+    constants: Any = None,
 ) -> TorchCheckpoint:
     """The checkpoint of a tree that was read, its tensors held against the file.
 
@@ -89,12 +90,14 @@ def open_tree(
         tree = DictValue(entries={BARE: tree})
     with naming(path):
         leaves = flatten(tree)
+        leaves += (replace(leaf, is_aside=True) for leaf in flatten(_named("constants", constants)))
         selected, found = _selected(tree, leaves, root)
         tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
         specs = _specs(tensors, storages)
     records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
     inside = {join(found, key) for key in tensors}
-    left = [leaf for leaf in leaves if leaf.is_tensor and leaf.key not in inside]
+    outside = (leaf for leaf in leaves if leaf.is_aside or leaf.key not in inside)
+    left = [leaf for leaf in outside if leaf.is_tensor]
     contents = Contents(
         specs=specs,
         aliases=group_ties(
@@ -103,7 +106,9 @@ def open_tree(
         module_metadata=_module_metadata(tree, found),
         opaque=tuple(opaque(*entry) for entry in _others(tree, selected, found)),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
-        rivals=find_rivals(tensors.values(), left, found, _identify, _nbytes) if found else (),
+        rivals=find_rivals(list(tensors.values()), left, found, _identify, _nbytes)
+        if found and root is None
+        else (),
         root=found,
         wrappers=wrappers(tree),
         notes=tuple(_notes(tree, found, records.values())),
@@ -119,6 +124,11 @@ def open_tree(
         asked=root,
         swapped=swapped,
     )
+
+
+def _named(name: str, value: Any) -> DictValue:
+    """A dict of one entry, or of none."""
+    return DictValue(entries={} if value is None else {name: value})
 
 
 def _specs(tensors: Mapping[str, Leaf], storages: Mapping[str, Stored]) -> dict[str, TensorSpec]:
@@ -145,7 +155,7 @@ def _spec(leaf: Leaf, storages: Mapping[str, Stored]) -> TensorSpec:
 def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Leaf], str]:
     """The leaves below the root that was asked for or found, and that root."""
     found = default_root(tree) if root is None else root
-    selected = under(leaves, found)
+    selected = under((leaf for leaf in leaves if not leaf.is_aside), found)
     if found and not any(leaf.is_tensor for leaf in selected):
         raise CheckpointError(_no_root(tree, found))
     if root is None and not found:
@@ -159,7 +169,7 @@ def _no_root(tree: Any, root: str) -> str:
     listed = ", ".join(repr(escaped(name)) for name in list(known)[:20]) or "none"
     return (
         f"no tensors under the root {escaped(root)!r}; roots there are: {listed}; "
-        f'"" takes everything {nearest(root, known)}'.rstrip()
+        f'"" takes everything; {nearest(root, known)}'.rstrip("; ")
     )
 
 
@@ -234,8 +244,8 @@ def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:
     """What a user should know: that a whole module was saved, that arrays are read as tensors."""
     node = node_at(tree, root)
     if is_module(node):
-        kind = escaped(str(node.name))
-        yield f"a whole {kind} was saved, not its state dict; its tensors are read, nothing else"
+        kind = escaped(node.name.name)
+        yield f"a whole {kind} was saved, not its state dict: its parameters and buffers are read"
     arrays = sum(isinstance(record, ArrayRecord) for record in records)
     if arrays:
         become = "becomes a tensor" if arrays == 1 else "become tensors"

@@ -50,7 +50,8 @@ def call(function: Any, arguments: Any) -> Any:
     if not isinstance(arguments, tuple):
         raise CheckpointError("a call whose arguments are no tuple")
     if not isinstance(function, GlobalName):
-        return ObjectValue(GlobalName("", "a call of something that was itself called"), arguments)
+        name = GlobalName("", "a call of something that was itself called")
+        return ObjectValue(name, (function, *arguments))
     build = _KNOWN.get(function) or ARRAYS.get(function)
     if build is not None:
         return build(function, arguments)
@@ -60,8 +61,10 @@ def call(function: Any, arguments: Any) -> Any:
     return ObjectValue(function, arguments, unreadable=unreadable)
 
 
-def new_object(kind: GlobalName, arguments: tuple[Any, ...]) -> Any:
+def new_object(kind: Any, arguments: tuple[Any, ...]) -> Any:
     """The inert value of an object that `kind.__new__(kind, *arguments)` makes."""
+    if not isinstance(kind, GlobalName):
+        return call(kind, arguments)
     if kind in DICTS:
         return _dict(kind, arguments)
     return ObjectValue(kind, arguments, is_new=True)
@@ -172,6 +175,18 @@ def _first(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     return ObjectValue(function, arguments)
 
 
+def _with_state(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(tensor, requires_grad, hooks, attributes) -> the tensor with its attributes."""
+    return _attributed(_first(function, arguments), arguments)
+
+
+def _attributed(made: Any, arguments: tuple[Any, ...]) -> Any:
+    """A tensor with the attributes that the fourth argument gives, if it gives any."""
+    state = arguments[3] if len(arguments) > 3 else None
+    is_plain = not isinstance(made, TensorRecord) or not state
+    return made if is_plain else dataclasses.replace(made, state=state)
+
+
 def _compiled(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(module, context) -> torch.compile's module, which holds the other as `_orig_mod`."""
     inner = DictValue(entries={"_orig_mod": arguments[0] if arguments else None})
@@ -187,7 +202,7 @@ def _restore_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 def _from_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(function, class, arguments, state) -> the tensor, whatever class of Tensor it was."""
     if len(arguments) >= 3 and isinstance(arguments[0], GlobalName) and arguments[0] != function:
-        return call(arguments[0], arguments[2])
+        return _attributed(call(arguments[0], arguments[2]), arguments)
     return ObjectValue(
         function, arguments, unreadable=unreadable_spec("a tensor of an unknown build")
     )
@@ -216,6 +231,14 @@ def _reconstructed(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
             if isinstance(made, ObjectValue) and isinstance(value, list):
                 made.items = value
             return made
+    return ObjectValue(function, arguments)
+
+
+def _attribute(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """(class, name) -> the class within a class, as protocols up to 3 name it."""
+    match arguments:
+        case (GlobalName() as outer, str(name)):
+            return GlobalName(outer.module, f"{outer.name}.{name}")
     return ObjectValue(function, arguments)
 
 
@@ -266,7 +289,7 @@ _KNOWN: Mapping[GlobalName, Callable[[GlobalName, tuple[Any, ...]], Any]] = {
     GlobalName("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
     GlobalName("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
     GlobalName("torch._utils", "_rebuild_parameter"): _first,
-    GlobalName("torch._utils", "_rebuild_parameter_with_state"): _first,
+    GlobalName("torch._utils", "_rebuild_parameter_with_state"): _with_state,
     GlobalName("torch.nn.parameter", "Parameter"): _first,
     GlobalName("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     GlobalName("torch.jit._pickle", "build_intlist"): _first,
@@ -283,6 +306,7 @@ _KNOWN: Mapping[GlobalName, Callable[[GlobalName, tuple[Any, ...]], Any]] = {
     GlobalName("torch.fx.graph_module", "reduce_deploy_graph_module"): _graph_module,
     GlobalName("copyreg", "_reconstructor"): _reconstructed,
     GlobalName("collections", "deque"): _deque,
+    GlobalName("builtins", "getattr"): _attribute,
     GlobalName("_codecs", "encode"): _encoded,
     GlobalName("builtins", "bytes"): _bytes,
 }

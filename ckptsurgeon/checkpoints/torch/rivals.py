@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.checkpoints.base import Outside, name_outside
 from ckptsurgeon.checkpoints.torch.nesting import OPTIMIZERS, Leaf
@@ -11,58 +11,106 @@ from ckptsurgeon.checkpoints.torch.nesting import OPTIMIZERS, Leaf
 ALIKE = 0.8
 """Share of the smaller set's tensors whose keys and shapes both have."""
 
+DEEPEST = 16
+"""Pieces of a key behind which a set may begin."""
+
+TAKEN_OFF = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before keys."""
+
 
 def find_rivals(
-    opened: Iterable[Leaf],
+    opened: Sequence[Leaf],
     left: Iterable[Leaf],
     root: str,
-    view_of: Callable[[Leaf], Hashable],
+    identify: Callable[[Leaf], Hashable],
     nbytes_of: Callable[[Leaf], int],
 ) -> tuple[Outside, ...]:
-    """The containers beside a root that hold mostly its keys, with equal shapes and other values.
+    """The sets of tensors beside a root that hold mostly its keys, with equal shapes, other values.
 
-    `module.w` and `w` are one key where most of a set begin with `module.`. Optimizer state is no
-    rival, and what shares the memory of the opened tensors is none.
+    A set is all that stands under one prefix. Optimizer state is none, nor is what shares the
+    memory of the opened tensors.
     """
-    known = {view_of(leaf) for leaf in opened}
+    known = {identify(leaf) for leaf in opened}
     groups: dict[str, list[Leaf]] = {}
     for leaf in left:
         name = name_outside(leaf.key, root)
-        if name.rpartition(".")[2] not in OPTIMIZERS and view_of(leaf) not in known:
+        if name.rpartition(".")[2] not in OPTIMIZERS:
             groups.setdefault(name, []).append(leaf)
-    if not groups:
-        return ()
-    ours = _shapes(opened)
+    ours = _keyed(opened) if groups else ({}, {})
+    found = [
+        (name, [leaf for leaf in own if _is_under(leaf.key, name)])
+        for group, own in groups.items()
+        for name in _sets_alike(group, own, ours)
+    ]
     return tuple(
         Outside(name, len(leaves), sum(map(nbytes_of, leaves)))
-        for name, leaves in groups.items()
-        if name != leaves[0].key and _are_alike(ours, _shapes(leaves))
+        for name, leaves in found
+        if any(identify(leaf) not in known for leaf in leaves)
     )
 
 
 Shapes = Mapping[str, Hashable]
 
 
-def _shapes(leaves: Iterable[Leaf]) -> Shapes:
-    """The shapes by key, without the prefixes that most keys begin with."""
-    shapes = {leaf.key: (leaf.unreadable or leaf.value).shape for leaf in leaves}
-    prefix = _common_prefix(shapes)
-    return {key.removeprefix(prefix): shape for key, shape in shapes.items()}
+def _keyed(leaves: Sequence[Leaf]) -> tuple[Shapes, Shapes]:
+    """The shapes by key, without what wrappers add; and without the prefix of all keys."""
+    shapes = {_plain(leaf.key): _shape(leaf) for leaf in leaves}
+    shared = _shared_prefix(list(shapes))
+    return shapes, {key.removeprefix(shared): shape for key, shape in shapes.items()}
 
 
-def _common_prefix(keys: Iterable[str]) -> str:
-    """The longest prefix of whole pieces that over half of the keys begin with."""
-    prefix, waiting = "", [key.split(".") for key in keys]
-    most, depth = len(waiting) // 2 + 1, 0
-    while True:
-        firsts = Counter(pieces[depth] for pieces in waiting if len(pieces) > depth + 1)
-        piece, count = max(firsts.items(), key=lambda one: one[1], default=("", 0))
-        if count < most:
-            return prefix
-        waiting = [one for one in waiting if len(one) > depth + 1 and one[depth] == piece]
-        prefix, depth = f"{prefix}{piece}.", depth + 1
+def _shape(leaf: Leaf) -> Hashable:
+    return (leaf.unreadable or leaf.value).shape
 
 
-def _are_alike(ours: Shapes, theirs: Shapes) -> bool:
-    shared = sum(ours.get(key) == shape for key, shape in theirs.items())
-    return shared >= ALIKE * min(len(ours), len(theirs))
+def _plain(key: str) -> str:
+    for prefix in TAKEN_OFF:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _shared_prefix(keys: Sequence[str]) -> str:
+    """The pieces that all keys begin with, but for their last one."""
+    first, last = min(keys, default=""), max(keys, default="")
+    at = 0
+    while (end := first.find(".", at)) >= 0 and last.startswith(first[: end + 1]):
+        at = end + 1
+    return first[:at]
+
+
+def _sets_alike(group: str, leaves: Sequence[Leaf], ours: tuple[Shapes, Shapes]) -> list[str]:
+    """The prefixes under which mostly our keys stand; the group itself where that is one alone.
+
+    A part of a group counts only if it is most of the group, or has most of our keys.
+    """
+    sizes: Counter[str] = Counter()
+    shared: Counter[str] = Counter()
+    for leaf in leaves:
+        for prefix, rest in _cuts(leaf.key):
+            sizes[prefix] += 1
+            shared[prefix] += any(own.get(rest) == _shape(leaf) for own in ours)
+
+    def enough(prefix: str, count: int) -> bool:
+        is_whole = sizes[prefix] >= ALIKE * len(leaves) or count >= ALIKE * len(ours[0])
+        return is_whole and count >= ALIKE * min(len(ours[0]), sizes[prefix])
+
+    found = [prefix for prefix, count in shared.items() if count and enough(prefix, count)]
+    rivals = [one for one in found if not any(_is_under(one, other) for other in found)]
+    best = max(rivals, key=shared.__getitem__, default="")
+    if len(rivals) == 1 and enough(group, shared[best]):
+        return [group]
+    return rivals
+
+
+def _cuts(key: str) -> Iterator[tuple[str, str]]:
+    """A key cut behind each of its pieces, with what wrappers add taken off the second part."""
+    at = key.find(".")
+    for _ in range(DEEPEST):
+        if at < 0:
+            return
+        yield key[:at], _plain(key[at + 1 :])
+        at = key.find(".", at + 1)
+
+
+def _is_under(key: str, prefix: str) -> bool:
+    return key.startswith(f"{prefix}.")

@@ -9,7 +9,7 @@ from typing import Any
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, is_tensor
-from ckptsurgeon.checkpoints.torch.keys import key_text
+from ckptsurgeon.checkpoints.torch.keys import is_plain_key, named_entries
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
     children,
@@ -19,7 +19,7 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     is_under,
     join,
 )
-from ckptsurgeon.checkpoints.torch.objects import is_module
+from ckptsurgeon.checkpoints.torch.objects import is_module, sequence_of
 from ckptsurgeon.checkpoints.torch.pickler import is_plain
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import OutputError
@@ -76,15 +76,15 @@ def compose(
 class _Skeleton:
     """A copy of a template without its tensors: `places` are its dicts by dotted path.
 
-    `copies` are all containers that were copied; `names` the keys that are no text (the integers
-    of optimizer state), by dotted path.
+    `copies` are all containers that were copied; `homes` where each tensor stood: its container,
+    and its key there, by dotted path.
     """
 
     root: str
     with_optimizers: bool
     places: dict[str, DictValue] = field(default_factory=dict)
     copies: list[DictValue] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=dict)
+    homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
     plain: dict[int, bool] = field(default_factory=dict)
     dropped: list[Opaque] = field(default_factory=list)
@@ -98,10 +98,13 @@ class _Skeleton:
         return skeleton
 
     def place(self, key: str, record: TensorRecord) -> None:
-        """Put a tensor into the deepest dict whose path begins its key."""
-        path, piece = self._deepest(key)
-        entries = self.places[path].entries
-        name = self.names.get(key, piece)
+        """Put a tensor where one of its key stood, else into the deepest dict that leads to it."""
+        if key in self.homes:
+            holder, name = self.homes[key]
+        else:
+            path, name = self._deepest(key)
+            holder = self.places[path]
+        entries = holder.entries
         if entries.get(name, HOLE) is not HOLE:
             raise OutputError(
                 f"the key {escaped(key)!r} is also an entry of the template that is carried over; "
@@ -123,8 +126,9 @@ class _Skeleton:
             return self._copy_module(value, path)
         if isinstance(value, DictValue):
             return self._copy_dict(value, path)
-        if isinstance(value, (list, tuple)):
-            return self._copy_list(value, path)
+        items = value if isinstance(value, (list, tuple)) else sequence_of(value)
+        if items is not None:
+            return self._copy_list(items, path)
         return self._copy_dict(DictValue(entries=dict(children(value))), path)
 
     def _copy_list(self, value: list[Any] | tuple[Any, ...], path: str) -> DictValue:
@@ -135,27 +139,28 @@ class _Skeleton:
         made = DictValue("tuple" if isinstance(value, tuple) else "list")
         self.copies.append(made)
         if not path or any(map(is_tensor, value)):
-            made = self.places.setdefault(path, made)
+            self.places.setdefault(path, made)
         for piece, entry in children(value):
             inner = join(path, piece)
             found = self._entry(entry, inner)
             holds_place = is_tensor(entry) and is_under(inner, self.root)
+            self.homes.setdefault(inner, (made, piece))
             made.entries[piece] = HOLE if holds_place else found[0] if found else None
         return made
 
     def _copy_dict(self, value: DictValue, path: str) -> DictValue:
         ordered = value.kind == "OrderedDict"
-        made = self.places.setdefault(path, DictValue("OrderedDict" if ordered else "dict"))
+        made = DictValue("OrderedDict" if ordered else "dict")
+        self.places.setdefault(path, made)
         self.copies.append(made)
         if ordered and is_plain(value.attributes, self.plain):
             made.attributes = value.attributes
-        for key, entry in value.entries.items():
-            inner = join(path, key_text(key))
-            if not isinstance(key, str):
-                self.names[inner] = key
+        for piece, key, entry in named_entries(value):
+            inner, name = join(path, piece), key if is_plain_key(key) else piece
+            self.homes.setdefault(inner, (made, name))
             found = self._entry(entry, inner)
             if found:
-                made.entries[key] = found[0]
+                made.entries[name] = found[0]
         return made
 
     def _copy_module(self, value: Any, path: str) -> DictValue:
@@ -171,10 +176,13 @@ class _Skeleton:
         """
         inside = is_under(path, self.root)
         leads = self.root.startswith(path + ".")
-        if is_tensor(value) or (path in OPTIMIZERS and not leads and self._is_aside(inside)):
+        if is_tensor(value):
             return None
+        is_aside = path in OPTIMIZERS and not leads and self._is_aside(inside)
         if holds_tensor(value):
-            return self._copied(value, path) if inside or leads else None
+            return self._copied(value, path) if (inside or leads) and not is_aside else None
+        if is_aside and is_container(value):
+            return self._drop(value, path, "optimizer state")
         return (value,) if is_plain(value, self.plain) else self._drop(value, path, "")
 
     def _is_aside(self, inside: bool) -> bool:
@@ -217,8 +225,7 @@ def _settle(value: DictValue, copies: set[int], holder: DictValue | None) -> Any
     """
     for key, entry in list(value.entries.items()):
         if entry is HOLE:
-            value.kind = "dict"
-            del value.entries[key]
+            value.entries[key] = None
         elif id(entry) in copies:
             settled = value.entries[key] = _settle(entry, copies, holder)
             is_empty = isinstance(settled, DictValue) and not settled.entries

@@ -57,9 +57,6 @@ BUILDS: Mapping[str, Build] = {
 }
 """By the names of functions of torch._utils."""
 
-LAYOUTS = {"_rebuild_sparse_tensor": (1, 2), "_rebuild_sparse_csr_tensor": (2, 3)}
-"""Of a sparse tensor's parts, which one are the values and which the shape."""
-
 FILES = frozenset((GlobalName("torch.storage", "_load_from_bytes"),))
 """What reads a storage from a whole legacy file in the pickle, as pickle itself writes tensors."""
 
@@ -75,8 +72,9 @@ def explain(function: GlobalName, arguments: tuple[Any, ...]) -> UnreadableSpec 
     if build is None:
         return _unknown(function, arguments)
     parts = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], tuple) else ()
-    if function.name in LAYOUTS:
-        values, shape = (_at(parts, number) for number in LAYOUTS[function.name])
+    if "sparse" in function.name:
+        at = 2 if is_tensor(_at(parts, 2)) else 1  # behind two indices, or one
+        values, shape = _at(parts, at), _at(parts, at + 1)
         return unreadable_spec(
             build.what, build.remedy, getattr(values, "dtype", None), sizes_of(shape)
         )
@@ -92,7 +90,8 @@ def _unknown(function: GlobalName, arguments: tuple[Any, ...]) -> UnreadableSpec
     """Why what an unknown function makes of storages or tensors can't be read."""
     of_storage = any(isinstance(one, StorageRecord) for one in arguments)
     held = [one for one in arguments if isinstance(one, StorageRecord) or is_tensor(one)]
-    if not held and not function.name.startswith("_rebuild"):
+    is_build = function.name.startswith("_rebuild") and (held or "torch" in function.module)
+    if not (of_storage or is_build):
         return None
     if any(isinstance(one, ObjectValue) and one.name in FILES for one in arguments):
         return unreadable_spec(

@@ -51,11 +51,20 @@ def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
         swapped = _is_big_endian(members.get(f"{prefix}/byteorder"))
         with naming(pickle):
             tree = _read_pickle(path, members[pickle])
-    folder = f"{prefix}/data/"
-    storages = {
-        name[len(folder) :]: member for name, member in members.items() if name.startswith(folder)
-    }
-    return open_tree(path, "torch", tree, storages, root, swapped=swapped)
+            constants = _read_constants(path, members, prefix)
+    storages = _storages(members, f"{prefix}/data/")
+    return open_tree(path, "torch", tree, storages, root, swapped=swapped, constants=constants)
+
+
+def _storages(members: Mapping[str, Stored], folder: str) -> dict[str, Stored]:
+    """The members of a folder, by their names in it."""
+    return {name[len(folder) :]: one for name, one in members.items() if name.startswith(folder)}
+
+
+def _read_constants(path: Path, members: Mapping[str, Stored], prefix: str) -> Any:
+    """The constants of a TorchScript archive, as those of a frozen module; None without any."""
+    member = members.get(f"{prefix}/constants.pkl")
+    return None if member is None else _read_pickle(path, member)
 
 
 def _refuse_twins(names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import FLOATING, TensorSpec, UnreadableSpec
+from ckptsurgeon.specs import FLOATING, UNKNOWN, TensorSpec, UnreadableSpec
 
 
 def keep(key: str, destination: SourceView | None) -> Leaf:
@@ -33,8 +33,6 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
     wanted = destination.specs.get(key) if destination else None
-    if isinstance(wanted, UnreadableSpec) and not wanted.is_whole:
-        wanted = None
     spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
     seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -47,7 +45,8 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
 
 def _dtype(run: StageRun, written: Init, wanted: TensorSpec | None) -> str:
     """The dtype that a rule gives, else `output: {dtype: …}` to a floating tensor."""
-    dtype, asked = wanted.dtype if wanted else "F32", run.compiled.stage.output.dtype
+    known = wanted is not None and wanted.dtype != UNKNOWN
+    dtype, asked = wanted.dtype if wanted and known else "F32", run.compiled.stage.output.dtype
     is_asked = asked is not None and asked != "destination" and dtype in FLOATING
     return written.dtype or (asked if asked and is_asked else dtype)
 
@@ -55,17 +54,13 @@ def _dtype(run: StageRun, written: Init, wanted: TensorSpec | None) -> str:
 def _shape(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> tuple[int, ...]:
     if written.shape is not None:
         return tuple(_size(size, scope) for size in written.shape)
-    if wanted is None:
-        raise PlanError(
-            [
-                Problem(
-                    f"`{key}` has no shape: the rule gives none, and no destination has the key",
-                    written.place,
-                    "add `shape: […]` and `dtype: F32`, or give the destination by --into",
-                )
-            ]
-        )
-    return wanted.shape
+    if wanted is not None and not (isinstance(wanted, UnreadableSpec) and not wanted.has_shape):
+        return wanted.shape
+    why = "it is not known in the destination" if wanted else "no destination has the key"
+    text = f"`{key}` has no shape: the rule gives none, and {why}"
+    into = "" if wanted else ", or give the destination by --into"
+    help = f"add `shape: […]` and `dtype: F32`{into}"
+    raise PlanError([Problem(text, written.place, help)])
 
 
 def _size(size: Number, scope: Scope) -> int:

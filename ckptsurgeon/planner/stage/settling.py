@@ -86,7 +86,11 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
     if not table.alias and stage.unmatched == "drop":
         return LEFT
     if isinstance(table.specs[key], UnreadableSpec):
-        return UNREADABLE if table.alias or run.is_last else COPIED
+        if table.alias or run.is_last:
+            return UNREADABLE
+        if key in run.production:
+            _tell_copied_onto(run, key)
+        return COPIED
     if table.alias or stage.unmatched == "error":
         return UNUSED
     if key in run.production:

@@ -29,7 +29,7 @@ from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
 from ckptsurgeon.plans.views import SourceView, view_source
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, shapes_agree
 
 
 def read_plan(data: bytes, path: Path) -> SavedPlan:
@@ -214,7 +214,7 @@ def _check_shapes(plan: Plan) -> None:
     told = {one.key for one in plan.open_findings if one.kind is FindingKind.MISMATCHED}
     for key, spec in (plan.destination.specs if plan.destination else {}).items():
         found = plan.outputs.nodes.get(key)
-        if found is not None and found.spec.shape != spec.shape and key not in told:
+        if found is not None and not shapes_agree(found.spec, spec) and key not in told:
             raise ValueError(f"`{key}` is {found.spec}; the destination has {spec}")
 
 

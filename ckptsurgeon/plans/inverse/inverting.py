@@ -27,6 +27,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView, view_source
+from ckptsurgeon.specs import UnreadableSpec
 
 PLANNED = "planned"
 """The format of a checkpoint that a plan will write, as long as nobody has."""
@@ -172,6 +173,8 @@ class _Inverse:
         for leaf in leaves:
             found = lost.specs.get(leaf.key)
             held = f"has it as {found}" if found else "has no such key"
+            if isinstance(found, UnreadableSpec):
+                held += f", unreadable: it is {found.what}"
             yield Problem(f"`{leaf.key}` {leaf.spec} is lost, and {lost.path} {held}")
 
     def _outputs(self, tensors: Mapping[str, Node]) -> Outputs:

@@ -227,7 +227,7 @@ class StandIns:
         if isinstance(work, Made):
             return (work,)
         if isinstance(work, Leaf):
-            fits = work.source == self._source and self._view.specs.get(work.key) == work.spec
+            fits = work.source == self._source and self._view.readable(work.key) == work.spec
             return (self._view.leaf(work.key),) if fits else None
         inputs = [self(node) for node in inputs_of(work)]
         known = [node for node in inputs if node is not None]

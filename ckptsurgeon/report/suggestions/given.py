@@ -12,6 +12,7 @@ from ckptsurgeon.report.suggestions.model import Degree, Keys, Open, Suggestion,
 from ckptsurgeon.report.suggestions.pairs import find_pairs, find_spelled, pair_arrows
 from ckptsurgeon.report.suggestions.prefixes import find_change
 from ckptsurgeon.report.suggestions.writing import quoted
+from ckptsurgeon.specs import plural
 
 MOST_RULES = 8
 """Rules for whose keys others are looked for; each costs a few passes over what is missing."""
@@ -91,7 +92,9 @@ def _arrows(
 
 
 def _strange(rule: RuleInfo, findings: Sequence[Finding]) -> Suggestion:
-    sentence = f"{_place(rule)} gives {len(findings):,} keys such as {quoted(findings[0].key)}"
+    sentence = (
+        f"{_place(rule)} gives {plural(len(findings), 'key')} such as {quoted(findings[0].key)}"
+    )
     return Suggestion(
         f"{sentence} that the destination lacks: change its target, or drop its sources before it",
         degree=Degree.OPEN,
