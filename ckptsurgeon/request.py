@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -198,7 +199,9 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     opened = Outside(contents.root, len(contents.specs), nbytes)
     sets = [f"`{one.key}` ({one})" for one in (opened, *contents.rivals)]
     of = f"{alias}=" if alias else ""
-    ways = " or ".join(f"`--root {of}{one.key}`" for one in (opened, *contents.rivals))
+    ways = " or ".join(
+        f"`--root {shlex.quote(f'{of}{one.key}')}`" for one in (opened, *contents.rivals)
+    )
     named = f"{{{alias}: {opened.key}}}" if alias else opened.key
     return (
         f"holds the same weights {len(sets)} times, under {' and '.join(sets)}; say which are "
@@ -270,7 +273,8 @@ def _describe_empty(contents: Contents) -> str:
     if not contents.outside:
         return "holds no tensors; `inspect` shows what it has"
     others = ", ".join(f"`{one.key}` ({one})" for one in contents.outside[:MOST_NAMED])
-    return f"holds no tensors but in {others}; `--root {contents.outside[0].key}` opens these"
+    first = shlex.quote(contents.outside[0].key)
+    return f"holds no tensors but in {others}; `--root {first}` opens these"
 
 
 def number_sources(named: Mapping[str, Source]) -> dict[str, Source]:

@@ -121,7 +121,8 @@ def describe_set(shard: ShardName, folder: Path) -> str:
             f"{lacking} of the {shard.count} are not there, nor is the index: "
             "fetch these, too, and open the index"
         )
-    given = f"--source 's*={folder / _star(next(iter(there.values())).name)}'"
+    star = _star(next(iter(there.values())).name)
+    given = f"--source {shlex.quote(f's*={folder / star}')}"
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
         f"`{given}`; `ckptsurgeon transplant {given} -e 's<_:int>::** -> **' -o OUT/` makes a "

@@ -151,6 +151,8 @@ def _inflate(blocks: Iterable[bytes]) -> Iterator[bytes]:
             except zlib.error as error:
                 raise CheckpointError(f"can't be inflated: {error}") from error
             waiting = inflater.unconsumed_tail
+        if inflater.unused_data:
+            raise CheckpointError("can't be inflated: bytes stand behind the deflated data")
     yield inflater.flush()
     if not inflater.eof:
         raise CheckpointError("can't be inflated: the deflated data end early")

@@ -6,6 +6,7 @@ does, `<folder>` and `<name>` for the two parts of the latter, `<stem>` for it w
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,17 @@ class Foreign:
 
     def describe(self, path: Path) -> str:
         """Words that follow a path: `is an ONNX model, which is not read: …`."""
-        words = f"is {self.name}, which is not read: {self.way}"
-        for mark, text in (
-            ("<path>", shlex.quote(str(path))),
-            ("<text>", repr(str(path))),
-            ("<absolute>", repr(str(path.absolute()))),
-            ("<folder>", repr(str(path.parent))),
-            ("<name>", repr(path.name)),
-            ("<stem>", repr(str(path.with_suffix("")))),
-        ):
-            words = words.replace(mark, text)
-        return words
+        texts = {
+            "<path>": shlex.quote(str(path)),
+            "<text>": repr(str(path)),
+            "<absolute>": repr(str(path.absolute())),
+            "<folder>": repr(str(path.parent)),
+            "<name>": repr(path.name),
+            "<stem>": repr(str(path.with_suffix(""))),
+        }
+        marks = re.compile("|".join(texts))  # in one pass: a path may look like a mark
+        way = marks.sub(lambda found: texts[found[0]], self.way)
+        return f"is {self.name}, which is not read: {way}"
 
 
 def _saved(name: str, arrays: str, otherwise: str = "") -> Foreign:

@@ -46,8 +46,12 @@ WEIGHTS = (
 
 
 def find_weights(names: Sequence[str]) -> str:
-    """The member that is most likely the checkpoint; "" where none is likely."""
-    likely = sorted(names, key=lambda name: "optim" in name.lower())
+    """The member that is most likely the checkpoint; "" where none is likely.
+
+    A name that a command would take for an option is none.
+    """
+    named = (name for name in names if not name.startswith("-"))
+    likely = sorted(named, key=lambda name: "optim" in name.lower())
     found = (name for end in WEIGHTS for name in likely if name.lower().endswith(end))
     return next(found, "")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.npy import CODES, TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.stored import Held
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, shorten
+from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
 from ckptsurgeon.checkpoints.strided import View, column_strides
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
@@ -132,7 +132,7 @@ def _fill(
     dtype: ArrayDtype,
     items: Any,
 ) -> None:
-    if len(shape) > MAX_DIMS or not all(type(size) is int and size >= 0 for size in shape):
+    if not counts(list(shape), MAX_DIMS):
         raise CheckpointError(f"a NumPy array of the shape {shorten(shape)}")
     array.shape, array.stride, array.swapped = shape, strides(shape), dtype.swapped
     array.text = f"{dtype.descr}[{', '.join(map(str, shape))}]"

@@ -21,6 +21,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     Stretch,
     TensorRecord,
 )
+from ckptsurgeon.checkpoints.torch.keys import key_text
 from ckptsurgeon.specs import TensorSpec
 
 WIDTH = 60
@@ -62,8 +63,6 @@ def _record(value: Any) -> Text:
         if value.module == "torch" and value.name in DTYPE_CODES:
             return "dtype", f"torch.{value.name}"
         return "type", escaped(str(value))
-    if isinstance(value, OddKey):
-        return describe(value.value)
     return _object(value)
 
 
@@ -90,6 +89,8 @@ def _plain(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, ObjectValue):
         return escaped(str(value.name))
+    if isinstance(value, OddKey):
+        return escaped(key_text(value))
     return describe(value)[1]
 
 

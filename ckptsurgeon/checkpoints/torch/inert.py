@@ -38,6 +38,10 @@ UNTYPED = "UntypedStorage"
 """The storage class that counts bytes and leaves the dtype to the tensor."""
 
 
+LONGEST_NAME = 1000
+"""Characters of the name of a class or function; it may be told for each tensor."""
+
+
 @dataclass(frozen=True, slots=True)
 class GlobalName:
     """A class or function that the pickle names; `__builtin__` is told as `builtins`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,33 +76,45 @@ def key_text(key: Any) -> str:
     """The piece that a dict key gives to a dotted key: text as it is, else as Python writes it."""
     if isinstance(key, str):
         return key
-    text = _spell(key, MAX_PARTS)
+    text = "".join(itertools.islice(_spell(key, MAX_PARTS), LONGEST_TEXT + 1))
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
-def _spell(key: Any, depth: int) -> str:
-    """How Python writes a value; objects by their class and what they are made from."""
-    if isinstance(key, OddKey):
-        return _spell(key.value, depth)
-    if key is None or isinstance(key, (bool, int, float, str, bytes)):
-        return repr(key[:LONGEST_TEXT] if isinstance(key, (str, bytes)) else key)
-    if isinstance(key, GlobalName):
-        return str(key)
-    if isinstance(key, TensorRecord):
-        return "<tensor>"
-    if not depth:
-        return "…"
-    if isinstance(key, (tuple, list)):
-        parts = _spell_all(key, depth)
-        return f"({', '.join(parts)}{',' * (len(key) == 1)})"
+def _spell(key: Any, depth: int) -> Iterator[str]:
+    """How Python writes a value, piece by piece: objects by their class and their parts.
+
+    Pieces are made when they are asked for, since parts that are shared unfold to very many.
+    """
+    while isinstance(key, OddKey):
+        key = key.value
     scalar = scalar_of(key)
-    if scalar is not None:
-        return str(scalar[1])
-    if not isinstance(key, ObjectValue):
-        return "<object>"
-    return f"<{' '.join((str(key.name), *_spell_all(key.arguments, depth)))}>"
+    if key is None or isinstance(key, (bool, int, float, str, bytes)):
+        yield repr(key[:LONGEST_TEXT] if isinstance(key, (str, bytes)) else key)
+    elif isinstance(key, GlobalName):
+        yield str(key)
+    elif isinstance(key, TensorRecord):
+        yield "<tensor>"
+    elif scalar is not None:
+        yield str(scalar[1])
+    elif not depth:
+        yield "…"
+    elif isinstance(key, (tuple, list)):
+        yield "("
+        yield from _spell_all(key, depth, ", ")
+        yield ",)" if len(key) == 1 else ")"
+    elif isinstance(key, ObjectValue):
+        yield f"<{key.name}"
+        yield from _spell_all((*key.arguments,), depth, " ", before=" ")
+        yield ">"
+    else:
+        yield "<object>"
 
 
-def _spell_all(parts: tuple[Any, ...] | list[Any], depth: int) -> list[str]:
-    told = [_spell(part, depth // 2) for part in parts[:MAX_PARTS]]
-    return told + ["…"] * (len(parts) > MAX_PARTS)
+def _spell_all(
+    parts: tuple[Any, ...] | list[Any], depth: int, between: str, before: str = ""
+) -> Iterator[str]:
+    for number, part in enumerate(parts[:MAX_PARTS]):
+        yield between if number else before
+        yield from _spell(part, depth // 2)
+    if len(parts) > MAX_PARTS:
+        yield f"{between}…"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.torch.arrays import BYTEARRAY, set_state
 from ckptsurgeon.checkpoints.torch.inert import (
+    LONGEST_NAME,
     ArrayRecord,
     DictValue,
     GlobalName,
@@ -245,6 +246,8 @@ class Machine:
     def _named(self, module: bytes, name: bytes) -> GlobalName:
         known = self._names.get((module, name))
         if known is None:
+            if len(module) + len(name) > LONGEST_NAME:
+                raise CheckpointError(f"a class whose name has over {LONGEST_NAME} characters")
             plain = PYTHON2.get(module, module)
             known = self._names[module, name] = GlobalName(_text(plain), _text(name))
         return known
@@ -278,6 +281,8 @@ class Machine:
 
     def build(self) -> None:
         state, target = self.pop(), self.top()
+        if isinstance(state, tuple):
+            self.spend(sum(_copied(part) for part in state if isinstance(part, str)))
         if isinstance(target, DictValue):
             first = state[0] if isinstance(state, tuple) and state else state
             target.attributes = first if isinstance(first, DictValue) else None
@@ -325,6 +330,10 @@ def _copied(argument: Any) -> int:
     """What a call that copies this argument may cost, in values."""
     if isinstance(argument, str):
         return len(argument) >> 4
+    if isinstance(argument, DictValue):
+        return len(argument.entries)
+    if isinstance(argument, tuple):
+        return len(argument) >> 6  # shapes, of which each tensor has two, are for nothing
     return len(argument) if isinstance(argument, list) else 0
 
 

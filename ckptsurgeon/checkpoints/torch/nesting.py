@@ -70,6 +70,9 @@ MAX_DEPTH = 100
 MAX_PREFIX = 1000
 """Longest name of a container, in characters: each entry in it begins with that."""
 
+MAX_LETTERS = 1 << 28
+"""Characters of all names; those of a million tensors are about 60 million."""
+
 UNFOLDING = 8
 """How many times its entries a tree may unfold to, where containers share parts."""
 
@@ -122,6 +125,7 @@ class _Walk:
     """One walk over a tree: what was found, where it is, and how much it may still visit."""
 
     visits: int
+    letters: int = MAX_LETTERS
     leaves: list[Leaf] = field(default_factory=list)
     ancestors: set[int] = field(default_factory=set)
 
@@ -132,6 +136,9 @@ class _Walk:
             raise CheckpointError(
                 f"its containers share parts and unfold to over {UNFOLDING} times what they hold"
             )
+        self.letters -= len(key)
+        if self.letters < 0:
+            raise CheckpointError(f"its names have over {MAX_LETTERS:,} characters in all")
         if not is_container(value) or id(value) in self.ancestors:
             found = is_tensor(value)
             if found or not in_module:

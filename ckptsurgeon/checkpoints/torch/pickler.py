@@ -42,6 +42,9 @@ REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
 MAX_DEPTH = 100
 """Deepest nesting that is written."""
 
+MAX_PICKLE = 512 << 20
+"""Bytes of a pickle that are written: no longer one is read where it is deflated."""
+
 EMPTY_TUPLE, REDUCE, BUILD, PERSISTENT, MARK, STOP = b")", b"R", b"b", b"Q", b"(", b"."
 
 
@@ -112,6 +115,11 @@ class _Encoder:
             self._composed(value)
 
     def _composed(self, value: Any) -> None:
+        if len(self.out) > MAX_PICKLE:
+            raise OutputError(
+                f"the plain entries of the template take over {MAX_PICKLE:,} bytes where they are "
+                "spelled out, since they share parts; write safetensors"
+            )
         if isinstance(value, TensorRecord):
             self._tensor(value)
         elif isinstance(value, tuple):

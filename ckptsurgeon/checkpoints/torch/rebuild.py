@@ -16,6 +16,7 @@ from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
 from ckptsurgeon.checkpoints.torch.arrays import ARRAYS
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
+    LONGEST_NAME,
     ArrayRecord,
     DictValue,
     GlobalName,
@@ -30,6 +31,9 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import UnreadableSpec, unreadable_spec
 
 SIZE = GlobalName("torch", "Size")
+
+MOST = 1 << 63
+"""No count of torch's reaches this."""
 
 ORDERED_DICT = GlobalName("collections", "OrderedDict")
 
@@ -90,7 +94,7 @@ def storage(identity: Any) -> Any:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
 
 
 def _tensor_v2(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
@@ -237,7 +241,7 @@ def _reconstructed(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 def _attribute(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(class, name) -> the class within a class, as protocols up to 3 name it."""
     match arguments:
-        case (GlobalName() as outer, str(name)):
+        case (GlobalName() as outer, str(name)) if len(outer.name) + len(name) < LONGEST_NAME:
             return GlobalName(outer.module, f"{outer.name}.{name}")
     return ObjectValue(function, arguments)
 

@@ -20,6 +20,9 @@ FIRST_MEMBER = re.compile(r"[^/]+/(?:data\.pkl|data/\d+|constants\.pkl|version|b
 
 PICKLE = "/data.pkl"
 
+FEW_BYTES, MAX_RATIO = 16 << 20, 100
+"""Bytes that any pickle may inflate to, and how many times its own bytes a larger one may."""
+
 
 def is_torch_zip(path: Path) -> bool:
     """True for a zip file with a `data.pkl`, or one that begins like torch's and was cut."""
@@ -92,6 +95,11 @@ def _read_pickle(path: Path, member: Stored) -> Any:
     if member.extent is None:
         if member.nbytes > MAX_HELD:
             raise CheckpointError(f"inflates to {member.nbytes} bytes; at most {MAX_HELD} are read")
+        if member.nbytes > max(FEW_BYTES, MAX_RATIO * member.packed):
+            raise CheckpointError(
+                f"inflates {member.packed} bytes to {member.nbytes}, far more than a torch file "
+                "does: made to fill the memory"
+            )
         return _whole(load_pickle(Window(member.read())), member.nbytes)
     for _ in member.blocks():
         pass
