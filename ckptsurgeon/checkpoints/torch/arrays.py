@@ -36,6 +36,9 @@ DTYPE = GlobalName("numpy", "dtype")
 
 BYTEARRAY = GlobalName("builtins", "bytearray")
 
+LONGEST_DESCR = 80
+"""Characters of a dtype's name that are told, for each array."""
+
 PLAIN_ARRAYS = frozenset(("ndarray", "memmap", "matrix"))
 """Classes whose state says no more than an ndarray's."""
 
@@ -67,7 +70,7 @@ def read_dtype(value: Any) -> ArrayDtype:
     if isinstance(named, GlobalName):  # of ml_dtypes, whose dtypes are classes
         code = DTYPE_CODES.get(named.name) if named.module.startswith("ml_dtypes") else None
         return ArrayDtype(code, order == ">", str(named))
-    text = named if isinstance(named, str) else "?"
+    text = named[:LONGEST_DESCR] if isinstance(named, str) else "?"
     fields = len(state) > 3 and state[3] is not None
     code = None if fields else CODES.get(text.lstrip("<>|="))
     swapped = ">" in (order, text[:1]) and code is not None and BITS[code] > 8

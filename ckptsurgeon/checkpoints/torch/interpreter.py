@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue, StorageRecord
+from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, StorageRecord
 from ckptsurgeon.checkpoints.torch.machine import SET, Machine
 from ckptsurgeon.checkpoints.torch.window import CutError, Window
 from ckptsurgeon.errors import CheckpointError
@@ -107,9 +107,9 @@ _ACTIONS: Mapping[int, Callable[[Machine], object]] = {
         ("}", lambda machine: machine.made(DictValue())),
         ("s", Machine.set_item),
         ("u", lambda machine: machine.set_items(machine.since_mark())),
-        ("\x8f", lambda machine: machine.made(ObjectValue(SET, ([],)))),
+        ("\x8f", lambda machine: machine.set_of([], SET)),
         ("\x90", lambda machine: machine.extend(machine.since_mark())),
-        ("\x91", lambda machine: machine.made(ObjectValue(FROZENSET, (machine.since_mark(),)))),
+        ("\x91", lambda machine: machine.set_of(machine.since_mark(), FROZENSET)),
         ("q", lambda machine: machine.put(machine.input.byte())),
         ("r", lambda machine: machine.put(machine.input.number(4))),
         ("\x94", Machine.memoize),

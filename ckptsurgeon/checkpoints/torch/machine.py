@@ -31,6 +31,9 @@ seven."""
 FEW = 1000
 """Values that any pickle may make, beside two for each of its bytes."""
 
+MAX_INDEX = 1 << 32
+"""Number of places in the memo; such indices hash to themselves."""
+
 MAX_LONG_BYTES = 255
 """Longest integer: what opcode LONG1 can say, and all that torch itself reads."""
 
@@ -168,6 +171,11 @@ class Machine:
         data = self.input.payload(self.input.number(width), is_text=False)
         self.made(ObjectValue(BYTEARRAY, (data,)))
 
+    def set_of(self, items: list[Any], name: GlobalName) -> None:
+        """A set, which takes the memory of four values."""
+        self.spend(3)
+        self.made(ObjectValue(name, (items,)))
+
     # --- opcodes of protocol 0, which are lines of text
 
     def integer_line(self) -> None:
@@ -224,6 +232,8 @@ class Machine:
         self.made(new_object(kind, tuple(arguments)))
 
     def put(self, index: int) -> None:
+        if not 0 <= index < MAX_INDEX:
+            raise CheckpointError(f"puts a value at {index} of the memo; wanted one of 32 bits")
         self._memo[index] = self.top()
 
     def memoize(self) -> None:
@@ -255,7 +265,7 @@ class Machine:
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         if isinstance(arguments, tuple):
-            self.spend(sum(map(_copied, arguments)))
+            self.spend(_cost(arguments))
         self.made(call(function, arguments))
 
     def new(self) -> None:
@@ -263,7 +273,7 @@ class Machine:
         arguments, kind = self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise CheckpointError("NEWOBJ without a tuple of arguments")
-        self.spend(sum(map(_copied, arguments)))
+        self.spend(_cost(arguments))
         self.made(new_object(kind, arguments))
 
     def new_with_keywords(self) -> None:
@@ -324,6 +334,11 @@ class Machine:
         if not isinstance(target, list):
             raise CheckpointError(f"appends to a value that is no list: {_kind(target)}")
         target.extend(items)
+
+
+def _cost(arguments: tuple[Any, ...]) -> int:
+    """What a call with these may cost, in values: each is looked at, and many are copied."""
+    return (len(arguments) >> 3) + sum(map(_copied, arguments))
 
 
 def _copied(argument: Any) -> int:

@@ -16,6 +16,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
 )
 from ckptsurgeon.checkpoints.torch.keys import named_entries
 from ckptsurgeon.checkpoints.torch.objects import (
+    all_parts,
     buried,
     extras,
     is_module,
@@ -60,6 +61,9 @@ OPTIMIZERS = frozenset(
     )
 )
 """Names of optimizer state, which belongs to no model."""
+
+FLAT = frozenset((bool, int, float, str, bytes, type(None)))
+"""Classes of values that neither are tensors nor have parts."""
 
 BARE = "tensor"
 """The key of a tensor that was saved alone, without a dict around it."""
@@ -139,7 +143,8 @@ class _Walk:
         self.letters -= len(key)
         if self.letters < 0:
             raise CheckpointError(f"its names have over {MAX_LETTERS:,} characters in all")
-        if not is_container(value) or id(value) in self.ancestors:
+        is_leaf = not is_container(value) or (key and _is_flat(value))
+        if is_leaf or id(value) in self.ancestors:
             found = is_tensor(value)
             if found or not in_module:
                 self.leaves.append(Leaf(key, value, why_unreadable(value)))
@@ -215,8 +220,17 @@ def _everything(*values: Any) -> Iterator[Any]:
         yield value
         if id(value) not in seen and (is_container(value) or is_tensor(value)):
             seen.add(id(value))
-            waiting += [entry for _, entry in (*children(value), *extras(value))]
-            waiting += hidden_in(value)
+            waiting += [entry for _, entry in extras(value)]
+            if isinstance(value, ObjectValue):
+                waiting += all_parts(value)
+            elif not _is_flat(value):
+                waiting += [entry for _, entry in children(value)]
+                waiting += hidden_in(value)
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether a value is a list of numbers and texts alone, as the losses of a training run."""
+    return isinstance(value, (list, tuple)) and FLAT.issuperset(map(type, value))
 
 
 def holds_tensor(*values: Any) -> bool:

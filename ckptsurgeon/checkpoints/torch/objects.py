@@ -87,9 +87,16 @@ def buried(value: ObjectValue) -> tuple[Any, ...]:
     if is_module(value) or value.unreadable is not None:
         return ()
     is_walked = value.name in SETS or (value.is_new and not value.items)
-    called = () if is_walked else value.arguments
+    called = () if is_walked else (value.arguments,)
     is_told = attributes(value.state) or value.state is value
     return (*called, *(() if is_told else (value.state,)))
+
+
+def all_parts(value: ObjectValue) -> tuple[Any, ...]:
+    """What an object was pickled with, as it stands: many objects may share one of these."""
+    if is_module(value) or value.unreadable is not None:
+        return tuple(part for _, part in object_children(value))
+    return value.entries, value.items, value.arguments, value.state
 
 
 def extras(value: Any) -> Iterator[tuple[str, Any]]:

@@ -42,30 +42,37 @@ REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
 MAX_DEPTH = 100
 """Deepest nesting that is written."""
 
+MAX_UNFOLDED = 1 << 24
+"""Values that are written for one entry: as many as are read."""
+
 MAX_PICKLE = 512 << 20
 """Bytes of a pickle that are written: no longer one is read where it is deflated."""
 
 EMPTY_TUPLE, REDUCE, BUILD, PERSISTENT, MARK, STOP = b")", b"R", b"b", b"Q", b"(", b"."
 
 
-def is_plain(value: Any, known: dict[int, bool], depth: int = MAX_DEPTH) -> bool:
+def is_plain(value: Any, known: dict[int, int], depth: int = MAX_DEPTH) -> bool:
     """True for what can be written again: numbers, texts, and containers of them.
 
-    False for what holds an object, a tensor, or itself, and for what is nested too deep. `known` is
-    of containers that were looked at, so that those which are shared are looked at once.
+    False for what holds an object, a tensor, or itself, is nested too deep, or shares parts so that
+    it unfolds to over MAX_UNFOLDED values. `known` is of containers that were looked at: how many
+    values each unfolds to, 0 for what can't be written.
     """
+    return 0 < _unfolded(value, known, depth) <= MAX_UNFOLDED
+
+
+def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
+    """How many values are written for this one; 0 where it can't be."""
     if value is None or isinstance(value, (bool, int, float, str, bytes, Stretch)):
-        return True
+        return 1
     if isinstance(value, GlobalName):
         return value.module == "torch" and value.name in DTYPE_CODES
     if id(value) not in known:
-        known[id(value)] = False  # what holds itself can't be written
+        known[id(value)] = 0  # what holds itself can't be written
         parts = _parts(value)
-        known[id(value)] = (
-            parts is not None
-            and depth > 0
-            and all(is_plain(part, known, depth - 1) for part in parts)
-        )
+        if parts is not None and depth > 0:
+            counts = [_unfolded(part, known, depth - 1) for part in parts]
+            known[id(value)] = 1 + sum(counts) if all(counts) else 0
     return known[id(value)]
 
 

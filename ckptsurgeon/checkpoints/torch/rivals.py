@@ -72,10 +72,9 @@ def _plain(key: str) -> str:
 def _shared_prefix(keys: Sequence[str]) -> str:
     """The pieces that all keys begin with, but for their last one."""
     first, last = min(keys, default=""), max(keys, default="")
-    at = 0
-    while (end := first.find(".", at)) >= 0 and last.startswith(first[: end + 1]):
-        at = end + 1
-    return first[:at]
+    pairs = enumerate(zip(first, last, strict=False))
+    differs = next((at for at, (one, other) in pairs if one != other), len(first))
+    return first[: first.rfind(".", 0, differs) + 1]
 
 
 def _sets_alike(group: str, leaves: Sequence[Leaf], ours: tuple[Shapes, Shapes]) -> list[str]:

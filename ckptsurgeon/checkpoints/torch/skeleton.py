@@ -86,7 +86,7 @@ class _Skeleton:
     copies: list[DictValue] = field(default_factory=list)
     homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
-    plain: dict[int, bool] = field(default_factory=dict)
+    plain: dict[int, int] = field(default_factory=dict)
     dropped: list[Opaque] = field(default_factory=list)
 
     @classmethod

@@ -20,7 +20,7 @@ FIRST_MEMBER = re.compile(r"[^/]+/(?:data\.pkl|data/\d+|constants\.pkl|version|b
 
 PICKLE = "/data.pkl"
 
-FEW_BYTES, MAX_RATIO = 16 << 20, 100
+FEW_BYTES, MAX_RATIO = 4 << 20, 100
 """Bytes that any pickle may inflate to, and how many times its own bytes a larger one may."""
 
 
