@@ -11,7 +11,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.archive import read_archive
 from ckptsurgeon.checkpoints.base import Contents, Opaque
 from ckptsurgeon.checkpoints.npy import LONGEST_HEADER, Header, explain_dtype, read_header
-from ckptsurgeon.checkpoints.stored import Stored
+from ckptsurgeon.checkpoints.stored import Coding, Stored
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.strided import StridedCheckpoint, View, column_strides
 from ckptsurgeon.checkpoints.transfer import naming
@@ -47,9 +47,10 @@ def open_npz(path: Path) -> NpzCheckpoint:
                     opaque.append(Opaque(name, "file", f"{stored.nbytes} bytes, no .npy array"))
                 continue
             with naming(shorten(key)):
-                header = _read_header(stored)
+                head = _read_head(stored)
+                header = read_header(io.BytesIO(head))
                 if header.dtype is not None:
-                    views[key] = _view(stored, header, header.dtype)
+                    views[key] = _view(stored, head, header, header.dtype)
                     specs[key] = TensorSpec(header.dtype, header.shape)
                 elif header.is_text:
                     opaque.append(Opaque(key, f"numpy {header.descr}", "texts or dates"))
@@ -59,15 +60,18 @@ def open_npz(path: Path) -> NpzCheckpoint:
     return NpzCheckpoint(path=path, format="npz", contents=contents, files=(path,), views=views)
 
 
-def _read_header(stored: Stored) -> Header:
-    """The header that a member begins with; of the rest, no more is read than a block."""
+def _read_head(stored: Stored) -> bytes:
+    """The bytes that a member begins with: its header, and what comes behind it in these blocks."""
     blocks = stored.part(0, min(stored.nbytes, LONGEST_HEADER))
-    return read_header(io.BytesIO(b"".join(itertools.islice(blocks, 4))))
+    return b"".join(itertools.islice(blocks, 4))
 
 
-def _view(stored: Stored, header: Header, dtype: str) -> View:
+def _view(stored: Stored, head: bytes, header: Header, dtype: str) -> View:
     spec, found = TensorSpec(dtype, header.shape), stored.nbytes - header.start
     if spec.nbytes != found:
         raise CheckpointError(f"{spec} takes {spec.nbytes} bytes, its member has {found}")
     stride = (column_strides if header.fortran else row_strides)(header.shape)
-    return View(stored, dtype, header.start, header.shape, stride, header.swapped)
+    start = header.start
+    if stored.coding is Coding.PLAIN:
+        stored, start = stored.behind(head[:start]), 0
+    return View(stored, dtype, start, header.shape, stride, header.swapped)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckptsurgeon.checkpoints.crc import crc_of_rest
 from ckptsurgeon.checkpoints.transfer import Array, Extent, open_source, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
@@ -60,6 +61,10 @@ class Stored:
             yield block
         if count != self.nbytes:
             raise CheckpointError(f"does not hold the {self.nbytes} bytes that it claims: damaged")
+        self.check(crc)
+
+    def check(self, crc: int) -> None:
+        """Nothing, if all bytes have this CRC-32, or the file tells none."""
         if self.crc is not None and crc != self.crc:
             raise CheckpointError(
                 "its bytes don't have the CRC-32 that the file gives: damaged; fetch or copy it "
@@ -73,10 +78,11 @@ class Stored:
     def part(self, offset: int, nbytes: int) -> Iterator[bytes]:
         """Some of the bytes, in order; what stands behind them is not read.
 
-        Those that are coded are held against the CRC-32 where they go to the end.
+        They are held against the CRC-32 where they are all, or where coded ones go to the end.
         """
         if self.coding is Coding.PLAIN:
-            yield from Stored(self.path, self.offset + offset, nbytes, nbytes).blocks()
+            crc = self.crc if nbytes == self.nbytes else None
+            yield from Stored(self.path, self.offset + offset, nbytes, nbytes, crc=crc).blocks()
             return
         at, end = 0, offset + nbytes
         for block in self.blocks():
@@ -86,6 +92,12 @@ class Stored:
                 yield found
             if at >= end and end < self.nbytes:
                 return
+
+    def behind(self, head: bytes) -> Stored:
+        """The bytes behind the first ones, of plain ones, with the CRC-32 that they then have."""
+        rest = self.nbytes - len(head)
+        crc = None if self.crc is None else crc_of_rest(self.crc, zlib.crc32(head), rest)
+        return Stored(self.path, self.offset + len(head), rest, rest, crc=crc)
 
     def _packed_blocks(self) -> Iterator[bytes]:
         descriptor = open_source(self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,9 +90,12 @@ class View:
 
     def _span(self) -> Array:
         """The bytes that the view reaches over, from its first item on."""
-        whole, nbytes = self.stored.extent, reach(self.shape, self.stride) * self.itemsize
-        if whole is not None and self._width == 1:
-            return read_extent(Extent(whole.path, whole.offset + self.start, nbytes))
+        stored, nbytes = self.stored, reach(self.shape, self.stride) * self.itemsize
+        if isinstance(stored, Stored) and stored.extent is not None and self._width == 1:
+            span = read_extent(Extent(stored.path, stored.offset + self.start, nbytes))
+            if nbytes == stored.nbytes and stored.crc is not None:
+                stored.check(zlib.crc32(span.data))
+            return span
         return gather(self._part(nbytes), nbytes)
 
     def _flip_signs(self, dense: Array) -> None:

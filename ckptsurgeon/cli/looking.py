@@ -49,11 +49,13 @@ def check(rules: Sequence[str]) -> None:
     """Validate rule files without a checkpoint."""
     from ckptsurgeon.language.rulesets import load_with_problems
     from ckptsurgeon.planner.compiling.compilation import compile_rulesets
+    from ckptsurgeon.render.terminal import visible
 
     compiled = compile_rulesets([load_with_problems(one) for one in rules])
     count = sum(len(stage.rules) for stage in compiled)
     stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    print_out([f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
+    names = ", ".join(map(visible, rules))
+    print_out([f"{names}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
 
 
 @click.group()

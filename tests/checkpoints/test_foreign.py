@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -298,6 +300,34 @@ def test_a_package_of_torch_is_named(tmp_path: Path) -> None:
     with torch.package.PackageExporter(tmp_path / "m.pt") as package:
         package.save_pickle("model", "model.pkl", {"w": torch.ones(2)})
     assert "is an archive of torch.package" in refusal(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("name", ["a<name>b;touch owned;", "x'; touch owned; '", "$(touch owned)"])
+def test_commands_quote_what_strangers_name(name: str, tmp_path: Path) -> None:
+    """The words of a command are what a shell makes of it: a path stays one word."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / ".metadata").write_bytes(b"x")
+    shards = tmp_path / name / "shards"
+    shards.mkdir()
+    empty = struct.pack("<Q", 2) + b"{}"
+    for number in (1, 2):
+        (shards / f"model-{number:05}-of-00002.safetensors").write_bytes(empty)
+    command = refusal(folder).split("`")[1]
+    assert shlex.split(command)[-2:] == [str(folder), "OUT.pt"]
+    given = re.search(r"`(--source .*?)`; ", refusal(shards), re.DOTALL)
+    assert given is not None
+    assert shlex.split(given[1])[1] == f"s*={shards}/model-*-of-00002.safetensors"
+
+
+@pytest.mark.parametrize("name", ["--to-command=touch owned;.pth", "-d x.pt"])
+def test_members_that_look_like_options_are_no_advice(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, "x")
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    assert "unzip" not in refusal(tmp_path / "a.zip")
+    assert name not in refusal(tmp_path / "a.tar")
 
 
 # --- what is read is taken for nothing else -------------------------------------------------------

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.archive import MAX_INFLATION
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
@@ -184,6 +186,23 @@ def test_a_flipped_bit_in_a_deflated_member(tmp_path: Path) -> None:
     path.write_bytes(held)
     with pytest.raises(CheckpointError, match=r"'a': (can't be inflated|its bytes don't have)"):
         open_checkpoint(path).read("a")
+
+
+@pytest.mark.parametrize("turn", [np.asarray, np.asfortranarray, lambda a: a.astype(">f4")])
+def test_a_flipped_bit_in_a_stored_member(turn: Callable[[Any], Any], tmp_path: Path) -> None:
+    """NumPy finds it, too; the header's part of the CRC-32 is taken off."""
+    path = tmp_path / "a.npz"
+    wanted = np.arange(60, dtype=np.float32).reshape(5, 12)
+    np.savez(path, a=turn(wanted))
+    cs.transplant(path, tmp_path / "b.safetensors", ["a -> b"])
+    assert (load_file(tmp_path / "b.safetensors")["b"] == wanted).all()
+    held = bytearray(path.read_bytes())
+    held[held.index(np.array(7, turn(wanted).dtype).tobytes())] ^= 1
+    path.write_bytes(held)
+    with pytest.raises(zipfile.BadZipFile, match="CRC-32"):
+        np.load(path)["a"]
+    with pytest.raises(CheckpointError, match=r"'\w'.* its bytes don't have the CRC-32"):
+        cs.transplant(path, tmp_path / "c.safetensors", ["a -> b"])
 
 
 def test_deflate_never_inflates_further_than_the_bound() -> None:

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 from ckptsurgeon.checkpoints.torch.described import describe
-from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue
+from ckptsurgeon.checkpoints.torch.inert import DictValue, GlobalName, ObjectValue, OddKey
 from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
+from ckptsurgeon.checkpoints.torch.keys import LONGEST_TEXT, key_text
+from ckptsurgeon.checkpoints.torch.pickler import is_plain
 from ckptsurgeon.checkpoints.torch.window import CutError, Window
 from ckptsurgeon.errors import CheckpointError
 
@@ -108,8 +110,13 @@ def test_small_files_take_small_memory(data: bytes) -> None:
         + b"x" * (1 << 20)
         + b"q\2"
         + b"c_codecs\nencode\nh\2X\6\0\0\0latin1\x86R" * 9999,
+        b"}(" + b"".join(b"M" + n.to_bytes(2, "little") + b"N" for n in range(9999)) + b"u"
+        b"\x85q\1" + b"ccollections\nOrderedDict\nh\1R" * 999,
+        b"(" + b"N" * 50000 + b"t\x85q\1" + b"ccollections\ndeque\nh\1R" * 9999,
+        b"(" + b"N" * 50000 + b"tq\1" + b"cm\nf\nh\1R" * 9999,
+        b"\x8f" * 9999,
     ],
-    ids=["pairs", "bytes"],
+    ids=["pairs", "bytes", "entries", "items", "arguments", "sets"],
 )
 def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
     tracemalloc.start()
@@ -137,6 +144,8 @@ def test_shared_values_are_not_copied_without_measure(data: bytes) -> None:
         (PROTO + b"(N\x86.", "more values than stand on the stack"),
         (PROTO + b"N(0R.", "more values than stand on the stack"),
         (PROTO + b"Nt.", "wants a MARK"),
+        (PROTO + b"Np4294967296\n.", "at 4294967296 of the memo; wanted one of 32 bits"),
+        (PROTO + b"c" + b"m" * 1000 + b"\nf\n.", "a class whose name has over 1000 characters"),
         (PROTO + b"h\x05.", "takes value 5 of the memo"),
         (PROTO + b"\x8b\xff\xff\xff\x7f\x00.", "an integer of 2147483647 bytes"),
         (PROTO + b"X\xff\xff\xff\xff.", "the file was cut"),
@@ -172,3 +181,31 @@ def test_keys_that_cost_their_reader_are_never_hashed() -> None:
         nested += b"h" + bytes([index]) + b"h" + bytes([index]) + b"\x86q" + bytes([index + 1])
     found = load(PROTO + nested + b"0}h\x3cK\x01s.")
     assert len(found.value.entries) == 1
+
+
+def nest_keys(levels: int, most: int) -> bytes:
+    """A dict whose keys are dicts, whose keys are dicts: each the same one, many times."""
+    return b"}q\0" + (b"0}(" + b"h\0N" * most + b"uq\0") * levels
+
+
+def test_dicts_as_keys_of_dicts_are_told_in_a_line() -> None:
+    for levels, most in ((3000, 1), (30, 4)):
+        value = load(PROTO + nest_keys(levels, most) + b".").value
+        assert describe(value)[0] == "dict"
+        assert len(describe(value)[1]) < 200
+
+
+def test_tuples_that_share_parts_are_spelled_no_further_than_is_told() -> None:
+    part: Any = ()
+    for _ in range(15):
+        part = (part,) * 16
+    text = key_text(OddKey(part))
+    assert (text[:4], text[-1], len(text)) == ("((((", "…", LONGEST_TEXT)
+
+
+def test_shared_parts_that_unfold_without_measure_are_not_plain() -> None:
+    part: Any = ((),)
+    for _ in range(8):
+        part = (part,) * 16
+    assert not is_plain(part, {})
+    assert is_plain(((part[0][0][0],) * 3, [1, "a"]), {})

@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import io
 import pickle
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -331,6 +333,40 @@ def test_a_pickle_of_another_crc_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"data\.pkl: its bytes don't have the CRC-32"):
         open_torch_zip(path, None)
+
+
+def test_a_pickle_that_inflates_to_far_more_than_any_does(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"N0" * (8 << 20) + b"}.")
+        archive.writestr("a/data/0", bytes(16))
+    with pytest.raises(CheckpointError, match="far more than a torch file does"):
+        open_torch_zip(tmp_path / "a.pt", None)
+
+
+def test_bytes_behind_deflated_data(tmp_path: Path) -> None:
+    pickle = b"\x80\x02}."
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = deflater.compress(pickle) + deflater.flush()
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", packed + b"more")
+    data = (tmp_path / "a.pt").read_bytes()
+    sizes = struct.pack("<3I", zlib.crc32(packed + b"more"), len(packed) + 4, len(packed) + 4)
+    claimed = struct.pack("<3I", zlib.crc32(pickle), len(packed) + 4, len(pickle))
+    data = data.replace(sizes, claimed).replace(b"PK\3\4\x14\0\0\0\0\0", b"PK\3\4\x14\0\0\0\x08\0")
+    data = data.replace(b"PK\1\2\x14\3\x14\0\0\0\0\0", b"PK\1\2\x14\3\x14\0\0\0\x08\0")
+    (tmp_path / "a.pt").write_bytes(data)
+    with pytest.raises(CheckpointError, match="bytes stand behind the deflated data"):
+        open_torch_zip(tmp_path / "a.pt", None)
+
+
+def test_one_name_for_many_tensors_has_a_measure(tmp_path: Path) -> None:
+    name = "x" * 60_000
+    torch.save(
+        {str(n): {name: None} for n in range(5000)} | {"w": torch.ones(1)}, tmp_path / "a.pt"
+    )
+    assert (tmp_path / "a.pt").stat().st_size < 200_000
+    with pytest.raises(CheckpointError, match="its names have over 268,435,456 characters"):
+        open_torch_zip(tmp_path / "a.pt", None)
 
 
 def test_big_endian_items_are_turned_around(tmp_path: Path) -> None:

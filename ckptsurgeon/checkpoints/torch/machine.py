@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
+from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
 from ckptsurgeon.checkpoints.torch.arrays import BYTEARRAY, set_state
 from ckptsurgeon.checkpoints.torch.inert import (
     LONGEST_NAME,
@@ -348,7 +349,7 @@ def _copied(argument: Any) -> int:
     if isinstance(argument, DictValue):
         return len(argument.entries)
     if isinstance(argument, tuple):
-        return len(argument) >> 6  # shapes, of which each tensor has two, are for nothing
+        return len(argument) if len(argument) > MAX_DIMS else 0  # shapes are for nothing
     return len(argument) if isinstance(argument, list) else 0
 
 

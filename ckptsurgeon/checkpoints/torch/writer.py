@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.crc import combine_all
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import (
     STORAGE_NAMES,
@@ -25,7 +26,6 @@ from ckptsurgeon.checkpoints.torch.records import (
 )
 from ckptsurgeon.checkpoints.torch.skeleton import compose
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
-from ckptsurgeon.checkpoints.writing.crc import combine_all
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file

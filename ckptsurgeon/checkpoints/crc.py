@@ -25,6 +25,11 @@ def combine_all(parts: Iterable[tuple[int, int, int]]) -> int:
     return total
 
 
+def crc_of_rest(whole: int, first: int, length: int) -> int:
+    """The CRC-32 of the last `length` bytes, from that of all and that of those before them."""
+    return _multiply(_power(length), first) ^ whole
+
+
 def _multiply(one: int, other: int) -> int:
     """The product modulo the polynomial, bit 31 standing for x^0."""
     product, bit = 0, ONE
