@@ -197,7 +197,7 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     """The words for weights that a file holds twice."""
     nbytes = sum(spec.nbytes for spec in contents.specs.values())
     opened = Outside(contents.root, len(contents.specs), nbytes)
-    sets = [f"`{one.key}` ({one})" for one in (opened, *contents.rivals)]
+    sets = [f"{one.place} ({one})" for one in (opened, *contents.rivals)]
     of = f"{alias}=" if alias else ""
     ways = " or ".join(
         f"`--root {shlex.quote(f'{of}{one.key}')}`" for one in (opened, *contents.rivals)
@@ -272,7 +272,7 @@ def _describe_empty(contents: Contents) -> str:
     """Words for a checkpoint of which nothing was opened."""
     if not contents.outside:
         return "holds no tensors; `inspect` shows what it has"
-    others = ", ".join(f"`{one.key}` ({one})" for one in contents.outside[:MOST_NAMED])
+    others = ", ".join(f"{one.place} ({one})" for one in contents.outside[:MOST_NAMED])
     first = shlex.quote(contents.outside[0].key)
     return f"holds no tensors but in {others}; `--root {first}` opens these"
 

@@ -28,7 +28,7 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Tensors that stand under one name outside of the root that was opened."""
+    """Tensors that stand under one name outside of the root that was opened; "" is around it."""
 
     key: str
     tensors: int
@@ -36,6 +36,11 @@ class Outside:
 
     def __str__(self) -> str:
         return f"{plural(self.tensors, 'tensor')}, {human_bytes(self.nbytes)}"
+
+    @property
+    def place(self) -> str:
+        """Where they stand, for people."""
+        return f"`{self.key}`" if self.key else "no wrapper"
 
 
 def name_outside(key: str, root: str) -> str:

@@ -75,7 +75,10 @@ def _root(contents: Contents) -> str:
 def _lists(contents: Contents) -> Iterator[tuple[str, list[str]]]:
     yield "unreadable", [f"{safe(k)}: {safe(s.what)}" for k, s in _unreadable(contents).items()]
     yield "outside", [f"{safe(one.key)}: {one}" for one in contents.outside]
-    yield "rivals", [f"{safe(one.key)}: mostly the same keys" for one in contents.rivals]
+    yield (
+        "rivals",
+        [f"{safe(one.key) or one.place}: mostly the same keys" for one in contents.rivals],
+    )
     yield "ties", [" = ".join(map(safe, _few(group))) for group in contents.aliases]
     yield "metadata", [f"{safe(k)}: {safe(v)}" for k, v in contents.metadata.items()]
     if contents.module_metadata:

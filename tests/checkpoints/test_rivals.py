@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ RIVALS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"model": net(), "ema": [net(1), net(2)]},
         ["ema.0", "ema.1"],
     ),
+    "around it": ({**net(1), "ema": net(), "epoch": 3}, [""]),
+    "around it, with others": (
+        {**net(1), "ema": net(), "swa": net(2), "scale": torch.ones(1)},
+        ["swa", ""],
+    ),
     "nested in a callback": ({"state_dict": net(), "callbacks": {"EMA": net(1)}}, ["callbacks"]),
 }
 
@@ -87,8 +93,8 @@ def test_rivals_are_found(name: str, tmp_path: Path) -> None:
     with pytest.raises(cs.CheckpointError, match="holds the same weights") as caught:
         cs.plan(path)
     for one in (found.root, *rivals):
-        assert f"`{one}` (" in str(caught.value)
-        assert f"`--root {one}`" in str(caught.value)
+        assert (f"`{one}` (" if one else "no wrapper (") in str(caught.value)
+        assert f"`--root {shlex.quote(one)}`" in str(caught.value)
         assert cs.plan(path, root=one).sources[0].contents.root == one
         assert cs.plan(path, {"format": 1, "source": {"root": one}, "rules": []}).outputs
 

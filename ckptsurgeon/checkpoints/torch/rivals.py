@@ -11,6 +11,9 @@ from ckptsurgeon.checkpoints.torch.nesting import OPTIMIZERS, Leaf
 ALIKE = 0.8
 """Share of the smaller set's tensors whose keys and shapes both have."""
 
+AROUND = 0.5
+"""Share of the root's keys that stand around it as well, from which on these are a set, too."""
+
 DEEPEST = 16
 """Pieces of a key behind which a set may begin."""
 
@@ -27,8 +30,8 @@ def find_rivals(
 ) -> tuple[Outside, ...]:
     """The sets of tensors beside a root that hold mostly its keys, with equal shapes, other values.
 
-    A set is all that stands under one prefix. Optimizer state is none, nor is what shares the
-    memory of the opened tensors.
+    A set is all that stands under one prefix, or around the root, which is told as "". Optimizer
+    state is none, nor is what shares the memory of the opened tensors.
     """
     known = {identify(leaf) for leaf in opened}
     groups: dict[str, list[Leaf]] = {}
@@ -37,11 +40,17 @@ def find_rivals(
         if name.rpartition(".")[2] not in OPTIMIZERS:
             groups.setdefault(name, []).append(leaf)
     ours = _keyed(opened) if groups else ({}, {})
+    around = [leaf for own in groups.values() for leaf in own if _is_ours(leaf.key, leaf, ours)]
+    if not root or len(around) < AROUND * len(opened):
+        around = []
+    parts = {name_outside(leaf.key, root) for leaf in around}
     found = [
         (name, [leaf for leaf in own if _is_under(leaf.key, name)])
         for group, own in groups.items()
+        if group not in parts
         for name in _sets_alike(group, own, ours)
     ]
+    found += [("", around)] * bool(around)
     return tuple(
         Outside(name, len(leaves), sum(map(nbytes_of, leaves)))
         for name, leaves in found
@@ -87,7 +96,7 @@ def _sets_alike(group: str, leaves: Sequence[Leaf], ours: tuple[Shapes, Shapes])
     for leaf in leaves:
         for prefix, rest in _cuts(leaf.key):
             sizes[prefix] += 1
-            shared[prefix] += any(own.get(rest) == _shape(leaf) for own in ours)
+            shared[prefix] += _is_ours(rest, leaf, ours)
 
     def enough(prefix: str, count: int) -> bool:
         is_whole = sizes[prefix] >= ALIKE * len(leaves) or count >= ALIKE * len(ours[0])
@@ -99,6 +108,11 @@ def _sets_alike(group: str, leaves: Sequence[Leaf], ours: tuple[Shapes, Shapes])
     if len(rivals) == 1 and enough(group, shared[best]):
         return [group]
     return rivals
+
+
+def _is_ours(key: str, leaf: Leaf, ours: tuple[Shapes, Shapes]) -> bool:
+    """Whether the root has a tensor of this key, and of the leaf's shape."""
+    return any(own.get(key) == _shape(leaf) for own in ours)
 
 
 def _cuts(key: str) -> Iterator[tuple[str, str]]:
