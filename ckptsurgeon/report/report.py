@@ -15,7 +15,7 @@ from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Claim, Fate, Fates, Why
-from ckptsurgeon.plans.graph import Made, Operand, RuleInfo, operands_of
+from ckptsurgeon.plans.graph import Made, Operand, RuleInfo, operands_of, unused_results
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
@@ -325,7 +325,7 @@ def _count_lost(plan: Plan) -> int:
 
     There are some only where an output is of another shape than the destination's, where a fallback
     gives way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage drops
-    what an earlier one gave.
+    what an earlier one gave, be it one of several results of an op, or a slice.
     """
     misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
     stages = {table.stage for table in plan.fates.tables}
@@ -333,15 +333,16 @@ def _count_lost(plan: Plan) -> int:
     folds = any(rule.kind in FOLDS for rule in plan.rules)
     if not (misfits or gave_way or folds or len(stages) > 1):
         return 0
-    used = {
-        (operand.source, operand.key)
-        for key, node in plan.outputs.nodes.items()
-        if key not in misfits
-        for operand in operands_of(node)
-    }
-    fates = plan.fates.of(lambda claim: claim.fate in (Fate.TAKEN, Fate.COPIED))
-    lost = (one for one in fates if one.stage == 0 and (one.source, one.key) not in used)
-    return sum(round(one.spec.nbytes * (1 - one.untaken - one.claim.dropped)) for one in lost)
+    nodes = [node for key, node in plan.outputs.nodes.items() if key not in misfits]
+    used = {operand.at for node in nodes for operand in operands_of(node)}
+    lost = sum(spec.nbytes for spec in unused_results(nodes))
+    for one in plan.fates.of(lambda claim: claim.fate in (Fate.TAKEN, Fate.COPIED)):
+        left = one.untaken + one.claim.dropped
+        if one.stage:
+            lost += round(one.spec.nbytes * left)
+        elif (one.source, one.key) not in used:
+            lost += round(one.spec.nbytes * (1 - left))
+    return lost
 
 
 def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) -> int:
