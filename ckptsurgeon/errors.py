@@ -126,7 +126,7 @@ class PlanError(ProblemsError):
 
 
 class FindingsError(ProblemsError):
-    """A plan with findings that were not allowed: missing, unexpected, unused or mismatched."""
+    """A plan with findings that were not allowed, of any kind of `FindingKind`."""
 
     exit_code = 1
 

@@ -70,7 +70,8 @@ def load(
 
     Tensors of equal name and shape are copied, rules do the rest. Everything else is a finding:
     FindingsError names it, unless `allow` accepts its kind ("missing" and "mismatched" then leave
-    the model's own value, "unused" and "unexpected" leave the checkpoint's tensor out).
+    the model's own value, "unused" and "unexpected" leave the checkpoint's tensor out, "unreadable"
+    one that has no values, and with "nothing" none needs to come from the checkpoint).
 
     The model's tensors keep their identity, dtype, device and `requires_grad`; tied ones stay tied;
     buffers that are not persistent are not touched. As in torch, a `num_batches_tracked` that only
@@ -78,7 +79,7 @@ def load(
 
     `checkpoint` is a path, a dict, an open checkpoint or a module; for the rest see
     `ckptsurgeon.plan`. Raises also CheckpointError for a model with lazy layers, or on the meta
-    device.
+    device, and for a file with two sets of the same weights where no `root` says which is meant.
     """
     module = unwrapped(model)
     state = state_of(module)

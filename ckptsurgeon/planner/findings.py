@@ -1,4 +1,4 @@
-"""The last stage held against the destination: what is missing, unexpected, unused, mismatched."""
+"""The last stage held against the destination, and the findings that come of it."""
 
 from __future__ import annotations
 
