@@ -137,6 +137,14 @@ REFUSED: Mapping[str, tuple[Mapping[str, bytes], str]] = {
         },
         "DeepSpeed|/zero_to_fp32.py",
     ),
+    "DeepSpeed without its script": (
+        {
+            "latest": b"global_step1",
+            "global_step1/mp_rank_00_model_states.pt": TORCH,
+            "global_step1/zero_pp_rank_0_mp_rank_00_optim_states.pt": TORCH,
+        },
+        "DeepSpeed|`python -m deepspeed.utils.zero_to_fp32 ",
+    ),
     "DeepSpeed without ZeRO": (
         {"latest": b"global_step1\n", "global_step1/mp_rank_00_model_states.pt": TORCH},
         "DeepSpeed|name its file|global_step1/mp_rank_00_model_states.pt",

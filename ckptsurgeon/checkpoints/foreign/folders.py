@@ -83,7 +83,8 @@ def _deepspeed(folder: Path, names: Sequence[str]) -> str:
     step = _read_word(folder / "latest")
     if files := _unparted(folder / step):
         return f"is a checkpoint of DeepSpeed that is not in pieces: name its file, {files[0]}"
-    return formats.DEEPSPEED.describe(folder)
+    known = formats.DEEPSPEED if "zero_to_fp32.py" in names else formats.DEEPSPEED_BARE
+    return known.describe(folder)
 
 
 def _deepspeed_step(folder: Path, names: Sequence[str]) -> str:

@@ -65,6 +65,10 @@ DEEPSPEED = Foreign(
     "a checkpoint of DeepSpeed, in pieces for its ranks",
     "make one of it by `python <path>/zero_to_fp32.py <path> OUT`, and give OUT",
 )
+DEEPSPEED_BARE = Foreign(
+    DEEPSPEED.name,
+    "make one of it by `python -m deepspeed.utils.zero_to_fp32 <path> OUT`, and give OUT",
+)
 DEEPSPEED_STEP = Foreign(
     "one step of a checkpoint of DeepSpeed, in pieces for its ranks",
     "make one of it by the zero_to_fp32.py of the folder above, "
