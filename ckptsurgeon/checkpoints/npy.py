@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.counts import are_counts
+from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import BITS, UnreadableSpec, unreadable_spec
 
@@ -113,7 +114,7 @@ def _parse(text: str) -> tuple[Any, bool, tuple[int, ...]]:
         raise CheckpointError(f"a header that is no literal: {shorten(text)}") from error
     match header:
         case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape)} if (
-            counts(list(shape), MAX_DIMS) and len(header) == 3
+            are_counts(shape) and len(header) == 3
         ):
             return descr, fortran, shape
     raise CheckpointError(f"header {shorten(text)}, wanted descr, fortran_order and shape")

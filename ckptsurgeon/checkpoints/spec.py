@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.counts import are_counts
+from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
@@ -39,7 +40,7 @@ def dump(specs: Mapping[str, TensorSpec]) -> str:
 
 def _spec(key: str, entry: Any) -> TensorSpec:
     match entry:
-        case [str(dtype), shape] if counts(shape, MAX_DIMS):
+        case [str(dtype), shape] if are_counts(shape):
             try:
                 return TensorSpec(dtype, tuple(shape))
             except CheckpointError as error:

@@ -10,9 +10,6 @@ import msgspec
 
 from ckptsurgeon.errors import CheckpointError
 
-MAX_DIMS = 64
-"""Most dims of a tensor; NumPy's arrays and torch's tensors have no more."""
-
 TOO_DEEP = "nested far deeper than any that tools write"
 
 _SHORT = reprlib.Repr()
@@ -82,13 +79,6 @@ def load_index(text: bytes) -> dict[str, Any]:
     if b"\\" in text or text.count(b'"') != quotes:
         return load_object(text)
     return {"metadata": entries, "weight_map": found.weight_map}
-
-
-def counts(values: Any, most: int) -> bool:
-    """Whether a JSON value is a list of integers from 0; true and 1.0 are none."""
-    if type(values) is not list or len(values) > most:
-        return False
-    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import msgspec
 
 from ckptsurgeon.checkpoints.base import Contents
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, distinct, load_object, shorten
+from ckptsurgeon.checkpoints.counts import MAX_DIMS, are_counts
+from ckptsurgeon.checkpoints.strict_json import distinct, load_object, shorten
 from ckptsurgeon.errors import CheckpointError, OutputError
 from ckptsurgeon.specs import BITS, TensorSpec
 
@@ -129,11 +130,11 @@ def _entry(key: str, found: Any) -> Entry:
     dtype, shape, offsets = found["dtype"], found["shape"], found["data_offsets"]
     if type(dtype) is not str:
         raise CheckpointError(f"{shorten(key)}: dtype {shorten(dtype)}, wanted a dtype's name")
-    if not counts(shape, MAX_DIMS):
+    if not are_counts(shape):
         raise CheckpointError(
             f"{shorten(key)}: shape {shorten(shape)}, wanted at most {MAX_DIMS} sizes from 0"
         )
-    if not counts(offsets, 2) or len(offsets) != 2:
+    if not are_counts(offsets, 2) or len(offsets) != 2:
         raise CheckpointError(
             f"{shorten(key)}: data_offsets {shorten(offsets)}, wanted two offsets from 0"
         )

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ckptsurgeon.checkpoints.counts import are_counts
 from ckptsurgeon.checkpoints.npy import CODES, TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.stored import Held
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS, counts, shorten
+from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.strided import View, column_strides
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
@@ -135,7 +136,7 @@ def _fill(
     dtype: ArrayDtype,
     items: Any,
 ) -> None:
-    if not counts(list(shape), MAX_DIMS):
+    if not are_counts(shape):
         raise CheckpointError(f"a NumPy array of the shape {shorten(shape)}")
     array.shape, array.stride, array.swapped = shape, strides(shape), dtype.swapped
     array.text = f"{dtype.descr}[{', '.join(map(str, shape))}]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
+from ckptsurgeon.checkpoints.counts import MAX_DIMS
 from ckptsurgeon.checkpoints.torch.arrays import BYTEARRAY, set_state
 from ckptsurgeon.checkpoints.torch.inert import (
     LONGEST_NAME,

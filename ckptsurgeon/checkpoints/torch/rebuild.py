@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ckptsurgeon.checkpoints.counts import MAX_DIMS, are_counts, is_count
 from ckptsurgeon.checkpoints.stored import Coding
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
 from ckptsurgeon.checkpoints.torch.arrays import ARRAYS
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
@@ -31,9 +31,6 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import UnreadableSpec, unreadable_spec
 
 SIZE = GlobalName("torch", "Size")
-
-MOST = 1 << 63
-"""No count of torch's reaches this."""
 
 ORDERED_DICT = GlobalName("collections", "OrderedDict")
 
@@ -84,17 +81,13 @@ def storage(identity: Any) -> Any:
         raise CheckpointError("a persistent id of an unknown form; torch writes ('storage', …)")
     kind, key, location, numel = identity[1:5]
     known = isinstance(kind, GlobalName) and isinstance(key, str) and isinstance(location, str)
-    if not known or not _is_count(numel):
+    if not known or not is_count(numel):
         raise CheckpointError(
             "a storage whose class, key, location or size is of the wrong type; "
             "torch writes ('storage', class, key, location, number of items)"
         )
     view = len(identity) == 6 and identity[5] is not None
     return StorageRecord(kind.name, key, location, numel, view)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
 
 
 def _tensor_v2(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
@@ -122,7 +115,7 @@ def _tensor(
         return ObjectValue(function, arguments, unreadable=explain(function, arguments))
     kept, offset, shape, stride = arguments[:4]
     sizes = _sizes(shape, "size"), _sizes(stride, "stride")
-    if not _is_count(offset):
+    if not is_count(offset):
         raise CheckpointError("a tensor whose offset into its storage is no count of items")
     if len(sizes[0]) != len(sizes[1]):
         raise CheckpointError(
@@ -164,7 +157,7 @@ def _unreadable(
 def _sizes(value: Any, what: str) -> tuple[int, ...]:
     if isinstance(value, ObjectValue) and value.name == SIZE and value.arguments:
         value = value.arguments[0]
-    if not isinstance(value, tuple) or not all(map(_is_count, value)):
+    if not isinstance(value, tuple) or not are_counts(value, len(value)):
         raise CheckpointError(f"a tensor whose {what} is no tuple of counts")
     if len(value) > MAX_DIMS:
         raise CheckpointError(f"a tensor of {len(value)} dims; torch allows {MAX_DIMS}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.checkpoints.strict_json import MAX_DIMS
+from ckptsurgeon.checkpoints.counts import are_counts
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
     GlobalName,
@@ -112,7 +112,4 @@ def sizes_of(value: Any) -> tuple[int, ...] | None:
     """A shape as the pickle tells it; None where it is none."""
     if isinstance(value, ObjectValue) and value.arguments:  # torch.Size
         value = value.arguments[0]
-    if not isinstance(value, (tuple, list)) or len(value) > MAX_DIMS:
-        return None
-    known = all(type(size) is int and 0 <= size < 1 << 62 for size in value)
-    return tuple(value) if known else None
+    return tuple(value) if are_counts(value) else None
