@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
@@ -50,18 +51,35 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
     if kind is FindingKind.NOTHING:
         return [f"{paint(word)}  {view.palette.dim(MEANINGS[kind])}"]
     meaning = MEANINGS[kind]
-    if kind is FindingKind.UNREADABLE and allowed:
-        meaning = "their values can't be read: the output lacks them"
+    if kind is FindingKind.UNREADABLE:
+        meaning = _meaning_unreadable(findings, allowed)
     title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(meaning)}"
     lines = view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)
     return [title, *lines, *_remedies(findings, view)]
 
 
+def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
+    """What it means that these can't be read, and what settles it."""
+    if allowed:
+        return "their values can't be read: the output lacks them"
+    if all(finding.source == DESTINATION for finding in findings):
+        return "the destination's own can't be read: give them values, or allow the output to lack them"
+    return MEANINGS[FindingKind.UNREADABLE]
+
+
 def _remedies(findings: Sequence[Finding], view: View) -> list[str]:
     """What makes readable tensors of those that are not, each thing once."""
-    specs = (finding.found or finding.wanted for finding in findings)
-    told = dict.fromkeys(spec.remedy for spec in specs if isinstance(spec, UnreadableSpec))
-    return [INDENT + view.palette.hint(f"to read them, {safe(remedy)}") for remedy in told]
+    specs = [finding.found or finding.wanted for finding in findings]
+    told: dict[str, str] = {}
+    for spec in specs:
+        if isinstance(spec, UnreadableSpec):
+            told.setdefault(spec.remedy, spec.what)
+    if len(told) == 1:
+        told = dict.fromkeys(told, "them")
+    return [
+        INDENT + view.palette.hint(f"to read {safe(what)}, {safe(remedy)}")
+        for remedy, what in told.items()
+    ]
 
 
 def _entry(finding: Finding) -> Entry:
