@@ -63,7 +63,7 @@ def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
     if allowed:
         return "their values can't be read: the output lacks them"
     if all(finding.source == DESTINATION for finding in findings):
-        return "the destination's own can't be read: give them values, or allow the output to lack them"
+        return "the destination's can't be read: give them values, or allow the output to lack them"
     return MEANINGS[FindingKind.UNREADABLE]
 
 
