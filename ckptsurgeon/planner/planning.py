@@ -37,7 +37,14 @@ from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.layers import list_notes
 from ckptsurgeon.plans.leftovers import Leftovers, fold_notes
-from ckptsurgeon.plans.notes import fate_notes, output_notes, source_notes, tie_notes, unique_notes
+from ckptsurgeon.plans.notes import (
+    fate_notes,
+    output_notes,
+    reading_notes,
+    source_notes,
+    tie_notes,
+    unique_notes,
+)
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
 from ckptsurgeon.plans.steps import Batch, Steps
@@ -110,6 +117,8 @@ class Planning:
         self.rules: list[RuleInfo] = []
         self.batches: list[Batch] = []
         self.notes: list[Note] = [*inputs.notes, *chain.from_iterable(map(source_notes, views))]
+        if destination is not None:
+            self.notes += reading_notes("destination", destination.contents)
         self.ties: Ties = {}
         self.tied: list[tuple[Node, Node, RuleInfo]] = []
         self.runs: list[StageRun] = []

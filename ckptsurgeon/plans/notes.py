@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 
-from ckptsurgeon.checkpoints.base import DESTINATION, Opaque
+from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.account import Note
@@ -58,9 +58,13 @@ def source_notes(view: SourceView) -> Iterator[Note]:
     renamed = 0 if unchanged else sum(key != raw for key, raw in view.names.items())
     if renamed:
         yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by another name")
-    for note in contents.notes:
-        yield Note("read", f"{name}: {note}")
+    yield from reading_notes(name, contents)
     yield from placeholder_notes(view)
+
+
+def reading_notes(name: str, contents: Contents) -> Iterator[Note]:
+    """What the reader of a checkpoint had to say: which file it took, that it is one shard."""
+    return (Note("read", f"{name}: {note}") for note in contents.notes)
 
 
 def placeholder_notes(view: SourceView) -> Iterator[Note]:

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
 
@@ -106,6 +107,14 @@ def test_what_is_taken(kind: str, tmp_path: Path) -> None:
     told = [note for note in found.contents.notes if note.startswith(f"took {taken} ")]
     assert len(told) == bool(others)
     assert all(repr(name) in told[0] for name in others)
+
+
+def test_a_plan_tells_which_file_was_taken_on_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(SAFE)
+    (tmp_path / "pytorch_model.bin").write_bytes(TORCH)
+    plan = cs.plan(tmp_path, into=tmp_path, allow=["nothing"])
+    told = [note.text.partition(": took ")[0] for note in plan.notes if note.kind == "read"]
+    assert told == ["source", "destination"]
 
 
 STEP = "iter_0000100"
