@@ -130,8 +130,8 @@ class Mover:
                 pool.shutdown(cancel_futures=True)
                 raise
         return Moved(
-            _nbytes(job for job in jobs if job.runs is not None),
-            _nbytes(job for job in jobs if job.runs is None),
+            _nbytes((job for job in jobs if job.runs is not None), writer),
+            _nbytes((job for job in jobs if job.runs is None), writer),
         )
 
     def digest(self, key: str) -> bytes:
@@ -193,8 +193,10 @@ def _is_copied(job: Job, writer: Writer) -> bool:
     return job.runs is not None and all(writer.copies(run.extent) for run in job.runs)
 
 
-def _nbytes(jobs: Iterable[Job]) -> int:
-    return sum(job.output.spec.nbytes for job in jobs)
+def _nbytes(jobs: Iterable[Job], writer: Writer) -> int:
+    """The bytes that some jobs fill, in each of their places."""
+    outputs = (job.output for job in jobs)
+    return sum(one.spec.nbytes * writer.count_places(one.name) for one in outputs)
 
 
 class Workers:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Ckpt
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "ckptsurgeon")
@@ -121,3 +122,13 @@ def test_long_work_shows_a_bar_on_a_terminal_and_leaves_no_trace_of_it(folder: P
     last = shown.rstrip().splitlines()[-1]
     told = r"out\.pt: 5 tensors written, 4\.7 KiB copied, \d+\.\d s, peak memory \d+\.\d MiB$"
     assert re.search(told, last)
+
+
+@pytest.mark.parametrize(("name", "told"), [("o.safetensors", "1.2 KiB"), ("o.pt", "800 B")])
+def test_bytes_are_told_as_often_as_they_are_written(
+    name: str, told: str, ckpt: Ckpt, folder: Path
+) -> None:
+    """Torch files have ties; elsewhere each key has bytes of its own."""
+    tied = torch.ones(100)
+    torch.save({"a": tied, "b": tied, "c": torch.ones(100)}, "tied.pt")
+    assert f"3 tensors written, {told} copied, " in ckpt("transplant", "tied.pt", "-o", name).err

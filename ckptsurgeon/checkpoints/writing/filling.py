@@ -119,6 +119,10 @@ class Writer(abc.ABC):
         for name in (key, *self._tied.get(key, ())):
             self._fillers[name].copy(name, extent, offset)
 
+    def count_places(self, key: str) -> int:
+        """How many places of the output a key's tensor fills: those of keys tied to it as well."""
+        return 1 + len(self._tied.get(key, ()))
+
     def copies(self, extent: Extent) -> bool:
         """Whether the kernel moves such bytes; else they are read, for their CRC-32."""
         return extent.crc is None
