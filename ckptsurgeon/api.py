@@ -51,7 +51,17 @@ def plan(
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
-    request = open_request(rules, source, into, sources, config, variables, allow, root, one_shard)
+    request = open_request(
+        rules,
+        source,
+        into,
+        sources=sources,
+        config=config,
+        variables=variables,
+        allow=allow,
+        root=root,
+        one_shard=one_shard,
+    )
     return request.prepare().aim(None).plan
 
 
@@ -82,7 +92,17 @@ def transplant(
     """
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
-    request = open_request(rules, source, into, sources, config, variables, allow, root, one_shard)
+    request = open_request(
+        rules,
+        source,
+        into,
+        sources=sources,
+        config=config,
+        variables=variables,
+        allow=allow,
+        root=root,
+        one_shard=one_shard,
+    )
     execution = request.prepare().aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
@@ -109,7 +129,15 @@ def apply(
     `transplant` raises.
     """
     request = open_request(
-        rules, state_dict, into, sources, config, variables, allow, root, one_shard
+        rules,
+        state_dict,
+        into,
+        sources=sources,
+        config=config,
+        variables=variables,
+        allow=allow,
+        root=root,
+        one_shard=one_shard,
     )
     execution = request.prepare()
     given = {"": state_dict, DESTINATION: into, **(sources or {})}

@@ -78,6 +78,7 @@ def open_request(
     rules: Rules | Sequence[Ruleset] | None,
     source: Source | None,
     into: Source | None = None,
+    *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
@@ -90,13 +91,13 @@ def open_request(
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
     rulesets = put_words(load_rulesets(rules), root, one_shard)
-    numbered = number_sources(sources or {})
-    _refuse_roots(root, {**({} if source is None else {"": source}), **numbered}, into)
+    gathered, notes = gather_sources(source, sources or {})
+    _refuse_roots(root, gathered, into)
     options = rulesets[0].stages[0].source
-    checkpoints = open_sources(source, sources or {}, options)
+    checkpoints = open_sources(gathered, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
-    kinds, notes = _check_kinds(allow), note_numbers(sources or {})
+    kinds = _check_kinds(allow)
     inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
     return Request(rulesets, inputs)
 
@@ -234,15 +235,8 @@ def _open(
     return source
 
 
-def open_sources(
-    source: Source | None, named: Mapping[str, Source], options: SourceOptions
-) -> dict[str, Checkpoint]:
-    """All sources by alias, the unnamed one under "".
-
-    An alias with a star, as in `s*`, numbers the files that its path matches in natural order.
-    """
-    given = {} if source is None else {"": source}
-    given |= number_sources(named)
+def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
+    """The checkpoints of sources by alias, opened; raises CheckpointError."""
     roots, together = options.roots, list(given.values())
     absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
     if absent:
@@ -277,23 +271,26 @@ def _describe_empty(contents: Contents) -> str:
     return f"holds no tensors but in {others}; `--root {first}` opens these"
 
 
-def number_sources(named: Mapping[str, Source]) -> dict[str, Source]:
-    """Sources by alias; one with a star, as in `s*`, numbers the files that its path matches."""
-    found: dict[str, Source] = {}
+def gather_sources(
+    source: Source | None, named: Mapping[str, Source]
+) -> tuple[dict[str, Source], tuple[Note, ...]]:
+    """All sources by alias, the unnamed one under "", and what is to be said of numbered files.
+
+    An alias with a star, as in `s*`, numbers the files that its path matches in natural order.
+    """
+    found: dict[str, Source] = {} if source is None else {"": source}
+    notes: list[Note] = []
     for alias, one in named.items():
-        for name, source in _number(alias, one):
+        numbered: Sequence[tuple[str, Source]] = [(alias, one)]
+        if "*" in alias:
+            numbered = files = _number_files(alias, one)
+            notes += number_notes(str(one), files)
+        for name, each in numbered:
             _check_alias(name)
             if name in found:
                 raise CheckpointError(f"--source {name}: there are two of this name")
-            found[name] = source
-    return found
-
-
-def note_numbers(named: Mapping[str, Source]) -> tuple[Note, ...]:
-    """What is to be said of the files that stars number."""
-    starred = {alias: one for alias, one in named.items() if "*" in alias}
-    found = [(str(one), _number_files(alias, one)) for alias, one in starred.items()]
-    return tuple(note for pattern, files in found for note in number_notes(pattern, files))
+            found[name] = each
+    return found, tuple(notes)
 
 
 def _check_alias(alias: str) -> None:
@@ -301,10 +298,6 @@ def _check_alias(alias: str) -> None:
         raise CheckpointError(f"--source {alias}: an alias is a name of letters, digits and _")
     if alias == DESTINATION:
         raise CheckpointError(f"--source {alias}: that alias means the destination")
-
-
-def _number(alias: str, source: Source) -> list[tuple[str, Source]]:
-    return [*_number_files(alias, source)] if "*" in alias else [(alias, source)]
 
 
 def _number_files(alias: str, source: Source) -> list[tuple[str, str]]:

@@ -20,8 +20,7 @@ from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
     Source,
-    note_numbers,
-    number_sources,
+    gather_sources,
     open_destination,
     open_source,
     open_sources,
@@ -48,7 +47,8 @@ def prepare_saved(
     """
     saved = _read(path)
     options = _options(saved, one_shard)
-    checkpoints = _open_views(path, saved, source, named, options)
+    given, notes = gather_sources(source, named)
+    checkpoints = _open_views(path, saved, given, options)
     if saved.destination is None and into is not None:
         raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
     if saved.destination is not None:
@@ -59,7 +59,7 @@ def prepare_saved(
     plan = restore_plan(saved, checkpoints, path)
     if named:  # what was said of the files of then may not hold of these
         kept = (note for note in plan.notes if note.kind != OF_FILES)
-        plan = dataclasses.replace(plan, notes=(*note_numbers(named), *kept))
+        plan = dataclasses.replace(plan, notes=(*notes, *kept))
     return Execution(plan, checkpoints, stamps)
 
 
@@ -70,13 +70,10 @@ def _read(path: Path) -> SavedPlan:
 def _open_views(
     path: Path,
     saved: SavedPlan,
-    source: Source | None,
-    named: Mapping[str, Source],
+    given: Mapping[str, Source],
     options: SourceOptions,
 ) -> dict[str, Checkpoint]:
     """The sources that the plan was made for, by alias."""
-    given = {"": source} if source is not None else {}
-    given |= number_sources(named)
     views = {view.alias: view for view in saved.sources}
     if unknown := [alias for alias in given if alias not in views]:
         raise CheckpointError(f"{path}: has no source {unknown[0]!r}; it has {list(views)}")
@@ -87,7 +84,7 @@ def _open_views(
     for view in saved.sources:
         if view.format == PLANNED:
             found[view.alias] = _open_output(view, found[view.alias], options)
-    return open_sources(found.pop("", None), found, options)
+    return open_sources(found, options)
 
 
 def _remembered(path: Path, view: SavedView) -> str:

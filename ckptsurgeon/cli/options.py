@@ -123,12 +123,12 @@ def request(words: Mapping[str, Any]) -> Any:
         _load(words["rules"], words["arrows"]),
         words["source"],
         words["into"],
-        named_sources(words),
-        words["config"],
-        read_assignments(words["given"], "--set", "NAME=VALUE"),
-        words["allow"],
-        read_roots(words["root"]),
-        words["one_shard"],
+        sources=named_sources(words),
+        config=words["config"],
+        variables=read_assignments(words["given"], "--set", "NAME=VALUE"),
+        allow=words["allow"],
+        root=read_roots(words["root"]),
+        one_shard=words["one_shard"],
     )
 
 

@@ -89,7 +89,15 @@ def load(
     destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
     request = open_request(
-        cast, source, destination, sources, config, variables, allow, root, one_shard
+        cast,
+        source,
+        destination,
+        sources=sources,
+        config=config,
+        variables=variables,
+        allow=allow,
+        root=root,
+        one_shard=one_shard,
     )
     execution = _prepare(request, destination)
     _write(state, dict(_values(execution, {**tensors, **named})))

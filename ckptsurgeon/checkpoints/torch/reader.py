@@ -95,20 +95,17 @@ def open_tree(
         tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
         specs = _specs(tensors, storages)
     records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
-    inside = {join(found, key) for key in tensors}
-    outside = (leaf for leaf in leaves if leaf.is_aside or leaf.key not in inside)
-    left = [leaf for leaf in outside if leaf.is_tensor]
+    left = _left_behind(leaves, tensors, found)
+    filled = {key: tensors[key] for key, record in records.items() if 0 not in record.shape}
     contents = Contents(
         specs=specs,
-        aliases=group_ties(
-            {k: _identify(tensors[k]) for k, r in records.items() if 0 not in r.shape}
-        ),
+        aliases=group_ties({key: _identify(leaf) for key, leaf in filled.items()}),
         module_metadata=_module_metadata(tree, found),
         opaque=tuple(opaque(*entry) for entry in _others(tree, selected, found)),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
-        rivals=find_rivals(list(tensors.values()), left, found, _identify, _nbytes)
-        if found and root is None
-        else (),
+        rivals=()
+        if root is not None
+        else find_rivals(list(tensors.values()), left, found, _identify, _nbytes),
         root=found,
         wrappers=wrappers(tree),
         notes=tuple(_notes(tree, found, records.values())),
@@ -124,6 +121,13 @@ def open_tree(
         asked=root,
         swapped=swapped,
     )
+
+
+def _left_behind(leaves: Iterable[Leaf], opened: Iterable[str], root: str) -> list[Leaf]:
+    """The tensors that none of the opened keys is: those outside of the root."""
+    inside = {join(root, key) for key in opened}
+    outside = (leaf for leaf in leaves if leaf.is_aside or leaf.key not in inside)
+    return [leaf for leaf in outside if leaf.is_tensor]
 
 
 def _named(name: str, value: Any) -> DictValue:

@@ -33,6 +33,8 @@ def find_rivals(
     A set is all that stands under one prefix, or around the root, which is told as "". Optimizer
     state is none, nor is what shares the memory of the opened tensors.
     """
+    if not root:  # all is opened
+        return ()
     known = {identify(leaf) for leaf in opened}
     groups: dict[str, list[Leaf]] = {}
     for leaf in left:
@@ -41,7 +43,7 @@ def find_rivals(
             groups.setdefault(name, []).append(leaf)
     ours = _keyed(opened) if groups else ({}, {})
     around = [leaf for own in groups.values() for leaf in own if _is_ours(leaf.key, leaf, ours)]
-    if not root or len(around) < AROUND * len(opened):
+    if len(around) < AROUND * len(opened):
         around = []
     parts = {name_outside(leaf.key, root) for leaf in around}
     found = [
