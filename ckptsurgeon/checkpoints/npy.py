@@ -22,6 +22,8 @@ TEXT_KINDS = "USMm"
 LONGEST_HEADER = MAX_HEADER + 12
 """With what stands before its text."""
 
+SAVE_PLAIN = "convert it to a dtype such as float32 where it was made, and save it again"
+
 CODES: Mapping[str, str] = {
     "b1": "BOOL",
     "u1": "U8",
@@ -86,8 +88,7 @@ def explain_dtype(descr: object, shape: tuple[int, ...]) -> UnreadableSpec:
         remedy = "save it as float32, or all as safetensors (`safetensors.numpy.save_file`)"
         return unreadable_spec(what, remedy, None, shape)
     what = f"an array of the NumPy type {shorten(descr)}, which no checkpoint dtype holds"
-    remedy = "convert it to a dtype such as float32 where it was made, and save it again"
-    return unreadable_spec(what, remedy, None, shape)
+    return unreadable_spec(what, SAVE_PLAIN, None, shape)
 
 
 def read_header(stream: IO[bytes]) -> Header:

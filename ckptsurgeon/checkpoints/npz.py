@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +60,8 @@ def open_npz(path: Path) -> NpzCheckpoint:
 
 
 def _read_head(stored: Stored) -> bytes:
-    """The bytes that a member begins with: its header, and what comes behind it in these blocks."""
-    blocks = stored.part(0, min(stored.nbytes, LONGEST_HEADER))
-    return b"".join(itertools.islice(blocks, 4))
+    """The bytes that a member begins with: its header, and what comes behind it."""
+    return b"".join(stored.part(0, min(stored.nbytes, LONGEST_HEADER)))
 
 
 def _view(stored: Stored, head: bytes, header: Header, dtype: str) -> View:

@@ -59,7 +59,7 @@ def open_checkpoint(
     path = Path(path)
     if path.is_dir():
         file = choose_in_folder(path)
-        opened = _check_shard(_open_file(file, root), file, False, ())
+        opened = _check_shard(_open_file(file, root), file, one_shard, ())
         return _add_notes(opened, note_others(path, opened.files, file))
     return _check_shard(_open_file(path, root), path, one_shard, [Path(one) for one in together])
 

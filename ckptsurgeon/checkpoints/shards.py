@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import shlex
@@ -122,7 +123,7 @@ def describe_set(shard: ShardName, folder: Path) -> str:
             "fetch these, too, and open the index"
         )
     star = _star(next(iter(there.values())).name)
-    given = f"--source {shlex.quote(f's*={folder / star}')}"
+    given = f"--source {shlex.quote(f's*={Path(glob.escape(str(folder))) / star}')}"
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
         f"`{given}`; `ckptsurgeon transplant {given} -e 's<_:int>::** -> **' -o OUT/` makes a "
@@ -131,9 +132,11 @@ def describe_set(shard: ShardName, folder: Path) -> str:
 
 
 def _star(name: str) -> str:
-    """The name with a star in the place of its number."""
+    """The pattern of a shard's name, with a star in the place of its number."""
     found = NAME.fullmatch(name)
-    return f"{found['before']}*{name[found.end('number') :]}" if found else name
+    end = found.end("number") if found else 0
+    before = found["before"] if found else ""
+    return f"{glob.escape(before)}*{glob.escape(name[end:])}"
 
 
 def find_index(path: Path) -> Path | None:

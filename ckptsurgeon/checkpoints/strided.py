@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.stored import Held, Stored, gather, swap
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
-from ckptsurgeon.specs import BITS, CARRIERS, number_width, row_strides
+from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, number_width, row_strides
 
 Shape = tuple[int, ...]
 
@@ -74,10 +74,7 @@ class View:
     @property
     def _nbytes(self) -> int:
         """Bytes of the dense tensor."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count * self.itemsize
+        return TensorSpec(self.dtype, self.shape).nbytes
 
     @property
     def _width(self) -> int:

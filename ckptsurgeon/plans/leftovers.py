@@ -51,7 +51,7 @@ def find_origin(node: Node | None) -> Address | None:
 def fold_notes(
     left: Leftovers, outputs: Outputs, sources: Mapping[str, SourceView]
 ) -> Iterator[Note]:
-    """BatchNorms that the result lacks while layers that come from the source get biases."""
+    """BatchNorms that the output lacks while layers that come from the source get biases."""
     lost = sum(
         _is_lost(key, sources[alias], keys) for alias, keys in left.read.items() for key in keys
     )
@@ -59,7 +59,7 @@ def fold_notes(
     norms = "1 BatchNorm" if lost == 1 else f"{lost:,} BatchNorms"
     appear = "a bias appears" if len(biases) == 1 else f"{len(biases):,} biases appear"
     text = (
-        f"the source has {norms} that the result lacks, and {appear}: folded? see `fold_batchnorm`"
+        f"the source has {norms} that the output lacks, and {appear}: folded? see `fold_batchnorm`"
     )
     yield from (Note("unfolded", text, key, outputs.rules.get(key)) for key in biases)
 

@@ -154,6 +154,22 @@ REFUSED: Mapping[str, tuple[Mapping[str, bytes], str]] = {
         },
         "DeepSpeed|`python -m deepspeed.utils.zero_to_fp32 ",
     ),
+    "TensorFlow's last, of many": (
+        {
+            "checkpoint": b'model_checkpoint_path: "/runs/7/model.ckpt-1000"\n',
+            "model.ckpt-900.index": b"",
+            "model.ckpt-1000.index": b"",
+        },
+        "TensorFlow|/model.ckpt-1000'",
+    ),
+    "TensorFlow's that leads nowhere": (
+        {"checkpoint": b'model_checkpoint_path: ".."\n', "model.ckpt-9.index": b""},
+        "TensorFlow|/model.ckpt-9'",
+    ),
+    "steps of Orbax by number": (
+        {"007/_CHECKPOINT_METADATA": b"", "10/_CHECKPOINT_METADATA": b"", "008/x": b""},
+        "Orbax|/10",
+    ),
     "DeepSpeed without ZeRO": (
         {"latest": b"global_step1\n", "global_step1/mp_rank_00_model_states.pt": TORCH},
         "DeepSpeed|name its file|global_step1/mp_rank_00_model_states.pt",

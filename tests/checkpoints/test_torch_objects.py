@@ -286,3 +286,12 @@ def test_a_list_that_lost_a_tensor_keeps_its_order(tmp_path: Path) -> None:
     found = torch.load(tmp_path / "b.pt", weights_only=True)
     assert found[0] is None
     assert torch.equal(found[1], TWO)
+
+
+def test_attributes_of_a_tensor_that_cannot_be_read_are_keys(tmp_path: Path) -> None:
+    parameter = nn.Parameter(tensor(1).to_sparse(), requires_grad=False)
+    parameter.extra = tensor(2)  # type: ignore[attr-defined]
+    torch.save({"w": parameter}, tmp_path / "a.pt")
+    found = open_checkpoint(tmp_path / "a.pt").contents.specs
+    assert list(found) == ["w", "w.extra"]
+    assert isinstance(found["w"], UnreadableSpec)

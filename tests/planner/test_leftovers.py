@@ -175,5 +175,5 @@ def test_batchnorms_that_go_while_biases_appear(
     found = notes_of("unfolded", [*source, *NORMS], rules, into)
     assert [note.key for note in found] == biases
     count = "a bias appears" if len(biases) == 1 else f"{len(biases)} biases appear"
-    text = f"the source has 2 BatchNorms that the result lacks, and {count}: folded?"
+    text = f"the source has 2 BatchNorms that the output lacks, and {count}: folded?"
     assert all(note.text == f"{text} see `fold_batchnorm`" for note in found)

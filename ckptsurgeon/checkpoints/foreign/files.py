@@ -122,9 +122,6 @@ SUFFIXES: tuple[tuple[re.Pattern[str], Foreign], ...] = (
 PART = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)")
 """A file of TensorFlow's checkpoint; the first part is what the checkpoint is called."""
 
-LATEST = re.compile(rb'model_checkpoint_path: "([\w.-]+)"')
-"""How TensorFlow's file `checkpoint` begins, which names the last one."""
-
 TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 """The end of TensorFlow's .index, and of its checkpoints in one file."""
 
@@ -172,8 +169,8 @@ def find_format(head: bytes, path: Path, tail: bytes = b"") -> Foreign | None:
         return formats.tensorflow_checkpoint(path.with_suffix(""))
     if tail.endswith(TABLE_END):
         return formats.tensorflow_checkpoint(path)
-    if latest := LATEST.match(head):
-        return formats.tensorflow_checkpoint(path.with_name(latest[1].decode()))
+    if latest := formats.find_latest(head):
+        return formats.tensorflow_checkpoint(path.with_name(latest))
     if path.name == "saved_model.pb":
         return formats.saved_model(path.parent)
     if head[257:262] == b"ustar":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.foreign import formats
 from ckptsurgeon.checkpoints.foreign.formats import Foreign
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
+from ckptsurgeon.specs import plural
 
 MAX_TEXT = 4096
 """Bytes of the small files that name a step or a revision."""
@@ -26,7 +28,7 @@ def _known(format: Foreign) -> Describer:
 def _hub_root(folder: Path, names: Sequence[str]) -> str:
     models = [name for name in names if name.startswith("models--")]
     return (
-        f"is a hub cache of {len(models)} models: give a revision of one, as "
+        f"is a hub cache of {plural(len(models), 'model')}: give a revision of one, as "
         f"{folder / models[0] / 'snapshots' / _revision(folder / models[0])}"
     )
 
@@ -102,10 +104,9 @@ def _unparted(folder: Path) -> list[Path]:
 
 
 def _tensorflow(folder: Path, names: Sequence[str]) -> str:
-    text = _read_word(folder / "checkpoint")
-    latest = re.match(r'model_checkpoint_path: "([^"]+)"', text)
+    latest = formats.find_latest(_read_start(folder / "checkpoint"))
     prefixes = [name[: -len(".index")] for name in names if name.endswith(".index")]
-    name = latest[1] if latest and latest[1] in prefixes else (prefixes or ["PREFIX"])[-1]
+    name = latest if latest in prefixes else (prefixes or ["PREFIX"])[-1]
     return formats.tensorflow_checkpoint(folder / name).describe(folder)
 
 
@@ -162,8 +163,8 @@ def describe_other(folder: Path, names: Sequence[str]) -> str:
         return _hub_snapshots(folder, names)
     if (folder / "Data" / "com.apple.CoreML").is_dir():
         return formats.COREML.describe(folder)
-    if steps := [int(name) for name in names if _is_orbax(folder / name)]:
-        step = folder / str(max(steps))
+    if steps := [name for name in names if _is_orbax(folder / name)]:
+        step = folder / max(steps, key=int)
         return _orbax(step, _list_names(step))
     return _describe(FOLDERS, folder, names)
 
@@ -216,13 +217,19 @@ def _list_names(folder: Path) -> list[str]:
         return []
 
 
+def _read_start(path: Path) -> bytes:
+    """The first bytes of a file; none of what can't be read, or is no file."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(MAX_TEXT)
+    return b""
+
+
 def _read_word(path: Path) -> str:
     """The text of a small file, as one line that is safe to show; "" where it can't be read."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            word = file.read(MAX_TEXT).decode().strip().partition("\n")[0]
-    except (OSError, UnicodeDecodeError):
+        word = _read_start(path).decode().strip().partition("\n")[0]
+    except UnicodeDecodeError:
         return ""
     return word if shorten(word) == repr(word) and "/" not in word else ""

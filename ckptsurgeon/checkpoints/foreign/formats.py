@@ -119,6 +119,15 @@ _TENSORFLOW = (
 )
 
 
+_LATEST = re.compile(rb'model_checkpoint_path: "(?:[^"\n]*/)?(\w[\w.-]*)"', re.ASCII)
+
+
+def find_latest(head: bytes) -> str:
+    """The last checkpoint that TensorFlow's file `checkpoint` names; "" where it is none."""
+    found = _LATEST.match(head)
+    return found[1].decode("ascii") if found else ""
+
+
 def tensorflow_checkpoint(prefix: Path) -> Foreign:
     """TensorFlow's checkpoint whose files begin with a prefix."""
     return _saved("a checkpoint of TensorFlow", _TENSORFLOW.format(repr(str(prefix))))

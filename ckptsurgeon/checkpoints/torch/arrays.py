@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptsurgeon.checkpoints.counts import are_counts
-from ckptsurgeon.checkpoints.npy import CODES, TEXT_KINDS, explain_dtype, kind_of
+from ckptsurgeon.checkpoints.npy import CODES, SAVE_PLAIN, TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.stored import Held
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.strided import View, column_strides
@@ -45,8 +45,6 @@ PLAIN_ARRAYS = frozenset(("ndarray", "memmap", "matrix"))
 
 FLOATS = {2: "<e", 4: "<f", 8: "<d"}
 """Layouts of floating numbers by their bytes, as `struct` has them."""
-
-SAVE_PLAIN = "convert it to a dtype such as float32 where it was made, and save it again"
 
 
 @dataclass(frozen=True, slots=True)

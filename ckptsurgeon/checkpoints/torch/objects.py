@@ -101,7 +101,8 @@ def all_parts(value: ObjectValue) -> tuple[Any, ...]:
 
 def extras(value: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that a tensor or a dict has beside its values, with their names."""
-    if isinstance(value, TensorRecord) and value.state is not None:
+    is_unreadable = isinstance(value, ObjectValue) and value.unreadable is not None
+    if (isinstance(value, TensorRecord) or is_unreadable) and value.state is not None:
         groups = attributes(value.state)
     elif isinstance(value, DictValue) and value.attributes is not None:
         groups = [value.attributes]

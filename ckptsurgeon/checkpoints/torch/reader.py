@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -258,8 +257,4 @@ def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:
 
 def _nbytes(leaf: Leaf) -> int:
     """The bytes of a tensor that is not read, as far as they are known."""
-    if leaf.unreadable is not None:
-        return leaf.unreadable.nbytes
-    width: int = BITS[leaf.value.dtype] // 8
-    count: int = math.prod(leaf.value.shape)
-    return count * width
+    return (leaf.unreadable or TensorSpec(leaf.value.dtype, leaf.value.shape)).nbytes

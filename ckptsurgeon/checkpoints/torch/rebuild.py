@@ -24,6 +24,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     StorageRecord,
     Stretch,
     TensorRecord,
+    is_tensor,
 )
 from ckptsurgeon.checkpoints.torch.keys import dict_key
 from ckptsurgeon.checkpoints.torch.unreadable import META, explain
@@ -180,8 +181,9 @@ def _with_state(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 def _attributed(made: Any, arguments: tuple[Any, ...]) -> Any:
     """A tensor with the attributes that the fourth argument gives, if it gives any."""
     state = arguments[3] if len(arguments) > 3 else None
-    is_plain = not isinstance(made, TensorRecord) or not state
-    return made if is_plain else dataclasses.replace(made, state=state)
+    if state and isinstance(made, (TensorRecord, ObjectValue)) and is_tensor(made):
+        return dataclasses.replace(made, state=state)
+    return made
 
 
 def _compiled(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
