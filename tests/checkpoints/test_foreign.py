@@ -303,6 +303,9 @@ def test_a_package_of_torch_is_named(tmp_path: Path) -> None:
     assert "is an archive of torch.package" in refusal(tmp_path / "m.pt")
 
 
+STRANGE = ["a<name>b;touch owned;", "x'; touch owned; '", "$(touch owned)", "k[1]"]
+
+
 @pytest.mark.parametrize("name", STRANGE)
 def test_commands_quote_what_strangers_name(name: str, tmp_path: Path) -> None:
     """The words of a command are what a shell makes of it: a path stays one word."""
