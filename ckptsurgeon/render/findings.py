@@ -102,17 +102,23 @@ def _show(line: Line) -> Aligned:
 
 
 def show_suggestions(report: Report, view: View) -> list[str]:
-    """The suggestions; their texts are safe already, for they are quoted for YAML."""
+    """The suggestions; their texts are safe already, for they are quoted for YAML.
+
+    Rules are indented, as below `rules:`, and what stands beside these in a file is not.
+    """
     if not report.suggestions:
         return []
     lines: list[str] = []
-    told = 0
+    told, indent = 0, INDENT
     for suggestion in report.suggestions:
         texts = suggestion.text.splitlines()
         if lines and len(lines) + 1 + len(texts) > view.limits.suggestion:
             break
-        lines.append(f"{INDENT}# {suggestion.sentence}")
-        lines += (INDENT + view.palette.hint(text) for text in texts)
+        if suggestion.is_rule and not indent:
+            lines.append(view.palette.hint("rules:"))
+        indent = INDENT if suggestion.is_rule else ""
+        lines.append(f"{indent}# {suggestion.sentence}")
+        lines += (indent + view.palette.hint(text) for text in texts)
         told += 1
     left_out = len(report.suggestions) - told
     if left_out:

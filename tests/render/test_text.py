@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from report.plans import (
     HOSTILE,
     compared,
@@ -18,6 +19,7 @@ from report.plans import (
     view,
 )
 
+import ckptsurgeon as cs
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.render.text import render_text
@@ -107,3 +109,16 @@ def test_shares_are_rounded_only_where_they_are_not_whole() -> None:
     plan = compared(RESNET, {**RESNET, "new": TensorSpec("F32", ())})
     text = render_text(make_report(plan), width=100, color=False)
     assert "122 of 123 destination keys come from the source; 100% of the root's bytes" in text
+
+
+def test_what_is_suggested_can_be_pasted_as_one_block() -> None:
+    """What stands beside `rules:` is no deeper than that, and `rules:` goes before the rules."""
+    old = resnet18(channels=4, classes=10)
+    plan = compared(renamed(old, "^", "module."), RESNET)
+    lines = render_text(make_report(plan), width=100, color=False).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("to settle this"))
+    block = lines[start + 1 : lines.index("", start)]
+    assert 'source: {strip: ["module."]}' in block
+    assert "rules:" in block
+    ruleset = cs.load_ruleset({"format": 1, **yaml.safe_load("\n".join(block)), "rules": []})
+    assert ruleset.stages[0].source.strip

@@ -51,6 +51,11 @@ class Suggestion:
         mark = MARKS[self.degree]
         return "\n".join(mark + line for line in self.lines.splitlines())
 
+    @property
+    def is_rule(self) -> bool:
+        """Whether it stands below `rules:` in a file; else it stands beside that."""
+        return not self.lines.startswith("source:")
+
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
