@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, group_ties
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
+from ckptsurgeon.checkpoints.npy import TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.checkpoints.transfer import Array
@@ -17,6 +18,9 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
 
 if TYPE_CHECKING:
     from torch import nn
+
+EXTRA_STATE = "_extra_state"
+"""How the key ends under which a module keeps what its `get_extra_state` gives."""
 
 MOST_LAYERS = 5
 """Lazy layers that an error names."""
@@ -41,9 +45,12 @@ class MemoryCheckpoint(Checkpoint):
 def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
     """A checkpoint over a dict's tensors, which are looked at only when they are needed.
 
-    Raises CheckpointError for a value that is neither a torch tensor nor a NumPy array.
+    A module's extra state that is no tensor is an entry, as are arrays of texts. Raises
+    CheckpointError for another value that is neither a torch tensor nor a NumPy array.
     """
-    specs = {key: _explain(value) or _spec(key, value) for key, value in tensors.items()}
+    opaque = {key: entry for key, value in tensors.items() if (entry := _entry(key, value))}
+    kept = ((key, value) for key, value in tensors.items() if key not in opaque)
+    specs = {key: _explain(value) or _spec(key, value) for key, value in kept}
     metadata = getattr(tensors, "_metadata", None)
     return MemoryCheckpoint(
         contents=Contents(
@@ -52,6 +59,7 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
                 {key: _identity(tensors[key]) for key in specs if type(specs[key]) is TensorSpec}
             ),
             module_metadata=metadata,
+            opaque=tuple(opaque.values()),
         ),
         has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),
         tensors=tensors,
@@ -72,23 +80,45 @@ def _spec(key: str, value: Any) -> TensorSpec:
     return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
 
 
+def _entry(key: Any, value: Any) -> Opaque | None:
+    """The entry that a value is which is no tensor, where a state dict may have such."""
+    descr = _descr(value)
+    if descr is not None and kind_of(descr) in TEXT_KINDS:
+        return Opaque(key, f"numpy {descr}", "texts or dates")
+    if str(key).rpartition(".")[2] == EXTRA_STATE and not hasattr(value, "dtype"):
+        return Opaque(key, type(value).__name__, "extra state of a module")
+    return None
+
+
+def _descr(value: Any) -> str | None:
+    """The type string of a NumPy array's dtype; None for what is none."""
+    found = getattr(getattr(value, "dtype", None), "str", None)
+    return found if isinstance(found, str) else None
+
+
 def _explain(value: Any) -> UnreadableSpec | None:
-    """Why the values of a torch tensor can't be read; None where they can."""
+    """Why the values of a tensor or an array can't be read; None where they can."""
     if not is_torch(value):
-        return None
+        descr = _descr(value)
+        is_object = descr is not None and kind_of(descr) == "O"
+        return explain_dtype(descr, tuple(value.shape)) if is_object else None
     if hasattr(value, "materialize"):
         return unreadable_spec("a parameter without a shape", "run a batch through the model first")
     shape = None if value.is_nested else tuple(value.shape)
     dtype = DTYPE_CODES.get(str(value.dtype).removeprefix("torch."))
     layout = str(value.layout).removeprefix("torch.")
-    if layout != "strided" or value.is_nested:
-        kind = "nested" if value.is_nested else layout
-        what, remedy = f"a tensor of the layout {kind}", "give `.to_dense()` of it, or its parts"
+    if value.is_nested:
+        what, remedy = "a nested tensor", "give its parts: `list(x.unbind())`"
+    elif layout != "strided":
+        what, remedy = f"a tensor of the layout {layout}", "give `.to_dense()` of it"
     elif hasattr(value, "__tensor_flatten__") or hasattr(value, "full_tensor"):
         what = f"a {type(value).__name__}, a tensor subclass that keeps its values elsewhere"
         remedy = "give `.full_tensor()` of a DTensor, `.dequantize()` of a quantized one"
     elif dtype is None:
-        what, remedy = f"a tensor of {value.dtype}", "give `.dequantize()` of it, or a cast"
+        what = f"a tensor of {value.dtype}"
+        remedy = "give a cast of it, as `.float()`"
+        if value.is_quantized:
+            remedy = "give `.dequantize()` of it"
     else:
         return None
     return unreadable_spec(what, remedy, dtype, shape)

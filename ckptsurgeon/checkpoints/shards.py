@@ -126,8 +126,8 @@ def describe_set(shard: ShardName, folder: Path) -> str:
     given = f"--source {shlex.quote(f's*={Path(glob.escape(str(folder))) / star}')}"
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
-        f"`{given}`; `ckptsurgeon transplant {given} -e 's<_:int>::** -> **' -o OUT/` makes a "
-        "checkpoint with an index of them"
+        f"`{given}`, whose keys a rule takes together: `ckptsurgeon transplant {given} "
+        "-e 's<_:int>::** -> **' -o OUT/` makes one checkpoint of them"
     )
 
 

@@ -30,6 +30,7 @@ from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Config, Given, Request, Root, Source, load_rulesets, open_request
+from ckptsurgeon.specs import UnreadableSpec
 
 State = Mapping[str, Any]
 
@@ -83,10 +84,10 @@ def load(
     """
     module = unwrapped(model)
     state = state_of(module)
-    _check_writable(module, state)
+    destination = checkpoint_of_model(state, _name(module))
+    _check_writable(module, state, destination)
     source, tensors = _open_given(checkpoint)
     named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
-    destination = checkpoint_of_model(state, _name(module))
     cast = _cast_to_destination(load_rulesets(rules))
     request = open_request(
         cast,
@@ -100,7 +101,9 @@ def load(
         one_shard=one_shard,
     )
     execution = _prepare(request, destination)
-    _write(state, dict(_values(execution, {**tensors, **named})))
+    values = dict(_values(execution, {**tensors, **named}))
+    _check_values(module, state, values, destination)
+    _write(state, values)
     return make_report(execution.plan, written=True)
 
 
@@ -165,12 +168,52 @@ def _cast_to_destination(rulesets: Sequence[Ruleset]) -> Sequence[Ruleset]:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _check_writable(model: nn.Module, state: State) -> None:
-    """Refuses tensors that `copy_` would not write, before anything is written."""
+def _check_writable(model: nn.Module, state: State, destination: Checkpoint) -> None:
+    """Refuses tensors that `copy_` would not write, before anything is written.
+
+    Those that can't be read are for the plan to tell.
+    """
     own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
-    for key, tensor in state.items():
-        if problem := _unwritable(tensor, own):
+    for key, spec in destination.contents.specs.items():
+        if isinstance(spec, UnreadableSpec):
+            continue
+        if problem := _unwritable(state[key], own):
             raise CheckpointError(f"{_name(model)}: `{key}` {problem}")
+
+
+def _check_values(
+    model: nn.Module, state: State, values: Mapping[str, Tensor], destination: Checkpoint
+) -> None:
+    """Refuses values that the model's tensors can't hold, before anything is written.
+
+    Floating ones may be rounded into another floating dtype: that they don't overflow, casts check.
+    """
+    for key, value in values.items():
+        spec, target = destination.contents.specs[key], state[key]
+        if isinstance(spec, UnreadableSpec):
+            raise CheckpointError(
+                f"{_name(model)}: `{key}` is {spec.what}, which can't be written to; drop what "
+                "the rules give it, and allow `unreadable`"
+            )
+        if lost := _count_lost(value, target.dtype):
+            kinds = (str(one.dtype).removeprefix("torch.") for one in (value, target))
+            raise CheckpointError(
+                f"{_name(model)}: `{key}`: {lost:,} of {value.numel():,} values would change from "
+                f"{' to '.join(kinds)}; `drop` and `keep` it, or make the model's tensor of that "
+                "dtype"
+            )
+
+
+def _count_lost(value: Tensor, dtype: torch.dtype) -> int:
+    """How many values another dtype doesn't hold, where it is of another kind or of integers."""
+    before, after = value.dtype, dtype
+    if before == after or (before.is_floating_point and after.is_floating_point):
+        return 0
+    if before.is_complex and after.is_complex:
+        return 0
+    widest = torch.float64 if before.is_floating_point else torch.int64
+    exact = value.to(torch.complex128 if before.is_complex else widest)
+    return int((exact.to(dtype).to(exact.dtype) != exact).sum())
 
 
 def _unwritable(tensor: Tensor, own: Collection[int]) -> str:

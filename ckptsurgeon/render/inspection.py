@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Outside
@@ -48,7 +47,7 @@ def render_inspection(
 
 def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
     contents = checkpoint.contents
-    size = size_on_disk(checkpoint.path)
+    size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
     yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
     if contents.shard:
@@ -118,11 +117,10 @@ def count_dtypes(contents: Contents) -> list[tuple[str, int]]:
     return Counter(spec.dtype for spec in contents.specs.values()).most_common()
 
 
-def size_on_disk(path: Path) -> int:
-    """Bytes of the file, or of the files in the folder; 0 for what is not on disk."""
-    if path.is_dir():
-        return sum(one.stat().st_size for one in path.iterdir() if one.is_file())
-    return path.stat().st_size if path.is_file() else 0
+def size_on_disk(checkpoint: Checkpoint) -> int:
+    """Bytes of its files, the index among them; 0 for what is not on disk."""
+    files = {checkpoint.path, *checkpoint.files}
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 # --- the tree -------------------------------------------------------------------------------------
@@ -195,7 +193,7 @@ def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
         "format": checkpoint.format,
         "shard": contents.shard,
         "has_values": checkpoint.has_values,
-        "bytes_on_disk": size_on_disk(checkpoint.path),
+        "bytes_on_disk": size_on_disk(checkpoint),
         "count": len(contents.specs),
         "elements": count_elements(contents),
         "bytes": sum(spec.nbytes for spec in contents.specs.values()),

@@ -233,3 +233,64 @@ def test_a_model_on_the_meta_device_is_given_values() -> None:
 def test_rules_that_are_wrong_in_themselves_are_told_at_once() -> None:
     with pytest.raises(RulesetError):
         modules.convert_on_load(nn.Linear(2, 2), ["a -> <"])
+
+
+def with_buffer(value: torch.Tensor) -> nn.Linear:
+    model = nn.Linear(2, 3)
+    model.register_buffer("n", value)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "lost"),
+    [
+        (torch.int32, torch.tensor([3e10, float("nan")]), 2),
+        (torch.int32, torch.tensor([2**40, 1]), 1),
+        (torch.uint8, torch.tensor([300, -1]), 2),
+        (torch.bool, torch.tensor([0.5, 1.0]), 1),
+        (torch.float32, torch.tensor([1 + 2j, 3]), 1),
+        (torch.float32, torch.tensor([2**30 + 1, 7]), 1),
+    ],
+)
+def test_values_that_another_dtype_does_not_hold(
+    held: torch.dtype, given: torch.Tensor, lost: int
+) -> None:
+    model = with_buffer(torch.ones(2, dtype=held))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    told = f"`n`: {lost} of 2 values would change from"
+    with pytest.raises(CheckpointError, match=told):
+        modules.load(model, {**nn.Linear(2, 3).state_dict(), "n": given})
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("held", "given"),
+    [
+        (torch.int32, torch.tensor([3.0, -4.0])),
+        (torch.int64, torch.tensor([True, False])),
+        (torch.bool, torch.tensor([0, 1])),
+        (torch.complex64, torch.tensor([1.5, 2.0])),
+        (torch.float32, torch.tensor([1, 7])),
+    ],
+)
+def test_values_that_another_dtype_holds(held: torch.dtype, given: torch.Tensor) -> None:
+    model = with_buffer(torch.zeros(2, dtype=held))
+    modules.load(model, {**nn.Linear(2, 3).state_dict(), "n": given})
+    assert model.state_dict()["n"].tolist() == given.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:The PyTorch API of nested")
+@pytest.mark.parametrize("kind", ["sparse", "csr", "nested"])
+def test_buffers_that_cannot_be_read_are_findings(kind: str) -> None:
+    value = {
+        "sparse": lambda: torch.eye(3).to_sparse(),
+        "csr": lambda: torch.eye(3).to_sparse_csr(),
+        "nested": lambda: torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]),
+    }[kind]()
+    model, given = with_buffer(value), nn.Linear(2, 3).state_dict()
+    with pytest.raises(FindingsError, match="unreadable: `n`"):
+        modules.load(model, given)
+    assert modules.load(model, given, allow=["unreadable"]).bottom_line.startswith("allowed: 1 unr")
+    assert torch.equal(model.weight, given["weight"])
+    with pytest.raises(CheckpointError, match=r"`n` is a .*, which can't be written to"):
+        modules.load(model, {**given, "n": torch.ones(3, 3)})

@@ -264,6 +264,7 @@ class Inert:
     format: str = "torch"
     has_values: bool = True
     extents: Mapping[str, Extent] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def extent(self, key: str) -> Extent | None:
         return self.extents.get(key)
