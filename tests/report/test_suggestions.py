@@ -53,6 +53,7 @@ def transposed(specs: Specs) -> Specs:
 
 
 GPT = {f"h.{n}.{m}.weight": TensorSpec("F32", (4, 6)) for n in range(12) for m in ("attn", "mlp")}
+BIASES = {key.replace("weight", "bias"): TensorSpec("F32", (4,)) for key in GPT}
 
 
 def floats(shapes: dict[str, tuple[int, ...]]) -> Specs:
@@ -144,6 +145,14 @@ CASES: dict[str, tuple[Specs, Specs]] = {
     "another stem and another head": (resnet18(channels=4, width=2, classes=5), SMALL),
     "a smaller stem": (resnet18(channels=1, width=2, classes=7), SMALL),
     "matrices the other way": (transposed(GPT), GPT),
+    "matrices the other way, by their biases": (
+        transposed(GPT) | BIASES,
+        GPT | BIASES,
+    ),
+    "widths that are swapped": (
+        {"0.weight": TensorSpec("F32", (4, 6)), "0.bias": TensorSpec("F32", (4,))},
+        {"0.weight": TensorSpec("F32", (6, 4)), "0.bias": TensorSpec("F32", (6,))},
+    ),
     "some layers only": (
         {f"l.{n}.w": TensorSpec("F32", (n % 2 + 1,)) for n in range(8)},
         {f"l.{n}.w": TensorSpec("F32", (1,)) for n in range(8)},
@@ -326,7 +335,7 @@ BUFFERS: dict[str, tuple[TensorSpec, bool]] = {
     "bn.num_batches_tracked": (TensorSpec("I64", ()), True),
     "embeddings.position_ids": (TensorSpec("I64", (1, 512)), True),
     "h.attn.bias": (TensorSpec("BOOL", (1, 1, 8, 8)), True),
-    "h.rotary.inv_freq": (TensorSpec("F32", (32,)), True),
+    "h.rotary.inv_freq": (TensorSpec("F32", (32,)), False),
     "bn.running_mean": (TensorSpec("F32", (4,)), False),
     "h.qweight": (TensorSpec("I32", (4, 4)), False),
     "h.bias": (TensorSpec("U8", (4,)), False),

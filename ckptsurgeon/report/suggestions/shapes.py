@@ -12,11 +12,13 @@ from ckptsurgeon.report.suggestions.model import (
     Degree,
     Keys,
     Mismatch,
+    Specs,
     Suggestion,
     placement,
 )
 from ckptsurgeon.report.suggestions.remedies import Remedy, find_remedy, find_resize
 from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
+from ckptsurgeon.specs import TensorSpec
 
 MOST_LINES = 8
 MOST_REMEDIES = 6
@@ -36,9 +38,11 @@ def shape_suggestions(mismatched: Sequence[Mismatch], keys: Keys) -> Iterator[Su
             remedies.setdefault((remedy, id(one.rule)), []).append(one)
     for group in list(kept.values())[:MOST_REMEDIES]:
         yield _keep(group, keys)
+    differ = {one.key for one in mismatched}
+    copied = {key: keys.destination[key] for key in keys.copied if key not in differ}
     groups = sorted(remedies.items(), key=lambda one: -len(one[1]))
     for (remedy, _), group in groups[:MOST_REMEDIES]:
-        yield _apply(remedy, group, keys)
+        yield _apply(remedy, group, keys, copied)
     rest = [one for _, group in groups[MOST_REMEDIES:] for one in group]
     if rest:
         yield Suggestion(
@@ -66,7 +70,7 @@ def _remedy(one: Mismatch, heads: Collection[str], keys: Keys) -> Remedy | None:
     return find_resize(one) or find_remedy(one, keys)
 
 
-def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
+def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys, copied: Specs) -> Suggestion:
     same = all(one.key == one.origin and not one.alias for one in group)
     number = Counter((one.found, one.wanted) for one in group)
     globs = _sides(group, keys) if same else [_pair(one) for one in group]
@@ -79,20 +83,29 @@ def _apply(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     rest = "" if len(globs) <= MOST_LINES else f" (the first {MOST_LINES} of {len(globs):,})"
     where = placement(group[0].rule, len(group))
     sentence = f"{what}: {remedy.reason} ({found} -> {wanted}){remedy.besides}{where}{rest}"
-    return Suggestion(sentence, "\n".join(lines), _degree(remedy, group, keys))
+    return Suggestion(sentence, "\n".join(lines), _degree(remedy, group, copied))
 
 
-def _degree(remedy: Remedy, group: Sequence[Mismatch], keys: Keys) -> Degree:
-    """Likely where a part is lost, values are computed, or square matrices may be turned too."""
+def _degree(remedy: Remedy, group: Sequence[Mismatch], copied: Specs) -> Degree:
+    """Likely where a part is lost, values are computed, or what is turned may be something else."""
     if not remedy.exact or any(one.degree is Degree.LIKELY for one in group):
         return Degree.LIKELY
+    if remedy.op != "transpose":
+        return Degree.SURE
     names = {one.key.rpartition(".")[2] for one in group}
-    turned = remedy.op == "transpose" and any(_is_square(key, keys, names) for key in keys.copied)
-    return Degree.LIKELY if turned else Degree.SURE
+    squares = any(_is_square(key, spec, names) for key, spec in copied.items())
+    told = all(_bias_tells(one, copied) for one in group)
+    return Degree.SURE if told and not squares else Degree.LIKELY
 
 
-def _is_square(key: str, keys: Keys, names: Collection[str]) -> bool:
-    shape = keys.destination[key].shape
+def _bias_tells(one: Mismatch, copied: Specs) -> bool:
+    """Whether the module's bias fits both sides: widths that are swapped would change it, too."""
+    bias = copied.get(f"{one.key.rpartition('.')[0]}.bias")
+    return bias is not None and bias.shape == one.wanted.shape[:1]
+
+
+def _is_square(key: str, spec: TensorSpec, names: Collection[str]) -> bool:
+    shape = spec.shape
     return len(shape) == 2 and shape[0] == shape[1] > 1 and key.rpartition(".")[2] in names
 
 

@@ -1,6 +1,7 @@
 """Which tensors are surely no trained weights: those that a module makes itself, by their names.
 
 Whatever isn't in these tables may be trained: running means are, and integers may be quantized.
+No floating tensor is in one: what rotary embeddings are computed from may be scaled, or trained.
 """
 
 from __future__ import annotations
@@ -16,16 +17,11 @@ INDEXES = frozenset({COUNTER, "position_ids", "relative_position_index", "token_
 MASKS = frozenset({"attention_mask", "attn_mask", "bias", "causal_mask", "mask", "tril"})
 """Last names of masks; GPT-2's is `attn.bias`."""
 
-FREQUENCIES = frozenset({"inv_freq"})
-"""Last names of vectors that rotary embeddings are computed from."""
-
 
 def is_untrained(key: str, spec: TensorSpec) -> bool:
     """Whether the key is a buffer that its module fills by itself."""
     name = key.rpartition(".")[2]
-    if spec.floating:
-        return name in FREQUENCIES and len(spec.shape) == 1
-    return name in INDEXES or (name in MASKS and _is_mask(spec))
+    return not spec.floating and (name in INDEXES or (name in MASKS and _is_mask(spec)))
 
 
 def _is_mask(spec: TensorSpec) -> bool:
