@@ -12,7 +12,7 @@ from ckptsurgeon.checkpoints.shards import (
     PIECE_NAME,
     describe_pieces,
     describe_set,
-    read_shard_name,
+    find_shard,
 )
 from ckptsurgeon.checkpoints.strict_json import shorten_all
 from ckptsurgeon.errors import CheckpointError
@@ -62,7 +62,7 @@ def find_candidates(folder: Path, names: Iterable[str]) -> list[str]:
         name
         for name in names
         if (name.endswith(ENDS[:3]) or name in BIN_NAMES)
-        and read_shard_name(name) is None
+        and find_shard(folder / name) is None
         and not PIECE_NAME.fullmatch(name)
         and not (folder / name).is_dir()
     ]
@@ -104,19 +104,24 @@ def _describe_lacking(folder: Path, names: Sequence[str]) -> str:
     if any(PIECE_NAME.fullmatch(name) for name in names):
         return describe_pieces(folder)
     return (
-        _describe_shards(folder, names)
+        _describe_shards(folder, names, of_ranks=False)
         or describe_other(folder, names)
+        or _describe_shards(folder, names, of_ranks=True)
         or _describe_files(folder, names)
         or describe_below(folder, names)
         or _describe_nothing(names)
     )
 
 
-def _describe_shards(folder: Path, names: Sequence[str]) -> str:
-    """Words for the first set of shards that lacks its index."""
+def _describe_shards(folder: Path, names: Sequence[str], *, of_ranks: bool) -> str:
+    """Words for the first set of shards that lacks its index, or for what ranks keep."""
     for name in names:
-        shard = read_shard_name(name)
-        if shard is not None and re.search(r"\.(?:safetensors|bin|pt|pth|ckpt)$", name):
+        shard = find_shard(folder / name)
+        if (
+            shard
+            and shard.is_rank == of_ranks
+            and re.search(r"\.(?:safetensors|bin|pt|pth|ckpt)$", name)
+        ):
             return f"holds shards of one checkpoint, as {name!r}: {describe_set(shard, folder)}"
     return ""
 

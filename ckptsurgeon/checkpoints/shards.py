@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.strict_json import load_object
@@ -17,6 +17,12 @@ NAME = re.compile(
     r"(?P<before>(?:.*?\D)??)(?P<number>\d+)[-_]of[-_](?P<count>\d+)(?P<after>(?:\D.*)?)"
 )
 """The name of one of several files; in `shard-00001-model-00001-of-00004`, of the last numbers."""
+
+RANK = re.compile(
+    r"(?P<before>consolidated\.|(?:.*[-_.])?(?:mp|tp|pp|model)[-_]rank[-_])(?P<number>\d+)"
+    r"(?P<after>(?:\D.*)?)"
+)
+"""The name of what one of several ranks keeps, as Llama's consolidated.00.pth, without a count."""
 
 NO_SETS = re.compile(
     r"(?:^|[^a-z])(?:epoch|step|iter|iteration|round|fold|run|seed|trial)[-_.=]?$", re.I
@@ -51,12 +57,16 @@ JOINING = (
 
 @dataclass(frozen=True, slots=True)
 class ShardName:
-    """A file's name as one of `count` in a folder that differ in their `number` alone."""
+    """A file's name as one of `count` in a folder that differ in their `number` alone.
+
+    Names of ranks don't tell the count.
+    """
 
     before: str
     number: int
     count: int
     after: str
+    is_rank: bool = False
 
     @property
     def place(self) -> str:
@@ -65,8 +75,11 @@ class ShardName:
 
     def is_beside(self, other: ShardName | None) -> bool:
         """Whether another name is of the same set."""
-        mine = (self.before, self.count, self.after)
-        return other is not None and mine == (other.before, other.count, other.after)
+        return other is not None and self._set == other._set
+
+    @property
+    def _set(self) -> tuple[str, str, bool, int]:
+        return self.before, self.after, self.is_rank, 0 if self.is_rank else self.count
 
 
 def read_shard_name(name: str) -> ShardName | None:
@@ -80,11 +93,25 @@ def read_shard_name(name: str) -> ShardName | None:
     return ShardName(found["before"], number, count, found["after"])
 
 
+def _read_rank_name(name: str) -> ShardName | None:
+    found = RANK.fullmatch(name)
+    return found and ShardName(found["before"], int(found["number"]), 0, found["after"], True)
+
+
+def find_shard(path: Path) -> ShardName | None:
+    """What a file is one of by its name, and by what lies beside it where that tells no count."""
+    if shard := read_shard_name(path.name):
+        return shard
+    rank = _read_rank_name(path.name)
+    count = len(find_set(rank, path.parent.iterdir())) if rank else 0
+    return replace(rank, count=count) if rank and count > 1 else None
+
+
 def find_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
     """Those of some files that are of the same set, by their numbers, which may begin at 0."""
     found = {}
     for file in files:
-        other = read_shard_name(file.name)
+        other = read_shard_name(file.name) or _read_rank_name(file.name)
         if other is not None and shard.is_beside(other):
             found[other.number] = file
     return found
@@ -92,7 +119,7 @@ def find_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
 
 def refuse_lone(path: Path, together: Collection[Path]) -> None:
     """Raises CheckpointError for one file of a set whose others are not opened with it."""
-    shard = read_shard_name(path.name)
+    shard = find_shard(path)
     if shard is None:
         return
     given = find_set(shard, _beside(path, together))
@@ -124,6 +151,11 @@ def describe_set(shard: ShardName, folder: Path) -> str:
         )
     star = _star(next(iter(there.values())).name)
     given = f"--source {shlex.quote(f's*={Path(glob.escape(str(folder))) / star}')}"
+    if shard.is_rank:
+        return (
+            f"each rank keeps a part of the tensors: name all of them by `{given}`, and join the "
+            "parts by rules (`concat`)"
+        )
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
         f"`{given}`, whose keys a rule takes together: `ckptsurgeon transplant {given} "
@@ -133,7 +165,7 @@ def describe_set(shard: ShardName, folder: Path) -> str:
 
 def _star(name: str) -> str:
     """The pattern of a shard's name, with a star in the place of its number."""
-    found = NAME.fullmatch(name)
+    found = NAME.fullmatch(name) or RANK.fullmatch(name)
     end = found.end("number") if found else 0
     before = found["before"] if found else ""
     return f"{glob.escape(before)}*{glob.escape(name[end:])}"
@@ -206,7 +238,7 @@ def without_pieces(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def describe_opened(path: Path, metadata: Mapping[str, str]) -> str:
     """What a shard is that was opened alone on purpose; "" for a whole."""
-    shard = read_shard_name(path.name)
+    shard = find_shard(path)
     words = f"shard {shard.place}" if shard else ""
     if PIECES in metadata:
         words = f"{words}, of pieces of tensors" if words else "pieces of tensors"

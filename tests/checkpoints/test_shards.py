@@ -243,3 +243,27 @@ def test_what_is_written_of_one_is_whole(pieces: Path, ckpt: Ckpt) -> None:
     source, out = next(pieces.iterdir()), pieces.parent / "out.safetensors"
     assert ckpt("transplant", source, "--one-shard", "-o", out).code == 0
     assert "DCP_SHARDING_INFO" not in open_checkpoint(out).contents.metadata
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["consolidated.00.pth", "consolidated.01.pth"],
+        ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
+        ["model-rank-0.pt", "model-rank-1.pt", "model-rank-2.pt"],
+    ],
+)
+def test_what_ranks_keep_is_no_whole(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        torch.save({"w": torch.ones(2)}, tmp_path / name)
+        if name is names[0]:
+            assert open_checkpoint(tmp_path / name).contents.specs  # alone, it is all there is
+    for name in names:
+        with pytest.raises(CheckpointError, match=rf"is shard \d of {len(names)}, no whole"):
+            open_checkpoint(tmp_path / name)
+        opened = open_checkpoint(tmp_path / name, one_shard=True)
+        assert f"of {len(names)}; what lies in the others is left out" in opened.contents.notes[0]
+    paths = [tmp_path / name for name in names]
+    assert open_checkpoint(paths[0], together=paths).contents.specs
+    with pytest.raises(CheckpointError, match=r"each rank keeps a part|in pieces for its ranks"):
+        open_checkpoint(tmp_path)

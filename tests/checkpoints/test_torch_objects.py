@@ -295,3 +295,36 @@ def test_attributes_of_a_tensor_that_cannot_be_read_are_keys(tmp_path: Path) -> 
     found = open_checkpoint(tmp_path / "a.pt").contents.specs
     assert list(found) == ["w", "w.extra"]
     assert isinstance(found["w"], UnreadableSpec)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("1 -> mid", {"0": 0, "2": 2, "mid": 1}),
+        ("<n> -> p.<n>", {"p.0": 0, "p.1": 1, "p.2": 2}),
+        ("0 -> 5", {"1": 1, "2": 2, "5": 0}),
+    ],
+)
+def test_a_list_with_other_keys_is_a_dict_without_holes(
+    rule: str, wanted: dict[str, int], tmp_path: Path
+) -> None:
+    torch.save([tensor(number) for number in range(3)], tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt", [rule])
+    found = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert {key: int(value[0, 0]) for key, value in found.items()} == wanted
+
+
+def test_a_list_that_nothing_is_left_of_goes(tmp_path: Path) -> None:
+    torch.save({"x": [tensor(1), tensor(2)], "w": tensor(3)}, tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt", [{"drop": "x.**"}])
+    assert list(torch.load(tmp_path / "b.pt", weights_only=True)) == ["w"]
+
+
+def test_keys_that_become_texts_are_noted(tmp_path: Path) -> None:
+    value = {frozenset("a"): tensor(1), 1j: tensor(2), torch.float32: tensor(3), 7: tensor(4)}
+    torch.save(value, tmp_path / "a.pt")
+    report = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    told = [note.text for note in report.notes if note.kind == "entry"]
+    kinds = ("frozenset", "complex", "dtype")
+    assert told == [f"{kind} as a key, not written" for kind in kinds]
+    assert list(torch.load(tmp_path / "b.pt", weights_only=True))[-1] == 7

@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
-from ckptsurgeon.checkpoints.torch.inert import DictValue, TensorRecord, is_tensor
+from ckptsurgeon.checkpoints.torch.inert import DictValue, OddKey, TensorRecord, is_tensor
 from ckptsurgeon.checkpoints.torch.keys import is_plain_key, named_entries
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
@@ -132,7 +132,7 @@ class _Skeleton:
         return self._copy_dict(DictValue(entries=dict(children(value))), path)
 
     def _copy_list(self, value: list[Any] | tuple[Any, ...], path: str) -> DictValue:
-        """A list by number, with a hole for each tensor, and None for what is dropped.
+        """A list by number, with a hole for each tensor, and for what is dropped.
 
         Only one that holds tensors itself, or is all of the file, is a place for others.
         """
@@ -143,9 +143,8 @@ class _Skeleton:
         for piece, entry in children(value):
             inner = join(path, piece)
             found = self._entry(entry, inner)
-            holds_place = is_tensor(entry) and is_under(inner, self.root)
             self.homes.setdefault(inner, (made, piece))
-            made.entries[piece] = HOLE if holds_place else found[0] if found else None
+            made.entries[piece] = found[0] if found else HOLE
         return made
 
     def _copy_dict(self, value: DictValue, path: str) -> DictValue:
@@ -157,6 +156,9 @@ class _Skeleton:
             made.attributes = value.attributes
         for piece, key, entry in named_entries(value):
             inner, name = join(path, piece), key if is_plain_key(key) else piece
+            if name is not key:
+                kind = describe(key.value if isinstance(key, OddKey) else key)[0]
+                self.dropped.append(Opaque(inner, f"{kind} as a key", piece))
             self.homes.setdefault(inner, (made, name))
             found = self._entry(entry, inner)
             if found:
@@ -219,21 +221,20 @@ def _describe_modules(holder: DictValue, metadata: ModuleMetadata | None, prefix
 
 
 def _settle(value: DictValue, copies: set[int], holder: DictValue | None) -> Any:
-    """A copied container without the dicts that nothing was put into; lists are lists again.
+    """A copied container without the containers that nothing was put into.
 
-    `holder`, the dict of the root, stays though it be empty.
+    Lists are lists again, with None in holes, so that what follows keeps its number; one that got
+    other keys is a dict, without them. `holder`, the dict of the root, stays though it be empty.
     """
-    for key, entry in list(value.entries.items()):
-        if entry is HOLE:
-            value.entries[key] = None
-        elif id(entry) in copies:
-            settled = value.entries[key] = _settle(entry, copies, holder)
+    for key, entry in value.entries.items():
+        if id(entry) in copies:
+            settled = _settle(entry, copies, holder)
             is_empty = isinstance(settled, DictValue) and not settled.entries
-            if is_empty and entry is not holder and value.kind not in LISTS:
-                del value.entries[key]
-    if value.kind not in LISTS:
-        return value
-    if list(value.entries) == [str(number) for number in range(len(value.entries))]:
-        return LISTS[value.kind](value.entries.values())
-    value.kind = "dict"
+            value.entries[key] = HOLE if is_empty and entry is not holder else settled
+    filled = {key: entry for key, entry in value.entries.items() if entry is not HOLE}
+    numbers = [str(number) for number in range(len(value.entries))]
+    if value.kind in LISTS and filled and list(value.entries) == numbers:
+        return LISTS[value.kind](filled.get(number) for number in numbers)
+    value.kind = "dict" if value.kind in LISTS else value.kind
+    value.entries = filled
     return value
