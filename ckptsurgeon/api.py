@@ -160,7 +160,9 @@ def invert(
     """
     name = "the plan" if isinstance(plan, Plan) else os.fspath(plan)
     made = plan if isinstance(plan, Plan) else recall(Path(plan))
-    lost = None if source_of_lost is None else open_source(source_of_lost, root_of(made, only))
+    lost = None
+    if source_of_lost is not None:  # a shard, where the plan was made of shards
+        lost = open_source(source_of_lost, root_of(made, only), one_shard=True)
     return invert_plan(made, name, only=only, lost=lost)
 
 

@@ -10,7 +10,7 @@ import pickle
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
@@ -295,6 +295,39 @@ def test_attributes_of_a_tensor_that_cannot_be_read_are_keys(tmp_path: Path) -> 
     found = open_checkpoint(tmp_path / "a.pt").contents.specs
     assert list(found) == ["w", "w.extra"]
     assert isinstance(found["w"], UnreadableSpec)
+
+
+class ScaledTensor(torch.Tensor):
+    """A tensor subclass that keeps its values in two others, as packages of quantization do."""
+
+    data_: torch.Tensor
+    scale: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, data_: torch.Tensor, scale: torch.Tensor) -> ScaledTensor:
+        made = torch.Tensor._make_wrapper_subclass(cls, data_.shape, dtype=scale.dtype)  # type: ignore[attr-defined]
+        made.data_, made.scale = data_, scale
+        return cast(ScaledTensor, made)
+
+    @classmethod
+    def __torch_dispatch__(cls, *_: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_parts_of_a_tensor_that_keeps_its_values_elsewhere_are_no_keys(tmp_path: Path) -> None:
+    torch.save(
+        {"w": ScaledTensor(tensor(1).to(torch.int8), tensor(2)), "b": ONE}, tmp_path / "a.pt"
+    )
+    found = open_checkpoint(tmp_path / "a.pt").contents.specs
+    assert list(found) == ["w", "b"]
+    assert isinstance(found["w"], UnreadableSpec)
+
+
+def test_attributes_of_a_sparse_tensor_are_keys(tmp_path: Path) -> None:
+    sparse = tensor(1).to_sparse()
+    sparse.extra = tensor(2)  # type: ignore[attr-defined]
+    torch.save({"w": sparse}, tmp_path / "a.pt")
+    assert list(open_checkpoint(tmp_path / "a.pt").contents.specs) == ["w", "w.extra"]
 
 
 @pytest.mark.parametrize(

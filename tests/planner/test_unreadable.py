@@ -221,6 +221,6 @@ def test_requirements_and_lookups_know_it() -> None:
         cs.plan(SOURCE, rules)
 
 
-def test_arrays_of_other_dtypes_in_memory_are_refused_as_before() -> None:
-    with pytest.raises(cs.CheckpointError, match="'w' is a tensor of object"):
-        cs.plan({"w": np.array([{}], object)})
+def test_arrays_of_objects_in_memory_are_findings() -> None:
+    with pytest.raises(cs.FindingsError, match="1 unreadable"):
+        cs.apply([], {"w": np.array([{}], object)})

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -588,3 +589,13 @@ def test_suggestions_are_printable(keys: set[str]) -> None:
         for one in make_suggestions(plan):
             assert one.sentence.isprintable()
             assert all(line.isprintable() for line in one.text.splitlines())
+
+
+def test_what_the_source_has_and_cannot_be_read_is_told_as_that() -> None:
+    source = {"w": torch.ones(2), "q": torch.eye(2).to_sparse()}
+    plan = cs.plan(source, into={"w": torch.ones(2), "q": torch.ones(2, 2)}, allow="unreadable")
+    told = [one.sentence for one in make_suggestions(plan)]
+    assert told == [
+        "`q` is unreadable in the source: if it can't be saved in another way, keep the "
+        "destination's own"
+    ]

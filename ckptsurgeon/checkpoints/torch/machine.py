@@ -298,7 +298,8 @@ class Machine:
             first = state[0] if isinstance(state, tuple) and state else state
             target.attributes = first if isinstance(first, DictValue) else None
         elif isinstance(target, ObjectValue):
-            target.state = state
+            if target.unreadable is None:  # else it is how a class of tensors keeps its values
+                target.state = state
         elif isinstance(target, ArrayRecord):
             set_state(target, state)
         elif isinstance(target, TensorRecord):

@@ -198,10 +198,21 @@ def _restore_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     return arguments[0] if arguments else ObjectValue(function, arguments)
 
 
+TENSORS = (
+    GlobalName("torch", "Tensor"),
+    GlobalName("torch._tensor", "Tensor"),
+    GlobalName("torch.nn.parameter", "Parameter"),
+    GlobalName("torch.nn.parameter", "Buffer"),
+)
+"""Classes whose attributes are none of the values; those of others may be where they are kept."""
+
+
 def _from_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(function, class, arguments, state) -> the tensor, whatever class of Tensor it was."""
     if len(arguments) >= 3 and isinstance(arguments[0], GlobalName) and arguments[0] != function:
-        return _attributed(call(arguments[0], arguments[2]), arguments)
+        made = call(arguments[0], arguments[2])
+        keeps_values = isinstance(made, ObjectValue) and arguments[1] not in TENSORS
+        return made if keeps_values else _attributed(made, arguments)
     return ObjectValue(
         function, arguments, unreadable=unreadable_spec("a tensor of an unknown build")
     )

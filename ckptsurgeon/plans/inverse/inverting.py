@@ -112,7 +112,7 @@ class _Inverse:
             alias="",
             path=f"the output of {self.name}",
             format=PLANNED,
-            options=SourceOptions(roots=self._roots()),
+            options=SourceOptions(roots=self._roots(), one_shard=self.lost is not None),
             names={key: key for key in specs},
             specs=specs,
             contents=Contents(specs),

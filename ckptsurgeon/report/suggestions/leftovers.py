@@ -40,13 +40,17 @@ def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
         yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
     settled = buffers if keys.has_values else counters
     rest = {key: spec for key, spec in missing.items() if key not in settled}
-    if rest:
-        verb = "keep the destination's own" if keys.has_values else "make them anew"
-        sentence = (
-            f"{_number(rest)} not in the source under any likely name:"
-            f" if nothing of it fits, {verb}{_odd(rest)}"
-        )
-        yield Suggestion(sentence, "\n".join(keep_lines(rest, keys)), Degree.OPEN)
+    untaken = set() if keys.staged else set(keys.untaken(""))
+    unread = {key: spec for key, spec in rest.items() if key in untaken}
+    strange = {key: spec for key, spec in rest.items() if key not in untaken}
+    verb = "keep the destination's own" if keys.has_values else "make them anew"
+    for specs, why in (
+        (unread, "unreadable in the source: if it can't be saved in another way"),
+        (strange, "not in the source under any likely name: if nothing of it fits"),
+    ):
+        if specs:
+            sentence = f"{_number(specs)} {why}, {verb}{_odd(specs)}"
+            yield Suggestion(sentence, "\n".join(keep_lines(specs, keys)), Degree.OPEN)
 
 
 def _number(specs: Specs) -> str:
