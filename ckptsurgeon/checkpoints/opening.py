@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from ckptsurgeon.checkpoints.folders import choose_in_folder, note_others
 from ckptsurgeon.checkpoints.foreign.files import LOOK, describe_file, read_tail, refuse_likeness
 from ckptsurgeon.checkpoints.foreign.formats import tensorflow_checkpoint
 from ckptsurgeon.checkpoints.foreign.texts import describe_json
-from ckptsurgeon.checkpoints.foreign.zips import describe_zip
+from ckptsurgeon.checkpoints.foreign.zips import describe_zip, list_zip
 from ckptsurgeon.checkpoints.rooted import under_root
 from ckptsurgeon.checkpoints.safetensors.reader import open_safetensors
 from ckptsurgeon.checkpoints.sharded import open_sharded
@@ -30,12 +29,9 @@ from ckptsurgeon.checkpoints.shards import (
     without_pieces,
 )
 from ckptsurgeon.checkpoints.spec import looks_spec, open_spec
-from ckptsurgeon.checkpoints.strict_json import load_index
+from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index
 from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
-
-MAX_JSON = 256 << 20
-"""Longest JSON file that is read; an index of a million keys takes half."""
 
 
 def open_checkpoint(
@@ -59,8 +55,8 @@ def open_checkpoint(
     path = Path(path)
     if path.is_dir():
         file = choose_in_folder(path)
-        opened = _check_shard(_open_file(file, root), file, one_shard, ())
-        return _add_notes(opened, note_others(path, opened.files, file))
+        found = _check_shard(_open_file(file, root), file, one_shard, ())
+        return _add_notes(found, note_others(path, found.files, file))
     return _check_shard(_open_file(path, root), path, one_shard, [Path(one) for one in together])
 
 
@@ -144,14 +140,7 @@ def _open_zip(path: Path, root: str | None) -> Checkpoint:
 
     if is_torch_zip(path):
         return open_torch_zip(path, root)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CheckpointError(
-            f"{path}: begins like a zip archive but can't be read as one ({error}): "
-            "it was cut, fetch it again"
-        ) from error
+    names = list_zip(path)
     if any(name.endswith(".npy") for name in names):
         from ckptsurgeon.checkpoints.npz import open_npz
 
@@ -186,7 +175,7 @@ def _open_shard(path: Path) -> Checkpoint:
     head = _head(path)
     if looks_json(head):
         raise CheckpointError(f"{path}: is listed as a shard, but holds no tensors itself")
-    opened = _open_tensors(path, "", head)
-    refuse_parted(path, opened.contents.metadata)
-    metadata = without_pieces(opened.contents.metadata)
-    return replace(opened, contents=replace(opened.contents, metadata=metadata))
+    found = _open_tensors(path, "", head)
+    refuse_parted(path, found.contents.metadata)
+    metadata = without_pieces(found.contents.metadata)
+    return replace(found, contents=replace(found.contents, metadata=metadata))

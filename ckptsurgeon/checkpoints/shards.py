@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.strict_json import load_object
+from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index, load_object
 from ckptsurgeon.errors import CheckpointError
 
 NAME = re.compile(
@@ -36,8 +35,6 @@ PIECE_ENTRIES = (PIECES, "DCP_VERSION")
 
 PIECE_NAME = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 """The name of a file of pieces, as torch's HuggingFaceStorageWriter gives it."""
-
-MAX_INDEX = 256 << 20
 
 ONE_SHARD = (
     "if this shard alone is meant, say `--one-shard` (`one_shard: true` under `source` in a rule "
@@ -183,10 +180,11 @@ def _listed(index: Path) -> set[str]:
     """The files that an index names; none where it can't be read."""
     try:
         with index.open("rb") as file:
-            weights = json.loads(file.read(MAX_INDEX)).get("weight_map", {})
-        return {name for name in weights.values() if isinstance(name, str)}
-    except (OSError, ValueError, AttributeError, RecursionError):
+            weights = load_index(file.read(MAX_JSON)).get("weight_map")
+    except (OSError, CheckpointError):
         return set()
+    listed = weights.values() if isinstance(weights, dict) else ()
+    return {name for name in listed if isinstance(name, str)}
 
 
 # --- pieces of tensors ----------------------------------------------------------------------------

@@ -10,6 +10,9 @@ import msgspec
 
 from ckptsurgeon.errors import CheckpointError
 
+MAX_JSON = 256 << 20
+"""Bytes of the longest index or spec that is read; an index of a million keys takes half."""
+
 TOO_DEEP = "nested far deeper than any that tools write"
 
 _SHORT = reprlib.Repr()

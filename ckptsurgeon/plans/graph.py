@@ -38,6 +38,11 @@ class RuleInfo(msgspec.Struct, frozen=True, gc=False):
     steps: int = 0
 
 
+def full_key(alias: str, key: str) -> str:
+    """`s1::key`: a key with the alias of its source, if that has one."""
+    return f"{alias}::{key}" if alias else key
+
+
 class Leaf(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A whole tensor of a checkpoint: `source` is its alias, "" for the unnamed one.
 

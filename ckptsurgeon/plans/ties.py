@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from itertools import chain
 
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, op_texts, operands_of
+from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, full_key, op_texts, operands_of
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 
@@ -177,10 +177,10 @@ def _parted(
         for address, made in storages.uses(node):
             used.setdefault(address, {})[key] = made
     for view in shared:
-        alias = f"{view.alias}::" if view.alias else ""
         for group in _aliases(view):
             found = {key: used.get((view.alias, key), {}) for key in group}
-            yield from ((alias + one, key) for one, key in _part(found, outputs, ties))
+            parted = _part(found, outputs, ties)
+            yield from ((full_key(view.alias, one), key) for one, key in parted)
 
 
 def _part(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
+from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.steps import Step
 from ckptsurgeon.render.problems import render_error
@@ -74,8 +75,7 @@ def _output(output: Output) -> Iterator[str]:
     by = f" by {escape(str(output.rule.place))}" if output.rule else " by no rule"
     yield f"  {output.status.value}{by}"
     for operand in output.sources:
-        alias = f"{escape(operand.source)}::" if operand.source else ""
         part = index_text(operand.index) if operand.index is not None else ""
-        yield f"  from {alias}{escape(operand.key)}{part}"
+        yield f"  from {escape(full_key(operand.source, operand.key))}{part}"
     if output.ops:
         yield f"  through {', '.join(map(escape, output.ops))}"

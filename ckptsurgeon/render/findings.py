@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
@@ -83,7 +84,7 @@ def _remedies(findings: Sequence[Finding], view: View) -> list[str]:
 
 
 def _entry(finding: Finding) -> Entry:
-    key = f"{finding.source}::{finding.key}" if finding.source else finding.key
+    key = full_key(finding.source, finding.key)
     both = finding.kind is FindingKind.MISMATCHED
     spec = finding.wanted or finding.found
     what = spec.what if isinstance(spec, UnreadableSpec) else ""

@@ -9,7 +9,7 @@ from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate, SourceFate
-from ckptsurgeon.plans.graph import Leaf, Node, Operand, operands_of
+from ckptsurgeon.plans.graph import Leaf, Node, Operand, full_key, operands_of
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette, align
@@ -91,7 +91,7 @@ def _outside(report: Report, view: View) -> list[str]:
     if not sides:
         return []
     lines = [
-        Aligned((safe(f"{side.alias}::{one.key}" if side.alias else one.key), str(one)))
+        Aligned((safe(full_key(side.alias, one.key)), str(one)))
         for side in sides
         for one in side.outside
     ]
@@ -133,7 +133,7 @@ def _lot(rows: Rows, kind: OutputKind, status: Status) -> Lot:
 def _origins(node: Node) -> tuple[str, ...]:
     """What a tensor comes from, in words."""
     if isinstance(node, Leaf):  # as most are
-        return (f"{node.source}::{node.key}" if node.source else node.key,)
+        return (full_key(node.source, node.key),)
     return tuple(map(_operand, operands_of(node)))
 
 
@@ -143,10 +143,8 @@ def _label(output: Output) -> tuple[str, ...]:
 
 
 def _operand(operand: Operand) -> str:
-    if not operand.source and operand.index is None:
-        return operand.key
-    alias = f"{operand.source}::" if operand.source else ""
-    return alias + operand.key + (index_text(operand.index) if operand.index else "")
+    key = full_key(operand.source, operand.key)
+    return key + (index_text(operand.index) if operand.index else "")
 
 
 def _show_line(line: Line) -> Aligned:
@@ -177,7 +175,7 @@ def _share_dropped(fate: SourceFate) -> float:
 
 
 def _drop_entry(fate: SourceFate) -> Entry:
-    key = f"{fate.source}::{fate.key}" if fate.source else fate.key
+    key = full_key(fate.source, fate.key)
     dropped = _share_dropped(fate)
     share = _percent(dropped, 1) if dropped < 1 else ""
     rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper

@@ -185,7 +185,9 @@ def find_foreign(path: Path) -> Foreign | None:
         return None
     head = read_head(path)
     if head.startswith(b"PK"):
-        return find_zip(list_zip(path))
+        with contextlib.suppress(CheckpointError):
+            return find_zip(list_zip(path))
+        return None
     if looks_pickle(head) or looks_safetensors(head):
         return None
     return find_format(head, path) or (None if describe_text(head) else _find_named(path))

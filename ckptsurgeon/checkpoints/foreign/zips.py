@@ -11,6 +11,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.foreign import formats
 from ckptsurgeon.checkpoints.foreign.formats import Foreign
 from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.errors import CheckpointError
 
 MEMBERS: tuple[tuple[re.Pattern[str], Foreign], ...] = (
     (re.compile(r"[^/]+/\.data/extern_modules"), formats.TORCH_PACKAGE),
@@ -57,12 +58,15 @@ def find_weights(names: Sequence[str]) -> str:
 
 
 def list_zip(path: Path) -> list[str]:
-    """The members of an archive; none where it can't be read."""
+    """The members of an archive; raises CheckpointError where it can't be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path}: begins like a zip archive but can't be read as one ({error}): "
+            "it was cut, fetch it again"
+        ) from error
 
 
 def find_zip(names: Sequence[str]) -> Foreign | None:

@@ -9,7 +9,7 @@ from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.texts import op_text
 from ckptsurgeon.plans.fates import Fate, SourceFate, Why
-from ckptsurgeon.plans.graph import Address, Call, Leaf, RuleInfo
+from ckptsurgeon.plans.graph import Address, Call, Leaf, RuleInfo, full_key
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step
 
@@ -94,7 +94,7 @@ def _tell(fate: SourceFate) -> str:
 
 def _named(leaf: Leaf, fate: SourceFate | None) -> str:
     """`a.weight`, and what a later stage knows it as, where it was lost there."""
-    name = f"`{leaf.source}::{leaf.key}`" if leaf.source else f"`{leaf.key}`"
+    name = f"`{full_key(leaf.source, leaf.key)}`"
     return f"{name} as `{fate.key}`" if fate and fate.stage and fate.key != leaf.key else name
 
 

@@ -18,7 +18,7 @@ from ckptsurgeon.report.suggestions.bundles import (
     word_sizes,
 )
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, quoted, sayable
 from ckptsurgeon.specs import TensorSpec
 
 MOST_RIVALS = 1000
@@ -140,7 +140,7 @@ def _line(alias: str, one: Fusion, parts: Specs) -> str:
     ops = _ops(one, parts)
     if not ops:
         return ""
-    name = f"{escaped(alias)}::" if alias else ""
+    name = alias_prefix(alias)
     lowest, wanted = one.source.lowest, one.target.lowest
     shifts = [new - old for old, new in zip(lowest, wanted, strict=True)]
     source = one.source.pattern([0] * len(lowest))

@@ -57,7 +57,7 @@ def _aim(findings: Sequence[Finding], still: Open) -> Aim:
 def _changed(
     plan: Plan, rule: RuleInfo, findings: Sequence[Finding], aim: Aim, keys: Keys
 ) -> Suggestion:
-    place, pairs = _place(rule), aim.pairs
+    place, pairs = quoted(rule.place.of_line), aim.pairs
     if aim.how:
         sentence = f"{len(pairs):,} of {len(findings):,} keys that {place} gives match{aim.how}"
     else:
@@ -92,14 +92,9 @@ def _arrows(
 
 
 def _strange(rule: RuleInfo, findings: Sequence[Finding]) -> Suggestion:
+    place, number = quoted(rule.place.of_line), plural(len(findings), "key")
     sentence = (
-        f"{_place(rule)} gives {plural(len(findings), 'key')} such as {quoted(findings[0].key)}"
+        f"{place} gives {number} such as {quoted(findings[0].key)} that the destination lacks: "
+        "change its target, or drop its sources before it"
     )
-    return Suggestion(
-        f"{sentence} that the destination lacks: change its target, or drop its sources before it",
-        degree=Degree.OPEN,
-    )
-
-
-def _place(rule: RuleInfo) -> str:
-    return quoted(f"{rule.place.file}:{rule.place.line}")
+    return Suggestion(sentence, degree=Degree.OPEN)

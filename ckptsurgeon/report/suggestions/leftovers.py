@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.untrained import COUNTER, lone_buffers
-from ckptsurgeon.report.suggestions.writing import escaped, quoted, rule_lines, sayable, scalar
+from ckptsurgeon.report.suggestions.writing import (
+    alias_prefix,
+    escaped,
+    quoted,
+    rule_lines,
+    sayable,
+    scalar,
+)
 from ckptsurgeon.specs import TensorSpec, human_bytes
 
 MOST_PATTERNS = 12
@@ -111,7 +118,7 @@ def unused_suggestions(alias: str, spare: Specs, keys: Keys) -> Iterator[Suggest
 
 def _drop(told: str, alias: str, spare: Specs, keys: Keys, degree: Degree) -> Suggestion:
     globs = exact_globs(spare, keys.sources.get(alias, ()), most=MOST_PATTERNS + 1)
-    name = f"{escaped(alias)}::" if alias else ""
+    name = alias_prefix(alias)
     all_left = not alias and len(list(keys.untaken(""))) == len(spare)
     if len(globs) > MOST_PATTERNS and all_left and degree is Degree.OPEN:
         return Suggestion(told, "unmatched: drop", degree)

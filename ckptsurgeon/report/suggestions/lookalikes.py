@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ckptsurgeon.keys import Point, Template, read_key, without_integers
 from ckptsurgeon.report.suggestions.exact import NAMES
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, escaped, quoted, sayable
 
 Slot = tuple[Point, str]
 """Where a key stands in its group: its repetition, counted from 0, and its last name."""
@@ -196,7 +196,7 @@ def _sayable(one: Alike) -> bool:
 
 def alike_suggestion(one: Alike, degree: Degree) -> Suggestion:
     """The arrow that renames the group."""
-    alias = f"{escaped(one.alias)}::" if one.alias else ""
+    alias = alias_prefix(one.alias)
     number = len(one.spare.keys)
     first, like = next(iter(one.pairs.items()))
     return Suggestion(

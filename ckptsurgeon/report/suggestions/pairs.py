@@ -7,7 +7,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import LONGEST_KEY, arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import (
+    LONGEST_KEY,
+    alias_prefix,
+    arrow,
+    escaped,
+    quoted,
+    sayable,
+)
 from ckptsurgeon.specs import TensorSpec
 
 DEEPEST = 16
@@ -114,7 +121,7 @@ def pair_suggestion(
 
 def pair_arrows(alias: str, pairs: Mapping[str, str], universe: Iterable[str]) -> list[str]:
     """Arrows from keys to keys; of `universe` they take the former alone. The first few."""
-    name = f"{escaped(alias)}::" if alias else ""
+    name = alias_prefix(alias)
     keys = list(universe)
     groups: dict[Change, list[str]] = {}
     for old, new in pairs.items():

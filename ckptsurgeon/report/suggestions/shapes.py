@@ -17,7 +17,14 @@ from ckptsurgeon.report.suggestions.model import (
     placement,
 )
 from ckptsurgeon.report.suggestions.remedies import Remedy, find_remedy, find_resize
-from ckptsurgeon.report.suggestions.writing import arrow, escaped, quoted, rule_lines, sayable
+from ckptsurgeon.report.suggestions.writing import (
+    alias_prefix,
+    arrow,
+    escaped,
+    quoted,
+    rule_lines,
+    sayable,
+)
 from ckptsurgeon.specs import TensorSpec
 
 MOST_LINES = 8
@@ -114,7 +121,7 @@ def _sides(group: Sequence[Mismatch], keys: Keys) -> list[Glob]:
 
 
 def _pair(one: Mismatch) -> Glob:
-    alias = f"{escaped(one.alias)}::" if one.alias else ""
+    alias = alias_prefix(one.alias)
     return Glob(alias + escaped(one.origin or ""), exact_key(one.key).target)
 
 
@@ -146,7 +153,7 @@ def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
         if one.origin:
             origins.setdefault(one.alias, []).append(one.origin)
     for alias, found in origins.items():
-        name = f"{escaped(alias)}::" if alias else ""
+        name = alias_prefix(alias)
         globs = exact_globs(found, keys.sources.get(alias, ()), most=MOST_LINES)
         if globs:
             yield rule_lines("drop", [name + glob.source for glob in globs])
@@ -154,6 +161,6 @@ def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
 
 def _rule_gives(rule: RuleInfo | None, group: Sequence[Mismatch]) -> str:
     one = group[0]
-    place = quoted(f"{rule.place.file}:{rule.place.line}") if rule else "something"
+    place = quoted(rule.place.of_line) if rule else "something"
     more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
     return f"{place} gives {quoted(one.key)}{more} as {one.found}, {one.wanted} is wanted"

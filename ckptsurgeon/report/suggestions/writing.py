@@ -23,6 +23,11 @@ def escaped(text: str) -> str:
     return pattern.replace(":", "\\:", 1) if pattern.startswith("re:") else pattern
 
 
+def alias_prefix(alias: str) -> str:
+    """`s1::`, as it stands before the keys of a named source; "" for the unnamed one's."""
+    return f"{escaped(alias)}::" if alias else ""
+
+
 def sayable(key: str) -> bool:
     """Whether a rule can name the key plainly.
 
