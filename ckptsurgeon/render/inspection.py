@@ -83,7 +83,9 @@ def _lists(contents: Contents) -> Iterator[tuple[str, list[str]]]:
     if contents.module_metadata:
         number = plural(len(contents.module_metadata), "module")
         yield "_metadata", [f"versions of {number}"]
-    yield "not tensors", [f"{safe(o.key)}: {safe(o.kind)} {safe(o.text)}" for o in contents.opaque]
+    names = (f"{safe(o.key)}: " if o.key else "" for o in contents.opaque)
+    told = (f"{safe(o.kind)} {safe(o.text)}" for o in contents.opaque)
+    yield "not tensors", list(map("".join, zip(names, told, strict=True)))
     yield "notes", [safe(note) for note in contents.notes]
 
 

@@ -361,12 +361,25 @@ def test_bytes_behind_deflated_data(tmp_path: Path) -> None:
 
 def test_one_name_for_many_tensors_has_a_measure(tmp_path: Path) -> None:
     name = "x" * 60_000
-    torch.save(
-        {str(n): {name: None} for n in range(5000)} | {"w": torch.ones(1)}, tmp_path / "a.pt"
-    )
-    assert (tmp_path / "a.pt").stat().st_size < 200_000
-    with pytest.raises(CheckpointError, match="its names have over 268,435,456 characters"):
+    named = {str(n): {name: {}} for n in range(10_000)}
+    torch.save(named | {"w": torch.ones(1)}, tmp_path / "a.pt")
+    assert (tmp_path / "a.pt").stat().st_size < 1_000_000
+    with pytest.raises(CheckpointError, match="it has more names than 512 MiB hold"):
         open_torch_zip(tmp_path / "a.pt", None)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_file_of_numbers_alone_is_one_entry(tmp_path: Path, kind: type) -> None:
+    torch.save(kind([1.5] * 100_000), tmp_path / "a.pt")
+    (found,) = open_torch_zip(tmp_path / "a.pt", None).contents.opaque
+    assert (found.key, found.kind, found.text) == ("", kind.__name__, "100000 items")
+
+
+def test_a_vocabulary_is_one_entry(tmp_path: Path) -> None:
+    words = {f"w{n}": n for n in range(100_000)}
+    torch.save({"w": torch.ones(1), "words": words}, tmp_path / "a.pt")
+    (found,) = open_torch_zip(tmp_path / "a.pt", None).contents.opaque
+    assert (found.key, found.text.split(":")[0]) == ("words", "100000 entries")
 
 
 def test_big_endian_items_are_turned_around(tmp_path: Path) -> None:

@@ -74,8 +74,11 @@ MAX_DEPTH = 100
 MAX_PREFIX = 1000
 """Longest name of a container, in characters: each entry in it begins with that."""
 
-MAX_LETTERS = 1 << 28
-"""Characters of all names; those of a million tensors are about 60 million."""
+MAX_NAMES = 1 << 29
+"""What all names may take, in characters and VISIT; those of a million tensors are a third."""
+
+VISIT = 100
+"""What a value takes beside its name, in characters: about what it costs in memory."""
 
 UNFOLDING = 8
 """How many times its entries a tree may unfold to, where containers share parts."""
@@ -129,7 +132,7 @@ class _Walk:
     """One walk over a tree: what was found, where it is, and how much it may still visit."""
 
     visits: int
-    letters: int = MAX_LETTERS
+    names: int = MAX_NAMES
     leaves: list[Leaf] = field(default_factory=list)
     ancestors: set[int] = field(default_factory=set)
 
@@ -140,10 +143,10 @@ class _Walk:
             raise CheckpointError(
                 f"its containers share parts and unfold to over {UNFOLDING} times what they hold"
             )
-        self.letters -= len(key)
-        if self.letters < 0:
-            raise CheckpointError(f"its names have over {MAX_LETTERS:,} characters in all")
-        is_leaf = not is_container(value) or (key and _is_flat(value))
+        self.names -= len(key) + VISIT
+        if self.names < 0:
+            raise CheckpointError(f"it has more names than {MAX_NAMES >> 20} MiB hold")
+        is_leaf = not is_container(value) or _is_flat(value) or (key and _is_flat_dict(value))
         if is_leaf or id(value) in self.ancestors:
             found = is_tensor(value)
             if found or not in_module:
@@ -231,6 +234,14 @@ def _everything(*values: Any) -> Iterator[Any]:
 def _is_flat(value: Any) -> bool:
     """Whether a value is a list of numbers and texts alone, as the losses of a training run."""
     return isinstance(value, (list, tuple)) and FLAT.issuperset(map(type, value))
+
+
+def _is_flat_dict(value: Any) -> bool:
+    """Whether a value is a dict of numbers and texts alone, as a vocabulary."""
+    if not isinstance(value, DictValue) or value.attributes is not None:
+        return False
+    entries = value.entries
+    return FLAT.issuperset(map(type, entries.values())) and OddKey not in set(map(type, entries))
 
 
 def holds_tensor(*values: Any) -> bool:
