@@ -361,3 +361,31 @@ def test_keys_that_become_texts_are_noted(tmp_path: Path) -> None:
     kinds = ("frozenset", "complex", "dtype")
     assert told == [f"{kind} as a key, not written" for kind in kinds]
     assert list(torch.load(tmp_path / "b.pt", weights_only=True))[-1] == 7
+
+
+def test_classes_of_containers_that_become_plain_are_noted(tmp_path: Path) -> None:
+    value = {
+        "pair": Pair(tensor(1), tensor(2)),
+        "bag": Bag(w=tensor(3)),
+        "state": State({"w": tensor(4)}),
+        "plain": collections.OrderedDict(w=tensor(5), x=[tensor(6)]),
+        "net": nn.Linear(1, 1),
+    }
+    torch.save(value, tmp_path / "a.pt")
+    report = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    told = {note.key: note.text for note in report.notes if note.kind == "entry"}
+    here = Pair.__module__
+    assert told == {
+        "pair": f"the class {here}.Pair, not written",
+        "bag": f"the class {here}.Bag, not written",
+        "state": f"the class {here}.State, not written",
+        "net": "the class torch.nn.modules.linear.Linear, not written",
+    }
+    written = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert {key: type(one) for key, one in written.items()} == {
+        "pair": tuple,
+        "bag": dict,
+        "state": dict,
+        "plain": collections.OrderedDict,
+        "net": collections.OrderedDict,
+    }

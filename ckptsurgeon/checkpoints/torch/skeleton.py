@@ -8,7 +8,13 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
-from ckptsurgeon.checkpoints.torch.inert import DictValue, OddKey, TensorRecord, is_tensor
+from ckptsurgeon.checkpoints.torch.inert import (
+    DictValue,
+    ObjectValue,
+    OddKey,
+    TensorRecord,
+    is_tensor,
+)
 from ckptsurgeon.checkpoints.torch.keys import is_plain_key, named_entries
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
@@ -28,6 +34,9 @@ METADATA = "_metadata"
 
 LISTS = {"list": list, "tuple": tuple}
 """Kinds of containers that are copied as dicts by number, and are made of these at the end."""
+
+PLAIN_DICTS = ("dict", "OrderedDict")
+"""Classes of dicts that stay what they are."""
 
 HOLE = object()
 """Where a list waits for a tensor."""
@@ -121,7 +130,13 @@ class _Skeleton:
         return "", key
 
     def _copy(self, value: Any, path: str) -> DictValue:
-        """A container that holds tensors of the root, or leads to it, without its tensors."""
+        """A container that holds tensors of the root, or leads to it, without its tensors.
+
+        Containers are plain in what is written; their classes are dropped.
+        """
+        name = value.name if isinstance(value, ObjectValue) else getattr(value, "kind", "dict")
+        if isinstance(value, ObjectValue) or name not in PLAIN_DICTS:
+            self.dropped.append(Opaque(path, f"the class {escaped(str(name))}", ""))
         if is_module(value):
             return self._copy_module(value, path)
         if isinstance(value, DictValue):
