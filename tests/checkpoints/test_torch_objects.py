@@ -369,7 +369,7 @@ def test_classes_of_containers_that_become_plain_are_noted(tmp_path: Path) -> No
         "bag": Bag(w=tensor(3)),
         "state": State({"w": tensor(4)}),
         "plain": collections.OrderedDict(w=tensor(5), x=[tensor(6)]),
-        "net": nn.Linear(1, 1),
+        "layer": nn.Linear(1, 1),
     }
     torch.save(value, tmp_path / "a.pt")
     report = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
@@ -379,7 +379,7 @@ def test_classes_of_containers_that_become_plain_are_noted(tmp_path: Path) -> No
         "pair": f"the class {here}.Pair, not written",
         "bag": f"the class {here}.Bag, not written",
         "state": f"the class {here}.State, not written",
-        "net": "the class torch.nn.modules.linear.Linear, not written",
+        "layer": "the class torch.nn.modules.linear.Linear, not written",
     }
     written = torch.load(tmp_path / "b.pt", weights_only=True)
     assert {key: type(one) for key, one in written.items()} == {
@@ -387,5 +387,5 @@ def test_classes_of_containers_that_become_plain_are_noted(tmp_path: Path) -> No
         "bag": dict,
         "state": dict,
         "plain": collections.OrderedDict,
-        "net": collections.OrderedDict,
+        "layer": collections.OrderedDict,
     }
