@@ -36,12 +36,12 @@ class Place:
     via: str = field(default="", compare=False, repr=False)
 
     @property
-    def of_line(self) -> str:
+    def file_line(self) -> str:
         """`rules.yaml:4`: file and line, for lists."""
         return f"{self.file}:{self.line}"
 
     def __str__(self) -> str:
-        return f"{self.of_line}:{self.column}"
+        return f"{self.file_line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,9 +211,16 @@ def _count_lost(value: Tensor, dtype: torch.dtype) -> int:
         return 0
     if before.is_complex and after.is_complex:
         return 0
-    widest = torch.float64 if before.is_floating_point else torch.int64
-    exact = value.to(torch.complex128 if before.is_complex else widest)
-    return int((exact.to(dtype).to(exact.dtype) != exact).sum())
+    return int(_are_lost(value, dtype).sum())
+
+
+def _are_lost(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Which values another dtype doesn't hold to the digit."""
+    if value.is_complex():
+        return (value.imag != 0) | _are_lost(value.real, dtype)
+    exact = value.to(torch.float64 if value.is_floating_point() else torch.int64)
+    held = dtype.to_real() if dtype.is_complex else dtype
+    return exact.to(held).to(exact.dtype) != exact
 
 
 def _unwritable(tensor: Tensor, own: Collection[int]) -> str:

@@ -62,7 +62,7 @@ class View:
 
 def place_text(rule: RuleInfo | None) -> str:
     """`rules.yaml:4`: the rule behind a line."""
-    return rule.place.of_line if rule else ""
+    return rule.place.file_line if rule else ""
 
 
 def join_texts(texts: Sequence[str], limit: int) -> str:

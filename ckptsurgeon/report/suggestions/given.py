@@ -57,7 +57,7 @@ def _aim(findings: Sequence[Finding], still: Open) -> Aim:
 def _changed(
     plan: Plan, rule: RuleInfo, findings: Sequence[Finding], aim: Aim, keys: Keys
 ) -> Suggestion:
-    place, pairs = quoted(rule.place.of_line), aim.pairs
+    place, pairs = quoted(rule.place.file_line), aim.pairs
     if aim.how:
         sentence = f"{len(pairs):,} of {len(findings):,} keys that {place} gives match{aim.how}"
     else:
@@ -92,7 +92,7 @@ def _arrows(
 
 
 def _strange(rule: RuleInfo, findings: Sequence[Finding]) -> Suggestion:
-    place, number = quoted(rule.place.of_line), plural(len(findings), "key")
+    place, number = quoted(rule.place.file_line), plural(len(findings), "key")
     sentence = (
         f"{place} gives {number} such as {quoted(findings[0].key)} that the destination lacks: "
         "change its target, or drop its sources before it"

@@ -174,4 +174,4 @@ def placement(rule: RuleInfo | None, number: int) -> str:
     if rule is None:
         return ""
     where = "in place of" if rule.steps <= number else "above"
-    return f"; {where} {quoted(rule.place.of_line)}"
+    return f"; {where} {quoted(rule.place.file_line)}"

@@ -161,6 +161,6 @@ def _drops(group: Sequence[Mismatch], keys: Keys) -> Iterator[str]:
 
 def _rule_gives(rule: RuleInfo | None, group: Sequence[Mismatch]) -> str:
     one = group[0]
-    place = quoted(rule.place.of_line) if rule else "something"
+    place = quoted(rule.place.file_line) if rule else "something"
     more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
     return f"{place} gives {quoted(one.key)}{more} as {one.found}, {one.wanted} is wanted"
