@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index, load_object
@@ -79,6 +80,7 @@ class ShardName:
         return self.before, self.after, self.is_rank, 0 if self.is_rank else self.count
 
 
+@lru_cache(maxsize=10_000)
 def read_shard_name(name: str) -> ShardName | None:
     """What a file's name says of a set of several files; None where it says nothing of one."""
     found = NAME.fullmatch(name)
@@ -90,6 +92,7 @@ def read_shard_name(name: str) -> ShardName | None:
     return ShardName(found["before"], number, count, found["after"])
 
 
+@lru_cache(maxsize=10_000)
 def _read_rank_name(name: str) -> ShardName | None:
     found = RANK.fullmatch(name)
     return found and ShardName(found["before"], int(found["number"]), 0, found["after"], True)
@@ -125,10 +128,11 @@ def refuse_lone(path: Path, together: Collection[Path]) -> None:
         raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {ONE_SHARD}")
 
 
-def _beside(path: Path, files: Iterable[Path]) -> Iterator[Path]:
+def _beside(path: Path, files: Collection[Path]) -> Iterator[Path]:
     """Those of some files that lie in the same folder."""
     home = path.parent.resolve()
-    return (file for file in files if file.parent.resolve() == home)
+    same = {parent for parent in {file.parent for file in files} if parent.resolve() == home}
+    return (file for file in files if file.parent in same)
 
 
 def _way_out(path: Path, shard: ShardName) -> str:
