@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,19 @@ class Contents:
     shard: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The stored bytes that the items of a strided tensor lie in, from the first to the last.
+
+    `stride` is in items. `extent` is where the bytes lie, None where they are coded; `blocks` gives
+    them in order, from the first on.
+    """
+
+    stride: tuple[int, ...]
+    extent: Extent | None
+    blocks: Callable[[], Iterator[bytes]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A checkpoint opened for reading. Opening reads headers only.
@@ -107,6 +120,10 @@ class Checkpoint:
 
     def blocks(self, key: str) -> Iterator[bytes] | None:
         """The tensor's bytes in order, where they lie dense in no file but can be read so."""
+        return None
+
+    def span(self, key: str) -> Span | None:
+        """Where the tensor's items lie strided, with the values that are stored."""
         return None
 
     def read(self, key: str) -> Array:

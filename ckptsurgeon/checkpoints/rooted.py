@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, count_outside
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Span, count_outside
 from ckptsurgeon.checkpoints.strict_json import shorten_all
 from ckptsurgeon.checkpoints.transfer import Array, Extent
 from ckptsurgeon.errors import CheckpointError, nearest
@@ -50,6 +50,10 @@ class RootedCheckpoint(Checkpoint):
     def blocks(self, key: str) -> Iterator[bytes] | None:
         """The tensor's bytes in order, where the whole gives them so."""
         return self.whole.blocks(f"{self.contents.root}.{key}")
+
+    def span(self, key: str) -> Span | None:
+        """Where the tensor's items lie strided in the whole."""
+        return self.whole.span(f"{self.contents.root}.{key}")
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""

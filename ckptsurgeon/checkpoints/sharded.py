@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout, Span
 from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, write_bytes
@@ -56,6 +56,10 @@ class ShardedCheckpoint(Checkpoint):
     def blocks(self, key: str) -> Iterator[bytes] | None:
         """The tensor's bytes in order, where its shard gives them so."""
         return self.owners[key].blocks(key)
+
+    def span(self, key: str) -> Span | None:
+        """Where the tensor's items lie strided in its shard."""
+        return self.owners[key].span(key)
 
 
 def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> ShardedCheckpoint:

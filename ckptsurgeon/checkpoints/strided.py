@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.base import Checkpoint, Span
 from ckptsurgeon.checkpoints.stored import Held, Stored, gather, swap
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, number_width, row_strides
@@ -59,6 +59,17 @@ class View:
         """The bytes in order, from first to last; None where they don't lie in order."""
         return self._part(self._nbytes) if self.is_dense else None
 
+    @property
+    def span(self) -> Span | None:
+        """Where the items lie; None where they lie dense, or have other values than are stored."""
+        if self.is_dense or self.conjugate or self.negative:
+            return None
+        whole, nbytes = self.stored.extent, self._reach
+        if whole is None or self._width > 1:
+            return Span(self.stride, None, lambda: self._part(nbytes))
+        extent = Extent(whole.path, whole.offset + self.start, nbytes)
+        return Span(self.stride, extent, lambda: self._part(nbytes))
+
     def read(self) -> Array:
         """The dense tensor, in its carrier."""
         import numpy as np  # headers alone are read without it
@@ -77,6 +88,11 @@ class View:
         return TensorSpec(self.dtype, self.shape).nbytes
 
     @property
+    def _reach(self) -> int:
+        """Bytes from the first item to behind the last one."""
+        return reach(self.shape, self.stride) * self.itemsize
+
+    @property
     def _width(self) -> int:
         """Bytes of what is to be turned around; 1 where nothing is."""
         return number_width(self.dtype) if self.swapped else 1
@@ -87,7 +103,7 @@ class View:
 
     def _span(self) -> Array:
         """The bytes that the view reaches over, from its first item on."""
-        stored, nbytes = self.stored, reach(self.shape, self.stride) * self.itemsize
+        stored, nbytes = self.stored, self._reach
         if isinstance(stored, Stored) and stored.extent is not None and self._width == 1:
             span = read_extent(Extent(stored.path, stored.offset + self.start, nbytes))
             if nbytes == stored.nbytes and stored.crc is not None:
@@ -121,6 +137,10 @@ class StridedCheckpoint(Checkpoint, abc.ABC):
     def blocks(self, key: str) -> Iterator[bytes] | None:
         """The tensor's bytes in order, also where they are deflated, big-endian, or text."""
         return self.view(key).blocks()
+
+    def span(self, key: str) -> Span | None:
+        """Where the tensor's items lie strided, with the values that are stored."""
+        return self.view(key).span
 
     def read(self, key: str) -> Array:
         """The whole tensor, dense, in its carrier dtype."""

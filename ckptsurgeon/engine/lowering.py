@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ckptsurgeon.ops.indexing import Region, resolve_index
-from ckptsurgeon.ops.mosaic import Mosaic, constant, dense
+from ckptsurgeon.ops.mosaic import Mosaic, constant, strided
 from ckptsurgeon.ops.movable import NotAMosaic
 from ckptsurgeon.ops.regions import taken_count, uncovered
 from ckptsurgeon.ops.tiles import Tile
 from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Assembly, Leaf, Made, Node, Result, Work, in_order, work_of
+from ckptsurgeon.specs import row_strides
 
 FEW_PARTS = 256
 """Most parts that a base is cut up around, which takes the square of their number."""
 
 
-class Lowering:
-    """Mosaics whose views look at `Leaf`s; each call is traced once."""
+StrideOf = Callable[[Leaf], tuple[int, ...]]
+"""From one item of a tensor to the next on each dim, in items."""
 
-    def __init__(self) -> None:
+
+def dense_strides(leaf: Leaf) -> tuple[int, ...]:
+    """Those of a tensor whose items lie in row order."""
+    return row_strides(leaf.spec.shape)
+
+
+class Lowering:
+    """Mosaics whose views look at `Leaf`s; each call is traced once.
+
+    `stride_of` gives the strides of a checkpoint's tensor, which is dense unless it says other.
+    """
+
+    def __init__(self, stride_of: StrideOf = dense_strides) -> None:
+        self._stride_of = stride_of
         self._traced: dict[int, tuple[Mosaic, ...] | None] = {}
         self._kept: list[Work] = []
 
@@ -40,7 +54,7 @@ class Lowering:
         """The mosaics of a piece of work whose inputs are traced."""
         try:
             if isinstance(work, Leaf):
-                return (dense(work, work.spec),)
+                return (strided(work, work.spec, self._stride_of(work)),)
             if isinstance(work, Made):
                 return (_made(work),)
             if isinstance(work, Assembly):

@@ -15,13 +15,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.base import Checkpoint, Span
 from ckptsurgeon.checkpoints.transfer import Extent, read_ranges
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
-from ckptsurgeon.engine.lowering import Lowering
+from ckptsurgeon.engine.lowering import Lowering, dense_strides
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers, flat
 from ckptsurgeon.ops.mosaic import Mosaic, dense
@@ -103,8 +103,8 @@ class Mover:
         self._plan, self._checkpoints = plan, checkpoints
         self._threads = jobs or default_jobs()
         self._computing = threading.Lock()
-        self._lowering = Lowering()
         self._workers = Workers(checkpoints, (memory or MEMORY) // self._threads)
+        self._lowering = Lowering(self._workers.stride)
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
@@ -157,16 +157,15 @@ class Mover:
     # --- lowering ---------------------------------------------------------------------------------
 
     def _lowered(self) -> Iterator[Job]:
-        extent_of = self._workers.extent
         for key, output in self._plan.outputs.items():
             if key in self._plan.ties:
                 continue  # filled with the tensor that it is tied to
-            if isinstance(output.node, Leaf) and (extent := extent_of(output.node)):
+            if isinstance(output.node, Leaf) and (extent := self._workers.extent(output.node)):
                 yield Job(output, [Run(extent, 0)], None)
                 continue
             mosaic = self._mosaic(output)
             itemsize = BITS[output.spec.dtype] // 8
-            runs = kernel_runs(mosaic, itemsize, extent_of) if mosaic else None
+            runs = kernel_runs(mosaic, itemsize, self._workers.place) if mosaic else None
             yield Job(output, runs, mosaic)
 
     def _mosaic(self, output: Output) -> Mosaic | None:
@@ -202,7 +201,8 @@ def _nbytes(jobs: Iterable[Job], writer: Writer) -> int:
 class Workers:
     """A block mover for each thread, with buffers of its own; files are open for all of them.
 
-    Tensors that lie dense in no file are read whole, if there is room, and else in order.
+    Tensors that lie dense in no file are read whole, if there is room. Else they are read in order,
+    or, where they lie strided, as the bytes between their first item and their last.
     """
 
     def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int) -> None:
@@ -222,7 +222,7 @@ class Workers:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
             self._local.mover = BlockMover(self._read, self._memory)
-            self._local.readers = Readers(self._checkpoints, self._memory)
+            self._local.readers = Readers(self._checkpoints, self._memory, self._span)
         mover: BlockMover = self._local.mover
         return mover
 
@@ -230,13 +230,29 @@ class Workers:
         """Where a checkpoint's tensor lies dense in a file."""
         return self._checkpoints[leaf.source].extent(leaf.name)
 
+    def stride(self, leaf: Leaf) -> tuple[int, ...]:
+        """From one item of a tensor to the next, in what is read of it."""
+        span = self._span(leaf)
+        return dense_strides(leaf) if span is None else span.stride
+
+    def place(self, leaf: Leaf) -> Extent | None:
+        """Where what is read of a tensor lies in a file."""
+        span = self._span(leaf)
+        return self.extent(leaf) if span is None else span.extent
+
+    def _span(self, leaf: Leaf) -> Span | None:
+        """Where a tensor lies strided, for which there is no room as a whole."""
+        if leaf.spec.nbytes <= self._memory:
+            return None
+        return self._checkpoints[leaf.source].span(leaf.name)
+
     def _read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
         """Fills a uint8 array with so many of the tensor's bytes from each start.
 
         Many short reads are made by one thread at a time: each gives way to other threads of
         Python, and would wait for its turn again.
         """
-        extent = self.extent(leaf)
+        extent = self.place(leaf)
         if extent is None:
             read = self._local.readers.of(leaf)
             for at, start in enumerate(starts):

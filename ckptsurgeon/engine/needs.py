@@ -1,7 +1,7 @@
 """Which tensors of a plan take more memory than a run is given, told before it starts.
 
 What only moves elements is made in blocks, and always fits. What is computed on whole tensors, or
-read from a file in which they don't lie dense, needs room for these.
+read from a file which has other values than theirs (conjugate ones), needs room for these.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
     """A note for each output that takes more than `memory` bytes at once."""
     lowering = Lowering()
 
-    def is_dense(leaf: Leaf) -> bool:
+    def in_parts(leaf: Leaf) -> bool:
         checkpoint = checkpoints[leaf.source]
-        dense = checkpoint.extent(leaf.name) is not None
-        return dense or checkpoint.blocks(leaf.name) is not None
+        found = (
+            look(leaf.name) for look in (checkpoint.extent, checkpoint.blocks, checkpoint.span)
+        )
+        return any(one is not None for one in found)
 
     @functools.cache
     def size_of(work: Work) -> int:  # a split has one of its results for each output
@@ -42,7 +44,7 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
         if in_blocks and all(leaf.spec.nbytes <= memory for leaf in leaves_of(first.node)):
             continue
         for key in kind.keys:
-            read = (leaf for leaf in leaves_of(outputs.nodes[key]) if not is_dense(leaf))
+            read = (leaf for leaf in leaves_of(outputs.nodes[key]) if not in_parts(leaf))
             needed = max((leaf.spec.nbytes for leaf in read), default=0) if in_blocks else whole
             if needed > memory:
                 text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.base import Checkpoint, Span
 from ckptsurgeon.checkpoints.transfer import naming
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.plans.graph import Leaf
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+
+SpanOf = Callable[[Leaf], Span | None]
+"""Where a tensor lies strided of which the stored bytes are read, and not the whole."""
 
 Read = Callable[[int, int, "Array"], None]
 """(start, nbytes, out): fills uint8 memory with bytes of one tensor."""
@@ -25,8 +28,8 @@ class Readers:
     Not for several threads at once.
     """
 
-    def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int) -> None:
-        self._checkpoints, self._memory = checkpoints, memory
+    def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int, span_of: SpanOf) -> None:
+        self._checkpoints, self._memory, self._span_of = checkpoints, memory, span_of
         self._readers: dict[int, tuple[Leaf, Read, int]] = {}
 
     def of(self, leaf: Leaf) -> Read:
@@ -40,8 +43,11 @@ class Readers:
 
     def _open(self, leaf: Leaf) -> tuple[Leaf, Read, int]:
         checkpoint, nbytes = self._checkpoints[leaf.source], leaf.spec.nbytes
+        where = f"{checkpoint.path}: {leaf.name!r}"
+        if (span := self._span_of(leaf)) is not None:
+            return leaf, Stream(where, span.blocks).read, 0
         if nbytes > self._memory and checkpoint.blocks(leaf.name) is not None:
-            return leaf, Stream(checkpoint, leaf.name).read, 0
+            return leaf, Stream(where, lambda: checkpoint.blocks(leaf.name) or iter(())).read, 0
         whole = flat(checkpoint.read(leaf.name))
 
         def read(start: int, count: int, out: Array) -> None:
@@ -51,14 +57,17 @@ class Readers:
 
 
 class Stream:
-    """A tensor's bytes, read on from where it was; what lies before is read from the beginning."""
+    """Bytes, read on from where it was; what lies before is read from the beginning.
 
-    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
-        self._checkpoint, self._name = checkpoint, name
+    `open_blocks` begins them anew; errors name `where` they lie.
+    """
+
+    def __init__(self, where: str, open_blocks: Callable[[], Iterator[bytes]]) -> None:
+        self._where, self._open_blocks = where, open_blocks
         self._begin()
 
     def _begin(self) -> None:
-        self._blocks: Iterator[bytes] = self._checkpoint.blocks(self._name) or iter(())
+        self._blocks = self._open_blocks()
         self._block, self._start = b"", 0
 
     def read(self, start: int, nbytes: int, out: Array) -> None:
@@ -78,7 +87,7 @@ class Stream:
 
     def _next(self) -> None:
         self._start += len(self._block)
-        with naming(f"{self._checkpoint.path}: {self._name!r}"):
+        with naming(self._where):
             block = next(self._blocks, None)
             if block is None:
                 raise CheckpointError("its bytes end before the tensor does")

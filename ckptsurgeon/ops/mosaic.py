@@ -101,9 +101,14 @@ class Mosaic:
 
 def dense(source: object, spec: TensorSpec) -> Mosaic:
     """A whole input whose items lie in row order."""
+    return strided(source, spec, row_strides(spec.shape))
+
+
+def strided(source: object, spec: TensorSpec, stride: tuple[int, ...]) -> Mosaic:
+    """A whole input, from one item of which to the next on each dim are so many items."""
     if not spec.count:
         return Mosaic(spec.shape, ())
-    dims = tuple((axis,) for axis in map(Axis, spec.shape, row_strides(spec.shape)))
+    dims = tuple((axis,) for axis in map(Axis, spec.shape, stride))
     return Mosaic(spec.shape, (Tile((0,) * len(dims), View(source, spec.dtype, 0, dims)),))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import Ckpt
 from safetensors.numpy import load_file, save_file
 from sparse_files import write_sparse
@@ -142,11 +142,64 @@ def test_an_archive_that_is_compressed_is_read_in_order(
     assert load_file(output)["w"].tobytes() == wanted.tobytes()
 
 
-def test_columns_of_an_archive_are_read_whole(ckpt: Ckpt, tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, w=np.ones((1024, 1024), np.float32, order="F"))
-    ran = ckpt("plan", path, "--memory", "1MiB")
-    assert "needs 4.0 MiB at once, of 1.0 MiB: w" in ran.out
-    ran = ckpt("transplant", path, "-o", tmp_path / "o.safetensors", "--memory", "1MiB")
+RANDOM = np.random.default_rng(1).random((1024, 1024), np.float32)
+
+BY_COLUMN: dict[str, Callable[[Path], object]] = {
+    "stored.npz": lambda path: np.savez(path, w=np.asfortranarray(RANDOM)),
+    "deflated.npz": lambda path: np.savez_compressed(path, w=np.asfortranarray(RANDOM)),
+    "swapped.npz": lambda path: np.savez(path, w=np.asfortranarray(RANDOM).astype(">f4")),
+    "turned.pt": lambda path: torch.save({"w": torch.tensor(RANDOM.T.copy()).T}, path),
+    "legacy.pt": lambda path: torch.save(
+        {"w": torch.tensor(RANDOM.T.copy()).T}, path, _use_new_zipfile_serialization=False
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", ["w -> w", "w -> w: transpose", "w[500:, 7:] -> w"])
+@pytest.mark.parametrize("name", BY_COLUMN)
+def test_columns_are_read_in_blocks(name: str, rule: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """A tensor that lies column by column, and for which there is no room."""
+    path, output = tmp_path / name, tmp_path / "o.safetensors"
+    BY_COLUMN[name](path)
+    ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", "1MiB")
     assert ran.code == 0, ran.err
-    assert os.path.getsize(tmp_path / "o.safetensors") > 4 << 20
+    assert "at once" not in ran.out
+    wanted = {"w -> w": RANDOM, "w -> w: transpose": RANDOM.T, "w[500:, 7:] -> w": RANDOM[500:, 7:]}
+    assert load_file(output)["w"].tobytes() == wanted[rule].tobytes()
+
+
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "expanded": lambda x: x[:1].expand(700, 1024, 1024)[:, 0],
+    "every third": lambda x: x[:, ::3],
+    "overlapping": lambda x: x.reshape(-1).as_strided((900, 1100), (1000, 1), 5),
+    "turned": lambda x: x.reshape(64, 128, 128).permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize(
+    "rule", ["w -> w", "w -> w: [{transpose: {dims: [0, 1]}}, {reshape: [-1]}]", "w[5:] -> w"]
+)
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_are_read_in_blocks(name: str, rule: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """The same bytes as with room for all of them, which torch's are."""
+    path, output = tmp_path / "a.pt", tmp_path / "o.safetensors"
+    torch.save({"w": VIEWS[name](torch.tensor(RANDOM))}, path)
+    found = []
+    for memory in ("1MiB", "64MiB"):
+        ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", memory, "--force")
+        assert ran.code == 0, ran.err
+        found.append(load_file(output)["w"].tobytes())
+    assert found[0] == found[1]
+    if rule == "w -> w":
+        assert found[0] == VIEWS[name](torch.tensor(RANDOM)).contiguous().numpy().tobytes()
+
+
+def test_conjugates_are_read_whole(ckpt: Ckpt, tmp_path: Path) -> None:
+    """Other values are stored than they have."""
+    path, values = tmp_path / "a.pt", torch.tensor(RANDOM).to(torch.complex64)
+    torch.save({"w": values.conj()}, path)
+    ran = ckpt("plan", path, "--memory", "1MiB")
+    assert "needs 8.0 MiB at once, of 1.0 MiB: w" in ran.out
+    ran = ckpt("transplant", path, "-o", tmp_path / "o.pt", "--memory", "1MiB")
+    assert ran.code == 0, ran.err
+    assert torch.equal(torch.load(tmp_path / "o.pt")["w"], values.conj())
