@@ -88,13 +88,14 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The stored bytes that the items of a strided tensor lie in, from the first to the last.
+    """The `nbytes` stored bytes that a strided tensor's items lie in, from the first to the last.
 
     `stride` is in items. `extent` is where the bytes lie, None where they are coded; `blocks` gives
-    them in order, from the first on.
+    them in order.
     """
 
     stride: tuple[int, ...]
+    nbytes: int
     extent: Extent | None
     blocks: Callable[[], Iterator[bytes]]
 

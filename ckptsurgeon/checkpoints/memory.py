@@ -126,7 +126,8 @@ def _explain(value: Any) -> UnreadableSpec | None:
 
 def _identity(value: Any) -> object:
     if hasattr(value, "data_ptr") and not value.is_meta and value.numel():
-        return value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
+        place = value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
+        return *place, value.is_conj(), value.is_neg()
     return id(value)
 
 

@@ -47,13 +47,17 @@ class Stored:
             return None
         return Extent(self.path, self.offset, self.nbytes, self.crc)
 
+    def decoded(self) -> Iterator[bytes]:
+        """The bytes in order, however many they are."""
+        return _DECODERS[self.coding](self._packed_blocks())
+
     def blocks(self) -> Iterator[bytes]:
         """The bytes in order, never more than were told; their CRC-32 is checked at the end.
 
         Raises CheckpointError, without the file's name, where they are not what was told.
         """
         count, crc = 0, 0
-        for block in _DECODERS[self.coding](self._packed_blocks()):
+        for block in self.decoded():
             count += len(block)
             if count > self.nbytes:
                 break

@@ -66,9 +66,9 @@ class View:
             return None
         whole, nbytes = self.stored.extent, self._reach
         if whole is None or self._width > 1:
-            return Span(self.stride, None, lambda: self._part(nbytes))
+            return Span(self.stride, nbytes, None, lambda: self._part(nbytes))
         extent = Extent(whole.path, whole.offset + self.start, nbytes)
-        return Span(self.stride, extent, lambda: self._part(nbytes))
+        return Span(self.stride, nbytes, extent, lambda: self._part(nbytes))
 
     def read(self) -> Array:
         """The dense tensor, in its carrier."""

@@ -45,9 +45,10 @@ class Readers:
         checkpoint, nbytes = self._checkpoints[leaf.source], leaf.spec.nbytes
         where = f"{checkpoint.path}: {leaf.name!r}"
         if (span := self._span_of(leaf)) is not None:
-            return leaf, Stream(where, span.blocks).read, 0
+            return leaf, Stream(where, span.blocks, span.nbytes).read, 0
         if nbytes > self._memory and checkpoint.blocks(leaf.name) is not None:
-            return leaf, Stream(where, lambda: checkpoint.blocks(leaf.name) or iter(())).read, 0
+            stream = Stream(where, lambda: checkpoint.blocks(leaf.name) or iter(()), nbytes)
+            return leaf, stream.read, 0
         whole = flat(checkpoint.read(leaf.name))
 
         def read(start: int, count: int, out: Array) -> None:
@@ -57,13 +58,14 @@ class Readers:
 
 
 class Stream:
-    """Bytes, read on from where it was; what lies before is read from the beginning.
+    """So many bytes, read on from where it was; what lies before is read from the beginning.
 
-    `open_blocks` begins them anew; errors name `where` they lie.
+    `open_blocks` begins them anew, and checks behind the last that they are right; errors name
+    `where` they lie.
     """
 
-    def __init__(self, where: str, open_blocks: Callable[[], Iterator[bytes]]) -> None:
-        self._where, self._open_blocks = where, open_blocks
+    def __init__(self, where: str, open_blocks: Callable[[], Iterator[bytes]], nbytes: int) -> None:
+        self._where, self._open_blocks, self._nbytes = where, open_blocks, nbytes
         self._begin()
 
     def _begin(self) -> None:
@@ -84,6 +86,9 @@ class Stream:
             done += len(part)
             if done < nbytes:
                 self._next()
+        if start + nbytes == self._nbytes:
+            with naming(self._where):
+                next(self._blocks, None)
 
     def _next(self) -> None:
         self._start += len(self._block)

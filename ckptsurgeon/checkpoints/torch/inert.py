@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.stored import Coding, Stored
+from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import DTYPE_NAMES, UnreadableSpec, unreadable_spec
 
 DTYPE_CODES: Mapping[str, str] = {name: code for code, name in DTYPE_NAMES.items()}
@@ -110,9 +111,15 @@ class Stretch:
         """The bytes, of which there should be so many."""
         return Stored(self.path, self.offset, self.packed, nbytes, self.coding)
 
-    def read(self) -> bytes:
-        """What lies in the file."""
-        return Stored(self.path, self.offset, self.packed, self.packed).read()
+    def read(self) -> str | bytes:
+        """The text or the bytes; raises CheckpointError for what stands for neither."""
+        data = b"".join(self.stored(self.packed).decoded())
+        if not self.is_text:
+            return data
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{self.path}: a text that is no UTF-8: damaged") from None
 
 
 @dataclass(slots=True, eq=False)

@@ -113,27 +113,38 @@ def extras(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def module_attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a pickled nn.Module has beside its state: plain attributes, lists of modules."""
+    """What a pickled nn.Module has beside its state: buffers that don't persist, plain attributes,
+    lists of modules."""
     entries = value.state.entries if is_module(value) else {}
     if "_parameters" in entries:
+        passing = _passing(value.state)
+        yield from ((key_text(key), entry) for key, entry in passing.items())
         yield from ((key_text(k), entry) for k, entry in entries.items() if k not in GROUPS)
 
 
 def _module_children(state: DictValue) -> Iterator[tuple[str, Any]]:
     """What a module's state dict would hold: parameters, buffers that persist, submodules."""
-    passing = _names(state.entries.get("_non_persistent_buffers_set"))
-    for group in _groups(state):
+    passing = _passing(state)
+    for name, group in _groups(state).items():
         for key, entry in group.entries.items():
-            if isinstance(entry, _WEIGHTY) and key not in passing:
+            if isinstance(entry, _WEIGHTY) and not (name == "_buffers" and key in passing):
                 yield key_text(key), entry
 
 
-def _groups(state: DictValue) -> list[DictValue]:
-    """The dicts of an nn.Module's state; TorchScript keeps all in one."""
+def _groups(state: DictValue) -> dict[str, DictValue]:
+    """The dicts of an nn.Module's state by name; TorchScript keeps all in one."""
     if "_parameters" not in state.entries:
-        return [state]
-    groups = (state.entries.get(name) for name in GROUPS)
-    return [group for group in groups if isinstance(group, DictValue)]
+        return {"": state}
+    groups = {name: state.entries.get(name) for name in GROUPS}
+    return {name: group for name, group in groups.items() if isinstance(group, DictValue)}
+
+
+def _passing(state: DictValue) -> dict[str, Any]:
+    """The buffers that don't persist."""
+    names = _names(state.entries.get("_non_persistent_buffers_set"))
+    buffers = _groups(state).get("_buffers")
+    entries = buffers.entries if buffers and names else {}
+    return {key: entry for key, entry in entries.items() if key in names}
 
 
 _WEIGHTY = (TensorRecord, ArrayRecord, ObjectValue, DictValue, list, tuple)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ckptsurgeon.checkpoints.counts import are_counts
 from ckptsurgeon.checkpoints.torch.inert import (
     DTYPE_CODES,
     DictValue,
@@ -16,19 +18,42 @@ from ckptsurgeon.checkpoints.torch.inert import (
     Stretch,
     TensorRecord,
 )
+from ckptsurgeon.checkpoints.torch.keys import is_plain_key
 from ckptsurgeon.checkpoints.torch.rebuild import ORDERED_DICT, SIZE
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import DTYPE_NAMES
 
-CALLS = frozenset(
-    (
-        SIZE,
-        GlobalName("torch", "device"),
-        GlobalName("builtins", "set"),
-        GlobalName("builtins", "complex"),
-    )
+DEVICE = re.compile(
+    r"(?:cpu|cuda|hip|hpu|ipu|lazy|maia|meta|mps|mtia|privateuseone|ve|vulkan|xla|xpu)(?::\d{1,2})?"
 )
-"""Calls that torch makes under `weights_only` and that give plain values."""
+"""What torch.device takes without other packages."""
+
+
+def _are_counts(arguments: tuple[Any, ...]) -> bool:
+    return len(arguments) == 1 and are_counts(arguments[0])
+
+
+def _are_keys(arguments: tuple[Any, ...]) -> bool:
+    items = arguments[0] if len(arguments) == 1 else None
+    return isinstance(items, (list, tuple)) and all(map(is_plain_key, items))
+
+
+def _are_numbers(arguments: tuple[Any, ...]) -> bool:
+    return 0 < len(arguments) <= 2 and all(type(one) in (int, float) for one in arguments)
+
+
+def _is_device(arguments: tuple[Any, ...]) -> bool:
+    known = tuple(map(type, arguments)) in ((str,), (str, int))
+    return known and DEVICE.fullmatch(":".join(map(str, arguments))) is not None
+
+
+CALLS: Mapping[GlobalName, Callable[[tuple[Any, ...]], bool]] = {
+    SIZE: _are_counts,
+    GlobalName("torch", "device"): _is_device,
+    GlobalName("builtins", "set"): _are_keys,
+    GlobalName("builtins", "complex"): _are_numbers,
+}
+"""Calls that torch makes under `weights_only` and that give plain values, of such arguments."""
 
 MODULES = {"builtins": "__builtin__"}
 """Names that protocol 2 writes as Python 2 had them."""
@@ -38,6 +63,9 @@ ENCODE = GlobalName("_codecs", "encode")
 REBUILD = GlobalName("torch._utils", "_rebuild_tensor_v2")
 
 REBUILD_WITH_DTYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
+
+MAX_BITS = 255 * 8
+"""Bits of the longest integer, with its sign, of the opcodes that torch reads."""
 
 MAX_DEPTH = 100
 """Deepest nesting that is written."""
@@ -63,7 +91,9 @@ def is_plain(value: Any, known: dict[int, int], depth: int = MAX_DEPTH) -> bool:
 
 def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
     """How many values are written for this one; 0 where it can't be."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes, Stretch)):
+    if isinstance(value, int):
+        return value.bit_length() < MAX_BITS
+    if value is None or isinstance(value, (float, str, bytes, Stretch)):
         return 1
     if isinstance(value, GlobalName):
         return value.module == "torch" and value.name in DTYPE_CODES
@@ -85,7 +115,7 @@ def _parts(value: Any) -> Iterable[Any] | None:
     if isinstance(value, OddKey):
         return (value.value,)
     if isinstance(value, ObjectValue) and value.name in CALLS and value.state is None:
-        return value.arguments
+        return value.arguments if CALLS[value.name](value.arguments) else None
     return None
 
 
@@ -136,8 +166,7 @@ class _Encoder:
         elif isinstance(value, DictValue):
             self._dict(value)
         elif isinstance(value, Stretch):
-            data = value.read()
-            self.put(data.decode("utf-8", "surrogatepass") if value.is_text else data)
+            self.put(value.read())
         elif isinstance(value, OddKey):
             self.put(value.value)
         elif isinstance(value, ObjectValue) and value.name in CALLS:
