@@ -205,21 +205,18 @@ def _check_values(
 
 
 def _count_lost(value: Tensor, dtype: torch.dtype) -> int:
-    """How many values another dtype doesn't hold, where it is of another kind or of integers."""
-    before, after = value.dtype, dtype
-    if before == after or (before.is_floating_point and after.is_floating_point):
-        return 0
-    if before.is_complex and after.is_complex:
-        return 0
-    return int(_are_lost(value, dtype).sum())
+    """How many values another dtype doesn't hold; rounding in a floating one is no loss."""
+    return 0 if value.dtype == dtype else int(_are_lost(value, dtype).sum())
 
 
 def _are_lost(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Which values another dtype doesn't hold to the digit."""
     if value.is_complex():
-        return (value.imag != 0) | _are_lost(value.real, dtype)
-    exact = value.to(torch.float64 if value.is_floating_point() else torch.int64)
+        turned = torch.zeros_like(value.imag) if dtype.is_complex else value.imag
+        return (turned != 0) | _are_lost(value.real, dtype)
     held = dtype.to_real() if dtype.is_complex else dtype
+    if value.is_floating_point() and held.is_floating_point:
+        return value.isfinite() & value.to(held).isinf()
+    exact = value.to(torch.float64 if value.is_floating_point() else torch.int64)
     return exact.to(held).to(exact.dtype) != exact
 
 
@@ -295,6 +292,7 @@ def _convert(
     destination = checkpoint_of_model(wanted, _name(module))
     execution = _prepare(ask(given, destination), destination)
     values = dict(_values(execution, {"": given}))
+    _check_values(module, wanted, values, destination)
     for key in given:
         del state_dict[prefix + key]
     state_dict.update((prefix + key, values.get(key, own)) for key, own in wanted.items())

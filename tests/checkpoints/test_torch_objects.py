@@ -389,3 +389,18 @@ def test_classes_of_containers_that_become_plain_are_noted(tmp_path: Path) -> No
         "plain": collections.OrderedDict,
         "layer": collections.OrderedDict,
     }
+
+
+class Cached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = nn.Parameter(tensor(1))
+        self.layer = nn.Linear(1, 1)
+        self.register_buffer("passing", tensor(2), persistent=False)
+
+
+def test_buffers_that_do_not_persist_are_told(tmp_path: Path) -> None:
+    torch.save(Cached(), tmp_path / "a.pt")
+    found = open_checkpoint(tmp_path / "a.pt").contents
+    assert list(found.specs) == list(Cached().state_dict())
+    assert [(one.key, one.tensors, one.nbytes) for one in found.outside] == [("passing", 1, 24)]

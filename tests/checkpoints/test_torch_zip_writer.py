@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import struct
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -18,6 +19,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.archive import read_archive
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
@@ -332,3 +334,62 @@ def test_more_members_than_16_bits_count(tmp_path: Path) -> None:
             file.write(local_header(member, 0))
         file.write(directory(members, {}))
     assert len(read_archive(path)) == 70000
+
+
+@pytest.mark.parametrize("size", [1000, (64 << 10) - 1, 64 << 10, 200_000])
+def test_bytes_and_texts_of_a_template_are_carried(tmp_path: Path, size: int) -> None:
+    """Long ones stay in the file until they are written."""
+    entries = {
+        "blob": bytes(range(256)) * (size // 256) + b"\xff",
+        "text": "aé€😀" * (size // 4),
+        "array": bytearray(b"\x80\x7f" * (size // 2)),
+    }
+    torch.save({"w": torch.ones(2), **entries}, tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    found = torch.load(tmp_path / "b.pt", weights_only=True)
+    assert {key: found[key] for key in ("blob", "text")} == {
+        key: entries[key] for key in ("blob", "text")
+    }
+
+
+HARMFUL: dict[str, bytes] = {
+    "a set of lists": b"c__builtin__\nset\n]]a\x85R",
+    "a device that is none": b"ctorch\ndevice\nX\x03\x00\x00\x00fpu\x85R",
+    "a number of a text": b"c__builtin__\ncomplex\nX\x01\x00\x00\x00a\x85R",
+    "sizes that are none": b"ctorch\nSize\nX\x01\x00\x00\x00a\x85R",
+    "a long integer": b"I" + b"9" * 700 + b"\n",
+}
+
+
+@pytest.mark.parametrize("what", HARMFUL)
+def test_entries_that_torch_would_not_load_are_left_out(tmp_path: Path, what: str) -> None:
+    with_entry(tmp_path / "a.pt", HARMFUL[what])
+    report = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    assert [note.key for note in report.notes if note.kind == "entry"] == ["z"]
+    assert list(torch.load(tmp_path / "b.pt", weights_only=True)) == ["w"]
+
+
+def test_a_long_text_that_is_none_is_damage(tmp_path: Path) -> None:
+    with_entry(tmp_path / "a.pt", b"X" + struct.pack("<I", 70_000) + b"\xff" * 70_000)
+    with pytest.raises(CheckpointError, match="a text that is no UTF-8: damaged"):
+        cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+
+
+def with_entry(path: Path, pickled: bytes) -> None:
+    """A torch file of one tensor and the entry `z` of these opcodes."""
+    torch.save({"w": torch.ones(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            if name.endswith("data.pkl"):
+                data = data.removesuffix(b"s.") + b"sX\x01\x00\x00\x00z" + pickled + b"s."
+            archive.writestr(name, data)
+
+
+def test_views_of_conjugates_and_negatives_are_no_ties(tmp_path: Path) -> None:
+    values = torch.randn(4, dtype=torch.complex64)
+    given = {"a": values, "b": values.conj(), "c": values.imag, "d": values.conj().imag}
+    cs.transplant(given, tmp_path / "a.pt")
+    found = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert all(torch.equal(found[key], value) for key, value in given.items())

@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -203,3 +204,20 @@ def test_conjugates_are_read_whole(ckpt: Ckpt, tmp_path: Path) -> None:
     ran = ckpt("transplant", path, "-o", tmp_path / "o.pt", "--memory", "1MiB")
     assert ran.code == 0, ran.err
     assert torch.equal(torch.load(tmp_path / "o.pt")["w"], values.conj())
+
+
+@pytest.mark.parametrize("memory", ["1MiB", "64MiB"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_damage_is_seen_however_little_memory_there_is(
+    order: str, memory: str, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, w=np.array(RANDOM, order=order))  # type: ignore[call-overload]
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        crc = struct.pack("<I", archive.getinfo("w.npy").CRC)
+    path.write_bytes(data.replace(crc, b"\x01\x02\x03\x04"))
+    ran = ckpt("transplant", path, "-o", tmp_path / "o.safetensors", "--memory", memory)
+    assert ran.code == 2
+    assert "don't have the CRC-32 that the file gives: damaged" in ran.err
+    assert not (tmp_path / "o.safetensors").exists()

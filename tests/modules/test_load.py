@@ -250,6 +250,7 @@ def with_buffer(value: torch.Tensor) -> nn.Linear:
         (torch.bool, torch.tensor([0.5, 1.0]), 1),
         (torch.float32, torch.tensor([1 + 2j, 3]), 1),
         (torch.float32, torch.tensor([2**30 + 1, 7]), 1),
+        (torch.int32, torch.tensor([1 + 0j, 1.5]), 1),
     ],
 )
 def test_values_that_another_dtype_does_not_hold(
@@ -270,6 +271,8 @@ def test_values_that_another_dtype_does_not_hold(
         (torch.int64, torch.tensor([True, False])),
         (torch.bool, torch.tensor([0, 1])),
         (torch.complex64, torch.tensor([1.5, 2.0])),
+        (torch.complex64, torch.tensor([float("inf"), 2.0])),
+        (torch.float32, torch.tensor([1.5 + 0j, 2])),
         (torch.float32, torch.tensor([1, 7])),
     ],
 )

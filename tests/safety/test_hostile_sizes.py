@@ -140,3 +140,74 @@ def test_a_container_of_a_very_long_name_is_refused(folder: Path) -> None:
     path = torch_file(b"}" + text("A" * 2000) + b"}" + text("w") + TENSOR + b"ss.")
     with pytest.raises(CkptSurgeonError, match="a container's name has over 1000 characters"):
         cs.open_checkpoint(path)
+
+
+DICT = name("collections", "OrderedDict")
+COPIES = {
+    "NEWOBJ_EX": DICT + b"q\x00" + b")h\x01\x92",
+    "OBJ": b"(" + DICT + b"h\x01o",
+    "REDUCE": DICT + b"h\x01\x85R",
+    "copyreg": name("copyreg", "_reconstructor") + DICT + DICT + b"h\x01\x85\x87R",
+    "a type": name("torch._tensor", "_rebuild_from_type_v2") + b"(" + DICT + b"Nh\x01\x85NtR",
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copies_of_a_dict_are_counted(how: str, folder: Path) -> None:
+    """By every opcode that makes one of it."""
+    items = b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(50_000))
+    path = torch_file(b"}q\x01(" + items + b"u](" + COPIES[how] * 2000 + b"e.")
+    with pytest.raises(CkptSurgeonError, match="makes more values than torch writes"):
+        cs.open_checkpoint(path)
+
+
+NESTED = b"K\x01K\x01\x86" + b"2\x86" * 40
+"""A tuple of 2^41 parts, all of which are shared."""
+
+UNFOLDING = {
+    "a bit": TENSOR[:-2] + b"}" + NESTED + b"\x88stR",
+    "a shape": name("numpy.core.numeric", "_frombuffer")
+    + b"("
+    + b"C\x08"
+    + bytes(8)
+    + name("numpy", "dtype")
+    + text("f4")
+    + b"\x85R"
+    + name("x", "y")
+    + NESTED
+    + b"\x85\x81\x85"
+    + text("C")
+    + b"tR",
+    "an axis": name("numpy.core.numeric", "_frombuffer")
+    + b"(C\x08"
+    + bytes(8)
+    + name("numpy", "dtype")
+    + text("f4")
+    + b"\x85RK\x02K\x01\x86"
+    + text("C")
+    + b"NK\x00\x86tR",
+}
+
+
+@pytest.mark.parametrize("where", UNFOLDING)
+def test_parts_that_unfold_are_never_spelled_out(where: str, folder: Path) -> None:
+    path = torch_file(b"}" + text("w") + TENSOR + b"s" + text("x") + UNFOLDING[where] + b"s.")
+    try:
+        found = cs.open_checkpoint(path).contents.specs
+    except CkptSurgeonError:
+        return
+    assert next(iter(found)) == "w"
+
+
+SHARED = {
+    "keys of one text": b"G" + struct.pack(">d", 1.5) + b"q\x000}(" + b"h\x00N" * 20_000 + b"u.",
+    "a list of a list": b"".join(
+        (b"](" + b"K\x01" * 20_000 + b"eq\x000}", text("a"), b"](" + b"h\x00" * 20_000 + b"es.")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_is_shared_is_looked_at_once(what: str, folder: Path) -> None:
+    """Each took minutes, the square of its number."""
+    assert not cs.open_checkpoint(torch_file(SHARED[what])).contents.specs

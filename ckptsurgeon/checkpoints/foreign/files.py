@@ -119,7 +119,7 @@ SUFFIXES: tuple[tuple[re.Pattern[str], Foreign], ...] = (
 )
 """Names of files whose bytes say nothing, and the format that has such names."""
 
-PART = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)")
+PART = re.compile(r"([^.].*)\.(?:index|data-\d+-of-\d+)")
 """A file of TensorFlow's checkpoint; the first part is what the checkpoint is called."""
 
 TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"

@@ -120,7 +120,7 @@ def array_from_buffer(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 
 def _turned(array: ArrayRecord, axes: Any) -> ArrayRecord:
     """The array with its dims in another order."""
-    if not isinstance(axes, tuple) or sorted(axes) != list(range(len(array.shape))):
+    if not are_counts(axes) or sorted(axes) != list(range(len(array.shape))):
         raise CheckpointError("a NumPy array whose dims are in no order")
     array.shape = tuple(array.shape[axis] for axis in axes)
     array.stride = tuple(array.stride[axis] for axis in axes)

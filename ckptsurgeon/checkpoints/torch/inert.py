@@ -54,6 +54,15 @@ class GlobalName:
         return self.name if self.module == "builtins" else f"{self.module}.{self.name}"
 
 
+class Inert:
+    """A value that is no plain one. Its parts may be shared, and unfold to more than fits."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
 @dataclass(frozen=True, slots=True)
 class StorageRecord:
     """A storage as the pickle describes it: `numel` items of the class `kind`, under `key`."""
@@ -70,8 +79,8 @@ class StorageRecord:
         return STORAGE_CODES.get(self.kind)
 
 
-@dataclass(slots=True, eq=False)
-class TensorRecord:
+@dataclass(slots=True, eq=False, repr=False)
+class TensorRecord(Inert):
     """A strided view of a storage, in items of `dtype`; not yet held against the file.
 
     `conjugate` and `negative` are torch's bits: the values are stored before these are done.
@@ -122,8 +131,8 @@ class Stretch:
             raise CheckpointError(f"{self.path}: a text that is no UTF-8: damaged") from None
 
 
-@dataclass(slots=True, eq=False)
-class ArrayRecord:
+@dataclass(slots=True, eq=False, repr=False)
+class ArrayRecord(Inert):
     """A NumPy array that the pickle spells out, when its state was set.
 
     `data` are its items, big-endian where `swapped`, `stride` items from one to the next. Without a
@@ -139,8 +148,8 @@ class ArrayRecord:
     text: str = "without a state"
 
 
-@dataclass(slots=True, eq=False)
-class DictValue:
+@dataclass(slots=True, eq=False, repr=False)
+class DictValue(Inert):
     """A dict of any class (`kind`), with the attributes that its object had beside its entries.
 
     Keys are text, bytes, bool, None or int; what else stood there is wrapped in OddKey.
@@ -151,8 +160,8 @@ class DictValue:
     attributes: DictValue | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OddKey:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OddKey(Inert):
     """A dict key that is never hashed: a float, a tuple, an object.
 
     The hash of nested tuples, or of many equal ones, costs what the file's author wants.
@@ -161,8 +170,8 @@ class OddKey:
     value: Any
 
 
-@dataclass(slots=True, eq=False)
-class ObjectValue:
+@dataclass(slots=True, eq=False, repr=False)
+class ObjectValue(Inert):
     """A call that the pickle asks for and that nobody makes: `name(*arguments)`, then its state.
 
     `is_new` is true of an object of the class `name`, whose arguments are its own parts, as a

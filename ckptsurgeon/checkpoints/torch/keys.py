@@ -61,14 +61,15 @@ def named_entries(value: DictValue) -> Iterator[tuple[str, Any, Any]]:
 
     Of keys that are written alike, as 1 and "1", the later ones are told by their type as well.
     """
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for key, entry in value.entries.items():
         piece = key_text(key)
         if piece in seen:
             piece = f"{piece} ({type(key.value if isinstance(key, OddKey) else key).__name__})"
         while piece in seen:
-            piece += "'"
-        seen.add(piece)
+            seen[piece] += 1
+            piece = f"{piece} {seen[piece]}"
+        seen[piece] = 1
         yield piece, key, entry
 
 

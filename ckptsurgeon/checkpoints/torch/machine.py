@@ -6,6 +6,7 @@ What a byte can make is counted against a budget.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from typing import Any
 
 from ckptsurgeon.checkpoints.counts import MAX_DIMS
@@ -230,7 +231,7 @@ class Machine:
 
     def object_of_class(self) -> None:
         kind, *arguments = self.since_mark() or [None]
-        self.made(new_object(kind, tuple(arguments)))
+        self._call(new_object, kind, tuple(arguments))
 
     def put(self, index: int) -> None:
         if not 0 <= index < MAX_INDEX:
@@ -265,24 +266,31 @@ class Machine:
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
-        if isinstance(arguments, tuple):
-            self.spend(_cost(arguments))
-        self.made(call(function, arguments))
+        if not isinstance(arguments, tuple):
+            raise CheckpointError("a call whose arguments are no tuple")
+        self._call(call, function, arguments)
 
     def new(self) -> None:
         """An object of a class, from the arguments of its `__new__`."""
         arguments, kind = self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise CheckpointError("NEWOBJ without a tuple of arguments")
-        self.spend(_cost(arguments))
-        self.made(new_object(kind, arguments))
+        self._call(new_object, kind, arguments)
 
     def new_with_keywords(self) -> None:
         keywords, arguments, made = self.pop(), self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise CheckpointError("NEWOBJ_EX without a tuple of arguments")
-        self.spend(len(arguments))
-        self.made(call(made, (*arguments, keywords)))
+        self._call(call, made, (*arguments, keywords))
+
+    def _call(
+        self, make: Callable[[Any, tuple[Any, ...]], Any], function: Any, arguments: tuple[Any, ...]
+    ) -> None:
+        """What a call makes of its arguments, which costs what it looks at, and what it copies."""
+        self.spend(_cost(arguments))
+        value = make(function, arguments)
+        self.spend(_size(value))
+        self.made(value)
 
     def persistent(self) -> None:
         value = storage(self.pop())
@@ -343,12 +351,17 @@ def _cost(arguments: tuple[Any, ...]) -> int:
     return (len(arguments) >> 3) + sum(map(_copied, arguments))
 
 
+def _size(made: Any) -> int:
+    """The entries of what a call made, which may be copies of those that it was given."""
+    if isinstance(made, DictValue):
+        return len(made.entries)
+    return len(made.items) if isinstance(made, ObjectValue) else 0
+
+
 def _copied(argument: Any) -> int:
     """What a call that copies this argument may cost, in values."""
     if isinstance(argument, str):
         return len(argument) >> 4
-    if isinstance(argument, DictValue):
-        return len(argument.entries)
     if isinstance(argument, tuple):
         return len(argument) if len(argument) > MAX_DIMS else 0  # shapes are for nothing
     return len(argument) if isinstance(argument, list) else 0

@@ -135,6 +135,7 @@ class _Walk:
     names: int = MAX_NAMES
     leaves: list[Leaf] = field(default_factory=list)
     ancestors: set[int] = field(default_factory=set)
+    flat: dict[int, bool] = field(default_factory=dict)
 
     def visit(self, key: str, value: Any, *, in_module: bool) -> bool:
         """Add the value's leaves; True if a tensor is among them."""
@@ -146,8 +147,7 @@ class _Walk:
         self.names -= len(key) + VISIT
         if self.names < 0:
             raise CheckpointError(f"it has more names than {MAX_NAMES >> 20} MiB hold")
-        is_leaf = not is_container(value) or _is_flat(value) or (key and _is_flat_dict(value))
-        if is_leaf or id(value) in self.ancestors:
+        if self._is_leaf(value, is_top=not key) or id(value) in self.ancestors:
             found = is_tensor(value)
             if found or not in_module:
                 self.leaves.append(Leaf(key, value, why_unreadable(value)))
@@ -157,6 +157,19 @@ class _Walk:
         if len(key) > MAX_PREFIX:
             raise CheckpointError(f"a container's name has over {MAX_PREFIX} characters")
         return self._descend(key, value, in_module)
+
+    def _is_leaf(self, value: Any, *, is_top: bool) -> bool:
+        """Whether a value is one entry, for which a list is scanned once, however often it is seen.
+
+        The entries of a dict at the top are told one by one.
+        """
+        if not is_container(value):
+            return True
+        if is_top and isinstance(value, DictValue):
+            return False
+        if id(value) not in self.flat:
+            self.flat[id(value)] = _is_flat(value) or _is_flat_dict(value)
+        return self.flat[id(value)]
 
     def _descend(self, key: str, value: Any, in_module: bool) -> bool:
         start, inside = len(self.leaves), in_module or is_module(value)

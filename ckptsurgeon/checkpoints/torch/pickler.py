@@ -92,7 +92,7 @@ def is_plain(value: Any, known: dict[int, int], depth: int = MAX_DEPTH) -> bool:
 def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
     """How many values are written for this one; 0 where it can't be."""
     if isinstance(value, int):
-        return value.bit_length() < MAX_BITS
+        return _bits(value) < MAX_BITS
     if value is None or isinstance(value, (float, str, bytes, Stretch)):
         return 1
     if isinstance(value, GlobalName):
@@ -104,6 +104,11 @@ def _unfolded(value: Any, known: dict[int, int], depth: int) -> int:
             counts = [_unfolded(part, known, depth - 1) for part in parts]
             known[id(value)] = 1 + sum(counts) if all(counts) else 0
     return known[id(value)]
+
+
+def _bits(value: int) -> int:
+    """The bits of an integer, without that of its sign."""
+    return (value if value >= 0 else ~value).bit_length()
 
 
 def _parts(value: Any) -> Iterable[Any] | None:
@@ -182,8 +187,7 @@ class _Encoder:
         elif -(1 << 31) <= value < 1 << 31:
             self.out += b"J" + value.to_bytes(4, "little", signed=True)
         else:
-            bits = (value if value >= 0 else ~value).bit_length()
-            data = value.to_bytes(bits // 8 + 1, "little", signed=True)
+            data = value.to_bytes(_bits(value) // 8 + 1, "little", signed=True)
             self.out += b"\x8a" + len(data).to_bytes(1, "little") + data
 
     def _text(self, value: str) -> None:

@@ -44,13 +44,11 @@ DICTS: Mapping[GlobalName, str] = {
 """Dict classes that are read as dicts, and what they are called."""
 
 
-def call(function: Any, arguments: Any) -> Any:
+def call(function: Any, arguments: tuple[Any, ...]) -> Any:
     """The inert value of `function(*arguments)`; an ObjectValue where nothing is known of it.
 
     A storage among the arguments tells that the function builds a tensor.
     """
-    if not isinstance(arguments, tuple):
-        raise CheckpointError("a call whose arguments are no tuple")
     if not isinstance(function, GlobalName):
         name = GlobalName("", "a call of something that was itself called")
         return ObjectValue(name, (function, *arguments))
@@ -130,14 +128,18 @@ def _tensor(
     return TensorRecord(kept, dtype, offset, *sizes, "conj" in bits, "neg" in bits)
 
 
+BITS = ("conj", "neg")
+"""torch's bits that are known: what is still to be done to the stored values."""
+
 NO_BITS: frozenset[str] = frozenset()
 
 
 def _bits(metadata: Any) -> frozenset[str]:
-    """The names of torch's bits that are set: what is still to be done to the stored values."""
+    """The bits that are set."""
     if not isinstance(metadata, DictValue) or not metadata.entries:
         return NO_BITS
-    return frozenset(str(key) for key, value in metadata.entries.items() if value)
+    bits = (key for key, value in metadata.entries.items() if value)
+    return frozenset(key if key in BITS else "what is not known here" for key in bits)
 
 
 def _unreadable(
@@ -150,7 +152,7 @@ def _unreadable(
         return META
     if kept.view:
         return unreadable_spec("a tensor in a view of another storage, as torch 0.1 wrote them")
-    if bits - {"conj", "neg"}:
+    if not bits.issubset(BITS):
         return unreadable_spec(f"a tensor that is stored before {', '.join(sorted(bits))}")
     return None
 
@@ -209,10 +211,11 @@ TENSORS = (
 
 def _from_type(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(function, class, arguments, state) -> the tensor, whatever class of Tensor it was."""
-    if len(arguments) >= 3 and isinstance(arguments[0], GlobalName) and arguments[0] != function:
-        made = call(arguments[0], arguments[2])
-        keeps_values = isinstance(made, ObjectValue) and arguments[1] not in TENSORS
-        return made if keeps_values else _attributed(made, arguments)
+    match arguments:
+        case (GlobalName() as build, kind, tuple(given), *_) if build != function:
+            made = call(build, given)
+            keeps_values = isinstance(made, ObjectValue) and kind not in TENSORS
+            return made if keeps_values else _attributed(made, arguments)
     return ObjectValue(
         function, arguments, unreadable=unreadable_spec("a tensor of an unknown build")
     )

@@ -36,10 +36,14 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def all_specs(self) -> dict[str, TensorSpec]:
         """The specs of all keys, in their order."""
-        items = list(self.specs.items())
-        for place, key, spec in self.unreadable:
-            items.insert(place, (key, spec))
-        return dict(items)
+        waiting = {place: (key, spec) for place, key, spec in self.unreadable}
+        found: dict[str, TensorSpec] = {}
+        for key, spec in self.specs.items():
+            while len(found) in waiting:
+                other, unreadable = waiting.pop(len(found))
+                found[other] = unreadable
+            found[key] = spec
+        return {**found, **dict(waiting[place] for place in sorted(waiting))}
 
 
 class SavedFates(msgspec.Struct, frozen=True):
