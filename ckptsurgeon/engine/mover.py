@@ -21,11 +21,11 @@ from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
-from ckptsurgeon.engine.lowering import Lowering, dense_strides
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers, flat
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.lowering import Lowering, dense_strides
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import BITS, TensorSpec

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import Call, Leaf, Node, Work, in_order, inputs_of, uses, work_of
+from ckptsurgeon.plans.lowering import Lowering
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import human_bytes
 

@@ -39,6 +39,7 @@ from ckptsurgeon.plans.layers import list_notes
 from ckptsurgeon.plans.leftovers import Leftovers, fold_notes
 from ckptsurgeon.plans.notes import (
     fate_notes,
+    left_out_notes,
     output_notes,
     reading_notes,
     source_notes,
@@ -240,6 +241,7 @@ class Planning:
         notes = (
             *self.notes,
             *account.notes,
+            *left_out_notes(outputs, fates),
             *output_notes(outputs, destination),
             *tie_notes(ties),
             *untied,

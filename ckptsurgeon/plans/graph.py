@@ -179,24 +179,6 @@ def uses(nodes: Iterable[Node]) -> Iterator[Work]:
             waiting += map(work_of, inputs_of(work))
 
 
-def unused_results(nodes: Iterable[Node]) -> Iterator[TensorSpec]:
-    """What calls give beside the results that nodes are made from, as a part of a split."""
-    used: dict[int, set[int]] = {}
-    calls: dict[int, Call] = {}
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        work = work_of(node)
-        if id(work) not in used:
-            used[id(work)] = set()
-            waiting += inputs_of(work)
-        if isinstance(node, Result) and len(node.call.specs) > 1:
-            calls[id(work)] = node.call
-            used[id(work)].add(node.number)
-    for call in calls.values():
-        yield from (s for number, s in enumerate(call.specs) if number not in used[id(call)])
-
-
 # --- told -----------------------------------------------------------------------------------------
 
 

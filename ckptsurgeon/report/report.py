@@ -14,11 +14,12 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Outside
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
-from ckptsurgeon.plans.fates import Claim, Fate, Fates, Why
-from ckptsurgeon.plans.graph import Made, Operand, RuleInfo, operands_of, unused_results
+from ckptsurgeon.plans.fates import Fate, Fates, Why
+from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.usage import Usage, leaves_out
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
@@ -146,8 +147,8 @@ class Report:
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them.
-    `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those that
-    slices took in part, with the bytes that nobody took.
+    `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those of which
+    a part alone ends in the output, with the bytes that don't.
     """
 
     sources: tuple[Side, ...]
@@ -216,8 +217,9 @@ def make_report(
     outputs, kinds = plan.outputs, _sort_kinds(plan)
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(_side, plan.sources))
-    fate_counts, partly = _count_fates(plan)
+    fate_counts = _count_fates(plan)
     taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
+    used, partly = _count_used(plan, taken)
     outside = [one for side in sources for one in side.outside]
     return Report(
         sources=sources,
@@ -233,7 +235,7 @@ def make_report(
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
-            consumed=taken - partly.nbytes - _count_lost(plan),
+            consumed=used,
             offered=sum(side.nbytes for side in sources),
             outside=Tally(sum(o.tensors for o in outside), sum(o.nbytes for o in outside)),
         ),
@@ -300,49 +302,33 @@ def _count_outputs(outputs: Outputs, kinds: Iterable[OutputKind]) -> Tally:
     return Tally(sum(count for count, _ in sizes), sum(count * nbytes for count, nbytes in sizes))
 
 
-def _count_fates(plan: Plan) -> tuple[dict[Fate, Tally], Tally]:
-    """The checkpoints' own tensors by their fates, and what of them slices left or dropped."""
-    by_claim: dict[int, tuple[Claim, list[TensorSpec]]] = {}
+def _count_fates(plan: Plan) -> dict[Fate, Tally]:
+    """The checkpoints' own tensors by their fates."""
+    specs: dict[Fate, list[TensorSpec]] = {fate: [] for fate in Fate}
     for table in plan.fates.tables:
         for key, spec in table.specs.items() if table.stage == 0 else ():
-            claim = table.claims[key]
-            if id(claim) not in by_claim:
-                by_claim[id(claim)] = claim, []
-            by_claim[id(claim)][1].append(spec)
-    specs: dict[Fate, list[TensorSpec]] = {fate: [] for fate in Fate}
-    partly: list[int] = []
-    for claim, own in by_claim.values():
-        specs[claim.fate] += own
-        if claim.fate is Fate.TAKEN and not claim.is_plain:
-            partly += (round(spec.nbytes * (claim.untaken + claim.dropped)) for spec in own)
-    unused = list(filter(None, partly))
-    counts = {fate: count_tensors(own) for fate, own in specs.items()}
-    return counts, Tally(len(unused), sum(unused))
+            specs[table.claims[key].fate].append(spec)
+    return {fate: count_tensors(own) for fate, own in specs.items()}
 
 
-def _count_lost(plan: Plan) -> int:
-    """The bytes of tensors that rules take or that are copied, and that end in no output.
+def _count_used(plan: Plan, taken: int) -> tuple[int, Tally]:
+    """The bytes of the sources that end in outputs, and the tensors of which only a part does.
 
-    There are some only where an output is of another shape than the destination's, where a fallback
-    gives way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage drops
-    what an earlier one gave, be it one of several results of an op, or a slice.
+    The Tally has the bytes that don't. All that rules take or that is copied ends there, `taken`
+    bytes, but where an output is of another shape than the destination's, where a fallback gives
+    way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage, a slice, a
+    split or a `take` leaves something out.
     """
+    outputs = plan.outputs
     misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
-    stages = {table.stage for table in plan.fates.tables}
-    gave_way = any(True for _ in plan.fates.of(lambda claim: claim.why is Why.GAVE_WAY))
-    folds = any(rule.kind in FOLDS for rule in plan.rules)
-    if not (misfits or gave_way or folds or len(stages) > 1):
-        return 0
-    nodes = [node for key, node in plan.outputs.nodes.items() if key not in misfits]
-    used = {operand.at for node in nodes for operand in operands_of(node)}
-    lost = sum(spec.nbytes for spec in unused_results(nodes))
-    for one in plan.fates.of(lambda claim: claim.fate in (Fate.TAKEN, Fate.COPIED)):
-        left = one.untaken + one.claim.dropped
-        if one.stage:
-            lost += round(one.spec.nbytes * left)
-        elif (one.source, one.key) not in used:
-            lost += round(one.spec.nbytes * (1 - left))
-    return lost
+    simple = not misfits and all(table.stage == 0 for table in plan.fates.tables)
+    simple = simple and not any(rule.kind in FOLDS for rule in plan.rules)
+    simple = simple and not any(plan.fates.of(lambda claim: claim.why is Why.GAVE_WAY))
+    if simple and not any(leaves_out(outputs.first(kind).node) for kind in outputs.kinds):
+        return taken, Tally()
+    usage = Usage(node for key, node in outputs.nodes.items() if key not in misfits)
+    partly = [leaf.spec.nbytes - used for leaf, used in usage.partly()]
+    return usage.nbytes, Tally(len(partly), sum(partly))
 
 
 def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) -> int:

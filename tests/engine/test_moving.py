@@ -19,8 +19,8 @@ import ckptsurgeon
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
-from ckptsurgeon.engine.lowering import Lowering
 from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.plans.lowering import Lowering
 
 Array = np.ndarray[Any, Any]
 

@@ -68,7 +68,9 @@ def _tell_dead_entries(run: StageRun, rule: CompiledRule, searches: Iterator[int
 
 
 def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
-    """Whether all that the reference matches is taken by rules of the command line, to win."""
+    """Whether rules of the command line take all that a file's reference matches, to win."""
+    if rule.place.file == COMMAND_LINE:
+        return False
     found = read_keys(rule, reader, run.tables, run.vars_of(rule))
     takers = [match.table.held.taker(match.key) for match in found]
     return bool(takers) and all(taker and taker.place.file == COMMAND_LINE for taker in takers)
