@@ -113,12 +113,16 @@ class View:
 
     def _flip_signs(self, dense: Array) -> None:
         """Does what torch's conj and neg bits ask for, on the bits of each number."""
+        import numpy as np  # headers alone are read without it
+
         width = number_width(self.dtype)
         numbers = dense.reshape(-1).view(f"<u{width}")
         sign = 1 << (8 * width - 1)
         if self.conjugate and self.dtype.startswith("C"):
             numbers[1::2] ^= sign
-        if self.negative:
+        if self.negative and self.dtype[0] in "IU":  # two's complement
+            numbers[...] = ~numbers + np.uint8(1)
+        elif self.negative:
             numbers ^= sign
 
 

@@ -404,3 +404,80 @@ def test_buffers_that_do_not_persist_are_told(tmp_path: Path) -> None:
     found = open_checkpoint(tmp_path / "a.pt").contents
     assert list(found.specs) == list(Cached().state_dict())
     assert [(one.key, one.tensors, one.nbytes) for one in found.outside] == [("passing", 1, 24)]
+
+
+class Kept(nn.Module):
+    """Tensors that no state dict has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.bank = [tensor(1), tensor(2)]
+        self.mean = tensor(3)
+        self.teacher = [nn.Linear(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("root", "keys"),
+    [
+        ("bank", ["0", "1"]),
+        ("mean", ["tensor"]),
+        ("teacher", ["0.weight", "0.bias"]),
+        ("layer", ["weight", "bias"]),
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["", "model"])
+def test_a_root_opens_what_a_module_keeps_aside(
+    wrapper: str, root: str, keys: list[str], tmp_path: Path
+) -> None:
+    torch.save({wrapper: Kept()} if wrapper else Kept(), tmp_path / "a.pt")
+    full = f"{wrapper}.{root}" if wrapper else root
+    found = open_checkpoint(tmp_path / "a.pt", full).contents
+    assert list(found.specs) == keys
+    assert sum(one.tensors for one in found.outside) == 7 - len(keys)
+    with pytest.raises(cs.CheckpointError, match=r"roots there are: .*'(bank|model)'"):
+        open_checkpoint(tmp_path / "a.pt", "bnk")
+
+
+def test_a_state_that_a_module_keeps_twice_is_told_once(tmp_path: Path) -> None:
+    torch.save(nn.LSTM(2, 3), tmp_path / "a.pt")  # with its list of flat weights
+    found = open_checkpoint(tmp_path / "a.pt").contents
+    assert list(found.specs) == list(nn.LSTM(2, 3).state_dict())
+    assert not found.outside
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layer", [nn.Linear(2, 3), nn.LSTM(2, 3)], ids=["linear", "lstm"])
+def test_packed_weights_of_quantized_layers_are_keys(layer: nn.Module, tmp_path: Path) -> None:
+    net = nn.Sequential(layer, nn.LayerNorm(3))
+    torch.save(
+        torch.ao.quantization.quantize_dynamic(net, {type(layer)}, torch.qint8), tmp_path / "a.pt"
+    )
+    found = open_checkpoint(tmp_path / "a.pt").contents
+    (packed, *others) = found.specs
+    assert packed.startswith("0.")
+    assert isinstance(found.specs[packed], UnreadableSpec)
+    assert others == ["1.weight", "1.bias"]
+    assert not found.outside
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_constants_of_frozen_torchscript_can_be_opened(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
+    torch.jit.freeze(torch.jit.script(net)).save(str(tmp_path / "a.pt"))
+    with pytest.raises(cs.CheckpointError, match="`--root constants` opens these"):
+        cs.plan(tmp_path / "a.pt")
+    tensors, _ = cs.apply([], tmp_path / "a.pt", root="constants")
+    assert [one.tolist() for one in tensors.values()] == [
+        one.tolist() for one in net.state_dict().values()
+    ]
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.uint8, torch.int16, torch.int64, torch.bfloat16, torch.complex64]
+)
+def test_negative_views_of_every_dtype(dtype: torch.dtype, tmp_path: Path) -> None:
+    values = torch._neg_view(torch.tensor([1, 2, 0, 127]).to(dtype))
+    torch.save({"w": values}, tmp_path / "a.pt")
+    cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
+    assert torch.equal(torch.load(tmp_path / "b.pt")["w"], values)

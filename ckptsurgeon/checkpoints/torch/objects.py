@@ -21,6 +21,8 @@ from ckptsurgeon.checkpoints.torch.keys import key_text, named_entries
 SETS = frozenset((GlobalName("builtins", "set"), GlobalName("builtins", "frozenset")))
 
 
+SCRIPT_OBJECT = GlobalName("torch", "ScriptObject")
+
 GROUPS = ("_parameters", "_buffers", "_modules")
 """The attributes of an nn.Module that its state dict is made of."""
 
@@ -119,12 +121,15 @@ def module_attributes(value: Any) -> Iterator[tuple[str, Any]]:
     if "_parameters" in entries:
         passing = _passing(value.state)
         yield from ((key_text(key), entry) for key, entry in passing.items())
-        yield from ((key_text(k), entry) for k, entry in entries.items() if k not in GROUPS)
+        others = ((key, entry) for key, entry in entries.items() if key not in GROUPS)
+        yield from ((key_text(key), entry) for key, entry in others if not _is_packed(entry))
 
 
 def _module_children(state: DictValue) -> Iterator[tuple[str, Any]]:
-    """What a module's state dict would hold: parameters, buffers that persist, submodules."""
+    """What a module's state dict would hold: parameters, buffers that persist, submodules, and the
+    packed weights of quantized layers."""
     passing = _passing(state)
+    yield from ((key_text(key), entry) for key, entry in state.entries.items() if _is_packed(entry))
     for name, group in _groups(state).items():
         for key, entry in group.entries.items():
             if isinstance(entry, _WEIGHTY) and not (name == "_buffers" and key in passing):
@@ -137,6 +142,11 @@ def _groups(state: DictValue) -> dict[str, DictValue]:
         return {"": state}
     groups = {name: state.entries.get(name) for name in GROUPS}
     return {name: group for name, group in groups.items() if isinstance(group, DictValue)}
+
+
+def _is_packed(value: Any) -> bool:
+    """Whether a value is an object of torch's own in C++, as a quantized layer has its weights."""
+    return isinstance(value, ObjectValue) and value.name == SCRIPT_OBJECT
 
 
 def _passing(state: DictValue) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def open_tree(
         tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
         specs = _specs(tensors, storages)
     records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
-    left = _left_behind(leaves, tensors, found)
+    left = _left_behind(leaves, selected, found)
     filled = {key: tensors[key] for key, record in records.items() if 0 not in record.shape}
     contents = Contents(
         specs=specs,
@@ -122,11 +122,17 @@ def open_tree(
     )
 
 
-def _left_behind(leaves: Iterable[Leaf], opened: Iterable[str], root: str) -> list[Leaf]:
-    """The tensors that none of the opened keys is: those outside of the root."""
-    inside = {join(root, key) for key in opened}
-    outside = (leaf for leaf in leaves if leaf.is_aside or leaf.key not in inside)
-    return [leaf for leaf in outside if leaf.is_tensor]
+def _left_behind(leaves: Iterable[Leaf], selected: list[Leaf], root: str) -> list[Leaf]:
+    """The tensors that are not selected: those outside of the root.
+
+    What a module keeps beside its state may be its state once more, as an LSTM's list of weights.
+    """
+    alone = {root} if [leaf.key for leaf in selected] == [BARE] else set()
+    inside = {(name, leaf.is_aside) for leaf in selected for name in (join(root, leaf.key), *alone)}
+    known = {_identify(leaf) for leaf in selected if leaf.is_tensor}
+    outside = (leaf for leaf in leaves if leaf.is_tensor)
+    outside = (leaf for leaf in outside if (leaf.key, leaf.is_aside) not in inside)
+    return [leaf for leaf in outside if not (leaf.is_aside and _identify(leaf) in known)]
 
 
 def _named(name: str, value: Any) -> DictValue:
@@ -159,20 +165,31 @@ def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Lea
     """The leaves below the root that was asked for or found, and that root."""
     found = default_root(tree) if root is None else root
     selected = under((leaf for leaf in leaves if not leaf.is_aside), found)
+    if root and not any(leaf.is_tensor for leaf in selected):
+        selected = _aside(leaves, root)
     if found and not any(leaf.is_tensor for leaf in selected):
-        raise CheckpointError(_no_root(tree, found))
+        raise CheckpointError(_no_root(tree, leaves, found))
     if root is None and not found:
         aside = tuple(f"{name}." for name, _ in _optimizers(tree))
         selected = [leaf for leaf in selected if not leaf.key.startswith(aside)]
     return selected, found
 
 
-def _no_root(tree: Any, root: str) -> str:
-    known = dict.fromkeys((*wrappers(tree), *tops(tree)))
+def _aside(leaves: list[Leaf], root: str) -> list[Leaf]:
+    """What stands beside a module's state under a root, or as the root itself."""
+    aside = [leaf for leaf in leaves if leaf.is_aside]
+    alone = (replace(leaf, key=BARE) for leaf in aside if leaf.key == root)
+    return under(aside, root) or list(alone)
+
+
+def _no_root(tree: Any, leaves: list[Leaf], root: str) -> str:
+    aside = [leaf.key.partition(".")[0] for leaf in leaves if leaf.is_aside and leaf.is_tensor]
+    known = dict.fromkeys((*wrappers(tree), *tops(tree), *aside))
     listed = ", ".join(repr(escaped(name)) for name in list(known)[:20]) or "none"
+    whole = '"" takes all but what modules keep aside' if aside else '"" takes everything'
     return (
         f"no tensors under the root {escaped(root)!r}; roots there are: {listed}; "
-        f'"" takes everything; {nearest(root, known)}'.rstrip("; ")
+        f"{whole}; {nearest(root, known)}".rstrip("; ")
     )
 
 

@@ -135,7 +135,8 @@ class _Skeleton:
         Containers are plain in what is written; their classes are dropped.
         """
         name = value.name if isinstance(value, ObjectValue) else getattr(value, "kind", "dict")
-        if isinstance(value, ObjectValue) or name not in PLAIN_DICTS:
+        told = is_module(value) and path == self.root  # by the reader
+        if not told and (isinstance(value, ObjectValue) or name not in PLAIN_DICTS):
             self.dropped.append(Opaque(path, f"the class {escaped(str(name))}", ""))
         if is_module(value):
             return self._copy_module(value, path)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.archive import LOCAL, read_archive
 from ckptsurgeon.checkpoints.stored import Stored
+from ckptsurgeon.checkpoints.torch.inert import TensorRecord
 from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
+from ckptsurgeon.checkpoints.torch.nesting import flatten
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
 from ckptsurgeon.checkpoints.torch.window import MAX_HELD, Window
 from ckptsurgeon.checkpoints.transfer import naming, opened
@@ -19,6 +22,9 @@ FIRST_MEMBER = re.compile(r"[^/]+/(?:data\.pkl|data/\d+|constants\.pkl|version|b
 """What torch's archives begin with, for recognising one that was cut."""
 
 PICKLE = "/data.pkl"
+
+CONSTANTS = "constants/"
+"""What the names of storages of constants begin with: they have numbers of their own."""
 
 FEW_BYTES, MAX_RATIO = 4 << 20, 100
 """Bytes that any pickle may inflate to, and how many times its own bytes a larger one may."""
@@ -55,19 +61,28 @@ def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
         with naming(pickle):
             tree = _read_pickle(path, members[pickle])
             constants = _read_constants(path, members, prefix)
-    storages = _storages(members, f"{prefix}/data/")
+    storages = _storages(members, f"{prefix}/data/", "")
+    if constants is not None:
+        storages |= _storages(members, f"{prefix}/constants/", CONSTANTS)
     return open_tree(path, "torch", tree, storages, root, swapped=swapped, constants=constants)
 
 
-def _storages(members: Mapping[str, Stored], folder: str) -> dict[str, Stored]:
-    """The members of a folder, by their names in it."""
-    return {name[len(folder) :]: one for name, one in members.items() if name.startswith(folder)}
+def _storages(members: Mapping[str, Stored], folder: str, name: str) -> dict[str, Stored]:
+    """The members of a folder, by their names in it behind what the folder is called."""
+    inside = ((member, one) for member, one in members.items() if member.startswith(folder))
+    return {name + member[len(folder) :]: one for member, one in inside}
 
 
 def _read_constants(path: Path, members: Mapping[str, Stored], prefix: str) -> Any:
     """The constants of a TorchScript archive, as those of a frozen module; None without any."""
     member = members.get(f"{prefix}/constants.pkl")
-    return None if member is None else _read_pickle(path, member)
+    if member is None:
+        return None
+    tree = _read_pickle(path, member)
+    for record in {id(leaf.value): leaf.value for leaf in flatten(tree)}.values():
+        if isinstance(record, TensorRecord):
+            record.storage = replace(record.storage, key=CONSTANTS + record.storage.key)
+    return tree
 
 
 def _refuse_twins(names: Iterable[str]) -> None:
