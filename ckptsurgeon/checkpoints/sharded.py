@@ -16,6 +16,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout, Span
 from ckptsurgeon.checkpoints.safetensors.writer import plan_file
+from ckptsurgeon.checkpoints.shards import find_set, read_shard_name
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, write_bytes
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
@@ -77,6 +78,7 @@ def open_sharded(index: Path, entries: Mapping[str, Any], opener: Opener) -> Sha
         shards = dict(zip(names, opened, strict=True))
     with naming(index):
         _check_owners(weight_map, shards)
+        _check_unlisted(index.parent, names)
     return ShardedCheckpoint(
         path=index,
         format=shards[names[0]].format,
@@ -119,6 +121,18 @@ def _check_present(folder: Path, names: list[str]) -> None:
         raise CheckpointError(
             f"{len(missing)} of {len(names)} shards are not there: "
             f"{shorten_all(missing)}; fetch them again"
+        )
+
+
+def _check_unlisted(folder: Path, names: list[str]) -> None:
+    """Raises CheckpointError where another shard lies beside one of the same set."""
+    shard = next(filter(None, map(read_shard_name, names)), None)
+    others = find_set(shard, folder.iterdir()) if shard else {}
+    unlisted = sorted({file.name for file in others.values()} - set(names))
+    if unlisted:
+        raise CheckpointError(
+            f"does not name {shorten_all(unlisted)}, of the same set as the shards that it names: "
+            "fetch the index again, or take away what does not belong to it"
         )
 
 
