@@ -127,7 +127,7 @@ def _check_present(folder: Path, names: list[str]) -> None:
 def _check_unlisted(folder: Path, names: list[str]) -> None:
     """Raises CheckpointError where another shard lies beside one of the same set."""
     shard = next(filter(None, map(read_shard_name, names)), None)
-    others = find_set(shard, folder.iterdir()) if shard else {}
+    others = find_set(shard, folder) if shard else {}
     unlisted = sorted({file.name for file in others.values()} - set(names))
     if unlisted:
         raise CheckpointError(

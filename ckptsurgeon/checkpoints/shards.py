@@ -19,10 +19,13 @@ NAME = re.compile(
 """The name of one of several files; in `shard-00001-model-00001-of-00004`, of the last numbers."""
 
 RANK = re.compile(
-    r"(?P<before>consolidated\.|(?:.*[-_.])?(?:mp|tp|pp|model)[-_]rank[-_])(?P<number>\d+)"
-    r"(?P<after>(?:\D.*)?)"
+    r"(?P<before>(?:consolidated|weights)\.|(?:.*[-_.])?(?:rank|tp|pp|model[-_]part)[-_]?)"
+    r"(?P<number>\d+)(?P<after>(?:\D.*)?)"
 )
 """The name of what one of several ranks keeps, as Llama's consolidated.00.pth, without a count."""
+
+RANK_FOLDER = re.compile(r"(?:mp|tp|pp|model)_rank_\d+(?:_\d+)*")
+"""The name of a folder in which a rank keeps its part, as Megatron's mp_rank_00."""
 
 NO_SETS = re.compile(
     r"(?:^|[^a-z])(?:epoch|step|iter|iteration|round|fold|run|seed|trial)[-_.=]?$", re.I
@@ -57,7 +60,8 @@ JOINING = (
 class ShardName:
     """A file's name as one of `count` in a folder that differ in their `number` alone.
 
-    Names of ranks don't tell the count.
+    Names of ranks don't tell the count. Where each has a folder of its own, that has the number,
+    and the file is `inside` of it.
     """
 
     before: str
@@ -65,6 +69,7 @@ class ShardName:
     count: int
     after: str
     is_rank: bool = False
+    inside: str = ""
 
     @property
     def place(self) -> str:
@@ -103,16 +108,33 @@ def find_shard(path: Path) -> ShardName | None:
     if shard := read_shard_name(path.name):
         return shard
     rank = _read_rank_name(path.name)
-    count = len(find_set(rank, path.parent.iterdir())) if rank else 0
-    return replace(rank, count=count) if rank and count > 1 else None
+    if rank is None and RANK_FOLDER.fullmatch(path.absolute().parent.name):
+        folder = _read_rank_name(path.absolute().parent.name)
+        rank = folder and replace(folder, inside=path.name)
+    there = find_set(rank, path.parent) if rank else {}
+    return replace(rank, count=len(there)) if rank and {0, 1} <= there.keys() else None
 
 
-def find_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
-    """Those of some files that are of the same set, by their numbers, which may begin at 0."""
+def find_set(shard: ShardName, folder: Path) -> dict[int, Path]:
+    """The files of a shard's set by their numbers, which may begin at 0; it lies in the folder."""
+    if not shard.inside:
+        return select_set(shard, folder.iterdir())
+    files = (beside / shard.inside for beside in _above(folder).iterdir())
+    return select_set(shard, (file for file in files if file.is_file()))
+
+
+def _above(folder: Path) -> Path:
+    """The folder that a folder lies in, as short as the path says it."""
+    return folder.parent if folder.name else folder.absolute().parent
+
+
+def select_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
+    """Those of some files that are of the same set, by their numbers."""
     found = {}
     for file in files:
-        other = read_shard_name(file.name) or _read_rank_name(file.name)
-        if other is not None and shard.is_beside(other):
+        name = file.parent.name if shard.inside else file.name
+        other = read_shard_name(name) or _read_rank_name(name)
+        if shard.is_beside(other) and other is not None:
             found[other.number] = file
     return found
 
@@ -122,17 +144,20 @@ def refuse_lone(path: Path, together: Collection[Path]) -> None:
     shard = find_shard(path)
     if shard is None:
         return
-    given = find_set(shard, _beside(path, together))
-    if len(given) < shard.count:
+    if {*find_set(shard, path.parent).values()}.issubset(together):
+        return
+    if len(select_set(shard, _beside(path, together, bool(shard.inside)))) < shard.count:
         kind = f"is shard {shard.place}, no whole checkpoint"
         raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {ONE_SHARD}")
 
 
-def _beside(path: Path, files: Collection[Path]) -> Iterator[Path]:
-    """Those of some files that lie in the same folder."""
-    home = path.parent.resolve()
-    same = {parent for parent in {file.parent for file in files} if parent.resolve() == home}
-    return (file for file in files if file.parent in same)
+def _beside(path: Path, files: Collection[Path], in_folders: bool) -> Iterator[Path]:
+    """Those of some files that lie in the same folder, or in folders that do."""
+    up = int(in_folders)
+    home = path.absolute().parents[up].resolve()
+    homes = {file: file.absolute().parents[up : up + 1] for file in files}
+    known = {folder: folder.resolve() for own in homes.values() for folder in own}
+    return (file for file, own in homes.items() if any(known[folder] == home for folder in own))
 
 
 def _way_out(path: Path, shard: ShardName) -> str:
@@ -143,19 +168,23 @@ def _way_out(path: Path, shard: ShardName) -> str:
 
 def describe_set(shard: ShardName, folder: Path) -> str:
     """Words for a set of shards without its index."""
-    there = find_set(shard, folder.iterdir())
+    there = find_set(shard, folder)
     lacking = shard.count - len(there)
     if lacking > 0:
         return (
             f"{lacking} of the {shard.count} are not there, nor is the index: "
             "fetch these, too, and open the index"
         )
-    star = _star(next(iter(there.values())).name)
-    given = f"--source {shlex.quote(f's*={Path(glob.escape(str(folder))) / star}')}"
+    first = next(iter(there.values()))
+    pattern = Path(glob.escape(str(folder))) / _star(first.name)
+    if shard.inside:
+        home = Path(glob.escape(str(first.parent.parent)))
+        pattern = home / _star(first.parent.name) / glob.escape(shard.inside)
+    given = f"--source {shlex.quote(f's*={pattern}')}"
     if shard.is_rank:
         return (
             f"each rank keeps a part of the tensors: name all of them by `{given}`, and join the "
-            "parts by rules (`concat`)"
+            "parts by rules (`concat`, or `same` for what each has whole)"
         )
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "

@@ -251,10 +251,16 @@ def test_what_is_written_of_one_is_whole(pieces: Path, ckpt: Ckpt) -> None:
         ["consolidated.00.pth", "consolidated.01.pth"],
         ["mp_rank_00_model_states.pt", "mp_rank_01_model_states.pt"],
         ["model-rank-0.pt", "model-rank-1.pt", "model-rank-2.pt"],
+        ["model_world_size_2_rank_0.pt", "model_world_size_2_rank_1.pt"],
+        ["rank0.pt", "rank1.pt"],
+        ["net_tp_0.pt", "net_tp_1.pt"],
+        ["m-model_part-0.pt", "m-model_part-1.pt"],
+        ["mp_rank_00/model_optim_rng.pt", "mp_rank_01/model_optim_rng.pt"],
     ],
 )
 def test_what_ranks_keep_is_no_whole(names: list[str], tmp_path: Path) -> None:
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         torch.save({"w": torch.ones(2)}, tmp_path / name)
         if name is names[0]:
             assert open_checkpoint(tmp_path / name).contents.specs  # alone, it is all there is
@@ -267,3 +273,19 @@ def test_what_ranks_keep_is_no_whole(names: list[str], tmp_path: Path) -> None:
     assert open_checkpoint(paths[0], together=paths).contents.specs
     with pytest.raises(CheckpointError, match=r"each rank keeps a part|in pieces for its ranks"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["lora_rank_8.pt", "lora_rank_16.pt"],
+        ["rank0.pt", "rank2.pt"],
+        ["mp_rank_00/a.pt", "mp_rank_01/b.pt"],
+        ["run0/a.pt", "run1/a.pt"],
+    ],
+)
+def test_numbers_that_are_no_ranks(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        torch.save({"w": torch.ones(2)}, tmp_path / name)
+    assert all(open_checkpoint(tmp_path / name).contents.specs for name in names)
