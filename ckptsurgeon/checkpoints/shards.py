@@ -144,8 +144,9 @@ def refuse_lone(path: Path, together: Collection[Path]) -> None:
     shard = find_shard(path)
     if shard is None:
         return
-    if {*find_set(shard, path.parent).values()}.issubset(together):
-        return
+    there = find_set(shard, path.parent)
+    if len(there) >= shard.count and {*there.values()}.issubset(together):
+        return  # as they most often are, and told at once
     if len(select_set(shard, _beside(path, together, bool(shard.inside)))) < shard.count:
         kind = f"is shard {shard.place}, no whole checkpoint"
         raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {ONE_SHARD}")
