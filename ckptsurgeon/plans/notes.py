@@ -81,7 +81,8 @@ def placeholder_notes(view: SourceView) -> Iterator[Note]:
 
 
 def _are_placeholders(view: SourceView, empty: int) -> bool:
-    """Whether so many floating tensors are empty by no chance: all there are, or at least half.
+    """Whether so many floating tensors are empty by no chance: all there are, or at least half, or
+    all weights.
 
     Fewer where DeepSpeed's own entries stand beside: three of a BatchNorm's five are buffers.
     """
@@ -89,6 +90,9 @@ def _are_placeholders(view: SourceView, empty: int) -> bool:
     entries = {entry.key.rpartition(".")[2] for entry in view.contents.opaque}
     if not entries.isdisjoint(OF_DEEPSPEED):
         return empty * 5 >= floating
+    weights = [spec for key, spec in view.specs.items() if key.endswith("weight") and spec.floating]
+    if weights and all(0 in spec.shape for spec in weights):
+        return True
     return empty == len(view.specs) > 1 or (empty * 2 >= floating and empty > FEW)
 
 

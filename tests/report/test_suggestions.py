@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.report.suggestions.exact import exact_globs
+from ckptsurgeon.report.suggestions.model import Degree
 from ckptsurgeon.report.suggestions.untrained import is_untrained
 from ckptsurgeon.report.suggestions.writing import escaped, sayable, scalar
 from ckptsurgeon.specs import TensorSpec
@@ -599,3 +601,32 @@ def test_what_the_source_has_and_cannot_be_read_is_told_as_that() -> None:
         "`q` is unreadable in the source: if it can't be saved in another way, keep the "
         "destination's own"
     ]
+
+
+def tied(*keys: str) -> Any:
+    weight = torch.ones(6, 4)
+    return {**dict.fromkeys(keys, weight), "x": torch.ones(3)}
+
+
+def test_only_what_is_missing_of_tied_keys_is_given_anew() -> None:
+    source, into = tied("a.w", "b.w"), tied("a.w", "b.w", "head.w")
+    (one,) = make_suggestions(cs.plan(source, into=into))
+    assert one.text == "- {from: a.w, to: [a.w, head.w]}"
+    assert cs.plan(source, [yaml.safe_load(one.text[2:])], into=into).findings == ()
+
+
+def test_the_drop_of_a_tied_key_loses_nothing() -> None:
+    plan = cs.plan(tied("a.w", "b.w"), into={"a.w": torch.ones(6, 4), "x": torch.ones(3)})
+    (one,) = make_suggestions(plan)
+    assert one.sentence == "`b.w` is tied in the source to what is taken: a drop loses nothing"
+    assert one.degree is Degree.LIKELY
+
+
+def test_a_bias_of_a_batchnorm_is_not_suggested_for_a_convolution() -> None:
+    norm = {f"c.bn.{key}": np.ones(4) for key in ("weight", "bias", "running_mean", "running_var")}
+    source = {"c.conv.weight": np.ones((4, 3)), **norm}
+    into = {"c.conv.weight": np.ones((4, 3)), "c.conv.bias": np.ones(4)}
+    for one in make_suggestions(cs.plan(source, into=into)):
+        assert "c.bn.bias -> " not in one.text
+    for one in make_suggestions(cs.plan(into, into=source)):
+        assert "c.conv.bias -> " not in one.text

@@ -105,6 +105,11 @@ def fill_of(key: str, spec: TensorSpec) -> str:
 
 def unused_suggestions(alias: str, spare: Specs, keys: Keys) -> Iterator[Suggestion]:
     """The drop of keys that nothing takes, as a comment where they may be trained."""
+    shared = {key: spec for key, spec in spare.items() if key in keys.shared.get(alias, ())}
+    if shared:
+        told = f"{_number(shared)} tied in the source to what is taken: a drop loses nothing"
+        yield _drop(told, alias, shared, keys, Degree.LIKELY)
+    spare = {key: spec for key, spec in spare.items() if key not in shared}
     buffers = lone_buffers(spare)
     if buffers:
         told = f"{_number(buffers)} in the source alone and not trained: drop"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate
-from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.graph import Leaf, RuleInfo
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions.writing import quoted
 from ckptsurgeon.specs import TensorSpec
 
@@ -98,12 +99,14 @@ class Open:
 class Keys:
     """All keys that patterns may match: of the destination, and of each source by alias.
 
-    A source key's value says whether a rule took it already.
+    A source key's value says whether a rule took it already. `shared` are those, by alias, of which
+    another key has the storage that ends in the output.
     """
 
     destination: Specs
     has_values: bool
     sources: Mapping[str, Mapping[str, bool]]
+    shared: Mapping[str, Collection[str]]
     staged: bool
 
     @property
@@ -165,8 +168,20 @@ def read_keys(plan: Plan) -> Keys:
         destination=destination.specs if destination else {},
         has_values=destination is not None and destination.has_values,
         sources=sources,
+        shared={view.alias: _shared_keys(view, plan) for view in plan.sources},
         staged=any(fate.stage for fate in plan.fates),
     )
+
+
+def _shared_keys(view: SourceView, plan: Plan) -> frozenset[str]:
+    """Keys that share a storage with one that is an output as it is."""
+    if not view.contents.aliases:
+        return frozenset()
+    leaves = (node for node in plan.outputs.nodes.values() if isinstance(node, Leaf))
+    moved = {leaf.name for leaf in leaves if leaf.source == view.alias}
+    keys = {name: key for key, name in view.names.items()}
+    groups = (group for group in view.contents.aliases if not moved.isdisjoint(group))
+    return frozenset(keys[name] for group in groups for name in group if name in keys)
 
 
 def placement(rule: RuleInfo | None, number: int) -> str:

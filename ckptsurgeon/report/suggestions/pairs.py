@@ -43,12 +43,18 @@ def find_pairs(spare: Specs, missing: Specs) -> dict[str, str]:
     stand in that place. Integers never stand for others: layers that are counted from elsewhere
     look like that too.
     """
-    spare, missing = _named(spare), _named(missing)
-    found = _sole_pairs(spare, missing, _spellings)
+    ours, theirs = _named(spare), _named(missing)
+    found = _sole_pairs(ours, theirs, _spellings)
     taken = set(found.values())
-    left = {key: spec for key, spec in spare.items() if key not in found}
-    lacking = {key: spec for key, spec in missing.items() if key not in taken}
-    return found | _sole_pairs(left, lacking, _places)
+    left = {key: spec for key, spec in ours.items() if key not in found}
+    lacking = {key: spec for key, spec in theirs.items() if key not in taken}
+    pairs = found | _sole_pairs(left, lacking, _places)
+    return {k: v for k, v in pairs.items() if _is_norm(k, spare) == _is_norm(v, missing)}
+
+
+def _is_norm(key: str, specs: Specs) -> bool:
+    """Whether a key is a BatchNorm's: folded away, its bias is not the one of another layer."""
+    return f"{key.rpartition('.')[0]}.running_mean" in specs
 
 
 def _named(specs: Specs) -> Specs:

@@ -32,8 +32,9 @@ def settle_ties(groups: tuple[Group, ...], still: Open) -> tuple[Open, list[Grou
 
 
 def _led(group: Group, still: Open) -> Group:
-    """The group with a key that is given in front."""
-    return tuple(sorted(group, key=lambda key: key in still.missing))
+    """The first key of a group that is given, and those that are not."""
+    given = next(key for key in group if key not in still.missing)
+    return (given, *(key for key in group if key in still.missing))
 
 
 def tie_suggestions(
