@@ -158,8 +158,11 @@ def _finding_problem(finding: Finding) -> Problem:
         return Problem("nothing: nothing of the source ends in the output", None)
     spec = finding.found or finding.wanted
     if isinstance(spec, UnreadableSpec):
-        text = f"unreadable: `{finding.key}`, {spec.what}"
-        return Problem(text, finding.rule.place if finding.rule else None, spec.remedy)
+        of, help = "", spec.remedy
+        if finding.source == DESTINATION:
+            of, help = "the destination's ", f"allow `unreadable`, or make it plain: {spec.remedy}"
+        text = f"unreadable: {of}`{finding.key}`, {spec.what}"
+        return Problem(text, finding.rule.place if finding.rule else None, help)
     specs = {"found": finding.found, "wanted": finding.wanted}
     told = ", ".join(f"{word} {spec}" for word, spec in specs.items() if spec is not None)
     place = finding.rule.place if finding.rule else None

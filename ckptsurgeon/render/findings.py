@@ -61,9 +61,11 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
 
 def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
     """What it means that these can't be read, and what settles it."""
+    of_destination = all(finding.source == DESTINATION for finding in findings)
     if allowed:
-        return "their values can't be read: the output has none of them"
-    if all(finding.source == DESTINATION for finding in findings):
+        they = "the output lacks these keys" if of_destination else "they go nowhere"
+        return f"their values can't be read: {they}"
+    if of_destination:
         return "the destination's can't be read: give them values, or allow the output to lack them"
     return MEANINGS[FindingKind.UNREADABLE]
 

@@ -291,7 +291,7 @@ def test_buffers_that_cannot_be_read_are_findings(kind: str) -> None:
         "nested": lambda: torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]),
     }[kind]()
     model, given = with_buffer(value), nn.Linear(2, 3).state_dict()
-    with pytest.raises(FindingsError, match="unreadable: `n`"):
+    with pytest.raises(FindingsError, match="unreadable: the destination's `n`"):
         modules.load(model, given)
     assert modules.load(model, given, allow=["unreadable"]).bottom_line.startswith("allowed: 1 unr")
     assert torch.equal(model.weight, given["weight"])
