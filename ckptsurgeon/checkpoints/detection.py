@@ -7,7 +7,10 @@ import re
 from ckptsurgeon.checkpoints.safetensors.header import MAX_HEADER
 
 EARLY_PICKLE = re.compile(
-    rb"L\d+L\n|\((?:[dl]p\d+\n|[diIKLS(])|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n", re.DOTALL
+    rb"L\d+L\n|[}\]](?:q.|\.)|c[\w.]+\n[\w.]+\n|"
+    rb"\((?:[dl]p\d+\n|[diIKLS(]|V[^\n]*\n|F[-\d.e]+\n|[XT]..\0\0|[}\]](?:q|p\d+\n)|"
+    rb"c[\w.]+\n[\w.]+\n|G[?@\0\xbf\xc0]|M.[^ -~]|J.{4}|[NU][^A-Za-z ])",
+    re.DOTALL,
 )
 
 

@@ -382,3 +382,38 @@ def test_a_pickle_of_another_kind_is_not_joblib(protocol: int, tmp_path: Path) -
 def test_texts_that_match_nothing_are_told_at_once(content: bytes) -> None:
     """Each would take years, were a pattern not linear in its text."""
     assert describe_file(content, Path("m.pt"))
+
+
+def test_an_unpacked_file_of_torch_is_packed_again_as_told(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        archive.extractall(tmp_path / "out")
+    for path in (tmp_path / "out/w", tmp_path / "out/w/data.pkl"):
+        with pytest.raises(CheckpointError, match="unpacked, which is not read: pack its") as told:
+            open_checkpoint(path)
+        (command,) = re.findall(r"`python (.*?)`", str(told.value))
+        given = command.replace("OUT.pt", str(tmp_path / "again.pt"))
+        subprocess.run([sys.executable, *shlex.split(given)], check=True)
+        assert list(open_checkpoint(tmp_path / "again.pt").contents.specs) == ["w"]
+
+
+@pytest.mark.parametrize("before", ["", "top/"])
+def test_a_file_of_torch_in_a_zip_of_other_folders(before: str, tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "w.pt") as archive,
+        zipfile.ZipFile(tmp_path / "a.pt", "w") as other,
+    ):
+        for name in archive.namelist():
+            packed = f"{before}{name}" if before else name.partition("/")[2]
+            other.writestr(packed, archive.read(name))
+    with pytest.raises(CheckpointError, match=r"pack the folder of data\.pkl"):
+        open_checkpoint(tmp_path / "a.pt")
+
+
+def test_shards_in_a_zip_are_unpacked_together(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in (1, 2):
+            archive.writestr(f"m/model-0000{number}-of-00002.safetensors", b"")
+    with pytest.raises(CheckpointError, match=r"unzip .*a\.zip -d OUT`, and give the folder of"):
+        open_checkpoint(tmp_path / "a.zip")

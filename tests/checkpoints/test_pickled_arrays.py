@@ -165,3 +165,33 @@ def test_arrays_that_lie(state: Any, told: str, tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"w": Lying()}, 2))
     with pytest.raises(Exception, match=told):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    "first", ["resnet", None, 1.5, 300, True, {"a": 1}, [1], {1}, np.ones(2)], ids=repr
+)
+def test_a_tuple_at_the_top(first: Any, protocol: int, tmp_path: Path) -> None:
+    """Plain pickles of early protocols begin with the first value, and no mark of a pickle."""
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps((first, {"w": array}), protocol=protocol))
+    assert list(open_checkpoint(tmp_path / "a.pkl").contents.specs)[-1] == "1.w"
+
+
+class Variable:
+    """A variable of Paddle's, which pickles as a named array."""
+
+    def __init__(self, name: str, array: np.ndarray[Any, Any]) -> None:
+        self.named = (name, array)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (self.named,)
+
+
+def test_variables_of_paddle_are_arrays(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    held = {"fc.weight": Variable("linear_0.w_0", array), "epoch": 1}
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps(held, protocol=4))
+    found = open_checkpoint(tmp_path / "a.pdparams")
+    assert list(found.contents.specs) == ["fc.weight"]
+    assert found.read("fc.weight").view(np.float32).tolist() == array.tolist()

@@ -129,6 +129,8 @@ TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 def refuse_likeness(path: Path, head: bytes) -> None:
     """Raises CheckpointError for what begins like a file that is read, and belongs to another."""
     found = formats.DCP_FILE if path.suffix == ".distcp" else None
+    if path.name == "data.pkl" and (path.with_name("version")).is_file():
+        raise CheckpointError(f"{path}: {formats.UNPACKED.describe(path.parent)}")
     if looks_pickle(head):
         found = next((known for shape, known in PICKLES if shape.search(head)), found)
     if found:

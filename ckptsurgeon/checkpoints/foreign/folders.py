@@ -154,7 +154,15 @@ FOLDERS: tuple[tuple[re.Pattern[str], Describer], ...] = (
 
 def describe_first(folder: Path, names: Sequence[str]) -> str:
     """Words for a folder that is no checkpoint, whatever else lies in it; "" for others."""
+    if is_unpacked(folder, names):
+        return formats.UNPACKED.describe(folder)
     return _describe(FIRST, folder, names)
+
+
+def is_unpacked(folder: Path, names: Sequence[str] = ()) -> bool:
+    """Whether a folder holds what a file of torch.save does."""
+    there = set(names or _list_names(folder))
+    return "data.pkl" in there and not there.isdisjoint(("data", "version", ".format_version"))
 
 
 def describe_other(folder: Path, names: Sequence[str]) -> str:

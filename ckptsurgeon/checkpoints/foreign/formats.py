@@ -87,6 +87,15 @@ MEGATRON_RANKS = Foreign(
 NEMO = Foreign(
     "an archive of NeMo (a tar)", "unpack it by `tar -xf <path>`, and give the checkpoint in it"
 )
+UNPACKED = Foreign(
+    "what a file of torch.save holds, unpacked",
+    "pack its folder again by `python -m zipfile -c OUT.pt <path>`, and give OUT.pt",
+)
+REPACKED = Foreign(
+    "what a file of torch.save holds, in a zip of other folders",
+    "unpack it by `python -m zipfile -e <path> OUT`, pack the folder of data.pkl again by "
+    "`python -m zipfile -c OUT.pt FOLDER`, and give OUT.pt",
+)
 TORCH_TAR = Foreign(
     "a file of torch before 0.2 (a tar)",
     "if you trust it, for that runs its code, save it again by "

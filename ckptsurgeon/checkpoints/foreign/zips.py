@@ -10,10 +10,12 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.foreign import formats
 from ckptsurgeon.checkpoints.foreign.formats import Foreign
-from ckptsurgeon.checkpoints.strict_json import shorten_all
+from ckptsurgeon.checkpoints.shards import read_shard_name
+from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
 from ckptsurgeon.errors import CheckpointError
 
 MEMBERS: tuple[tuple[re.Pattern[str], Foreign], ...] = (
+    (re.compile(r"data\.pkl"), formats.REPACKED),
     (re.compile(r"[^/]+/\.data/extern_modules"), formats.TORCH_PACKAGE),
     (re.compile(r"(?:[^/]+/)?data/aotinductor/.*"), formats.AOT_PACKAGE),
     (
@@ -57,6 +59,16 @@ def find_weights(names: Sequence[str]) -> str:
     return next(found, "")
 
 
+PART = re.compile(r"saved_model\.pb|mp_rank_.*|.*\.(?:distcp|index\.json)")
+"""The name of a file that is no checkpoint without those beside it."""
+
+
+def _is_part(member: str) -> bool:
+    """Whether a checkpoint is more than this one member."""
+    name = member.rpartition("/")[2]
+    return bool(PART.fullmatch(name) or read_shard_name(name))
+
+
 def list_zip(path: Path) -> list[str]:
     """The members of an archive; raises CheckpointError where it can't be read."""
     try:
@@ -83,7 +95,11 @@ def describe_zip(path: Path, names: Sequence[str]) -> str:
         return found.describe(path)
     held = f"it holds {shorten_all(list(names))}" if names else "it is empty"
     kind = "is a zip archive, but neither torch's (with a data.pkl) nor NumPy's (of .npy arrays)"
-    if member := find_weights(names):
+    member = find_weights(names)
+    if _is_part(member):
+        given = f"`unzip {shlex.quote(str(path))} -d OUT`"
+        return f"{kind}: unpack it by {given}, and give the folder of {shorten(member)} in OUT"
+    if member:
         command = f"unzip {shlex.quote(str(path))} {shlex.quote(member)}"
         return f"{kind}: unpack it by `{command}`, and give what it held ({held})"
     return f"{kind}: {held}"

@@ -199,7 +199,7 @@ def _by_key(leaves: Iterable[Leaf]) -> dict[str, Leaf]:
         if leaf.key in found:
             raise CheckpointError(
                 f"two tensors come to the key {escaped(leaf.key)!r} when names are joined; "
-                "open one part of the file with a root"
+                "open a part without it with a root, or load the file with torch and rename one"
             )
         found[_text_key(leaf.key)] = leaf
     return found

@@ -142,12 +142,15 @@ def _bits(metadata: Any) -> frozenset[str]:
     return frozenset(key if key in BITS else "what is not known here" for key in bits)
 
 
+RECAST = "load it with torch and save it in another dtype, as `.float()`, or `.to(torch.complex64)`"
+
+
 def _unreadable(
     kept: StorageRecord, dtype: str | None, bits: frozenset[str]
 ) -> UnreadableSpec | None:
     """Why a tensor's bytes don't say its values, or None."""
     if dtype is None:
-        return unreadable_spec(f"a tensor of {kept.kind}, whose dtype has no code here")
+        return unreadable_spec(f"a tensor of {kept.kind}, whose dtype has no code here", RECAST)
     if kept.location == "meta":
         return META
     if kept.view:
@@ -282,6 +285,14 @@ def _dict(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     return made
 
 
+def _named_array(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
+    """((name, array),) -> the array, as Paddle pickles a variable; else an object's parts."""
+    match arguments:
+        case ((str(), ArrayRecord() as array),):
+            return array
+    return ObjectValue(function, arguments)
+
+
 def _encoded(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(text, 'latin1') -> the bytes that protocol 2 has no opcode for."""
     match arguments:
@@ -320,6 +331,7 @@ _KNOWN: Mapping[GlobalName, Callable[[GlobalName, tuple[Any, ...]], Any]] = {
     GlobalName("copyreg", "_reconstructor"): _reconstructed,
     GlobalName("collections", "deque"): _deque,
     GlobalName("builtins", "getattr"): _attribute,
+    GlobalName("builtins", "tuple"): _named_array,
     GlobalName("_codecs", "encode"): _encoded,
     GlobalName("builtins", "bytes"): _bytes,
 }

@@ -99,8 +99,9 @@ def _pickle_member(members: Mapping[str, Stored]) -> str:
     found = [name for name in members if name.endswith(PICKLE) and name.count("/") == 1]
     if len(found) != 1:
         raise CheckpointError(
-            f"has {len(found)} members named data.pkl in a top folder, wanted one: "
-            "no file of torch.save"
+            f"has {len(found)} members named data.pkl in a top folder, wanted one: it is no file "
+            "of torch.save, or it was packed anew: unpack it, and pack the folder of data.pkl by "
+            "`python -m zipfile -c OUT.pt FOLDER`"
         )
     return found[0]
 

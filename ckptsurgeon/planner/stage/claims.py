@@ -33,7 +33,8 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
     wanted = destination.specs.get(key) if destination else None
-    spec = TensorSpec(_dtype(run, written, wanted), _shape(key, written, wanted, scope))
+    shape = _shape(key, written, wanted, scope)
+    spec = TensorSpec(_dtype(run, key, written, wanted), shape)
     seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ExpressionError(f"`seed` takes an integer from 0, found {seed!r}")
@@ -43,10 +44,12 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     return check_made(Made(spec, key, filled, std, seed))
 
 
-def _dtype(run: StageRun, written: Init, wanted: TensorSpec | None) -> str:
+def _dtype(run: StageRun, key: str, written: Init, wanted: TensorSpec | None) -> str:
     """The dtype that a rule gives, else `output: {dtype: …}` to a floating tensor."""
-    known = wanted is not None and wanted.dtype != UNKNOWN
-    dtype, asked = wanted.dtype if wanted and known else "F32", run.compiled.stage.output.dtype
+    dtype, asked = wanted.dtype if wanted else "F32", run.compiled.stage.output.dtype
+    if dtype == UNKNOWN and written.dtype is None:
+        text = f"`{key}` has no dtype: the rule gives none, and it is not known in the destination"
+        raise PlanError([Problem(text, written.place, "add `dtype: F32`")])
     is_asked = asked is not None and asked != "destination" and dtype in FLOATING
     return written.dtype or (asked if asked and is_asked else dtype)
 
