@@ -206,7 +206,8 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     named = f"{{{alias}: {opened.key}}}" if alias else opened.key
     return (
         f"holds the same weights {len(sets)} times, under {' and '.join(sets)}; say which are "
-        f"meant: {ways}, in a rule file `source: {{root: {named}}}`"
+        f"meant: {ways}, in a rule file `source: {{root: {named}}}`, in Python "
+        f"`root={opened.key if not alias else {alias: opened.key}!r}`"
     )
 
 

@@ -224,3 +224,12 @@ def test_requirements_and_lookups_know_it() -> None:
 def test_arrays_of_objects_in_memory_are_findings() -> None:
     with pytest.raises(cs.FindingsError, match="`w`, an array of Python objects"):
         cs.apply([], {"w": np.array([{}], object)})
+
+
+def test_init_of_a_key_of_unknown_dtype_wants_one() -> None:
+    into = {"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "b": torch.ones(1)}
+    with pytest.raises(cs.PlanError, match="`w` has no dtype") as caught:
+        cs.plan({"b": torch.ones(1)}, [{"init": {"to": "w", "fill": 0}}], into=into)
+    assert caught.value.problems[0].help == "add `dtype: F32`"
+    rule = {"init": {"to": "w", "fill": 0, "dtype": "F32"}}
+    assert cs.plan({"b": torch.ones(1)}, [rule], into=into).findings == ()

@@ -44,10 +44,12 @@ def _hub_snapshots(folder: Path, names: Sequence[str]) -> str:
 
 
 def _revision(model: Path) -> str:
-    """The revision of a cached model that `main` is, or the first that is there."""
+    """The revision of a cached model that `main` is, or the first; one with weights, if any has."""
     there = _list_names(model / "snapshots")
     main = _read_word(model / "refs" / "main")
-    return main if main in there else next(iter(there), "REVISION")
+    first = sorted(there, key=lambda name: name != main)
+    whole = (name for name in first if _holds_weights(model / "snapshots" / name))
+    return next(whole, next(iter(first), "REVISION"))
 
 
 def _pipeline(folder: Path, names: Sequence[str]) -> str:
