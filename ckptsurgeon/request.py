@@ -90,9 +90,10 @@ def open_request(
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
-    rulesets = put_words(load_rulesets(rules), root, one_shard)
+    roots = {} if root is None else {"": root} if isinstance(root, str) else root
+    rulesets = put_words(load_rulesets(rules), roots, one_shard)
     gathered, notes = gather_sources(source, sources or {})
-    _refuse_roots(root, gathered, into)
+    _refuse_roots(roots, gathered, into)
     options = rulesets[0].stages[0].source
     checkpoints = open_sources(gathered, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
@@ -123,7 +124,7 @@ def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ..
 
 
 def put_words(
-    rulesets: Sequence[Ruleset], root: Root | None, one_shard: bool
+    rulesets: Sequence[Ruleset], roots: Mapping[str, str], one_shard: bool
 ) -> tuple[Ruleset, ...]:
     """The rulesets with what is said beside them in the first stage, as a file says it.
 
@@ -131,28 +132,30 @@ def put_words(
     """
     first, *later = rulesets
     stage, *others = first.stages
-    given = {} if root is None else {"": root} if isinstance(root, str) else root
     source = structs.replace(
         stage.source,
-        roots={**stage.source.roots, **given},
+        roots={**stage.source.roots, **roots},
         one_shard=one_shard or stage.source.one_shard,
     )
     stages = (structs.replace(stage, source=source), *others)
     return (structs.replace(first, stages=stages), *later)
 
 
-def _refuse_roots(root: Root | None, sources: Mapping[str, Source], into: Source | None) -> None:
-    """Raises CheckpointError for a root that was asked for and that nothing is opened by."""
-    given = {} if root is None else {"": root} if isinstance(root, str) else root
-    known = {**sources, **({DESTINATION: into} if into is not None else {})}
-    for alias in given:
+def _refuse_roots(
+    roots: Mapping[str, str], sources: Mapping[str, Source], into: Source | None
+) -> None:
+    """Raises CheckpointError for a root of what is no file, or of a destination that is not there.
+
+    That a source is not there is told where they are opened.
+    """
+    known = {**sources, DESTINATION: into}
+    for alias, root in roots.items():
         one = known.get(alias)
-        if alias and one is None:
-            there = ", ".join(name or "SRC" for name in known) or "none"
-            raise CheckpointError(f"--root {alias}: there is no such source; there are: {there}")
+        if alias == DESTINATION and one is None:
+            raise CheckpointError("--root dst: there is no destination; give it by --into")
         if one is not None and (not isinstance(one, str | os.PathLike) or is_factory(str(one))):
             raise CheckpointError(
-                f"--root {given[alias]}: {alias or 'the source'} is no file to open at a root; "
+                f"--root {root}: {alias or 'the source'} is no file to open at a root; "
                 "give the part that is meant"
             )
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Outside
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
-from ckptsurgeon.render.json import describe_unreadable
+from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, MORE, View
@@ -176,12 +176,7 @@ def inspection_json(checkpoint: Checkpoint) -> Iterator[str]:
     yield ',\n"tensors": {'
     separator = "\n"
     for key, spec in contents.specs.items():
-        told = (
-            describe_unreadable(spec)
-            if isinstance(spec, UnreadableSpec)
-            else {"dtype": spec.dtype, "shape": list(spec.shape)}
-        )
-        entry = {**told, "bytes": spec.nbytes}
+        entry = {**describe(spec), "bytes": spec.nbytes}
         yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
         separator = ",\n"
     yield "\n}\n}\n"
@@ -206,14 +201,10 @@ def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
         "metadata": dict(contents.metadata),
         "module_metadata": _plain(contents.module_metadata),
         "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
-        "outside": [_outside(one) for one in contents.outside],
-        "rivals": [_outside(one) for one in contents.rivals],
+        "outside": [describe(one) for one in contents.outside],
+        "rivals": [describe(one) for one in contents.rivals],
         "notes": list(contents.notes),
     }.items()
-
-
-def _outside(one: Outside) -> dict[str, Any]:
-    return {"key": one.key, "tensors": one.tensors, "bytes": one.nbytes}
 
 
 def _plain(value: Any) -> Any:

@@ -56,7 +56,7 @@ READERS = {
 
 def render_json(report: Report) -> Iterator[str]:
     """The report in pieces that join to one JSON object; pure ASCII, safe on any terminal."""
-    encode = json.JSONEncoder(default=_describe, check_circular=False).encode
+    encode = json.JSONEncoder(default=describe, check_circular=False).encode
     yield "{\n"
     yield ",\n".join(f"{encode(name)}: {encode(value)}" for name, value in _head(report))
     for name, entries in _lists(report):
@@ -102,12 +102,12 @@ def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
     yield "suggestions", report.suggestions
 
 
-def _describe(value: Any) -> Any:
+def describe(value: Any) -> Any:
     """What JSON is given for what it has no word for."""
     if type(value) is TensorSpec:  # as most are, of a million keys
         return {"dtype": value.dtype, "shape": value.shape}
     if isinstance(value, UnreadableSpec):
-        return describe_unreadable(value)
+        return _describe_unreadable(value)
     names, read = READERS[type(value)]
     told = dict(zip(names, read(value), strict=True))
     if type(value) is Operand and value.index is not None:
@@ -115,7 +115,7 @@ def _describe(value: Any) -> Any:
     return told
 
 
-def describe_unreadable(spec: UnreadableSpec) -> dict[str, Any]:
+def _describe_unreadable(spec: UnreadableSpec) -> dict[str, Any]:
     """What is known of a tensor that can't be read: null for a dtype or a shape that is not."""
     dtype = None if spec.dtype == UNKNOWN else spec.dtype
     shape = list(spec.shape) if spec.has_shape else None
@@ -125,4 +125,4 @@ def describe_unreadable(spec: UnreadableSpec) -> dict[str, Any]:
 def _describe_rule(rule: RuleInfo) -> dict[str, Any]:
     """All of a rule."""
     own = {"column": rule.place.column, "text": rule.text, "steps": rule.steps}
-    return {**_describe(rule), **own}
+    return {**describe(rule), **own}
