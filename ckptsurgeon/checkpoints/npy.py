@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -87,7 +88,9 @@ def explain_dtype(descr: object, shape: tuple[int, ...]) -> UnreadableSpec:
         )
         remedy = "save it as float32, or all as safetensors (`safetensors.numpy.save_file`)"
         return unreadable_spec(what, remedy, None, shape)
-    what = f"an array of the NumPy type {shorten(descr)}, which no checkpoint dtype holds"
+    size = re.fullmatch(r"[<>|=]?[fc](\d+)", descr) if isinstance(descr, str) else None
+    width = f", of {size[1]} bytes a number" if size else ""
+    what = f"an array of the NumPy type {shorten(descr)}{width}, which no checkpoint dtype holds"
     return unreadable_spec(what, SAVE_PLAIN, None, shape)
 
 

@@ -124,7 +124,7 @@ def test_arrays_become_tensors_in_torch_files(protocol: int, ckpt: Ckpt, tmp_pat
     source.write_bytes(pickle.dumps(value, protocol))
     ran = ckpt("transplant", source, "-o", output)
     assert ran.code == 0, ran.err
-    assert "2 NumPy arrays become tensors" in ran.out
+    assert "2 NumPy arrays read as tensors" in ran.out
     found = torch.load(output, weights_only=True)
     assert found["__author__"] == "zoo"
     assert torch.equal(found["model"]["w"], torch.from_numpy(LONG))

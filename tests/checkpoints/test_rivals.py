@@ -122,7 +122,10 @@ def test_of_every_source_and_the_destination(ckpt: Ckpt, tmp_path: Path) -> None
     assert ckpt(*named, "--root", "x=ema").code == 0
     assert ckpt(*named, "--root", "ema").code == 0
     ran = ckpt(*named, "--root", "x=ema", "--root", "y=ema")
-    assert (ran.code, "--root y: there is no such source; there are: x" in ran.err) == (2, True)
+    assert (
+        ran.code,
+        "`root` names the source 'y', which is not given; there are: x" in ran.err,
+    ) == (2, True)
 
 
 def test_a_saved_plan_keeps_its_roots(ckpt: Ckpt, tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ WORDS: tuple[tuple[bytes, str], ...] = (
 )
 """First bytes (in lower case) of what is taken for a checkpoint by mistake, and words for it."""
 
+SECTION = re.compile(rb"\[[a-z][\w .-]*\]\s*\n")
+"""How a config in sections begins, as Darknet's, which is no list in JSON."""
+
 MAGIC: tuple[tuple[int, bytes, Foreign], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", formats.HDF5),
     (0, b"GGUF", formats.GGUF),
@@ -147,7 +150,8 @@ def describe_file(head: bytes, path: Path, tail: bytes = b"") -> str:
         return "begins with zeros alone: its download did not finish, fetch it again"
     lowered = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     words = next((words for start, words in WORDS if lowered.startswith(start)), "")
-    if words := words or describe_text(head):
+    words = describe_text(head) if SECTION.match(lowered) else words or describe_text(head)
+    if words:
         return words
     named = _find_named(path)
     return named.describe(path) if named else _describe_unknown(head)

@@ -268,8 +268,7 @@ def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:
         yield f"a whole {kind} was saved, not its state dict: its parameters and buffers are read"
     arrays = sum(isinstance(record, ArrayRecord) for record in records)
     if arrays:
-        become = "becomes a tensor" if arrays == 1 else "become tensors"
-        yield f"{plural(arrays, 'NumPy array')} {become} in what is written"
+        yield f"{plural(arrays, 'NumPy array')} read as tensors, and written as such"
 
 
 def _nbytes(leaf: Leaf) -> int:
