@@ -481,3 +481,27 @@ def test_negative_views_of_every_dtype(dtype: torch.dtype, tmp_path: Path) -> No
     torch.save({"w": values}, tmp_path / "a.pt")
     cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt")
     assert torch.equal(torch.load(tmp_path / "b.pt")["w"], values)
+
+
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.w = nn.Parameter(tensor(1))
+        self.plain = tensor(2)
+        self.named = {"a": tensor(3)}
+        self.register_buffer("kept", tensor(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        held = self.w.sum() + self.plain.sum() + self.named["a"].sum() + self.kept.sum()  # type: ignore[operator]
+        return self.layer(x) + held  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_s_attributes_are_no_parameters(tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(Scripted(), nn.BatchNorm1d(2))).save(str(tmp_path / "a.pt"))
+    found = open_checkpoint(tmp_path / "a.pt").contents
+    assert list(found.specs) == list(torch.jit.load(str(tmp_path / "a.pt")).state_dict())
+    assert [(one.key, one.tensors) for one in found.outside] == [("0", 2)]
+    held = open_checkpoint(tmp_path / "a.pt", "0.named").contents.specs
+    assert list(held) == ["a"]

@@ -14,6 +14,7 @@ from ckptsurgeon.checkpoints.torch.inert import TensorRecord
 from ckptsurgeon.checkpoints.torch.interpreter import Pickle, load_pickle
 from ckptsurgeon.checkpoints.torch.nesting import flatten
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint, open_tree
+from ckptsurgeon.checkpoints.torch.torchscript import sort_entries
 from ckptsurgeon.checkpoints.torch.window import MAX_HELD, Window
 from ckptsurgeon.checkpoints.transfer import naming, opened
 from ckptsurgeon.errors import CheckpointError
@@ -61,6 +62,8 @@ def open_torch_zip(path: Path, root: str | None) -> TorchCheckpoint:
         with naming(pickle):
             tree = _read_pickle(path, members[pickle])
             constants = _read_constants(path, members, prefix)
+        if constants is not None:
+            sort_entries(tree, lambda name: _read_code(members.get(f"{prefix}/code/{name}")))
     storages = _storages(members, f"{prefix}/data/", "")
     if constants is not None:
         storages |= _storages(members, f"{prefix}/constants/", CONSTANTS)
@@ -83,6 +86,14 @@ def _read_constants(path: Path, members: Mapping[str, Stored], prefix: str) -> A
         if isinstance(record, TensorRecord):
             record.storage = replace(record.storage, key=CONSTANTS + record.storage.key)
     return tree
+
+
+def _read_code(member: Stored | None) -> bytes:
+    """A file of TorchScript's code; nothing of one that is not there."""
+    if member is None:
+        return b""
+    _refuse_bomb(member)
+    return member.read()
 
 
 def _refuse_twins(names: Iterable[str]) -> None:
@@ -109,13 +120,7 @@ def _pickle_member(members: Mapping[str, Stored]) -> str:
 def _read_pickle(path: Path, member: Stored) -> Any:
     """What a pickle says, of which the whole was held against its CRC-32."""
     if member.extent is None:
-        if member.nbytes > MAX_HELD:
-            raise CheckpointError(f"inflates to {member.nbytes} bytes; at most {MAX_HELD} are read")
-        if member.nbytes > max(FEW_BYTES, MAX_RATIO * member.packed):
-            raise CheckpointError(
-                f"inflates {member.packed} bytes to {member.nbytes}, far more than a torch file "
-                "does: made to fill the memory"
-            )
+        _refuse_bomb(member)
         return _whole(load_pickle(Window(member.read())), member.nbytes)
     for _ in member.blocks():
         pass
@@ -123,6 +128,17 @@ def _read_pickle(path: Path, member: Stored) -> Any:
     with opened(path) as descriptor:
         window = Window.of_file(path, descriptor, start, start + member.nbytes)
         return _whole(load_pickle(window), start + member.nbytes)
+
+
+def _refuse_bomb(member: Stored) -> None:
+    """Raises CheckpointError for a member that is made to fill the memory."""
+    if member.nbytes > MAX_HELD:
+        raise CheckpointError(f"inflates to {member.nbytes} bytes; at most {MAX_HELD} are read")
+    if member.nbytes > max(FEW_BYTES, MAX_RATIO * member.packed):
+        raise CheckpointError(
+            f"inflates {member.packed} bytes to {member.nbytes}, far more than a torch file "
+            "does: made to fill the memory"
+        )
 
 
 def _whole(found: Pickle, end: int) -> Any:
