@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
-from ckptsurgeon.checkpoints.npy import TEXT_KINDS, explain_dtype, kind_of
+from ckptsurgeon.checkpoints.npy import MASKED, TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
 from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 EXTRA_STATE = "_extra_state"
 """How the key ends under which a module keeps what its `get_extra_state` gives."""
+
+TENSOR = ("torch", "Tensor")
+"""The module and the name of the class of all tensors, which may not be imported here."""
 
 MOST_LAYERS = 5
 """Lazy layers that an error names."""
@@ -42,15 +46,18 @@ class MemoryCheckpoint(Checkpoint):
         return to_carrier(self.tensors[key], self.contents.specs[key])
 
 
-def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
+def checkpoint_of(tensors: Mapping[str, Any], *, shapes_only: bool = False) -> MemoryCheckpoint:
     """A checkpoint over a dict's tensors, which are looked at only when they are needed.
 
-    A module's extra state that is no tensor is an entry, as are arrays of texts. Raises
-    CheckpointError for another value that is neither a torch tensor nor a NumPy array.
+    It has shapes alone where that is asked for, or where all are on the meta device; else those on
+    it can't be read. A module's extra state that is no tensor is an entry, as are arrays of texts.
+    Raises CheckpointError for another value that is neither a torch tensor nor a NumPy array.
     """
     opaque = {key: entry for key, value in tensors.items() if (entry := _entry(key, value))}
     kept = ((key, value) for key, value in tensors.items() if key not in opaque)
-    specs = {key: _explain(value) or _spec(key, value) for key, value in kept}
+    held = dict(kept)
+    has_values = not shapes_only and not (held and all(map(_is_meta, held.values())))
+    specs = {key: _explain(value, has_values) or _spec(key, value) for key, value in held.items()}
     metadata = getattr(tensors, "_metadata", None)
     return MemoryCheckpoint(
         contents=Contents(
@@ -61,7 +68,7 @@ def checkpoint_of(tensors: Mapping[str, Any]) -> MemoryCheckpoint:
             module_metadata=metadata,
             opaque=tuple(opaque.values()),
         ),
-        has_values=not any(getattr(value, "is_meta", False) for value in tensors.values()),
+        has_values=has_values,
         tensors=tensors,
     )
 
@@ -96,12 +103,17 @@ def _descr(value: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _explain(value: Any) -> UnreadableSpec | None:
-    """Why the values of a tensor or an array can't be read; None where they can."""
+def _is_meta(value: Any) -> bool:
+    return bool(getattr(value, "is_meta", False))
+
+
+def _explain(value: Any, has_values: bool) -> UnreadableSpec | None:
+    """Why the values of a tensor or an array can't be read; None where they can.
+
+    A tensor on the meta device has a shape, which is enough where no values are wanted.
+    """
     if not is_torch(value):
-        descr = _descr(value)
-        is_object = descr is not None and kind_of(descr) == "O"
-        return explain_dtype(descr, tuple(value.shape)) if is_object else None
+        return _explain_array(value)
     if hasattr(value, "materialize"):
         return unreadable_spec("a parameter without a shape", "run a batch through the model first")
     shape = None if value.is_nested else tuple(value.shape)
@@ -111,17 +123,40 @@ def _explain(value: Any) -> UnreadableSpec | None:
         what, remedy = "a nested tensor", "give its parts: `list(x.unbind())`"
     elif layout != "strided":
         what, remedy = f"a tensor of the layout {layout}", "give `.to_dense()` of it"
-    elif hasattr(value, "__tensor_flatten__") or hasattr(value, "full_tensor"):
-        what = f"a {type(value).__name__}, a tensor subclass that keeps its values elsewhere"
+    elif _keeps_elsewhere(value):
+        what = of_class(type(value).__name__)
         remedy = "give `.full_tensor()` of a DTensor, `.dequantize()` of a quantized one"
     elif dtype is None:
         what = f"a tensor of {value.dtype}"
-        remedy = "give a cast of it, as `.float()`"
+        remedy = "give it in another dtype, or its bytes by `.view(torch.uint8)`"
         if value.is_quantized:
             remedy = "give `.dequantize()` of it"
+    elif has_values and value.is_meta:
+        what, remedy = META.what, "give it values first"
     else:
         return None
     return unreadable_spec(what, remedy, dtype, shape)
+
+
+def _keeps_elsewhere(value: Any) -> bool:
+    """Whether a tensor is of a class that answers for its values itself."""
+    kind = type(value)
+    if hasattr(kind, "__tensor_flatten__") or hasattr(kind, "full_tensor"):
+        return True
+    (base,) = (one for one in kind.__mro__ if (one.__module__, one.__name__) == TENSOR)
+    return kind.__torch_dispatch__ is not base.__torch_dispatch__  # type: ignore[attr-defined]
+
+
+def _explain_array(value: Any) -> UnreadableSpec | None:
+    """Why the values of a NumPy array can't be read; None where they can, and for what is none."""
+    dtype, descr = getattr(value, "dtype", None), _descr(value)
+    if descr is None or dtype is None:
+        return None
+    if hasattr(value, "mask"):
+        return unreadable_spec(*MASKED, None, tuple(value.shape))
+    if str(dtype.name) in DTYPE_CODES:
+        return None
+    return explain_dtype("structured" if dtype.names else descr, tuple(value.shape))
 
 
 def _identity(value: Any) -> object:
@@ -161,5 +196,4 @@ def checkpoint_of_model(
     state: Mapping[str, Any], name: str, *, shapes_only: bool = False
 ) -> MemoryCheckpoint:
     """The checkpoint over a state of `state_of`, called `name` in reports."""
-    found = checkpoint_of(state)
-    return replace(found, path=Path(name), has_values=found.has_values and not shapes_only)
+    return replace(checkpoint_of(state, shapes_only=shapes_only), path=Path(name))

@@ -23,6 +23,9 @@ TEXT_KINDS = "USMm"
 LONGEST_HEADER = MAX_HEADER + 12
 """With what stands before its text."""
 
+MASKED = ("a masked NumPy array", "save its data and its mask as two arrays")
+"""What it is, and the way out."""
+
 SAVE_PLAIN = "convert it to a dtype such as float32 where it was made, and save it again"
 
 CODES: Mapping[str, str] = {

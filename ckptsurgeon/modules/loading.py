@@ -175,7 +175,7 @@ def _check_writable(model: nn.Module, state: State, destination: Checkpoint) -> 
     """
     own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     for key, spec in destination.contents.specs.items():
-        if isinstance(spec, UnreadableSpec):
+        if isinstance(spec, UnreadableSpec) and not state[key].is_meta:
             continue
         if problem := _unwritable(state[key], own):
             raise CheckpointError(f"{_name(model)}: `{key}` {problem}")

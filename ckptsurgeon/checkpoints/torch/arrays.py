@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptsurgeon.checkpoints.counts import are_counts
-from ckptsurgeon.checkpoints.npy import CODES, SAVE_PLAIN, TEXT_KINDS, explain_dtype, kind_of
+from ckptsurgeon.checkpoints.npy import (
+    CODES,
+    MASKED,
+    SAVE_PLAIN,
+    TEXT_KINDS,
+    explain_dtype,
+    kind_of,
+)
 from ckptsurgeon.checkpoints.stored import Held
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.strided import View, column_strides
@@ -88,7 +95,7 @@ def start_array(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
 
 def start_masked(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(class, base class, shape, dtype code) -> an array of which a part is masked."""
-    why = unreadable_spec("a masked NumPy array", "save its data and its mask as two arrays")
+    why = unreadable_spec(*MASKED)
     return ObjectValue(function, arguments, unreadable=why)
 
 

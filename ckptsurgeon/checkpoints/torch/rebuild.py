@@ -142,7 +142,7 @@ def _bits(metadata: Any) -> frozenset[str]:
     return frozenset(key if key in BITS else "what is not known here" for key in bits)
 
 
-RECAST = "load it with torch and save it in another dtype, as `.float()`, or `.to(torch.complex64)`"
+RECAST = "load it with torch, and save it in another dtype, or its bytes by `.view(torch.uint8)`"
 
 
 def _unreadable(

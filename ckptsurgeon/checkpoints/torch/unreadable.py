@@ -64,6 +64,12 @@ EMPTY_CLASSES = frozenset(("UninitializedParameter", "UninitializedBuffer"))
 """Classes of torch.nn.parameter whose tensors have no shape yet."""
 
 
+def of_class(name: str) -> str:
+    """What a tensor is of a class that keeps its values in another way."""
+    article = "an" if name[:1] in "AEIOU" else "a"
+    return f"{article} {name}, a tensor subclass that keeps its values elsewhere"
+
+
 def explain(function: GlobalName, arguments: tuple[Any, ...]) -> UnreadableSpec | None:
     """Why the tensor that a call builds can't be read; None for a call that builds none."""
     if function.name in EMPTY_CLASSES and function.module == "torch.nn.parameter":
@@ -80,7 +86,7 @@ def explain(function: GlobalName, arguments: tuple[Any, ...]) -> UnreadableSpec 
         )
     what, first = build.what, _at(arguments, 0)
     if function.name == "_rebuild_wrapper_subclass" and isinstance(first, GlobalName):
-        what = f"a {first.name} ({first.module}), a tensor subclass that keeps its values elsewhere"
+        what = of_class(f"{first.name} ({first.module})")
     dtype = _at(arguments, build.dtype)
     code = DTYPE_CODES.get(dtype.name) if isinstance(dtype, GlobalName) else None
     return unreadable_spec(what, build.remedy, code, sizes_of(_at(arguments, build.shape)))
