@@ -24,6 +24,12 @@ RANK = re.compile(
 )
 """The name of what one of several ranks keeps, as Llama's consolidated.00.pth, without a count."""
 
+LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
+"""The name of what a rank keeps of one layer, in DeepSpeed's pipelines."""
+
+MOST_RANKS = 1_000_000
+"""More than there are of one layer, whose number is counted in these."""
+
 RANK_FOLDER = re.compile(r"(?:mp|tp|pp|model)_rank_\d+(?:_\d+)*")
 """The name of a folder in which a rank keeps its part, as Megatron's mp_rank_00."""
 
@@ -99,6 +105,9 @@ def read_shard_name(name: str) -> ShardName | None:
 
 @lru_cache(maxsize=10_000)
 def _read_rank_name(name: str) -> ShardName | None:
+    if layer := LAYER.fullmatch(name):
+        number = int(layer[1]) * MOST_RANKS + int(layer[2])
+        return ShardName("layer_", number, 0, "-model_states.pt", True)
     found = RANK.fullmatch(name)
     return found and ShardName(found["before"], int(found["number"]), 0, found["after"], True)
 
@@ -111,8 +120,10 @@ def find_shard(path: Path) -> ShardName | None:
     if rank is None and RANK_FOLDER.fullmatch(path.absolute().parent.name):
         folder = _read_rank_name(path.absolute().parent.name)
         rank = folder and replace(folder, inside=path.name)
-    there = find_set(rank, path.parent) if rank else {}
-    return replace(rank, count=len(there)) if rank and {0, 1} <= there.keys() else None
+    there = sorted(find_set(rank, path.parent)) if rank else []
+    if rank is None or len(there) < 2 or there[0]:
+        return None
+    return replace(rank, number=there.index(rank.number), count=len(there))
 
 
 def find_set(shard: ShardName, folder: Path) -> dict[int, Path]:
@@ -196,6 +207,8 @@ def describe_set(shard: ShardName, folder: Path) -> str:
 
 def _star(name: str) -> str:
     """The pattern of a shard's name, with a star in the place of its number."""
+    if LAYER.fullmatch(name):
+        return "layer_*-model_*-model_states.pt"
     found = NAME.fullmatch(name) or RANK.fullmatch(name)
     end = found.end("number") if found else 0
     before = found["before"] if found else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.foreign import formats
@@ -85,6 +85,8 @@ def _megatron_step(folder: Path, names: Sequence[str]) -> str:
 
 def _deepspeed(folder: Path, names: Sequence[str]) -> str:
     step = _read_word(folder / "latest")
+    if step and _has_layers(_list_names(folder / step)):
+        return formats.DEEPSPEED_LAYERS.describe(folder / step)
     if files := _unparted(folder / step):
         return f"is a checkpoint of DeepSpeed that is not in pieces: name its file, {files[0]}"
     known = formats.DEEPSPEED if "zero_to_fp32.py" in names else formats.DEEPSPEED_BARE
@@ -92,9 +94,15 @@ def _deepspeed(folder: Path, names: Sequence[str]) -> str:
 
 
 def _deepspeed_step(folder: Path, names: Sequence[str]) -> str:
+    if _has_layers(names):
+        return formats.DEEPSPEED_LAYERS.describe(folder)
     if files := _unparted(folder):
         return f"is a step of DeepSpeed's that is not in pieces: name its file, {files[0]}"
     return formats.DEEPSPEED_STEP.describe(folder)
+
+
+def _has_layers(names: Iterable[str]) -> bool:
+    return any(re.fullmatch(r"layer_\d+-model_\d+-model_states\.pt", name) for name in names)
 
 
 def _unparted(folder: Path) -> list[Path]:
@@ -136,7 +144,12 @@ FIRST: tuple[tuple[re.Pattern[str], Describer], ...] = (
 FOLDERS: tuple[tuple[re.Pattern[str], Describer], ...] = (
     (re.compile(r".*\.distcp"), _known(formats.DCP_CUT)),
     (re.compile(r"zero_to_fp32\.py|global_step\d+"), _deepspeed),
-    (re.compile(r"(?:bf16_)?zero_pp_rank_.*|mp_rank_\d+_model_states\.pt"), _deepspeed_step),
+    (
+        re.compile(
+            r"(?:bf16_)?zero_pp_rank_.*|(?:mp_rank_\d+_|layer_\d+-model_\d+-)model_states\.pt"
+        ),
+        _deepspeed_step,
+    ),
     (re.compile(r"models--.*"), _hub_root),
     (re.compile(r"snapshots"), _hub_model),
     (re.compile(r"saved_model\.pb(?:txt)?"), _saved_model),

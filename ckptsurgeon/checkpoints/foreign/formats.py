@@ -74,6 +74,11 @@ DEEPSPEED_STEP = Foreign(
     "make one of it by the zero_to_fp32.py of the folder above, "
     "`python zero_to_fp32.py . OUT -t <name>`, and give OUT",
 )
+DEEPSPEED_LAYERS = Foreign(
+    "a step of DeepSpeed's pipeline, with files for each layer",
+    "name them by `--source 's*=<path>/layer_*-model_00-model_states.pt'` (model_01 for the next "
+    "rank), and give each its place by rules",
+)
 MEGATRON = Foreign(
     "a checkpoint of Megatron-LM",
     "give the model_optim_rng.pt of an iteration in it",
