@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Span, count_outside
@@ -13,16 +14,17 @@ from ckptsurgeon.errors import CheckpointError, nearest
 
 
 def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:
-    """The tensors whose keys begin with `root.`, without it; all where the root is None or "".
+    """The tensors whose keys begin with `root.`, or with `root/` as in Flax's files, without it.
 
-    For formats without wrappers, where a root can only be a prefix. Raises CheckpointError where
-    no key begins so.
+    All where the root is None or "". For formats without wrappers, where a root can only be a
+    prefix. Raises CheckpointError where no key begins so.
     """
     if not root:
         return checkpoint
-    contents = _strip(checkpoint.contents, f"{root}.")
-    if not contents.specs:
-        known = sorted({key.partition(".")[0] for key in checkpoint.contents.specs})
+    keys = checkpoint.contents.specs
+    prefix = next((f"{root}{mark}" for mark in "./" if _begins(keys, f"{root}{mark}")), "")
+    if not prefix:
+        known = sorted({re.split(r"[./]", key)[0] for key in keys})
         raise CheckpointError(
             f"{checkpoint.path}: no key begins with the root {root!r}; "
             + (nearest(root, known) or f"keys begin with {shorten_all(known)}")
@@ -30,11 +32,16 @@ def under_root(checkpoint: Checkpoint, root: str | None) -> Checkpoint:
     return RootedCheckpoint(
         path=checkpoint.path,
         format=checkpoint.format,
-        contents=contents,
+        contents=_strip(checkpoint.contents, prefix),
         files=checkpoint.files,
         has_values=checkpoint.has_values,
         whole=checkpoint,
+        prefix=prefix,
     )
+
+
+def _begins(keys: Iterable[str], prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +49,23 @@ class RootedCheckpoint(Checkpoint):
     """A checkpoint seen from one of its prefixes."""
 
     whole: Checkpoint
+    prefix: str
 
     def extent(self, key: str) -> Extent | None:
         """Where the tensor's bytes lie in the whole."""
-        return self.whole.extent(f"{self.contents.root}.{key}")
+        return self.whole.extent(self.prefix + key)
 
     def blocks(self, key: str) -> Iterator[bytes] | None:
         """The tensor's bytes in order, where the whole gives them so."""
-        return self.whole.blocks(f"{self.contents.root}.{key}")
+        return self.whole.blocks(self.prefix + key)
 
     def span(self, key: str) -> Span | None:
         """Where the tensor's items lie strided in the whole."""
-        return self.whole.span(f"{self.contents.root}.{key}")
+        return self.whole.span(self.prefix + key)
 
     def read(self, key: str) -> Array:
         """The whole tensor, in its carrier."""
-        return self.whole.read(f"{self.contents.root}.{key}")
+        return self.whole.read(self.prefix + key)
 
 
 def _strip(contents: Contents, prefix: str) -> Contents:
@@ -67,8 +75,11 @@ def _strip(contents: Contents, prefix: str) -> Contents:
     groups = (
         tuple(key[cut:] for key in group if key.startswith(prefix)) for group in contents.aliases
     )
+    mark = prefix[-1]
     left = (
-        (key, spec.nbytes) for key, spec in contents.specs.items() if not key.startswith(prefix)
+        (key.replace(mark, "."), spec.nbytes)
+        for key, spec in contents.specs.items()
+        if not key.startswith(prefix)
     )
     return dataclasses.replace(
         contents,
@@ -85,6 +96,6 @@ def _strip(contents: Contents, prefix: str) -> Contents:
             for entry in contents.opaque
             if entry.key.startswith(prefix)
         ),
-        outside=count_outside(left, prefix[:-1]),
+        outside=count_outside(left, prefix[:-1].replace(mark, ".")),
         root=prefix[:-1],
     )

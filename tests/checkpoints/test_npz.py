@@ -207,3 +207,16 @@ def test_a_flipped_bit_in_a_stored_member(turn: Callable[[Any], Any], tmp_path: 
 
 def test_deflate_never_inflates_further_than_the_bound() -> None:
     assert 10**8 / len(zlib.compress(bytes(10**8), 9)) < MAX_INFLATION
+
+
+def test_a_root_before_a_slash(tmp_path: Path) -> None:
+    """As Flax's keys have it, joined by `/`."""
+    arrays = {f"params/fc/{name}": np.ones(2) for name in ("kernel", "bias")}
+    np.savez(tmp_path / "a.npz", **arrays, **{"opt/m": np.ones(3)})
+    found = open_checkpoint(tmp_path / "a.npz", "params").contents
+    assert list(found.specs) == ["fc/kernel", "fc/bias"]
+    assert [(one.key, one.tensors) for one in found.outside] == [("opt", 1)]
+    tensors, _ = cs.apply([], tmp_path / "a.npz", root="params/fc")
+    assert list(tensors) == ["kernel", "bias"]
+    with pytest.raises(CheckpointError, match="did you mean 'params'"):
+        open_checkpoint(tmp_path / "a.npz", "param")

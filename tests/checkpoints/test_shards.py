@@ -274,7 +274,7 @@ def test_what_ranks_keep_is_no_whole(names: list[str], tmp_path: Path) -> None:
     paths = [tmp_path / name for name in names]
     assert open_checkpoint(paths[0], together=paths).contents.specs
     with pytest.raises(
-        CheckpointError, match="each rank keeps a part|for its ranks|for each layer"
+        CheckpointError, match=r"each rank keeps a part|for its ranks|for each layer"
     ):
         open_checkpoint(tmp_path)
 
