@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque
@@ -55,6 +55,17 @@ def left_out(checkpoint: Checkpoint, wanted: OutputFormat | None) -> tuple[Opaqu
     from ckptsurgeon.checkpoints.torch.skeleton import dropped_entries
 
     return dropped_entries(checkpoint)
+
+
+def changed_containers(
+    checkpoint: Checkpoint, wanted: OutputFormat | None, keys: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """The containers of a source that aren't the same with these keys in them, and what becomes."""
+    if wanted is not OutputFormat.TORCH or checkpoint.format not in CARRYING:
+        return iter(())
+    from ckptsurgeon.checkpoints.torch.skeleton import changed_lists
+
+    return changed_lists(checkpoint, keys)
 
 
 def open_writer(

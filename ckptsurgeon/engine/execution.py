@@ -11,6 +11,7 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout
 from ckptsurgeon.checkpoints.output import (
     OutputFormat,
+    changed_containers,
     left_out,
     open_writer,
     output_format,
@@ -22,7 +23,7 @@ from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
-from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import UnreadableSpec
@@ -64,6 +65,10 @@ class Execution:
             if alias != DESTINATION
             for note in entry_notes(alias, left_out(checkpoint, None if alias else wanted))
         ]
+        if "" in self.checkpoints:
+            names = (output.name for output in self.plan.outputs.values())
+            found = changed_containers(self.checkpoints[""], wanted, names)
+            notes += (Note("entry", text, key) for key, text in found)
         notes += memory_notes(self.plan, self.checkpoints, memory or MEMORY)
         plan = replace(self.plan, notes=(*self.plan.notes, *notes))
         return replace(self, plan=plan, target=os.fspath(target or ""), memory=memory, jobs=jobs)

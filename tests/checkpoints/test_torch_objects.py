@@ -19,6 +19,7 @@ from torch import nn
 import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import UnreadableSpec
 
 
@@ -505,3 +506,35 @@ def test_torchscript_s_attributes_are_no_parameters(tmp_path: Path) -> None:
     assert [(one.key, one.tensors) for one in found.outside] == [("0", 2)]
     held = open_checkpoint(tmp_path / "a.pt", "0.named").contents.specs
     assert list(held) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("x.0 -> x.5", "a list that becomes a dict: its keys are no longer 0, 1, …"),
+        ("x.0 -> x.name", "a list that becomes a dict: its keys are no longer 0, 1, …"),
+        ({"drop": "x.0"}, "a list that has None where a tensor was"),
+        ("x.0 -> y", "a list that has None where a tensor was"),
+        ("w -> x.2", None),
+        ("w -> x.3", "a list that becomes a dict: its keys are no longer 0, 1, …"),
+        ("w -> v", None),
+        ({"drop": "x.*"}, None),
+    ],
+)
+def test_lists_that_do_not_stay_are_noted(rule: Any, told: str | None, tmp_path: Path) -> None:
+    torch.save({"x": [tensor(1), tensor(2)], "w": tensor(3)}, tmp_path / "a.pt")
+    notes = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt", [rule]).notes
+    found = [(note.key, note.text) for note in notes if note.kind == "entry"]
+    assert found == ([] if told is None else [("x", told)])
+    written = torch.load(tmp_path / "b.pt", weights_only=True).get("x", [])
+    assert isinstance(written, dict) == (told is not None and "dict" in told)
+    assert (None in written) == (told is not None and "None" in told)
+
+
+def test_mismatches_with_what_cannot_be_read_have_no_suggestion(tmp_path: Path) -> None:
+    into = {"w": torch.eye(6).to_sparse(), "b": tensor(1)}
+    report = cs.apply([], {"b": tensor(1)}, into=into, allow=["unreadable"])[1]
+    assert report.suggestions == ()
+    plan = cs.plan({"w": tensor(2), "b": tensor(1)}, into=into)
+    assert [finding.kind.value for finding in plan.open_findings] == ["mismatched"]
+    assert make_report(plan).suggestions == ()

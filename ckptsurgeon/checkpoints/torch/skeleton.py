@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,25 @@ def dropped_entries(checkpoint: Checkpoint) -> tuple[Opaque, ...]:
     if not isinstance(checkpoint, TorchCheckpoint):
         return checkpoint.contents.opaque
     return tuple(_Skeleton.of(checkpoint).dropped)
+
+
+def changed_lists(checkpoint: Checkpoint, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The template's lists that these keys under its root would change, with what they become."""
+    if not isinstance(checkpoint, TorchCheckpoint):
+        return
+    skeleton = _Skeleton.of(checkpoint)
+    lists = {path: made for path, made in skeleton.places.items() if made.kind in LISTS}
+    given: dict[str, dict[str, None]] = {path: {} for path in lists}
+    for key in keys if lists else ():
+        path, _, piece = join(skeleton.root, key).rpartition(".")
+        if path in given:
+            given[path][piece] = None
+    for path, made in lists.items():
+        tensors = {piece for piece, entry in made.entries.items() if entry is HOLE}
+        if not _are_numbers({**made.entries, **given[path]}):
+            yield path, f"a {made.kind} that becomes a dict: its keys are no longer 0, 1, …"
+        elif given[path] and not tensors <= given[path].keys():
+            yield path, f"a {made.kind} that has None where a tensor was"
 
 
 def compose(
@@ -248,9 +267,13 @@ def _settle(value: DictValue, copies: set[int], holder: DictValue | None) -> Any
             is_empty = isinstance(settled, DictValue) and not settled.entries
             value.entries[key] = HOLE if is_empty and entry is not holder else settled
     filled = {key: entry for key, entry in value.entries.items() if entry is not HOLE}
-    numbers = [str(number) for number in range(len(value.entries))]
-    if value.kind in LISTS and filled and list(value.entries) == numbers:
-        return LISTS[value.kind](filled.get(number) for number in numbers)
+    if value.kind in LISTS and filled and _are_numbers(value.entries):
+        return LISTS[value.kind](filled.get(number) for number in value.entries)
     value.kind = "dict" if value.kind in LISTS else value.kind
     value.entries = filled
     return value
+
+
+def _are_numbers(pieces: Iterable[Any]) -> bool:
+    """Whether these are a list's: 0, 1, 2 and so on."""
+    return all(piece == str(number) for number, piece in enumerate(pieces))

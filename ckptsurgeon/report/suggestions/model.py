@@ -13,7 +13,7 @@ from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions.writing import quoted
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 Specs = Mapping[str, TensorSpec]
 
@@ -128,6 +128,8 @@ def read_open(plan: Plan) -> Open:
         if finding.kind is FindingKind.MISSING and finding.wanted:
             missing[finding.key] = finding.wanted
         elif finding.kind is FindingKind.MISMATCHED and finding.found and finding.wanted:
+            if isinstance(finding.wanted, UnreadableSpec):
+                continue  # neither kept nor filled in part
             mismatched.append(_mismatch(finding, plan.outputs.get(finding.key)))
         elif finding.found and _is_spare(finding):
             spare.setdefault(finding.source, {})[finding.key] = finding.found
