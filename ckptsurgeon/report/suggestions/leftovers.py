@@ -117,7 +117,8 @@ def unused_suggestions(alias: str, spare: Specs, keys: Keys) -> Iterator[Suggest
     rest = {key: spec for key, spec in spare.items() if key not in buffers}
     if rest:
         size = human_bytes(sum(spec.nbytes for spec in rest.values()))
-        told = f"{_number(rest)} in the source alone: a drop would lose {size}"
+        place = f"left over in {alias}" if alias else "in the source alone"
+        told = f"{_number(rest)} {place}: a drop would lose {size}"
         yield _drop(told, alias, rest, keys, Degree.OPEN)
 
 
