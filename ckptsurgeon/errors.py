@@ -69,7 +69,7 @@ EXCERPT_WIDTH = 100
 
 def _excerpt(place: Place) -> list[str]:
     text = place.text.replace("\t", " ")
-    at = min(place.column - 1, len(text))  # a saved plan may say anything
+    at = max(0, min(place.column - 1, len(text)))  # a saved plan may say anything
     if len(text) > EXCERPT_WIDTH:
         start = max(0, min(at - EXCERPT_WIDTH // 2, len(text) - EXCERPT_WIDTH))
         text, at = text[start : start + EXCERPT_WIDTH], at - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.specs import BITS, CARRIERS, TensorSpec, number_width, row_strides
 
 Shape = tuple[int, ...]
+
+SPARSE = 2
+"""How many times as many items a stretch may have as are wanted of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,12 @@ class View:
 
     @property
     def span(self) -> Span | None:
-        """Where the items lie; None where they lie dense, or have other values than are stored."""
-        if self.is_dense or self.conjugate or self.negative:
+        """Where the items lie in another order, or but a few of them are left out.
+
+        None where they lie dense, far apart or over each other, or have other values than are
+        stored: these are best read whole.
+        """
+        if self.is_dense or self.conjugate or self.negative or not self._is_permuted:
             return None
         whole, nbytes = self.stored.extent, self._reach
         if whole is None or self._width > 1:
@@ -91,6 +99,20 @@ class View:
     def _reach(self) -> int:
         """Bytes from the first item to behind the last one."""
         return reach(self.shape, self.stride) * self.itemsize
+
+    @property
+    def _is_permuted(self) -> bool:
+        """Whether the items are those of a stretch in some order, at least one in SPARSE of it."""
+        steps = sorted((step, size) for size, step in zip(self.shape, self.stride, strict=True))
+        end = 1
+        for step, size in steps:
+            if size > 1 and step:
+                if step < end:
+                    return False
+                end = step * (size - 1) + end
+        return end <= SPARSE * math.prod(
+            s for s, step in zip(self.shape, self.stride, strict=True) if step
+        )
 
     @property
     def _width(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.engine.evaluation import run_op
 from ckptsurgeon.engine.strided import assign
-from ckptsurgeon.engine.windows import Piece, Tiling, items_of, piece_of
+from ckptsurgeon.engine.windows import Piece, Tiling, items_of, long_axes, piece_of
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.regions import boxes
@@ -41,12 +41,15 @@ from each start, one range behind the other."""
 class BlockMover:
     """Makes the bytes of mosaics, with no more memory than it is given.
 
-    `read` fetches bytes of a source tensor. Its buffers serve for one tensor after the other, as
+    `read` fetches bytes of a source tensor; of some it can read on alone (`in_order`), and begins
+    anew for what lies before. Its buffers serve for one tensor after the other, as
     fresh memory is slow. Not for several threads at once.
     """
 
-    def __init__(self, read: ReadRanges, memory: int) -> None:
-        self._read = read
+    def __init__(
+        self, read: ReadRanges, memory: int, in_order: Callable[[Leaf], bool] = lambda _: False
+    ) -> None:
+        self._read, self._in_order = read, in_order
         self._memory = max(memory, 4 * BLOCK)
         self._block, self._window, self._rows = Buffer(), Buffer(), Buffer()
 
@@ -66,16 +69,25 @@ class BlockMover:
     def _sizes(self, tiling: Tiling, spec: TensorSpec) -> tuple[int, int]:
         """Items of a window, for which the sources are read at once, and of a block.
 
-        They are the same, but where small blocks would need many short reads, as transposes do.
+        They are the same, but where small blocks would need many short reads, as transposes do, or
+        would go back in what is read in order.
         """
         itemsize = BITS[spec.dtype] // 8
-        if not any(map(_reads_badly, tiling.tiles)):
+        if not any(_reads_badly(tile) or self._goes_back(tile) for tile in tiling.tiles):
             return max(1, BLOCK // itemsize), max(1, BLOCK // itemsize)
         block = max(1, min(TURNED_BLOCKS * BLOCK, self._memory // 8) // itemsize)
         window, room = spec.count, min(WINDOW, self._memory * 5 // 8)
         while window > block and _nbytes(tiling, next(boxes(spec.shape, window))) > room:
             window //= 2
         return max(window, block), block
+
+    def _goes_back(self, tile: Tile) -> bool:
+        """Whether what is read in order would be read in another one."""
+        leaf, axes = tile.view.source, long_axes(tile.view)
+        if not isinstance(leaf, Leaf) or not self._in_order(leaf):
+            return False
+        steps = [axis.stride for axis in axes]
+        return any(step < 0 for step in steps) or steps != sorted(steps, reverse=True)
 
     def _held(self, tiles: Iterable[Tile]) -> list[Tile]:
         """The tiles over memory that their items are read into."""

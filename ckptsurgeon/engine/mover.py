@@ -221,7 +221,7 @@ class Workers:
     def own(self) -> BlockMover:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
-            self._local.mover = BlockMover(self._read, self._memory)
+            self._local.mover = BlockMover(self._read, self._memory, self._is_in_order)
             self._local.readers = Readers(self._checkpoints, self._memory, self._span)
         mover: BlockMover = self._local.mover
         return mover
@@ -240,6 +240,10 @@ class Workers:
         span = self._span(leaf)
         return self.extent(leaf) if span is None else span.extent
 
+    def _is_in_order(self, leaf: Leaf) -> bool:
+        """Whether a tensor is read from its first byte on, as a deflated one without room is."""
+        return leaf.spec.nbytes > self._memory and self.place(leaf) is None
+
     def _span(self, leaf: Leaf) -> Span | None:
         """Where a tensor lies strided, for which there is no room as a whole."""
         if leaf.spec.nbytes <= self._memory:
@@ -255,7 +259,7 @@ class Workers:
         extent = self.place(leaf)
         if extent is None:
             read = self._local.readers.of(leaf)
-            for at, start in enumerate(starts):
+            for start, at in sorted((start, at) for at, start in enumerate(starts)):
                 read(start, nbytes, out[at * nbytes : (at + 1) * nbytes])
             return
         alone = self._short_reads if nbytes < SHORT_READ else nullcontext()

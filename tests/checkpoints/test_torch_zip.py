@@ -364,7 +364,7 @@ def test_one_name_for_many_tensors_has_a_measure(tmp_path: Path) -> None:
     named = {str(n): {name: {}} for n in range(10_000)}
     torch.save(named | {"w": torch.ones(1)}, tmp_path / "a.pt")
     assert (tmp_path / "a.pt").stat().st_size < 1_000_000
-    with pytest.raises(CheckpointError, match="it has more names than 512 MiB hold"):
+    with pytest.raises(CheckpointError, match="it has more names than 256 MiB hold"):
         open_torch_zip(tmp_path / "a.pt", None)
 
 

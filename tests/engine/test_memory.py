@@ -171,6 +171,7 @@ def test_columns_are_read_in_blocks(name: str, rule: str, ckpt: Ckpt, tmp_path: 
 
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "expanded": lambda x: x[:1].expand(700, 1024, 1024)[:, 0],
+    "every other": lambda x: x[:, ::2],
     "every third": lambda x: x[:, ::3],
     "overlapping": lambda x: x.reshape(-1).as_strided((900, 1100), (1000, 1), 5),
     "turned": lambda x: x.reshape(64, 128, 128).permute(2, 0, 1),
@@ -189,6 +190,8 @@ def test_views_are_read_in_blocks(name: str, rule: str, ckpt: Ckpt, tmp_path: Pa
     for memory in ("1MiB", "64MiB"):
         ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", memory, "--force")
         assert ran.code == 0, ran.err
+        whole = name in ("every third", "overlapping") and memory == "1MiB"
+        assert ("at once" in ran.out) == whole  # far apart, or over each other
         found.append(load_file(output)["w"].tobytes())
     assert found[0] == found[1]
     if rule == "w -> w":
@@ -221,3 +224,19 @@ def test_damage_is_seen_however_little_memory_there_is(
     assert ran.code == 2
     assert "don't have the CRC-32 that the file gives: damaged" in ran.err
     assert not (tmp_path / "o.safetensors").exists()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("rule", ["flip: 0", "flip: 1", "transpose", "roll: {shift: 5, dim: 0}"])
+def test_what_is_inflated_in_another_order(
+    rule: str, order: str, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "a.npz", tmp_path / "o.safetensors"
+    np.savez_compressed(path, w=np.array(RANDOM, order=order))  # type: ignore[call-overload]
+    made = f"{{from: w, to: w, ops: [{{{rule}}}]}}" if ":" in rule else f"w -> w: {rule}"
+    found = []
+    for memory in ("1MiB", "64MiB"):
+        ran = ckpt("transplant", path, "-e", made, "-o", output, "--memory", memory, "--force")
+        assert ran.code == 0, ran.err
+        found.append(load_file(output)["w"].tobytes())
+    assert found[0] == found[1]

@@ -211,3 +211,87 @@ SHARED = {
 def test_what_is_shared_is_looked_at_once(what: str, folder: Path) -> None:
     """Each took minutes, the square of its number."""
     assert not cs.open_checkpoint(torch_file(SHARED[what])).contents.specs
+
+
+def shared_key() -> bytes:
+    """A tuple of 16^8 parts, which are shared."""
+    level = b"K\x01q\x050"
+    for _ in range(8):
+        level += b"(" + b"h\x05" * 16 + b"tq\x050"
+    return level + b"h\x05"
+
+
+SMALL = {
+    "a shared key": b"}(" + text("w") + TENSOR + shared_key() + b"Nu.",
+    "a set with it": b"}("
+    + text("w")
+    + TENSOR
+    + text("s")
+    + name("__builtin__", "set")
+    + b"]"
+    + shared_key()
+    + b"a\x85Ru.",
+}
+
+
+@pytest.mark.parametrize("what", SMALL)
+def test_keys_of_shared_parts_are_not_unfolded(what: str, folder: Path) -> None:
+    try:
+        report = cs.transplant(torch_file(SMALL[what]), "o.pt")
+    except CkptSurgeonError as error:
+        assert "share parts and unfold" in str(error)  # noqa: PT017
+    else:
+        assert [row.key for row in report.rows] == ["w"]
+
+
+MODULE = name("torch.nn", "M") + b")\x81"
+MODULES = {
+    "names": b"}("
+    + text("_parameters")
+    + b"}"
+    + text("_buffers")
+    + b"}"
+    + text("_non_persistent_buffers_set")
+    + name("__builtin__", "set")
+    + b"]("
+    + b"".join(text(str(number)) for number in range(20_000))
+    + b"e\x85Ru",
+    "entries": b"}("
+    + text("_parameters")
+    + b"}("
+    + b"".join(b"J" + struct.pack("<i", number) + b"N" for number in range(20_000))
+    + b"uu",
+}
+
+
+@pytest.mark.parametrize("what", MODULES)
+def test_states_that_modules_share_are_looked_at_once(what: str, folder: Path) -> None:
+    many = b"](" + (MODULE + b"h\x00b") * 20_000 + b"e"
+    path = torch_file(MODULES[what] + b"q\x000}" + text("m") + many + b"s.")
+    with pytest.raises(CkptSurgeonError, match="share parts and unfold"):
+        cs.open_checkpoint(path)
+
+
+def test_attributes_that_many_share_are_looked_at_once(folder: Path) -> None:
+    held = b"}(" + b"".join(b"J" + struct.pack("<i", n) + b"N" for n in range(20_000)) + b"uq\x000"
+    holder = name("collections", "OrderedDict") + b")Rh\x00b"
+    path = torch_file(held + b"}" + text("d") + b"](" + holder * 5000 + b"es.")
+    with pytest.raises(CkptSurgeonError, match="share parts and unfold"):
+        cs.open_checkpoint(path)
+
+
+def test_long_texts_as_keys_are_counted(folder: Path) -> None:
+    dtype = name("numpy", "dtype") + text("U16000") + b"\x85R"
+    scalar = name("numpy.core.multiarray", "scalar") + dtype
+    scalar += b"B" + struct.pack("<I", 60_000) + b"\xff" * 60_000 + b"\x86R"
+    path = torch_file(b"\x80\x04" + scalar + b"q\x000}(" + b"h\x00N" * 60_000 + b"u.")
+    with pytest.raises(CkptSurgeonError):
+        cs.open_checkpoint(path)
+
+
+def test_shared_texts_of_a_template_have_a_measure(folder: Path) -> None:
+    shared = text("x" * 60_000) + b"q\x000"
+    entries = b"](" + b"h\x00" * 20_000 + b"e"
+    path = torch_file(shared + b"}(" + text("w") + TENSOR + text("l") + entries + b"u.")
+    with pytest.raises(cs.OutputError, match="where they are spelled out, since they share parts"):
+        cs.transplant(path, "o.pt")

@@ -23,6 +23,9 @@ HASHED_INTEGERS = 2**60
 MAX_PARTS = 16
 """Parts of a key that its name spells out, and how deep they are."""
 
+MAX_KEY = 1000
+"""Parts of a key that is written again: tuples may share parts, and unfold to very many."""
+
 LONGEST_TEXT = 200
 """Characters of a name that is no text in the file."""
 
@@ -47,13 +50,21 @@ def dict_key(key: Any) -> Any:
     return OddKey(key)
 
 
-def is_plain_key(key: Any, depth: int = MAX_PARTS) -> bool:
-    """Whether a torch file can have the key: numbers, texts, bytes, and tuples of these."""
-    if isinstance(key, OddKey):
-        return is_plain_key(key.value, depth)
-    if isinstance(key, tuple):
-        return depth > 0 and all(is_plain_key(part, depth - 1) for part in key)
-    return key is None or isinstance(key, (bool, int, float, str, bytes))
+def is_plain_key(key: Any) -> bool:
+    """Whether a torch file can have the key: numbers, texts, bytes, and tuples of some of these."""
+    waiting, left = [(key, MAX_PARTS)], MAX_KEY
+    while waiting:
+        part, depth = waiting.pop()
+        left -= 1
+        if isinstance(part, OddKey):
+            part = part.value
+        if isinstance(part, tuple) and depth > 0 and len(part) <= left:
+            waiting += ((one, depth - 1) for one in part)
+        elif part is not None and not isinstance(part, (bool, int, float, str, bytes)):
+            return False
+        if left < 0:
+            return False
+    return True
 
 
 def named_entries(value: DictValue) -> Iterator[tuple[str, Any, Any]]:

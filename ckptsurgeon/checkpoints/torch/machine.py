@@ -320,7 +320,10 @@ class Machine:
             raise CheckpointError("a dict entry without its value")
         entries = self._entries()
         for index in range(0, len(items), 2):
-            entries[dict_key(items[index])] = items[index + 1]
+            key = items[index]
+            if isinstance(key, ObjectValue):
+                self.spend(_spelled(key))
+            entries[dict_key(key)] = items[index + 1]
 
     def _entries(self) -> dict[Any, Any]:
         target = self.top()
@@ -344,6 +347,11 @@ class Machine:
         if not isinstance(target, list):
             raise CheckpointError(f"appends to a value that is no list: {_kind(target)}")
         target.extend(items)
+
+
+def _spelled(key: ObjectValue) -> int:
+    """What it may cost to read a text out of a NumPy scalar, in values."""
+    return sum(len(one) >> 4 for one in key.arguments if isinstance(one, bytes))
 
 
 def _cost(arguments: tuple[Any, ...]) -> int:

@@ -18,10 +18,12 @@ from ckptsurgeon.checkpoints.torch.keys import named_entries
 from ckptsurgeon.checkpoints.torch.objects import (
     all_parts,
     buried,
+    extra_groups,
     extras,
     is_module,
     module_attributes,
     object_children,
+    scanned,
 )
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import UnreadableSpec, plural, unreadable_spec
@@ -74,10 +76,10 @@ MAX_DEPTH = 100
 MAX_PREFIX = 1000
 """Longest name of a container, in characters: each entry in it begins with that."""
 
-MAX_NAMES = 1 << 29
-"""What all names may take, in characters and VISIT; those of a million tensors are a third."""
+MAX_NAMES = 1 << 28
+"""What all names may take, in characters and VISIT; those of a million tensors are half."""
 
-VISIT = 100
+VISIT = 64
 """What a value takes beside its name, in characters: about what it costs in memory."""
 
 UNFOLDING = 8
@@ -173,6 +175,7 @@ class _Walk:
 
     def _descend(self, key: str, value: Any, in_module: bool) -> bool:
         start, inside = len(self.leaves), in_module or is_module(value)
+        self.visits -= scanned(value)
         self.ancestors.add(id(value))
         found = self._visit_all(key, children(value), in_module=inside)
         found = self._visit_all(key, extras(value), in_module=True) or found
@@ -227,21 +230,36 @@ def flatten(tree: Any) -> list[Leaf]:
     return walk.leaves
 
 
-def _everything(*values: Any) -> Iterator[Any]:
-    """Some values and all that stands anywhere in them; what shared containers hold, once."""
-    waiting = list(values)
-    seen: set[int] = set()
+def _everything(*values: Any, flat: dict[int, bool] | None = None) -> Iterator[Any]:
+    """Some values and all that stands anywhere in them; what shared containers hold, once.
+
+    `flat` remembers which lists are flat, by their ids, for many looks at one tree.
+    """
+    waiting, seen = list(values), set[int]()
+    known = {} if flat is None else flat
     while waiting:
         value = waiting.pop()
         yield value
-        if id(value) not in seen and (is_container(value) or is_tensor(value)):
-            seen.add(id(value))
-            waiting += [entry for _, entry in extras(value)]
-            if isinstance(value, ObjectValue):
+        if id(value) in seen or not (is_container(value) or is_tensor(value)):
+            continue
+        seen.add(id(value))
+        for group in extra_groups(value):
+            if id(group) not in seen:
+                seen.add(id(group))
+                waiting += group.entries.values()
+        if is_module(value):
+            if id(value.state) not in seen:
+                seen.add(id(value.state))
                 waiting += all_parts(value)
-            elif not _is_flat(value):
-                waiting += [entry for _, entry in children(value)]
-                waiting += hidden_in(value)
+        elif isinstance(value, ObjectValue):
+            waiting += all_parts(value)
+        elif isinstance(value, DictValue):
+            waiting += value.entries.values()
+            waiting += hidden_in(value)
+        elif isinstance(value, (list, tuple)):
+            if id(value) not in known:
+                known[id(value)] = _is_flat(value)
+            waiting += () if known[id(value)] else value
 
 
 def _is_flat(value: Any) -> bool:
@@ -257,9 +275,9 @@ def _is_flat_dict(value: Any) -> bool:
     return FLAT.issuperset(map(type, entries.values())) and OddKey not in set(map(type, entries))
 
 
-def holds_tensor(*values: Any) -> bool:
+def holds_tensor(*values: Any, flat: dict[int, bool] | None = None) -> bool:
     """True if a tensor stands anywhere in the values, be it one that can't be read."""
-    return any(map(is_tensor, _everything(*values)))
+    return any(map(is_tensor, _everything(*values, flat=flat)))
 
 
 def default_root(tree: Any) -> str:

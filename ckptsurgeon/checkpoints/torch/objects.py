@@ -103,15 +103,26 @@ def all_parts(value: ObjectValue) -> tuple[Any, ...]:
 
 def extras(value: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that a tensor or a dict has beside its values, with their names."""
+    for group in extra_groups(value):
+        yield from ((piece, entry) for piece, _, entry in named_entries(group))
+
+
+def extra_groups(value: Any) -> list[DictValue]:
+    """The dicts of these attributes, which many values may share."""
     is_unreadable = isinstance(value, ObjectValue) and value.unreadable is not None
     if (isinstance(value, TensorRecord) or is_unreadable) and value.state is not None:
-        groups = attributes(value.state)
-    elif isinstance(value, DictValue) and value.attributes is not None:
-        groups = [value.attributes]
-    else:
-        return
-    for group in groups:
-        yield from ((piece, entry) for piece, _, entry in named_entries(group))
+        return attributes(value.state)
+    if isinstance(value, DictValue) and value.attributes is not None:
+        return [value.attributes]
+    return []
+
+
+def scanned(value: Any) -> int:
+    """The entries of a module's groups, and the names that don't persist: all are looked at."""
+    if not is_module(value):
+        return 0
+    names = _listed(value.state.entries.get("_non_persistent_buffers_set"))
+    return len(names) + sum(len(group.entries) for group in _groups(value.state).values())
 
 
 def module_attributes(value: Any) -> Iterator[tuple[str, Any]]:
@@ -162,7 +173,11 @@ _WEIGHTY = (TensorRecord, ArrayRecord, ObjectValue, DictValue, list, tuple)
 
 
 def _names(value: Any) -> frozenset[str]:
-    """The texts in a set as the pickle spells it: a call with a list."""
+    """The texts in a set."""
+    return frozenset(name for name in _listed(value) if isinstance(name, str))
+
+
+def _listed(value: Any) -> list[Any]:
+    """The items of a set as the pickle spells it: a call with a list."""
     held = value.arguments[0] if isinstance(value, ObjectValue) and value.arguments else None
-    names = held if isinstance(held, list) else []
-    return frozenset(name for name in names if isinstance(name, str))
+    return held if isinstance(held, list) else []

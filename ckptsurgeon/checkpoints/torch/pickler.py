@@ -24,7 +24,7 @@ from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import DTYPE_NAMES
 
 DEVICE = re.compile(
-    r"(?:cpu|cuda|hip|hpu|ipu|lazy|maia|meta|mps|mtia|privateuseone|ve|vulkan|xla|xpu)(?::\d{1,2})?"
+    r"(?:cpu|cuda|hip|hpu|ipu|lazy|maia|meta|mps|mtia|privateuseone|ve|vulkan|xla|xpu)(?::(?:0|[1-9]\d?))?"
 )
 """What torch.device takes without other packages."""
 
@@ -39,7 +39,12 @@ def _are_keys(arguments: tuple[Any, ...]) -> bool:
 
 
 def _are_numbers(arguments: tuple[Any, ...]) -> bool:
-    return 0 < len(arguments) <= 2 and all(type(one) in (int, float) for one in arguments)
+    return 0 < len(arguments) <= 2 and all(map(_is_number, arguments))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one that a float holds."""
+    return type(value) is float or (type(value) is int and value.bit_length() < 1024)
 
 
 def _is_device(arguments: tuple[Any, ...]) -> bool:
@@ -139,6 +144,11 @@ class _Encoder:
         self._memo: dict[GlobalName | str, int] = {}
 
     def put(self, value: Any) -> None:
+        if len(self.out) > MAX_PICKLE:
+            raise OutputError(
+                f"the plain entries of the template take over {MAX_PICKLE:,} bytes where they are "
+                "spelled out, since they share parts; write safetensors"
+            )
         if value is None:
             self.out += b"N"
         elif isinstance(value, bool):
@@ -157,11 +167,6 @@ class _Encoder:
             self._composed(value)
 
     def _composed(self, value: Any) -> None:
-        if len(self.out) > MAX_PICKLE:
-            raise OutputError(
-                f"the plain entries of the template take over {MAX_PICKLE:,} bytes where they are "
-                "spelled out, since they share parts; write safetensors"
-            )
         if isinstance(value, TensorRecord):
             self._tensor(value)
         elif isinstance(value, tuple):

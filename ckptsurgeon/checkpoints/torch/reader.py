@@ -150,7 +150,9 @@ def _specs(tensors: Mapping[str, Leaf], storages: Mapping[str, Stored]) -> dict[
 def _others(tree: Any, selected: Iterable[Leaf], root: str) -> Iterator[tuple[str, Any]]:
     """The entries that hold no tensors: under the root, then beside it."""
     yield from ((leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
-    yield from (one for one in _siblings(tree, root, "") if not holds_tensor(one[1]))
+    flat: dict[int, bool] = {}
+    beside = _siblings(tree, root, "")
+    yield from (one for one in beside if not holds_tensor(one[1], flat=flat))
 
 
 def _spec(leaf: Leaf, storages: Mapping[str, Stored]) -> TensorSpec:

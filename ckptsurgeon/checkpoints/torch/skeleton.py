@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
+from ckptsurgeon.checkpoints.torch.arrays import scalar_of
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import (
     DictValue,
@@ -26,7 +27,7 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     join,
 )
 from ckptsurgeon.checkpoints.torch.objects import is_module, sequence_of
-from ckptsurgeon.checkpoints.torch.pickler import is_plain
+from ckptsurgeon.checkpoints.torch.pickler import MAX_UNFOLDED, is_plain
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import OutputError
 
@@ -115,6 +116,8 @@ class _Skeleton:
     homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
     plain: dict[int, int] = field(default_factory=dict)
+    flat: dict[int, bool] = field(default_factory=dict)
+    values: int = 0
     dropped: list[Opaque] = field(default_factory=list)
 
     @classmethod
@@ -216,11 +219,20 @@ class _Skeleton:
         if is_tensor(value):
             return None
         is_aside = path in OPTIMIZERS and not leads and self._is_aside(inside)
-        if holds_tensor(value):
+        if holds_tensor(value, flat=self.flat):
             return self._copied(value, path) if (inside or leads) and not is_aside else None
         if is_aside and is_container(value):
             return self._drop(value, path, "optimizer state")
-        return (value,) if is_plain(value, self.plain) else self._drop(value, path, "")
+        if (scalar := scalar_of(value)) is not None:
+            return (scalar[1],)
+        return (value,) if self._is_carried(value) else self._drop(value, path, "")
+
+    def _is_carried(self, value: Any) -> bool:
+        """Whether an entry is plain, and all of them together no more than are read."""
+        if not is_plain(value, self.plain):
+            return False
+        self.values += self.plain.get(id(value), 1)
+        return self.values <= MAX_UNFOLDED
 
     def _is_aside(self, inside: bool) -> bool:
         """Whether optimizer state is left out: all but what a root that was asked for holds."""
