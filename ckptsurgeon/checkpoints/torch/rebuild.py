@@ -101,10 +101,14 @@ def _tensor_v3(function: GlobalName, arguments: tuple[Any, ...]) -> Any:
     """(storage, offset, size, stride, requires_grad, hooks, dtype, metadata) -> tensor."""
     named = arguments[6] if len(arguments) > 6 else None
     metadata = arguments[7] if len(arguments) > 7 else None
-    dtype = None
-    if isinstance(named, GlobalName) and named.module == "torch":
-        dtype = DTYPE_CODES.get(named.name)
-    return _tensor(function, arguments, dtype, metadata)
+    if not isinstance(named, GlobalName) or named.module != "torch":
+        return _tensor(function, arguments, None, metadata)
+    dtype = DTYPE_CODES.get(named.name)
+    made = _tensor(function, arguments, dtype, metadata)
+    if dtype is None and isinstance(made, ObjectValue) and made.unreadable is not None:
+        what = f"a tensor of {named}, a dtype that has no code here"
+        made.unreadable = unreadable_spec(what, RECAST, None, made.unreadable.shape)
+    return made
 
 
 def _tensor(
