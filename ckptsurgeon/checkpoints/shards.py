@@ -82,9 +82,9 @@ class ShardName:
         """Which one it is, in words."""
         return f"{self.number} of {self.count}"
 
-    def is_beside(self, other: ShardName | None) -> bool:
+    def is_beside(self, other: ShardName) -> bool:
         """Whether another name is of the same set."""
-        return other is not None and self._set == other._set
+        return self._set == other._set
 
     @property
     def _set(self) -> tuple[str, str, bool, int]:
@@ -145,7 +145,7 @@ def select_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
     for file in files:
         name = file.parent.name if shard.inside else file.name
         other = read_shard_name(name) or _read_rank_name(name)
-        if shard.is_beside(other) and other is not None:
+        if other is not None and shard.is_beside(other):
             found[other.number] = file
     return found
 

@@ -127,12 +127,13 @@ def _left_behind(leaves: Iterable[Leaf], selected: list[Leaf], root: str) -> lis
 
     What a module keeps beside its state may be its state once more, as an LSTM's list of weights.
     """
-    alone = {root} if [leaf.key for leaf in selected] == [BARE] else set()
-    inside = {(name, leaf.is_aside) for leaf in selected for name in (join(root, leaf.key), *alone)}
+    inside = {join(root, leaf.key) for leaf in selected}
     known = {_identify(leaf) for leaf in selected if leaf.is_tensor}
-    outside = (leaf for leaf in leaves if leaf.is_tensor)
-    outside = (leaf for leaf in outside if (leaf.key, leaf.is_aside) not in inside)
-    return [leaf for leaf in outside if not (leaf.is_aside and _identify(leaf) in known)]
+
+    def is_selected(leaf: Leaf) -> bool:
+        return _identify(leaf) in known if leaf.is_aside else leaf.key in inside
+
+    return [leaf for leaf in leaves if leaf.is_tensor and not is_selected(leaf)]
 
 
 def _named(name: str, value: Any) -> DictValue:
