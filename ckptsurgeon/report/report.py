@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Outside
@@ -231,7 +231,10 @@ def make_report(
         counts=counts,
         fate_counts=fate_counts,
         partly=partly,
-        total=Tally(len(outputs), sum(tally.nbytes for tally in counts.values())),
+        total=Tally(
+            sum(tally.tensors for tally in counts.values()),
+            sum(tally.nbytes for tally in counts.values()),
+        ),
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
@@ -290,11 +293,20 @@ def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
 
 
 def _sort_kinds(plan: Plan) -> dict[Status, list[OutputKind]]:
-    """The kinds of the outputs by status."""
+    """The kinds of the outputs by status, without those that open findings keep from their keys."""
+    misfits = {one.key for one in plan.open_findings if one.kind is FindingKind.MISMATCHED}
     kinds: dict[Status, list[OutputKind]] = {status: [] for status in Status}
     for kind in plan.outputs.kinds:
-        kinds[plan.outputs.first(kind).status].append(kind)
+        fitting = _without(kind, misfits) if misfits else kind
+        if fitting.keys:
+            kinds[plan.outputs.first(kind).status].append(fitting)
     return kinds
+
+
+def _without(kind: OutputKind, misfits: Collection[str]) -> OutputKind:
+    """The outputs of a kind but for some keys."""
+    pairs = [pair for pair in zip(kind.keys, kind.numbers, strict=True) if pair[0] not in misfits]
+    return OutputKind([key for key, _ in pairs], [number for _, number in pairs])
 
 
 def _count_outputs(outputs: Outputs, kinds: Iterable[OutputKind]) -> Tally:
