@@ -91,7 +91,7 @@ class Span:
     """The `nbytes` stored bytes that a strided tensor's items lie in, from the first to the last.
 
     `stride` is in items. `extent` is where the bytes lie, None where they are coded; `blocks` gives
-    them in order.
+    them in order, and raises CheckpointError where they are damaged, if that can be seen.
     """
 
     stride: tuple[int, ...]

@@ -30,7 +30,7 @@ LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt")
 MOST_RANKS = 1_000_000
 """More than there are of one layer, whose number is counted in these."""
 
-RANK_FOLDER = re.compile(r"(?:mp|tp|pp|model)_rank_\d+(?:_\d+)*")
+RANK_FOLDER = re.compile(r"((?:mp|tp|pp|model)_rank_)(\d+)(?:_(\d+))?(?:_(\d+))?")
 """The name of a folder in which a rank keeps its part, as Megatron's mp_rank_00."""
 
 NO_SETS = re.compile(
@@ -112,16 +112,27 @@ def _read_rank_name(name: str) -> ShardName | None:
     return found and ShardName(found["before"], int(found["number"]), 0, found["after"], True)
 
 
+def _read_rank_folder(name: str) -> ShardName | None:
+    """What a folder's name says of a rank, by its numbers (tensor, pipeline, expert parallel)."""
+    found = RANK_FOLDER.fullmatch(name)
+    if found is None:
+        return None
+    number = 0
+    for one in found.groups("0")[1:]:
+        number = number * MOST_RANKS + int(one)
+    return ShardName(found[1], number, 0, "", True)
+
+
 def find_shard(path: Path) -> ShardName | None:
     """What a file is one of by its name, and by what lies beside it where that tells no count."""
     if shard := read_shard_name(path.name):
         return shard
     rank = _read_rank_name(path.name)
-    if rank is None and RANK_FOLDER.fullmatch(path.absolute().parent.name):
-        folder = _read_rank_name(path.absolute().parent.name)
+    if rank is None:
+        folder = _read_rank_folder(path.absolute().parent.name)
         rank = folder and replace(folder, inside=path.name)
     there = sorted(find_set(rank, path.parent)) if rank else []
-    if rank is None or len(there) < 2 or there[0]:
+    if rank is None or len(there) < 2 or (there[0] and not LAYER.fullmatch(path.name)):
         return None
     return replace(rank, number=there.index(rank.number), count=len(there))
 
@@ -143,8 +154,10 @@ def select_set(shard: ShardName, files: Iterable[Path]) -> dict[int, Path]:
     """Those of some files that are of the same set, by their numbers."""
     found = {}
     for file in files:
-        name = file.parent.name if shard.inside else file.name
-        other = read_shard_name(name) or _read_rank_name(name)
+        if shard.inside:
+            other = _read_rank_folder(file.parent.name)
+        else:
+            other = read_shard_name(file.name) or _read_rank_name(file.name)
         if other is not None and shard.is_beside(other):
             found[other.number] = file
     return found
@@ -191,7 +204,7 @@ def describe_set(shard: ShardName, folder: Path) -> str:
     pattern = Path(glob.escape(str(folder))) / _star(first.name)
     if shard.inside:
         home = Path(glob.escape(str(first.parent.parent)))
-        pattern = home / _star(first.parent.name) / glob.escape(shard.inside)
+        pattern = home / f"{shard.before}*" / glob.escape(shard.inside)
     given = f"--source {shlex.quote(f's*={pattern}')}"
     if shard.is_rank:
         return (

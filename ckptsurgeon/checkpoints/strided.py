@@ -103,16 +103,14 @@ class View:
     @property
     def _is_permuted(self) -> bool:
         """Whether the items are those of a stretch in some order, at least one in SPARSE of it."""
-        steps = sorted((step, size) for size, step in zip(self.shape, self.stride, strict=True))
+        pairs = zip(self.stride, self.shape, strict=True)
+        steps = sorted((step, size) for step, size in pairs if step and size > 1)
         end = 1
         for step, size in steps:
-            if size > 1 and step:
-                if step < end:
-                    return False
-                end = step * (size - 1) + end
-        return end <= SPARSE * math.prod(
-            s for s, step in zip(self.shape, self.stride, strict=True) if step
-        )
+            if step < end:
+                return False
+            end += step * (size - 1)
+        return end <= SPARSE * math.prod(size for _, size in steps)
 
     @property
     def _width(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Span
-from ckptsurgeon.checkpoints.transfer import Extent, read_ranges
+from ckptsurgeon.checkpoints.transfer import Extent, naming, read_ranges
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
@@ -175,6 +175,9 @@ class Mover:
 
     def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
         output = job.output
+        for source in {tile.view.source for tile in job.mosaic.tiles} if job.mosaic else ():
+            if isinstance(source, Leaf):
+                self._workers.check(source)
         if job.runs is not None:
             for run in job.runs:
                 writer.copy(output.name, run.extent, run.offset)
@@ -209,6 +212,7 @@ class Workers:
         self._checkpoints, self._memory = checkpoints, memory
         self._local = threading.local()
         self._files, self._short_reads = SourceFiles(), threading.Lock()
+        self._checked, self._checking = set[int](), threading.Lock()
 
     def __enter__(self) -> Workers:
         return self
@@ -239,6 +243,22 @@ class Workers:
         """Where what is read of a tensor lies in a file."""
         span = self._span(leaf)
         return self.extent(leaf) if span is None else span.extent
+
+    def check(self, leaf: Leaf) -> None:
+        """Raises CheckpointError where the bytes that a strided tensor lies in are damaged.
+
+        They are read once for that alone: what is read of them later is in parts.
+        """
+        if leaf.spec.nbytes <= self._memory:
+            return
+        with self._checking:
+            span = None if id(leaf) in self._checked else self._span(leaf)
+            self._checked.add(id(leaf))
+            if span is not None and span.extent is not None:
+                checkpoint = self._checkpoints[leaf.source]
+                with naming(f"{checkpoint.path}: {leaf.name!r}"):
+                    for _ in span.blocks():
+                        pass
 
     def _is_in_order(self, leaf: Leaf) -> bool:
         """Whether a tensor is read from its first byte on, as a deflated one without room is."""

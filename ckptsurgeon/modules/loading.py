@@ -215,9 +215,14 @@ def _are_lost(value: Tensor, dtype: torch.dtype) -> Tensor:
         return (turned != 0) | _are_lost(value.real, dtype)
     held = dtype.to_real() if dtype.is_complex else dtype
     if value.is_floating_point() and held.is_floating_point:
-        return value.isfinite() & value.to(held).isinf()
+        wide = value.to(torch.float64)  # not all small dtypes can say what is finite
+        return wide.isfinite() & ~value.to(held).to(torch.float64).isfinite()
     exact = value.to(torch.float64 if value.is_floating_point() else torch.int64)
-    return exact.to(held).to(exact.dtype) != exact
+    lost = exact.to(held).to(exact.dtype) != exact
+    if torch.uint64 in (value.dtype, held) and exact.dtype == torch.int64:
+        # a sign that the other lacks, or the bit that stands in its place
+        lost |= (exact < 0) & (not held.is_floating_point)
+    return lost
 
 
 def _unwritable(tensor: Tensor, own: Collection[int]) -> str:

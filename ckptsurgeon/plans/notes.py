@@ -11,8 +11,8 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, RuleInfo, text_of, walk
-from ckptsurgeon.plans.outputs import Output, Outputs
-from ckptsurgeon.plans.usage import Usage, leaves_out
+from ckptsurgeon.plans.outputs import Outputs
+from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView, Unchanged
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
@@ -118,17 +118,9 @@ def fate_notes(fates: Fates) -> Iterator[Note]:
 
 def left_out_notes(outputs: Outputs, fates: Fates) -> Iterator[Note]:
     """What ops leave out of tensors that rules took whole; of one stage, for each has its own."""
-    if len({table.stage for table in fates.tables}) > 1:
+    if len({table.stage for table in fates.tables}) > 1 or not any_left_out(outputs):
         return
     claims = {table.source: table.claims for table in fates.tables}
-
-    def is_told(output: Output) -> bool:
-        found = (claims[one.source][one.key] for one in output.sources[:1])
-        return all(claim.untaken or claim.dropped for claim in found)
-
-    firsts = map(outputs.first, outputs.kinds)
-    if all(is_told(one) for one in firsts if leaves_out(one.node)):
-        return
     for leaf, used in Usage(outputs.nodes.values()).partly():
         claim = claims[leaf.source][leaf.key]
         if not (claim.untaken or claim.dropped):

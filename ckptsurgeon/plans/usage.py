@@ -22,6 +22,7 @@ from ckptsurgeon.plans.graph import (
     work_of,
 )
 from ckptsurgeon.plans.lowering import Lowering
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.specs import row_strides
 
 Regions = tuple[Region, ...]
@@ -32,6 +33,11 @@ def leaves_out(node: Node) -> bool:
     if isinstance(node, Leaf | Made):
         return False
     return any(isinstance(work, Call) and _may_leave(work) for work in walk(node))
+
+
+def any_left_out(outputs: Outputs) -> bool:
+    """Whether that is so of any output."""
+    return any(leaves_out(outputs.first(kind).node) for kind in outputs.kinds)
 
 
 def _may_leave(call: Call) -> bool:
@@ -124,19 +130,15 @@ class Usage:
         mosaic = self._lowering.mosaic(result)
         if mosaic is None:
             return None
-        found: dict[Leaf, list[Region] | None] = {}
+        found: dict[Leaf, list[Region]] = {}
+        unknown: set[Leaf] = set()
         for tile in mosaic.tiles:
             leaf = tile.view.source
             if isinstance(leaf, Leaf):
-                region = region_of(tile.view, leaf.spec.shape)
-                regions = found.setdefault(leaf, [])
-                if region is None or regions is None:
-                    found[leaf] = None
-                else:
-                    regions.append(region)
-        return {
-            leaf: None if regions is None else tuple(regions) for leaf, regions in found.items()
-        }
+                regions = regions_of(tile.view, leaf.spec.shape)
+                found.setdefault(leaf, []).extend(regions or ())
+                unknown |= {leaf} if regions is None else set()
+        return {leaf: None if leaf in unknown else tuple(own) for leaf, own in found.items()}
 
 
 def _chain(node: Node) -> tuple[Hashable, Leaf | None]:
@@ -159,21 +161,58 @@ def _count(parts: tuple[Regions, ...]) -> int:
         return sum(map(taken_count, regions))
 
 
-def region_of(view: View, shape: tuple[int, ...]) -> Region | None:
-    """The elements of a dense tensor that a view looks at; None where they are no region of it."""
-    strides, rest = row_strides(shape), view.offset
+MOST_REGIONS = 4096
+"""Regions into which a view is cut before it is taken for the whole tensor."""
+
+Axes = tuple[tuple[int, int], ...]
+"""Sizes and strides, the widest stride first."""
+
+
+def regions_of(view: View, shape: tuple[int, ...]) -> Regions | None:
+    """The elements of a dense tensor that a view looks at; None where that takes too many regions.
+
+    A view that is no region, as rows out of every group of rows, is halved until its parts are.
+    """
+    axes = (axis for dim in view.dims for axis in long_axes_of(dim) if axis.stride)
+    pairs = sorted(((axis.size, axis.stride) for axis in axes), key=lambda pair: -abs(pair[1]))
+    waiting: list[tuple[int, Axes]] = [(view.offset, tuple(pairs))]
+    found: list[Region] = []
+    while waiting:
+        offset, own = waiting.pop()
+        region = _region(offset, own, shape)
+        if region is not None:
+            found.append(region)
+            continue
+        waiting += _halves(offset, own)
+        if len(found) + len(waiting) > MOST_REGIONS:
+            return None
+    return tuple(found)
+
+
+def _halves(offset: int, axes: Axes) -> Iterator[tuple[int, Axes]]:
+    """The two halves of the widest axis that has more than one item."""
+    at = max(range(len(axes)), key=lambda at: axes[at][0] > 1)
+    size, stride = axes[at]
+    for first, count in ((0, size // 2), (size // 2, size - size // 2)):
+        yield offset + first * stride, (*axes[:at], (count, stride), *axes[at + 1 :])
+
+
+def _region(offset: int, axes: Axes, shape: tuple[int, ...]) -> Region | None:
+    """The region of a dense tensor that axes come to from an item; None where it is none."""
+    strides, rest = row_strides(shape), offset
     first: list[int] = []
     for size, stride in zip(shape, strides, strict=True):
         at = rest // stride if size > 1 else 0
         rest -= at * stride
         first.append(at)
     steps: list[list[tuple[int, int]]] = [[] for _ in shape]
-    axes = (axis for dim in view.dims for axis in long_axes_of(dim) if axis.stride)
-    for axis in sorted(axes, key=lambda axis: -abs(axis.stride)):
-        dim = _dim_of(abs(axis.stride), shape, strides)
+    for size, stride in axes:
+        if size == 1:
+            continue
+        dim = _dim_of(abs(stride), shape, strides)
         if dim is None:
             return None
-        steps[dim].append((axis.size, axis.stride // strides[dim]))
+        steps[dim].append((size, stride // strides[dim]))
     ranges = [_range(at, own, size) for at, own, size in zip(first, steps, shape, strict=True)]
     return None if None in ranges else tuple(one for one in ranges if one is not None)
 

@@ -19,7 +19,7 @@ from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.plans.usage import Usage, leaves_out
+from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
@@ -336,7 +336,7 @@ def _count_used(plan: Plan, taken: int) -> tuple[int, Tally]:
     simple = not misfits and all(table.stage == 0 for table in plan.fates.tables)
     simple = simple and not any(rule.kind in FOLDS for rule in plan.rules)
     simple = simple and not any(plan.fates.of(lambda claim: claim.why is Why.GAVE_WAY))
-    if simple and not any(leaves_out(outputs.first(kind).node) for kind in outputs.kinds):
+    if simple and not any_left_out(outputs):
         return taken, Tally()
     usage = Usage(node for key, node in outputs.nodes.items() if key not in misfits)
     partly = [leaf.spec.nbytes - used for leaf, used in usage.partly()]

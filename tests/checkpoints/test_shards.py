@@ -256,6 +256,8 @@ def test_what_is_written_of_one_is_whole(pieces: Path, ckpt: Ckpt) -> None:
         ["net_tp_0.pt", "net_tp_1.pt"],
         ["m-model_part-0.pt", "m-model_part-1.pt"],
         ["mp_rank_00/model_optim_rng.pt", "mp_rank_01/model_optim_rng.pt"],
+        ["mp_rank_00_000/model_optim_rng.pt", "mp_rank_00_001/model_optim_rng.pt"],
+        ["layer_01-model_00-model_states.pt", "layer_03-model_00-model_states.pt"],
         ["layer_00-model_00-model_states.pt", "layer_00-model_01-model_states.pt"],
         ["layer_00-model_00-model_states.pt", "layer_02-model_00-model_states.pt"],
     ],

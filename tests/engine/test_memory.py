@@ -240,3 +240,15 @@ def test_what_is_inflated_in_another_order(
         assert ran.code == 0, ran.err
         found.append(load_file(output)["w"].tobytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("memory", ["1MiB", "64MiB"])
+def test_damage_of_a_strided_tensor_is_seen(memory: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.tensor(RANDOM).T}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(RANDOM[500].tobytes())] ^= 1
+    path.write_bytes(data)
+    ran = ckpt("transplant", path, "-o", tmp_path / "o.safetensors", "--memory", memory)
+    assert ran.code == 2
+    assert "don't have the CRC-32 that the file gives: damaged" in ran.err

@@ -251,6 +251,7 @@ def with_buffer(value: torch.Tensor) -> nn.Linear:
         (torch.float32, torch.tensor([1 + 2j, 3]), 1),
         (torch.float32, torch.tensor([2**30 + 1, 7]), 1),
         (torch.int32, torch.tensor([1 + 0j, 1.5]), 1),
+        (torch.uint64, torch.tensor([-5, 3]), 1),
     ],
 )
 def test_values_that_another_dtype_does_not_hold(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import ckptsurgeon as cs
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.ops.mosaic import dense
-from ckptsurgeon.plans.usage import region_of
+from ckptsurgeon.plans.usage import regions_of
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import TensorSpec
 
@@ -21,6 +21,9 @@ FIRST = (
     {"from": "x", "to": "y", "ops": {"take": [0, 3, 3]}},
     {"from": "x", "to": "y", "ops": [{"transpose": [0, 1]}, {"slice": "[1:3]"}]},
     {"from": "x", "to": "y", "ops": [{"reshape": [3, 2, 4]}, {"take": {"indices": [1], "dim": 1}}]},
+    {"from": "x", "to": "y", "ops": [{"reshape": [3, 2, 4]}, {"slice": "[:, :1]"}]},
+    {"from": "x", "to": "y", "ops": [{"reshape": [24]}, {"slice": "[3:17]"}]},
+    {"from": "x", "to": "y", "ops": [{"reshape": [2, 12]}, {"slice": "[:, 1:7]"}]},
     {"from": "x", "to": ["y", "z"], "ops": {"split": {"sizes": [2, 4]}}},
     {"from": "x[:4]", "to": "y", "ops": {"take": [0, 2]}},
     {"from": "x", "to": ["x", "y"]},
@@ -116,7 +119,8 @@ def test_regions_are_the_elements_of_views(moves: list[tuple[str, Any]]) -> None
             numbers = numbers.take(list(taken), dim)
             mosaic = mosaic.part(dim, taken)
     (tile,) = mosaic.tiles
-    region = region_of(tile.view, SHAPE)
-    assert region is not None
-    found = np.arange(24).reshape(SHAPE)[np.ix_(*region)]
-    assert sorted(found.ravel()) == sorted(numbers.ravel())
+    regions = regions_of(tile.view, SHAPE)
+    assert regions is not None
+    whole = np.arange(24).reshape(SHAPE)
+    found = [number for region in regions for number in whole[np.ix_(*region)].ravel()]
+    assert sorted(found) == sorted(numbers.ravel())
