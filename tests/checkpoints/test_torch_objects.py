@@ -513,8 +513,8 @@ def test_torchscript_s_attributes_are_no_parameters(tmp_path: Path) -> None:
     [
         ("x.0 -> x.5", "a list that becomes a dict: its keys are no longer 0, 1, …"),
         ("x.0 -> x.name", "a list that becomes a dict: its keys are no longer 0, 1, …"),
-        ({"drop": "x.0"}, "a list that has None where a tensor was"),
-        ("x.0 -> y", "a list that has None where a tensor was"),
+        ({"drop": "x.0"}, "a list that has None where something was"),
+        ("x.0 -> y", "a list that has None where something was"),
         ("w -> x.2", None),
         ("w -> x.3", "a list that becomes a dict: its keys are no longer 0, 1, …"),
         ("w -> v", None),
@@ -538,3 +538,32 @@ def test_mismatches_with_what_cannot_be_read_have_no_suggestion(tmp_path: Path) 
     plan = cs.plan({"w": tensor(2), "b": tensor(1)}, into=into)
     assert [finding.kind.value for finding in plan.open_findings] == ["mismatched"]
     assert make_report(plan).suggestions == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "told"),
+    [
+        ({"l": [1, 2], "w": 3}, "w -> l.0.weight", {"l": "a list that becomes a dict"}),
+        ({"l": [1, "plain"], "w": 2}, {"drop": "l.0"}, {"l": "a list that has None"}),
+        ({"l": [{"w": 1}, {"w": 2}]}, {"drop": "l.0.**"}, {"l": "a list that has None"}),
+        ({"l": [1], "l.x": 2}, None, {}),
+        ({"l": [1], "l.x": 2}, {"drop": "l.0"}, {}),
+        ({"l": ([1, 2], 3)}, {"drop": "l.0.0"}, {"l.0": "a list that has None"}),
+    ],
+)
+def test_lists_are_noted_as_they_are_written(
+    value: Any, rule: Any, told: dict[str, str], tmp_path: Path
+) -> None:
+    def filled(one: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: filled(entry) for key, entry in one.items()}
+        if isinstance(one, (list, tuple)):
+            return type(one)(map(filled, one))
+        return tensor(one) if isinstance(one, int) else one
+
+    torch.save(filled(value), tmp_path / "a.pt")
+    rules = [] if rule is None else [rule]
+    notes = cs.transplant(tmp_path / "a.pt", tmp_path / "b.pt", rules).notes
+    found = {note.key: note.text for note in notes if note.kind == "entry"}
+    assert list(found) == list(told)
+    assert all(found[key].startswith(words) for key, words in told.items())

@@ -42,6 +42,9 @@ PLAIN_DICTS = ("dict", "OrderedDict")
 HOLE = object()
 """Where a list waits for a tensor."""
 
+PLACED = object()
+"""What stands for a tensor where only the place matters."""
+
 ModuleMetadata = Mapping[str, Mapping[str, Any]]
 
 
@@ -61,18 +64,18 @@ def changed_lists(checkpoint: Checkpoint, keys: Iterable[str]) -> Iterator[tuple
     if not isinstance(checkpoint, TorchCheckpoint):
         return
     skeleton = _Skeleton.of(checkpoint)
-    lists = {path: made for path, made in skeleton.places.items() if made.kind in LISTS}
-    given: dict[str, dict[str, None]] = {path: {} for path in lists}
-    for key in keys if lists else ():
-        path, _, piece = join(skeleton.root, key).rpartition(".")
-        if path in given:
-            given[path][piece] = None
-    for path, made in lists.items():
-        tensors = {piece for piece, entry in made.entries.items() if entry is HOLE}
-        if not _are_numbers({**made.entries, **given[path]}):
-            yield path, f"a {made.kind} that becomes a dict: its keys are no longer 0, 1, …"
-        elif given[path] and not tensors <= given[path].keys():
-            yield path, f"a {made.kind} that has None where a tensor was"
+    kinds = [made.kind for _, made in skeleton.copies]
+    if not any(kind in LISTS for kind in kinds):
+        return
+    for key in keys:
+        place, name = skeleton.find(join(skeleton.root, key))
+        place.entries[name] = PLACED
+    became: dict[int, str] = {}
+    holder = skeleton.places.get(skeleton.root)
+    _settle(skeleton.places[""], skeleton.copied, holder, became)
+    for kind, (path, made) in zip(kinds, skeleton.copies, strict=True):
+        if id(made) in became:
+            yield path, f"a {kind} {became[id(made)]}"
 
 
 def compose(
@@ -98,21 +101,21 @@ def compose(
     top = skeleton.places[""]
     if (holder or top).kind not in LISTS:
         _describe_modules(holder or top, module_metadata, "" if holder else root)
-    return _settle(top, {id(made) for made in skeleton.copies}, holder)
+    return _settle(top, skeleton.copied, holder, {})
 
 
 @dataclass(slots=True)
 class _Skeleton:
     """A copy of a template without its tensors: `places` are its dicts by dotted path.
 
-    `copies` are all containers that were copied; `homes` where each tensor stood: its container,
-    and its key there, by dotted path.
+    `copies` are all containers that were copied, with their paths; `homes` where each tensor stood:
+    its container, and its key there, by dotted path.
     """
 
     root: str
     with_optimizers: bool
     places: dict[str, DictValue] = field(default_factory=dict)
-    copies: list[DictValue] = field(default_factory=list)
+    copies: list[tuple[str, DictValue]] = field(default_factory=list)
     homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
     plain: dict[int, int] = field(default_factory=dict)
@@ -130,11 +133,7 @@ class _Skeleton:
 
     def place(self, key: str, record: TensorRecord) -> None:
         """Put a tensor where one of its key stood, else into the deepest dict that leads to it."""
-        if key in self.homes:
-            holder, name = self.homes[key]
-        else:
-            path, name = self._deepest(key)
-            holder = self.places[path]
+        holder, name = self.find(key)
         entries = holder.entries
         if entries.get(name, HOLE) is not HOLE:
             raise OutputError(
@@ -142,6 +141,18 @@ class _Skeleton:
                 "rename the tensor, or write safetensors"
             )
         entries[name] = record
+
+    def find(self, key: str) -> tuple[DictValue, Any]:
+        """The container that a tensor of this key goes into, and its key there."""
+        if key in self.homes:
+            return self.homes[key]
+        path, name = self._deepest(key)
+        return self.places[path], name
+
+    @property
+    def copied(self) -> set[int]:
+        """The ids of the containers that were copied."""
+        return {id(made) for _, made in self.copies}
 
     def _deepest(self, key: str) -> tuple[str, str]:
         end = key.rfind(".")
@@ -175,7 +186,7 @@ class _Skeleton:
         Only one that holds tensors itself, or is all of the file, is a place for others.
         """
         made = DictValue("tuple" if isinstance(value, tuple) else "list")
-        self.copies.append(made)
+        self.copies.append((path, made))
         if not path or any(map(is_tensor, value)):
             self.places.setdefault(path, made)
         for piece, entry in children(value):
@@ -189,7 +200,7 @@ class _Skeleton:
         ordered = value.kind == "OrderedDict"
         made = DictValue("OrderedDict" if ordered else "dict")
         self.places.setdefault(path, made)
-        self.copies.append(made)
+        self.copies.append((path, made))
         if ordered and is_plain(value.attributes, self.plain):
             made.attributes = value.attributes
         for piece, key, entry in named_entries(value):
@@ -267,21 +278,29 @@ def _describe_modules(holder: DictValue, metadata: ModuleMetadata | None, prefix
     holder.attributes = DictValue(entries=kept) if kept else None
 
 
-def _settle(value: DictValue, copies: set[int], holder: DictValue | None) -> Any:
+def _settle(
+    value: DictValue, copies: set[int], holder: DictValue | None, became: dict[int, str]
+) -> Any:
     """A copied container without the containers that nothing was put into.
 
     Lists are lists again, with None in holes, so that what follows keeps its number; one that got
-    other keys is a dict, without them. `holder`, the dict of the root, stays though it be empty.
+    other keys is a dict, without them; `became` tells of both, by the list's id. `holder`, the dict
+    of the root, stays though it be empty.
     """
     for key, entry in value.entries.items():
         if id(entry) in copies:
-            settled = _settle(entry, copies, holder)
+            settled = _settle(entry, copies, holder, became)
             is_empty = isinstance(settled, DictValue) and not settled.entries
             value.entries[key] = HOLE if is_empty and entry is not holder else settled
     filled = {key: entry for key, entry in value.entries.items() if entry is not HOLE}
     if value.kind in LISTS and filled and _are_numbers(value.entries):
+        if len(filled) < len(value.entries):
+            became[id(value)] = "that has None where something was"
         return LISTS[value.kind](filled.get(number) for number in value.entries)
-    value.kind = "dict" if value.kind in LISTS else value.kind
+    if value.kind in LISTS:
+        value.kind = "dict"
+        if filled:
+            became[id(value)] = "that becomes a dict: its keys are no longer 0, 1, …"
     value.entries = filled
     return value
 
