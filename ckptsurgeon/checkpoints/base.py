@@ -91,12 +91,13 @@ class Span:
     """The `nbytes` stored bytes that a strided tensor's items lie in, from the first to the last.
 
     `stride` is in items. `extent` is where the bytes lie, None where they are coded; `blocks` gives
-    them in order, and raises CheckpointError where they are damaged, if that can be seen.
+    them in order, and raises CheckpointError where they are damaged, if they have a CRC-32.
     """
 
     stride: tuple[int, ...]
     nbytes: int
     extent: Extent | None
+    has_crc: bool
     blocks: Callable[[], Iterator[bytes]]
 
 

@@ -73,10 +73,11 @@ class View:
         if self.is_dense or self.conjugate or self.negative or not self._is_permuted:
             return None
         whole, nbytes = self.stored.extent, self._reach
-        if whole is None or self._width > 1:
-            return Span(self.stride, nbytes, None, lambda: self._part(nbytes))
-        extent = Extent(whole.path, whole.offset + self.start, nbytes)
-        return Span(self.stride, nbytes, extent, lambda: self._part(nbytes))
+        extent, has_crc = None, False
+        if whole is not None and self._width == 1:
+            extent = Extent(whole.path, whole.offset + self.start, nbytes)
+            has_crc = whole.crc is not None and nbytes == whole.nbytes
+        return Span(self.stride, nbytes, extent, has_crc, lambda: self._part(nbytes))
 
     def read(self) -> Array:
         """The dense tensor, in its carrier."""

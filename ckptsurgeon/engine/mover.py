@@ -254,7 +254,7 @@ class Workers:
         with self._checking:
             span = None if id(leaf) in self._checked else self._span(leaf)
             self._checked.add(id(leaf))
-            if span is not None and span.extent is not None:
+            if span is not None and span.has_crc:
                 checkpoint = self._checkpoints[leaf.source]
                 with naming(f"{checkpoint.path}: {leaf.name!r}"):
                     for _ in span.blocks():
