@@ -67,10 +67,11 @@ class Contents:
     `specs` in file order, an UnreadableSpec for a tensor that can't be read; `aliases` the groups
     of keys that share one storage and are equal views; `metadata` the text entries of a safetensors
     header; `module_metadata` torch's `state_dict()._metadata` (module path -> {"version": n});
-    `opaque` the entries that are no tensors; `outside` the tensors that the root leaves out, and
-    `rivals` those of them that hold the same keys; `root` the wrapper that was opened ("" for the
-    top) and `wrappers` those there are; `notes` what a user should know of how the file was read;
-    `shard` what the file is of a set (`shard 1 of 2`), where it was opened alone on purpose.
+    `opaque` the entries that are no tensors; `outside` the tensors that the root leaves out,
+    `outside_keys` their whole names, and `rivals` those of them that hold the same keys; `root` the
+    wrapper that was opened ("" for the top) and `wrappers` those there are; `notes` what a user
+    should know of how the file was read; `shard` what the file is of a set (`shard 1 of 2`), where
+    it was opened alone on purpose.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -79,6 +80,7 @@ class Contents:
     module_metadata: Mapping[str, Mapping[str, Any]] | None = None
     opaque: tuple[Opaque, ...] = ()
     outside: tuple[Outside, ...] = ()
+    outside_keys: tuple[str, ...] = ()
     rivals: tuple[Outside, ...] = ()
     root: str = ""
     wrappers: tuple[str, ...] = ()

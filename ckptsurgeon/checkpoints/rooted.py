@@ -76,11 +76,11 @@ def _strip(contents: Contents, prefix: str) -> Contents:
         tuple(key[cut:] for key in group if key.startswith(prefix)) for group in contents.aliases
     )
     mark = prefix[-1]
-    left = (
-        (key.replace(mark, "."), spec.nbytes)
+    left = {
+        key.replace(mark, "."): spec.nbytes
         for key, spec in contents.specs.items()
         if not key.startswith(prefix)
-    )
+    }
     return dataclasses.replace(
         contents,
         specs=specs,
@@ -96,6 +96,7 @@ def _strip(contents: Contents, prefix: str) -> Contents:
             for entry in contents.opaque
             if entry.key.startswith(prefix)
         ),
-        outside=count_outside(left, prefix[:-1].replace(mark, ".")),
+        outside=count_outside(left.items(), prefix[:-1].replace(mark, ".")),
+        outside_keys=tuple(left),
         root=prefix[:-1],
     )

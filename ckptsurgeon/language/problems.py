@@ -19,6 +19,7 @@ from ckptsurgeon.errors import (
     RulesetError,
     nearest,
 )
+from ckptsurgeon.language.synonyms import find_meant
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -178,4 +179,5 @@ def shown(text: str) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean 'where'?`, or the list of what is known."""
     words = list(known)
-    return nearest(word, words) or f"known here: {', '.join(words)}"
+    meant = find_meant(word, words) or nearest(word, words)
+    return meant or f"known here: {', '.join(words)}"

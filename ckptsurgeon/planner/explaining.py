@@ -92,7 +92,9 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         near = nearest(key, known[:SEARCHED_KEYS])
-        raise CheckpointError(f"there is no key `{key}`; {near or '`inspect` lists them'}")
+        raise CheckpointError(
+            f"there is no key `{key}`: {near or '`inspect` lists those there are'}"
+        )
     return Explanation(key, sightings, output, missing, problem, inputs.notes)
 
 

@@ -20,13 +20,9 @@ from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.findings import Account
 from ckptsurgeon.planner.scope import Surroundings
-from ckptsurgeon.planner.stage.dead_rules import (
-    absent_aliases,
-    check_counts,
-    rule_infos,
-    tell_dead_rules,
-)
+from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_dead_rules
 from ckptsurgeon.planner.stage.dispatch import run_rules
+from ckptsurgeon.planner.stage.idle_rules import absent_aliases, undone_splits
 from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
 from ckptsurgeon.planner.stage.settling import settle_keys, unreadable_left
 from ckptsurgeon.planner.stage.state import StageRun
@@ -171,6 +167,8 @@ class Planning:
             problems=self.problems,
             production=Production(self.problems, self.runs[-1].production.made if self.runs else 0),
             is_last=is_last,
+            views=self.views,
+            earlier=tuple(self.runs),
         )
         self.runs.append(run)
         run_rules(run)
@@ -182,7 +180,7 @@ class Planning:
         self.rules += rule_infos(run)
         self.batches += run.batches.values()
         self.notes += fate_notes(Fates(fates))
-        self.notes += absent_aliases(run)
+        self.notes += (*absent_aliases(run), *undone_splits(run))
         return given
 
     def _finished(self, run: StageRun) -> Given:

@@ -63,7 +63,7 @@ TROUBLE = {
     "check nope": "error: no shipped ruleset 'nope'",
     "check .": ".:1:1: can't read the rule file: Is a directory",
     "rules show nope": "error: no shipped ruleset 'nope'",
-    "explain conv.wieght src.safetensors": "no key `conv.wieght`; did you mean 'conv.weight'?",
+    "explain conv.wieght src.safetensors": "no key `conv.wieght`: did you mean 'conv.weight'?",
     "explain fc.bias train.pt -r rules.yaml": "",
     "inspect no": "error: no: there is no such file",
     "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",

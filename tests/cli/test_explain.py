@@ -132,12 +132,12 @@ fc.bias  F32[100]  (key of source other)
 
 @pytest.mark.parametrize(
     ("key", "more"),
-    [("zzz", "`inspect` lists them"), ("fc.weights", "did you mean 'fc.weight'?")],
+    [("zzz", "`inspect` lists those there are"), ("fc.weights", "did you mean 'fc.weight'?")],
 )
 def test_a_key_that_is_nowhere_is_2(key: str, more: str, ckpt: Ckpt, folder: Path) -> None:
     ran = ckpt("explain", key, "src.safetensors", "-r", "rules.yaml")
     assert (ran.code, ran.out) == (2, "")
-    assert f"error: there is no key `{key}`; {more}\n" in ran.err
+    assert f"error: there is no key `{key}`: {more}\n" in ran.err
 
 
 def test_a_key_of_the_destination_that_nothing_gives(ckpt: Ckpt, folder: Path) -> None:

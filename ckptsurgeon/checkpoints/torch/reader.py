@@ -102,6 +102,7 @@ def open_tree(
         module_metadata=_module_metadata(tree, found),
         opaque=tuple(opaque(*entry) for entry in _others(tree, selected, found)),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
+        outside_keys=tuple(leaf.key for leaf in left),
         rivals=()
         if root is not None
         else find_rivals(list(tensors.values()), left, found, _identify, _nbytes),

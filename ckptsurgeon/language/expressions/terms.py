@@ -153,10 +153,11 @@ def names_in(value: object) -> frozenset[str]:
     return frozenset().union(*(expression.names for expression in expressions_in(value)))
 
 
-def unknown_name(name: str, known: Iterable[str], column: int = 0) -> ExpressionError:
-    """The error for a name that is neither a capture nor a var."""
-    names = sorted(known)
-    hint = nearest(name, names) or f"a word wants quotes: '{name}'"
+def unknown_name(
+    name: str, known: Iterable[str], column: int = 0, help: str = ""
+) -> ExpressionError:
+    """The error for a name that is neither a capture nor a var; `help` where none is near."""
+    hint = nearest(name, sorted(known)) or help or f"a word wants quotes: '{name}'"
     return ExpressionError(f"unknown name {name!r}", column, hint)
 
 

@@ -57,9 +57,16 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
 
 
 def parse_prefix(text: str, *, target: bool = False) -> Reference:
-    """The prefix of a `within`: a reference without a slice, which may be empty on the right."""
+    """The prefix of a `within`: a reference without a slice.
+
+    It may be empty on the right, and behind the alias of a source.
+    """
     if target and not text.strip():
         return Reference(Pattern(()))
+    alias, colons, rest = text.partition("::")
+    if colons and alias.strip() and not rest.strip():  # all of a source, as it is
+        named = Pattern(_pieces(alias, len(alias) - len(alias.lstrip()), len(alias), target=False))
+        return Reference(Pattern(()), named, None, text.strip())
     reference = parse_reference(text, target=target)
     if reference.index is not None:
         raise PatternError("a prefix takes no slice", text.find("["))
@@ -155,6 +162,12 @@ def _refuse_space(found: re.Match[str], target: bool) -> None:
 
 def _escaped(text: str, at: int, end: int) -> str:
     char = text[at + 1] if at + 1 < end else ""
+    if char.isdigit():
+        raise PatternError(
+            f"`\\{char}` stands for no group of a `re:`",
+            at,
+            "groups have names: `(?P<i>…)` in the source, `<i>` in the target",
+        )
     if not char or char not in _ESCAPES:
         raise PatternError(
             f"a backslash before {char or 'the end'!r}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ckptsurgeon.errors import PatternError
@@ -22,6 +23,22 @@ def parse_regex(text: str, column: int = 0) -> Regex:
         for name in sorted(compiled.groupindex, key=compiled.groupindex.__getitem__)
     )
     return Regex(text, tuple(captures))
+
+
+_UNNAMED = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\((?!\?)", re.DOTALL)
+"""An unnamed group; what is escaped or in brackets is passed over."""
+
+
+def name_groups(text: str, names: Iterable[str]) -> str:
+    """The expression with these names for its unnamed groups, in order; "" where it has none."""
+    left = iter(names)
+
+    def name(found: re.Match[str]) -> str:
+        given = None if found[1] else next(left, None)
+        return found[0] if given is None else f"(?P<{given}>"
+
+    named = _UNNAMED.sub(name, text)
+    return "" if named == text else named
 
 
 _DIGITS = frozenset({r"\d+", r"\d", "[0-9]+", "[0-9]"})

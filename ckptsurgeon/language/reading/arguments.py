@@ -25,6 +25,7 @@ from ckptsurgeon.language.reading.scalars import (
     dtype,
     each,
     expression,
+    find_list,
     integer,
     number,
     parsed,
@@ -166,6 +167,8 @@ def _list_reader(name: str, kind: Any) -> Reader:
 
 def _list_by_expression(node: Scalar) -> Argument:
     """A list that is a var, or written as an expression."""
+    if help := find_list(node):
+        raise unlike(node, "a list", help)
     formula = expression(node)
     value = constant(formula)
     if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as List
 from dataclasses import replace
 
@@ -32,35 +33,68 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 def _rule(numbered: tuple[int, str]) -> Node:
     number, text = numbered
     line = Place(FILE, number, 1, line_of(text))
-    if _is_plain_arrow(text):
-        return from_object(text, line)
+    arrow, ops = _split_ops(text)
+    if not arrow:
+        return _read_yaml(text, 0, line)
+    key = _written(arrow, line)
+    if not ops:
+        return key
+    at = replace(line, column=len(text) + 1)
+    value = _read_yaml(ops, len(text) - len(ops), line) if ops.strip() else Scalar("", at, True)
+    return Mapping(((key, value),), line)
+
+
+def _split_ops(text: str) -> tuple[str, str]:
+    """An arrow, which YAML has no say in, and what stands behind its colon; else two empty texts.
+
+    The shell has quoted a `*` or a `#` already.
+    """
+    plain = re.sub(r"\[[^\]]*\]|<[^>]*>", lambda inner: "x" * len(inner[0]), text)
+    arrow, colon = plain.find("->"), re.search(r"(?<!\\):(?:\s|$)", plain)
+    if arrow < 0 or "\n" in text or text.startswith(("{", "'", '"', "- ")):
+        return "", ""
+    if colon is None:
+        return text, ""
+    if colon.start() < arrow:
+        return "", ""
+    return text[: colon.start()], text[colon.end() :] or " "
+
+
+def _written(text: str, line: Place) -> Scalar:
+    """The scalar of an arrow, whose columns are those of the line."""
+    found = from_object(text, line)
+    if not isinstance(found, Scalar):
+        raise TypeError(f"{text!r} is a text")
+    return structs.replace(found, shift=0)
+
+
+def _read_yaml(text: str, column: int, line: Place) -> Node:
+    """The node of a text, which stands at a column of the line."""
     try:
-        found, problems = documents(text, FILE)
+        found, problems = documents(" " * column + text, FILE)
         if problems:
             raise RulesetError(problems)
     except RulesetError as error:
         raise RulesetError(
-            replace(problem, place=replace(problem.place or line, line=number))
+            replace(problem, place=_moved_place(problem.place or line, line))
             for problem in error.problems
         ) from None
     if len(found) != 1:
         raise wrong(line, f"{len(found)} rules in one -e", "give each an -e of its own")
-    return _moved(found[0], number)
+    return _moved(found[0], line)
 
 
-def _is_plain_arrow(text: str) -> bool:
-    """Whether YAML has no say in it: the shell has quoted a `*` or a `#` already."""
-    yaml = text.startswith(("{", "[", "'", '"', "- ")) or ": " in text or text.endswith(":")
-    return "->" in text and "\n" not in text and not yaml
+def _moved_place(place: Place, line: Place) -> Place:
+    return replace(place, line=line.line, text=line.text)
 
 
-def _moved(node: Node, number: int) -> Node:
+def _moved(node: Node, line: Place) -> Node:
     """The node with its text's number for a line."""
-    place = replace(node.place, line=number)
+    place = _moved_place(node.place, line)
     if isinstance(node, Scalar | Broken):
         return structs.replace(node, place=place)
     if isinstance(node, Sequence):
-        return Sequence(tuple(_moved(item, number) for item in node.items), place)
-    keys = (structs.replace(key, place=replace(key.place, line=number)) for key, _ in node.entries)
-    values = (_moved(value, number) for _, value in node.entries)
+        return Sequence(tuple(_moved(item, line) for item in node.items), place)
+    keys = (structs.replace(key, place=_moved_place(key.place, line)) for key, _ in node.entries)
+    values = (_moved(value, line) for _, value in node.entries)
     return Mapping(tuple(zip(keys, values, strict=True)), place)

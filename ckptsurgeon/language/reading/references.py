@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from msgspec.structs import astuple
@@ -13,7 +14,7 @@ from ckptsurgeon.language.patterns import (
     parse_reference,
     split_arrow,
 )
-from ckptsurgeon.language.problems import both, shown, wrong
+from ckptsurgeon.language.problems import MAX_SHOWN, both, shown, wrong
 from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
@@ -59,15 +60,41 @@ def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     """The two sides of `A -> B` with their columns; raises RulesetError for any other number."""
     traps.refuse_cut(node, arrow_wanted=True)
+    refuse_other_arrow(node, wanted)
     found = split_arrow(node.text)
     if len(found) == 1:
         message = f"no `->` in {shown(node.text)}; {wanted} is wanted"
-        raise wrong(node.place, message, "write both sides, also where they are the same")
+        key = node.text.strip()
+        help = f"write both sides, also where they are the same: `{key} -> {key}`"
+        raise wrong(node.place, message, help if len(key) <= MAX_SHOWN else "write both sides")
     if len(found) > 2:
         joined = node.shift is None
         help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"
         raise wrong(node.at(found[1][1] + len(found[1][0])), "a second `->` in one rule", help)
     return found
+
+
+_OTHER_ARROW = re.compile(
+    r"=>|-{2,}>+|->>+|~>|<-+|<=|→|⇒|⟶|➔|[\N{EN DASH}\N{EM DASH}]>"
+    r"|(?<=\s)(?:>>?|:=?|=|to|as|into)(?=\s)"
+)
+"""What other languages write between an old name and a new one."""
+
+
+def refuse_other_arrow(node: Scalar, wanted: str = "a rule `A -> B`") -> None:
+    """Raises RulesetError for an arrow of another language, where ours is not there or part of it.
+
+    The next step is the rule with ours.
+    """
+    found = _OTHER_ARROW.search(node.text)
+    if found is None or ("->" in node.text and "->" not in found[0]):
+        return
+    sides = [node.text[: found.start()].strip(), node.text[found.end() :].strip()]
+    if not all(sides):
+        return
+    left, right = reversed(sides) if found[0] in ("<=", "<-", "<--") else sides
+    help = f"write `{left} -> {right}`" if len(node.text) <= MAX_SHOWN else "write `->`"
+    raise wrong(node.at(found.start()), f"{wanted} is written with `->`, not `{found[0]}`", help)
 
 
 def arrow(node: Scalar) -> tuple[At, At]:
@@ -79,10 +106,23 @@ def arrow(node: Scalar) -> tuple[At, At]:
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
     traps.refuse_op_in_text(node, right, right_at)
+    _refuse_list(node, left, right, left_at)
+    _refuse_list(node, right, left, right_at)
     return both(
         lambda: _side(node, left, left_at, is_target=False),
         lambda: _side(node, right, right_at, is_target=True),
     )
+
+
+def _refuse_list(node: Scalar, side: str, other: str, column: int) -> None:
+    """Raises RulesetError for `[A, B] -> C`, and for `A -> [B, C]`."""
+    text = side.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return
+    at = node.at(column + len(side) - len(side.lstrip()))
+    sides = (text, other.strip()) if column == 0 else (other.strip(), text)
+    help = f"write the block form: `{{from: {sides[0]}, to: {sides[1]}, ops: …}}`"
+    raise wrong(at, "a list of keys in an arrow", help)
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:

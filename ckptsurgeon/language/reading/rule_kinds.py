@@ -139,15 +139,16 @@ INIT = Section(
 )
 
 
-def refuse_misspelt_fill(rule: Init, vars: frozenset[str]) -> None:
-    """Raises RulesetError for a name that stands alone, and is one of FILLS but for a letter."""
+def refuse_unknown_fill(rule: Init, vars: frozenset[str]) -> None:
+    """Raises RulesetError for a name that stands alone, and is neither one of FILLS nor a var."""
     fill = rule.fill
     if not isinstance(fill, Expression) or fill.names != {fill.text}:
         return
     captured = {capture.name for at in rule.targets for capture in at.pattern.captures}
-    if nearest(fill.text, FILLS) and fill.text not in vars | captured:
+    if fill.text not in vars | captured:
         message = f"unknown word {shown(fill.text)}; {_FILL_WANTED} is wanted"
-        raise wrong(rule.options.places["fill"], message, nearest(fill.text, FILLS))
+        help = nearest(fill.text, FILLS) or "`fill: normal` takes `std` and `seed`"
+        raise wrong(rule.options.places["fill"], message, help)
 
 
 REQUIRE = Section(

@@ -17,11 +17,12 @@ from ckptsurgeon.language.reading.rule_kinds import (
     KINDS,
     RULE_WORDS,
     WITHIN,
-    refuse_misspelt_fill,
+    refuse_unknown_fill,
 )
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import readable, unlike
 from ckptsurgeon.language.rules import Init, Move, OpCall, Options, Rule, Var, Within
+from ckptsurgeon.language.synonyms import find_meant, find_word
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_whole
 from ckptsurgeon.ops import OPS
@@ -60,6 +61,7 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
 def _rule(node: Node, context: Context) -> Rule:
     """One rule: an arrow, or a mapping that a word of it names."""
     if isinstance(node, Scalar) and not node.null:
+        _refuse_missing_colon(node)
         source, target = references.arrow(node)
         return Move((source,), (target,), place=node.place)
     if isinstance(node, Sequence):
@@ -72,6 +74,22 @@ def _rule(node: Node, context: Context) -> Rule:
     if any("->" in key.text for key, _ in node.entries):
         return _arrow_with_value(node)
     return _of_kind(node, context)
+
+
+def _refuse_missing_colon(node: Scalar) -> None:
+    """Raises RulesetError for `drop fc.*`, for `rename a -> b`, and Python's text `drop: fc.*`."""
+    first, space, rest = node.text.partition(" ")
+    word, rest = first.removesuffix(":"), rest.strip()
+    meant = word if word in RULE_WORDS else find_word(word, RULE_WORDS)
+    if not (space and rest) or rest.startswith("->") or not (meant or find_meant(word, RULE_WORDS)):
+        return
+    message = f"{shown(word)} without its `: `" if meant == word else f"unknown word {shown(word)}"
+    if word != first:  # Python's, where a text is an arrow
+        message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
+    in_python = node.place.file == traps.PYTHON_RULES
+    written = f"{{{meant!r}: {rest!r}}}" if in_python else f"{meant}: {rest}"
+    help = f"write `{written if meant else rest}`" if meant or "->" in rest else ""
+    raise wrong(node.place, message, help or find_meant(word, RULE_WORDS))
 
 
 # --- arrows with a value --------------------------------------------------------------------------
@@ -144,7 +162,7 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     kind = KINDS[word]
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
-        refuse_misspelt_fill(rule, context.vars)
+        refuse_unknown_fill(rule, context.vars)
     return rule
 
 
@@ -152,11 +170,12 @@ def _no_kind(node: Mapping) -> RulesetError:
     """The error for a mapping that none of its words makes a rule."""
     key, value = node.entries[0]
     traps.refuse_colon_in_slice(key)
+    references.refuse_other_arrow(key)
     if key.text in ("to", *BEHIND.fields):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
-    if not nearest(key.text, RULE_WORDS):
+    if not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)
     return unknown_word(key, RULE_WORDS, "a rule")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ckptsurgeon.errors import ExpressionError, PatternError, RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression, Value, kind_of, parse_expression
-from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
+from ckptsurgeon.language.problems import MAX_SHOWN, Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.nodes import kind_of as kind_of_node
 from ckptsurgeon.specs import BITS, DTYPE_NAMES
@@ -175,10 +176,26 @@ def readable(
 ) -> tuple[Item, ...]:
     """As `each`, of those entries that can be read; the problems of the others are kept."""
     if not isinstance(node, Sequence):
-        raise unlike(node, f"a list of {wanted}", help)
+        raise unlike(node, f"a list of {wanted}", find_list(node) or help)
     if not node.items:
         raise wrong(node.place, f"an empty list; {wanted} are wanted")
     return tuple(problems.gather(read, node.items))
+
+
+_LIST = re.compile(
+    r"[-\w]+(?:(?:\s*[,;]\s*|\s+|(?<=\d)\s*[x\N{MULTIPLICATION SIGN}]\s*(?=\d))[-\w]+)+,?"
+)
+
+
+def find_list(node: Node) -> str:
+    """The next step where a text is a list as other languages write it: `(2, 10)`, `2x10`."""
+    inner = node.text.strip("()<>{} ")[:MAX_SHOWN] if isinstance(node, Scalar) else ""
+    if not _LIST.fullmatch(inner):
+        return ""
+    items = re.split(
+        r"\s*[,;]\s*|\s+|(?<=\d)\s*[x\N{MULTIPLICATION SIGN}]\s*(?=\d)", inner.strip(",")
+    )
+    return f"write `[{', '.join(items)}]`"
 
 
 def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:

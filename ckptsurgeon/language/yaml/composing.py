@@ -217,6 +217,9 @@ class _Composer:
         if not frame.mapping:
             return Sequence(tuple(frame.children), frame.place)
         entries: dict[str, tuple[Scalar, Node]] = {}
+        if problem := traps.tuple_in_mapping(frame.children):
+            self.problems.append(problem)
+            return Broken(frame.place)
         for key, value in zip(frame.children[::2], frame.children[1::2], strict=True):
             if self.usable_key(key, entries):
                 entries[key.text] = (key, value)

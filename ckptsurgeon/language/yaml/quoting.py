@@ -17,7 +17,16 @@ def quoted(text: str) -> str:
 
 def quote_this(text: str) -> str:
     """The next step for a text that YAML reads otherwise."""
-    return f"quote this: {quoted(text.strip())}"
+    return f"quote this: {quote_rule(text.strip())}"
+
+
+_OPS = re.compile(r"->(?:<[^>]*>|\[[^\]]*\]|[^<\[:]|:(?!\s))*(:\s.*)", re.DOTALL)
+
+
+def quote_rule(text: str) -> str:
+    """The text in quotes, which end before the colon of an arrow: `'** -> **': {cast: F16}`."""
+    ops = _OPS.search(text)
+    return quoted(text) if ops is None else quoted(text[: ops.start(1)]) + ops[1][:MAX_QUOTED]
 
 
 def value_begins(line: str) -> int:

@@ -18,6 +18,7 @@ from ckptsurgeon.language.problems import shown
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.quoting import (
     MAX_QUOTED,
+    quote_rule,
     quote_this,
     quoted_anew,
     value_begins,
@@ -194,9 +195,8 @@ def _text_after_end(snag: Snag) -> Problem | None:
     if opening == "*":
         return traps.alias(replace(snag.place, column=begins + 1))
     if opening in ("'", '"') and snag.column > begins:
-        other = '"' if opening == "'" else "'"
-        whole = without_comment(snag.line[begins:]).strip()
-        help = f"quote the whole text: {other}{whole[:MAX_QUOTED]}{other}"
+        whole = without_comment(snag.line[begins:]).strip().replace(opening, "")
+        help = f"quote the whole text: {quote_rule(whole)}"
         return Problem("text behind a closing quote", snag.place, help)
     if opening in ("[", "{") and snag.column > begins:
         help = "for a list of references write `from: […]` and `to: …`"

@@ -7,6 +7,7 @@ parser can't read at all is in `snags.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
@@ -85,6 +86,22 @@ def colon_in_slice(place: Place) -> Problem:
         place,
         f"{quote_this(rule)}, or leave the space out",
     )
+
+
+def tuple_in_mapping(children: Sequence[Node]) -> Problem | None:
+    """`{reshape: (2, 10)}`: YAML ends the value at the comma, and begins a key there.
+
+    `children` are the keys and the values of a mapping, in turns.
+    """
+    texts = [one.text if isinstance(one, Scalar) and one.plain else "" for one in children]
+    for at in range(1, len(texts) - 1, 2):
+        if texts[at].startswith("(") and ")" not in texts[at]:
+            items = [texts[at], *texts[at + 1 :: 2]]
+            ends = next((number for number, item in enumerate(items) if ")" in item), 0)
+            inner = ", ".join(item.strip("() ") for item in items[: ends + 1] if item.strip("() "))
+            message = "a list in round brackets, which YAML cuts at its comma"
+            return Problem(message, children[at].place, f"write `{texts[at - 1]}: [{inner}]`")
+    return None
 
 
 def refuse_cut(node: Scalar, *, arrow_wanted: bool = False) -> None:

@@ -8,7 +8,15 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions import expressions_in, parse_expression, unknown_name
-from ckptsurgeon.language.patterns import Capture, Formula, Kind, Pattern, Piece
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Pattern,
+    Piece,
+    Regex,
+    name_groups,
+)
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At
 
@@ -93,20 +101,34 @@ def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
     return replace(piece, kind=first.kind, words=first.words)
 
 
+def name_groups_in(patterns: Iterable[Pattern], names: Iterable[str]) -> str:
+    """A `re:` of these patterns with names for its unnamed groups; "" where there are none."""
+    names = list(names)
+    texts = (piece.text for one in patterns for piece in one.pieces if isinstance(piece, Regex))
+    named = next(filter(None, (name_groups(text, names) for text in texts)), "")
+    return named and f"re:{named}"
+
+
+NUMBER = "a number is wanted here, or a name that `vars: {{{name}: …}}` declares"
+TARGET = "capture it in the source, as `<{name}>`, or declare it: `vars: {{{name}: …}}`"
+CONDITION = "a word wants quotes: `'{name}'`; a name is a capture, or declared in `vars`"
+"""What is said of a name that is nothing, by what stands there."""
+
+
 def check_names(
-    names: Iterable[str], known: Iterable[str], place: Place, problems: Problems
+    names: Iterable[str], known: Iterable[str], place: Place, problems: Problems, help: str
 ) -> None:
-    """Tells each name that is neither a capture nor a var."""
+    """Tells each name that is neither a capture nor a var; `help` has a place for the name."""
     known = [name for name in known if not name.startswith("*")]
     for name in sorted(set(names).difference(known)):
         if not name.startswith(("config.", "*")):
             with problems.at(place):
-                raise unknown_name(name, known)
+                raise unknown_name(name, known, help=help.format(name=name))
 
 
 def check_expressions(
     value: object, known: Iterable[str], place: Place, problems: Problems
 ) -> None:
-    """Tells each name that is neither a capture nor a var, in whatever expressions a value has."""
+    """Tells each name that is neither a capture nor a var, in the numbers that a value has."""
     for expression in expressions_in(value):
-        check_names(expression.names, known, place, problems)
+        check_names(expression.names, known, place, problems, NUMBER)

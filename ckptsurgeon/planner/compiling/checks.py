@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import names_in
-from ckptsurgeon.language.patterns import Capture, Kind, Pattern
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Literal,
+    Pattern,
+    Piece,
+)
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
-from ckptsurgeon.planner.compiling.captures import check_expressions, check_names
+from ckptsurgeon.planner.compiling.captures import (
+    CONDITION,
+    NUMBER,
+    check_expressions,
+    check_names,
+    name_groups_in,
+)
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 
 
@@ -26,6 +40,27 @@ def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Pr
             )
 
 
+def check_groups(sources: Sequence[At], targets: Sequence[At], problems: Problems) -> None:
+    """Tells `$1` and `<1>` in a target, where they are meant for groups of a `re:`."""
+    for target in targets:
+        numbers = [n for piece in target.pattern.pieces for n in _group_numbers(piece)]
+        names = "ijkn"[: len(numbers)]
+        named = name_groups_in((at.pattern for at in sources), names)
+        if numbers and named:
+            problems.add(
+                f"`{numbers[0]}` stands for no group of a `re:`",
+                target.place,
+                f"groups have names: `{named}` in the source, `<{names[0]}>` in the target",
+            )
+
+
+def _group_numbers(piece: Piece) -> list[str]:
+    """What in a target looks like the number of a group."""
+    if isinstance(piece, Literal):
+        return re.findall(r"\$\{?\d\}?|\{\d\}", piece.text)
+    return [str(piece)] if isinstance(piece, Formula) and str(piece)[1:-1].isdigit() else []
+
+
 def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     """Tells names in ops that have no one value for a step."""
     lost = {capture.name for capture in compiled.gathered}
@@ -37,7 +72,7 @@ def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
                 call.place,
                 "ops can use the captures of the target, and vars",
             )
-        check_names(names - lost, compiled.known, call.place, problems)
+        check_names(names - lost, compiled.known, call.place, problems, NUMBER)
 
 
 def check_where(rule: CompiledRule, problems: Problems) -> None:
@@ -61,7 +96,8 @@ def check_options(
     """Tells names in `where`, `count`, `map` and `pick` that are nothing here."""
     at = options.places
     if options.where is not None:
-        check_names(options.where.names, {*read, *vars}, at.get("where", place), problems)
+        place_of = at.get("where", place)
+        check_names(options.where.names, {*read, *vars}, place_of, problems, CONDITION)
     check_expressions(options.count, vars, at.get("count", place), problems)
     for word, table in (("map", options.map), ("pick", options.pick)):
         for name in table:

@@ -28,6 +28,7 @@ from ckptsurgeon.language.rules import (
 )
 from ckptsurgeon.planner.compiling.captures import check_expressions, find_kinds, resolve
 from ckptsurgeon.planner.compiling.checks import (
+    check_groups,
     check_ops,
     check_options,
     check_stars,
@@ -148,6 +149,7 @@ def _both_sides(
     resolved = tuple(resolve_target(at, known) for at in targets)
     needed = names_of_targets(resolved, {*known, *vars}, problems)
     check_stars(resolved, read, problems)
+    check_groups(sources, targets, problems)
     check_options(rule.options, read, vars, rule.place, problems)
     return CompiledRule(
         rule,

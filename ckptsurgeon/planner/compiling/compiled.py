@@ -19,6 +19,7 @@ class Reader(Struct, frozen=True):
     """A reference that reads keys. `alias` matches the source's alias, "" being the unnamed one."""
 
     alias: Matcher
+    alias_pattern: Pattern
     pattern: Pattern
     keys: Matcher
     index: WrittenIndex | None

@@ -17,6 +17,7 @@ from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
+from ckptsurgeon.planner.compiling.captures import name_groups_in
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 
 MAX_TENSORS = 2**18
@@ -149,8 +150,19 @@ class _Course:
             # A star that the source lacks is told where stars are counted.
             if name not in self._all_open() and not self.captures[name].star:
                 message = f"`{self.captures[name]}` is in the target alone, and no op spreads it"
-                help = "spread it (`split`, `unstack`, `split_qkv`), or capture it in the source"
-                problems.add(message, place, nearest(name, self.rule.known) or help)
+                help = (
+                    f"write `<{name}>` in the source too where it is in its keys; an op that makes "
+                    "several tensors of one spreads it: `split`, `unstack`, `split_qkv`; or name "
+                    f"one value: `vars: {{{name}: 0}}`"
+                )
+                near = self._name_groups() or nearest(name, self.rule.known)
+                problems.add(message, place, near or help)
+
+    def _name_groups(self) -> str:
+        """The next step where a `re:` of the rule has groups without names."""
+        names = [capture.name for capture in self.rule.spread]
+        named = name_groups_in((reader.pattern for reader in self.rule.readers), names)
+        return named and f"a group of a `re:` wants the name: `{named}`"
 
     def _left_open(self, name: str) -> tuple[str, str]:
         """What is told of a dim that nothing joins, and the next step."""

@@ -11,7 +11,7 @@ from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import Capture, Kind, Regex, compile_pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move
-from ckptsurgeon.planner.compiling.captures import check_names, resolve
+from ckptsurgeon.planner.compiling.captures import NUMBER, TARGET, check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
 from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_alias
 
@@ -34,11 +34,11 @@ def readers_of(
     readers = []
     for at in sources:
         pattern = resolve(at.pattern, read)
-        check_names(names_in(at.index), known, at.place, problems)
+        check_names(names_in(at.index), known, at.place, problems, NUMBER)
         with problems.at(at.place):
-            alias = compile_pattern(resolve(at.alias or NOTHING, read))
-            matcher = compile_pattern(pattern)
-            readers.append(Reader(alias, pattern, matcher, at.index, at.place, at.text))
+            named = resolve(at.alias or NOTHING, read)
+            alias, matcher = compile_pattern(named), compile_pattern(pattern)
+            readers.append(Reader(alias, named, pattern, matcher, at.index, at.place, at.text))
     return tuple(readers)
 
 
@@ -70,7 +70,7 @@ def names_of_targets(
     needed: set[str] = set()
     for target in targets:
         names = target.pattern.names | names_in(target.index)
-        check_names(names, known, target.place, problems)
+        check_names(names, known, target.place, problems, TARGET)
         needed |= names
     return frozenset(needed)
 

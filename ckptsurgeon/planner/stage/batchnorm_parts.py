@@ -75,7 +75,7 @@ class Taking:
             self.ops.append(op)
             return call(op, *nodes, rule=self.info)[0]
         except ShapeError as error:
-            keys = ", ".join(f"`{match.key}`" for match in self.taken.values())
+            keys = ", ".join(f"`{match.name}`" for match in self.taken.values())
             raise ShapeError(f"{keys}: {error}") from None
 
     def key(self, name: str) -> str:

@@ -14,12 +14,13 @@ from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Leaf, Made
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import FLOATING, UNKNOWN, TensorSpec, UnreadableSpec
+from ckptsurgeon.wording import argument
 
 
 def keep(key: str, destination: SourceView | None) -> Leaf:
-    """The destination's own value; raises ShapeError where there is none that can be read."""
+    """The destination's own value; raises ShapeError for one that can't be read."""
     if destination is None:
-        raise ShapeError("`keep` needs a destination: give it by --into")
+        raise ValueError(f"{key} has no destination to be kept from")
     spec = destination.specs[key]
     if isinstance(spec, UnreadableSpec):
         raise ShapeError(
@@ -61,7 +62,7 @@ def _shape(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> 
         return wanted.shape
     why = "it is not known in the destination" if wanted else "no destination has the key"
     text = f"`{key}` has no shape: the rule gives none, and {why}"
-    into = "" if wanted else ", or give the destination by --into"
+    into = "" if wanted else f", or give the destination by {argument('into', 'DST')}"
     help = f"add `shape: […]` and `dtype: F32`{into}"
     raise PlanError([Problem(text, written.place, help)])
 

@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import bisect
-import difflib
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
-from ckptsurgeon.language.rules import Init, Keep, Require, Span, Tie, evaluate
+from ckptsurgeon.language.rules import Init, Keep, Require, Span, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage.absences import explain_absence, find_alike
+from ckptsurgeon.planner.stage.lookups import readable
 from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
+from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Table
-from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.planner.stage.strange_rules import explain_strange_rules
+from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Leaves, Table
+from ckptsurgeon.plans.graph import RuleInfo, full_key
 
-SEARCHED_KEYS = 20_000
-"""How many keys are compared when the nearest one is looked for."""
-
-SEARCHES = 8
-"""For how many rules the nearest key is looked for, which takes a moment each."""
-
-LONGEST_KEY = 200
-"""The longest key that is compared, in characters."""
+MANY = 3
+"""Rules from which on it is one problem that none of them matches."""
 
 SHOWN_SPANS = 5
 
 
 def tell_dead_rules(run: StageRun) -> None:
-    """Every rule, or entry of its list, that matches nothing in any repetition."""
-    searches = iter(range(SEARCHES))
+    """Every rule, or entry of its list, that matches nothing in any repetition.
+
+    Where no rule of many matches anything, that is one problem: the rules are for other keys.
+    """
+    search = Search()
+    dead = list(_dead_entries(run))
+    run.dead.update(rule.group for rule, _ in dead)
+    strange = explain_strange_rules(run, dead, search) if _nothing_matches(run, dead) else None
+    if strange is not None:
+        message, help = strange
+        run.problems.add(message, dead[0][1].place, help)
+        dead = []
+    for rule, reader in dead:
+        message, help = _why_dead(run, rule, reader, search)
+        run.problems.add(message, reader.place, help)
     for rule in _sound_rules(run):
-        if not rule.options.optional and not isinstance(rule.rule, Tie):
-            _tell_dead_entries(run, rule, searches)
+        if isinstance(rule.rule, Keep | Init) and not rule.options.optional:
+            _tell_dead_lookups(run, rule, rule.rule, search)
 
 
 def _once(run: StageRun) -> list[CompiledRule]:
@@ -55,16 +62,40 @@ def _sound_rules(run: StageRun) -> list[CompiledRule]:
     return [rule for rule in _once(run) if rule.group not in run.failed]
 
 
-def _tell_dead_entries(run: StageRun, rule: CompiledRule, searches: Iterator[int]) -> None:
-    alive = run.alive.get(rule.group, set())
-    for number, reader in enumerate(rule.readers):
-        if number not in alive and not _overridden(run, rule, reader):
-            message, help = _why_dead(run, rule, reader, searches)
-            run.problems.add(message, reader.place, help)
-    if isinstance(rule.rule, Keep | Init):
-        for number, (pattern, at) in enumerate(zip(rule.lookups, rule.rule.targets, strict=True)):
-            if number not in alive:
-                run.problems.add(f"no key of the destination matches `{pattern}`", at.place)
+def _dead_entries(run: StageRun) -> Iterator[tuple[CompiledRule, Reader]]:
+    """The references of rules that took nothing, and should have."""
+    for rule in _sound_rules(run):
+        alive = run.alive.get(rule.group, set())
+        for number, reader in enumerate(rule.readers):
+            if not (number in alive or rule.options.optional or _overridden(run, rule, reader)):
+                yield rule, reader
+
+
+def _nothing_matches(run: StageRun, dead: Sequence[tuple[CompiledRule, Reader]]) -> bool:
+    """Whether these are all references of many rules, and no key is like any of them."""
+    reading = [rule for rule in _sound_rules(run) if not isinstance(rule.rule, Require)]
+    wanted = [rule for rule in reading if rule.readers and not rule.options.optional]
+    if len(wanted) < MANY or sum(len(rule.readers) for rule in wanted) != len(dead):
+        return False
+    return not any(any(find_alike(reader.pattern, run.tables)) for _, reader in dead)
+
+
+def _tell_dead_lookups(
+    run: StageRun, rule: CompiledRule, written: Keep | Init, search: Search
+) -> None:
+    """Entries of a `keep` or an `init` that name no key of the destination."""
+    alive, view = run.alive.get(rule.group, set()), run.destination
+    tables = [] if view is None else [Table(view.alias, Leaves(view))]
+    for number, (pattern, at) in enumerate(zip(rule.lookups, written.targets, strict=True)):
+        if number not in alive:
+            own = readable(pattern, run.vars_of(rule))
+            reason = search.find_reading(own, tables, lambda near: str(near.pattern))
+            message = f"no key of the destination matches `{pattern}`"
+            run.problems.add(_join(message, reason), at.place, reason.help)
+
+
+def _join(message: str, reason: Reason) -> str:
+    return f"{message}: {reason.why}" if reason.why else message
 
 
 def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
@@ -76,19 +107,7 @@ def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
     return bool(takers) and all(taker and taker.place.file == COMMAND_LINE for taker in takers)
 
 
-def absent_aliases(run: StageRun) -> Iterator[Note]:
-    """Optional rules that name a source that is not there: they took nothing, and say so."""
-    for rule in run.compiled.rules:
-        for reader in rule.readers:
-            named = (reader.alias.match(table.alias) for table in run.tables)
-            if rule.options.optional and all(captures is None for captures in named):
-                text = f"`{reader.text}` is of a source that was not given"
-                yield Note("alias", text, rule=run.info(rule))
-
-
-def _why_dead(
-    run: StageRun, rule: CompiledRule, reader: Reader, searches: Iterator[int]
-) -> tuple[str, str]:
+def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
     found = next(iter(read_keys(rule, reader, run.tables, run.vars_of(rule))), None)
@@ -100,14 +119,16 @@ def _why_dead(
         if key not in held.whole:
             how = " in slices"
             help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
-        return f"`{text}` matches only keys that are taken: `{key}`{how}{where}", help
+        name = full_key(found.table.alias, key)
+        return f"`{text}` matches only keys that are taken: `{name}`{how}{where}", help
     matched = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
     passed = next(matched, None)
     if passed is not None:
         words = name_conditions(rule)
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[0]}`", ""
-    return f"no key matches `{_whole(reader)}`", _advise(run, reader, searches)
+    reason = explain_absence(run, rule, reader, search)
+    return _join(f"no key matches `{_whole(reader)}`", reason), reason.help
 
 
 def _whole(reader: Reader) -> str:
@@ -116,37 +137,11 @@ def _whole(reader: Reader) -> str:
     return reader.text if pattern in reader.text else pattern
 
 
-def _advise(run: StageRun, reader: Reader, searches: Iterator[int]) -> str:
-    """The nearest key, or which sources there are where the alias names none.
-
-    There is one search for each of `searches`.
-    """
-    tables = [table for table in run.tables if reader.alias.match(table.alias) is not None]
-    if not tables:
-        aliases = ", ".join(sorted(table.alias or "SRC" for table in run.tables))
-        return f"no source has that alias; there are: {aliases}"
-    near = _nearest(tables, str(reader.pattern)) if next(searches, None) is not None else None
-    allows = "`optional: true` allows none"
-    return f"the nearest key is `{near}`; {allows}" if near else allows
-
-
-def _nearest(tables: Sequence[Table], pattern: str) -> str | None:
-    """The first key of those that look most like a pattern."""
-    if len(pattern) > LONGEST_KEY:
-        return None
-    keys = itertools.islice(itertools.chain(*(t.nodes for t in tables)), SEARCHED_KEYS)
-    shapes: dict[str, str] = {}
-    for key in keys:
-        if len(key) <= LONGEST_KEY:
-            shapes.setdefault(without_integers(key.lower()), key)
-    text = without_integers(re.sub(r"<[^>]*>", "0", pattern).lower())
-    close = difflib.get_close_matches(text, shapes, n=1, cutoff=0.6)
-    return shapes[close[0]] if close else None
-
-
 def check_counts(run: StageRun) -> None:
     """Tells rules that made more or fewer steps than their `count`, and picks that took nothing."""
     for rule in _sound_rules(run):
+        if rule.group in run.dead:
+            continue
         place = rule.options.places.get("count", rule.place)
         with run.problems.at(place):
             if rule.options.count is not None:

@@ -10,13 +10,14 @@ import msgspec
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
-from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece
+from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Piece
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Row, pick_columns
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.compiling.grids import Dims
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition
+from ckptsurgeon.plans.graph import full_key
 
 SHOWN_KEYS = 5
 
@@ -110,18 +111,25 @@ def _tell_missing(
     problems: Problems,
 ) -> None:
     raws = (dict(zip(reader.columns, match.raw, strict=True)) for match in lonely)
-    missing = list(dict.fromkeys(expected_key(other.pattern, raw) for raw in raws))
+    missing = list(dict.fromkeys(expected_name(other, raw) for raw in raws))
     problems.add(
-        f"`{other.text}` has no partner for {_some(match.key for match in lonely)}: "
+        f"`{other.text}` has no partner for {_some(match.name for match in lonely)}: "
         f"missing {_some(missing)}",
         other.place,
         "`optional: true` skips incomplete steps",
     )
 
 
-def expected_key(pattern: Pattern, raw: Values) -> str:
-    """The key that a reference would have read for these captures; unknown ones stay as written."""
-    return "".join(_expected(piece, raw) for piece in pattern.pieces)
+def expected_name(reader: Reader, raw: Values) -> str:
+    """The key that a reference would have read for these captures, behind its source's alias.
+
+    Unknown captures stay as written.
+    """
+    alias, key = (
+        "".join(_expected(piece, raw) for piece in pattern.pieces)
+        for pattern in (reader.alias_pattern, reader.pattern)
+    )
+    return full_key(alias, key)
 
 
 def _expected(piece: Piece, raw: Values) -> str:
@@ -258,7 +266,7 @@ class _Layer:
 
 def _two_in_one(reader: Reader, first: Match, second: Match) -> Problem:
     return Problem(
-        f"`{first.key}` and `{second.key}` are read as one: two producers",
+        f"`{first.name}` and `{second.name}` are read as one: two producers",
         reader.place,
         "capture what tells them apart, and write it in the target",
     )
@@ -275,8 +283,7 @@ def _hole(
     some = list(itertools.islice(missing, SHOWN_KEYS))
     example = dict(zip(reader.columns, next(iter(cells.values())).raw, strict=True))
     keys = [
-        expected_key(reader.pattern, {**example, **dict(zip(names, cell, strict=True))})
-        for cell in some
+        expected_name(reader, {**example, **dict(zip(names, cell, strict=True))}) for cell in some
     ]
     return Problem(
         f"`{reader.text}` gathers {' and '.join(f'`{name}`' for name in names)} with a hole: "

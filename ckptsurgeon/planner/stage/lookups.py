@@ -23,6 +23,7 @@ from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import condition, holds
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.wording import argument
 
 
 def keys_named(
@@ -39,10 +40,25 @@ def keys_named(
             yield pattern.literal
         return
     if destination is None:
-        word = "init" if isinstance(written, Init) else "keep"
-        raise ShapeError(f"`{word}` looks at the destination, and there is none: give it by --into")
+        if isinstance(written, Keep):
+            raise ShapeError(f"`keep` needs a destination: give it by {argument('into', 'DST')}")
+        raise ShapeError(
+            f"`{pattern}` stands for keys of the destination, and there is none: name each key, as "
+            f"`{_name_one(pattern)}`, or give a destination by {argument('into', 'DST')}"
+        )
     for key, _ in keys_like(pattern, destination.specs, rule, vars):
         yield key
+
+
+def _name_one(pattern: Pattern) -> str:
+    """A key that a pattern matches: 0 for each number, the first word of words."""
+    texts = []
+    for piece in pattern.pieces:
+        if isinstance(piece, Literal):
+            texts.append(piece.text)
+        elif isinstance(piece, Capture):
+            texts.append(piece.words[0].left if piece.words else "0" * (piece.width or 1))
+    return "".join(texts)
 
 
 def keys_like(

@@ -8,13 +8,17 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import msgspec
 
-from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError, nearest
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, operands_of
+from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, full_key, operands_of
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.wording import argument
+
+SEARCHED_KEYS = 5000
+"""How many keys of a destination are compared when the nearest one is looked for."""
 
 MAX_OUTPUTS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
@@ -165,7 +169,7 @@ def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
 
 def _named(node: Node, rule: RuleInfo | None) -> str:
     sources = operands_of(node)
-    key = f"`{sources[0].key}`" if sources else "its own value"
+    key = f"`{full_key(sources[0].source, sources[0].key)}`" if sources else "its own value"
     return f"{key} by {rule.place}" if rule else f"{key} by no rule"
 
 
@@ -204,9 +208,15 @@ def _region(contribution: Contribution, shape: tuple[int, ...]) -> Region:
 
 def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | None) -> Leaf:
     left = f"{spec.count - filled} of its {spec.count} elements are filled by no part"
-    if destination is None or destination.readable(key) is None:
-        raise ShapeError(left)
-    return destination.leaf(key)
+    if destination is not None and destination.readable(key) is not None:
+        return destination.leaf(key)
+    if destination is None:
+        into = argument("into", "DST")
+        raise ShapeError(f"{left}; give them by other rules, or by a destination, {into}")
+    if key in destination.specs:
+        raise ShapeError(f"{left}, and the destination's own are unreadable")
+    near = nearest(key, itertools.islice(destination.specs, SEARCHED_KEYS))
+    raise ShapeError(f"{left}, and the destination has no such key{near and f'; {near}'}")
 
 
 def _tiled_spec(given: list[Contribution]) -> TensorSpec:

@@ -19,7 +19,7 @@ from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.graph import Address, Node
+from ckptsurgeon.plans.graph import Address, Node, full_key
 
 
 class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -35,6 +35,11 @@ class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.table.alias, self.key
 
     @property
+    def name(self) -> str:
+        """The key behind its source's alias, for errors."""
+        return full_key(*self.address)
+
+    @property
     def node(self) -> Node:
         return self.table.nodes[self.key]
 
@@ -48,7 +53,7 @@ SHOWN_KEYS = 3
 
 def name_keys(matches: Sequence[Match]) -> str:
     """The first keys of a step, for errors."""
-    return ", ".join(f"`{match.key}`" for match in matches[:SHOWN_KEYS])
+    return ", ".join(f"`{match.name}`" for match in matches[:SHOWN_KEYS])
 
 
 def name_conditions(rule: CompiledRule) -> list[str]:
@@ -126,7 +131,7 @@ def slice_of(reader: Reader, vars: Vars) -> Callable[[Match], Index | None]:
         try:
             return evaluate(match.raw)
         except ExpressionError as error:
-            raise ExpressionError(f"`{match.key}`: {error}", help=error.help) from None
+            raise ExpressionError(f"`{match.name}`: {error}", help=error.help) from None
 
     return index
 

@@ -32,5 +32,5 @@ def _tell(others: Sequence[Match], wanted: str, reader: Reader, problems: Proble
     if others:
         first, more = others[0], len(others) - 1
         likewise = f"; {more} more key{'s' * (more > 1)} likewise" if more else ""
-        text = f"`{first.key}` is {first.node.spec}, and {wanted} is required"
+        text = f"`{first.name}` is {first.node.spec}, and {wanted} is required"
         problems.add(text + likewise, reader.place)

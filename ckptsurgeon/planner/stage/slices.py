@@ -45,7 +45,7 @@ class Slices:
             try:
                 region, specs = resolve_index(index, spec.shape), op.infer((spec,))
             except ShapeError as error:
-                raise ShapeError(f"`{match.key}`: {error}") from None
+                raise ShapeError(f"`{match.name}`: {error}") from None
             self._cuts[alike] = op, self._regions.setdefault(region, region), specs
         return self._cuts[alike]
 

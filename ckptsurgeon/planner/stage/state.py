@@ -36,7 +36,10 @@ class Done(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class StageRun:
-    """What a stage has found out so far. `claimed` are destination keys of `keep` and `init`."""
+    """What a stage has found out so far. `claimed` are destination keys of `keep` and `init`.
+
+    `views` are the sources of the first stage, `earlier` the stages before.
+    """
 
     number: int
     compiled: CompiledStage
@@ -46,6 +49,8 @@ class StageRun:
     problems: Problems
     production: Production
     is_last: bool = True
+    views: tuple[SourceView, ...] = ()
+    earlier: tuple[StageRun, ...] = ()
     claimed: dict[str, RuleInfo] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
     """Steps by rule, each time that it stands in the file's unfolded form."""
@@ -55,6 +60,8 @@ class StageRun:
     """Entries that have matched, by rule number."""
     failed: set[int] = field(default_factory=set)
     """Rules with problems of their own: whether they matched is not asked."""
+    dead: set[int] = field(default_factory=set)
+    """Rules of which was told that they match nothing."""
     infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
     slices: Slices = field(default_factory=Slices)

@@ -143,7 +143,7 @@ def test_arrow_of_the_command_line(text: str) -> None:
 
 def test_arrows_tell_the_number_of_the_text() -> None:
     assert isinstance(rules_from_arrows(["{drop: x}"]).stages[0].rules[0], Drop)
-    texts = ["a -> b", "w[: , :2] -> x", "x", "a -> b: [cast: F", "a: [b]\n---\nb"]
+    texts = ["a -> b", "w[: , :2] -> x: cast", "x", "a -> b: [cast: F", "a: [b]\n---\nb"]
     problems = rules_from_arrows(texts).problems
     assert sorted(problem.place.line for problem in problems if problem.place) == [2, 3, 4, 5]
 

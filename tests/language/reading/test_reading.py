@@ -132,7 +132,7 @@ def test_init() -> None:
     short = rule("- init: {to: a, fill: 1/2, count: 1}")
     assert (short.fill, short.std, short.seed, short.shape) == (0.5, 0.02, 0, None)
     assert short.options.count == 1
-    assert rule("- {init: {to: a, fill: x}, where: i < 3}").options.where is not None
+    assert rule("- {init: {to: a, fill: 2}, where: i < 3}").options.where is not None
     assert rule("- {init: {to: a, fill: 0, shape: []}}").shape == ()
 
 

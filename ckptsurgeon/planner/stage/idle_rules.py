@@ -1,0 +1,42 @@
+"""What is to be said of rules that do nothing, and are no error."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.plans.account import Note
+
+UNDONE = {"split": "concat", "unstack": "stack"}
+"""What puts together again what an op parts, along the same dim."""
+
+
+def absent_aliases(run: StageRun) -> Iterator[Note]:
+    """Optional rules that name a source that is not there: they took nothing, and say so."""
+    for rule in run.compiled.rules:
+        for reader in rule.readers:
+            named = (reader.alias.match(table.alias) for table in run.tables)
+            if rule.options.optional and all(captures is None for captures in named):
+                text = f"`{reader.text}` is of a source that was not given"
+                yield Note("alias", text, rule=run.info(rule))
+
+
+def undone_splits(run: StageRun) -> Iterator[Note]:
+    """Ops that part a tensor, of which the next op makes the same again."""
+    for rule in run.compiled.rules:
+        for first, second in _undone(rule):
+            text = (
+                f"`{first.call.name}` and `{second.call.name}` over `{first.dim}` along one dim "
+                "leave the tensor as it was"
+            )
+            yield Note("ops", text, rule=run.info(rule))
+
+
+def _undone(rule: CompiledRule) -> Iterator[tuple[PlacedOp, PlacedOp]]:
+    for first, second in itertools.pairwise(rule.ops):
+        dims = {one.call.arguments.get("dim", 0) for one in (first, second)}
+        undoes = UNDONE.get(first.call.name) == second.call.name
+        if undoes and first.dim == second.dim and len(dims) == 1:
+            yield first, second

@@ -1,0 +1,260 @@
+"""Patterns that are near to one that matches no key: what somebody may have meant by it.
+
+Each reading says in what it differs, and what the target of the rule becomes with it. Nothing here
+looks at keys: `reasons.py` tries the readings on them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ckptsurgeon.language.patterns import Capture, Kind, Literal, Pattern, Piece, Regex
+
+Change = Callable[[Pattern], Pattern]
+
+PREFIX = Capture("*0", Kind.PATH)
+"""What stands for the front of a key that a pattern lacks; no pattern names a star so."""
+
+REST = {kind: Capture("*9", kind) for kind in (Kind.TEXT, Kind.PATH)}
+"""What stands for the rest of a key that a pattern lacks."""
+
+WIDTHS = (2, 3, 4, 5)
+"""Digits of zero-padded integers that are tried."""
+
+MOST_CUT = 3
+"""Pieces at the front of a pattern that may be too much."""
+
+_PLACEHOLDER = re.compile(
+    r"(?P<whole>\$?\{(?P<braced>\w*)(?::[^{}]*)?\}|\$(?P<dollar>\w+)|%(?:\(\w+\))?\d*[ds])"
+)
+_LETTER = re.compile(r"(?:^|(?<=[._/]))(?P<whole>[A-Za-z#?]|idx)(?=[._/]|$)")
+
+
+class Near(Struct, frozen=True):
+    """A near reading: in what it differs, and what the rule's target becomes with it.
+
+    `besides` is another way to the same. One with PREFIX in it says itself what it lacks, once it
+    is known what stands there; one of a module ends in a star of REST.
+    """
+
+    pattern: Pattern
+    reason: str = ""
+    change: Change = lambda target: target
+    besides: str = ""
+
+    def then(self, other: Near) -> Near:
+        """The reading that differs in both."""
+        first, second = self.change, other.change
+        return Near(
+            other.pattern,
+            join_words(self.reason, other.reason),
+            lambda target: second(first(target)),
+            self.besides or other.besides,
+        )
+
+
+def join_words(*reasons: str) -> str:
+    """Reasons as one, without those that say nothing."""
+    return ", and ".join(filter(None, reasons))
+
+
+def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
+    """The readings that differ in one thing from a resolved pattern, the likeliest first.
+
+    `front` is what every key begins with.
+    """
+    yield from frequent_readings(pattern, front)
+    yield from _read_prefix(pattern)
+    yield from _read_cut(pattern)
+    yield from _read_separator(pattern)
+    yield from _read_regex(pattern)
+    yield from _read_placeholders(pattern, _LETTER, (Kind.INT,))
+
+
+def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
+    """Those of the readings that are often meant two at a time."""
+    yield from _read_placeholders(pattern, _PLACEHOLDER, (Kind.INT, Kind.TEXT, Kind.PATH))
+    yield from _read_integers(pattern)
+    yield from _read_stars(pattern)
+    yield from _read_modules(pattern)
+    yield from _read_front(pattern, front)
+
+
+# --- captures written in another language's way ---------------------------------------------------
+
+
+def _read_placeholders(
+    pattern: Pattern, written: re.Pattern[str], kinds: Sequence[Kind]
+) -> Iterator[Near]:
+    """`{i}`, `$i` and `%d` for captures, or single letters for integers."""
+    texts = [piece.text for piece in pattern.pieces if isinstance(piece, Literal)]
+    found = next(filter(None, map(written.search, texts)), None)
+    if found is None:
+        return
+    reason = f"a capture is written `<{_name_of(found, 0)}>`, not `{found['whole']}`"
+    for kind in kinds:
+        change = partial(_capture_all, written=written, kind=Kind.BARE)
+        yield Near(_capture_all(pattern, written, kind), reason, change)
+
+
+def _name_of(found: re.Match[str], number: int) -> str:
+    """The name that a placeholder has, or one of its own."""
+    named = found.groupdict()
+    name = named.get("braced") or named.get("dollar") or found["whole"].lower()
+    return name if name.isidentifier() else "ijkn"[number % 4]
+
+
+def _capture_all(pattern: Pattern, written: re.Pattern[str], kind: Kind) -> Pattern:
+    """The pattern with captures in the place of its placeholders."""
+    numbers = itertools.count()
+    pieces: list[Piece] = []
+    for piece in pattern.pieces:
+        if not isinstance(piece, Literal):
+            pieces.append(piece)
+            continue
+        start = 0
+        for found in written.finditer(piece.text):
+            pieces.append(Literal(piece.text[start : found.start()]))
+            pieces.append(Capture(_name_of(found, next(numbers)), kind))
+            start = found.end()
+        pieces.append(Literal(piece.text[start:]))
+    return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
+
+
+# --- captures of another kind ---------------------------------------------------------------------
+
+
+def _read_integers(pattern: Pattern) -> Iterator[Near]:
+    """Integers that may be text, or have leading zeros."""
+    at = [
+        n for n, one in enumerate(pattern.pieces) if isinstance(one, Capture) and _is_integer(one)
+    ]
+    if not at:
+        return
+    named = " and ".join(f"`{pattern.pieces[n]}`" for n in at)
+    reason = f"{named} {'is an integer' if len(at) == 1 else 'are integers'} here"
+    choices = [[n] for n in at] if len(at) > 1 else []
+    for kind in (Kind.TEXT, Kind.PATH):
+        for chosen in (*choices, at):
+            only = f"`{pattern.pieces[chosen[0]]}` is an integer here"
+            yield Near(_with(pattern, chosen, kind=kind), reason if chosen is at else only)
+    for width in WIDTHS:
+        zeros = f"{named} {'has' if len(at) == 1 else 'have'} no leading zeros"
+        yield Near(_with(pattern, at, width=width), zeros)
+
+
+def _is_integer(piece: Piece) -> bool:
+    return isinstance(piece, Capture) and piece.kind is Kind.INT and not piece.width
+
+
+def _with(pattern: Pattern, numbers: Sequence[int], **fields: object) -> Pattern:
+    """The pattern with these captures made otherwise."""
+    return Pattern(
+        tuple(
+            replace(one, **fields) if number in numbers else one
+            for number, one in enumerate(pattern.pieces)
+        )
+    )
+
+
+def _read_stars(pattern: Pattern) -> Iterator[Near]:
+    """Stars that may be more than one piece: one of them, or all."""
+    stars = [one.name for one in pattern.captures if one.star and one.kind is Kind.TEXT]
+    for names in [[name] for name in stars] + [stars] * (len(stars) > 1):
+        yield Near(
+            _widen(pattern, names),
+            "`*` is one piece",
+            partial(_widen, names=names),
+        )
+
+
+def _widen(pattern: Pattern, names: Sequence[str]) -> Pattern:
+    """The pattern with these stars doubled."""
+    at = [
+        number
+        for number, one in enumerate(pattern.pieces)
+        if isinstance(one, Capture) and one.name in names
+    ]
+    return _with(pattern, at, kind=Kind.PATH)
+
+
+# --- more, or less, than a pattern says -----------------------------------------------------------
+
+
+def _read_modules(pattern: Pattern) -> Iterator[Near]:
+    """A module where its tensors are wanted."""
+    last = pattern.pieces[-1]
+    if isinstance(last, Regex):
+        return
+    dotted = isinstance(last, Literal) and last.text.endswith(".")
+    reason = "it is the beginning of keys" if dotted else "it names a module"
+    for kind in (Kind.TEXT, Kind.PATH):
+        rest = _behind(pattern, kind)
+        yield Near(rest, reason, partial(_behind, kind=kind))
+
+
+def _behind(pattern: Pattern, kind: Kind) -> Pattern:
+    """The pattern with a star behind it."""
+    last = pattern.pieces[-1] if pattern.pieces else None
+    dotted = isinstance(last, Literal) and last.text.endswith(".")
+    return Pattern((*pattern.pieces, *(() if dotted else (Literal("."),)), REST[kind]))
+
+
+def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
+    """Keys that all begin with the same pieces: some of these, or all."""
+    pieces = front.split(".")[:-1]
+    for number in range(1, len(pieces) + 1):
+        prefix = "".join(f"{piece}." for piece in pieces[:number])
+        yield Near(
+            Pattern((Literal(prefix), *pattern.pieces)),
+            f"every key begins with `{prefix}`",
+            besides=f"`source: {{strip: ['{prefix}']}}`",
+        )
+
+
+def _read_prefix(pattern: Pattern) -> Iterator[Near]:
+    """Keys that have more in front; `reasons` says what that is."""
+    if not any(isinstance(one, Regex) for one in pattern.pieces):
+        yield Near(Pattern((PREFIX, Literal("."), *pattern.pieces)))
+
+
+def _read_cut(pattern: Pattern) -> Iterator[Near]:
+    """Keys that have less in front."""
+    first = pattern.pieces[0]
+    if not isinstance(first, Literal):
+        return
+    pieces = first.text.split(".")
+    for number in range(1, min(MOST_CUT + 1, len(pieces))):
+        front, left = ".".join(pieces[:number]), ".".join(pieces[number:])
+        rest = ((Literal(left),) if left else ()) + pattern.pieces[1:]
+        if rest:
+            yield Near(Pattern(rest), f"they have no `{front}.` in front")
+
+
+def _read_separator(pattern: Pattern) -> Iterator[Near]:
+    """Keys with slashes between their pieces."""
+    slashed = tuple(
+        Literal(one.text.replace(".", "/")) if isinstance(one, Literal) else one
+        for one in pattern.pieces
+    )
+    if slashed != pattern.pieces:
+        besides = "`source: {separator: /}` and dots in the rules"
+        yield Near(Pattern(slashed), "keys are parted by slashes", besides=besides)
+
+
+def _read_regex(pattern: Pattern) -> Iterator[Near]:
+    """A regular expression that matches a part of a key, or that lacks its `re:`."""
+    *before, last = pattern.pieces
+    if isinstance(last, Regex):
+        loose = replace(last, text=f".*(?:{last.text}).*")
+        yield Near(Pattern((*before, loose)), "`re:` matches whole keys")
+        return
+    text = "".join(one.text if isinstance(one, Literal) else str(one) for one in pattern.pieces)
+    if re.search(r"[$^(|+]", text) and "<" not in text:
+        yield Near(Pattern((Regex(text.strip("^$"), ()),)), "`re:` begins a regular expression")

@@ -1,0 +1,177 @@
+"""Near readings of a pattern tried on the keys: which of them match, and how many.
+
+A reason is a few words for the message and a next step that was tried: what it says to write
+matches keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from ckptsurgeon.errors import PatternError
+from ckptsurgeon.keys import without_integers
+from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
+from ckptsurgeon.planner.stage.near_readings import (
+    PREFIX,
+    REST,
+    Near,
+    frequent_readings,
+    join_words,
+    near_readings,
+)
+from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.specs import plural
+
+TESTS = 2_000_000
+"""How often keys are held against near readings for all rules of a plan: a few seconds at most."""
+
+READINGS = 2000
+"""How many readings are tried for all rules of a plan, each of which is compiled."""
+
+SEARCHED_KEYS = 20_000
+"""How many keys are compared when the nearest one is looked for."""
+
+SEARCHES = 8
+"""For how many rules the nearest key is looked for, which takes a moment each."""
+
+LONGEST_KEY = 200
+"""The longest key that is compared, in characters."""
+
+Write = Callable[[Near], str]
+"""What a rule looks like with a near reading of one of its patterns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Words for a message, behind a colon, and the next step; both empty where none is known.
+
+    `near` is the key that looks most like the pattern, where that is all that is known.
+    """
+
+    why: str = ""
+    help: str = ""
+    near: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The keys that a near reading matches, one at least."""
+
+    near: Near
+    keys: tuple[str, ...]
+
+
+class Search:
+    """Looks for near readings, as long as it may, for all rules of a plan."""
+
+    def __init__(self) -> None:
+        self._tests, self._readings, self._searches = TESTS, READINGS, SEARCHES
+
+    def find_reading(self, pattern: Pattern, tables: Sequence[Table], write: Write) -> Reason:
+        """The reason that the likeliest near reading of a pattern gives."""
+        if not pattern.pieces:
+            return Reason()
+        front = _common_front(tables)
+        found = self._first_family(near_readings(pattern, front), tables)
+        if not found:
+            firsts = frequent_readings(pattern, front)
+            pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front))
+            found = self._first_family(pairs, tables)
+        if not found:
+            return Reason()
+        told = [_tell(one, write(one.near), first=one is found[0]) for one in found]
+        besides = found[0].near.besides or _tell_norm(found[0], write(Near(pattern)))
+        return Reason(found[0].near.reason, ", ".join(told) + (besides and f"; or {besides}"))
+
+    def _first_family(self, nears: Iterable[Near], tables: Sequence[Table]) -> list[Found]:
+        """What the first readings match that match any: those of one reason, each of other keys."""
+        family: list[Found] = []
+        for near in nears:
+            if family and near.reason != family[0].near.reason:
+                break
+            found = self._try(near, tables)
+            if found is not None and len(found.keys) not in [len(one.keys) for one in family]:
+                family.append(found)
+        return family[:2]
+
+    def _try(self, near: Near, tables: Sequence[Table]) -> Found | None:
+        """What a near reading matches, if anything, within what may still be tried."""
+        self._readings -= 1
+        if self._readings < 0 or self._tests <= 0:
+            return None
+        try:
+            matcher = compile_pattern(near.pattern)
+        except PatternError:
+            return None
+        read, found = matcher.row_reader(), list[tuple[str, tuple[object, ...]]]()
+        for table in tables:
+            candidates = list(itertools.islice(table.candidates(matcher), self._tests))
+            self._tests -= len(candidates)
+            rows = zip(candidates, map(read, candidates), strict=True)
+            found += [(key, row) for key, row in rows if row is not None]
+        if not found:
+            return None
+        keys = tuple(key for key, _ in found)
+        if PREFIX not in near.pattern.pieces:
+            return Found(near, keys)
+        at = matcher.columns.index(PREFIX.name)
+        return _with_front(near, {key: f"{row[at]}." for key, row in found})
+
+    def nearest(self, pattern: Pattern, tables: Sequence[Table]) -> str | None:
+        """The first key of those that look most like a pattern; None where none is looked for."""
+        text = str(pattern)
+        self._searches -= 1
+        if self._searches < 0 or len(text) > LONGEST_KEY:
+            return None
+        shapes: dict[str, str] = {}
+        keys = itertools.chain(*(table.nodes for table in tables))
+        for key in itertools.islice(keys, SEARCHED_KEYS):
+            if len(key) <= LONGEST_KEY:
+                shapes.setdefault(without_integers(key.lower()), key)
+        wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())
+        close = difflib.get_close_matches(wanted, shapes, n=1, cutoff=0.6)
+        return shapes[close[0]] if close else None
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _tell(found: Found, written: str, *, first: bool) -> str:
+    """What a reading would match; of the first an example, too."""
+    count = len(found.keys)
+    if not first:
+        return f"`{written}` {count:,}"
+    example = f", such as `{found.keys[0]}`" if count > 1 else f", `{found.keys[0]}`"
+    return f"`{written}` would match {plural(count, 'key')}{example}"
+
+
+def _tell_norm(found: Found, written: str) -> str:
+    """The rule for a whole BatchNorm, where a module that was named is one."""
+    is_norm = any(key.endswith(".running_mean") for key in found.keys)
+    of_module = found.near.pattern.pieces[-1] in REST.values()
+    return f"`batchnorm: {written}`" if is_norm and of_module and "->" in written else ""
+
+
+def _with_front(near: Near, fronts: Mapping[str, str]) -> Found:
+    """What a reading with PREFIX matches, with the shortest of what stands there for keys."""
+    front = min(fronts.values(), key=len)
+    keys = tuple(key for key, other in fronts.items() if other == front)
+    at, others = near.pattern.pieces.index(PREFIX), len(fronts) - len(keys)
+    pieces = (*near.pattern.pieces[:at], Literal(front), *near.pattern.pieces[at + 2 :])
+    more = f"; {others:,} more end so under other names" if others else ""
+    reason = join_words(near.reason, f"it is under `{front}`{more}")
+    return Found(replace(near, pattern=Pattern(pieces), reason=reason), keys)
+
+
+def _common_front(tables: Sequence[Table]) -> str:
+    """The pieces that every key begins with, each with its dot."""
+    ends = [end for table in tables if table.nodes for end in (min(table.nodes), max(table.nodes))]
+    pieces = zip(*(end.split(".")[:-1] for end in ends), strict=False)
+    alike = itertools.takewhile(lambda own: len(set(own)) == 1, pieces)
+    return "".join(f"{own[0]}." for own in alike)
