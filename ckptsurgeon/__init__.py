@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckptsurgeon.api import apply, invert, plan, transplant
+    from ckptsurgeon.api import apply, explain, invert, load_plan, plan, transplant
     from ckptsurgeon.checkpoints.opening import open_checkpoint
     from ckptsurgeon.errors import (
         CheckpointError,
@@ -20,25 +20,37 @@ if TYPE_CHECKING:
         PlanError,
         RulesetError,
     )
+    from ckptsurgeon.inspecting import inspect
     from ckptsurgeon.language.rulesets import load_ruleset
+    from ckptsurgeon.planner.explaining import Explanation
     from ckptsurgeon.plans.plan import Plan
+    from ckptsurgeon.proof.results import Verification
     from ckptsurgeon.proof.verifying import verify
+    from ckptsurgeon.report.inspection import Inspection
     from ckptsurgeon.report.report import Report, make_report
+    from ckptsurgeon.request import KindOfFinding
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
     "CkptSurgeonError",
+    "Explanation",
     "FindingsError",
+    "Inspection",
+    "KindOfFinding",
     "OutputError",
     "Plan",
     "PlanError",
     "Report",
     "RulesetError",
+    "Verification",
     "__version__",
     "apply",
+    "explain",
+    "inspect",
     "invert",
+    "load_plan",
     "load_ruleset",
     "make_report",
     "open_checkpoint",
@@ -49,11 +61,18 @@ __all__ = [
 
 _HOMES = {
     "apply": "api",
+    "explain": "api",
+    "inspect": "inspecting",
     "invert": "api",
+    "load_plan": "api",
     "plan": "api",
     "transplant": "api",
     "open_checkpoint": "checkpoints.opening",
     "load_ruleset": "language.rulesets",
+    "Explanation": "planner.explaining",
+    "Inspection": "report.inspection",
+    "KindOfFinding": "request",
+    "Verification": "proof.results",
     "Plan": "plans.plan",
     "Report": "report.report",
     "make_report": "report.report",

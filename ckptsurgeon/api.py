@@ -1,25 +1,31 @@
-"""What migration scripts call: `plan`, `transplant` and `apply`, over paths or dicts of tensors."""
+"""What migration scripts call: `plan`, `transplant`, `apply` and what stands beside them."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.memory import tensors_held
 from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
+from ckptsurgeon.errors import OutputError
+from ckptsurgeon.given_rules import look_like_rules
 from ckptsurgeon.language.rulesets import Rules
+from ckptsurgeon.planner.explaining import Explanation
+from ckptsurgeon.planner.explaining import explain as explain_key
 from ckptsurgeon.plans.graph import Leaf, Node, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Config, Given, Root, Source, open_request, open_source
+from ckptsurgeon.request import Allow, Config, Given, Root, Source, open_request, open_source
 from ckptsurgeon.saved import recall
 from ckptsurgeon.specs import parse_bytes
 
@@ -35,19 +41,19 @@ def plan(
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
-    allow: Collection[str] = (),
+    allow: Allow = (),
     root: Root | None = None,
     one_shard: bool = False,
 ) -> Plan:
     """The plan of `rules` for a source and a destination, from headers alone.
 
-    `source` and `into` are paths, dicts of tensors or open checkpoints; `sources` names further
-    ones by alias. `rules` is a path, a shipped name, a dict as YAML would give it, a list of rules
-    or a Ruleset; without rules every key is copied. `variables` override vars (a text is an
-    expression). `allow` accepts findings: "missing", "unexpected", "unused", "mismatched",
-    "unreadable", "nothing". `root` is the wrapper to open in the sources, or a dict by alias in
-    which `dst` is the destination's; it wins over the rules' own.
-    `one_shard` says that a file which is one shard of a set is meant, without the others.
+    `source` and `into` are paths, factories by name, dicts of tensors, models or open checkpoints;
+    `sources` names further ones by alias. `rules` is a path, a shipped name, a dict as YAML would
+    give it, a list of rules or a Ruleset; without rules every key is copied. `variables` override
+    vars (a text is an expression). `allow` accepts findings by kind (`KindOfFinding`). `root` is
+    the wrapper to open in the sources, or a dict by alias in which `dst` is the destination's; it
+    wins over the rules' own. `one_shard` says that a file which is one shard of a set is meant,
+    without the others.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
@@ -74,7 +80,7 @@ def transplant(
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
-    allow: Collection[str] = (),
+    allow: Allow = (),
     root: Root | None = None,
     force: bool = False,
     memory: Size | None = None,
@@ -92,6 +98,7 @@ def transplant(
     """
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
+    _refuse_rules_as_output(output)
     request = open_request(
         rules,
         source,
@@ -110,27 +117,32 @@ def transplant(
 
 
 def apply(
-    rules: Rules | None,
-    state_dict: Mapping[str, Any] | None,
+    source: Source | None,
+    rules: Rules | None = None,
     into: Source | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
-    allow: Collection[str] = (),
+    allow: Allow = (),
     root: Root | None = None,
     one_shard: bool = False,
 ) -> tuple[dict[str, Any], Report]:
-    """(tensors, report) of the rules applied to a dict of torch tensors or NumPy arrays.
+    """(tensors, report) of the rules applied to a source: of what `transplant` would write.
 
-    A tensor that no op touches is the very object that was given, and shares its memory; others
-    are new. Tensors are of the kind that `state_dict` holds (None where all `sources` are named:
-    the first of these), on the device of their first source. No dict is altered. Raises what
-    `transplant` raises.
+    `source` is mostly a dict of torch tensors or NumPy arrays; else as in `plan`. A tensor that no
+    op touches is the very object that was given, and shares its memory; others are new. Tensors are
+    of the kind that the source holds (None where all `sources` are named: the first of these),
+    arrays where it is a file, on the device of their first source. No dict is altered. Raises what
+    `transplant` raises. The order of 0.1, (rules, state_dict), still works, with a warning.
     """
+    if _is_old_order(source, rules):
+        text = "apply(rules, state_dict) is now apply(state_dict, rules), as in plan"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        source, rules = rules, source  # type: ignore[assignment]
     request = open_request(
         rules,
-        state_dict,
+        source,
         into,
         sources=sources,
         config=config,
@@ -140,8 +152,55 @@ def apply(
         one_shard=one_shard,
     )
     execution = request.prepare()
-    given = {"": state_dict, DESTINATION: into, **(sources or {})}
-    return _Tensors(execution, given).all(), make_report(execution.plan)
+    return _Tensors(execution).all(), make_report(execution.plan)
+
+
+def _is_old_order(source: object, rules: object) -> bool:
+    """Whether a state dict stands where `apply` takes rules, as it did once."""
+    is_given = rules is not None and not isinstance(rules, str | os.PathLike)
+    return is_given and not look_like_rules(rules) and (source is None or look_like_rules(source))
+
+
+def explain(
+    key: str,
+    source: Source | None,
+    rules: Rules | None = None,
+    into: Source | None = None,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    variables: Given | None = None,
+    allow: Allow = (),
+    root: Root | None = None,
+    one_shard: bool = False,
+) -> Explanation:
+    """Which rule takes a key, what it gives, and why the other rules don't take it.
+
+    `key` is a name that rules see, of a source or of the output; the rest is as in `plan`. Raises
+    what `plan` raises but PlanError, which is told in the result, and CheckpointError for a key
+    that is nowhere.
+    """
+    request = open_request(
+        rules,
+        source,
+        into,
+        sources=sources,
+        config=config,
+        variables=variables,
+        allow=allow,
+        root=root,
+        one_shard=one_shard,
+    )
+    return explain_key(request.rulesets, request.inputs, key)
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan:
+    """A plan that `Plan.save` or `plan -o` wrote, as it was made.
+
+    Its checkpoints need not be there any more. Raises PlanError and CkptSurgeonError for what is no
+    plan, or none of this version.
+    """
+    return recall(Path(path))
 
 
 def invert(
@@ -166,6 +225,18 @@ def invert(
     return invert_plan(made, name, only=only, lost=lost)
 
 
+def _refuse_rules_as_output(output: object) -> None:
+    """Raises OutputError where the second argument is plainly meant for the third."""
+    is_path = isinstance(output, str | os.PathLike)
+    if not is_path:
+        kind = type(output).__name__
+        raise OutputError(f"a {kind} where the output is wanted: (source, output, rules, into)")
+    if str(output).endswith((".yaml", ".yml")):
+        raise OutputError(
+            f"{output}: a rule file where the output is wanted: (source, output, rules, into)"
+        )
+
+
 def _read_size(size: Size | None) -> int | None:
     return parse_bytes(size) if isinstance(size, str) else _check_count(size, "bytes")
 
@@ -179,10 +250,10 @@ def _check_count(count: int | None, what: str) -> int | None:
 class _Tensors:
     """The outputs of a plan as tensors of the kind that went in."""
 
-    def __init__(self, execution: Execution, given: Mapping[str, Any]) -> None:
+    def __init__(self, execution: Execution) -> None:
         self._plan = execution.plan
         self._evaluator = execution.evaluate()
-        self._given = {name: one for name, one in given.items() if isinstance(one, Mapping)}
+        self._given = tensors_held(execution.checkpoints)
         dicts = [one for name, one in self._given.items() if name != DESTINATION]
         self._torch = any(map(is_torch, dicts[0].values())) if dicts else False
 

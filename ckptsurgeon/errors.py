@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -131,9 +132,20 @@ class PlanError(ProblemsError):
 
 
 class FindingsError(ProblemsError):
-    """A plan with findings that were not allowed, of any kind of `FindingKind`."""
+    """A plan with findings that were not allowed, of any kind of `FindingKind`.
+
+    `report` has them with what would settle them, and its text is the error's; None where a value,
+    not a plan, is wrong.
+    """
 
     exit_code = 1
+
+    def __init__(self, problems: Iterable[Problem], report: Any = None) -> None:
+        super().__init__(problems)
+        self.report = report
+
+    def __str__(self) -> str:
+        return super().__str__() if self.report is None else str(self.report.advice)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ckptsurgeon.checkpoints.memory import MemoryCheckpoint, checkpoint_of_model, state_of
+from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
+from ckptsurgeon.checkpoints.models import checkpoint_of_model, state_of
 from ckptsurgeon.checkpoints.strict_json import load_object
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, nearest
+from ckptsurgeon.wording import choose
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,10 +122,20 @@ def _import(name: str, module: str) -> Any:
             _refuse(name, "can't be imported", error)
         raise CkptSurgeonError(
             f"{name}: is neither a file nor a factory: there is no module {error.name!r} here or "
-            "among the installed ones"
+            "among the installed ones; a module is looked for in the working folder, by its name "
+            "without `.py`"
         ) from None
     except (Exception, SystemExit) as error:
         _refuse(name, "can't be imported", error)
+
+
+def _import_library(name: str, library: str) -> Any:
+    """A library that models are asked of; raises CkptSurgeonError where it is not installed."""
+    if library not in sys.modules and importlib.util.find_spec(library) is None:
+        raise CkptSurgeonError(
+            f"{name}: needs the package {library}, which is not installed: `pip install {library}`"
+        )
+    return _import(name, library)
 
 
 def _look_up(name: str, module: Any, path: str) -> Any:
@@ -157,9 +169,18 @@ def _check_call(name: str, factory: Any, arguments: Arguments) -> None:
         signature.bind(**arguments)
     except TypeError as error:
         raise CkptSurgeonError(
-            f"{name}: {error}; it takes {_show_parameters(signature)}, which --model-args gives as "
-            f"JSON, such as '{{\"{next(iter(signature.parameters), 'name')}\": …}}'"
+            f"{name}: {error}; it takes {_show_parameters(signature)}, which "
+            f"{_tell_giving(signature)}"
         ) from None
+
+
+def _tell_giving(signature: inspect.Signature) -> str:
+    """How arguments are given to a factory."""
+    first = next(iter(signature.parameters), "name")
+    return choose(
+        f"--model-args gives as JSON, such as '{{\"{first}\": …}}'",
+        f"a model of your own gives: `into=factory({first}=…)`",
+    )
 
 
 def _show_parameters(signature: inspect.Signature) -> str:
@@ -175,7 +196,7 @@ def _build_transformers(name: str, folder: Path, overrides: dict[str, Any]) -> A
     """The architecture that a config names, else the bare model of its type."""
     if not (folder / "config.json").is_file():
         raise CkptSurgeonError(f"{name}: there is no {folder / 'config.json'}; wanted its folder")
-    transformers = _import(name, "transformers")
+    transformers = _import_library(name, "transformers")
     config = transformers.AutoConfig.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, **overrides
     )
@@ -203,7 +224,7 @@ def state_in_files(model: Any) -> Mapping[str, Any]:
 def _build_timm(name: str, model: str, arguments: dict[str, Any]) -> Any:
     if arguments.get("pretrained"):
         raise CkptSurgeonError(f"{name}: `pretrained` would download; give the file as SRC")
-    timm = _import(name, "timm")
+    timm = _import_library(name, "timm")
     if not timm.is_model(model):
         _refuse_unknown(f"{name}: timm has no model {model!r}", model, timm.list_models())
     return timm.create_model(model, pretrained=False, **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -21,6 +22,24 @@ def read_regular(path: str | Path, limit: int) -> bytes:
             return file.read(min(limit, found.st_size) + 1)  # which is allocated beforehand
     except ValueError as error:
         raise OSError(0, str(error)) from None
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address, as `https://…` and `s3://…`, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
+
+
+def tell_fetch(name: str) -> str:
+    """How what an address leads to becomes a file: what to run first."""
+    scheme, _, rest = name.partition("://")
+    known = {
+        "hf": f"hf download {'/'.join(rest.split('/')[:2])}",
+        "s3": f"aws s3 cp {name} .",
+        "gs": f"gsutil cp {name} .",
+    }
+    return (
+        f"download it first, `{known.get(scheme.lower(), f'curl -LO {name}')}`, and name the file"
+    )
 
 
 def follow_links(path: str | Path) -> Path:

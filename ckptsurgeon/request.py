@@ -6,16 +6,14 @@ import glob
 import json
 import os
 import re
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from msgspec import structs
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
-from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.memory import has_root, open_dict
+from ckptsurgeon.checkpoints.models import is_model, open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.engine.execution import Execution, stamps_of
@@ -23,22 +21,34 @@ from ckptsurgeon.errors import (
     CheckpointError,
     CkptSurgeonError,
     ExpressionError,
-    Place,
     PlanError,
     Problem,
+    nearest,
 )
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.files import read_regular
+from ckptsurgeon.given_rules import load_rulesets, put_before, put_words
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
-from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
-from ckptsurgeon.language.rulesets import Rules, load_with_problems
+from ckptsurgeon.language.rules import Ruleset, SourceOptions
+from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
-from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import FindingKind, Note
+from ckptsurgeon.wording import argument, name_kind, name_root, name_source, name_var
 
-Source = str | os.PathLike[str] | Mapping[str, Any] | Checkpoint
-"""A path, a factory's name, a dict of torch tensors or NumPy arrays, or an open checkpoint."""
+if TYPE_CHECKING:
+    from torch import nn
+
+Source: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Checkpoint | nn.Module"
+"""A path, a factory's name, a dict of tensors or arrays, a model, or an open checkpoint."""
+
+KindOfFinding: TypeAlias = Literal[
+    "missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"
+]
+"""The kinds of finding that can be accepted."""
+
+Allow: TypeAlias = KindOfFinding | Collection[KindOfFinding]
+"""Kinds of finding to accept, or one alone."""
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
 Given = Mapping[str, Value | Expression]
@@ -103,44 +113,6 @@ def open_request(
     return Request(rulesets, inputs)
 
 
-def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
-    """The rulesets to run one after the other; none at all is one without rules."""
-    if rules is None:
-        return (Ruleset("<no rules>", (Stage((), Place("<no rules>", 1, 1)),)),)
-    if isinstance(rules, Sequence) and not isinstance(rules, str):
-        rulesets = tuple(rule for rule in rules if isinstance(rule, Ruleset))
-        if rulesets and len(rulesets) == len(rules):
-            return rulesets
-    return refuse_problems([load_with_problems(rules)])
-
-
-def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
-    """The rulesets with the rules of `first` in front of the last stage's."""
-    *before, last = rulesets
-    *others, stage = last.stages
-    extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
-    problems = (*last.problems, *first.problems)
-    return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
-
-
-def put_words(
-    rulesets: Sequence[Ruleset], roots: Mapping[str, str], one_shard: bool
-) -> tuple[Ruleset, ...]:
-    """The rulesets with what is said beside them in the first stage, as a file says it.
-
-    So saved plans keep it. Roots win over the rules' own.
-    """
-    first, *later = rulesets
-    stage, *others = first.stages
-    source = structs.replace(
-        stage.source,
-        roots={**stage.source.roots, **roots},
-        one_shard=one_shard or stage.source.one_shard,
-    )
-    stages = (structs.replace(stage, source=source), *others)
-    return (structs.replace(first, stages=stages), *later)
-
-
 def _refuse_roots(
     roots: Mapping[str, str], sources: Mapping[str, Source], into: Source | None
 ) -> None:
@@ -152,19 +124,27 @@ def _refuse_roots(
     for alias, root in roots.items():
         one = known.get(alias)
         if alias == DESTINATION and one is None:
-            raise CheckpointError("--root dst: there is no destination; give it by --into")
-        if one is not None and (not isinstance(one, str | os.PathLike) or is_factory(str(one))):
+            root, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
+            raise CheckpointError(f"{root}: there is no destination; give it by {dst}")
+        if one is not None and not _may_have_root(one, root):
             raise CheckpointError(
-                f"--root {root}: {alias or 'the source'} is no file to open at a root; "
-                "give the part that is meant"
+                f"{argument('root', root, repr(root))}: {alias or 'the source'} is no file to open "
+                "at a root; give the part that is meant"
             )
+
+
+def _may_have_root(source: Source, root: str) -> bool:
+    """Whether a source can be opened at a root: a file, or a dict that has what it names."""
+    if isinstance(source, Mapping):
+        return not root or root.partition(".")[0] in source or has_root(source, root)
+    return isinstance(source, str | os.PathLike) and not is_factory(str(source))
 
 
 def _read_var(name: str, value: Value | Expression) -> Value | Expression:
     try:
         return parse_expression(value) if isinstance(value, str) else value
     except ExpressionError as error:
-        raise PlanError([Problem(f"--set {name}: {error}", None, error.help)]) from None
+        raise PlanError([Problem(f"{name_var(name)}: {error}", None, error.help)]) from None
 
 
 def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
@@ -173,7 +153,9 @@ def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
     known = [kind.value for kind in FindingKind]
     for kind in kinds:
         if kind not in known:
-            problem = Problem(f"--allow {kind}: unknown", None, f"known: {', '.join(known)}")
+            near = nearest(kind, known)
+            help = f"{near and f'{near}; '}known: {', '.join(known)}"
+            problem = Problem(f"{name_kind(kind)}: unknown", None, help)
             raise PlanError([problem])
     return kinds
 
@@ -202,15 +184,11 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     nbytes = sum(spec.nbytes for spec in contents.specs.values())
     opened = Outside(contents.root, len(contents.specs), nbytes)
     sets = [f"{one.place} ({one})" for one in (opened, *contents.rivals)]
-    of = f"{alias}=" if alias else ""
-    ways = " or ".join(
-        f"`--root {shlex.quote(f'{of}{one.key}')}`" for one in (opened, *contents.rivals)
-    )
+    ways = " or ".join(f"`{name_root(one.key, alias)}`" for one in (opened, *contents.rivals))
     named = f"{{{alias}: {opened.key}}}" if alias else opened.key
     return (
         f"holds the same weights {len(sets)} times, under {' and '.join(sets)}; say which are "
-        f"meant: {ways}, in a rule file `source: {{root: {named}}}`, in Python "
-        f"`root={opened.key if not alias else {alias: opened.key}!r}`"
+        f"meant: {ways}, in a rule file `source: {{root: {named}}}`"
     )
 
 
@@ -231,12 +209,15 @@ def _open(
         paths = [os.fspath(one) for one in together if isinstance(one, str | os.PathLike)]
         return open_checkpoint(name, root, one_shard=one_shard, together=paths)
     if isinstance(source, Mapping):
-        return checkpoint_of(source)
-    if not hasattr(source, "contents"):
-        kind = type(source).__name__
-        what = "its state_dict()" if hasattr(source, "state_dict") else "a dict of tensors"
-        raise CheckpointError(f"{kind} is no checkpoint; give a path, {what}, or an open one")
-    return source
+        return open_dict(source, root)
+    if isinstance(source, Checkpoint):
+        return source
+    if is_model(source):
+        return open_model(source)
+    raise CheckpointError(
+        f"{type(source).__name__} is no checkpoint; give a path, a dict of tensors, a model, or an "
+        "open one"
+    )
 
 
 def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
@@ -259,7 +240,7 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
         for name, one in given.items()
     }
     if not opened:
-        raise CheckpointError("no source: give SRC, or name sources by --source ALIAS=PATH")
+        raise CheckpointError(f"no source: give one, or name sources by {name_source('ALIAS')}")
     for checkpoint in opened.values():
         if checkpoint.format != "memory" and not checkpoint.contents.specs:
             raise CheckpointError(f"{checkpoint.path}: {_describe_empty(checkpoint.contents)}")
@@ -271,8 +252,8 @@ def _describe_empty(contents: Contents) -> str:
     if not contents.outside:
         return "holds no tensors; `inspect` shows what it has"
     others = ", ".join(f"{one.place} ({one})" for one in contents.outside[:MOST_NAMED])
-    first = shlex.quote(contents.outside[0].key)
-    return f"holds no tensors but in {others}; `--root {first}` opens these"
+    first = name_root(contents.outside[0].key)
+    return f"holds no tensors but in {others}; `{first}` opens these"
 
 
 def gather_sources(
@@ -292,26 +273,26 @@ def gather_sources(
         for name, each in numbered:
             _check_alias(name)
             if name in found:
-                raise CheckpointError(f"--source {name}: there are two of this name")
+                raise CheckpointError(f"{name_source(name)}: there are two of this name")
             found[name] = each
     return found, tuple(notes)
 
 
 def _check_alias(alias: str) -> None:
     if not re.fullmatch(r"[^\W\d]\w*", alias):
-        raise CheckpointError(f"--source {alias}: an alias is a name of letters, digits and _")
+        raise CheckpointError(f"{name_source(alias)}: an alias is a name of letters, digits and _")
     if alias == DESTINATION:
-        raise CheckpointError(f"--source {alias}: that alias means the destination")
+        raise CheckpointError(f"{name_source(alias)}: that alias means the destination")
 
 
 def _number_files(alias: str, source: Source) -> list[tuple[str, str]]:
     """The files that a path with a star matches, each with its alias."""
     if not isinstance(source, str | os.PathLike):
-        raise CheckpointError(f"--source {alias}: a star numbers files, and this is no path")
+        raise CheckpointError(f"{name_source(alias)}: a star numbers files, and this is no path")
     pattern = os.fspath(source)
     found = sorted(glob.glob(pattern), key=_natural)
     if not found:
-        raise CheckpointError(f"--source {alias}={pattern}: no file matches")
+        raise CheckpointError(f"{name_source(alias, pattern)}: no file matches")
     return [(alias.replace("*", str(number)), path) for number, path in enumerate(found)]
 
 
@@ -322,7 +303,7 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 
 def read_config(config: Config | None) -> Any:
-    """The parsed `--config`: a JSON object, or a mapping as it is."""
+    """The parsed config: a JSON object, or a mapping as it is."""
     if config is None or isinstance(config, Mapping):
         return config
     path = Path(config)

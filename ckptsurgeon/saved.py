@@ -26,6 +26,7 @@ from ckptsurgeon.request import (
     open_sources,
     read_whole,
 )
+from ckptsurgeon.wording import argument
 
 
 def recall(path: Path) -> Plan:
@@ -50,7 +51,8 @@ def prepare_saved(
     given, notes = gather_sources(source, named)
     checkpoints = _open_views(path, saved, given, options)
     if saved.destination is None and into is not None:
-        raise CheckpointError(f"{path}: was made without a destination: plan again with --into")
+        into = argument("into", "DST")
+        raise CheckpointError(f"{path}: was made without a destination: plan again with {into}")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
             into or _remembered(path, saved.destination), options.roots, options.one_shard
@@ -94,7 +96,7 @@ def _remembered(path: Path, view: SavedView) -> str:
     word of a file.
     """
     if is_factory(view.path):
-        word = "--into" if view.alias == DESTINATION else "SRC or --source"
+        word = argument("into", "DST") if view.alias == DESTINATION else "SRC or --source"
         raise CheckpointError(
             f"{path}: was made for the model {view.path}, which is code, and plans run none; "
             f"name it by {word}"

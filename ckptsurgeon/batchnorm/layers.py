@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ckptsurgeon.batchnorm.frozen import FrozenBatchNorm
 from ckptsurgeon.errors import CkptSurgeonError
@@ -99,22 +98,6 @@ def replace(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
             above, _, last = name.rpartition(".")
             setattr(model.get_submodule(above), last, new[module])
     return new.get(model, model)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside DistributedDataParallel, DataParallel and `torch.compile`."""
-    while True:
-        if isinstance(model, DistributedDataParallel | DataParallel):
-            model = model.module
-        elif is_compiled(model):
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether a model is what `torch.compile(model)` gives."""
-    return "_orig_mod" in model._modules
 
 
 def refuse(problems: Iterable[str], title: str = "", advice: str = "") -> None:

@@ -6,6 +6,7 @@ been replaced, moved or trained since.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,10 @@ from ckptsurgeon.batchnorm.layers import (
     layers,
     refuse,
     tensors_of,
-    unwrapped,
 )
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.memory import checkpoint_of
+from ckptsurgeon.checkpoints.models import unwrapped
 from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError, FindingsError, Problem
@@ -33,6 +34,7 @@ from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import Call, Leaf, sliced_leaf, uses, work_of
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.request import KindOfFinding
 
 State = dict[str, Tensor]
 
@@ -157,8 +159,7 @@ def _plan_all(
     if rules is None:
         keys = _keys(wanted)
         states = [{k: tensor for k, tensor in state.items() if k in keys} for state in states]
-    everything = [kind.value for kind in FindingKind]
-    return plan(states[0], rules, states[1], allow=everything)
+    return plan(states[0], rules, states[1], allow=typing.get_args(KindOfFinding))
 
 
 def _state(model: nn.Module) -> State:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.batchnorm.copying import write_links
-from ckptsurgeon.batchnorm.layers import is_compiled, listed, tensors_of
+from ckptsurgeon.batchnorm.layers import listed, tensors_of
 from ckptsurgeon.batchnorm.links import Copied, Link, links_between
+from ckptsurgeon.checkpoints.models import is_compiled
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
 

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque, group_ties
+from ckptsurgeon.checkpoints.base import (
+    Checkpoint,
+    Contents,
+    Opaque,
+    Outside,
+    count_outside,
+    group_ties,
+)
 from ckptsurgeon.checkpoints.npy import MASKED, TEXT_KINDS, explain_dtype, kind_of
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
-from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.choosing import choose_part
+from ckptsurgeon.checkpoints.torch.described import opaque
+from ckptsurgeon.checkpoints.torch.inert import (
+    DTYPE_CODES,
+    LONGEST_NAME,
+    DictValue,
+    GlobalName,
+    HeldTensor,
+    ObjectValue,
+    OddKey,
+)
+from ckptsurgeon.checkpoints.torch.nesting import FLAT, MAX_DEPTH, Leaf, flatten, wrappers
+from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
 from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 EXTRA_STATE = "_extra_state"
 """How the key ends under which a module keeps what its `get_extra_state` gives."""
 
 TENSOR = ("torch", "Tensor")
 """The module and the name of the class of all tensors, which may not be imported here."""
-
-MOST_LAYERS = 5
-"""Lazy layers that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +60,98 @@ class MemoryCheckpoint(Checkpoint):
         if not self.has_values:
             return super().read(key)
         return to_carrier(self.tensors[key], self.contents.specs[key])
+
+
+def tensors_held(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Mapping[str, Any]]:
+    """The tensors themselves of those checkpoints that are in memory, by alias."""
+    held = {alias: one for alias, one in checkpoints.items() if isinstance(one, MemoryCheckpoint)}
+    return {alias: one.tensors for alias, one in held.items()}
+
+
+def open_dict(held: Mapping[Any, Any], root: str | None = None) -> MemoryCheckpoint:
+    """A checkpoint over a dict, which is opened like a file of its content.
+
+    A dict of tensors alone is the state dict itself, whatever root is asked for, unless keys begin
+    with that; of one with other entries, as a training checkpoint is, the default wrapper is opened
+    or the root. Raises CheckpointError for a root that is not there, and for a dict without a
+    tensor.
+    """
+    if not any(map(_is_nesting, held.values())) and not has_root(held, root):
+        return checkpoint_of(held)
+    tree = _plant(held)
+    leaves = flatten(tree)
+    if not any(leaf.is_tensor for leaf in leaves):
+        return checkpoint_of(held)  # which tells what there is instead
+    part = choose_part(tree, leaves, root, _identify)
+    tensors = {key: leaf.value.value for key, leaf in part.tensors.items()}
+    found = checkpoint_of(_with_metadata(tensors, held, part.root))
+    rivals: tuple[Outside, ...] = ()
+    if root is None:
+        opened = list(part.tensors.values())
+        rivals = find_rivals(opened, part.left, part.root, _identify, _nbytes)
+    contents = replace(
+        found.contents,
+        opaque=(*found.contents.opaque, *(opaque(*entry) for entry in part.entries)),
+        outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in part.left), part.root),
+        outside_keys=tuple(leaf.key for leaf in part.left),
+        rivals=rivals,
+        root=part.root,
+        wrappers=wrappers(tree),
+    )
+    return replace(found, contents=contents)
+
+
+def has_root(held: Mapping[Any, Any], root: str | None) -> bool:
+    """Whether keys of a dict begin with a root."""
+    return bool(root) and any(str(key).startswith(f"{root}.") for key in held)
+
+
+def _is_nesting(value: Any) -> bool:
+    """Whether a value is no tensor, and makes a dict more than one of tensors: a dict, a number."""
+    return not hasattr(value, "dtype") and not hasattr(value, "materialize")
+
+
+def _plant(value: Any, depth: int = 0) -> Any:
+    """The tree that nested dicts and lists are, as that of a file; other objects are leaves."""
+    if not _is_nesting(value):
+        return HeldTensor(value, _explain(value, has_values=True))
+    if isinstance(value, Mapping) and depth <= MAX_DEPTH:
+        entries = {_plant_key(key): _plant(one, depth + 1) for key, one in value.items()}
+        return DictValue(entries=entries)
+    if isinstance(value, list | tuple) and depth <= MAX_DEPTH:
+        return tuple(_plant(one, depth + 1) for one in value)
+    if type(value) in FLAT:
+        return value
+    kind = type(value)
+    return ObjectValue(GlobalName(kind.__module__, kind.__qualname__[:LONGEST_NAME]))
+
+
+def _plant_key(key: Any) -> Any:
+    return key if isinstance(key, str | bytes | int | None) else OddKey(str(key))
+
+
+def _with_metadata(
+    tensors: dict[str, Any], held: Mapping[Any, Any], root: str
+) -> Mapping[str, Any]:
+    """The tensors with the `_metadata` that the dict at the root has."""
+    inner: Any = held
+    for piece in root.split(".") if root else ():
+        inner = inner.get(piece) if isinstance(inner, Mapping) else None
+    metadata = getattr(inner, "_metadata", None)
+    if metadata is None:
+        return tensors
+    ordered: Any = OrderedDict(tensors)
+    ordered._metadata = metadata
+    return ordered  # type: ignore[no-any-return]
+
+
+def _identify(leaf: Leaf) -> Hashable:
+    """What is equal for tensors of one memory."""
+    return _identity(leaf.value.value)
+
+
+def _nbytes(leaf: Leaf) -> int:
+    return (leaf.unreadable or _spec(leaf.key, leaf.value.value)).nbytes
 
 
 def checkpoint_of(tensors: Mapping[str, Any], *, shapes_only: bool = False) -> MemoryCheckpoint:
@@ -159,41 +267,8 @@ def _explain_array(value: Any) -> UnreadableSpec | None:
     return explain_dtype("structured" if dtype.names else descr, tuple(value.shape))
 
 
-def _identity(value: Any) -> object:
+def _identity(value: Any) -> Hashable:
     if hasattr(value, "data_ptr") and not value.is_meta and value.numel():
         place = value.data_ptr(), tuple(value.shape), value.stride(), value.dtype
         return *place, value.is_conj(), value.is_neg()
     return id(value)
-
-
-def state_of(model: nn.Module) -> Mapping[str, Any]:
-    """The tensors of `model.state_dict()` themselves, not detached, with its `_metadata`.
-
-    Tied parameters are one object. Extra state that is no tensor is left out. Raises
-    CheckpointError for lazy layers that have no shapes yet.
-    """
-    whole: Any = model.state_dict(keep_vars=True)
-    _refuse_lazy(model, whole)
-    state: Any = OrderedDict((key, value) for key, value in whole.items() if is_torch(value))
-    state._metadata = whole._metadata
-    return state  # type: ignore[no-any-return]
-
-
-def _refuse_lazy(model: nn.Module, state: Mapping[str, Any]) -> None:
-    from torch.nn.parameter import is_lazy
-
-    lazy = sorted({key.rpartition(".")[0] for key, value in state.items() if is_lazy(value)})
-    if lazy:
-        names = ", ".join(f"`{name}`" for name in lazy[:MOST_LAYERS])
-        more = f" and {len(lazy) - MOST_LAYERS} more" if len(lazy) > MOST_LAYERS else ""
-        raise CheckpointError(
-            f"{type(model).__name__} has lazy layers without shapes: {names}{more}; run a batch "
-            "through it first"
-        )
-
-
-def checkpoint_of_model(
-    state: Mapping[str, Any], name: str, *, shapes_only: bool = False
-) -> MemoryCheckpoint:
-    """The checkpoint over a state of `state_of`, called `name` in reports."""
-    return replace(checkpoint_of(state, shapes_only=shapes_only), path=Path(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from ckptsurgeon.checkpoints.spec import looks_spec, open_spec
 from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index
 from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.files import is_address, tell_fetch
 
 
 def open_checkpoint(
@@ -52,6 +54,8 @@ def open_checkpoint(
         raise CheckpointError(
             "the name of a checkpoint is empty: is a variable of the shell unset?"
         )
+    if is_address(str(path)):
+        raise CheckpointError(f"{path}: addresses are not read: {tell_fetch(str(path))}")
     path = Path(path)
     if path.is_dir():
         file = choose_in_folder(path)
@@ -108,7 +112,12 @@ def _absent(path: Path) -> str:
     """What there is where a file is wanted."""
     if path.exists():
         return "is neither a file nor a folder"
-    return "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+    if path.is_symlink():
+        return "is a link that leads nowhere"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not path.parent.exists():
+        fetch = f"`hf download {path}`"
+        return f"there is no such file; names on the Hugging Face hub are not read: {fetch} first"
+    return "there is no such file"
 
 
 def _read(path: Path, nbytes: int) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index, load_object
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.wording import argument, choose, name_source
 
 NAME = re.compile(
     r"(?P<before>(?:.*?\D)??)(?P<number>\d+)[-_]of[-_](?P<count>\d+)(?P<after>(?:\D.*)?)"
@@ -46,10 +47,13 @@ PIECE_ENTRIES = (PIECES, "DCP_VERSION")
 PIECE_NAME = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 """The name of a file of pieces, as torch's HuggingFaceStorageWriter gives it."""
 
-ONE_SHARD = (
-    "if this shard alone is meant, say `--one-shard` (`one_shard: true` under `source` in a rule "
-    "file, `one_shard=True` in Python)"
-)
+
+def tell_one_shard() -> str:
+    """How to say that a shard is meant alone."""
+    word = argument("one_shard", "", "True")
+    in_file = "`one_shard: true` under `source` in a rule file"
+    return f"if this shard alone is meant, say `{word}` ({in_file})"
+
 
 JOINING = (
     "import sys, torch, torch.distributed.checkpoint as d; "
@@ -173,7 +177,7 @@ def refuse_lone(path: Path, together: Collection[Path]) -> None:
         return  # as they most often are, and told at once
     if len(select_set(shard, _beside(path, together, bool(shard.inside)))) < shard.count:
         kind = f"is shard {shard.place}, no whole checkpoint"
-        raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {ONE_SHARD}")
+        raise CheckpointError(f"{path}: {kind}: {_way_out(path, shard)}; {tell_one_shard()}")
 
 
 def _beside(path: Path, files: Collection[Path], in_folders: bool) -> Iterator[Path]:
@@ -205,7 +209,7 @@ def describe_set(shard: ShardName, folder: Path) -> str:
     if shard.inside:
         home = Path(glob.escape(str(first.parent.parent)))
         pattern = home / f"{shard.before}*" / glob.escape(shard.inside)
-    given = f"--source {shlex.quote(f's*={pattern}')}"
+    given = name_source("s*", str(pattern))
     if shard.is_rank:
         return (
             f"each rank keeps a part of the tensors: name all of them by `{given}`, and join the "
@@ -213,8 +217,12 @@ def describe_set(shard: ShardName, folder: Path) -> str:
         )
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "
-        f"`{given}`, whose keys a rule takes together: `ckptsurgeon transplant {given} "
-        "-e 's<_:int>::** -> **' -o OUT/` makes one checkpoint of them"
+        f"`{given}`, whose keys a rule takes together: "
+        + choose(
+            f"`ckptsurgeon transplant {given} -e 's<_:int>::** -> **' -o OUT/`",
+            f"`ckptsurgeon.transplant(None, 'OUT/', ['s<_:int>::** -> **'], {given})`",
+        )
+        + " makes one checkpoint of them"
     )
 
 
@@ -257,9 +265,9 @@ def refuse_pieces(path: Path, metadata: Mapping[str, str]) -> None:
     if index := find_index(path):
         raise CheckpointError(
             f"{path}: is one file of a set that torch's distributed checkpointing wrote: open all "
-            f"of them by their index, {shlex.quote(str(index))}; {ONE_SHARD}"
+            f"of them by their index, {shlex.quote(str(index))}; {tell_one_shard()}"
         )
-    raise CheckpointError(f"{path}: {describe_pieces(path.parent)}; {ONE_SHARD}")
+    raise CheckpointError(f"{path}: {describe_pieces(path.parent)}; {tell_one_shard()}")
 
 
 def describe_pieces(folder: Path) -> str:

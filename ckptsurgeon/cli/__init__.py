@@ -13,17 +13,23 @@ from typing import NoReturn
 import click
 
 from ckptsurgeon import __version__
+from ckptsurgeon.cli.commands import Group
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.proving import verify
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.wording import speaking_to_shell
 
 OUR_BUG = 70
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Each command's --help ends in examples. Exit codes: 0 clean, 1 findings, 2 trouble.",
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
@@ -44,6 +50,11 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; every error is printed as words."""
+    with speaking_to_shell():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
     words = " ".join(arguments).replace("--format=", "--format ")
     as_json = "--format json" in words

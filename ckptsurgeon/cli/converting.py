@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ckptsurgeon.cli.commands import Command
 from ckptsurgeon.cli.options import (
-    build_factory,
+    PATH,
+    formats,
     inputs,
-    limits,
     memory,
-    named_sources,
     prepare,
+    prepare_saved,
+    quiet,
     read_bytes,
     report,
     request,
 )
 from ckptsurgeon.cli.printing import (
+    Style,
     print_beginning,
     print_ending,
+    print_json,
     print_out,
     print_report,
     report_of,
     say,
 )
+from ckptsurgeon.cli.streams import STREAM, refuse_stream
 from ckptsurgeon.errors import FindingsError, OutputError
 
 MOST_JOBS = 64
@@ -38,21 +42,60 @@ LONG_WORK = 256 << 20
 """Bytes from which on a bar shows how far the work is."""
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "ckptsurgeon plan old.pt --into new.pt -r rules.yaml",
+        "ckptsurgeon plan old.pt --into pkg.models:build -e 'module.** -> **'",
+        "ckptsurgeon plan old.pt --into shapes.json -r rules.yaml -q   # a gate for CI",
+        "ckptsurgeon plan old.pt -r rules.yaml -o plan.json",
+        "ckptsurgeon plan old.pt --plan plan.json                      # does it still hold?",
+    ),
+)
 @inputs
 @memory
 @report
-@click.option("-o", "--output", metavar="PLAN", help="Save the plan, for `transplant --plan`.")
-def plan(output: str | None, form: str, verbose: bool, **words: Any) -> int:
+@click.option(
+    "-o",
+    "--output",
+    metavar="PLAN",
+    type=PATH,
+    help="Save the plan as JSON, for `transplant --plan`; - writes it to stdout, and the last line "
+    "of the report to stderr.",
+)
+@click.option(
+    "--plan", "saved", metavar="PLAN", type=PATH, help="Check whether a saved plan still holds."
+)
+@quiet
+def plan(
+    output: str | None,
+    saved: str | None,
+    quiet: bool,
+    form: str,
+    verbose: bool,
+    color: str,
+    **words: Any,
+) -> int:
     """Dry run: report what the rules do with SRC.
 
     Reads headers alone. Exits 0 where the result would fit, 1 where there are findings, 2 where the
     rules are wrong.
     """
-    made = prepare(words, None).plan
+    made = (prepare_saved(saved, words, None) if saved is not None else prepare(words, None)).plan
+    code = FindingsError.exit_code if made.open_findings else 0
+    if output == STREAM:
+        from ckptsurgeon.plans.files.saving import encode_plan
+
+        print_out([encode_plan(made, output).decode(), "\n"])
+        return say(report_of(made).bottom_line, code)
     _save(made, output)
-    print_report(made, form, verbose)
-    return FindingsError.exit_code if made.open_findings else 0
+    style = Style(verbose, color)
+    if quiet and not made.open_findings and form != "json":
+        if made.findings:
+            print_out([f"{report_of(made).bottom_line}\n"])
+        return code
+    print_report(made, form, style)
+    return code
 
 
 def _save(plan: Any, output: str | None) -> None:
@@ -62,7 +105,15 @@ def _save(plan: Any, output: str | None) -> None:
         save_plan(plan, Path(output))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "ckptsurgeon transplant old.pt --into new.pt -r rules.yaml -o out.safetensors",
+        "ckptsurgeon transplant old.pt -e 'module.** -> **' -o out.pt",
+        "ckptsurgeon transplant --source 's*=shard_*.pt' -r rules.yaml -o folder/",
+        "ckptsurgeon transplant old.pt --plan plan.json -o out.safetensors",
+    ),
+)
 @inputs
 @memory
 @click.option(
@@ -77,15 +128,17 @@ def _save(plan: Any, output: str | None) -> None:
     help="Bytes of tensors in one shard of a folder; 5GB unless given.",
 )
 @report
-@click.option("-o", "--output", required=True, metavar="OUT", help="What is written, by suffix.")
-@click.option("--plan", "saved", metavar="PLAN", help="Run a plan that `plan -o` saved.")
-@click.option("--force", is_flag=True, help="Replace an output that exists.")
 @click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    help="Print no report unless there are findings; of those allowed, the last line.",
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    type=PATH,
+    help="What is written, by its suffix: .safetensors, .pt, .npz; folder/ for shards.",
 )
+@click.option("--plan", "saved", metavar="PLAN", type=PATH, help="Run a plan that `plan -o` saved.")
+@click.option("--force", is_flag=True, help="Replace an output that exists.")
+@quiet
 def transplant(
     output: str,
     max_shard_size: int | None,
@@ -94,6 +147,7 @@ def transplant(
     quiet: bool,
     form: str,
     verbose: bool,
+    color: str,
     **words: Any,
 ) -> int:
     """Plan, report, and write the result to OUT.
@@ -103,37 +157,23 @@ def transplant(
     from ckptsurgeon.cli.summary import summarise
 
     start = time.perf_counter()
-    execution = (
-        _prepare_saved(saved, words, output) if saved is not None else prepare(words, output)
-    )
+    style = Style(verbose, color)
+    refuse_stream(output, "a checkpoint")
+    execution = prepare_saved(saved, words, output) if saved is not None else prepare(words, output)
     if execution.plan.open_findings:
-        print_report(execution.plan, form, verbose)
+        print_report(execution.plan, form, style)
         return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
     report = report_of(execution.plan, written=True)
     with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
         if not quiet:
-            print_beginning(report, form, verbose)
+            print_beginning(report, form, style)
         moved = _fill(fill, execution.plan)
-    if report.findings or form == "json" or not quiet:
-        print_ending(report, form)
+    if form == "json" or not quiet:
+        print_ending(report, form, style)
+    elif report.findings:
+        print_out([f"{report.bottom_line}\n"])
     seconds = time.perf_counter() - start
     return say(f"{output}: {summarise(len(execution.plan.outputs), moved, seconds)}", 0)
-
-
-def _prepare_saved(saved: str, words: Mapping[str, Any], output: str) -> Any:
-    from ckptsurgeon.saved import prepare_saved
-
-    names = {"rules": "-r", "arrows": "-e", "given": "--set"}
-    for word in ("rules", "arrows", "config", "given", "allow", "root"):
-        if words[word]:
-            raise click.UsageError(
-                f"--plan takes no {names.get(word, f'--{word}')}: it has its own"
-            )
-    words = build_factory(words)
-    execution = prepare_saved(
-        Path(saved), words["source"], named_sources(words), words["into"], words["one_shard"]
-    )
-    return execution.aim(output, *limits(words))
 
 
 def _fill(fill: Any, plan: Any) -> Any:
@@ -143,18 +183,42 @@ def _fill(fill: Any, plan: Any) -> Any:
         return fill(None)
     from ckptsurgeon.render.progress import shown_progress
 
-    with shown_progress(nbytes) as progress:
+    with shown_progress() as progress:
         return fill(progress)
 
 
-@click.command()
-@click.argument("saved", metavar="PLAN")
+@click.command(
+    cls=Command,
+    examples=(
+        "ckptsurgeon invert plan.json -o back.json",
+        "ckptsurgeon transplant out.pt --plan back.json -o old_again.pt",
+    ),
+)
+@click.argument("saved", metavar="PLAN", type=PATH)
 @report
-@click.option("-o", "--output", metavar="INVERSE", help="Save the inverse, a plan like any other.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="INVERSE",
+    type=PATH,
+    help="Save the inverse, a plan like any other; - writes it to stdout.",
+)
 @click.option("--only", metavar="ALIAS", help="The source to give back, of several; '' is SRC.")
-@click.option("--source-of-lost", "lost", metavar="CKPT", help="Where to take what PLAN loses.")
+@click.option(
+    "--source-of-lost",
+    "lost",
+    metavar="CKPT",
+    type=PATH,
+    help="Where to take what PLAN loses.",
+)
 def invert(
-    saved: str, output: str | None, only: str | None, lost: str | None, form: str, verbose: bool
+    saved: str,
+    output: str | None,
+    only: str | None,
+    lost: str | None,
+    form: str,
+    verbose: bool,
+    color: str,
 ) -> int:
     """The way back: a plan that makes the source of PLAN out of its output, to the byte.
 
@@ -164,6 +228,11 @@ def invert(
     from ckptsurgeon import api
 
     made = api.invert(saved, only=only, source_of_lost=lost)
+    if output == STREAM:
+        from ckptsurgeon.plans.files.saving import encode_plan
+
+        print_out([encode_plan(made, output).decode(), "\n"])
+        return 0
     if output is not None and Path(output).exists() and Path(output).samefile(saved):
         raise OutputError(f"{output}: the inverse would overwrite its own plan; name another")
     _save(made, output)
@@ -171,23 +240,34 @@ def invert(
         from ckptsurgeon.render.terminal import escape
 
         print_out([f"turns around {escape(saved)}\n\n"])
-    print_report(made, form, verbose)
+    print_report(made, form, Style(verbose, color))
     return 0
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "ckptsurgeon explain conv1.weight old.pt --into new.pt -r rules.yaml",
+        "ckptsurgeon explain layers.0.attn.qkv.weight old.pt -r rules.yaml -v",
+    ),
+)
 @click.argument("key")
 @inputs
+@formats
 @click.option("-v", "--verbose", is_flag=True, help="Show the rules that do not match, too.")
-def explain(key: str, verbose: bool, **words: Any) -> int:
+def explain(key: str, form: str, verbose: bool, **words: Any) -> int:
     """Which rule takes KEY, and why not the others.
 
     KEY is a name that rules see, of SRC or of the output. Takes what `plan` takes.
     """
     from ckptsurgeon.planner.explaining import explain as explain_key
-    from ckptsurgeon.render.explanation import render_explanation
+    from ckptsurgeon.render.explanation import explanation_json, render_explanation
 
     asked = request(words)
     explanation = explain_key(asked.rulesets, asked.inputs, key)
-    print_out([render_explanation(explanation, verbose=verbose)])
-    return 0 if explanation.error is None else explanation.error.exit_code
+    if form == "json":
+        print_json(explanation_json(explanation))
+    else:
+        print_out([render_explanation(explanation, verbose=verbose)])
+    code: int = explanation.exit_code
+    return code

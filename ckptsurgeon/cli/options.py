@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import click
+
+from ckptsurgeon.cli.streams import (
+    STREAM,
+    open_spec_stream,
+    read_config_stream,
+    read_ruleset_stream,
+)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -39,12 +47,29 @@ def _join(*options: Decorator) -> Decorator:
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
+class Name(click.Path):
+    """A name of a file, a folder or a factory, as it is; shells complete it like one of a file.
+
+    What there is of it is told later: click would ask the disk, which some names stop.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name itself."""
+        return value
+
+
+PATH = Name()
+
+KINDS = click.Choice(["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"])
+
 inputs = _join(
-    click.argument("source", metavar="[SRC]", required=False),
+    click.argument("source", metavar="[SRC]", required=False, type=PATH),
     click.option(
         "--into",
         metavar="DST",
-        help="What the result must fit: checkpoint, JSON spec, or factory (pkg.mod:name).",
+        type=PATH,
+        help="What the result must fit: checkpoint, JSON spec (- for stdin), or factory "
+        "(pkg.mod:name, transformers:FOLDER, timm:NAME).",
     ),
     click.option(
         "--model-args",
@@ -52,7 +77,13 @@ inputs = _join(
         help="Arguments of the factory that DST, or else SRC, names.",
     ),
     click.option(
-        "-r", "--rules", multiple=True, metavar="RULES", help="Rule file or shipped ruleset."
+        "-r",
+        "--rules",
+        multiple=True,
+        metavar="RULES",
+        type=PATH,
+        help="Rule file, shipped ruleset, or - for stdin. May be repeated: each further one is a "
+        "stage that reads what the one before gives.",
     ),
     click.option(
         "-e",
@@ -60,31 +91,41 @@ inputs = _join(
         "arrows",
         multiple=True,
         metavar="RULE",
-        help="One rule, as 'A -> B'; stands before those of the last file.",
+        help="One rule, as 'A -> B'; stands before those of the last file. May be repeated.",
     ),
     click.option(
         "--source",
         "named",
         multiple=True,
         metavar="ALIAS=PATH",
-        help="Further source; 's*=GLOB' numbers files.",
+        help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
+        "repeated.",
     ),
     click.option(
         "--root",
         multiple=True,
         metavar="[ALIAS=]NAME",
-        help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST.",
+        help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST. May be repeated.",
     ),
     click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it."),
-    click.option("--config", metavar="JSON", help="Model config that vars may look into."),
-    click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Overrides a var."),
+    click.option(
+        "--config",
+        metavar="JSON",
+        type=PATH,
+        help="Model config that vars may look into.",
+    ),
+    click.option(
+        "--set",
+        "given",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Overrides a var. May be repeated.",
+    ),
     click.option(
         "--allow",
         multiple=True,
-        type=click.Choice(
-            ["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"]
-        ),
-        help="Accepts findings of this kind; missing keys keep DST's values.",
+        type=KINDS,
+        help="Accepts findings of this kind; missing keys keep DST's values. May be repeated.",
     ),
 )
 """The options of every command that makes a plan."""
@@ -96,17 +137,52 @@ memory = click.option(
     help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
 )
 
-formats = click.Choice(["text", "json"])
-report = _join(
-    click.option("--format", "form", type=formats, default="text", show_default=True),
-    click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing."),
+formats = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How it is printed; JSON is complete, and never folded.",
 )
+color = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
+)
+verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
+report = _join(formats, color, verbose)
 """The options of every command that prints a report."""
+
+quiet = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Print no report unless there are findings; of those allowed, the last line.",
+)
 
 
 def prepare(words: Mapping[str, Any], output: str | None) -> Any:
     """The Execution that a command's words ask for; `output` is what it will write, if anything."""
     return request(words).prepare().aim(output, *limits(words))
+
+
+def prepare_saved(saved: str, words: Mapping[str, Any], output: str | None) -> Any:
+    """The Execution of a saved plan, which has its rules and all that was said beside them."""
+    from ckptsurgeon import saved as saved_plans
+
+    names = {"rules": "-r", "arrows": "-e", "given": "--set"}
+    for word in ("rules", "arrows", "config", "given", "allow", "root"):
+        if words[word]:
+            name = names.get(word, f"--{word}")
+            raise click.UsageError(f"--plan takes no {name}: it has its own")
+    words = build_factory(words)
+    execution = saved_plans.prepare_saved(
+        Path(saved), words["source"], named_sources(words), words["into"], words["one_shard"]
+    )
+    return execution.aim(output, *limits(words))
 
 
 def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -118,9 +194,9 @@ def request(words: Mapping[str, Any]) -> Any:
     """The Request that the words of `inputs` make."""
     from ckptsurgeon.request import open_request
 
-    words = build_factory(words)
+    words = open_streams(build_factory(words))
     return open_request(
-        _load(words["rules"], words["arrows"]),
+        load_rules(words["rules"], words["arrows"]),
         words["source"],
         words["into"],
         sources=named_sources(words),
@@ -162,13 +238,36 @@ def build_factory(words: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**words, named[0]: open_factory(words[named[0]], arguments)}
 
 
-def _load(rules: Sequence[str], arrows: Sequence[str]) -> Any:
-    """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
-    from ckptsurgeon.language.rulesets import load_with_problems, rules_from_arrows
-    from ckptsurgeon.planner.compiling.compilation import refuse_problems
-    from ckptsurgeon.request import load_rulesets, put_before
+def read_factory_arguments(name: str, text: str | None) -> dict[str, Any] | None:
+    """The arguments that --model-args gives to a factory; raises UsageError where it is none."""
+    from ckptsurgeon.factories import is_factory, read_arguments
 
-    rulesets = load_rulesets([load_with_problems(one) for one in rules] or None)
+    if text is None:
+        return None
+    if not is_factory(name):
+        raise click.UsageError(f"--model-args: {name} is no factory, as pkg.mod:name")
+    return read_arguments(text, "--model-args")
+
+
+def open_streams(words: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The words with what `-` reads from standard input in its place, which is read once."""
+    files = [word for word in ("source", "into", "config") if words[word] == STREAM]
+    if len(files) + list(words["rules"]).count(STREAM) > 1:
+        raise click.UsageError("`-` stands more than once, and standard input is read once")
+    if not files:
+        return words
+    opened = read_config_stream() if files[0] == "config" else open_spec_stream()
+    return {**words, files[0]: opened}
+
+
+def load_rules(rules: Sequence[str], arrows: Sequence[str] = ()) -> Any:
+    """The rule files of `-r` in order, with the rules of `-e` in front of the last stage's."""
+    from ckptsurgeon.given_rules import load_rulesets, put_before, read_rules
+    from ckptsurgeon.language.rulesets import rules_from_arrows
+    from ckptsurgeon.planner.compiling.compilation import refuse_problems
+
+    found = [read_ruleset_stream() if one == STREAM else read_rules(one) for one in rules]
+    rulesets = load_rulesets(found or None)
     if arrows:
         rulesets = put_before(rulesets, rules_from_arrows(arrows))
     return refuse_problems(rulesets)

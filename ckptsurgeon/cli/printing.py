@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -31,22 +32,22 @@ def report_of(plan: Any, *, written: bool = False) -> Any:
     return make_report(plan, versions={"ckptsurgeon": __version__}, written=written)
 
 
-def print_report(plan: Any, form: str, verbose: bool) -> None:
+def print_report(plan: Any, form: str, style: Style) -> None:
     """The whole report of a plan that is not run."""
     report = report_of(plan)
-    print_beginning(report, form, verbose)
-    print_ending(report, form)
+    print_beginning(report, form, style)
+    print_ending(report, form, style)
 
 
-def print_beginning(report: Any, form: str, verbose: bool) -> None:
+def print_beginning(report: Any, form: str, style: Style) -> None:
     """What a report says before the work: a text but for its last lines, nothing in JSON."""
     if form != "json":
         from ckptsurgeon.render.text import render_body
 
-        print_out([render_body(report, **screen(verbose))])
+        print_out([render_body(report, **style.layout)])
 
 
-def print_ending(report: Any, form: str) -> None:
+def print_ending(report: Any, form: str, style: Style) -> None:
     """The last lines of a text, or the one object of JSON."""
     if form == "json":
         from ckptsurgeon.render.json import render_json
@@ -55,7 +56,14 @@ def print_ending(report: Any, form: str) -> None:
         return
     from ckptsurgeon.render.text import render_bottom
 
-    print_out([render_bottom(report, color=screen(False)["color"])])
+    print_out([render_bottom(report, color=style.paints)])
+
+
+def print_json(value: Any) -> None:
+    """A small object as JSON, on lines."""
+    import json
+
+    print_out([json.dumps(value, indent=2), "\n"])
 
 
 def print_out(chunks: Iterable[str]) -> None:
@@ -70,9 +78,31 @@ def print_out(chunks: Iterable[str]) -> None:
         raise OutputError(f"stdout: {error.strerror}") from None
 
 
-def screen(verbose: bool) -> dict[str, Any]:
-    """How text is laid out for stdout; no-color.org: any text in NO_COLOR but an empty one."""
-    if not sys.stdout.isatty():
-        return {"width": PLAIN_WIDTH, "color": False, "verbose": verbose}
-    width = max(NARROWEST, shutil.get_terminal_size().columns)
-    return {"width": width, "color": not os.environ.get("NO_COLOR"), "verbose": verbose}
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How text is to be laid out for stdout: as asked for by --verbose and --color."""
+
+    verbose: bool = False
+    color: str = "auto"
+
+    @property
+    def paints(self) -> bool:
+        """Whether there are colours: on a terminal that has them, unless told.
+
+        no-color.org and force-color.org: any text in the variable but an empty one.
+        """
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the functions of `render/` are told."""
+        width = PLAIN_WIDTH
+        if sys.stdout.isatty():
+            width = max(NARROWEST, shutil.get_terminal_size().columns)
+        return {"width": width, "color": self.paints, "verbose": self.verbose}

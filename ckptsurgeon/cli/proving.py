@@ -7,13 +7,19 @@ from typing import Any
 
 import click
 
-from ckptsurgeon.cli.options import read_roots, report
-from ckptsurgeon.cli.printing import print_out, screen
-from ckptsurgeon.errors import FindingsError
+from ckptsurgeon.cli.commands import Command
+from ckptsurgeon.cli.options import PATH, read_roots, report
+from ckptsurgeon.cli.printing import Style, print_out
 
 
-@click.command()
-@click.argument("checkpoint", metavar="OUT")
+@click.command(
+    cls=Command,
+    examples=(
+        "ckptsurgeon verify out.pt --model pkg.models:build",
+        "ckptsurgeon verify out.safetensors --model timm:resnet18 --against old.pt",
+    ),
+)
+@click.argument("checkpoint", metavar="OUT", type=PATH)
 @click.option(
     "--model",
     required=True,
@@ -27,7 +33,9 @@ from ckptsurgeon.errors import FindingsError
     help="Wrapper to open in OUT; against=NAME in SRC.",
 )
 @click.option("--model-args", metavar="JSON", help="Arguments of FACTORY.")
-@click.option("--against", metavar="SRC", help="A checkpoint whose network must give the same.")
+@click.option(
+    "--against", metavar="SRC", type=PATH, help="A checkpoint whose network must give the same."
+)
 @click.option("--source-model", metavar="FACTORY", help="SRC's network, if it is another.")
 @click.option("--source-model-args", metavar="JSON", help="Arguments of SRC's FACTORY.")
 @click.option("--input", "shape", metavar="SIZES", help="Shape of the input, as 1,3,224,224.")
@@ -41,7 +49,7 @@ from ckptsurgeon.errors import FindingsError
 )
 @click.option("--allow", multiple=True, metavar="KIND", help="Accepts findings of this kind.")
 @report
-def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) -> int:
+def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **words: Any) -> int:
     """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
 
     Runs the code of FACTORY. Without --against nothing is computed, and the model takes no memory.
@@ -54,8 +62,8 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, **words: Any) 
     if form == "json":
         print_out([verification_json(found)])
     else:
-        print_out([render_verification(found, **screen(verbose))])
-    return FindingsError.exit_code if found.open_findings else 0
+        print_out([render_verification(found, **Style(verbose, color).layout)])
+    return found.exit_code
 
 
 def _read_words(words: Mapping[str, Any]) -> dict[str, Any]:

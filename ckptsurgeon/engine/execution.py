@@ -26,7 +26,9 @@ from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, Plan
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import UnreadableSpec
+from ckptsurgeon.wording import argument
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
@@ -138,7 +140,7 @@ def _files_of(checkpoint: Checkpoint) -> Iterator[Path]:
 def _refuse_findings(plan: Plan) -> None:
     """Raises FindingsError where a finding was not allowed."""
     if plan.open_findings:
-        raise FindingsError(map(_finding_problem, plan.open_findings))
+        raise FindingsError(map(_finding_problem, plan.open_findings), make_report(plan))
 
 
 def _refuse_shapes_alone(plan: Plan) -> None:
@@ -150,7 +152,7 @@ def _refuse_shapes_alone(plan: Plan) -> None:
             f"`{output.key}` can't be kept: the destination has shapes alone",
             output.rule.place if output.rule else None,
             f"add a rule, `- init: {{to: {output.key}, fill: zeros}}`, or give a checkpoint as "
-            "--into",
+            f"{argument('into', 'DST')}",
         )
         for output in plan.outputs.using(DESTINATION)
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Progress = Callable[[str, int], None]
-"""Called after each tensor with its key and its size in bytes, from any thread."""
+Progress = Callable[[int, int, str], None]
+"""Called after each tensor with the bytes done, the bytes in all and its key.
+
+From any thread, but one call at a time.
+"""
 
 MEMORY = 256 << 20
 """Bytes that a run may hold of tensors, unless told."""
@@ -85,6 +88,21 @@ def without_short_runs(jobs: list[Job]) -> list[Job]:
     return [replace(job, runs=None) if number else job for job, number in pairs]
 
 
+def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Job], None]:
+    """What tells a progress after each job how many bytes are done of all."""
+    sizes = [job.output.spec.nbytes for job in jobs]
+    total, done, one_at_a_time = sum(sizes), 0, threading.Lock()
+
+    def tell(job: Job) -> None:
+        nonlocal done
+        if progress is not None:
+            with one_at_a_time:
+                done += job.output.spec.nbytes
+                progress(done, total, job.output.key)
+
+    return tell
+
+
 class Mover:
     """Moves a plan's tensors from its checkpoints, by alias, into a writer.
 
@@ -114,10 +132,11 @@ class Mover:
         whole = [job.output.node for job in others if job.computed]
         evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
 
+        tell = _count_bytes(progress, jobs)
+
         def make(job: Job) -> None:
             self._make(job, evaluator, writer)
-            if progress is not None:
-                progress(job.output.key, job.output.spec.nbytes)
+            tell(job)
 
         with self._workers, ThreadPoolExecutor(self._threads) as pool:
             making = [pool.submit(make, job) for job in others]

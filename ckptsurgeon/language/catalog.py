@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 from ckptsurgeon.errors import Problem, RulesetError, nearest
+
+MOST_NAMES = 8
+"""Rulesets that an error names."""
 
 
 def names() -> tuple[str, ...]:
@@ -17,9 +21,22 @@ def path_of(name: str) -> Path:
     """The file of a shipped ruleset; raises RulesetError for an unknown name."""
     known = names()
     if name not in known:
-        help = nearest(name, known) or "`ckptsurgeon rules list` shows those there are"
-        raise RulesetError([Problem(f"no shipped ruleset {name[:60]!r}", help=help)])
+        raise RulesetError([Problem(f"no shipped ruleset {name[:60]!r}", help=_find_meant(name))])
     return _folder() / f"{name}.yaml"
+
+
+def _find_meant(name: str) -> str:
+    """Which ruleset, or file, somebody means by a name that is none."""
+    known, pieces = names(), [piece for piece in re.split(r"[^a-z0-9]+", name.lower()) if piece]
+    near = nearest(name, known)
+    held = [one for one in known if pieces and all(piece in one for piece in pieces)]
+    beside = next((file for end in (".yaml", ".yml") if Path(file := name + end).is_file()), "")
+    if beside:
+        return f"did you mean the file {beside!r}?"
+    if held and not near:
+        return f"did you mean {' or '.join(map(repr, held[:MOST_NAMES]))}?"
+    shown = ", ".join(known[:MOST_NAMES])
+    return near or f"`ckptsurgeon rules list` tells what each is for; there are: {shown}"
 
 
 def about(name: str) -> str:

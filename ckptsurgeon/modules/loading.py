@@ -15,13 +15,14 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ckptsurgeon.batchnorm.layers import unwrapped
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.memory import checkpoint_of_model, state_of
+from ckptsurgeon.checkpoints.memory import tensors_held
+from ckptsurgeon.checkpoints.models import checkpoint_of_model, name_model, state_of, unwrapped
 from ckptsurgeon.checkpoints.tensors import is_torch, to_torch
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.modules.torch_rules import COUNTER, rules_of_loading, rules_of_ties
@@ -29,7 +30,7 @@ from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Config, Given, Request, Root, Source, load_rulesets, open_request
+from ckptsurgeon.request import Config, Given, Request, Root, Source, open_request
 from ckptsurgeon.specs import UnreadableSpec
 
 State = Mapping[str, Any]
@@ -57,7 +58,7 @@ def transplant(
 
 def load(
     model: nn.Module,
-    checkpoint: Source | nn.Module,
+    checkpoint: Source,
     rules: Rules | None = None,
     *,
     allow: Collection[str] = (),
@@ -84,14 +85,12 @@ def load(
     """
     module = unwrapped(model)
     state = state_of(module)
-    destination = checkpoint_of_model(state, _name(module))
+    destination = checkpoint_of_model(state, name_model(module))
     _check_writable(module, state, destination)
-    source, tensors = _open_given(checkpoint)
-    named = {name: one for name, one in (sources or {}).items() if isinstance(one, Mapping)}
     cast = _cast_to_destination(load_rulesets(rules))
     request = open_request(
         cast,
-        source,
+        checkpoint,
         destination,
         sources=sources,
         config=config,
@@ -101,7 +100,7 @@ def load(
         one_shard=one_shard,
     )
     execution = _prepare(request, destination)
-    values = dict(_values(execution, {**tensors, **named}))
+    values = dict(_values(execution))
     _check_values(module, state, values, destination)
     _write(state, values)
     return make_report(execution.plan, written=True)
@@ -132,19 +131,6 @@ def convert_on_load(
 
 
 # --- planning -------------------------------------------------------------------------------------
-
-
-def _open_given(checkpoint: Source | nn.Module) -> tuple[Source, Mapping[str, State]]:
-    """A checkpoint to plan with, and the tensors that are in memory, under its alias."""
-    if isinstance(checkpoint, nn.Module):
-        module = unwrapped(checkpoint)
-        state = state_of(module)
-        return checkpoint_of_model(state, _name(module)), {"": state}
-    return checkpoint, {"": checkpoint} if isinstance(checkpoint, Mapping) else {}
-
-
-def _name(model: nn.Module) -> str:
-    return f"<{type(model).__name__}>"
 
 
 def _prepare(request: Request, destination: Checkpoint) -> Execution:
@@ -178,7 +164,7 @@ def _check_writable(model: nn.Module, state: State, destination: Checkpoint) -> 
         if isinstance(spec, UnreadableSpec) and not state[key].is_meta:
             continue
         if problem := _unwritable(state[key], own):
-            raise CheckpointError(f"{_name(model)}: `{key}` {problem}")
+            raise CheckpointError(f"{name_model(model)}: `{key}` {problem}")
 
 
 def _check_values(
@@ -192,15 +178,15 @@ def _check_values(
         spec, target = destination.contents.specs[key], state[key]
         if isinstance(spec, UnreadableSpec):
             raise CheckpointError(
-                f"{_name(model)}: `{key}` is {spec.what}, which can't be written to; drop what "
-                "the rules give it, and allow `unreadable`"
+                f"{name_model(model)}: `{key}` is {spec.what}, which can't be written to; drop "
+                "what the rules give it, and allow `unreadable`"
             )
         if lost := _count_lost(value, target.dtype):
             kinds = (str(one.dtype).removeprefix("torch.") for one in (value, target))
             raise CheckpointError(
-                f"{_name(model)}: `{key}`: {lost:,} of {value.numel():,} values would change from "
-                f"{' to '.join(kinds)}; `drop` and `keep` it, or make the model's tensor of that "
-                "dtype"
+                f"{name_model(model)}: `{key}`: {lost:,} of {value.numel():,} values would change "
+                f"from {' to '.join(kinds)}; `drop` and `keep` it, or make the model's tensor of "
+                "that dtype"
             )
 
 
@@ -243,9 +229,9 @@ def _unwritable(tensor: Tensor, own: Collection[int]) -> str:
     return ""
 
 
-def _values(execution: Execution, given: Mapping[str, State]) -> Iterator[tuple[str, Tensor]]:
+def _values(execution: Execution) -> Iterator[tuple[str, Tensor]]:
     """The model's keys that change, each with its new value."""
-    plan = execution.plan
+    plan, given = execution.plan, tensors_held(execution.checkpoints)
     evaluator = execution.evaluate()
     for output in plan.outputs.values():
         if output.status is not Status.KEPT and output.wanted is not None:
@@ -294,9 +280,9 @@ def _convert(
     wanted = state_of(module)
     if _shapes(given) == _shapes(wanted):
         return
-    destination = checkpoint_of_model(wanted, _name(module))
+    destination = checkpoint_of_model(wanted, name_model(module))
     execution = _prepare(ask(given, destination), destination)
-    values = dict(_values(execution, {"": given}))
+    values = dict(_values(execution))
     _check_values(module, wanted, values, destination)
     for key in given:
         del state_dict[prefix + key]

@@ -21,7 +21,8 @@ from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, inputs_of, wal
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.showing import Shown
+from ckptsurgeon.specs import TensorSpec, plural
 
 SEARCHED_KEYS = 5000
 """How many keys are compared when the nearest one is looked for."""
@@ -51,8 +52,8 @@ class Sighting:
     fate: SourceFate | None
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Shown):
     """The course of one key: where it is read, and as an output, what gives it.
 
     `missing` is the destination's spec of a key that nothing gives, `error` holds the problems that
@@ -65,6 +66,17 @@ class Explanation:
     missing: TensorSpec | None
     error: PlanError | None
     notes: tuple[Note, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 where the rules make a plan."""
+        return self.error.exit_code if self.error is not None else 0
+
+    @property
+    def summary(self) -> str:
+        """The key, and how often it is read."""
+        gives = ", given by the rules" if self.output is not None else ""
+        return f"{self.key}, read {plural(len(self.sightings), 'time')}{gives}"
 
 
 def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanation:

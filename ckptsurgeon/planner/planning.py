@@ -56,6 +56,7 @@ from ckptsurgeon.plans.ties import (
 )
 from ckptsurgeon.plans.views import SourceView, renamed_keys, view_source
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.wording import argument, name_var
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Inputs:
     """What a plan is made of besides rules.
 
     `sources` is by alias, "" being the unnamed one; `config` the parsed config file; `given` the
-    vars that `--set` overrides; `allow` the kinds of finding that are accepted; `notes` what is to
+    vars whose values are given; `allow` the kinds of finding that are accepted; `notes` what is to
     be said of how the sources were found.
     """
 
@@ -301,7 +302,8 @@ class _Casting:
         self._dtype, self._place = stage.output.dtype, stage.place
         self._destination = destination
         if self._dtype == "destination" and destination is None:
-            text = "`dtype: destination` and no destination: give it by --into"
+            into = argument("into", "DST")
+            text = f"`dtype: destination` and no destination: give it by {into}"
             raise PlanError([Problem(text, stage.place)])
 
     def __call__(self, key: str, node: Node, rule: RuleInfo | None) -> Node:
@@ -334,6 +336,8 @@ def _check_given(stages: Sequence[CompiledStage], inputs: Inputs) -> None:
     unknown = [name for name in inputs.given if name not in known]
     if unknown:
         raise PlanError(
-            Problem(f"--set {name}: no var of the rules has this name", None, nearest(name, known))
+            Problem(
+                f"{name_var(name)}: no var of the rules has this name", None, nearest(name, known)
+            )
             for name in unknown
         )

@@ -12,8 +12,7 @@ from ckptsurgeon.language.expressions import Expression, Value, kind_of, unknown
 from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
-
-GIVE = "give the model's config.json by --config, or the var itself by --set NAME=VALUE"
+from ckptsurgeon.wording import argument, choose
 
 MAX_LISTS = 32
 """Most levels of lists in a value of the config: JSON's reader takes as many as Python's stack."""
@@ -24,12 +23,18 @@ class Surroundings:
     """What vars can look at besides each other.
 
     `spec_of` gives the spec of a key of the stage's sources or of the destination; `config` is the
-    parsed `--config`; `given` the values of `--set`.
+    parsed config; `given` the values that are given for vars.
     """
 
     spec_of: Callable[[Reference], TensorSpec]
     config: Mapping[str, Any] | None = None
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
+
+
+def _tell_giving() -> str:
+    """How a config, or a var in its place, is given."""
+    config, var = argument("config", "config.json"), choose("--set NAME=VALUE", "variables={…}")
+    return f"give the model's config.json by {config}, or the var itself by {var}"
 
 
 class Vars:
@@ -56,7 +61,7 @@ class Vars:
         """The value that `config.a.b` or `{config: a.b}` names; raises ExpressionError."""
         if self._around.config is None:
             raise ExpressionError(
-                f"config.{path} is asked for, and no --config is given", help=GIVE
+                f"config.{path} is asked for, and no config is given", help=_tell_giving()
             )
         return _config_value(self._around.config, path)
 
@@ -101,7 +106,7 @@ class Vars:
 
     def _configured(self, var: ConfigVar, scope: Scope) -> Value:
         if self._around.config is None and var.default is None:
-            raise ExpressionError("it reads the config, and no --config is given", help=GIVE)
+            raise ExpressionError("it reads the config, and none is given", help=_tell_giving())
         try:
             return _config_value(self._around.config or {}, var.path)
         except _NotThere:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ckptsurgeon.plans.account import CheckedTie, Finding, Note
 from ckptsurgeon.plans.fates import Fates
+from ckptsurgeon.plans.files.saving import save_plan
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.showing import Shown
+from ckptsurgeon.specs import plural
+
+MOST_NAMES = 3
+"""Sources that a plan's summary names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Shown):
     """All steps with their specs. Findings that are not `allowed` keep it from being run.
 
     `outputs` is in output order. `ties` maps an output key to the first one whose storage it
@@ -43,6 +51,22 @@ class Plan:
     def open_findings(self) -> tuple[Finding, ...]:
         """The findings that were not allowed."""
         return tuple(finding for finding in self.findings if not finding.allowed)
+
+    @property
+    def summary(self) -> str:
+        """`160 tensors of a.pt for b.pt, 3 findings`."""
+        of = ", ".join(view.path for view in self.sources[:MOST_NAMES])
+        to = f" for {self.destination.path}" if self.destination else ""
+        found = f", {plural(len(self.findings), 'finding')}" if self.findings else ""
+        return f"{plural(len(self.outputs), 'tensor')} of {of}{to}{found}"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the plan as JSON, whole or not at all, for `ckptsurgeon.load_plan`.
+
+        `transplant --plan` runs it. The name ends in `.json`; of existing files only another plan
+        is replaced. Raises OutputError.
+        """
+        save_plan(self, Path(path))
 
     @property
     def nbytes(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.proof.feeding import make_feed
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind
+from ckptsurgeon.wording import choose
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ def _failed(error: Exception, name: str, shape: tuple[int, ...]) -> CkptSurgeonE
     said = str(error).partition("\n")[0]
     return CkptSurgeonError(
         f"{name}: failed on an input of {list(shape)}: {type(error).__name__} at {where}: {said}; "
-        "give another shape, such as --input 1,3,224,224"
+        f"give another shape, such as {choose('--input 1,3,224,224', 'shape=(1, 3, 224, 224)')}"
     )
 
 

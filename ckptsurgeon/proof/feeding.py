@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.specs import with_item
+from ckptsurgeon.wording import choose
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +107,10 @@ def _guess(model: nn.Module, layer: Layer | None) -> tuple[tuple[int, ...], str]
     if layer is None:
         raise CkptSurgeonError(
             "no convolution, linear, recurrent or embedding layer tells the shape of an input; "
-            "give it, such as --input 1,3,224,224"
+            f"give it, such as {choose('--input 1,3,224,224', 'shape=(1, 3, 224, 224)')}"
         )
-    note = f"shape guessed from `{layer.name}` ({layer.kind}); --input says another"
+    another = choose("--input", "shape=")
+    note = f"shape guessed from `{layer.name}` ({layer.kind}); {another} says another"
     if not layer.dim:
         return (BATCH, TOKENS), note
     if layer.dim == -1:

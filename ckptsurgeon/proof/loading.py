@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.memory import state_of
+from ckptsurgeon.checkpoints.models import state_of
 from ckptsurgeon.checkpoints.tensors import to_torch
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.proof.results import Finding, Kind

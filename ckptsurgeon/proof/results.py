@@ -6,6 +6,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
+from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import plural
 
 
@@ -71,8 +72,8 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Shown):
     """All that `verify` found. `comparison` is None where there was nothing to compare with."""
 
     checkpoint: str
@@ -92,6 +93,16 @@ class Verification:
     def clean(self) -> bool:
         """Whether there was no finding, not even one that was allowed."""
         return not self.findings
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 1 where a finding is open, else 0."""
+        return 1 if self.open_findings else 0
+
+    @property
+    def summary(self) -> str:
+        """The bottom line."""
+        return self.bottom_line
 
     @property
     def bottom_line(self) -> str:

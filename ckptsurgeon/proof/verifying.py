@@ -15,6 +15,7 @@ from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
 from ckptsurgeon.request import Root, Source, open_source
+from ckptsurgeon.wording import argument, name_kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +91,9 @@ def verify(
     roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
     unknown = [one for one in roots if one and (one != AGAINST or against is None)]
     if unknown:
-        raise CheckpointError(f"--root {unknown[0]}: there is no such checkpoint here")
+        raise CheckpointError(
+            f"{argument('root', unknown[0], repr(unknown[0]))}: there is no such checkpoint here"
+        )
     opened = open_source(checkpoint, roots.get(""))
     built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
     found = [*loaded.findings, *check_values(loaded.state, _parameters(built, loaded))]
@@ -126,7 +129,7 @@ def _checked_kinds(allow: Collection[str]) -> Collection[str]:
     known = [kind.value for kind in Kind]
     for kind in kinds:
         if kind not in known:
-            raise CkptSurgeonError(f"--allow {kind}: unknown; known: {', '.join(known)}")
+            raise CkptSurgeonError(f"{name_kind(kind)}: unknown; known: {', '.join(known)}")
     return kinds
 
 
@@ -138,6 +141,7 @@ def _reference(checkpoint: Checkpoint, network: Network) -> tuple[str, nn.Module
         more = f", and {len(others)} more" if others else ""
         raise CheckpointError(
             f"{checkpoint.path}: does not load into {network.name}: {first.kind.value} "
-            f"`{first.key}`: {first.text}{more}; --source-model names its network"
+            f"`{first.key}`: {first.text}{more}; {argument('source_model', 'FACTORY')} names its "
+            "network"
         )
     return str(checkpoint.path), model

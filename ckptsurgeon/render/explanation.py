@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.steps import Step
-from ckptsurgeon.render.problems import render_error
+from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.problems import describe_problems, render_error
 from ckptsurgeon.render.terminal import escape
 from ckptsurgeon.specs import UnreadableSpec
+
+VERSION = 1
 
 
 def render_explanation(explanation: Explanation, *, verbose: bool = False) -> str:
@@ -79,3 +83,57 @@ def _output(output: Output) -> Iterator[str]:
         yield f"  from {escape(full_key(operand.source, operand.key))}{part}"
     if output.ops:
         yield f"  through {', '.join(map(escape, output.ops))}"
+
+
+# --- for machines ---------------------------------------------------------------------------------
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """The explanation as plain values: versioned and complete."""
+    error = explanation.error
+    output, missing = explanation.output, explanation.missing
+    return {
+        "version": VERSION,
+        "exit_code": explanation.exit_code,
+        "key": explanation.key,
+        "read": [_describe_sighting(one) for one in explanation.sightings],
+        "output": None if output is None else _describe_output(output),
+        "missing": None if missing is None else describe(missing),
+        "problems": [] if error is None else describe_problems(error),
+        "notes": [{"kind": one.kind, "text": one.text} for one in explanation.notes],
+    }
+
+
+def _describe_sighting(sighting: Sighting) -> dict[str, Any]:
+    fate = sighting.fate
+    products = [product for step in sighting.steps for product in step.products]
+    return {
+        "stage": sighting.stage,
+        "source": sighting.source,
+        "spec": describe(sighting.spec),
+        "rules": [_describe_verdict(one) for one in sighting.verdicts],
+        "gives": [
+            product.key + (index_text(product.index) if product.index is not None else "")
+            for product in products
+        ],
+        "fate": None if fate is None else fate.fate.value,
+        "reason": None if fate is None else fate.reason or None,
+    }
+
+
+def _describe_verdict(verdict: Verdict) -> dict[str, Any]:
+    place = {"file": verdict.rule.place.file, "line": verdict.rule.place.line}
+    told = {"text": verdict.rule.text, "matches": verdict.matched, "verdict": verdict.text}
+    return {**place, **told}
+
+
+def _describe_output(output: Output) -> dict[str, Any]:
+    rule = output.rule
+    return {
+        "spec": describe(output.spec),
+        "status": output.status.value,
+        "file": None if rule is None else rule.place.file,
+        "line": None if rule is None else rule.place.line,
+        "sources": [describe(one) for one in output.sources],
+        "ops": list(output.ops),
+    }

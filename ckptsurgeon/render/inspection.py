@@ -15,6 +15,8 @@ from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, MORE, View
+from ckptsurgeon.report.inspection import Inspection
+from ckptsurgeon.report.report import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 
 VERSION = 1
@@ -25,28 +27,26 @@ MOST_SHAPES = 4
 LONGEST_NAMES = 64
 
 
-def render_inspection(
-    checkpoint: Checkpoint, *, width: int, color: bool, verbose: bool = False
-) -> str:
+def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bool = False) -> str:
     """The checkpoint as text that ends in a newline; safe to print as it is.
 
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
     """
     view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.table(list(_facts(checkpoint, verbose)), 0)
-    specs = checkpoint.contents.specs
+    facts = view.table(list(_facts(found, verbose)), 0)
+    specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
     limit = len(lines) if verbose else MOST_LINES
     shown = view.table(lines[:limit], len(lines) - limit)
-    head = [view.palette.bold(safe(str(checkpoint.path))), *facts]
+    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
     return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
 
 
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
-    contents = checkpoint.contents
+def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
+    checkpoint, contents = found.checkpoint, found.checkpoint.contents
     size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
     yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
@@ -59,6 +59,9 @@ def _facts(checkpoint: Checkpoint, verbose: bool) -> Iterator[Aligned]:
     yield Aligned(("elements", f"{count_elements(contents):,}"))
     dtypes = ", ".join(f"{dtype} {number:,}" for dtype, number in count_dtypes(contents))
     yield Aligned(("dtypes", dtypes or "none"))
+    if found.only:
+        shown = count_tensors(found.specs.values())
+        yield Aligned(("only", f"{', '.join(map(safe, found.only))}: {shown}"))
     if contents.root or contents.wrappers:
         yield Aligned(("root", _root(contents)))
     for name, texts in _lists(contents):
@@ -168,24 +171,24 @@ def _listed(specs: Mapping[str, TensorSpec]) -> list[Aligned]:
 # --- for machines ---------------------------------------------------------------------------------
 
 
-def inspection_json(checkpoint: Checkpoint) -> Iterator[str]:
+def inspection_json(found: Inspection) -> Iterator[str]:
     """The checkpoint in pieces that join to one JSON object: versioned, complete, pure ASCII."""
-    contents = checkpoint.contents
     yield "{\n"
-    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(v)}" for name, v in _described(checkpoint))
+    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(v)}" for name, v in _described(found))
     yield ',\n"tensors": {'
     separator = "\n"
-    for key, spec in contents.specs.items():
+    for key, spec in found.specs.items():
         entry = {**describe(spec), "bytes": spec.nbytes}
         yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
         separator = ",\n"
     yield "\n}\n}\n"
 
 
-def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
-    contents = checkpoint.contents
+def _described(found: Inspection) -> Iterable[tuple[str, Any]]:
+    checkpoint, contents = found.checkpoint, found.checkpoint.contents
     return {
         "version": VERSION,
+        "exit_code": 0,
         "path": str(checkpoint.path),
         "format": checkpoint.format,
         "shard": contents.shard,
@@ -204,6 +207,7 @@ def _described(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
         "outside": [describe(one) for one in contents.outside],
         "rivals": [describe(one) for one in contents.rivals],
         "notes": list(contents.notes),
+        "only": list(found.only),
     }.items()
 
 

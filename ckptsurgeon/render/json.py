@@ -74,6 +74,7 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
     yield "version", VERSION
     yield "versions", dict(report.versions)
     yield "clean", report.clean
+    yield "exit_code", report.exit_code
     yield "written", report.written
     yield "bottom_line", report.bottom_line
     yield "sources", report.sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
 from ckptsurgeon.render.terminal import visible
@@ -57,21 +58,19 @@ def _escaped_place(place: Place) -> Place:
 
 def error_json(error: CkptSurgeonError) -> str:
     """An error as JSON, for who asked for JSON: every problem with its place, and the exit code."""
+    head = {"version": 1, "clean": False, "exit_code": error.exit_code}
+    return json.dumps({**head, "problems": describe_problems(error)}, indent=2)
+
+
+def describe_problems(error: CkptSurgeonError) -> list[dict[str, Any]]:
+    """Every problem of an error as plain values, with its place."""
     problems = error.problems if isinstance(error, ProblemsError) else (Problem(str(error)),)
-    return json.dumps(
+    return [
         {
-            "version": 1,
-            "clean": False,
-            "exit_code": error.exit_code,
-            "problems": [
-                {
-                    "message": problem.message,
-                    **{word: getattr(problem.place, word, None) for word in PLACE},
-                    "included_at": getattr(problem.place, "via", "") or None,
-                    "help": problem.help or None,
-                }
-                for problem in problems
-            ],
-        },
-        indent=2,
-    )
+            "message": problem.message,
+            **{word: getattr(problem.place, word, None) for word in PLACE},
+            "included_at": getattr(problem.place, "via", "") or None,
+            "help": problem.help or None,
+        }
+        for problem in problems
+    ]

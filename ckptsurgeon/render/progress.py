@@ -9,8 +9,11 @@ from ckptsurgeon.render.terminal import safe
 
 
 @contextmanager
-def shown_progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A function to call after each tensor with its key and bytes; the bar goes with the block."""
+def shown_progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A function to call after each tensor: bytes done, bytes in all, its key.
+
+    The bar goes with the block.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -29,9 +32,9 @@ def shown_progress(total: int) -> Iterator[Callable[[str, int], None]]:
         TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
+        task = progress.add_task("", total=None)
 
-        def advance(key: str, nbytes: int) -> None:
-            progress.update(task, advance=nbytes, description=safe(key))
+        def show(done: int, total: int, key: str) -> None:
+            progress.update(task, completed=done, total=total, description=safe(key))
 
-        yield advance
+        yield show

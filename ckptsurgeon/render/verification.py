@@ -139,6 +139,7 @@ def verification_json(found: Verification) -> str:
     told = {
         "version": VERSION,
         "clean": found.clean,
+        "exit_code": found.exit_code,
         "bottom_line": found.bottom_line,
         "checkpoint": found.checkpoint,
         "model": found.model,

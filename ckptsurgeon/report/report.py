@@ -22,6 +22,7 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
+from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
 
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
@@ -142,8 +143,8 @@ class Coverage:
     outside: Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them.
@@ -178,6 +179,21 @@ class Report:
     def clean(self) -> bool:
         """Whether there was no finding, not even one that was allowed."""
         return not self.findings
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 1 where a finding is open, else 0."""
+        return 1 if self.open_findings else 0
+
+    @property
+    def advice(self) -> str:
+        """The findings that are open, folded, with what would settle them."""
+        return self.call_renderer("write_advice")
+
+    @property
+    def summary(self) -> str:
+        """The bottom line, which ends in what comes out."""
+        return self.bottom_line
 
     @property
     def bottom_line(self) -> str:

@@ -49,7 +49,7 @@ def bits(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def test_moves_keep_every_bit_of_every_dtype(dtype: torch.dtype) -> None:
     given = {"w": bits(4, 6, dtype=dtype), "s": bits(dtype=dtype)}
     rules = [{"w -> w": ["transpose", {"slice": "1:3"}]}, {"s -> s": {"reshape": [1]}}]
-    tensors, _ = cs.apply(rules, given)
+    tensors, _ = cs.apply(given, rules)
     assert same_bits(tensors["w"], given["w"].T[1:3])
     assert same_bits(tensors["s"], given["s"].reshape(1))
 
@@ -60,7 +60,7 @@ NUMPY_DTYPES = ("bool", "u1", "<i2", ">i2", "<f2", "<f4", ">f4", "<f8", ">f8", "
 @pytest.mark.parametrize("dtype", [*NUMPY_DTYPES, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
 def test_numpy_arrays_come_back_as_numpy_arrays_of_their_dtype(dtype: Any) -> None:
     given = {"w": np.arange(12).reshape(3, 4).astype(dtype)[:, ::-1], "same": np.ones(2, dtype)}
-    tensors, _ = cs.apply([{"w -> moved": "transpose"}], given)
+    tensors, _ = cs.apply(given, [{"w -> moved": "transpose"}])
     assert type(tensors["moved"]) is np.ndarray
     assert tensors["moved"].dtype == given["w"].dtype.newbyteorder("<")
     assert np.array_equal(tensors["moved"], given["w"].T)
@@ -71,7 +71,7 @@ def test_numpy_arrays_come_back_as_numpy_arrays_of_their_dtype(dtype: Any) -> No
 def test_what_no_op_touches_is_the_very_object() -> None:
     weight = nn.Parameter(torch.rand(3, 4))
     given = {"a": weight, "b": torch.rand(8)[::2]}
-    tensors, report = cs.apply(["a -> x"], given)
+    tensors, report = cs.apply(given, ["a -> x"])
     assert tensors["x"] is weight
     assert tensors["b"] is given["b"]
     assert report.clean
@@ -79,7 +79,7 @@ def test_what_no_op_touches_is_the_very_object() -> None:
 
 def test_tensors_that_are_all_on_the_meta_device_are_moved_as_they_are() -> None:
     given = {"a": torch.rand(2, device="meta"), "b": torch.rand(3, device="meta")}
-    tensors, report = cs.apply(["a -> x"], given)
+    tensors, report = cs.apply(given, ["a -> x"])
     assert tensors["x"] is given["a"]
     assert report.clean
 
@@ -92,7 +92,7 @@ def test_nothing_that_is_given_is_altered_and_new_tensors_share_no_memory() -> N
         "rules": ["a -> a[:, :4]", {"b -> b": {"reshape": [4, 4]}}],
     }
     before = copy.deepcopy((given, into, rules))
-    tensors, _ = cs.apply(rules, given, into=into)
+    tensors, _ = cs.apply(given, rules, into=into)
     for tensor in tensors.values():
         tensor.zero_()
     assert rules == before[2]
@@ -101,7 +101,7 @@ def test_nothing_that_is_given_is_altered_and_new_tensors_share_no_memory() -> N
 
 
 def test_parameters_lend_their_values_without_a_graph() -> None:
-    tensors, _ = cs.apply([{"w -> w": "transpose"}], {"w": nn.Parameter(torch.rand(2, 3))})
+    tensors, _ = cs.apply({"w": nn.Parameter(torch.rand(2, 3))}, [{"w -> w": "transpose"}])
     assert not tensors["w"].requires_grad
     assert tensors["w"].grad_fn is None
 
@@ -110,7 +110,7 @@ def test_odd_tensors_are_read_as_they_look() -> None:
     number = torch.tensor([[1 + 2j, 3 - 1j]])
     given = {"conj": number.conj(), "neg": number.conj().imag, "expanded": torch.rand(1).expand(3)}
     rules = [{f"{key} -> {key}": {"flip": 0}} for key in given]
-    tensors, _ = cs.apply(rules, given)
+    tensors, _ = cs.apply(given, rules)
     for key, value in given.items():
         assert torch.equal(tensors[key], value.flip(0).resolve_conj().resolve_neg())
 
@@ -118,20 +118,20 @@ def test_odd_tensors_are_read_as_they_look() -> None:
 def test_ties_stay_ties() -> None:
     shared = torch.rand(3, 2)
     given = OrderedDict(embed=shared, head=shared.detach(), other=torch.rand(3, 2))
-    tensors, _ = cs.apply(["embed -> wte", "head -> lm_head"], given)
+    tensors, _ = cs.apply(given, ["embed -> wte", "head -> lm_head"])
     assert tensors["wte"] is given["embed"]
     assert tensors["lm_head"] is given["head"]
     rules = [{"<k:embed|head> -> <k>": "transpose"}, {"tie": ["embed", "head"]}]
-    turned, _ = cs.apply(rules, given)
+    turned, _ = cs.apply(given, rules)
     assert turned["embed"] is turned["head"]
     with pytest.raises(cs.PlanError, match="`tie`: `other` and `embed` hold different values"):
-        cs.apply([{"tie": ["embed", "other"]}], given)
+        cs.apply(given, [{"tie": ["embed", "other"]}])
 
 
 def test_metadata_moves_with_renamed_modules() -> None:
     source = nn.Sequential(OrderedDict(stem=nn.Conv2d(1, 2, 1), bn=nn.BatchNorm2d(2)))
     target = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 1), norm=nn.BatchNorm2d(2)))
-    tensors, _ = cs.apply(["stem.* -> conv.*", {"batchnorm": "bn -> norm"}], source.state_dict())
+    tensors, _ = cs.apply(source.state_dict(), ["stem.* -> conv.*", {"batchnorm": "bn -> norm"}])
     assert tensors._metadata["norm"] == {"version": 2}  # type: ignore[attr-defined]
     target.load_state_dict(tensors, strict=True)
     image = torch.ones(2, 1, 3, 3)
@@ -140,19 +140,19 @@ def test_metadata_moves_with_renamed_modules() -> None:
 
 def test_the_kind_of_the_source_decides_the_kind_of_the_result() -> None:
     torch_into = {"w": torch.rand(2, 2), "head": torch.rand(3)}
-    tensors, _ = cs.apply([{"keep": "head"}], {"w": np.eye(2, dtype="f4")}, into=torch_into)
+    tensors, _ = cs.apply({"w": np.eye(2, dtype="f4")}, [{"keep": "head"}], into=torch_into)
     assert [type(value) for value in tensors.values()] == [np.ndarray, np.ndarray]
     numpy_into = {key: value.numpy() for key, value in torch_into.items()}
-    back, _ = cs.apply([{"keep": "head"}], {"w": torch.eye(2)}, into=numpy_into)
+    back, _ = cs.apply({"w": torch.eye(2)}, [{"keep": "head"}], into=numpy_into)
     assert torch.equal(back["head"], torch_into["head"])
-    mixed, _ = cs.apply(None, {"a": torch.eye(2), "b": np.eye(2)})
+    mixed, _ = cs.apply({"a": torch.eye(2), "b": np.eye(2)}, None)
     assert torch.equal(mixed["b"], torch.eye(2, dtype=torch.float64))
 
 
 def test_made_tensors_and_further_sources() -> None:
     extra = {"v": torch.rand(3)}
     rules = ["extra::v -> v", {"init": {"to": "z", "fill": "ones", "shape": [2], "dtype": "BF16"}}]
-    tensors, _ = cs.apply(rules, {"w": torch.rand(1)}, sources={"extra": extra})
+    tensors, _ = cs.apply({"w": torch.rand(1)}, rules, sources={"extra": extra})
     assert tensors["v"] is extra["v"]
     assert torch.equal(tensors["z"], torch.ones(2, dtype=torch.bfloat16))
 
@@ -160,7 +160,7 @@ def test_made_tensors_and_further_sources() -> None:
 def test_an_op_gives_a_tensor_of_its_own_kind_for_empty_and_scalar_ones() -> None:
     given = {"empty": torch.empty(0, 3), "scalar": torch.tensor(7), "flag": torch.tensor(True)}
     rules = [{"empty -> empty": "transpose"}, {"<k:scalar|flag> -> <k>": {"reshape": [1, 1]}}]
-    tensors, _ = cs.apply(rules, given)
+    tensors, _ = cs.apply(given, rules)
     assert tensors["empty"].shape == (3, 0)
     assert tensors["scalar"].tolist() == [[7]]
     assert tensors["flag"].tolist() == [[True]]
@@ -169,9 +169,9 @@ def test_an_op_gives_a_tensor_of_its_own_kind_for_empty_and_scalar_ones() -> Non
 def test_values_that_are_no_tensors_are_refused() -> None:
     told = "'w' is list; wanted a flat dict of torch tensors or NumPy arrays"
     with pytest.raises(cs.CheckpointError, match=told):
-        cs.apply(None, {"w": [1.0]})
+        cs.apply({"w": [1.0]}, None)
     with pytest.raises(cs.CheckpointError, match="a key that is no text: 3"):
-        cs.apply(None, {3: torch.rand(1)})  # type: ignore[dict-item]
+        cs.apply({3: torch.rand(1)}, None)  # type: ignore[dict-item]
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
@@ -188,11 +188,11 @@ def test_values_that_are_no_tensors_are_refused() -> None:
 def test_tensors_that_cannot_be_read_are_findings(value: Any, told: str) -> None:
     given = {"w": value, "b": torch.ones(1)}
     with pytest.raises(cs.FindingsError, match=rf"unreadable: `w`, {told}"):
-        cs.apply(None, given)
-    tensors, report = cs.apply(None, given, allow="unreadable")
+        cs.apply(given, None)
+    tensors, report = cs.apply(given, None, allow="unreadable")
     assert list(tensors) == ["b"]
     assert report.bottom_line == "allowed: 1 unreadable; 1 tensor, 4 B would be written"
-    assert list(cs.apply([{"drop": "w"}], given)[0]) == ["b"]
+    assert list(cs.apply(given, [{"drop": "w"}])[0]) == ["b"]
 
 
 def test_rules_are_a_path_a_shipped_name_a_dict_a_list_or_a_ruleset(tmp_path: Path) -> None:
@@ -208,27 +208,27 @@ def test_rules_are_a_path_a_shipped_name_a_dict_a_list_or_a_ruleset(tmp_path: Pa
         [cs.load_ruleset(path)],
     )
     for rules in forms:
-        assert list(cs.apply(rules, given)[0]) == ["b"]
-    assert list(cs.apply(None, given)[0]) == list(cs.apply([], given)[0]) == ["a"]
+        assert list(cs.apply(given, rules)[0]) == ["b"]
+    assert list(cs.apply(given, None)[0]) == list(cs.apply(given, [])[0]) == ["a"]
     with pytest.raises(cs.PlanError):
-        cs.apply("torchvision_resnet_to_transformers", given)
+        cs.apply(given, "torchvision_resnet_to_transformers")
 
 
 def test_errors_hold_their_problems_with_their_places() -> None:
     given = {"a": torch.rand(2, 3), "b": torch.rand(2)}
     with pytest.raises(cs.PlanError) as caught:
-        cs.apply([{"a -> x": {"reshape": [5]}}, {"b -> y": {"permute": [0, 1]}}], given)
+        cs.apply(given, [{"a -> x": {"reshape": [5]}}, {"b -> y": {"permute": [0, 1]}}])
     assert len(caught.value.problems) == 2
     assert [problem.place is not None for problem in caught.value.problems] == [True, True]
     with pytest.raises(cs.RulesetError) as wrong:
-        cs.apply([{"form": "a"}, "a b"], given)
+        cs.apply(given, [{"form": "a"}, "a b"])
     assert len(wrong.value.problems) == 2
 
 
 def test_findings_raise_what_the_command_line_would_refuse() -> None:
     given, into = {"a": torch.rand(2), "x": torch.rand(1)}, {"a": torch.rand(3), "b": torch.rand(1)}
     with pytest.raises(cs.FindingsError) as caught:
-        cs.apply(None, given, into=into)
+        cs.apply(given, None, into=into)
     told = [problem.message for problem in caught.value.problems]
     assert sorted(told) == [
         "mismatched: `a` (found F32[2], wanted F32[3])",
@@ -237,28 +237,28 @@ def test_findings_raise_what_the_command_line_would_refuse() -> None:
         "unused: `x` (found F32[1])",
     ]
     kinds = ("missing", "unused", "mismatched", "unexpected", "nothing")
-    tensors, report = cs.apply(None, given, into=into, allow=kinds)
+    tensors, report = cs.apply(given, None, into=into, allow=kinds)
     assert tensors["b"] is into["b"]
     assert tensors["a"] is into["a"]
     assert all(finding.allowed for finding in report.findings)
     with pytest.raises(cs.PlanError, match="--allow everything: unknown"):
-        cs.apply(None, given, into=into, allow="everything")
+        cs.apply(given, None, into=into, allow="everything")
 
 
 def test_a_model_on_the_meta_device_gives_shapes_alone() -> None:
     with torch.device("meta"):
         into = nn.Linear(3, 2).state_dict()
     tensors, _ = cs.apply(
-        ["w -> weight", "b -> bias"], {"w": torch.rand(2, 3), "b": torch.rand(2)}, into
+        {"w": torch.rand(2, 3), "b": torch.rand(2)}, ["w -> weight", "b -> bias"], into
     )
     assert not tensors["weight"].is_meta
     with pytest.raises(cs.PlanError, match="can't be kept: the destination has shapes alone"):
-        cs.apply(["w -> weight", {"keep": "bias"}], {"w": torch.rand(2, 3)}, into)
+        cs.apply({"w": torch.rand(2, 3)}, ["w -> weight", {"keep": "bias"}], into)
 
 
 def test_a_cast_that_overflows_names_its_rule() -> None:
     with pytest.raises(cs.FindingsError) as caught:
-        cs.apply([{"w -> w": {"cast": "F16"}}], {"w": torch.tensor([1e6, 1.0])})
+        cs.apply({"w": torch.tensor([1e6, 1.0])}, [{"w -> w": {"cast": "F16"}}])
     (problem,) = caught.value.problems
     assert problem.message == "`w`: 1 finite values overflow in F16"
     assert problem.place is not None
@@ -266,7 +266,7 @@ def test_a_cast_that_overflows_names_its_rule() -> None:
 
 def test_ops_in_a_chain_of_thousands_need_no_stack() -> None:
     given = {"w": torch.rand(2, 3)}
-    tensors, _ = cs.apply([{"w -> w": ["transpose"] * 3001}], given)
+    tensors, _ = cs.apply(given, [{"w -> w": ["transpose"] * 3001}])
     assert torch.equal(tensors["w"], given["w"].T)
 
 
@@ -285,17 +285,17 @@ def test_limits_below_one_are_refused(limits: dict[str, int], tmp_path: Path) ->
 
 def test_a_module_is_told_to_give_its_state_dict() -> None:
     with pytest.raises(cs.CheckpointError, match=r"give a path, its state_dict\(\)"):
-        cs.apply([], torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+        cs.apply(torch.nn.Linear(2, 2), [])  # type: ignore[arg-type]
 
 
 def test_one_rule_as_text_is_told_to_be_a_list() -> None:
     with pytest.raises(cs.RulesetError, match="give a list of rules"):
-        cs.apply("a.* -> b.*", {"a.w": torch.zeros(2)})
+        cs.apply({"a.w": torch.zeros(2)}, "a.* -> b.*")
 
 
 def test_an_op_in_the_text_of_a_rule_is_told_as_a_dict() -> None:
     with pytest.raises(cs.RulesetError, match=r"write \{'a -> b': 'transpose'\}"):
-        cs.apply(["a -> b: transpose"], {"a": torch.zeros(2, 3)})
+        cs.apply({"a": torch.zeros(2, 3)}, ["a -> b: transpose"])
 
 
 def test_keys_that_the_destination_ties_are_tied_in_the_result(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_keys_that_the_destination_ties_are_tied_in_the_result(tmp_path: Path) -
     cs.transplant(source, tmp_path / "o.pt", [{"from": "embed", "to": ["embed", "head"]}], into)
     loaded = torch.load(tmp_path / "o.pt")
     assert loaded["embed"].data_ptr() == loaded["head"].data_ptr()
-    _, report = cs.apply([{"keep": "head"}], source, into)
+    _, report = cs.apply(source, [{"keep": "head"}], into)
     assert [(note.kind, note.key) for note in report.notes if note.kind == "untied"] == [
         ("untied", "head")
     ]
@@ -330,6 +330,6 @@ def test_a_split_into_thousands_is_planned_in_linear_time(monkeypatch: pytest.Mo
 def test_extra_state_and_arrays_of_texts_are_entries() -> None:
     """As in files: no tensors, and no reason to refuse the others."""
     given = {"w": torch.ones(2), "m._extra_state": {"a": 1}, "names": np.array(["x"])}
-    tensors, report = cs.apply(None, given)
+    tensors, report = cs.apply(given, None)
     assert list(tensors) == ["w"]
     assert report.clean

@@ -120,4 +120,4 @@ def test_a_hole_is_told_by_the_functions(tmp_path: Path, star: str) -> None:
     assert [n.text for n in cs.plan(None, [RULE], sources=sources).notes] == [TOLD]
     report = cs.transplant(None, tmp_path / "out.pt", [RULE], sources=sources)
     assert TOLD in [note.text for note in report.notes]
-    assert TOLD in [note.text for note in cs.apply([RULE], None, sources=sources)[1].notes]
+    assert TOLD in [note.text for note in cs.apply(None, [RULE], sources=sources)[1].notes]

@@ -38,7 +38,7 @@ def test_a_tied_tensor_is_evaluated_once(
 
     monkeypatch.setattr(Evaluator, "output", count)
     values = torch.arange(6.0).reshape(2, 3)
-    tensors, _ = cs.apply(rules, {key: values.clone() for key in "abc"})
+    tensors, _ = cs.apply({key: values.clone() for key in "abc"}, rules)
     assert len(evaluated) == len(groups)
     for group in groups:
         assert len({id(tensors[key]) for key in group}) == 1
@@ -49,7 +49,7 @@ def test_a_tied_tensor_is_evaluated_once(
 def test_values_that_differ_are_told_at_the_rule_that_ties_them() -> None:
     given = {"a": torch.zeros(2), "b": torch.ones(2), "c": torch.zeros(2)}
     with pytest.raises(cs.PlanError) as caught:
-        cs.apply([{"tie": ["a", "c"]}, {"tie": ["a", "b"]}], given)
+        cs.apply(given, [{"tie": ["a", "c"]}, {"tie": ["a", "b"]}])
     (problem,) = caught.value.problems
     assert (problem.message, problem.help) == (
         "`tie`: `b` and `a` hold different values",

@@ -45,16 +45,16 @@ def test_what_cannot_be_read_is_a_key(kind: str) -> None:
     (finding,) = cs.plan(given).open_findings
     assert (finding.kind.value, finding.key) == ("unreadable", "w")
     with pytest.raises(FindingsError, match="unreadable: `w`, "):
-        cs.apply([], given)
-    tensors, report = cs.apply([{"drop": "w"}], given)
+        cs.apply(given, [])
+    tensors, report = cs.apply(given, [{"drop": "w"}])
     assert (list(tensors), report.clean) == (["b"], True)
-    found, report = cs.apply([], {"b": torch.ones(2)}, into=given, allow=["unreadable"])
+    found, report = cs.apply({"b": torch.ones(2)}, [], into=given, allow=["unreadable"])
     assert (list(found), report.clean) == (["b"], False)
 
 
 def test_parameters_and_buffers_are_plain() -> None:
     given = {"w": nn.Parameter(torch.ones(2)), "b": nn.Buffer(torch.ones(1))}
-    assert cs.apply([], given)[1].clean
+    assert cs.apply(given, [])[1].clean
 
 
 def test_a_model_of_which_a_part_has_no_values() -> None:

@@ -216,7 +216,7 @@ def test_a_root_before_a_slash(tmp_path: Path) -> None:
     found = open_checkpoint(tmp_path / "a.npz", "params").contents
     assert list(found.specs) == ["fc/kernel", "fc/bias"]
     assert [(one.key, one.tensors) for one in found.outside] == [("opt", 1)]
-    tensors, _ = cs.apply([], tmp_path / "a.npz", root="params/fc")
+    tensors, _ = cs.apply(tmp_path / "a.npz", [], root="params/fc")
     assert list(tensors) == ["kernel", "bias"]
     with pytest.raises(CheckpointError, match="did you mean 'params'"):
         open_checkpoint(tmp_path / "a.npz", "param")

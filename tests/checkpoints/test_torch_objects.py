@@ -468,7 +468,7 @@ def test_constants_of_frozen_torchscript_can_be_opened(tmp_path: Path) -> None:
     torch.jit.freeze(torch.jit.script(net)).save(str(tmp_path / "a.pt"))
     with pytest.raises(cs.CheckpointError, match="`--root constants` opens these"):
         cs.plan(tmp_path / "a.pt")
-    tensors, _ = cs.apply([], tmp_path / "a.pt", root="constants")
+    tensors, _ = cs.apply(tmp_path / "a.pt", [], root="constants")
     assert [one.tolist() for one in tensors.values()] == [
         one.tolist() for one in net.state_dict().values()
     ]
@@ -533,7 +533,7 @@ def test_lists_that_do_not_stay_are_noted(rule: Any, told: str | None, tmp_path:
 
 def test_mismatches_with_what_cannot_be_read_have_no_suggestion(tmp_path: Path) -> None:
     into = {"w": torch.eye(6).to_sparse(), "b": tensor(1)}
-    report = cs.apply([], {"b": tensor(1)}, into=into, allow=["unreadable"])[1]
+    report = cs.apply({"b": tensor(1)}, [], into=into, allow=["unreadable"])[1]
     assert report.suggestions == ()
     plan = cs.plan({"w": tensor(2), "b": tensor(1)}, into=into)
     assert [finding.kind.value for finding in plan.open_findings] == ["mismatched"]

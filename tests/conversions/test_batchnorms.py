@@ -147,7 +147,7 @@ def trained_body() -> Body:
 def test_buffers_go_into_the_frozen_form_of_detr() -> None:
     body, frozen = trained_body(), Body(DetrFrozenBatchNorm2d)
     rules = [{"freeze_batchnorm": {"from": "<n:bn1|bn2>"}}]
-    state, _ = cs.apply(rules, body.state_dict(), into=frozen.state_dict())
+    state, _ = cs.apply(body.state_dict(), rules, into=frozen.state_dict())
     frozen.load_state_dict(state, strict=True)
     image = torch.randn(2, 4, 6, 6)
     torch.testing.assert_close(frozen(image), body(image))
@@ -156,7 +156,7 @@ def test_buffers_go_into_the_frozen_form_of_detr() -> None:
 def test_affine_is_what_the_frozen_form_computes() -> None:
     body, frozen = trained_body(), DetrFrozenBatchNorm2d(4)
     rules = [{"freeze_batchnorm": {"from": "bn1", "to": "n", "as": "affine"}}, {"drop": "bn2.*"}]
-    state, _ = cs.apply(rules, body.state_dict())
+    state, _ = cs.apply(body.state_dict(), rules)
     assert sorted(state) == ["n.bias", "n.weight"]
     own = {k.removeprefix("bn1."): v for k, v in body.state_dict().items() if "bn1" in k}
     frozen.load_state_dict({k: v for k, v in own.items() if k != "num_batches_tracked"})
@@ -172,4 +172,4 @@ def test_a_variance_below_0_is_refused_when_run() -> None:
     state["bn1.running_var"][1] = -2
     rules = [{"freeze_batchnorm": {"from": "bn1", "as": "affine"}}]
     with pytest.raises(ProblemsError, match=r"running_var \+ eps is -1\.99.* in channel 1"):
-        cs.apply(rules, state)
+        cs.apply(state, rules)

@@ -126,5 +126,5 @@ def test_the_names_need_no_destination(tmp_path: Path) -> None:
     model = detr()
     model.save_pretrained(tmp_path / "model")
     wanted = load_file(tmp_path / "model" / "model.safetensors")
-    tensors, _ = cs.apply(RULES, original_layout(wanted))
+    tensors, _ = cs.apply(original_layout(wanted), RULES)
     assert_same(tensors, wanted)

@@ -46,8 +46,8 @@ def test_bn1_and_bn2_are_swapped(rules: object, tmp_path: Path) -> None:
 def test_a_swap_done_twice_is_no_change(tmp_path: Path) -> None:
     network = ResNet(layers=2)
     randomise(network)
-    once, _ = cs.apply(RULES / "swap_batchnorms.yaml", network.state_dict())
-    twice, _ = cs.apply(RULES / "swap_batchnorms.yaml", once)
+    once, _ = cs.apply(network.state_dict(), RULES / "swap_batchnorms.yaml")
+    twice, _ = cs.apply(once, RULES / "swap_batchnorms.yaml")
     assert_same(twice, network.state_dict())
 
 

@@ -190,6 +190,6 @@ def test_apply_on_a_trained_state_dict_leaves_it_alone() -> None:
     _, weights = published_efficientnet()
     before = {key: tensor.clone() for key, tensor in weights.items()}
     into = Network(channels=4, classes=10).state_dict()
-    tensors, _ = cs.apply(EXAMPLES / "efficientnet_lite0.yaml", weights, into=into)
+    tensors, _ = cs.apply(weights, EXAMPLES / "efficientnet_lite0.yaml", into=into)
     assert_same(weights, before)
     assert list(tensors) == list(into)

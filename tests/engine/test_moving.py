@@ -33,7 +33,7 @@ def moved(source: Path, target: Path, rules: Any, **options: Any) -> dict[str, A
     with open_writer(target, layout, force=True) as writer:
         mover.move(writer)
     written = open_checkpoint(target)
-    tensors, _ = ckptsurgeon.apply(rules, load_file(source))
+    tensors, _ = ckptsurgeon.apply(load_file(source), rules)
     assert list(tensors) == list(plan.outputs)
     for key, tensor in tensors.items():
         assert written.contents.specs[key].shape == tensor.shape, key

@@ -32,6 +32,7 @@ from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.problems import error_json, render_error
 from ckptsurgeon.render.text import render_text
+from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.request import read_config
 from ckptsurgeon.saved import prepare_saved, recall
@@ -79,8 +80,9 @@ def open_all(data: bytes, folder: Path, name: str = "input") -> None:
         for key, spec in opened.contents.specs.items():
             if opened.has_values and spec.carrier and spec.nbytes <= LARGEST_READ:
                 assert opened.read(key).nbytes == spec.nbytes
-        render_inspection(opened, width=100, color=False, verbose=False)
-        json.loads("".join(inspection_json(opened)))
+        found = Inspection(opened, opened.contents.specs)
+        render_inspection(found, width=100, color=False, verbose=False)
+        json.loads("".join(inspection_json(found)))
 
 
 def open_json(data: bytes, folder: Path) -> None:

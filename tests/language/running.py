@@ -138,7 +138,7 @@ class Run:
         """What comes out; through a file where no source is unnamed, as `apply` wants one."""
         source, rules, into = self.arguments
         if source is not None and not self.through_file:
-            return ckptsurgeon.apply(rules, source, into, **self.options)[0]
+            return ckptsurgeon.apply(source, rules, into, **self.options)[0]
         output = self.folder / "out.safetensors"
         ckptsurgeon.transplant(source, output, rules, into, **self.options)
         return load_file(output)

@@ -55,7 +55,7 @@ def test_the_table_has_every_dtype() -> None:
 
 def initialise(**words: Any) -> np.ndarray[Any, Any]:
     rules = [{"init": {"to": "x", "shape": [3, 3], **words}}]
-    found: np.ndarray[Any, Any] = cs.apply(rules, SOURCE)[0]["x"]
+    found: np.ndarray[Any, Any] = cs.apply(SOURCE, rules)[0]["x"]
     return found
 
 
@@ -123,7 +123,7 @@ def test_values_of_vars_are_checked_where_they_arrive(
         with pytest.raises(cs.PlanError, match=said):
             cs.plan(SOURCE, rules, variables={"n": value})
         return
-    made, _ = cs.apply(rules, SOURCE, variables={"n": value})
+    made, _ = cs.apply(SOURCE, rules, variables={"n": value})
     assert np.isfinite(made["x"]).all()
 
 

@@ -70,7 +70,7 @@ def test_status_dtype_and_value(way: Way, asked: str) -> None:
     rules = {"format": 1, **output, "rules": way.rules}
     allow = (*way.allow, "nothing")
     plan = cs.plan(SOURCE, rules, DESTINATION, allow=allow)
-    tensors, report = cs.apply(rules, SOURCE, DESTINATION, allow=allow)
+    tensors, report = cs.apply(SOURCE, rules, DESTINATION, allow=allow)
     dtype = way.dtype or {"": "F32", "destination": "F32"}.get(asked, asked)
     cast = way.status in FROM_SOURCE and dtype != "F32"
     assert plan.outputs["x"].status is (Status.CHANGED if cast else way.status)

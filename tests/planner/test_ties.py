@@ -33,7 +33,7 @@ def test_a_tie_whose_second_key_alone_is_given(tmp_path: Path) -> None:
     rules: list[Any] = [{"tie": ["embed", "head"]}]
     cs.transplant({"head": torch.rand(4, 3)}, tmp_path / "o.pt", rules, into)
     assert shared(tmp_path / "o.pt", "embed", "head")
-    torch.save(cs.apply(rules, {"head": torch.rand(4, 3)}, into)[0], tmp_path / "a.pt")
+    torch.save(cs.apply({"head": torch.rand(4, 3)}, rules, into)[0], tmp_path / "a.pt")
     assert shared(tmp_path / "a.pt", "embed", "head")
 
 

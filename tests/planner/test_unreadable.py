@@ -136,7 +136,7 @@ def test_a_destination_s_key_that_nothing_gives() -> None:
     assert (report.coverage.produced, report.coverage.wanted) == (1, 2)
     for allow in ("missing", "unused"):
         assert cs.plan(source, into=INTO, allow=allow).open_findings
-    tensors, _ = cs.apply(None, source, INTO, allow="unreadable")
+    tensors, _ = cs.apply(source, None, INTO, allow="unreadable")
     assert list(tensors) == ["a.w"]
 
 
@@ -223,7 +223,7 @@ def test_requirements_and_lookups_know_it() -> None:
 
 def test_arrays_of_objects_in_memory_are_findings() -> None:
     with pytest.raises(cs.FindingsError, match="`w`, an array of Python objects"):
-        cs.apply([], {"w": np.array([{}], object)})
+        cs.apply({"w": np.array([{}], object)}, [])
 
 
 def test_init_of_a_key_of_unknown_dtype_wants_one() -> None:

@@ -69,7 +69,7 @@ def test_bytes_count_as_used_where_they_end_in_the_output(
     into = {key: np.full((7, 7), -1.0) for key in other} or None
     try:
         made = cs.plan(SOURCE, rules, into=into, allow=ALL)
-        tensors, _ = cs.apply(rules, SOURCE, into, allow=ALL)
+        tensors, _ = cs.apply(SOURCE, rules, into, allow=ALL)
     except CkptSurgeonError:  # two rules that give one key, say
         return
     ended = {value for one in tensors.values() for value in one.ravel() if value > 0}

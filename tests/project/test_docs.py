@@ -84,7 +84,7 @@ def test_every_pair_of_rules_and_keys_is_what_happens(example: Example, tmp_path
     file.write_text(whole(example.rules), encoding="utf-8")
     source, wanted = columns(example.keys)
     arrays = {key: np.ones(shape, np.float32) for key, shape in source.items()}
-    tensors, _ = cs.apply(file, arrays)
+    tensors, _ = cs.apply(arrays, file)
     assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == wanted
 
 

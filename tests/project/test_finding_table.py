@@ -66,8 +66,8 @@ def test_the_example_gives_the_finding_alone_and_is_allowed_by_its_name(example:
     plan = cs.plan(source, rules, destination)
     assert [finding.kind.value for finding in plan.findings] == [example.kind]
     with pytest.raises(cs.FindingsError, match=example.kind):
-        cs.apply(rules, source, destination)
-    _, report = cs.apply(rules, source, destination, allow=example.kind)
+        cs.apply(source, rules, destination)
+    _, report = cs.apply(source, rules, destination, allow=example.kind)
     assert not report.open_findings
     assert not report.clean
     told = "nothing moved" if example.kind == "nothing" else f"1 {example.kind}"

@@ -51,7 +51,7 @@ def moves_are_exact(folder: Path) -> None:
     for dtype in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.float32, np.int8):
         array = bits.view(dtype)
         rule = {"a -> b": [{"transpose": [0, 1]}, {"flip": 0}]}
-        tensors, _ = cs.apply([rule], {"a": array})
+        tensors, _ = cs.apply({"a": array}, [rule])
         assert tensors["b"].tobytes() == np.flip(array.T, 0).tobytes()
 
 

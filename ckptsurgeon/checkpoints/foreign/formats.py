@@ -76,8 +76,8 @@ DEEPSPEED_STEP = Foreign(
 )
 DEEPSPEED_LAYERS = Foreign(
     "a step of DeepSpeed's pipeline, with files for each layer",
-    "name them by `--source 's*=<path>/layer_*-model_00-model_states.pt'` (model_01 for the next "
-    "rank), and give each its place by rules",
+    "name them together as a source with a star, `s*=<path>/layer_*-model_00-model_states.pt` "
+    "(model_01 for the next rank), and give each its place by rules",
 )
 MEGATRON = Foreign(
     "a checkpoint of Megatron-LM",
@@ -86,8 +86,8 @@ MEGATRON = Foreign(
 MEGATRON_RANKS = Foreign(
     "a checkpoint of Megatron-LM, in pieces for its ranks",
     "make one rank of it by Megatron-LM's `tools/checkpoint/convert.py "
-    "--target-tensor-parallel-size 1 --target-pipeline-parallel-size 1`, or name all as "
-    "`--source 's*=<path>/mp_rank_*/model_optim_rng.pt'` and join them by rules",
+    "--target-tensor-parallel-size 1 --target-pipeline-parallel-size 1`, or name all as a source "
+    "with a star, `s*=<path>/mp_rank_*/model_optim_rng.pt`, and join them by rules",
 )
 NEMO = Foreign(
     "an archive of NeMo (a tar)", "unpack it by `tar -xf <path>`, and give the checkpoint in it"

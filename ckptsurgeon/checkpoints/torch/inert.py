@@ -187,11 +187,19 @@ class ObjectValue(Inert):
     unreadable: UnreadableSpec | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class HeldTensor(Inert):
+    """A tensor or an array in memory; `unreadable` says why its values can't be read."""
+
+    value: Any
+    unreadable: UnreadableSpec | None = None
+
+
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor or an array of numbers, readable or not."""
     if isinstance(value, ArrayRecord):
         return value.dtype is not None or value.unreadable is not None
-    return isinstance(value, TensorRecord) or why_unreadable(value) is not None
+    return isinstance(value, TensorRecord | HeldTensor) or why_unreadable(value) is not None
 
 
 def why_unreadable(value: Any) -> UnreadableSpec | None:
@@ -199,4 +207,4 @@ def why_unreadable(value: Any) -> UnreadableSpec | None:
     if isinstance(value, StorageRecord):
         what = f"a storage of {value.numel} items, without a tensor"
         return unreadable_spec(what, "save a tensor of it", value.dtype, (value.numel,))
-    return value.unreadable if isinstance(value, (ObjectValue, ArrayRecord)) else None
+    return value.unreadable if isinstance(value, (ObjectValue, ArrayRecord, HeldTensor)) else None

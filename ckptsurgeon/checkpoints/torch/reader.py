@@ -11,6 +11,7 @@ from ckptsurgeon.checkpoints.base import Contents, count_outside, group_ties
 from ckptsurgeon.checkpoints.stored import Stored
 from ckptsurgeon.checkpoints.strided import StridedCheckpoint, View
 from ckptsurgeon.checkpoints.torch.arrays import view_of_array
+from ckptsurgeon.checkpoints.torch.choosing import choose_part
 from ckptsurgeon.checkpoints.torch.described import escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import (
     ArrayRecord,
@@ -20,18 +21,10 @@ from ckptsurgeon.checkpoints.torch.inert import (
 )
 from ckptsurgeon.checkpoints.torch.nesting import (
     BARE,
-    OPTIMIZERS,
     Leaf,
-    children,
-    default_root,
     flatten,
-    holds_tensor,
-    is_container,
     is_under,
-    join,
     node_at,
-    tops,
-    under,
     wrappers,
 )
 from ckptsurgeon.checkpoints.torch.objects import is_module
@@ -40,7 +33,6 @@ from ckptsurgeon.checkpoints.torch.strides import (
     checked_spec,
 )
 from ckptsurgeon.checkpoints.transfer import naming
-from ckptsurgeon.errors import CheckpointError, nearest
 from ckptsurgeon.specs import BITS, UNKNOWN, TensorSpec, plural
 
 
@@ -90,17 +82,16 @@ def open_tree(
     with naming(path):
         leaves = flatten(tree)
         leaves += (replace(leaf, is_aside=True) for leaf in flatten(_named("constants", constants)))
-        selected, found = _selected(tree, leaves, root)
-        tensors = _by_key(leaf for leaf in selected if leaf.is_tensor)
+        part = choose_part(tree, leaves, root, _identify)
+        tensors, found, left = part.tensors, part.root, part.left
         specs = _specs(tensors, storages)
     records = {key: leaf.value for key, leaf in tensors.items() if leaf.unreadable is None}
-    left = _left_behind(leaves, selected, found)
     filled = {key: tensors[key] for key, record in records.items() if 0 not in record.shape}
     contents = Contents(
         specs=specs,
         aliases=group_ties({key: _identify(leaf) for key, leaf in filled.items()}),
         module_metadata=_module_metadata(tree, found),
-        opaque=tuple(opaque(*entry) for entry in _others(tree, selected, found)),
+        opaque=tuple(opaque(*entry) for entry in part.entries),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
         outside_keys=tuple(leaf.key for leaf in left),
         rivals=()
@@ -123,20 +114,6 @@ def open_tree(
     )
 
 
-def _left_behind(leaves: Iterable[Leaf], selected: list[Leaf], root: str) -> list[Leaf]:
-    """The tensors that are not selected: those outside of the root.
-
-    What a module keeps beside its state may be its state once more, as an LSTM's list of weights.
-    """
-    inside = {join(root, leaf.key) for leaf in selected}
-    known = {_identify(leaf) for leaf in selected if leaf.is_tensor}
-
-    def is_selected(leaf: Leaf) -> bool:
-        return _identify(leaf) in known if leaf.is_aside else leaf.key in inside
-
-    return [leaf for leaf in leaves if leaf.is_tensor and not is_selected(leaf)]
-
-
 def _named(name: str, value: Any) -> DictValue:
     """A dict of one entry, or of none."""
     return DictValue(entries={} if value is None else {name: value})
@@ -149,72 +126,12 @@ def _specs(tensors: Mapping[str, Leaf], storages: Mapping[str, Stored]) -> dict[
     return {key: known.setdefault(spec, spec) for key, spec in specs.items()}
 
 
-def _others(tree: Any, selected: Iterable[Leaf], root: str) -> Iterator[tuple[str, Any]]:
-    """The entries that hold no tensors: under the root, then beside it."""
-    yield from ((leaf.key, leaf.value) for leaf in selected if not leaf.is_tensor)
-    flat: dict[int, bool] = {}
-    beside = _siblings(tree, root, "")
-    yield from (one for one in beside if not holds_tensor(one[1], flat=flat))
-
-
 def _spec(leaf: Leaf, storages: Mapping[str, Stored]) -> TensorSpec:
     if leaf.unreadable is not None:
         return leaf.unreadable
     if isinstance(leaf.value, ArrayRecord):
         return TensorSpec(leaf.value.dtype or UNKNOWN, leaf.value.shape)
     return checked_spec(leaf.key, leaf.value, storages)
-
-
-def _selected(tree: Any, leaves: list[Leaf], root: str | None) -> tuple[list[Leaf], str]:
-    """The leaves below the root that was asked for or found, and that root."""
-    found = default_root(tree) if root is None else root
-    selected = under((leaf for leaf in leaves if not leaf.is_aside), found)
-    if root and not any(leaf.is_tensor for leaf in selected):
-        selected = _aside(leaves, root)
-    if found and not any(leaf.is_tensor for leaf in selected):
-        raise CheckpointError(_no_root(tree, leaves, found))
-    if root is None and not found:
-        aside = tuple(f"{name}." for name, _ in _optimizers(tree))
-        selected = [leaf for leaf in selected if not leaf.key.startswith(aside)]
-    return selected, found
-
-
-def _aside(leaves: list[Leaf], root: str) -> list[Leaf]:
-    """What stands beside a module's state under a root, or as the root itself."""
-    aside = [leaf for leaf in leaves if leaf.is_aside]
-    alone = (replace(leaf, key=BARE) for leaf in aside if leaf.key == root)
-    return under(aside, root) or list(alone)
-
-
-def _no_root(tree: Any, leaves: list[Leaf], root: str) -> str:
-    aside = [leaf.key.partition(".")[0] for leaf in leaves if leaf.is_aside and leaf.is_tensor]
-    known = dict.fromkeys((*wrappers(tree), *tops(tree), *aside))
-    listed = ", ".join(repr(escaped(name)) for name in list(known)[:20]) or "none"
-    whole = '"" takes all but what modules keep aside' if aside else '"" takes everything'
-    return (
-        f"no tensors under the root {escaped(root)!r}; roots there are: {listed}; "
-        f"{whole}; {nearest(root, known)}".rstrip("; ")
-    )
-
-
-def _by_key(leaves: Iterable[Leaf]) -> dict[str, Leaf]:
-    found: dict[str, Leaf] = {}
-    for leaf in leaves:
-        if leaf.key in found:
-            raise CheckpointError(
-                f"two tensors come to the key {escaped(leaf.key)!r} when names are joined; "
-                "open a part without it with a root, or load the file with torch and rename one"
-            )
-        found[_text_key(leaf.key)] = leaf
-    return found
-
-
-def _text_key(key: str) -> str:
-    try:
-        key.encode("utf-8")
-    except UnicodeEncodeError:
-        raise CheckpointError(f"a key that is no text: {escaped(key)}") from None
-    return key
 
 
 def _identify(leaf: Leaf) -> Hashable:
@@ -245,23 +162,6 @@ def _simple(entry: DictValue) -> Mapping[str, Any]:
     plain = (int, float, str, type(None))
     items = entry.entries.items()
     return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
-
-
-def _optimizers(tree: Any) -> Iterator[tuple[str, Any]]:
-    """The top-level entries that are optimizer state; not a model's own part that is called so."""
-    for piece, entry in children(tree) if isinstance(tree, DictValue) else ():
-        if piece in OPTIMIZERS and is_container(entry) and holds_tensor(entry):
-            yield piece, entry
-
-
-def _siblings(tree: Any, root: str, prefix: str) -> Iterator[tuple[str, Any]]:
-    """What stands beside the root, each entry of its parents as one; nothing beside ""."""
-    for piece, entry in children(tree):
-        key = join(prefix, piece)
-        if root.startswith(key + ".") and is_container(entry):
-            yield from _siblings(entry, root, key)
-        elif not is_under(key, root):
-            yield key, entry
 
 
 def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:

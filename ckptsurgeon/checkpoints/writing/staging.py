@@ -18,6 +18,7 @@ from pathlib import Path
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.files import follow_links
 from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.wording import choose
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What an OS says when there is no room for a write."""
@@ -237,7 +238,7 @@ def _real(target: Path) -> Path:
 
 
 def _exists(target: Path) -> str:
-    return f"{target}: exists already; --force replaces it"
+    return f"{target}: exists already; {choose('--force', 'force=True')} replaces it"
 
 
 def _exchange_folders(new: Path, place: Path) -> None:

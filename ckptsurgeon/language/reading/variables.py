@@ -117,7 +117,7 @@ SHAPE = Section(
 CONFIG = Section(
     "a var of the config",
     {
-        "config": Field(_path, {"type": "string"}, "The name in `--config`, such as num_heads."),
+        "config": Field(_path, {"type": "string"}, "The name in the config, such as num_heads."),
         "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
     },
     ("config",),

@@ -17,7 +17,7 @@ from ckptsurgeon.planner.stage.searching import SEARCHED_KEYS, Reason, Search, W
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.graph import full_key
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import name_root
 
 
 def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason:
@@ -155,9 +155,8 @@ def _outside_root(run: StageRun, reader: Reader) -> Reason | None:
 
 def _open(alias: str, name: str) -> str:
     """How to open another root."""
-    shell, python = (f"{alias}={name}", f"{{{alias!r}: {name!r}}}") if alias else (name, repr(name))
     root = f"{{{alias}: {name}}}" if alias else name
     return (
-        f"`{argument('root', shell, python)}` opens it, as `source: {{root: {root}}}` does; "
+        f"`{name_root(name, alias)}` opens it, as `source: {{root: {root}}}` does; "
         "the root '' opens all, with the wrappers' names in front"
     )

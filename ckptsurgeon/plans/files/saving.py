@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,9 +13,11 @@ from ckptsurgeon.errors import OutputError
 from ckptsurgeon.plans.fates import Claim, KeyFates
 from ckptsurgeon.plans.files.codec import Encoder
 from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
-from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+
+if TYPE_CHECKING:  # which saves itself by this
+    from ckptsurgeon.plans.plan import Plan
 
 
 def save_plan(plan: Plan, path: Path) -> None:
@@ -34,13 +37,18 @@ def save_plan(plan: Plan, path: Path) -> None:
         )
     if path.exists() and not _is_plan(path):
         raise OutputError(f"{path}: exists, and is no plan that could be replaced")
-    try:
-        data = msgspec.json.encode(_saved(plan))
-    except UnicodeEncodeError as error:
-        text = ascii(error.object)
-        raise OutputError(f"{path}: JSON can't hold {text}, a name that is no UTF-8") from None
+    data = encode_plan(plan, path)
     with staged_file(path, force=True, nbytes=len(data)) as descriptor:
         write_bytes(descriptor, 0, data)
+
+
+def encode_plan(plan: Plan, name: str | Path) -> bytes:
+    """A plan as JSON; raises OutputError, which names what was to be written."""
+    try:
+        return msgspec.json.encode(_saved(plan))
+    except UnicodeEncodeError as error:
+        text = ascii(error.object)
+        raise OutputError(f"{name}: JSON can't hold {text}, a name that is no UTF-8") from None
 
 
 def _is_plan(path: Path) -> bool:

@@ -28,6 +28,7 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.specs import UnreadableSpec
+from ckptsurgeon.wording import argument
 
 PLANNED = "planned"
 """The format of a checkpoint that a plan will write, as long as nobody has."""
@@ -73,7 +74,7 @@ def _chosen(plan: Plan, name: str, only: str | None) -> SourceView:
     if only is None:
         raise CkptSurgeonError(
             f"{name}: reads {len(known)} sources ({listed}), and an inverse writes one checkpoint: "
-            "name the one to give back by --only ALIAS"
+            f"name the one to give back by {argument('only', 'ALIAS')}"
         )
     if only not in known:
         raise CkptSurgeonError(f"{name}: has no source {only!r}; it has {listed}")
@@ -163,10 +164,8 @@ class _Inverse:
             raise PlanError(self._lacking(leaves, self.lost))
         lost = [(leaf, recovery.cause(leaf), recovery.in_part(leaf)) for leaf in leaves]
         *problems, last = Losses(self.forward).problems(lost)
-        help = (
-            "`--source-of-lost CKPT` takes what is lost from a checkpoint that has it, such as "
-            "the source itself"
-        )
+        given = argument("source_of_lost", "CKPT")
+        help = f"`{given}` takes what is lost from a checkpoint that has it, such as the source"
         raise PlanError([*problems, replace(last, help=help)])
 
     def _lacking(self, leaves: Sequence[Leaf], lost: SourceView) -> Iterator[Problem]:

@@ -73,7 +73,7 @@ def carried_out(plan: Plan, **checkpoints: Any) -> dict[str, Array]:
 @pytest.mark.parametrize("rules", [rules for rules, _ in cases()])
 def test_what_is_lost_comes_from_another_checkpoint(rules: str, folder: Path) -> None:
     plan, tensors = planned(rules, folder), source()
-    output, _ = cs.apply("r.yaml", tensors)
+    output, _ = cs.apply(tensors, "r.yaml")
     elsewhere = {key: array + 0.5 for key, array in tensors.items()}
     back = carried_out(cs.invert(plan, source_of_lost=elsewhere), out=output, lost=elsewhere)
     assert list(back) == list(tensors)
@@ -144,7 +144,7 @@ def test_only_the_part_that_is_lost_comes_from_elsewhere(
     rules: str, key: str, taken: Any, folder: Path
 ) -> None:
     plan, tensors = planned(rules, folder), source()
-    output, _ = cs.apply("r.yaml", tensors)
+    output, _ = cs.apply(tensors, "r.yaml")
     elsewhere = {name: array + 0.5 for name, array in tensors.items()}
     back = carried_out(cs.invert(plan, source_of_lost=elsewhere), out=output, lost=elsewhere)
     wanted = elsewhere[key].copy()
@@ -180,6 +180,6 @@ def test_one_of_several_sources_must_be_chosen(folder: Path) -> None:
         cs.invert(plan)
     with pytest.raises(cs.CkptSurgeonError, match="has no source 'z'"):
         cs.invert(plan, only="z")
-    output, _ = cs.apply(rules, source(), sources=sources)
+    output, _ = cs.apply(source(), rules, sources=sources)
     assert list(carried_out(cs.invert(plan, only="y"), out=output)) == ["y"]
     assert list(carried_out(cs.invert(plan, only=""), out=output)) == list(SHAPES)

@@ -1,0 +1,64 @@
+"""Commands that answer what people try first, with examples at the end of their help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ckptsurgeon.cli.guesses import COMMANDS, tell_extra, tell_option
+
+
+class Command(click.Command):
+    """A command with examples, which tells what options of other names and further words mean."""
+
+    def __init__(self, *words: Any, examples: Sequence[str] = (), **named: Any) -> None:
+        super().__init__(*words, **named)
+        self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, with other words for what it refuses."""
+        ctx.allow_extra_args = True
+        try:
+            extra = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = [name for one in self.params for name in one.opts]
+            told = tell_option(error.option_name, known)
+            if not told:
+                raise
+            message = f"there is no option {error.option_name}: {told}"
+            raise click.UsageError(message, ctx) from None
+        if extra and not ctx.resilient_parsing:
+            told = tell_extra(self.name or "", extra[0])
+            raise click.UsageError(f"{extra[0]!r} is one word too many: {told}", ctx)
+        return extra
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, each on a line of its own."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Group(click.Group):
+    """A group of commands that tells which of them is meant by another name."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with other words for a command that is not there."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            meant = COMMANDS.get(args[0].lower())
+            if meant is None or not (meant in self.commands or meant.startswith("-")):
+                raise
+            message = f"there is no command {args[0]!r}: write `{ctx.command_path} {meant}`"
+            raise click.UsageError(message, ctx) from None
+
+
+Group.group_class = Group

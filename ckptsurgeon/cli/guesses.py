@@ -1,0 +1,102 @@
+"""What people try first on the command line, and what it is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("--dst", "--dest", "--destination", "--target", "--to", "--template", "--model"),
+        "--into DST",
+    ),
+    **dict.fromkeys(("--src", "--input", "--in", "--checkpoint", "--ckpt", "-i"), "SRC, alone"),
+    **dict.fromkeys(("--ruleset", "--rule-file", "--recipe", "--config-file", "-c"), "-r RULES"),
+    **dict.fromkeys(("--expr", "--expression", "--map", "--rename"), "-e 'OLD -> NEW'"),
+    **dict.fromkeys(("--out", "--dst-path", "--save", "--save-to", "--output-path"), "-o OUT"),
+    **dict.fromkeys(("--overwrite", "--yes", "-y", "--clobber", "--replace"), "--force"),
+    **dict.fromkeys(
+        ("--ignore", "--skip", "--accept", "--no-strict", "--non-strict", "--ignore-missing"),
+        "--allow missing, or another kind of finding",
+    ),
+    **dict.fromkeys(("--strict",), "nothing: all findings are errors unless --allow names them"),
+    **dict.fromkeys(("--json", "--as-json"), "--format json"),
+    **dict.fromkeys(("--var", "--vars", "--define", "-D", "--param"), "--set NAME=VALUE"),
+    **dict.fromkeys(("--threads", "--workers", "--num-workers", "-j", "--n-jobs"), "--jobs N"),
+    **dict.fromkeys(("--mem", "--max-memory", "--memory-limit", "--ram"), "--memory SIZE"),
+    **dict.fromkeys(("--shard-size", "--max-shard"), "--max-shard-size SIZE"),
+    **dict.fromkeys(("--state-dict", "--wrapper", "--section", "--subkey"), "--root NAME"),
+    **dict.fromkeys(
+        ("--strip", "--strip-prefix", "--remove-prefix", "--prefix"),
+        "`source: {strip: ['module.']}` in a rule file",
+    ),
+    **dict.fromkeys(
+        ("--dtype", "--half", "--fp16", "--bf16", "--cast"),
+        "`output: {dtype: BF16}` in a rule file, or -e '** -> **: {cast: BF16}'",
+    ),
+    **dict.fromkeys(("--dry-run", "--dryrun", "-n", "--check"), "the command `plan`"),
+    **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),
+    **dict.fromkeys(("--no-color", "--nocolor", "--no-colour"), "--color never"),
+    **dict.fromkeys(("--silent",), "-q"),
+}
+"""Options: what is tried, and what to write."""
+
+COMMANDS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "convert",
+            "run",
+            "apply",
+            "copy",
+            "cp",
+            "transfer",
+            "migrate",
+            "port",
+            "write",
+            "surgery",
+        ),
+        "transplant",
+    ),
+    **dict.fromkeys(
+        ("ls", "list", "show", "info", "cat", "keys", "print", "dump", "view", "tree", "summary"),
+        "inspect",
+    ),
+    **dict.fromkeys(("dry-run", "dryrun", "preview", "report", "simulate"), "plan"),
+    **dict.fromkeys(("validate", "lint", "parse"), "check"),
+    **dict.fromkeys(("test", "prove", "load", "evaluate"), "verify"),
+    **dict.fromkeys(("why", "trace", "where", "blame"), "explain"),
+    **dict.fromkeys(("reverse", "undo", "inverse", "back"), "invert"),
+    **dict.fromkeys(("rulesets", "catalog", "recipes", "schema"), "rules"),
+    **dict.fromkeys(("help", "usage"), "--help"),
+    **dict.fromkeys(("version",), "--version"),
+}
+"""Commands: what is tried, and the command."""
+
+RULE_FILES = (".yaml", ".yml")
+
+
+def tell_option(name: str, known: Collection[str]) -> str:
+    """What to write for an option that is not there; nothing where it is no known guess."""
+    answer = OPTIONS.get(name.partition("=")[0], "")
+    word = answer.split(" ")[0].rstrip(",")
+    return f"write {answer}" if answer and (word in known or not word.startswith("-")) else ""
+
+
+def tell_extra(command: str, extra: str) -> str:
+    """What a word too many may have been meant for."""
+    if "->" in extra:
+        return f"a rule is given by -e '{extra}'"
+    if command in ("plan", "transplant", "explain"):
+        if extra.endswith(RULE_FILES):
+            return f"rules are given by `-r {extra}`"
+        what = f"the destination is given by `--into {extra}`"
+        output = f", the output by `-o {extra}`" if command == "transplant" else ""
+        first = f", a further source by `--source {_name_of(extra)}={extra}`"
+        return what + output + first
+    return "it looks at one at a time"
+
+
+def _name_of(path: str) -> str:
+    """An alias for a file: its name without what no alias may have."""
+    name = "".join(char for char in Path(path).stem if char.isalnum() or char == "_")
+    return name if name.isidentifier() and name != "dst" else "other"

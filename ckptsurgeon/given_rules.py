@@ -1,0 +1,125 @@
+"""Rules as they are given: files, names, dicts and lists, with what is said beside them put in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from ckptsurgeon.checkpoints.detection import (
+    looks_json,
+    looks_pickle,
+    looks_safetensors,
+    looks_zip,
+)
+from ckptsurgeon.checkpoints.foreign.files import LOOK
+from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, RulesetError
+from ckptsurgeon.files import is_address, read_regular, tell_fetch
+from ckptsurgeon.language import catalog
+from ckptsurgeon.language.rules import Ruleset, Stage
+from ckptsurgeon.language.rulesets import Rules, load_with_problems
+from ckptsurgeon.planner.compiling.compilation import refuse_problems
+from ckptsurgeon.plans.files.format import BEGINNING
+from ckptsurgeon.wording import argument, choose
+
+
+def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
+    """The rulesets to run one after the other; none at all is one without rules."""
+    if rules is None:
+        return (Ruleset("<no rules>", (Stage((), Place("<no rules>", 1, 1)),)),)
+    if isinstance(rules, Sequence) and not isinstance(rules, str):
+        rulesets = tuple(rule for rule in rules if isinstance(rule, Ruleset))
+        if rulesets and len(rulesets) == len(rules):
+            return rulesets
+    return refuse_problems([read_rules(rules)])
+
+
+def read_rules(rules: Rules) -> Ruleset:
+    """The ruleset of a file, a name, a dict or a list, with its problems in it.
+
+    Raises RulesetError that says what a file is instead, where it is of another kind.
+    """
+    if isinstance(rules, str | os.PathLike):
+        _refuse_other_files(os.fspath(rules))
+    elif _hold_tensors(rules):
+        raise CkptSurgeonError(
+            "a dict of tensors where rules are wanted: the order is (source, rules, into)"
+        )
+    return load_with_problems(rules)
+
+
+def look_like_rules(value: object) -> bool:
+    """Whether a value is plainly meant for rules, and for no checkpoint."""
+    if isinstance(value, Mapping):
+        return not {"rules", "format"}.isdisjoint(value)
+    if isinstance(value, str | os.PathLike):
+        name = os.fspath(value)
+        return name.endswith((".yaml", ".yml")) or name in catalog.names()
+    return isinstance(value, list | tuple | Ruleset)
+
+
+def _hold_tensors(rules: object) -> bool:
+    """Whether a value is a dict with tensors or arrays in it, and so no rules."""
+    return isinstance(rules, Mapping) and any(hasattr(one, "dtype") for one in rules.values())
+
+
+def _refuse_other_files(name: str) -> None:
+    """Raises RulesetError for a file that is plainly something else than rules."""
+    if is_address(name):
+        what, help = "addresses are not read", tell_fetch(name)
+    elif Path(name).is_dir():
+        what, help = "a folder where a rule file is wanted", "name the file in it"
+    else:
+        what, help = _describe_rules(Path(name))
+    if what:
+        raise RulesetError([Problem(what, Place(name, 1, 1), help)])
+
+
+def _describe_rules(path: Path) -> tuple[str, str]:
+    """What a file is that holds no rules, and where it belongs; nothing for what may be rules."""
+    with contextlib.suppress(OSError):
+        head = read_regular(path, LOOK)
+        into = argument("into", str(path), repr(str(path)))
+        if any(looks(head) for looks in (looks_safetensors, looks_zip, looks_pickle)):
+            return "a checkpoint where rules are wanted", f"give it as the source, or by {into}"
+        if head.startswith(BEGINNING):
+            run = choose(f"`transplant --plan {path}`", f"`ckptsurgeon.load_plan({str(path)!r})`")
+            return "a saved plan where rules are wanted", f"run it by {run}"
+        if looks_json(head) and not re.search(rb'"?format"?\s*:', head):
+            config = argument("config", str(path), repr(str(path)))
+            help = f"a config is given by {config}, a JSON spec by {into}"
+            return "JSON without `format: 1` where rules are wanted", help
+        if path.suffix == ".py":
+            return "Python where rules are wanted", "rules are a YAML file that begins `format: 1`"
+    return "", ""
+
+
+def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
+    """The rulesets with the rules of `first` in front of the last stage's."""
+    *before, last = rulesets
+    *others, stage = last.stages
+    extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
+    problems = (*last.problems, *first.problems)
+    return (*before, structs.replace(last, stages=(*others, extended), problems=problems))
+
+
+def put_words(
+    rulesets: Sequence[Ruleset], roots: Mapping[str, str], one_shard: bool
+) -> tuple[Ruleset, ...]:
+    """The rulesets with what is said beside them in the first stage, as a file says it.
+
+    So saved plans keep it. Roots win over the rules' own.
+    """
+    first, *later = rulesets
+    stage, *others = first.stages
+    source = structs.replace(
+        stage.source,
+        roots={**stage.source.roots, **roots},
+        one_shard=one_shard or stage.source.one_shard,
+    )
+    stages = (structs.replace(stage, source=source), *others)
+    return (structs.replace(first, stages=stages), *later)

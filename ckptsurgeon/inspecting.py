@@ -1,0 +1,69 @@
+"""`inspect`: what is in a checkpoint, a folder, a factory's model, or a dict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.errors import CheckpointError, PatternError, Place
+from ckptsurgeon.factories import is_factory, open_factory
+from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.rules import At
+from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
+from ckptsurgeon.report.inspection import Inspection
+from ckptsurgeon.request import Source, open_source
+
+
+def inspect(
+    source: Source,
+    *,
+    root: str | None = None,
+    only: str | Collection[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> Inspection:
+    """What is in a checkpoint: tensors, ties, wrappers and entries, from its headers alone.
+
+    `source` is a path, a factory's name, a dict of tensors, a model or an open checkpoint; `root`
+    the wrapper to open, "" for everything. `only` are patterns as rules have them, such as
+    `layers.<i>.**`, of which a key must match one. `arguments` are those of a factory, by keyword.
+
+    Raises CheckpointError for what can't be read, also where no key matches.
+    """
+    opened = _open(source, root, arguments)
+    patterns = (only,) if isinstance(only, str) else tuple(only)
+    specs = opened.contents.specs
+    if patterns:
+        readers = [_read_pattern(text) for text in patterns]
+        specs = {k: spec for k, spec in specs.items() if any(one(k) is not None for one in readers)}
+        if not specs:
+            listed = ", ".join(f"`{text}`" for text in patterns)
+            raise CheckpointError(
+                f"{opened.path}: no key matches {listed}; `*` is one piece, `**` are one or more"
+            )
+    return Inspection(opened, specs, patterns)
+
+
+def _open(source: Source, root: str | None, arguments: Mapping[str, Any] | None) -> Checkpoint:
+    """The checkpoint, also one shard of a set, and a file with two sets of the same weights."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        if is_factory(name):
+            return open_factory(name, arguments)
+        return open_checkpoint(name, root, one_shard=True)
+    return open_source(source, root)
+
+
+def _read_pattern(text: str) -> Any:
+    """What gives the captures of a key that a pattern matches, else None."""
+    place, problems = Place("only", 1, 1, text), Problems()
+    try:
+        pattern = parse_reference(text).pattern
+    except PatternError as error:
+        raise CheckpointError(f"only `{text}`: {error}") from None
+    known, _ = find_kinds([At(pattern, place=place)], (), (), problems)
+    problems.raise_if_any()
+    return compile_pattern(resolve(pattern, known)).row_reader()

@@ -1,0 +1,133 @@
+"""How each kind of result looks when it is printed: one text and one dict a kind."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from ckptsurgeon.planner.explaining import Explanation
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.proof.results import Verification
+from ckptsurgeon.render.columns import Palette
+from ckptsurgeon.render.explanation import explanation_json, render_explanation
+from ckptsurgeon.render.findings import show_findings, show_suggestions
+from ckptsurgeon.render.inspection import inspection_json, render_inspection
+from ckptsurgeon.render.json import render_json
+from ckptsurgeon.render.text import render_text
+from ckptsurgeon.render.verification import render_verification, verification_json
+from ckptsurgeon.render.view import Limits, View
+from ckptsurgeon.report.inspection import Inspection
+from ckptsurgeon.report.report import Report, make_report
+from ckptsurgeon.showing import WIDTH, Shown
+from ckptsurgeon.wording import choose
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+ADVICE = Limits(section=6, finding=6, note=1, suggestion=16)
+"""Lines of an error: it stands in a traceback."""
+
+HTML = (
+    '<pre style="white-space:pre;overflow-x:auto;line-height:1.3;'
+    "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace\">{code}</pre>"
+)
+"""The one element that a notebook is given."""
+
+
+@singledispatch
+def render_shown(shown: Shown, *, width: int, color: bool, verbose: bool) -> str:
+    """The text of a result; kinds of it are registered."""
+    raise TypeError(f"nothing says how {type(shown).__name__} looks")
+
+
+@singledispatch
+def describe_shown(shown: Shown) -> dict[str, Any]:
+    """A result as plain Python values, as its JSON has them."""
+    raise TypeError(f"nothing says what of {type(shown).__name__} is told")
+
+
+def paint_shown(shown: Shown) -> Text:
+    """The text of a result in rich's colours."""
+    from rich.text import Text
+
+    return Text.from_ansi(shown.show(color=True), no_wrap=True)
+
+
+def write_html(shown: Shown) -> str:
+    """The text of a result as one HTML element, everything in it escaped."""
+    from rich.console import Console
+
+    console = Console(record=True, file=io.StringIO(), width=10_000, color_system="standard")
+    console.print(paint_shown(shown), end="")
+    return console.export_html(inline_styles=True, code_format=HTML)
+
+
+def write_advice(report: Report) -> str:
+    """The open findings of a report, folded, what would settle them, and how to accept them."""
+    view = View(WIDTH, Palette(color=False), verbose=False, limits=ADVICE)
+    kinds = sorted({finding.kind.value for finding in report.open_findings})
+    listed = ", ".join(f'"{kind}"' for kind in kinds)
+    accept = choose(" ".join(f"--allow {kind}" for kind in kinds), f"allow=[{listed}]")
+    last = [f"to accept them as they are: {accept}"]
+    blocks = (*show_findings(report, view), show_suggestions(report, view), last)
+    return view.page([report.bottom_line], *blocks).rstrip("\n")
+
+
+# --- each kind ------------------------------------------------------------------------------------
+
+
+@render_shown.register
+def _(shown: Report, *, width: int, color: bool, verbose: bool) -> str:
+    return render_text(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Report) -> dict[str, Any]:
+    return _parse("".join(render_json(shown)))
+
+
+@render_shown.register
+def _(shown: Plan, *, width: int, color: bool, verbose: bool) -> str:
+    return render_text(make_report(shown), width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Plan) -> dict[str, Any]:
+    return _parse("".join(render_json(make_report(shown))))
+
+
+@render_shown.register
+def _(shown: Inspection, *, width: int, color: bool, verbose: bool) -> str:
+    return render_inspection(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Inspection) -> dict[str, Any]:
+    return _parse("".join(inspection_json(shown)))
+
+
+@render_shown.register
+def _(shown: Verification, *, width: int, color: bool, verbose: bool) -> str:
+    return render_verification(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Verification) -> dict[str, Any]:
+    return _parse(verification_json(shown))
+
+
+@render_shown.register
+def _(shown: Explanation, *, width: int, color: bool, verbose: bool) -> str:
+    return render_explanation(shown, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Explanation) -> dict[str, Any]:
+    return explanation_json(shown)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
