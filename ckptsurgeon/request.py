@@ -240,7 +240,9 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
         for name, one in given.items()
     }
     if not opened:
-        raise CheckpointError(f"no source: give one, or name sources by {name_source('ALIAS')}")
+        raise CheckpointError(
+            f"no source: give one, or name sources by {name_source('ALIAS', 'PATH')}"
+        )
     for checkpoint in opened.values():
         if checkpoint.format != "memory" and not checkpoint.contents.specs:
             raise CheckpointError(f"{checkpoint.path}: {_describe_empty(checkpoint.contents)}")

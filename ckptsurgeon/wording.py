@@ -45,9 +45,12 @@ def name_root(root: str, alias: str = "") -> str:
     return argument("root", shlex.quote(f"{alias}={root}" if alias else root), python)
 
 
-def name_source(alias: str, path: str = "…") -> str:
+def name_source(alias: str, path: str = "") -> str:
     """A source by its alias: `--source a=x.pt` in a shell, `sources={'a': 'x.pt'}` in Python."""
-    return choose(f"--source {shlex.quote(f'{alias}={path}')}", f"sources={{{alias!r}: {path!r}}}")
+    shell = shlex.quote(f"{alias}={path}" if path else alias)
+    return choose(
+        f"--source {shell}", f"sources={{{alias!r}: {path!r}}}" if path else f"sources[{alias!r}]"
+    )
 
 
 def argument(name: str, shell: str = "", python: str = "…") -> str:

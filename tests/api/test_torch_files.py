@@ -176,14 +176,14 @@ def test_plan_and_transplant_say_what_they_do(source: Path) -> None:
     plan = cs.plan(source, RENAMES)
     assert list(plan.outputs) == list(OUT_OF)[:1] + list(OUT_OF)[2:] + ["out.weight"]
     assert cs.make_report(plan).clean
-    seen: list[tuple[str, int]] = []
+    seen: list[tuple[int, int, str]] = []
     output = source.with_name("out.pt")
-    report = cs.transplant(
-        source, output, RENAMES, progress=lambda key, nbytes: seen.append((key, nbytes))
-    )
-    assert sum(nbytes for _, nbytes in seen) <= report.total.nbytes
-    assert {key for key, _ in seen} <= set(plan.outputs)
-    with pytest.raises(cs.OutputError, match="exists already; --force replaces it"):
+    report = cs.transplant(source, output, RENAMES, progress=lambda *told: seen.append(told))
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert seen[-1][:2] == (seen[0][1], seen[0][1])
+    assert seen[-1][0] <= report.total.nbytes
+    assert {key for _, _, key in seen} <= set(plan.outputs)
+    with pytest.raises(cs.OutputError, match="exists already; force=True replaces it"):
         cs.transplant(source, output, RENAMES)
     cs.transplant(source, output, RENAMES, force=True)
     with pytest.raises(cs.FindingsError):

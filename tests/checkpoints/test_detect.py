@@ -134,7 +134,7 @@ def test_memory() -> None:
         ("model-7.5", r"no format is known by the suffix \.5; .* a name that ends in /"),
         ("none/a.safetensors", r"the folder .*none does not exist; make it first"),
         ("none/a", r"the folder .*none does not exist; make it first"),
-        ("there.safetensors", "exists already; --force replaces it"),
+        ("there.safetensors", "exists already; force=True replaces it"),
         ("there", "is a file, wanted a folder"),
     ],
 )

@@ -271,7 +271,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, bytes], str]] = {
         {"checkpoint-5/model.safetensors": SAFE, "checkpoint-9/model.safetensors": SAFE},
         "folders that do: name one, 'checkpoint-5', 'checkpoint-9'",
     ),
-    "shards without an index": ({SHARD: SAFE, OTHER: SAFE}, "index|--source 's*="),
+    "shards without an index": ({SHARD: SAFE, OTHER: SAFE}, "index|sources={'s*': "),
     "one shard of two": ({SHARD: SAFE}, "1 of the 2 are not there, nor is the index"),
     "torch shards": (
         {f"pytorch_model-0000{i}-of-00003.bin": TORCH for i in (1, 2, 3)},

@@ -146,7 +146,7 @@ def test_ties_across_shards(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_whole_with_force(write: Callable[..., Path], tmp_path: Path) -> None:
     write(tmp_path / "out", limit=50)
-    with pytest.raises(OutputError, match="exists already; --force"):
+    with pytest.raises(OutputError, match="exists already; force=True"):
         write(tmp_path / "out")
     write(tmp_path / "out", force=True)
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["model.safetensors"]

@@ -23,6 +23,7 @@ from ckptsurgeon import modules
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.shards import read_shard_name
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.wording import speaking_to_shell
 
 __all__ = ["ckpt"]
 
@@ -86,7 +87,7 @@ def refusal(path: Path) -> str:
 def test_a_shard_alone_is_refused(pair: Path) -> None:
     found = refusal(pair / ONE)
     assert "is shard 1 of 2, no whole checkpoint: their index (*.index.json) is not there" in found
-    assert "say `--one-shard`" in found
+    assert "say `one_shard=True`" in found
     (pair / TWO).unlink()
     assert "1 of the 2 are not there, nor is the index" in refusal(pair / ONE)
 
@@ -150,10 +151,14 @@ def test_all_of_a_set_together(pair: Path, ckpt: Ckpt) -> None:
 
 
 def test_the_way_to_a_checkpoint_with_an_index(pair: Path, ckpt: Ckpt) -> None:
-    command = re.findall(r"`ckptsurgeon ([^`]+)`", refusal(pair / ONE))[0]
+    with speaking_to_shell():
+        command = re.findall(r"`ckptsurgeon ([^`]+)`", refusal(pair / ONE))[0]
     ran = ckpt(*shlex.split(command.replace(" OUT/", f" {pair / 'out'}/")))
     assert ran.code == 0
     assert set(open_checkpoint(pair / "out").contents.specs) == {"a", "b"}
+    call = re.findall(r"`(ckptsurgeon\.transplant[^`]+)`", refusal(pair / ONE))[0]
+    eval(call.replace("'OUT/'", repr(f"{pair / 'again'}/")), {"ckptsurgeon": cs})
+    assert set(open_checkpoint(pair / "again").contents.specs) == {"a", "b"}
 
 
 def test_inspect_opens_one_and_says_so(pair: Path, ckpt: Ckpt) -> None:

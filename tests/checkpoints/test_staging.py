@@ -53,7 +53,7 @@ def test_new_and_replaced(name: str, tmp_path: Path) -> None:
     target = tmp_path / name
     put(target)
     assert content_of(target) == b"new"
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already; force=True replaces it"):
         put(target, b"newer")
     assert content_of(target) == b"new"
     put(target, b"newer", force=True)

@@ -173,7 +173,7 @@ def test_tensors_that_no_name_leads_to_are_counted(value: Any, what: str, tmp_pa
     spec = found.contents.specs["odd"]
     assert isinstance(spec, UnreadableSpec)
     assert spec.what.replace("tests.", "") in (what, what.replace("checkpoints.", ""))
-    with pytest.raises(cs.FindingsError, match="unreadable: `odd`, an object of"):
+    with pytest.raises(cs.FindingsError, match=r"1 unreadable (.|\n)* odd  an object of"):
         cs.transplant(tmp_path / "a.pt", tmp_path / "out.safetensors")
     alone = opened(value, tmp_path / "b.pt")
     assert list(alone.contents.specs) == ["tensor"]
@@ -466,7 +466,7 @@ def test_packed_weights_of_quantized_layers_are_keys(layer: nn.Module, tmp_path:
 def test_constants_of_frozen_torchscript_can_be_opened(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
     torch.jit.freeze(torch.jit.script(net)).save(str(tmp_path / "a.pt"))
-    with pytest.raises(cs.CheckpointError, match="`--root constants` opens these"):
+    with pytest.raises(cs.CheckpointError, match="`root='constants'` opens these"):
         cs.plan(tmp_path / "a.pt")
     tensors, _ = cs.apply(tmp_path / "a.pt", [], root="constants")
     assert [one.tolist() for one in tensors.values()] == [

@@ -37,7 +37,7 @@ FINDINGS = (
 )
 
 TROUBLE = {
-    "plan": "error: no source: give SRC, or name sources by --source ALIAS=PATH",
+    "plan": "error: no source: give one, or name sources by --source ALIAS=PATH",
     "plan ''": "error: the name of a checkpoint is empty",
     "plan train.pt --into ''": "error: the name of a checkpoint is empty",
     "plan nope.pt": "error: nope.pt: there is no such file",
@@ -56,12 +56,12 @@ TROUBLE = {
     "plan train.pt --set 'n=3 4'": "error: --set n: '4' where the expression should end or go on",
     "plan train.pt --source 1=dst.pt": "error: --source 1: an alias is a name of letters",
     "plan train.pt --source dst=dst.pt": "error: --source dst: that alias means the destination",
-    "plan train.pt --source 's*=x*.pt'": "error: --source s*=x*.pt: no file matches",
+    "plan train.pt --source 's*=x*.pt'": "error: --source 's*=x*.pt': no file matches",
     "plan train.pt -o plan.txt": "error: plan.txt: a plan is saved as JSON: name it `plan.json`",
     "plan train.pt -o list.json": "error: list.json: exists, and is no plan",
     "plan train.pt -o no/plan.json": "error: no/plan.json: the folder",
     "check nope": "error: no shipped ruleset 'nope'",
-    "check .": ".:1:1: can't read the rule file: Is a directory",
+    "check .": ".:1:1: a folder where a rule file is wanted",
     "rules show nope": "error: no shipped ruleset 'nope'",
     "explain conv.wieght src.safetensors": "no key `conv.wieght`: did you mean 'conv.weight'?",
     "explain fc.bias train.pt -r rules.yaml": "",
@@ -80,7 +80,7 @@ TROUBLE = {
 USAGE = {
     "nope": "No such command 'nope'",
     "plan --nope": "No such option",
-    "plan train.pt dst.pt": "unexpected extra argument",
+    "plan train.pt dst.pt": "one word too many: the destination is given by `--into dst.pt`",
     "plan train.pt --allow everything": "'everything' is not one of 'missing'",
     "plan train.pt --format yaml": "'yaml' is not one of",
     "plan train.pt --set n": "--set n: wanted NAME=VALUE",

@@ -132,7 +132,7 @@ REFUSED = {
     "nets:number": "nets:number: is int, which can't be called; name a function or class",
     "nets:none": "nets:none: gave NoneType, no torch.nn.Module; name a function or class",
     "nets:build": "nets:build: missing a required argument: 'width'; it takes (width, depth=2), "
-    "which --model-args gives as JSON, such as '{\"width\": …}'",
+    "which a model of your own gives: `into=factory(width=…)`",
     "nets:fails": "nets:fails: failed on the meta device: ValueError at nets.py:",
     "nets:leaves": "nets:leaves: failed on the meta device: SystemExit at nets.py:",
     "nets:counts": "nets:counts: failed on the meta device: RuntimeError at ",
@@ -285,7 +285,7 @@ def test_a_saved_plan_runs_no_factory_unless_it_is_named(ckpt: Ckpt) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == (
         "error: plan.json: was made for the model nets:Places.build, which is code, and plans run "
-        "none; name it by --into\n"
+        "none; name it by --into DST\n"
     )
     ran = ckpt(*words, *factory)
     assert ran.code == 0, ran.err

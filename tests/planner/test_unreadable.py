@@ -222,7 +222,7 @@ def test_requirements_and_lookups_know_it() -> None:
 
 
 def test_arrays_of_objects_in_memory_are_findings() -> None:
-    with pytest.raises(cs.FindingsError, match="`w`, an array of Python objects"):
+    with pytest.raises(cs.FindingsError, match="w  an array of Python objects"):
         cs.apply({"w": np.array([{}], object)}, [])
 
 

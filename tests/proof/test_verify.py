@@ -253,10 +253,10 @@ def test_not_a_number_never_agrees() -> None:
 GUESSES = {
     "nets:resnet": (
         "(2, 3, 224, 224)",
-        "shape guessed from `conv1` (Conv2d); --input says another",
+        "shape guessed from `conv1` (Conv2d); shape= says another",
     ),
-    "nets:Rotary": ("(2, 4)", "shape guessed from `linear` (Linear); --input says another"),
-    "nets:Words": ("(2, 16)", "shape guessed from `embedding` (Embedding); --input says another"),
+    "nets:Rotary": ("(2, 4)", "shape guessed from `linear` (Linear); shape= says another"),
+    "nets:Words": ("(2, 16)", "shape guessed from `embedding` (Embedding); shape= says another"),
 }
 
 
@@ -325,7 +325,7 @@ TROUBLE = {
     "a.pt --model nets:resnet --tolerance -1": "Invalid value for '--tolerance'",
     "a.pt --model nets:resnet --against wide.pt": "error: wide.pt: does not load into nets:resnet: "
     "mismatched `conv1.weight`: is [8, 4, 7, 7] in the checkpoint, [8, 3, 7, 7] in the model; "
-    "--source-model names its network",
+    "--source-model FACTORY names its network",
     "a.pt --model nets:resnet --against a.pt --input 3,3": "error: nets:resnet: failed on an input "
     "of [3, 3]: RuntimeError at conv.py",
     "bare.pt --model nets:Bare --against bare.pt": "error: no convolution, linear, recurrent or "

@@ -122,4 +122,4 @@ def test_hostile_names_never_reach_the_output() -> None:
 
 def test_a_deep_key_ends() -> None:
     specs = {".".join("a" * 50_000): TensorSpec("F32", (1,))}
-    assert render_inspection(Inert(Contents(specs)), width=100, color=False)
+    assert render_inspection(look(Inert(Contents(specs))), width=100, color=False)
