@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,10 +22,12 @@ from ckptsurgeon.batchnorm.layers import (
     refuse_lazy,
     replace,
 )
+from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.batchnorm.running import run
 from ckptsurgeon.batchnorm.tracing import Convolution, trace
 from ckptsurgeon.batchnorm.weights import folded
 from ckptsurgeon.errors import nearest
+from ckptsurgeon.specs import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,29 @@ class Unfolded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Folds:
+@dataclass(frozen=True, slots=True, repr=False)
+class Folds(NormResult):
     """(convolution, BatchNorm) by name, of every pair that is one layer now; and what stays."""
 
     pairs: tuple[tuple[str, str], ...]
     unfolded: tuple[Unfolded, ...]
+
+    @property
+    def summary(self) -> str:
+        """How many pairs are one layer now, and how many BatchNorms stay."""
+        stay = f", {len(self.unfolded):,} stay" if self.unfolded else ""
+        return f"{plural(len(self.pairs), 'BatchNorm')} folded{stay}"
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The convolutions with what was folded into them, and what stays for which reason."""
+        reasons: dict[str, list[str]] = {}
+        for one in self.unfolded:
+            reasons.setdefault(one.reason, []).append(one.batchnorm)
+        return (
+            Block.of("folded into", ((layer, (norm,)) for layer, norm in self.pairs)),
+            *(Block.names(f"stays: {reason}", names) for reason, names in reasons.items()),
+        )
 
 
 def fold(model: nn.Module, pairs: Mapping[str, str] | None = None, *, example: Any = None) -> Folds:

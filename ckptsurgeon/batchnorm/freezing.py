@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ckptsurgeon.batchnorm.layers import BatchNorm, batchnorms, has_statistics
+from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.specs import plural
 
 _TURNED_OFF = "_parameters_turned_off"
 """A layer's attribute that names the parameters that `freeze`, and nobody before, turned off."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrozenLayers:
+@dataclass(frozen=True, slots=True, repr=False)
+class FrozenLayers(NormResult):
     """The BatchNorms that a call froze, or let go: by name, "" being the model itself.
 
     `affine` are those whose weight and bias it was, `statistics` those whose running statistics.
@@ -29,10 +32,22 @@ class FrozenLayers:
         """Every layer that is named, once."""
         return tuple(dict.fromkeys((*self.affine, *self.statistics)))
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """How many layers, and what of them."""
         return (
-            f"{len(self.layers)} BatchNorms: weight and bias of {len(self.affine)}, "
+            f"{plural(len(self.layers), 'BatchNorm')}: weight and bias of {len(self.affine)}, "
             f"running statistics of {len(self.statistics)}"
+        )
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The layers; apart where not both is true of them."""
+        both = [name for name in self.affine if name in self.statistics]
+        return (
+            Block.names("both", both),
+            Block.names("weight and bias", (n for n in self.affine if n not in both)),
+            Block.names("running statistics", (n for n in self.statistics if n not in both)),
         )
 
 

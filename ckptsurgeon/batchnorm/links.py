@@ -7,7 +7,7 @@ been replaced, moved or trained since.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,11 @@ from ckptsurgeon.batchnorm.layers import (
     Layer,
     different_eps,
     layers,
+    listed,
     refuse,
     tensors_of,
 )
+from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.memory import checkpoint_of
 from ckptsurgeon.checkpoints.models import unwrapped
@@ -35,6 +37,7 @@ from ckptsurgeon.plans.graph import Call, Leaf, sliced_leaf, uses, work_of
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import KindOfFinding
+from ckptsurgeon.specs import plural
 
 State = dict[str, Tensor]
 
@@ -116,8 +119,8 @@ class Pair:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+@dataclass(frozen=True, slots=True, repr=False)
+class Copied(NormResult):
     """What was copied where.
 
     `kept` are BatchNorms of the destination that nothing was copied to, `unused` those of the
@@ -127,6 +130,22 @@ class Copied:
     pairs: tuple[Pair, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """How many layers were given values, kept theirs, and gave none."""
+        left = [f"{len(self.kept):,} kept"] if self.kept else []
+        left += [f"{len(self.unused):,} of the source unused"] if self.unused else []
+        return ", ".join([f"{plural(len(self.pairs), 'BatchNorm')} given values", *left])
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """Which layer was given what, and those that were left out."""
+        return (
+            Block.of("given values", ((one.destination, one.sources) for one in self.pairs)),
+            Block.names("kept, nothing is copied to them", self.kept),
+            Block.names("unused, nothing is copied from them", self.unused),
+        )
 
 
 def links_between(
@@ -261,7 +280,10 @@ def _find_other_eps(links: Iterable[Link]) -> Iterator[str]:
 
 
 def _nothing(wanted: Mapping[str, Layer], given: Mapping[str, Layer]) -> str:
+    first, second = next(iter(given), "stem.bn"), next(iter(wanted), "bn1")
+    named = [f" ({listed(names)})" if names else "" for names in (wanted, given)]
     return (
-        f"none of the destination's {len(wanted)} BatchNorms is given anything by the source's "
-        f'{len(given)}; say which goes where by rules, as in ["batchnorm: stem.bn -> bn1"]'
+        f"none of the destination's {len(wanted)} BatchNorms{named[0]} is given anything by the "
+        f"source's {len(given)}{named[1]}; say which goes where by rules, as in "
+        f"[{{'batchnorm': '{first} -> {second}'}}]"
     )

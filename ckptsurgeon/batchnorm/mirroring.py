@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,15 +13,20 @@ from torch.utils.hooks import RemovableHandle
 from ckptsurgeon.batchnorm.copying import write_links
 from ckptsurgeon.batchnorm.layers import listed, tensors_of
 from ckptsurgeon.batchnorm.links import Copied, Link, links_between
+from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.checkpoints.models import is_compiled
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
+from ckptsurgeon.specs import plural
 
 Stamp = tuple[tuple[object, object, int], ...]
 
 
-class Mirror:
-    """What `mirror` gives: a handle that ends it by `remove()`, or at the end of a `with` block."""
+class Mirror(NormResult):
+    """What `mirror` gives: a handle that ends it by `remove()`, or at the end of a `with` block.
+
+    `pairs` says which layer follows which, and which BatchNorms of either side have no partner.
+    """
 
     def __init__(self, pairs: Copied, hooks: dict[nn.Module, _Hook]) -> None:
         self.pairs = pairs
@@ -33,6 +39,27 @@ class Mirror:
     def copies(self) -> int:
         """How often a layer was copied so far."""
         return sum(hook.copies for hook in self._hooks)
+
+    @property
+    def summary(self) -> str:
+        """How many layers follow others, and how often one was copied."""
+        alone = f", {len(self.pairs.kept):,} follow none" if self.pairs.kept else ""
+        pairs = plural(len(self.pairs.pairs), "BatchNorm")
+        return f"{pairs} mirrored{alone}; copied {plural(self.copies, 'time')} so far"
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """Which layer follows which, and those without a partner."""
+        pairs = self.pairs
+        return (
+            Block.of("mirrored", ((one.destination, one.sources) for one in pairs.pairs)),
+            Block.names("follow none", pairs.kept),
+            Block.names("of the source, followed by none", pairs.unused),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pairs as plain values, and the number of copies."""
+        return {**self.pairs.to_dict(), "copies": self.copies}
 
     def remove(self) -> None:
         """Ends the mirroring; the destination keeps the values of its last forward."""
@@ -60,15 +87,30 @@ def mirror(
     whole; give that model, not the one inside it. Copies and pickles of the destination don't
     mirror.
 
-    Raises what `copy_all` raises, and CkptSurgeonError for layers that the models share, and for
-    modules inside that are compiled in place, to which hooks come too late.
+    Without rules, layers of one name are pairs, and a warning names those without a partner.
+
+    Raises what `copy_all` raises, also where no layers pair, and CkptSurgeonError for layers that
+    the models share, and for modules inside that are compiled in place, to which hooks come too
+    late.
     """
     links, pairs = links_between(source_model, destination_model, rules)
     _check(source_model, destination_model)
+    if rules is None and (alone := _tell_alone(pairs)):
+        warnings.warn(f"mirror: {alone}; say which follows which by rules", stacklevel=2)
     hooks: dict[nn.Module, _Hook] = {link.layer: _Hook((link,)) for link in links}
     if any(map(is_compiled, destination_model.modules())):
         hooks = {destination_model: _Hook(links)}
     return Mirror(pairs, hooks)
+
+
+def _tell_alone(pairs: Copied) -> str:
+    """The layers of either side that have no partner of their name, in words."""
+    told = []
+    if pairs.kept:
+        told.append(f"{listed(pairs.kept)} of the destination")
+    if pairs.unused:
+        told.append(f"{listed(pairs.unused)} of the source")
+    return f"no partner of the same name for {' and '.join(told)}" if told else ""
 
 
 def _check(source: nn.Module, destination: nn.Module) -> None:

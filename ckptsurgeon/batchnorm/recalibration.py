@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from ckptsurgeon.batchnorm.freezing import is_frozen
 from ckptsurgeon.batchnorm.layers import BatchNorm, batchnorms, has_statistics, listed, tensors_of
+from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.specs import plural
 
 
-@dataclass(frozen=True, slots=True)
-class Recalibrated:
+@dataclass(frozen=True, slots=True, repr=False)
+class Recalibrated(NormResult):
     """The layers whose statistics are new, and from how many batches.
 
     `untouched` are those that no batch reached, or that `freeze` holds: they keep what they had.
@@ -25,6 +27,22 @@ class Recalibrated:
     layers: tuple[str, ...]
     untouched: tuple[str, ...]
     batches: int
+
+    @property
+    def summary(self) -> str:
+        """How many layers have new statistics, from how many batches."""
+        kept = f", {len(self.untouched):,} kept theirs" if self.untouched else ""
+        new = plural(len(self.layers), "BatchNorm")
+        batches = f"{self.batches:,} batch{'es' * (self.batches != 1)}"
+        return f"{new} with statistics of {batches}{kept}"
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The layers, and those that no batch reached or that are frozen."""
+        return (
+            Block.names("new statistics", self.layers),
+            Block.names("untouched: no batch reached them, or they are frozen", self.untouched),
+        )
 
 
 def recalibrate(
@@ -42,9 +60,11 @@ def recalibrate(
     A batch goes through as `model(batch)`; of a list or tuple, as data loaders give, the first
     item alone; a mapping as keyword arguments. Say `forward` for anything else.
 
-    Raises CkptSurgeonError where there is no layer, no batch, or statistics come out as NaN or
-    infinite; then, and where the model raises, the statistics are what they were before.
+    Raises CkptSurgeonError where there is no layer, where `batches` is one batch and no iterable of
+    them, where there is no batch, or statistics come out as NaN or infinite; then, and where the
+    model raises, the statistics are what they were before.
     """
+    _refuse_one_batch(batches)
     found = {name: m for name, m in batchnorms(model).items() if has_statistics(m)}
     counting = {name: layer for name, layer in found.items() if _counts(layer)}
     if not counting:
@@ -63,6 +83,21 @@ def recalibrate(
         raise
     _put_back({layer: before[layer] for name, layer in counting.items() if name not in reached})
     return Recalibrated(reached, tuple(name for name in found if name not in reached), count)
+
+
+def _refuse_one_batch(batches: object) -> None:
+    """Raises CkptSurgeonError for a tensor, whose rows would be taken for batches, and for none."""
+    if isinstance(batches, Tensor):
+        shape = list(batches.shape)
+        raise CkptSurgeonError(
+            f"recalibrate: a tensor of {shape} where batches are wanted: an iterable of them, such "
+            "as a DataLoader; for one batch give a list of it: `recalibrate(model, [batch])`"
+        )
+    if not isinstance(batches, Iterable) or isinstance(batches, str | bytes | Mapping):
+        raise CkptSurgeonError(
+            f"recalibrate: {type(batches).__name__} where batches are wanted: an iterable of them, "
+            "such as a DataLoader, or a list"
+        )
 
 
 def _counts(layer: BatchNorm) -> bool:

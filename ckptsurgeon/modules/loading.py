@@ -7,13 +7,11 @@ computed before the first one is written, so a model is never left half-loaded.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.memory import tensors_held
@@ -25,12 +23,19 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.modules.torch_rules import COUNTER, rules_of_loading, rules_of_ties
-from ckptsurgeon.planner.compiling.compilation import compile_rulesets
+from ckptsurgeon.modules.torch_rules import rules_of_loading, rules_of_ties
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Config, Given, Request, Root, Source, open_request
+from ckptsurgeon.request import (
+    Allow,
+    Config,
+    Given,
+    Request,
+    Root,
+    Source,
+    open_request,
+)
 from ckptsurgeon.specs import UnreadableSpec
 
 State = Mapping[str, Any]
@@ -40,7 +45,7 @@ def transplant(
     source_model: nn.Module,
     destination_model: nn.Module,
     rules: Rules | None = None,
-    allow: Collection[str] = (),
+    allow: Allow = (),
     *,
     config: Config | None = None,
     variables: Given | None = None,
@@ -61,7 +66,7 @@ def load(
     checkpoint: Source,
     rules: Rules | None = None,
     *,
-    allow: Collection[str] = (),
+    allow: Allow = (),
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
     variables: Given | None = None,
@@ -99,41 +104,17 @@ def load(
         root=root,
         one_shard=one_shard,
     )
-    execution = _prepare(request, destination)
-    values = dict(_values(execution))
-    _check_values(module, state, values, destination)
+    execution = prepare_load(request, destination)
+    values = dict(new_values(execution))
+    check_values(module, state, values, destination)
     _write(state, values)
     return make_report(execution.plan, written=True)
-
-
-def convert_on_load(
-    model: nn.Module,
-    rules: Rules,
-    *,
-    allow: Collection[str] = (),
-    config: Config | None = None,
-    variables: Given | None = None,
-) -> RemovableHandle:
-    """A handle of a hook by which `model.load_state_dict` takes old checkpoints, too.
-
-    A state_dict that has the model's keys and shapes is loaded as it is; any other is converted by
-    `rules` first, also when `model` is a part of the model that loads. What `rules` can't convert
-    raises PlanError or FindingsError before a tensor of `model` is written. The hook is copied and
-    pickled with the model; `handle.remove()` takes it off.
-    """
-    rulesets = load_rulesets(rules)
-    compile_rulesets(rulesets)
-    kinds = allow if isinstance(allow, str) else tuple(allow)
-    ask = partial(open_request, rulesets, config=config, variables=variables, allow=kinds)
-    module: Any = unwrapped(model)  # torch's method has no types
-    handle: RemovableHandle = module.register_load_state_dict_pre_hook(partial(_convert, ask))
-    return handle
 
 
 # --- planning -------------------------------------------------------------------------------------
 
 
-def _prepare(request: Request, destination: Checkpoint) -> Execution:
+def prepare_load(request: Request, destination: Checkpoint) -> Execution:
     """The plan with the rules that tell what loading a module does by itself."""
     tied = request.with_rules(rules_of_ties(destination.contents.aliases))
     execution = tied.prepare()
@@ -167,7 +148,7 @@ def _check_writable(model: nn.Module, state: State, destination: Checkpoint) -> 
             raise CheckpointError(f"{name_model(model)}: `{key}` {problem}")
 
 
-def _check_values(
+def check_values(
     model: nn.Module, state: State, values: Mapping[str, Tensor], destination: Checkpoint
 ) -> None:
     """Refuses values that the model's tensors can't hold, before anything is written.
@@ -229,7 +210,7 @@ def _unwritable(tensor: Tensor, own: Collection[int]) -> str:
     return ""
 
 
-def _values(execution: Execution) -> Iterator[tuple[str, Tensor]]:
+def new_values(execution: Execution) -> Iterator[tuple[str, Tensor]]:
     """The model's keys that change, each with its new value."""
     plan, given = execution.plan, tensors_held(execution.checkpoints)
     evaluator = execution.evaluate()
@@ -263,33 +244,3 @@ def _write(state: State, values: dict[str, Tensor]) -> None:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-# --- loading --------------------------------------------------------------------------------------
-
-
-def _convert(
-    ask: partial[Request], module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
-) -> None:
-    """The hook of `convert_on_load`: puts converted tensors in the place of the module's part."""
-    given = {
-        key.removeprefix(prefix): value
-        for key, value in state_dict.items()
-        if key.startswith(prefix) and is_torch(value)
-    }
-    wanted = state_of(module)
-    if _shapes(given) == _shapes(wanted):
-        return
-    destination = checkpoint_of_model(wanted, name_model(module))
-    execution = _prepare(ask(given, destination), destination)
-    values = dict(_values(execution))
-    _check_values(module, wanted, values, destination)
-    for key in given:
-        del state_dict[prefix + key]
-    state_dict.update((prefix + key, values.get(key, own)) for key, own in wanted.items())
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    """The shapes by key, without those of counters, which may be there or not."""
-    keys = (key for key in state if key.rpartition(".")[2] != COUNTER)
-    return {key: tuple(state[key].shape) for key in keys}

@@ -10,7 +10,7 @@ from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import INDENT, MORE, View, place_text
+from ckptsurgeon.render.view import INDENT, View, place_text, tell_more
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.report.suggestions import Degree
 from ckptsurgeon.specs import UnreadableSpec
@@ -125,7 +125,7 @@ def show_suggestions(report: Report, view: View) -> list[str]:
         told += 1
     left_out = len(report.suggestions) - told
     if left_out:
-        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({MORE})"))
+        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({tell_more()})"))
     return [_title(report, view), *lines]
 
 

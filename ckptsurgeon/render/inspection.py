@@ -14,7 +14,7 @@ from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
-from ckptsurgeon.render.view import EVERYTHING, MORE, View
+from ckptsurgeon.render.view import EVERYTHING, View, tell_more
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
@@ -107,7 +107,7 @@ def _limited(name: str, texts: list[str], limit: int | None) -> Iterator[Aligned
     for number, text in enumerate(islice(texts, limit)):
         yield Aligned(("" if number else name, text))
     if limit is not None and len(texts) > limit:
-        yield Aligned(("", f"... {len(texts) - limit:,} more ({MORE})"))
+        yield Aligned(("", f"... {len(texts) - limit:,} more ({tell_more()})"))
 
 
 def count_elements(contents: Contents) -> int:

@@ -125,7 +125,7 @@ def _(shown: Explanation, *, width: int, color: bool, verbose: bool) -> str:
 
 @describe_shown.register
 def _(shown: Explanation) -> dict[str, Any]:
-    return explanation_json(shown)
+    return _parse(json.dumps(explanation_json(shown)))
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import CLEAN, EVERYTHING, MORE, UNSETTLED, View, join_texts, place_text
+from ckptsurgeon.render.view import (
+    CLEAN,
+    EVERYTHING,
+    UNSETTLED,
+    View,
+    join_texts,
+    place_text,
+    tell_more,
+)
 from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
 
@@ -212,7 +220,7 @@ def _notes(notes: Sequence[Note], view: View) -> list[str]:
         shown = list(texts.items())[: view.limits.note]
         lines += (_note(kind, *text, found, view) for text, found in shown)
         if left_out := len(texts) - len(shown):
-            lines.append(Aligned(("", f"... {plural(left_out, 'more note')} ({MORE})", "")))
+            lines.append(Aligned(("", f"... {plural(left_out, 'more note')} ({tell_more()})", "")))
     return [view.palette.bold("notes"), *view.table(lines, 0)]
 
 

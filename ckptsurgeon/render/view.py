@@ -11,9 +11,14 @@ from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot, unfold_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.specs import plural
+from ckptsurgeon.wording import choose
 
-MORE = "--verbose shows all"
 INDENT = "  "
+
+
+def tell_more() -> str:
+    """How all of what is folded or cut is shown."""
+    return choose("--verbose shows all", "show(verbose=True) shows all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ class View:
         """The aligned lines, and how many more there are."""
         shown = align(lines, self.width, self.palette, indent, self.verbose)
         if left_out > 0:
-            shown.append(self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({MORE})"))
+            shown.append(
+                self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({tell_more()})")
+            )
         return shown
 
     @staticmethod

@@ -230,7 +230,19 @@ def test_the_summary_names_the_layers() -> None:
     assert told.affine == ("0", "2")
     assert told.statistics == ("0", "1")
     assert told.layers == ("0", "2", "1")
-    assert str(told) == "3 BatchNorms: weight and bias of 2, running statistics of 2"
+    assert told.summary == "3 BatchNorms: weight and bias of 2, running statistics of 2"
+    assert str(told).splitlines() == [
+        "both  1",
+        "  0",
+        "",
+        "weight and bias  1",
+        "  2",
+        "",
+        "running statistics  1",
+        "  1",
+        "",
+        told.summary,
+    ]
     assert freeze(nn.BatchNorm3d(2)).layers == ("",)
 
 

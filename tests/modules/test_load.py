@@ -125,7 +125,7 @@ def test_a_key_of_a_tied_pair_is_enough() -> None:
 def test_a_tensor_that_no_key_of_the_model_wants_is_left_out_where_it_is_allowed() -> None:
     model = nn.Linear(2, 2)
     source = {**plain(model), "extra": torch.rand(3)}
-    with pytest.raises(FindingsError, match="1 unused (.|\n)* extra "):
+    with pytest.raises(FindingsError, match=r"1 unused (.|\n)* extra "):
         modules.load(model, source)
     for rules, kind in ((None, "unused"), (["extra -> other"], "unexpected")):
         report = modules.load(model, source, rules, allow=[kind])
@@ -200,6 +200,25 @@ def test_what_can_not_be_converted_is_told_before_anything_is_written() -> None:
     with pytest.raises(FindingsError, match=r"1 missing (.|\n)* fc\.weight "):
         model.load_state_dict(old)
     assert same(before, plain(model))
+
+
+def test_a_loose_load_takes_what_there_is_and_tells_the_rest() -> None:
+    old, model = resnet(1, channels=4).state_dict(), resnet(2)
+    modules.convert_on_load(model, [STEM, "stem.* -> bn1.*"])
+    own = model.fc.weight.clone()
+    state = {k: v for k, v in old.items() if k != "fc.weight"} | {"extra": torch.rand(2)}
+    told = model.load_state_dict(state, strict=False)
+    assert (told.missing_keys, told.unexpected_keys) == (["fc.weight"], ["extra"])
+    assert torch.equal(model.conv1.weight, old["conv1.weight"][:, :3])
+    assert torch.equal(model.fc.weight, own)
+    part = {"fc.bias": torch.rand(5)}
+    told = model.load_state_dict(part, strict=False)  # a part of the model's own
+    assert told == resnet(3).load_state_dict(part, strict=False)
+    assert torch.equal(model.fc.bias, part["fc.bias"])
+    with pytest.raises(FindingsError, match="1 mismatched"):
+        model.load_state_dict({**state, "fc.bias": torch.rand(7)}, strict=False)
+    with pytest.raises(FindingsError, match="nothing of the source ends in the output"):
+        model.load_state_dict({"extra": torch.rand(2)}, strict=False)
 
 
 @pytest.mark.parametrize("allow", ["missing", ["missing"]])

@@ -194,6 +194,11 @@ class HeldTensor(Inert):
     value: Any
     unreadable: UnreadableSpec | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one that can be read."""
+        return tuple(self.value.shape)
+
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor or an array of numbers, readable or not."""
