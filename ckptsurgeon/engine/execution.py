@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import make_report
@@ -147,17 +148,22 @@ def _refuse_shapes_alone(plan: Plan) -> None:
     """Raises PlanError for values that a destination should give which has none."""
     if plan.destination is None or plan.destination.has_values:
         return
-    problems = [
-        Problem(
-            f"`{output.key}` can't be kept: the destination has shapes alone",
-            output.rule.place if output.rule else None,
-            f"add a rule, `- init: {{to: {output.key}, fill: zeros}}`, or give a checkpoint as "
-            f"{argument('into', 'DST')}",
-        )
-        for output in plan.outputs.using(DESTINATION)
-    ]
-    if problems:
-        raise PlanError(problems)
+    by_rule: dict[RuleInfo | None, list[str]] = {}
+    for output in plan.outputs.using(DESTINATION):
+        by_rule.setdefault(output.rule, []).append(output.key)
+    if by_rule:
+        raise PlanError(_tell_shapes_alone(rule, keys) for rule, keys in by_rule.items())
+
+
+def _tell_shapes_alone(rule: RuleInfo | None, keys: Sequence[str]) -> Problem:
+    """The problem of keys that a rule wants kept, by a destination of shapes alone."""
+    more = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
+    return Problem(
+        f"`{keys[0]}`{more} can't be kept: the destination has shapes alone",
+        rule.place if rule else None,
+        f"give a checkpoint as {argument('into', 'DST')}, or a rule for each, such as "
+        f"`- init: {{to: {keys[0]}, fill: zeros}}`",
+    )
 
 
 def _finding_problem(finding: Finding) -> Problem:

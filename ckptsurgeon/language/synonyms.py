@@ -16,6 +16,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("fold_bn", "fuse_bn", "fuse_batchnorm", "merge_bn"), "fold_batchnorm"),
     **dict.fromkeys(("freeze_bn", "frozen_bn", "frozen_batchnorm"), "freeze_batchnorm"),
     **dict.fromkeys(("share", "shared", "alias", "tied", "link"), "tie"),
+    **dict.fromkeys(("includes", "import", "extends", "use", "base", "inherit"), "include"),
     **dict.fromkeys(("assert", "expect", "check", "requires", "needs"), "require"),
     **dict.fromkeys(("src", "source", "sources", "in", "input", "inputs", "key", "keys"), "from"),
     **dict.fromkeys(("dst", "dest", "destination", "target", "targets", "out", "into"), "to"),
@@ -84,7 +85,6 @@ PARAMETERS: Mapping[str, str] = {
 
 _ARROW = "a rule that moves or renames is an arrow: `OLD -> NEW`"
 _PREFIX = "a prefix is taken off by `source: {strip: ['module.']}`, and put on by `** -> model.**`"
-_RULESET = "another ruleset's rules stand in `{within: OLD. -> NEW., rules: ./file.yaml}`"
 _SPECTRAL = (
     "no op does that yet: `torch.nn.utils.remove_spectral_norm` in the model, then save its weights"
 )
@@ -94,7 +94,6 @@ _FREEZE = "`keep: KEY` keeps the destination's value; `freeze_batchnorm` makes c
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("rename", "move", "copy", "transfer", "mv", "cp", "assign", "load"), _ARROW),
     **dict.fromkeys(("strip", "strip_prefix", "add_prefix", "remove_prefix"), _PREFIX),
-    **dict.fromkeys(("include", "includes", "import", "extends", "use", "base"), _RULESET),
     **dict.fromkeys(("fuse_spectral_norm", "spectral_norm", "remove_spectral_norm"), _SPECTRAL),
     **dict.fromkeys(("freeze", "frozen"), _FREEZE),
     "regex": "a regular expression is written `re:…` in place of a key",

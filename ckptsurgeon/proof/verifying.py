@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,8 @@ def verify(
     what). With `against`, a second checkpoint, which is loaded into `source_model` (`model` unless
     given), both networks get one random input of `shape` (guessed from the first layer unless
     given) and of a seed, and their outputs are compared: `tolerance` is the relative error that is
-    let pass. `allow` accepts findings by kind. `root` is the wrapper to open in the checkpoint, or
-    a dict in which "" is that and `against` the second one's.
+    let pass. `allow` accepts findings by kind, and in loading those of both sides. `root` is the
+    wrapper to open in the checkpoint, or a dict in which "" is that and `against` the second one's.
 
     Raises CkptSurgeonError for what can't be built, read or run at all.
     """
@@ -102,7 +103,8 @@ def verify(
         notes.append("the outputs are not compared, for it does not load")
     elif against is not None:
         source = network if source_model is None else Network(source_model, source_arguments)
-        path, reference = _reference(open_source(against, roots.get(AGAINST), AGAINST), source)
+        opened_source = open_source(against, roots.get(AGAINST), AGAINST)
+        path, reference = _reference(opened_source, source, kinds, notes)
         names = path, source.name
         comparison, differences = compare(reference, built, names, shape, seed, tolerance)
         found += differences
@@ -133,15 +135,20 @@ def _checked_kinds(allow: Collection[str]) -> Collection[str]:
     return kinds
 
 
-def _reference(checkpoint: Checkpoint, network: Network) -> tuple[str, nn.Module]:
-    """The source's path, and its network with its weights, which have to load strictly."""
+def _reference(
+    checkpoint: Checkpoint, network: Network, kinds: Collection[str], notes: list[str]
+) -> tuple[str, nn.Module]:
+    """The source's path, and its network with its weights; `notes` is told what was allowed."""
     model, loaded = network.load(without_wrappers(read_state(checkpoint)), "cpu")
-    if loaded.findings:
-        first, *others = loaded.findings
+    if refused := [one for one in loaded.findings if one.kind.value not in kinds]:
+        first, *others = refused
         more = f", and {len(others)} more" if others else ""
         raise CheckpointError(
             f"{checkpoint.path}: does not load into {network.name}: {first.kind.value} "
             f"`{first.key}`: {first.text}{more}; {argument('source_model', 'FACTORY')} names its "
-            "network"
+            f"network, {name_kind(first.kind.value)} accepts these on both sides"
         )
+    counts = Counter(one.kind.value for one in loaded.findings)
+    told = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    notes += [f"{checkpoint.path}: {told}, which is allowed"] if told else []
     return str(checkpoint.path), model

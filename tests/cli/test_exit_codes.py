@@ -219,7 +219,10 @@ def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: 
     words = ("src.safetensors", "--into", "spec.json", "-r", "rules.yaml", "-o", "out.pt")
     written = ckpt("transplant", *words)
     assert (written.code, (folder / "out.pt").exists()) == (2, False)
-    assert "rules.yaml:6:5: `fc.weight` can't be kept: the destination has sh" in written.err
+    assert (
+        "rules.yaml:6:5: `fc.weight` and 1 more can't be kept: the destination has sh"
+        in written.err
+    )
     assert "add a rule, `- init: {to: fc.weight, fill: zeros}`" in written.err
 
 

@@ -21,6 +21,12 @@ def resnet(channels=3, classes=5):
     return ResNet(channels=channels, classes=classes, layers=2)
 
 
+def body():
+    network = resnet()
+    network.fc = nn.Identity()
+    return network
+
+
 class Rotary(nn.Module):
     def __init__(self, width=4):
         super().__init__()

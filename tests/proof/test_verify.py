@@ -112,6 +112,19 @@ def test_other_dtypes_are_a_note(ckpt: Ckpt) -> None:
     assert "note        52 tensors of bfloat16 where the model has float32" in ran.out
 
 
+def test_a_head_is_left_out_on_both_sides(ckpt: Ckpt) -> None:
+    save("a.safetensors", state(1))
+    other = {key: one for key, one in state(1).items() if not key.startswith("fc.")}
+    save("b.safetensors", other | {"fc.weight": torch.rand(9, 16), "fc.bias": torch.rand(9)})
+    words = ("verify", "b.safetensors", "--model", "nets:body", "--against", "a.safetensors")
+    ran = ckpt(*words)
+    assert (ran.code, "2 unexpected" in ran.out) == (1, True)
+    ran = ckpt(*words, "--allow", "unexpected")
+    assert ran.code == 0, ran.err
+    assert "a.safetensors: 2 unexpected, which is allowed" in ran.out
+    assert "the outputs agree exactly: difference 0" in ran.out
+
+
 def test_code_of_the_model_that_refuses_is_told() -> None:
     class Refusing(nn.Linear):
         def _load_from_state_dict(self, *words: object) -> None:

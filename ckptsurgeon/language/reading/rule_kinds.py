@@ -183,6 +183,18 @@ WITHIN = Section(
     ("within", "rules"),
 )
 
+INCLUDE = Section(
+    "a rule `include`",
+    {
+        "include": Field(
+            as_it_is,
+            REFERENCES,
+            "Rulesets whose rules stand here as they are: shipped ones, or ./file.yaml.",
+        )
+    },
+    ("include",),
+)
+
 _DROP = Field(references.sources, REFERENCES, "Source keys to leave out.", "sources")
 _KEEP = Field(
     references.targets, REFERENCES, "Keys that keep the destination's own value.", "targets"
@@ -209,7 +221,7 @@ _KINDS = (
 )
 
 KINDS: Table[str, Kind] = {kind.word: kind for kind in _KINDS}
-"""Every kind of rule by its word, except for plain arrows, and `within`, which holds rules."""
+"""Every kind of rule by its word, but for plain arrows, `within` and `include`."""
 
-RULE_WORDS = ("from", "within", *(word for word in KINDS if word != "from"))
+RULE_WORDS = ("from", "within", "include", *(word for word in KINDS if word != "from"))
 """The words that make a mapping a rule."""

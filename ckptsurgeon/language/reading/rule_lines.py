@@ -9,19 +9,30 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
+from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
 from ckptsurgeon.language.reading.fields import unknown_word
 from ckptsurgeon.language.reading.rule_kinds import (
     BEHIND,
+    INCLUDE,
     KINDS,
     RULE_WORDS,
     WITHIN,
     refuse_unknown_fill,
 )
 from ckptsurgeon.language.reading.rule_options import options
-from ckptsurgeon.language.reading.scalars import readable, unlike
-from ckptsurgeon.language.rules import Init, Move, OpCall, Options, Rule, Var, Within
+from ckptsurgeon.language.reading.scalars import one_or_each, readable, scalar, unlike
+from ckptsurgeon.language.rules import (
+    Init,
+    Move,
+    OpCall,
+    Options,
+    Prefix,
+    Rule,
+    Var,
+    Within,
+)
 from ckptsurgeon.language.synonyms import find_meant, find_word
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_whole
@@ -159,6 +170,8 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     word, place = named[0].text, node.entries[0][0].place
     if word == "within":
         return _within(node, context)
+    if word == "include":
+        return _include_all(node, context)
     kind = KINDS[word]
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
@@ -193,6 +206,19 @@ def _within(node: Mapping, context: Context) -> Within:
         lambda: _inner_rules(rules, inner),
     )
     return Within(read.get("within"), found, vars, place)
+
+
+def _include_all(node: Mapping, context: Context) -> Within:
+    """The rules of whole rulesets, as under a `within` without prefixes."""
+    place, inner = node.entries[0][0].place, replace(context, within=context.within + 1)
+    prefixes = (Prefix(Reference(Pattern(())), None, place),)
+
+    def include(name: Node) -> Within:
+        rules, vars = context.include(scalar(name, "a ruleset"), inner.within)
+        return Within(prefixes, rules, vars, name.place)
+
+    found = one_or_each(INCLUDE.read(node).get("include"), include, "rulesets")
+    return Within(prefixes, found, None, place)
 
 
 def _inner_rules(node: Node, context: Context) -> tuple[tuple[Rule, ...], Table[str, Var] | None]:

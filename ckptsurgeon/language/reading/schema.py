@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.language.reading.arguments import parameter_types
-from ckptsurgeon.language.reading.rule_kinds import BEHIND, KINDS, WITHIN
+from ckptsurgeon.language.reading.rule_kinds import BEHIND, INCLUDE, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.indexing import Index
@@ -66,7 +66,7 @@ def _arrow_with_value() -> Schema:
 
 
 def _rules_by_word() -> list[Schema]:
-    return [WITHIN.schema, *(kind.section.schema for kind in KINDS.values())]
+    return [WITHIN.schema, INCLUDE.schema, *(kind.section.schema for kind in KINDS.values())]
 
 
 # --- ops ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Pattern, compile_pattern
@@ -116,12 +117,24 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
             rule = claim.rule if claim else held.sliced.get(key)
             by = f" at {rule.place.file_line}" if rule else ""
             again = f"{full_key(table.alias, str(reader.pattern))} -> {reader.pattern}"
+            name = f"`{full_key(table.alias, key)}`"
+            files = {earlier.compiled.stage.place.file, reader.place.file}
+            apart = f"; {_tell_files(files)}" if len(files) > 1 else ""
+            if rule is None:
+                why = f"{stage} has {name}, and doesn't give it: its `unmatched` says so"
+                return Reason(why, f"add `{again}` to {stage}{apart}")
             leave = "" if reused else f", and `reuse: true` to the rule{by}"
             return Reason(
-                f"{stage} has used `{full_key(table.alias, key)}`{by}",
-                f"a stage reads what the one before gives: add `{again}` to {stage}{leave}",
+                f"{stage} has used {name}{by}",
+                f"a stage reads what the one before gives: add `{again}` to {stage}{leave}{apart}",
             )
     return None
+
+
+def _tell_files(files: Iterable[str]) -> str:
+    """How the rules of several files become one stage."""
+    listed = ", ".join(f"./{Path(file).name}" for file in sorted(files))
+    return f"files given one after the other are stages; `- include: [{listed}]` makes one of them"
 
 
 def _in_this_stage(run: StageRun, reader: Reader) -> Reason | None:

@@ -70,11 +70,11 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     `front` is what every key begins with.
     """
     yield from frequent_readings(pattern, front)
+    yield from _read_placeholders(pattern, _LETTER, (Kind.INT,))
     yield from _read_prefix(pattern)
     yield from _read_cut(pattern)
     yield from _read_separator(pattern)
     yield from _read_regex(pattern)
-    yield from _read_placeholders(pattern, _LETTER, (Kind.INT,))
 
 
 def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
@@ -208,6 +208,8 @@ def _behind(pattern: Pattern, kind: Kind) -> Pattern:
 
 def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
     """Keys that all begin with the same pieces: some of these, or all."""
+    if any(isinstance(one, Regex) for one in pattern.pieces):
+        return
     pieces = front.split(".")[:-1]
     for number in range(1, len(pieces) + 1):
         prefix = "".join(f"{piece}." for piece in pieces[:number])

@@ -1,0 +1,342 @@
+"""What a help says to write is right: each is followed, and what comes of it is a plan.
+
+A row has rules that are wrong and what its help must say to write; the rules with that in the place
+of what was wrong are planned, and every help on the way must lead on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import ckptsurgeon as cs
+from ckptsurgeon.cli import run
+from ckptsurgeon.errors import ProblemsError, RulesetError
+from ckptsurgeon.language.rulesets import parse_ruleset, rules_from_arrows
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+
+NET = {
+    "conv1.weight": (4, 3, 3, 3),
+    **{f"bn1.{part}": (4,) for part in NORM},
+    **{f"layer1.{i}.conv1.weight": (4, 4) for i in range(3)},
+    **{f"layer1.0.bn2.{part}": (4,) for part in NORM},
+    "fc.weight": (10, 4),
+    "fc.bias": (10,),
+}
+
+SOURCES: Mapping[str, Mapping[str, Sequence[int]]] = {
+    "net": NET,
+    "module": {f"module.{key}": shape for key, shape in NET.items()},
+    "deep": {f"model.net.{key}": shape for key, shape in NET.items()},
+    "padded": {f"blocks.{i:02}.w": (2,) for i in range(9)},
+    "slashes": {"params/dense/kernel": (2, 3), "params/dense/bias": (3,)},
+    "parts": {"backbone.conv.weight": (2,), "head.weight": (3,)},
+}
+
+
+class Row(NamedTuple):
+    """A rule as somebody tries it, the source, and the rule that the help must name."""
+
+    tried: str
+    source: str
+    meant: str
+
+
+NEAR = [
+    Row("fc.<t> -> head.<t>", "net", "fc.<t:str> -> head.<t>"),
+    Row("module.<k> -> <k>", "module", "module.<k:path> -> <k>"),
+    Row("module.* -> *", "module", "module.** -> **"),
+    Row("*.bn2.* -> *.bn3.*", "net", "**.bn2.* -> **.bn3.*"),
+    Row("layer1.{i}.conv1.weight -> c.{i}", "net", "layer1.<i>.conv1.weight -> c.<i>"),
+    Row("layer1.${i}.conv1.weight -> c.${i}", "net", "layer1.<i>.conv1.weight -> c.<i>"),
+    Row("layer1.%d.conv1.weight -> c.%d", "net", "layer1.<i>.conv1.weight -> c.<i>"),
+    Row("layer1.{}.conv1.weight -> c.{}", "net", "layer1.<i>.conv1.weight -> c.<i>"),
+    Row("layer1.N.conv1.weight -> c.N", "net", "layer1.<n>.conv1.weight -> c.<n>"),
+    Row("layer1.#.conv1.weight -> c.#", "net", "layer1.<i>.conv1.weight -> c.<i>"),
+    Row("fc.{t} -> head.{t}", "net", "fc.<t:str> -> head.<t>"),
+    Row("fc -> head", "net", "fc.* -> head.*"),
+    Row("fc. -> head.", "net", "fc.* -> head.*"),
+    Row("layer1 -> stage1", "net", "layer1.** -> stage1.**"),
+    Row("layer1.0.bn2 -> layer1.0.bn3", "net", "layer1.0.bn2.* -> layer1.0.bn3.*"),
+    Row("conv1.weight[:, :2] -> c", "module", "module.conv1.weight[:, :2] -> c"),
+    Row("conv1.weight -> c", "deep", "model.net.conv1.weight -> c"),
+    Row("fc -> head", "module", "module.fc.* -> head.*"),
+    Row("layer1.{i}.conv1.weight -> c.{i}", "module", "module.layer1.<i>.conv1.weight -> c.<i>"),
+    Row("conv.weight -> c", "parts", "backbone.conv.weight -> c"),
+    Row("module.fc.weight -> head", "net", "fc.weight -> head"),
+    Row("blocks.<i>.w -> b.<i>", "padded", "blocks.<i:02>.w -> b.<i>"),
+    Row("params.dense.kernel -> k", "slashes", "params/dense/kernel -> k"),
+    Row("re:conv\\d+\\.weight -> c", "module", "re:.*(?:conv\\d+\\.weight).* -> c"),
+    Row("(conv1|stem).weight -> c", "net", "re:(conv1|stem).weight -> c"),
+    Row("drop: fc", "net", "drop: fc.*"),
+    Row("drop: layer1", "net", "drop: layer1.**"),
+    Row("batchnorm: bn1 -> n", "module", "batchnorm: module.bn1 -> n"),
+]
+
+WRITTEN = [
+    Row("conv1.weight => c", "net", "conv1.weight -> c"),
+    Row("conv1.weight --> c", "net", "conv1.weight -> c"),
+    Row("conv1.weight ->> c", "net", "conv1.weight -> c"),
+    Row("conv1.weight > c", "net", "conv1.weight -> c"),
+    Row("conv1.weight \N{RIGHTWARDS ARROW} c", "net", "conv1.weight -> c"),
+    Row("conv1.weight = c", "net", "conv1.weight -> c"),
+    Row("conv1.weight to c", "net", "conv1.weight -> c"),
+    Row("c <- conv1.weight", "net", "conv1.weight -> c"),
+    Row("conv1.weight", "net", "conv1.weight -> conv1.weight"),
+    Row("drop fc.*", "net", "drop: fc.*"),
+    Row("delete fc.*", "net", "drop: fc.*"),
+    Row("remove fc.*", "net", "drop: fc.*"),
+    Row("rename conv1.weight -> c", "net", "conv1.weight -> c"),
+    Row("batchnorm bn1 -> n", "net", "batchnorm: bn1 -> n"),
+    Row("bn bn1 -> n", "net", "batchnorm: bn1 -> n"),
+    Row("re:conv(\\d)\\.weight -> c.<i>", "net", "re:conv(?P<i>\\d)\\.weight"),
+    Row("re:conv(\\d)\\.weight -> c.$1", "net", "re:conv(?P<i>\\d)\\.weight"),
+]
+
+
+def source_of(name: str) -> dict[str, np.ndarray]:
+    return {key: np.zeros(shape, "f4") for key, shape in SOURCES[name].items()}
+
+
+def helps(rule: str, source: str) -> list[str]:
+    """The helps of the problems that a rule on the command line has."""
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(source_of(source), rules_from_arrows([rule]))
+    return [problem.help for problem in caught.value.problems]
+
+
+def plan(rule: str, source: str) -> cs.Plan:
+    return cs.plan(source_of(source), rules_from_arrows([rule]))
+
+
+@pytest.mark.parametrize("row", NEAR, ids=str)
+def test_near_readings_match_what_they_say(row: Row) -> None:
+    (help,) = helps(row.tried, row.source)
+    assert f"`{row.meant}` would match " in help
+    count = int(re.findall(r"would match ([\d,]+) keys?", help)[0].replace(",", ""))
+    made = plan(row.meant, row.source) if not row.meant.startswith("batchnorm") else None
+    if made is not None and not row.meant.startswith("re:.*"):
+        assert sum(rule.steps for rule in made.rules) == count
+
+
+@pytest.mark.parametrize("row", WRITTEN, ids=str)
+def test_rules_are_written_as_the_help_says(row: Row) -> None:
+    (help,) = helps(row.tried, row.source)
+    assert f"`{row.meant}`" in help
+    target = " -> c.<i>" if row.meant.startswith("re:") else ""
+    assert plan(row.meant + target, row.source).outputs
+
+
+def test_the_prefix_of_all_keys_is_stripped_as_the_help_says() -> None:
+    (help,) = helps("conv1.weight -> c", "module")
+    (strip,) = re.findall(r"`source: (\{strip: .*?\})`", help)
+    text = f"format: 1\nsource: {strip}\nrules:\n  - conv1.weight -> c\n"
+    assert "c" in cs.plan(source_of("module"), parse_ruleset(text, "r.yaml")).outputs
+    (help,) = helps("params.dense.kernel -> k", "slashes")
+    assert "`source: {separator: /}` and dots in the rules" in help
+    rules = {"format": 1, "source": {"separator": "/"}, "rules": ["params.dense.kernel -> k"]}
+    assert "k" in cs.plan(source_of("slashes"), rules).outputs
+
+
+QUOTED = {
+    "** -> **: {cast: BF16}": "'** -> **': {cast: BF16}",
+    "**.weight -> **.w: transpose": "'**.weight -> **.w': transpose",
+    "*.weight -> *.w": "'*.weight -> *.w'",
+    "&x.w -> b": "'&x.w -> b'",
+    '"**.bias" -> b': "'**.bias -> b'",
+    "'fc.weight' -> b: transpose": "'fc.weight -> b': transpose",
+    "conv1.weight[: , :2] -> c": "'conv1.weight[: , :2] -> c'",
+    "@conv -> c: transpose": "'@conv -> c': transpose",
+    "{from: conv1.weight[:, :2], to: c}": "'conv1.weight[:, :2]'",
+}
+
+
+@pytest.mark.parametrize("rule", QUOTED)
+def test_quotes_stand_where_the_help_says(rule: str) -> None:
+    text = f"format: 1\nrules:\n  - {rule}\n"
+    with pytest.raises(RulesetError) as caught:
+        parse_ruleset(text, "r.yaml")
+    (problem,) = caught.value.problems
+    assert QUOTED[rule] in problem.help
+    quoted = problem.help[problem.help.index(QUOTED[rule]) :].split(", or")[0]
+    whole = rule.replace("conv1.weight[:, :2]", quoted) if rule.startswith("{") else quoted
+    parse_ruleset(f"format: 1\nrules:\n  - {whole}\n", "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("ops", "meant"),
+    [
+        ("{reshape: (4, 10)}", "reshape: [4, 10]"),
+        ("{reshape: (4,10)}", "reshape: [4, 10]"),
+        ("{reshape: '4, 10'}", "[4, 10]"),
+        ("{reshape: 4x10}", "[4, 10]"),
+        ("{permute: 1 0}", "[1, 0]"),
+    ],
+)
+def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
+    (help,) = helps(f"fc.weight -> w: {ops}", "net")
+    assert f"`{meant}`" in help
+    op = meant if ":" in meant else f"{ops[1 : ops.index(':')]}: {meant}"
+    assert plan(f"fc.weight -> w: {{{op}}}", "net").outputs["w"].spec.count == 40
+
+
+@pytest.mark.parametrize(
+    ("op", "meant"),
+    [
+        ("T", "transpose"),
+        ("Transpose", "transpose"),
+        ("{view: [40]}", "reshape"),
+        ("{astype: F16}", "cast"),
+        ("{chunk: 2}", "split"),
+        ("{mul: 2}", "multiply"),
+        ("{narrow: '1:2'}", "slice"),
+        ("{index_select: [1, 0]}", "take"),
+        ("{transpose: {axis: 1}}", "dims"),
+        ("{flip: {axis: 1}}", "dim"),
+    ],
+)
+def test_ops_and_parameters_that_others_call_otherwise(op: str, meant: str) -> None:
+    (help,) = helps(f"fc.weight -> w: {op}", "net")
+    assert help in (f"did you mean {meant!r}?", f"known here: {meant}")
+
+
+def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: Path) -> None:
+    first = "format: 1\nrules:\n  - {from: [fc.weight, fc.weight2], to: w, ops: add%s}\n%s"
+    second = "---\nformat: 1\nrules:\n  - fc.weight -> v\n"
+    source = {"fc.weight": np.ones(2, "f4"), "fc.weight2": np.ones(2, "f4")}
+    path = tmp_path / "r.yaml"
+    for reuse in ("", ", reuse: true"):
+        path.write_text(first % (reuse, "") + second)
+        with pytest.raises(
+            cs.PlanError, match=r"stage 1 has used `fc\.weight` at .*r\.yaml:3"
+        ) as caught:
+            cs.plan(source, path)
+        (help,) = (problem.help for problem in caught.value.problems)
+        (again,) = re.findall(r"add `(.*?)` to stage 1", help)
+        assert ("`reuse: true`" in help) == (not reuse)
+        path.write_text(first % (", reuse: true", f"  - {again}\n") + second)
+        assert "v" in cs.plan(source, path).outputs
+
+
+def test_two_files_that_are_meant_as_one_stage(tmp_path: Path) -> None:
+    save_file({"a": np.ones(2, "f4"), "b": np.ones(2, "f4")}, tmp_path / "s.safetensors")
+    (tmp_path / "one.yaml").write_text("format: 1\nunmatched: drop\nrules:\n  - a -> x\n")
+    (tmp_path / "two.yaml").write_text("format: 1\nrules:\n  - b -> y\n")
+    files = [cs.load_ruleset(tmp_path / f"{name}.yaml") for name in ("one", "two")]
+    with pytest.raises(cs.PlanError, match="doesn't give it: its `unmatched` says so") as caught:
+        cs.plan(tmp_path / "s.safetensors", files)
+    (include,) = re.findall(r"`(- include: .*?)`", str(caught.value))
+    (tmp_path / "both.yaml").write_text(f"format: 1\nrules:\n  {include}\n")
+    assert set(cs.plan(tmp_path / "s.safetensors", tmp_path / "both.yaml").outputs) == {"x", "y"}
+
+
+def test_where_else_a_key_is() -> None:
+    held = {"model": {"a": np.ones(2, "f4")}, "student": {"p.w": np.ones(3, "f4")}}
+    for rule in ("p.w -> q", "student.p.w -> q"):
+        with pytest.raises(
+            cs.PlanError, match=r"outside of the root `model`, under `student`"
+        ) as it:
+            cs.plan(held, [rule])
+        assert "`root='student'` opens it" in str(it.value)
+    assert "q" in cs.plan(held, ["p.w -> q"], root="student").outputs
+    sources = {"one": {"a": np.ones(2, "f4")}, "two": {"b": np.ones(2, "f4")}}
+    with pytest.raises(cs.PlanError, match=r"the source `two` has `b`(.|\n)*write `two::b`"):
+        cs.plan(None, ["one::** -> **", "one::b -> b"], sources=sources)
+    with pytest.raises(cs.PlanError, match=r"no source has that alias(.|\n)*`one`, `two`"):
+        cs.plan(None, ["three::b -> b"], sources=sources)
+    given = {"a": np.ones(2, "f4")}
+    with pytest.raises(
+        cs.PlanError, match="is given by <rules>:1, and rules read the source as it"
+    ):
+        cs.plan(given, ["a -> b", "b -> c"])
+    assert "c" in cs.plan(given, [*map(cs.load_ruleset, (["a -> b"], ["b -> c"]))]).outputs
+
+
+def test_rules_of_which_none_matches() -> None:
+    ruleset = "timm_vit_to_transformers"
+    converted = {f"vit.encoder.layer.{i}.attention.output.dense.weight": (4, 4) for i in range(2)}
+    shapes = {"vit.embeddings.cls_token": (1, 1, 4), **converted}
+    arrays = {key: np.zeros(shape, "f4") for key, shape in shapes.items()}
+    with pytest.raises(
+        cs.PlanError, match=r"none of the 11 rules matches a key: .* converted alr"
+    ) as it:
+        cs.plan(arrays, ruleset)
+    assert len(it.value.problems) == 1
+    with pytest.raises(cs.PlanError, match="may be for another model") as it:
+        cs.plan({"zzz.qqq": np.zeros(2, "f4")}, ruleset)
+    assert len(it.value.problems) == 1
+    under = {f"net.{key}": value for key, value in source_of("net").items()}
+    rules = ["conv1.weight -> c", "fc.weight -> f", {"batchnorm": "bn1 -> n"}]
+    with pytest.raises(
+        cs.PlanError, match="none of the 3 rules matches a key: every key beg"
+    ) as it:
+        cs.plan(under, rules)
+    (strip,) = re.findall(r"`source: \{strip: \['(.*?)'\]\}`", str(it.value))
+    assert cs.plan(under, {"format": 1, "source": {"strip": [strip]}, "rules": rules}).outputs
+
+
+def test_init_of_a_pattern_without_a_destination() -> None:
+    rule = {"init": {"to": "layers.<i>.gate", "fill": "zeros", "shape": [2]}}
+    with pytest.raises(cs.PlanError, match="stands for keys of the destination") as caught:
+        cs.plan({"a": np.ones(2, "f4")}, [rule])
+    (named,) = re.findall(r"name each key, as `(.*?)`", str(caught.value))
+    rule["init"]["to"] = named
+    assert named in cs.plan({"a": np.ones(2, "f4")}, [rule]).outputs
+
+
+def test_a_keep_that_names_no_key_of_the_destination() -> None:
+    into = {f"module.{key}": value for key, value in source_of("net").items()}
+    with pytest.raises(cs.PlanError, match="no key of the destination matches `fc`") as caught:
+        cs.plan(source_of("net"), [{"keep": "fc"}], into)
+    (meant,) = re.findall(r"`([^`]*)` would match 2 keys", str(caught.value))
+    assert cs.plan(source_of("net"), [{"keep": meant}], into).findings
+
+
+def test_sources_are_told_by_their_aliases() -> None:
+    sources = {f"s{n}": {"n": np.array(n), "w": np.ones(2, "f4")} for n in range(3)}
+    del sources["s1"]["w"]
+    rule = {"from": ["s0::<k:path>", "s1::<k:path>"], "to": "<k>", "ops": "add"}
+    with pytest.raises(cs.PlanError, match=r"no partner for `s0::w`: missing `s1::w`"):
+        cs.plan(None, [rule, {"drop": "s2::**"}], sources=sources)
+
+
+def test_an_identity_is_a_note() -> None:
+    ops = [{"split": {"over": "p", "parts": 2}}, {"concat": {"over": "p"}}]
+    made = cs.plan({"w": np.ones((4, 2), "f4")}, [{"from": "w", "to": "v", "ops": ops}])
+    assert ["leave the tensor as it was" in note.text for note in made.notes if note.kind == "ops"]
+
+
+FILES: Mapping[str, tuple[bytes, str]] = {
+    "a.safetensors": (b"\x02\0\0\0\0\0\0\0{}", "a checkpoint where rules are wanted"),
+    "a.pt": (b"PK\x03\x04", "a checkpoint where rules are wanted"),
+    "a.json": (b'{"fc.weight": ["F32", [2]]}', "JSON without `format: 1` where rules are wanted"),
+    "config.json": (b'{"model_type": "vit"}', "JSON without `format: 1` where rules are wanted"),
+    "plan.json": (b'{"ckptsurgeon_plan":3}', "a saved plan where rules are wanted"),
+    "rules.py": (b"rules = []", "Python where rules are wanted"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_other_kinds_as_rules(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, told = FILES[name]
+    (tmp_path / name).write_bytes(content)
+    save_file({"a": np.ones(2, "f4")}, tmp_path / "s.safetensors")
+    assert run(["plan", str(tmp_path / "s.safetensors"), "-r", str(tmp_path / name)]) == 2
+    assert told in capsys.readouterr().err
+    assert run(["check", str(tmp_path / name)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_rules_in_json_are_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text('{"format": 1, "rules": ["a -> b"]}')
+    assert "b" in cs.plan({"a": np.ones(2, "f4")}, path).outputs
