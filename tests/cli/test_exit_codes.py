@@ -223,7 +223,7 @@ def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: 
         "rules.yaml:6:5: `fc.weight` and 1 more can't be kept: the destination has sh"
         in written.err
     )
-    assert "add a rule, `- init: {to: fc.weight, fill: zeros}`" in written.err
+    assert "a rule for each, such as `- init: {to: fc.weight, fill: zeros}`" in written.err
 
 
 def test_a_glob_numbers_sources_in_natural_order(ckpt: Ckpt, folder: Path) -> None:

@@ -6,9 +6,8 @@ looks at keys: `reasons.py` tries the readings on them.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -93,14 +92,18 @@ def _read_placeholders(
     pattern: Pattern, written: re.Pattern[str], kinds: Sequence[Kind]
 ) -> Iterator[Near]:
     """`{i}`, `$i` and `%d` for captures, or single letters for integers."""
-    texts = [piece.text for piece in pattern.pieces if isinstance(piece, Literal)]
-    found = next(filter(None, map(written.search, texts)), None)
-    if found is None:
+    names: dict[str, list[str]] = {}
+    for text in (piece.text for piece in pattern.pieces if isinstance(piece, Literal)):
+        for found in written.finditer(text):
+            number = sum(map(len, names.values()))
+            names.setdefault(found["whole"], []).append(_name_of(found, number))
+    if not names:
         return
-    reason = f"a capture is written `<{_name_of(found, 0)}>`, not `{found['whole']}`"
+    first = next(iter(names))
+    reason = f"a capture is written `<{names[first][0]}>`, not `{first}`"
     for kind in kinds:
-        change = partial(_capture_all, written=written, kind=Kind.BARE)
-        yield Near(_capture_all(pattern, written, kind), reason, change)
+        change = partial(_capture_all, written=written, names=names, kind=Kind.BARE)
+        yield Near(_capture_all(pattern, written, names, kind), reason, change)
 
 
 def _name_of(found: re.Match[str], number: int) -> str:
@@ -110,9 +113,11 @@ def _name_of(found: re.Match[str], number: int) -> str:
     return name if name.isidentifier() else "ijkn"[number % 4]
 
 
-def _capture_all(pattern: Pattern, written: re.Pattern[str], kind: Kind) -> Pattern:
-    """The pattern with captures in the place of its placeholders."""
-    numbers = itertools.count()
+def _capture_all(
+    pattern: Pattern, written: re.Pattern[str], names: Mapping[str, Sequence[str]], kind: Kind
+) -> Pattern:
+    """The pattern with captures for placeholders: for those that have names, in their order."""
+    left = {whole: list(own) for whole, own in names.items()}
     pieces: list[Piece] = []
     for piece in pattern.pieces:
         if not isinstance(piece, Literal):
@@ -120,9 +125,10 @@ def _capture_all(pattern: Pattern, written: re.Pattern[str], kind: Kind) -> Patt
             continue
         start = 0
         for found in written.finditer(piece.text):
-            pieces.append(Literal(piece.text[start : found.start()]))
-            pieces.append(Capture(_name_of(found, next(numbers)), kind))
-            start = found.end()
+            if own := left.get(found["whole"]):
+                name = own.pop(0) if len(own) > 1 else own[0]
+                pieces += (Literal(piece.text[start : found.start()]), Capture(name, kind))
+                start = found.end()
         pieces.append(Literal(piece.text[start:]))
     return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
 
@@ -140,13 +146,13 @@ def _read_integers(pattern: Pattern) -> Iterator[Near]:
     named = " and ".join(f"`{pattern.pieces[n]}`" for n in at)
     reason = f"{named} {'is an integer' if len(at) == 1 else 'are integers'} here"
     choices = [[n] for n in at] if len(at) > 1 else []
+    for width in WIDTHS:
+        zeros = f"{named} {'has' if len(at) == 1 else 'have'} no leading zeros"
+        yield Near(_with(pattern, at, width=width), zeros)
     for kind in (Kind.TEXT, Kind.PATH):
         for chosen in (*choices, at):
             only = f"`{pattern.pieces[chosen[0]]}` is an integer here"
             yield Near(_with(pattern, chosen, kind=kind), reason if chosen is at else only)
-    for width in WIDTHS:
-        zeros = f"{named} {'has' if len(at) == 1 else 'have'} no leading zeros"
-        yield Near(_with(pattern, at, width=width), zeros)
 
 
 def _is_integer(piece: Piece) -> bool:
