@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ckptsurgeon.batchnorm.frozen import FrozenBatchNorm
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS
 
@@ -109,6 +110,4 @@ def refuse(problems: Iterable[str], title: str = "", advice: str = "") -> None:
 
 def listed(names: Iterable[str], most: int = 8) -> str:
     """Names for an error, `layer1.bn1, layer1.bn2 and 30 more`."""
-    shown = [name or "(the model itself)" for name in names]
-    rest = len(shown) - most
-    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return list_some((name or "(the model itself)" for name in names), most)

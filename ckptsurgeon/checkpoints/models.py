@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint, checkpoint_of
 from ckptsurgeon.checkpoints.tensors import is_torch
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -71,11 +72,10 @@ def _refuse_lazy(model: nn.Module, state: Mapping[str, Any]) -> None:
 
     lazy = sorted({key.rpartition(".")[0] for key, value in state.items() if is_lazy(value)})
     if lazy:
-        names = ", ".join(f"`{name}`" for name in lazy[:MOST_LAYERS])
-        more = f" and {len(lazy) - MOST_LAYERS} more" if len(lazy) > MOST_LAYERS else ""
+        names = list_some((f"`{name}`" for name in lazy), MOST_LAYERS)
         raise CheckpointError(
-            f"{type(model).__name__} has lazy layers without shapes: {names}{more}; run a batch "
-            "through it first"
+            f"{type(model).__name__} has lazy layers without shapes: {names}; run a batch through "
+            "it first"
         )
 
 

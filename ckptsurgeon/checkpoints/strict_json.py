@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CheckpointError
 
 MAX_JSON = 256 << 20
@@ -27,8 +28,7 @@ def shorten(value: object) -> str:
 
 def shorten_all(values: list[str], most: int = 5) -> str:
     """The first few of some names from a file, and how many more there are."""
-    more = f" and {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(map(shorten, values[:most])) + more
+    return list_some(map(shorten, values), most)
 
 
 def load_object(text: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.ops.movable import M, MovableArray, NotAMosaic
@@ -141,9 +142,7 @@ def _moved_specs(op: Move, specs: Specs) -> Specs:
 
 def list_specs(specs: Specs) -> str:
     """The specs as text, `F32[3, 4], F32[3, 5] and 6 more`."""
-    shown = ", ".join(map(str, specs[:SHOWN_SPECS]))
-    rest = len(specs) - SHOWN_SPECS
-    return f"{shown} and {rest} more" if rest > 0 else shown
+    return list_some(map(str, specs), SHOWN_SPECS)
 
 
 def only(op: Op, specs: Specs) -> TensorSpec:

@@ -71,13 +71,15 @@ def fit_names(names: Iterable[str], room: int | None) -> str:
     boxes = fold_keys(names)
     text, told = "", 0
     total = sum(box.count for box in boxes)
-    for box in boxes:
+    for number, box in enumerate(boxes):
         longer = f"{text}, {safe(str(box))}" if text else safe(str(box))
         rest = total - told - box.count
         if room is not None and text and width_of(longer) + len(_more(rest)) > room:
-            break
+            left = "".join(f", {safe(str(one))}" for one in boxes[number:])
+            more = _more(total - told)
+            return text + (left if width_of(left) <= len(more) else more)
         text, told = longer, told + box.count
-    return text + _more(total - told)
+    return text
 
 
 def _more(number: int) -> str:

@@ -115,7 +115,8 @@ def show_suggestions(report: Report, view: View) -> list[str]:
     told, indent = 0, INDENT
     for suggestion in report.suggestions:
         texts = suggestion.text.splitlines()
-        if lines and len(lines) + 1 + len(texts) > view.limits.suggestion:
+        is_last = told == len(report.suggestions) - 1 and not texts
+        if lines and not is_last and len(lines) + 1 + len(texts) > view.limits.suggestion:
             break
         if suggestion.is_rule and not indent:
             lines.append(view.palette.hint("rules:"))

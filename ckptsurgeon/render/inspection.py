@@ -6,10 +6,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
@@ -33,11 +33,10 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
     """
     view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.table(list(_facts(found, verbose)), 0)
+    facts = view.align(list(_facts(found, verbose)))
     specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
-    limit = len(lines) if verbose else MOST_LINES
-    shown = view.table(lines[:limit], len(lines) - limit)
+    shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
     head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
     return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
 
@@ -99,15 +98,16 @@ def _unreadable(contents: Contents) -> dict[str, UnreadableSpec]:
 
 
 def _few(group: tuple[str, ...]) -> list[str]:
-    more = [f"{len(group) - 4:,} more"] if len(group) > 4 else []
-    return [*group[:4], *more]
+    first, left = cut(group, 4)
+    return [*first, *([f"{left:,} more"] if left else [])]
 
 
 def _limited(name: str, texts: list[str], limit: int | None) -> Iterator[Aligned]:
-    for number, text in enumerate(islice(texts, limit)):
+    first, left = cut(texts, len(texts) if limit is None else limit)
+    for number, text in enumerate(first):
         yield Aligned(("" if number else name, text))
-    if limit is not None and len(texts) > limit:
-        yield Aligned(("", f"... {len(texts) - limit:,} more ({tell_more()})"))
+    if left:
+        yield Aligned(("", f"... {left:,} more ({tell_more()})"))
 
 
 def count_elements(contents: Contents) -> int:

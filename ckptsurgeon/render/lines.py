@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -64,6 +65,16 @@ def gather_lots(entries: Iterable[Entry]) -> Iterable[Lot]:
     return lots.values()
 
 
+class Folded(Protocol):
+    """Keys as one text."""
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """Every key that it tells of."""
+
+    def __str__(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """Entries of one label.
@@ -72,9 +83,9 @@ class Line:
     that `origins` lack them, too. `before` tells the specs that change, "" where they don't.
     """
 
-    box: Box
+    box: Folded
     names: tuple[str, ...]
-    origins: tuple[Box, ...]
+    origins: tuple[Folded, ...]
     label: tuple[str, ...]
     before: str
     after: str

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
 from ckptsurgeon.render.terminal import visible
 
@@ -21,9 +22,8 @@ def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
     """An error with all its problems, without a line break at the end."""
     if not isinstance(error, ProblemsError):
         return f"error: {_shown(str(error))}"
-    problems = error.problems if verbose else error.problems[:MOST_PROBLEMS]
+    problems, more = (error.problems, 0) if verbose else cut(error.problems, MOST_PROBLEMS)
     blocks = [render_problem(problem) for problem in problems]
-    more = len(error.problems) - len(problems)
     if more:
         blocks.append(f"... and {more} more problems (--verbose shows all)")
     if len(error.problems) > 1:
@@ -40,11 +40,7 @@ def render_problem(problem: Problem) -> str:
 
 def _shown(text: str) -> str:
     """The text escaped; of one that quotes something endless, both ends."""
-    left_out = len(text) - LONGEST
-    if left_out <= 0:
-        return visible(text)
-    half = LONGEST // 2
-    return f"{visible(text[:half])}[...{left_out} more...]{visible(text[-half:])}"
+    return cut_middle(text, LONGEST, LONGEST // 2, visible)
 
 
 def _escaped_place(place: Place) -> Place:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 
+from ckptsurgeon.cutting import cut_middle
+
 LONGEST = 120
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
+
+HEAD = 70
+"""Those of them before the middle."""
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _WIDE = frozenset("WF")
@@ -18,10 +23,7 @@ def safe(text: str) -> str:
     shown. Newlines, control and format characters, bidirectional overrides and odd spaces are
     escaped.
     """
-    if len(text) > LONGEST:
-        left_out = len(text) - LONGEST
-        return f"{escape(text[:70])}[...{left_out} more...]{escape(text[-50:])}"
-    return escape(text)
+    return escape(text) if len(text) <= LONGEST else cut_middle(text, LONGEST, HEAD, escape)
 
 
 def escape(text: str) -> str:

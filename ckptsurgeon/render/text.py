@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from ckptsurgeon.cutting import cut
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
@@ -12,7 +13,7 @@ from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.graph import Leaf, Node, Operand, full_key, operands_of
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
-from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
@@ -25,6 +26,7 @@ from ckptsurgeon.render.view import (
     place_text,
     tell_more,
 )
+from ckptsurgeon.render.words import join_words
 from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
 
@@ -75,13 +77,11 @@ def render_bottom(report: Report, *, color: bool) -> str:
 
 def _header(report: Report, view: View) -> list[str]:
     sides = [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
-    limit = view.limits.section
-    shown = view.table(sides[:limit], len(sides) - limit, "")
-    if report.destination:
-        both = [*sides[:limit], _side("destination", report.destination)]
-        *aligned, last = align(both, view.width, view.palette, "")
-        shown = [*aligned, *shown[limit:], last]
-    return shown
+    first, left_out = cut(sides, view.limits.section)
+    target = [_side("destination", report.destination)] if report.destination else []
+    shown = view.align([*first, *target], "")
+    more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
+    return [*shown[: len(first)], *more, *shown[len(first) :]]
 
 
 def _side(name: str, side: Side) -> Aligned:
@@ -103,9 +103,8 @@ def _outside(report: Report, view: View) -> list[str]:
         for side in sides
         for one in side.outside
     ]
-    limit, title = view.limits.section, "left behind, outside of the root"
-    shown = view.table(lines[:limit], len(lines) - limit)
-    return [_title(title, report.coverage.outside, view), *shown]
+    title = _title("left behind, outside of the root", report.coverage.outside, view)
+    return [title, *view.table(lines, lambda line: line, view.limits.section)]
 
 
 # --- what comes out -------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ def _operand(operand: Operand) -> str:
 
 def _show_line(line: Line) -> Aligned:
     key = str(line.box)
-    origins = join_texts(list(map(str, line.origins)), MOST_ORIGINS)
+    origins = join_texts(list(map(str, join_words(line.origins))), MOST_ORIGINS)
     came = "" if not origins or origins == safe(key) else f"<- {origins}"
     change = f"{line.before} -> {line.after}" if line.before else ""
     tail = change or ("" if line.names else line.after)
@@ -217,11 +216,11 @@ def _notes(notes: Sequence[Note], view: View) -> list[str]:
     lines: list[Aligned] = []
     for kind, group in _group(notes, lambda note: note.kind).items():
         texts = _group(group, lambda note: (note.text, place_text(note.rule)))
-        shown = list(texts.items())[: view.limits.note]
+        shown, left_out = cut(list(texts.items()), view.limits.note)
         lines += (_note(kind, *text, found, view) for text, found in shown)
-        if left_out := len(texts) - len(shown):
-            lines.append(Aligned(("", f"... {plural(left_out, 'more note')} ({tell_more()})", "")))
-    return [view.palette.bold("notes"), *view.table(lines, 0)]
+        if left_out:
+            lines.append(Aligned(("", f"... {left_out:,} more notes ({tell_more()})", "")))
+    return [view.palette.bold("notes"), *view.align(lines)]
 
 
 def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:

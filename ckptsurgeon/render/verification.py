@@ -48,7 +48,7 @@ def render_verification(
     view = View(width, Palette(color), verbose, EVERYTHING)
     paint = view.palette.good if found.clean else view.palette.bad
     return view.page(
-        view.table(list(_head(found)), 0, ""),
+        view.align(list(_head(found)), ""),
         [] if found.comparison is None else _compared(found.comparison, view),
         *(_findings(found, kind, view) for kind in Kind),
         [paint(safe(found.bottom_line))],
@@ -73,8 +73,8 @@ def _compared(comparison: Comparison, view: View) -> list[str]:
         *(("", safe(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
-    told = view.table([Aligned(fact) for fact in facts], 0)
-    rows = view.table([_row(delta) for delta in comparison.deltas], 0)
+    told = view.align([Aligned(fact) for fact in facts])
+    rows = view.align([_row(delta) for delta in comparison.deltas])
     return [view.palette.bold("compared"), *told, *rows]
 
 
@@ -114,7 +114,7 @@ def _findings(found: Verification, kind: Kind, view: View) -> list[str]:
     texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
     lines = [_line(*text) for text in texts] if view.verbose else _folded(texts)
     limit = len(lines) if view.verbose else MOST_LINES
-    return [f"{title}  {TITLES[kind]}", *view.table(lines[:limit], len(lines) - limit)]
+    return [f"{title}  {TITLES[kind]}", *view.table(lines, lambda line: line, limit)]
 
 
 def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from ckptsurgeon.cutting import cut
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.render.columns import Aligned, Palette, align
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot, unfold_lots
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.specs import plural
+from ckptsurgeon.render.words import merge_lines
 from ckptsurgeon.wording import choose
 
 INDENT = "  "
+
+Item = TypeVar("Item")
 
 
 def tell_more() -> str:
@@ -49,17 +53,26 @@ class View:
 
     def fold(self, lots: Iterable[Lot], show: Callable[[Line], Aligned], limit: int) -> list[str]:
         """The entries of lots on few lines, at most `limit` of them."""
-        lines = unfold_lots(lots) if self.verbose else fold_lots(lots)
-        return self.table([show(line) for line in lines[:limit]], len(lines) - limit)
+        lines = unfold_lots(lots) if self.verbose else merge_lines(fold_lots(lots))
+        return self.table(lines, show, limit)
 
-    def table(self, lines: Sequence[Aligned], left_out: int, indent: str = INDENT) -> list[str]:
-        """The aligned lines, and how many more there are."""
-        shown = align(lines, self.width, self.palette, indent, self.verbose)
-        if left_out > 0:
-            shown.append(
-                self.palette.dim(f"{indent}... {plural(left_out, 'more line')} ({tell_more()})")
-            )
+    def table(
+        self,
+        lines: Sequence[Item],
+        show: Callable[[Item], Aligned],
+        limit: int,
+        indent: str = INDENT,
+    ) -> list[str]:
+        """The lines that `show` makes, aligned, and how many more there are."""
+        first, left_out = cut(lines, limit)
+        shown = self.align(list(map(show, first)), indent)
+        if left_out:
+            shown.append(self.palette.dim(f"{indent}... {left_out:,} more lines ({tell_more()})"))
         return shown
+
+    def align(self, lines: Sequence[Aligned], indent: str = INDENT) -> list[str]:
+        """The lines in columns, all of them."""
+        return align(lines, self.width, self.palette, indent, self.verbose)
 
     @staticmethod
     def page(*blocks: Sequence[str]) -> str:
@@ -74,5 +87,5 @@ def place_text(rule: RuleInfo | None) -> str:
 
 def join_texts(texts: Sequence[str], limit: int) -> str:
     """`a, b, +3 more`, safe to show."""
-    rest = f", +{len(texts) - limit:,} more" if len(texts) > limit else ""
-    return ", ".join(map(safe, texts[:limit])) + rest
+    shown, left = cut(texts, limit)
+    return ", ".join(map(safe, shown)) + (f", +{left:,} more" if left else "")

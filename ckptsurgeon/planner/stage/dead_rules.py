@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
 from ckptsurgeon.language.rules import Init, Keep, Require, Span, evaluate
@@ -167,9 +168,8 @@ def _check_picks(run: StageRun, rule: CompiledRule) -> None:
         dead = [span for span in spans if present and not _meets(span, present)]
         if dead:
             place = rule.options.places.get("pick", rule.place)
-            more = f" and {len(dead) - SHOWN_SPANS} more" if len(dead) > SHOWN_SPANS else ""
-            shown = ", ".join(map(_span_text, dead[:SHOWN_SPANS]))
-            run.problems.add(f"pick: no key has `{name}` = {shown}{more}", place)
+            shown = list_some(map(_span_text, dead), SHOWN_SPANS)
+            run.problems.add(f"pick: no key has `{name}` = {shown}", place)
 
 
 def _meets(span: Span, present: list[int]) -> bool:

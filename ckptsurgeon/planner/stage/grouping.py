@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Piece
@@ -143,9 +144,7 @@ def _expected(piece: Piece, raw: Values) -> str:
 
 def _some(keys: Iterable[str]) -> str:
     """The first few keys, and how many more there are."""
-    listed = list(dict.fromkeys(keys))
-    shown = ", ".join(f"`{key}`" for key in listed[:SHOWN_KEYS])
-    return shown if len(listed) <= SHOWN_KEYS else f"{shown} and {len(listed) - SHOWN_KEYS} more"
+    return list_some((f"`{key}`" for key in dict.fromkeys(keys)), SHOWN_KEYS)
 
 
 # --- joining --------------------------------------------------------------------------------------

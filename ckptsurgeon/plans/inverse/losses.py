@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Slice, Take
@@ -107,10 +108,8 @@ def _by_op(cause: Call, rule: RuleInfo) -> str:
 
 def _lost(keys: list[str], why: str) -> str:
     """`a.weight`, `b.weight` and 3 more are lost: dropped."""
-    names = ", ".join(keys[:SHOWN_KEYS])
-    more = len(keys) - SHOWN_KEYS
-    shown = f"{names} and {more} more" if more > 0 else names
-    return f"{shown} {'is' if len(keys) == 1 else 'are'} lost: {why}"
+    verb = "is" if len(keys) == 1 else "are"
+    return f"{list_some(keys, SHOWN_KEYS)} {verb} lost: {why}"
 
 
 def _position(problem: Problem) -> tuple[bool, Place | None]:
