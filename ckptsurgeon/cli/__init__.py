@@ -34,7 +34,7 @@ def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
 
-for command in (plan, transplant, invert, explain, inspect, check, verify, rules):
+for command in (inspect, plan, transplant, verify, explain, check, rules, invert):
     cli.add_command(command)
 
 

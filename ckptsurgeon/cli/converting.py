@@ -44,6 +44,7 @@ LONG_WORK = 256 << 20
 
 @click.command(
     cls=Command,
+    short_help="Dry run: what the rules do.",
     examples=(
         "ckptsurgeon plan old.pt --into new.pt -r rules.yaml",
         "ckptsurgeon plan old.pt --into pkg.models:build -e 'module.** -> **'",
@@ -107,6 +108,7 @@ def _save(plan: Any, output: str | None) -> None:
 
 @click.command(
     cls=Command,
+    short_help="Write the converted checkpoint.",
     examples=(
         "ckptsurgeon transplant old.pt --into new.pt -r rules.yaml -o out.safetensors",
         "ckptsurgeon transplant old.pt -e 'module.** -> **' -o out.pt",
@@ -118,6 +120,7 @@ def _save(plan: Any, output: str | None) -> None:
 @memory
 @click.option(
     "--jobs",
+    metavar="N",
     type=click.IntRange(1, MOST_JOBS),
     help="Threads; one for each processor, up to 8, unless given.",
 )
@@ -189,6 +192,7 @@ def _fill(fill: Any, plan: Any) -> Any:
 
 @click.command(
     cls=Command,
+    short_help="Turn a plan around.",
     examples=(
         "ckptsurgeon invert plan.json -o back.json",
         "ckptsurgeon transplant out.pt --plan back.json -o old_again.pt",
@@ -246,6 +250,7 @@ def invert(
 
 @click.command(
     cls=Command,
+    short_help="Which rule takes a key, and why.",
     examples=(
         "ckptsurgeon explain conv1.weight old.pt --into new.pt -r rules.yaml",
         "ckptsurgeon explain layers.0.attn.qkv.weight old.pt -r rules.yaml -v",

@@ -15,6 +15,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 
 @click.command(
     cls=Command,
+    short_help="What a checkpoint holds.",
     examples=(
         "ckptsurgeon inspect model.pt",
         "ckptsurgeon inspect model.safetensors --only 'layers.<i>.mlp.**' -v",
@@ -87,6 +88,7 @@ def _print_spec(found: Any) -> None:
 
 @click.command(
     cls=Command,
+    short_help="Validate rule files.",
     examples=("ckptsurgeon check rules.yaml", "ckptsurgeon check first.yaml second.yaml"),
 )
 @click.argument("rules", nargs=-1, required=True, type=PATH)
@@ -110,7 +112,7 @@ def check(rules: Sequence[str], form: str) -> None:
     print_out([f"{names_told}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, short_help="Shipped rulesets; the schema.")
 def rules() -> None:
     """Shipped rulesets, and the schema of rule files."""
 

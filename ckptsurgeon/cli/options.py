@@ -125,7 +125,9 @@ inputs = _join(
         "--allow",
         multiple=True,
         type=KINDS,
-        help="Accepts findings of this kind; missing keys keep DST's values. May be repeated.",
+        metavar="KIND",
+        help="Accepts findings of this kind: missing or mismatched (the keys keep DST's values), "
+        "unexpected, unused, unreadable, nothing. May be repeated.",
     ),
 )
 """The options of every command that makes a plan."""

@@ -10,10 +10,12 @@ import click
 from ckptsurgeon.cli.commands import Command
 from ckptsurgeon.cli.options import PATH, read_roots, report
 from ckptsurgeon.cli.printing import Style, print_out
+from ckptsurgeon.cli.streams import refuse_stream
 
 
 @click.command(
     cls=Command,
+    short_help="Prove an output in its network.",
     examples=(
         "ckptsurgeon verify out.pt --model pkg.models:build",
         "ckptsurgeon verify out.safetensors --model timm:resnet18 --against old.pt",
@@ -30,7 +32,7 @@ from ckptsurgeon.cli.printing import Style, print_out
     "--root",
     multiple=True,
     metavar="[against=]NAME",
-    help="Wrapper to open in OUT; against=NAME in SRC.",
+    help="Wrapper to open in OUT; against=NAME in SRC. May be repeated.",
 )
 @click.option("--model-args", metavar="JSON", help="Arguments of FACTORY.")
 @click.option(
@@ -42,12 +44,18 @@ from ckptsurgeon.cli.printing import Style, print_out
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the input.")
 @click.option(
     "--tolerance",
+    metavar="NUMBER",
     type=click.FloatRange(min=0),
     default=1e-5,
     show_default=True,
     help="Largest relative error of an output.",
 )
-@click.option("--allow", multiple=True, metavar="KIND", help="Accepts findings of this kind.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="KIND",
+    help="Accepts findings of this kind, in loading on both sides. May be repeated.",
+)
 @report
 def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **words: Any) -> int:
     """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
@@ -55,6 +63,7 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **
     Runs the code of FACTORY. Without --against nothing is computed, and the model takes no memory.
     Exits 0 where nothing is wrong, 1 where there are findings, 2 where it can't be tried.
     """
+    refuse_stream(checkpoint, "a checkpoint")
     from ckptsurgeon.proof.verifying import verify as prove
     from ckptsurgeon.render.verification import render_verification, verification_json
 
