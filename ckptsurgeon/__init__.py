@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.version import VERSION
+
 if TYPE_CHECKING:
     from ckptsurgeon.api import apply, explain, invert, load_plan, plan, transplant
     from ckptsurgeon.checkpoints.opening import open_checkpoint
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ckptsurgeon.report.report import Report, make_report
     from ckptsurgeon.request import KindOfFinding
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "CheckpointError",

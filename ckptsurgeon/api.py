@@ -17,6 +17,7 @@ from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.given_rules import look_like_rules
+from ckptsurgeon.language.catalog import RULE_FILES
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.planner.explaining import explain as explain_key
@@ -231,7 +232,7 @@ def _refuse_rules_as_output(output: object) -> None:
     if not is_path:
         kind = type(output).__name__
         raise OutputError(f"a {kind} where the output is wanted: (source, output, rules, into)")
-    if str(output).endswith((".yaml", ".yml")):
+    if str(output).endswith(RULE_FILES):
         raise OutputError(
             f"{output}: a rule file where the output is wanted: (source, output, rules, into)"
         )

@@ -135,17 +135,22 @@ class FindingsError(ProblemsError):
     """A plan with findings that were not allowed, of any kind of `FindingKind`.
 
     `report` has them with what would settle them, and its text is the error's; None where a value,
-    not a plan, is wrong.
+    not a plan, is wrong, and in an error that was pickled, which keeps the `text` alone.
     """
 
     exit_code = 1
 
-    def __init__(self, problems: Iterable[Problem], report: Any = None) -> None:
+    def __init__(self, problems: Iterable[Problem], report: Any = None, text: str = "") -> None:
         super().__init__(problems)
-        self.report = report
+        self.report, self._text = report, text
 
     def __str__(self) -> str:
-        return super().__str__() if self.report is None else str(self.report.advice)
+        return (
+            str(self.report.advice) if self.report is not None else self._text or super().__str__()
+        )
+
+    def __reduce__(self) -> tuple[type[FindingsError], tuple[Any, ...]]:
+        return FindingsError, (self.problems, None, str(self))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

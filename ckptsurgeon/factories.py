@@ -223,7 +223,7 @@ def state_in_files(model: Any) -> Mapping[str, Any]:
 
 def _build_timm(name: str, model: str, arguments: dict[str, Any]) -> Any:
     if arguments.get("pretrained"):
-        raise CkptSurgeonError(f"{name}: `pretrained` would download; give the file as SRC")
+        raise CkptSurgeonError(f"{name}: `pretrained` would download; give the file instead")
     timm = _import_library(name, "timm")
     if not timm.is_model(model):
         _refuse_unknown(f"{name}: timm has no model {model!r}", model, timm.list_models())

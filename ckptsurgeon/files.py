@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -32,14 +33,14 @@ def is_address(name: str) -> bool:
 def tell_fetch(name: str) -> str:
     """How what an address leads to becomes a file: what to run first."""
     scheme, _, rest = name.partition("://")
+    quoted = shlex.quote(name)
     known = {
-        "hf": f"hf download {'/'.join(rest.split('/')[:2])}",
-        "s3": f"aws s3 cp {name} .",
-        "gs": f"gsutil cp {name} .",
+        "hf": f"hf download {shlex.quote('/'.join(rest.split('/')[:2]))}",
+        "s3": f"aws s3 cp {quoted} .",
+        "gs": f"gsutil cp {quoted} .",
     }
-    return (
-        f"download it first, `{known.get(scheme.lower(), f'curl -LO {name}')}`, and name the file"
-    )
+    fetch = known.get(scheme.lower(), f"curl -LO {quoted}")
+    return f"download it first, `{fetch}`, and name the file"
 
 
 def follow_links(path: str | Path) -> Path:

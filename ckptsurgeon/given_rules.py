@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,14 +18,14 @@ from ckptsurgeon.checkpoints.detection import (
     looks_zip,
 )
 from ckptsurgeon.checkpoints.foreign.files import LOOK
-from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, RulesetError
+from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.files import is_address, read_regular, tell_fetch
 from ckptsurgeon.language import catalog
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.rulesets import Rules, load_with_problems
 from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.plans.files.format import BEGINNING
-from ckptsurgeon.wording import argument, choose
+from ckptsurgeon.wording import choose, name_path
 
 
 def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
@@ -46,9 +47,8 @@ def read_rules(rules: Rules) -> Ruleset:
     if isinstance(rules, str | os.PathLike):
         _refuse_other_files(os.fspath(rules))
     elif _hold_tensors(rules):
-        raise CkptSurgeonError(
-            "a dict of tensors where rules are wanted: the order is (source, rules, into)"
-        )
+        help = "rules are a path, a shipped name, a list, or a dict as YAML would give it"
+        raise RulesetError([Problem("a dict of tensors where rules are wanted", None, help)])
     return load_with_problems(rules)
 
 
@@ -58,7 +58,7 @@ def look_like_rules(value: object) -> bool:
         return not {"rules", "format"}.isdisjoint(value)
     if isinstance(value, str | os.PathLike):
         name = os.fspath(value)
-        return name.endswith((".yaml", ".yml")) or name in catalog.names()
+        return name.endswith(catalog.RULE_FILES) or name in catalog.names()
     return isinstance(value, list | tuple | Ruleset)
 
 
@@ -83,14 +83,17 @@ def _describe_rules(path: Path) -> tuple[str, str]:
     """What a file is that holds no rules, and where it belongs; nothing for what may be rules."""
     with contextlib.suppress(OSError):
         head = read_regular(path, LOOK)
-        into = argument("into", str(path), repr(str(path)))
+        into = name_path("into", str(path))
         if any(looks(head) for looks in (looks_safetensors, looks_zip, looks_pickle)):
             return "a checkpoint where rules are wanted", f"give it as the source, or by {into}"
         if head.startswith(BEGINNING):
-            run = choose(f"`transplant --plan {path}`", f"`ckptsurgeon.load_plan({str(path)!r})`")
-            return "a saved plan where rules are wanted", f"run it by {run}"
+            quoted, name = shlex.quote(str(path)), repr(str(path))
+            run = choose(
+                f"run it by `transplant --plan {quoted}`", f"read it by `load_plan({name})`"
+            )
+            return "a saved plan where rules are wanted", run
         if looks_json(head) and not re.search(rb'"?format"?\s*:', head):
-            config = argument("config", str(path), repr(str(path)))
+            config = name_path("config", str(path))
             help = f"a config is given by {config}, a JSON spec by {into}"
             return "JSON without `format: 1` where rules are wanted", help
         if path.suffix == ".py":

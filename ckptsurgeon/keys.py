@@ -13,6 +13,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ckptsurgeon.errors import nearest
+
 MAX_HOLES = 8
 """Integers of a key that fold; a key with more keeps the rest as text, and recursion ends."""
 
@@ -29,6 +31,15 @@ _MASK = bytes.maketrans(b"23456789", b"11111111")
 Point = tuple[int, ...]
 Template = tuple[tuple[str, ...], tuple[int, ...]]
 """The texts around the holes, and each hole's width (0, or the digits of a zero-padded integer)."""
+
+
+SEARCHED_KEYS = 5000
+"""How many keys are compared when the nearest one is looked for."""
+
+
+def nearest_key(key: str, keys: Iterable[str]) -> str:
+    """`did you mean 'fc.weight'?`, of the first keys, or nothing where none is near."""
+    return nearest(key, itertools.islice(keys, SEARCHED_KEYS))
 
 
 _DIGITS = re.compile("[0-9]+")

@@ -34,7 +34,14 @@ from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import FindingKind, Note
-from ckptsurgeon.wording import argument, name_kind, name_root, name_source, name_var
+from ckptsurgeon.wording import (
+    argument,
+    name_alias,
+    name_kinds,
+    name_root,
+    name_source,
+    name_var,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,7 +115,7 @@ def open_request(
     checkpoints = open_sources(gathered, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
-    kinds = _check_kinds(allow)
+    kinds = read_kinds(allow, [kind.value for kind in FindingKind])
     inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
     return Request(rulesets, inputs)
 
@@ -128,7 +135,7 @@ def _refuse_roots(
             raise CheckpointError(f"{root}: there is no destination; give it by {dst}")
         if one is not None and not _may_have_root(one, root):
             raise CheckpointError(
-                f"{argument('root', root, repr(root))}: {alias or 'the source'} is no file to open "
+                f"{name_root(root, alias)}: {name_alias(alias)} is no file to open "
                 "at a root; give the part that is meant"
             )
 
@@ -147,15 +154,14 @@ def _read_var(name: str, value: Value | Expression) -> Value | Expression:
         raise PlanError([Problem(f"{name_var(name)}: {error}", None, error.help)]) from None
 
 
-def _check_kinds(allow: Collection[str]) -> tuple[str, ...]:
-    """The kinds of finding to accept; raises PlanError for what is none."""
+def read_kinds(allow: Collection[str], known: Collection[str]) -> tuple[str, ...]:
+    """The kinds of finding to accept, of those there are; raises PlanError for what is none."""
     kinds = (allow,) if isinstance(allow, str) else tuple(allow)
-    known = [kind.value for kind in FindingKind]
     for kind in kinds:
         if kind not in known:
             near = nearest(kind, known)
             help = f"{near and f'{near}; '}known: {', '.join(known)}"
-            problem = Problem(f"{name_kind(kind)}: unknown", None, help)
+            problem = Problem(f"{name_kinds(kind)}: unknown", None, help)
             raise PlanError([problem])
     return kinds
 
@@ -225,7 +231,7 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
     roots, together = options.roots, list(given.values())
     absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
     if absent:
-        there = ", ".join(alias or "SRC" for alias in given)
+        there = ", ".join(map(name_alias, given))
         raise CheckpointError(
             f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
         )

@@ -26,7 +26,7 @@ from ckptsurgeon.request import (
     open_sources,
     read_whole,
 )
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import argument, name_alias
 
 
 def recall(path: Path) -> Plan:
@@ -51,8 +51,8 @@ def prepare_saved(
     given, notes = gather_sources(source, named)
     checkpoints = _open_views(path, saved, given, options)
     if saved.destination is None and into is not None:
-        into = argument("into", "DST")
-        raise CheckpointError(f"{path}: was made without a destination: plan again with {into}")
+        asked = argument("into", "DST")
+        raise CheckpointError(f"{path}: was made without a destination: plan again with {asked}")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
             into or _remembered(path, saved.destination), options.roots, options.one_shard
@@ -96,7 +96,7 @@ def _remembered(path: Path, view: SavedView) -> str:
     word of a file.
     """
     if is_factory(view.path):
-        word = argument("into", "DST") if view.alias == DESTINATION else "SRC or --source"
+        word = argument("into", "DST") if view.alias == DESTINATION else name_alias(view.alias)
         raise CheckpointError(
             f"{path}: was made for the model {view.path}, which is code, and plans run none; "
             f"name it by {word}"
@@ -113,7 +113,7 @@ def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:
 def _open_output(view: SavedView, source: Source, options: SourceOptions) -> Checkpoint:
     """The output of another plan: nested under the root where it is torch's, else flat."""
     if source == view.path:
-        raise CheckpointError(f"the plan needs {view.path}: name it as SRC")
+        raise CheckpointError(f"the plan needs {view.path}: name it as {name_alias('')}")
     root, one_shard = options.roots.get(""), options.one_shard
     try:
         return open_source(source, root, one_shard=one_shard)

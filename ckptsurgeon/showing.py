@@ -26,7 +26,8 @@ class Shown:
     def show(self, *, width: int = WIDTH, color: bool = False, verbose: bool = False) -> str:
         """The text that the command line prints, without a line break at its end.
 
-        `color` puts in ANSI colours, `verbose` folds and cuts nothing.
+        `width` and `color` (ANSI's) hold where the text has columns and colours; `verbose` folds
+        and cuts nothing.
         """
         text: str = _renderer().render_shown(self, width=width, color=color, verbose=verbose)
         return text.rstrip("\n")

@@ -7,26 +7,35 @@ line says once that it is a shell that asks.
 from __future__ import annotations
 
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_asked_by_shell = False
+_shells = 0
+"""How many command lines run in this process: of a program that runs several in threads, more."""
+
+_counting = threading.Lock()
 
 
 @contextmanager
 def speaking_to_shell() -> Iterator[None]:
     """In the body, in all threads, arguments are told as a shell takes them."""
-    global _asked_by_shell
-    before, _asked_by_shell = _asked_by_shell, True
+    _count(1)
     try:
         yield
     finally:
-        _asked_by_shell = before
+        _count(-1)
+
+
+def _count(more: int) -> None:
+    global _shells
+    with _counting:
+        _shells += more
 
 
 def choose(shell: str, python: str) -> str:
     """What is said to a shell, or in Python."""
-    return shell if _asked_by_shell else python
+    return shell if _shells else python
 
 
 def name_var(name: str) -> str:
@@ -34,9 +43,24 @@ def name_var(name: str) -> str:
     return choose(f"--set {name}", f"variables[{name!r}]")
 
 
-def name_kind(kind: str) -> str:
-    """A kind of finding that is accepted: `--allow missing`, or `allow=['missing']`."""
-    return choose(f"--allow {kind}", f"allow=[{kind!r}]")
+def name_kinds(*kinds: str) -> str:
+    """Kinds of finding that are accepted: `--allow missing`, or `allow=['missing']`."""
+    return choose(" ".join(f"--allow {kind}" for kind in kinds), f"allow={list(kinds)}")
+
+
+def name_alias(alias: str) -> str:
+    """A source by its alias; the one without, as who asks calls it."""
+    return f"`{alias}`" if alias else choose("SRC", "`source`")
+
+
+def name_path(name: str, path: str) -> str:
+    """An argument that is given a path: `--into 'a b.pt'`, `into='a b.pt'`."""
+    return argument(name, shlex.quote(path), repr(path))
+
+
+def tell_more() -> str:
+    """How all of what is folded or cut is shown."""
+    return choose("--verbose shows all", "show(verbose=True) shows all")
 
 
 def name_root(root: str, alias: str = "") -> str:

@@ -6,10 +6,9 @@ been replaced, moved or trained since.
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
@@ -178,7 +177,7 @@ def _plan_all(
     if rules is None:
         keys = _keys(wanted)
         states = [{k: tensor for k, tensor in state.items() if k in keys} for state in states]
-    return plan(states[0], rules, states[1], allow=typing.get_args(KindOfFinding))
+    return plan(states[0], rules, states[1], allow=get_args(KindOfFinding))
 
 
 def _state(model: nn.Module) -> State:

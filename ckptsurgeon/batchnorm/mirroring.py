@@ -17,6 +17,7 @@ from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.checkpoints.models import is_compiled
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
+from ckptsurgeon.render.shown import describe_shown
 from ckptsurgeon.specs import plural
 
 Stamp = tuple[tuple[object, object, int], ...]
@@ -57,10 +58,6 @@ class Mirror(NormResult):
             Block.names("of the source, followed by none", pairs.unused),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The pairs as plain values, and the number of copies."""
-        return {**self.pairs.to_dict(), "copies": self.copies}
-
     def remove(self) -> None:
         """Ends the mirroring; the destination keeps the values of its last forward."""
         for handle in self._handles:
@@ -71,6 +68,12 @@ class Mirror(NormResult):
 
     def __exit__(self, *exc: object) -> None:
         self.remove()
+
+
+@describe_shown.register
+def _(shown: Mirror) -> dict[str, Any]:
+    """The pairs as plain values, and the number of copies."""
+    return {**shown.pairs.to_dict(), "copies": shown.copies}
 
 
 def mirror(

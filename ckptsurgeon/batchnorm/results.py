@@ -10,9 +10,10 @@ import msgspec
 
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
+from ckptsurgeon.render.shown import describe_shown, render_shown
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, View
-from ckptsurgeon.showing import WIDTH, Shown
+from ckptsurgeon.showing import Shown
 
 Layers = Iterable[tuple[str, tuple[str, ...]]]
 """Names of layers, each with those that it comes from, if any."""
@@ -46,16 +47,20 @@ class NormResult(Shown):
         """What is told, in order; a block without layers is left out."""
         raise NotImplementedError(f"{type(self).__name__} has no blocks")
 
-    def show(self, *, width: int = WIDTH, color: bool = False, verbose: bool = False) -> str:
-        """The layers folded, a block a subject, and a line that sums up."""
-        view = View(width, Palette(color), verbose, EVERYTHING if verbose else CLEAN)
-        shown = [_show_block(block, view) for block in self.blocks if block.layers]
-        return view.page(*shown, [self.summary]).rstrip("\n")
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        return fields
+@render_shown.register
+def _(shown: NormResult, *, width: int, color: bool, verbose: bool) -> str:
+    """The layers folded, a block a subject, and a line that sums up."""
+    view = View(width, Palette(color), verbose, EVERYTHING if verbose else CLEAN)
+    blocks = [_show_block(block, view) for block in shown.blocks if block.layers]
+    return view.page(*blocks, [shown.summary])
+
+
+@describe_shown.register
+def _(shown: NormResult) -> dict[str, Any]:
+    """The fields as plain values."""
+    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shown))
+    return fields
 
 
 def _show_block(block: Block, view: View) -> list[str]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptsurgeon.checkpoints.base import (
     Checkpoint,
@@ -35,9 +35,6 @@ from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
 from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
-
-if TYPE_CHECKING:
-    pass
 
 EXTRA_STATE = "_extra_state"
 """How the key ends under which a module keeps what its `get_extra_state` gives."""

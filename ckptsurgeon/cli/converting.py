@@ -84,12 +84,8 @@ def plan(
     """
     made = (prepare_saved(saved, words, None) if saved is not None else prepare(words, None)).plan
     code = FindingsError.exit_code if made.open_findings else 0
-    if output == STREAM:
-        from ckptsurgeon.plans.files.saving import encode_plan
-
-        print_out([encode_plan(made, output).decode(), "\n"])
+    if _save(made, output):
         return say(report_of(made).bottom_line, code)
-    _save(made, output)
     style = Style(verbose, color)
     if quiet and not made.open_findings and form != "json":
         if made.findings:
@@ -99,11 +95,15 @@ def plan(
     return code
 
 
-def _save(plan: Any, output: str | None) -> None:
-    if output is not None:
-        from ckptsurgeon.plans.files.saving import save_plan
+def _save(plan: Any, output: str | None) -> bool:
+    """Whether the plan is on stdout now, where nothing else can be then."""
+    from ckptsurgeon.plans.files.saving import encode_plan
 
-        save_plan(plan, Path(output))
+    if output == STREAM:
+        print_out([encode_plan(plan, output).decode(), "\n"])
+    elif output is not None:
+        plan.save(output)
+    return output == STREAM
 
 
 @click.command(
@@ -137,7 +137,7 @@ def _save(plan: Any, output: str | None) -> None:
     required=True,
     metavar="OUT",
     type=PATH,
-    help="What is written, by its suffix: .safetensors, .pt, .npz; folder/ for shards.",
+    help="What is written, by its suffix: .safetensors, .pt; folder/ for shards.",
 )
 @click.option("--plan", "saved", metavar="PLAN", type=PATH, help="Run a plan that `plan -o` saved.")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
@@ -232,14 +232,10 @@ def invert(
     from ckptsurgeon import api
 
     made = api.invert(saved, only=only, source_of_lost=lost)
-    if output == STREAM:
-        from ckptsurgeon.plans.files.saving import encode_plan
-
-        print_out([encode_plan(made, output).decode(), "\n"])
-        return 0
     if output is not None and Path(output).exists() and Path(output).samefile(saved):
         raise OutputError(f"{output}: the inverse would overwrite its own plan; name another")
-    _save(made, output)
+    if _save(made, output):
+        return 0
     if form == "text":
         from ckptsurgeon.render.terminal import escape
 

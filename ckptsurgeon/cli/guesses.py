@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from ckptsurgeon.language.catalog import RULE_FILES
 
 OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -72,8 +75,6 @@ COMMANDS: Mapping[str, str] = {
 }
 """Commands: what is tried, and the command."""
 
-RULE_FILES = (".yaml", ".yml")
-
 
 def tell_option(name: str, known: Collection[str]) -> str:
     """What to write for an option that is not there; nothing where it is no known guess."""
@@ -84,14 +85,15 @@ def tell_option(name: str, known: Collection[str]) -> str:
 
 def tell_extra(command: str, extra: str) -> str:
     """What a word too many may have been meant for."""
+    quoted = shlex.quote(extra)
     if "->" in extra:
-        return f"a rule is given by -e '{extra}'"
+        return f"a rule is given by -e {quoted}"
     if command in ("plan", "transplant", "explain"):
         if extra.endswith(RULE_FILES):
-            return f"rules are given by `-r {extra}`"
-        what = f"the destination is given by `--into {extra}`"
-        output = f", the output by `-o {extra}`" if command == "transplant" else ""
-        first = f", a further source by `--source {_name_of(extra)}={extra}`"
+            return f"rules are given by `-r {quoted}`"
+        what = f"the destination is given by `--into {quoted}`"
+        output = f", the output by `-o {quoted}`" if command == "transplant" else ""
+        first = f", a further source by `--source {shlex.quote(f'{_name_of(extra)}={extra}')}`"
         return what + output + first
     return "it looks at one at a time"
 

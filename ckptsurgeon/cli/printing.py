@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from ckptsurgeon import __version__
 from ckptsurgeon.errors import OutputError
 
 NARROWEST, PLAIN_WIDTH = 60, 100
@@ -29,7 +28,7 @@ def report_of(plan: Any, *, written: bool = False) -> Any:
     """The report of a plan, of which the output is `written` when the report ends."""
     from ckptsurgeon.report.report import make_report
 
-    return make_report(plan, versions={"ckptsurgeon": __version__}, written=written)
+    return make_report(plan, written=written)
 
 
 def print_report(plan: Any, form: str, style: Style) -> None:

@@ -18,6 +18,7 @@ from ckptsurgeon.checkpoints.output import (
 )
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.staging import real_path
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
@@ -157,9 +158,9 @@ def _refuse_shapes_alone(plan: Plan) -> None:
 
 def _tell_shapes_alone(rule: RuleInfo | None, keys: Sequence[str]) -> Problem:
     """The problem of keys that a rule wants kept, by a destination of shapes alone."""
-    more = f" and {len(keys) - 1:,} more" if len(keys) > 1 else ""
     return Problem(
-        f"`{keys[0]}`{more} can't be kept: the destination has shapes alone",
+        f"{list_some((f'`{key}`' for key in keys), 1)} can't be kept: the destination has shapes "
+        "alone",
         rule.place if rule else None,
         f"give a checkpoint as {argument('into', 'DST')}, or a rule for each, such as "
         f"`- init: {{to: {keys[0]}, fill: zeros}}`",

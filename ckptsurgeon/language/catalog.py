@@ -6,7 +6,12 @@ import importlib
 import re
 from pathlib import Path
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Problem, RulesetError, nearest
+from ckptsurgeon.wording import choose
+
+RULE_FILES = (".yaml", ".yml")
+"""How rule files are called."""
 
 MOST_NAMES = 8
 """Rulesets that an error names."""
@@ -30,13 +35,13 @@ def _find_meant(name: str) -> str:
     known, pieces = names(), [piece for piece in re.split(r"[^a-z0-9]+", name.lower()) if piece]
     near = nearest(name, known)
     held = [one for one in known if pieces and all(piece in one for piece in pieces)]
-    beside = next((file for end in (".yaml", ".yml") if Path(file := name + end).is_file()), "")
+    beside = next((file for end in RULE_FILES if Path(file := name + end).is_file()), "")
     if beside:
         return f"did you mean the file {beside!r}?"
     if held and not near:
         return f"did you mean {' or '.join(map(repr, held[:MOST_NAMES]))}?"
-    shown = ", ".join(known[:MOST_NAMES])
-    return near or f"`ckptsurgeon rules list` tells what each is for; there are: {shown}"
+    told = choose("; `ckptsurgeon rules list` tells what each is for", "")
+    return near or f"there are: {list_some(known, MOST_NAMES)}{told}"
 
 
 def about(name: str) -> str:

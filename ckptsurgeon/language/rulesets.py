@@ -74,7 +74,7 @@ def _read_file(name: str) -> Ruleset:
     if "->" in name:
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")
         raise RulesetError([problem])
-    if not (path.is_file() or path.suffix in (".yaml", ".yml") or path.name != name):
+    if not (path.is_file() or path.suffix in catalog.RULE_FILES or path.name != name):
         path, name = catalog.path_of(name), f"{name}.yaml"
     try:
         return read_ruleset(read_text(path, name), name, path)

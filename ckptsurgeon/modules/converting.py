@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from msgspec.structs import replace
 from torch import nn
@@ -22,7 +22,15 @@ from ckptsurgeon.modules.loading import State, check_values, new_values, prepare
 from ckptsurgeon.modules.torch_rules import COUNTER
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.fates import Fate
-from ckptsurgeon.request import Allow, Config, Given, KindOfFinding, Request, open_request
+from ckptsurgeon.request import (
+    Allow,
+    Config,
+    Given,
+    KindOfFinding,
+    Request,
+    open_request,
+    read_kinds,
+)
 
 
 def convert_on_load(
@@ -46,8 +54,7 @@ def convert_on_load(
     """
     rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
-    kinds = allow if isinstance(allow, str) else tuple(allow)
-    ask = Ask(rulesets, kinds, config, variables)
+    ask = Ask(rulesets, read_kinds(allow, get_args(KindOfFinding)), config, variables)
     module: Any = unwrapped(model)  # torch's method has no types
     handle: RemovableHandle = module.register_load_state_dict_pre_hook(partial(_convert, ask))
     return handle
@@ -106,21 +113,20 @@ class Ask:
     """What makes the request of a load: the rules of `convert_on_load`, and what was said there."""
 
     rulesets: Sequence[Ruleset]
-    allow: Allow
+    allow: tuple[str, ...]
     config: Config | None
     variables: Given | None
 
     def __call__(self, given: State, destination: Checkpoint, strict: bool) -> Request:
         """The request; of a loose load, rules may match nothing, and keys may be left."""
         loose: tuple[KindOfFinding, ...] = () if strict else ("missing", "unused", "unexpected")
-        own: Collection[Any] = (self.allow,) if isinstance(self.allow, str) else self.allow
         return open_request(
             self.rulesets if strict else _make_optional(self.rulesets),
             given,
             destination,
             config=self.config,
             variables=self.variables,
-            allow=(*own, *loose),
+            allow=(*self.allow, *loose),
         )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError, nearest
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError
+from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.planning import Inputs, Planning
@@ -23,9 +24,6 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, plural
-
-SEARCHED_KEYS = 5000
-"""How many keys are compared when the nearest one is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
     if not sightings and output is None and missing is None:
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
-        near = nearest(key, known[:SEARCHED_KEYS])
+        near = nearest_key(key, known)
         raise CheckpointError(
             f"there is no key `{key}`: {near or '`inspect` lists those there are'}"
         )

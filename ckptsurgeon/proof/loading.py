@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.models import state_of
 from ckptsurgeon.checkpoints.tensors import to_torch
+from ckptsurgeon.checkpoints.torch.rivals import TAKEN_OFF
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.proof.results import Finding, Kind
 from ckptsurgeon.specs import UnreadableSpec
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 State = Mapping[str, Any]
-
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and torch.compile put before every key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def read_state(checkpoint: Checkpoint) -> State:
 
 def without_wrappers(state: State) -> State:
     """The tensors by their names in the model inside of DataParallel or torch.compile."""
-    for prefix in WRAPPERS:
+    for prefix in TAKEN_OFF:
         if state and all(key.startswith(prefix) for key in state):
             return without_wrappers({key[len(prefix) :]: one for key, one in state.items()})
     return state

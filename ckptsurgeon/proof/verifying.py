@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import build_model, is_pretrained
 from ckptsurgeon.proof.comparing import compare
 from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, without_wrappers
 from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
-from ckptsurgeon.request import Root, Source, open_source
-from ckptsurgeon.wording import argument, name_kind
+from ckptsurgeon.request import Root, Source, open_source, read_kinds
+from ckptsurgeon.wording import argument, name_kinds, name_root
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,13 +87,13 @@ def verify(
 
     Raises CkptSurgeonError for what can't be built, read or run at all.
     """
-    kinds = _checked_kinds(allow)
+    kinds = read_kinds(allow, [kind.value for kind in Kind])
     network = Network(model, arguments)
     roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
     unknown = [one for one in roots if one and (one != AGAINST or against is None)]
     if unknown:
         raise CheckpointError(
-            f"{argument('root', unknown[0], repr(unknown[0]))}: there is no such checkpoint here"
+            f"{name_root(roots[unknown[0]], unknown[0])}: there is no such checkpoint here"
         )
     opened = open_source(checkpoint, roots.get(""))
     built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
@@ -104,7 +104,8 @@ def verify(
     elif against is not None:
         source = network if source_model is None else Network(source_model, source_arguments)
         opened_source = open_source(against, roots.get(AGAINST), AGAINST)
-        path, reference = _reference(opened_source, source, kinds, notes)
+        path, reference, told = _reference(opened_source, source, kinds)
+        notes += told
         names = path, source.name
         comparison, differences = compare(reference, built, names, shape, seed, tolerance)
         found += differences
@@ -126,19 +127,10 @@ def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:
     return set(loaded.state) - buffers - unexpected
 
 
-def _checked_kinds(allow: Collection[str]) -> Collection[str]:
-    kinds = (allow,) if isinstance(allow, str) else tuple(allow)
-    known = [kind.value for kind in Kind]
-    for kind in kinds:
-        if kind not in known:
-            raise CkptSurgeonError(f"{name_kind(kind)}: unknown; known: {', '.join(known)}")
-    return kinds
-
-
 def _reference(
-    checkpoint: Checkpoint, network: Network, kinds: Collection[str], notes: list[str]
-) -> tuple[str, nn.Module]:
-    """The source's path, and its network with its weights; `notes` is told what was allowed."""
+    checkpoint: Checkpoint, network: Network, kinds: Collection[str]
+) -> tuple[str, nn.Module, list[str]]:
+    """The source's path, its network with its weights, and a note of what was allowed."""
     model, loaded = network.load(without_wrappers(read_state(checkpoint)), "cpu")
     if refused := [one for one in loaded.findings if one.kind.value not in kinds]:
         first, *others = refused
@@ -146,9 +138,9 @@ def _reference(
         raise CheckpointError(
             f"{checkpoint.path}: does not load into {network.name}: {first.kind.value} "
             f"`{first.key}`: {first.text}{more}; {argument('source_model', 'FACTORY')} names its "
-            f"network, {name_kind(first.kind.value)} accepts these on both sides"
+            f"network, {name_kinds(first.kind.value)} accepts these on both sides"
         )
     counts = Counter(one.kind.value for one in loaded.findings)
     told = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-    notes += [f"{checkpoint.path}: {told}, which is allowed"] if told else []
-    return str(checkpoint.path), model
+    notes = [f"{checkpoint.path}: {told}, which is allowed"] if told else []
+    return str(checkpoint.path), model, notes

@@ -29,7 +29,9 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
         what = f", and it is {escape(missing.what)}" if isinstance(missing, UnreadableSpec) else ""
         blocks.append(f"{key}\n  missing: no rule gives it{what}")
     if explanation.error is not None:
-        blocks.append(f"the rules make no plan:\n{render_error(explanation.error)}")
+        blocks.append(
+            f"the rules make no plan:\n{render_error(explanation.error, verbose=verbose)}"
+        )
     if explanation.notes:
         blocks.append("\n".join(f"{one.kind}: {escape(one.text)}" for one in explanation.notes))
     return "\n\n".join(blocks) + "\n"

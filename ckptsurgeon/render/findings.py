@@ -10,10 +10,11 @@ from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import INDENT, View, place_text, tell_more
+from ckptsurgeon.render.view import INDENT, View, place_text
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.report.suggestions import Degree
 from ckptsurgeon.specs import UnreadableSpec
+from ckptsurgeon.wording import tell_more
 
 MEANINGS = {
     FindingKind.MISSING: "nothing gives these keys of the destination",

@@ -14,10 +14,11 @@ from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
-from ckptsurgeon.render.view import EVERYTHING, View, tell_more
+from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
+from ckptsurgeon.wording import tell_more
 
 VERSION = 1
 MOST_FACTS = 6

@@ -9,6 +9,7 @@ from typing import Any
 from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
 from ckptsurgeon.render.terminal import visible
+from ckptsurgeon.wording import tell_more
 
 MOST_PROBLEMS = 50
 
@@ -25,7 +26,7 @@ def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
     problems, more = (error.problems, 0) if verbose else cut(error.problems, MOST_PROBLEMS)
     blocks = [render_problem(problem) for problem in problems]
     if more:
-        blocks.append(f"... and {more} more problems (--verbose shows all)")
+        blocks.append(f"... and {more} more problems ({tell_more()})")
     if len(error.problems) > 1:
         blocks.append(f"{len(error.problems)} problems")
     return "\n\n".join(blocks)

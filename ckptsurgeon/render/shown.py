@@ -21,7 +21,7 @@ from ckptsurgeon.render.view import Limits, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.showing import WIDTH, Shown
-from ckptsurgeon.wording import choose
+from ckptsurgeon.wording import name_kinds
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -68,9 +68,7 @@ def write_advice(report: Report) -> str:
     """The open findings of a report, folded, what would settle them, and how to accept them."""
     view = View(WIDTH, Palette(color=False), verbose=False, limits=ADVICE)
     kinds = sorted({finding.kind.value for finding in report.open_findings})
-    listed = ", ".join(f'"{kind}"' for kind in kinds)
-    accept = choose(" ".join(f"--allow {kind}" for kind in kinds), f"allow=[{listed}]")
-    last = [f"to accept them as they are: {accept}"]
+    last = [f"to accept them as they are: {name_kinds(*kinds)}"]
     blocks = (*show_findings(report, view), show_suggestions(report, view), last)
     return view.page([report.bottom_line], *blocks).rstrip("\n")
 

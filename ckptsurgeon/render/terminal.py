@@ -23,7 +23,7 @@ def safe(text: str) -> str:
     shown. Newlines, control and format characters, bidirectional overrides and odd spaces are
     escaped.
     """
-    return escape(text) if len(text) <= LONGEST else cut_middle(text, LONGEST, HEAD, escape)
+    return cut_middle(text, LONGEST, HEAD, escape)
 
 
 def escape(text: str) -> str:

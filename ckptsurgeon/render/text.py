@@ -24,11 +24,11 @@ from ckptsurgeon.render.view import (
     View,
     join_texts,
     place_text,
-    tell_more,
 )
 from ckptsurgeon.render.words import join_words
 from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
+from ckptsurgeon.wording import tell_more
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -13,16 +13,11 @@ from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot, unfold_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.words import merge_lines
-from ckptsurgeon.wording import choose
+from ckptsurgeon.wording import tell_more
 
 INDENT = "  "
 
 Item = TypeVar("Item")
-
-
-def tell_more() -> str:
-    """How all of what is folded or cut is shown."""
-    return choose("--verbose shows all", "show(verbose=True) shows all")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
+from ckptsurgeon.version import VERSION
 
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
@@ -223,13 +224,8 @@ def count_kinds(findings: Iterable[Finding]) -> str:
     )
 
 
-def make_report(
-    plan: Plan, *, versions: Mapping[str, str] | None = None, written: bool = False
-) -> Report:
-    """The report of a plan, of which the output was `written` or not.
-
-    `versions` names the software, such as `{"ckptsurgeon": "0.1.0"}`.
-    """
+def make_report(plan: Plan, *, written: bool = False) -> Report:
+    """The report of a plan, of which the output was `written` or not."""
     outputs, kinds = plan.outputs, _sort_kinds(plan)
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(_side, plan.sources))
@@ -262,7 +258,7 @@ def make_report(
         notes=plan.notes,
         suggestions=make_suggestions(plan),
         ties=plan.ties,
-        versions=dict(versions or {}),
+        versions={"ckptsurgeon": VERSION},
         written=written,
     )
 

@@ -190,7 +190,7 @@ FILES: Mapping[str, tuple[bytes, str, str]] = {
     "a rule file": (
         b"format: 1\nrules:\n  - a -> b\n",
         "r.yaml",
-        "a rule file, no checkpoint|`-r`",
+        "a rule file, no checkpoint|`rules`",
     ),
     "rules": (b"# x\n- a.* -> b.*\n", "r.yaml", "a rule file"),
     "yaml": (b"# params\nlr: 0.1\nlayers: [1, 2]\n", "hparams.yaml", "is YAML, no checkpoint"),

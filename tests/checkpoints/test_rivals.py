@@ -123,7 +123,7 @@ def test_of_every_source_and_the_destination(ckpt: Ckpt, tmp_path: Path) -> None
     ran = ckpt(*named, "--root", "x=ema", "--root", "y=ema")
     assert (
         ran.code,
-        "`root` names the source 'y', which is not given; there are: x" in ran.err,
+        "`root` names the source 'y', which is not given; there are: `x`" in ran.err,
     ) == (2, True)
 
 

@@ -220,7 +220,7 @@ def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: 
     written = ckpt("transplant", *words)
     assert (written.code, (folder / "out.pt").exists()) == (2, False)
     assert (
-        "rules.yaml:6:5: `fc.weight` and 1 more can't be kept: the destination has sh"
+        "rules.yaml:6:5: `fc.weight`, `fc.bias` can't be kept: the destination has sh"
         in written.err
     )
     assert "a rule for each, such as `- init: {to: fc.weight, fill: zeros}`" in written.err

@@ -89,7 +89,7 @@ def _count_lines(folder: Path, rules: Path, count: int) -> int:
     sys.settrace(trace)
     try:
         plan = ckptsurgeon.plan(folder / f"old{count}", rules, folder / f"new{count}")
-        make_report(plan, versions={})
+        make_report(plan)
     finally:
         sys.settrace(before)
     assert plan.findings == ()

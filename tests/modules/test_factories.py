@@ -254,7 +254,9 @@ def test_timm_is_asked_by_name() -> None:
         CkptSurgeonError, match="timm has no model 'tiny_nte'; did you mean 'tiny_net'"
     ):
         open_factory("timm:tiny_nte")
-    with pytest.raises(CkptSurgeonError, match="`pretrained` would download; give the file as SRC"):
+    with pytest.raises(
+        CkptSurgeonError, match="`pretrained` would download; give the file instead"
+    ):
         open_factory("timm:tiny_net", {"pretrained": True})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.spec import describe_wanted
+from ckptsurgeon.wording import choose
 
 RULES = re.compile(rb"^(?:format:\s*\d|rules:|unmatched:| *- .* -> )", re.MULTILINE)
 YAML = re.compile(rb"\A(?:---\n|(?:(?:#[^\n]*|[ \t\r]*)\n)*[\w.-]+:(?:\s|$))")
@@ -32,7 +33,7 @@ DOCUMENTS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"learner", "version"}), "a model of XGBoost, of trees, not of tensors"),
     (frozenset({"nbformat", "cells"}), "a notebook"),
     (frozenset({"error"}), "an answer of a server, which tells an error: fetch the file again"),
-    (frozenset({"ckptsurgeon_plan"}), "a saved plan: run it by `ckptsurgeon transplant --plan`"),
+    (frozenset({"ckptsurgeon_plan"}), "a saved plan, which `transplant --plan` runs on a source"),
     (frozenset({"dim", "n_layers"}), f"the params of a model: {BESIDE}"),
 )
 """Names that stand in a JSON object, and what it is that has all of them."""
@@ -54,7 +55,7 @@ def describe_text(head: bytes) -> str:
     if WORD_VECTORS.match(head) or not _is_text(head):
         return ""
     if RULES.search(head):
-        return "is a rule file, no checkpoint: give it as `-r`"
+        return f"is a rule file, no checkpoint: give it as `{choose('-r', 'rules')}`"
     kind = "YAML" if YAML.match(head) else "text"
     start = " ".join(head[:80].decode("ascii", "replace").split())[:60]
     return f"is {kind}, no checkpoint: it begins with {start!a}"

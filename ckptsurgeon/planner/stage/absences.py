@@ -14,18 +14,21 @@ from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.near_readings import Near
-from ckptsurgeon.planner.stage.searching import SEARCHED_KEYS, Reason, Search, Write
+from ckptsurgeon.planner.stage.searching import Reason, Search, Write
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.graph import full_key
-from ckptsurgeon.wording import name_root
+from ckptsurgeon.wording import name_alias, name_root
+
+LOOKED_AT = 200_000
+"""Keys outside of a root that are looked through."""
 
 
 def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason:
     """Why no key matches a reference, and the next step."""
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
     if not own:
-        aliases = ", ".join(f"`{table.alias}`" if table.alias else "SRC" for table in run.tables)
+        aliases = ", ".join(name_alias(table.alias) for table in run.tables)
         return Reason("no source has that alias", f"there are: {aliases}")
     elsewhere = (
         _in_other_source(run, reader)
@@ -102,8 +105,10 @@ def _quote(rule: CompiledRule, text: str) -> str:
 def _in_other_source(run: StageRun, reader: Reader) -> Reason | None:
     others = [table for table in run.tables if reader.alias.match(table.alias) is None]
     for table, key in find_alike(reader.pattern, others):
-        where = f"the source `{table.alias}` has" if table.alias else "the unnamed source has"
-        return Reason(f"{where} `{key}`", f"write `{full_key(table.alias, str(reader.pattern))}`")
+        return Reason(
+            f"the source {name_alias(table.alias)} has `{key}`",
+            f"write `{full_key(table.alias, str(reader.pattern))}`",
+        )
     return None
 
 
@@ -158,7 +163,7 @@ def _outside_root(run: StageRun, reader: Reader) -> Reason | None:
         if reader.alias.match(view.alias) is None:
             continue
         contents = view.contents
-        for key in itertools.islice(contents.outside_keys, SEARCHED_KEYS):
+        for key in itertools.islice(contents.outside_keys, LOOKED_AT):
             name = name_outside(key, contents.root)
             if read(key.removeprefix(f"{name}.")) is not None or read(key) is not None:
                 opened = f"the root `{contents.root}`" if contents.root else "the root"

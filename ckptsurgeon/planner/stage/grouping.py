@@ -91,7 +91,7 @@ def _with_partners(
         there = {theirs(match.values) for match in found[j]}
         lonely = {match.key: match for match in found[i] if ours(match.values) not in there}
         if lonely and not rule.options.optional:
-            _tell_missing(rule, one, other, list(lonely.values()), problems)
+            _tell_missing(one, other, list(lonely.values()), problems)
         if lonely:
             kept[i] = [match for match in kept[i] if ours(match.values) in there]
     return kept
@@ -105,7 +105,6 @@ def _project(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], Ro
 
 
 def _tell_missing(
-    rule: CompiledRule,
     reader: Reader,
     other: Reader,
     lonely: Sequence[Match],

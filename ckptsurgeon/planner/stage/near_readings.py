@@ -1,7 +1,7 @@
 """Patterns that are near to one that matches no key: what somebody may have meant by it.
 
 Each reading says in what it differs, and what the target of the rule becomes with it. Nothing here
-looks at keys: `reasons.py` tries the readings on them.
+looks at keys: `searching.py` tries the readings on them.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ def _capture_all(
 
 def _read_integers(pattern: Pattern) -> Iterator[Near]:
     """Integers that may be text, or have leading zeros."""
-    at = [
-        n for n, one in enumerate(pattern.pieces) if isinstance(one, Capture) and _is_integer(one)
-    ]
+    at = [number for number, one in enumerate(pattern.pieces) if _is_integer(one)]
     if not at:
         return
     named = " and ".join(f"`{pattern.pieces[n]}`" for n in at)
@@ -227,7 +225,7 @@ def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
 
 
 def _read_prefix(pattern: Pattern) -> Iterator[Near]:
-    """Keys that have more in front; `reasons` says what that is."""
+    """Keys that have more in front; `searching` says what that is."""
     if not any(isinstance(one, Regex) for one in pattern.pieces):
         yield Near(Pattern((PREFIX, Literal("."), *pattern.pieces)))
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import msgspec
 
-from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError, nearest
+from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
+from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
@@ -16,9 +17,6 @@ from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, full_k
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.wording import argument
-
-SEARCHED_KEYS = 5000
-"""How many keys of a destination are compared when the nearest one is looked for."""
 
 MAX_OUTPUTS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
@@ -215,7 +213,7 @@ def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | Non
         raise ShapeError(f"{left}; give them by other rules, or by a destination, {into}")
     if key in destination.specs:
         raise ShapeError(f"{left}, and the destination's own are unreadable")
-    near = nearest(key, itertools.islice(destination.specs, SEARCHED_KEYS))
+    near = nearest_key(key, destination.specs)
     raise ShapeError(f"{left}, and the destination has no such key{near and f'; {near}'}")
 
 

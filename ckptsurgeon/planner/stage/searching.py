@@ -34,8 +34,8 @@ TESTS = 2_000_000
 READINGS = 2000
 """How many readings are tried for all rules of a plan, each of which is compiled."""
 
-SEARCHED_KEYS = 20_000
-"""How many keys are compared when the nearest one is looked for."""
+READ_KEYS = 20_000
+"""Of how many keys the forms are compared when the nearest one is looked for."""
 
 SEARCHES = 8
 """For how many rules the nearest key is looked for, which takes a moment each."""
@@ -131,7 +131,7 @@ class Search:
             return None
         shapes: dict[str, str] = {}
         keys = itertools.chain(*(table.nodes for table in tables))
-        for key in itertools.islice(keys, SEARCHED_KEYS):
+        for key in itertools.islice(keys, READ_KEYS):
             if len(key) <= LONGEST_KEY:
                 shapes.setdefault(without_integers(key.lower()), key)
         wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())

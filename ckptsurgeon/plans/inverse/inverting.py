@@ -28,7 +28,7 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.specs import UnreadableSpec
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import argument, name_alias
 
 PLANNED = "planned"
 """The format of a checkpoint that a plan will write, as long as nobody has."""
@@ -70,7 +70,7 @@ def _chosen(plan: Plan, name: str, only: str | None) -> SourceView:
     known = {view.alias: view for view in plan.sources}
     if only is None and len(known) == 1:
         return plan.sources[0]
-    listed = ", ".join(alias or "'' (SRC)" for alias in known)
+    listed = ", ".join(alias or f"'' ({name_alias('')})" for alias in known)
     if only is None:
         raise CkptSurgeonError(
             f"{name}: reads {len(known)} sources ({listed}), and an inverse writes one checkpoint: "

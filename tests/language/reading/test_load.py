@@ -45,7 +45,7 @@ def test_catalog_names_what_is_near() -> None:
     assert "timm_vit_to_transformers" in catalog.names()
     with pytest.raises(RulesetError, match="did you mean 'timm_vit_to_transformers'"):
         catalog.path_of("timm_vit_to_transformer")
-    with pytest.raises(RulesetError, match="rules list"):
+    with pytest.raises(RulesetError, match="there are: timm_vit_to_transformers"):
         load_ruleset("nothing_of_the_kind")
     with pytest.raises(RulesetError, match="no shipped ruleset"):
         catalog.path_of("../rules/timm_vit_to_transformers")

@@ -176,7 +176,7 @@ def test_one_of_several_sources_must_be_chosen(folder: Path) -> None:
     sources = {"x": {"x": source()["a.w"]}, "y": {"y": source()["b.w"]}}
     rules = ["x::x -> x", "y::y -> y"]
     plan = cs.plan(source(), rules, sources=sources)
-    with pytest.raises(cs.CkptSurgeonError, match=r"reads 3 sources \('' \(SRC\), x, y\)"):
+    with pytest.raises(cs.CkptSurgeonError, match=r"reads 3 sources \('' \(`source`\), x, y\)"):
         cs.invert(plan)
     with pytest.raises(cs.CkptSurgeonError, match="has no source 'z'"):
         cs.invert(plan, only="z")
