@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
 from ckptsurgeon.checkpoints.memory import has_root, open_dict
-from ckptsurgeon.checkpoints.models import is_model, open_model
+from ckptsurgeon.checkpoints.models import open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import (
@@ -220,9 +221,9 @@ def _open(
         return source
     if is_model(source):
         return open_model(source)
+    kind = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
     raise CheckpointError(
-        f"{type(source).__name__} is no checkpoint; give a path, a dict of tensors, a model, or an "
-        "open one"
+        f"{kind} is no checkpoint; give a path, a dict of tensors, a model, or an open one"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,13 @@ from ckptsurgeon.checkpoints.base import (
     count_outside,
     group_ties,
 )
-from ckptsurgeon.checkpoints.npy import MASKED, TEXT_KINDS, explain_dtype, kind_of
+from ckptsurgeon.checkpoints.npy import MASKED, explain_dtype
+from ckptsurgeon.checkpoints.planting import Planter, array_dtype, is_model, is_tensor, text_dtype
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.choosing import choose_part
 from ckptsurgeon.checkpoints.torch.described import opaque
-from ckptsurgeon.checkpoints.torch.inert import (
-    DTYPE_CODES,
-    LONGEST_NAME,
-    DictValue,
-    GlobalName,
-    HeldTensor,
-    ObjectValue,
-    OddKey,
-)
-from ckptsurgeon.checkpoints.torch.nesting import FLAT, MAX_DEPTH, Leaf, flatten, wrappers
+from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.nesting import Leaf, flatten, wrappers
 from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
 from ckptsurgeon.checkpoints.transfer import Array
@@ -73,12 +67,16 @@ def open_dict(held: Mapping[Any, Any], root: str | None = None) -> MemoryCheckpo
     or the root. Raises CheckpointError for a root that is not there, and for a dict without a
     tensor.
     """
-    if not any(map(_is_nesting, held.values())) and not has_root(held, root):
+    if _is_flat(held) and not has_root(held, root):
         return checkpoint_of(held)
-    tree = _plant(held)
+    tree = Planter(partial(_explain, has_values=True)).plant(held)
     leaves = flatten(tree)
     if not any(leaf.is_tensor for leaf in leaves):
-        return checkpoint_of(held)  # which tells what there is instead
+        key, value = next(iter(held.items()))
+        raise CheckpointError(
+            f"no tensor in the dict: {key!r} is {type(value).__name__}; wanted torch tensors or "
+            "NumPy arrays by key, such as model.state_dict()"
+        )
     part = choose_part(tree, leaves, root, _identify)
     tensors = {key: leaf.value.value for key, leaf in part.tensors.items()}
     found = checkpoint_of(_with_metadata(tensors, held, part.root))
@@ -103,28 +101,9 @@ def has_root(held: Mapping[Any, Any], root: str | None) -> bool:
     return bool(root) and any(str(key).startswith(f"{root}.") for key in held)
 
 
-def _is_nesting(value: Any) -> bool:
-    """Whether a value is no tensor, and makes a dict more than one of tensors: a dict, a number."""
-    return not hasattr(value, "dtype") and not hasattr(value, "materialize")
-
-
-def _plant(value: Any, depth: int = 0) -> Any:
-    """The tree that nested dicts and lists are, as that of a file; other objects are leaves."""
-    if not _is_nesting(value):
-        return HeldTensor(value, _explain(value, has_values=True))
-    if isinstance(value, Mapping) and depth <= MAX_DEPTH:
-        entries = {_plant_key(key): _plant(one, depth + 1) for key, one in value.items()}
-        return DictValue(entries=entries)
-    if isinstance(value, list | tuple) and depth <= MAX_DEPTH:
-        return tuple(_plant(one, depth + 1) for one in value)
-    if type(value) in FLAT:
-        return value
-    kind = type(value)
-    return ObjectValue(GlobalName(kind.__module__, kind.__qualname__[:LONGEST_NAME]))
-
-
-def _plant_key(key: Any) -> Any:
-    return key if isinstance(key, str | bytes | int | None) else OddKey(str(key))
+def _is_flat(held: Mapping[Any, Any]) -> bool:
+    """Whether a dict holds tensors alone, under texts: a state dict and nothing beside."""
+    return all(isinstance(key, str) and is_tensor(one) for key, one in held.items())
 
 
 def _with_metadata(
@@ -134,6 +113,7 @@ def _with_metadata(
     inner: Any = held
     for piece in root.split(".") if root else ():
         inner = inner.get(piece) if isinstance(inner, Mapping) else None
+        inner = inner.state_dict(keep_vars=True) if is_model(inner) else inner
     metadata = getattr(inner, "_metadata", None)
     if metadata is None:
         return tensors
@@ -144,7 +124,7 @@ def _with_metadata(
 
 def _identify(leaf: Leaf) -> Hashable:
     """What is equal for tensors of one memory."""
-    return _identity(leaf.value.value)
+    return id(leaf.value.value) if leaf.unreadable else _identity(leaf.value.value)
 
 
 def _nbytes(leaf: Leaf) -> int:
@@ -194,18 +174,11 @@ def _spec(key: str, value: Any) -> TensorSpec:
 
 def _entry(key: Any, value: Any) -> Opaque | None:
     """The entry that a value is which is no tensor, where a state dict may have such."""
-    descr = _descr(value)
-    if descr is not None and kind_of(descr) in TEXT_KINDS:
+    if descr := text_dtype(value):
         return Opaque(key, f"numpy {descr}", "texts or dates")
     if str(key).rpartition(".")[2] == EXTRA_STATE and not hasattr(value, "dtype"):
         return Opaque(key, type(value).__name__, "extra state of a module")
     return None
-
-
-def _descr(value: Any) -> str | None:
-    """The type string of a NumPy array's dtype; None for what is none."""
-    found = getattr(getattr(value, "dtype", None), "str", None)
-    return found if isinstance(found, str) else None
 
 
 def _is_meta(value: Any) -> bool:
@@ -254,7 +227,7 @@ def _keeps_elsewhere(value: Any) -> bool:
 
 def _explain_array(value: Any) -> UnreadableSpec | None:
     """Why the values of a NumPy array can't be read; None where they can, and for what is none."""
-    dtype, descr = getattr(value, "dtype", None), _descr(value)
+    dtype, descr = getattr(value, "dtype", None), array_dtype(value)
     if descr is None or dtype is None:
         return None
     if hasattr(value, "mask"):

@@ -20,11 +20,6 @@ MOST_LAYERS = 5
 """Lazy layers that an error names."""
 
 
-def is_model(value: Any) -> bool:
-    """Whether a value is an `nn.Module`, which takes no import of torch."""
-    return hasattr(value, "named_parameters") and hasattr(value, "state_dict")
-
-
 def open_model(model: nn.Module) -> MemoryCheckpoint:
     """The checkpoint over a model's own tensors, without what wraps it."""
     inner = unwrapped(model)

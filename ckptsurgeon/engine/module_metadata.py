@@ -7,7 +7,7 @@ output is a plain container (version 1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ckptsurgeon.ops.batchnorms import BatchNormScale
@@ -46,17 +46,25 @@ def _frozen(plan: Plan, metadata: Metadata) -> Metadata:
     return {**metadata, **frozen}
 
 
-def _moved(plan: Plan, known: Mapping[str, Metadata]) -> Metadata:
+def find_origins(plan: Plan, among: Mapping[str, Container[str]]) -> dict[str, tuple[str, str]]:
+    """The module that an output's module comes from, with its alias, of those `among`.
+
+    It is the first that gives its tensors anything, by the names that the source has.
+    """
     stored = {view.alias: view.names for view in plan.sources}
-    moved: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for key, output in plan.outputs.items():
-        module = _module(key)
         for operand in output.sources:
-            metadata = known.get(operand.source, {})
-            entry = metadata.get(_module(stored[operand.source][operand.key]))
-            if entry is not None:
-                moved.setdefault(module, entry)
+            module = _module(stored[operand.source][operand.key])
+            if module in among.get(operand.source, ()):
+                found.setdefault(_module(key), (operand.source, module))
                 break
+    return found
+
+
+def _moved(plan: Plan, known: Mapping[str, Metadata]) -> Metadata:
+    origins = find_origins(plan, known)
+    moved = {module: known[alias][old] for module, (alias, old) in origins.items()}
     complete: dict[str, Mapping[str, Any]] = {}
     for module in moved:
         for above in _lineage(module):

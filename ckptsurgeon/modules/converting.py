@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any, get_args
 
 from msgspec.structs import replace
@@ -13,8 +14,12 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.memory import EXTRA_STATE
 from ckptsurgeon.checkpoints.models import checkpoint_of_model, name_model, state_of, unwrapped
 from ckptsurgeon.checkpoints.tensors import is_torch
+from ckptsurgeon.engine.execution import Execution
+from ckptsurgeon.engine.module_metadata import find_origins
+from ckptsurgeon.errors import PlanError
 from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Rule, Ruleset, Within
 from ckptsurgeon.language.rulesets import Rules
@@ -22,6 +27,7 @@ from ckptsurgeon.modules.loading import State, check_values, new_values, prepare
 from ckptsurgeon.modules.torch_rules import COUNTER
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
     Allow,
     Config,
@@ -68,17 +74,19 @@ def _convert(
     *_: object,
 ) -> None:
     """The hook of `convert_on_load`: puts converted tensors in the place of the module's part."""
-    strict = _is_strict()
-    given = {
-        key.removeprefix(prefix): value
-        for key, value in state_dict.items()
-        if key.startswith(prefix) and is_torch(value)
+    load = Load.under_way()
+    strict = load is None or load.is_strict
+    own = {
+        key.removeprefix(prefix): one for key, one in state_dict.items() if key.startswith(prefix)
     }
+    given = {key: value for key, value in own.items() if is_torch(value)}
     wanted = state_of(module)
     if _is_current(_shapes(given), _shapes(wanted), strict):
         return
     destination = checkpoint_of_model(wanted, name_model(module))
-    execution = prepare_load(ask(given, destination, strict), destination)
+    execution = _prepare(ask, given, destination, strict)
+    if execution is None:
+        return
     values = dict(new_values(execution))
     check_values(module, wanted, values, destination)
     unused = {fate.key for fate in execution.plan.fates.of(lambda one: one.fate is Fate.UNUSED)}
@@ -88,16 +96,88 @@ def _convert(
     kept = wanted.items() if strict else ()
     state_dict.update((prefix + key, own) for key, own in kept if key not in values)
     state_dict.update((prefix + key, value) for key, value in values.items())
+    origins = _origins(execution.plan, values)
+    _move_extra_states(origins, state_dict, prefix)
+    if load is not None:
+        load.move_versions(origins, prefix, wanted)
 
 
-def _is_strict() -> bool:
-    """Whether the load that calls the hook is strict: torch tells its hooks that all are."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is nn.Module.load_state_dict.__code__:
-            return bool(frame.f_locals["strict"])
-        frame = frame.f_back
-    return True
+def _prepare(ask: Ask, given: State, destination: Checkpoint, strict: bool) -> Execution | None:
+    """The load as it is planned; None for names that are the model's already.
+
+    That is so where no rule matches, but some keys are the model's: torch tells what is wrong.
+    """
+    try:
+        return prepare_load(ask(given, destination, strict), destination)
+    except PlanError:
+        if given.keys().isdisjoint(destination.contents.specs):
+            raise
+        loose = prepare_load(ask(given, destination, strict=False), destination)
+        if any(fate.rule for fate in loose.plan.fates):
+            raise
+        return None
+
+
+def _origins(plan: Plan, values: Mapping[str, Any]) -> dict[str, str]:
+    """The modules of the state_dict by those that are given values of them."""
+    (view,) = plan.sources
+    modules = {key.rpartition(".")[0] for key in view.specs}
+    given = {key.rpartition(".")[0] for key in values}
+    found = find_origins(plan, {view.alias: modules})
+    return {module: old for module, (_, old) in found.items() if module in given}
+
+
+def _move_extra_states(origins: Mapping[str, str], state_dict: dict[str, Any], prefix: str) -> None:
+    """Gives modules the extra state of those that they come from, where it is no tensor."""
+
+    def name(module: str) -> str:
+        return prefix + ".".join((*filter(None, [module]), EXTRA_STATE))
+
+    held = {
+        name(new): state_dict[name(old)] for new, old in origins.items() if name(old) in state_dict
+    }
+    for old in origins.values():
+        state_dict.pop(name(old), None)
+    state_dict.update(held)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The call of `load_state_dict` that a hook runs in, which torch doesn't hand to its hooks."""
+
+    frame: FrameType
+
+    @classmethod
+    def under_way(cls) -> Load | None:
+        """The innermost one; None where a hook is called by something else."""
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code is not nn.Module.load_state_dict.__code__:
+            frame = frame.f_back
+        return None if frame is None else cls(frame)
+
+    @property
+    def is_strict(self) -> bool:
+        """What it was called with: torch tells its hooks that all loads are strict."""
+        return bool(self.frame.f_locals["strict"])
+
+    def move_versions(self, origins: Mapping[str, str], prefix: str, wanted: State) -> None:
+        """Gives modules the `_metadata` of those that they come from, for the rest of the load.
+
+        The caller's own isn't altered: the load is given another.
+        """
+        metadata = self.frame.f_locals.get("metadata")
+        inner = self.frame.f_locals.get("load")
+        if metadata is None or inner is None:
+            return
+
+        def name(module: str) -> str:
+            return f"{prefix}{module}".rstrip(".")
+
+        own: Any = wanted
+        kept = {name(module): one for module, one in own._metadata.items()}
+        moved = {name(module): metadata.get(name(old), {}) for module, old in origins.items()}
+        cells = dict(zip(inner.__code__.co_freevars, inner.__closure__, strict=True))
+        cells["metadata"].cell_contents = {**metadata, **kept, **moved}
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -105,7 +185,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def _is_current(given: Shapes, wanted: Shapes, strict: bool) -> bool:
     """Whether a state_dict is the model's own, or a part of one, which a loose load may be."""
-    return given == wanted if strict else bool(given) and given.items() <= wanted.items()
+    return given == wanted if strict else given.items() <= wanted.items()
 
 
 @dataclass(frozen=True, slots=True)

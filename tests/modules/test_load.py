@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_a_tensor_that_no_key_of_the_model_wants_is_left_out_where_it_is_allowed
 
 
 def test_values_that_are_no_tensors_are_named() -> None:
-    with pytest.raises(CheckpointError, match="'epoch' is int; wanted a flat dict"):
+    with pytest.raises(CheckpointError, match="'epoch' is int; wanted torch tensors"):
         modules.load(nn.Linear(2, 2), {"epoch": 3})
 
 
@@ -247,6 +248,69 @@ def test_a_model_on_the_meta_device_is_given_values() -> None:
     modules.convert_on_load(model, [STEM])
     model.load_state_dict(old.state_dict(), assign=True)
     assert torch.equal(model.conv1.weight, old.conv1.weight[:, :3])
+
+
+class Versioned(nn.Module):
+    """A layer whose first version kept a tenth of what this one keeps, and a state beside."""
+
+    _version = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+        self.seen = 0
+
+    def get_extra_state(self) -> int:
+        return self.seen
+
+    def set_extra_state(self, state: int) -> None:
+        self.seen = state
+
+    def _load_from_state_dict(self, state: Any, prefix: str, metadata: Any, *rest: Any) -> None:
+        if metadata.get("version", 1) < 2:
+            state[f"{prefix}w"] = state[f"{prefix}w"] * 10
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+@pytest.mark.parametrize(("version", "value"), [(2, 7), (1, 70)])
+@pytest.mark.parametrize("prefix", ["", "part."])
+def test_versions_and_extra_states_move_with_their_modules(
+    version: int, value: int, prefix: str
+) -> None:
+    old, part = nn.ModuleDict({"old": Versioned()}), nn.ModuleDict({"new": Versioned()})
+    nn.init.constant_(old["old"].w, 7)
+    old["old"].seen = 3
+    modules.convert_on_load(part, ["old.* -> new.*"])
+    holder = nn.ModuleDict({"part": old}) if prefix else old
+    model = nn.ModuleDict({"part": part}) if prefix else part
+    state = holder.state_dict()
+    state._metadata[f"{prefix}old"]["version"] = version
+    before = copy.deepcopy(state._metadata)
+    model.load_state_dict(state)
+    assert part["new"].w.tolist() == [value, value]
+    assert part["new"].seen == 3
+    assert state._metadata == before
+
+
+def test_of_names_that_are_the_models_torch_tells_what_is_wrong() -> None:
+    model = resnet(2)
+    modules.convert_on_load(model, ["stem.weight -> conv1.weight"])
+    state = resnet(3).state_dict()
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*extra"):
+        model.load_state_dict({**state, "extra": torch.rand(2)})
+    with pytest.raises(RuntimeError, match="size mismatch for fc"):
+        model.load_state_dict({**state, "fc.bias": torch.rand(7)})
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({"fc.bias": state["fc.bias"]})
+
+
+def test_a_loose_load_of_other_parts_leaves_a_converted_part_alone() -> None:
+    part = resnet(2)
+    modules.convert_on_load(part, [STEM])
+    whole = nn.ModuleDict({"backbone": part, "head": nn.Linear(2, 2)})
+    told = whole.load_state_dict({"head.weight": torch.ones(2, 2)}, strict=False)
+    assert "backbone.conv1.weight" in told.missing_keys
+    assert whole["head"].weight.tolist() == [[1, 1], [1, 1]]
 
 
 def test_rules_that_are_wrong_in_themselves_are_told_at_once() -> None:

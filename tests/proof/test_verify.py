@@ -329,7 +329,7 @@ TROUBLE = {
     "a.pt --model nope.pt": "error: nope.pt: is no factory; wanted pkg.mod:name, transformers:FOLD",
     "a.pt": "Missing option '--model'",
     "nets:resnet --model nets:resnet": "error: nets:resnet: has shapes alone, and no values to ver",
-    "a.pt --model nets:resnet --allow x": "error: --allow x: unknown\n  help: known: missing, unexpected,",
+    "a.pt --model nets:resnet --allow x": "error: --allow x: unknown\n  help: known: missing, ",
     "a.pt --model nets:resnet --input 1,a": "--input 1,a: wanted sizes, such as 1,3,224,224",
     "a.pt --model nets:resnet --input 1,0": "--input 1,0: wanted sizes, such as 1,3,224,224",
     "a.pt --model nets:resnet --model-args []": "--model-args []: its JSON is [], wanted an object",
