@@ -15,9 +15,9 @@ from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
-from ckptsurgeon.errors import OutputError
-from ckptsurgeon.given_rules import look_like_rules
-from ckptsurgeon.language.catalog import RULE_FILES
+from ckptsurgeon.errors import CkptSurgeonError, OutputError
+from ckptsurgeon.given_rules import hold_tensors, look_like_rules
+from ckptsurgeon.language.catalog import RULE_FILES, names
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.planner.explaining import explain as explain_key
@@ -27,7 +27,7 @@ from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import Allow, Config, Given, Root, Source, open_request, open_source
-from ckptsurgeon.saved import recall
+from ckptsurgeon.saved import prepare_saved, recall
 from ckptsurgeon.specs import parse_bytes
 
 Size = int | str
@@ -75,7 +75,7 @@ def plan(
 def transplant(
     source: Source | None,
     output: str | os.PathLike[str],
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     into: Source | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
@@ -92,6 +92,8 @@ def transplant(
 ) -> Report:
     """Plans like `plan`, then writes `output`, whole or not at all; what was done is returned.
 
+    `rules` may be a plan that was made, with the words that it was made with in it; a source or a
+    destination that is None is then read where it was.
     The output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
     all of `jobs` threads; `max_shard_size` the tensors of one shard (5 GB). Raises what `plan`
     raises, FindingsError where findings are left that `allow` doesn't name, OutputError, e.g. where
@@ -100,9 +102,9 @@ def transplant(
     limits = _read_size(memory), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size)
     _refuse_rules_as_output(output)
-    request = open_request(
-        rules,
+    execution = _prepare(
         source,
+        rules,
         into,
         sources=sources,
         config=config,
@@ -110,8 +112,7 @@ def transplant(
         allow=allow,
         root=root,
         one_shard=one_shard,
-    )
-    execution = request.prepare().aim(output, *limits)
+    ).aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
     return make_report(execution.plan, written=True)
@@ -119,7 +120,7 @@ def transplant(
 
 def apply(
     source: Source | None,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     into: Source | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
@@ -141,9 +142,9 @@ def apply(
         text = "apply(rules, state_dict) is now apply(state_dict, rules), as in plan"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         source, rules = rules, source  # type: ignore[assignment]
-    request = open_request(
-        rules,
+    execution = _prepare(
         source,
+        rules,
         into,
         sources=sources,
         config=config,
@@ -152,14 +153,32 @@ def apply(
         root=root,
         one_shard=one_shard,
     )
-    execution = request.prepare()
     return _Tensors(execution).all(), make_report(execution.plan)
+
+
+def _prepare(
+    source: Source | None,
+    rules: Rules | Plan | None,
+    into: Source | None,
+    *,
+    sources: Mapping[str, Source] | None,
+    one_shard: bool,
+    **words: Any,
+) -> Execution:
+    """What is to be run, of rules or of a plan; `words` are those that plans are made with."""
+    if not isinstance(rules, Plan):
+        request = open_request(rules, source, into, sources=sources, one_shard=one_shard, **words)
+        return request.prepare()
+    if given := [name for name, value in words.items() if value]:
+        raise CkptSurgeonError(f"{given[0]}: is said where a plan is made, by `plan`; this one is")
+    return prepare_saved(rules, source, sources or {}, into, one_shard)
 
 
 def _is_old_order(source: object, rules: object) -> bool:
     """Whether a state dict stands where `apply` takes rules, as it did once."""
-    is_given = rules is not None and not isinstance(rules, str | os.PathLike)
-    return is_given and not look_like_rules(rules) and (source is None or look_like_rules(source))
+    is_given = rules is not None and not isinstance(rules, str | os.PathLike | Plan)
+    is_state = hold_tensors(rules) or (source is not None and not look_like_rules(rules))
+    return is_given and is_state and (source is None or look_like_rules(source))
 
 
 def explain(
@@ -196,10 +215,10 @@ def explain(
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
-    """A plan that `Plan.save` or `plan -o` wrote, as it was made.
+    """A plan that `Plan.save` or `plan -o` wrote, as it was made: `transplant` and `apply` run it.
 
-    Its checkpoints need not be there any more. Raises PlanError and CkptSurgeonError for what is no
-    plan, or none of this version.
+    Its checkpoints need not be there to look at it. Raises PlanError and CkptSurgeonError for what
+    is no plan, or none of this version.
     """
     return recall(Path(path))
 
@@ -232,9 +251,9 @@ def _refuse_rules_as_output(output: object) -> None:
     if not is_path:
         kind = type(output).__name__
         raise OutputError(f"a {kind} where the output is wanted: (source, output, rules, into)")
-    if str(output).endswith(RULE_FILES):
+    if str(output).endswith(RULE_FILES) or " -> " in str(output) or str(output) in names():
         raise OutputError(
-            f"{output}: a rule file where the output is wanted: (source, output, rules, into)"
+            f"{output}: rules where the output is wanted: (source, output, rules, into)"
         )
 
 

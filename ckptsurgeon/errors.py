@@ -120,7 +120,10 @@ class ProblemsError(CkptSurgeonError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__(self.problems)  # from which copies are made
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
 
 
 class RulesetError(ProblemsError):

@@ -179,7 +179,7 @@ def _tell_giving(signature: inspect.Signature) -> str:
     first = next(iter(signature.parameters), "name")
     return choose(
         f"--model-args gives as JSON, such as '{{\"{first}\": …}}'",
-        f"a model of your own gives: `into=factory({first}=…)`",
+        f"a name gives none of: give the model itself, `factory({first}=…)`",
     )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from msgspec import structs
@@ -18,6 +19,7 @@ from ckptsurgeon.checkpoints.detection import (
     looks_zip,
 )
 from ckptsurgeon.checkpoints.foreign.files import LOOK
+from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.files import is_address, read_regular, tell_fetch
 from ckptsurgeon.language import catalog
@@ -44,10 +46,12 @@ def read_rules(rules: Rules) -> Ruleset:
 
     Raises RulesetError that says what a file is instead, where it is of another kind.
     """
+    help = "rules are a path, a shipped name, a list, or a dict as YAML would give it"
     if isinstance(rules, str | os.PathLike):
+        if not os.fspath(rules):
+            raise RulesetError([Problem("an empty text where rules are wanted", None, help)])
         _refuse_other_files(os.fspath(rules))
-    elif _hold_tensors(rules):
-        help = "rules are a path, a shipped name, a list, or a dict as YAML would give it"
+    elif hold_tensors(rules):
         raise RulesetError([Problem("a dict of tensors where rules are wanted", None, help)])
     return load_with_problems(rules)
 
@@ -62,9 +66,12 @@ def look_like_rules(value: object) -> bool:
     return isinstance(value, list | tuple | Ruleset)
 
 
-def _hold_tensors(rules: object) -> bool:
-    """Whether a value is a dict with tensors or arrays in it, and so no rules."""
-    return isinstance(rules, Mapping) and any(hasattr(one, "dtype") for one in rules.values())
+def hold_tensors(rules: object) -> bool:
+    """Whether a value is a dict of tensors, or of dicts of them, and so no rules."""
+    if not isinstance(rules, Mapping):
+        return False
+    inner = (one.values() if isinstance(one, Mapping) else (one,) for one in rules.values())
+    return any(map(is_tensor, chain.from_iterable(inner)))
 
 
 def _refuse_other_files(name: str) -> None:
@@ -89,7 +96,7 @@ def _describe_rules(path: Path) -> tuple[str, str]:
         if head.startswith(BEGINNING):
             quoted, name = shlex.quote(str(path)), repr(str(path))
             run = choose(
-                f"run it by `transplant --plan {quoted}`", f"read it by `load_plan({name})`"
+                f"run it by `transplant --plan {quoted}`", f"give `load_plan({name})` instead"
             )
             return "a saved plan where rules are wanted", run
         if looks_json(head) and not re.search(rb'"?format"?\s*:', head):

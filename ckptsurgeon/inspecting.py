@@ -15,7 +15,7 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.report.inspection import Inspection
-from ckptsurgeon.request import Source, open_source
+from ckptsurgeon.request import Source, open_source, refuse_root
 
 
 def inspect(
@@ -54,6 +54,8 @@ def _open(source: Source, root: str | None, arguments: Mapping[str, Any] | None)
         if is_factory(name):
             return open_factory(name, arguments)
         return open_checkpoint(name, root, one_shard=True)
+    if root is not None:
+        refuse_root(source, root)
     return open_source(source, root)
 
 

@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -108,8 +108,9 @@ def open_request(
 
     Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
     """
-    roots = {} if root is None else {"": root} if isinstance(root, str) else root
+    roots = read_roots(root)
     rulesets = put_words(load_rulesets(rules), roots, one_shard)
+    _require_mapping("sources", sources or {}, "paths, dicts or models by alias")
     gathered, notes = gather_sources(source, sources or {})
     _refuse_roots(roots, gathered, into)
     options = rulesets[0].stages[0].source
@@ -119,6 +120,21 @@ def open_request(
     kinds = read_kinds(allow, [kind.value for kind in FindingKind])
     inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
     return Request(rulesets, inputs)
+
+
+def read_roots(root: Root | None) -> Mapping[str, str]:
+    """The roots to open by alias, of which "" is the only or the first source's."""
+    roots = {} if root is None else {"": root} if isinstance(root, str) else root
+    _require_mapping("root", roots, "a name, or names by alias")
+    for alias, one in roots.items():
+        if not isinstance(one, str):
+            raise CheckpointError(f"root of {alias!r}: {type(one).__name__} where a name is wanted")
+    return roots
+
+
+def _require_mapping(what: str, given: object, wanted: str) -> None:
+    if not isinstance(given, Mapping):
+        raise CheckpointError(f"{what}: {type(given).__name__} where a dict is wanted: {wanted}")
 
 
 def _refuse_roots(
@@ -134,11 +150,17 @@ def _refuse_roots(
         if alias == DESTINATION and one is None:
             root, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
             raise CheckpointError(f"{root}: there is no destination; give it by {dst}")
-        if one is not None and not _may_have_root(one, root):
-            raise CheckpointError(
-                f"{name_root(root, alias)}: {name_alias(alias)} is no file to open "
-                "at a root; give the part that is meant"
-            )
+        if one is not None:
+            refuse_root(one, root, alias)
+
+
+def refuse_root(source: Source, root: str, alias: str = "") -> None:
+    """Raises CheckpointError for a root of what can't be opened at one."""
+    if not _may_have_root(source, root):
+        raise CheckpointError(
+            f"{name_root(root, alias)}: {name_alias(alias)} is no file to open at a root; give the "
+            "part that is meant"
+        )
 
 
 def _may_have_root(source: Source, root: str) -> bool:
@@ -157,10 +179,10 @@ def _read_var(name: str, value: Value | Expression) -> Value | Expression:
 
 def read_kinds(allow: Collection[str], known: Collection[str]) -> tuple[str, ...]:
     """The kinds of finding to accept, of those there are; raises PlanError for what is none."""
-    kinds = (allow,) if isinstance(allow, str) else tuple(allow)
+    kinds = (allow,) if isinstance(allow, str) or not isinstance(allow, Iterable) else tuple(allow)
     for kind in kinds:
         if kind not in known:
-            near = nearest(kind, known)
+            near = nearest(str(kind), known)
             help = f"{near and f'{near}; '}known: {', '.join(known)}"
             problem = Problem(f"{name_kinds(kind)}: unknown", None, help)
             raise PlanError([problem])

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.memory import MEMORY
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import is_factory
@@ -16,6 +17,7 @@ from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.numbering import OF_FILES
 from ckptsurgeon.plans.files.format import SavedPlan, SavedView
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
+from ckptsurgeon.plans.files.saving import encode_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
@@ -35,18 +37,22 @@ def recall(path: Path) -> Plan:
 
 
 def prepare_saved(
-    path: Path,
+    plan: Plan | Path,
     source: Source | None,
     named: Mapping[str, Source],
     into: Source | None,
     one_shard: bool = False,
 ) -> Execution:
-    """A saved plan with the checkpoints to run it on.
+    """A plan, or the file of a saved one, with the checkpoints to run it on.
 
     A checkpoint that is not given is looked for where it was when the plan was made. One shard
     of a set is meant where the plan was made so, or `one_shard` says it.
     """
-    saved = _read(path)
+    if isinstance(plan, Plan):
+        path = Path("<plan>")
+        saved = read_plan(encode_plan(plan, path), path)
+    else:
+        path, saved = plan, _read(plan)
     options = _options(saved, one_shard)
     given, notes = gather_sources(source, named)
     checkpoints = _open_views(path, saved, given, options)
@@ -58,11 +64,11 @@ def prepare_saved(
             into or _remembered(path, saved.destination), options.roots, options.one_shard
         )
     stamps = stamps_of(checkpoints)
-    plan = restore_plan(saved, checkpoints, path)
+    restored = restore_plan(saved, checkpoints, path)
     if named:  # what was said of the files of then may not hold of these
-        kept = (note for note in plan.notes if note.kind != OF_FILES)
-        plan = dataclasses.replace(plan, notes=(*notes, *kept))
-    return Execution(plan, checkpoints, stamps)
+        kept = (note for note in restored.notes if note.kind != OF_FILES)
+        restored = dataclasses.replace(restored, notes=(*notes, *kept))
+    return Execution(restored, checkpoints, stamps)
 
 
 def _read(path: Path) -> SavedPlan:
@@ -95,12 +101,14 @@ def _remembered(path: Path, view: SavedView) -> str:
     Raises CheckpointError where that is a factory: its code is run for who names it, never on the
     word of a file.
     """
+    word = argument("into", "DST") if view.alias == DESTINATION else name_alias(view.alias)
     if is_factory(view.path):
-        word = argument("into", "DST") if view.alias == DESTINATION else name_alias(view.alias)
         raise CheckpointError(
             f"{path}: was made for the model {view.path}, which is code, and plans run none; "
             f"name it by {word}"
         )
+    if view.format == MEMORY:
+        raise CheckpointError(f"{path}: was made for what was in memory: give it as {word}")
     return view.path
 
 

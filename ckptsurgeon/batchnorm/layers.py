@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ckptsurgeon.batchnorm.frozen import FrozenBatchNorm
+from ckptsurgeon.checkpoints.models import require_model
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS
@@ -30,6 +31,7 @@ def batchnorms(model: nn.Module) -> dict[str, BatchNorm]:
 
 def layers(model: nn.Module) -> dict[str, Layer]:
     """The BatchNorms of a model, frozen ones too, by name; raises as `batchnorms`."""
+    require_model(model)
     found = {name: m for name, m in model.named_modules() if isinstance(m, Layer)}
     refuse_lazy(found)
     return found

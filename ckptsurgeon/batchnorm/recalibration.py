@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ckptsurgeon.batchnorm.freezing import is_frozen
 from ckptsurgeon.batchnorm.layers import BatchNorm, batchnorms, has_statistics, listed, tensors_of
 from ckptsurgeon.batchnorm.results import Block, NormResult
+from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.specs import plural
 
@@ -86,18 +87,29 @@ def recalibrate(
 
 
 def _refuse_one_batch(batches: object) -> None:
-    """Raises CkptSurgeonError for a tensor, whose rows would be taken for batches, and for none."""
-    if isinstance(batches, Tensor):
-        shape = list(batches.shape)
+    """Raises CkptSurgeonError for one batch, whose rows or parts would be taken for several."""
+    what = ""
+    if is_tensor(batches):
+        what = f"a tensor of {list(batches.shape)}"  # type: ignore[attr-defined]
+    elif isinstance(batches, tuple) and any(map(is_tensor, batches)):
+        what = "a tuple of tensors, as a loader gives for one batch,"
+    elif isinstance(batches, list) and not _are_alike(batches):
+        what = "a list of unlike tensors, as a loader gives for one batch,"
+    if what:
         raise CkptSurgeonError(
-            f"recalibrate: a tensor of {shape} where batches are wanted: an iterable of them, such "
-            "as a DataLoader; for one batch give a list of it: `recalibrate(model, [batch])`"
+            f"recalibrate: {what} where batches are wanted: an iterable of them, such as a "
+            "DataLoader; for one batch give a list of it: `recalibrate(model, [batch])`"
         )
     if not isinstance(batches, Iterable) or isinstance(batches, str | bytes | Mapping):
         raise CkptSurgeonError(
             f"recalibrate: {type(batches).__name__} where batches are wanted: an iterable of them, "
             "such as a DataLoader, or a list"
         )
+
+
+def _are_alike(batches: Sequence[Any]) -> bool:
+    """Whether all tensors of a list may be batches of one network."""
+    return len({(one.dtype, one.shape[1:]) for one in batches if is_tensor(one)}) < 2
 
 
 def _counts(layer: BatchNorm) -> bool:

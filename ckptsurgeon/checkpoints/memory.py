@@ -30,6 +30,9 @@ from ckptsurgeon.checkpoints.transfer import Array
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
 
+MEMORY = "memory"
+"""The format of what is in no file."""
+
 EXTRA_STATE = "_extra_state"
 """How the key ends under which a module keeps what its `get_extra_state` gives."""
 
@@ -42,7 +45,7 @@ class MemoryCheckpoint(Checkpoint):
     """Tensors by key, also as arrays in the carriers of their specs; converted when asked for."""
 
     path: Path = Path("<memory>")
-    format: str = "memory"
+    format: str = MEMORY
     files: tuple[Path, ...] = ()
     tensors: Mapping[str, Any] = field(default_factory=dict)
 

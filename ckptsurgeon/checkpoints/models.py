@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint, checkpoint_of
+from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CheckpointError
@@ -35,6 +36,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside DistributedDataParallel, DataParallel and `torch.compile`."""
     from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+    require_model(model)
     while True:
         if isinstance(model, DistributedDataParallel | DataParallel):
             model = model.module
@@ -42,6 +44,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+def require_model(value: object) -> None:
+    """Raises CheckpointError for what is given where a model is wanted."""
+    if not is_model(value):
+        kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise CheckpointError(f"{kind} where a model is wanted: an instance of an nn.Module")
 
 
 def is_compiled(model: nn.Module) -> bool:

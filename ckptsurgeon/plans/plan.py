@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ckptsurgeon.plans.account import CheckedTie, Finding, Note
@@ -21,7 +22,7 @@ MOST_NAMES = 3
 """Sources that a plan's summary names."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Plan(Shown):
     """All steps with their specs. Findings that are not `allowed` keep it from being run.
 
@@ -80,10 +81,10 @@ def name_outputs(destination: SourceView | None, separator: str) -> Callable[[st
     Others are written with the separator.
     """
     known = {} if destination is None else destination.names
+    return partial(_name_output, known, separator)
 
-    def name_of(key: str) -> str:
-        if key in known:
-            return known[key]
-        return key if separator == "." else key.replace(".", separator)
 
-    return name_of
+def _name_output(known: Mapping[str, str], separator: str, key: str) -> str:
+    if key in known:
+        return known[key]
+    return key if separator == "." else key.replace(".", separator)

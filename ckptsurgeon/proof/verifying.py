@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.models import require_model
+from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import build_model, is_pretrained
 from ckptsurgeon.proof.comparing import compare
@@ -51,8 +53,15 @@ class Network:
 
         if isinstance(self.model, str):
             return build_model(self.model, self.arguments, device)
+        if is_model(self.model):
+            raise CheckpointError(
+                f"verify: {self.name} is built already; give what makes one, such as "
+                "`lambda: copy.deepcopy(model)`, or the name of it"
+            )
         with torch.device(device):
-            return self.model(**(self.arguments or {}))
+            made = self.model(**(self.arguments or {}))
+        require_model(made)
+        return made
 
     def load(self, state: State, device: str) -> tuple[nn.Module, Loaded]:
         """The model with a checkpoint's tensors, and what was wrong with them."""

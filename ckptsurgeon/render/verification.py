@@ -88,7 +88,7 @@ def _row(delta: Delta) -> Aligned:
     return Aligned(
         (
             f"{safe(delta.name)} {list(delta.shape)}",
-            f"max |Δ| {_number(delta.largest)}",
+            f"max diff {_number(delta.largest)}",
             f"relative {_number(delta.relative)}",
             f"cosine {delta.cosine:.6f}",
             top1,

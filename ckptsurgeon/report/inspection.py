@@ -11,7 +11,7 @@ from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Inspection(Shown):
     """A checkpoint that is looked at. `specs` are of the keys that match `only`, all without it."""
 

@@ -144,7 +144,7 @@ class Coverage:
     outside: Tally
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 

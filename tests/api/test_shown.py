@@ -118,7 +118,7 @@ def test_wrong_guesses_are_told(tmp_path: Path) -> None:
     state = {"a": torch.rand(2)}
     with pytest.raises(cs.CkptSurgeonError, match=r"dict of tensors where rules are wanted"):
         cs.plan(state, state)  # type: ignore[arg-type]
-    with pytest.raises(cs.OutputError, match="a rule file where the output is wanted"):
+    with pytest.raises(cs.OutputError, match="rules where the output is wanted"):
         cs.transplant(state, tmp_path / "rules.yaml", tmp_path / "out.pt")
     with pytest.raises(cs.OutputError, match="a list where the output is wanted"):
         cs.transplant(state, ["a -> b"], tmp_path / "out.pt")  # type: ignore[arg-type]

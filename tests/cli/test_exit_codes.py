@@ -74,7 +74,7 @@ TROUBLE = {
     "transplant train.pt -o dst.pt": "error: dst.pt: exists already; --force replaces it",
     "transplant train.pt -o train.pt": "error: train.pt: the output would overwrite its own input",
     "transplant --plan nope.json -o out.pt": "error: nope.json: can't read the saved plan",
-    "transplant --plan list.json -o out.pt": "error: list.json: is no plan that `plan -o` saved",
+    "transplant --plan list.json -o out.pt": "error: list.json: is no plan that was saved",
 }
 
 USAGE = {

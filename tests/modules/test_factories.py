@@ -132,7 +132,7 @@ REFUSED = {
     "nets:number": "nets:number: is int, which can't be called; name a function or class",
     "nets:none": "nets:none: gave NoneType, no torch.nn.Module; name a function or class",
     "nets:build": "nets:build: missing a required argument: 'width'; it takes (width, depth=2), "
-    "which a model of your own gives: `into=factory(width=…)`",
+    "which a name gives none of: give the model itself, `factory(width=…)`",
     "nets:fails": "nets:fails: failed on the meta device: ValueError at nets.py:",
     "nets:leaves": "nets:leaves: failed on the meta device: SystemExit at nets.py:",
     "nets:counts": "nets:counts: failed on the meta device: RuntimeError at ",

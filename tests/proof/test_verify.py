@@ -175,7 +175,7 @@ def test_the_same_weights_differ_by_nothing(ckpt: Ckpt) -> None:
     torch.save(nn.Embedding(11, 4, _weight=torch.rand(11, 4)).state_dict(), "a.pt")
     ran = ckpt("verify", "a.pt", "--model", "nets:Rows", "--against", "a.pt")
     assert ran.code == 0
-    assert "output [2, 16, 4]  max |Δ| 0  relative 0  cosine 1.000000  top-1 100%" in ran.out
+    assert "output [2, 16, 4]  max diff 0  relative 0  cosine 1.000000  top-1 100%" in ran.out
     last = "clean: loads strictly, and the outputs agree exactly: difference 0"
     assert ran.out.splitlines()[-1] == last
 

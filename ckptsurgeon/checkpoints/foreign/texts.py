@@ -33,7 +33,10 @@ DOCUMENTS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"learner", "version"}), "a model of XGBoost, of trees, not of tensors"),
     (frozenset({"nbformat", "cells"}), "a notebook"),
     (frozenset({"error"}), "an answer of a server, which tells an error: fetch the file again"),
-    (frozenset({"ckptsurgeon_plan"}), "a saved plan, which `transplant --plan` runs on a source"),
+    (
+        frozenset({"ckptsurgeon_plan"}),
+        "a saved plan, which `transplant` runs on a source: by `--plan`, in Python by `load_plan`",
+    ),
     (frozenset({"dim", "n_layers"}), f"the params of a model: {BESIDE}"),
 )
 """Names that stand in a JSON object, and what it is that has all of them."""

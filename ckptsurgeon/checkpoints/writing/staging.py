@@ -104,7 +104,7 @@ def require_space(folder: Path, nbytes: int) -> None:
     if free < nbytes:
         raise OutputError(
             f"{folder}: has {human_bytes(free)} free, the output takes {human_bytes(nbytes)}; "
-            "make room, or write elsewhere with -o"
+            "make room, or write elsewhere"
         )
 
 

@@ -35,7 +35,7 @@ from ckptsurgeon.specs import TensorSpec, shapes_agree
 def read_plan(data: bytes, path: Path) -> SavedPlan:
     """The plan in a file's text; raises CkptSurgeonError where it is none."""
     if not data.startswith(BEGINNING):
-        raise CkptSurgeonError(f"{path}: is no plan that `plan -o` saved")
+        raise CkptSurgeonError(f"{path}: is no plan that was saved")
     try:
         saved = msgspec.json.decode(data, type=SavedPlan)
     except RecursionError:

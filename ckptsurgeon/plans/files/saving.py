@@ -27,7 +27,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     """
     if path.suffix != ".json":
         raise OutputError(
-            f"{path}: a plan is saved as JSON: name it `{path.stem}.json`; `transplant -o` writes "
+            f"{path}: a plan is saved as JSON: name it `{path.stem}.json`; `transplant` writes "
             "checkpoints"
         )
     if path.name.endswith(".index.json"):

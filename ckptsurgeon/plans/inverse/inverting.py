@@ -186,7 +186,7 @@ class _Inverse:
             rule = (fate and fate.rule) or next(filter(None, by), None)
             rules[self.view.names[key]] = _undone(rule) if rule else None
         nodes = {self.view.names[key]: node for key, node in tensors.items()}
-        return Outputs(nodes, rules, lambda key: key, {}, {})
+        return Outputs(nodes, rules, str, {}, {})
 
     # --- the account ------------------------------------------------------------------------------
 
