@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ def _convert(
     if _is_current(_shapes(given), _shapes(wanted), strict):
         return
     destination = checkpoint_of_model(wanted, name_model(module))
+    if not strict:  # what is missing stays as it is, also where it has no values
+        destination = dataclasses.replace(destination, has_values=True)
     execution = _prepare(ask, given, destination, strict)
     if execution is None:
         return

@@ -313,6 +313,16 @@ def test_a_loose_load_of_other_parts_leaves_a_converted_part_alone() -> None:
     assert whole["head"].weight.tolist() == [[1, 1], [1, 1]]
 
 
+def test_a_model_on_the_meta_device_is_given_a_part() -> None:
+    old = {k: v for k, v in resnet(1, channels=4).state_dict().items() if k != "fc.weight"}
+    with torch.device("meta"):
+        model = ResNet(layers=2)
+    modules.convert_on_load(model, [STEM])
+    told = model.load_state_dict(old, strict=False, assign=True)
+    assert (told.missing_keys, model.fc.weight.is_meta) == (["fc.weight"], True)
+    assert torch.equal(model.conv1.weight, old["conv1.weight"][:, :3])
+
+
 def test_rules_that_are_wrong_in_themselves_are_told_at_once() -> None:
     with pytest.raises(RulesetError):
         modules.convert_on_load(nn.Linear(2, 2), ["a -> <"])
