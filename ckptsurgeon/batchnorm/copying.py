@@ -122,6 +122,8 @@ def _indices(channels: Channels | None, count: int) -> list[int] | None:
     if isinstance(channels, slice):
         (taken,) = resolve_index(((channels.start, channels.stop, channels.step),), (count,))
         return list(taken)
+    if not isinstance(channels, Iterable):
+        raise ShapeError(f"channels={channels!r}: wanted a slice or a list, such as slice(0, 32)")
     indices = channels.tolist() if isinstance(channels, Tensor) else list(channels)
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int) or not -count <= index < count:
@@ -131,5 +133,6 @@ def _indices(channels: Channels | None, count: int) -> list[int] | None:
 
 def _widths(one: Layer, other: Layer, width: int, whole: bool) -> str:
     found = f"{one.num_features} channels" if whole else f"{width} of {one.num_features} channels"
-    advice = "; say which: channels=slice(…) or a list of indices" if whole else ""
+    more = " (one may be taken twice)" if one.num_features < other.num_features else ""
+    advice = f"; say which: channels=slice(…) or a list of indices{more}" if whole else ""
     return f"copy: the source gives {found}, the destination has {other.num_features}{advice}"

@@ -99,6 +99,7 @@ def unfreeze(model: nn.Module, affine: bool = True, stats: bool = True) -> Froze
     Parameters that did not require gradients before `freeze` still don't. A layer takes the mode
     that `train()` or `eval()` last asked for.
     """
+    _require_flags(affine=affine, stats=stats)
     found = batchnorms(model)
     off = {n: layer for n, layer in found.items() if affine and layer.__dict__.get(_TURNED_OFF)}
     kept = {n: layer for n, layer in found.items() if stats and is_frozen(layer)}
@@ -116,7 +117,18 @@ def is_frozen(layer: nn.Module) -> bool:
     return isinstance(layer.__dict__.get("train"), _StaysInEval)
 
 
+def _require_flags(**flags: object) -> None:
+    """Raises CkptSurgeonError where names of layers, say, are given as a flag."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise CkptSurgeonError(
+                f"{name}={value!r}: wanted True or False; of a part of a model give the part, such "
+                "as `model.layer1`"
+            )
+
+
 def _check(model: nn.Module, found: dict[str, BatchNorm], affine: bool, stats: bool) -> None:
+    _require_flags(affine=affine, stats=stats)
     if not (affine or stats):
         raise CkptSurgeonError("freeze: neither affine nor stats; name one of them")
     if not found:

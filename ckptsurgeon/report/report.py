@@ -17,6 +17,7 @@ from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Fate, Fates, Why
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
 from ckptsurgeon.plans.kinds import OutputKind
+from ckptsurgeon.plans.notes import WITHOUT_VALUES
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
@@ -206,11 +207,12 @@ class Report(Shown):
                 f"{plural(len(unsettled), 'finding')}: {count_kinds(unsettled)}"
                 f"; nothing is written until {they} settled or allowed"
             )
-        written = f"{self.total} {'written' if self.written else 'would be written'}"
+        done = f"{self.total} {'written' if self.written else 'would be written'}"
+        without = sum(note.text == WITHOUT_VALUES for note in self.notes)
+        if without:
+            done = f"{self.total} fit, of which {without:,} have no values: nothing can be written"
         return (
-            f"allowed: {count_kinds(self.findings)}; {written}"
-            if self.findings
-            else (f"clean: {written}")
+            f"allowed: {count_kinds(self.findings)}; {done}" if self.findings else f"clean: {done}"
         )
 
 

@@ -49,6 +49,12 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "timm_vit_to_transformers: rules where the output is wanted",
     ),
     "a rule as output": (lambda: cs.transplant(STATE, "w -> v"), "rules where the output"),
+    "layers as a flag": (lambda: batchnorm.freeze(NET, ["layer1"]), "affine=['layer1']: wanted"),  # type: ignore[arg-type]
+    "a layer as a flag": (lambda: batchnorm.unfreeze(NET, stats="bn1"), "give the part, such as"),  # type: ignore[arg-type]
+    "a number of channels": (
+        lambda: batchnorm.copy(nn.BatchNorm1d(2), nn.BatchNorm1d(2), 2),  # type: ignore[arg-type]
+        "channels=2: wanted a slice or a list",
+    ),
     "one batch": (lambda: batchnorm.recalibrate(NET, T), "a tensor of [2] where batches are"),
     "one array": (lambda: batchnorm.recalibrate(NET, np.ones((2, 2))), "a tensor of [2, 2] where"),
     "a loader's batch": (lambda: batchnorm.recalibrate(NET, (T, T)), "a tuple of tensors, as a"),
