@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -60,7 +61,23 @@ class Name(click.Path):
 
 PATH = Name()
 
-KINDS = click.Choice(["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"])
+
+class Kinds(click.Choice[str]):
+    """Kinds of finding to accept; who names a key is told how single ones are accepted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The kind; raises BadParameter."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if "." not in str(value):
+                raise
+            drop, keep = (shlex.quote(f"{word}: {value}") for word in ("drop", "keep"))
+            how = f"a kind is of all keys: of one key say -e {drop} -e {keep}"
+            raise click.BadParameter(f"{error.message}; {how}", ctx, param) from None
+
+
+KINDS = Kinds(["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"])
 
 inputs = _join(
     click.argument("source", metavar="[SRC]", required=False, type=PATH),
