@@ -151,6 +151,10 @@ REFUSED: Mapping[str, tuple[str, Shapes]] = {
         "".join(f"- foo{n}.* -> bar{n}.*\n" for n in range(4000)),
         numbered("model", 3000),
     ),
+    "a list of a hundred thousand rules": (
+        f"format: 1\nrules: [{', '.join(['a -> b'] * 100_000)}]",
+        {"a": (2,)},
+    ),
     "steps that fail by thousands": ("- 'a.<i> -> b.<i>': {permute: [1, 0]}", numbered("a", 9999)),
 }
 
