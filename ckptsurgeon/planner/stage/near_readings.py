@@ -217,10 +217,11 @@ def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
     pieces = front.split(".")[:-1]
     for number in range(1, len(pieces) + 1):
         prefix = "".join(f"{piece}." for piece in pieces[:number])
+        stripped = prefix.replace("'", "''")
         yield Near(
             Pattern((Literal(prefix), *pattern.pieces)),
             f"every key begins with `{prefix}`",
-            besides=f"`source: {{strip: ['{prefix}']}}`",
+            besides=f"`source: {{strip: ['{stripped}']}}`",
         )
 
 

@@ -110,7 +110,9 @@ class Search:
             if family and near.reason != family[0].near.reason:
                 break
             found = self._try(near, tables)
-            if found is not None and len(found.keys) not in [len(one.keys) for one in family]:
+            if found is None or not str(found.near.pattern).isprintable():  # no rule can say it
+                continue
+            if len(found.keys) not in [len(one.keys) for one in family]:
                 family.append(found)
         return family[:2]
 
