@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.files import follow_links
-from ckptsurgeon.language.problems import Problems, shown, wrong
+from ckptsurgeon.language.problems import Problems, shown, told, wrong
 from ckptsurgeon.language.reading.fields import NOTHING
 from ckptsurgeon.language.reading.includes import included_path, read_included
 from ckptsurgeon.language.reading.rule_lines import Context, Included, read_rules
@@ -174,6 +174,8 @@ def _include(name: Scalar, origin: _Origin) -> Included:
     origin.budget.rulesets -= 1
     if origin.budget.rulesets < 0:
         raise wrong(name.place, f"more than {MAX_INCLUDED} rulesets included by one file")
+    if origin.budget.characters < 0:
+        raise told()
     text = read_included(path, name)
     origin.budget.characters -= len(text)
     if origin.budget.characters < 0:
