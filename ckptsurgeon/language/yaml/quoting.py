@@ -22,13 +22,12 @@ def quote_this(text: str) -> str:
 
 def quote_rule(text: str) -> str:
     """The text in quotes, which end before the colon of an arrow: `'** -> **': {cast: F16}`."""
-    plain = without_brackets(text)
-    arrow, colon = plain.find("->"), None
-    if arrow >= 0:
-        colon = re.compile(r":\s").search(plain, arrow)
+    behind = without_brackets(text).partition("->")[2]
+    colon = re.search(r":\s", behind)
     if colon is None:
         return quoted(text)
-    return quoted(text[: colon.start()]) + text[colon.start() :][:MAX_QUOTED]
+    ends = len(text) - len(behind) + colon.start()
+    return quoted(text[:ends]) + text[ends : ends + MAX_QUOTED]
 
 
 def without_brackets(text: str) -> str:
