@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.choosing import choose_part
 from ckptsurgeon.checkpoints.torch.described import opaque
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
+from ckptsurgeon.checkpoints.torch.keys import MAX_BITS
 from ckptsurgeon.checkpoints.torch.nesting import Leaf, flatten, wrappers
 from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
@@ -166,13 +168,24 @@ def _spec(key: str, value: Any) -> TensorSpec:
         raise CheckpointError(f"a key that is no text: {key!r}")
     found = getattr(value, "dtype", None)
     name = str(getattr(found, "name", found)).removeprefix("torch.")
-    if name not in DTYPE_CODES or not hasattr(value, "shape"):
-        kind = type(value).__name__ if found is None else f"a tensor of {name}"
+    shape = _shape(value)
+    if name not in DTYPE_CODES or shape is None:
+        is_tensor_like = found is not None and shape is not None
+        kind = f"a tensor of {name}" if is_tensor_like else type(value).__name__
         raise CheckpointError(
             f"{key!r} is {kind}; wanted a flat dict of torch tensors or NumPy arrays, such as "
             "model.state_dict(), or the `state_dict` entry of a training checkpoint"
         )
-    return TensorSpec(DTYPE_CODES[name], tuple(int(size) for size in value.shape))
+    return TensorSpec(DTYPE_CODES[name], shape)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of a tensor; None where a value says none, or one of other than sizes."""
+    try:
+        shape = tuple(operator.index(size) for size in value.shape)
+    except (AttributeError, TypeError):
+        return None
+    return shape if all(size.bit_length() <= MAX_BITS for size in shape) else None
 
 
 def _entry(key: Any, value: Any) -> Opaque | None:

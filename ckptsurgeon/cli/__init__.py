@@ -18,6 +18,7 @@ from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.proving import verify
+from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.wording import speaking_to_shell
 
@@ -64,8 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         _print_json(CkptSurgeonError(error.format_message()), as_json)
-        error.show()
-        return 2
+        return _tell_usage(error)
     except click.exceptions.Abort:
         return say("stopped; nothing was written", 130)
     except CkptSurgeonError as error:
@@ -81,6 +81,16 @@ def _tell(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
 
     _print_json(error, as_json)
     return say(render_error(error, verbose=verbose), error.exit_code)
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    """The code of trouble, when what click says is on stderr, with the words that were typed."""
+    from ckptsurgeon.render.problems import LONGEST
+
+    told = io.StringIO()
+    error.show(told)
+    lines = told.getvalue().removesuffix("\n").split("\n")
+    return say("\n".join(cut_middle(line, LONGEST, LONGEST // 2, str) for line in lines), 2)
 
 
 def _print_json(error: CkptSurgeonError, as_json: bool) -> None:

@@ -15,7 +15,9 @@ NAME = "<stdin>"
 
 
 def read_stream(limit: int, what: str) -> bytes:
-    """All of standard input; raises CkptSurgeonError where it is longer than the limit."""
+    """All of standard input; raises CkptSurgeonError where it is closed, or over the limit."""
+    if sys.stdin is None:  # closed by the shell: `<&-`
+        raise CkptSurgeonError(f"{NAME}: closed, where {what} would be read")
     data = sys.stdin.buffer.read(limit + 1)
     if len(data) > limit:
         raise CkptSurgeonError(f"{NAME}: {what} of more than {limit >> 20} MiB")

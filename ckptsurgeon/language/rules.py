@@ -15,6 +15,9 @@ from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.language.expressions import Expression, Scope
 from ckptsurgeon.language.patterns import Reference, WrittenIndex
 
+MAX_RULES = 50_000
+"""Most rules of a list, and of a stage with all that `within` repeats."""
+
 Number = int | float | Expression
 """A number as written: a literal, or an expression over captures and vars."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import nn
 
 import ckptsurgeon as cs
 from ckptsurgeon import modules
-from ckptsurgeon.errors import FindingsError
+from ckptsurgeon.checkpoints.torch.keys import LONGEST_TEXT
+from ckptsurgeon.errors import CheckpointError, FindingsError
 from ckptsurgeon.specs import UnreadableSpec
 
 
@@ -50,6 +52,26 @@ def test_what_cannot_be_read_is_a_key(kind: str) -> None:
     assert (list(tensors), report.clean) == (["b"], True)
     found, report = cs.apply({"b": torch.ones(2)}, [], into=given, allow=["unreadable"])
     assert (list(found), report.clean) == (["b"], False)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["abc", 5, None, (float("nan"),), (2.5,), (10**5000,)],
+    ids=lambda shape: type(shape).__name__,
+)
+def test_a_value_without_a_shape_is_no_tensor(shape: object) -> None:
+    value = SimpleNamespace(dtype="float32", shape=shape)
+    with pytest.raises(CheckpointError, match="'w' is SimpleNamespace; wanted a flat dict"):
+        cs.plan({"w": value})
+
+
+@pytest.mark.parametrize(
+    "key", [10**5000, -(10**5000), (1, 10**5000)], ids=["one", "below 0", "part"]
+)
+def test_an_integer_of_any_length_is_a_key_and_a_value(key: object) -> None:
+    (name,) = cs.plan({key: torch.ones(2), "entry": 10**5000}).outputs
+    assert "0x" in name
+    assert len(name) <= LONGEST_TEXT
 
 
 def test_parameters_and_buffers_are_plain() -> None:

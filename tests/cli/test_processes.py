@@ -65,6 +65,13 @@ def test_a_full_stdout_is_told_and_stops_the_work(folder: Path) -> None:
     assert not Path("out.pt").exists()
 
 
+@pytest.mark.parametrize("words", ["plan -", "check -", "plan dst.pt -r -", "plan dst.pt --into -"])
+def test_a_closed_stdin_is_told(words: str, folder: Path) -> None:
+    ran = shell(f"ckpt {words} <&-")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: <stdin>: closed, where ")
+
+
 def test_a_closed_stdout_is_no_trouble(folder: Path) -> None:
     ran = shell("ckpt transplant train.pt -o out.pt >&-")
     assert ran.returncode == 0, ran.stderr

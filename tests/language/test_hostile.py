@@ -11,13 +11,14 @@ import pytest
 
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
-from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
 from ckptsurgeon.language.expressions.parsing import MAX_DEPTH
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
 from ckptsurgeon.language.reading.rule_lines import MAX_WITHIN
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.render.problems import MOST_PROBLEMS
 from ckptsurgeon.specs import TensorSpec
 
 SECONDS = 4.0
@@ -116,6 +117,44 @@ REFUSED: Mapping[str, tuple[str, Shapes]] = {
         numbered("a", 10_000),
     ),
     "quantifiers of quantifiers": ("- 're:((a{1000}){1000}){1000} -> b'", {"a": (2,)}),
+    "sizes with an x between them": (f"- a -> b: {{reshape: {'1x' * 29}1!}}", {"a": (2,)}),
+    "an arrow a hundred thousand times, and a comment": (
+        f"- a[{'->' * 100_000} #x",
+        {"a": (2,)},
+    ),
+    "half of a long arrow": (f"- a {'-' * 200_000}", {"a": (2,)}),
+    "captures that never close": (f'- "x {"<a:" * 60_000} -> y"', {"a": (2,)}),
+    "slices that never close": (f'- "a -> {"[" * 300_000}"', {"a": (2,)}),
+    "slices that never close, behind a text in quotes": (
+        f'- "a" -> {"->[" * 60_000}',
+        {"a": (2,)},
+    ),
+    "many rules of captures that never close": (
+        f'- "x {"<a:" * 1000} -> y"\n' * 190,
+        {"a": (2,)},
+    ),
+    "hundreds of stars": (f"- '{'.'.join('*' * 400)} -> {'.'.join('*' * 400)}'", {"a": (2,)}),
+    "hundreds of integers": (
+        f"- 'zz.{'.'.join(f'<a{n}:int>' for n in range(300))} -> "
+        f"{'.'.join(f'<a{n}>' for n in range(300))}'",
+        {"a": (2,)},
+    ),
+    "hundreds of captures in another language's way": (
+        f"- '{''.join(f'{{a{n}}}' for n in range(400))} -> b'",
+        {f"{n}.{'abcdefghi.' * 36}": (2,) for n in range(2000)},
+    ),
+    "thousands of dead rules beside one that takes all": (
+        "- 'model.** -> m.**'\n" + "".join(f"- foo{n}.* -> bar{n}.*\n" for n in range(5000)),
+        numbered("model", 20_000),
+    ),
+    "thousands of rules, all of them dead": (
+        "".join(f"- foo{n}.* -> bar{n}.*\n" for n in range(4000)),
+        numbered("model", 3000),
+    ),
+    "a list of a hundred thousand rules": (
+        f"format: 1\nrules: [{', '.join(['a -> b'] * 100_000)}]",
+        {"a": (2,)},
+    ),
     "steps that fail by thousands": ("- 'a.<i> -> b.<i>': {permute: [1, 0]}", numbered("a", 9999)),
 }
 
@@ -126,6 +165,27 @@ def test_refused_soon(name: str) -> None:
     with bounded(), pytest.raises(CkptSurgeonError) as caught:
         plan(rules, shapes)
     assert len(str(caught.value)) < 700_000
+
+
+def test_as_many_dead_rules_are_explained_as_are_shown() -> None:
+    given = "".join(f"- a{n} -> b{n}\n" for n in range(2 * MOST_PROBLEMS))
+    dead = "".join(f"- b{n} -> c{n}\n" for n in range(2 * MOST_PROBLEMS))
+    with pytest.raises(ProblemsError) as caught:
+        plan(given + dead, {f"a{n}": (2,) for n in range(2 * MOST_PROBLEMS)})
+    explained = ["is given by" in problem.message for problem in caught.value.problems]
+    assert explained == [True] * MOST_PROBLEMS + [False] * MOST_PROBLEMS
+    assert caught.value.problems[-1].message == f"no key matches `b{2 * MOST_PROBLEMS - 1}`"
+
+
+def test_a_checkpoint_that_many_rules_have_converted_already_is_known() -> None:
+    rules = "".join(f"- a{n} -> b{n}\n" for n in range(3000))
+    with pytest.raises(ProblemsError, match="the source is converted already"):
+        plan(rules, {f"b{n}": (2,) for n in range(3000)})
+
+
+def test_blanks_before_a_comment() -> None:
+    with bounded(), pytest.raises(ProblemsError, match="` #` starts a comment"):
+        plan(f"- a[{' ' * 100_000} #x", {"a": (2,)})
 
 
 @pytest.mark.parametrize("name", ["splits of splits", "each key with each other"])

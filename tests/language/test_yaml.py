@@ -32,7 +32,8 @@ MERGES = "x: &x {a: 1}\n" + "".join(
         ("format: 1\nrules: [" + '"a\\.b",' * 100_000 + "]", 2, "backslash"),
         ("format: 1\nrules:\n" + "  - @x\n" * 60_000, 3, "no meaning to YAML"),
         ("format: 1\nrules:\n" + "  - a -> b: *x\n" * 50_000, 3, "alias"),
-        ("format: 1\nrules:\n" + "  - x: 1\n" * 80_000, 3, "unknown word"),
+        ("format: 1\nrules:\n" + "  - x: 1\n" * 40_000, 3, "unknown word"),
+        ("format: 1\nrules:\n" + "  - x: 1\n" * 80_000, 3, "a list of 80000 rules; at most 50000"),
         (
             "format: 1\nvars: {" + ", ".join(f"v{n}: v{n + 1}" for n in range(20_000)) + "}",
             2,

@@ -37,6 +37,9 @@ SOURCES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "deep": {f"model.net.{key}": shape for key, shape in NET.items()},
     "padded": {f"blocks.{i:02}.w": (2,) for i in range(9)},
     "slashes": {"params/dense/kernel": (2, 3), "params/dense/bias": (3,)},
+    "odd": {"it's.w": (2,)},
+    "painted": {"\x1b[31mred.w": (2,)},
+    "half painted": {"\x1b[31mred.w": (2,), "plain.v": (2,)},
     "parts": {"backbone.conv.weight": (2,), "head.weight": (3,)},
 }
 
@@ -138,10 +141,19 @@ def test_the_prefix_of_all_keys_is_stripped_as_the_help_says() -> None:
     (strip,) = re.findall(r"`source: (\{strip: .*?\})`", help)
     text = f"format: 1\nsource: {strip}\nrules:\n  - conv1.weight -> c\n"
     assert "c" in cs.plan(source_of("module"), parse_ruleset(text, "r.yaml")).outputs
+    (help,) = helps("w -> c", "odd")
+    assert "`source: {strip: ['it''s.']}`" in help
     (help,) = helps("params.dense.kernel -> k", "slashes")
     assert "`source: {separator: /}` and dots in the rules" in help
     rules = {"format": 1, "source": {"separator": "/"}, "rules": ["params.dense.kernel -> k"]}
     assert "k" in cs.plan(source_of("slashes"), rules).outputs
+
+
+@pytest.mark.parametrize("source", ["painted", "half painted"])
+def test_no_help_says_to_write_what_no_rule_file_may_hold(source: str) -> None:
+    (help,) = helps("w -> c", source)
+    assert "`optional: true` lets the rule match none" in help
+    assert "\x1b" not in help
 
 
 QUOTED = {
@@ -176,6 +188,7 @@ def test_quotes_stand_where_the_help_says(rule: str) -> None:
         ("{reshape: (4,10)}", "reshape: [4, 10]"),
         ("{reshape: '4, 10'}", "[4, 10]"),
         ("{reshape: 4x10}", "[4, 10]"),
+        ("{reshape: 4 x 10}", "[4, 10]"),
         ("{permute: 1 0}", "[1, 0]"),
     ],
 )

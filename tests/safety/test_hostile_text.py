@@ -74,6 +74,18 @@ COMMANDS = (
     ("transplant", "dst.pt", "--plan", "\x1b[31m", "-o", "out.pt"),
     ("check", "\x1b[31m"),
     ("rules", "show", "\x1b[31m"),
+    ("rules", f"\u202e{HOSTILE[0]}"),
+    ("rules", "x" * 999_999),
+    ("plan", "dst.pt", f"\u202e{HOSTILE[0]}.pt"),
+    ("plan", "dst.pt", f"\u202e{HOSTILE[0]}.yaml"),
+    ("plan", "dst.pt", f"\u202e{HOSTILE[0]} -> b"),
+    ("plan", "dst.pt", "x" * 999_999),
+    ("plan", "dst.pt", f"--\u202e{HOSTILE[0]}"),
+    ("plan", "dst.pt", "--source", f"\u202e{HOSTILE[0]}"),
+    ("plan", "dst.pt", "--set", f"\u202e{HOSTILE[0]}"),
+    ("plan", "dst.pt", *("--root", f"\u202e{HOSTILE[0]}") * 2),
+    ("inspect", f"\u202e{HOSTILE[0]}", "--model-args", "{}"),
+    (f"\u202e{HOSTILE[0]}",),
 )
 
 

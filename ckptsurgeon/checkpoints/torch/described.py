@@ -21,7 +21,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     Stretch,
     TensorRecord,
 )
-from ckptsurgeon.checkpoints.torch.keys import key_text
+from ckptsurgeon.checkpoints.torch.keys import integer_text, key_text
 from ckptsurgeon.specs import TensorSpec
 
 WIDTH = 60
@@ -40,7 +40,7 @@ def describe(value: Any) -> Text:
     if value is None or isinstance(value, (bool, float)):
         return type(value).__name__, str(value)
     if isinstance(value, int):
-        return "int", _cut(str(value))
+        return "int", _cut(integer_text(value))
     if isinstance(value, (str, bytes)):
         return type(value).__name__, _cut(repr(value[: WIDTH + 1]))
     if isinstance(value, (list, tuple)):

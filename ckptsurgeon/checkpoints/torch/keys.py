@@ -26,6 +26,9 @@ MAX_PARTS = 16
 MAX_KEY = 1000
 """Parts of a key that is written again: tuples may share parts, and unfold to very many."""
 
+MAX_BITS = 2048
+"""Bits of an integer that is written in digits: more than a pickle says."""
+
 LONGEST_TEXT = 200
 """Characters of a name that is no text in the file."""
 
@@ -92,6 +95,11 @@ def key_text(key: Any) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
+def integer_text(value: int) -> str:
+    """The integer as Python writes it, which has digits for none of any size."""
+    return repr(value) if value.bit_length() <= MAX_BITS else hex(value)
+
+
 def _spell(key: Any, depth: int) -> Iterator[str]:
     """How Python writes a value, piece by piece: objects by their class and their parts.
 
@@ -100,7 +108,9 @@ def _spell(key: Any, depth: int) -> Iterator[str]:
     while isinstance(key, OddKey):
         key = key.value
     scalar = scalar_of(key)
-    if key is None or isinstance(key, (bool, int, float, str, bytes)):
+    if isinstance(key, int):
+        yield integer_text(key)
+    elif key is None or isinstance(key, (float, str, bytes)):
         yield repr(key[:LONGEST_TEXT] if isinstance(key, (str, bytes)) else key)
     elif isinstance(key, GlobalName):
         yield str(key)

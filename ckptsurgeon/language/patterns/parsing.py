@@ -77,7 +77,7 @@ def parse_prefix(text: str, *, target: bool = False) -> Reference:
 
 def split_arrow(text: str) -> list[tuple[str, int]]:
     """The sides of `A -> B` with their columns: one, two, or more where there are too many."""
-    return _split(text, "->", but=r"<\w+:(?:\\.|[^\\>\s])*>")
+    return _split(text, "->", but=r"<\w+:(?:\\.|[^\\>\s])*>?")
 
 
 _ANGLED = r"<(?:\\.|[^\\>])*>?"

@@ -13,6 +13,7 @@ from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.objects import from_object, line_of
+from ckptsurgeon.language.yaml.quoting import without_brackets
 
 FILE = "-e"
 
@@ -49,7 +50,7 @@ def _split_ops(text: str) -> tuple[str, str]:
 
     The shell has quoted a `*` or a `#` already.
     """
-    plain = re.sub(r"\[[^\]]*\]|<[^>]*>", lambda inner: "x" * len(inner[0]), text)
+    plain = without_brackets(text)
     arrow, colon = plain.find("->"), re.search(r"(?<!\\):(?:\s|$)", plain)
     if arrow < 0 or "\n" in text or text.startswith(("{", "'", '"', "- ")):
         return "", ""

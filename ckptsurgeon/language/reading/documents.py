@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.files import follow_links
-from ckptsurgeon.language.problems import Problems, shown, wrong
+from ckptsurgeon.language.problems import Problems, shown, told, wrong
 from ckptsurgeon.language.reading.fields import NOTHING
 from ckptsurgeon.language.reading.includes import included_path, read_included
 from ckptsurgeon.language.reading.rule_lines import Context, Included, read_rules
@@ -18,19 +18,25 @@ from ckptsurgeon.language.reading.scalars import unlike
 from ckptsurgeon.language.reading.sections import FORMAT, STAGE
 from ckptsurgeon.language.reading.variables import read_vars
 from ckptsurgeon.language.rules import OutputOptions, Rule, Ruleset, SourceOptions, Stage
-from ckptsurgeon.language.yaml.composing import documents
+from ckptsurgeon.language.yaml.composing import MAX_TEXT, documents
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 MAX_INCLUDED = 64
 """Most rulesets that one file includes, directly and through others."""
 
 
+class _Budget(Struct):
+    """What one file may still include, directly and through others."""
+
+    rulesets: int = MAX_INCLUDED
+    characters: int = MAX_TEXT
+
+
 class _Origin(Struct, frozen=True):
     """Where rules come from: the name to show, and the files that include one another down to it.
 
     `via` is where the last of these is included, for its places. `problems` keeps what is wrong in
-    any of them; `budget` gives an item for each ruleset that may
-    still be included.
+    any of them.
     """
 
     file: str
@@ -38,7 +44,7 @@ class _Origin(Struct, frozen=True):
     chain: tuple[Path, ...] = ()
     via: str = ""
     within: int = 0
-    budget: Iterator[int] = field(default_factory=lambda: iter(range(MAX_INCLUDED)))
+    budget: _Budget = field(default_factory=_Budget)
 
 
 def read_ruleset(text: str, file: str, path: Path | None = None) -> Ruleset:
@@ -165,13 +171,21 @@ def _refuse_other_format(node: Mapping) -> None:
 def _include(name: Scalar, origin: _Origin) -> Included:
     """The rules and vars of `rules: name`, with places of their own."""
     path = included_path(name, origin.chain)
-    if next(origin.budget, None) is None:
+    origin.budget.rulesets -= 1
+    if origin.budget.rulesets < 0:
         raise wrong(name.place, f"more than {MAX_INCLUDED} rulesets included by one file")
+    if origin.budget.characters < 0:
+        raise told()
+    text = read_included(path, name)
+    origin.budget.characters -= len(text)
+    if origin.budget.characters < 0:
+        message = f"rulesets of more than {MAX_TEXT} characters in all included by one file"
+        raise wrong(name.place, message)
     file = f"{name.text}.yaml"
     if name.text.startswith("."):
         file = str(Path(origin.file).parent / name.text)
     inner = replace(origin, file=file, chain=(*origin.chain, path), via=_told(name.place))
-    stages = _read_stages(read_included(path, name), inner)
+    stages = _read_stages(text, inner)
     if len(stages) != 1:
         message = f"{shown(file)} has {len(stages)} documents; one that is included has one"
         raise wrong(name.place, message)

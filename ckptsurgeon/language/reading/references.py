@@ -41,6 +41,7 @@ def target(node: Node) -> At:
 
 def _reference(node: Node, *, is_target: bool) -> At:
     found = scalar(node, "a reference such as `conv1.weight`")
+    traps.refuse_long(found)
     traps.refuse_cut(found)
     if "->" in found.text:
         raise wrong(
@@ -59,6 +60,7 @@ def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     """The two sides of `A -> B` with their columns; raises RulesetError for any other number."""
+    traps.refuse_long(node)
     traps.refuse_cut(node, arrow_wanted=True)
     refuse_other_arrow(node, wanted)
     found = split_arrow(node.text)
@@ -75,7 +77,7 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
 
 
 _OTHER_ARROW = re.compile(
-    r"=>|-{2,}>+|->>+|~>|<-+|<=|→|⇒|⟶|➔|[\N{EN DASH}\N{EM DASH}]>"
+    r"=>|(?<!-)-{2,}>+|->>+|~>|<-+|<=|→|⇒|⟶|➔|[\N{EN DASH}\N{EM DASH}]>"
     r"|(?<=\s)(?:>>?|:=?|=|to|as|into)(?=\s)"
 )
 """What other languages write between an old name and a new one."""

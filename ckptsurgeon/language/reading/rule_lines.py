@@ -24,6 +24,7 @@ from ckptsurgeon.language.reading.rule_kinds import (
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import one_or_each, readable, scalar, unlike
 from ckptsurgeon.language.rules import (
+    MAX_RULES,
     Init,
     Move,
     OpCall,
@@ -66,6 +67,8 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
             raise told()
         return rule
 
+    if isinstance(node, Sequence) and len(node.items) > MAX_RULES:
+        raise wrong(node.place, f"a list of {len(node.items)} rules; at most {MAX_RULES}")
     return readable(node, read, "rules", "begin each with `- `", context.problems)
 
 

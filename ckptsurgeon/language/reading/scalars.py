@@ -182,20 +182,16 @@ def readable(
     return tuple(problems.gather(read, node.items))
 
 
-_LIST = re.compile(
-    r"[-\w]+(?:(?:\s*[,;]\s*|\s+|(?<=\d)\s*[x\N{MULTIPLICATION SIGN}]\s*(?=\d))[-\w]+)+,?"
-)
+_BETWEEN = re.compile(r"\s*[,;]\s*|(?<=\d)\s*[x\N{MULTIPLICATION SIGN}]\s*(?=\d)|\s+")
+"""What other languages write between the items of a list, and between sizes."""
 
 
 def find_list(node: Node) -> str:
     """The next step where a text is a list as other languages write it: `(2, 10)`, `2x10`."""
     inner = node.text.strip("()<>{} ")[:MAX_SHOWN] if isinstance(node, Scalar) else ""
-    if not _LIST.fullmatch(inner):
-        return ""
-    items = re.split(
-        r"\s*[,;]\s*|\s+|(?<=\d)\s*[x\N{MULTIPLICATION SIGN}]\s*(?=\d)", inner.strip(",")
-    )
-    return f"write `[{', '.join(items)}]`"
+    items = _BETWEEN.split(inner.removesuffix(","))
+    is_list = len(items) > 1 and all(re.fullmatch(r"[-\w]+", item) for item in items)
+    return f"write `[{', '.join(items)}]`" if is_list else ""
 
 
 def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:

@@ -19,8 +19,14 @@ from ckptsurgeon.language.yaml.quoting import (
     quoted_anew,
     value_begins,
     value_from,
+    without_brackets,
     without_comment,
 )
+
+MAX_RULE = 10_000
+"""Characters of the longest rule: two references of the longest, and what stands between them."""
+
+_COMMENT = re.compile(r"\s+#")
 
 PYTHON_RULES = "<rules>"
 """What the places of rules are called that Python gives as dicts and lists."""
@@ -104,12 +110,19 @@ def tuple_in_mapping(children: Sequence[Node]) -> Problem | None:
     return None
 
 
+def refuse_long(node: Scalar) -> None:
+    """Raises RulesetError for a text that is longer than any rule, before a trap looks at it."""
+    if len(node.text) > MAX_RULE:
+        message = f"a rule of {len(node.text)} characters; at most {MAX_RULE}"
+        raise wrong(node.place, message)
+
+
 def refuse_cut(node: Scalar, *, arrow_wanted: bool = False) -> None:
     """Raises RulesetError for a rule that ` #` cut short: `w[0, #1] -> x`."""
     ends = node.place.column - 1 + len(node.text)
-    rest = node.place.text[ends:]
-    if not node.plain or node.shift is None or not re.match(r"\s+#", rest):
+    if not node.plain or node.shift is None or not _COMMENT.match(node.place.text, ends):
         return
+    rest = node.place.text[ends:]
     text = node.text.replace("->", "")
     open_bracket = text.count("[") > text.count("]") or text.count("<") > text.count(">")
     no_arrow = arrow_wanted and "->" not in node.text and "->" in rest
@@ -123,8 +136,7 @@ def refuse_cut(node: Scalar, *, arrow_wanted: bool = False) -> None:
 
 def refuse_op_in_text(node: Scalar, target: str, column: int) -> None:
     """Raises RulesetError for `"A -> B: transpose"`, where the quotes hold the op as well."""
-    plain = re.sub(r"\[[^\]]*\]|<[^>]*>", lambda inner: "x" * len(inner[0]), target)
-    found = re.search(r"(?<!\\):\s", plain)
+    found = re.search(r"(?<!\\):\s", without_brackets(target))
     if found is not None:
         arrow, op = node.text[: column + found.start()], target[found.end() :]
         in_python = node.place.file == PYTHON_RULES

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import PlainRule, Prefix, Rule, ShapeVar, Var, Within
+from ckptsurgeon.language.rules import MAX_RULES, PlainRule, Prefix, Rule, ShapeVar, Var, Within
 
-MAX_RULES = 50_000
 NOTHING = Pattern(())
 
 

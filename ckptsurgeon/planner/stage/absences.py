@@ -24,8 +24,13 @@ LOOKED_AT = 200_000
 """Keys outside of a root that are looked through."""
 
 
+NONE_IS_FINE = "`optional: true` lets the rule match none"
+
+
 def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason:
-    """Why no key matches a reference, and the next step."""
+    """Why no key matches a reference, and the next step; of the first ones of a plan alone."""
+    if not search.may_explain():
+        return Reason(help=NONE_IS_FINE)
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
     if not own:
         aliases = ", ".join(name_alias(table.alias) for table in run.tables)
@@ -42,10 +47,9 @@ def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: S
     if found.why:
         return found
     near = search.nearest(reader.pattern, own)
-    none_is_fine = "`optional: true` lets the rule match none"
     if near is None:
-        return Reason(help=none_is_fine)
-    return Reason(help=f"the nearest key is `{near}`; {none_is_fine}", near=near)
+        return Reason(help=NONE_IS_FINE)
+    return Reason(help=f"the nearest key is `{near}`; {NONE_IS_FINE}", near=near)
 
 
 def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Table, str]]:

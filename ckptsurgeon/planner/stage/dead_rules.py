@@ -89,8 +89,9 @@ def _tell_dead_lookups(
     tables = [] if view is None else [Table(view.alias, Leaves(view))]
     for number, (pattern, at) in enumerate(zip(rule.lookups, written.targets, strict=True)):
         if number not in alive:
-            own = readable(pattern, run.vars_of(rule))
-            reason = search.find_reading(own, tables, lambda near: str(near.pattern))
+            own, reason = readable(pattern, run.vars_of(rule)), Reason()
+            if search.may_explain():
+                reason = search.find_reading(own, tables, lambda near: str(near.pattern))
             message = f"no key of the destination matches `{pattern}`"
             run.problems.add(_join(message, reason), at.place, reason.help)
 

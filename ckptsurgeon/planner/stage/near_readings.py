@@ -6,6 +6,7 @@ looks at keys: `searching.py` tries the readings on them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -93,10 +94,9 @@ def _read_placeholders(
 ) -> Iterator[Near]:
     """`{i}`, `$i` and `%d` for captures, or single letters for integers."""
     names: dict[str, list[str]] = {}
-    for text in (piece.text for piece in pattern.pieces if isinstance(piece, Literal)):
-        for found in written.finditer(text):
-            number = sum(map(len, names.values()))
-            names.setdefault(found["whole"], []).append(_name_of(found, number))
+    texts = (piece.text for piece in pattern.pieces if isinstance(piece, Literal))
+    for number, found in enumerate(itertools.chain(*map(written.finditer, texts))):
+        names.setdefault(found["whole"], []).append(_name_of(found, number))
     if not names:
         return
     first = next(iter(names))
@@ -217,10 +217,11 @@ def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
     pieces = front.split(".")[:-1]
     for number in range(1, len(pieces) + 1):
         prefix = "".join(f"{piece}." for piece in pieces[:number])
+        stripped = prefix.replace("'", "''")
         yield Near(
             Pattern((Literal(prefix), *pattern.pieces)),
             f"every key begins with `{prefix}`",
-            besides=f"`source: {{strip: ['{prefix}']}}`",
+            besides=f"`source: {{strip: ['{stripped}']}}`",
         )
 
 

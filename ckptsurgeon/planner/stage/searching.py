@@ -40,6 +40,12 @@ READ_KEYS = 20_000
 SEARCHES = 8
 """For how many rules the nearest key is looked for, which takes a moment each."""
 
+MOST_CAPTURES = 16
+"""Captures of the longest pattern that is varied or tried: each costs time at every key."""
+
+EXPLAINED = 50
+"""How many references of a plan are explained: as many as are shown."""
+
 LONGEST_KEY = 200
 """The longest key that is compared, in characters."""
 
@@ -72,15 +78,21 @@ class Search:
 
     def __init__(self) -> None:
         self._tests, self._readings, self._searches = TESTS, READINGS, SEARCHES
+        self._explained = 0
+
+    def may_explain(self) -> bool:
+        """Whether one more reference may be explained; each time counts as one."""
+        self._explained += 1
+        return self._explained <= EXPLAINED
 
     def find_reading(self, pattern: Pattern, tables: Sequence[Table], write: Write) -> Reason:
         """The reason that the likeliest near reading of a pattern gives."""
-        if not pattern.pieces:
+        if not (pattern.pieces and _is_short(pattern)):
             return Reason()
         front = _common_front(tables)
         found = self._first_family(near_readings(pattern, front), tables)
         if not found:
-            firsts = frequent_readings(pattern, front)
+            firsts = [a for a in frequent_readings(pattern, front) if _is_short(a.pattern)]
             pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front))
             found = self._first_family(pairs, tables)
         if not found:
@@ -93,17 +105,25 @@ class Search:
         """What the first readings match that match any: those of one reason, each of other keys."""
         family: list[Found] = []
         for near in nears:
+            if self._is_spent:
+                break
             if family and near.reason != family[0].near.reason:
                 break
             found = self._try(near, tables)
-            if found is not None and len(found.keys) not in [len(one.keys) for one in family]:
+            if found is None or not str(found.near.pattern).isprintable():  # no rule can say it
+                continue
+            if len(found.keys) not in [len(one.keys) for one in family]:
                 family.append(found)
         return family[:2]
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._readings <= 0 or self._tests <= 0
 
     def _try(self, near: Near, tables: Sequence[Table]) -> Found | None:
         """What a near reading matches, if anything, within what may still be tried."""
         self._readings -= 1
-        if self._readings < 0 or self._tests <= 0:
+        if not _is_short(near.pattern):
             return None
         try:
             matcher = compile_pattern(near.pattern)
@@ -137,6 +157,11 @@ class Search:
         wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())
         close = difflib.get_close_matches(wanted, shapes, n=1, cutoff=0.6)
         return shapes[close[0]] if close else None
+
+
+def _is_short(pattern: Pattern) -> bool:
+    """Whether a pattern has no more captures than are looked for."""
+    return len(list(pattern.captures)) <= MOST_CAPTURES
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ SHOWN = 3
 LOOKED_AT = 2000
 """Keys that are folded to show what a checkpoint has."""
 
+TESTS = 2_000_000
+"""How often keys are held against what rules name: a second at most."""
+
 
 def explain_strange_rules(
     run: StageRun, dead: Sequence[tuple[CompiledRule, Reader]], search: Search
@@ -33,9 +36,9 @@ def explain_strange_rules(
     None where keys look like what the rules read: each of them is then told with its nearest.
     """
     none = f"none of the {len({rule.group for rule, _ in dead})} rules matches a key"
-    there = _count_given(run)
+    there, looked_at = _count_given(run)
     keys = sum(len(table.nodes) for table in run.tables)
-    if there and 2 * there >= min(keys, LOOKED_AT):
+    if there and 2 * there >= min(keys, looked_at):
         given = f"{there:,} of its {plural(keys, 'key')} have names that the rules give"
         return f"{none}: the source is converted already: {given}", _tell_way_back()
     reasons = [explain_absence(run, *one, search) for one in dead[:SHOWN]]
@@ -53,11 +56,15 @@ def explain_strange_rules(
     )
 
 
-def _count_given(run: StageRun) -> int:
-    """How many of the first keys have names that the rules give."""
+def _count_given(run: StageRun) -> tuple[int, int]:
+    """How many of the first keys have names that the rules give, and how many are looked at.
+
+    These are the fewer, the more rules there are.
+    """
     read = [compile_pattern(pattern).row_reader() for pattern in _target_patterns(run)]
-    keys = itertools.islice(itertools.chain(*(table.nodes for table in run.tables)), LOOKED_AT)
-    return sum(any(one(key) is not None for one in read) for key in keys)
+    looked_at = min(LOOKED_AT, TESTS // max(1, len(read)))
+    keys = itertools.islice(itertools.chain(*(table.nodes for table in run.tables)), looked_at)
+    return sum(any(one(key) is not None for one in read) for key in keys), looked_at
 
 
 def _target_patterns(run: StageRun) -> Iterator[Pattern]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from ckptsurgeon.errors import RulesetError
+from ckptsurgeon.language.reading import documents
 from ckptsurgeon.language.rules import Within
 from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset
+from ckptsurgeon.language.yaml.composing import MAX_TEXT
 
 INNER = "format: 1\nvars: {n: 2}\nunmatched: error\nrules: [a -> b]\n"
 
@@ -142,6 +144,28 @@ def test_many_includes_are_bounded(folder: Path) -> None:
     (folder / "wide6.yaml").write_text(INNER)
     with pytest.raises(RulesetError, match="more than 64 rulesets included by one file"):
         load(folder, "./wide0.yaml")
+
+
+def test_what_includes_hold_together_is_bounded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def count(text: str, *words: str) -> object:
+        read.append(text)
+        return compose(text, *words)
+
+    compose = documents.documents
+    monkeypatch.setattr(documents, "documents", count)
+    large = INNER + f"# {'x' * (MAX_TEXT // 4)}\n"
+    (folder / "large.yaml").write_text(large)
+    main = folder / "main.yaml"
+    main.write_text(f"format: 1\nrules:\n  - include: [{', '.join(['./large.yaml'] * 50)}]\n")
+    with pytest.raises(RulesetError) as caught:
+        load_ruleset(main)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f"rulesets of more than {MAX_TEXT} characters in all")
+    assert read.count(large) == 3
 
 
 def test_rules_without_a_file_include_shipped_rulesets_only() -> None:
