@@ -36,6 +36,14 @@ SOURCES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "module": {f"module.{key}": shape for key, shape in NET.items()},
     "deep": {f"model.net.{key}": shape for key, shape in NET.items()},
     "padded": {f"blocks.{i:02}.w": (2,) for i in range(9)},
+    "gpt2": {
+        "wte.weight": (6, 4),
+        "ln_f.weight": (4,),
+        **{f"h.{i}.attn.c_attn.weight": (4, 4) for i in range(3)},
+    },
+    "layers": {f"layer_{i:02}.{part}.weight": (2,) for i in range(12) for part in ("a", "b")},
+    "experts": {f"model.l.{i:03}.e.{e}.w": (2,) for i in range(12) for e in range(3)},
+    "flax": {"Transformer/a/kernel": (2, 3), "Transformer/b/kernel": (3,), "head/kernel": (3,)},
     "slashes": {"params/dense/kernel": (2, 3), "params/dense/bias": (3,)},
     "parts": {"backbone.conv.weight": (2,), "head.weight": (3,)},
 }
@@ -78,6 +86,26 @@ NEAR = [
     Row("drop: fc", "net", "drop: fc.*"),
     Row("drop: layer1", "net", "drop: layer1.**"),
     Row("batchnorm: bn1 -> n", "module", "batchnorm: module.bn1 -> n"),
+    Row("wte -> x: transpose", "gpt2", "wte.* -> x.*: transpose"),
+    Row("{from: wte, to: x, ops: [flip: 0]}", "gpt2", "{from: wte.*, to: x.*, ops: [flip: 0]}"),
+    Row("{drop: h, where: 1 < 2}", "gpt2", "{drop: h.**, where: 1 < 2}"),
+    Row("h.<i>.* -> x.<i>.*", "gpt2", "h.<i>.** -> x.<i>.**"),
+    Row("layer_<i>.a -> x.<i>", "layers", "layer_<i:02>.a.* -> x.<i>.*"),
+    Row("m.layer_<i>.a.weight -> x.<i>", "layers", "layer_<i:02>.a.weight -> x.<i>"),
+    Row("layer_<i>.weight -> x.<i>.w", "layers", "layer_<i:02>.<j:str>.weight -> x.<i>.<j>.w"),
+    Row(
+        "layer_{i:02d}.a.weight -> x.{i}.{i:02d}",
+        "layers",
+        "layer_<i:02>.a.weight -> x.<i>.<i:02>",
+    ),
+    Row("model.l.<l>.e.<e>.w -> x.<l>.<e>", "experts", "model.l.<l:03>.e.<e>.w -> x.<l>.<e>"),
+    Row(
+        "model.l.<l>.<e>.w -> x.<l>.<e>: {reuse: true}",
+        "experts",
+        "model.l.<l:03>.<j:str>.<e>.w -> x.<l>.<j>.<e>: {reuse: true}",
+    ),
+    Row("layer<i>.conv1.weight -> x.<i>.w", "net", "layer<i>.<j>.conv1.weight -> x.<i>.<j>.w"),
+    Row("drop: Transformer.**", "flax", "drop: Transformer/**"),
 ]
 
 WRITTEN = [
@@ -123,6 +151,96 @@ def test_near_readings_match_what_they_say(row: Row) -> None:
     count = int(re.findall(r"would match ([\d,]+) keys?", help)[0].replace(",", ""))
     steps = sum(rule.steps for rule in plan(row.meant, row.source).rules)
     assert steps == count
+
+
+GATHER = {
+    "l.<l>.e.<e>.w -> x.<l>: {stack: {over: e}}": "stack",
+    "{from: 'l.<l>.e.<e>.w', to: x.<l>, ops: [stack: {over: e}]}": "stack",
+}
+
+
+@pytest.mark.parametrize("rule", GATHER)
+def test_a_rule_that_a_help_writes_has_the_ops_of_the_first(rule: str) -> None:
+    source = {f"model.l.{i}.e.{e}.w": np.zeros(2, "f4") for i in range(2) for e in range(3)}
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, rules_from_arrows([rule]))
+    (meant,) = re.findall(r"`([^`]*)` would match 6 keys", str(caught.value))
+    made = cs.plan(source, rules_from_arrows([meant]))
+    assert [made.outputs[f"x.{i}"].spec.shape for i in range(2)] == [(3, 2), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("written", "old", "new"),
+    [
+        ("- 'wte -> x': transpose  # turned", "'wte -> x'", "'wte.* -> x.*'"),
+        ("- wte -> x:\n      transpose", "wte -> x:", "wte.* -> x.*:"),
+    ],
+)
+def test_a_line_of_a_file_is_written_whole(written: str, old: str, new: str) -> None:
+    text = f"format: 1\nrules:\n  {written}\n"
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source_of("gpt2"), parse_ruleset(text, "r.yaml"))
+    assert new.strip("'") in str(caught.value)
+    made = cs.plan(source_of("gpt2"), parse_ruleset(text.replace(old, new), "r.yaml"))
+    assert made.outputs["x.weight"].spec.shape == (4, 6)
+
+
+def test_the_words_of_a_block_are_written_one_by_one() -> None:
+    text = "format: 1\nrules:\n  - from: wte\n    to: x\n    ops: transpose\n"
+    with pytest.raises(cs.PlanError, match=r"`from: wte\.\*` and `to: x\.\*` would match 1 key"):
+        cs.plan(source_of("gpt2"), parse_ruleset(text, "r.yaml"))
+    followed = text.replace("from: wte", "from: wte.*").replace("to: x", "to: x.*")
+    made = cs.plan(source_of("gpt2"), parse_ruleset(followed, "r.yaml"))
+    assert made.outputs["x.weight"].spec.shape == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("within", "rule", "source", "meant"),
+    [
+        ("layer<i>.", "<j>.conv1.* -> <j>.c.*", "module", "module.layer<i>. -> layer<i>."),
+        ("layer1. -> l.", "<j>.conv1.* -> <j>.c.*", "module", "module.layer1. -> l."),
+        ("layer1", "<j>.conv1.* -> <j>.c.*", "net", "layer1."),
+        ("blocks.<i>. -> b.<i>.", "w -> v", "padded", "blocks.<i:02>. -> b.<i>."),
+    ],
+)
+def test_the_prefix_of_a_within_is_what_changes(
+    within: str, rule: str, source: str, meant: str
+) -> None:
+    rules = [{"within": within, "rules": [rule]}]
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source_of(source), rules)
+    assert f"`within: {meant}`" in str(caught.value)
+    assert cs.plan(source_of(source), [{"within": meant, "rules": [rule]}]).rules[0].steps > 1
+
+
+def test_a_strip_without_its_dot() -> None:
+    rules = {"format": 1, "source": {"strip": "module"}, "rules": ["fc.* -> head.*"]}
+    with pytest.raises(cs.PlanError, match=r"begin with a dot(.|\n)*\{strip: \['module\.'\]\}"):
+        cs.plan(source_of("module"), rules)
+    rules["source"] = {"strip": ["module."]}
+    assert "head.weight" in cs.plan(source_of("module"), rules).outputs
+
+
+def test_a_shipped_ruleset_on_keys_with_a_prefix(tmp_path: Path) -> None:
+    ruleset = "torchvision_resnet_to_transformers"
+    source = source_of("module")
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, ruleset)
+    (strip, include) = re.findall(r"`(source: .*?)` and the rule `(.*?)`", str(caught.value))[0]
+    assert include == f"- include: {ruleset}"
+    (tmp_path / "r.yaml").write_text(f"format: 1\n{strip}\nrules:\n  {include}\n")
+    assert (
+        "resnet.embedder.embedder.convolution.weight"
+        in cs.plan(source, tmp_path / "r.yaml").outputs
+    )
+
+
+@pytest.mark.parametrize("rule", ["module. -> model.", "bn1. -> n.", "bn1 -> n: transpose"])
+def test_no_batchnorm_is_offered_where_the_rule_would_not_be_one(rule: str) -> None:
+    source = source_of("module" if "module" in rule else "net")
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, rules_from_arrows([rule]))
+    assert "`batchnorm:" not in str(caught.value)
 
 
 @pytest.mark.parametrize("row", WRITTEN, ids=str)

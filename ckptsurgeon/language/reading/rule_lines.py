@@ -13,6 +13,7 @@ from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
 from ckptsurgeon.language.reading.fields import unknown_word
+from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
     BEHIND,
     INCLUDE,
@@ -145,6 +146,12 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
 def _refuse_unknown_behind(value: Mapping) -> None:
     if not value.entries:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
+    known = {*BEHIND.fields, *OPS}
+    strange = next((key for key, _ in value.entries if key.text not in known), None)
+    meant = find_op(value.entries, arguments.op) if strange is not None else ""
+    if strange is not None and meant:
+        message = f"unknown word {shown(strange.text)} in {BEHIND.name}"
+        raise wrong(strange.place, message, meant)
     problems = Problems()
     for key, _ in value.entries:
         if key.text in ("from", "to"):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Pattern, compile_pattern
-from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
-from ckptsurgeon.language.rules import At, BatchNorm, Drop, Move, Norms, Require
-from ckptsurgeon.language.yaml.quoting import quoted
-from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.stage.near_readings import Near
-from ckptsurgeon.planner.stage.searching import Reason, Search, Write
+from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
+from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.graph import full_key
@@ -38,7 +34,12 @@ def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: S
     )
     if elsewhere is not None:
         return elsewhere
-    found = search.find_reading(reader.pattern, own, write_rule(rule, reader))
+    cut = _without_dot(run, own, rule, reader)
+    if cut is not None:
+        return cut
+    found = search.find_reading(
+        reader.pattern, own, write_rule(run.compiled.stage.rules, rule, reader)
+    )
     if found.why:
         return found
     near = search.nearest(reader.pattern, own)
@@ -56,47 +57,19 @@ def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Tabl
         yield from ((table, key) for key in table.candidates(matcher) if read(key) is not None)
 
 
-# --- the rule as it may have been meant -----------------------------------------------------------
-
-
-def write_rule(rule: CompiledRule, reader: Reader) -> Write:
-    """What writes a rule with a near reading of one of its patterns; of a list, the reference."""
-    written = rule.rule
-    at, suffix = _as_written(rule, reader)
-    whole = str(reader.pattern).removesuffix(suffix)
-    prefix = whole.removesuffix(str(at.pattern))
-    alias, index = f"{at.alias}::" if at.alias else "", at.index or ""
-
-    def write(near: Near) -> str:
-        pattern = str(near.pattern).removesuffix(suffix).removeprefix(prefix)
-        source = f"{alias}{pattern}{index}"
-        if isinstance(written, Move) and len(written.sources) == len(written.targets) == 1:
-            to = written.targets[0]
-            return _quote(rule, f"{source} -> {near.change(to.pattern)}{to.index or ''}")
-        if isinstance(written, BatchNorm):
-            return f"batchnorm: {source} -> {written.target}"
-        return f"drop: {source}" if isinstance(written, Drop) else source
-
-    return write
-
-
-def _as_written(rule: CompiledRule, reader: Reader) -> tuple[At, str]:
-    """The reference of a rule file that a reader reads by, and what was put behind it."""
-    number, written = rule.readers.index(reader), rule.rule
-    if isinstance(written, Move | Drop):
-        return written.sources[number], ""
-    if isinstance(written, Norms):
-        at, name = written.reads[number]
-        return at, f".{name}"
-    if isinstance(written, Require):
-        return written.source, ""
-    raise TypeError(f"{written} reads no keys")
-
-
-def _quote(rule: CompiledRule, text: str) -> str:
-    """A rule as its file would have it: YAML takes one with a star in front for an alias."""
-    in_file = rule.place.file not in (COMMAND_LINE, PYTHON_RULES)
-    return quoted(text) if in_file and text.startswith("*") else text
+def _without_dot(
+    run: StageRun, own: Sequence[Table], rule: CompiledRule, reader: Reader
+) -> Reason | None:
+    """A `strip` or a `within` that lacks the dot at its end."""
+    strip = run.compiled.stage.source.strip
+    if any(key.startswith(".") for table in own for key in itertools.islice(table.nodes, 1)):
+        dotted = ", ".join(repr(f"{one.rstrip('.')}.") for one in strip)
+        help = f"write `source: {{strip: [{dotted}]}}`" if strip else ""
+        return Reason("the keys begin with a dot, which `strip` left", help) if help else None
+    dotted_pattern = dot_within(run.compiled.stage.rules, rule, reader)
+    if dotted_pattern is None or not any(find_alike(dotted_pattern[0], own)):
+        return None
+    return Reason("the prefix of `within` lacks its dot", f"write `{dotted_pattern[1]}`")
 
 
 # --- where else the key is ------------------------------------------------------------------------
