@@ -309,12 +309,9 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
     [
         ("T", "transpose"),
         ("Transpose", "transpose"),
-        ("{view: [40]}", "reshape"),
-        ("{astype: F16}", "cast"),
-        ("{chunk: 2}", "split"),
-        ("{mul: 2}", "multiply"),
         ("{narrow: '1:2'}", "slice"),
-        ("{index_select: [1, 0]}", "take"),
+        ("{mul: [2]}", "multiply"),
+        ("add(1)", "add"),
         ("{transpose: {axis: 1}}", "dims"),
         ("{flip: {axis: 1}}", "dim"),
     ],
@@ -322,6 +319,57 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
 def test_ops_and_parameters_that_others_call_otherwise(op: str, meant: str) -> None:
     (help,) = helps(f"fc.weight -> w: {op}", "net")
     assert help in (f"did you mean {meant!r}?", f"known here: {meant}")
+
+
+CALLS = {
+    "{view: [40]}": "{reshape: [40]}",
+    "{view: 8, 5}": "{reshape: [8, 5]}",
+    "transpose(0, 1)": "{transpose: [0, 1]}",
+    "{transpose: 0, 1}": "{transpose: [0, 1]}",
+    "{swapaxes: [0, 1]}": "{transpose: [0, 1]}",
+    "{transposed: true}": "transpose",
+    "flip(0)": "{flip: 0}",
+    "flip 1": "{flip: 1}",
+    "half": "{cast: F16}",
+    "bf16": "{cast: BF16}",
+    "torch.float16": "{cast: F16}",
+    "{to: float16}": "{cast: F16}",
+    "{astype: torch.float64}": "{cast: F64}",
+    "{half: true}": "{cast: F16}",
+    "{mul: 2}": "{scale: 2}",
+    "{div: 2}": "{scale: 1 / 2}",
+    "neg": "{scale: -1}",
+    "{plus: 1}": "{shift: 1}",
+    "{narrow: [1, 0, 2]}": "{slice: ':, 0:2'}",
+    "narrow(0, 2, 3)": "{slice: '2:5'}",
+    "{index_select: [1, 0]}": "{take: [1, 0]}",
+    "{pad: 12, dim: 0}": "{pad: {to: 12, dim: 0}}",
+    '{rearrange: "(a b) c -> b a c", a: 2}': "{rearrange: {pattern: '(a b) c -> b a c', a: 2}}",
+    "[{pad: 12, dim: 0}]": "{pad: {to: 12, dim: 0}}",
+}
+
+
+@pytest.mark.parametrize("ops", CALLS)
+def test_ops_are_written_with_what_they_are_given(ops: str) -> None:
+    (help,) = helps(f"fc.weight -> w: {ops}", "net")
+    assert help == f"write `{CALLS[ops]}`"
+    made = plan(f"fc.weight -> w: {CALLS[ops]}", "net")
+    assert [change.kind for change in made.rules] == ["move"]
+
+
+@pytest.mark.parametrize(
+    ("ops", "meant", "shape"),
+    [
+        ("split(1)", "{split: 1}", (10, 2)),
+        ("{chunk: 2}", "{split: {parts: 2}}", (5, 4)),
+        ("chunk(2, dim=1)", "{split: {parts: 2, dim: 1}}", (10, 2)),
+        ("{chunk: 2, axis: 1}", "{split: {parts: 2, dim: 1}}", (10, 2)),
+    ],
+)
+def test_a_split_keeps_its_dim(ops: str, meant: str, shape: tuple[int, ...]) -> None:
+    rule = "fc.weight -> <p:a|b>.w"
+    assert helps(f"{rule}: {ops}", "net") == [f"write `{meant}`"]
+    assert plan(f"{rule}: {meant}", "net").outputs["a.w"].spec.shape == shape
 
 
 def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: Path) -> None:
@@ -340,6 +388,71 @@ def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: P
         assert ("`reuse: true`" in help) == (not reuse)
         path.write_text(first % (", reuse: true", f"  - {again}\n") + second)
         assert "v" in cs.plan(source, path).outputs
+
+
+def test_a_stage_before_that_renames_or_drops_a_key() -> None:
+    source = {"fc.weight": np.ones(2, "f4"), "a": np.ones(2, "f4")}
+
+    def stages(first: object, second: str) -> list[cs.Ruleset]:
+        return [cs.load_ruleset([one]) for one in (first, second)]
+
+    with pytest.raises(cs.PlanError, match=r"stage 1 gives `fc\.weight` as `head`") as caught:
+        cs.plan(source, stages("fc.weight -> head", "fc.weight -> v"))
+    (read,) = re.findall(r"read `(.*?)`", str(caught.value))
+    assert "v" in cs.plan(source, stages("fc.weight -> head", f"{read} -> v")).outputs
+    with pytest.raises(cs.PlanError, match=r"stage 1 has used `fc\.weight`") as caught:
+        cs.plan(source, stages({"drop": "fc.*"}, "fc.weight -> v"))
+    assert "reuse" not in str(caught.value)
+    assert "`drop` leaves no key to others: take it out of that rule" in str(caught.value)
+
+
+BLOCKS = {
+    "[fc.bias, conv1.bias] -> x: {concat: 0}": (
+        "{from: [fc.bias, conv1.bias], to: x, ops: {concat: 0}}"
+    ),
+    "fc.weight -> [a, b]: {split: 1}": "{from: fc.weight, to: [a, b], ops: {split: 1}}",
+    "fc.weight -> [a, b]: {reuse: true, ops: split}": (
+        "{from: fc.weight, to: [a, b], reuse: true, ops: split}"
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", BLOCKS)
+def test_a_list_in_an_arrow_is_written_as_a_block_with_its_ops(rule: str) -> None:
+    source = {"fc.weight": (4, 6), "fc.bias": (4,), "conv1.bias": (3,)}
+    arrays = {key: np.zeros(shape, "f4") for key, shape in source.items()}
+    with pytest.raises(RulesetError) as caught:
+        cs.plan(arrays, rules_from_arrows([rule]))
+    assert f"`{BLOCKS[rule]}`" in str(caught.value)
+    assert cs.plan(arrays, rules_from_arrows([BLOCKS[rule]])).rules[0].steps == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "meant"),
+    [
+        ([{"fc.weight": "head"}], "fc.weight -> head"),
+        ([{"fc": "head"}], "fc -> head"),
+        ([("fc.weight", "head")], "fc.weight -> head"),
+        ({"fc.weight": "head"}, "fc.weight -> head"),
+        ({"format": 1, "rules": {"fc.weight": "head"}}, "fc.weight -> head"),
+    ],
+)
+def test_old_names_with_new_ones_are_arrows(rules: object, meant: str) -> None:
+    with pytest.raises(RulesetError) as caught:
+        cs.plan(source_of("net"), rules)
+    assert meant in str(caught.value)
+    assert "known here" not in str(caught.value)
+
+
+def test_several_keys_in_one_drop() -> None:
+    (help,) = helps("drop: fc.weight, fc.bias", "net")
+    assert help == "write `[fc.weight, fc.bias]`"
+    assert plan("drop: [fc.weight, fc.bias]", "net").rules[0].steps == 2
+
+
+@pytest.mark.parametrize("rule", ["fc.weight, fc.bias", "fc.weight fc.bias", "s/fc/head/"])
+def test_no_arrow_is_made_of_what_is_no_key(rule: str) -> None:
+    assert helps(rule, "net") == ["write both sides: `OLD -> NEW`"]
 
 
 def test_two_files_that_are_meant_as_one_stage(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
-from ckptsurgeon.language.reading.op_guesses import find_op
+from ckptsurgeon.language.reading.op_guesses import find_op, written
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
@@ -60,10 +60,15 @@ def op(node: Node) -> OpCall:
         raise wrong(
             node.entries[1][0].place,
             f"{len(node.entries)} words where one op is wanted",
-            find_op(node.entries, op) or "the order matters: write a list, one op an item",
+            find_op(node.entries, op) or f"the order matters: write a list, `{_listed(node)}`",
         )
     name, parameters = node.entries[0]
     return _call(name, parameters)
+
+
+def _listed(node: Mapping) -> str:
+    """The entries of a mapping as a list of ops."""
+    return f"[{', '.join(written(Mapping((entry,), node.place)) for entry in node.entries)}]"
 
 
 def _call(name: Scalar, parameters: Node | None) -> OpCall:

@@ -25,7 +25,9 @@ Entry = tuple[Scalar, Node]
 LONGEST_CALL = 100
 """Longest text that is looked at for a call."""
 
-_CALL = re.compile(r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))")
+_CALL = re.compile(
+    r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))"
+)
 
 _ALIKE = {
     **dict.fromkeys(("cat", "concatenate"), "concat"),
@@ -72,7 +74,7 @@ def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], ob
             read(meant)
         except RulesetError:
             continue
-        return f"write `{_written(meant)}`"
+        return f"write `{written(meant)}`"
     return ""
 
 
@@ -193,13 +195,13 @@ def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.null
 
 
-def _written(node: Node) -> str:
+def written(node: Node) -> str:
     """A node as a line of a rule file has it."""
     if isinstance(node, Scalar):
         safe = node.plain or re.fullmatch(r"[\w.]+", node.text)
         return node.text if safe else quoted(node.text)
     if isinstance(node, Sequence):
-        return f"[{', '.join(map(_written, node.items))}]"
+        return f"[{', '.join(map(written, node.items))}]"
     if isinstance(node, Mapping):
-        return f"{{{', '.join(f'{key.text}: {_written(one)}' for key, one in node.entries)}}}"
+        return f"{{{', '.join(f'{key.text}: {written(one)}' for key, one in node.entries)}}}"
     return "…"

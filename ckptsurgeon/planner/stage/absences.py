@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Pattern, compile_pattern
+from ckptsurgeon.language.rules import Drop
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.plans.graph import RuleInfo, full_key
 from ckptsurgeon.wording import name_alias, name_root
 
 LOOKED_AT = 200_000
@@ -34,7 +36,7 @@ def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: S
     )
     if elsewhere is not None:
         return elsewhere
-    cut = _without_dot(run, own, rule, reader)
+    cut = _without_dot(run, own, rule, reader) or _several(own, rule, reader)
     if cut is not None:
         return cut
     found = search.find_reading(
@@ -72,6 +74,15 @@ def _without_dot(
     return Reason("the prefix of `within` lacks its dot", f"write `{dotted_pattern[1]}`")
 
 
+def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason | None:
+    """A `drop` of keys that stand in one text: `drop: a, b`."""
+    keys = re.split(r"\s*[,;|]\s*|\s+", reader.text.strip("(){} "))
+    there = all(any(key in table.nodes for table in own) for key in keys)
+    if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
+        return None
+    return Reason(f"it names {len(keys)} keys", f"write `[{', '.join(keys)}]`")
+
+
 # --- where else the key is ------------------------------------------------------------------------
 
 
@@ -101,12 +112,28 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
             if rule is None:
                 why = f"{stage} has {name}, and doesn't give it: its `unmatched` says so"
                 return Reason(why, f"add `{again}` to {stage}{apart}")
+            renamed = _renamed(earlier, rule, table.alias, key)
+            if renamed and reader.pattern.literal is not None:
+                return Reason(f"{stage} gives {name} as `{renamed}`{by}", f"read `{renamed}`")
+            if not reused and rule.kind != "move":
+                help = f"`{rule.kind}` leaves no key to others: take it out of that rule{apart}"
+                return Reason(f"{stage} has used {name}{by}", help)
             leave = "" if reused else f", and `reuse: true` to the rule{by}"
             return Reason(
                 f"{stage} has used {name}{by}",
                 f"a stage reads what the one before gives: add `{again}` to {stage}{leave}{apart}",
             )
     return None
+
+
+def _renamed(earlier: StageRun, rule: RuleInfo, alias: str, key: str) -> str:
+    """What a rule of a stage before made of a key that it only gave another name, if it did."""
+    for batch in earlier.batches.values():
+        for step in batch if batch.rule.number == rule.number else ():
+            read = [one.at for one in step.operands]
+            if read == [(alias, key)] and len(step.products) == 1 and not step.ops:
+                return step.products[0].key
+    return ""
 
 
 def _tell_files(files: Iterable[str]) -> str:
