@@ -417,6 +417,73 @@ BLOCKS = {
 }
 
 
+def test_sources_are_named_by_two_colons() -> None:
+    norms = {f"s{i}": {"n.w": np.ones(2, "f4")} for i in range(2)}
+
+    def said(rule: object, first: object = None) -> str:
+        with pytest.raises(cs.PlanError) as caught:
+            cs.plan(first, [rule], sources=norms)
+        return str(caught.value)
+
+    assert "the source `s0` has `n.w`" in said("n.w -> n")
+    assert "all sources have names" in said("zz -> n")
+    for written in ("s<s>.n.w", "s<s>:n.w"):
+        assert "write `s<s>::n.w`" in said({f"{written} -> n": "same"})
+    assert "n" in cs.plan(None, [{"s<s>::n.w -> n": "same"}], sources=norms).outputs
+    for written in ("s0.n.w -> n", "s0:n.w -> n"):
+        assert "write `s0::n.w`" in said(written, {"a": np.ones(2, "f4")})
+    message = said("source::a -> b", {"a": np.ones(2, "f4")})
+    assert "the first source is written without a name" in message
+    assert "write `a`" in message
+    stages = [
+        cs.load_ruleset([{"s<s>::** -> **": "same"}]),
+        cs.load_ruleset(["s<_:int>::n.w -> x"]),
+    ]
+    with pytest.raises(cs.PlanError, match=r"in the first stage alone(.|\n)*write `n\.w`"):
+        cs.plan(None, stages, sources=norms)
+
+
+IN_ITSELF = {
+    "fc.weight[:5].T -> w": "a slice ends the reference; ops stand behind the `: ` of the rule",
+    "layer1[0].conv1.weight -> w": "an integer in a key is `<i>`",
+    "fc.weight -> x.<p:a|b>: [{split: {over: p}}, {concat: {over: p}}]": "leave out that `concat`",
+    "re:conv(?P<t>\\d).weight -> c.{t}": "in the target write `<t>`, not `{t}`",
+    "re:conv(?P<t>\\d).weight -> c.${t}": "in the target write `<t>`, not `${t}`",
+    "re:conv(?P<1>\\d).weight -> c.<1>": "name the group by a word: `(?P<n>…)`, and `<n>`",
+    "re:conv<i>.weight -> c.<i>": "in a `re:` a capture is a group: `(?P<i>[0-9]+)`",
+    "{from: [layer1.<l>.w, layer1.<i>.v], to: x.<l>, ops: concat}": (
+        "references go together by captures of one name"
+    ),
+    "tie: conv1.weight -> c": "write `tie: [conv1.weight, c]`",
+    "drop: conv1.weight -> c": "`drop` takes keys and no target: write `drop: conv1.weight`",
+    "keep: conv1.weight -> c": "`keep` takes keys of the destination and no target",
+}
+
+
+@pytest.mark.parametrize("rule", IN_ITSELF)
+def test_what_is_wrong_in_a_rule_itself(rule: str) -> None:
+    assert IN_ITSELF[rule] in helps(rule, "net")[0]
+
+
+@pytest.mark.parametrize("rule", ["layer1.*.conv1.weight", "layer1.<i:str>.conv1.weight"])
+def test_integers_are_what_is_joined(rule: str) -> None:
+    assert "what is joined are integers, `<i>`, or words" in helps(f"{rule} -> x: stack", "net")[0]
+    assert plan("layer1.<i>.conv1.weight -> x: stack", "net").outputs["x"].spec.shape == (3, 4, 4)
+
+
+def test_a_regex_that_matches_parts_of_many_keys_is_no_arrow_yet() -> None:
+    (help,) = helps("re:bn\\d -> x", "net")
+    assert help.startswith("`re:.*(?:bn\\d).*` would match ")
+
+
+def test_an_init_of_a_key_that_the_destination_lacks() -> None:
+    into = source_of("net")
+    with pytest.raises(cs.PlanError, match="the destination lacks the key") as caught:
+        cs.plan(source_of("net"), [{"init": {"to": "fc.wieght", "fill": "zeros"}}], into)
+    assert "did you mean 'fc.weight'?" in str(caught.value)
+    assert "give the destination" not in str(caught.value)
+
+
 @pytest.mark.parametrize("rule", BLOCKS)
 def test_a_list_in_an_arrow_is_written_as_a_block_with_its_ops(rule: str) -> None:
     source = {"fc.weight": (4, 6), "fc.bias": (4,), "conv1.bias": (3,)}

@@ -47,9 +47,24 @@ def _reference(node: Node, *, is_target: bool) -> At:
         raise wrong(
             found.at(found.text.index("->")),
             "an arrow where one reference is wanted",
-            "what stands left of it is `from`, what stands right of it is `to`",
+            _tell_arrow(found),
         )
     return _side(found, found.text, 0, is_target=is_target)
+
+
+def _tell_arrow(node: Scalar) -> str:
+    """The next step for an arrow where one reference is wanted, by the word before it."""
+    before = node.place.text.partition(node.text)[0]
+    word = re.search(r"\b(tie|drop|keep)['\"]?:[\s'\"]*$", before)
+    if word is None:
+        return "what stands left of it is `from`, what stands right of it is `to`"
+    left, _, right = (part.strip() for part in node.text.partition("->"))
+    if word[1] == "tie":
+        return f"write `tie: [{left}, {right}]`"
+    of, alone = (
+        ("", f": write `drop: {left}`") if word[1] == "drop" else (" of the destination", "")
+    )
+    return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
-from ckptsurgeon.language.patterns import Pattern, compile_pattern
+from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
 from ckptsurgeon.language.rules import Drop
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
@@ -26,10 +26,11 @@ def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: S
     """Why no key matches a reference, and the next step."""
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
     if not own:
-        aliases = ", ".join(name_alias(table.alias) for table in run.tables)
-        return Reason("no source has that alias", f"there are: {aliases}")
+        elsewhere = None if reader.alias_pattern.pieces else _in_other_source(run, reader)
+        return _as_alias(run, reader) or elsewhere or _no_alias(run, reader)
     elsewhere = (
-        _in_other_source(run, reader)
+        _as_alias(run, reader)
+        or _in_other_source(run, reader)
         or _in_earlier_stage(run, reader)
         or _in_this_stage(run, reader)
         or _outside_root(run, reader)
@@ -84,6 +85,41 @@ def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason
 
 
 # --- where else the key is ------------------------------------------------------------------------
+
+
+def _no_alias(run: StageRun, reader: Reader) -> Reason:
+    """An alias that no source has, and one that is missing."""
+    written, plain = str(reader.alias_pattern), f"`{reader.pattern}`"
+    if written and run.earlier:
+        why = "sources have names in the first stage alone"
+        return Reason(why, f"write {plain}: a stage reads what the one before gives")
+    aliases = ", ".join(name_alias(table.alias) for table in run.tables)
+    if f"`{written}`" == name_alias(""):
+        return Reason("the first source is written without a name", f"write {plain}")
+    if not written:
+        return Reason("all sources have names", f"write one of them and `::` in front: {aliases}")
+    return Reason("no source has that alias", f"there are: {aliases}")
+
+
+def _as_alias(run: StageRun, reader: Reader) -> Reason | None:
+    """A name of a source in front that lacks its `::`: `s<s>.norm.weight`, `vision:norm.weight`."""
+    pieces = reader.pattern.pieces
+    numbered = ((at, one) for at, one in enumerate(pieces) if isinstance(one, Literal))
+    at, first = next(((at, one) for at, one in numbered if re.search("[.:]", one.text)), (0, None))
+    if first is None or str(reader.alias_pattern):
+        return None
+    name, rest = re.split("[.:]", first.text, maxsplit=1)
+    alias = Pattern((*pieces[:at], *([Literal(name)] if name else [])))
+    key = Pattern((*([Literal(rest)] if rest else []), *pieces[at + 1 :]))
+    if not (alias.pieces and key.pieces):
+        return None
+    matcher = compile_pattern(alias)
+    named = [
+        table for table in run.tables if table.alias and matcher.match(table.alias) is not None
+    ]
+    if not any(find_alike(key, named)):
+        return None
+    return Reason("`::` stands between a source's name and a key", f"write `{alias}::{key}`")
 
 
 def _in_other_source(run: StageRun, reader: Reader) -> Reason | None:
