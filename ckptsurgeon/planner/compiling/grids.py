@@ -178,7 +178,8 @@ class _Course:
         """The next step where a capture stands in a `re:`, which has groups."""
         pieces = itertools.chain(*(reader.pattern.pieces for reader in self.rule.readers))
         held = any(
-            isinstance(one, Regex) and re.search(rf"(?<!\?P)<{name}>", one.text) for one in pieces
+            isinstance(one, Regex) and re.search(rf"(?<!\?P)<{re.escape(name)}>", one.text)
+            for one in pieces
         )
         return f"in a `re:` a capture is a group: `(?P<{name}>[0-9]+)`" if held else ""
 
@@ -186,7 +187,8 @@ class _Course:
         """The next step where a target has a capture as another language writes it."""
         if name.isdecimal():
             return f"name the group by a word: `(?P<n>…)`, and `<n>` for `<{name}>`"
-        form = rf"\$?\{{{name}(?::[^{{}}]*)?\}}|\${name}\b|\\g\\?<{name}>"
+        own = re.escape(name)
+        form = rf"\$?\{{{own}(?::[^{{}}]*)?\}}|\${own}\b|\\g\\?<{own}>"
         found = (re.search(form, str(target.pattern)) for target in self.rule.targets)
         written = next((one[0] for one in found if one), "")
         return written and f"in the target write `<{name}>`, not `{written}`"
