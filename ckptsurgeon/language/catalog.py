@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import Problem, RulesetError, nearest
+from ckptsurgeon.errors import Place, Problem, RulesetError, nearest
 from ckptsurgeon.wording import choose
 
 RULE_FILES = (".yaml", ".yml")
@@ -20,6 +20,13 @@ MOST_NAMES = 8
 def names() -> tuple[str, ...]:
     """The names of the shipped rulesets, sorted."""
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+
+
+def find_shipped(place: Place) -> str:
+    """The name of the shipped ruleset that is the rule file of a place; empty where it is none."""
+    name, file = Path(place.file).stem, Path(place.file)
+    is_shipped = place.file == f"{name}.yaml" and name in names() and not file.is_file()
+    return name if is_shipped and not place.via else ""
 
 
 def path_of(name: str) -> Path:

@@ -12,6 +12,7 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
 from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
 from ckptsurgeon.language.reading.includes import read_text
+from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
@@ -35,11 +36,22 @@ def load_with_problems(rules: Rules) -> Ruleset:
     if isinstance(rules, str | os.PathLike):
         return _of_file(os.fspath(rules))
     if isinstance(rules, Mapping):
+        _refuse_renames(rules)
         return read_nodes(*objects.document(rules), PYTHON_RULES)
     if isinstance(rules, Sequence):
         whole = {"format": 1, "rules": list(rules)}
         return read_nodes(*objects.document(whole), PYTHON_RULES)
     raise TypeError(f"rules are a path, a name, a dict or a list, not {type(rules).__name__}")
+
+
+def _refuse_renames(rules: Mapping[str, object]) -> None:
+    """Raises RulesetError for a dict of old names to new ones, which has no word of a file."""
+    if not rules or STAGE.fields.keys() & rules.keys():
+        return
+    old, new = next(iter(rules.items()))
+    if isinstance(old, str) and isinstance(new, str):
+        help = f"give a list of rules: `[{f'{old} -> {new}'!r}]`"
+        raise RulesetError([Problem("a dict of names where rules are wanted", None, help)])
 
 
 def parse_ruleset(text: str, file: str) -> Ruleset:
@@ -71,7 +83,7 @@ def _of_file(name: str) -> Ruleset:
 
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
-    if "->" in name:
+    if "->" in name or ": " in name:
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")
         raise RulesetError([problem])
     if not (path.is_file() or path.suffix in catalog.RULE_FILES or path.name != name):

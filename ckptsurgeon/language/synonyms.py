@@ -37,9 +37,7 @@ OPS: Mapping[str, str] = {
     **dict.fromkeys(("cat", "concatenate", "merge", "hstack", "vstack", "append"), "concat"),
     **dict.fromkeys(("chunk", "tensor_split", "unfuse", "partition", "array_split"), "split"),
     **dict.fromkeys(("unbind", "unpack"), "unstack"),
-    **dict.fromkeys(
-        ("view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand_dims", "resize"), "reshape"
-    ),
+    **dict.fromkeys(("view", "resize"), "reshape"),
     **dict.fromkeys(("astype", "dtype", "convert", "half", "float", "bfloat16", "type"), "cast"),
     **dict.fromkeys(("swapaxes", "swapdims", "moveaxis", "movedim"), "permute"),
     **dict.fromkeys(("expand", "tile", "broadcast", "repeat_interleave"), "repeat"),
@@ -91,7 +89,10 @@ _SPECTRAL = (
 
 _FREEZE = "`keep: KEY` keeps the destination's value; `freeze_batchnorm` makes constants of a norm"
 
+_RESHAPE = "`reshape` does that, and takes all sizes of the result, as `{reshape: [1, 10, 4]}` does"
+
 SENTENCES: Mapping[str, str] = {
+    **dict.fromkeys(("squeeze", "unsqueeze", "expand_dims", "flatten", "unflatten"), _RESHAPE),
     **dict.fromkeys(("rename", "move", "copy", "transfer", "mv", "cp", "assign", "load"), _ARROW),
     **dict.fromkeys(("strip", "strip_prefix", "add_prefix", "remove_prefix"), _PREFIX),
     **dict.fromkeys(("fuse_spectral_norm", "spectral_norm", "remove_spectral_norm"), _SPECTRAL),

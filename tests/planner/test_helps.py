@@ -36,6 +36,14 @@ SOURCES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "module": {f"module.{key}": shape for key, shape in NET.items()},
     "deep": {f"model.net.{key}": shape for key, shape in NET.items()},
     "padded": {f"blocks.{i:02}.w": (2,) for i in range(9)},
+    "gpt2": {
+        "wte.weight": (6, 4),
+        "ln_f.weight": (4,),
+        **{f"h.{i}.attn.c_attn.weight": (4, 4) for i in range(3)},
+    },
+    "layers": {f"layer_{i:02}.{part}.weight": (2,) for i in range(12) for part in ("a", "b")},
+    "experts": {f"model.l.{i:03}.e.{e}.w": (2,) for i in range(12) for e in range(3)},
+    "flax": {"Transformer/a/kernel": (2, 3), "Transformer/b/kernel": (3,), "head/kernel": (3,)},
     "slashes": {"params/dense/kernel": (2, 3), "params/dense/bias": (3,)},
     "odd": {"it's.w": (2,)},
     "painted": {"\x1b[31mred.w": (2,)},
@@ -81,6 +89,26 @@ NEAR = [
     Row("drop: fc", "net", "drop: fc.*"),
     Row("drop: layer1", "net", "drop: layer1.**"),
     Row("batchnorm: bn1 -> n", "module", "batchnorm: module.bn1 -> n"),
+    Row("wte -> x: transpose", "gpt2", "wte.* -> x.*: transpose"),
+    Row("{from: wte, to: x, ops: [flip: 0]}", "gpt2", "{from: wte.*, to: x.*, ops: [flip: 0]}"),
+    Row("{drop: h, where: 1 < 2}", "gpt2", "{drop: h.**, where: 1 < 2}"),
+    Row("h.<i>.* -> x.<i>.*", "gpt2", "h.<i>.** -> x.<i>.**"),
+    Row("layer_<i>.a -> x.<i>", "layers", "layer_<i:02>.a.* -> x.<i>.*"),
+    Row("m.layer_<i>.a.weight -> x.<i>", "layers", "layer_<i:02>.a.weight -> x.<i>"),
+    Row("layer_<i>.weight -> x.<i>.w", "layers", "layer_<i:02>.<j:str>.weight -> x.<i>.<j>.w"),
+    Row(
+        "layer_{i:02d}.a.weight -> x.{i}.{i:02d}",
+        "layers",
+        "layer_<i:02>.a.weight -> x.<i>.<i:02>",
+    ),
+    Row("model.l.<l>.e.<e>.w -> x.<l>.<e>", "experts", "model.l.<l:03>.e.<e>.w -> x.<l>.<e>"),
+    Row(
+        "model.l.<l>.<e>.w -> x.<l>.<e>: {reuse: true}",
+        "experts",
+        "model.l.<l:03>.<j:str>.<e>.w -> x.<l>.<j>.<e>: {reuse: true}",
+    ),
+    Row("layer<i>.conv1.weight -> x.<i>.w", "net", "layer<i>.<j>.conv1.weight -> x.<i>.<j>.w"),
+    Row("drop: Transformer.**", "flax", "drop: Transformer/**"),
 ]
 
 WRITTEN = [
@@ -126,6 +154,96 @@ def test_near_readings_match_what_they_say(row: Row) -> None:
     count = int(re.findall(r"would match ([\d,]+) keys?", help)[0].replace(",", ""))
     steps = sum(rule.steps for rule in plan(row.meant, row.source).rules)
     assert steps == count
+
+
+GATHER = {
+    "l.<l>.e.<e>.w -> x.<l>: {stack: {over: e}}": "stack",
+    "{from: 'l.<l>.e.<e>.w', to: x.<l>, ops: [stack: {over: e}]}": "stack",
+}
+
+
+@pytest.mark.parametrize("rule", GATHER)
+def test_a_rule_that_a_help_writes_has_the_ops_of_the_first(rule: str) -> None:
+    source = {f"model.l.{i}.e.{e}.w": np.zeros(2, "f4") for i in range(2) for e in range(3)}
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, rules_from_arrows([rule]))
+    (meant,) = re.findall(r"`([^`]*)` would match 6 keys", str(caught.value))
+    made = cs.plan(source, rules_from_arrows([meant]))
+    assert [made.outputs[f"x.{i}"].spec.shape for i in range(2)] == [(3, 2), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("written", "old", "new"),
+    [
+        ("- 'wte -> x': transpose  # turned", "'wte -> x'", "'wte.* -> x.*'"),
+        ("- wte -> x:\n      transpose", "wte -> x:", "wte.* -> x.*:"),
+    ],
+)
+def test_a_line_of_a_file_is_written_whole(written: str, old: str, new: str) -> None:
+    text = f"format: 1\nrules:\n  {written}\n"
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source_of("gpt2"), parse_ruleset(text, "r.yaml"))
+    assert new.strip("'") in str(caught.value)
+    made = cs.plan(source_of("gpt2"), parse_ruleset(text.replace(old, new), "r.yaml"))
+    assert made.outputs["x.weight"].spec.shape == (4, 6)
+
+
+def test_the_words_of_a_block_are_written_one_by_one() -> None:
+    text = "format: 1\nrules:\n  - from: wte\n    to: x\n    ops: transpose\n"
+    with pytest.raises(cs.PlanError, match=r"`from: wte\.\*` and `to: x\.\*` would match 1 key"):
+        cs.plan(source_of("gpt2"), parse_ruleset(text, "r.yaml"))
+    followed = text.replace("from: wte", "from: wte.*").replace("to: x", "to: x.*")
+    made = cs.plan(source_of("gpt2"), parse_ruleset(followed, "r.yaml"))
+    assert made.outputs["x.weight"].spec.shape == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("within", "rule", "source", "meant"),
+    [
+        ("layer<i>.", "<j>.conv1.* -> <j>.c.*", "module", "module.layer<i>. -> layer<i>."),
+        ("layer1. -> l.", "<j>.conv1.* -> <j>.c.*", "module", "module.layer1. -> l."),
+        ("layer1", "<j>.conv1.* -> <j>.c.*", "net", "layer1."),
+        ("blocks.<i>. -> b.<i>.", "w -> v", "padded", "blocks.<i:02>. -> b.<i>."),
+    ],
+)
+def test_the_prefix_of_a_within_is_what_changes(
+    within: str, rule: str, source: str, meant: str
+) -> None:
+    rules = [{"within": within, "rules": [rule]}]
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source_of(source), rules)
+    assert f"`within: {meant}`" in str(caught.value)
+    assert cs.plan(source_of(source), [{"within": meant, "rules": [rule]}]).rules[0].steps > 1
+
+
+def test_a_strip_without_its_dot() -> None:
+    rules = {"format": 1, "source": {"strip": "module"}, "rules": ["fc.* -> head.*"]}
+    with pytest.raises(cs.PlanError, match=r"begin with a dot(.|\n)*\{strip: \['module\.'\]\}"):
+        cs.plan(source_of("module"), rules)
+    rules["source"] = {"strip": ["module."]}
+    assert "head.weight" in cs.plan(source_of("module"), rules).outputs
+
+
+def test_a_shipped_ruleset_on_keys_with_a_prefix(tmp_path: Path) -> None:
+    ruleset = "torchvision_resnet_to_transformers"
+    source = source_of("module")
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, ruleset)
+    (strip, include) = re.findall(r"`(source: .*?)` and the rule `(.*?)`", str(caught.value))[0]
+    assert include == f"- include: {ruleset}"
+    (tmp_path / "r.yaml").write_text(f"format: 1\n{strip}\nrules:\n  {include}\n")
+    assert (
+        "resnet.embedder.embedder.convolution.weight"
+        in cs.plan(source, tmp_path / "r.yaml").outputs
+    )
+
+
+@pytest.mark.parametrize("rule", ["module. -> model.", "bn1. -> n.", "bn1 -> n: transpose"])
+def test_no_batchnorm_is_offered_where_the_rule_would_not_be_one(rule: str) -> None:
+    source = source_of("module" if "module" in rule else "net")
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(source, rules_from_arrows([rule]))
+    assert "`batchnorm:" not in str(caught.value)
 
 
 @pytest.mark.parametrize("row", WRITTEN, ids=str)
@@ -204,12 +322,9 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
     [
         ("T", "transpose"),
         ("Transpose", "transpose"),
-        ("{view: [40]}", "reshape"),
-        ("{astype: F16}", "cast"),
-        ("{chunk: 2}", "split"),
-        ("{mul: 2}", "multiply"),
         ("{narrow: '1:2'}", "slice"),
-        ("{index_select: [1, 0]}", "take"),
+        ("{mul: [2]}", "multiply"),
+        ("add(1)", "add"),
         ("{transpose: {axis: 1}}", "dims"),
         ("{flip: {axis: 1}}", "dim"),
     ],
@@ -217,6 +332,57 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
 def test_ops_and_parameters_that_others_call_otherwise(op: str, meant: str) -> None:
     (help,) = helps(f"fc.weight -> w: {op}", "net")
     assert help in (f"did you mean {meant!r}?", f"known here: {meant}")
+
+
+CALLS = {
+    "{view: [40]}": "{reshape: [40]}",
+    "{view: 8, 5}": "{reshape: [8, 5]}",
+    "transpose(0, 1)": "{transpose: [0, 1]}",
+    "{transpose: 0, 1}": "{transpose: [0, 1]}",
+    "{swapaxes: [0, 1]}": "{transpose: [0, 1]}",
+    "{transposed: true}": "transpose",
+    "flip(0)": "{flip: 0}",
+    "flip 1": "{flip: 1}",
+    "half": "{cast: F16}",
+    "bf16": "{cast: BF16}",
+    "torch.float16": "{cast: F16}",
+    "{to: float16}": "{cast: F16}",
+    "{astype: torch.float64}": "{cast: F64}",
+    "{half: true}": "{cast: F16}",
+    "{mul: 2}": "{scale: 2}",
+    "{div: 2}": "{scale: 1 / 2}",
+    "neg": "{scale: -1}",
+    "{plus: 1}": "{shift: 1}",
+    "{narrow: [1, 0, 2]}": "{slice: ':, 0:2'}",
+    "narrow(0, 2, 3)": "{slice: '2:5'}",
+    "{index_select: [1, 0]}": "{take: [1, 0]}",
+    "{pad: 12, dim: 0}": "{pad: {to: 12, dim: 0}}",
+    '{rearrange: "(a b) c -> b a c", a: 2}': "{rearrange: {pattern: '(a b) c -> b a c', a: 2}}",
+    "[{pad: 12, dim: 0}]": "{pad: {to: 12, dim: 0}}",
+}
+
+
+@pytest.mark.parametrize("ops", CALLS)
+def test_ops_are_written_with_what_they_are_given(ops: str) -> None:
+    (help,) = helps(f"fc.weight -> w: {ops}", "net")
+    assert help == f"write `{CALLS[ops]}`"
+    made = plan(f"fc.weight -> w: {CALLS[ops]}", "net")
+    assert [change.kind for change in made.rules] == ["move"]
+
+
+@pytest.mark.parametrize(
+    ("ops", "meant", "shape"),
+    [
+        ("split(1)", "{split: 1}", (10, 2)),
+        ("{chunk: 2}", "{split: {parts: 2}}", (5, 4)),
+        ("chunk(2, dim=1)", "{split: {parts: 2, dim: 1}}", (10, 2)),
+        ("{chunk: 2, axis: 1}", "{split: {parts: 2, dim: 1}}", (10, 2)),
+    ],
+)
+def test_a_split_keeps_its_dim(ops: str, meant: str, shape: tuple[int, ...]) -> None:
+    rule = "fc.weight -> <p:a|b>.w"
+    assert helps(f"{rule}: {ops}", "net") == [f"write `{meant}`"]
+    assert plan(f"{rule}: {meant}", "net").outputs["a.w"].spec.shape == shape
 
 
 def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: Path) -> None:
@@ -235,6 +401,138 @@ def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: P
         assert ("`reuse: true`" in help) == (not reuse)
         path.write_text(first % (", reuse: true", f"  - {again}\n") + second)
         assert "v" in cs.plan(source, path).outputs
+
+
+def test_a_stage_before_that_renames_or_drops_a_key() -> None:
+    source = {"fc.weight": np.ones(2, "f4"), "a": np.ones(2, "f4")}
+
+    def stages(first: object, second: str) -> list[cs.Ruleset]:
+        return [cs.load_ruleset([one]) for one in (first, second)]
+
+    with pytest.raises(cs.PlanError, match=r"stage 1 gives `fc\.weight` as `head`") as caught:
+        cs.plan(source, stages("fc.weight -> head", "fc.weight -> v"))
+    (read,) = re.findall(r"read `(.*?)`", str(caught.value))
+    assert "v" in cs.plan(source, stages("fc.weight -> head", f"{read} -> v")).outputs
+    with pytest.raises(cs.PlanError, match=r"stage 1 has used `fc\.weight`") as caught:
+        cs.plan(source, stages({"drop": "fc.*"}, "fc.weight -> v"))
+    assert "reuse" not in str(caught.value)
+    assert "`drop` leaves no key to others: take it out of that rule" in str(caught.value)
+
+
+BLOCKS = {
+    "[fc.bias, conv1.bias] -> x: {concat: 0}": (
+        "{from: [fc.bias, conv1.bias], to: x, ops: {concat: 0}}"
+    ),
+    "fc.weight -> [a, b]: {split: 1}": "{from: fc.weight, to: [a, b], ops: {split: 1}}",
+    "fc.weight -> [a, b]: {reuse: true, ops: split}": (
+        "{from: fc.weight, to: [a, b], reuse: true, ops: split}"
+    ),
+}
+
+
+def test_sources_are_named_by_two_colons() -> None:
+    norms = {f"s{i}": {"n.w": np.ones(2, "f4")} for i in range(2)}
+
+    def said(rule: object, first: object = None) -> str:
+        with pytest.raises(cs.PlanError) as caught:
+            cs.plan(first, [rule], sources=norms)
+        return str(caught.value)
+
+    assert "the source `s0` has `n.w`" in said("n.w -> n")
+    assert "all sources have names" in said("zz -> n")
+    for written in ("s<s>.n.w", "s<s>:n.w"):
+        assert "write `s<s>::n.w`" in said({f"{written} -> n": "same"})
+    assert "n" in cs.plan(None, [{"s<s>::n.w -> n": "same"}], sources=norms).outputs
+    for written in ("s0.n.w -> n", "s0:n.w -> n"):
+        assert "write `s0::n.w`" in said(written, {"a": np.ones(2, "f4")})
+    message = said("source::a -> b", {"a": np.ones(2, "f4")})
+    assert "the first source is written without a name" in message
+    assert "write `a`" in message
+    stages = [
+        cs.load_ruleset([{"s<s>::** -> **": "same"}]),
+        cs.load_ruleset(["s<_:int>::n.w -> x"]),
+    ]
+    with pytest.raises(cs.PlanError, match=r"in the first stage alone(.|\n)*write `n\.w`"):
+        cs.plan(None, stages, sources=norms)
+
+
+IN_ITSELF = {
+    "fc.weight[:5].T -> w": "a slice ends the reference; ops stand behind the `: ` of the rule",
+    "layer1[0].conv1.weight -> w": "an integer in a key is `<i>`",
+    "fc.weight -> x.<p:a|b>: [{split: {over: p}}, {concat: {over: p}}]": "leave out that `concat`",
+    "re:conv(?P<t>\\d).weight -> c.{t}": "in the target write `<t>`, not `{t}`",
+    "re:conv(?P<t>\\d).weight -> c.${t}": "in the target write `<t>`, not `${t}`",
+    "re:conv(?P<1>\\d).weight -> c.<1>": "name the group by a word: `(?P<n>…)`, and `<n>`",
+    "re:conv<i>.weight -> c.<i>": "in a `re:` a capture is a group: `(?P<i>[0-9]+)`",
+    "{from: [layer1.<l>.w, layer1.<i>.v], to: x.<l>, ops: concat}": (
+        "references go together by captures of one name"
+    ),
+    "tie: conv1.weight -> c": "write `tie: [conv1.weight, c]`",
+    "drop: conv1.weight -> c": "`drop` takes keys and no target: write `drop: conv1.weight`",
+    "keep: conv1.weight -> c": "`keep` takes keys of the destination and no target",
+}
+
+
+@pytest.mark.parametrize("rule", IN_ITSELF)
+def test_what_is_wrong_in_a_rule_itself(rule: str) -> None:
+    assert IN_ITSELF[rule] in helps(rule, "net")[0]
+
+
+@pytest.mark.parametrize("rule", ["layer1.*.conv1.weight", "layer1.<i:str>.conv1.weight"])
+def test_integers_are_what_is_joined(rule: str) -> None:
+    assert "what is joined are integers, `<i>`, or words" in helps(f"{rule} -> x: stack", "net")[0]
+    assert plan("layer1.<i>.conv1.weight -> x: stack", "net").outputs["x"].spec.shape == (3, 4, 4)
+
+
+def test_a_regex_that_matches_parts_of_many_keys_is_no_arrow_yet() -> None:
+    (help,) = helps("re:bn\\d -> x", "net")
+    assert help.startswith("`re:.*(?:bn\\d).*` would match ")
+
+
+def test_an_init_of_a_key_that_the_destination_lacks() -> None:
+    into = source_of("net")
+    with pytest.raises(cs.PlanError, match="the destination lacks the key") as caught:
+        cs.plan(source_of("net"), [{"init": {"to": "fc.wieght", "fill": "zeros"}}], into)
+    assert "did you mean 'fc.weight'?" in str(caught.value)
+    assert "give the destination" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", BLOCKS)
+def test_a_list_in_an_arrow_is_written_as_a_block_with_its_ops(rule: str) -> None:
+    source = {"fc.weight": (4, 6), "fc.bias": (4,), "conv1.bias": (3,)}
+    arrays = {key: np.zeros(shape, "f4") for key, shape in source.items()}
+    with pytest.raises(RulesetError) as caught:
+        cs.plan(arrays, rules_from_arrows([rule]))
+    assert f"`{BLOCKS[rule]}`" in str(caught.value)
+    assert cs.plan(arrays, rules_from_arrows([BLOCKS[rule]])).rules[0].steps == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "meant"),
+    [
+        ([{"fc.weight": "head"}], "fc.weight -> head"),
+        ([{"fc": "head"}], "fc -> head"),
+        ([("fc.weight", "head")], "fc.weight -> head"),
+        ({"fc.weight": "head"}, "fc.weight -> head"),
+        ({"format": 1, "rules": {"fc.weight": "head"}}, "fc.weight -> head"),
+    ],
+)
+def test_old_names_with_new_ones_are_arrows(rules: object, meant: str) -> None:
+    with pytest.raises(RulesetError) as caught:
+        cs.plan(source_of("net"), rules)
+    assert meant in str(caught.value)
+    assert "known here" not in str(caught.value)
+
+
+def test_several_keys_in_one_drop() -> None:
+    (help,) = helps("drop: fc.weight, fc.bias", "net")
+    assert help == "write `[fc.weight, fc.bias]`"
+    assert plan("drop: [fc.weight, fc.bias]", "net").rules[0].steps == 2
+
+
+@pytest.mark.parametrize("rule", ["fc.weight, fc.bias", "fc.weight fc.bias", "s/fc/head/"])
+def test_no_arrow_is_made_of_what_is_no_key(rule: str) -> None:
+    assert helps(rule, "net") == ["write both sides: `OLD -> NEW`"]
 
 
 def test_two_files_that_are_meant_as_one_stage(tmp_path: Path) -> None:

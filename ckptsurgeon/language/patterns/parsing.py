@@ -98,10 +98,13 @@ def _split(text: str, separator: str, but: str = r"\\.") -> list[tuple[str, int]
 
 def _closed_index(text: str, column: int) -> WrittenIndex:
     if not text.endswith("]"):
+        closed = "]" in text
         raise PatternError(
-            "a slice without its closing `]` at the end",
+            "text behind a slice" if closed else "a slice without its closing `]` at the end",
             column,
-            "a slice ends the reference; a literal bracket is written `\\[`",
+            "a slice ends the reference; "
+            + "ops stand behind the `: ` of the rule, an integer in a key is `<i>`; " * closed
+            + "a literal bracket is written `\\[`",
         )
     return parse_index(text, column)
 

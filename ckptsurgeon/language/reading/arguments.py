@@ -18,6 +18,7 @@ from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
+from ckptsurgeon.language.reading.op_guesses import find_op, written
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
@@ -59,16 +60,22 @@ def op(node: Node) -> OpCall:
         raise wrong(
             node.entries[1][0].place,
             f"{len(node.entries)} words where one op is wanted",
-            "the order matters: write a list, `[{split: …}, {cast: …}]`",
+            find_op(node.entries, op) or f"the order matters: write a list, `{_listed(node)}`",
         )
     name, parameters = node.entries[0]
     return _call(name, parameters)
 
 
+def _listed(node: Mapping) -> str:
+    """The entries of a mapping as a list of ops."""
+    return f"[{', '.join(written(Mapping((entry,), node.place)) for entry in node.entries)}]"
+
+
 def _call(name: Scalar, parameters: Node | None) -> OpCall:
     cls = OPS.get(name.text)
     if cls is None:
-        raise wrong(name.place, f"unknown op {shown(name.text)}", suggestion(name.text, OPS))
+        help = find_op([(name, parameters)], op) or suggestion(name.text, OPS)
+        raise wrong(name.place, f"unknown op {shown(name.text)}", help)
     if isinstance(parameters, Scalar) and parameters.null:
         help = f"an op without parameters is written `{name.text}` alone"
         raise wrong(parameters.place, f"nothing stands behind `{name.text}:`", help)

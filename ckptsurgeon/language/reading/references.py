@@ -19,6 +19,7 @@ from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
+from ckptsurgeon.language.yaml.quoting import without_comment
 
 
 def sources(node: Node) -> tuple[At, ...]:
@@ -47,9 +48,24 @@ def _reference(node: Node, *, is_target: bool) -> At:
         raise wrong(
             found.at(found.text.index("->")),
             "an arrow where one reference is wanted",
-            "what stands left of it is `from`, what stands right of it is `to`",
+            _tell_arrow(found),
         )
     return _side(found, found.text, 0, is_target=is_target)
+
+
+def _tell_arrow(node: Scalar) -> str:
+    """The next step for an arrow where one reference is wanted, by the word before it."""
+    before = node.place.text.partition(node.text)[0]
+    word = re.search(r"\b(tie|drop|keep)['\"]?:[\s'\"]*$", before)
+    if word is None:
+        return "what stands left of it is `from`, what stands right of it is `to`"
+    left, _, right = (part.strip() for part in node.text.partition("->"))
+    if word[1] == "tie":
+        return f"write `tie: [{left}, {right}]`"
+    of, alone = (
+        ("", f": write `drop: {left}`") if word[1] == "drop" else (" of the destination", "")
+    )
+    return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
@@ -68,7 +84,8 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
         message = f"no `->` in {shown(node.text)}; {wanted} is wanted"
         key = node.text.strip()
         help = f"write both sides, also where they are the same: `{key} -> {key}`"
-        raise wrong(node.place, message, help if len(key) <= MAX_SHOWN else "write both sides")
+        is_key = len(key) <= MAX_SHOWN and not re.search(r"[\s,;]|^s/", key)
+        raise wrong(node.place, message, help if is_key else "write both sides: `OLD -> NEW`")
     if len(found) > 2:
         joined = node.shift is None
         help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"
@@ -123,8 +140,24 @@ def _refuse_list(node: Scalar, side: str, other: str, column: int) -> None:
         return
     at = node.at(column + len(side) - len(side.lstrip()))
     sides = (text, other.strip()) if column == 0 else (other.strip(), text)
-    help = f"write the block form: `{{from: {sides[0]}, to: {sides[1]}, ops: …}}`"
-    raise wrong(at, "a list of keys in an arrow", help)
+    ops = _ops_behind(node)
+    help = f"write the block form: `{{from: {sides[0]}, to: {sides[1]}{ops}}}`"
+    last = "" if ops else ", and `ops` with what makes one of several, or several of one"
+    raise wrong(at, "a list of keys in an arrow", help + last)
+
+
+def _ops_behind(node: Scalar) -> str:
+    """What stands behind the colon of an arrow, as a block has it; nothing where that isn't plain.
+
+    An op, or ops, are `, ops: concat`; words of the rule stand as they are.
+    """
+    rest = node.place.text.partition(node.text)[2].lstrip("'\"")
+    tail = without_comment(rest[1:]).strip() if rest.startswith(": ") else ""
+    whole = all(tail.count(left) == tail.count(right) for left, right in ("[]", "{}"))
+    if not tail or not whole or len(tail) > MAX_SHOWN:
+        return ""
+    words = re.match(r"\{\s*(?:where|map|pick|ops|optional|count|reuse|fallback):.*\}", tail)
+    return f", {tail[1:-1].strip()}" if words else f", ops: {tail}"
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:

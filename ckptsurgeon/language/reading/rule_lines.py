@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from collections.abc import Mapping as Table
 
@@ -10,9 +11,10 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.patterns import Pattern, Reference
-from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
+from ckptsurgeon.language.problems import MAX_SHOWN, Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references
 from ckptsurgeon.language.reading.fields import unknown_word
+from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
     BEHIND,
     INCLUDE,
@@ -69,7 +71,23 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
 
     if isinstance(node, Sequence) and len(node.items) > MAX_RULES:
         raise wrong(node.place, f"a list of {len(node.items)} rules; at most {MAX_RULES}")
-    return readable(node, read, "rules", "begin each with `- `", context.problems)
+    help = _tell_arrows(node) or "begin each with `- `"
+    return readable(node, read, "rules", help, context.problems)
+
+
+def _tell_arrows(node: Node) -> str:
+    """The next step where rules are a mapping of old names to new ones."""
+    if not isinstance(node, Mapping) or any(key.text in RULE_WORDS for key, _ in node.entries):
+        return ""
+    renames = [arrow for key, value in node.entries if (arrow := _renamed(key, value))]
+    return f"write each as an item of a list: `- {renames[0]}`" if renames else ""
+
+
+def _renamed(old: Node, new: Node) -> str:
+    """The arrow of an old name and a new one; empty where they are none."""
+    names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
+    plain = all(len(one) <= MAX_SHOWN and not re.search(r"\s|->", one) for one in names)
+    return f"{names[0]} -> {names[1]}" if len(names) == 2 and plain else ""
 
 
 def _rule(node: Node, context: Context) -> Rule:
@@ -82,7 +100,8 @@ def _rule(node: Node, context: Context) -> Rule:
         help = (
             "for several references write `{from: […], to: …}`; one that starts with [ wants quotes"
         )
-        raise unlike(node, "a rule", help)
+        renamed = _renamed(*node.items) if len(node.items) == 2 else ""
+        raise unlike(node, "a rule", f"to rename write `{renamed}`; {help}" if renamed else help)
     if not isinstance(node, Mapping) or not node.entries:
         raise unlike(node, "a rule", "write `A -> B`, or `from: …` and `to: …`")
     if any("->" in key.text for key, _ in node.entries):
@@ -148,6 +167,12 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
 def _refuse_unknown_behind(value: Mapping) -> None:
     if not value.entries:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
+    known = {*BEHIND.fields, *OPS}
+    strange = next((key for key, _ in value.entries if key.text not in known), None)
+    meant = find_op(value.entries, arguments.op) if strange is not None else ""
+    if strange is not None and meant:
+        message = f"unknown word {shown(strange.text)} in {BEHIND.name}"
+        raise wrong(strange.place, message, meant)
     problems = Problems()
     for key, _ in value.entries:
         if key.text in ("from", "to"):
@@ -191,8 +216,12 @@ def _no_kind(node: Mapping) -> RulesetError:
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
-    if not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
+    renamed = _renamed(key, value)
+    if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)
+        if renamed:
+            message = f"unknown word {shown(key.text)} in a rule"
+            return wrong(key.place, message, f"to rename write `{renamed}`")
     return unknown_word(key, RULE_WORDS, "a rule")
 
 

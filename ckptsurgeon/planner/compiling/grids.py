@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
+from ckptsurgeon.language.patterns import Regex
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
@@ -52,6 +54,8 @@ class _Course:
         gathered = [capture.name for capture in rule.gathered]
         self.open = [[name for name in gathered if name in one.names] for one in rule.readers]
         self.opened: set[str] = set()
+        self.joined: dict[str, str] = {}
+        """What was joined, each with the op that did it."""
 
     def place(self, call: OpCall) -> PlacedOp:
         arity = OPS[call.name].arity
@@ -73,6 +77,7 @@ class _Course:
         elif dim in self._all_open():
             self.open = [[name for name in dims if name != dim] for dims in self.open]
             self.opened.discard(dim)
+            self.joined[dim] = call.name
         else:
             raise wrong(call.place, f"{call.name}: `{dim}` is not open here{self._those_open()}")
         return dim
@@ -138,11 +143,8 @@ class _Course:
     def finish(self, place: Place, problems: Problems) -> None:
         """Tells what is not joined and not spread behind the last op."""
         if len(self.open) > 1:
-            problems.add(
-                f"{len(self.open)} references and no op that joins them",
-                place,
-                "write one rule for each, or join them: concat, stack, same",
-            )
+            message, help = self._left_apart()
+            problems.add(message, place, help)
         for name in self._joinable():
             message, help = self._left_open(name)
             problems.add(message, place, help)
@@ -155,8 +157,41 @@ class _Course:
                     "several tensors of one spreads it: `split`, `unstack`, `split_qkv`; or name "
                     f"one value: `vars: {{{name}: 0}}`"
                 )
-                near = self._name_groups() or nearest(name, self.rule.known)
-                problems.add(message, place, near or help)
+                near = self._name_groups() or self._as_group(name)
+                if op := self.joined.get(name):
+                    message = f"`{name}` is in the target, and `{op}` has joined it again"
+                    near = f"leave out that `{op}`"
+                problems.add(message, place, near or nearest(name, self.rule.known) or help)
+
+    def _left_apart(self) -> tuple[str, str]:
+        """What is told of references that nothing joins, and the next step."""
+        found = f"{len(self.open)} references and no op that joins them"
+        if not self.joined:
+            return found, "write one rule for each, or join them: concat, stack, same"
+        joined = ", ".join(f"`{op}` joins `{name}`" for name, op in self.joined.items())
+        return f"{found}: {joined}", (
+            "references go together by captures of one name: give those that mean the same one "
+            "name, or add an op that joins the references"
+        )
+
+    def _as_group(self, name: str) -> str:
+        """The next step where a capture stands in a `re:`, which has groups."""
+        pieces = itertools.chain(*(reader.pattern.pieces for reader in self.rule.readers))
+        held = any(
+            isinstance(one, Regex) and re.search(rf"(?<!\?P)<{re.escape(name)}>", one.text)
+            for one in pieces
+        )
+        return f"in a `re:` a capture is a group: `(?P<{name}>[0-9]+)`" if held else ""
+
+    def _other_notation(self, name: str) -> str:
+        """The next step where a target has a capture as another language writes it."""
+        if name.isdecimal():
+            return f"name the group by a word: `(?P<n>…)`, and `<n>` for `<{name}>`"
+        own = re.escape(name)
+        form = rf"\$?\{{{own}(?::[^{{}}]*)?\}}|\${own}\b|\\g\\?<{own}>"
+        found = (re.search(form, str(target.pattern)) for target in self.rule.targets)
+        written = next((one[0] for one in found if one), "")
+        return written and f"in the target write `<{name}>`, not `{written}`"
 
     def _name_groups(self) -> str:
         """The next step where a `re:` of the rule has groups without names."""
@@ -174,7 +209,8 @@ class _Course:
             )
         return (
             f"`{capture}` is in the source alone, so its tensors are gathered, and never joined",
-            f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
+            self._other_notation(name)
+            or f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
             " where it doesn't matter",
         )
 

@@ -88,7 +88,8 @@ def gathered_captures(
             problems.add(
                 f"`{capture}` matches text that no target uses",
                 place,
-                f"write it in the target too, or `<_:{written}>` where it doesn't matter",
+                f"write it in the target too, or `<_:{written}>` where it doesn't matter; what is "
+                f"joined are integers, `<{'i' if capture.star else name}>`, or words",
             )
         else:
             gathered.append(capture)

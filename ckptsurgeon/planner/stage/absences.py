@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
-from ckptsurgeon.language.patterns import Pattern, compile_pattern
-from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
-from ckptsurgeon.language.rules import At, BatchNorm, Drop, Move, Norms, Require
-from ckptsurgeon.language.yaml.quoting import quoted
-from ckptsurgeon.language.yaml.traps import PYTHON_RULES
+from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
+from ckptsurgeon.language.rules import Drop
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.stage.near_readings import Near
-from ckptsurgeon.planner.stage.searching import Reason, Search, Write
+from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
+from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.plans.graph import RuleInfo, full_key
 from ckptsurgeon.wording import name_alias, name_root
 
 LOOKED_AT = 200_000
@@ -33,17 +31,23 @@ def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: S
         return Reason(help=NONE_IS_FINE)
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
     if not own:
-        aliases = ", ".join(name_alias(table.alias) for table in run.tables)
-        return Reason("no source has that alias", f"there are: {aliases}")
+        elsewhere = None if reader.alias_pattern.pieces else _in_other_source(run, reader)
+        return _as_alias(run, reader) or elsewhere or _no_alias(run, reader)
     elsewhere = (
-        _in_other_source(run, reader)
+        _as_alias(run, reader)
+        or _in_other_source(run, reader)
         or _in_earlier_stage(run, reader)
         or _in_this_stage(run, reader)
         or _outside_root(run, reader)
     )
     if elsewhere is not None:
         return elsewhere
-    found = search.find_reading(reader.pattern, own, write_rule(rule, reader))
+    cut = _without_dot(run, own, rule, reader) or _several(own, rule, reader)
+    if cut is not None:
+        return cut
+    found = search.find_reading(
+        reader.pattern, own, write_rule(run.compiled.stage.rules, rule, reader)
+    )
     if found.why:
         return found
     near = search.nearest(reader.pattern, own)
@@ -60,50 +64,66 @@ def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Tabl
         yield from ((table, key) for key in table.candidates(matcher) if read(key) is not None)
 
 
-# --- the rule as it may have been meant -----------------------------------------------------------
+def _without_dot(
+    run: StageRun, own: Sequence[Table], rule: CompiledRule, reader: Reader
+) -> Reason | None:
+    """A `strip` or a `within` that lacks the dot at its end."""
+    strip = run.compiled.stage.source.strip
+    if any(key.startswith(".") for table in own for key in itertools.islice(table.nodes, 1)):
+        dotted = ", ".join(repr(f"{one.rstrip('.')}.") for one in strip)
+        help = f"write `source: {{strip: [{dotted}]}}`" if strip else ""
+        return Reason("the keys begin with a dot, which `strip` left", help) if help else None
+    dotted_pattern = dot_within(run.compiled.stage.rules, rule, reader)
+    if dotted_pattern is None or not any(find_alike(dotted_pattern[0], own)):
+        return None
+    return Reason("the prefix of `within` lacks its dot", f"write `{dotted_pattern[1]}`")
 
 
-def write_rule(rule: CompiledRule, reader: Reader) -> Write:
-    """What writes a rule with a near reading of one of its patterns; of a list, the reference."""
-    written = rule.rule
-    at, suffix = _as_written(rule, reader)
-    whole = str(reader.pattern).removesuffix(suffix)
-    prefix = whole.removesuffix(str(at.pattern))
-    alias, index = f"{at.alias}::" if at.alias else "", at.index or ""
-
-    def write(near: Near) -> str:
-        pattern = str(near.pattern).removesuffix(suffix).removeprefix(prefix)
-        source = f"{alias}{pattern}{index}"
-        if isinstance(written, Move) and len(written.sources) == len(written.targets) == 1:
-            to = written.targets[0]
-            return _quote(rule, f"{source} -> {near.change(to.pattern)}{to.index or ''}")
-        if isinstance(written, BatchNorm):
-            return f"batchnorm: {source} -> {written.target}"
-        return f"drop: {source}" if isinstance(written, Drop) else source
-
-    return write
-
-
-def _as_written(rule: CompiledRule, reader: Reader) -> tuple[At, str]:
-    """The reference of a rule file that a reader reads by, and what was put behind it."""
-    number, written = rule.readers.index(reader), rule.rule
-    if isinstance(written, Move | Drop):
-        return written.sources[number], ""
-    if isinstance(written, Norms):
-        at, name = written.reads[number]
-        return at, f".{name}"
-    if isinstance(written, Require):
-        return written.source, ""
-    raise TypeError(f"{written} reads no keys")
-
-
-def _quote(rule: CompiledRule, text: str) -> str:
-    """A rule as its file would have it: YAML takes one with a star in front for an alias."""
-    in_file = rule.place.file not in (COMMAND_LINE, PYTHON_RULES)
-    return quoted(text) if in_file and text.startswith("*") else text
+def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason | None:
+    """A `drop` of keys that stand in one text: `drop: a, b`."""
+    keys = re.split(r"\s*[,;|]\s*|\s+", reader.text.strip("(){} "))
+    there = all(any(key in table.nodes for table in own) for key in keys)
+    if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
+        return None
+    return Reason(f"it names {len(keys)} keys", f"write `[{', '.join(keys)}]`")
 
 
 # --- where else the key is ------------------------------------------------------------------------
+
+
+def _no_alias(run: StageRun, reader: Reader) -> Reason:
+    """An alias that no source has, and one that is missing."""
+    written, plain = str(reader.alias_pattern), f"`{reader.pattern}`"
+    if written and run.earlier:
+        why = "sources have names in the first stage alone"
+        return Reason(why, f"write {plain}: a stage reads what the one before gives")
+    aliases = ", ".join(name_alias(table.alias) for table in run.tables)
+    if f"`{written}`" == name_alias(""):
+        return Reason("the first source is written without a name", f"write {plain}")
+    if not written:
+        return Reason("all sources have names", f"write one of them and `::` in front: {aliases}")
+    return Reason("no source has that alias", f"there are: {aliases}")
+
+
+def _as_alias(run: StageRun, reader: Reader) -> Reason | None:
+    """A name of a source in front that lacks its `::`: `s<s>.norm.weight`, `vision:norm.weight`."""
+    pieces = reader.pattern.pieces
+    numbered = ((at, one) for at, one in enumerate(pieces) if isinstance(one, Literal))
+    at, first = next(((at, one) for at, one in numbered if re.search("[.:]", one.text)), (0, None))
+    if first is None or str(reader.alias_pattern):
+        return None
+    name, rest = re.split("[.:]", first.text, maxsplit=1)
+    alias = Pattern((*pieces[:at], *([Literal(name)] if name else [])))
+    key = Pattern((*([Literal(rest)] if rest else []), *pieces[at + 1 :]))
+    if not (alias.pieces and key.pieces):
+        return None
+    matcher = compile_pattern(alias)
+    named = [
+        table for table in run.tables if table.alias and matcher.match(table.alias) is not None
+    ]
+    if not any(find_alike(key, named)):
+        return None
+    return Reason("`::` stands between a source's name and a key", f"write `{alias}::{key}`")
 
 
 def _in_other_source(run: StageRun, reader: Reader) -> Reason | None:
@@ -132,12 +152,28 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
             if rule is None:
                 why = f"{stage} has {name}, and doesn't give it: its `unmatched` says so"
                 return Reason(why, f"add `{again}` to {stage}{apart}")
+            renamed = _renamed(earlier, rule, table.alias, key)
+            if renamed and reader.pattern.literal is not None:
+                return Reason(f"{stage} gives {name} as `{renamed}`{by}", f"read `{renamed}`")
+            if not reused and rule.kind != "move":
+                help = f"`{rule.kind}` leaves no key to others: take it out of that rule{apart}"
+                return Reason(f"{stage} has used {name}{by}", help)
             leave = "" if reused else f", and `reuse: true` to the rule{by}"
             return Reason(
                 f"{stage} has used {name}{by}",
                 f"a stage reads what the one before gives: add `{again}` to {stage}{leave}{apart}",
             )
     return None
+
+
+def _renamed(earlier: StageRun, rule: RuleInfo, alias: str, key: str) -> str:
+    """What a rule of a stage before made of a key that it only gave another name, if it did."""
+    for batch in earlier.batches.values():
+        for step in batch if batch.rule.number == rule.number else ():
+            read = [one.at for one in step.operands]
+            if read == [(alias, key)] and len(step.products) == 1 and not step.ops:
+                return step.products[0].key
+    return ""
 
 
 def _tell_files(files: Iterable[str]) -> str:

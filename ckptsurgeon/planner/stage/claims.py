@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
+from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.rules import Init, Number, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope
@@ -34,6 +35,11 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
     scope, destination = Scope({}, run.vars_of(rule)), run.destination
     wanted = destination.specs.get(key) if destination else None
+    if destination and not wanted and written.shape is None:
+        text = f"`{key}` has no shape: the rule gives none, and the destination lacks the key"
+        near = nearest_key(key, destination.specs)
+        add = "add `shape: […]` and `dtype: F32`"
+        raise PlanError([Problem(text, written.place, f"{near} or {add}" if near else add)])
     shape = _shape(key, written, wanted, scope)
     spec = TensorSpec(_dtype(run, key, written, wanted), shape)
     seed = evaluate(written.seed, scope)

@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ckptsurgeon.language.patterns import Capture, Kind, Literal, Pattern, Piece, Regex
+from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece, Regex
 
 Change = Callable[[Pattern], Pattern]
 
@@ -71,17 +71,22 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     """
     yield from frequent_readings(pattern, front)
     yield from _read_placeholders(pattern, _LETTER, (Kind.INT,))
+    missing = list(_read_missing(pattern))
+    yield from missing
+    yield from (one.then(near) for one in missing for near in read_padded(one.pattern))
+    yield from _read_integers(pattern, Kind.PATH)
     yield from _read_prefix(pattern)
-    yield from _read_cut(pattern)
     yield from _read_separator(pattern)
+    yield from _read_cut(pattern)
     yield from _read_regex(pattern)
 
 
 def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
     """Those of the readings that are often meant two at a time."""
     yield from _read_placeholders(pattern, _PLACEHOLDER, (Kind.INT, Kind.TEXT, Kind.PATH))
-    yield from _read_integers(pattern)
+    yield from read_padded(pattern)
     yield from _read_stars(pattern)
+    yield from _read_integers(pattern, Kind.TEXT)
     yield from _read_modules(pattern)
     yield from _read_front(pattern, front)
 
@@ -113,11 +118,18 @@ def _name_of(found: re.Match[str], number: int) -> str:
     return name if name.isidentifier() else "ijkn"[number % 4]
 
 
+def _width_of(found: re.Match[str]) -> int:
+    """The digits that a placeholder pads its integer to, 0 for none: `{i:02d}`, `%02d`."""
+    padded = re.search(r"[:%]0(\d)d", found["whole"])
+    return int(padded[1]) if padded else 0
+
+
 def _capture_all(
     pattern: Pattern, written: re.Pattern[str], names: Mapping[str, Sequence[str]], kind: Kind
 ) -> Pattern:
     """The pattern with captures for placeholders: for those that have names, in their order."""
     left = {whole: list(own) for whole, own in names.items()}
+    known = {name for whole, own in names.items() if whole[-1:] == "}" for name in own}
     pieces: list[Piece] = []
     for piece in pattern.pieces:
         if not isinstance(piece, Literal):
@@ -125,9 +137,11 @@ def _capture_all(
             continue
         start = 0
         for found in written.finditer(piece.text):
-            if own := left.get(found["whole"]):
-                name = own.pop(0) if len(own) > 1 else own[0]
-                pieces += (Literal(piece.text[start : found.start()]), Capture(name, kind))
+            if own := left.get(found["whole"]) or known & {_name_of(found, 0)}:
+                name = own.pop(0) if isinstance(own, list) and len(own) > 1 else next(iter(own))
+                width = _width_of(found) if kind is Kind.BARE else 0
+                capture = Capture(name, Kind.INT if width else kind, width)
+                pieces += (Literal(piece.text[start : found.start()]), capture)
                 start = found.end()
         pieces.append(Literal(piece.text[start:]))
     return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
@@ -136,21 +150,29 @@ def _capture_all(
 # --- captures of another kind ---------------------------------------------------------------------
 
 
-def _read_integers(pattern: Pattern) -> Iterator[Near]:
-    """Integers that may be text, or have leading zeros."""
-    at = [number for number, one in enumerate(pattern.pieces) if _is_integer(one)]
-    if not at:
-        return
-    named = " and ".join(f"`{pattern.pieces[n]}`" for n in at)
-    reason = f"{named} {'is an integer' if len(at) == 1 else 'are integers'} here"
-    choices = [[n] for n in at] if len(at) > 1 else []
-    for width in WIDTHS:
-        zeros = f"{named} {'has' if len(at) == 1 else 'have'} no leading zeros"
-        yield Near(_with(pattern, at, width=width), zeros)
-    for kind in (Kind.TEXT, Kind.PATH):
-        for chosen in (*choices, at):
-            only = f"`{pattern.pieces[chosen[0]]}` is an integer here"
-            yield Near(_with(pattern, chosen, kind=kind), reason if chosen is at else only)
+def read_padded(pattern: Pattern) -> Iterator[Near]:
+    """Integers that have leading zeros: all of them, or one."""
+    at = _integers(pattern)
+    for chosen in (at, *([n] for n in at if len(at) > 1)):
+        named = " and ".join(f"`{pattern.pieces[n]}`" for n in chosen)
+        zeros = f"{named} {'has' if len(chosen) == 1 else 'have'} no leading zeros"
+        for width in WIDTHS if chosen else ():
+            yield Near(_with(pattern, chosen, width=width), zeros)
+
+
+def _read_integers(pattern: Pattern, kind: Kind) -> Iterator[Near]:
+    """Integers that may be text: one of them, or all."""
+    at = _integers(pattern)
+    for chosen in (*([n] for n in at if len(at) > 1), at):
+        named = " and ".join(f"`{pattern.pieces[n]}`" for n in chosen)
+        reason = f"{named} {'is an integer' if len(chosen) == 1 else 'are integers'} here"
+        if chosen:
+            yield Near(_with(pattern, chosen, kind=kind), reason)
+
+
+def _integers(pattern: Pattern) -> list[int]:
+    """Which of the pieces are plain integers."""
+    return [number for number, one in enumerate(pattern.pieces) if _is_integer(one)]
 
 
 def _is_integer(piece: Piece) -> bool:
@@ -210,6 +232,34 @@ def _behind(pattern: Pattern, kind: Kind) -> Pattern:
     return Pattern((*pattern.pieces, *(() if dotted else (Literal("."),)), REST[kind]))
 
 
+def _read_missing(pattern: Pattern) -> Iterator[Near]:
+    """A piece that is missing behind an integer: `layer<i>.<j>.conv`."""
+    names = pattern.names
+    name = next((one for one in "jkmnp" if one not in names), "")
+    for kind in (Kind.INT, Kind.TEXT):
+        for number in _integers(pattern) if name else ():
+            capture = pattern.pieces[number]
+            if isinstance(capture, Capture):
+                change = partial(_insert_behind, behind=capture.name, name=name, kind=Kind.BARE)
+                yield Near(
+                    _insert_behind(pattern, capture.name, name, kind),
+                    f"a piece is missing behind `{capture}`",
+                    change,
+                )
+
+
+def _insert_behind(pattern: Pattern, behind: str, name: str, kind: Kind) -> Pattern:
+    """The pattern with one piece more behind a capture that ends a piece."""
+    pieces: list[Piece] = []
+    for one, following in itertools.zip_longest(pattern.pieces, pattern.pieces[1:]):
+        pieces.append(one)
+        ends = isinstance(following, Literal) and following.text.startswith(".")
+        named = one.name == behind if isinstance(one, Capture) else False
+        if (named or (isinstance(one, Formula) and one.expression.names == {behind})) and ends:
+            pieces += (Literal("."), Capture(name, kind))
+    return Pattern(tuple(pieces))
+
+
 def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
     """Keys that all begin with the same pieces: some of these, or all."""
     if any(isinstance(one, Regex) for one in pattern.pieces):
@@ -240,7 +290,7 @@ def _read_cut(pattern: Pattern) -> Iterator[Near]:
     for number in range(1, min(MOST_CUT + 1, len(pieces))):
         front, left = ".".join(pieces[:number]), ".".join(pieces[number:])
         rest = ((Literal(left),) if left else ()) + pattern.pieces[1:]
-        if rest:
+        if any(isinstance(one, Literal) and one.text.strip("._/") for one in rest):
             yield Near(Pattern(rest), f"they have no `{front}.` in front")
 
 

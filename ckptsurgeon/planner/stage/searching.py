@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
+from ckptsurgeon.language.patterns import Kind, Literal, Pattern, compile_pattern
 from ckptsurgeon.planner.stage.near_readings import (
     PREFIX,
     REST,
@@ -24,6 +24,7 @@ from ckptsurgeon.planner.stage.near_readings import (
     frequent_readings,
     join_words,
     near_readings,
+    read_padded,
 )
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.specs import plural
@@ -97,9 +98,23 @@ class Search:
             found = self._first_family(pairs, tables)
         if not found:
             return Reason()
-        told = [_tell(one, write(one.near), first=one is found[0]) for one in found]
+        padded = [self._pad(one, tables) for one in found]
+        found = list({len(one.keys): one for one in reversed(padded)}.values())[::-1]
+        texts = [write(one.near) for one in found]
+        told = [
+            _tell(one, text, first=one is found[0])
+            for one, text in zip(found, texts, strict=True)
+            if text
+        ]
         besides = found[0].near.besides or _tell_norm(found[0], write(Near(pattern)))
-        return Reason(found[0].near.reason, ", ".join(told) + (besides and f"; or {besides}"))
+        helps = filter(None, (", ".join(told), besides))
+        return Reason(found[0].near.reason, "; or ".join(helps))
+
+    def _pad(self, found: Found, tables: Sequence[Table]) -> Found:
+        """A reading with leading zeros, where it matches more keys so: `layer_<i:02>`."""
+        padded = [found.near.then(near) for near in read_padded(found.near.pattern)]
+        tried = [one for near in padded if (one := self._try(near, tables)) is not None]
+        return max((found, *tried), key=lambda one: len(one.keys))
 
     def _first_family(self, nears: Iterable[Near], tables: Sequence[Table]) -> list[Found]:
         """What the first readings match that match any: those of one reason, each of other keys."""
@@ -179,8 +194,9 @@ def _tell(found: Found, written: str, *, first: bool) -> str:
 def _tell_norm(found: Found, written: str) -> str:
     """The rule for a whole BatchNorm, where a module that was named is one."""
     is_norm = any(key.endswith(".running_mean") for key in found.keys)
-    of_module = found.near.pattern.pieces[-1] in REST.values()
-    return f"`batchnorm: {written}`" if is_norm and of_module and "->" in written else ""
+    of_module = found.near.pattern.pieces[-1] == REST[Kind.TEXT]
+    plain = "->" in written and not re.search(r"\.\s*->|:", written)
+    return f"`batchnorm: {written}`" if is_norm and of_module and plain else ""
 
 
 def _with_front(near: Near, fronts: Mapping[str, str]) -> Found:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.keys import fold_keys
+from ckptsurgeon.language.catalog import find_shipped
 from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
 from ckptsurgeon.language.rules import Norms
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
@@ -20,6 +22,9 @@ from ckptsurgeon.wording import choose
 
 SHOWN = 3
 """Keys, and patterns, that are shown of each side."""
+
+_STRIP = re.compile(r"`source: \{strip: [^`]*`")
+"""What a help says of a prefix that all keys have."""
 
 LOOKED_AT = 2000
 """Keys that are folded to show what a checkpoint has."""
@@ -43,7 +48,14 @@ def explain_strange_rules(
         return f"{none}: the source is converted already: {given}", _tell_way_back()
     reasons = [explain_absence(run, *one, search) for one in dead[:SHOWN]]
     if reasons[0].why and all(one.why == reasons[0].why for one in reasons):
-        return f"{none}: {reasons[0].why}", reasons[0].help
+        shipped = find_shipped(dead[0][0].place)
+        strip = _STRIP.search(reasons[0].help) if shipped else None
+        own = (
+            f"write a file: `format: 1`, {strip[0]} and the rule `- include: {shipped}`"
+            if strip
+            else ""
+        )
+        return f"{none}: {reasons[0].why}", own or reasons[0].help
     if any(one.why or one.near for one in reasons):
         return None
     read = ", ".join(f"`{reader.pattern}`" for _, reader in dead[:SHOWN])

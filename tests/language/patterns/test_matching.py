@@ -145,7 +145,7 @@ def test_any_text_is_read_or_refused(text: str, target: bool) -> None:
         ("a.\\x", "a backslash before 'x'", 2),
         ("a\\", "a backslash before", 1),
         ("a[1", "closing `]`", 1),
-        ("a[1].b", "closing `]` at the end", 1),
+        ("a[1].b", "text behind a slice", 1),
         ("a[1:2:3:4]", "more than start, stop and step", 2),
         ("a[...,...]", "more than one", 2),
         ("a[]", "an empty expression", 2),

@@ -1,0 +1,207 @@
+"""Ops as other languages write them, with what they are given: `chunk(3, dim=1)`, `{mul: 2}`.
+
+Only what means the same here is an answer, and each is read before it is given: what a help says to
+write is a rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as List
+
+from msgspec import Struct
+
+from ckptsurgeon.errors import Place, RulesetError
+from ckptsurgeon.language.reading.scalars import DTYPE_CODES
+from ckptsurgeon.language.synonyms import find_word
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+from ckptsurgeon.language.yaml.quoting import quoted
+from ckptsurgeon.ops import OPS
+from ckptsurgeon.specs import BITS
+
+Entry = tuple[Scalar, Node]
+
+LONGEST_CALL = 100
+"""Longest text that is looked at for a call."""
+
+_CALL = re.compile(
+    r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))"
+)
+
+_ALIKE = {
+    **dict.fromkeys(("cat", "concatenate"), "concat"),
+    **dict.fromkeys(("view", "resize"), "reshape"),
+    **dict.fromkeys(("swapaxes", "swapdims", "transposed", "t"), "transpose"),
+    **dict.fromkeys(("index_select", "rows"), "take"),
+    "unbind": "unstack",
+    "reverse": "flip",
+    "einops": "rearrange",
+}
+"""Ops of other names that take what ours take."""
+
+_CHUNKS = ("chunk", "tensor_split", "array_split")
+_CASTS = ("cast", "astype", "dtype", "convert", "type", "to")
+
+
+class Call(Struct, frozen=True):
+    """An op that somebody wrote: its name in lower case, and what it is given."""
+
+    name: str
+    place: Place
+    given: tuple[Node, ...] = ()
+    named: tuple[Entry, ...] = ()
+
+    def scalar(self, text: str) -> Scalar:
+        return Scalar(text, self.place, plain=True)
+
+    def op(self, name: str, value: Node | None) -> Node:
+        """The node of an op of ours."""
+        word = self.scalar(name)
+        return word if value is None else Mapping(((word, value),), self.place)
+
+    def parameters(self, entries: List[tuple[str, Node]]) -> Mapping:
+        return Mapping(tuple((self.scalar(name), node) for name, node in entries), self.place)
+
+
+def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], object]) -> str:
+    """The next step where a name, or the words of a mapping, are an op written otherwise.
+
+    Nothing unless `read` can read what it says to write.
+    """
+    for meant in _meanings(_call_of(entries)):
+        try:
+            read(meant)
+        except RulesetError:
+            continue
+        return f"write `{written(meant)}`"
+    return ""
+
+
+def _call_of(entries: List[tuple[Scalar, Node | None]]) -> Call:
+    """The first entry as a call, the others as what it is given by name."""
+    (key, value), *others = entries
+    found = _CALL.fullmatch(key.text.strip()) if len(key.text) <= LONGEST_CALL else None
+    if value is None and found is not None:
+        return _of_text(found, key.place)
+    given = () if value is None else (value,)
+    rest = tuple((word, node) for word, node in others if node is not None)
+    if given and rest and all(_is_null(node) for _, node in rest):  # `{transpose: 0, 1}`
+        numbers = tuple(Scalar(word.text, word.place, plain=True) for word, _ in rest)
+        return Call(_fold(key.text), key.place, (*given, *numbers))
+    return Call(_fold(key.text), key.place, given, rest)
+
+
+def _of_text(found: re.Match[str], place: Place) -> Call:
+    """`chunk(3, dim=1)`, `concat 1`."""
+    items = [one.strip() for one in (found["rest"] or found["inner"] or "").split(",")]
+    pairs = [one.partition("=")[::2] for one in items if "=" in one]
+    given = tuple(Scalar(one, place, plain=True) for one in items if one and "=" not in one)
+    named = tuple(
+        (Scalar(word.strip(), place), Scalar(value.strip(), place, plain=True))
+        for word, value in pairs
+    )
+    return Call(_fold(found["name"]), place, given, named)
+
+
+def _meanings(call: Call) -> Iterator[Node]:
+    """What a call may mean, the likeliest first."""
+    yield from _casts(call)
+    yield from _numbers(call)
+    if call.name in _CHUNKS and call.given:
+        names = zip(("parts", "dim"), call.given, strict=False)
+        named = [(_parameter(word.text), node) for word, node in call.named]
+        yield call.op("split", call.parameters([*names, *named]))
+    if call.name == "narrow" and (index := _narrow(call)):
+        yield call.op("slice", Scalar(index, call.place))
+    name = call.name if call.name in OPS else _ALIKE.get(call.name)
+    if name is not None and (call.given or call.named):
+        yield from _alike(call, name)
+
+
+def _casts(call: Call) -> Iterator[Node]:
+    """`half`, `bf16`, `{to: float16}`."""
+    value = call.given[0] if len(call.given) == 1 and not call.named else None
+    named = value.text if isinstance(value, Scalar) and call.name in _CASTS else ""
+    if named or not (call.given or call.named) or _is_true(value):
+        code = _code(named or call.name)
+        if code:
+            yield call.op("cast", call.scalar(code))
+
+
+def _code(name: str) -> str:
+    """The code of a dtype that has another name elsewhere; empty for what is none."""
+    plain = name.removeprefix("torch.").removeprefix("np.").lower()
+    return DTYPE_CODES.get(plain) or (plain.upper() if plain.upper() in BITS else "")
+
+
+def _numbers(call: Call) -> Iterator[Node]:
+    """`{mul: 2}`, `{div: 2}`, `{plus: 1}`, `neg`."""
+    value = call.given[0] if len(call.given) == 1 and not call.named else None
+    if call.name in ("neg", "negate") and not call.named:
+        yield call.op("scale", call.scalar("-1"))
+    if not (isinstance(value, Scalar) and value.numeric):
+        return
+    if call.name in ("mul", "multiply", "factor"):
+        yield call.op("scale", value)
+    if call.name in ("div", "divide"):
+        yield call.op("scale", call.scalar(f"1 / {value.text}"))
+    if call.name in ("plus", "offset", "add_scalar"):
+        yield call.op("shift", value)
+
+
+def _narrow(call: Call) -> str:
+    """The slice of torch's `narrow(dim, start, length)`; empty where it is not all there."""
+    given = call.given
+    items = given[0].items if len(given) == 1 and isinstance(given[0], Sequence) else given
+    texts = [one.text for one in items if isinstance(one, Scalar) and one.text.isdecimal()]
+    if len(texts) != 3 or len(items) != 3 or len("".join(texts)) > 20:
+        return ""
+    dim, start, length = map(int, texts)
+    return ", ".join([":"] * dim + [f"{start}:{start + length}"]) if dim < 10 else ""
+
+
+def _alike(call: Call, name: str) -> Iterator[Node]:
+    """An op of ours with the same parameters, alone or by name."""
+    first = OPS[name].first
+    if call.named:
+        given = [(first, one) for one in call.given if first][:1]
+        named = [(_parameter(word.text, name), node) for word, node in call.named]
+        if len(call.given) <= 1 and len(dict([*given, *named])) == len(given) + len(named):
+            yield call.op(name, call.parameters([*given, *named]))
+    elif len(call.given) > 1:
+        yield call.op(name, Sequence(call.given, call.place))
+    elif _is_true(call.given[0]):
+        yield call.op(name, None)
+    else:
+        yield call.op(name, call.given[0])
+
+
+def _parameter(word: str, name: str = "split") -> str:
+    """A parameter of an op by its name, or by one that it has elsewhere."""
+    fields = OPS[name].__struct_fields__
+    return word if word in fields else find_word(word, fields) or word
+
+
+def _fold(text: str) -> str:
+    return text.strip().lower().replace("-", "_")
+
+
+def _is_true(node: Node | None) -> bool:
+    return isinstance(node, Scalar) and node.truth is True
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.null
+
+
+def written(node: Node) -> str:
+    """A node as a line of a rule file has it."""
+    if isinstance(node, Scalar):
+        safe = node.plain or re.fullmatch(r"[\w.]+", node.text)
+        return node.text if safe else quoted(node.text)
+    if isinstance(node, Sequence):
+        return f"[{', '.join(map(written, node.items))}]"
+    if isinstance(node, Mapping):
+        return f"{{{', '.join(f'{key.text}: {written(one)}' for key, one in node.entries)}}}"
+    return "…"
