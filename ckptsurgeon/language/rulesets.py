@@ -12,6 +12,7 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
 from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
 from ckptsurgeon.language.reading.includes import read_text
+from ckptsurgeon.language.reading.rule_kinds import RULE_WORDS
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
@@ -45,10 +46,13 @@ def load_with_problems(rules: Rules) -> Ruleset:
 
 
 def _refuse_renames(rules: Mapping[str, object]) -> None:
-    """Raises RulesetError for a dict of old names to new ones, which has no word of a file."""
+    """Raises RulesetError for a dict that is a rule, or old names to new ones, and no file."""
     if not rules or STAGE.fields.keys() & rules.keys():
         return
     old, new = next(iter(rules.items()))
+    if old in RULE_WORDS:
+        help = f"give a list of rules: `[{{{old!r}: …}}]`"
+        raise RulesetError([Problem("a rule where rules are wanted", None, help)])
     if isinstance(old, str) and isinstance(new, str):
         help = f"give a list of rules: `[{f'{old} -> {new}'!r}]`"
         raise RulesetError([Problem("a dict of names where rules are wanted", None, help)])

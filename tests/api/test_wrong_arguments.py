@@ -79,5 +79,5 @@ def test_what_is_given_for_something_else_is_told(
 def test_rules_without_a_source_are_no_old_order() -> None:
     tensors, _ = cs.apply(None, ["a::w -> v", {"drop": "a::x"}], sources={"a": {"w": T, "x": T}})
     assert list(tensors) == ["v"]
-    with pytest.raises(cs.RulesetError, match="format"):
+    with pytest.raises(cs.RulesetError, match="a rule where rules are wanted"):
         cs.apply(None, {"drop": "x"}, sources={"a": STATE})

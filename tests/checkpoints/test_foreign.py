@@ -226,7 +226,7 @@ JSONS: Mapping[str, tuple[dict[str, Any], str]] = {
     "model.json": ({"modelTopology": {}, "weightsManifest": []}, "TensorFlow.js"),
     "inference.json": ({"base_code": {}, "program": {}}, "PaddlePaddle"),
     "m-symbol.json": ({"nodes": [], "arg_nodes": [], "heads": []}, "MXNet"),
-    "plan.json": (PLAN, "transplant --plan"),
+    "plan.json": (PLAN, "which `transplant` runs on a source"),
     "answer.json": ({"error": "Repository not found"}, "fetch the file again"),
     "what.json": ({"lr": 0.1}, "neither a spec nor an index with a weight_map: 'lr': 0.1, wanted"),
 }
