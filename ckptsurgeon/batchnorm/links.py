@@ -218,7 +218,8 @@ def _problem(finding: Finding) -> Problem:
     told = f"{finding.kind.value}: `{finding.key}`, found {finding.found}"
     if finding.wanted is None:
         return Problem(told, place, "the destination has no such key")
-    advice = "say which channels: `- batchnorm: A[:n] -> B`"
+    wider = finding.found is not None and finding.found.shape < finding.wanted.shape
+    advice = f"say which channels: `- batchnorm: {'A -> B[:n]' if wider else 'A[:n] -> B'}`"
     return Problem(f"{told}, wanted {finding.wanted}", place, advice)
 
 

@@ -20,7 +20,7 @@ from ckptsurgeon.checkpoints.models import checkpoint_of_model, name_model, stat
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
-from ckptsurgeon.errors import PlanError
+from ckptsurgeon.errors import CheckpointError, PlanError
 from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Rule, Ruleset, Within
 from ckptsurgeon.language.rulesets import Rules
@@ -52,7 +52,8 @@ def convert_on_load(
 
     A state_dict that has the model's keys and shapes is loaded as it is; any other is converted by
     `rules` first, also when `model` is a part of the model that loads. What `rules` can't convert
-    raises PlanError or FindingsError before a tensor of `model` is written. The hook is copied and
+    raises PlanError or FindingsError before a tensor of `model` is written, unless `allow`, which
+    is said here and not to `load_state_dict`, accepts the kind of finding. The hook is copied and
     pickled with the model; `handle.remove()` takes it off.
 
     With `load_state_dict(…, strict=False)` rules may match nothing. Keys that none gives are told
@@ -81,6 +82,12 @@ def _convert(
         key.removeprefix(prefix): one for key, one in state_dict.items() if key.startswith(prefix)
     }
     given = {key: value for key, value in own.items() if is_torch(value)}
+    nested = [key for key, one in own.items() if isinstance(one, Mapping)]
+    if nested and not given and not prefix:
+        raise CheckpointError(
+            f"the dict holds no tensors, but a dict as {nested[0]!r}: give what is inside, "
+            f"`load_state_dict(checkpoint[{nested[0]!r}])`"
+        )
     wanted = state_of(module)
     if _is_current(_shapes(given), _shapes(wanted), strict):
         return

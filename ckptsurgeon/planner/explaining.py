@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError
 from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.rules import Ruleset
@@ -24,6 +25,9 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, plural
+
+MOST_BELOW = 3
+"""Keys below a module that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +105,17 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
     if not sightings and output is None and missing is None:
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
-        near = nearest_key(key, known)
-        raise CheckpointError(
-            f"there is no key `{key}`: {near or '`inspect` lists those there are'}"
-        )
+        raise CheckpointError(f"there is no key `{key}`: {_tell_near(key, known)}")
     return Explanation(key, sightings, output, missing, problem, inputs.notes)
+
+
+def _tell_near(key: str, known: Collection[str]) -> str:
+    """The next step where a key is none of those known: those below it, or the nearest."""
+    front = f"{key.rstrip('.*')}."
+    below = [one for one in dict.fromkeys(known) if one.startswith(front)]
+    if below:
+        return f"it is the front of {list_some((f'`{one}`' for one in below), MOST_BELOW)}"
+    return nearest_key(key, known) or "`inspect` lists those there are"
 
 
 def _sighting(planning: Planning, run: StageRun, table: Table, key: str) -> Sighting:

@@ -15,7 +15,7 @@ from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 import ckptsurgeon as cs
 from ckptsurgeon import batchnorm
 from ckptsurgeon.batchnorm import FrozenBatchNorm, convert_to_frozen, copy, copy_all, mirror
-from ckptsurgeon.errors import ShapeError
+from ckptsurgeon.errors import FindingsError, ShapeError
 
 VECTORS = ("weight", "bias", "running_mean", "running_var")
 PARTS = (*VECTORS, "num_batches_tracked")
@@ -164,6 +164,17 @@ def test_rules_may_put_parts_together() -> None:
     told = copy_all(source, destination, [{f"<i>.<p:{'|'.join(VECTORS)}> -> n.<p>": "concat"}])
     assert torch.equal(destination["n"].weight, torch.cat([m.weight for m in source]))
     assert told.pairs[0].sources == ("0", "1")
+
+
+@pytest.mark.parametrize(("narrow", "advice"), [(True, "A -> B[:n]"), (False, "A[:n] -> B")])
+def test_layers_of_other_widths_are_told_which_side_to_slice(narrow: bool, advice: str) -> None:
+    source, destination = nn.ModuleDict({"n": layer(3)}), nn.ModuleDict({"n": layer(8)})
+    pair = (source, destination) if narrow else (destination, source)
+    with pytest.raises(FindingsError) as raised:
+        copy_all(*pair)
+    assert {problem.help for problem in raised.value.problems} == {
+        f"say which channels: `- batchnorm: {advice}`"
+    }
 
 
 def test_a_slice_of_the_destination_keeps_its_rest() -> None:

@@ -132,7 +132,12 @@ fc.bias  F32[100]  (key of source other)
 
 @pytest.mark.parametrize(
     ("key", "more"),
-    [("zzz", "`inspect` lists those there are"), ("fc.weights", "did you mean 'fc.weight'?")],
+    [
+        ("zzz", "`inspect` lists those there are"),
+        ("fc.weights", "did you mean 'fc.weight'?"),
+        ("fc", "it is the front of `fc.bias`, `fc.weight`"),
+        ("fc.*", "it is the front of `fc.bias`, `fc.weight`"),
+    ],
 )
 def test_a_key_that_is_nowhere_is_2(key: str, more: str, ckpt: Ckpt, folder: Path) -> None:
     ran = ckpt("explain", key, "src.safetensors", "-r", "rules.yaml")

@@ -304,6 +304,13 @@ def test_of_names_that_are_the_models_torch_tells_what_is_wrong() -> None:
         model.load_state_dict({"fc.bias": state["fc.bias"]})
 
 
+def test_a_checkpoint_around_a_state_dict_is_told() -> None:
+    model = resnet(2)
+    modules.convert_on_load(model, [STEM])
+    with pytest.raises(CheckpointError, match=r"load_state_dict\(checkpoint\['state_dict'\]\)"):
+        model.load_state_dict({"state_dict": resnet(1).state_dict(), "epoch": 1})
+
+
 def test_a_loose_load_of_other_parts_leaves_a_converted_part_alone() -> None:
     part = resnet(2)
     modules.convert_on_load(part, [STEM])

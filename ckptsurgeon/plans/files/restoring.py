@@ -30,12 +30,14 @@ from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.specs import TensorSpec, shapes_agree
+from ckptsurgeon.wording import choose
 
 
 def read_plan(data: bytes, path: Path) -> SavedPlan:
     """The plan in a file's text; raises CkptSurgeonError where it is none."""
     if not data.startswith(BEGINNING):
-        raise CkptSurgeonError(f"{path}: is no plan that was saved")
+        how = choose("`ckptsurgeon plan SRC -r RULES -o plan.json`", "`Plan.save`")
+        raise CkptSurgeonError(f"{path}: is no plan that was saved, as {how} does")
     try:
         saved = msgspec.json.decode(data, type=SavedPlan)
     except RecursionError:
