@@ -507,6 +507,13 @@ def test_a_tied_key_comes_from_the_one_that_is_given(
     assert torch.equal(made[EMBED], torch.load(source)[given[0]])
 
 
+def test_a_size_of_one_that_an_op_took_is_told() -> None:
+    given, into = {"w": torch.ones(4, 3, 2)}, {"w": torch.ones(4, 1, 2)}
+    plan = cs.plan(given, [{"w -> w": {"sum": 1}}], into)
+    assert "`keepdim: true` of the op keeps it" in str(plan)
+    assert cs.plan(given, [{"w -> w": {"sum": {"dim": 1, "keepdim": True}}}], into).findings == ()
+
+
 def test_what_would_lose_weights_comes_last_and_says_so() -> None:
     last = make_suggestions(compared(*CASES["two of one size"]))[-1]
     assert last.text.startswith("# - drop:")

@@ -128,8 +128,10 @@ def _pair(one: Mismatch) -> Glob:
 def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
     """Keep or make the destination's; what a rule gives is dropped before that rule."""
     if any(one.rule and one.origin is None for one in group):
-        told = f"{_rule_gives(group[0].rule, group)}: change its ops or its sizes"
-        return Suggestion(told, degree=Degree.OPEN)
+        step = "change its ops or its sizes"
+        if all(_lacks_ones(one) for one in group):
+            step = "a size of 1 is gone: `keepdim: true` of the op keeps it, or `reshape` makes it"
+        return Suggestion(f"{_rule_gives(group[0].rule, group)}: {step}", degree=Degree.OPEN)
     lines = list(_drops([one for one in group if one.rule or one.origin != one.key], keys))
     specs = {one.key: one.wanted for one in group}
     what = _what(group)
@@ -139,6 +141,12 @@ def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:
         "\n".join([*lines, *keep_lines(specs, keys)]),
         Degree.OPEN,
     )
+
+
+def _lacks_ones(one: Mismatch) -> bool:
+    """Whether sizes of 1 are all that a shape lacks."""
+    found, wanted = ([size for size in spec.shape if size != 1] for spec in (one.found, one.wanted))
+    return found == wanted and len(one.found.shape) < len(one.wanted.shape)
 
 
 def _what(group: Sequence[Mismatch]) -> str:
