@@ -50,7 +50,8 @@ def included_path(node: Scalar, chain: tuple[Path, ...]) -> Path:
     """
     if len(chain) > MAX_INCLUDES:
         raise wrong(node.place, f"more than {MAX_INCLUDES} rulesets in one another")
-    path = _beside(node, chain) if node.text.startswith(".") or "/" in node.text else _shipped(node)
+    is_path = node.text.startswith(".") or "/" in node.text
+    path = _beside(node, chain) if is_path else _shipped(node)
     if path in chain:
         names = " -> ".join(link.name for link in (*chain[chain.index(path) :], path))
         raise wrong(node.place, f"rulesets that include each other: {names}")
@@ -62,7 +63,9 @@ def _shipped(node: Scalar) -> Path:
         return follow_links(catalog.path_of(node.text))
     except RulesetError as error:
         problem = error.problems[0]
-        raise wrong(node.place, problem.message, problem.help) from None
+        is_file = node.text.endswith(catalog.RULE_FILES)
+        help = f"a file beside this one is `./{node.text}`" if is_file else problem.help
+        raise wrong(node.place, problem.message, help) from None
 
 
 def _beside(node: Scalar, chain: tuple[Path, ...]) -> Path:

@@ -175,3 +175,9 @@ def test_rules_without_a_file_include_shipped_rulesets_only() -> None:
     assert len(found.rules) == 4
     with pytest.raises(RulesetError, match="not from a file"):
         parse_ruleset(including("./inner.yaml"), "-e")
+
+
+def test_a_file_that_lacks_its_dot_and_slash_is_told(folder: Path) -> None:
+    with pytest.raises(RulesetError, match=r"a file beside this one is `\./inner\.yaml`"):
+        load(folder, "inner.yaml")
+    assert load(folder, "./inner.yaml").rules
