@@ -14,7 +14,16 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Pattern, Piece, Regex
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Literal,
+    Pattern,
+    Piece,
+    Regex,
+    Word,
+)
 
 Change = Callable[[Pattern], Pattern]
 
@@ -27,6 +36,9 @@ REST = {kind: Capture("*9", kind) for kind in (Kind.TEXT, Kind.PATH)}
 WIDTHS = (2, 3, 4, 5)
 """Digits of zero-padded integers that are tried."""
 
+MOST_JOINTS = 6
+"""Dots and underscores of a text that may be the other."""
+
 MOST_CUT = 3
 """Pieces at the front of a pattern that may be too much."""
 
@@ -34,6 +46,9 @@ _PLACEHOLDER = re.compile(
     r"(?P<whole>\$?\{(?P<braced>\w*)(?::[^{}]*)?\}|\$(?P<dollar>\w+)|%(?:\(\w+\))?\d*[ds])"
 )
 _LETTER = re.compile(r"(?:^|(?<=[._/]))(?P<whole>[A-Za-z#?]|idx)(?=[._/]|$)")
+
+
+_ALTERNATIVES = re.compile(r"\(\w+(?:\|\w+)+\)|\{\w+(?:,\w+)+\}")
 
 
 class Near(Struct, frozen=True):
@@ -77,6 +92,8 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     yield from _read_integers(pattern, Kind.PATH)
     yield from _read_prefix(pattern)
     yield from _read_separator(pattern)
+    yield from _read_joints(pattern)
+    yield from _read_other_words(pattern)
     yield from _read_cut(pattern)
     yield from _read_regex(pattern)
 
@@ -84,6 +101,7 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
 def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
     """Those of the readings that are often meant two at a time."""
     yield from _read_placeholders(pattern, _PLACEHOLDER, (Kind.INT, Kind.TEXT, Kind.PATH))
+    yield from _read_alternatives(pattern)
     yield from read_padded(pattern)
     yield from _read_stars(pattern)
     yield from _read_integers(pattern, Kind.TEXT)
@@ -104,11 +122,13 @@ def _read_placeholders(
         names.setdefault(found["whole"], []).append(_name_of(found, number))
     if not names:
         return
-    first = next(iter(names))
-    reason = f"a capture is written `<{names[first][0]}>`, not `{first}`"
-    for kind in kinds:
-        change = partial(_capture_all, written=written, names=names, kind=Kind.BARE)
-        yield Near(_capture_all(pattern, written, names, kind), reason, change)
+    alone = [{whole: own} for whole, own in names.items()] if len(names) > 1 else []
+    for some in (names, *alone):
+        first = next(iter(some))
+        reason = f"a capture is written `<{some[first][0]}>`, not `{first}`"
+        for kind in kinds:
+            change = partial(_capture_all, written=written, names=some, kind=Kind.BARE)
+            yield Near(_capture_all(pattern, written, some, kind), reason, change)
 
 
 def _name_of(found: re.Match[str], number: int) -> str:
@@ -144,6 +164,40 @@ def _capture_all(
                 pieces += (Literal(piece.text[start : found.start()]), capture)
                 start = found.end()
         pieces.append(Literal(piece.text[start:]))
+    return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
+
+
+def _read_alternatives(pattern: Pattern) -> Iterator[Near]:
+    """`(weight|bias)` and `{weight,bias}` for words."""
+    name = next((one for one in "pqrst" if one not in pattern.names), "")
+    found = next(filter(None, map(_find_alternatives, pattern.pieces)), None)
+    if name and found is not None:
+        text, words = found
+        written = Capture(name, Kind.WORDS, words=words)
+        yield Near(
+            _put(pattern, text, written),
+            f"words are written `{written}`, not `{text}`",
+            partial(_put, text=text, piece=Capture(name, Kind.BARE)),
+        )
+
+
+def _find_alternatives(piece: Piece) -> tuple[str, tuple[Word, ...]] | None:
+    found = _ALTERNATIVES.search(piece.text) if isinstance(piece, Literal) else None
+    if found is None:
+        return None
+    words = re.split(r"[|,]", found[0].strip("(){}"))
+    return found[0], tuple(Word(word, word) for word in words)
+
+
+def _put(pattern: Pattern, text: str, piece: Piece) -> Pattern:
+    """The pattern with a piece in the place of a text, where that stands."""
+    pieces: list[Piece] = []
+    for one in pattern.pieces:
+        if isinstance(one, Literal) and text in one.text:
+            before, _, behind = one.text.partition(text)
+            pieces += (Literal(before), piece, Literal(behind))
+        else:
+            pieces.append(one)
     return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
 
 
@@ -303,6 +357,32 @@ def _read_separator(pattern: Pattern) -> Iterator[Near]:
     if slashed != pattern.pieces:
         besides = "`source: {separator: /}` and dots in the rules"
         yield Near(Pattern(slashed), "keys are parted by slashes", besides=besides)
+    dotted = tuple(
+        Literal(one.text.replace("/", ".")) if isinstance(one, Literal) else one
+        for one in pattern.pieces
+    )
+    if dotted != pattern.pieces:
+        yield Near(Pattern(dotted), "keys are parted by dots")
+
+
+def _read_joints(pattern: Pattern) -> Iterator[Near]:
+    """A dot for an underscore, or the other way round: `in_proj.weight`, `in_proj_weight`."""
+    for number, one in enumerate(pattern.pieces):
+        joints = re.finditer(r"[._]", one.text) if isinstance(one, Literal) else ()
+        for found in itertools.islice(joints, MOST_JOINTS):
+            text, at = found.string, found.start()
+            other = "_" if found[0] == "." else "."
+            pieces = list(pattern.pieces)
+            pieces[number] = Literal(text[:at] + other + text[at + 1 :])
+            yield Near(Pattern(tuple(pieces)), f"`{found[0]}` is `{other}` there")
+
+
+def _read_other_words(pattern: Pattern) -> Iterator[Near]:
+    """Words of which keys have none."""
+    for number, one in enumerate(pattern.pieces):
+        if isinstance(one, Capture) and one.kind is Kind.WORDS:
+            wider = _with(pattern, [number], kind=Kind.TEXT, words=())
+            yield Near(wider, f"no key has a word of `{one}`")
 
 
 def _read_regex(pattern: Pattern) -> Iterator[Near]:
