@@ -115,7 +115,7 @@ def transplant(
     ).aim(output, *limits)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
-    return make_report(execution.plan, written=True)
+    return make_report(execution.plan, done="written")
 
 
 def apply(
@@ -153,7 +153,7 @@ def apply(
         root=root,
         one_shard=one_shard,
     )
-    return _Tensors(execution).all(), make_report(execution.plan)
+    return _Tensors(execution).all(), make_report(execution.plan, done="made")
 
 
 def _prepare(

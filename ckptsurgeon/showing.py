@@ -7,21 +7,22 @@ is looked at: the one way up, and nothing is imported for it before.
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 WIDTH = 100
 """Columns of a text unless told."""
 
 
-class Shown:
+class Shown(ABC):
     """A result that people look at. `print` shows it folded, `repr` on one line."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """What it is and how it ended, on one line."""
-        raise NotImplementedError(f"{type(self).__name__} has no summary")
 
     def show(self, *, width: int = WIDTH, color: bool = False, verbose: bool = False) -> str:
         """The text that the command line prints, without a line break at its end.

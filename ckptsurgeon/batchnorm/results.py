@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,9 +44,9 @@ class NormResult(Shown):
     __slots__ = ()
 
     @property
+    @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """What is told, in order; a block without layers is left out."""
-        raise NotImplementedError(f"{type(self).__name__} has no blocks")
 
 
 @render_shown.register

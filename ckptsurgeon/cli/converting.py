@@ -166,7 +166,7 @@ def transplant(
     if execution.plan.open_findings:
         print_report(execution.plan, form, style)
         return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
-    report = report_of(execution.plan, written=True)
+    report = report_of(execution.plan, "written")
     with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
         if not quiet:
             print_beginning(report, form, style)

@@ -7,11 +7,14 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ckptsurgeon.errors import OutputError
+
+if TYPE_CHECKING:
+    from ckptsurgeon.report.report import Done
 
 NARROWEST, PLAIN_WIDTH = 60, 100
 
@@ -24,11 +27,11 @@ def say(text: str, code: int) -> int:
     return code
 
 
-def report_of(plan: Any, *, written: bool = False) -> Any:
-    """The report of a plan, of which the output is `written` when the report ends."""
+def report_of(plan: Any, done: Done = "would be written") -> Any:
+    """The report of a plan, and what is done with its output when the report ends."""
     from ckptsurgeon.report.report import make_report
 
-    return make_report(plan, written=written)
+    return make_report(plan, done=done)
 
 
 def print_report(plan: Any, form: str, style: Style) -> None:

@@ -88,7 +88,8 @@ def _of_file(name: str) -> Ruleset:
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
     if "->" in name or ": " in name:
-        problem = Problem(f"a rule where rules are wanted: {name!r}", None, "give a list of rules")
+        help = f"give a list of rules: `[{name!r}]`"
+        problem = Problem(f"a rule where rules are wanted: {name!r}", None, help)
         raise RulesetError([problem])
     if not (path.is_file() or path.suffix in catalog.RULE_FILES or path.name != name):
         path, name = catalog.path_of(name), f"{name}.yaml"

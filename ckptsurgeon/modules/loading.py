@@ -108,7 +108,7 @@ def load(
     values = dict(new_values(execution))
     check_values(module, state, values, destination)
     _write(state, values)
-    return make_report(execution.plan, written=True)
+    return make_report(execution.plan, done="written")
 
 
 # --- planning -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Outside
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
@@ -145,6 +146,10 @@ class Coverage:
     outside: Tally
 
 
+Done = Literal["would be written", "made", "written"]
+"""What became of the output: nothing yet, tensors in Python, or a file or a model that has it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
@@ -170,7 +175,12 @@ class Report(Shown):
     suggestions: tuple[Suggestion, ...]
     ties: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
-    written: bool = False
+    done: Done = "would be written"
+
+    @property
+    def written(self) -> bool:
+        """Whether the output is in a file, or in a model."""
+        return self.done == "written"
 
     @property
     def open_findings(self) -> tuple[Finding, ...]:
@@ -207,7 +217,7 @@ class Report(Shown):
                 f"{plural(len(unsettled), 'finding')}: {count_kinds(unsettled)}"
                 f"; nothing is written until {they} settled or allowed"
             )
-        done = f"{self.total} {'written' if self.written else 'would be written'}"
+        done = f"{self.total} {self.done}"
         without = sum(note.text == WITHOUT_VALUES for note in self.notes)
         if without:
             done = f"{self.total} fit, of which {without:,} have no values: nothing can be written"
@@ -226,8 +236,8 @@ def count_kinds(findings: Iterable[Finding]) -> str:
     )
 
 
-def make_report(plan: Plan, *, written: bool = False) -> Report:
-    """The report of a plan, of which the output was `written` or not."""
+def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
+    """The report of a plan, and what was done with its output."""
     outputs, kinds = plan.outputs, _sort_kinds(plan)
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(_side, plan.sources))
@@ -261,7 +271,7 @@ def make_report(plan: Plan, *, written: bool = False) -> Report:
         suggestions=make_suggestions(plan),
         ties=plan.ties,
         versions={"ckptsurgeon": VERSION},
-        written=written,
+        done=done,
     )
 
 

@@ -189,7 +189,7 @@ def test_tensors_that_cannot_be_read_are_findings(value: Any, told: str) -> None
         cs.apply(given, None)
     tensors, report = cs.apply(given, None, allow="unreadable")
     assert list(tensors) == ["b"]
-    assert report.bottom_line == "allowed: 1 unreadable; 1 tensor, 4 B would be written"
+    assert report.bottom_line == "allowed: 1 unreadable; 1 tensor, 4 B made"
     assert list(cs.apply(given, [{"drop": "w"}])[0]) == ["b"]
 
 
