@@ -17,7 +17,6 @@ from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError, OutputError
 from ckptsurgeon.given_rules import hold_tensors, look_like_rules
-from ckptsurgeon.language.catalog import RULE_FILES, names
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.planner.explaining import explain as explain_key
@@ -169,7 +168,7 @@ def _prepare(
     if not isinstance(rules, Plan):
         request = open_request(rules, source, into, sources=sources, one_shard=one_shard, **words)
         return request.prepare()
-    if given := [name for name, value in words.items() if value]:
+    if given := [name for name, value in words.items() if value not in (None, ())]:
         raise CkptSurgeonError(f"{given[0]}: is said where a plan is made, by `plan`; this one is")
     return prepare_saved(rules, source, sources or {}, into, one_shard)
 
@@ -251,7 +250,7 @@ def _refuse_rules_as_output(output: object) -> None:
     if not is_path:
         kind = type(output).__name__
         raise OutputError(f"a {kind} where the output is wanted: (source, output, rules, into)")
-    if str(output).endswith(RULE_FILES) or " -> " in str(output) or str(output) in names():
+    if look_like_rules(str(output)) or " -> " in str(output):
         raise OutputError(
             f"{output}: rules where the output is wanted: (source, output, rules, into)"
         )

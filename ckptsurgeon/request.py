@@ -9,10 +9,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
-from ckptsurgeon.checkpoints.memory import has_root, open_dict
+from ckptsurgeon.checkpoints.memory import MEMORY, has_root, open_dict
 from ckptsurgeon.checkpoints.models import open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.planting import is_model
@@ -34,7 +34,7 @@ from ckptsurgeon.language.rules import Ruleset, SourceOptions
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.account import FindingKind, Note
+from ckptsurgeon.plans.account import Note
 from ckptsurgeon.wording import (
     argument,
     name_alias,
@@ -117,13 +117,13 @@ def open_request(
     checkpoints = open_sources(gathered, options)
     destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
-    kinds = read_kinds(allow, [kind.value for kind in FindingKind])
+    kinds = read_kinds(allow)
     inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
     return Request(rulesets, inputs)
 
 
 def read_roots(root: Root | None) -> Mapping[str, str]:
-    """The roots to open by alias, of which "" is the only or the first source's."""
+    """The roots to open by alias; "" is the one of every source that is not named."""
     roots = {} if root is None else {"": root} if isinstance(root, str) else root
     _require_mapping("root", roots, "a name, or names by alias")
     for alias, one in roots.items():
@@ -144,13 +144,14 @@ def _refuse_roots(
 
     That a source is not there is told where they are opened.
     """
-    known = {**sources, DESTINATION: into}
-    for alias, root in roots.items():
-        one = known.get(alias)
-        if alias == DESTINATION and one is None:
-            root, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
-            raise CheckpointError(f"{root}: there is no destination; give it by {dst}")
-        if one is not None:
+    if DESTINATION in roots and into is None:
+        asked, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
+        raise CheckpointError(f"{asked}: there is no destination; give it by {dst}")
+    asked_of = {alias: roots.get(alias, roots.get("")) for alias in sources}
+    given = {**sources, DESTINATION: into}
+    for alias, root in {**asked_of, DESTINATION: roots.get(DESTINATION)}.items():
+        one = given[alias]
+        if root is not None and one is not None:
             refuse_root(one, root, alias)
 
 
@@ -177,7 +178,9 @@ def _read_var(name: str, value: Value | Expression) -> Value | Expression:
         raise PlanError([Problem(f"{name_var(name)}: {error}", None, error.help)]) from None
 
 
-def read_kinds(allow: Collection[str], known: Collection[str]) -> tuple[str, ...]:
+def read_kinds(
+    allow: Collection[str], known: Collection[str] = get_args(KindOfFinding)
+) -> tuple[str, ...]:
     """The kinds of finding to accept, of those there are; raises PlanError for what is none."""
     kinds = (allow,) if isinstance(allow, str) or not isinstance(allow, Iterable) else tuple(allow)
     for kind in kinds:
@@ -273,7 +276,7 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
             f"no source: give one, or name sources by {name_source('ALIAS', 'PATH')}"
         )
     for checkpoint in opened.values():
-        if checkpoint.format != "memory" and not checkpoint.contents.specs:
+        if checkpoint.format != MEMORY and not checkpoint.contents.specs:
             raise CheckpointError(f"{checkpoint.path}: {_describe_empty(checkpoint.contents)}")
     return opened
 

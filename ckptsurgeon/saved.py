@@ -48,7 +48,7 @@ def prepare_saved(
     A checkpoint that is not given is looked for where it was when the plan was made. One shard
     of a set is meant where the plan was made so, or `one_shard` says it.
     """
-    if isinstance(plan, Plan):
+    if isinstance(plan, Plan):  # which is held against what is given as a file's is
         path = Path("<plan>")
         saved = read_plan(encode_plan(plan, path), path)
     else:
@@ -61,7 +61,9 @@ def prepare_saved(
         raise CheckpointError(f"{path}: was made without a destination: plan again with {asked}")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
-            into or _remembered(path, saved.destination), options.roots, options.one_shard
+            _remembered(path, saved.destination) if into is None else into,
+            options.roots,
+            options.one_shard,
         )
     stamps = stamps_of(checkpoints)
     restored = restore_plan(saved, checkpoints, path)

@@ -48,9 +48,13 @@ def name_kinds(*kinds: str) -> str:
     return choose(" ".join(f"--allow {kind}" for kind in kinds), f"allow={list(kinds)}")
 
 
+SHELL_SOURCE, PYTHON_SOURCE = "SRC", "source"
+"""What the source without an alias is called, in a shell and in Python."""
+
+
 def name_alias(alias: str) -> str:
     """A source by its alias; the one without, as who asks calls it."""
-    return f"`{alias}`" if alias else choose("SRC", "`source`")
+    return f"`{alias}`" if alias else choose(SHELL_SOURCE, f"`{PYTHON_SOURCE}`")
 
 
 def name_path(name: str, path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +18,7 @@ from ckptsurgeon.checkpoints.base import (
     group_ties,
 )
 from ckptsurgeon.checkpoints.npy import MASKED, explain_dtype
-from ckptsurgeon.checkpoints.planting import Planter, array_dtype, is_model, is_tensor, text_dtype
+from ckptsurgeon.checkpoints.planting import Planter, array_dtype, is_tensor, text_dtype
 from ckptsurgeon.checkpoints.tensors import is_torch, to_carrier
 from ckptsurgeon.checkpoints.torch.choosing import choose_part
 from ckptsurgeon.checkpoints.torch.described import opaque
@@ -84,13 +83,14 @@ def open_dict(held: Mapping[Any, Any], root: str | None = None) -> MemoryCheckpo
         )
     part = choose_part(tree, leaves, root, _identify)
     tensors = {key: leaf.value.value for key, leaf in part.tensors.items()}
-    found = checkpoint_of(_with_metadata(tensors, held, part.root))
+    found = checkpoint_of(tensors)
     rivals: tuple[Outside, ...] = ()
     if root is None:
         opened = list(part.tensors.values())
         rivals = find_rivals(opened, part.left, part.root, _identify, _nbytes)
     contents = replace(
         found.contents,
+        module_metadata=part.metadata,
         opaque=(*found.contents.opaque, *(opaque(*entry) for entry in part.entries)),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in part.left), part.root),
         outside_keys=tuple(leaf.key for leaf in part.left),
@@ -109,22 +109,6 @@ def has_root(held: Mapping[Any, Any], root: str | None) -> bool:
 def _is_flat(held: Mapping[Any, Any]) -> bool:
     """Whether a dict holds tensors alone, under texts: a state dict and nothing beside."""
     return all(isinstance(key, str) and is_tensor(one) for key, one in held.items())
-
-
-def _with_metadata(
-    tensors: dict[str, Any], held: Mapping[Any, Any], root: str
-) -> Mapping[str, Any]:
-    """The tensors with the `_metadata` that the dict at the root has."""
-    inner: Any = held
-    for piece in root.split(".") if root else ():
-        inner = inner.get(piece) if isinstance(inner, Mapping) else None
-        inner = inner.state_dict(keep_vars=True) if is_model(inner) else inner
-    metadata = getattr(inner, "_metadata", None)
-    if metadata is None:
-        return tensors
-    ordered: Any = OrderedDict(tensors)
-    ordered._metadata = metadata
-    return ordered  # type: ignore[no-any-return]
 
 
 def _identify(leaf: Leaf) -> Hashable:

@@ -34,7 +34,7 @@ CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor or an array, of whatever library; NumPy's scalars are numbers."""
-    if isinstance(value, type):
+    if isinstance(value, type | Mapping):  # some dicts answer to any name
         return False
     is_array = hasattr(value, "dtype") and not _is_scalar(value)
     return is_torch(value) or (is_array and hasattr(value, "shape"))
@@ -42,7 +42,7 @@ def is_tensor(value: Any) -> bool:
 
 def is_model(value: Any) -> bool:
     """Whether a value is an `nn.Module`, which takes no import of torch."""
-    if isinstance(value, type):
+    if isinstance(value, type | Mapping):
         return False
     return hasattr(value, "named_parameters") and hasattr(value, "state_dict")
 
@@ -101,8 +101,10 @@ class Planter:
         if isinstance(value, Mapping):
             tree = self._keep(value, DictValue())
             tree.entries.update(self._plant_entries(value.items(), depth))
+            own = dict(self._plant_entries(_attributes(value), depth))
+            tree.attributes = DictValue(entries=own) if own and isinstance(value, dict) else None
             return tree
-        if isinstance(value, list | tuple | deque):
+        if isinstance(value, list | tuple | deque | set | frozenset):
             if FLAT.issuperset(map(type, value)):
                 return self._keep(value, tuple(value))
             items = self._keep(value, [])
@@ -125,6 +127,8 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     yield from getattr(value, "__dict__", {}).items()
     for kind in _mro(value):
         slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(value, name) and name not in {"__dict__", "__weakref__"}:
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            is_private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{kind.__name__.lstrip('_')}{slot}" if is_private else slot
+            if slot not in {"__dict__", "__weakref__"} and hasattr(value, name):
                 yield name, getattr(value, name)

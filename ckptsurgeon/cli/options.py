@@ -73,7 +73,7 @@ class Kinds(click.Choice[str]):
             if "." not in str(value):
                 raise
             drop, keep = (shlex.quote(f"{word}: {value}") for word in ("drop", "keep"))
-            how = f"a kind is of all keys: of one key say -e {drop} -e {keep}"
+            how = f"a kind is of all keys: of one say -e {keep}, and -e {drop} if the source has it"
             raise click.BadParameter(f"{error.message}; {how}", ctx, param) from None
 
 

@@ -87,7 +87,7 @@ def _of_file(name: str) -> Ruleset:
 
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
-    if "->" in name or ": " in name:
+    if ("->" in name or ": " in name) and not path.is_file():
         help = f"give a list of rules: `[{name!r}]`"
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, help)
         raise RulesetError([problem])

@@ -23,7 +23,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("if", "when", "condition", "filter", "only_if"), "where"),
     **dict.fromkeys(("prefix", "prefixes", "scope", "inside", "under", "group"), "within"),
     **dict.fromkeys(("op", "operation", "operations", "transform", "transforms"), "ops"),
-    **dict.fromkeys(("missing_ok", "allow_missing", "maybe", "strict"), "optional"),
+    **dict.fromkeys(("missing_ok", "allow_missing", "maybe"), "optional"),
     **dict.fromkeys(("expected", "times", "number"), "count"),
     **dict.fromkeys(("select", "layers", "choose"), "pick"),
     **dict.fromkeys(("table", "rename_captures", "replace", "mapping", "translate"), "map"),
@@ -33,13 +33,15 @@ WORDS: Mapping[str, str] = {
 """Words of rules: what is tried, and the word."""
 
 OPS: Mapping[str, str] = {
-    **dict.fromkeys(("t", "transposed", "swap", "mt", "adjoint"), "transpose"),
+    **dict.fromkeys(
+        ("t", "transposed", "swap", "swapaxes", "swapdims", "mt", "adjoint"), "transpose"
+    ),
     **dict.fromkeys(("cat", "concatenate", "merge", "hstack", "vstack", "append"), "concat"),
     **dict.fromkeys(("chunk", "tensor_split", "unfuse", "partition", "array_split"), "split"),
     **dict.fromkeys(("unbind", "unpack"), "unstack"),
     **dict.fromkeys(("view", "resize"), "reshape"),
     **dict.fromkeys(("astype", "dtype", "convert", "half", "float", "bfloat16", "type"), "cast"),
-    **dict.fromkeys(("swapaxes", "swapdims", "moveaxis", "movedim"), "permute"),
+    **dict.fromkeys(("moveaxis", "movedim"), "permute"),
     **dict.fromkeys(("expand", "tile", "broadcast", "repeat_interleave"), "repeat"),
     **dict.fromkeys(("index_select", "gather", "index", "rows", "permute_rows"), "take"),
     **dict.fromkeys(("narrow", "crop", "trim", "cut"), "slice"),
@@ -97,6 +99,7 @@ SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("strip", "strip_prefix", "add_prefix", "remove_prefix"), _PREFIX),
     **dict.fromkeys(("fuse_spectral_norm", "spectral_norm", "remove_spectral_norm"), _SPECTRAL),
     **dict.fromkeys(("freeze", "frozen"), _FREEZE),
+    "strict": "rules must match something unless they say `optional: true`",
     "regex": "a regular expression is written `re:…` in place of a key",
 }
 """What no one word answers."""
@@ -104,16 +107,17 @@ SENTENCES: Mapping[str, str] = {
 
 def find_meant(word: str, known: Collection[str]) -> str:
     """What somebody means by a word, as a sentence; nothing where it is no known guess."""
-    sentence = SENTENCES.get(_fold(word), "") if _fold(word) not in known else ""
+    sentence = SENTENCES.get(fold_word(word), "") if fold_word(word) not in known else ""
     answer = find_word(word, known)
     return sentence or (f"did you mean {answer!r}?" if answer else "")
 
 
 def find_word(word: str, known: Collection[str]) -> str:
     """Which of the known words somebody means by another; nothing where it is no known guess."""
-    answers = (table.get(_fold(word)) for table in (WORDS, OPS, PARAMETERS))
+    answers = (table.get(fold_word(word)) for table in (WORDS, OPS, PARAMETERS))
     return next((one for one in answers if one in known), "") or ""
 
 
-def _fold(word: str) -> str:
-    return word.lower().replace("-", "_")
+def fold_word(word: str) -> str:
+    """A word as the tables have it."""
+    return word.strip().lower().replace("-", "_")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import Any, get_args
+from typing import Any
 
 from msgspec.structs import replace
 from torch import nn
@@ -62,14 +62,14 @@ def convert_on_load(
     """
     rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
-    ask = Ask(rulesets, read_kinds(allow, get_args(KindOfFinding)), config, variables)
+    wishes = Wishes(rulesets, read_kinds(allow), config, variables)
     module: Any = unwrapped(model)  # torch's method has no types
-    handle: RemovableHandle = module.register_load_state_dict_pre_hook(partial(_convert, ask))
+    handle: RemovableHandle = module.register_load_state_dict_pre_hook(partial(_convert, wishes))
     return handle
 
 
 def _convert(
-    ask: Ask,
+    wishes: Wishes,
     module: nn.Module,
     state_dict: dict[str, Any],
     prefix: str,
@@ -94,7 +94,7 @@ def _convert(
     destination = checkpoint_of_model(wanted, name_model(module))
     if not strict:  # what is missing stays as it is, also where it has no values
         destination = dataclasses.replace(destination, has_values=True)
-    execution = _prepare(ask, given, destination, strict)
+    execution = _prepare(wishes, given, destination, strict)
     if execution is None:
         return
     values = dict(new_values(execution))
@@ -104,7 +104,7 @@ def _convert(
         if strict or key not in unused:  # torch tells what a loose load leaves
             del state_dict[prefix + key]
     kept = wanted.items() if strict else ()
-    state_dict.update((prefix + key, own) for key, own in kept if key not in values)
+    state_dict.update((prefix + key, one) for key, one in kept if key not in values)
     state_dict.update((prefix + key, value) for key, value in values.items())
     origins = _origins(execution.plan, values)
     _move_extra_states(origins, state_dict, prefix)
@@ -112,17 +112,19 @@ def _convert(
         load.move_versions(origins, prefix, wanted)
 
 
-def _prepare(ask: Ask, given: State, destination: Checkpoint, strict: bool) -> Execution | None:
+def _prepare(
+    wishes: Wishes, given: State, destination: Checkpoint, strict: bool
+) -> Execution | None:
     """The load as it is planned; None for names that are the model's already.
 
     That is so where no rule matches, but some keys are the model's: torch tells what is wrong.
     """
     try:
-        return prepare_load(ask(given, destination, strict), destination)
+        return prepare_load(wishes.request(given, destination, strict), destination)
     except PlanError:
-        if given.keys().isdisjoint(destination.contents.specs):
+        if not strict or given.keys().isdisjoint(destination.contents.specs):
             raise
-        loose = prepare_load(ask(given, destination, strict=False), destination)
+        loose = prepare_load(wishes.request(given, destination, strict=False), destination)
         if any(fate.rule for fate in loose.plan.fates):
             raise
         return None
@@ -199,15 +201,15 @@ def _is_current(given: Shapes, wanted: Shapes, strict: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What makes the request of a load: the rules of `convert_on_load`, and what was said there."""
+class Wishes:
+    """What `convert_on_load` was told: the rules, and the words beside them."""
 
     rulesets: Sequence[Ruleset]
     allow: tuple[str, ...]
     config: Config | None
     variables: Given | None
 
-    def __call__(self, given: State, destination: Checkpoint, strict: bool) -> Request:
+    def request(self, given: State, destination: Checkpoint, strict: bool) -> Request:
         """The request; of a loose load, rules may match nothing, and keys may be left."""
         loose: tuple[KindOfFinding, ...] = () if strict else ("missing", "unused", "unexpected")
         return open_request(

@@ -12,6 +12,7 @@ import torch
 
 import ckptsurgeon as cs
 
+T = torch.zeros(2, 3)
 RULES = ["a.* -> c.*", {"drop": "z"}]
 
 
@@ -44,6 +45,11 @@ def test_a_plan_is_run_on_what_it_was_made_for(source: Path, tmp_path: Path) -> 
         cs.apply(other, plan)
     with pytest.raises(cs.CkptSurgeonError, match="allow: is said where a plan is made"):
         cs.apply(state(), plan, allow="missing")
+    with pytest.raises(cs.CkptSurgeonError, match="root: is said where a plan is made"):
+        cs.apply(state(), plan, root="")
+    onto = cs.plan(state(), [*RULES, {"keep": "n"}], {"c.w": T, "c.b": T[0, :2], "n": T})
+    with pytest.raises(cs.CheckpointError, match="its keys, dtypes or shapes are not those of"):
+        cs.apply(state(), onto, {})
     held = cs.plan(state(), RULES)
     with pytest.raises(cs.CheckpointError, match="made for what was in memory: give it as `source"):
         cs.transplant(None, tmp_path / "b.pt", held)

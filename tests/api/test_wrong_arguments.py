@@ -38,6 +38,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a root by alias": (lambda: cs.plan(STATE, root={"": 3}), "root of '': int where a name"),  # type: ignore[dict-item]
     "sources in a list": (lambda: cs.plan(None, sources=ODD), "sources: list where a dict is"),
     "a root of what is open": (lambda: cs.inspect(NET, root="x"), "is no file to open at a root"),
+    "a root of every source": (
+        lambda: cs.plan(None, ["a::** -> **"], sources={"a": NET}, root="net"),
+        "is no file to open at a root",
+    ),
     "kinds that are none": (lambda: cs.plan(STATE, allow=3), "allow=[3]: unknown"),  # type: ignore[arg-type]
     "no rules": (lambda: cs.plan(STATE, ""), "an empty text where rules are wanted"),
     "nested tensors as rules": (

@@ -36,6 +36,24 @@ class Slotted:
     w: torch.Tensor
 
 
+class Private:
+    """An object with a slot of its own name."""
+
+    __slots__ = ("__w",)
+
+    def __init__(self, w: torch.Tensor) -> None:
+        self.__w = w
+
+
+class Answering(dict[str, Any]):
+    """A dict whose entries are attributes, and that has one for every name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.get(name, Answering())
+
+
 def net() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
@@ -81,6 +99,10 @@ NESTED: dict[str, Any] = {
     "numbers as keys": lambda: {0: T, 1: T + 1},
     "a dict in itself": Selfish,
     "a dict shared": lambda: (lambda one: {"model": one, "also": one})({"w": T, "n": 1}),
+    "sets": lambda: {"w": T, "sets": [{T + 1}, frozenset([T + 2])]},
+    "private slots": lambda: {"cfg": Private(T)},
+    "a dict that answers to any name": lambda: {"model": Answering(w=T), "epoch": 1},
+    "metadata under a dotted key": lambda: {"m.a": net().state_dict(), "n": 1},
     "an optimizer": lambda: {
         "model": net(),
         "optimizer": {"state": {0: {"exp_avg": T}}, "param_groups": [{"params": [0]}]},
@@ -95,6 +117,8 @@ def test_a_dict_is_opened_as_its_file_is(kind: str, tmp_path: Path) -> None:
     file, memory = cs.inspect(tmp_path / "a.pt").checkpoint, cs.inspect(held).checkpoint
     assert memory.contents.specs == file.contents.specs
     assert memory.contents.root == file.contents.root
+    if file.contents.module_metadata is not None:  # a pickled module keeps none
+        assert memory.contents.module_metadata == file.contents.module_metadata
     assert sorted(memory.contents.outside_keys) == sorted(file.contents.outside_keys)
     assert [one.key for one in memory.contents.opaque] == [one.key for one in file.contents.opaque]
     for key in file.contents.specs:

@@ -82,7 +82,7 @@ USAGE = {
     "plan --nope": "No such option",
     "plan train.pt dst.pt": "one word too many: the destination is given by `--into dst.pt`",
     "plan train.pt --allow everything": "'everything' is not one of 'missing'",
-    "plan train.pt --allow fc.weight": "say -e 'drop: fc.weight' -e 'keep: fc.weight'",
+    "plan train.pt --allow fc.weight": "say -e 'keep: fc.weight', and -e 'drop: fc.weight'",
     "plan train.pt --format yaml": "'yaml' is not one of",
     "plan train.pt --set n": "--set n: wanted NAME=VALUE",
     "plan train.pt --set n=": "--set n=: wanted NAME=VALUE",

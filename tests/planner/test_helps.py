@@ -338,7 +338,7 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
 )
 def test_ops_and_parameters_that_others_call_otherwise(op: str, meant: str) -> None:
     (help,) = helps(f"fc.weight -> w: {op}", "net")
-    assert help in (f"did you mean {meant!r}?", f"known here: {meant}")
+    assert help in (f"did you mean {meant!r}?", f"known here: {meant}", f"write `{meant}`")
 
 
 CALLS = {
@@ -348,6 +348,9 @@ CALLS = {
     "{transpose: 0, 1}": "{transpose: [0, 1]}",
     "{swapaxes: [0, 1]}": "{transpose: [0, 1]}",
     "{transposed: true}": "transpose",
+    "t()": "transpose",
+    "swapaxes(0, 1)": "{transpose: [0, 1]}",
+    "to(dtype=torch.float16)": "{cast: F16}",
     "flip(0)": "{flip: 0}",
     "flip 1": "{flip: 1}",
     "half": "{cast: F16}",

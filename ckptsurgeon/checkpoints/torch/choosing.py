@@ -18,6 +18,7 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     is_container,
     is_under,
     join,
+    node_at,
     tops,
     under,
     wrappers,
@@ -32,13 +33,15 @@ Identify = Callable[[Leaf], Hashable]
 class Part:
     """The part of a tree that is opened: its root, and the tensors below it by key.
 
-    `left` are the tensors outside of it, `entries` those that hold no tensors, with their keys.
+    `left` are the tensors outside of it, `entries` those that hold no tensors, with their keys;
+    `metadata` is torch's of the modules at the root.
     """
 
     root: str
     tensors: Mapping[str, Leaf]
     left: Sequence[Leaf]
     entries: Sequence[tuple[str, Any]]
+    metadata: Mapping[str, Mapping[str, Any]] | None
 
 
 def choose_part(tree: Any, leaves: list[Leaf], root: str | None, identify: Identify) -> Part:
@@ -52,7 +55,29 @@ def choose_part(tree: Any, leaves: list[Leaf], root: str | None, identify: Ident
         _by_key(leaf for leaf in selected if leaf.is_tensor),
         _left_behind(leaves, selected, found, identify),
         tuple(_others(tree, selected, found)),
+        _module_metadata(tree, found),
     )
+
+
+def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:
+    """torch's `_metadata` of the state dict at a root, or its part where the root is a prefix."""
+    node = node_at(tree, root)
+    holder, prefix = (tree, root) if node is None else (node, "")
+    attributes = holder.attributes if isinstance(holder, DictValue) else None
+    held = attributes.entries.get("_metadata") if attributes else None
+    if not isinstance(held, DictValue):
+        return None
+    return {
+        path[len(prefix) :].removeprefix("."): _simple(entry)
+        for path, entry in held.entries.items()
+        if isinstance(path, str) and isinstance(entry, DictValue) and is_under(path, prefix)
+    }
+
+
+def _simple(entry: DictValue) -> Mapping[str, Any]:
+    plain = (int, float, str, type(None))
+    items = entry.entries.items()
+    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
 
 
 def _left_behind(

@@ -23,7 +23,6 @@ from ckptsurgeon.checkpoints.torch.nesting import (
     BARE,
     Leaf,
     flatten,
-    is_under,
     node_at,
     wrappers,
 )
@@ -90,7 +89,7 @@ def open_tree(
     contents = Contents(
         specs=specs,
         aliases=group_ties({key: _identify(leaf) for key, leaf in filled.items()}),
-        module_metadata=_module_metadata(tree, found),
+        module_metadata=part.metadata,
         opaque=tuple(opaque(*entry) for entry in part.entries),
         outside=count_outside(((leaf.key, _nbytes(leaf)) for leaf in left), found),
         outside_keys=tuple(leaf.key for leaf in left),
@@ -141,27 +140,6 @@ def _identify(leaf: Leaf) -> Hashable:
         return id(record)
     place = record.storage.key, record.dtype, record.offset, record.shape, record.stride
     return *place, record.conjugate, record.negative
-
-
-def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:
-    """torch's `_metadata` of the state dict at a root, or its part where the root is a prefix."""
-    node = node_at(tree, root)
-    holder, prefix = (tree, root) if node is None else (node, "")
-    attributes = holder.attributes if isinstance(holder, DictValue) else None
-    held = attributes.entries.get("_metadata") if attributes else None
-    if not isinstance(held, DictValue):
-        return None
-    return {
-        path[len(prefix) :].removeprefix("."): _simple(entry)
-        for path, entry in held.entries.items()
-        if isinstance(path, str) and isinstance(entry, DictValue) and is_under(path, prefix)
-    }
-
-
-def _simple(entry: DictValue) -> Mapping[str, Any]:
-    plain = (int, float, str, type(None))
-    items = entry.entries.items()
-    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, plain)}
 
 
 def _notes(tree: Any, root: str, records: Iterable[object]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.reading.scalars import DTYPE_CODES
-from ckptsurgeon.language.synonyms import find_word
+from ckptsurgeon.language.synonyms import find_word, fold_word
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.ops import OPS
@@ -29,15 +29,10 @@ _CALL = re.compile(
     r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))"
 )
 
-_ALIKE = {
-    **dict.fromkeys(("cat", "concatenate"), "concat"),
-    **dict.fromkeys(("view", "resize"), "reshape"),
-    **dict.fromkeys(("swapaxes", "swapdims", "transposed", "t"), "transpose"),
-    **dict.fromkeys(("index_select", "rows"), "take"),
-    "unbind": "unstack",
-    "reverse": "flip",
-    "einops": "rearrange",
-}
+_ALIKE = (
+    *("cat", "concatenate", "view", "resize", "swapaxes", "swapdims", "transposed", "t"),
+    *("index_select", "rows", "unbind", "reverse", "einops"),
+)
 """Ops of other names that take what ours take."""
 
 _CHUNKS = ("chunk", "tensor_split", "array_split")
@@ -88,8 +83,8 @@ def _call_of(entries: List[tuple[Scalar, Node | None]]) -> Call:
     rest = tuple((word, node) for word, node in others if node is not None)
     if given and rest and all(_is_null(node) for _, node in rest):  # `{transpose: 0, 1}`
         numbers = tuple(Scalar(word.text, word.place, plain=True) for word, _ in rest)
-        return Call(_fold(key.text), key.place, (*given, *numbers))
-    return Call(_fold(key.text), key.place, given, rest)
+        return Call(fold_word(key.text), key.place, (*given, *numbers))
+    return Call(fold_word(key.text), key.place, given, rest)
 
 
 def _of_text(found: re.Match[str], place: Place) -> Call:
@@ -101,7 +96,7 @@ def _of_text(found: re.Match[str], place: Place) -> Call:
         (Scalar(word.strip(), place), Scalar(value.strip(), place, plain=True))
         for word, value in pairs
     )
-    return Call(_fold(found["name"]), place, given, named)
+    return Call(fold_word(found["name"]), place, given, named)
 
 
 def _meanings(call: Call) -> Iterator[Node]:
@@ -114,14 +109,15 @@ def _meanings(call: Call) -> Iterator[Node]:
         yield call.op("split", call.parameters([*names, *named]))
     if call.name == "narrow" and (index := _narrow(call)):
         yield call.op("slice", Scalar(index, call.place))
-    name = call.name if call.name in OPS else _ALIKE.get(call.name)
-    if name is not None and (call.given or call.named):
+    name = find_word(call.name, OPS) if call.name in _ALIKE else call.name
+    if name in OPS:
         yield from _alike(call, name)
 
 
 def _casts(call: Call) -> Iterator[Node]:
     """`half`, `bf16`, `{to: float16}`."""
-    value = call.given[0] if len(call.given) == 1 and not call.named else None
+    values = (*call.given, *(node for word, node in call.named if word.text == "dtype"))
+    value = values[0] if len(values) == 1 == len(call.given) + len(call.named) else None
     named = value.text if isinstance(value, Scalar) and call.name in _CASTS else ""
     if named or not (call.given or call.named) or _is_true(value):
         code = _code(named or call.name)
@@ -171,7 +167,7 @@ def _alike(call: Call, name: str) -> Iterator[Node]:
             yield call.op(name, call.parameters([*given, *named]))
     elif len(call.given) > 1:
         yield call.op(name, Sequence(call.given, call.place))
-    elif _is_true(call.given[0]):
+    elif not call.given or _is_true(call.given[0]):
         yield call.op(name, None)
     else:
         yield call.op(name, call.given[0])
@@ -181,10 +177,6 @@ def _parameter(word: str, name: str = "split") -> str:
     """A parameter of an op by its name, or by one that it has elsewhere."""
     fields = OPS[name].__struct_fields__
     return word if word in fields else find_word(word, fields) or word
-
-
-def _fold(text: str) -> str:
-    return text.strip().lower().replace("-", "_")
 
 
 def _is_true(node: Node | None) -> bool:

@@ -20,6 +20,7 @@ from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
 from ckptsurgeon.language.yaml.quoting import without_comment
+from ckptsurgeon.ops import OPS
 
 
 def sources(node: Node) -> tuple[At, ...]:
@@ -55,16 +56,15 @@ def _reference(node: Node, *, is_target: bool) -> At:
 
 def _tell_arrow(node: Scalar) -> str:
     """The next step for an arrow where one reference is wanted, by the word before it."""
-    before = node.place.text.partition(node.text)[0]
-    word = re.search(r"\b(tie|drop|keep)['\"]?:[\s'\"]*$", before)
+    before = node.place.text[: node.place.column - 1]
+    word = re.search(r"\b(tie|drop|keep)['\"]?:([^:]*)$", before)
     if word is None:
         return "what stands left of it is `from`, what stands right of it is `to`"
     left, _, right = (part.strip() for part in node.text.partition("->"))
     if word[1] == "tie":
         return f"write `tie: [{left}, {right}]`"
-    of, alone = (
-        ("", f": write `drop: {left}`") if word[1] == "drop" else (" of the destination", "")
-    )
+    of = "" if word[1] == "drop" else " of the destination"
+    alone = f": write `drop: {left}`" if not (of or "[" in word[2]) else ""
     return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
@@ -156,8 +156,9 @@ def _ops_behind(node: Scalar) -> str:
     whole = all(tail.count(left) == tail.count(right) for left, right in ("[]", "{}"))
     if not tail or not whole or len(tail) > MAX_SHOWN:
         return ""
-    words = re.match(r"\{\s*(?:where|map|pick|ops|optional|count|reuse|fallback):.*\}", tail)
-    return f", {tail[1:-1].strip()}" if words else f", ops: {tail}"
+    word = re.match(r"\{\s*(\w+):.*\}", tail)
+    of_rule = word is not None and word[1] not in OPS
+    return f", {tail[1:-1].strip()}" if of_rule else f", ops: {tail}"
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:

@@ -169,8 +169,8 @@ def _refuse_unknown_behind(value: Mapping) -> None:
         raise wrong(value.place, "an empty mapping behind an arrow", "write an op, or leave it out")
     known = {*BEHIND.fields, *OPS}
     strange = next((key for key, _ in value.entries if key.text not in known), None)
-    meant = find_op(value.entries, arguments.op) if strange is not None else ""
-    if strange is not None and meant:
+    meant = find_op(value.entries, arguments.op) if strange else ""
+    if strange and meant:
         message = f"unknown word {shown(strange.text)} in {BEHIND.name}"
         raise wrong(strange.place, message, meant)
     problems = Problems()

@@ -16,7 +16,9 @@ def quoted(text: str) -> str:
 
 
 def quote_this(text: str) -> str:
-    """The next step for a text that YAML reads otherwise."""
+    """The next step for a text that YAML reads otherwise; a long one is not repeated."""
+    if len(text.strip()) > MAX_QUOTED:
+        return "put it in single quotes"
     return f"quote this: {quote_rule(text.strip())}"
 
 

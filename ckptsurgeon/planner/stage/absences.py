@@ -10,23 +10,27 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
 from ckptsurgeon.language.rules import Drop
+from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.graph import RuleInfo, full_key
-from ckptsurgeon.wording import name_alias, name_root
+from ckptsurgeon.wording import PYTHON_SOURCE, SHELL_SOURCE, name_alias, name_root
 
-LOOKED_AT = 200_000
+MOST_OUTSIDE = 200_000
 """Keys outside of a root that are looked through."""
-
 
 NONE_IS_FINE = "`optional: true` lets the rule match none"
 
 
 def explain_absence(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason:
     """Why no key matches a reference, and the next step; of the first ones of a plan alone."""
+    return search.explain_once(reader, lambda: _explain(run, rule, reader, search))
+
+
+def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason:
     if not search.may_explain():
         return Reason(help=NONE_IS_FINE)
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
@@ -70,7 +74,7 @@ def _without_dot(
     """A `strip` or a `within` that lacks the dot at its end."""
     strip = run.compiled.stage.source.strip
     if any(key.startswith(".") for table in own for key in itertools.islice(table.nodes, 1)):
-        dotted = ", ".join(repr(f"{one.rstrip('.')}.") for one in strip)
+        dotted = ", ".join(quoted(f"{one.rstrip('.')}.") for one in strip)
         help = f"write `source: {{strip: [{dotted}]}}`" if strip else ""
         return Reason("the keys begin with a dot, which `strip` left", help) if help else None
     dotted_pattern = dot_within(run.compiled.stage.rules, rule, reader)
@@ -98,7 +102,7 @@ def _no_alias(run: StageRun, reader: Reader) -> Reason:
         why = "sources have names in the first stage alone"
         return Reason(why, f"write {plain}: a stage reads what the one before gives")
     aliases = ", ".join(name_alias(table.alias) for table in run.tables)
-    if f"`{written}`" == name_alias(""):
+    if written in (SHELL_SOURCE, PYTHON_SOURCE):
         return Reason("the first source is written without a name", f"write {plain}")
     if not written:
         return Reason("all sources have names", f"write one of them and `::` in front: {aliases}")
@@ -188,7 +192,7 @@ def _in_this_stage(run: StageRun, reader: Reader) -> Reason | None:
     read = compile_pattern(reader.pattern).row_reader()
     key = next((key for key in rules if read(key) is not None), None)
     rule = rules[key] if key is not None else None
-    if rule is None:
+    if rule is None or rule.kind == "keep":
         return None
     return Reason(
         f"`{key}` is given by {rule.place.file_line}, and rules read the source as it was",
@@ -203,7 +207,7 @@ def _outside_root(run: StageRun, reader: Reader) -> Reason | None:
         if reader.alias.match(view.alias) is None:
             continue
         contents = view.contents
-        for key in itertools.islice(contents.outside_keys, LOOKED_AT):
+        for key in itertools.islice(contents.outside_keys, MOST_OUTSIDE):
             name = name_outside(key, contents.root)
             if read(key.removeprefix(f"{name}.")) is not None or read(key) is not None:
                 opened = f"the root `{contents.root}`" if contents.root else "the root"

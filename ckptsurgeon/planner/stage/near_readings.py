@@ -24,6 +24,7 @@ from ckptsurgeon.language.patterns import (
     Regex,
     Word,
 )
+from ckptsurgeon.language.yaml.quoting import quoted
 
 Change = Callable[[Pattern], Pattern]
 
@@ -35,6 +36,9 @@ REST = {kind: Capture("*9", kind) for kind in (Kind.TEXT, Kind.PATH)}
 
 WIDTHS = (2, 3, 4, 5)
 """Digits of zero-padded integers that are tried."""
+
+MOST_ALONE = 4
+"""Placeholders of one pattern of which each alone may be meant."""
 
 MOST_JOINTS = 6
 """Dots and underscores of a text that may be the other."""
@@ -122,7 +126,7 @@ def _read_placeholders(
         names.setdefault(found["whole"], []).append(_name_of(found, number))
     if not names:
         return
-    alone = [{whole: own} for whole, own in names.items()] if len(names) > 1 else []
+    alone = [{whole: own} for whole, own in names.items()] if 1 < len(names) <= MOST_ALONE else []
     for some in (names, *alone):
         first = next(iter(some))
         reason = f"a capture is written `<{some[first][0]}>`, not `{first}`"
@@ -164,7 +168,7 @@ def _capture_all(
                 pieces += (Literal(piece.text[start : found.start()]), capture)
                 start = found.end()
         pieces.append(Literal(piece.text[start:]))
-    return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
+    return _without_empty(pieces)
 
 
 def _read_alternatives(pattern: Pattern) -> Iterator[Near]:
@@ -189,6 +193,11 @@ def _find_alternatives(piece: Piece) -> tuple[str, tuple[Word, ...]] | None:
     return found[0], tuple(Word(word, word) for word in words)
 
 
+def _without_empty(pieces: Sequence[Piece]) -> Pattern:
+    """The pattern of pieces, of which texts may be empty."""
+    return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
+
+
 def _put(pattern: Pattern, text: str, piece: Piece) -> Pattern:
     """The pattern with a piece in the place of a text, where that stands."""
     pieces: list[Piece] = []
@@ -198,7 +207,7 @@ def _put(pattern: Pattern, text: str, piece: Piece) -> Pattern:
             pieces += (Literal(before), piece, Literal(behind))
         else:
             pieces.append(one)
-    return Pattern(tuple(one for one in pieces if not isinstance(one, Literal) or one.text))
+    return _without_empty(pieces)
 
 
 # --- captures of another kind ---------------------------------------------------------------------
@@ -321,11 +330,10 @@ def _read_front(pattern: Pattern, front: str) -> Iterator[Near]:
     pieces = front.split(".")[:-1]
     for number in range(1, len(pieces) + 1):
         prefix = "".join(f"{piece}." for piece in pieces[:number])
-        stripped = prefix.replace("'", "''")
         yield Near(
             Pattern((Literal(prefix), *pattern.pieces)),
             f"every key begins with `{prefix}`",
-            besides=f"`source: {{strip: ['{stripped}']}}`",
+            besides=f"`source: {{strip: [{quoted(prefix)}]}}`",
         )
 
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.patterns import Kind, Literal, Pattern, compile_pattern
+from ckptsurgeon.planner.compiling.compiled import Reader
 from ckptsurgeon.planner.stage.near_readings import (
     PREFIX,
     REST,
@@ -58,12 +59,14 @@ Write = Callable[[Near], str]
 class Reason:
     """Words for a message, behind a colon, and the next step; both empty where none is known.
 
-    `near` is the key that looks most like the pattern, where that is all that is known.
+    `near` is the key that looks most like the pattern, where that is all that is known; `besides`
+    is the second way of the help, which needs no other rule.
     """
 
     why: str = ""
     help: str = ""
     near: str = ""
+    besides: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,18 @@ class Search:
     def __init__(self) -> None:
         self._tests, self._readings, self._searches = TESTS, READINGS, SEARCHES
         self._explained = 0
+        self._reasons: dict[int, Reason] = {}
 
     def may_explain(self) -> bool:
         """Whether one more reference may be explained; each time counts as one."""
         self._explained += 1
         return self._explained <= EXPLAINED
+
+    def explain_once(self, reader: Reader, explain: Callable[[], Reason]) -> Reason:
+        """The reason of a reference, which is looked for the first time that it is asked for."""
+        if id(reader) not in self._reasons:
+            self._reasons[id(reader)] = explain()
+        return self._reasons[id(reader)]
 
     def find_reading(self, pattern: Pattern, tables: Sequence[Table], write: Write) -> Reason:
         """The reason that the likeliest near reading of a pattern gives."""
@@ -99,7 +109,7 @@ class Search:
         if not found:
             return Reason()
         padded = [self._pad(one, tables) for one in found]
-        found = list({len(one.keys): one for one in reversed(padded)}.values())[::-1]
+        found = list({one.keys: one for one in reversed(padded)}.values())[::-1]
         texts = [write(one.near) for one in found]
         told = [
             _tell(one, text, first=one is found[0])
@@ -108,7 +118,8 @@ class Search:
         ]
         besides = found[0].near.besides or _tell_norm(found[0], write(Near(pattern)))
         helps = filter(None, (", ".join(told), besides))
-        return Reason(found[0].near.reason, "; or ".join(helps))
+        near = found[0].near
+        return Reason(near.reason, "; or ".join(helps), besides=near.besides)
 
     def _pad(self, found: Found, tables: Sequence[Table]) -> Found:
         """A reading with leading zeros, where it matches more keys so: `layer_<i:02>`."""
@@ -127,7 +138,7 @@ class Search:
             found = self._try(near, tables)
             if found is None or not str(found.near.pattern).isprintable():  # no rule can say it
                 continue
-            if len(found.keys) not in [len(one.keys) for one in family]:
+            if found.keys not in [one.keys for one in family]:
                 family.append(found)
         return family[:2]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.errors import CkptSurgeonError
@@ -23,10 +22,7 @@ from ckptsurgeon.wording import choose
 SHOWN = 3
 """Keys, and patterns, that are shown of each side."""
 
-_STRIP = re.compile(r"`source: \{strip: [^`]*`")
-"""What a help says of a prefix that all keys have."""
-
-LOOKED_AT = 2000
+MOST_FOLDED = 2000
 """Keys that are folded to show what a checkpoint has."""
 
 TESTS = 2_000_000
@@ -49,13 +45,11 @@ def explain_strange_rules(
     reasons = [explain_absence(run, *one, search) for one in dead[:SHOWN]]
     if reasons[0].why and all(one.why == reasons[0].why for one in reasons):
         shipped = find_shipped(dead[0][0].place)
-        strip = _STRIP.search(reasons[0].help) if shipped else None
-        own = (
-            f"write a file: `format: 1`, {strip[0]} and the rule `- include: {shipped}`"
-            if strip
-            else ""
-        )
-        return f"{none}: {reasons[0].why}", own or reasons[0].help
+        help = reasons[0].help
+        if shipped and reasons[0].besides:
+            source = reasons[0].besides
+            help = f"write a file: `format: 1`, {source} and the rule `- include: {shipped}`"
+        return f"{none}: {reasons[0].why}", help
     if any(one.why or one.near for one in reasons):
         return None
     read = ", ".join(f"`{reader.pattern}`" for _, reader in dead[:SHOWN])
@@ -74,7 +68,7 @@ def _count_given(run: StageRun) -> tuple[int, int]:
     These are the fewer, the more rules there are.
     """
     read = [compile_pattern(pattern).row_reader() for pattern in _target_patterns(run)]
-    looked_at = min(LOOKED_AT, TESTS // max(1, len(read)))
+    looked_at = min(MOST_FOLDED, TESTS // max(1, len(read)))
     keys = itertools.islice(itertools.chain(*(table.nodes for table in run.tables)), looked_at)
     return sum(any(one(key) is not None for one in read) for key in keys), looked_at
 
@@ -102,5 +96,5 @@ def _tell_way_back() -> str:
 def _there(run: StageRun) -> str:
     """The first keys of the sources, folded."""
     keys = itertools.chain(*(table.nodes for table in run.tables))
-    folded = fold_keys(itertools.islice(keys, LOOKED_AT))
+    folded = fold_keys(itertools.islice(keys, MOST_FOLDED))
     return ", ".join(f"`{box}`" for box in folded[:SHOWN]) or "none"
