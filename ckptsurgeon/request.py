@@ -36,6 +36,8 @@ from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.wording import (
+    PYTHON_SOURCE,
+    SHELL_SOURCE,
     argument,
     name_alias,
     name_kinds,
@@ -258,6 +260,9 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
     absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
     if absent:
         there = ", ".join(map(name_alias, given))
+        if absent[0] in (SHELL_SOURCE, PYTHON_SOURCE):
+            plain = name_root(roots[absent[0]])
+            raise CheckpointError(f"`root`: the first source has no name: write {plain}")
         raise CheckpointError(
             f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
         )

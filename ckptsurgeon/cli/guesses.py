@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         ("--dtype", "--half", "--fp16", "--bf16", "--cast"),
-        "`output: {dtype: BF16}` in a rule file, or -e '** -> **: {cast: BF16}'",
+        "`output: {dtype: BF16}` in a rule file",
     ),
     **dict.fromkeys(("--dry-run", "--dryrun", "-n", "--check"), "the command `plan`"),
     **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
+from ckptsurgeon.wording import choose
 
 Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
 """Rules as the API takes them: a path, a shipped name, a dict, a list, or a Ruleset."""
@@ -88,7 +90,7 @@ def _of_file(name: str) -> Ruleset:
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
     if ("->" in name or ": " in name) and not path.is_file():
-        help = f"give a list of rules: `[{name!r}]`"
+        help = choose(f"write `-e {shlex.quote(name)}`", f"give a list of rules: `[{name!r}]`")
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, help)
         raise RulesetError([problem])
     if not (path.is_file() or path.suffix in catalog.RULE_FILES or path.name != name):

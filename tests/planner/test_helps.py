@@ -93,6 +93,7 @@ NEAR = [
     Row("ln.f.weight -> n", "gpt2", "ln_f.weight -> n"),
     Row("layer1/0/conv1/weight -> c", "net", "layer1.0.conv1.weight -> c"),
     Row("fc.<p:w|b> -> h.<p>", "net", "fc.<p:str> -> h.<p>"),
+    Row("<i>.attn.c_attn.weight -> l.<i>", "gpt2", "h.<i>.attn.c_attn.weight -> l.<i>"),
     Row("drop: fc", "net", "drop: fc.*"),
     Row("drop: layer1", "net", "drop: layer1.**"),
     Row("batchnorm: bn1 -> n", "module", "batchnorm: module.bn1 -> n"),
@@ -339,6 +340,34 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
 def test_ops_and_parameters_that_others_call_otherwise(op: str, meant: str) -> None:
     (help,) = helps(f"fc.weight -> w: {op}", "net")
     assert help in (f"did you mean {meant!r}?", f"known here: {meant}", f"write `{meant}`")
+
+
+TYPED = {
+    "layer_<i:int:02>.a.weight -> x": "2 digits with leading zeros are `02`",
+    "layer_<i:02d>.a.weight -> x": "2 digits with leading zeros are `02`",
+    "fc.weight -> w: {multiply: 0.5}": "by a number: `{scale: 0.5}`",
+    "fc.weight -> w: {add: 1}": "by a number: `{shift: 1}`",
+    "fc.weight -> w: {slice: [0, 4]}": "a slice is a text, such as ':, :3'",
+    "rules.yaml": "write `-r rules.yaml`",
+    "- fc.weight -> w": "leave out the `- `",
+    "fc.weight -> w\nfc.bias -> b": "give each an -e of its own",
+    "source: {strip: ['module.']}": "it stands at the top of a rule file, beside `rules`",
+}
+
+
+@pytest.mark.parametrize("rule", TYPED)
+def test_what_is_typed_otherwise_is_told(rule: str) -> None:
+    (help,) = helps(rule, "net")
+    assert TYPED[rule] in help
+
+
+def test_a_var_of_the_name_of_a_capture_is_told() -> None:
+    rules = {"format": 1, "vars": {"p": 0}, "rules": ["fc.weight -> x.<p:q|k>"]}
+    with pytest.raises(cs.RulesetError, match="`p` is a var, and a capture here"):
+        cs.plan(source_of("net"), rules)
+    with pytest.raises(cs.RulesetError) as caught:
+        cs.plan(source_of("net"), ["fc.weight -> x.<p:q|k>"])
+    assert "vars" not in str(caught.value)
 
 
 CALLS = {

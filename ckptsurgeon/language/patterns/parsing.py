@@ -239,7 +239,8 @@ def _words(text: str, column: int) -> tuple[Word, ...]:
         raise PatternError(
             f"`{text}` is no kind of capture",
             column,
-            nearest(text, _KINDS)
+            _find_width(text)
+            or nearest(text, _KINDS)
             or "the kinds are int, str, path, a width such as 02, or words: `q|k|v`",
         )
     seen: set[str] = set()
@@ -248,6 +249,13 @@ def _words(text: str, column: int) -> tuple[Word, ...]:
             raise PatternError(f"the word {word.left!r} stands twice in `{text}`", column)
         seen.add(word.left)
     return words
+
+
+def _find_width(text: str) -> str:
+    """The next step where a kind is the width of an integer otherwise: `02d`, `int:02`, `2`."""
+    found = re.fullmatch(r"(?:int)?:?0?([1-9])d?|int:0([1-9])d?", text)
+    width = next(filter(None, found.groups()), "") if found else ""
+    return f"{width} digits with leading zeros are `0{width}`" if width else ""
 
 
 def _word(text: str, column: int) -> Word:

@@ -88,6 +88,10 @@ def _call(name: Scalar, parameters: Node | None) -> OpCall:
     return OpCall(name.text, arguments, over, name.place)
 
 
+_BY_A_NUMBER = {"multiply": "scale", "add": "shift"}
+"""Ops of several tensors, and what does the same with one and a number."""
+
+
 def _entries(
     cls: type[Op], name: Scalar, parameters: Node | None
 ) -> tuple[tuple[Scalar, Node], ...]:
@@ -99,9 +103,10 @@ def _entries(
     if isinstance(parameters, Broken):
         raise told()
     if cls.first is None:
-        raise wrong(
-            parameters.place, f"`{name.text}` takes no parameter alone", f"write `{name.text}`"
-        )
+        help = f"write `{name.text}`"
+        if isinstance(parameters, Scalar) and parameters.numeric and name.text in _BY_A_NUMBER:
+            help = f"by a number: `{{{_BY_A_NUMBER[name.text]}: {parameters.text}}}`"
+        raise wrong(parameters.place, f"`{name.text}` takes no parameter alone", help)
     return ((Scalar(cls.first, parameters.place), parameters),)
 
 
@@ -188,7 +193,7 @@ def _list_by_expression(node: Scalar) -> Argument:
 def index(node: Node) -> WrittenIndex:
     """A slice, with or without its brackets: `1:3, ::2`."""
     if isinstance(node, Sequence):
-        help = "quote a slice that has brackets: '[:, :3]'"
+        help = "a slice is a text, such as ':, :3', or '0:4' for the first four"
         raise wrong(node.place, "a slice is wanted, found a list", help)
     return parsed(scalar(node, "a slice such as `:, :3`"), parse_index)
 

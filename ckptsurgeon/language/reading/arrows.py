@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence as List
 from dataclasses import replace
 
 from msgspec import structs
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
+from ckptsurgeon.language import catalog
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
@@ -34,6 +36,7 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 def _rule(numbered: tuple[int, str]) -> Node:
     number, text = numbered
     line = Place(FILE, number, 1, line_of(text))
+    _refuse_other_words(text, line)
     arrow, ops = _split_ops(text)
     if not arrow:
         return _read_yaml(text, 0, line)
@@ -43,6 +46,17 @@ def _rule(numbered: tuple[int, str]) -> Node:
     at = replace(line, column=len(text) + 1)
     value = _read_yaml(ops, len(text) - len(ops), line) if ops.strip() else Scalar("", at, True)
     return Mapping(((key, value),), line)
+
+
+def _refuse_other_words(text: str, line: Place) -> None:
+    """Raises RulesetError for a rule file, a list and several rules where one rule is wanted."""
+    lines = text.strip().splitlines()
+    if "->" not in text and text.endswith(catalog.RULE_FILES):
+        raise wrong(line, "a rule file where a rule is wanted", f"write `-r {shlex.quote(text)}`")
+    if len(lines) > 1 and all("->" in one for one in lines):
+        raise wrong(line, f"{len(lines)} rules in one -e", "give each an -e of its own")
+    if len(lines) == 1 and text.startswith("- "):
+        raise wrong(line, "a list where one rule is wanted", "leave out the `- `")
 
 
 def _split_ops(text: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from ckptsurgeon.language.reading.rule_kinds import (
 )
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import one_or_each, readable, scalar, unlike
+from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import (
     MAX_RULES,
     Init,
@@ -216,6 +217,10 @@ def _no_kind(node: Mapping) -> RulesetError:
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
+    if key.text in STAGE.fields:
+        message = f"`{key.text}` where a rule is wanted"
+        help = "it stands at the top of a rule file, beside `rules`"
+        return wrong(key.place, message, help)
     renamed = _renamed(key, value)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)

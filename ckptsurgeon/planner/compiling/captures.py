@@ -34,16 +34,19 @@ def find_kinds(
     for at in sources:
         for capture in at.captures:
             if capture.name in names:
-                problems.add(
-                    f"`{capture.name}` is a var, and a capture here",
-                    at.place,
-                    "captures and vars share one name space: rename one of the two",
-                )
+                _refuse_var(capture, at, problems)
             _mention(capture, read, at.place, problems)
     spread: dict[str, Capture] = {}
     for at in targets:
         _find_spread(at, read, names, spread, problems)
     return read, spread
+
+
+def _refuse_var(capture: Capture, at: At, problems: Problems) -> None:
+    """Adds the problem of a capture that has the name of a var."""
+    message = f"`{capture.name}` is a var, and a capture here"
+    help = "captures and vars share one name space: rename one of the two"
+    problems.add(message, at.place, help)
 
 
 def _find_spread(
@@ -55,7 +58,9 @@ def _find_spread(
 ) -> None:
     """Adds the names of a target that no source has and no var is."""
     for capture in at.pattern.captures:
-        if capture.nameless:
+        if capture.name in vars and capture.kind is not Kind.BARE:
+            _refuse_var(capture, at, problems)
+        elif capture.nameless:
             problems.add(f"`{capture}` can't be written in a target", at.place)
         elif capture.name in read:
             _agree(capture, read[capture.name], at.place, problems)

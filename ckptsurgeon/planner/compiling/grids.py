@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
-from ckptsurgeon.language.patterns import Regex
+from ckptsurgeon.language.patterns import Kind, Regex
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.rules import OpCall
 from ckptsurgeon.ops import OPS
@@ -154,9 +154,10 @@ class _Course:
                 message = f"`{self.captures[name]}` is in the target alone, and no op spreads it"
                 help = (
                     f"write `<{name}>` in the source too where it is in its keys; an op that makes "
-                    "several tensors of one spreads it: `split`, `unstack`, `split_qkv`; or name "
-                    f"one value: `vars: {{{name}: 0}}`"
+                    "several tensors of one spreads it: `split`, `unstack`, `split_qkv`"
                 )
+                if self.captures[name].kind is Kind.INT and not self.captures[name].width:
+                    help += f"; or name one value: `vars: {{{name}: 0}}`"
                 near = self._name_groups() or self._as_group(name)
                 if op := self.joined.get(name):
                     message = f"`{name}` is in the target, and `{op}` has joined it again"

@@ -93,8 +93,8 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     missing = list(_read_missing(pattern))
     yield from missing
     yield from (one.then(near) for one in missing for near in read_padded(one.pattern))
-    yield from _read_integers(pattern, Kind.PATH)
     yield from _read_prefix(pattern)
+    yield from _read_integers(pattern, Kind.PATH)
     yield from _read_separator(pattern)
     yield from _read_joints(pattern)
     yield from _read_other_words(pattern)
