@@ -18,7 +18,7 @@ from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
-from ckptsurgeon.language.reading.op_guesses import find_op, written
+from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
@@ -35,7 +35,7 @@ from ckptsurgeon.language.reading.scalars import (
     word,
 )
 from ckptsurgeon.language.rules import Argument, OpCall, evaluate
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, written
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.indexing import Index
 

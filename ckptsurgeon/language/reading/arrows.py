@@ -36,6 +36,8 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
 def _rule(numbered: tuple[int, str]) -> Node:
     number, text = numbered
     line = Place(FILE, number, 1, line_of(text))
+    if not text.strip():
+        raise wrong(line, "an empty rule", "write one, such as `OLD -> NEW`")
     _refuse_other_words(text, line)
     arrow, ops = _split_ops(text)
     if not arrow:

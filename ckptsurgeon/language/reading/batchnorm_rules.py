@@ -51,6 +51,7 @@ FOLD = Section(
         **SHARED,
     },
     ("batchnorm",),
+    ("{conv: …, batchnorm: KEY}", ""),
 )
 
 
@@ -72,4 +73,5 @@ FREEZE = Section(
         **SHARED,
     },
     ("from",),
+    ("{from: KEY}", "{from: KEY, to: VALUE}"),
 )

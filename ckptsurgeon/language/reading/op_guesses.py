@@ -7,7 +7,7 @@ write is a rule.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as List
 
 from msgspec import Struct
@@ -15,9 +15,8 @@ from msgspec import Struct
 from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.reading.scalars import DTYPE_CODES
 from ckptsurgeon.language.synonyms import find_word, fold_word
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
-from ckptsurgeon.language.yaml.quoting import quoted
-from ckptsurgeon.ops import OPS
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null, written
+from ckptsurgeon.ops import OPS, Arity
 from ckptsurgeon.specs import BITS
 
 Entry = tuple[Scalar, Node]
@@ -28,6 +27,9 @@ LONGEST_CALL = 100
 _CALL = re.compile(
     r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))"
 )
+
+_CHAIN = re.compile(r"\.?([A-Za-z]\w*(?:\([^()]*\))?)(?:\s*(?:[,;|]|\bthen\b)\s*|\s+|(?=\.)|$)")
+"""One op of several in one text, with what stands between it and the next."""
 
 _ALIKE = (
     *("cat", "concatenate", "view", "resize", "swapaxes", "swapdims", "transposed", "t"),
@@ -64,13 +66,38 @@ def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], ob
 
     Nothing unless `read` can read what it says to write.
     """
-    for meant in _meanings(_call_of(entries)):
+    (key, value), *_ = entries
+    chain = _chain_of(key, read) if value is None else None
+    meant = chain or _first_read(_meanings(_call_of(entries)), read)
+    return f"write `{written(meant)}`" if meant is not None else ""
+
+
+def _first_read(meanings: Iterable[Node], read: Callable[[Node], object]) -> Node | None:
+    """The first of some meanings that can be read."""
+    for meant in meanings:
         try:
             read(meant)
         except RulesetError:
             continue
-        return f"write `{written(meant)}`"
-    return ""
+        return meant
+    return None
+
+
+def _chain_of(key: Scalar, read: Callable[[Node], object]) -> Node | None:
+    """Several ops in one text as a list: `transpose, flip`, `transpose(0, 1).flip(0)`."""
+    ops, at, text = list[Node](), 0, key.text.strip()
+    while at < len(text) <= LONGEST_CALL:
+        found = _CHAIN.match(text, at)
+        if found is None:
+            return None
+        word = Scalar(found[1], key.place, plain=True)
+        meanings = (word,) if word.text in OPS else _meanings(_call_of([(word, None)]))
+        meant = _first_read(meanings, read)
+        if meant is None:
+            return None
+        ops.append(meant)
+        at = found.end()
+    return Sequence(tuple(ops), key.place) if len(ops) > 1 else None
 
 
 def _call_of(entries: List[tuple[Scalar, Node | None]]) -> Call:
@@ -81,7 +108,7 @@ def _call_of(entries: List[tuple[Scalar, Node | None]]) -> Call:
         return _of_text(found, key.place)
     given = () if value is None else (value,)
     rest = tuple((word, node) for word, node in others if node is not None)
-    if given and rest and all(_is_null(node) for _, node in rest):  # `{transpose: 0, 1}`
+    if given and rest and all(is_null(node) for _, node in rest):  # `{transpose: 0, 1}`
         numbers = tuple(Scalar(word.text, word.place, plain=True) for word, _ in rest)
         return Call(fold_word(key.text), key.place, (*given, *numbers))
     return Call(fold_word(key.text), key.place, given, rest)
@@ -169,6 +196,8 @@ def _alike(call: Call, name: str) -> Iterator[Node]:
         yield call.op(name, Sequence(call.given, call.place))
     elif not call.given or _is_true(call.given[0]):
         yield call.op(name, None)
+    elif OPS[name].arity is Arity.JOIN and _is_name(call.given[0]):
+        yield call.op(name, call.parameters([("over", call.given[0])]))
     else:
         yield call.op(name, call.given[0])
 
@@ -179,21 +208,9 @@ def _parameter(word: str, name: str = "split") -> str:
     return word if word in fields else find_word(word, fields) or word
 
 
+def _is_name(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.text.isidentifier()
+
+
 def _is_true(node: Node | None) -> bool:
     return isinstance(node, Scalar) and node.truth is True
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.null
-
-
-def written(node: Node) -> str:
-    """A node as a line of a rule file has it."""
-    if isinstance(node, Scalar):
-        safe = node.plain or re.fullmatch(r"[\w.]+", node.text)
-        return node.text if safe else quoted(node.text)
-    if isinstance(node, Sequence):
-        return f"[{', '.join(map(written, node.items))}]"
-    if isinstance(node, Mapping):
-        return f"{{{', '.join(f'{key.text}: {written(one)}' for key, one in node.entries)}}}"
-    return "…"

@@ -15,12 +15,16 @@ from ckptsurgeon.language.patterns import (
     split_arrow,
 )
 from ckptsurgeon.language.problems import MAX_SHOWN, both, shown, wrong
+from ckptsurgeon.language.reading.arrow_guesses import (
+    listed_keys,
+    refuse_list,
+    refuse_other_arrow,
+    tell_lone_arrow,
+)
 from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
-from ckptsurgeon.language.yaml.quoting import without_comment
-from ckptsurgeon.ops import OPS
 
 
 def sources(node: Node) -> tuple[At, ...]:
@@ -49,23 +53,12 @@ def _reference(node: Node, *, is_target: bool) -> At:
         raise wrong(
             found.at(found.text.index("->")),
             "an arrow where one reference is wanted",
-            _tell_arrow(found),
+            tell_lone_arrow(found),
         )
+    keys = listed_keys(found.text) if is_target and re.search(r"\s", found.text) else []
+    if keys:
+        raise wrong(found.place, f"{len(keys)} keys in one text", f"write `[{', '.join(keys)}]`")
     return _side(found, found.text, 0, is_target=is_target)
-
-
-def _tell_arrow(node: Scalar) -> str:
-    """The next step for an arrow where one reference is wanted, by the word before it."""
-    before = node.place.text[: node.place.column - 1]
-    word = re.search(r"\b(tie|drop|keep)['\"]?:([^:]*)$", before)
-    if word is None:
-        return "what stands left of it is `from`, what stands right of it is `to`"
-    left, _, right = (part.strip() for part in node.text.partition("->"))
-    if word[1] == "tie":
-        return f"write `tie: [{left}, {right}]`"
-    of = "" if word[1] == "drop" else " of the destination"
-    alone = f": write `drop: {left}`" if not (of or "[" in word[2]) else ""
-    return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
@@ -93,29 +86,6 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     return found
 
 
-_OTHER_ARROW = re.compile(
-    r"=>|(?<!-)-{2,}>+|->>+|~>|<-+|<=|→|⇒|⟶|➔|[\N{EN DASH}\N{EM DASH}]>"
-    r"|(?<=\s)(?:>>?|:=?|=|to|as|into)(?=\s)"
-)
-"""What other languages write between an old name and a new one."""
-
-
-def refuse_other_arrow(node: Scalar, wanted: str = "a rule `A -> B`") -> None:
-    """Raises RulesetError for an arrow of another language, where ours is not there or part of it.
-
-    The next step is the rule with ours.
-    """
-    found = _OTHER_ARROW.search(node.text)
-    if found is None or ("->" in node.text and "->" not in found[0]):
-        return
-    sides = [node.text[: found.start()].strip(), node.text[found.end() :].strip()]
-    if not all(sides):
-        return
-    left, right = reversed(sides) if found[0] in ("<=", "<-", "<--") else sides
-    help = f"write `{left} -> {right}`" if len(node.text) <= MAX_SHOWN else "write `->`"
-    raise wrong(node.at(found.start()), f"{wanted} is written with `->`, not `{found[0]}`", help)
-
-
 def arrow(node: Scalar) -> tuple[At, At]:
     """Both sides of a rule `A -> B`; neither may be empty."""
     (left, left_at), (right, right_at) = _sides(node, "a rule `A -> B`")
@@ -125,40 +95,12 @@ def arrow(node: Scalar) -> tuple[At, At]:
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
     traps.refuse_op_in_text(node, right, right_at)
-    _refuse_list(node, left, right, left_at)
-    _refuse_list(node, right, left, right_at)
+    refuse_list(node, left, right, left_at)
+    refuse_list(node, right, left, right_at)
     return both(
         lambda: _side(node, left, left_at, is_target=False),
         lambda: _side(node, right, right_at, is_target=True),
     )
-
-
-def _refuse_list(node: Scalar, side: str, other: str, column: int) -> None:
-    """Raises RulesetError for `[A, B] -> C`, and for `A -> [B, C]`."""
-    text = side.strip()
-    if not (text.startswith("[") and text.endswith("]")):
-        return
-    at = node.at(column + len(side) - len(side.lstrip()))
-    sides = (text, other.strip()) if column == 0 else (other.strip(), text)
-    ops = _ops_behind(node)
-    help = f"write the block form: `{{from: {sides[0]}, to: {sides[1]}{ops}}}`"
-    last = "" if ops else ", and `ops` with what makes one of several, or several of one"
-    raise wrong(at, "a list of keys in an arrow", help + last)
-
-
-def _ops_behind(node: Scalar) -> str:
-    """What stands behind the colon of an arrow, as a block has it; nothing where that isn't plain.
-
-    An op, or ops, are `, ops: concat`; words of the rule stand as they are.
-    """
-    rest = node.place.text.partition(node.text)[2].lstrip("'\"")
-    tail = without_comment(rest[1:]).strip() if rest.startswith(": ") else ""
-    whole = all(tail.count(left) == tail.count(right) for left, right in ("[]", "{}"))
-    if not tail or not whole or len(tail) > MAX_SHOWN:
-        return ""
-    word = re.match(r"\{\s*(\w+):.*\}", tail)
-    of_rule = word is not None and word[1] not in OPS
-    return f", {tail[1:-1].strip()}" if of_rule else f", ops: {tail}"
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:

@@ -136,6 +136,7 @@ INIT = Section(
         **SHARED,
     },
     ("to", "fill"),
+    ("{to: KEY, fill: zeros}", "{to: KEY, fill: VALUE}"),
 )
 
 
@@ -161,6 +162,7 @@ REQUIRE = Section(
         "count": Field(scalars.count, SHARED["count"].schema, "How many keys must match."),
     },
     ("key",),
+    ("{key: KEY}", "{key: KEY, shape: VALUE}"),
 )
 
 # --- all kinds ------------------------------------------------------------------------------------

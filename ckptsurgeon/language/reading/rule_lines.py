@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import MAX_SHOWN, Problems, both, shown, told, wrong
-from ckptsurgeon.language.reading import arguments, references
+from ckptsurgeon.language.reading import arguments, arrow_guesses, references
 from ckptsurgeon.language.reading.fields import unknown_word
 from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
@@ -115,6 +115,8 @@ def _refuse_missing_colon(node: Scalar) -> None:
     first, space, rest = node.text.partition(" ")
     word, rest = first.removesuffix(":"), rest.strip()
     meant = word if word in RULE_WORDS else find_word(word, RULE_WORDS)
+    if word in RULE_WORDS and not rest:
+        raise wrong(node.place, f"nothing stands behind {shown(word)}", f"write `{word}: …`")
     if not (space and rest) or rest.startswith("->") or not (meant or find_meant(word, RULE_WORDS)):
         return
     message = f"{shown(word)} without its `: `" if meant == word else f"unknown word {shown(word)}"
@@ -122,8 +124,9 @@ def _refuse_missing_colon(node: Scalar) -> None:
         message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
     in_python = node.place.file == traps.PYTHON_RULES
     written = f"{{{meant!r}: {rest!r}}}" if in_python else f"{meant}: {rest}"
-    help = f"write `{written if meant else rest}`" if meant or "->" in rest else ""
-    raise wrong(node.place, message, help or find_meant(word, RULE_WORDS))
+    arrow = arrow_guesses.arrow_of(rest) if meant in ("", "from") else ""
+    help = f"write `{arrow or written}`" if meant or arrow else find_meant(word, RULE_WORDS)
+    raise wrong(node.place, message, help)
 
 
 # --- arrows with a value --------------------------------------------------------------------------
@@ -212,7 +215,7 @@ def _no_kind(node: Mapping) -> RulesetError:
     """The error for a mapping that none of its words makes a rule."""
     key, value = node.entries[0]
     traps.refuse_colon_in_slice(key)
-    references.refuse_other_arrow(key)
+    arrow_guesses.refuse_other_arrow(key)
     if key.text in ("to", *BEHIND.fields):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:

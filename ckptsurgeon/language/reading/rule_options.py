@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping as Table
 
 from ckptsurgeon.language.expressions import Expression, kind_of
-from ckptsurgeon.language.problems import shown, wrong
+from ckptsurgeon.language.problems import MAX_SHOWN, shown, wrong
 from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
 from ckptsurgeon.language.reading.scalars import (
     boolean,
@@ -14,12 +14,14 @@ from ckptsurgeon.language.reading.scalars import (
     count,
     each,
     expression,
+    find_list,
     scalar,
     table,
     text,
+    unlike,
 )
 from ckptsurgeon.language.rules import Options, Span
-from ckptsurgeon.language.yaml.nodes import Node
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, written
 
 _SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
 
@@ -33,8 +35,21 @@ def _condition(node: Node) -> Expression:
     return found
 
 
+_OTHER_SPAN = re.compile(r"(\d+)\s*(?:\.\.+|-|\N{EN DASH}|to)\s*(\d+)")
+
+
 def _spans(node: Node) -> tuple[Span, ...]:
+    if isinstance(node, Scalar) and not node.null:
+        span = _other_span(node)
+        help = find_list(node) or (f"write `[{span}]`" if span else "")
+        raise unlike(node, "a list of integers and ranges `a..b`", help)
     return each(node, _span, "integers and ranges `a..b`")
+
+
+def _other_span(node: Scalar) -> str:
+    """The span that `0-3`, `0 to 3` and a number alone are; empty for other texts."""
+    found = _OTHER_SPAN.fullmatch(node.text)
+    return f"{found[1]}..{found[2]}" if found else node.text if node.numeric else ""
 
 
 def _span(node: Node) -> Span:
@@ -42,7 +57,8 @@ def _span(node: Node) -> Span:
     match = _SPAN.fullmatch(found.text)
     if match is None:
         message = f"an integer from 0 up, or a range `a..b`, is wanted, found {shown(found.text)}"
-        raise wrong(found.place, message)
+        other = _other_span(found)
+        raise wrong(found.place, message, f"write `{other}`" if ".." in other else "")
     first = int(match[1])
     last = int(match[2]) if match[2] else first
     if last < first:
@@ -51,15 +67,31 @@ def _span(node: Node) -> Span:
 
 
 def _picks(node: Node) -> dict[str, tuple[Span, ...]]:
-    return table(node, _spans, "a mapping `{i: [0, 2..5]}` of captures to lists")
+    wanted = "a mapping `{i: [0, 2..5]}` of captures to lists"
+    return table(node, _spans, wanted, _name_capture(node))
 
 
 def _maps(node: Node) -> dict[str, dict[str, str]]:
+    values = [value for _, value in node.entries] if isinstance(node, Mapping) else []
+    if values and all(isinstance(value, Scalar) for value in values):
+        message = "a table of captures is wanted, found one of values"
+        raise wrong(node.place, message, _name_capture(node))
     return table(node, _renames, "a mapping `{p: {old: new}}` of captures to tables")
 
 
 def _renames(node: Node) -> dict[str, str]:
     return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
+
+
+def _name_capture(node: Node) -> str:
+    """The next step where a list, or a table, is not under the name of a capture.
+
+    The first capture of the line is the one, for want of a better.
+    """
+    name = re.search(r"<([A-Za-z]\w*)[:>]", node.place.text)
+    value = f"[{_other_span(node) or '…'}]" if isinstance(node, Scalar) else written(node)
+    shown_as = value if len(value) <= MAX_SHOWN else "…"
+    return f"name the capture: `{{{name[1] if name else 'i'}: {shown_as}}}`"
 
 
 def _table_of(values: Schema) -> Schema:
@@ -76,7 +108,7 @@ _SPAN_SCHEMA = {
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
 
-SHARED: Mapping[str, Field] = {
+SHARED: Table[str, Field] = {
     "where": Field(
         _condition, _CONDITION, "A condition over captures (as in the source) and vars."
     ),
@@ -87,7 +119,7 @@ SHARED: Mapping[str, Field] = {
 }
 """What every rule but `within` takes."""
 
-MOVING: Mapping[str, Field] = {
+MOVING: Table[str, Field] = {
     **SHARED,
     "map": Field(
         _maps,

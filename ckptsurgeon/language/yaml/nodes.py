@@ -14,6 +14,7 @@ from msgspec import Struct
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions.terms import MAX_INTEGER
 from ckptsurgeon.language.problems import shown, wrong
+from ckptsurgeon.language.yaml.quoting import quoted
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTH = {
@@ -129,6 +130,10 @@ def kind_of(node: Node) -> str:
     return f"the text {shown(node.text)}"
 
 
+def is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.null
+
+
 def is_whole(node: Node) -> bool:
     """Whether nothing that stands in it was taken by a trap of YAML's; without recursion."""
     waiting: list[Node] = [node]
@@ -141,3 +146,15 @@ def is_whole(node: Node) -> bool:
         elif isinstance(current, Mapping):
             waiting += (value for _, value in current.entries)
     return True
+
+
+def written(node: Node) -> str:
+    """A node as a line of a rule file has it."""
+    if isinstance(node, Scalar):
+        safe = node.plain or re.fullmatch(r"[\w.]+", node.text)
+        return node.text if safe else quoted(node.text)
+    if isinstance(node, Sequence):
+        return f"[{', '.join(map(written, node.items))}]"
+    if isinstance(node, Mapping):
+        return f"{{{', '.join(f'{key.text}: {written(one)}' for key, one in node.entries)}}}"
+    return "…"

@@ -149,6 +149,9 @@ def _second_colon(snag: Snag) -> Problem | None:
         return traps.colon_in_slice(replace(snag.place, column=opened + 1))
     value = without_comment(snag.line[first.end() :]).strip()
     arrow = "->" in snag.before[: first.start()]
+    if not arrow and re.search(r",\s+\w+:\s", value):  # `from: a, to: b`
+        value = re.sub(r"^\s*(?:-\s+)*", "", without_comment(snag.line)).strip()
+        arrow = True
     help = f"braces are missing: {{{value[:MAX_QUOTED]}}}" if arrow else quote_this(value)
     return Problem("a second `: ` in one line", snag.place, help)
 

@@ -101,9 +101,13 @@ def tuple_in_mapping(children: Sequence[Node]) -> Problem | None:
     """
     texts = [one.text if isinstance(one, Scalar) and one.plain else "" for one in children]
     for at in range(1, len(texts) - 1, 2):
-        if texts[at].startswith("(") and ")" not in texts[at]:
+        if "(" in texts[at] and ")" not in texts[at]:
             items = [texts[at], *texts[at + 1 :: 2]]
             ends = next((number for number, item in enumerate(items) if ")" in item), 0)
+            if ends and not texts[at].startswith("("):
+                message = "round brackets, which YAML cuts at their comma"
+                whole = ", ".join(items[: ends + 1])
+                return Problem(message, children[at].place, quote_this(whole))
             inner = ", ".join(item.strip("() ") for item in items[: ends + 1] if item.strip("() "))
             message = "a list in round brackets, which YAML cuts at its comma"
             return Problem(message, children[at].place, f"write `{texts[at - 1]}: [{inner}]`")

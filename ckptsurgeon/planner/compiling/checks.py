@@ -17,6 +17,7 @@ from ckptsurgeon.language.patterns import (
 )
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
+from ckptsurgeon.ops import OPS, Arity
 from ckptsurgeon.planner.compiling.captures import (
     CONDITION,
     NUMBER,
@@ -66,11 +67,13 @@ def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     lost = {capture.name for capture in compiled.gathered}
     for call in rule.ops:
         names = names_in(call.arguments)
+        joins = OPS[call.name].arity is Arity.JOIN
         for name in sorted(names & lost):
+            help = f"what an op joins is its `over`: `{{{call.name}: {{over: {name}}}}}`"
             problems.add(
                 f"{call.name}: `{name}` is gathered, so it has many values here",
                 call.place,
-                "ops can use the captures of the target, and vars",
+                help if joins else "ops can use the captures of the target, and vars",
             )
         check_names(names - lost, compiled.known, call.place, problems, NUMBER)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
-from ckptsurgeon.language.rules import Drop
+from ckptsurgeon.language.reading.arrow_guesses import tell_listed
+from ckptsurgeon.language.rules import Drop, Move
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
@@ -84,12 +85,15 @@ def _without_dot(
 
 
 def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason | None:
-    """A `drop` of keys that stand in one text: `drop: a, b`."""
+    """Several keys that stand in one text: `drop: a, b`, `a, b -> x`."""
+    if isinstance(rule.rule, Move):
+        help = tell_listed(rule.rule)
+        return Reason("it names several keys", help) if help else None
     keys = re.split(r"\s*[,;|]\s*|\s+", reader.text.strip("(){} "))
     there = all(any(key in table.nodes for table in own) for key in keys)
     if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
         return None
-    return Reason(f"it names {len(keys)} keys", f"write `[{', '.join(keys)}]`")
+    return Reason("it names several keys", f"write `[{', '.join(keys)}]`")
 
 
 # --- where else the key is ------------------------------------------------------------------------

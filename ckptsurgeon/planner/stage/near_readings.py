@@ -24,7 +24,9 @@ from ckptsurgeon.language.patterns import (
     Regex,
     Word,
 )
+from ckptsurgeon.language.reading.arrow_guesses import ALTERNATIVES
 from ckptsurgeon.language.yaml.quoting import quoted
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS
 
 Change = Callable[[Pattern], Pattern]
 
@@ -49,10 +51,8 @@ MOST_CUT = 3
 _PLACEHOLDER = re.compile(
     r"(?P<whole>\$?\{(?P<braced>\w*)(?::[^{}]*)?\}|\$(?P<dollar>\w+)|%(?:\(\w+\))?\d*[ds])"
 )
+_TENSOR = re.compile(rf"\.(?:{'|'.join(BATCHNORM_PARTS)})$")
 _LETTER = re.compile(r"(?:^|(?<=[._/]))(?P<whole>[A-Za-z#?]|idx)(?=[._/]|$)")
-
-
-_ALTERNATIVES = re.compile(r"\(\w+(?:\|\w+)+\)|\{\w+(?:,\w+)+\}")
 
 
 class Near(Struct, frozen=True):
@@ -99,6 +99,7 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     yield from _read_joints(pattern)
     yield from _read_other_words(pattern)
     yield from _read_cut(pattern)
+    yield from _read_tensor(pattern)
     yield from _read_regex(pattern)
 
 
@@ -186,7 +187,7 @@ def _read_alternatives(pattern: Pattern) -> Iterator[Near]:
 
 
 def _find_alternatives(piece: Piece) -> tuple[str, tuple[Word, ...]] | None:
-    found = _ALTERNATIVES.search(piece.text) if isinstance(piece, Literal) else None
+    found = ALTERNATIVES.search(piece.text) if isinstance(piece, Literal) else None
     if found is None:
         return None
     words = re.split(r"[|,]", found[0].strip("(){}"))
@@ -354,6 +355,30 @@ def _read_cut(pattern: Pattern) -> Iterator[Near]:
         rest = ((Literal(left),) if left else ()) + pattern.pieces[1:]
         if any(isinstance(one, Literal) and one.text.strip("._/") for one in rest):
             yield Near(Pattern(rest), f"they have no `{front}.` in front")
+
+
+def _read_tensor(pattern: Pattern) -> Iterator[Near]:
+    """A tensor of a layer where the layer is wanted: `batchnorm: bn1.weight -> n.weight`."""
+    *layer, own = pattern.pieces
+    if not (layer and isinstance(own, Literal) and _TENSOR.fullmatch(own.text)):
+        return
+    cut, end = _layer_of(Pattern(tuple(layer)))
+    if end:
+        reason = f"a layer is named without `{end}`"
+        yield Near(Pattern((*cut.pieces, own)), reason, lambda target: _layer_of(target)[0])
+
+
+def _layer_of(pattern: Pattern) -> tuple[Pattern, str]:
+    """The layer of a tensor, of `layer.` and of `layer.*`, and what stands behind it."""
+    *before, last = pattern.pieces
+    star = str(last) if isinstance(last, Capture) and last.star else ""
+    if star and before:
+        *before, last = before
+    text = last.text if isinstance(last, Literal) else ""
+    found = re.search(r"\.$", text) or (None if star else _TENSOR.search(text))
+    if found is None:
+        return pattern, ""
+    return _without_empty([*before, Literal(text[: found.start()])]), found[0] + star
 
 
 def _read_separator(pattern: Pattern) -> Iterator[Near]:

@@ -129,23 +129,31 @@ def _write_line(rule: PlainRule, at: At, source: str, change: Change, new: froze
     `new` are the captures that only the new source has: no line is right whose target lacks them.
     """
     alone = _quote_star(source, at)
-    if isinstance(rule, BatchNorm) or (isinstance(rule, Drop) and len(rule.sources) == 1):
-        return _edit(((at, source),)) or alone
-    if not isinstance(rule, Move) or len(rule.sources) > 1 or len(rule.targets) > 1:
+    named = _targets(rule)
+    if named is None:
         return alone
-    patterns = [change(to.pattern) for to in rule.targets]
-    if any(new - pattern.names for pattern in patterns) and not rule.ops:
+    patterns = [change(to.pattern) for to in named]
+    ops = rule.ops if isinstance(rule, Move) else ()
+    if any(new - pattern.names for pattern in patterns) and not ops:
         return alone
     targets = [
-        (to, f"{pattern}{to.index or ''}")
-        for to, pattern in zip(rule.targets, patterns, strict=True)
+        (to, f"{pattern}{to.index or ''}") for to, pattern in zip(named, patterns, strict=True)
     ]
     changed = [(to, text) for to, text in targets if text != f"{to.pattern}{to.index or ''}"]
     if line := _edit(((at, source), *changed)):
         return line
-    if targets and not rule.ops and rule.options == Options():
+    if isinstance(rule, Move) and targets and not ops and rule.options == Options():
         return f"{source} -> {targets[0][1]}"
     return f"from: {alone}` and `to: {changed[0][1]}" if changed else alone
+
+
+def _targets(rule: PlainRule) -> tuple[At, ...] | None:
+    """What goes with the one source of a rule: a target, or nothing; None for other rules."""
+    if isinstance(rule, BatchNorm):
+        return (rule.target,)
+    one_source = isinstance(rule, Move | Drop) and len(rule.sources) == 1
+    targets = rule.targets if isinstance(rule, Move) else ()
+    return targets if one_source and len(targets) < 2 else None
 
 
 def _edit(edits: Sequence[Edit]) -> str:
