@@ -117,6 +117,19 @@ NEAR = [
     ),
     Row("layer<i>.conv1.weight -> x.<i>.w", "net", "layer<i>.<j>.conv1.weight -> x.<i>.<j>.w"),
     Row("drop: Transformer.**", "flax", "drop: Transformer/**"),
+    Row("batchnorm: bn1.weight -> n.weight", "net", "batchnorm: bn1 -> n"),
+    Row("batchnorm: bn1.* -> n.*", "net", "batchnorm: bn1 -> n"),
+    Row("batchnorm: bn1. -> n.", "net", "batchnorm: bn1 -> n"),
+    Row("batchnorm: layer1.{i}.bn2 -> n.{i}", "net", "batchnorm: layer1.<i>.bn2 -> n.<i>"),
+    Row("drop: fc*", "net", "drop: fc.*"),
+    Row("drop: '*bias'", "net", "drop: '*.bias'"),
+    Row("drop: .*bias", "net", "drop: re:.*bias"),
+    Row("drop: ^fc", "net", "drop: re:(?:fc).*"),
+    Row("drop: running_mean", "net", "drop: **.running_mean"),
+    Row("layer1.:i.conv1.weight -> x.:i", "net", "layer1.<i>.conv1.weight -> x.<i>"),
+    Row("layer1.@i.conv1.weight -> x.@i", "net", "layer1.<i>.conv1.weight -> x.<i>"),
+    Row("layer1.0-1.conv1.weight -> x.0-1", "net", "layer1.<p:0|1>.conv1.weight -> x.<p>"),
+    Row("layer1.{0..1}.conv1.weight -> x.{0..1}", "net", "layer1.<p:0|1>.conv1.weight -> x.<p>"),
 ]
 
 WRITTEN = [
@@ -135,9 +148,74 @@ WRITTEN = [
     Row("rename conv1.weight -> c", "net", "conv1.weight -> c"),
     Row("batchnorm bn1 -> n", "net", "batchnorm: bn1 -> n"),
     Row("bn bn1 -> n", "net", "batchnorm: bn1 -> n"),
-    Row("re:conv(\\d)\\.weight -> c.<i>", "net", "re:conv(?P<i>\\d)\\.weight"),
-    Row("re:conv(\\d)\\.weight -> c.$1", "net", "re:conv(?P<i>\\d)\\.weight"),
+    Row("re:conv(\\d)\\.weight -> c.<i>", "net", "conv<i>.weight -> c.<i>"),
+    Row("re:conv(\\d)\\.weight -> c.$1", "net", "conv<i>.weight -> c.<i>"),
+    Row("re:(?i)(\\w+)\\.weight -> c.<i>", "net", "re:(?i)(?P<i>\\w+)\\.weight"),
+    Row("re:conv(?P<t>\\d).weight -> c.{t}", "net", "conv<t>.weight -> c.<t>"),
+    Row("re:conv(?P<t>\\d).weight -> c.${t}", "net", "conv<t>.weight -> c.<t>"),
+    Row("re:conv<i>.weight -> c.<i>", "net", "conv<i>.weight -> c.<i>"),
+    Row("re:^fc\\.weight -> re:x.w", "net", "fc.weight -> x.w"),
+    Row("re:fc\\.(?P<t>.*) -> re:x.<t>", "net", "fc.<t:path> -> x.<t>"),
+    Row("fc.(.*) -> head.\\1", "net", "fc.<rest:path> -> head.<rest>"),
+    Row("fc.(.*) -> head.$1", "net", "fc.<rest:path> -> head.<rest>"),
+    Row("^fc\\.(.*)$ -> head.\\1", "net", "fc.<rest:path> -> head.<rest>"),
+    Row("fc\\.weight -> head.weight", "net", "fc.weight -> head.weight"),
+    Row("fc\\.(\\w+) -> head.\\g<1>", "net", "fc.<p:str> -> head.<p>"),
+    Row("(fc|conv1).weight -> x.\\1", "net", "<p:fc|conv1>.weight -> x.<p>"),
+    *(
+        Row(tried, "net", "layer1.<i>.conv1.weight -> x.<i>")
+        for tried in (
+            "layer1.(?P<i>\\d+).conv1.weight -> x.<i>",
+            "layer1.(\\d+).conv1.weight -> x.\\1",
+            "layer1.([0-9]+).conv1.weight -> x.$1",
+            "layer1.<int:i>.conv1.weight -> x.<i>",
+            "layer1.<i:\\d+>.conv1.weight -> x.<i>",
+            "layer1.[i].conv1.weight -> x.[i]",
+            "layer1.<>.conv1.weight -> x.<>",
+            "layer1.<i>.conv1.weight -> x.<I>",
+            "layer1.<i>.conv1.weight -> x.*",
+            "layer1.*.conv1.weight -> x.<i>",
+        )
+    ),
+    Row("layer1.<*>.conv1.weight -> x.<*>", "net", "layer1.*.conv1.weight -> x.*"),
+    Row("layer1.<i>.conv1.weight -> x.{i+1}", "net", "layer1.<i>.conv1.weight -> x.<i+1>"),
+    Row("layer1.<i:0-2>.conv1.weight -> x.<i>", "net", "layer1.<i:0|1|2>.conv1.weight -> x.<i>"),
+    Row("layer1.<i in 0..1>.conv1.weight -> x.<i>", "net", "layer1.<i:0|1>.conv1.weight -> x.<i>"),
+    Row("layer1[0].conv1.weight -> x[0].w", "net", "layer1.0.conv1.weight -> x.0.w"),
+    Row("fc.*:h.*", "net", "fc.* -> h.*"),
+    Row("from fc.weight to h", "net", "fc.weight -> h"),
+    Row("rename fc.weight to h", "net", "fc.weight -> h"),
+    Row("rename: fc.weight -> h", "net", "fc.weight -> h"),
+    Row("{rename: {fc.weight: h}}", "net", "fc.weight -> h"),
+    Row("{map: {fc.weight: h}}", "net", "fc.weight -> h"),
+    Row("{rename: [fc.weight, h]}", "net", "fc.weight -> h"),
+    Row("{src: fc.weight, dst: h}", "net", "fc.weight -> h"),
+    Row("{old: fc.weight, new: h}", "net", "fc.weight -> h"),
+    Row("{pattern: fc.weight, replacement: h}", "net", "fc.weight -> h"),
+    Row("fc.weight -> h transpose", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight -> h, transpose", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight -> h | transpose", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight -> h (transpose)", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight -> transpose -> h", "net", "fc.weight -> h: transpose"),
+    Row("{fc.weight -> h, transpose}", "net", "fc.weight -> h: transpose"),
+    Row("{fc.weight -> h, cast: F16}", "net", "fc.weight -> h: {cast: F16}"),
+    Row("transpose(fc.weight) -> h", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight.T -> h", "net", "fc.weight -> h: transpose"),
+    Row(
+        "layer1.<i>.conv1.weight -> c.<i> if i < 2",
+        "net",
+        "layer1.<i>.conv1.weight -> c.<i>: {where: i < 2}",
+    ),
 ]
+
+DROPPED = {
+    "layer1.(\\d+).conv1.weight": ("layer1.<i>.conv1.weight", 3),
+    "layer1.\\d+.conv1.weight": ("layer1.<_:int>.conv1.weight", 3),
+    "layer1.[0,1].conv1.weight": ("layer1.<p:0|1>.conv1.weight", 2),
+    "layer1.<0..1>.conv1.weight": ("layer1.<p:0|1>.conv1.weight", 2),
+    "fc\\..*": ("fc.**", 2),
+    ".*\\.bias$": ("**.bias", 3),
+}
 
 
 def source_of(name: str) -> dict[str, np.ndarray]:
@@ -162,6 +240,12 @@ def test_near_readings_match_what_they_say(row: Row) -> None:
     count = int(re.findall(r"would match ([\d,]+) keys?", help)[0].replace(",", ""))
     steps = sum(rule.steps for rule in plan(row.meant, row.source).rules)
     assert steps == count
+
+
+def test_what_is_required_is_named_as_the_help_says() -> None:
+    (help,) = helps("require: {key: fc}", "net")
+    assert "`fc.*` would match 2 keys" in help
+    assert plan("require: {key: fc.*}", "net").outputs
 
 
 GATHER = {
@@ -260,6 +344,13 @@ def test_rules_are_written_as_the_help_says(row: Row) -> None:
     assert f"`{row.meant}`" in help
     target = " -> c.<i>" if row.meant.startswith("re:") else ""
     assert plan(row.meant + target, row.source).outputs
+
+
+@pytest.mark.parametrize("pattern", DROPPED)
+def test_patterns_are_written_as_the_help_says(pattern: str) -> None:
+    meant, count = DROPPED[pattern]
+    assert helps(f"drop: '{pattern}'", "net") == [f"write `{meant}`"]
+    assert plan(f"drop: '{meant}'", "net").rules[0].steps == count
 
 
 def test_the_prefix_of_all_keys_is_stripped_as_the_help_says() -> None:
@@ -398,6 +489,18 @@ CALLS = {
     "{pad: 12, dim: 0}": "{pad: {to: 12, dim: 0}}",
     '{rearrange: "(a b) c -> b a c", a: 2}': "{rearrange: {pattern: '(a b) c -> b a c', a: 2}}",
     "[{pad: 12, dim: 0}]": "{pad: {to: 12, dim: 0}}",
+    "transpose flip": "[transpose, flip]",
+    "transpose, flip": "[transpose, flip]",
+    "transpose | flip(0)": "[transpose, {flip: 0}]",
+    "transpose(0, 1).flip(0)": "[{transpose: [0, 1]}, {flip: 0}]",
+    "cast F16": "{cast: F16}",
+    "reshape 4 10": "{reshape: [4, 10]}",
+    "reshape(-1)": "{reshape: [-1]}",
+    "reshape[4, 10]": "{reshape: [4, 10]}",
+    "x.T": "transpose",
+    "x * 2": "{scale: 2}",
+    "x / 2": "{scale: 1 / 2}",
+    "x - 1": "{shift: -1}",
 }
 
 
@@ -422,6 +525,157 @@ def test_a_split_keeps_its_dim(ops: str, meant: str, shape: tuple[int, ...]) -> 
     rule = "fc.weight -> <p:a|b>.w"
     assert helps(f"{rule}: {ops}", "net") == [f"write `{meant}`"]
     assert plan(f"{rule}: {meant}", "net").outputs["a.w"].spec.shape == shape
+
+
+CONDITIONS = {
+    "i = 1": ("i == 1", 1),
+    "<i> == 1": ("i == 1", 1),
+    "'{i} == 1'": ("i == 1", 1),
+    "i is not 1": ("i != 1", 2),
+    "i > 0 && i < 2": ("i > 0 and i < 2", 1),
+    "'i == 0 || i == 2'": ("i == 0 or i == 2", 2),
+    "'!(i == 1)'": ("not (i == 1)", 2),
+    "i in 0..1": ("0 <= i <= 1", 2),
+    "i in range(2)": ("0 <= i < 2", 2),
+    "'i in range(1, 3)'": ("1 <= i < 3", 2),
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_conditions_are_written_as_the_help_says(condition: str) -> None:
+    meant, steps = CONDITIONS[condition]
+    rule = "layer1.<i>.conv1.weight -> c.<i>: {where: %s}"
+    assert helps(rule % condition, "net") == [f"write `{meant}`"]
+    assert plan(rule % meant, "net").rules[0].steps == steps
+
+
+WORDS = {
+    "where i < 2": ("{where: i < 2}", "{where: i < 2}"),
+    "optional": ("{optional: true}", "{optional: true}"),
+    "reuse": ("{reuse: true}", "{reuse: true}"),
+    "{pick: {i: 0-1}}": ("[0..1]", "{pick: {i: [0..1]}}"),
+    "{pick: {i: [0-1]}}": ("0..1", "{pick: {i: [0..1]}}"),
+    "{pick: {i: 1}}": ("[1]", "{pick: {i: [1]}}"),
+    "{pick: 0-1}": ("{i: [0..1]}", "{pick: {i: [0..1]}}"),
+    "{pick: [0, 1]}": ("{i: [0, 1]}", "{pick: {i: [0, 1]}}"),
+    "{map: {0: 5}}": ("{i: {0: 5}}", "{map: {i: {0: 5}}}"),
+}
+"""What is tried behind an arrow, what the help says to write, and all of it then."""
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_words_behind_an_arrow_are_written_as_the_help_says(words: str) -> None:
+    meant, followed = WORDS[words]
+    (help,) = helps(f"layer1.<i>.conv1.weight -> c.<i>: {words}", "net")
+    assert f"`{meant}`" in help
+    assert plan(f"layer1.<i>.conv1.weight -> c.<i>: {followed}", "net").rules[0].steps
+
+
+MAPPINGS = {
+    "freeze_batchnorm: bn1": "{from: bn1}",
+    "freeze_batchnorm: bn1 -> n": "{from: bn1, to: n}",
+    "require: fc.weight": "{key: fc.weight}",
+    "require: {fc.weight: [10, 4]}": "{key: fc.weight, shape: [10, 4]}",
+    "keep: fc.weight, fc.bias": "[fc.weight, fc.bias]",
+    "tie: fc.weight = x.weight": "[fc.weight, x.weight]",
+    "drop: {fc.weight, fc.bias}": "[fc.weight, fc.bias]",
+    "init: x.weight": "{to: x.weight, fill: zeros}",
+    "init: x.weight = ones": "{to: x.weight, fill: ones}",
+    "init: {x.weight: ones}": "{to: x.weight, fill: ones}",
+}
+
+
+@pytest.mark.parametrize("rule", MAPPINGS)
+def test_the_value_of_a_word_is_written_as_the_help_says(rule: str) -> None:
+    into = {**source_of("net"), "x.weight": np.zeros(3, "f4")}
+    with pytest.raises(RulesetError) as caught:
+        cs.plan(source_of("net"), rules_from_arrows([rule]), into)
+    (problem,) = caught.value.problems
+    assert problem.help == f"write `{MAPPINGS[rule]}`"
+    word, _, _ = rule.partition(": ")
+    followed = rules_from_arrows([f"{word}: {MAPPINGS[rule]}"])
+    made = cs.plan(source_of("net"), followed, into if word in ("keep", "init") else None)
+    assert made.rules[0].steps
+
+
+JOINED = {
+    "fc.weight, conv2.weight -> x: {concat: 0}": (
+        "{from: [fc.weight, conv2.weight], to: x, ops: {concat: 0}}"
+    ),
+    "fc.weight + conv2.weight -> x: add": "{from: [fc.weight, conv2.weight], to: x, ops: add}",
+    "cat(fc.weight, conv2.weight) -> x": "{from: [fc.weight, conv2.weight], to: x, ops: concat}",
+    "fc.weight -> a, b: split": "{from: fc.weight, to: [a, b], ops: split}",
+}
+
+
+@pytest.mark.parametrize("rule", JOINED)
+def test_several_keys_in_one_text_are_a_block(rule: str) -> None:
+    arrays = {key: np.zeros((4, 4), "f4") for key in ("fc.weight", "conv2.weight")}
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(arrays, rules_from_arrows([rule]))
+    assert f"write the block form: `{JOINED[rule]}`" in str(caught.value)
+    assert cs.plan(arrays, rules_from_arrows([JOINED[rule]])).rules[0].steps == 1
+
+
+def test_what_is_joined_is_named_as_the_help_says() -> None:
+    rule = "model.l.<l:03>.e.<e>.w -> x.<l>: %s"
+    assert helps(rule % "stack(e)", "experts") == ["write `{stack: {over: e}}`"]
+    (help,) = helps(rule % "{stack: e}", "experts")
+    assert "`{stack: {over: e}}`" in help
+    assert plan(rule % "{stack: {over: e}}", "experts").outputs["x.0"].spec.shape == (3, 2)
+    parts = {f"l.{p}_proj.w": np.zeros((2, 2), "f4") for p in "qk"}
+    for written in ("l.(q|k)_proj.w -> l.w: concat", "l.{q,k}_proj.w -> l.w: concat"):
+        with pytest.raises(RulesetError, match=r"write `l\.<p:q\|k>_proj\.w -> l\.w`"):
+            cs.plan(parts, rules_from_arrows([written]))
+    made = cs.plan(parts, rules_from_arrows(["l.<p:q|k>_proj.w -> l.w: concat"]))
+    assert made.outputs["l.w"].spec.shape == (4, 2)
+
+
+def test_a_tie_of_a_key_that_a_rule_renames() -> None:
+    rules = ["fc.weight -> head.weight", {"tie": ["fc.weight", "y"]}]
+    with pytest.raises(cs.PlanError, match=r"`fc\.weight` is given as `head\.weight`") as caught:
+        cs.plan(source_of("net"), rules)
+    (own,) = re.findall(r"write `(.*?)` for", str(caught.value))
+    assert "y" in cs.plan(source_of("net"), [rules[0], {"tie": [own, "y"]}]).outputs
+    with pytest.raises(cs.PlanError, match=r"the nearest key that is given is `fc\.bias`"):
+        cs.plan(source_of("net"), [{"tie": ["fc.bais", "y"]}])
+
+
+def test_a_rule_that_repeats_the_prefix_of_its_within() -> None:
+    within = {"within": "layer1.<i>.", "rules": ["layer1.<i>.conv1.weight -> c"]}
+    with pytest.raises(cs.PlanError, match="`within` has put its prefix in front") as caught:
+        cs.plan(source_of("net"), [within])
+    (own,) = re.findall(r"write `(.*?)`", str(caught.value))
+    within["rules"] = [f"{own} -> c"]
+    assert "layer1.2.c" in cs.plan(source_of("net"), [within]).outputs
+
+
+def test_no_text_is_offered_where_integers_are_computed_with() -> None:
+    for rule in ("fc.<i> -> x.<i+1>", "fc.<i> -> x.<i>: {where: i > 1}"):
+        with pytest.raises(cs.PlanError, match="is an integer here") as caught:
+            cs.plan(source_of("net"), rules_from_arrows([rule]))
+        assert "<i:str>" not in str(caught.value)
+    (help,) = helps("fc.<i> -> x.<i>: {where: \"i in ['bias']\"}", "net")
+    assert "fc.<i:str> -> x.<i>" in help
+
+
+def test_a_star_of_the_command_line_wants_no_quotes_of_yaml() -> None:
+    assert plan("drop: **.bias", "net").rules[0].steps == 3
+    assert plan("drop: *.bias", "net").rules[0].steps == 2
+
+
+def test_a_word_alone_is_no_key() -> None:
+    assert helps("drop", "net") == ["write `drop: …`"]
+    assert helps(" ", "net") == ["write one, such as `OLD -> NEW`"]
+
+
+def test_a_stage_before_that_renames_what_a_pattern_reads() -> None:
+    stages = [
+        cs.load_ruleset([rule])
+        for rule in ("layer1.<i>.conv1.weight -> s.<i>", "layer1.<i>.conv1.weight -> v.<i>")
+    ]
+    with pytest.raises(cs.PlanError, match=r"read what it gives, such as `s\.0`"):
+        cs.plan(source_of("net"), stages)
 
 
 def test_a_stage_that_has_used_a_key_gives_it_again_as_the_help_says(tmp_path: Path) -> None:
@@ -497,12 +751,11 @@ def test_sources_are_named_by_two_colons() -> None:
 
 IN_ITSELF = {
     "fc.weight[:5].T -> w": "a slice ends the reference; ops stand behind the `: ` of the rule",
-    "layer1[0].conv1.weight -> w": "an integer in a key is `<i>`",
     "fc.weight -> x.<p:a|b>: [{split: {over: p}}, {concat: {over: p}}]": "leave out that `concat`",
-    "re:conv(?P<t>\\d).weight -> c.{t}": "in the target write `<t>`, not `{t}`",
-    "re:conv(?P<t>\\d).weight -> c.${t}": "in the target write `<t>`, not `${t}`",
+    "re:(?i)conv(?P<t>\\d).weight -> c.{t}": "in the target write `<t>`, not `{t}`",
+    "re:(?i)conv(?P<t>\\d).weight -> c.${t}": "in the target write `<t>`, not `${t}`",
     "re:conv(?P<1>\\d).weight -> c.<1>": "name the group by a word: `(?P<n>…)`, and `<n>`",
-    "re:conv<i>.weight -> c.<i>": "in a `re:` a capture is a group: `(?P<i>[0-9]+)`",
+    "re:(?i)conv<i>.weight -> c.<i>": "in a `re:` a capture is a group: `(?P<i>[0-9]+)`",
     "{from: [layer1.<l>.w, layer1.<i>.v], to: x.<l>, ops: concat}": (
         "references go together by captures of one name"
     ),

@@ -194,9 +194,12 @@ class Reference(Struct, frozen=True):
 def write_integer(value: Value, width: int = 0) -> str:
     """An integer as part of a key; raises ExpressionError for anything else or a negative."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ExpressionError(f"a key takes integers and words, found {kind_of(value)} ({value!r})")
+        message = f"a key takes integers and words, found {kind_of(value)} ({value!r})"
+        help = "`//` divides integers" if isinstance(value, float) else ""
+        raise ExpressionError(message, help=help)
     if value < 0:
-        raise ExpressionError(f"a key takes no negative integers, found {value}")
+        help = "leave out what has no number by `where`, as in `where: i >= 1`"
+        raise ExpressionError(f"a key takes no negative integers, found {value}", help=help)
     return f"{value:0{width}d}"
 
 

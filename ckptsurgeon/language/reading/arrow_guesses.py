@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ckptsurgeon.language.problems import MAX_SHOWN, wrong
 from ckptsurgeon.language.rules import Move
+from ckptsurgeon.language.synonyms import find_word
 from ckptsurgeon.language.yaml.nodes import Scalar
 from ckptsurgeon.language.yaml.quoting import MAX_QUOTED, without_brackets, without_comment
 from ckptsurgeon.ops import OPS
@@ -78,10 +80,60 @@ def tell_lone_arrow(node: Scalar) -> str:
     return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
-# --- lists in an arrow ----------------------------------------------------------------------------
+# --- ops in an arrow ------------------------------------------------------------------------------
 
-ALTERNATIVES = re.compile(r"\(\w+(?:\|\w+)+\)|\{\w+(?:,\w+)+\}")
-"""`(q|k|v)` and `{q,k,v}` in a key, which are words of a capture."""
+
+_CALL = re.compile(r"(?:torch\.|np\.)?(?P<op>\w+)\((?P<keys>.+)\)")
+_TURNED = re.compile(r"(?P<keys>.+)\.(?:T|mT|t\(\)|transpose\([\d, -]*\))")
+_BEHIND = re.compile(
+    r"(?P<key>\S+?)(?:\s*[,|;]\s*|\s+(?:by|with|using)\s+|\s+)"
+    r"(?:\(?(?P<op>\w+)\)?|(?:where|if|when)\s+(?P<where>.+))"
+)
+
+
+def refuse_word_beside(node: Scalar, source: str, target: str, column: int) -> None:
+    """Raises RulesetError for `a -> b, transpose`, and for `a -> b if i < 2`."""
+    found = _BEHIND.fullmatch(target.strip()[:MAX_QUOTED])
+    op = _op_of(found["op"] or "") if found else ""
+    if found and (op or found["where"]) and len(source) <= MAX_QUOTED:
+        at = node.at(column + len(target) - len(target.lstrip()) + len(found["key"]))
+        word = op or f"{{where: {found['where']}}}"
+        message = f"the op `{op}` beside a target" if op else "a condition beside a target"
+        raise wrong(at, message, f"write `{source.strip()} -> {found['key']}: {word}`")
+
+
+def tell_op_between(sides: Sequence[str]) -> str:
+    """The next step where `a -> transpose -> b` has an op in the middle."""
+    fits = len(sides) == 3 and sum(map(len, sides)) <= MAX_QUOTED
+    op = _op_of(sides[1].strip()) if fits else ""
+    return op and f"write `{sides[0].strip()} -> {sides[2].strip()}: {op}`"
+
+
+def tell_call(rule: Move) -> str:
+    """The next step where the source of an arrow is a call: `transpose(a) -> b`, `a.T -> b`."""
+    if len(rule.sources) != 1 or len(rule.targets) != 1 or rule.ops:
+        return ""
+    source, target = rule.sources[0].text, rule.targets[0].text
+    if len(source) + len(target) > MAX_QUOTED:
+        return ""
+    call, turned = _CALL.fullmatch(source), _TURNED.fullmatch(source)
+    if turned is not None:
+        return f"write `{turned['keys']} -> {target}: transpose`"
+    op = _op_of(call["op"]) if call else ""
+    if not (call and op):
+        return ""
+    keys = listed_keys(call["keys"])
+    if not keys:
+        return f"write `{call['keys'].strip()} -> {target}: {op}`"
+    return write_block(f"[{', '.join(keys)}]", target, f": {op}")
+
+
+def _op_of(name: str) -> str:
+    """The op of a name that it has here or elsewhere; empty where it is none."""
+    return name if name in OPS else find_word(name, OPS)
+
+
+# --- lists in an arrow ----------------------------------------------------------------------------
 
 
 def listed_keys(text: str) -> list[str]:

@@ -19,6 +19,9 @@ from ckptsurgeon.language.yaml.quoting import without_brackets
 
 FILE = "-e"
 
+_STARRED = re.compile(r"(?P<word>drop|keep):\s+(?P<key>\*[^\s#'\"]*)\s*")
+"""A word with a pattern that begins with a star: the shell has quoted it, so YAML has no say."""
+
 
 def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
     """The document of a rule file that holds these rules, and the problems of those left out.
@@ -40,6 +43,10 @@ def _rule(numbered: tuple[int, str]) -> Node:
         raise wrong(line, "an empty rule", "write one, such as `OLD -> NEW`")
     _refuse_other_words(text, line)
     arrow, ops = _split_ops(text)
+    starred = _STARRED.fullmatch(text)
+    if starred is not None:
+        at = replace(line, column=starred.start("key") + 1)
+        return Mapping(((Scalar(starred["word"], line), Scalar(starred["key"], at)),), line)
     if not arrow:
         return _read_yaml(text, 0, line)
     key = _written(arrow, line)

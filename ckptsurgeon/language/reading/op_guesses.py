@@ -25,7 +25,8 @@ LONGEST_CALL = 100
 """Longest text that is looked at for a call."""
 
 _CALL = re.compile(
-    r"\.?(?:torch\.|np\.)?(?P<name>[A-Za-z]\w*)(?:\((?P<inner>[^()]*)\)|\s+(?P<rest>-?\d+))"
+    r"\.?(?:torch\.|np\.|x\.|t\.)?(?P<name>[A-Za-z]\w*)"
+    r"(?:[\[(]+(?P<inner>[^()\[\]]*)[\])]+|(?P<rest>(?:\s+-?[\w.]+)+)|(?:\(\))?)"
 )
 
 _CHAIN = re.compile(r"\.?([A-Za-z]\w*(?:\([^()]*\))?)(?:\s*(?:[,;|]|\bthen\b)\s*|\s+|(?=\.)|$)")
@@ -68,7 +69,7 @@ def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], ob
     """
     (key, value), *_ = entries
     chain = _chain_of(key, read) if value is None else None
-    meant = chain or _first_read(_meanings(_call_of(entries)), read)
+    meant = chain or _first_read((*_by_number(key), *_meanings(_call_of(entries))), read)
     return f"write `{written(meant)}`" if meant is not None else ""
 
 
@@ -116,7 +117,8 @@ def _call_of(entries: List[tuple[Scalar, Node | None]]) -> Call:
 
 def _of_text(found: re.Match[str], place: Place) -> Call:
     """`chunk(3, dim=1)`, `concat 1`."""
-    items = [one.strip() for one in (found["rest"] or found["inner"] or "").split(",")]
+    items = found["rest"].split() if found["rest"] else (found["inner"] or "").split(",")
+    items = [one.strip() for one in items]
     pairs = [one.partition("=")[::2] for one in items if "=" in one]
     given = tuple(Scalar(one, place, plain=True) for one in items if one and "=" not in one)
     named = tuple(
@@ -124,6 +126,19 @@ def _of_text(found: re.Match[str], place: Place) -> Call:
         for word, value in pairs
     )
     return Call(fold_word(found["name"]), place, given, named)
+
+
+_BY_NUMBER = re.compile(r"(?:x\s*)?(?P<sign>[-+*/])\s*(?P<number>\d+(?:\.\d*)?)")
+_SIGNS = {"*": ("scale", ""), "/": ("scale", "1 / "), "+": ("shift", ""), "-": ("shift", "-")}
+
+
+def _by_number(key: Scalar) -> Iterator[Node]:
+    """`x * 2`, `/ 2`."""
+    found = _BY_NUMBER.fullmatch(key.text) if len(key.text) <= LONGEST_CALL else None
+    if found is not None:
+        name, before = _SIGNS[found["sign"]]
+        number = Scalar(f"{before}{found['number']}", key.place, plain=True)
+        yield Mapping(((Scalar(name, key.place, plain=True), number),), key.place)
 
 
 def _meanings(call: Call) -> Iterator[Node]:
@@ -200,6 +215,7 @@ def _alike(call: Call, name: str) -> Iterator[Node]:
         yield call.op(name, call.parameters([("over", call.given[0])]))
     else:
         yield call.op(name, call.given[0])
+        yield call.op(name, Sequence(call.given, call.place))
 
 
 def _parameter(word: str, name: str = "split") -> str:

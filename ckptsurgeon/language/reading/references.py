@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 
 from msgspec.structs import astuple
 
+from ckptsurgeon.errors import PatternError, RulesetError
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -19,8 +21,11 @@ from ckptsurgeon.language.reading.arrow_guesses import (
     listed_keys,
     refuse_list,
     refuse_other_arrow,
+    refuse_word_beside,
     tell_lone_arrow,
+    tell_op_between,
 )
+from ckptsurgeon.language.reading.notations import other_notations
 from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
@@ -63,7 +68,13 @@ def _reference(node: Node, *, is_target: bool) -> At:
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
-    found = parsed(node, partial(parse_reference, target=is_target), text, column)
+    try:
+        found = parsed(node, partial(parse_reference, target=is_target), text, column)
+    except RulesetError as error:
+        meant = "" if is_target else next((left for left, _ in other_notations(text, "")), "")
+        if meant == text or not _is_arrow(meant, "x"):
+            raise
+        raise RulesetError((replace(error.problems[0], help=f"write `{meant}`"),)) from None
     return At(*astuple(found), place=node.at(column + lead))
 
 
@@ -82,6 +93,7 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     if len(found) > 2:
         joined = node.shift is None
         help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"
+        help = tell_op_between([side for side, _ in found]) or help
         raise wrong(node.at(found[1][1] + len(found[1][0])), "a second `->` in one rule", help)
     return found
 
@@ -95,12 +107,30 @@ def arrow(node: Scalar) -> tuple[At, At]:
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
     traps.refuse_op_in_text(node, right, right_at)
+    refuse_word_beside(node, left, right, right_at)
     refuse_list(node, left, right, left_at)
     refuse_list(node, right, left, right_at)
-    return both(
-        lambda: _side(node, left, left_at, is_target=False),
-        lambda: _side(node, right, right_at, is_target=True),
-    )
+    try:
+        return both(
+            lambda: _side(node, left, left_at, is_target=False),
+            lambda: _side(node, right, right_at, is_target=True),
+        )
+    except RulesetError as error:
+        for source, target in other_notations(left.strip(), right.strip()):
+            if _is_arrow(source, target):
+                help = f"write `{source} -> {target}`"
+                raise RulesetError((replace(error.problems[0], help=help),)) from None
+        raise
+
+
+def _is_arrow(source: str, target: str) -> bool:
+    """Whether both sides can be read."""
+    try:
+        parse_reference(source)
+        parse_reference(target, target=True)
+    except PatternError:
+        return False
+    return True
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Mapping as Table
+from collections.abc import Sequence as List
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,7 +40,17 @@ from ckptsurgeon.language.rules import (
 )
 from ckptsurgeon.language.synonyms import find_meant, find_word
 from ckptsurgeon.language.yaml import traps
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_whole
+from ckptsurgeon.language.yaml.nodes import (
+    Broken,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    is_null,
+    is_whole,
+    written,
+)
+from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
 from ckptsurgeon.ops import OPS
 
 MAX_WITHIN = 64
@@ -140,6 +151,9 @@ def _arrow_with_value(node: Mapping) -> Move:
         raise wrong(other.place, "two arrows in one rule", "begin each rule with `- `")
     if other is not None:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
+        if other.text in OPS and isinstance(value, Scalar) and value.null:
+            (entry,) = (entry for entry in node.entries if entry[0] is other)
+            help = f"write `{key.text}: {_op_as_written(*entry)}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
     traps.refuse_colon_in_slice(key)
     (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
@@ -150,6 +164,8 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
     if isinstance(value, Scalar) and value.null:
         help = "leave the colon out, or write an op"
         raise wrong(value.place, "nothing stands behind the `:` of an arrow", help)
+    if isinstance(value, Scalar):
+        _refuse_option_as_op(value)
     if not isinstance(value, Mapping):
         return arguments.ops(value), Options()
     _refuse_unknown_behind(value)
@@ -166,6 +182,17 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
             f"write `{{{option.text}: …, ops: [{{{op}: …}}]}}`",
         )
     return arguments.ops(value), Options()
+
+
+def _refuse_option_as_op(value: Scalar) -> None:
+    """Raises RulesetError for `A -> B: where i < 2`, and for `A -> B: optional`."""
+    found = re.fullmatch(r"\{?(\w+)(?:\s*[:= ]\s*(.+?))?\}?", value.text[:MAX_QUOTED])
+    name = found[1] if found else ""
+    word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
+    if found and word and not find_word(name, OPS):
+        given = found[2] or ("…" if word in ("where", "count", "map", "pick", "ops") else "true")
+        message = f"{shown(value.text)} is no op"
+        raise wrong(value.place, message, f"write `{{{word}: {given}}}`")
 
 
 def _refuse_unknown_behind(value: Mapping) -> None:
@@ -205,10 +232,28 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     if word == "include":
         return _include_all(node, context)
     kind = KINDS[word]
+    if word == "from":
+        _refuse_op_as_word(node)
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
         refuse_unknown_fill(rule, context.vars)
     return rule
+
+
+def _refuse_op_as_word(node: Mapping) -> None:
+    """Raises RulesetError for an op beside `from`, where `ops` holds them."""
+    for key, value in node.entries:
+        if key.text in OPS:
+            message = f"`{key.text}` is an op, and no word of a rule"
+            raise wrong(key.place, message, f"write `ops: {_op_as_written(key, value)}`")
+
+
+def _op_as_written(name: Scalar, value: Node) -> str:
+    """An op with what it is given, as `ops` has it."""
+    if is_null(value) or (isinstance(value, Scalar) and value.truth is True):
+        return name.text
+    given = written(value)
+    return f"{{{name.text}: {given if len(given) <= MAX_QUOTED else '…'}}}"
 
 
 def _no_kind(node: Mapping) -> RulesetError:
@@ -216,7 +261,9 @@ def _no_kind(node: Mapping) -> RulesetError:
     key, value = node.entries[0]
     traps.refuse_colon_in_slice(key)
     arrow_guesses.refuse_other_arrow(key)
-    if key.text in ("to", *BEHIND.fields):
+    if key.text in ("to", *BEHIND.fields) and not (
+        isinstance(value, Mapping) and _tell_renamed(node)
+    ):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
@@ -224,6 +271,8 @@ def _no_kind(node: Mapping) -> RulesetError:
         message = f"`{key.text}` where a rule is wanted"
         help = "it stands at the top of a rule file, beside `rules`"
         return wrong(key.place, message, help)
+    if help := _tell_renamed(node):
+        return wrong(key.place, f"unknown word {shown(key.text)} in a rule", help)
     renamed = _renamed(key, value)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)
@@ -231,6 +280,24 @@ def _no_kind(node: Mapping) -> RulesetError:
             message = f"unknown word {shown(key.text)} in a rule"
             return wrong(key.place, message, f"to rename write `{renamed}`")
     return unknown_word(key, RULE_WORDS, "a rule")
+
+
+def _tell_renamed(node: Mapping) -> str:
+    """The next step for `rename: a -> b`, `rename: {a: b}` and `old: a` with `new: b`."""
+    (key, value), *others = node.entries
+    if isinstance(value, Scalar) and not others and find_meant(key.text, ()):
+        arrow = arrow_guesses.arrow_of(value.text) if len(value.text) <= MAX_SHOWN else ""
+        return arrow and f"to rename write `{arrow}`"
+    sides: List[Node] = ()
+    if isinstance(value, Mapping) and len(node.entries) == 1:
+        sides = value.entries[0] if value.entries else ()
+    elif isinstance(value, Sequence) and not others and find_meant(key.text, ()):
+        sides = value.items
+    elif len(others) == 1 and not (others[0][0].text in BEHIND.fields or "." in key.text):
+        sides = (value, others[0][1])
+    other = nearest(key.text, RULE_WORDS) or find_word(key.text, RULE_WORDS) not in ("", "from")
+    arrow = _renamed(*sides) if len(sides) == 2 and not other else ""
+    return arrow and f"to rename write `{arrow}`"
 
 
 def _within(node: Mapping, context: Context) -> Within:

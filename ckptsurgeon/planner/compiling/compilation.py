@@ -6,11 +6,15 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from msgspec import structs
 
-from ckptsurgeon.language.patterns import Capture, Literal, Pattern
+from ckptsurgeon.errors import PatternError, RulesetError
+from ckptsurgeon.language.patterns import Capture, Literal, Pattern, parse_reference
 from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.reading.notations import other_notations
 from ckptsurgeon.language.rules import (
     At,
     BatchNorm,
@@ -111,8 +115,30 @@ def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
             compiled = _reading(rule, (rule.source,), one, problems)
         else:
             compiled = _looking(rule, one, problems)
+    first = next(iter(problems), None)
+    if first is not None and isinstance(rule, Move) and (meant := _meant(rule, one)):
+        raise RulesetError((replace(first, help=f"write `{meant}`"),))
     problems.raise_if_any()
     return compiled
+
+
+def _meant(rule: Move, one: PlacedRule) -> str:
+    """An arrow of other captures that can be compiled in the place of one that can't."""
+    if len(rule.sources) != 1 or len(rule.targets) != 1:
+        return ""
+    (source,), (target,) = rule.sources, rule.targets
+    for left, right in other_notations(source.text, target.text):
+        with suppress(PatternError, RulesetError):
+            sides = (parse_reference(left), parse_reference(right, target=True))
+            read, given = (
+                At(*structs.astuple(side), place=at.place)
+                for side, at in zip(sides, (source, target), strict=True)
+            )
+            problems = Problems()
+            _move(structs.replace(rule, sources=(read,), targets=(given,)), one, problems)
+            if not problems:
+                return f"{left} -> {right}"
+    return ""
 
 
 # --- each kind of rule ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from msgspec import Struct
 from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.language.patterns import Kind, Regex
 from ckptsurgeon.language.problems import Problems, wrong
-from ckptsurgeon.language.reading.arrow_guesses import ALTERNATIVES, tell_listed
+from ckptsurgeon.language.reading.arrow_guesses import tell_listed
 from ckptsurgeon.language.rules import Move, OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
@@ -95,24 +95,13 @@ class _Course:
             return candidates[0]
         if len(self.open) > 1:
             return LIST
+        move = self.rule.rule
+        listed = tell_listed(move) if isinstance(move, Move) else ""
         raise wrong(
             call.place,
             f"{call.name}: there is one tensor here, and nothing to join it with",
-            self._as_several()
-            or "gather a capture (one that no target uses), or give a list of references",
+            listed or "gather a capture (one that no target uses), or give a list of references",
         )
-
-    def _as_several(self) -> str:
-        """The next step where the one source was meant as several keys."""
-        move = self.rule.rule
-        if not isinstance(move, Move):
-            return ""
-        words = ALTERNATIVES.search(move.sources[0].text)
-        if words is None:
-            return tell_listed(move)
-        listed = "|".join(re.split(r"[|,]", words[0][1:-1]))
-        name = next(one for one in "pqrst" if one not in self.captures)
-        return f"words are written `<{name}:{listed}>`, not `{words[0]}`"
 
     def _split(self, call: OpCall) -> str:
         dim = call.over or self._only_spread(call)

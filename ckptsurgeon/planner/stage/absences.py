@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
-from ckptsurgeon.language.reading.arrow_guesses import tell_listed
+from ckptsurgeon.language.reading.arrow_guesses import tell_call, tell_listed
 from ckptsurgeon.language.rules import Drop, Move
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.stage.rewriting import dot_within, write_rule
+from ckptsurgeon.planner.stage.rewriting import dot_within, once_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
@@ -47,18 +47,18 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     )
     if elsewhere is not None:
         return elsewhere
-    cut = _without_dot(run, own, rule, reader) or _several(own, rule, reader)
+    cut = _wrong_prefix(run, own, rule, reader) or _several(own, rule, reader)
     if cut is not None:
         return cut
-    found = search.find_reading(
-        reader.pattern, own, write_rule(run.compiled.stage.rules, rule, reader)
-    )
-    if found.why:
+    write = write_rule(run.compiled.stage.rules, rule, reader)
+    anywhere = isinstance(rule.rule, Drop)
+    found = search.find_reading(reader.pattern, own, write, anywhere=anywhere)
+    if found.why and found.help:
         return found
-    near = search.nearest(reader.pattern, own)
+    near = search.nearest(reader.pattern, itertools.chain(*(table.nodes for table in own)))
     if near is None:
-        return Reason(help=NONE_IS_FINE)
-    return Reason(help=f"the nearest key is `{near}`; {NONE_IS_FINE}", near=near)
+        return Reason(found.why, NONE_IS_FINE)
+    return Reason(found.why, f"the nearest key is `{near}`; {NONE_IS_FINE}", near)
 
 
 def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Table, str]]:
@@ -69,24 +69,29 @@ def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Tabl
         yield from ((table, key) for key in table.candidates(matcher) if read(key) is not None)
 
 
-def _without_dot(
+def _wrong_prefix(
     run: StageRun, own: Sequence[Table], rule: CompiledRule, reader: Reader
 ) -> Reason | None:
-    """A `strip` or a `within` that lacks the dot at its end."""
+    """A `strip` or a `within` that lacks the dot at its end, or that a rule repeats."""
     strip = run.compiled.stage.source.strip
     if any(key.startswith(".") for table in own for key in itertools.islice(table.nodes, 1)):
         dotted = ", ".join(quoted(f"{one.rstrip('.')}.") for one in strip)
         help = f"write `source: {{strip: [{dotted}]}}`" if strip else ""
         return Reason("the keys begin with a dot, which `strip` left", help) if help else None
-    dotted_pattern = dot_within(run.compiled.stage.rules, rule, reader)
-    if dotted_pattern is None or not any(find_alike(dotted_pattern[0], own)):
-        return None
-    return Reason("the prefix of `within` lacks its dot", f"write `{dotted_pattern[1]}`")
+    rules = run.compiled.stage.rules
+    dotted_pattern, doubled = dot_within(rules, rule, reader), once_within(rules, rule, reader)
+    if dotted_pattern is not None and any(find_alike(dotted_pattern[0], own)):
+        return Reason("the prefix of `within` lacks its dot", f"write `{dotted_pattern[1]}`")
+    if doubled is not None and any(find_alike(doubled[0], own)):
+        return Reason("`within` has put its prefix in front", f"write `{doubled[1]}`")
+    return None
 
 
 def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason | None:
-    """Several keys that stand in one text: `drop: a, b`, `a, b -> x`."""
+    """Several keys, or an op, that stand in one text: `drop: a, b`, `a, b -> x`, `cat(a) -> x`."""
     if isinstance(rule.rule, Move):
+        if help := tell_call(rule.rule):
+            return Reason("ops stand behind the arrow", help)
         help = tell_listed(rule.rule)
         return Reason("it names several keys", help) if help else None
     keys = re.split(r"\s*[,;|]\s*|\s+", reader.text.strip("(){} "))
@@ -160,9 +165,11 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
             if rule is None:
                 why = f"{stage} has {name}, and doesn't give it: its `unmatched` says so"
                 return Reason(why, f"add `{again}` to {stage}{apart}")
-            renamed = _renamed(earlier, rule, table.alias, key)
-            if renamed and reader.pattern.literal is not None:
-                return Reason(f"{stage} gives {name} as `{renamed}`{by}", f"read `{renamed}`")
+            renamed = given_as(earlier, rule, table.alias, key)
+            if renamed:
+                such = "" if reader.pattern.literal is not None else "what it gives, such as "
+                why = f"{stage} gives {name} as `{renamed}`{by}"
+                return Reason(why, f"read {such}`{renamed}`")
             if not reused and rule.kind != "move":
                 help = f"`{rule.kind}` leaves no key to others: take it out of that rule{apart}"
                 return Reason(f"{stage} has used {name}{by}", help)
@@ -174,9 +181,9 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
     return None
 
 
-def _renamed(earlier: StageRun, rule: RuleInfo, alias: str, key: str) -> str:
-    """What a rule of a stage before made of a key that it only gave another name, if it did."""
-    for batch in earlier.batches.values():
+def given_as(run: StageRun, rule: RuleInfo, alias: str, key: str) -> str:
+    """What a rule of a stage made of a key that it only gave another name, if it did."""
+    for batch in run.batches.values():
         for step in batch if batch.rule.number == rule.number else ():
             read = [one.at for one in step.operands]
             if read == [(alias, key)] and len(step.products) == 1 and not step.ops:

@@ -37,11 +37,11 @@ def tell_dead_rules(run: StageRun) -> None:
     search = Search()
     dead = list(_dead_entries(run))
     run.dead.update(rule.group for rule, _ in dead)
-    strange = explain_strange_rules(run, dead, search) if _nothing_matches(run, dead) else None
-    if strange is not None:
+    reading = [one for one in dead if not isinstance(one[0].rule, Require)]
+    if _nothing_matches(run, reading) and (strange := explain_strange_rules(run, reading, search)):
         message, help = strange
-        run.problems.add(message, dead[0][1].place, help)
-        dead = []
+        run.problems.add(message, reading[0][1].place, help)
+        dead = [one for one in dead if isinstance(one[0].rule, Require)]
     for rule, reader in dead:
         message, help = _why_dead(run, rule, reader, search)
         run.problems.add(message, reader.place, help)
@@ -130,7 +130,8 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
         leave = "leaves" if len(words) == 1 else "leave"
         return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[0]}`", ""
     reason = explain_absence(run, rule, reader, search)
-    return _join(f"no key matches `{_whole(reader)}`", reason), reason.help
+    lacks = "the source lacks" if isinstance(rule.rule, Require) else "no key matches"
+    return _join(f"{lacks} `{_whole(reader)}`", reason), reason.help
 
 
 def _whole(reader: Reader) -> str:

@@ -98,7 +98,8 @@ def _drop(run: StageRun, rule: CompiledRule) -> None:
 
 def _require(run: StageRun, rule: CompiledRule, written: Require) -> None:
     found = run.read(rule, rule.readers[0])
-    run.alive[rule.group].add(0)
+    if found or rule.options.count is not None:
+        run.alive[rule.group].add(0)
     run.made[rule.group] += len(found)
     check_requirement(rule, written, found, Scope({}, run.vars_of(rule)), run.problems)
 

@@ -24,7 +24,7 @@ from ckptsurgeon.language.patterns import (
     Regex,
     Word,
 )
-from ckptsurgeon.language.reading.arrow_guesses import ALTERNATIVES
+from ckptsurgeon.language.reading.notations import find_alternatives
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS
 
@@ -49,7 +49,8 @@ MOST_CUT = 3
 """Pieces at the front of a pattern that may be too much."""
 
 _PLACEHOLDER = re.compile(
-    r"(?P<whole>\$?\{(?P<braced>\w*)(?::[^{}]*)?\}|\$(?P<dollar>\w+)|%(?:\(\w+\))?\d*[ds])"
+    r"(?P<whole>\$?\{(?P<braced>\w*)(?::[^{}]*)?\}|\$(?P<dollar>\w+)|%(?:\(\w+\))?\d*[ds]"
+    r"|(?:^|(?<=[._/]))[:@](?P<marked>[A-Za-z]\w*))"
 )
 _TENSOR = re.compile(rf"\.(?:{'|'.join(BATCHNORM_PARTS)})$")
 _LETTER = re.compile(r"(?:^|(?<=[._/]))(?P<whole>[A-Za-z#?]|idx)(?=[._/]|$)")
@@ -89,6 +90,7 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     `front` is what every key begins with.
     """
     yield from frequent_readings(pattern, front)
+    yield from _read_tensor(pattern)
     yield from _read_placeholders(pattern, _LETTER, (Kind.INT,))
     missing = list(_read_missing(pattern))
     yield from missing
@@ -99,7 +101,6 @@ def near_readings(pattern: Pattern, front: str = "") -> Iterator[Near]:
     yield from _read_joints(pattern)
     yield from _read_other_words(pattern)
     yield from _read_cut(pattern)
-    yield from _read_tensor(pattern)
     yield from _read_regex(pattern)
 
 
@@ -109,6 +110,7 @@ def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
     yield from _read_alternatives(pattern)
     yield from read_padded(pattern)
     yield from _read_stars(pattern)
+    yield from _read_undotted_stars(pattern)
     yield from _read_integers(pattern, Kind.TEXT)
     yield from _read_modules(pattern)
     yield from _read_front(pattern, front)
@@ -139,7 +141,8 @@ def _read_placeholders(
 def _name_of(found: re.Match[str], number: int) -> str:
     """The name that a placeholder has, or one of its own."""
     named = found.groupdict()
-    name = named.get("braced") or named.get("dollar") or found["whole"].lower()
+    known = (named.get(form) for form in ("braced", "dollar", "marked"))
+    name = next(filter(None, known), found["whole"].lower())
     return name if name.isidentifier() else "ijkn"[number % 4]
 
 
@@ -187,11 +190,8 @@ def _read_alternatives(pattern: Pattern) -> Iterator[Near]:
 
 
 def _find_alternatives(piece: Piece) -> tuple[str, tuple[Word, ...]] | None:
-    found = ALTERNATIVES.search(piece.text) if isinstance(piece, Literal) else None
-    if found is None:
-        return None
-    words = re.split(r"[|,]", found[0].strip("(){}"))
-    return found[0], tuple(Word(word, word) for word in words)
+    found = find_alternatives(piece.text) if isinstance(piece, Literal) else None
+    return found and (found[0], tuple(Word(word, word) for word in found[1]))
 
 
 def _without_empty(pieces: Sequence[Piece]) -> Pattern:
@@ -262,6 +262,23 @@ def _read_stars(pattern: Pattern) -> Iterator[Near]:
             "`*` is one piece",
             partial(_widen, names=names),
         )
+
+
+def _read_undotted_stars(pattern: Pattern) -> Iterator[Near]:
+    """Stars that lack the dot between them and a name: `fc*`, `*bias`."""
+    for kind in (Kind.TEXT, Kind.PATH):
+        pieces: list[Piece] = []
+        for one in pattern.pieces:
+            before = pieces[-1] if pieces else None
+            after_text = isinstance(before, Literal) and before.text[-1:].isalnum()
+            if isinstance(one, Capture) and one.star:
+                pieces += [*([Literal(".")] if after_text else []), replace(one, kind=kind)]
+            elif isinstance(before, Capture) and before.star and str(one)[:1].isalnum():
+                pieces += [Literal("."), one]
+            else:
+                pieces.append(one)
+        if len(pieces) > len(pattern.pieces):
+            yield Near(Pattern(tuple(pieces)), "a star stands for whole pieces")
 
 
 def _widen(pattern: Pattern, names: Sequence[str]) -> Pattern:
@@ -426,5 +443,8 @@ def _read_regex(pattern: Pattern) -> Iterator[Near]:
         yield Near(Pattern((*before, loose)), "`re:` matches whole keys")
         return
     text = "".join(one.text if isinstance(one, Literal) else str(one) for one in pattern.pieces)
-    if re.search(r"[$^(|+]", text) and "<" not in text:
-        yield Near(Pattern((Regex(text.strip("^$"), ()),)), "`re:` begins a regular expression")
+    if re.search(r"[$^(|+]|^\.\*", text) and "<" not in text:
+        plain = text.strip("^$")
+        front, rest = ".*" * (text[:1] != "^"), ".*" * (text[-1:] != "$")
+        for whole in (plain, f"{front}(?:{plain}){rest}"):
+            yield Near(Pattern((Regex(whole, ()),)), "`re:` begins a regular expression")

@@ -14,10 +14,8 @@ from ckptsurgeon.planner.stage.reading_keys import Match
 def check_requirement(
     rule: CompiledRule, written: Require, found: Sequence[Match], scope: Scope, problems: Problems
 ) -> None:
-    """Tells a requirement that the source does not meet."""
+    """Tells keys that the source has, and that are not what is required of them."""
     reader = rule.readers[0]
-    if not found and rule.options.count is None and not rule.options.optional:
-        problems.add(f"the source lacks `{reader.text}`", reader.place)
     shape = None if written.shape is None else evaluate(written.shape, scope)
     if shape is not None:
         wanted = f"the shape [{', '.join(map(str, shape))}]" if isinstance(shape, tuple) else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ckptsurgeon.language.patterns import Literal, Pattern
+from ckptsurgeon.language.expressions import names_in
+from ckptsurgeon.language.patterns import Formula, Kind, Literal, Pattern, parse_reference
 from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
 from ckptsurgeon.language.rules import (
     At,
@@ -39,10 +40,13 @@ def write_rule(rules: Sequence[Rule], rule: CompiledRule, reader: Reader) -> Wri
     its `within`, where that is what the reading changes; and nothing where neither would be right.
     """
     at, suffix = _as_written(rule, reader)
+    computed = _computed_names(rule.rule)
     own = len(at.pattern.pieces) + bool(suffix)
     around = str(Pattern(reader.pattern.pieces[: len(reader.pattern.pieces) - own]))
 
     def write(near: Near) -> str:
+        if computed & _made_text(reader.pattern, near.pattern):
+            return ""
         pattern = str(near.pattern).removesuffix(suffix)
         if not pattern.startswith(around):
             return _write_within(rules, rule.rule, pattern, at)
@@ -54,6 +58,24 @@ def write_rule(rules: Sequence[Rule], rule: CompiledRule, reader: Reader) -> Wri
         return _write_line(rule.rule, at, source, near.change, new)
 
     return write
+
+
+def _computed_names(rule: PlainRule) -> frozenset[str]:
+    """The names that formulas, ops and the condition of a rule take for numbers."""
+    targets = rule.targets if isinstance(rule, Move) else ()
+    formulas = (one for at in targets for one in at.pattern.pieces if isinstance(one, Formula))
+    ops = names_in([call.arguments for call in rule.ops]) if isinstance(rule, Move) else ()
+    condition = rule.options.where
+    with_words = condition is not None and re.search("['\"]", condition.text)
+    where = condition.names if condition and not with_words else ()
+    return frozenset().union(*(one.expression.names for one in formulas), ops, where)
+
+
+def _made_text(old: Pattern, new: Pattern) -> frozenset[str]:
+    """The integers of a pattern that are text in another."""
+    integers = {one.name for one in old.captures if one.kind is Kind.INT}
+    texts = {one.name for one in new.captures if one.kind in (Kind.TEXT, Kind.PATH)}
+    return frozenset(integers & texts)
 
 
 def _as_written(rule: CompiledRule, reader: Reader) -> tuple[At, str]:
@@ -104,6 +126,26 @@ def dot_within(
     alias = f"{prefix.source.alias}::" if prefix.source.alias else ""
     dotted = " -> ".join(f"{side}".rstrip(".") + "." * bool(side.pieces) for side in sides)
     return Pattern(pieces), f"within: {_quote_star(alias + dotted, at)}"
+
+
+def once_within(
+    rules: Sequence[Rule], rule: CompiledRule, reader: Reader
+) -> tuple[Pattern, str] | None:
+    """What a reader reads without the prefix of its `within`, which it repeats, and its text then.
+
+    None where there is not one prefix, or where the reference doesn't begin with it.
+    """
+    at, suffix = _as_written(rule, reader)
+    around = next(_around(rules, rule.rule), ())
+    if len(around) != 1 or len(around[0].prefixes) != 1:
+        return None
+    prefix = around[0].prefixes[0].source.pattern
+    rest = str(at.pattern).removeprefix(str(prefix))
+    if not rest or rest == str(at.pattern):
+        return None
+    behind = (Literal(suffix),) if suffix else ()
+    pieces = reader.pattern.pieces[: len(prefix.pieces)]
+    return Pattern((*pieces, *parse_reference(rest).pattern.pieces, *behind)), rest
 
 
 def _quote_star(text: str, at: At) -> str:

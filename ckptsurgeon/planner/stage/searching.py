@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -75,6 +75,8 @@ class Found:
 
     near: Near
     keys: tuple[str, ...]
+    fronts: tuple[str, ...] = ()
+    """What stands for PREFIX in each key, where the reading has it."""
 
 
 class Search:
@@ -96,16 +98,22 @@ class Search:
             self._reasons[id(reader)] = explain()
         return self._reasons[id(reader)]
 
-    def find_reading(self, pattern: Pattern, tables: Sequence[Table], write: Write) -> Reason:
-        """The reason that the likeliest near reading of a pattern gives."""
+    def find_reading(
+        self, pattern: Pattern, tables: Sequence[Table], write: Write, *, anywhere: bool = False
+    ) -> Reason:
+        """The reason that the likeliest near reading of a pattern gives.
+
+        `anywhere` says that a name may stand for all keys that end so, whatever is in front.
+        """
         if not (pattern.pieces and _is_short(pattern)):
             return Reason()
         front = _common_front(tables)
-        found = self._first_family(near_readings(pattern, front), tables)
+        finish = _everywhere if anywhere else _with_front
+        found = self._first_family(near_readings(pattern, front), tables, finish)
         if not found:
             firsts = [a for a in frequent_readings(pattern, front) if _is_short(a.pattern)]
             pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front))
-            found = self._first_family(pairs, tables)
+            found = self._first_family(pairs, tables, finish)
         if not found:
             return Reason()
         padded = [self._pad(one, tables) for one in found]
@@ -127,7 +135,9 @@ class Search:
         tried = [one for near in padded if (one := self._try(near, tables)) is not None]
         return max((found, *tried), key=lambda one: len(one.keys))
 
-    def _first_family(self, nears: Iterable[Near], tables: Sequence[Table]) -> list[Found]:
+    def _first_family(
+        self, nears: Iterable[Near], tables: Sequence[Table], finish: Callable[[Found], Found]
+    ) -> list[Found]:
         """What the first readings match that match any: those of one reason, each of other keys."""
         family: list[Found] = []
         for near in nears:
@@ -135,7 +145,8 @@ class Search:
                 break
             if family and near.reason != family[0].near.reason:
                 break
-            found = self._try(near, tables)
+            tried = self._try(near, tables)
+            found = finish(tried) if tried else None
             if found is None or not str(found.near.pattern).isprintable():  # no rule can say it
                 continue
             if found.keys not in [one.keys for one in family]:
@@ -167,16 +178,15 @@ class Search:
         if PREFIX not in near.pattern.pieces:
             return Found(near, keys)
         at = matcher.columns.index(PREFIX.name)
-        return _with_front(near, {key: f"{row[at]}." for key, row in found})
+        return Found(near, keys, tuple(f"{row[at]}." for _, row in found))
 
-    def nearest(self, pattern: Pattern, tables: Sequence[Table]) -> str | None:
+    def nearest(self, pattern: Pattern, keys: Iterable[str]) -> str | None:
         """The first key of those that look most like a pattern; None where none is looked for."""
         text = str(pattern)
         self._searches -= 1
         if self._searches < 0 or len(text) > LONGEST_KEY:
             return None
         shapes: dict[str, str] = {}
-        keys = itertools.chain(*(table.nodes for table in tables))
         for key in itertools.islice(keys, READ_KEYS):
             if len(key) <= LONGEST_KEY:
                 shapes.setdefault(without_integers(key.lower()), key)
@@ -210,11 +220,24 @@ def _tell_norm(found: Found, written: str) -> str:
     return f"`batchnorm: {written}`" if is_norm and of_module and plain else ""
 
 
-def _with_front(near: Near, fronts: Mapping[str, str]) -> Found:
-    """What a reading with PREFIX matches, with the shortest of what stands there for keys."""
-    front = min(fronts.values(), key=len)
-    keys = tuple(key for key, other in fronts.items() if other == front)
-    at, others = near.pattern.pieces.index(PREFIX), len(fronts) - len(keys)
+def _everywhere(found: Found) -> Found:
+    """A reading with PREFIX as it is, for names that keys have under several fronts."""
+    if len(set(found.fronts)) < 2:
+        return _with_front(found)
+    reason = f"it is under {plural(len(set(found.fronts)), 'name')}, such as `{found.fronts[0]}`"
+    near = replace(found.near, reason=join_words(found.near.reason, reason))
+    return Found(near, found.keys)
+
+
+def _with_front(found: Found) -> Found:
+    """A reading with PREFIX, with the shortest of what stands there for keys."""
+    near = found.near
+    if PREFIX not in near.pattern.pieces:
+        return found
+    front = min(found.fronts, key=len)
+    pairs = zip(found.keys, found.fronts, strict=True)
+    keys = tuple(key for key, other in pairs if other == front)
+    at, others = near.pattern.pieces.index(PREFIX), len(found.keys) - len(keys)
     pieces = (*near.pattern.pieces[:at], Literal(front), *near.pattern.pieces[at + 2 :])
     more = f"; {others:,} more end so under other names" if others else ""
     reason = join_words(near.reason, f"it is under `{front}`{more}")

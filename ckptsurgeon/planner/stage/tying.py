@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.rules import Tie
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Vars
+from ckptsurgeon.planner.stage.absences import given_as
 from ckptsurgeon.planner.stage.lookups import keys_like, readable, written_key
 from ckptsurgeon.planner.stage.production import Given
+from ckptsurgeon.planner.stage.searching import Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.ties import Ties
 
@@ -19,14 +22,34 @@ def tie_outputs(run: StageRun, given: Given) -> Ties:
 
     A tied key that nothing gives becomes the tensor of the first one that is given.
     """
-    ties: Ties = {}
+    ties, search = Ties(), Search()
     for rule in run.compiled.rules:
         if isinstance(rule.rule, Tie):
             with run.problems.at(rule.place):
-                for group in list(_groups(rule, given.nodes, run.vars_of(rule))):
+                groups = list(_groups(rule, given.nodes, run.vars_of(rule)))
+                if not (groups or rule.options.optional):
+                    raise _none_given(run, rule, given.nodes, search)
+                for group in groups:
                     run.made[rule.group] += 1
                     ties |= _tie(rule, run, group, given)
     return ties
+
+
+def _none_given(
+    run: StageRun, rule: CompiledRule, outputs: Collection[str], search: Search
+) -> PlanError:
+    """The error for keys of which nothing gives one: what they are called, or the nearest."""
+    patterns = [readable(lookup, run.vars_of(rule)) for lookup in rule.lookups]
+    message, help = "`tie`: nothing gives any of these keys", "`optional: true` allows none"
+    for key, table in itertools.product([one.literal for one in patterns], run.tables):
+        claim = table.held.whole.get(key) if key is not None else None
+        if key and claim and claim.rule and (own := given_as(run, claim.rule, table.alias, key)):
+            why = f"{message}: `{key}` is given as `{own}`"
+            return PlanError([Problem(why, rule.place, f"write `{own}` for `{key}`")])
+    nears = [near for one in patterns if (near := search.nearest(one, outputs))]
+    if nears:
+        help = f"the nearest key that is given is `{nears[0]}`; {help}"
+    return PlanError([Problem(message, rule.place, help)])
 
 
 def _groups(rule: CompiledRule, outputs: Collection[str], vars: Vars) -> Iterable[tuple[str, ...]]:
@@ -38,9 +61,6 @@ def _groups(rule: CompiledRule, outputs: Collection[str], vars: Vars) -> Iterabl
             known = tuple(key for key in keys if key is not None)
             if len(known) == len(keys):
                 groups.setdefault(known)
-    if not groups and not rule.options.optional:
-        message = "`tie`: nothing gives any of these keys"
-        raise PlanError([Problem(message, rule.place, "`optional: true` allows none")])
     return groups
 
 
