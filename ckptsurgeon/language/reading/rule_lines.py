@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from collections.abc import Sequence as List
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.patterns import Pattern, Reference
-from ckptsurgeon.language.problems import MAX_SHOWN, Problems, both, shown, told, wrong
-from ckptsurgeon.language.reading import arguments, arrow_guesses, references
+from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
+from ckptsurgeon.language.reading import arguments, arrow_guesses, references, rule_guesses
 from ckptsurgeon.language.reading.fields import unknown_word
 from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
@@ -38,7 +36,7 @@ from ckptsurgeon.language.rules import (
     Var,
     Within,
 )
-from ckptsurgeon.language.synonyms import find_meant, find_word
+from ckptsurgeon.language.synonyms import find_meant
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import (
     Broken,
@@ -46,11 +44,8 @@ from ckptsurgeon.language.yaml.nodes import (
     Node,
     Scalar,
     Sequence,
-    is_null,
     is_whole,
-    written,
 )
-from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
 from ckptsurgeon.ops import OPS
 
 MAX_WITHIN = 64
@@ -83,61 +78,27 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
 
     if isinstance(node, Sequence) and len(node.items) > MAX_RULES:
         raise wrong(node.place, f"a list of {len(node.items)} rules; at most {MAX_RULES}")
-    help = _tell_arrows(node) or "begin each with `- `"
+    help = rule_guesses.tell_arrows(node) or "begin each with `- `"
     return readable(node, read, "rules", help, context.problems)
-
-
-def _tell_arrows(node: Node) -> str:
-    """The next step where rules are a mapping of old names to new ones."""
-    if not isinstance(node, Mapping) or any(key.text in RULE_WORDS for key, _ in node.entries):
-        return ""
-    renames = [arrow for key, value in node.entries if (arrow := _renamed(key, value))]
-    return f"write each as an item of a list: `- {renames[0]}`" if renames else ""
-
-
-def _renamed(old: Node, new: Node) -> str:
-    """The arrow of an old name and a new one; empty where they are none."""
-    names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
-    plain = all(len(one) <= MAX_SHOWN and not re.search(r"\s|->", one) for one in names)
-    return f"{names[0]} -> {names[1]}" if len(names) == 2 and plain else ""
 
 
 def _rule(node: Node, context: Context) -> Rule:
     """One rule: an arrow, or a mapping that a word of it names."""
     if isinstance(node, Scalar) and not node.null:
-        _refuse_missing_colon(node)
+        rule_guesses.refuse_missing_colon(node)
         source, target = references.arrow(node)
         return Move((source,), (target,), place=node.place)
     if isinstance(node, Sequence):
         help = (
             "for several references write `{from: […], to: …}`; one that starts with [ wants quotes"
         )
-        renamed = _renamed(*node.items) if len(node.items) == 2 else ""
+        renamed = rule_guesses.name_arrow(*node.items) if len(node.items) == 2 else ""
         raise unlike(node, "a rule", f"to rename write `{renamed}`; {help}" if renamed else help)
     if not isinstance(node, Mapping) or not node.entries:
         raise unlike(node, "a rule", "write `A -> B`, or `from: …` and `to: …`")
     if any("->" in key.text for key, _ in node.entries):
         return _arrow_with_value(node)
     return _of_kind(node, context)
-
-
-def _refuse_missing_colon(node: Scalar) -> None:
-    """Raises RulesetError for `drop fc.*`, for `rename a -> b`, and Python's text `drop: fc.*`."""
-    first, space, rest = node.text.partition(" ")
-    word, rest = first.removesuffix(":"), rest.strip()
-    meant = word if word in RULE_WORDS else find_word(word, RULE_WORDS)
-    if word in RULE_WORDS and not rest:
-        raise wrong(node.place, f"nothing stands behind {shown(word)}", f"write `{word}: …`")
-    if not (space and rest) or rest.startswith("->") or not (meant or find_meant(word, RULE_WORDS)):
-        return
-    message = f"{shown(word)} without its `: `" if meant == word else f"unknown word {shown(word)}"
-    if word != first:  # Python's, where a text is an arrow
-        message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
-    in_python = node.place.file == traps.PYTHON_RULES
-    written = f"{{{meant!r}: {rest!r}}}" if in_python else f"{meant}: {rest}"
-    arrow = arrow_guesses.arrow_of(rest) if meant in ("", "from") else ""
-    help = f"write `{arrow or written}`" if meant or arrow else find_meant(word, RULE_WORDS)
-    raise wrong(node.place, message, help)
 
 
 # --- arrows with a value --------------------------------------------------------------------------
@@ -153,7 +114,7 @@ def _arrow_with_value(node: Mapping) -> Move:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
         if other.text in OPS and isinstance(value, Scalar) and value.null:
             (entry,) = (entry for entry in node.entries if entry[0] is other)
-            help = f"write `{key.text}: {_op_as_written(*entry)}`"
+            help = f"write `{key.text}: {rule_guesses.op_as_written(*entry)}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
     traps.refuse_colon_in_slice(key)
     (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
@@ -165,7 +126,7 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
         help = "leave the colon out, or write an op"
         raise wrong(value.place, "nothing stands behind the `:` of an arrow", help)
     if isinstance(value, Scalar):
-        _refuse_option_as_op(value)
+        rule_guesses.refuse_option_as_op(value)
     if not isinstance(value, Mapping):
         return arguments.ops(value), Options()
     _refuse_unknown_behind(value)
@@ -182,17 +143,6 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
             f"write `{{{option.text}: …, ops: [{{{op}: …}}]}}`",
         )
     return arguments.ops(value), Options()
-
-
-def _refuse_option_as_op(value: Scalar) -> None:
-    """Raises RulesetError for `A -> B: where i < 2`, and for `A -> B: optional`."""
-    found = re.fullmatch(r"\{?(\w+)(?:\s*[:= ]\s*(.+?))?\}?", value.text[:MAX_QUOTED])
-    name = found[1] if found else ""
-    word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
-    if found and word and not find_word(name, OPS):
-        given = found[2] or ("…" if word in ("where", "count", "map", "pick", "ops") else "true")
-        message = f"{shown(value.text)} is no op"
-        raise wrong(value.place, message, f"write `{{{word}: {given}}}`")
 
 
 def _refuse_unknown_behind(value: Mapping) -> None:
@@ -233,27 +183,11 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
         return _include_all(node, context)
     kind = KINDS[word]
     if word == "from":
-        _refuse_op_as_word(node)
+        rule_guesses.refuse_op_as_word(node)
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
         refuse_unknown_fill(rule, context.vars)
     return rule
-
-
-def _refuse_op_as_word(node: Mapping) -> None:
-    """Raises RulesetError for an op beside `from`, where `ops` holds them."""
-    for key, value in node.entries:
-        if key.text in OPS:
-            message = f"`{key.text}` is an op, and no word of a rule"
-            raise wrong(key.place, message, f"write `ops: {_op_as_written(key, value)}`")
-
-
-def _op_as_written(name: Scalar, value: Node) -> str:
-    """An op with what it is given, as `ops` has it."""
-    if is_null(value) or (isinstance(value, Scalar) and value.truth is True):
-        return name.text
-    given = written(value)
-    return f"{{{name.text}: {given if len(given) <= MAX_QUOTED else '…'}}}"
 
 
 def _no_kind(node: Mapping) -> RulesetError:
@@ -262,7 +196,7 @@ def _no_kind(node: Mapping) -> RulesetError:
     traps.refuse_colon_in_slice(key)
     arrow_guesses.refuse_other_arrow(key)
     if key.text in ("to", *BEHIND.fields) and not (
-        isinstance(value, Mapping) and _tell_renamed(node)
+        isinstance(value, Mapping) and rule_guesses.tell_renamed(node)
     ):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
@@ -271,33 +205,15 @@ def _no_kind(node: Mapping) -> RulesetError:
         message = f"`{key.text}` where a rule is wanted"
         help = "it stands at the top of a rule file, beside `rules`"
         return wrong(key.place, message, help)
-    if help := _tell_renamed(node):
+    if help := rule_guesses.tell_renamed(node):
         return wrong(key.place, f"unknown word {shown(key.text)} in a rule", help)
-    renamed = _renamed(key, value)
+    renamed = rule_guesses.name_arrow(key, value)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)
         if renamed:
             message = f"unknown word {shown(key.text)} in a rule"
             return wrong(key.place, message, f"to rename write `{renamed}`")
     return unknown_word(key, RULE_WORDS, "a rule")
-
-
-def _tell_renamed(node: Mapping) -> str:
-    """The next step for `rename: a -> b`, `rename: {a: b}` and `old: a` with `new: b`."""
-    (key, value), *others = node.entries
-    if isinstance(value, Scalar) and not others and find_meant(key.text, ()):
-        arrow = arrow_guesses.arrow_of(value.text) if len(value.text) <= MAX_SHOWN else ""
-        return arrow and f"to rename write `{arrow}`"
-    sides: List[Node] = ()
-    if isinstance(value, Mapping) and len(node.entries) == 1:
-        sides = value.entries[0] if value.entries else ()
-    elif isinstance(value, Sequence) and not others and find_meant(key.text, ()):
-        sides = value.items
-    elif len(others) == 1 and not (others[0][0].text in BEHIND.fields or "." in key.text):
-        sides = (value, others[0][1])
-    other = nearest(key.text, RULE_WORDS) or find_word(key.text, RULE_WORDS) not in ("", "from")
-    arrow = _renamed(*sides) if len(sides) == 2 and not other else ""
-    return arrow and f"to rename write `{arrow}`"
 
 
 def _within(node: Mapping, context: Context) -> Within:

@@ -23,7 +23,7 @@ from ckptsurgeon.language.rules import (
 from ckptsurgeon.language.yaml.quoting import quote_rule, quoted, value_begins, without_comment
 from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.stage.near_readings import Change, Near
+from ckptsurgeon.planner.stage.near import Change, Near
 from ckptsurgeon.planner.stage.searching import Write
 
 LONGEST_LINE = 160

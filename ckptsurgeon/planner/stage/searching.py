@@ -18,15 +18,9 @@ from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.patterns import Kind, Literal, Pattern, compile_pattern
 from ckptsurgeon.planner.compiling.compiled import Reader
-from ckptsurgeon.planner.stage.near_readings import (
-    PREFIX,
-    REST,
-    Near,
-    frequent_readings,
-    join_words,
-    near_readings,
-    read_padded,
-)
+from ckptsurgeon.planner.stage.near import PREFIX, REST, Near, join_words
+from ckptsurgeon.planner.stage.near_captures import read_padded
+from ckptsurgeon.planner.stage.near_readings import frequent_readings, near_readings
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.specs import plural
 
