@@ -25,7 +25,16 @@ from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
-from ckptsurgeon.request import Allow, Config, Given, Root, Source, open_request, open_source
+from ckptsurgeon.request import (
+    Allow,
+    Config,
+    Given,
+    Root,
+    Source,
+    open_request,
+    open_source,
+    refuse_turned_round,
+)
 from ckptsurgeon.saved import prepare_saved, recall
 from ckptsurgeon.specs import parse_bytes
 
@@ -199,6 +208,7 @@ def explain(
     what `plan` raises but PlanError, which is told in the result, and CheckpointError for a key
     that is nowhere.
     """
+    refuse_turned_round(key, source)
     request = open_request(
         rules,
         source,

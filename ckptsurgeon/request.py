@@ -39,6 +39,7 @@ from ckptsurgeon.wording import (
     PYTHON_SOURCE,
     SHELL_SOURCE,
     argument,
+    choose,
     name_alias,
     name_kinds,
     name_root,
@@ -189,9 +190,24 @@ def read_kinds(
         if kind not in known:
             near = nearest(str(kind), known)
             help = f"{near and f'{near}; '}known: {', '.join(known)}"
+            several = re.split(r"\s*[,;]\s*", str(kind))
+            if len(several) > 1 and all(one in known for one in several):
+                help = f"write {name_kinds(*several)}"
             problem = Problem(f"{name_kinds(kind)}: unknown", None, help)
             raise PlanError([problem])
     return kinds
+
+
+def refuse_turned_round(key: object, source: object) -> None:
+    """Raises PlanError where a checkpoint stands in the place of the key, which comes first."""
+    paths = isinstance(key, str) and isinstance(source, str)
+    turned = paths and os.path.isfile(str(key)) and not os.path.exists(str(source))
+    if turned or not isinstance(key, str):
+        found = f"{key}: a file" if turned else f"a {type(key).__name__}"
+        own = source if isinstance(source, str) else "KEY"
+        meant = choose(f"ckptsurgeon explain {own} {key}", f"explain({own!r}, …)")
+        help = f"the key comes first: `{meant}`"
+        raise PlanError([Problem(f"{found} where the key is wanted", None, help)])
 
 
 def open_source(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.guesses import COMMANDS, tell_extra, tell_option
+from ckptsurgeon.errors import nearest
 
 
 class Command(click.Command):
@@ -21,7 +22,8 @@ class Command(click.Command):
         """As click does it, with other words for what it refuses."""
         ctx.allow_extra_args = True
         try:
-            extra = super().parse_args(ctx, args)
+            self._refuse_extra(ctx, self.make_parser(ctx).parse_args(list(args))[1])
+            return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             known = [name for one in self.params for name in one.opts]
             told = tell_option(error.option_name, known)
@@ -29,10 +31,12 @@ class Command(click.Command):
                 raise
             message = f"there is no option {error.option_name}: {told}"
             raise click.UsageError(message, ctx) from None
+
+    def _refuse_extra(self, ctx: click.Context, extra: Sequence[str]) -> None:
+        """Raises UsageError for a word that no parameter takes, before one is found missing."""
         if extra and not ctx.resilient_parsing:
             told = tell_extra(self.name or "", extra[0])
             raise click.UsageError(f"{extra[0]!r} is one word too many: {told}", ctx)
-        return extra
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, each on a line of its own."""
@@ -59,10 +63,13 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError:
             meant = COMMANDS.get(args[0].lower())
-            if meant is None or not (meant in self.commands or meant.startswith("-")):
+            known = meant and (meant.split()[0] in self.commands or meant.startswith("-"))
+            told = (
+                f"write `{ctx.command_path} {meant}`" if known else nearest(args[0], self.commands)
+            )
+            if not told:
                 raise
-            message = f"there is no command {args[0]!r}: write `{ctx.command_path} {meant}`"
-            raise click.UsageError(message, ctx) from None
+            raise click.UsageError(f"there is no command {args[0]!r}: {told}", ctx) from None
 
 
 Group.group_class = Group

@@ -263,7 +263,9 @@ def explain(key: str, form: str, verbose: bool, **words: Any) -> int:
     """
     from ckptsurgeon.planner.explaining import explain as explain_key
     from ckptsurgeon.render.explanation import explanation_json, render_explanation
+    from ckptsurgeon.request import refuse_turned_round
 
+    refuse_turned_round(key, words["source"])
     asked = request(words)
     explanation = explain_key(asked.rulesets, asked.inputs, key)
     if form == "json":

@@ -59,6 +59,11 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: batchnorm.copy(nn.BatchNorm1d(2), nn.BatchNorm1d(2), 2),  # type: ignore[arg-type]
         "channels=2: wanted a slice or a list",
     ),
+    "explain's key second": (lambda: cs.explain(STATE, "w"), "a dict where the key is wanted"),  # type: ignore[arg-type]
+    "kinds in one text": (
+        lambda: cs.plan(STATE, allow="missing, unused"),  # type: ignore[arg-type]
+        "write allow=['missing', 'unused']",
+    ),
     "one batch": (lambda: batchnorm.recalibrate(NET, T), "a tensor of [2] where batches are"),
     "one array": (lambda: batchnorm.recalibrate(NET, np.ones((2, 2))), "a tensor of [2, 2] where"),
     "a loader's batch": (lambda: batchnorm.recalibrate(NET, (T, T)), "a tuple of tensors, as a"),

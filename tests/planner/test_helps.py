@@ -122,6 +122,7 @@ NEAR = [
     Row("batchnorm: bn1. -> n.", "net", "batchnorm: bn1 -> n"),
     Row("batchnorm: layer1.{i}.bn2 -> n.{i}", "net", "batchnorm: layer1.<i>.bn2 -> n.<i>"),
     Row("drop: fc*", "net", "drop: fc.*"),
+    Row("layer1.<i:02>.conv1.weight -> x.<i>", "net", "layer1.<i>.conv1.weight -> x.<i>"),
     Row("drop: '*bias'", "net", "drop: '*.bias'"),
     Row("drop: .*bias", "net", "drop: re:.*bias"),
     Row("drop: ^fc", "net", "drop: re:(?:fc).*"),

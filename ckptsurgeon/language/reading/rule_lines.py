@@ -112,6 +112,10 @@ def _arrow_with_value(node: Mapping) -> Move:
         raise wrong(other.place, "two arrows in one rule", "begin each rule with `- `")
     if other is not None:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
+        if other.text in ("within", "rules"):
+            help = (
+                f"put the arrow into its rules: `{{within: …, rules: [{shown(key.text)[1:-1]}]}}`"
+            )
         if other.text in OPS and isinstance(value, Scalar) and value.null:
             (entry,) = (entry for entry in node.entries if entry[0] is other)
             help = f"write `{key.text}: {rule_guesses.op_as_written(*entry)}`"

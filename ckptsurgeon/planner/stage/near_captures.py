@@ -141,6 +141,15 @@ def read_padded(pattern: Pattern) -> Iterator[Near]:
             yield Near(with_captures(pattern, chosen, width=width), zeros)
 
 
+def read_unpadded(pattern: Pattern) -> Iterator[Near]:
+    """Integers without the leading zeros that a pattern asks for."""
+    padded = [n for n, one in enumerate(pattern.pieces) if isinstance(one, Capture) and one.width]
+    if padded:
+        named = " and ".join(f"`{pattern.pieces[n]}`" for n in padded)
+        reason = f"{named} {'asks' if len(padded) == 1 else 'ask'} for leading zeros"
+        yield Near(with_captures(pattern, padded, width=0), reason)
+
+
 def read_integers(pattern: Pattern, kind: Kind) -> Iterator[Near]:
     """Integers that may be text: one of them, or all."""
     at = find_integers(pattern)

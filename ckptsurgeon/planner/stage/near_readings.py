@@ -39,6 +39,7 @@ def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
     yield from captures.read_placeholders(pattern)
     yield from captures.read_alternatives(pattern)
     yield from captures.read_padded(pattern)
+    yield from captures.read_unpadded(pattern)
     yield from captures.read_stars(pattern)
     yield from captures.read_undotted_stars(pattern)
     yield from captures.read_integers(pattern, Kind.TEXT)
