@@ -9,15 +9,15 @@ from pathlib import Path
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.language import catalog
+from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.reading.arrows import FILE, nodes_of_arrows
+from ckptsurgeon.language.reading.arrows import nodes_of_arrows
 from ckptsurgeon.language.reading.documents import read_nodes, read_ruleset
 from ckptsurgeon.language.reading.includes import read_text
 from ckptsurgeon.language.reading.rule_kinds import RULE_WORDS
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
-from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 from ckptsurgeon.wording import choose
 
 Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
@@ -70,7 +70,7 @@ def rules_from_arrows(arrows: Sequence[str]) -> Ruleset:
 
     Its problems are in it, as `load_with_problems` has them.
     """
-    return read_nodes(*nodes_of_arrows(arrows), FILE)
+    return read_nodes(*nodes_of_arrows(arrows), COMMAND_LINE)
 
 
 def _without_problems(ruleset: Ruleset) -> Ruleset:

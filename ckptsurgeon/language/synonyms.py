@@ -118,6 +118,11 @@ def find_word(word: str, known: Collection[str]) -> str:
     return next((one for one in answers if one in known), "") or ""
 
 
+def is_rename(word: str) -> bool:
+    """Whether a word is another's for what an arrow does."""
+    return SENTENCES.get(fold_word(word)) is _ARROW
+
+
 def fold_word(word: str) -> str:
     """A word as the tables have it."""
     return word.strip().lower().replace("-", "_")

@@ -6,6 +6,7 @@ away, so that whatever it refuses is told with the rule file's line.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable
 from collections.abc import Mapping as Table
@@ -18,7 +19,7 @@ from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import WrittenIndex, parse_index
 from ckptsurgeon.language.problems import Problems, shown, suggestion, told, wrong
-from ckptsurgeon.language.reading.op_guesses import find_op
+from ckptsurgeon.language.reading.op_guesses import find_op, op_node
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
@@ -35,7 +36,8 @@ from ckptsurgeon.language.reading.scalars import (
     word,
 )
 from ckptsurgeon.language.rules import Argument, OpCall, evaluate
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, written
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.language.yaml.writing import written
 from ckptsurgeon.ops import OPS, Arity, Op, build
 from ckptsurgeon.ops.indexing import Index
 
@@ -68,13 +70,13 @@ def op(node: Node) -> OpCall:
 
 def _listed(node: Mapping) -> str:
     """The entries of a mapping as a list of ops."""
-    return f"[{', '.join(written(Mapping((entry,), node.place)) for entry in node.entries)}]"
+    return f"[{', '.join(written(op_node(*entry)) for entry in node.entries)}]"
 
 
 def _call(name: Scalar, parameters: Node | None) -> OpCall:
     cls = OPS.get(name.text)
     if cls is None:
-        help = find_op([(name, parameters)], op) or suggestion(name.text, OPS)
+        help = find_op([(name, parameters)], op) or _tell_parameters(name.text)
         raise wrong(name.place, f"unknown op {shown(name.text)}", help)
     if isinstance(parameters, Scalar) and parameters.null:
         help = f"an op without parameters is written `{name.text}` alone"
@@ -86,6 +88,20 @@ def _call(name: Scalar, parameters: Node | None) -> OpCall:
     over = arguments.pop("over", None)
     _check(cls, arguments, name)
     return OpCall(name.text, arguments, over, name.place)
+
+
+def _tell_parameters(text: str) -> str:
+    """The next step for an op in a text with something that it can't be given so."""
+    found = re.match(r"\w+", text)
+    cls = OPS.get(found[0]) if found else None
+    if found is None or cls is None or found[0] == text:
+        return suggestion(text, OPS)
+    known = list(parameter_types(cls))
+    return (
+        f"`{cls.name}` takes {', '.join(known)}: `{{{cls.name}: {{{known[0]}: …}}}}`"
+        if known
+        else (f"write `{cls.name}`")
+    )
 
 
 _BY_A_NUMBER = {"multiply": "scale", "add": "shift"}

@@ -11,13 +11,12 @@ from msgspec import structs
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
 from ckptsurgeon.language import catalog
+from ckptsurgeon.language.places import COMMAND_LINE
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.yaml.composing import documents
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.objects import from_object, line_of
 from ckptsurgeon.language.yaml.quoting import without_brackets
-
-FILE = "-e"
 
 _STARRED = re.compile(r"(?P<word>drop|keep):\s+(?P<key>\*[^\s#'\"]*)\s*")
 """A word with a pattern that begins with a star: the shell has quoted it, so YAML has no say."""
@@ -29,16 +28,20 @@ def nodes_of_arrows(arrows: List[str]) -> tuple[Mapping, tuple[Problem, ...]]:
     Lines are the numbers of the texts.
     """
     problems = Problems()
-    rules = problems.gather(_rule, enumerate(arrows, 1))
-    place = Place(FILE, 1, 1)
+    rules = problems.gather(_numbered, enumerate(arrows, 1))
+    place = Place(COMMAND_LINE, 1, 1)
     format_ = (Scalar("format", place), Scalar("1", place, plain=True))
     document = Mapping((format_, (Scalar("rules", place), Sequence(tuple(rules), place))), place)
     return document, tuple(problems)
 
 
-def _rule(numbered: tuple[int, str]) -> Node:
+def _numbered(numbered: tuple[int, str]) -> Node:
     number, text = numbered
-    line = Place(FILE, number, 1, line_of(text))
+    return node_of_line(text, Place(COMMAND_LINE, number, 1, line_of(text)))
+
+
+def node_of_line(text: str, line: Place) -> Node:
+    """The node of a rule in one text, as it is typed. Raises RulesetError for what is none."""
     if not text.strip():
         raise wrong(line, "an empty rule", "write one, such as `OLD -> NEW`")
     _refuse_other_words(text, line)
@@ -95,7 +98,7 @@ def _written(text: str, line: Place) -> Scalar:
 def _read_yaml(text: str, column: int, line: Place) -> Node:
     """The node of a text, which stands at a column of the line."""
     try:
-        found, problems = documents(" " * column + text, FILE)
+        found, problems = documents(" " * column + text, line.file)
         if problems:
             raise RulesetError(problems)
     except RulesetError as error:

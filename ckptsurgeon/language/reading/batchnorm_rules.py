@@ -51,7 +51,6 @@ FOLD = Section(
         **SHARED,
     },
     ("batchnorm",),
-    ("{conv: …, batchnorm: KEY}", ""),
 )
 
 
@@ -73,5 +72,4 @@ FREEZE = Section(
         **SHARED,
     },
     ("from",),
-    ("{from: KEY}", "{from: KEY, to: VALUE}"),
 )

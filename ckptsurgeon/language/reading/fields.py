@@ -6,7 +6,6 @@ other doesn't.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Table
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.problems import MAX_SHOWN, Problems, shown, suggestion, wrong
+from ckptsurgeon.language.problems import Problems, shown, suggestion, wrong
 from ckptsurgeon.language.reading.scalars import unlike
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, written
-from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
 
 Schema = Table[str, Any]
 
@@ -65,24 +63,16 @@ NOTHING = Read({}, {})
 
 
 class Section(Struct, frozen=True):
-    """A mapping that takes these words and no others. `name` is what errors call it: `source`.
-
-    `examples` are what is meant by a KEY where the mapping is wanted, and by `{KEY: VALUE}` there.
-    """
+    """A mapping that takes these words and no others. `name` is what errors call it: `source`."""
 
     name: str
     fields: Fields
     required: tuple[str, ...] = ()
-    examples: tuple[str, str] = ("", "")
 
     def read(self, node: Node) -> Read:
         """The values of the words; raises RulesetError for all that is wrong in the mapping."""
         if not isinstance(node, Mapping):
-            raise unlike(node, f"a mapping of {', '.join(self.fields)}", self._tell_key(node))
-        for key, value in node.entries if len(node.entries) == 1 else ():
-            if self.examples[1] and "." in key.text:
-                message = f"unknown word {shown(key.text)} in {self.name}"
-                raise wrong(key.place, message, self._tell_key(key, value))
+            raise unlike(node, f"a mapping of {', '.join(self.fields)}", self._tell_required())
         problems = Problems(failed=not node.whole)
         values = dict(problems.gather(self._read_entry, node.entries))
         for word in self.required:
@@ -96,16 +86,11 @@ class Section(Struct, frozen=True):
         """A word whose value is this mapping."""
         return Field(self.read, self.schema, about)
 
-    def _tell_key(self, node: Node, value: Node | None = None) -> str:
-        """The next step for a key where the mapping is wanted, alone or with one value."""
-        key = node.text if isinstance(node, Scalar) else "KEY"
-        given = "" if value is None or isinstance(value, Mapping) else written(value)
-        both = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", key[:MAX_QUOTED])
-        if both and self.examples[1]:
-            key, given = both.groups()
-        plain = re.fullmatch(r"\S+", key) is not None and len(key) <= MAX_SHOWN >= len(given)
-        text = self.examples[1 if given and plain else 0].replace("VALUE", given)
-        return text and f"write `{text.replace('KEY', key if plain else 'KEY')}`"
+    def _tell_required(self) -> str:
+        """The next step where something else stands in the place of the mapping."""
+        if not self.required:
+            return ""
+        return f"write `{{{', '.join(f'{word}: …' for word in self.required)}}}`"
 
     def _read_entry(self, entry: tuple[Scalar, Node]) -> tuple[str, Any]:
         key, value = entry

@@ -15,7 +15,8 @@ from msgspec import Struct
 from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.reading.scalars import DTYPE_CODES
 from ckptsurgeon.language.synonyms import find_word, fold_word
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null, written
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
+from ckptsurgeon.language.yaml.writing import written
 from ckptsurgeon.ops import OPS, Arity
 from ckptsurgeon.specs import BITS
 
@@ -26,7 +27,7 @@ LONGEST_CALL = 100
 
 _CALL = re.compile(
     r"\.?(?:torch\.|np\.|x\.|t\.)?(?P<name>[A-Za-z]\w*)"
-    r"(?:[\[(]+(?P<inner>[^()\[\]]*)[\])]+|(?P<rest>(?:\s+-?[\w.]+)+)|(?:\(\))?)"
+    r"(?:[\[(]+(?P<inner>[^()\[\]]*)[\])]+|(?P<rest>\s+\w+|(?:\s+-?[\d.]+)+)|)"
 )
 
 _CHAIN = re.compile(r"\.?([A-Za-z]\w*(?:\([^()]*\))?)(?:\s*(?:[,;|]|\bthen\b)\s*|\s+|(?=\.)|$)")
@@ -34,9 +35,15 @@ _CHAIN = re.compile(r"\.?([A-Za-z]\w*(?:\([^()]*\))?)(?:\s*(?:[,;|]|\bthen\b)\s*
 
 _ALIKE = (
     *("cat", "concatenate", "view", "resize", "swapaxes", "swapdims", "transposed", "t"),
-    *("index_select", "rows", "unbind", "reverse", "einops"),
+    *("rows", "unbind", "reverse", "einops"),
 )
 """Ops of other names that take what ours take."""
+
+_TENSORS = ("x", "t", "w", "v", "self", "tensor", "weight")
+"""What the tensor is called in a call that is given it first."""
+
+_OTHERWISE = ("split", "pad", "repeat", "roll")
+"""Ops whose first parameter is another than that of the functions of this name in torch."""
 
 _CHUNKS = ("chunk", "tensor_split", "array_split")
 _CASTS = ("cast", "astype", "dtype", "convert", "type", "to")
@@ -49,6 +56,8 @@ class Call(Struct, frozen=True):
     place: Place
     given: tuple[Node, ...] = ()
     named: tuple[Entry, ...] = ()
+    is_call: bool = False
+    """Whether it was written with round brackets."""
 
     def scalar(self, text: str) -> Scalar:
         return Scalar(text, self.place, plain=True)
@@ -68,9 +77,21 @@ def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], ob
     Nothing unless `read` can read what it says to write.
     """
     (key, value), *_ = entries
-    chain = _chain_of(key, read) if value is None else None
-    meant = chain or _first_read((*_by_number(key), *_meanings(_call_of(entries))), read)
+    if value is None:
+        meant = meant_ops(key, read)
+    else:
+        meant = _first_read(_meanings(_call_of(entries)), read)
     return f"write `{written(meant)}`" if meant is not None else ""
+
+
+def meant_ops(key: Scalar, read: Callable[[Node], object]) -> Node | None:
+    """The op, or the list of ops, that a text is; None where it is none that can be read."""
+    if len(key.text) > LONGEST_CALL:
+        return None
+    own = [key] if key.text in OPS else []
+    chain = _chain_of(key, read)
+    others = (*_by_number(key), *_meanings(_call_of([(key, None)])))
+    return chain or _first_read((*own, *others), read)
 
 
 def _first_read(meanings: Iterable[Node], read: Callable[[Node], object]) -> Node | None:
@@ -92,8 +113,8 @@ def _chain_of(key: Scalar, read: Callable[[Node], object]) -> Node | None:
         if found is None:
             return None
         word = Scalar(found[1], key.place, plain=True)
-        meanings = (word,) if word.text in OPS else _meanings(_call_of([(word, None)]))
-        meant = _first_read(meanings, read)
+        own = [word] if word.text in OPS else []
+        meant = _first_read((*own, *_meanings(_call_of([(word, None)]))), read)
         if meant is None:
             return None
         ops.append(meant)
@@ -119,13 +140,15 @@ def _of_text(found: re.Match[str], place: Place) -> Call:
     """`chunk(3, dim=1)`, `concat 1`."""
     items = found["rest"].split() if found["rest"] else (found["inner"] or "").split(",")
     items = [one.strip() for one in items]
+    if len(items) > 1 and items[0] in _TENSORS:
+        items = items[1:]
     pairs = [one.partition("=")[::2] for one in items if "=" in one]
     given = tuple(Scalar(one, place, plain=True) for one in items if one and "=" not in one)
     named = tuple(
         (Scalar(word.strip(), place), Scalar(value.strip(), place, plain=True))
         for word, value in pairs
     )
-    return Call(fold_word(found["name"]), place, given, named)
+    return Call(fold_word(found["name"]), place, given, named, found["inner"] is not None)
 
 
 _BY_NUMBER = re.compile(r"(?:x\s*)?(?P<sign>[-+*/])\s*(?P<number>\d+(?:\.\d*)?)")
@@ -137,8 +160,8 @@ def _by_number(key: Scalar) -> Iterator[Node]:
     found = _BY_NUMBER.fullmatch(key.text) if len(key.text) <= LONGEST_CALL else None
     if found is not None:
         name, before = _SIGNS[found["sign"]]
-        number = Scalar(f"{before}{found['number']}", key.place, plain=True)
-        yield Mapping(((Scalar(name, key.place, plain=True), number),), key.place)
+        call = Call(name, key.place)
+        yield call.op(name, call.scalar(f"{before}{found['number']}"))
 
 
 def _meanings(call: Call) -> Iterator[Node]:
@@ -151,6 +174,14 @@ def _meanings(call: Call) -> Iterator[Node]:
         yield call.op("split", call.parameters([*names, *named]))
     if call.name == "narrow" and (index := _narrow(call)):
         yield call.op("slice", Scalar(index, call.place))
+    if call.name == "index_select" and len(call.given) == 1:
+        yield call.op("take", call.given[0])
+    if call.name == "index_select" and len(call.given) == 2:
+        dim, rows = call.given
+        listed = rows if isinstance(rows, Sequence) else Sequence((rows,), call.place)
+        yield call.op("take", call.parameters([("indices", listed), ("dim", dim)]))
+    if call.is_call and call.name in _OTHERWISE and call.given:
+        return
     name = find_word(call.name, OPS) if call.name in _ALIKE else call.name
     if name in OPS:
         yield from _alike(call, name)
@@ -176,16 +207,19 @@ def _code(name: str) -> str:
 def _numbers(call: Call) -> Iterator[Node]:
     """`{mul: 2}`, `{div: 2}`, `{plus: 1}`, `neg`."""
     value = call.given[0] if len(call.given) == 1 and not call.named else None
-    if call.name in ("neg", "negate") and not call.named:
+    if call.name in ("neg", "negate") and not call.named and (value is None or _is_true(value)):
         yield call.op("scale", call.scalar("-1"))
-    if not (isinstance(value, Scalar) and value.numeric):
+    if not isinstance(value, Scalar) or value.null:
         return
+    text = value.text if re.fullmatch(r"[\w.]+", value.text) else f"({value.text})"
     if call.name in ("mul", "multiply", "factor"):
-        yield call.op("scale", value)
+        yield call.op("scale", call.scalar(value.text))
     if call.name in ("div", "divide"):
-        yield call.op("scale", call.scalar(f"1 / {value.text}"))
+        yield call.op("scale", call.scalar(f"1 / {text}"))
     if call.name in ("plus", "offset", "add_scalar"):
-        yield call.op("shift", value)
+        yield call.op("shift", call.scalar(value.text))
+    if call.name in ("sub", "subtract", "minus"):
+        yield call.op("shift", call.scalar(f"-{text}"))
 
 
 def _narrow(call: Call) -> str:
@@ -222,6 +256,12 @@ def _parameter(word: str, name: str = "split") -> str:
     """A parameter of an op by its name, or by one that it has elsewhere."""
     fields = OPS[name].__struct_fields__
     return word if word in fields else find_word(word, fields) or word
+
+
+def op_node(name: Scalar, value: Node) -> Node:
+    """An op with what it is given; nothing, or `true`, is the op alone."""
+    alone = is_null(value) or (isinstance(value, Scalar) and value.truth is True)
+    return name if alone else Mapping(((name, value),), name.place)
 
 
 def _is_name(node: Node) -> bool:

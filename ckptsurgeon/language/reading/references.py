@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 
 from msgspec.structs import astuple
 
-from ckptsurgeon.errors import PatternError, RulesetError
 from ckptsurgeon.language.patterns import (
     Pattern,
     Reference,
@@ -17,15 +15,7 @@ from ckptsurgeon.language.patterns import (
     split_arrow,
 )
 from ckptsurgeon.language.problems import MAX_SHOWN, both, shown, wrong
-from ckptsurgeon.language.reading.arrow_guesses import (
-    listed_keys,
-    refuse_list,
-    refuse_other_arrow,
-    refuse_word_beside,
-    tell_lone_arrow,
-    tell_op_between,
-)
-from ckptsurgeon.language.reading.notations import other_notations
+from ckptsurgeon.language.reading.arrow_guesses import find_arrow, listed_keys
 from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
@@ -58,24 +48,32 @@ def _reference(node: Node, *, is_target: bool) -> At:
         raise wrong(
             found.at(found.text.index("->")),
             "an arrow where one reference is wanted",
-            tell_lone_arrow(found),
+            _tell_lone_arrow(found),
         )
     keys = listed_keys(found.text) if is_target and re.search(r"\s", found.text) else []
     if keys:
-        raise wrong(found.place, f"{len(keys)} keys in one text", f"write `[{', '.join(keys)}]`")
+        raise wrong(found.place, f"{len(keys)} keys in one text", "write a list: `[…]`")
     return _side(found, found.text, 0, is_target=is_target)
 
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
-    try:
-        found = parsed(node, partial(parse_reference, target=is_target), text, column)
-    except RulesetError as error:
-        meant = "" if is_target else next((left for left, _ in other_notations(text, "")), "")
-        if meant == text or not _is_arrow(meant, "x"):
-            raise
-        raise RulesetError((replace(error.problems[0], help=f"write `{meant}`"),)) from None
+    found = parsed(node, partial(parse_reference, target=is_target), text, column)
     return At(*astuple(found), place=node.at(column + lead))
+
+
+def _tell_lone_arrow(node: Scalar) -> str:
+    """The next step for an arrow where one reference is wanted, by the word before it."""
+    before = node.place.text[: node.place.column - 1]
+    word = re.search(r"\b(tie|drop|keep)['\"]?:([^:]*)$", before)
+    if word is None:
+        return "what stands left of it is `from`, what stands right of it is `to`"
+    left, _, right = (part.strip() for part in node.text.partition("->"))
+    if word[1] == "tie":
+        return f"write `tie: [{left}, {right}]`"
+    of = "" if word[1] == "drop" else " of the destination"
+    alone = f": write `drop: {left}`" if not (of or "[" in word[2]) else ""
+    return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
@@ -93,9 +91,16 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     if len(found) > 2:
         joined = node.shift is None
         help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"
-        help = tell_op_between([side for side, _ in found]) or help
         raise wrong(node.at(found[1][1] + len(found[1][0])), "a second `->` in one rule", help)
     return found
+
+
+def refuse_other_arrow(node: Scalar, wanted: str = "a rule `A -> B`") -> None:
+    """Raises RulesetError for another language's arrow, where ours is not there or part of it."""
+    found = find_arrow(node.text)
+    if found is not None:
+        message = f"{wanted} is written with `->`, not `{found.text}`"
+        raise wrong(node.at(found.column), message, "write `->`")
 
 
 def arrow(node: Scalar) -> tuple[At, At]:
@@ -107,30 +112,22 @@ def arrow(node: Scalar) -> tuple[At, At]:
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
     traps.refuse_op_in_text(node, right, right_at)
-    refuse_word_beside(node, left, right, right_at)
-    refuse_list(node, left, right, left_at)
-    refuse_list(node, right, left, right_at)
-    try:
-        return both(
-            lambda: _side(node, left, left_at, is_target=False),
-            lambda: _side(node, right, right_at, is_target=True),
-        )
-    except RulesetError as error:
-        for source, target in other_notations(left.strip(), right.strip()):
-            if _is_arrow(source, target):
-                help = f"write `{source} -> {target}`"
-                raise RulesetError((replace(error.problems[0], help=help),)) from None
-        raise
+    _refuse_list(node, left, left_at)
+    _refuse_list(node, right, right_at)
+    return both(
+        lambda: _side(node, left, left_at, is_target=False),
+        lambda: _side(node, right, right_at, is_target=True),
+    )
 
 
-def _is_arrow(source: str, target: str) -> bool:
-    """Whether both sides can be read."""
-    try:
-        parse_reference(source)
-        parse_reference(target, target=True)
-    except PatternError:
-        return False
-    return True
+def _refuse_list(node: Scalar, side: str, column: int) -> None:
+    """Raises RulesetError for `[A, B] -> C`, for `A -> [B, C]` and `A -> B, C`."""
+    text = side.strip()
+    in_brackets = text.startswith("[") and text.endswith("]")
+    is_target = column > 0 and re.search(r"\s", text) is not None
+    if in_brackets or (is_target and listed_keys(text)):
+        at = node.at(column + len(side) - len(side.lstrip()))
+        raise wrong(at, "a list of keys in an arrow", "write `{from: […], to: …}`")
 
 
 def prefixes(node: Node) -> tuple[Prefix, ...]:
@@ -140,6 +137,8 @@ def prefixes(node: Node) -> tuple[Prefix, ...]:
 
 def _prefix(node: Node) -> Prefix:
     found = scalar(node, "a prefix such as `layer<i>. -> stages.<i-1>.`")
+    if re.search(r"\s", found.text):
+        refuse_other_arrow(found, "a prefix `A -> B`")
     if "->" not in found.text:
         return Prefix(parsed(found, parse_prefix), None, found.place)
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")

@@ -1,95 +1,379 @@
-"""Rules as people write them at first: with the words of other tools, or words in other places."""
+"""Rules as people write them at first, and what each is here.
+
+Words of other tools, words in other places, other arrows and other captures: each is made the rule
+that may have been meant, with all that stood in it. It is read before it is told.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as List
+from contextlib import suppress
+from dataclasses import replace
 
-from ckptsurgeon.errors import nearest
-from ckptsurgeon.language.problems import MAX_SHOWN, shown, wrong
-from ckptsurgeon.language.reading import arrow_guesses
+from ckptsurgeon.errors import Place, RulesetError, nearest
+from ckptsurgeon.language.places import PYTHON_RULES
+from ckptsurgeon.language.problems import MAX_SHOWN
+from ckptsurgeon.language.reading import arguments, arrow_guesses
+from ckptsurgeon.language.reading.arrows import node_of_line
+from ckptsurgeon.language.reading.expression_guesses import meant_expression
+from ckptsurgeon.language.reading.notations import other_notations, other_patterns
+from ckptsurgeon.language.reading.op_guesses import meant_ops, op_node
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, RULE_WORDS
-from ckptsurgeon.language.synonyms import find_meant, find_word
-from ckptsurgeon.language.yaml import traps
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null, written
-from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
+from ckptsurgeon.language.synonyms import find_word, is_rename
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
+from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
 from ckptsurgeon.ops import OPS
 
+Entry = tuple[Scalar, Node]
 
-def tell_arrows(node: Node) -> str:
+MOST_GUESSES = 12
+"""Rules that are tried for one that can't be read."""
+
+
+def guess_rule(node: Node, read: Callable[[Node], object]) -> str:
+    """The line of the rule that a node was meant to be; empty where `read` reads none."""
+    if len(node.place.text) > 4 * LONGEST_LINE:
+        return ""
+    for meant in itertools.islice(_meanings(node), MOST_GUESSES):
+        line = write_line(meant)
+        if line and _is_read(meant, read):
+            return line
+    return ""
+
+
+def _is_read(node: Node, read: Callable[[Node], object]) -> bool:
+    try:
+        read(node)
+    except RulesetError:
+        return False
+    return True
+
+
+def _meanings(node: Node) -> Iterator[Node]:
+    """What a rule may mean, the likeliest first."""
+    if isinstance(node, Scalar):
+        yield from _of_text(node)
+    elif isinstance(node, Mapping) and node.entries:
+        yield from _of_mapping(node)
+    elif isinstance(node, Sequence) and len(node.items) == 2:
+        yield from _renames(node.place, *node.items)
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+
+def _scalar(text: str, place: Place) -> Scalar:
+    return Scalar(text, place, plain=True)
+
+
+def _mapping(place: Place, *entries: tuple[str, Node]) -> Mapping:
+    return Mapping(tuple((_scalar(word, place), value) for word, value in entries), place)
+
+
+def _arrow(left: str, right: str, value: Node | None, place: Place) -> Node:
+    """The rule `left -> right: value`."""
+    text = _scalar(f"{left} -> {right}", place)
+    return text if value is None else Mapping(((text, value),), place)
+
+
+def _block(left: List[str], right: List[str], value: Node | None, place: Place) -> Node:
+    """The same with lists of keys, as a block."""
+    sides = [("from", _keys(left, place)), ("to", _keys(right, place))]
+    return _mapping(place, *sides, *_words_of(value))
+
+
+def _keys(keys: List[str], place: Place) -> Node:
+    if len(keys) == 1:
+        return _scalar(keys[0], place)
+    return Sequence(tuple(_scalar(key, place) for key in keys), place)
+
+
+def _words_of(value: Node | None) -> list[tuple[str, Node]]:
+    """What stands behind an arrow as words of a block."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping) and value.entries and value.entries[0][0].text in BEHIND.fields:
+        return [(key.text, one) for key, one in value.entries]
+    return [("ops", value)]
+
+
+def _with_ops(value: Node | None, ops: Node) -> Node:
+    """What stands behind an arrow, with further ops before those."""
+    words = dict(_words_of(value))
+    own = words.get("ops")
+    if own is not None:
+        both = [*_items(ops), *_items(own)]
+        ops = Sequence(tuple(both), ops.place)
+    if set(words) <= {"ops"}:
+        return ops
+    return _mapping(ops.place, *{**words, "ops": ops}.items())
+
+
+def _with_word(value: Node | None, word: str, given: Node) -> Node:
+    """What stands behind an arrow, with a word more."""
+    return _mapping(given.place, (word, given), *_words_of(value))
+
+
+def _items(ops: Node) -> tuple[Node, ...]:
+    return ops.items if isinstance(ops, Sequence) else (ops,)
+
+
+# --- arrows ---------------------------------------------------------------------------------------
+
+
+def _of_text(node: Scalar) -> Iterator[Node]:
+    """What a text may mean that is no rule: an arrow, or a word without its colon."""
+    if node.place.file == PYTHON_RULES:
+        yield from _as_typed(node)
+    yield from _of_word(node)
+    yield from _of_arrow(node.text, None, node.place)
+
+
+def _as_typed(node: Scalar) -> Iterator[Node]:
+    """A rule in one text, in Python, as it is typed on the command line."""
+    with suppress(RulesetError):
+        typed = node_of_line(node.text, replace(node.place, column=1))
+        if not isinstance(typed, Scalar):
+            yield typed
+            yield from _meanings(typed)
+
+
+def _of_word(node: Scalar) -> Iterator[Node]:
+    """`drop fc.*`, `rename a to b`, and Python's text `drop: fc.*`."""
+    first, _, rest = node.text.partition(" ")
+    word, rest = first.removesuffix(":"), rest.strip()
+    meant = word if word in RULE_WORDS else find_word(word, RULE_WORDS)
+    if not rest or rest.startswith("->"):
+        return
+    if is_rename(word) or meant == "from":
+        yield from _of_arrow(rest, None, node.place)
+    elif meant:
+        yield _mapping(node.place, (meant, _scalar(rest, node.place)))
+
+
+def _of_arrow(text: str, value: Node | None, place: Place) -> Iterator[Node]:
+    """What an arrow may mean that can't be read, or that is another's."""
+    for left, right, behind in _sides(text, value, place):
+        for target, own in _targets(right, behind):
+            yield _arrow(left, target, own, place)
+            for one, other in other_notations(left, target):
+                yield _arrow(one, other, own, place)
+            sources, targets = map(arrow_guesses.listed_keys, (left, target))
+            if sources or targets:
+                yield _block(sources or [left], targets or [target], own, place)
+
+
+def _sides(text: str, value: Node | None, place: Place) -> Iterator[tuple[str, str, Node | None]]:
+    """Both sides of an arrow, and what stands behind it: `a => b`, `a -> transpose -> b`."""
+    sides = arrow_guesses.find_sides(text)
+    if len(sides) == 2:
+        yield sides[0], sides[1], value
+    elif len(sides) == 3 and (ops := _ops(sides[1], place)):
+        yield sides[0], sides[2], _with_ops(value, ops)
+
+
+def _targets(right: str, value: Node | None) -> Iterator[tuple[str, Node | None]]:
+    """A target, and what stands behind the arrow: `b`, `b, transpose`, `b if i < 2`."""
+    place = Place("", 0, 0) if value is None else value.place
+    found = arrow_guesses.find_behind(right)
+    if found is not None:
+        target, rest = found
+        words = re.fullmatch(r"(?:where|if|when)\s+(.+)", rest)
+        if words is not None:
+            for condition in (words[1], meant_expression(words[1])):
+                if condition:
+                    yield target, _with_word(value, "where", _scalar(condition, place))
+        elif ops := _ops(re.sub(r"^(?:by|with|using)\s+", "", rest), place):
+            yield target, _with_ops(value, ops)
+    yield right, value
+
+
+def _ops(text: str, place: Place) -> Node | None:
+    """The op, or the list of ops, that a text is here or elsewhere."""
+    bare = text[1:-1] if text.startswith("(") and text.endswith(")") else text
+    return meant_ops(_scalar(bare, place), arguments.op)
+
+
+# --- mappings -------------------------------------------------------------------------------------
+
+
+def _of_mapping(node: Mapping) -> Iterator[Node]:
+    (key, value), *others = node.entries
+    word = next((one for one in node.words if one in RULE_WORDS), "")
+    if any("->" in one for one in node.words):
+        yield from _of_keyed_arrow(node)
+    elif word == "from":
+        yield from _of_block(node)
+    elif word:
+        yield from _of_kind(node, word)
+    else:
+        if not others:
+            yield from _of_arrow(key.text, value, node.place)
+        yield from _renames_in(node)
+
+
+def _of_keyed_arrow(node: Mapping) -> Iterator[Node]:
+    """`{a -> b, transpose}`, and an arrow with a value that can't be read."""
+    (arrow, value) = next(entry for entry in node.entries if "->" in entry[0].text)
+    behind = None if is_null(value) else value
+    for key, given in node.entries:
+        if key is arrow:
+            continue
+        if key.text in OPS:
+            behind = _with_ops(behind, op_node(key, given))
+        elif key.text in BEHIND.fields:
+            behind = _with_word(behind, key.text, given)
+        elif key.text in ("within", "rules"):
+            yield from _of_arrow_within(node, arrow)
+            return
+        else:
+            return
+    if isinstance(behind, Scalar):
+        yield from _of_option(arrow, behind)
+    yield from _of_arrow(arrow.text, behind, node.place)
+
+
+def _of_arrow_within(node: Mapping, arrow: Scalar) -> Iterator[Node]:
+    """`{within: layer1., a -> b}`."""
+    prefix, rules = node.get("within"), node.get("rules")
+    if prefix is not None:
+        listed = rules.items if isinstance(rules, Sequence) else ()
+        items = Sequence((*listed, _scalar(arrow.text, node.place)), node.place)
+        yield _mapping(node.place, ("within", prefix), ("rules", items))
+
+
+def _of_option(arrow: Scalar, value: Scalar) -> Iterator[Node]:
+    """`A -> B: where i < 2`, `A -> B: optional`."""
+    found = re.fullmatch(r"(\w+)(?:(?:\s*[:=]\s*|\s+)(.+))?", value.text)
+    name = found[1] if found and len(value.text) <= MAX_SHOWN else ""
+    word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
+    if found and word and name not in OPS:
+        given = _scalar(found[2] or "true", value.place)
+        yield Mapping(((arrow, _mapping(value.place, (word, given))),), arrow.place)
+
+
+def _of_block(node: Mapping) -> Iterator[Node]:
+    """A rule of `from` and `to` with other captures, or with ops beside these words."""
+    ops = [op_node(key, value) for key, value in node.entries if key.text in OPS]
+    if ops:
+        kept = tuple(entry for entry in node.entries if entry[0].text not in OPS)
+        behind = node.get("ops")
+        listed = Sequence((*([] if behind is None else _items(behind)), *ops), node.place)
+        given = listed.items[0] if len(listed.items) == 1 else listed
+        without = tuple(entry for entry in kept if entry[0].text != "ops")
+        node = Mapping((*without, (_scalar("ops", node.place), given)), node.place)
+        yield node
+    source, target = node.get("from"), node.get("to")
+    if isinstance(source, Scalar) and isinstance(target, Scalar):
+        for left, right in other_notations(source.text, target.text):
+            yield _replaced(node, {"from": left, "to": right})
+    elif isinstance(source, Scalar) and target is None:
+        yield from (_replaced(node, {"from": one}) for one in other_patterns(source.text))
+
+
+def _replaced(node: Mapping, texts: dict[str, str]) -> Mapping:
+    """The mapping with other texts for some of its words."""
+    entries = (
+        (key, _scalar(texts[key.text], value.place) if key.text in texts else value)
+        for key, value in node.entries
+    )
+    return Mapping(tuple(entries), node.place)
+
+
+_SIDES = {"init": ("to", "fill"), "require": ("key", "shape"), "freeze_batchnorm": ("from", "to")}
+"""The words of rules that take a mapping for a key, and for a value that goes with it."""
+
+
+def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
+    """A rule of a word, whose value is written otherwise."""
+    value = node.get(word)
+    texts = value.text if isinstance(value, Scalar) else ""
+    if word in _SIDES and value is not None:
+        yield from (_replaced_value(node, word, one) for one in _sided(value, *_SIDES[word]))
+    if word in ("drop", "keep", "tie"):
+        keys = arrow_guesses.listed_keys(texts)
+        if isinstance(value, Mapping) and all(is_null(one) for _, one in value.entries):
+            keys = [key.text for key, _ in value.entries]
+        if keys:
+            yield _replaced_value(node, word, _keys(keys, node.place))
+    if word == "drop":
+        yield from (_replaced(node, {word: one}) for one in other_patterns(texts))
+    if word == "within" and (other := arrow_guesses.find_arrow(texts)):
+        yield _replaced(node, {word: f"{other.left} -> {other.right}"})
+    if word == "batchnorm" and texts:
+        sides = arrow_guesses.find_sides(texts)
+        left, right = sides if len(sides) == 2 else (texts, texts)
+        yield _replaced(node, {word: f"{left} -> {right}"})
+        for one, two in other_notations(left, right):
+            yield _replaced(node, {word: f"{one} -> {two}"})
+
+
+def _replaced_value(node: Mapping, word: str, value: Node) -> Mapping:
+    entries = ((key, value if key.text == word else own) for key, own in node.entries)
+    return Mapping(tuple(entries), node.place)
+
+
+def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
+    """The mapping that a key, or a key with a value, stands for: `init: x = ones`."""
+    place = value.place
+    if isinstance(value, Mapping) and len(value.entries) == 1:
+        ((key, given),) = value.entries
+        yield _mapping(place, (first, key), (second, given))
+    if not isinstance(value, Scalar) or len(value.text) > MAX_SHOWN:
+        return
+    two = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", value.text)
+    if two is not None:
+        yield _mapping(place, (first, _scalar(two[1], place)), (second, _scalar(two[2], place)))
+    fill = [("fill", _scalar("zeros", place))] if second == "fill" else []
+    yield _mapping(place, (first, value), *fill)
+
+
+# --- old names with new ones ----------------------------------------------------------------------
+
+
+def _renames_in(node: Mapping) -> Iterator[Node]:
+    """`rename: a -> b`, `rename: {a: b}`, `old: a` with `new: b`, `a: b`."""
+    words = [entry for entry in node.entries if entry[0].text in BEHIND.fields]
+    named = [entry for entry in node.entries if entry not in words]
+    (key, value) = named[0] if named else node.entries[0]
+    behind = _mapping(node.place, *((one.text, own) for one, own in words)) if words else None
+    renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
+    if key.text == "map" and isinstance(value, Mapping) and len(words) == 1:
+        yield from _renames(node.place, *value.entries[0])
+    if len(named) == 1 and renames:
+        if isinstance(value, Scalar):
+            yield from _of_arrow(value.text, behind, node.place)
+        if isinstance(value, Mapping) and value.entries:
+            yield from _renames(node.place, *value.entries[0], behind)
+        elif isinstance(value, Sequence) and len(value.items) == 2:
+            yield from _renames(node.place, *value.items, behind)
+    elif len(named) == 2 and "." not in key.text and _may_be_side(key.text):
+        yield from _renames(node.place, value, named[1][1], behind)
+    elif len(named) == 1 and ("." in key.text or _may_be_side(key.text)):
+        yield from _renames(node.place, key, value, behind)
+
+
+def _may_be_side(word: str) -> bool:
+    """Whether a word may be another's for the source of a rule."""
+    if is_rename(word) or find_word(word, RULE_WORDS) == "from":
+        return True
+    return not (nearest(word, RULE_WORDS) or find_word(word, RULE_WORDS) or word in OPS)
+
+
+def _renames(place: Place, old: Node, new: Node, behind: Node | None = None) -> Iterator[Node]:
+    """The arrow of an old name and a new one."""
+    names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
+    if len(names) == 2 and not any(re.search(r"\s|->", one) for one in names):
+        yield _arrow(names[0], names[1], behind, place)
+
+
+def tell_renames(node: Node) -> str:
     """The next step where rules are a mapping of old names to new ones."""
     if not isinstance(node, Mapping) or any(key.text in RULE_WORDS for key, _ in node.entries):
         return ""
-    renames = [arrow for key, value in node.entries if (arrow := name_arrow(key, value))]
-    return f"write each as an item of a list: `- {renames[0]}`" if renames else ""
-
-
-def name_arrow(old: Node, new: Node) -> str:
-    """The arrow of an old name and a new one; empty where they are none."""
-    names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
-    plain = all(len(one) <= MAX_SHOWN and not re.search(r"\s|->", one) for one in names)
-    return f"{names[0]} -> {names[1]}" if len(names) == 2 and plain else ""
-
-
-def refuse_missing_colon(node: Scalar) -> None:
-    """Raises RulesetError for `drop fc.*`, for `rename a -> b`, and Python's text `drop: fc.*`."""
-    first, space, rest = node.text.partition(" ")
-    word, rest = first.removesuffix(":"), rest.strip()
-    meant = word if word in RULE_WORDS else find_word(word, RULE_WORDS)
-    if word in RULE_WORDS and not rest:
-        raise wrong(node.place, f"nothing stands behind {shown(word)}", f"write `{word}: …`")
-    if not (space and rest) or rest.startswith("->") or not (meant or find_meant(word, RULE_WORDS)):
-        return
-    message = f"{shown(word)} without its `: `" if meant == word else f"unknown word {shown(word)}"
-    if word != first:  # Python's, where a text is an arrow
-        message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
-    in_python = node.place.file == traps.PYTHON_RULES
-    line = f"{{{meant!r}: {rest!r}}}" if in_python else f"{meant}: {rest}"
-    arrow = arrow_guesses.arrow_of(rest) if meant in ("", "from") else ""
-    help = f"write `{arrow or line}`" if meant or arrow else find_meant(word, RULE_WORDS)
-    raise wrong(node.place, message, help)
-
-
-def refuse_option_as_op(value: Scalar) -> None:
-    """Raises RulesetError for `A -> B: where i < 2`, and for `A -> B: optional`."""
-    found = re.fullmatch(r"\{?(\w+)(?:\s*[:= ]\s*(.+?))?\}?", value.text[:MAX_QUOTED])
-    name = found[1] if found else ""
-    word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
-    if found and word and not find_word(name, OPS):
-        given = found[2] or ("…" if word in ("where", "count", "map", "pick", "ops") else "true")
-        message = f"{shown(value.text)} is no op"
-        raise wrong(value.place, message, f"write `{{{word}: {given}}}`")
-
-
-def refuse_op_as_word(node: Mapping) -> None:
-    """Raises RulesetError for an op beside `from`, where `ops` holds them."""
-    for key, value in node.entries:
-        if key.text in OPS:
-            message = f"`{key.text}` is an op, and no word of a rule"
-            raise wrong(key.place, message, f"write `ops: {op_as_written(key, value)}`")
-
-
-def op_as_written(name: Scalar, value: Node) -> str:
-    """An op with what it is given, as `ops` has it."""
-    if is_null(value) or (isinstance(value, Scalar) and value.truth is True):
-        return name.text
-    given = written(value)
-    return f"{{{name.text}: {given if len(given) <= MAX_QUOTED else '…'}}}"
-
-
-def tell_renamed(node: Mapping) -> str:
-    """The next step for `rename: a -> b`, `rename: {a: b}` and `old: a` with `new: b`."""
-    (key, value), *others = node.entries
-    if isinstance(value, Scalar) and not others and find_meant(key.text, ()):
-        arrow = arrow_guesses.arrow_of(value.text) if len(value.text) <= MAX_SHOWN else ""
-        return arrow and f"to rename write `{arrow}`"
-    sides: List[Node] = ()
-    if isinstance(value, Mapping) and len(node.entries) == 1:
-        sides = value.entries[0] if value.entries else ()
-    elif isinstance(value, Sequence) and not others and find_meant(key.text, ()):
-        sides = value.items
-    elif len(others) == 1 and not (others[0][0].text in BEHIND.fields or "." in key.text):
-        sides = (value, others[0][1])
-    other = nearest(key.text, RULE_WORDS) or find_word(key.text, RULE_WORDS) not in ("", "from")
-    arrow = name_arrow(*sides) if len(sides) == 2 and not other else ""
-    return arrow and f"to rename write `{arrow}`"
+    arrows = (arrow for entry in node.entries for arrow in _renames(node.place, *entry))
+    first = next(arrows, None)
+    return f"write each as an item of a list: `- {write_line(first)}`" if first else ""

@@ -136,7 +136,6 @@ INIT = Section(
         **SHARED,
     },
     ("to", "fill"),
-    ("{to: KEY, fill: zeros}", "{to: KEY, fill: VALUE}"),
 )
 
 
@@ -162,7 +161,6 @@ REQUIRE = Section(
         "count": Field(scalars.count, SHARED["count"].schema, "How many keys must match."),
     },
     ("key",),
-    ("{key: KEY}", "{key: KEY, shape: VALUE}"),
 )
 
 # --- all kinds ------------------------------------------------------------------------------------

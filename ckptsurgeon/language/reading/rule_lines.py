@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Table
+from dataclasses import replace as replace_help
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
-from ckptsurgeon.language.reading import arguments, arrow_guesses, references, rule_guesses
+from ckptsurgeon.language.reading import arguments, references, rule_guesses
 from ckptsurgeon.language.reading.fields import unknown_word
 from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
@@ -36,7 +37,7 @@ from ckptsurgeon.language.rules import (
     Var,
     Within,
 )
-from ckptsurgeon.language.synonyms import find_meant
+from ckptsurgeon.language.synonyms import find_meant, find_word, is_rename
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import (
     Broken,
@@ -70,7 +71,7 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
     """The rules of a list that can be read; the problems of the others are kept."""
 
     def read(item: Node) -> Rule:
-        rule = _rule(item, context)
+        rule = _rule_or_guess(item, context)
         # What a trap took of a rule is told; the rest of it may say something else than was meant.
         if not (is_whole(item) or isinstance(rule, Within)):
             raise told()
@@ -78,27 +79,64 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
 
     if isinstance(node, Sequence) and len(node.items) > MAX_RULES:
         raise wrong(node.place, f"a list of {len(node.items)} rules; at most {MAX_RULES}")
-    help = rule_guesses.tell_arrows(node) or "begin each with `- `"
+    help = rule_guesses.tell_renames(node) or "begin each with `- `"
     return readable(node, read, "rules", help, context.problems)
+
+
+def _rule_or_guess(node: Node, context: Context) -> Rule:
+    """A rule; the error of one that can't be read says what was meant, where that is known."""
+    try:
+        return _rule(node, context)
+    except RulesetError as error:
+        quiet = replace(context, problems=Problems())
+        line = (
+            rule_guesses.guess_rule(node, lambda meant: _rule(meant, quiet))
+            if error.problems
+            else ""
+        )
+        if not line:
+            raise
+        told_so = replace_help(error.problems[0], help=f"write `{line}`")
+        raise RulesetError((told_so,)) from None
 
 
 def _rule(node: Node, context: Context) -> Rule:
     """One rule: an arrow, or a mapping that a word of it names."""
     if isinstance(node, Scalar) and not node.null:
-        rule_guesses.refuse_missing_colon(node)
+        _refuse_missing_colon(node)
         source, target = references.arrow(node)
         return Move((source,), (target,), place=node.place)
     if isinstance(node, Sequence):
         help = (
             "for several references write `{from: […], to: …}`; one that starts with [ wants quotes"
         )
-        renamed = rule_guesses.name_arrow(*node.items) if len(node.items) == 2 else ""
-        raise unlike(node, "a rule", f"to rename write `{renamed}`; {help}" if renamed else help)
+        raise unlike(node, "a rule", help)
     if not isinstance(node, Mapping) or not node.entries:
         raise unlike(node, "a rule", "write `A -> B`, or `from: …` and `to: …`")
     if any("->" in key.text for key, _ in node.entries):
         return _arrow_with_value(node)
     return _of_kind(node, context)
+
+
+def _refuse_missing_colon(node: Scalar) -> None:
+    """Raises RulesetError for `drop fc.*`, for `rename a -> b`, and Python's text `drop: fc.*`."""
+    first, space, rest = node.text.partition(" ")
+    word, rest = first.removesuffix(":"), rest.strip()
+    if not word.isidentifier():
+        return
+    if word in RULE_WORDS and not rest:
+        raise wrong(node.place, f"nothing stands behind {shown(word)}", f"write `{word}: …`")
+    has_arrow = "->" in rest
+    if not (space and rest) or rest.startswith("->"):
+        return
+    if word != first:  # Python's, where a text is an arrow
+        message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
+        raise wrong(node.place, message)
+    if word in RULE_WORDS:
+        raise wrong(node.place, f"{shown(word)} without its `: `", f"write `{word}: …`")
+    meant = find_word(word, RULE_WORDS)
+    if is_rename(word) or (meant and (not has_arrow or "batchnorm" in meant)):
+        raise wrong(node.place, f"unknown word {shown(word)}", find_meant(word, RULE_WORDS))
 
 
 # --- arrows with a value --------------------------------------------------------------------------
@@ -112,13 +150,6 @@ def _arrow_with_value(node: Mapping) -> Move:
         raise wrong(other.place, "two arrows in one rule", "begin each rule with `- `")
     if other is not None:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
-        if other.text in ("within", "rules"):
-            help = (
-                f"put the arrow into its rules: `{{within: …, rules: [{shown(key.text)[1:-1]}]}}`"
-            )
-        if other.text in OPS and isinstance(value, Scalar) and value.null:
-            (entry,) = (entry for entry in node.entries if entry[0] is other)
-            help = f"write `{key.text}: {rule_guesses.op_as_written(*entry)}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
     traps.refuse_colon_in_slice(key)
     (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
@@ -129,8 +160,6 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
     if isinstance(value, Scalar) and value.null:
         help = "leave the colon out, or write an op"
         raise wrong(value.place, "nothing stands behind the `:` of an arrow", help)
-    if isinstance(value, Scalar):
-        rule_guesses.refuse_option_as_op(value)
     if not isinstance(value, Mapping):
         return arguments.ops(value), Options()
     _refuse_unknown_behind(value)
@@ -186,8 +215,9 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     if word == "include":
         return _include_all(node, context)
     kind = KINDS[word]
-    if word == "from":
-        rule_guesses.refuse_op_as_word(node)
+    if word == "from" and (op := next((key for key, _ in node.entries if key.text in OPS), None)):
+        message = f"`{op.text}` is an op, and no word of a rule"
+        raise wrong(op.place, message, f"write `ops: {op.text}`")
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
         refuse_unknown_fill(rule, context.vars)
@@ -198,10 +228,8 @@ def _no_kind(node: Mapping) -> RulesetError:
     """The error for a mapping that none of its words makes a rule."""
     key, value = node.entries[0]
     traps.refuse_colon_in_slice(key)
-    arrow_guesses.refuse_other_arrow(key)
-    if key.text in ("to", *BEHIND.fields) and not (
-        isinstance(value, Mapping) and rule_guesses.tell_renamed(node)
-    ):
+    references.refuse_other_arrow(key)
+    if key.text in ("to", *BEHIND.fields):
         return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
@@ -209,14 +237,8 @@ def _no_kind(node: Mapping) -> RulesetError:
         message = f"`{key.text}` where a rule is wanted"
         help = "it stands at the top of a rule file, beside `rules`"
         return wrong(key.place, message, help)
-    if help := rule_guesses.tell_renamed(node):
-        return wrong(key.place, f"unknown word {shown(key.text)} in a rule", help)
-    renamed = rule_guesses.name_arrow(key, value)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)
-        if renamed:
-            message = f"unknown word {shown(key.text)} in a rule"
-            return wrong(key.place, message, f"to rename write `{renamed}`")
     return unknown_word(key, RULE_WORDS, "a rule")
 
 

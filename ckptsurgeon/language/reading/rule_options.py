@@ -21,7 +21,8 @@ from ckptsurgeon.language.reading.scalars import (
     unlike,
 )
 from ckptsurgeon.language.rules import Options, Span
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, written
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
+from ckptsurgeon.language.yaml.writing import written
 
 _SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
 

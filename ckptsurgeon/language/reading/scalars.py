@@ -10,9 +10,8 @@ from ckptsurgeon.errors import ExpressionError, PatternError, RulesetError, near
 from ckptsurgeon.language.expressions import Expression, Value, kind_of, parse_expression
 from ckptsurgeon.language.problems import MAX_SHOWN, Problems, shown, suggestion, told, wrong
 from ckptsurgeon.language.reading.expression_guesses import find_expression
-from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence, is_null
+from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
 from ckptsurgeon.language.yaml.nodes import kind_of as kind_of_node
-from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
 from ckptsurgeon.specs import BITS, DTYPE_NAMES
 
 Item = TypeVar("Item")
@@ -202,10 +201,6 @@ def find_list(node: Node) -> str:
 
 def one_or_each(node: Node, read: Callable[[Node], Item], wanted: str) -> tuple[Item, ...]:
     """As `each`, where one alone may stand without a list."""
-    if isinstance(node, Mapping) and node.entries and all(is_null(one) for _, one in node.entries):
-        listed = ", ".join(node.words)
-        help = f"write `[{listed}]`" if len(listed) <= MAX_QUOTED else "write `[…]`"
-        raise unlike(node, f"a list of {wanted}", help)
     return each(node, read, wanted) if isinstance(node, Sequence) else (read(node),)
 
 

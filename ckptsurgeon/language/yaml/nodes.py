@@ -14,7 +14,6 @@ from msgspec import Struct
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions.terms import MAX_INTEGER
 from ckptsurgeon.language.problems import shown, wrong
-from ckptsurgeon.language.yaml.quoting import quoted
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTH = {
@@ -146,15 +145,3 @@ def is_whole(node: Node) -> bool:
         elif isinstance(current, Mapping):
             waiting += (value for _, value in current.entries)
     return True
-
-
-def written(node: Node) -> str:
-    """A node as a line of a rule file has it."""
-    if isinstance(node, Scalar):
-        safe = node.plain or re.fullmatch(r"[\w.]+", node.text)
-        return node.text if safe else quoted(node.text)
-    if isinstance(node, Sequence):
-        return f"[{', '.join(map(written, node.items))}]"
-    if isinstance(node, Mapping):
-        return f"{{{', '.join(f'{key.text}: {written(one)}' for key, one in node.entries)}}}"
-    return "…"

@@ -10,10 +10,10 @@ from collections.abc import Mapping as Table
 from collections.abc import Sequence as List
 
 from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.language.places import PYTHON_RULES
 from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_DEPTH, REFUSED
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
-from ckptsurgeon.language.yaml.traps import PYTHON_RULES
 
 
 def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
+from ckptsurgeon.language.places import PYTHON_RULES
 from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
 from ckptsurgeon.language.yaml.quoting import (
@@ -27,9 +28,6 @@ MAX_RULE = 10_000
 """Characters of the longest rule: two references of the longest, and what stands between them."""
 
 _COMMENT = re.compile(r"\s+#")
-
-PYTHON_RULES = "<rules>"
-"""What the places of rules are called that Python gives as dicts and lists."""
 
 
 def alias(place: Place) -> Problem:

@@ -14,8 +14,6 @@ from ckptsurgeon.language.patterns import (
     Kind,
     Pattern,
     Piece,
-    Regex,
-    name_groups,
 )
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At
@@ -104,14 +102,6 @@ def _resolved(piece: Piece, known: Mapping[str, Capture]) -> Piece:
     if first is None:
         return Formula(parse_expression(piece.name), piece.column)
     return replace(piece, kind=first.kind, words=first.words)
-
-
-def name_groups_in(patterns: Iterable[Pattern], names: Iterable[str]) -> str:
-    """A `re:` of these patterns with names for its unnamed groups; "" where there are none."""
-    names = list(names)
-    texts = (piece.text for one in patterns for piece in one.pieces if isinstance(piece, Regex))
-    named = next(filter(None, (name_groups(text, names) for text in texts)), "")
-    return named and f"re:{named}"
 
 
 NUMBER = "a number is wanted here, or a name that `vars: {{{name}: …}}` declares"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +10,11 @@ from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.patterns import (
     Capture,
-    Formula,
     Kind,
     Literal,
     Pattern,
-    Piece,
+    Regex,
+    name_groups,
 )
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
@@ -23,7 +24,6 @@ from ckptsurgeon.planner.compiling.captures import (
     NUMBER,
     check_expressions,
     check_names,
-    name_groups_in,
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 
@@ -42,24 +42,21 @@ def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Pr
 
 
 def check_groups(sources: Sequence[At], targets: Sequence[At], problems: Problems) -> None:
-    """Tells `$1` and `<1>` in a target, where they are meant for groups of a `re:`."""
+    """Tells `$1` and `{1}` in a target, where they are meant for groups of a `re:`."""
+    pieces = itertools.chain(*(at.pattern.pieces for at in sources))
+    if not any(isinstance(one, Regex) and name_groups(one.text, "i") for one in pieces):
+        return
     for target in targets:
-        numbers = [n for piece in target.pattern.pieces for n in _group_numbers(piece)]
-        names = "ijkn"[: len(numbers)]
-        named = name_groups_in((at.pattern for at in sources), names)
-        if numbers and named:
+        texts = [one.text for one in target.pattern.pieces if isinstance(one, Literal)]
+        if found := next(filter(None, map(_GROUP_NUMBER.search, texts)), None):
             problems.add(
-                f"`{numbers[0]}` stands for no group of a `re:`",
+                f"`{found[0]}` stands for no group of a `re:`",
                 target.place,
-                f"groups have names: `{named}` in the source, `<{names[0]}>` in the target",
+                "groups have names: `(?P<i>…)` in the source, `<i>` in the target",
             )
 
 
-def _group_numbers(piece: Piece) -> list[str]:
-    """What in a target looks like the number of a group."""
-    if isinstance(piece, Literal):
-        return re.findall(r"\$\{?\d\}?|\{\d\}", piece.text)
-    return [str(piece)] if isinstance(piece, Formula) and str(piece)[1:-1].isdigit() else []
+_GROUP_NUMBER = re.compile(r"\$\{?\d\}?|\{\d\}")
 
 
 def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:

@@ -14,7 +14,7 @@ from msgspec import structs
 from ckptsurgeon.errors import PatternError, RulesetError
 from ckptsurgeon.language.patterns import Capture, Literal, Pattern, parse_reference
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.reading.notations import other_notations
+from ckptsurgeon.language.reading.move_guesses import other_sides
 from ckptsurgeon.language.rules import (
     At,
     BatchNorm,
@@ -123,21 +123,18 @@ def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
 
 
 def _meant(rule: Move, one: PlacedRule) -> str:
-    """An arrow of other captures that can be compiled in the place of one that can't."""
-    if len(rule.sources) != 1 or len(rule.targets) != 1:
-        return ""
-    (source,), (target,) = rule.sources, rule.targets
-    for left, right in other_notations(source.text, target.text):
+    """The line of a rule with other captures, which can be compiled; empty where none can."""
+    for left, right, line in other_sides(rule):
         with suppress(PatternError, RulesetError):
             sides = (parse_reference(left), parse_reference(right, target=True))
             read, given = (
                 At(*structs.astuple(side), place=at.place)
-                for side, at in zip(sides, (source, target), strict=True)
+                for side, at in zip(sides, (*rule.sources, *rule.targets), strict=True)
             )
             problems = Problems()
             _move(structs.replace(rule, sources=(read,), targets=(given,)), one, problems)
             if not problems:
-                return f"{left} -> {right}"
+                return line
     return ""
 
 

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, ShapeError, nearest
-from ckptsurgeon.language.patterns import Kind, Regex
+from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.problems import Problems, wrong
-from ckptsurgeon.language.reading.arrow_guesses import tell_listed
+from ckptsurgeon.language.reading.move_guesses import tell_listed
 from ckptsurgeon.language.rules import Move, OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
-from ckptsurgeon.planner.compiling.captures import name_groups_in
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 
 MAX_TENSORS = 2**18
@@ -161,11 +159,11 @@ class _Course:
                 )
                 if self.captures[name].kind is Kind.INT and not self.captures[name].width:
                     help += f"; or name one value: `vars: {{{name}: 0}}`"
-                near = self._name_groups() or self._as_group(name)
+                near = nearest(name, self.rule.known)
                 if op := self.joined.get(name):
                     message = f"`{name}` is in the target, and `{op}` has joined it again"
                     near = f"leave out that `{op}`"
-                problems.add(message, place, near or nearest(name, self.rule.known) or help)
+                problems.add(message, place, near or help)
 
     def _left_apart(self) -> tuple[str, str]:
         """What is told of references that nothing joins, and the next step."""
@@ -178,31 +176,6 @@ class _Course:
             "name, or add an op that joins the references"
         )
 
-    def _as_group(self, name: str) -> str:
-        """The next step where a capture stands in a `re:`, which has groups."""
-        pieces = itertools.chain(*(reader.pattern.pieces for reader in self.rule.readers))
-        held = any(
-            isinstance(one, Regex) and re.search(rf"(?<!\?P)<{re.escape(name)}>", one.text)
-            for one in pieces
-        )
-        return f"in a `re:` a capture is a group: `(?P<{name}>[0-9]+)`" if held else ""
-
-    def _other_notation(self, name: str) -> str:
-        """The next step where a target has a capture as another language writes it."""
-        if name.isdecimal():
-            return f"name the group by a word: `(?P<n>…)`, and `<n>` for `<{name}>`"
-        own = re.escape(name)
-        form = rf"\$?\{{{own}(?::[^{{}}]*)?\}}|\${own}\b|\\g\\?<{own}>"
-        found = (re.search(form, str(target.pattern)) for target in self.rule.targets)
-        written = next((one[0] for one in found if one), "")
-        return written and f"in the target write `<{name}>`, not `{written}`"
-
-    def _name_groups(self) -> str:
-        """The next step where a `re:` of the rule has groups without names."""
-        names = [capture.name for capture in self.rule.spread]
-        named = name_groups_in((reader.pattern for reader in self.rule.readers), names)
-        return named and f"a group of a `re:` wants the name: `{named}`"
-
     def _left_open(self, name: str) -> tuple[str, str]:
         """What is told of a dim that nothing joins, and the next step."""
         capture = self.captures.get(name)
@@ -213,8 +186,7 @@ class _Course:
             )
         return (
             f"`{capture}` is in the source alone, so its tensors are gathered, and never joined",
-            self._other_notation(name)
-            or f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
+            f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
             " where it doesn't matter",
         )
 

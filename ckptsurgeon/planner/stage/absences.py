@@ -5,19 +5,27 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from msgspec.structs import astuple
+
 from ckptsurgeon.checkpoints.base import name_outside
-from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern
-from ckptsurgeon.language.reading.arrow_guesses import tell_call, tell_listed
-from ckptsurgeon.language.rules import Drop, Move
+from ckptsurgeon.errors import PatternError
+from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern, parse_reference
+from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.reading.move_guesses import other_sides, tell_call, tell_listed
+from ckptsurgeon.language.rules import At, Drop, Move, Norms, PlainRule, Require
 from ckptsurgeon.language.yaml.quoting import quoted
+from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
-from ckptsurgeon.planner.stage.rewriting import dot_within, once_within, write_rule
+from ckptsurgeon.planner.stage.near import Use
+from ckptsurgeon.planner.stage.rewriting import dot_within, index_text, once_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.plans.graph import RuleInfo, full_key
+from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.specs import plural
 from ckptsurgeon.wording import PYTHON_SOURCE, SHELL_SOURCE, name_alias, name_root
 
 MOST_OUTSIDE = 200_000
@@ -36,29 +44,51 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
         return Reason(help=NONE_IS_FINE)
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
     if not own:
-        elsewhere = None if reader.alias_pattern.pieces else _in_other_source(run, reader)
-        return _as_alias(run, reader) or elsewhere or _no_alias(run, reader)
+        index = index_text(rule, reader)
+        elsewhere = None if reader.alias_pattern.pieces else _in_other_source(run, reader, index)
+        return _as_alias(run, reader, index) or elsewhere or _no_alias(run, reader)
+    index = index_text(rule, reader)
     elsewhere = (
-        _as_alias(run, reader)
-        or _in_other_source(run, reader)
+        _as_alias(run, reader, index)
+        or _in_other_source(run, reader, index)
         or _in_earlier_stage(run, reader)
         or _in_this_stage(run, reader)
         or _outside_root(run, reader)
     )
     if elsewhere is not None:
         return elsewhere
-    cut = _wrong_prefix(run, own, rule, reader) or _several(own, rule, reader)
-    if cut is not None:
-        return cut
+    miswritten = _wrong_prefix(run, own, rule, reader) or _several(own, rule, reader)
+    if miswritten is not None:
+        return miswritten
     write = write_rule(run.compiled.stage.rules, rule, reader)
-    anywhere = isinstance(rule.rule, Drop)
-    found = search.find_reading(reader.pattern, own, write, anywhere=anywhere)
+    found = search.find_reading(reader.pattern, own, write, _use_of(rule.rule))
     if found.why and found.help:
         return found
     near = search.nearest(reader.pattern, itertools.chain(*(table.nodes for table in own)))
-    if near is None:
-        return Reason(found.why, NONE_IS_FINE)
-    return Reason(found.why, f"the nearest key is `{near}`; {NONE_IS_FINE}", near)
+    nearest = f"the nearest key is `{near}`" if near else ""
+    none = "" if isinstance(rule.rule, Require) else NONE_IS_FINE
+    return Reason(found.why, "; ".join(filter(None, (nearest, none))), near or "")
+
+
+def _use_of(rule: PlainRule) -> Use:
+    if isinstance(rule, Norms):
+        return Use.LAYER
+    return Use.DROP if isinstance(rule, Drop) else Use.MOVE
+
+
+def _in_other_notation(own: Sequence[Table], rule: Move, reader: Reader) -> Reason | None:
+    """An arrow with groups of a regular expression in it, which are text here."""
+    if reader.text != str(reader.pattern):  # a `within` has changed it
+        return None
+    for left, _, line in other_sides(rule):
+        with suppress(PatternError):
+            at = At(*astuple(parse_reference(left)), place=reader.place)
+            read, _ = find_kinds([at], (), (), Problems())
+            count = sum(1 for _ in find_alike(resolve(at.pattern, read), own))
+            if count and left != reader.text:
+                help = f"`{line}` would match {plural(count, 'key')}"
+                return Reason("captures are written otherwise here", help)
+    return None
 
 
 def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Table, str]]:
@@ -92,9 +122,10 @@ def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason
     if isinstance(rule.rule, Move):
         if help := tell_call(rule.rule):
             return Reason("ops stand behind the arrow", help)
-        help = tell_listed(rule.rule)
-        return Reason("it names several keys", help) if help else None
-    keys = re.split(r"\s*[,;|]\s*|\s+", reader.text.strip("(){} "))
+        if help := tell_listed(rule.rule):
+            return Reason("it names several keys", help)
+        return _in_other_notation(own, rule.rule, reader)
+    keys = re.split(r"\s*[,;|]\s*|\s+(?:and\s+)?", reader.text.strip("(){} "))
     there = all(any(key in table.nodes for table in own) for key in keys)
     if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
         return None
@@ -118,7 +149,7 @@ def _no_alias(run: StageRun, reader: Reader) -> Reason:
     return Reason("no source has that alias", f"there are: {aliases}")
 
 
-def _as_alias(run: StageRun, reader: Reader) -> Reason | None:
+def _as_alias(run: StageRun, reader: Reader, index: str) -> Reason | None:
     """A name of a source in front that lacks its `::`: `s<s>.norm.weight`, `vision:norm.weight`."""
     pieces = reader.pattern.pieces
     numbered = ((at, one) for at, one in enumerate(pieces) if isinstance(one, Literal))
@@ -136,15 +167,15 @@ def _as_alias(run: StageRun, reader: Reader) -> Reason | None:
     ]
     if not any(find_alike(key, named)):
         return None
-    return Reason("`::` stands between a source's name and a key", f"write `{alias}::{key}`")
+    return Reason("`::` stands between a source's name and a key", f"write `{alias}::{key}{index}`")
 
 
-def _in_other_source(run: StageRun, reader: Reader) -> Reason | None:
+def _in_other_source(run: StageRun, reader: Reader, index: str) -> Reason | None:
     others = [table for table in run.tables if reader.alias.match(table.alias) is None]
     for table, key in find_alike(reader.pattern, others):
         return Reason(
             f"the source {name_alias(table.alias)} has `{key}`",
-            f"write `{full_key(table.alias, str(reader.pattern))}`",
+            f"write `{full_key(table.alias, str(reader.pattern))}{index}`",
         )
     return None
 
@@ -165,7 +196,7 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
             if rule is None:
                 why = f"{stage} has {name}, and doesn't give it: its `unmatched` says so"
                 return Reason(why, f"add `{again}` to {stage}{apart}")
-            renamed = given_as(earlier, rule, table.alias, key)
+            renamed = earlier.given_as(rule, table.alias, key)
             if renamed:
                 such = "" if reader.pattern.literal is not None else "what it gives, such as "
                 why = f"{stage} gives {name} as `{renamed}`{by}"
@@ -179,16 +210,6 @@ def _in_earlier_stage(run: StageRun, reader: Reader) -> Reason | None:
                 f"a stage reads what the one before gives: add `{again}` to {stage}{leave}{apart}",
             )
     return None
-
-
-def given_as(run: StageRun, rule: RuleInfo, alias: str, key: str) -> str:
-    """What a rule of a stage made of a key that it only gave another name, if it did."""
-    for batch in run.batches.values():
-        for step in batch if batch.rule.number == rule.number else ():
-            read = [one.at for one in step.operands]
-            if read == [(alias, key)] and len(step.products) == 1 and not step.ops:
-                return step.products[0].key
-    return ""
 
 
 def _tell_files(files: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
+from ckptsurgeon.language.places import COMMAND_LINE
 from ckptsurgeon.language.rules import Init, Keep, Require, Span, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope

@@ -1,8 +1,9 @@
-"""A near reading of a pattern: what each has in common."""
+"""What near readings are: a pattern, in what it differs, and the target that goes with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +17,14 @@ PREFIX = Capture("*0", Kind.PATH)
 
 REST = {kind: Capture("*9", kind) for kind in (Kind.TEXT, Kind.PATH)}
 """What stands for the rest of a key that a pattern lacks."""
+
+
+class Use(Enum):
+    """What a pattern is read for: a reading must not take more than the rule may."""
+
+    MOVE = "a tensor is moved"
+    DROP = "keys are left out"
+    LAYER = "a layer is named"
 
 
 class Near(Struct, frozen=True):

@@ -70,7 +70,7 @@ def _name_of(found: re.Match[str], number: int) -> str:
 
 def _width_of(found: re.Match[str]) -> int:
     """The digits that a placeholder pads its integer to, 0 for none: `{i:02d}`, `%02d`."""
-    padded = re.search(r"[:%]0(\d)d", found["whole"])
+    padded = re.search(r"[:%]0(\d)d?", found["whole"])
     return int(padded[1]) if padded else 0
 
 
@@ -174,18 +174,25 @@ def read_stars(pattern: Pattern) -> Iterator[Near]:
 def read_undotted_stars(pattern: Pattern) -> Iterator[Near]:
     """Stars that lack the dot between them and a name: `fc*`, `*bias`."""
     for kind in (Kind.TEXT, Kind.PATH):
-        pieces: list[Piece] = []
-        for one in pattern.pieces:
-            before = pieces[-1] if pieces else None
-            after_text = isinstance(before, Literal) and before.text[-1:].isalnum()
-            if isinstance(one, Capture) and one.star:
-                pieces += [*([Literal(".")] if after_text else []), replace(one, kind=kind)]
-            elif isinstance(before, Capture) and before.star and str(one)[:1].isalnum():
-                pieces += [Literal("."), one]
-            else:
-                pieces.append(one)
-        if len(pieces) > len(pattern.pieces):
-            yield Near(Pattern(tuple(pieces)), "a star stands for whole pieces")
+        change = partial(_dot_stars, kind=kind)
+        dotted = change(pattern)
+        if len(dotted.pieces) > len(pattern.pieces):
+            yield Near(dotted, "a star stands for whole pieces", change)
+
+
+def _dot_stars(pattern: Pattern, kind: Kind) -> Pattern:
+    """The pattern with dots between its stars and names that touch them."""
+    pieces: list[Piece] = []
+    for one in pattern.pieces:
+        before = pieces[-1] if pieces else None
+        after_text = isinstance(before, Literal) and before.text[-1:].isalnum()
+        if isinstance(one, Capture) and one.star:
+            pieces += [*([Literal(".")] if after_text else []), replace(one, kind=kind)]
+        elif isinstance(before, Capture) and before.star and str(one)[:1].isalnum():
+            pieces += [Literal("."), one]
+        else:
+            pieces.append(one)
+    return Pattern(tuple(pieces))
 
 
 def _widen(pattern: Pattern, names: Sequence[str]) -> Pattern:

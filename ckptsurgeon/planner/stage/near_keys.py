@@ -175,12 +175,21 @@ def read_regex(pattern: Pattern) -> Iterator[Near]:
     """A regular expression that matches a part of a key, or that lacks its `re:`."""
     *before, last = pattern.pieces
     if isinstance(last, Regex):
-        loose = replace(last, text=f".*(?:{last.text}).*")
-        yield Near(Pattern((*before, loose)), "`re:` matches whole keys")
+        for whole in _loosened(last.text, bool(last.captures)):
+            yield Near(Pattern((*before, replace(last, text=whole))), "`re:` matches whole keys")
         return
     text = "".join(one.text if isinstance(one, Literal) else str(one) for one in pattern.pieces)
     if re.search(r"[$^(|+]|^\.\*", text) and "<" not in text:
-        plain = text.strip("^$")
-        front, rest = ".*" * (text[:1] != "^"), ".*" * (text[-1:] != "$")
-        for whole in (plain, f"{front}(?:{plain}){rest}"):
+        for whole in (text.strip("^$"), *_loosened(text, False)):
             yield Near(Pattern((Regex(whole, ()),)), "`re:` begins a regular expression")
+
+
+def _loosened(text: str, captures: bool) -> Iterator[str]:
+    """Regular expressions for keys that hold what one matches: as whole pieces, or anywhere.
+
+    What has groups takes whole pieces alone: a `.*` in front would take digits from a number.
+    """
+    plain, begins, ends = text.strip("^$"), text[:1] == "^", text[-1:] == "$"
+    yield f"{'' if begins else '(?:.*[.])?'}(?:{plain}){'' if ends else '(?:[.].*)?'}"
+    if not captures:
+        yield f"{'' if begins else '.*'}(?:{plain}){'' if ends else '.*'}"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.language.expressions import names_in
+from ckptsurgeon.language.lines import edit_line, is_in_file
 from ckptsurgeon.language.patterns import Formula, Kind, Literal, Pattern, parse_reference
-from ckptsurgeon.language.reading.arrows import FILE as COMMAND_LINE
 from ckptsurgeon.language.rules import (
     At,
     BatchNorm,
@@ -16,21 +16,15 @@ from ckptsurgeon.language.rules import (
     Norms,
     Options,
     PlainRule,
+    Prefix,
     Require,
     Rule,
     Within,
 )
-from ckptsurgeon.language.yaml.quoting import quote_rule, quoted, value_begins, without_comment
-from ckptsurgeon.language.yaml.traps import PYTHON_RULES
+from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.near import Change, Near
 from ckptsurgeon.planner.stage.searching import Write
-
-LONGEST_LINE = 160
-"""Longest line of a rule file that a help repeats."""
-
-Edit = tuple[At, str]
-"""A reference of a rule, and what is written in its place."""
 
 
 def write_rule(rules: Sequence[Rule], rule: CompiledRule, reader: Reader) -> Write:
@@ -49,12 +43,14 @@ def write_rule(rules: Sequence[Rule], rule: CompiledRule, reader: Reader) -> Wri
             return ""
         pattern = str(near.pattern).removesuffix(suffix)
         if not pattern.startswith(around):
-            return _write_within(rules, rule.rule, pattern, at)
+            return _write_within(rules, rule.rule, near, pattern.removesuffix(str(at.pattern)))
         alias = f"{at.alias}::" if at.alias else ""
         source = f"{alias}{pattern.removeprefix(around)}{at.index or ''}"
         new = near.pattern.names - reader.pattern.names
-        if isinstance(rule.rule, Move) and pattern.startswith("re:.*"):
-            return source  # its target names one key, and this matches parts of many
+        if isinstance(rule.rule, Move) and pattern.startswith("re:"):
+            return source if all(_is_plain(to.text) for to in rule.rule.targets) else ""
+        if isinstance(rule.rule, Move) and _gathers_text(rule.rule, near, new):
+            return ""
         return _write_line(rule.rule, at, source, near.change, new)
 
     return write
@@ -78,6 +74,17 @@ def _made_text(old: Pattern, new: Pattern) -> frozenset[str]:
     return frozenset(integers & texts)
 
 
+def _is_plain(target: str) -> bool:
+    return re.fullmatch(r"[\w./-]+", target) is not None
+
+
+def _gathers_text(rule: Move, near: Near, new: frozenset[str]) -> bool:
+    """Whether a reading has new text that no target takes, and ops, which join integers alone."""
+    texts = {one.name for one in near.pattern.captures if one.kind is not Kind.INT}
+    given = frozenset().union(*(near.change(to.pattern).names for to in rule.targets))
+    return bool(rule.ops and (new & texts) - given)
+
+
 def _as_written(rule: CompiledRule, reader: Reader) -> tuple[At, str]:
     """The reference of a rule file that a reader reads by, and what was put behind it."""
     number, written = rule.readers.index(reader), rule.rule
@@ -94,16 +101,28 @@ def _as_written(rule: CompiledRule, reader: Reader) -> tuple[At, str]:
 # --- within ---------------------------------------------------------------------------------------
 
 
-def _write_within(rules: Sequence[Rule], rule: PlainRule, pattern: str, at: At) -> str:
+def _write_within(rules: Sequence[Rule], rule: PlainRule, near: Near, source: str) -> str:
     """The `within` of a rule with another prefix; nothing where there are several."""
-    around = next(_around(rules, rule), ())
-    if len(around) != 1 or len(around[0].prefixes) != 1 or not pattern.endswith(str(at.pattern)):
+    prefix = _only_prefix(rules, rule)
+    if prefix is None or not str(near.pattern).startswith(source):
         return ""
-    (prefix,) = around[0].prefixes
-    alias = f"{prefix.source.alias}::" if prefix.source.alias else ""
-    source = f"{alias}{pattern.removesuffix(str(at.pattern))}"
-    target = prefix.source.pattern if prefix.target is None else prefix.target.pattern
-    return f"within: {_quote_star(f'{source} -> {target}', at)}"
+    own = prefix.source.pattern
+    target = own if prefix.target is None else near.change(prefix.target.pattern)
+    alike = re.sub(r"<[^>]*>", "", source) == re.sub(r"<[^>]*>", "", str(own))
+    line = f"{_alias_of(prefix)}{source}"
+    if prefix.target is not None or not alike:
+        line += f" -> {target}"
+    return f"within: {quoted(line) if line.startswith('*') else line}"
+
+
+def _only_prefix(rules: Sequence[Rule], rule: PlainRule) -> Prefix | None:
+    """The prefix of the one `within` around a rule; None where there are more, or none."""
+    around = next(_around(rules, rule), ())
+    return around[0].prefixes[0] if len(around) == 1 == len(around[0].prefixes) else None
+
+
+def _alias_of(prefix: Prefix) -> str:
+    return f"{prefix.source.alias}::" if prefix.source.alias else ""
 
 
 def dot_within(
@@ -114,16 +133,15 @@ def dot_within(
     None where there is not one prefix, or where it ends in a dot.
     """
     at, _ = _as_written(rule, reader)
-    around = next(_around(rules, rule.rule), ())
-    if len(around) != 1 or len(around[0].prefixes) != 1:
+    prefix = _only_prefix(rules, rule.rule)
+    if prefix is None:
         return None
-    (prefix,) = around[0].prefixes
     sides = [prefix.source.pattern, *([prefix.target.pattern] if prefix.target else [])]
     number = len(sides[0].pieces)
     if not number or str(sides[0]).endswith("."):
         return None
     pieces = (*reader.pattern.pieces[:number], Literal("."), *reader.pattern.pieces[number:])
-    alias = f"{prefix.source.alias}::" if prefix.source.alias else ""
+    alias = _alias_of(prefix)
     dotted = " -> ".join(f"{side}".rstrip(".") + "." * bool(side.pieces) for side in sides)
     return Pattern(pieces), f"within: {_quote_star(alias + dotted, at)}"
 
@@ -136,21 +154,29 @@ def once_within(
     None where there is not one prefix, or where the reference doesn't begin with it.
     """
     at, suffix = _as_written(rule, reader)
-    around = next(_around(rules, rule.rule), ())
-    if len(around) != 1 or len(around[0].prefixes) != 1:
+    around = _only_prefix(rules, rule.rule)
+    if around is None:
         return None
-    prefix = around[0].prefixes[0].source.pattern
+    prefix = around.source.pattern
     rest = str(at.pattern).removeprefix(str(prefix))
     if not rest or rest == str(at.pattern):
         return None
     behind = (Literal(suffix),) if suffix else ()
     pieces = reader.pattern.pieces[: len(prefix.pieces)]
-    return Pattern((*pieces, *parse_reference(rest).pattern.pieces, *behind)), rest
+    return Pattern(
+        (*pieces, *parse_reference(rest).pattern.pieces, *behind)
+    ), f"{rest}{at.index or ''}"
+
+
+def index_text(rule: CompiledRule, reader: Reader) -> str:
+    """The slice of a reference, as it is written; empty where it has none."""
+    at, _ = _as_written(rule, reader)
+    return str(at.index or "")
 
 
 def _quote_star(text: str, at: At) -> str:
     """A text as its file would have it: YAML takes one with a star in front for an alias."""
-    return quoted(text) if text.startswith("*") and _in_file(at) else text
+    return quoted(text) if text.startswith("*") and is_in_file(at) else text
 
 
 def _around(rules: Sequence[Rule], rule: PlainRule) -> Iterator[tuple[Within, ...]]:
@@ -182,7 +208,7 @@ def _write_line(rule: PlainRule, at: At, source: str, change: Change, new: froze
         (to, f"{pattern}{to.index or ''}") for to, pattern in zip(named, patterns, strict=True)
     ]
     changed = [(to, text) for to, text in targets if text != f"{to.pattern}{to.index or ''}"]
-    if line := _edit(((at, source), *changed)):
+    if line := edit_line(((at, source), *changed)):
         return line
     if isinstance(rule, Move) and targets and not ops and rule.options == Options():
         return f"{source} -> {targets[0][1]}"
@@ -196,62 +222,3 @@ def _targets(rule: PlainRule) -> tuple[At, ...] | None:
     one_source = isinstance(rule, Move | Drop) and len(rule.sources) == 1
     targets = rule.targets if isinstance(rule, Move) else ()
     return targets if one_source and len(targets) < 2 else None
-
-
-def _edit(edits: Sequence[Edit]) -> str:
-    """The line that some references stand in, with other texts for them.
-
-    Nothing where it doesn't show each of them, is cut, or is too long to be repeated.
-    """
-    place = edits[0][0].place
-    spans = [(_find(at), text) for at, text in edits]
-    if any(at.place.line != place.line for at, _ in edits) or any(
-        span is None for span, _ in spans
-    ):
-        return ""
-    line = place.text
-    for span, text in sorted(((span, text) for span, text in spans if span), reverse=True):
-        line = line[: span[0]] + _fit(line[: span[0]], text, edits[0][0]) + line[span[1] :]
-    return _tidy(line, edits[0][0])
-
-
-def _find(at: At) -> tuple[int, int] | None:
-    """Where a reference stands in its line: at its place, or else where the line has it once."""
-    begins = at.place.column - 1
-    if _whole_at(at.place.text, begins, at.text):
-        return begins, begins + len(at.text)
-    if at.place.file != PYTHON_RULES:
-        return None
-    found = [one.start() for one in re.finditer(re.escape(at.text), at.place.text)]
-    found = [start for start in found if _whole_at(at.place.text, start, at.text)]
-    return (found[0], found[0] + len(at.text)) if len(found) == 1 else None
-
-
-def _whole_at(line: str, start: int, text: str) -> bool:
-    """Whether a text stands there, and not as a part of a longer one."""
-    ends = start + len(text)
-    if not (text and line.startswith(text, start)):
-        return False
-    return line[:start][-1:] in ("", *" '\"[{(,\t") and line[ends : ends + 1] in ("", *" '\"]}),:")
-
-
-def _fit(before: str, text: str, at: At) -> str:
-    """A reference as it can stand behind the front of its line: YAML wants quotes for a star."""
-    in_flow = at.place.file != PYTHON_RULES and before.lstrip(" -")[:1] == "{"
-    return quoted(text) if in_flow and text.startswith("*") and before[-1:] not in "'\"" else text
-
-
-def _tidy(line: str, at: At) -> str:
-    """A line without its dash and its comment; nothing for one that is a part or too long."""
-    if _in_file(at):
-        begins = value_begins(line)
-        text = without_comment(line[begins:]).rstrip()
-        head = re.sub(r"^\s*(?:-\s+)*", "", line[:begins])
-        line = head + (quote_rule(text) if text.startswith("*") else text)
-    whole = all(line.count(left) == line.count(right) for left, right in ("[]", "{}"))
-    return line if whole and len(line) <= LONGEST_LINE else ""
-
-
-def _in_file(at: At) -> bool:
-    """Whether a reference stands in a file, where YAML takes a star in front for an alias."""
-    return at.place.file not in (COMMAND_LINE, PYTHON_RULES)

@@ -18,7 +18,7 @@ from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.patterns import Kind, Literal, Pattern, compile_pattern
 from ckptsurgeon.planner.compiling.compiled import Reader
-from ckptsurgeon.planner.stage.near import PREFIX, REST, Near, join_words
+from ckptsurgeon.planner.stage.near import PREFIX, REST, Near, Use, join_words
 from ckptsurgeon.planner.stage.near_captures import read_padded
 from ckptsurgeon.planner.stage.near_readings import frequent_readings, near_readings
 from ckptsurgeon.planner.stage.tables import Table
@@ -93,20 +93,17 @@ class Search:
         return self._reasons[id(reader)]
 
     def find_reading(
-        self, pattern: Pattern, tables: Sequence[Table], write: Write, *, anywhere: bool = False
+        self, pattern: Pattern, tables: Sequence[Table], write: Write, use: Use = Use.MOVE
     ) -> Reason:
-        """The reason that the likeliest near reading of a pattern gives.
-
-        `anywhere` says that a name may stand for all keys that end so, whatever is in front.
-        """
+        """The reason that the likeliest near reading of a pattern gives."""
         if not (pattern.pieces and _is_short(pattern)):
             return Reason()
         front = _common_front(tables)
-        finish = _everywhere if anywhere else _with_front
-        found = self._first_family(near_readings(pattern, front), tables, finish)
+        finish = _everywhere if use is Use.DROP else _with_front
+        found = self._first_family(near_readings(pattern, front, use), tables, finish)
         if not found:
-            firsts = [a for a in frequent_readings(pattern, front) if _is_short(a.pattern)]
-            pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front))
+            firsts = [a for a in frequent_readings(pattern, front, use) if _is_short(a.pattern)]
+            pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front, use))
             found = self._first_family(pairs, tables, finish)
         if not found:
             return Reason()

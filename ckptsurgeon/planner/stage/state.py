@@ -81,6 +81,15 @@ class StageRun:
             )
         return self.infos[id(rule)]
 
+    def given_as(self, rule: RuleInfo, alias: str, key: str) -> str:
+        """What a rule made of a key that it only gave another name; empty where it did more."""
+        for batch in self.batches.values():
+            for step in batch if batch.rule.number == rule.number else ():
+                read = [one.at for one in step.operands]
+                if read == [(alias, key)] and len(step.products) == 1 and not step.ops:
+                    return step.products[0].key
+        return ""
+
     def vars_of(self, rule: CompiledRule) -> Vars:
         key = id(rule.vars)
         if key not in self.vars:

@@ -9,7 +9,6 @@ from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.rules import Tie
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Vars
-from ckptsurgeon.planner.stage.absences import given_as
 from ckptsurgeon.planner.stage.lookups import keys_like, readable, written_key
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.planner.stage.searching import Search
@@ -41,9 +40,10 @@ def _none_given(
     """The error for keys of which nothing gives one: what they are called, or the nearest."""
     patterns = [readable(lookup, run.vars_of(rule)) for lookup in rule.lookups]
     message, help = "`tie`: nothing gives any of these keys", "`optional: true` allows none"
-    for key, table in itertools.product([one.literal for one in patterns], run.tables):
-        claim = table.held.whole.get(key) if key is not None else None
-        if key and claim and claim.rule and (own := given_as(run, claim.rule, table.alias, key)):
+    keys = filter(None, (one.literal for one in patterns))
+    for key, table in itertools.product(keys, run.tables):
+        claim = table.held.whole.get(key)
+        if claim and claim.rule and (own := run.given_as(claim.rule, table.alias, key)):
             why = f"{message}: `{key}` is given as `{own}`"
             return PlanError([Problem(why, rule.place, f"write `{own}` for `{key}`")])
     nears = [near for one in patterns if (near := search.nearest(one, outputs))]
