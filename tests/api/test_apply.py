@@ -300,7 +300,7 @@ def test_one_rule_as_text_is_told_to_be_a_list() -> None:
 
 
 def test_an_op_in_the_text_of_a_rule_is_told_as_a_dict() -> None:
-    with pytest.raises(cs.RulesetError, match=r"write \{'a -> b': 'transpose'\}"):
+    with pytest.raises(cs.RulesetError, match=r"write `\{'a -> b': 'transpose'\}`"):
         cs.apply({"a": torch.zeros(2, 3)}, ["a -> b: transpose"])
 
 

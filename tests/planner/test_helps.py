@@ -253,7 +253,7 @@ WRITTEN = [
     Row("layer1.{0}.conv1.weight -> x.{0}", "net", "layer1.<i>.conv1.weight -> x.<i>"),
     Row("layer1.\\d+.conv1.weight -> x.<i>", "net", "layer1.<i>.conv1.weight -> x.<i>"),
     Row("layer1.(\\d+).conv1.weight -> x.(\\d+).w", "net", "layer1.<i>.conv1.weight -> x.<i>.w"),
-    Row("{old: fc.weight, new: h, ops: transpose}", "net", "fc.weight -> h: {ops: transpose}"),
+    Row("{old: fc.weight, new: h, ops: transpose}", "net", "fc.weight -> h: transpose"),
     Row(
         "{from: fc.weight, to: h, transpose: true, flip: 0}",
         "net",

@@ -7,7 +7,7 @@ it gives before it says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -73,6 +73,7 @@ _REFERENCE = re.compile(
 """What a target has in the place of a name."""
 
 _NAMED = re.compile(r"<(\w+)(?::[^<>]*)?>")
+_USED = re.compile(r"<([A-Za-z_]\w*)[^<>]*>")
 _LEFT_OVER = re.compile(r"[\\^$()|?{}]|<[^\w<>]|<>")
 _PREFIX = re.compile(r"(?P<alias>\w+::)?(?:re:|regex:)?\^?(?P<text>.*?)\$?")
 
@@ -85,7 +86,9 @@ def other_notations(source: str, target: str) -> Iterator[Sides]:
     if front is None or begins is None:
         return
     alias, text, to = front["alias"] or "", front["text"], begins["text"]
-    groups = _Groups({*_NAMED.findall(text), *re.findall(r"\{(\w+)", to)})
+    own = set(_NAMED.findall(text))
+    lonely = [name for name in dict.fromkeys(_USED.findall(to)) if name not in own]
+    groups = _Groups({*own, *re.findall(r"\{(\w+)", to)}, lonely)
     ours = groups.read(text)
     theirs = groups.refer(to) if ours is not None else None
     if ours is not None and theirs is not None:
@@ -110,7 +113,10 @@ class _Group(Struct, frozen=True):
 class _Groups:
     """The captures of a source in order, from which its target is written."""
 
-    def __init__(self, taken: set[str], found: Iterable[_Group] = ()) -> None:
+    def __init__(
+        self, taken: set[str], lonely: Sequence[str] = (), found: Iterable[_Group] = ()
+    ) -> None:
+        """`lonely` are names that only the target has, which groups without one may be."""
         self._free = {
             kind: (n for n in names if n not in taken) for kind, names in _LETTERS.items()
         }
@@ -144,6 +150,7 @@ class _Groups:
             return found[0]
         names = ("name", "typed", "kinded", "bracketed", "marked", "of")
         name = next(filter(None, map(given.get, names)), "")
+        name = name or next(self._lonely, "")
         name = name or next(self._free[kind if kind in self._free else ":str"], "")
         self._fails = self._fails or not name
         self._found.append(_Group(name, found[0], tuple(words)))
@@ -192,10 +199,13 @@ def _kind_of(inside: str) -> str | None:
 
 def _name_digits(source: str, target: str) -> str:
     """The source with the name that only the target has for its integers without one."""
-    names = set(_NAMED.findall(target)).difference(_NAMED.findall(source))
+    names = set(_USED.findall(target)).difference(_NAMED.findall(source))
     alone = source.count("<_:int>") == 1 == len(names)
     return source.replace("<_:int>", f"<{next(iter(names))}>") if alone else source
 
+
+_DOT = re.compile(r"(\\.|\[(?:\\.|[^\]])*\])|\.(?![*+?{])")
+"""A dot that stands for itself; what is escaped, or in brackets, is passed over."""
 
 _REGEX = re.compile(r"\\[dDwWsS.]|\(|\[\^?[\w.-]+\][+*?]|\[\w-\w\]")
 
@@ -211,9 +221,9 @@ def _named_regex(source: str, target: str) -> Sides | None:
     lonely = [name for name in dict.fromkeys(named_there) if name not in own]
     names = [*lonely, *(one for one in "ijkn" if one not in (*own, *lonely))]
     named = name_groups(source, names) or source
-    dotted = re.sub(r"(?<![\\\]])\.(?![*+?{])", r"\\.", named)
+    dotted = _DOT.sub(lambda found: found[1] or r"\.", named)
     known = [_Group(name, "") for name in re.findall(r"\(\?P?<(\w+)>", named)]
-    to = _Groups(set(), known).refer(target)
+    to = _Groups(set(), found=known).refer(target)
     return None if to is None else (dotted, to)
 
 
@@ -241,6 +251,8 @@ def words_of(text: str) -> list[str]:
 
 def pair_names(source: str, target: str) -> Sides:
     """The one capture, or star, that each side has alone made one."""
+    if "(" in source + target:
+        return source, target
     left, right = set(_NAMED.findall(source)) - {"_"}, set(_NAMED.findall(target))
     ours, theirs = sorted(left - right), sorted(right - left)
     stars = (_count_stars(source), _count_stars(target))

@@ -20,6 +20,7 @@ from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
 from ckptsurgeon.language.rules import At, Prefix
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
+from ckptsurgeon.ops import OPS
 
 
 def sources(node: Node) -> tuple[At, ...]:
@@ -112,6 +113,10 @@ def arrow(node: Scalar) -> tuple[At, At]:
         place = node.at(right_at - 2)
         raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
     traps.refuse_op_in_text(node, right, right_at)
+    tight = re.search(r"(?<![\\:]):(\w+)$", right.rstrip())
+    if tight is not None and tight[1] in OPS:
+        message = f"`{tight[0]}` at the end of a key: an op stands behind `: `"
+        raise wrong(node.at(right_at + tight.start()), message, "a colon in a key is `\\:`")
     _refuse_list(node, left, left_at)
     _refuse_list(node, right, right_at)
     return both(

@@ -188,6 +188,9 @@ def _targets(right: str, value: Node | None) -> Iterator[tuple[str, Node | None]
                     yield target, _with_word(value, "where", _scalar(condition, place))
         elif ops := _ops(re.sub(r"^(?:by|with|using)\s+", "", rest), place):
             yield target, _with_ops(value, ops)
+    tight = re.fullmatch(r"(.*[^\\:]):(\w+)", right)
+    if tight is not None and tight[2] in OPS:
+        yield tight[1], _with_ops(value, _scalar(tight[2], place))
     yield right, value
 
 
@@ -339,7 +342,9 @@ def _renames_in(node: Mapping) -> Iterator[Node]:
     words = [entry for entry in node.entries if entry[0].text in BEHIND.fields]
     named = [entry for entry in node.entries if entry not in words]
     (key, value) = named[0] if named else node.entries[0]
-    behind = _mapping(node.place, *((one.text, own) for one, own in words)) if words else None
+    behind: Node | None = None
+    for one, own in words:
+        behind = _with_ops(behind, own) if one.text == "ops" else _with_word(behind, one.text, own)
     renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
     if key.text == "map" and isinstance(value, Mapping) and len(words) == 1:
         yield from _renames(node.place, *value.entries[0])
@@ -366,7 +371,8 @@ def _may_be_side(word: str) -> bool:
 def _renames(place: Place, old: Node, new: Node, behind: Node | None = None) -> Iterator[Node]:
     """The arrow of an old name and a new one."""
     names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
-    if len(names) == 2 and not any(re.search(r"\s|->", one) for one in names):
+    plain = not any(re.search(r"\s|->", one) for one in names)
+    if len(names) == 2 and plain and names[1] not in OPS:
         yield _arrow(names[0], names[1], behind, place)
 
 
