@@ -117,9 +117,9 @@ class _Groups:
         self, taken: set[str], lonely: Sequence[str] = (), found: Iterable[_Group] = ()
     ) -> None:
         """`lonely` are names that only the target has, which groups without one may be."""
-        self._free = {
-            kind: (n for n in names if n not in taken) for kind, names in _LETTERS.items()
-        }
+        self._lonely = iter(lonely)
+        free = {kind: [n for n in names if n not in taken] for kind, names in _LETTERS.items()}
+        self._free = {kind: iter(names) for kind, names in free.items()}
         self._found = list(found)
         self._fails = False
 
