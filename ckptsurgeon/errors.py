@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckptsurgeon.visible import visible
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -54,14 +56,23 @@ class Problem:
     help: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{self.place}: {self.message}" if self.place else self.message]
+        message = _shorten(self.message)
+        lines = [f"{self.place}: {message}" if self.place else message]
         if self.place and self.place.text.strip():
             lines += _excerpt(self.place)
         if self.place and self.place.via:
             lines.append(f"  included at {self.place.via}")
         if self.help:
-            lines.append(f"  help: {self.help}")
-        return "\n".join(lines)
+            lines.append(f"  help: {_shorten(self.help)}")
+        return "\n".join(map(visible, lines))
+
+
+LONGEST_MESSAGE = 2000
+"""Longest message, and longest help, that an error shows as a text."""
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
 
 
 EXCERPT_WIDTH = 100

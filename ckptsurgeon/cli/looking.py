@@ -99,7 +99,7 @@ def check(rules: Sequence[str], form: str) -> None:
     RULES are rule files, shipped rulesets, or - for stdin.
     """
     from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-    from ckptsurgeon.render.terminal import visible
+    from ckptsurgeon.visible import visible
 
     compiled = compile_rulesets(load_rules(rules))
     count = sum(len(stage.rules) for stage in compiled)

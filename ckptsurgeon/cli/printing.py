@@ -21,7 +21,7 @@ NARROWEST, PLAIN_WIDTH = 60, 100
 
 def say(text: str, code: int) -> int:
     """The code, when the text is on stderr; names of files and keys in it are made visible."""
-    from ckptsurgeon.render.terminal import visible
+    from ckptsurgeon.visible import visible
 
     click.echo("\n".join(map(visible, text.split("\n"))), err=True)
     return code

@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.errors import CkptSurgeonError, Place, Problem, ProblemsError
-from ckptsurgeon.render.terminal import visible
+from ckptsurgeon.visible import visible
 from ckptsurgeon.wording import tell_more
 
 MOST_PROBLEMS = 50

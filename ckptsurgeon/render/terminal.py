@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from ckptsurgeon.cutting import cut_middle
+from ckptsurgeon.visible import visible
 
 LONGEST = 120
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
@@ -12,7 +13,6 @@ LONGEST = 120
 HEAD = 70
 """Those of them before the middle."""
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _WIDE = frozenset("WF")
 
 
@@ -29,21 +29,6 @@ def safe(text: str) -> str:
 def escape(text: str) -> str:
     """The text, however long, with the escapes of `safe`."""
     return visible(text.replace("\\", "\\\\"))
-
-
-def visible(text: str) -> str:
-    """The text with escapes for what can't be seen, backslashes as they are: for our own words."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(char: str) -> str:
-    category = unicodedata.category(char)
-    if category not in _HIDDEN and (category != "Zs" or char == " "):
-        return char
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def width_of(text: str) -> int:

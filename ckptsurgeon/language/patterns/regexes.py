@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from ckptsurgeon.errors import PatternError
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Regex
@@ -44,6 +46,23 @@ def name_groups(text: str, names: Iterable[str]) -> str:
 _DIGITS = frozenset({r"\d+", r"\d", "[0-9]+", "[0-9]"})
 
 
+class _Program(Struct, frozen=True):
+    """An RE2 program, which no half of a character matches: RE2 reads UTF-8."""
+
+    program: Any
+
+    @property
+    def groupindex(self) -> Mapping[str, int]:
+        found: Mapping[str, int] = self.program.groupindex
+        return found
+
+    def fullmatch(self, text: str) -> Any:
+        try:
+            return self.program.fullmatch(text)
+        except UnicodeEncodeError:
+            return None
+
+
 def compile_re2(text: str, column: int = 0) -> Any:
     """An RE2 program; raises PatternError for what RE2 refuses (look-around, backreferences)."""
     import re2  # heavy for the many rule files that never need it
@@ -51,7 +70,9 @@ def compile_re2(text: str, column: int = 0) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(text, options)
+        return _Program(re2.compile(text, options))
+    except UnicodeEncodeError:
+        raise PatternError("half of a character (a surrogate)", column, "remove it") from None
     except re2.error as error:
         words = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         raise PatternError(

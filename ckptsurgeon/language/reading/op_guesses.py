@@ -16,7 +16,7 @@ from ckptsurgeon.errors import Place, RulesetError
 from ckptsurgeon.language.reading.scalars import DTYPE_CODES
 from ckptsurgeon.language.synonyms import find_word, fold_word
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
-from ckptsurgeon.language.yaml.writing import written
+from ckptsurgeon.language.yaml.writing import LONGEST_LINE, written
 from ckptsurgeon.ops import OPS, Arity
 from ckptsurgeon.specs import BITS
 
@@ -38,6 +38,9 @@ _ALIKE = (
     *("rows", "unbind", "reverse", "einops"),
 )
 """Ops of other names that take what ours take."""
+
+MOST_PARAMETERS = 12
+"""Words of a mapping that is looked at for a call."""
 
 _TENSORS = ("x", "t", "w", "v", "self", "tensor", "weight")
 """What the tensor is called in a call that is given it first."""
@@ -77,11 +80,14 @@ def find_op(entries: List[tuple[Scalar, Node | None]], read: Callable[[Node], ob
     Nothing unless `read` can read what it says to write.
     """
     (key, value), *_ = entries
+    if len(entries) > MOST_PARAMETERS:
+        return ""
     if value is None:
         meant = meant_ops(key, read)
     else:
         meant = _first_read(_meanings(_call_of(entries)), read)
-    return f"write `{written(meant)}`" if meant is not None else ""
+    line = written(meant) if meant is not None else ""
+    return f"write `{line}`" if 0 < len(line) <= LONGEST_LINE else ""
 
 
 def meant_ops(key: Scalar, read: Callable[[Node], object]) -> Node | None:

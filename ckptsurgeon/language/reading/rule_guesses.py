@@ -250,7 +250,7 @@ def _of_arrow_within(node: Mapping, arrow: Scalar) -> Iterator[Node]:
 
 def _of_option(arrow: Scalar, value: Scalar) -> Iterator[Node]:
     """`A -> B: where i < 2`, `A -> B: optional`."""
-    found = re.fullmatch(r"(\w+)(?:(?:\s*[:=]\s*|\s+)(.+))?", value.text)
+    found = re.fullmatch(r"(\w+)(?:(?:\s*[:=]\s*|\s+)(.+))?", value.text[: MAX_SHOWN + 1])
     name = found[1] if found and len(value.text) <= MAX_SHOWN else ""
     word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
     if found and word and name not in OPS:

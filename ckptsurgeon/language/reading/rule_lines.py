@@ -73,7 +73,7 @@ def read_rules(node: Node, context: Context) -> tuple[Rule, ...]:
     def read(item: Node) -> Rule:
         rule = _rule_or_guess(item, context)
         # What a trap took of a rule is told; the rest of it may say something else than was meant.
-        if not (is_whole(item) or isinstance(rule, Within)):
+        if not (isinstance(rule, Within) or is_whole(item)):
             raise told()
         return rule
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping as Table
 from graphlib import CycleError, TopologicalSorter
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.expressions import Expression, names_in
 from ckptsurgeon.language.patterns import Reference, parse_reference
-from ckptsurgeon.language.problems import Problems, shown, told, wrong
+from ckptsurgeon.language.problems import MAX_PROBLEMS, Problems, shown, told, wrong
 from ckptsurgeon.language.reading.fields import INTEGER, Field, Section
 from ckptsurgeon.language.reading.scalars import (
     each,
@@ -146,14 +147,21 @@ def _used(var: Var) -> frozenset[str]:
     return frozenset(name for name in names_in(var.value) if not name.startswith("config."))
 
 
+MOST_COMPARED = 20
+"""Strange names of which the nearest var is looked for."""
+
+
 def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
     """Tells names that vars use and that are none."""
     names = set(vars)
-    for name, var in vars.items():
-        for used in sorted(_used(var) - names):
-            message = f"the var {shown(name)} uses {shown(used)}, which is no var"
-            quoted = f"a word wants quotes inside: \"'{used}'\""
-            problems.add(message, var.place, nearest(used, names - {name}) or quoted)
+    strange = (
+        (name, var, used) for name, var in vars.items() for used in sorted(_used(var) - names)
+    )
+    for number, (name, var, used) in enumerate(itertools.islice(strange, MAX_PROBLEMS)):
+        message = f"the var {shown(name)} uses {shown(used)}, which is no var"
+        quoted = f"a word wants quotes inside: \"'{used}'\""
+        near = nearest(used, names - {name}) if number < MOST_COMPARED else ""
+        problems.add(message, var.place, near or quoted)
 
 
 def _in_order(vars: dict[str, Var]) -> dict[str, Var]:

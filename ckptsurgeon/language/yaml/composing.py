@@ -101,10 +101,8 @@ def _read_and_reread(
 
 
 def _unused_word(lines: list[str]) -> str:
-    text, word = "\n".join(lines), "unreadable"
-    while word in text:
-        word += "_"
-    return word
+    runs = (len(run) for line in lines for run in re.findall("unreadable(_*)", line))
+    return "unreadable" + "_" * (1 + max(runs, default=-1))
 
 
 def _set_aside(problem: Problem, lines: list[str], composer: _Composer, token: str) -> bool:

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ckptsurgeon.errors import PatternError, RulesetError
 from ckptsurgeon.language.patterns import Capture, Literal, Pattern, parse_reference
-from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.problems import MAX_PROBLEMS, Problems
 from ckptsurgeon.language.reading.move_guesses import other_sides
 from ckptsurgeon.language.rules import (
     At,
@@ -94,11 +94,22 @@ def _refuse_destination(stage: Stage, rules: Sequence[PlacedRule], problems: Pro
 
 
 def _compile_stage(stage: Stage, rules: Sequence[PlacedRule], problems: Problems) -> CompiledStage:
-    compiled = []
+    compiled, failed = [], set[int]()
     for one in rules:
         with problems.at():
-            compiled.append(_compile(one.rule, one))
+            try:
+                compiled.append(_compile(one.rule, one))
+            except RulesetError as error:
+                first = one.group not in failed and len(failed) < MAX_PROBLEMS
+                failed.add(one.group)
+                raise (_with_guess(error, one) if first else error) from None
     return CompiledStage(stage, tuple(compiled))
+
+
+def _with_guess(error: RulesetError, one: PlacedRule) -> RulesetError:
+    """The error of a rule, with what was meant where that is known."""
+    meant = _meant(one.rule, one) if isinstance(one.rule, Move) and error.problems else ""
+    return RulesetError((replace(error.problems[0], help=f"write `{meant}`"),)) if meant else error
 
 
 def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
@@ -115,9 +126,6 @@ def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
             compiled = _reading(rule, (rule.source,), one, problems)
         else:
             compiled = _looking(rule, one, problems)
-    first = next(iter(problems), None)
-    if first is not None and isinstance(rule, Move) and (meant := _meant(rule, one)):
-        raise RulesetError((replace(first, help=f"write `{meant}`"),))
     problems.raise_if_any()
     return compiled
 

@@ -81,11 +81,13 @@ def _in_other_notation(own: Sequence[Table], rule: Move, reader: Reader) -> Reas
     if reader.text != str(reader.pattern):  # a `within` has changed it
         return None
     for left, _, line in other_sides(rule):
+        if left == reader.text:
+            continue
         with suppress(PatternError):
             at = At(*astuple(parse_reference(left)), place=reader.place)
             read, _ = find_kinds([at], (), (), Problems())
             count = sum(1 for _ in find_alike(resolve(at.pattern, read), own))
-            if count and left != reader.text:
+            if count:
                 help = f"`{line}` would match {plural(count, 'key')}"
                 return Reason("captures are written otherwise here", help)
     return None

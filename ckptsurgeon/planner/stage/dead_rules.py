@@ -102,7 +102,8 @@ def _join(message: str, reason: Reason) -> str:
 
 def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
     """Whether rules of the command line take all that a file's reference matches, to win."""
-    if rule.place.file == COMMAND_LINE:
+    typed = any(one.place.file == COMMAND_LINE for one in run.compiled.rules)
+    if rule.place.file == COMMAND_LINE or not typed:
         return False
     found = read_keys(rule, reader, run.tables, run.vars_of(rule))
     takers = [match.table.held.taker(match.key) for match in found]
@@ -112,7 +113,10 @@ def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
 def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
-    found = next(iter(read_keys(rule, reader, run.tables, run.vars_of(rule))), None)
+    passed = next(itertools.chain(*(found for _, found in match_keys(reader, run.tables))), None)
+    found = None
+    if passed is not None:
+        found = next(iter(read_keys(rule, reader, run.tables, run.vars_of(rule))), None)
     if found is not None:
         key, held = found.key, found.table.held
         taker = held.taker(key) or held.sliced.get(key)
@@ -123,8 +127,6 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
             help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
         name = full_key(found.table.alias, key)
         return f"`{text}` matches only keys that are taken: `{name}`{how}{where}", help
-    matched = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
-    passed = next(matched, None)
     if passed is not None:
         words = name_conditions(rule)
         leave = "leaves" if len(words) == 1 else "leave"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import Value
@@ -62,11 +62,13 @@ def _name_one(pattern: Pattern) -> str:
 
 
 def keys_like(
-    pattern: Pattern, keys: Iterable[str], rule: CompiledRule, vars: Vars
+    pattern: Pattern, keys: Collection[str], rule: CompiledRule, vars: Vars
 ) -> Iterator[tuple[str, Mapping[str, Value]]]:
     """The keys that a readable pattern matches and `where` lets through, with their captures."""
     matcher = compile_pattern(pattern)
     read, is_true = matcher.row_reader(), condition(rule, matcher.columns, vars)
+    if pattern.literal is not None:
+        keys = [pattern.literal] if pattern.literal in keys else []
     for key in keys:
         row = read(key)
         if row is not None and (is_true is None or is_true(row)):

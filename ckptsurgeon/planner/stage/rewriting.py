@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from ckptsurgeon.errors import PatternError
 from ckptsurgeon.language.expressions import names_in
 from ckptsurgeon.language.lines import edit_line, is_in_file
 from ckptsurgeon.language.patterns import Formula, Kind, Literal, Pattern, parse_reference
@@ -163,9 +164,11 @@ def once_within(
         return None
     behind = (Literal(suffix),) if suffix else ()
     pieces = reader.pattern.pieces[: len(prefix.pieces)]
-    return Pattern(
-        (*pieces, *parse_reference(rest).pattern.pieces, *behind)
-    ), f"{rest}{at.index or ''}"
+    try:
+        own = parse_reference(rest).pattern.pieces
+    except PatternError:
+        return None
+    return Pattern((*pieces, *own, *behind)), f"{rest}{at.index or ''}"
 
 
 def index_text(rule: CompiledRule, reader: Reader) -> str:

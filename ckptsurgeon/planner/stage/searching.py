@@ -24,8 +24,11 @@ from ckptsurgeon.planner.stage.near_readings import frequent_readings, near_read
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.specs import plural
 
-TESTS = 2_000_000
-"""How often keys are held against near readings for all rules of a plan: a few seconds at most."""
+COST = 2_000_000
+"""What may be spent for all rules of a plan, two seconds or so: about 1 for a short key."""
+
+CHARACTERS = 100
+"""Characters times captures of a key that cost 1 more."""
 
 READINGS = 2000
 """How many readings are tried for all rules of a plan, each of which is compiled."""
@@ -35,6 +38,12 @@ READ_KEYS = 20_000
 
 SEARCHES = 8
 """For how many rules the nearest key is looked for, which takes a moment each."""
+
+COMPARED = 20_000_000
+"""Pairs of characters that these may compare."""
+
+LONGEST_FRONT = 8
+"""Pieces that all keys begin with, of which one may be left out."""
 
 MOST_CAPTURES = 16
 """Captures of the longest pattern that is varied or tried: each costs time at every key."""
@@ -77,8 +86,8 @@ class Search:
     """Looks for near readings, as long as it may, for all rules of a plan."""
 
     def __init__(self) -> None:
-        self._tests, self._readings, self._searches = TESTS, READINGS, SEARCHES
-        self._explained = 0
+        self._left, self._readings, self._searches = COST, READINGS, SEARCHES
+        self._explained, self._compared = 0, 0
         self._reasons: dict[int, Reason] = {}
 
     def may_explain(self) -> bool:
@@ -101,7 +110,7 @@ class Search:
         front = _common_front(tables)
         finish = _everywhere if use is Use.DROP else _with_front
         found = self._first_family(near_readings(pattern, front, use), tables, finish)
-        if not found:
+        if not (found or self._is_spent):
             firsts = [a for a in frequent_readings(pattern, front, use) if _is_short(a.pattern)]
             pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front, use))
             found = self._first_family(pairs, tables, finish)
@@ -146,12 +155,13 @@ class Search:
 
     @property
     def _is_spent(self) -> bool:
-        return self._readings <= 0 or self._tests <= 0
+        return self._readings <= 0 or self._left <= 0
 
     def _try(self, near: Near, tables: Sequence[Table]) -> Found | None:
         """What a near reading matches, if anything, within what may still be tried."""
         self._readings -= 1
-        if not _is_short(near.pattern):
+        captures = len(list(near.pattern.captures))
+        if captures > MOST_CAPTURES:
             return None
         try:
             matcher = compile_pattern(near.pattern)
@@ -159,8 +169,14 @@ class Search:
             return None
         read, found = matcher.row_reader(), list[tuple[str, tuple[object, ...]]]()
         for table in tables:
-            candidates = list(itertools.islice(table.candidates(matcher), self._tests))
-            self._tests -= len(candidates)
+            self._left -= table.cost_of_forms(matcher)
+            if self._left < 0:
+                return None
+            candidates = list(table.candidates(matcher))
+            characters = (1 + captures) * sum(map(len, candidates))
+            self._left -= len(candidates) + characters // CHARACTERS
+            if self._left < 0:
+                return None
             rows = zip(candidates, map(read, candidates), strict=True)
             found += [(key, row) for key, row in rows if row is not None]
         if not found:
@@ -178,10 +194,13 @@ class Search:
         if self._searches < 0 or len(text) > LONGEST_KEY:
             return None
         shapes: dict[str, str] = {}
+        wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())
         for key in itertools.islice(keys, READ_KEYS):
             if len(key) <= LONGEST_KEY:
                 shapes.setdefault(without_integers(key.lower()), key)
-        wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())
+            if len(shapes) * len(wanted) * len(key) > COMPARED - self._compared:
+                break
+        self._compared += sum(map(len, shapes)) * len(wanted)
         close = difflib.get_close_matches(wanted, shapes, n=1, cutoff=0.6)
         return shapes[close[0]] if close else None
 
@@ -199,7 +218,10 @@ def _tell(found: Found, written: str, *, first: bool) -> str:
     count = len(found.keys)
     if not first:
         return f"`{written}` {count:,}"
-    example = f", such as `{found.keys[0]}`" if count > 1 else f", `{found.keys[0]}`"
+    key = found.keys[0]
+    if len(key) > LONGEST_KEY:
+        return f"`{written}` would match {plural(count, 'key')}"
+    example = f", such as `{key}`" if count > 1 else f", `{key}`"
     return f"`{written}` would match {plural(count, 'key')}{example}"
 
 
@@ -238,6 +260,7 @@ def _with_front(found: Found) -> Found:
 def _common_front(tables: Sequence[Table]) -> str:
     """The pieces that every key begins with, each with its dot."""
     ends = [end for table in tables if table.nodes for end in (min(table.nodes), max(table.nodes))]
-    pieces = zip(*(end.split(".")[:-1] for end in ends), strict=False)
+    split = (end[: LONGEST_KEY * LONGEST_FRONT].split(".", LONGEST_FRONT)[:-1] for end in ends)
+    pieces = zip(*split, strict=False)
     alike = itertools.takewhile(lambda own: len(set(own)) == 1, pieces)
     return "".join(f"{own[0]}." for own in alike)

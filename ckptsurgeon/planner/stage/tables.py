@@ -135,6 +135,13 @@ class Table:
             return self.nodes
         return map(self._keys.__getitem__, sorted(numbers))
 
+    def cost_of_forms(self, matcher: Matcher) -> int:
+        """What it costs to go through the forms for the candidates of a matcher."""
+        by_forms = len(self.nodes) >= LARGE and not has_digits(matcher.prefix + matcher.needle)
+        if matcher.literal or not by_forms or not (matcher.prefix or matcher.needle):
+            return 0
+        return 2 * len(self._by_form) if matcher.reads_forms else len(self._by_form) // 4
+
     def _beginning(self, prefix: str) -> list[int]:
         """The keys that begin with a prefix: those up to the prefix with a later last letter."""
         start = bisect.bisect_left(self._sorted, prefix, key=self._keys.__getitem__)

@@ -15,6 +15,9 @@ from ckptsurgeon.planner.stage.searching import Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.ties import Ties
 
+MOST_LOOKED_FOR = 4
+"""Tied keys that nothing gives for which other names are looked for."""
+
 
 def tie_outputs(run: StageRun, given: Given) -> Ties:
     """The ties that the stage's rules make.
@@ -40,13 +43,15 @@ def _none_given(
     """The error for keys of which nothing gives one: what they are called, or the nearest."""
     patterns = [readable(lookup, run.vars_of(rule)) for lookup in rule.lookups]
     message, help = "`tie`: nothing gives any of these keys", "`optional: true` allows none"
-    keys = filter(None, (one.literal for one in patterns))
+    named = filter(None, (one.literal for one in patterns))
+    keys = itertools.islice(named, MOST_LOOKED_FOR)
     for key, table in itertools.product(keys, run.tables):
         claim = table.held.whole.get(key)
         if claim and claim.rule and (own := run.given_as(claim.rule, table.alias, key)):
             why = f"{message}: `{key}` is given as `{own}`"
             return PlanError([Problem(why, rule.place, f"write `{own}` for `{key}`")])
-    nears = [near for one in patterns if (near := search.nearest(one, outputs))]
+    some = patterns[:MOST_LOOKED_FOR]
+    nears = [near for one in some if (near := search.nearest(one, outputs))]
     if nears:
         help = f"the nearest key that is given is `{nears[0]}`; {help}"
     return PlanError([Problem(message, rule.place, help)])
@@ -55,8 +60,12 @@ def _none_given(
 def _groups(rule: CompiledRule, outputs: Collection[str], vars: Vars) -> Iterable[tuple[str, ...]]:
     """The keys to tie: those that any of the patterns finds, each with its partners."""
     groups: dict[tuple[str, ...], None] = {}
-    for lookup in rule.lookups:
-        for _, read in keys_like(readable(lookup, vars), outputs, rule, vars):
+    patterns = [readable(lookup, vars) for lookup in rule.lookups]
+    finding = [one for one in patterns if one.literal is None]
+    if not finding:  # names alone are one group, whichever of them is given
+        finding = [one for one in patterns if one.literal in outputs][:1]
+    for pattern in finding:
+        for _, read in keys_like(pattern, outputs, rule, vars):
             keys = [written_key(pattern, read, vars) for pattern in rule.lookups]
             known = tuple(key for key in keys if key is not None)
             if len(known) == len(keys):
