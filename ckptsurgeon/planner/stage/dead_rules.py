@@ -65,10 +65,13 @@ def _sound_rules(run: StageRun) -> list[CompiledRule]:
 
 def _dead_entries(run: StageRun) -> Iterator[tuple[CompiledRule, Reader]]:
     """The references of rules that took nothing, and should have."""
+    typed = any(one.place.file == COMMAND_LINE for one in run.compiled.rules)
     for rule in _sound_rules(run):
         alive = run.alive.get(rule.group, set())
         for number, reader in enumerate(rule.readers):
-            if not (number in alive or rule.options.optional or _overridden(run, rule, reader)):
+            if number in alive or rule.options.optional:
+                continue
+            if not (typed and _overridden(run, rule, reader)):
                 yield rule, reader
 
 
@@ -102,8 +105,7 @@ def _join(message: str, reason: Reason) -> str:
 
 def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
     """Whether rules of the command line take all that a file's reference matches, to win."""
-    typed = any(one.place.file == COMMAND_LINE for one in run.compiled.rules)
-    if rule.place.file == COMMAND_LINE or not typed:
+    if rule.place.file == COMMAND_LINE:
         return False
     found = read_keys(rule, reader, run.tables, run.vars_of(rule))
     takers = [match.table.held.taker(match.key) for match in found]
