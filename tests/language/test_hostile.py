@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from ckptsurgeon.specs import TensorSpec
 
 SECONDS = 4.0
 MEBIBYTES = 300
+
+RANDOM = random.Random(0)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -155,6 +158,39 @@ REFUSED: Mapping[str, tuple[str, Shapes]] = {
         f"format: 1\nrules: [{', '.join(['a -> b'] * 100_000)}]",
         {"a": (2,)},
     ),
+    "keys of thousands of pieces that begin alike": (
+        "- x.<i> -> y.<i>",
+        {f"{'a.' * 20_000}{last}": (2,) for last in "vw"},
+    ),
+    "captures that many long keys nearly match": (
+        "- <a:path>.<a:path>.<b:path>.<b:path>.<i>.<j>.<k>.<l> -> y.<a>.<b>.<i>.<j>.<k>.<l>",
+        {f"1.1.1.1.{'.'.join(RANDOM.choices('ab', k=80))}.q{n}": (2,) for n in range(300)},
+    ),
+    "a nearest key among many that look like it": (
+        f"- {''.join(RANDOM.choices('ab', k=199))} -> y",
+        {"".join(RANDOM.choices("ab", k=199)): (2,) for _ in range(4000)},
+    ),
+    "a tie of thousands of keys that an op has taken": (
+        f"- 'a.<i> -> b.<i>': {{scale: 2}}\n- tie: [{', '.join(f'a.{n}' for n in range(4000))}]\n",
+        numbered("a", 4000),
+    ),
+    "thousands of names that are no vars": (
+        "format: 1\nrules: []\nvars:\n"
+        + "".join(f"  v{n:04}: {' + '.join(f'u{m:03}' for m in range(150))}\n" for n in range(200)),
+        {"a": (2,)},
+    ),
+    "ops with hundreds of parameters that are none": (
+        "".join(
+            f"- {{from: a, to: b{n}, ops: {{view: 1, {words}}}}}\n"
+            for words in [", ".join(f"p{m}: 1" for m in range(150))]
+            for n in range(190)
+        ),
+        {"a": (2,)},
+    ),
+    "spaces before an op that is none": (
+        f"- a -> b: |\n    x{' ' * 190}\n    y\n" * 190,
+        {"a": (2,)},
+    ),
     "steps that fail by thousands": ("- 'a.<i> -> b.<i>': {permute: [1, 0]}", numbered("a", 9999)),
 }
 
@@ -233,6 +269,53 @@ def test_planned_soon(name: str) -> None:
     rules, shapes, outputs = PLANNED[name]
     with bounded():
         assert len(plan(rules, shapes).outputs) == outputs
+
+
+def test_a_comment_of_a_word_that_is_put_for_what_cannot_be_read() -> None:
+    with bounded():
+        assert plan("format: 1\nrules: []\n# unreadable" + "_" * 200_000, {"a": (2,)}).outputs
+
+
+LONG = {
+    "a range": "- {from: a.<i>, to: b.<i>, pick: {i: %s-2}}" % ("1" * 100_000),
+    "a word": f"- drop {'x' * 100_000}",
+    "an op's sizes": f"- 'a -> b': {{view: [{', '.join(['1'] * 50_000)}]}}",
+    "a number": f"- 'a -> b': {{mul: 1.{'1' * 100_000}}}",
+    "an op beside another": f"- {{from: a, to: b, ops: {{transpose: {'x' * 100_000}, flip: 0}}}}",
+    "a zero in front": f"- 'a -> b': {{scale: 0{'1' * 100_000}}}",
+    "a key": "- x.y -> b",
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_no_message_is_as_long_as_what_it_is_about(what: str) -> None:
+    with bounded(), pytest.raises(CkptSurgeonError) as caught:
+        plan(LONG[what], {f"m.{'x' * 100_000}.x.y": (2,)})
+    assert len(str(caught.value)) < 20_000
+
+
+@pytest.mark.parametrize(
+    "key", ["layer.\x1b[31m.weight", "layer.\N{RIGHT-TO-LEFT OVERRIDE}.weight"]
+)
+def test_errors_paint_nothing(key: str) -> None:
+    for rule in ("layer.x.weight -> z", "layer.<i>.weight -> z.<i>"):
+        with pytest.raises(CkptSurgeonError) as caught:
+            plan(f"- '{rule}'", {key: (2,), "layer.b.weight": (2,)})
+        assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_half_a_character_in_a_key_matches_no_regular_expression() -> None:
+    with pytest.raises(ProblemsError, match="no key matches"):
+        plan("- re:.* -> x", {"\ud800.w": (2,)})
+    with pytest.raises(ProblemsError, match="no key matches"):
+        plan("- x$ -> y", {"\ud800.w": (2,)})
+
+
+@pytest.mark.parametrize("rule", ["drop: 'xre:('", "'xre:( -> b'"])
+def test_what_is_left_of_a_reference_need_not_be_one(rule: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        plan(f"- within: x\n  rules:\n  - {rule}\n", {"a": (2,)})
+    assert all(problem.place for problem in caught.value.problems)
 
 
 PATTERNS = {
