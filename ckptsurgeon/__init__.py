@@ -82,9 +82,18 @@ _HOMES = {
 }
 
 
+_PARTS = {
+    "modules": ("convert_on_load", "load"),
+    "batchnorm": ("copy", "copy_all", "fold", "freeze", "unfreeze", "mirror", "recalibrate"),
+}
+"""What people look for here, and where it is."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        message = f"module {__name__!r} has no attribute {name!r}"
+        where = [home for home, names in _PARTS.items() if name in names]
+        raise AttributeError(f"{message}: it is in `{__name__}.{where[0]}`" if where else message)
     return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.memory import tensors_held
+from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
@@ -37,6 +38,7 @@ from ckptsurgeon.request import (
 )
 from ckptsurgeon.saved import prepare_saved, recall
 from ckptsurgeon.specs import parse_bytes
+from ckptsurgeon.wanted import kind_of, require
 
 Size = int | str
 """Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
@@ -107,9 +109,11 @@ def transplant(
     raises, FindingsError where findings are left that `allow` doesn't name, OutputError, e.g. where
     the output exists (`force`), and ValueError for a size or a number of jobs below 1.
     """
-    limits = _read_size(memory), _check_count(jobs, "jobs")
-    shard_size = _read_size(max_shard_size)
+    limits = _read_size(memory, "memory"), _check_count(jobs, "jobs")
+    shard_size = _read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
+    if progress is not None and not callable(progress):
+        require("progress", progress, (), "a function of (done, total, key)")
     execution = _prepare(
         source,
         rules,
@@ -229,6 +233,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     Its checkpoints need not be there to look at it. Raises PlanError and CkptSurgeonError for what
     is no plan, or none of this version.
     """
+    require("load_plan", path, (str, os.PathLike), "the path of a saved plan")
     return recall(Path(path))
 
 
@@ -256,23 +261,36 @@ def invert(
 
 def _refuse_rules_as_output(output: object) -> None:
     """Raises OutputError where the second argument is plainly meant for the third."""
-    is_path = isinstance(output, str | os.PathLike)
-    if not is_path:
-        kind = type(output).__name__
-        raise OutputError(f"a {kind} where the output is wanted: (source, output, rules, into)")
+    order = "where the output is wanted: (source, output, rules, into)"
+    if is_model(output):
+        ways = (
+            "`modules.transplant(source, model)` writes into a model, "
+            "`modules.load(model, source)` loads a checkpoint"
+        )
+        raise OutputError(f"{kind_of(output)} {order}; {ways}")
+    if not isinstance(output, str | os.PathLike):
+        raise OutputError(f"{kind_of(output)} {order}")
     if look_like_rules(str(output)) or " -> " in str(output):
         raise OutputError(
             f"{output}: rules where the output is wanted: (source, output, rules, into)"
         )
 
 
-def _read_size(size: Size | None) -> int | None:
-    return parse_bytes(size) if isinstance(size, str) else _check_count(size, "bytes")
+def _read_size(size: Size | None, what: str) -> int | None:
+    if not isinstance(size, str):
+        return _check_count(size, what)
+    try:
+        return parse_bytes(size)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def _check_count(count: int | None, what: str) -> int | None:
-    if count is not None and count < 1:
-        raise ValueError(f"{count} {what}: wanted at least 1")
+    if count is None:
+        return None
+    require(what, count, int, "a whole number")
+    if count < 1:
+        raise ValueError(f"{what}={count}: wanted at least 1")
     return count
 
 

@@ -16,6 +16,7 @@ from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.request import Source, open_source, refuse_root
+from ckptsurgeon.wanted import require
 
 
 def inspect(
@@ -33,8 +34,12 @@ def inspect(
 
     Raises CheckpointError for what can't be read, also where no key matches.
     """
+    if root is not None:
+        require("root", root, str, "a name")
+    if arguments is not None:
+        require("arguments", arguments, Mapping, "a dict of keywords")
     opened = _open(source, root, arguments)
-    patterns = (only,) if isinstance(only, str) else tuple(only)
+    patterns = (only,) if isinstance(only, str) else tuple(only or ())
     specs = opened.contents.specs
     if patterns:
         readers = [_read_pattern(text) for text in patterns]

@@ -35,6 +35,7 @@ from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.wanted import require
 from ckptsurgeon.wording import (
     PYTHON_SOURCE,
     SHELL_SOURCE,
@@ -114,6 +115,11 @@ def open_request(
     roots = read_roots(root)
     rulesets = put_words(load_rulesets(rules), roots, one_shard)
     _require_mapping("sources", sources or {}, "paths, dicts or models by alias")
+    for alias in sources or {}:
+        require("sources: an alias", alias, str, "a text")
+    _require_mapping("variables", variables or {}, "values by name, {'h': 1}")
+    if config is not None:
+        require("config", config, (str, os.PathLike, Mapping), "a path, or a dict")
     gathered, notes = gather_sources(source, sources or {})
     _refuse_roots(roots, gathered, into)
     options = rulesets[0].stages[0].source
@@ -136,6 +142,7 @@ def read_roots(root: Root | None) -> Mapping[str, str]:
 
 
 def _require_mapping(what: str, given: object, wanted: str) -> None:
+    """Raises CheckpointError for what is no dict."""
     if not isinstance(given, Mapping):
         raise CheckpointError(f"{what}: {type(given).__name__} where a dict is wanted: {wanted}")
 

@@ -26,8 +26,11 @@ from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.batchnorm.running import run
 from ckptsurgeon.batchnorm.tracing import Convolution, trace
 from ckptsurgeon.batchnorm.weights import folded
+from ckptsurgeon.checkpoints.models import require_model
+from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import nearest
 from ckptsurgeon.specs import plural
+from ckptsurgeon.wanted import require
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,9 @@ def fold(model: nn.Module, pairs: Mapping[str, str] | None = None, *, example: A
     Raises CkptSurgeonError, with nothing changed, for a model that can't be traced, a BatchNorm in
     train mode, and named pairs that don't fit.
     """
+    require_model(model)
+    if pairs is not None:
+        _require_pairs(pairs)
     found, unfolded = _proved(model, example) if pairs is None else (_named(model, pairs), {})
     _refuse(_training(model, found.values()))
     for name, parameters in _computed(model, found).items():
@@ -90,6 +96,14 @@ def fold(model: nn.Module, pairs: Mapping[str, str] | None = None, *, example: A
     replace(model, {model.get_submodule(name): nn.Identity() for name in found.values()})
     told = tuple(Unfolded(name, reason) for name, reason in unfolded.items())
     return Folds(tuple(found.items()), told)
+
+
+def _require_pairs(pairs: Any) -> None:
+    """Raises CkptSurgeonError for what is no dict of names."""
+    help = "an input is `example=image`" if is_tensor(pairs) else ""
+    require("fold: pairs", pairs, Mapping, 'a dict of names, {"conv1": "bn1"}', help=help)
+    for name in (one for pair in pairs.items() for one in pair):
+        require("fold: pairs", name, str, 'a name, as in {"conv1": "bn1"}')
 
 
 def _proved(model: nn.Module, example: Any) -> tuple[dict[str, str], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from ckptsurgeon.batchnorm.freezing import is_frozen
 from ckptsurgeon.batchnorm.layers import BatchNorm, batchnorms, has_statistics, listed, tensors_of
 from ckptsurgeon.batchnorm.results import Block, NormResult
+from ckptsurgeon.checkpoints.models import require_model
 from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.specs import plural
+from ckptsurgeon.wanted import require
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,7 +68,10 @@ def recalibrate(
     them, where there is no batch, or statistics come out as NaN or infinite; then, and where the
     model raises, the statistics are what they were before.
     """
+    require_model(model)
     _refuse_one_batch(batches)
+    if forward is not None and not callable(forward):
+        require("recalibrate: forward", forward, (), "a function of a batch")
     found = {name: m for name, m in batchnorms(model).items() if has_statistics(m)}
     counting = {name: layer for name, layer in found.items() if _counts(layer)}
     if not counting:
@@ -136,8 +142,26 @@ def _run(
 
 def _pass(model: nn.Module, batch: Any) -> object:
     if isinstance(batch, Mapping):
+        _refuse_keywords(model, batch)
         return model(**batch)
-    return model(batch[0] if isinstance(batch, list | tuple) else batch)
+    first = batch[0] if isinstance(batch, list | tuple) else batch
+    if isinstance(first, str) or type(first).__module__ == "numpy":
+        help = "say how it goes through: `forward=lambda batch: model(…)`"
+        require("recalibrate: a batch", first, (), "a tensor", help=help)
+    return model(first)
+
+
+def _refuse_keywords(model: nn.Module, batch: Mapping[Any, Any]) -> None:
+    """Raises CkptSurgeonError for a mapping that the model can't take as keyword arguments."""
+    try:
+        inspect.signature(model.forward).bind(**batch)
+    except TypeError as error:
+        names = ", ".join(map(repr, batch))
+        raise CkptSurgeonError(
+            f"recalibrate: a batch is a mapping of {names}, and {type(model).__name__} takes other "
+            f"keyword arguments ({error}); say how it goes through: "
+            f"`forward=lambda batch: model(batch[{next(iter(batch), 'NAME')!r}])`"
+        ) from None
 
 
 def _reached(counting: Mapping[str, BatchNorm]) -> tuple[str, ...]:

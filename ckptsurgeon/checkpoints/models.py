@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.wanted import kind_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,9 +50,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def require_model(value: object) -> None:
     """Raises CheckpointError for what is given where a model is wanted."""
-    if not is_model(value):
-        kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise CheckpointError(f"{kind} where a model is wanted: an instance of an nn.Module")
+    if is_model(value):
+        return
+    next_step = ""
+    if isinstance(value, type):
+        next_step = f"; make one: `{value.__name__}()`"
+    elif isinstance(value, str | os.PathLike):
+        next_step = "; the model comes first, what is loaded behind it"
+    elif isinstance(value, Mapping):
+        next_step = "; state_dicts go through `ckptsurgeon.apply`"
+    found = f"{kind_of(value)} where a model is wanted: an instance of an nn.Module"
+    raise CheckpointError(found + next_step)
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
@@ -18,6 +18,7 @@ from ckptsurgeon.language.reading.rule_kinds import RULE_WORDS
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.yaml import objects
+from ckptsurgeon.wanted import kind_of
 from ckptsurgeon.wording import choose
 
 Rules = str | os.PathLike[str] | Mapping[str, object] | Sequence[object] | Ruleset
@@ -41,10 +42,26 @@ def load_with_problems(rules: Rules) -> Ruleset:
     if isinstance(rules, Mapping):
         _refuse_renames(rules)
         return read_nodes(*objects.document(rules), PYTHON_RULES)
-    if isinstance(rules, Sequence):
+    if isinstance(rules, Sequence) and not isinstance(rules, bytes | bytearray):
         whole = {"format": 1, "rules": list(rules)}
         return read_nodes(*objects.document(whole), PYTHON_RULES)
-    raise TypeError(f"rules are a path, a name, a dict or a list, not {type(rules).__name__}")
+    message = f"{kind_of(rules)} where rules are wanted: a path, a name, a dict or a list"
+    raise RulesetError([Problem(message, None, _tell_kind(rules))])
+
+
+def _tell_kind(rules: object) -> str:
+    """The next step for what is given for rules."""
+    if isinstance(rules, bytes | bytearray):
+        return "give a text, `.decode()`"
+    if hasattr(rules, "state_dict"):
+        return "a destination is given by `into=model`"
+    if hasattr(rules, "read"):
+        return "give the path of the file, or `yaml.safe_load` of it"
+    if callable(rules):
+        return "a rule is a text, such as 'OLD -> NEW'"
+    if isinstance(rules, Iterable):
+        return "give a list, `list(…)`: the order of rules matters"
+    return "a list of rules is `['OLD -> NEW']`"
 
 
 def _refuse_renames(rules: Mapping[str, object]) -> None:

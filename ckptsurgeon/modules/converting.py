@@ -16,7 +16,13 @@ from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.memory import EXTRA_STATE
-from ckptsurgeon.checkpoints.models import checkpoint_of_model, name_model, state_of, unwrapped
+from ckptsurgeon.checkpoints.models import (
+    checkpoint_of_model,
+    name_model,
+    require_model,
+    state_of,
+    unwrapped,
+)
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
@@ -38,6 +44,7 @@ from ckptsurgeon.request import (
     open_request,
     read_kinds,
 )
+from ckptsurgeon.wanted import require
 
 
 def convert_on_load(
@@ -60,6 +67,9 @@ def convert_on_load(
     as torch's missing ones, and keys that none takes as its unexpected ones; shapes must fit, and
     something of the state_dict must end in the model.
     """
+    require_model(model)
+    if rules is None:
+        require("convert_on_load: rules", rules, (), "a path, a name, a dict or a list")
     rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
     wishes = Wishes(rulesets, read_kinds(allow), config, variables)

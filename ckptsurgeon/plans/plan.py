@@ -17,6 +17,7 @@ from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import plural
+from ckptsurgeon.wanted import require
 
 MOST_NAMES = 3
 """Sources that a plan's summary names."""
@@ -67,6 +68,7 @@ class Plan(Shown):
         `transplant --plan` runs it. The name ends in `.json`; of existing files only another plan
         is replaced. Raises OutputError.
         """
+        require("save", path, (str, os.PathLike), "a path")
         save_plan(self, Path(path))
 
     @property

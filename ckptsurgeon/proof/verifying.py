@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
 from ckptsurgeon.request import Root, Source, open_source, read_kinds
+from ckptsurgeon.wanted import require
 from ckptsurgeon.wording import argument, name_kinds, name_root
 
 if TYPE_CHECKING:
@@ -58,8 +60,19 @@ class Network:
                 f"verify: {self.name} is built already; give what makes one, such as "
                 "`lambda: copy.deepcopy(model)`, or the name of it"
             )
+        if not callable(self.model):
+            require("verify: model", self.model, (), "what makes one, or the name of it")
+        given = self.arguments or {}
+        try:
+            inspect.signature(self.model).bind(**given)
+        except TypeError as error:
+            raise CheckpointError(
+                f"verify: {self.name}: {error}; `arguments` are its own"
+            ) from None
+        except ValueError:  # a builtin that says nothing of itself
+            pass
         with torch.device(device):
-            made = self.model(**(self.arguments or {}))
+            made = self.model(**given)
         require_model(made)
         return made
 
@@ -96,6 +109,7 @@ def verify(
 
     Raises CkptSurgeonError for what can't be built, read or run at all.
     """
+    _require_words(arguments, source_arguments, shape, seed, tolerance)
     kinds = read_kinds(allow, [kind.value for kind in Kind])
     network = Network(model, arguments)
     roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
@@ -127,6 +141,22 @@ def verify(
         notes=tuple(notes),
         comparison=comparison,
     )
+
+
+def _require_words(
+    arguments: object, source_arguments: object, shape: object, seed: object, tolerance: object
+) -> None:
+    """Raises CkptSurgeonError for words of another kind than `verify` takes."""
+    for name, value in (("arguments", arguments), ("source_arguments", source_arguments)):
+        if value is not None:
+            require(name, value, Mapping, "a dict of keywords")
+    if shape is not None:
+        wanted = "a tuple of sizes, (1, 3, 224, 224),"
+        require("shape", shape, (tuple, list), wanted)
+        for size in shape if isinstance(shape, tuple | list) else ():
+            require("shape", size, int, wanted)
+    require("seed", seed, int, "a whole number")
+    require("tolerance", tolerance, (int, float), "a number")
 
 
 def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ T = torch.ones(2)
 STATE: Any = {"w": T}
 NET: Any = nn.Linear(2, 2)
 CLASS: Any = nn.Linear
+NORMS: Any = nn.BatchNorm1d(2)
 ODD: Any = [3]
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
@@ -64,6 +66,68 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cs.plan(STATE, allow="missing, unused"),  # type: ignore[arg-type]
         "write allow=['missing', 'unused']",
     ),
+    "an image as pairs": (lambda: batchnorm.fold(NET, T), "an input is `example=image`"),  # type: ignore[arg-type]
+    "pairs in a list": (lambda: batchnorm.fold(NET, ODD), "a list where a dict of names"),
+    "layers as pairs": (lambda: batchnorm.fold(NET, {NET: NET}), "a Linear where a name"),
+    "a dict folded": (lambda: batchnorm.fold(STATE), "a dict where a model is wanted"),  # type: ignore[arg-type]
+    "a shape that is a number": (lambda: cs.verify(STATE, CLASS, shape=16), "an int where a tuple"),  # type: ignore[arg-type]
+    "a shape in a text": (lambda: cs.verify(STATE, CLASS, shape="1,3"), "a str where a tuple of"),  # type: ignore[arg-type]
+    "a tolerance in a text": (
+        lambda: cs.verify(STATE, CLASS, tolerance="1e-3"),  # type: ignore[arg-type]
+        "tolerance: a str where a number is wanted",
+    ),
+    "a seed in a text": (lambda: cs.verify(STATE, CLASS, seed="a"), "seed: a str where a whole"),  # type: ignore[arg-type]
+    "no model": (lambda: cs.verify(STATE, None), "verify: model: None where what makes one"),  # type: ignore[arg-type]
+    "arguments in a list": (lambda: cs.verify(STATE, CLASS, arguments=ODD), "a list where a dict"),
+    "arguments that a class lacks": (
+        lambda: cs.verify(STATE, CLASS, arguments={"channels": 3}),
+        "verify: Linear: missing a required argument",
+    ),
+    "an alias that is a number": (lambda: cs.plan(None, sources={1: STATE}), "an int where a text"),  # type: ignore[dict-item]
+    "a config that is a number": (lambda: cs.plan(STATE, config=42), "config: an int where a path"),  # type: ignore[arg-type]
+    "variables in a list": (lambda: cs.plan(STATE, variables=ODD), "variables: list where a dict"),
+    "a root of an inspection": (lambda: cs.inspect(STATE, root={"a": "b"}), "root: a dict where"),  # type: ignore[arg-type]
+    "jobs in a text": (lambda: cs.transplant(STATE, "o.pt", jobs="4"), "jobs: a str where a whole"),  # type: ignore[arg-type]
+    "jobs that are true": (lambda: cs.transplant(STATE, "o.pt", jobs=True), "jobs: a bool where"),
+    "a fraction of memory": (lambda: cs.transplant(STATE, "o.pt", memory=1.5), "memory: a float"),  # type: ignore[arg-type]
+    "progress that is true": (
+        lambda: cs.transplant(STATE, "o.pt", progress=True),  # type: ignore[arg-type]
+        "progress: a bool where a function of (done, total, key) is wanted",
+    ),
+    "a dict as a plan": (lambda: cs.load_plan({}), "a dict where the path of a saved plan"),  # type: ignore[arg-type]
+    "a file to save to": (lambda: cs.plan(STATE).save(io.StringIO()), "a StringIO where a path"),  # type: ignore[arg-type]
+    "a model as rules": (lambda: cs.plan(STATE, NET), "a destination is given by `into=model`"),
+    "a file as rules": (lambda: cs.plan(STATE, io.StringIO()), "give the path of the file"),  # type: ignore[arg-type]
+    "a function as rules": (lambda: cs.plan(STATE, len), "a rule is a text, such as 'OLD -> NEW'"),  # type: ignore[arg-type]
+    "a set of rules": (lambda: cs.plan(STATE, {"w -> v"}), "give a list, `list(…)`"),  # type: ignore[arg-type]
+    "bytes as rules": (lambda: cs.plan(STATE, b"w -> v"), "a bytes where rules are wanted"),  # type: ignore[arg-type]
+    "a dtype among the rules": (
+        lambda: cs.plan(STATE, [{"w -> v": {"cast": torch.float16}}]),
+        "a dtype is a text: `'F16'`",
+    ),
+    "an array among the rules": (
+        lambda: cs.plan(STATE, [{"w -> v": {"permute": np.arange(2)}}]),
+        "write plain Python: `.tolist()` gives it",
+    ),
+    "a function among the rules": (
+        lambda: cs.plan(STATE, [{"w -> v": len}]),
+        "ops are named, such as 'transpose'",
+    ),
+    "a model as the output": (lambda: cs.transplant(NET, NET), "`modules.transplant(source, mod"),  # type: ignore[arg-type]
+    "a hook without rules": (lambda: modules.convert_on_load(NET, None), "rules: None where"),  # type: ignore[arg-type]
+    "a hook, turned round": (
+        lambda: modules.convert_on_load(ODD, NET),
+        "a list where a model is wanted",
+    ),
+    "batches of keywords": (
+        lambda: batchnorm.recalibrate(NORMS, [{"image": T}]),
+        "say how it goes through: `forward=lambda batch: model(batch['image'])`",
+    ),
+    "batches of arrays": (lambda: batchnorm.recalibrate(NORMS, [np.ones((2, 2))]), "a batch: a nd"),
+    "a forward in a text": (
+        lambda: batchnorm.recalibrate(NORMS, [T], forward="model(x)"),  # type: ignore[arg-type]
+        "forward: a str where a function of a batch is wanted",
+    ),
     "one batch": (lambda: batchnorm.recalibrate(NET, T), "a tensor of [2] where batches are"),
     "one array": (lambda: batchnorm.recalibrate(NET, np.ones((2, 2))), "a tensor of [2, 2] where"),
     "a loader's batch": (lambda: batchnorm.recalibrate(NET, (T, T)), "a tuple of tensors, as a"),
@@ -90,3 +154,14 @@ def test_rules_without_a_source_are_no_old_order() -> None:
     assert list(tensors) == ["v"]
     with pytest.raises(cs.RulesetError, match="a rule where rules are wanted"):
         cs.apply(None, {"drop": "x"}, sources={"a": STATE})
+
+
+def test_what_is_in_another_module_is_told_where() -> None:
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'load': it is in `ckptsurgeon\.modules`"
+    ):
+        _ = cs.load
+    with pytest.raises(AttributeError, match=r"it is in `ckptsurgeon\.batchnorm`"):
+        _ = cs.freeze
+    with pytest.raises(ValueError, match="memory: '2G' is no size"):
+        cs.transplant(STATE, "o.pt", memory="2G")

@@ -19,7 +19,7 @@ _ARROW = re.compile(
 )
 """What other languages write between an old name and a new one."""
 
-_TIGHT = re.compile(r"(?<![:\\<>=!])(?:>|=|:)(?![:<>=])")
+_TIGHT = re.compile(r"(?<![:\\<>=!\s])(?:>|=|:)(?![:<>=\s])")
 """The same without space around, which stands once or is none."""
 
 _BETWEEN = re.compile(r",\s+|\s+(?:[+&=]|==|and)\s+")

@@ -14,6 +14,8 @@ from ckptsurgeon.language.places import PYTHON_RULES
 from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_DEPTH, REFUSED
 from ckptsurgeon.language.yaml.nodes import Broken, Mapping, Node, Scalar, Sequence
+from ckptsurgeon.specs import DTYPE_NAMES
+from ckptsurgeon.wanted import kind_of
 
 
 def document(rules: Table[str, object]) -> tuple[Mapping, tuple[Problem, ...]]:
@@ -69,10 +71,19 @@ def from_object(value: object, place: Place, depth: int = 0) -> Node:
         return Mapping(tuple(entries), place)
     if isinstance(value, List) and not isinstance(value, bytes | bytearray):
         return Sequence(tuple(from_object(item, place, depth + 1) for item in value), place)
-    kind = type(value).__name__
-    raise wrong(
-        place, f"a {kind} among the rules", "text, numbers, truth values, lists and dicts are"
-    )
+    help = _tell_value(value) or "text, numbers, truth values, lists and dicts are"
+    raise wrong(place, f"{kind_of(value)} among the rules", help)
+
+
+def _tell_value(value: object) -> str:
+    """The next step for a value that YAML could not have given."""
+    name = str(value).removeprefix("torch.")
+    code = next((code for code, own in DTYPE_NAMES.items() if own == name), "")
+    if code and type(value).__name__ == "dtype":
+        return f"a dtype is a text: `{code!r}`"
+    if hasattr(value, "tolist"):  # NumPy's numbers, arrays and tensors
+        return "write plain Python: `.tolist()` gives it"
+    return "ops are named, such as 'transpose'" if callable(value) else ""
 
 
 def _key(key: object, place: Place) -> Scalar:

@@ -110,7 +110,7 @@ def test_values_that_yaml_has_not() -> None:
     for value in (looped, [{"a -> b": {"stack": float("nan")}}], [{"a -> b": {"stack": 10**5000}}]):
         with pytest.raises(RulesetError):
             load_ruleset(value)
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(RulesetError, match="an int where rules are wanted"):
         load_ruleset(3)  # type: ignore[arg-type]
 
 
