@@ -212,7 +212,7 @@ def explain(
     what `plan` raises but PlanError, which is told in the result, and CheckpointError for a key
     that is nowhere.
     """
-    refuse_turned_round(key, source)
+    refuse_turned_round(key, source, alone=not sources)
     request = open_request(
         rules,
         source,

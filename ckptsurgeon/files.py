@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import os
 import re
 import shlex
@@ -56,3 +58,19 @@ def follow_links(path: str | Path) -> Path:
 
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+MOST_LISTED = 1000
+"""Files of a folder among which a name that is not there is looked for."""
+
+
+def near_file(path: Path) -> str:
+    """The file beside one that is not there whose name is most like its own; "" for none."""
+    try:
+        with os.scandir(path.parent) as found:
+            names = [one.name for one in itertools.islice(found, MOST_LISTED)]
+    except OSError:
+        return ""
+    folded = {name.lower(): name for name in names if name.isprintable()}
+    close = difflib.get_close_matches(path.name.lower(), folded, n=1, cutoff=0.8)
+    return str(path.with_name(folded[close[0]])) if close else ""

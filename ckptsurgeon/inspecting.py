@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
@@ -16,6 +17,7 @@ from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.request import Source, open_source, refuse_root
+from ckptsurgeon.specs import plural
 from ckptsurgeon.wanted import require
 
 
@@ -46,10 +48,25 @@ def inspect(
         specs = {k: spec for k, spec in specs.items() if any(one(k) is not None for one in readers)}
         if not specs:
             listed = ", ".join(f"`{text}`" for text in patterns)
-            raise CheckpointError(
+            near = _tell_near(patterns, opened.contents.specs)
+            message = (
                 f"{opened.path}: no key matches {listed}; `*` is one piece, `**` are one or more"
             )
+            raise CheckpointError(message + near)
     return Inspection(opened, specs, patterns)
+
+
+def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:
+    """What a pattern may have been meant to be, with the number of keys that it matches."""
+    for text in patterns:
+        name = text.strip("*. ")
+        for meant in (f"{name}.**", f"**.{name}.**", f"**.{name}"):
+            with suppress(CheckpointError):
+                read = _read_pattern(meant)
+                count = sum(read(key) is not None for key in keys)
+                if name and count:
+                    return f"; `{meant}` would match {plural(count, 'key')}"
+    return ""
 
 
 def _open(source: Source, root: str | None, arguments: Mapping[str, Any] | None) -> Checkpoint:

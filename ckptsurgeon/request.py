@@ -205,10 +205,14 @@ def read_kinds(
     return kinds
 
 
-def refuse_turned_round(key: object, source: object) -> None:
-    """Raises PlanError where a checkpoint stands in the place of the key, which comes first."""
+def refuse_turned_round(key: object, source: object, *, alone: bool) -> None:
+    """Raises PlanError where a checkpoint stands in the place of the key, which comes first.
+
+    `alone` says that there is no other source.
+    """
     paths = isinstance(key, str) and isinstance(source, str)
     turned = paths and os.path.isfile(str(key)) and not os.path.exists(str(source))
+    turned = turned or (source is None and alone and os.path.isfile(str(key)))
     if turned or not isinstance(key, str):
         found = f"{key}: a file" if turned else f"a {type(key).__name__}"
         own = source if isinstance(source, str) else "KEY"

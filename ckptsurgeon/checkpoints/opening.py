@@ -33,7 +33,7 @@ from ckptsurgeon.checkpoints.spec import looks_spec, open_spec
 from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index
 from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.files import is_address, tell_fetch
+from ckptsurgeon.files import is_address, near_file, tell_fetch
 
 
 def open_checkpoint(
@@ -117,7 +117,8 @@ def _absent(path: Path) -> str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not path.parent.exists():
         fetch = f"`hf download {path}`"
         return f"there is no such file; names on the Hugging Face hub are not read: {fetch} first"
-    return "there is no such file"
+    near = near_file(path)
+    return f"there is no such file; did you mean `{near}`?" if near else "there is no such file"
 
 
 def _read(path: Path, nbytes: int) -> bytes:

@@ -265,7 +265,7 @@ def explain(key: str, form: str, verbose: bool, **words: Any) -> int:
     from ckptsurgeon.render.explanation import explanation_json, render_explanation
     from ckptsurgeon.request import refuse_turned_round
 
-    refuse_turned_round(key, words["source"])
+    refuse_turned_round(key, words["source"], alone=not words["named"])
     asked = request(words)
     explanation = explain_key(asked.rulesets, asked.inputs, key)
     if form == "json":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ckptsurgeon.language.catalog import RULE_FILES
 
+_PLAN = "the command `plan`"
+
 OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(
         ("--dst", "--dest", "--destination", "--target", "--to", "--template", "--model"),
@@ -17,7 +19,17 @@ OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--ruleset", "--rule-file", "--recipe", "--config-file", "-c"), "-r RULES"),
     **dict.fromkeys(("--expr", "--expression", "--map", "--rename"), "-e 'OLD -> NEW'"),
     **dict.fromkeys(("--out", "--dst-path", "--save", "--save-to", "--output-path"), "-o OUT"),
-    **dict.fromkeys(("--overwrite", "--yes", "-y", "--clobber", "--replace"), "--force"),
+    **dict.fromkeys(("--overwrite", "--yes", "-y", "-f", "--clobber", "--replace"), "--force"),
+    **dict.fromkeys(
+        ("--keep", "--drop", "--exclude", "--remove"), "-e 'drop: KEY', or `keep: KEY`"
+    ),
+    **dict.fromkeys(
+        ("--ignore-mismatched-sizes", "--ignore_mismatched_sizes"), "--allow mismatched"
+    ),
+    **dict.fromkeys(
+        ("--device", "--map-location", "--cpu", "--cuda", "--gpu"),
+        "nothing: tensors are bytes of files here, on no device",
+    ),
     **dict.fromkeys(
         ("--ignore", "--skip", "--accept", "--no-strict", "--non-strict", "--ignore-missing"),
         "--allow missing, or another kind of finding",
@@ -37,12 +49,14 @@ OPTIONS: Mapping[str, str] = {
         ("--dtype", "--half", "--fp16", "--bf16", "--cast"),
         "`output: {dtype: BF16}` in a rule file",
     ),
-    **dict.fromkeys(("--dry-run", "--dryrun", "-n", "--check"), "the command `plan`"),
+    **dict.fromkeys(("--dry-run", "--dryrun", "-n", "--check"), _PLAN),
     **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),
     **dict.fromkeys(("--no-color", "--nocolor", "--no-colour"), "--color never"),
     **dict.fromkeys(("--silent",), "-q"),
 }
 """Options: what is tried, and what to write."""
+
+KINDS_OF_FINDING = ("missing", "unexpected", "unused", "mismatched", "unreadable", "nothing")
 
 COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -77,9 +91,13 @@ COMMANDS: Mapping[str, str] = {
 """Commands: what is tried, and the command."""
 
 
-def tell_option(name: str, known: Collection[str]) -> str:
+def tell_option(name: str, known: Collection[str], command: str) -> str:
     """What to write for an option that is not there; nothing where it is no known guess."""
     answer = OPTIONS.get(name.partition("=")[0], "")
+    if answer == _PLAN and command == "plan":
+        return "leave it out: `plan` writes nothing"
+    if command == "check" and name in ("-r", "--rules"):
+        return "rule files stand alone: `ckptsurgeon check RULES`"
     word = answer.split(" ")[0].rstrip(",")
     return f"write {answer}" if answer and (word in known or not word.startswith("-")) else ""
 
@@ -89,12 +107,22 @@ def tell_extra(command: str, extra: str) -> str:
     quoted = shlex.quote(extra)
     if "->" in extra:
         return f"a rule is given by -e {quoted}"
+    if extra == "-":
+        return "quote the rule, `-e 'A -> B'`: the shell took its `>`, and wrote a file"
+    if extra in KINDS_OF_FINDING:
+        return f"each kind has an --allow of its own: `--allow {extra}`"
+    if command == "verify":
+        against = f"a second checkpoint by `--against {quoted}`"
+        return f"the network is given by `--model {quoted}`, {against}"
     if command in ("plan", "transplant", "explain"):
         if extra.endswith(RULE_FILES):
             return f"rules are given by `-r {quoted}`"
         what = f"the destination is given by `--into {quoted}`"
         output = f", the output by `-o {quoted}`" if command == "transplant" else ""
-        first = f", a further source by `--source {shlex.quote(f'{_name_of(extra)}={extra}')}`"
+        saved = f", a saved plan by `--plan {quoted}`" if extra.endswith(".json") else ""
+        first = (
+            f"{saved}, a further source by `--source {shlex.quote(f'{_name_of(extra)}={extra}')}`"
+        )
         return what + output + first
     return "it looks at one at a time"
 

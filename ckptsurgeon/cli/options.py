@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from ckptsurgeon.cli.guesses import KINDS_OF_FINDING
 from ckptsurgeon.cli.streams import (
     STREAM,
     open_spec_stream,
@@ -25,6 +27,9 @@ def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, 
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if option == "--source" and not equals:
+            told = f"the one source stands alone; a further one is `--source NAME={word}`"
+            raise click.UsageError(f"{option} {word}: wanted {form}: {told}")
         if not (name and equals and value):
             raise click.UsageError(f"{option} {word}: wanted {form}")
         if name in found:
@@ -70,6 +75,10 @@ class Kinds(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
+            several = re.split(r"\s*,\s*", str(value))
+            if len(several) > 1 and all(one in self.choices for one in several):
+                how = " ".join(f"--allow {one}" for one in several)
+                raise click.BadParameter(f"write {how}", ctx, param) from None
             if "." not in str(value):
                 raise
             drop, keep = (shlex.quote(f"{word}: {value}") for word in ("drop", "keep"))
@@ -77,7 +86,7 @@ class Kinds(click.Choice[str]):
             raise click.BadParameter(f"{error.message}; {how}", ctx, param) from None
 
 
-KINDS = Kinds(["missing", "unexpected", "unused", "mismatched", "unreadable", "nothing"])
+KINDS = Kinds(KINDS_OF_FINDING)
 
 inputs = _join(
     click.argument("source", metavar="[SRC]", required=False, type=PATH),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ckptsurgeon.errors import Place, Problem, RulesetError
+from ckptsurgeon.files import near_file
 from ckptsurgeon.language import catalog
 from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.problems import Problems
@@ -115,5 +116,7 @@ def _read_file(name: str) -> Ruleset:
     try:
         return read_ruleset(read_text(path, name), name, path)
     except OSError as error:
-        problem = Problem(f"can't read the rule file: {error.strerror}", Place(name, 1, 1))
+        near = near_file(path) if isinstance(error, FileNotFoundError) else ""
+        help = f"did you mean `{near}`?" if near else ""
+        problem = Problem(f"can't read the rule file: {error.strerror}", Place(name, 1, 1), help)
         raise RulesetError([problem]) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,8 @@ def _tell_near(key: str, known: Collection[str]) -> str:
     below = [one for one in dict.fromkeys(known) if one.startswith(front)]
     if below:
         return f"it is the front of {list_some((f'`{one}`' for one in below), MOST_BELOW)}"
+    if re.search(r"[*<]", key):
+        return "`explain` takes one key, and no pattern; `inspect --only` lists those of one"
     return nearest_key(key, known) or "`inspect` lists those there are"
 
 

@@ -110,8 +110,11 @@ def arrow(node: Scalar) -> tuple[At, At]:
     if not left.strip():
         raise wrong(node.place, "nothing stands left of `->`", "write the key that is read there")
     if not right.strip():
-        place = node.at(right_at - 2)
-        raise wrong(place, "nothing stands right of `->`", "for keys to leave out write `drop: …`")
+        place, key = node.at(right_at - 2), left.strip()
+        help = "for keys to leave out write `drop: …`"
+        if re.fullmatch(r"\S{1,200}\.\*\*", key):
+            help = f"to take the prefix off write `{key} -> **`; {help}"
+        raise wrong(place, "nothing stands right of `->`", help)
     traps.refuse_op_in_text(node, right, right_at)
     tight = re.search(r"(?<![\\:]):(\w+)$", right.rstrip())
     if tight is not None and tight[1] in OPS:

@@ -76,6 +76,13 @@ def _use_of(rule: PlainRule) -> Use:
     return Use.DROP if isinstance(rule, Drop) else Use.MOVE
 
 
+def _some_key(text: str, own: Sequence[Table]) -> Iterator[str]:
+    """The keys that a text names, or matches as a pattern of stars."""
+    with suppress(PatternError):
+        if any("*" in text or text in table.nodes for table in own):
+            yield from (key for _, key in find_alike(parse_reference(text).pattern, own))
+
+
 def _in_other_notation(own: Sequence[Table], rule: Move, reader: Reader) -> Reason | None:
     """An arrow with groups of a regular expression in it, which are text here."""
     if reader.text != str(reader.pattern):  # a `within` has changed it
@@ -128,7 +135,7 @@ def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason
             return Reason("it names several keys", help)
         return _in_other_notation(own, rule.rule, reader)
     keys = re.split(r"\s*[,;|]\s*|\s+(?:and\s+)?", reader.text.strip("(){} "))
-    there = all(any(key in table.nodes for table in own) for key in keys)
+    there = all(any(_some_key(key, own)) for key in keys)
     if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
         return None
     return Reason("it names several keys", f"write `[{', '.join(keys)}]`")

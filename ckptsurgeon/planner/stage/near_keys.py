@@ -91,6 +91,17 @@ def read_front(pattern: Pattern, front: str) -> Iterator[Near]:
         )
 
 
+def read_other_front(pattern: Pattern, front: str) -> Iterator[Near]:
+    """Keys of which all begin with another piece than the pattern: `model.**` for `module.**`."""
+    first = pattern.pieces[0]
+    wide = any(one.kind is Kind.PATH for one in pattern.captures)
+    if front and wide and isinstance(first, Literal) and not first.text.startswith(front):
+        _, dot, rest = first.text.partition(".")
+        pieces = (Literal(front + rest), *pattern.pieces[1:])
+        if dot:
+            yield Near(Pattern(pieces), f"every key begins with `{front}`")
+
+
 def read_prefix(pattern: Pattern) -> Iterator[Near]:
     """Keys that have more in front; `searching` says what that is."""
     if not any(isinstance(one, Regex) for one in pattern.pieces):

@@ -34,6 +34,7 @@ def near_readings(pattern: Pattern, front: str = "", use: Use = Use.MOVE) -> Ite
     if use is not Use.DROP:
         yield from keys.read_other_words(pattern)
     yield from keys.read_cut(pattern)
+    yield from keys.read_other_front(pattern, front)
     yield from keys.read_regex(pattern)
 
 
