@@ -112,6 +112,8 @@ def transplant(
     limits = _read_size(memory, "memory"), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
+    if into is None and not force:
+        _refuse_destination(output)
     if progress is not None and not callable(progress):
         require("progress", progress, (), "a function of (done, total, key)")
     execution = _prepare(
@@ -273,6 +275,16 @@ def _refuse_rules_as_output(output: object) -> None:
     if look_like_rules(str(output)) or " -> " in str(output):
         raise OutputError(
             f"{output}: rules where the output is wanted: (source, output, rules, into)"
+        )
+
+
+def _refuse_destination(output: str | os.PathLike[str]) -> None:
+    """Raises OutputError for what is there, which may have been meant as the destination."""
+    if os.path.isfile(output):
+        name = os.fspath(output)
+        raise OutputError(
+            f"{name}: exists already; if it is the destination, name a new output and say "
+            f"into={name!r}; force=True replaces it"
         )
 
 

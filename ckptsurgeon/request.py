@@ -281,15 +281,21 @@ def _open(
     )
 
 
+_FIRST = (SHELL_SOURCE, PYTHON_SOURCE, "src", "first", "input")
+"""What the first source, which has no name, may be called."""
+
+
 def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
     """The checkpoints of sources by alias, opened; raises CheckpointError."""
     roots, together = options.roots, list(given.values())
     absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
     if absent:
         there = ", ".join(map(name_alias, given))
-        if absent[0] in (SHELL_SOURCE, PYTHON_SOURCE):
-            plain = name_root(roots[absent[0]])
-            raise CheckpointError(f"`root`: the first source has no name: write {plain}")
+        if absent[0] in _FIRST and "" in given:
+            named = {"": roots[absent[0]], **{a: one for a, one in roots.items() if a != absent[0]}}
+            words = " ".join(name_root(one, alias) for alias, one in named.items())
+            meant = choose(words, words if len(named) == 1 else f"root={named!r}")
+            raise CheckpointError(f"`root`: the first source has no name: write {meant}")
         raise CheckpointError(
             f"`root` names the source {absent[0]!r}, which is not given; there are: {there}"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch import nn
 
 import ckptsurgeon as cs
@@ -165,3 +166,26 @@ def test_what_is_in_another_module_is_told_where() -> None:
         _ = cs.freeze
     with pytest.raises(ValueError, match="memory: '2G' is no size"):
         cs.transplant(STATE, "o.pt", memory="2G")
+
+
+def test_a_destination_in_the_place_of_the_output_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "dst.safetensors"
+    save_file({"v": np.ones(2, "f4")}, path)
+    with pytest.raises(
+        cs.OutputError, match=r"if it is the destination, name a new output and say into="
+    ):
+        cs.transplant({"w": np.ones(2, "f4")}, path, ["w -> v"])
+    cs.transplant({"w": np.ones(2, "f4")}, tmp_path / "new.safetensors", ["w -> v"], into=path)
+
+
+def test_the_root_of_the_first_source_beside_others(tmp_path: Path) -> None:
+    held = {"model": {"w": torch.ones(2)}, "ema": {"w": torch.zeros(2)}}
+    for name in ("a", "b"):
+        torch.save(held, tmp_path / f"{name}.pt")
+    root = {"source": "ema", "dst": "ema"}
+    with pytest.raises(
+        cs.CheckpointError, match=r"has no name: write root=\{'': 'ema', 'dst': 'ema'\}"
+    ):
+        cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root=root)
+    made = cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root={"": "ema", "dst": "ema"})
+    assert list(made.outputs) == ["w"]

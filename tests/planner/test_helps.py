@@ -1001,3 +1001,29 @@ def test_rules_in_json_are_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.json"
     path.write_text('{"format": 1, "rules": ["a -> b"]}')
     assert "b" in cs.plan({"a": np.ones(2, "f4")}, path).outputs
+
+
+def test_what_is_copied_onto_is_dropped_by_the_target_of_the_rule() -> None:
+    source = {f"l.{i}.{p}.w": np.ones((2, 2), "f4") for i in range(3) for p in "qk"}
+    rule = {"l.<i>.q.w -> l.<i>.k.w": {"flip": 0}}
+    with pytest.raises(cs.PlanError, match=r"add `drop: l\.<i>\.k\.w`"):
+        cs.plan(source, [rule])
+    assert len(cs.plan(source, [{"drop": "l.<i>.k.w"}, rule]).outputs) == 3
+
+
+def test_a_kept_value_that_the_source_gives_too() -> None:
+    into = {"fc.weight": np.ones(2, "f4")}
+    source = {"module.fc.weight": np.ones(2, "f4")}
+    rules = ["module.** -> **", {"keep": "fc.*"}]
+    with pytest.raises(cs.PlanError, match=r"put `drop: module\.fc\.weight` before <rules>:1"):
+        cs.plan(source, rules, into)
+    assert cs.plan(source, [{"drop": "module.fc.weight"}, rules[1]], into).outputs
+
+
+def test_the_wrong_front_of_a_pattern_that_takes_all() -> None:
+    (help,) = helps("model.** -> **", "module")
+    assert "`module.** -> **` would match " in help
+    assert plan("module.** -> **", "module").rules[0].steps == len(NET)
+    (help,) = helps("drop: fc.*, bn1.*", "net")
+    assert help == "write `[fc.*, bn1.*]`"
+    assert plan("drop: [fc.*, bn1.*]", "net").rules[0].steps == 6

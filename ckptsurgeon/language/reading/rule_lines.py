@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import RulesetError, nearest
 from ckptsurgeon.language.patterns import Pattern, Reference
+from ckptsurgeon.language.places import PYTHON_RULES
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references, rule_guesses
 from ckptsurgeon.language.reading.fields import unknown_word
@@ -147,7 +148,9 @@ def _arrow_with_value(node: Mapping) -> Move:
     key, value = next(entry for entry in node.entries if "->" in entry[0].text)
     other = next((word for word, _ in node.entries if word is not key), None)
     if other is not None and "->" in other.text:
-        raise wrong(other.place, "two arrows in one rule", "begin each rule with `- `")
+        in_python = node.place.file == PYTHON_RULES
+        help = "make two rules of it" if in_python else "begin each rule with `- `"
+        raise wrong(other.place, "two arrows in one rule", help)
     if other is not None:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)

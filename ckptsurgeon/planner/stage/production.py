@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import msgspec
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.problems import Folded, Problems
@@ -94,8 +95,7 @@ class Production:
             Problem(
                 f"two producers of `{key}`: {names[0]}, and {names[1]}",
                 place,
-                "drop or rename one of them; `fallback: true` makes a rule give way to earlier"
-                " ones",
+                _tell_way_out(rules, nodes),
             ),
         )
 
@@ -163,6 +163,18 @@ def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
         return last if first is None else order[first.source][first.key]
 
     return given.keyed(sorted(given.nodes, key=position))
+
+
+def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -> str:
+    """The next step of two producers: of a kept value the source's is dropped before."""
+    kinds = [rule.kind if rule else "" for rule in rules]
+    if "keep" in kinds:
+        other = 1 - kinds.index("keep")
+        leaf, rule = nodes[other], rules[other]
+        if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
+            dropped = full_key(leaf.source, leaf.key)
+            return f"to keep the destination's put `drop: {dropped}` before {rule.place.file_line}"
+    return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
 
 
 def _named(node: Node, rule: RuleInfo | None) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Hashable, Iterator, Sequence
 import msgspec
 
 from ckptsurgeon.errors import Problem
+from ckptsurgeon.language.patterns import Formula, compile_pattern
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
 from ckptsurgeon.plans.fates import Claim, Fate, KeyFates, Why
-from ckptsurgeon.plans.graph import Node
+from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 COPIED, UNUSED, UNREADABLE = Claim(Fate.COPIED), Claim(Fate.UNUSED), Claim(Fate.UNREADABLE)
@@ -102,6 +103,16 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
     return COPIED
 
 
+def _pattern_of(run: StageRun, giver: RuleInfo | None, key: str) -> str:
+    """The target of a rule by which it gave a key, where that can be read; else the key."""
+    for rule in run.compiled.rules if giver else ():
+        for target in rule.targets if giver and rule.group == giver.number else ():
+            if not any(isinstance(piece, Formula) for piece in target.pattern.pieces):
+                found = compile_pattern(target.pattern).match(key)
+                return str(target.pattern) if found is not None else key
+    return key
+
+
 def _tell_copied_onto(run: StageRun, key: str) -> None:
     giver = run.production.rules[key]
     last = run.compiled.rules[-1].place
@@ -110,6 +121,7 @@ def _tell_copied_onto(run: StageRun, key: str) -> None:
         Problem(
             f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
             giver.place if giver else last,
-            f"no rule up to the last one ({last}) takes it: add `- drop: {key}`",
+            f"no rule up to the last one ({last}) takes it: add "
+            f"`drop: {_pattern_of(run, giver, key)}`",
         ),
     )
