@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import warnings
 from collections import OrderedDict
@@ -300,7 +301,7 @@ def _read_size(size: Size | None, what: str) -> int | None:
 def _check_count(count: int | None, what: str) -> int | None:
     if count is None:
         return None
-    require(what, count, int, "a whole number")
+    require(what, count, numbers.Integral, "a whole number")
     if count < 1:
         raise ValueError(f"{what}={count}: wanted at least 1")
     return count

@@ -154,7 +154,11 @@ def _pass(model: nn.Module, batch: Any) -> object:
 def _refuse_keywords(model: nn.Module, batch: Mapping[Any, Any]) -> None:
     """Raises CkptSurgeonError for a mapping that the model can't take as keyword arguments."""
     try:
-        inspect.signature(model.forward).bind(**batch)
+        takes = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # what is compiled may say nothing of itself
+        return
+    try:
+        takes.bind(**batch)
     except TypeError as error:
         names = ", ".join(map(repr, batch))
         raise CkptSurgeonError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -154,9 +155,9 @@ def _require_words(
         wanted = "a tuple of sizes, (1, 3, 224, 224),"
         require("shape", shape, (tuple, list), wanted)
         for size in shape if isinstance(shape, tuple | list) else ():
-            require("shape", size, int, wanted)
-    require("seed", seed, int, "a whole number")
-    require("tolerance", tolerance, (int, float), "a number")
+            require("shape", size, numbers.Integral, wanted)
+    require("seed", seed, numbers.Integral, "a whole number")
+    require("tolerance", tolerance, numbers.Real, "a number")
 
 
 def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:

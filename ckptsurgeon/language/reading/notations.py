@@ -27,7 +27,9 @@ _KINDS = (
 """What a group of a regular expression matches, as the kind of a capture."""
 
 _WORDS = re.compile(r"\w+(?:[|,]\s*\w+)+")
-_SPAN = re.compile(r"(\d{1,9})\s*(?:-|\.\.+)\s*(\d{1,9})")
+OTHER_SPAN = re.compile(r"(\d{1,18})\s*(?:-|\N{EN DASH}|\.\.+|to)\s*(\d{1,18})")
+"""A range of integers as it is written elsewhere; ours is `a..b`."""
+
 _DIGIT_CLASS = re.compile(r"\[(\d)-(\d)\]")
 
 _ALTERNATIVES = re.compile(
@@ -241,7 +243,7 @@ def words_of(text: str) -> list[str]:
     """The words of `q|k|v`, `q,k,v`, `0..2` and `[0-2]`; none for other texts."""
     if _WORDS.fullmatch(text):
         return re.split(r"[|,]\s*", text)
-    span = _SPAN.fullmatch(text) or _DIGIT_CLASS.fullmatch(text)
+    span = OTHER_SPAN.fullmatch(text) or _DIGIT_CLASS.fullmatch(text)
     numbers = range(int(span[1]), int(span[2]) + 1) if span else range(0)
     return list(map(str, numbers)) if len(numbers) <= MOST_WORDS else []
 

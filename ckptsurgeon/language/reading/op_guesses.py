@@ -13,12 +13,11 @@ from collections.abc import Sequence as List
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.language.reading.scalars import DTYPE_CODES
+from ckptsurgeon.language.reading.scalars import find_dtype
 from ckptsurgeon.language.synonyms import find_word, fold_word
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, written
 from ckptsurgeon.ops import OPS, Arity
-from ckptsurgeon.specs import BITS
 
 Entry = tuple[Scalar, Node]
 
@@ -199,15 +198,9 @@ def _casts(call: Call) -> Iterator[Node]:
     value = values[0] if len(values) == 1 == len(call.given) + len(call.named) else None
     named = value.text if isinstance(value, Scalar) and call.name in _CASTS else ""
     if named or not (call.given or call.named) or _is_true(value):
-        code = _code(named or call.name)
+        code = find_dtype(named or call.name)
         if code:
             yield call.op("cast", call.scalar(code))
-
-
-def _code(name: str) -> str:
-    """The code of a dtype that has another name elsewhere; empty for what is none."""
-    plain = name.removeprefix("torch.").removeprefix("np.").lower()
-    return DTYPE_CODES.get(plain) or (plain.upper() if plain.upper() in BITS else "")
 
 
 def _numbers(call: Call) -> Iterator[Node]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping as Table
 from ckptsurgeon.language.expressions import Expression, kind_of
 from ckptsurgeon.language.problems import MAX_SHOWN, shown, wrong
 from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
+from ckptsurgeon.language.reading.notations import OTHER_SPAN
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     constant,
@@ -36,9 +37,6 @@ def _condition(node: Node) -> Expression:
     return found
 
 
-_OTHER_SPAN = re.compile(r"(\d+)\s*(?:\.\.+|-|\N{EN DASH}|to)\s*(\d+)")
-
-
 def _spans(node: Node) -> tuple[Span, ...]:
     if isinstance(node, Scalar) and not node.null:
         span = _other_span(node)
@@ -49,7 +47,7 @@ def _spans(node: Node) -> tuple[Span, ...]:
 
 def _other_span(node: Scalar) -> str:
     """The span that `0-3`, `0 to 3` and a number alone are; empty for other texts."""
-    found = _OTHER_SPAN.fullmatch(node.text)
+    found = OTHER_SPAN.fullmatch(node.text)
     return f"{found[1]}..{found[2]}" if found else node.text if node.numeric else ""
 
 

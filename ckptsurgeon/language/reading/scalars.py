@@ -86,13 +86,18 @@ def dtype(node: Node) -> str:
     found = scalar(node, "a dtype such as F32")
     if found.text in BITS:
         return found.text
-    name = found.text.removeprefix("torch.").lower()
-    code = DTYPE_CODES.get(name) or (name.upper() if name.upper() in BITS else None)
+    code = find_dtype(found.text)
     raise wrong(
         found.place,
         f"unknown dtype {shown(found.text)}",
         f"did you mean {code!r}?" if code else suggestion(found.text.upper(), BITS),
     )
+
+
+def find_dtype(name: str) -> str:
+    """The code of a dtype that has another name elsewhere; empty for what is none."""
+    plain = name.removeprefix("torch.").removeprefix("np.").lower()
+    return DTYPE_CODES.get(plain) or (plain.upper() if plain.upper() in BITS else "")
 
 
 def destination_or_dtype(node: Node) -> str:

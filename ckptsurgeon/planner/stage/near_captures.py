@@ -32,12 +32,12 @@ _LETTER = re.compile(r"(?:^|(?<=[._/]))(?P<whole>[A-Za-z#?]|idx)(?=[._/]|$)")
 
 
 def read_placeholders(pattern: Pattern) -> Iterator[Near]:
-    """`{i}`, `$i` and `%d` for captures."""
+    """`{i}`, `$i`, `%d` and `:i` for captures."""
     return _read_other(pattern, _PLACEHOLDER, (Kind.INT, Kind.TEXT, Kind.PATH))
 
 
 def read_letters(pattern: Pattern) -> Iterator[Near]:
-    """Single letters for integers: `layer.N.weight`."""
+    """Single letters, `#`, `?` and `idx` for integers: `layer.N.weight`."""
     return _read_other(pattern, _LETTER, (Kind.INT,))
 
 
@@ -98,7 +98,7 @@ def _capture_all(
 
 
 def read_alternatives(pattern: Pattern) -> Iterator[Near]:
-    """`(weight|bias)` and `{weight,bias}` for words."""
+    """`(weight|bias)`, `{weight,bias}` and `{0..2}` for words."""
     name = next((one for one in "pqrst" if one not in pattern.names), "")
     found = next(filter(None, map(_find_alternatives, pattern.pieces)), None)
     if name and found is not None:
@@ -131,12 +131,17 @@ def _put(pattern: Pattern, text: str, piece: Piece) -> Pattern:
 # --- captures of another kind ---------------------------------------------------------------------
 
 
+def _tell(pattern: Pattern, numbers: Sequence[int], one: str, several: str) -> str:
+    """What is said of one capture, or of several."""
+    named = " and ".join(f"`{pattern.pieces[number]}`" for number in numbers)
+    return f"{named} {one if len(numbers) == 1 else several}"
+
+
 def read_padded(pattern: Pattern) -> Iterator[Near]:
     """Integers that have leading zeros: all of them, or one."""
     at = find_integers(pattern)
     for chosen in (at, *([n] for n in at if len(at) > 1)):
-        named = " and ".join(f"`{pattern.pieces[n]}`" for n in chosen)
-        zeros = f"{named} {'has' if len(chosen) == 1 else 'have'} no leading zeros"
+        zeros = _tell(pattern, chosen, "has no leading zeros", "have no leading zeros")
         for width in WIDTHS if chosen else ():
             yield Near(with_captures(pattern, chosen, width=width), zeros)
 
@@ -145,8 +150,7 @@ def read_unpadded(pattern: Pattern) -> Iterator[Near]:
     """Integers without the leading zeros that a pattern asks for."""
     padded = [n for n, one in enumerate(pattern.pieces) if isinstance(one, Capture) and one.width]
     if padded:
-        named = " and ".join(f"`{pattern.pieces[n]}`" for n in padded)
-        reason = f"{named} {'asks' if len(padded) == 1 else 'ask'} for leading zeros"
+        reason = _tell(pattern, padded, "asks for leading zeros", "ask for leading zeros")
         yield Near(with_captures(pattern, padded, width=0), reason)
 
 
@@ -154,8 +158,7 @@ def read_integers(pattern: Pattern, kind: Kind) -> Iterator[Near]:
     """Integers that may be text: one of them, or all."""
     at = find_integers(pattern)
     for chosen in (*([n] for n in at if len(at) > 1), at):
-        named = " and ".join(f"`{pattern.pieces[n]}`" for n in chosen)
-        reason = f"{named} {'is an integer' if len(chosen) == 1 else 'are integers'} here"
+        reason = _tell(pattern, chosen, "is an integer here", "are integers here")
         if chosen:
             yield Near(with_captures(pattern, chosen, kind=kind), reason)
 

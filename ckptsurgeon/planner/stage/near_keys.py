@@ -146,20 +146,23 @@ def _layer_of(pattern: Pattern) -> tuple[Pattern, str]:
 
 
 def read_separator(pattern: Pattern) -> Iterator[Near]:
-    """Keys with slashes between their pieces."""
-    slashed = tuple(
-        Literal(one.text.replace(".", "/")) if isinstance(one, Literal) else one
-        for one in pattern.pieces
-    )
-    if slashed != pattern.pieces:
+    """Keys with slashes between their pieces for dots, or dots for slashes."""
+    slashed, dotted = _parted(pattern, ".", "/"), _parted(pattern, "/", ".")
+    if slashed != pattern:
         besides = "`source: {separator: /}` and dots in the rules"
-        yield Near(Pattern(slashed), "keys are parted by slashes", besides=besides)
-    dotted = tuple(
-        Literal(one.text.replace("/", ".")) if isinstance(one, Literal) else one
-        for one in pattern.pieces
+        yield Near(slashed, "keys are parted by slashes", besides=besides)
+    if dotted != pattern:
+        yield Near(dotted, "keys are parted by dots")
+
+
+def _parted(pattern: Pattern, old: str, new: str) -> Pattern:
+    """The pattern with another separator in its texts."""
+    return Pattern(
+        tuple(
+            Literal(one.text.replace(old, new)) if isinstance(one, Literal) else one
+            for one in pattern.pieces
+        )
     )
-    if dotted != pattern.pieces:
-        yield Near(Pattern(dotted), "keys are parted by dots")
 
 
 def read_joints(pattern: Pattern) -> Iterator[Near]:
