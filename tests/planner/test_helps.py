@@ -205,6 +205,7 @@ WRITTEN = [
     Row("fc.weight -> h (transpose)", "net", "fc.weight -> h: transpose"),
     Row("fc.weight -> transpose -> h", "net", "fc.weight -> h: transpose"),
     Row("{fc.weight -> h, transpose}", "net", "fc.weight -> h: transpose"),
+    Row("{fc.weight -> h, transpose, flip: 0}", "net", "fc.weight -> h: [transpose, {flip: 0}]"),
     Row("{fc.weight -> h, cast: F16}", "net", "fc.weight -> h: {cast: F16}"),
     Row("transpose(fc.weight) -> h", "net", "fc.weight -> h: transpose"),
     Row("fc.weight.T -> h", "net", "fc.weight -> h: transpose"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from collections.abc import Sequence as List
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,12 +21,20 @@ from ckptsurgeon.language.reading.expression_guesses import meant_expression
 from ckptsurgeon.language.reading.notations import other_notations, other_patterns
 from ckptsurgeon.language.reading.op_guesses import meant_ops, op_node
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, RULE_WORDS
+from ckptsurgeon.language.reading.rule_nodes import (
+    arrow_node,
+    block_node,
+    items_of,
+    keys_node,
+    mapping_node,
+    text_node,
+    with_ops,
+    with_word,
+)
 from ckptsurgeon.language.synonyms import find_word, is_rename
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
 from ckptsurgeon.ops import OPS
-
-Entry = tuple[Scalar, Node]
 
 MOST_GUESSES = 12
 """Rules that are tried for one that can't be read."""
@@ -62,65 +69,6 @@ def _meanings(node: Node) -> Iterator[Node]:
         yield from _renames(node.place, *node.items)
 
 
-# --- nodes ----------------------------------------------------------------------------------------
-
-
-def _scalar(text: str, place: Place) -> Scalar:
-    return Scalar(text, place, plain=True)
-
-
-def _mapping(place: Place, *entries: tuple[str, Node]) -> Mapping:
-    return Mapping(tuple((_scalar(word, place), value) for word, value in entries), place)
-
-
-def _arrow(left: str, right: str, value: Node | None, place: Place) -> Node:
-    """The rule `left -> right: value`."""
-    text = _scalar(f"{left} -> {right}", place)
-    return text if value is None else Mapping(((text, value),), place)
-
-
-def _block(left: List[str], right: List[str], value: Node | None, place: Place) -> Node:
-    """The same with lists of keys, as a block."""
-    sides = [("from", _keys(left, place)), ("to", _keys(right, place))]
-    return _mapping(place, *sides, *_words_of(value))
-
-
-def _keys(keys: List[str], place: Place) -> Node:
-    if len(keys) == 1:
-        return _scalar(keys[0], place)
-    return Sequence(tuple(_scalar(key, place) for key in keys), place)
-
-
-def _words_of(value: Node | None) -> list[tuple[str, Node]]:
-    """What stands behind an arrow as words of a block."""
-    if value is None:
-        return []
-    if isinstance(value, Mapping) and value.entries and value.entries[0][0].text in BEHIND.fields:
-        return [(key.text, one) for key, one in value.entries]
-    return [("ops", value)]
-
-
-def _with_ops(value: Node | None, ops: Node) -> Node:
-    """What stands behind an arrow, with further ops before those."""
-    words = dict(_words_of(value))
-    own = words.get("ops")
-    if own is not None:
-        both = [*_items(ops), *_items(own)]
-        ops = Sequence(tuple(both), ops.place)
-    if set(words) <= {"ops"}:
-        return ops
-    return _mapping(ops.place, *{**words, "ops": ops}.items())
-
-
-def _with_word(value: Node | None, word: str, given: Node) -> Node:
-    """What stands behind an arrow, with a word more."""
-    return _mapping(given.place, (word, given), *_words_of(value))
-
-
-def _items(ops: Node) -> tuple[Node, ...]:
-    return ops.items if isinstance(ops, Sequence) else (ops,)
-
-
 # --- arrows ---------------------------------------------------------------------------------------
 
 
@@ -151,19 +99,19 @@ def _of_word(node: Scalar) -> Iterator[Node]:
     if is_rename(word) or meant == "from":
         yield from _of_arrow(rest, None, node.place)
     elif meant:
-        yield _mapping(node.place, (meant, _scalar(rest, node.place)))
+        yield mapping_node(node.place, (meant, text_node(rest, node.place)))
 
 
 def _of_arrow(text: str, value: Node | None, place: Place) -> Iterator[Node]:
     """What an arrow may mean that can't be read, or that is another's."""
     for left, right, behind in _sides(text, value, place):
         for target, own in _targets(right, behind):
-            yield _arrow(left, target, own, place)
+            yield arrow_node(left, target, own, place)
             for one, other in other_notations(left, target):
-                yield _arrow(one, other, own, place)
+                yield arrow_node(one, other, own, place)
             sources, targets = map(arrow_guesses.listed_keys, (left, target))
             if sources or targets:
-                yield _block(sources or [left], targets or [target], own, place)
+                yield block_node(sources or [left], targets or [target], own, place)
 
 
 def _sides(text: str, value: Node | None, place: Place) -> Iterator[tuple[str, str, Node | None]]:
@@ -172,7 +120,7 @@ def _sides(text: str, value: Node | None, place: Place) -> Iterator[tuple[str, s
     if len(sides) == 2:
         yield sides[0], sides[1], value
     elif len(sides) == 3 and (ops := _ops(sides[1], place)):
-        yield sides[0], sides[2], _with_ops(value, ops)
+        yield sides[0], sides[2], with_ops(value, ops)
 
 
 def _targets(right: str, value: Node | None) -> Iterator[tuple[str, Node | None]]:
@@ -185,19 +133,19 @@ def _targets(right: str, value: Node | None) -> Iterator[tuple[str, Node | None]
         if words is not None:
             for condition in (words[1], meant_expression(words[1])):
                 if condition:
-                    yield target, _with_word(value, "where", _scalar(condition, place))
+                    yield target, with_word(value, "where", text_node(condition, place))
         elif ops := _ops(re.sub(r"^(?:by|with|using)\s+", "", rest), place):
-            yield target, _with_ops(value, ops)
+            yield target, with_ops(value, ops)
     tight = re.fullmatch(r"(.*[^\\:]):(\w+)", right)
     if tight is not None and tight[2] in OPS:
-        yield tight[1], _with_ops(value, _scalar(tight[2], place))
+        yield tight[1], with_ops(value, text_node(tight[2], place))
     yield right, value
 
 
 def _ops(text: str, place: Place) -> Node | None:
     """The op, or the list of ops, that a text is here or elsewhere."""
     bare = text[1:-1] if text.startswith("(") and text.endswith(")") else text
-    return meant_ops(_scalar(bare, place), arguments.op)
+    return meant_ops(text_node(bare, place), arguments.op)
 
 
 # --- mappings -------------------------------------------------------------------------------------
@@ -226,9 +174,9 @@ def _of_keyed_arrow(node: Mapping) -> Iterator[Node]:
         if key is arrow:
             continue
         if key.text in OPS:
-            behind = _with_ops(behind, op_node(key, given))
+            behind = with_ops(behind, op_node(key, given), behind=True)
         elif key.text in BEHIND.fields:
-            behind = _with_word(behind, key.text, given)
+            behind = with_word(behind, key.text, given)
         elif key.text in ("within", "rules"):
             yield from _of_arrow_within(node, arrow)
             return
@@ -244,8 +192,8 @@ def _of_arrow_within(node: Mapping, arrow: Scalar) -> Iterator[Node]:
     prefix, rules = node.get("within"), node.get("rules")
     if prefix is not None:
         listed = rules.items if isinstance(rules, Sequence) else ()
-        items = Sequence((*listed, _scalar(arrow.text, node.place)), node.place)
-        yield _mapping(node.place, ("within", prefix), ("rules", items))
+        items = Sequence((*listed, text_node(arrow.text, node.place)), node.place)
+        yield mapping_node(node.place, ("within", prefix), ("rules", items))
 
 
 def _of_option(arrow: Scalar, value: Scalar) -> Iterator[Node]:
@@ -254,8 +202,8 @@ def _of_option(arrow: Scalar, value: Scalar) -> Iterator[Node]:
     name = found[1] if found and len(value.text) <= MAX_SHOWN else ""
     word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
     if found and word and name not in OPS:
-        given = _scalar(found[2] or "true", value.place)
-        yield Mapping(((arrow, _mapping(value.place, (word, given))),), arrow.place)
+        given = text_node(found[2] or "true", value.place)
+        yield Mapping(((arrow, mapping_node(value.place, (word, given))),), arrow.place)
 
 
 def _of_block(node: Mapping) -> Iterator[Node]:
@@ -264,10 +212,10 @@ def _of_block(node: Mapping) -> Iterator[Node]:
     if ops:
         kept = tuple(entry for entry in node.entries if entry[0].text not in OPS)
         behind = node.get("ops")
-        listed = Sequence((*([] if behind is None else _items(behind)), *ops), node.place)
+        listed = Sequence((*([] if behind is None else items_of(behind)), *ops), node.place)
         given = listed.items[0] if len(listed.items) == 1 else listed
         without = tuple(entry for entry in kept if entry[0].text != "ops")
-        node = Mapping((*without, (_scalar("ops", node.place), given)), node.place)
+        node = Mapping((*without, (text_node("ops", node.place), given)), node.place)
         yield node
     source, target = node.get("from"), node.get("to")
     if isinstance(source, Scalar) and isinstance(target, Scalar):
@@ -280,7 +228,7 @@ def _of_block(node: Mapping) -> Iterator[Node]:
 def _replaced(node: Mapping, texts: dict[str, str]) -> Mapping:
     """The mapping with other texts for some of its words."""
     entries = (
-        (key, _scalar(texts[key.text], value.place) if key.text in texts else value)
+        (key, text_node(texts[key.text], value.place) if key.text in texts else value)
         for key, value in node.entries
     )
     return Mapping(tuple(entries), node.place)
@@ -301,7 +249,7 @@ def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
         if isinstance(value, Mapping) and all(is_null(one) for _, one in value.entries):
             keys = [key.text for key, _ in value.entries]
         if keys:
-            yield _replaced_value(node, word, _keys(keys, node.place))
+            yield _replaced_value(node, word, keys_node(keys, node.place))
     if word == "drop":
         yield from (_replaced(node, {word: one}) for one in other_patterns(texts))
     if word == "within" and (other := arrow_guesses.find_arrow(texts)):
@@ -324,14 +272,16 @@ def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
     place = value.place
     if isinstance(value, Mapping) and len(value.entries) == 1:
         ((key, given),) = value.entries
-        yield _mapping(place, (first, key), (second, given))
+        yield mapping_node(place, (first, key), (second, given))
     if not isinstance(value, Scalar) or len(value.text) > MAX_SHOWN:
         return
     two = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", value.text)
     if two is not None:
-        yield _mapping(place, (first, _scalar(two[1], place)), (second, _scalar(two[2], place)))
-    fill = [("fill", _scalar("zeros", place))] if second == "fill" else []
-    yield _mapping(place, (first, value), *fill)
+        yield mapping_node(
+            place, (first, text_node(two[1], place)), (second, text_node(two[2], place))
+        )
+    fill = [("fill", text_node("zeros", place))] if second == "fill" else []
+    yield mapping_node(place, (first, value), *fill)
 
 
 # --- old names with new ones ----------------------------------------------------------------------
@@ -344,7 +294,7 @@ def _renames_in(node: Mapping) -> Iterator[Node]:
     (key, value) = named[0] if named else node.entries[0]
     behind: Node | None = None
     for one, own in words:
-        behind = _with_ops(behind, own) if one.text == "ops" else _with_word(behind, one.text, own)
+        behind = with_ops(behind, own) if one.text == "ops" else with_word(behind, one.text, own)
     renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
     if key.text == "map" and isinstance(value, Mapping) and len(words) == 1:
         yield from _renames(node.place, *value.entries[0])
@@ -373,7 +323,7 @@ def _renames(place: Place, old: Node, new: Node, behind: Node | None = None) -> 
     names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
     plain = not any(re.search(r"\s|->", one) for one in names)
     if len(names) == 2 and plain and names[1] not in OPS:
-        yield _arrow(names[0], names[1], behind, place)
+        yield arrow_node(names[0], names[1], behind, place)
 
 
 def tell_renames(node: Node) -> str:
