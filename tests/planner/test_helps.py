@@ -268,6 +268,30 @@ WRITTEN = [
     Row("fc.weight -> c: optional", "net", "fc.weight -> c: {optional: true}"),
     Row("fc.weight -> c: reuse", "net", "fc.weight -> c: {reuse: true}"),
     Row("fc.weight:=h", "net", "fc.weight -> h"),
+    Row(
+        "{from: fc.weight, to: h, slice: ':2', ops: transpose}",
+        "net",
+        "{from: fc.weight, to: h, ops: [{slice: ':2'}, transpose]}",
+    ),
+    Row("layer1.(\\d+).conv1.weight[0] -> x.\\1", "net", "layer1.<i>.conv1.weight[0] -> x.<i>"),
+    Row("layer1[0].conv1.weight[:2] -> x", "net", "layer1.0.conv1.weight[:2] -> x"),
+    Row(
+        "layer1\\.(?:0|7)\\.conv(\\d+)\\.weight -> x.\\1",
+        "net",
+        "re:layer1\\.(?:0|7)\\.conv(?P<i>\\d+)\\.weight -> x.<i>",
+    ),
+    Row("fc\\..* -> head\\..*", "net", "fc.** -> head.**"),
+    Row("fc.weight -> h = transpose", "net", "fc.weight -> h: transpose"),
+    Row("fc.weight -> h, optional", "net", "fc.weight -> h: {optional: true}"),
+    Row("{fc.weight: drop}", "net", "drop: fc.weight"),
+    Row("copy fc.weight -> h", "net", "fc.weight -> h: {reuse: true}"),
+    Row("{copy: fc.weight, to: h}", "net", "fc.weight -> h: {reuse: true}"),
+    Row("{batchnorm: bn1, to: n}", "net", "batchnorm: bn1 -> n"),
+    Row(
+        "{within: layer1., 0.conv1.weight -> c: transpose}",
+        "net",
+        "{within: layer1., rules: [{0.conv1.weight -> c: transpose}]}",
+    ),
     Row("fc.weight>h", "net", "fc.weight -> h"),
     Row(
         "layer1.<i>.conv1.weight -> c.<i> if i < 2",
@@ -490,7 +514,6 @@ def test_lists_are_written_as_the_help_says(ops: str, meant: str) -> None:
         ("Transpose", "transpose"),
         ("{narrow: '1:2'}", "slice"),
         ("{mul: [2]}", "multiply"),
-        ("add(1)", "add"),
         ("{transpose: {axis: 1}}", "dims"),
         ("{flip: {axis: 1}}", "dim"),
     ],
@@ -568,6 +591,10 @@ CALLS = {
     "x * 2": "{scale: 2}",
     "x / 2": "{scale: 1 / 2}",
     "x - 1": "{shift: -1}",
+    "add(1)": "{shift: 1}",
+    "add 1": "{shift: 1}",
+    "times 4": "{scale: 4}",
+    "{sub: 1}": "{shift: -1}",
 }
 
 
@@ -604,6 +631,7 @@ CONDITIONS = {
     "i in 0..1": ("0 <= i <= 1", 2),
     "i in range(2)": ("0 <= i < 2", 2),
     "'i in range(1, 3)'": ("1 <= i < 3", 2),
+    "i in 0..1 and i in range(9)": ("0 <= i <= 1 and 0 <= i < 9", 2),
 }
 
 
@@ -1028,3 +1056,25 @@ def test_the_wrong_front_of_a_pattern_that_takes_all() -> None:
     (help,) = helps("drop: fc.*, bn1.*", "net")
     assert help == "write `[fc.*, bn1.*]`"
     assert plan("drop: [fc.*, bn1.*]", "net").rules[0].steps == 6
+
+
+NO_GUESS = {
+    "re:e\\.(\\d+)\\.(\\d+)\\.w -> m.<j>.<i>.w": "which of the two is meant is not said",
+    "e.(\\d+).(\\d+).w -> m.<i>.\\2.w": "a name and a number",
+    "e.<i>.<j>.w -> m.<i>.<j>: {where: i % 4 in 0..1}": "more than a name before `in`",
+    "e.0.0.w -> a, b, transpose": "an op among targets",
+    "{rename: {e.0.0.w: a, e.0.1.w: b}}": "two rules",
+    "{swap: e.0.0.w, with: e.0.1.w}": "two rules",
+    "{e.0.0.w: true}": "no name",
+    "drop: 'f.*.w'": "all that begins with anything",
+    "drop: x.<i>.<j>.w": "all that begins with anything",
+}
+
+
+@pytest.mark.parametrize("rule", NO_GUESS)
+def test_no_rule_is_told_that_may_mean_another(rule: str) -> None:
+    source = {f"e.{i}.{j}.w": np.ones(2, "f4") for i in range(2) for j in range(2)}
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(source, rules_from_arrows([rule]))
+    told = " ".join(problem.help for problem in caught.value.problems)
+    assert not re.findall(r"write `[^`…]*(?:->|drop:)[^`…]*`|would match", told), NO_GUESS[rule]

@@ -25,7 +25,9 @@ _TIGHT = re.compile(r"(?<![:\\<>=!\s])(?:>|=|:)(?![:<>=\s])")
 _BETWEEN = re.compile(r",\s+|\s+(?:[+&=]|==|and)\s+")
 """What stands between keys that somebody lists in an arrow."""
 
-_BEHIND = re.compile(r"(?P<key>\S*[^\s\\,;|:])(?:\s*[,;|]\s+|\s*[;|]\s*|\s+)(?P<rest>\S.*)")
+_BEHIND = re.compile(
+    r"(?P<key>\S*[^\s\\,;|:])(?:\s*[,;|]\s+|\s*[;|]\s*|\s+(?:[=+&]|and)\s+|\s+)(?P<rest>\S.*)"
+)
 """A target and what stands behind it: `b, transpose`, `b where i < 2`."""
 
 
@@ -80,7 +82,7 @@ def listed_keys(text: str) -> list[str]:
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     keys = list(_split(text))
-    plain = all(key and not re.search(r"\s", key) and _is_balanced(key) for key in keys)
+    plain = all(re.fullmatch(r"\S*[^\W\d]\S*", key) and _is_balanced(key) for key in keys)
     return keys if len(keys) > 1 and plain else []
 
 

@@ -8,13 +8,19 @@ from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import parse_expression
 from ckptsurgeon.language.problems import MAX_SHOWN
 
+_ALONE = r"(?:(?<=^)|(?<=and )|(?<=or )|(?<=not )|(?<=\())([A-Za-z_]\w*)"
+"""A name that is a whole operand of `and` and `or`."""
+
+_ENDS = r"(?=\s*(?:$|\)|and\b|or\b|&|\|))"
+
 _OTHERS = tuple(
     (re.compile(written), meant)
     for written, meant in (
-        (r"%?<([A-Za-z_]\w*)(?::\w+)?>|\$?\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)", r"\1\2\3"),
-        (r"\b(\w+)\s+in\s+\[?\s*(\d+)\s*\.\.+\s*(\d+)\s*\]?", r"\2 <= \1 <= \3"),
-        (r"\b(\w+)\s+in\s+range\(\s*(\d+)\s*\)", r"0 <= \1 < \2"),
-        (r"\b(\w+)\s+in\s+range\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\2 <= \1 < \3"),
+        (r"(?<![\w)%])(?:<([A-Za-z_]\w*)(?::\w+)?>|\$?\{([A-Za-z_]\w*)\})(?!\w)", r"\1\2"),
+        (r"\$([A-Za-z_]\w*)", r"\1"),
+        (rf"{_ALONE}\s+in\s+\[?\s*(\d+)\s*\.\.+\s*(\d+)(?:\s*\])?{_ENDS}", r"\2 <= \1 <= \3"),
+        (rf"{_ALONE}\s+in\s+range\(\s*(\d+)\s*\){_ENDS}", r"0 <= \1 < \2"),
+        (rf"{_ALONE}\s+in\s+range\(\s*(\d+)\s*,\s*(\d+)\s*\){_ENDS}", r"\2 <= \1 < \3"),
         (r"\s*&&\s*|\s+AND\s+|(?<=\))\s*&\s*(?=\()", " and "),
         (r"\s*\|\|\s*|\s+OR\s+|(?<=\))\s*\|\s*(?=\()", " or "),
         (r"!(?!=)\s*|\bNOT\s+", "not "),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.lines import behind, edit_line
-from ckptsurgeon.language.places import COMMAND_LINE
+from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.reading import arguments
 from ckptsurgeon.language.reading.arrow_guesses import listed_keys
 from ckptsurgeon.language.reading.notations import other_notations, pair_names
@@ -51,7 +51,12 @@ def tell_listed(rule: Move) -> str:
     target = next(iter(rule.targets), None)
     if target is None or "->" not in target.place.text:
         return f"write `{_list(keys)}`"
-    return _write_block(_list(keys), target.text, behind(target))
+    rest = behind(target)
+    whole = all(rest.count(left) == rest.count(right) for left, right in ("[]", "{}"))
+    more = bool(rule.ops) or rule.options != Options(places=rule.options.places)
+    if not whole or (more and not rest):
+        return "several references stand in a block: `{from: […], to: …, ops: …}`"
+    return _write_block(_list(keys), target.text, rest)
 
 
 def tell_call(rule: Move) -> str:
@@ -74,6 +79,10 @@ def tell_call(rule: Move) -> str:
     ops = meant_ops(Scalar(call, rule.place, plain=True), arguments.op)
     if ops is None or not all(keys):
         return ""
+    if rule.place.file == PYTHON_RULES:
+        return (
+            f"write `{{{f'{keys[0]} -> {target}'!r}: {written(ops)!r}}}`" if len(keys) == 1 else ""
+        )
     if len(keys) == 1:
         return f"write `{keys[0]} -> {target}: {written(ops)}`"
     return _write_block(_list(keys), target, written(ops))

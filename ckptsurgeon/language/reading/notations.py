@@ -7,9 +7,10 @@ it gives before it says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ckptsurgeon.language.patterns import name_groups
 from ckptsurgeon.language.problems import MAX_SHOWN
@@ -20,9 +21,9 @@ MOST_WORDS = 20
 """Integers of a span that are listed."""
 
 _KINDS = (
-    (re.compile(r"\s*(?:\\d|\[0-9\])[+*]\??\s*"), ""),
-    (re.compile(r"\.[+*]\??"), ":path"),
-    (re.compile(r"(?:\\[wS]|\[\^\.\]|\[\^\\\.\])[+*]\??|\*"), ":str"),
+    (re.compile(r"\s*(?:\\d|\[0-9\])[+*]\s*"), ""),
+    (re.compile(r"\.[+*]"), ":path"),
+    (re.compile(r"(?:\\[wS]|\[\^\.\]|\[\^\\\.\])[+*]|\*"), ":str"),
 )
 """What a group of a regular expression matches, as the kind of a capture."""
 
@@ -42,7 +43,7 @@ _LETTERS = {"": "ijkn", ":path": ("rest", "r", "v"), ":str": "pqst"}
 
 _CAPTURE = re.compile(
     r"""
-      \((?:\?P?<(?P<name>\w+)>|\?:)?(?P<group>[^()]*)\)                  # (\d+), (?P<i>\d+)
+      \((?:\?P?<(?P<name>\w+)>)?(?P<group>[^()]*)\)                      # (\d+), (?P<i>\d+)
     | <(?:int|str|path):(?P<typed>\w+)>                                    # <int:i>
     | <(?P<kinded>\w+):(?P<regex>[^<>]*[\\*+\[][^<>]*|\d+(?:-|\.\.)\d+)>     # <i:\d+>, <i:0-3>
     | <(?:(?P<of>[A-Za-z_]\w*)\s*(?:in|=)\s*)?(?P<span>\d+(?:-|\.\.)\d+)>    # <i in 0..3>
@@ -68,13 +69,18 @@ _REFERENCE = re.compile(
     | \$?\{(?P<formula>[A-Za-z_][^{},]*)\} | \\g<(?P<group>[A-Za-z_]\w*)>  # {i+1}, ${i}, \g<i>
     | (?<=[._])(?:\[(?P<bracketed>[a-z]|idx|layer|block)\]|[:@](?P<marked>[A-Za-z_]\w*))
     | <(?:int|str|path):(?P<typed>\w+)> | <(?P<star>\**)>
-    | (?<=\w)\[(?P<item>0|[1-9]\d*)\](?=[.\w]) | (?P<escape>\\[._/-])
+    | (?<=\w)\[(?P<item>0|[1-9]\d*)\](?=[.\w]) | (?P<escape>\\[._/-](?!\.[*+]))
+    | (?P<rest>\\\.\.[*+]$) | (?P<front>^\.[*+]\\\.)                       # fc\..*, .*\.bias
     """,
     re.VERBOSE,
 )
 """What a target has in the place of a name."""
 
+_NUMBERED = re.compile(r"\\(?:g<)?\d|\$\{?\d|<\d>|\{\d?\}")
+"""A group by its number, in a target."""
+
 _NAMED = re.compile(r"<(\w+)(?::[^<>]*)?>")
+_BARE = re.compile(r"<([A-Za-z_]\w*)>")
 _USED = re.compile(r"<([A-Za-z_]\w*)[^<>]*>")
 _LEFT_OVER = re.compile(r"[\\^$()|?{}]|<[^\w<>]|<>")
 _PREFIX = re.compile(r"(?P<alias>\w+::)?(?:re:|regex:)?\^?(?P<text>.*?)\$?")
@@ -88,20 +94,33 @@ def other_notations(source: str, target: str) -> Iterator[Sides]:
     if front is None or begins is None:
         return
     alias, text, to = front["alias"] or "", front["text"], begins["text"]
+    (text, index), (to, part) = _split_slice(text), _split_slice(to)
     own = set(_NAMED.findall(text))
     lonely = [name for name in dict.fromkeys(_USED.findall(to)) if name not in own]
-    groups = _Groups({*own, *re.findall(r"\{(\w+)", to)}, lonely)
+    groups = _Groups({*own, *lonely, *re.findall(r"\{(\w+)", to)})
     ours = groups.read(text)
+    if ours is not None and len(lonely) == 1 and not _NUMBERED.search(to):
+        ours = groups.rename_only(ours, lonely[0])
     theirs = groups.refer(to) if ours is not None else None
     if ours is not None and theirs is not None:
-        yield f"{alias}{_name_digits(ours, theirs)}", theirs
-    if named := _named_regex(text, to):
-        yield f"{alias}re:{named[0]}", named[1]
+        ours = _name_digits(ours, theirs)
+        if not set(_BARE.findall(theirs)).difference(_NAMED.findall(ours)):
+            yield f"{alias}{ours}{index}", f"{theirs}{part}"
+    if not index and (named := _named_regex(text, to)):
+        yield f"{alias}re:{named[0]}", f"{named[1]}{part}"
 
 
 def other_patterns(text: str) -> Iterator[str]:
     """A pattern as it may have been meant where no target goes with it."""
-    yield from (source for source, _ in other_notations(text, ""))
+    for source, _ in other_notations(text, ""):
+        if not re.search(r":(?:str|path)>", source):  # which takes more than a group may have
+            yield source
+
+
+def _split_slice(text: str) -> Sides:
+    """A reference without its slice, and the slice."""
+    found = re.fullmatch(r"(.*[^\\.])(\[(?:[^\[\]]*:[^\[\]]*|-?\d+(?:,\s*-?\d+)*)\])", text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 class _Group(Struct, frozen=True):
@@ -115,11 +134,8 @@ class _Group(Struct, frozen=True):
 class _Groups:
     """The captures of a source in order, from which its target is written."""
 
-    def __init__(
-        self, taken: set[str], lonely: Sequence[str] = (), found: Iterable[_Group] = ()
-    ) -> None:
-        """`lonely` are names that only the target has, which groups without one may be."""
-        self._lonely = iter(lonely)
+    def __init__(self, taken: set[str], found: Iterable[_Group] = ()) -> None:
+        self._unnamed: list[str] = []
         free = {kind: [n for n in names if n not in taken] for kind, names in _LETTERS.items()}
         self._free = {kind: iter(names) for kind, names in free.items()}
         self._found = list(found)
@@ -152,11 +168,20 @@ class _Groups:
             return found[0]
         names = ("name", "typed", "kinded", "bracketed", "marked", "of")
         name = next(filter(None, map(given.get, names)), "")
-        name = name or next(self._lonely, "")
-        name = name or next(self._free[kind if kind in self._free else ":str"], "")
+        if not name:
+            name = next(self._free[kind if kind in self._free else ":str"], "")
+            self._unnamed.append(name)
         self._fails = self._fails or not name
         self._found.append(_Group(name, found[0], tuple(words)))
         return f"<{name}{kind}>"
+
+    def rename_only(self, ours: str, name: str) -> str:
+        """The source with a name for the one group that has none; as it is where there are more."""
+        if len(self._unnamed) != 1:
+            return ours
+        old = self._unnamed[0]
+        self._found = [replace(one, name=name) if one.name == old else one for one in self._found]
+        return re.sub(rf"<{old}(?=[>:])", f"<{name}", ours)
 
     def refer(self, target: str) -> str | None:
         """The target with the names of captures; None where something is left over."""
@@ -166,6 +191,8 @@ class _Groups:
         return None if self._fails or _LEFT_OVER.search(_NAMED.sub("", theirs)) else theirs
 
     def _refer(self, found: re.Match[str]) -> str:
+        if found["rest"] or found["front"]:
+            return ".**" if found["rest"] else "**."
         if found["star"] or found["item"] or found["escape"]:
             return found["star"] or (f".{found['item']}" if found["item"] else found[0][1:])
         number = found["number"] or found["dollar"] or found["angled"]
@@ -219,13 +246,17 @@ def _named_regex(source: str, target: str) -> Sides | None:
     source = re.sub(r"\(\?P?<\d+>", "(", source)
     source = re.sub(r"(?<!\?P)(?<!\?)<([A-Za-z_]\w*)>", r"(?P<\1>[0-9]+)", source)
     own = re.findall(r"\(\?P?<(\w+)>", source)
-    named_there = [name for name in _NAMED.findall(target) if not name.isdecimal()]
+    named_there = [name for name in _USED.findall(target) if not name.isdecimal()]
     lonely = [name for name in dict.fromkeys(named_there) if name not in own]
-    names = [*lonely, *(one for one in "ijkn" if one not in (*own, *lonely))]
+    unnamed = len(re.findall(r"(?<!\\)\((?!\?)", source))
+    alone = len(lonely) == 1 == unnamed and not _NUMBERED.search(target)
+    names = lonely if alone else [one for one in "ijkn" if one not in (*own, *lonely)]
+    if lonely and not alone:
+        return None
     named = name_groups(source, names) or source
     dotted = _DOT.sub(lambda found: found[1] or r"\.", named)
     known = [_Group(name, "") for name in re.findall(r"\(\?P?<(\w+)>", named)]
-    to = _Groups(set(), found=known).refer(target)
+    to = _Groups(set(), known).refer(target)
     return None if to is None else (dotted, to)
 
 

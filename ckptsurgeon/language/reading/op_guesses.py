@@ -59,7 +59,7 @@ class Call(Struct, frozen=True):
     given: tuple[Node, ...] = ()
     named: tuple[Entry, ...] = ()
     is_call: bool = False
-    """Whether it was written with round brackets."""
+    """Whether it was written as a call: `split(2)`, `split 2`."""
 
     def scalar(self, text: str) -> Scalar:
         return Scalar(text, self.place, plain=True)
@@ -153,7 +153,8 @@ def _of_text(found: re.Match[str], place: Place) -> Call:
         (Scalar(word.strip(), place), Scalar(value.strip(), place, plain=True))
         for word, value in pairs
     )
-    return Call(fold_word(found["name"]), place, given, named, found["inner"] is not None)
+    is_call = found["inner"] is not None or found["rest"] is not None
+    return Call(fold_word(found["name"]), place, given, named, is_call)
 
 
 _BY_NUMBER = re.compile(r"(?:x\s*)?(?P<sign>[-+*/])\s*(?P<number>\d+(?:\.\d*)?)")
@@ -211,11 +212,11 @@ def _numbers(call: Call) -> Iterator[Node]:
     if not isinstance(value, Scalar) or value.null:
         return
     text = value.text if re.fullmatch(r"[\w.]+", value.text) else f"({value.text})"
-    if call.name in ("mul", "multiply", "factor"):
+    if call.name in ("mul", "multiply", "factor", "times"):
         yield call.op("scale", call.scalar(value.text))
     if call.name in ("div", "divide"):
         yield call.op("scale", call.scalar(f"1 / {text}"))
-    if call.name in ("plus", "offset", "add_scalar"):
+    if call.name in ("plus", "offset", "add_scalar") or (call.name == "add" and value.numeric):
         yield call.op("shift", call.scalar(value.text))
     if call.name in ("sub", "subtract", "minus"):
         yield call.op("shift", call.scalar(f"-{text}"))

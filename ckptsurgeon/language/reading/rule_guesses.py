@@ -31,7 +31,7 @@ from ckptsurgeon.language.reading.rule_nodes import (
     with_ops,
     with_word,
 )
-from ckptsurgeon.language.synonyms import find_word, is_rename
+from ckptsurgeon.language.synonyms import find_word, fold_word, is_rename
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
 from ckptsurgeon.ops import OPS
@@ -97,7 +97,9 @@ def _of_word(node: Scalar) -> Iterator[Node]:
     if not rest or rest.startswith("->"):
         return
     if is_rename(word) or meant == "from":
-        yield from _of_arrow(rest, None, node.place)
+        copies = fold_word(word) in ("copy", "cp", "clone", "duplicate")
+        reused = mapping_node(node.place, ("reuse", text_node("true", node.place)))
+        yield from _of_arrow(rest, reused if copies else None, node.place)
     elif meant:
         yield mapping_node(node.place, (meant, text_node(rest, node.place)))
 
@@ -110,7 +112,8 @@ def _of_arrow(text: str, value: Node | None, place: Place) -> Iterator[Node]:
             for one, other in other_notations(left, target):
                 yield arrow_node(one, other, own, place)
             sources, targets = map(arrow_guesses.listed_keys, (left, target))
-            if sources or targets:
+            beside = any(_ops(one, place) or one in BEHIND.fields for one in targets)
+            if (sources or targets) and not beside:
                 yield block_node(sources or [left], targets or [target], own, place)
 
 
@@ -134,6 +137,8 @@ def _targets(right: str, value: Node | None) -> Iterator[tuple[str, Node | None]
             for condition in (words[1], meant_expression(words[1])):
                 if condition:
                     yield target, with_word(value, "where", text_node(condition, place))
+        elif rest in ("optional", "reuse", "fallback"):
+            yield target, with_word(value, rest, text_node("true", place))
         elif ops := _ops(re.sub(r"^(?:by|with|using)\s+", "", rest), place):
             yield target, with_ops(value, ops)
     tight = re.fullmatch(r"(.*[^\\:]):(\w+)", right)
@@ -177,8 +182,8 @@ def _of_keyed_arrow(node: Mapping) -> Iterator[Node]:
             behind = with_ops(behind, op_node(key, given), behind=True)
         elif key.text in BEHIND.fields:
             behind = with_word(behind, key.text, given)
-        elif key.text in ("within", "rules"):
-            yield from _of_arrow_within(node, arrow)
+        elif key.text == "within":
+            yield from _of_arrow_within(node)
             return
         else:
             return
@@ -187,12 +192,20 @@ def _of_keyed_arrow(node: Mapping) -> Iterator[Node]:
     yield from _of_arrow(arrow.text, behind, node.place)
 
 
-def _of_arrow_within(node: Mapping, arrow: Scalar) -> Iterator[Node]:
-    """`{within: layer1., a -> b}`."""
-    prefix, rules = node.get("within"), node.get("rules")
+def _of_arrow_within(node: Mapping) -> Iterator[Node]:
+    """`{within: layer1., a -> b: transpose}`, with all that stands beside the prefix."""
+    rules: list[Node] = []
+    for key, value in node.entries:
+        if "->" in key.text:
+            arrow = text_node(key.text, node.place)
+            rules.append(arrow if is_null(value) else Mapping(((arrow, value),), node.place))
+        elif key.text == "rules" and isinstance(value, Sequence):
+            rules += value.items
+        elif key.text != "within":
+            return
+    prefix = node.get("within")
     if prefix is not None:
-        listed = rules.items if isinstance(rules, Sequence) else ()
-        items = Sequence((*listed, text_node(arrow.text, node.place)), node.place)
+        items = Sequence(tuple(rules), node.place)
         yield mapping_node(node.place, ("within", prefix), ("rules", items))
 
 
@@ -200,22 +213,22 @@ def _of_option(arrow: Scalar, value: Scalar) -> Iterator[Node]:
     """`A -> B: where i < 2`, `A -> B: optional`."""
     found = re.fullmatch(r"(\w+)(?:(?:\s*[:=]\s*|\s+)(.+))?", value.text[: MAX_SHOWN + 1])
     name = found[1] if found and len(value.text) <= MAX_SHOWN else ""
-    word = name if name in BEHIND.fields else find_word(name, BEHIND.fields)
-    if found and word and name not in OPS:
+    word = "where" if name in ("if", "when") else name
+    if found and word in BEHIND.fields:
         given = text_node(found[2] or "true", value.place)
         yield Mapping(((arrow, mapping_node(value.place, (word, given))),), arrow.place)
 
 
 def _of_block(node: Mapping) -> Iterator[Node]:
     """A rule of `from` and `to` with other captures, or with ops beside these words."""
-    ops = [op_node(key, value) for key, value in node.entries if key.text in OPS]
-    if ops:
-        kept = tuple(entry for entry in node.entries if entry[0].text not in OPS)
-        behind = node.get("ops")
-        listed = Sequence((*([] if behind is None else items_of(behind)), *ops), node.place)
-        given = listed.items[0] if len(listed.items) == 1 else listed
-        without = tuple(entry for entry in kept if entry[0].text != "ops")
-        node = Mapping((*without, (text_node("ops", node.place), given)), node.place)
+    if any(key.text in OPS for key, _ in node.entries):
+        ops: list[Node] = []
+        for key, value in node.entries:  # in the order in which they stand
+            ops += items_of(value) if key.text == "ops" else ()
+            ops += [op_node(key, value)] if key.text in OPS else ()
+        given = ops[0] if len(ops) == 1 else Sequence(tuple(ops), node.place)
+        kept = (entry for entry in node.entries if entry[0].text not in (*OPS, "ops"))
+        node = Mapping((*kept, (text_node("ops", node.place), given)), node.place)
         yield node
     source, target = node.get("from"), node.get("to")
     if isinstance(source, Scalar) and isinstance(target, Scalar):
@@ -257,6 +270,10 @@ def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
     if word == "batchnorm" and texts:
         sides = arrow_guesses.find_sides(texts)
         left, right = sides if len(sides) == 2 else (texts, texts)
+        target = node.get("to")
+        if isinstance(target, Scalar) and len(sides) == 1:
+            kept = tuple(entry for entry in node.entries if entry[0].text != "to")
+            node, right = Mapping(kept, node.place), target.text
         yield _replaced(node, {word: f"{left} -> {right}"})
         for one, two in other_notations(left, right):
             yield _replaced(node, {word: f"{one} -> {two}"})
@@ -296,18 +313,23 @@ def _renames_in(node: Mapping) -> Iterator[Node]:
     for one, own in words:
         behind = with_ops(behind, own) if one.text == "ops" else with_word(behind, one.text, own)
     renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
-    if key.text == "map" and isinstance(value, Mapping) and len(words) == 1:
+    if fold_word(key.text) in ("copy", "cp", "clone", "duplicate"):  # the key stays, too
+        behind = with_word(behind, "reuse", text_node("true", node.place))
+    if key.text == "map" and isinstance(value, Mapping) and len(words) == 1 == len(value.entries):
         yield from _renames(node.place, *value.entries[0])
     if len(named) == 1 and renames:
         if isinstance(value, Scalar):
             yield from _of_arrow(value.text, behind, node.place)
-        if isinstance(value, Mapping) and value.entries:
+        if isinstance(value, Mapping) and len(value.entries) == 1:
             yield from _renames(node.place, *value.entries[0], behind)
         elif isinstance(value, Sequence) and len(value.items) == 2:
             yield from _renames(node.place, *value.items, behind)
     elif len(named) == 2 and "." not in key.text and _may_be_side(key.text):
         yield from _renames(node.place, value, named[1][1], behind)
     elif len(named) == 1 and ("." in key.text or _may_be_side(key.text)):
+        dropped = isinstance(value, Scalar) and (value.text, find_word(value.text, RULE_WORDS))
+        if dropped and "drop" in dropped:
+            yield mapping_node(node.place, ("drop", text_node(key.text, node.place)))
         yield from _renames(node.place, key, value, behind)
 
 
@@ -315,6 +337,8 @@ def _may_be_side(word: str) -> bool:
     """Whether a word may be another's for the source of a rule."""
     if is_rename(word) or find_word(word, RULE_WORDS) == "from":
         return True
+    if fold_word(word) in ("swap", "exchange"):  # two rules
+        return False
     return not (nearest(word, RULE_WORDS) or find_word(word, RULE_WORDS) or word in OPS)
 
 
@@ -322,7 +346,11 @@ def _renames(place: Place, old: Node, new: Node, behind: Node | None = None) -> 
     """The arrow of an old name and a new one."""
     names = [one.text for one in (old, new) if isinstance(one, Scalar) and not one.null]
     plain = not any(re.search(r"\s|->", one) for one in names)
-    if len(names) == 2 and plain and names[1] not in OPS:
+    if len(names) != 2 or not plain or names[0] in ("from", "to", "only", "strip"):
+        return
+    known = names[1] in (*OPS, *RULE_WORDS) or find_word(names[1], RULE_WORDS)
+    value = isinstance(new, Scalar) and (new.numeric or new.truth is not None)
+    if not (known or value):
         yield arrow_node(names[0], names[1], behind, place)
 
 

@@ -233,7 +233,10 @@ def _no_kind(node: Mapping) -> RulesetError:
     traps.refuse_colon_in_slice(key)
     references.refuse_other_arrow(key)
     if key.text in ("to", *BEHIND.fields):
-        return wrong(key.place, f"`{key.text}` without `from`", "add `from: …`")
+        help = "add `from: …`"
+        if key.text == "to":
+            help = "it stands in the item of its `from`, without a `- ` of its own"
+        return wrong(key.place, f"`{key.text}` without `from`", help)
     if key.text in OPS:
         return wrong(key.place, f"the op `{key.text}` alone", f"write `A -> B: {key.text}`")
     if key.text in STAGE.fields:

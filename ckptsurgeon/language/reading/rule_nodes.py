@@ -57,8 +57,13 @@ def with_ops(value: Node | None, ops: Node, *, behind: bool = False) -> Node:
 
 
 def with_word(value: Node | None, word: str, given: Node) -> Node:
-    """What stands behind an arrow, with a word more."""
-    return mapping_node(given.place, (word, given), *words_behind(value))
+    """What stands behind an arrow, with a word more; both conditions where it has one."""
+    words = dict(words_behind(value))
+    own = words.get(word)
+    if word == "where" and isinstance(own, Scalar) and isinstance(given, Scalar):
+        given = text_node(f"({own.text}) and ({given.text})", given.place)
+    others = [(one, value) for one, value in words.items() if one != word]
+    return mapping_node(given.place, (word, given), *others)
 
 
 def items_of(ops: Node) -> tuple[Node, ...]:

@@ -6,6 +6,7 @@ import re
 
 from msgspec.structs import replace
 
+from ckptsurgeon.errors import Place
 from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.quoting import quoted
@@ -34,6 +35,11 @@ def written(node: Node, *, inside: bool = False) -> str:
 def _entry(key: Scalar, value: Node) -> str:
     name = written(key, inside=True)
     return f"{name}:" if is_null(value) else f"{name}: {written(value, inside=True)}"
+
+
+def write_key_text(text: str) -> str:
+    """A key as a rule file has it."""
+    return written(Scalar(text, Place("", 1, 1), plain=True))
 
 
 def write_line(rule: Node) -> str:

@@ -287,7 +287,8 @@ def _hole(
         f"`{reader.text}` gathers {' and '.join(f'`{name}`' for name in names)} with a hole: "
         f"missing {', '.join(f'`{key}`' for key in keys)}",
         reader.place,
-        "integers run from 0 without a hole, and every word is there",
+        "integers run from 0 without a hole, and every word is there: is a shard missing? `where` "
+        "leaves steps out",
     )
 
 

@@ -117,7 +117,8 @@ def read_cut(pattern: Pattern) -> Iterator[Near]:
     for number in range(1, min(MOST_CUT + 1, len(pieces))):
         front, left = ".".join(pieces[:number]), ".".join(pieces[number:])
         rest = ((Literal(left),) if left else ()) + pattern.pieces[1:]
-        if any(isinstance(one, Literal) and one.text.strip("._/") for one in rest):
+        wide = isinstance(rest[0], Capture) and rest[0].kind is not Kind.INT if rest else True
+        if not wide and any(isinstance(one, Literal) and one.text.strip("._/") for one in rest):
             yield Near(Pattern(rest), f"they have no `{front}.` in front")
 
 
@@ -180,7 +181,8 @@ def read_joints(pattern: Pattern) -> Iterator[Near]:
 def read_other_words(pattern: Pattern) -> Iterator[Near]:
     """Words of which keys have none."""
     for number, one in enumerate(pattern.pieces):
-        if isinstance(one, Capture) and one.kind is Kind.WORDS:
+        renames = isinstance(one, Capture) and any(w.left != w.right for w in one.words)
+        if isinstance(one, Capture) and one.kind is Kind.WORDS and not renames:
             wider = with_captures(pattern, [number], kind=Kind.TEXT, words=())
             yield Near(wider, f"no key has a word of `{one}`")
 

@@ -28,7 +28,8 @@ def near_readings(pattern: Pattern, front: str = "", use: Use = Use.MOVE) -> Ite
     yield from missing
     yield from (one.then(near) for one in missing for near in captures.read_padded(one.pattern))
     yield from keys.read_prefix(pattern)
-    yield from captures.read_integers(pattern, Kind.PATH)
+    if use is not Use.DROP and not isinstance(pattern.pieces[0], Capture):
+        yield from captures.read_integers(pattern, Kind.PATH)
     yield from keys.read_separator(pattern)
     yield from keys.read_joints(pattern)
     if use is not Use.DROP:
@@ -47,6 +48,6 @@ def frequent_readings(pattern: Pattern, front: str, use: Use) -> Iterator[Near]:
     yield from captures.read_stars(pattern)
     yield from captures.read_undotted_stars(pattern)
     yield from keys.read_front(pattern, front)
-    if not (use is Use.DROP and isinstance(pattern.pieces[0], Capture)):
+    if not isinstance(pattern.pieces[0], Capture):  # text in front would match anything
         yield from captures.read_integers(pattern, Kind.TEXT)
     yield from keys.read_modules(pattern)

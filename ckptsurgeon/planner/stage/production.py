@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place, PlanError, Problem, ShapeError
 from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.problems import Folded, Problems
+from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
 from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, full_key, operands_of
@@ -173,7 +174,8 @@ def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -
         leaf, rule = nodes[other], rules[other]
         if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
             dropped = full_key(leaf.source, leaf.key)
-            return f"to keep the destination's put `drop: {dropped}` before {rule.place.file_line}"
+            named = write_key_text(dropped)
+            return f"to keep the destination's put `drop: {named}` before {rule.place.file_line}"
     return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
 
 

@@ -65,12 +65,13 @@ def _computed_names(rule: PlainRule) -> frozenset[str]:
     condition = rule.options.where
     with_words = condition is not None and re.search("['\"]", condition.text)
     where = condition.names if condition and not with_words else ()
-    return frozenset().union(*(one.expression.names for one in formulas), ops, where)
+    listed = (*rule.options.map, *rule.options.pick) if isinstance(rule, Move) else ()
+    return frozenset().union(*(one.expression.names for one in formulas), ops, where, listed)
 
 
 def _made_text(old: Pattern, new: Pattern) -> frozenset[str]:
-    """The integers of a pattern that are text in another."""
-    integers = {one.name for one in old.captures if one.kind is Kind.INT}
+    """The integers and words of a pattern that are text in another."""
+    integers = {one.name for one in old.captures if one.kind in (Kind.INT, Kind.WORDS)}
     texts = {one.name for one in new.captures if one.kind in (Kind.TEXT, Kind.PATH)}
     return frozenset(integers & texts)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from ckptsurgeon.errors import Problem
 from ckptsurgeon.language.patterns import Formula, compile_pattern
+from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
@@ -122,6 +123,6 @@ def _tell_copied_onto(run: StageRun, key: str) -> None:
             f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
             giver.place if giver else last,
             f"no rule up to the last one ({last}) takes it: add "
-            f"`drop: {_pattern_of(run, giver, key)}`",
+            f"`drop: {write_key_text(_pattern_of(run, giver, key))}`",
         ),
     )
