@@ -92,6 +92,7 @@ NEAR = [
     Row("h.<i>.attn.c.attn.weight -> x.<i>", "gpt2", "h.<i>.attn.c_attn.weight -> x.<i>"),
     Row("ln.f.weight -> n", "gpt2", "ln_f.weight -> n"),
     Row("layer1/0/conv1/weight -> c", "net", "layer1.0.conv1.weight -> c"),
+    Row("layer1/<i>/conv1/weight -> c/<i>/w", "net", "layer1.<i>.conv1.weight -> c.<i>.w"),
     Row("fc.<p:w|b> -> h.<p>", "net", "fc.<p:str> -> h.<p>"),
     Row("<i>.attn.c_attn.weight -> l.<i>", "gpt2", "h.<i>.attn.c_attn.weight -> l.<i>"),
     Row("drop: fc", "net", "drop: fc.*"),

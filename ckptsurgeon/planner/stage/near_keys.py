@@ -153,7 +153,7 @@ def read_separator(pattern: Pattern) -> Iterator[Near]:
         besides = "`source: {separator: /}` and dots in the rules"
         yield Near(slashed, "keys are parted by slashes", besides=besides)
     if dotted != pattern:
-        yield Near(dotted, "keys are parted by dots")
+        yield Near(dotted, "keys are parted by dots", partial(_parted, old="/", new="."))
 
 
 def _parted(pattern: Pattern, old: str, new: str) -> Pattern:
