@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import warnings
 from collections import OrderedDict
@@ -39,7 +38,7 @@ from ckptsurgeon.request import (
 )
 from ckptsurgeon.saved import prepare_saved, recall
 from ckptsurgeon.specs import parse_bytes
-from ckptsurgeon.wanted import kind_of, require
+from ckptsurgeon.wanted import kind_of, require, whole_number
 
 Size = int | str
 """Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
@@ -113,8 +112,6 @@ def transplant(
     limits = _read_size(memory, "memory"), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
-    if into is None and not force:
-        _refuse_destination(output)
     if progress is not None and not callable(progress):
         require("progress", progress, (), "a function of (done, total, key)")
     execution = _prepare(
@@ -128,6 +125,8 @@ def transplant(
         root=root,
         one_shard=one_shard,
     ).aim(output, *limits)
+    if into is None and not (force or isinstance(rules, Plan)):
+        _refuse_destination(output)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
     return make_report(execution.plan, done="written")
@@ -184,8 +183,9 @@ def _prepare(
     if not isinstance(rules, Plan):
         request = open_request(rules, source, into, sources=sources, one_shard=one_shard, **words)
         return request.prepare()
-    if given := [name for name, value in words.items() if value not in (None, ())]:
+    if given := [name for name, value in words.items() if value or value == ""]:
         raise CkptSurgeonError(f"{given[0]}: is said where a plan is made, by `plan`; this one is")
+    require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
     return prepare_saved(rules, source, sources or {}, into, one_shard)
 
 
@@ -254,6 +254,9 @@ def invert(
 
     Raises PlanError, which holds every tensor that is lost with its rule, and CheckpointError.
     """
+    require("invert", plan, (Plan, str, os.PathLike), "a plan, or the path of a saved one,")
+    if only is not None:
+        require("only", only, str, "the alias of a source")
     name = "the plan" if isinstance(plan, Plan) else os.fspath(plan)
     made = plan if isinstance(plan, Plan) else recall(Path(plan))
     lost = None
@@ -301,10 +304,10 @@ def _read_size(size: Size | None, what: str) -> int | None:
 def _check_count(count: int | None, what: str) -> int | None:
     if count is None:
         return None
-    require(what, count, numbers.Integral, "a whole number")
-    if count < 1:
-        raise ValueError(f"{what}={count}: wanted at least 1")
-    return count
+    number = whole_number(what, count)
+    if number < 1:
+        raise ValueError(f"{what}={number}: wanted at least 1")
+    return number
 
 
 class _Tensors:

@@ -69,7 +69,7 @@ def near_file(path: Path) -> str:
     try:
         with os.scandir(path.parent) as found:
             names = [one.name for one in itertools.islice(found, MOST_LISTED)]
-    except OSError:
+    except (OSError, ValueError):  # also of names that no file can have
         return ""
     folded = {name.lower(): name for name in names if name.isprintable()}
     close = difflib.get_close_matches(path.name.lower(), folded, n=1, cutoff=0.8)

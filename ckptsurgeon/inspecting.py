@@ -40,6 +40,10 @@ def inspect(
         require("root", root, str, "a name")
     if arguments is not None:
         require("arguments", arguments, Mapping, "a dict of keywords")
+    if not isinstance(only, str):
+        require("only", only or (), Collection, "a pattern, or a list of them,")
+        for pattern in only or ():
+            require("only", pattern, str, "a pattern")
     opened = _open(source, root, arguments)
     patterns = (only,) if isinstance(only, str) else tuple(only or ())
     specs = opened.contents.specs

@@ -35,7 +35,7 @@ from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.wanted import require
+from ckptsurgeon.wanted import kind_of, require
 from ckptsurgeon.wording import (
     PYTHON_SOURCE,
     SHELL_SOURCE,
@@ -118,6 +118,8 @@ def open_request(
     for alias in sources or {}:
         require("sources: an alias", alias, str, "a text")
     _require_mapping("variables", variables or {}, "values by name, {'h': 1}")
+    for name in variables or {}:
+        require("variables: a name", name, str, "a text")
     if config is not None:
         require("config", config, (str, os.PathLike, Mapping), "a path, or a dict")
     gathered, notes = gather_sources(source, sources or {})
@@ -214,7 +216,7 @@ def refuse_turned_round(key: object, source: object, *, alone: bool) -> None:
     turned = paths and os.path.isfile(str(key)) and not os.path.exists(str(source))
     turned = turned or (source is None and alone and os.path.isfile(str(key)))
     if turned or not isinstance(key, str):
-        found = f"{key}: a file" if turned else f"a {type(key).__name__}"
+        found = f"{key}: a file" if turned else kind_of(key)
         own = source if isinstance(source, str) else "KEY"
         meant = choose(f"ckptsurgeon explain {own} {key}", f"explain({own!r}, …)")
         help = f"the key comes first: `{meant}`"

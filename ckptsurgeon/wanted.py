@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 from ckptsurgeon.errors import CkptSurgeonError
 
 
@@ -13,6 +16,24 @@ def kind_of(value: object) -> str:
         return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
+def whole_number(what: str, value: Any, *, least: int | None = None) -> int:
+    """A whole number in any form that is one: of NumPy, of torch, `5e9`.
+
+    Raises CkptSurgeonError for anything else, and for less than `least`.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = int(value) if isinstance(value, float) else operator.index(value)
+        if number != value:
+            raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        require(what, value, (), "a whole number")
+    if least is not None and number < least:
+        raise CkptSurgeonError(f"{what}={number}: wanted at least {least}")
+    return number
 
 
 def require(

@@ -16,6 +16,7 @@ from ckptsurgeon.batchnorm.layers import (
     replace,
     tensors_of,
 )
+from ckptsurgeon.checkpoints.models import require_model
 from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 
 _BY_TORCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -30,6 +31,7 @@ def convert_to_frozen(model: nn.Module) -> nn.Module:
     Raises CkptSurgeonError, with nothing changed, for layers without running statistics, with a
     forward of their own or with hooks (both would be lost), and for lazy ones without a size.
     """
+    require_model(model)
     found = batchnorms(model)
     problems = [f"`{name}`: {why}" for name, layer in found.items() if (why := _obstacle(layer))]
     advice = "nothing was converted; convert the parts of the model without them"
@@ -47,6 +49,7 @@ def convert_from_frozen(model: nn.Module, kind: type[BatchNorm] | None = None) -
 
     Raises CkptSurgeonError, with nothing changed, where neither says which class it is to be.
     """
+    require_model(model)
     named = model.named_modules()
     found = {name: m for name, m in named if isinstance(m, FrozenBatchNorm)}
     unknown = [n for n, layer in found.items() if kind is None and layer.origin is None]

@@ -18,7 +18,7 @@ from ckptsurgeon.checkpoints.models import require_model
 from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.specs import plural
-from ckptsurgeon.wanted import require
+from ckptsurgeon.wanted import kind_of, require
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -141,17 +141,28 @@ def _run(
 
 
 def _pass(model: nn.Module, batch: Any) -> object:
+    """What the model gives for a batch; raises CkptSurgeonError where it can't take it so."""
     if isinstance(batch, Mapping):
-        _refuse_keywords(model, batch)
-        return model(**batch)
+        try:
+            return model(**batch)
+        except TypeError as error:
+            _refuse_keywords(model, batch, error)
+            raise
+    if isinstance(batch, list | tuple) and not batch:
+        raise CkptSurgeonError("recalibrate: a batch is empty")
     first = batch[0] if isinstance(batch, list | tuple) else batch
-    if isinstance(first, str) or type(first).__module__ == "numpy":
-        help = "say how it goes through: `forward=lambda batch: model(…)`"
-        require("recalibrate: a batch", first, (), "a tensor", help=help)
-    return model(first)
+    try:
+        return model(first)
+    except (TypeError, AttributeError) as error:
+        if isinstance(first, torch.Tensor):
+            raise
+        raise CkptSurgeonError(
+            f"recalibrate: a batch is {kind_of(first)}, which {type(model).__name__} can't take "
+            f"({error}); say how it goes through: `forward=lambda batch: model(…)`"
+        ) from error
 
 
-def _refuse_keywords(model: nn.Module, batch: Mapping[Any, Any]) -> None:
+def _refuse_keywords(model: nn.Module, batch: Mapping[Any, Any], error: TypeError) -> None:
     """Raises CkptSurgeonError for a mapping that the model can't take as keyword arguments."""
     try:
         takes = inspect.signature(model.forward)
@@ -159,13 +170,14 @@ def _refuse_keywords(model: nn.Module, batch: Mapping[Any, Any]) -> None:
         return
     try:
         takes.bind(**batch)
-    except TypeError as error:
-        names = ", ".join(map(repr, batch))
+    except TypeError as why:
+        names = ", ".join(map(repr, batch)) or "nothing"
+        one = next((name for name in batch if name in takes.parameters), next(iter(batch), "NAME"))
         raise CkptSurgeonError(
             f"recalibrate: a batch is a mapping of {names}, and {type(model).__name__} takes other "
-            f"keyword arguments ({error}); say how it goes through: "
-            f"`forward=lambda batch: model(batch[{next(iter(batch), 'NAME')!r}])`"
-        ) from None
+            f"keyword arguments ({why}); say how it goes through: "
+            f"`forward=lambda batch: model(batch[{one!r}])`"
+        ) from error
 
 
 def _reached(counting: Mapping[str, BatchNorm]) -> tuple[str, ...]:

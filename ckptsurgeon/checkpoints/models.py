@@ -56,9 +56,9 @@ def require_model(value: object) -> None:
     if isinstance(value, type):
         next_step = f"; make one: `{value.__name__}()`"
     elif isinstance(value, str | os.PathLike):
-        next_step = "; the model comes first, what is loaded behind it"
+        next_step = "; `modules.load(model, path)` puts a checkpoint into one"
     elif isinstance(value, Mapping):
-        next_step = "; state_dicts go through `ckptsurgeon.apply`"
+        next_step = "; `modules.load(model, state_dict)` puts one into it"
     found = f"{kind_of(value)} where a model is wanted: an instance of an nn.Module"
     raise CheckpointError(found + next_step)
 

@@ -11,6 +11,7 @@ import click
 
 from ckptsurgeon.cli.guesses import COMMANDS, tell_extra, tell_option
 from ckptsurgeon.errors import nearest
+from ckptsurgeon.language.catalog import RULE_FILES
 
 
 class Command(click.Command):
@@ -25,7 +26,7 @@ class Command(click.Command):
         ctx.allow_extra_args = True
         try:
             _, extra, order = self.make_parser(ctx).parse_args(list(args))
-            if not ctx.resilient_parsing:
+            if not (ctx.resilient_parsing or {"-h", "--help"}.intersection(args)):
                 self._refuse_extra(ctx, extra)
                 self._refuse_twice(ctx, order)
             return super().parse_args(ctx, args)
@@ -59,7 +60,8 @@ class Command(click.Command):
 
 
 def _takes_one(option: click.Option) -> bool:
-    return not (option.multiple or option.is_flag or option.count)
+    """Whether an option names one file: of others the last one wins, as aliases want it."""
+    return isinstance(option.type, click.Path) and not option.multiple
 
 
 class Group(click.Group):
@@ -81,6 +83,7 @@ class Group(click.Group):
                 for name, command in self.commands.items()
                 if any(error.option_name in one.opts for one in command.params)
             ]
+            own = [name for name in own if name in args] or own
             if not own:
                 raise
             how = f"`{ctx.command_path} {own[0]} … {error.option_name}`"
@@ -97,8 +100,9 @@ class Group(click.Group):
             meant = COMMANDS.get(args[0].lower())
             known = meant and (meant.split()[0] in self.commands or meant.startswith("-"))
             told = f"write `{ctx.command_path} {meant}`" if known else ""
-            if not known and "inspect" in self.commands and os.path.exists(args[0]):
-                told = f"a file is looked at by `{ctx.command_path} inspect {shlex.quote(args[0])}`"
+            if not known and "inspect" in self.commands and os.path.isfile(args[0]):
+                looks = "check" if args[0].endswith(RULE_FILES) else "inspect"
+                told = f"a file is looked at by `{ctx.command_path} {looks} {shlex.quote(args[0])}`"
             told = told or nearest(args[0], self.commands)
             if not told:
                 raise

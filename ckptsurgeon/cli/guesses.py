@@ -28,7 +28,7 @@ OPTIONS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         ("--device", "--map-location", "--cpu", "--cuda", "--gpu"),
-        "nothing: tensors are bytes of files here, on no device",
+        "no such option: tensors are bytes of files here, on no device",
     ),
     **dict.fromkeys(
         ("--ignore", "--skip", "--accept", "--no-strict", "--non-strict", "--ignore-missing"),
@@ -105,12 +105,17 @@ def tell_option(name: str, known: Collection[str], command: str) -> str:
 def tell_extra(command: str, extra: str) -> str:
     """What a word too many may have been meant for."""
     quoted = shlex.quote(extra)
-    if "->" in extra:
+    if "->" in extra and command not in ("inspect", "verify", "invert"):
         return f"a rule is given by -e {quoted}"
+    if command == "inspect":
+        return f"keys are chosen by `--only {quoted}`; it looks at one checkpoint at a time"
     if extra == "-":
-        return "quote the rule, `-e 'A -> B'`: the shell took its `>`, and wrote a file"
-    if extra in KINDS_OF_FINDING:
+        stream = "a stream is named by its option, `-r -`"
+        return f"{stream}; a rule wants quotes, `-e 'A -> B'`: the shell takes its `>` for a file"
+    if extra in KINDS_OF_FINDING or (command == "verify" and extra.isidentifier()):
         return f"each kind has an --allow of its own: `--allow {extra}`"
+    if command == "invert":
+        return f"the output is given by `-o {quoted}`"
     if command == "verify":
         against = f"a second checkpoint by `--against {quoted}`"
         return f"the network is given by `--model {quoted}`, {against}"
@@ -124,7 +129,7 @@ def tell_extra(command: str, extra: str) -> str:
             f"{saved}, a further source by `--source {shlex.quote(f'{_name_of(extra)}={extra}')}`"
         )
         return what + output + first
-    return "it looks at one at a time"
+    return "it takes no further word"
 
 
 def _name_of(path: str) -> str:

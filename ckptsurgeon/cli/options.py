@@ -28,7 +28,8 @@ def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, 
     for word in words:
         name, equals, value = word.partition("=")
         if option == "--source" and not equals:
-            told = f"the one source stands alone; a further one is `--source NAME={word}`"
+            named = shlex.quote(f"NAME={word or 'PATH'}")
+            told = f"the one source stands alone; a further one is `--source {named}`"
             raise click.UsageError(f"{option} {word}: wanted {form}: {told}")
         if not (name and equals and value):
             raise click.UsageError(f"{option} {word}: wanted {form}")

@@ -54,8 +54,10 @@ def _tell_kind(rules: object) -> str:
     """The next step for what is given for rules."""
     if isinstance(rules, bytes | bytearray):
         return "give a text, `.decode()`"
-    if hasattr(rules, "state_dict"):
-        return "a destination is given by `into=model`"
+    if hasattr(rules, "state_dict") or hasattr(rules, "contents"):
+        return "a destination is given by `into=…`"
+    if hasattr(rules, "outputs"):
+        return "a plan is run by `transplant` and `apply`"
     if hasattr(rules, "read"):
         return "give the path of the file, or `yaml.safe_load` of it"
     if callable(rules):

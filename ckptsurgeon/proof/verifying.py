@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, 
 from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
-from ckptsurgeon.request import Root, Source, open_source, read_kinds
-from ckptsurgeon.wanted import require
+from ckptsurgeon.request import Root, Source, open_source, read_kinds, read_roots
+from ckptsurgeon.wanted import require, whole_number
 from ckptsurgeon.wording import argument, name_kinds, name_root
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class Network:
 
     model: Model
     arguments: Mapping[str, Any] | None
+    word: str = "arguments"
+    """What its arguments are called in `verify`."""
 
     @property
     def name(self) -> str:
@@ -62,16 +63,19 @@ class Network:
                 "`lambda: copy.deepcopy(model)`, or the name of it"
             )
         if not callable(self.model):
-            require("verify: model", self.model, (), "what makes one, or the name of it")
+            what = self.word.replace("arguments", "model")
+            require(f"verify: {what}", self.model, (), "what makes one, or the name of it")
         given = self.arguments or {}
         try:
-            inspect.signature(self.model).bind(**given)
+            takes = inspect.signature(self.model, follow_wrapped=False)
+        except (TypeError, ValueError):  # a builtin that says nothing of itself
+            takes = None
+        try:
+            if takes is not None:
+                takes.bind(**given)
         except TypeError as error:
-            raise CheckpointError(
-                f"verify: {self.name}: {error}; `arguments` are its own"
-            ) from None
-        except ValueError:  # a builtin that says nothing of itself
-            pass
+            message = f"verify: {self.name}: {error}; `{self.word}` are its own"
+            raise CheckpointError(message) from None
         with torch.device(device):
             made = self.model(**given)
         require_model(made)
@@ -110,10 +114,14 @@ def verify(
 
     Raises CkptSurgeonError for what can't be built, read or run at all.
     """
-    _require_words(arguments, source_arguments, shape, seed, tolerance)
+    for name, value in (("arguments", arguments), ("source_arguments", source_arguments)):
+        if value is not None:
+            require(name, value, Mapping, "a dict of keywords")
+    shape = None if shape is None else _read_shape(shape)
+    seed, tolerance = whole_number("seed", seed, least=0), _read_tolerance(tolerance)
     kinds = read_kinds(allow, [kind.value for kind in Kind])
     network = Network(model, arguments)
-    roots = root if isinstance(root, Mapping) else {} if root is None else {"": root}
+    roots = read_roots(root)
     unknown = [one for one in roots if one and (one != AGAINST or against is None)]
     if unknown:
         raise CheckpointError(
@@ -126,7 +134,11 @@ def verify(
     if against is not None and any(one.kind.value not in kinds for one in loaded.findings):
         notes.append("the outputs are not compared, for it does not load")
     elif against is not None:
-        source = network if source_model is None else Network(source_model, source_arguments)
+        source = (
+            network
+            if source_model is None
+            else Network(source_model, source_arguments, "source_arguments")
+        )
         opened_source = open_source(against, roots.get(AGAINST), AGAINST)
         path, reference, told = _reference(opened_source, source, kinds)
         notes += told
@@ -144,20 +156,21 @@ def verify(
     )
 
 
-def _require_words(
-    arguments: object, source_arguments: object, shape: object, seed: object, tolerance: object
-) -> None:
-    """Raises CkptSurgeonError for words of another kind than `verify` takes."""
-    for name, value in (("arguments", arguments), ("source_arguments", source_arguments)):
-        if value is not None:
-            require(name, value, Mapping, "a dict of keywords")
-    if shape is not None:
-        wanted = "a tuple of sizes, (1, 3, 224, 224),"
-        require("shape", shape, (tuple, list), wanted)
-        for size in shape if isinstance(shape, tuple | list) else ():
-            require("shape", size, numbers.Integral, wanted)
-    require("seed", seed, numbers.Integral, "a whole number")
-    require("tolerance", tolerance, numbers.Real, "a number")
+def _read_shape(shape: Any) -> tuple[int, ...]:
+    wanted = "a tuple of sizes, (1, 3, 224, 224),"
+    if isinstance(shape, str) or not isinstance(shape, Iterable) or not getattr(shape, "ndim", 1):
+        require("shape", shape, (), wanted)
+    return tuple(whole_number("shape", size, least=1) for size in shape)
+
+
+def _read_tolerance(tolerance: Any) -> float:
+    try:
+        if isinstance(tolerance, str | bool):
+            raise TypeError
+        return float(tolerance)
+    except (TypeError, ValueError):
+        require("tolerance", tolerance, (), "a number")
+        raise
 
 
 def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:

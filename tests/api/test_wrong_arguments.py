@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Callable
@@ -97,7 +98,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a dict as a plan": (lambda: cs.load_plan({}), "a dict where the path of a saved plan"),  # type: ignore[arg-type]
     "a file to save to": (lambda: cs.plan(STATE).save(io.StringIO()), "a StringIO where a path"),  # type: ignore[arg-type]
-    "a model as rules": (lambda: cs.plan(STATE, NET), "a destination is given by `into=model`"),
+    "a model as rules": (lambda: cs.plan(STATE, NET), "a destination is given by `into=…`"),
     "a file as rules": (lambda: cs.plan(STATE, io.StringIO()), "give the path of the file"),  # type: ignore[arg-type]
     "a function as rules": (lambda: cs.plan(STATE, len), "a rule is a text, such as 'OLD -> NEW'"),  # type: ignore[arg-type]
     "a set of rules": (lambda: cs.plan(STATE, {"w -> v"}), "give a list, `list(…)`"),  # type: ignore[arg-type]
@@ -124,7 +125,21 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: batchnorm.recalibrate(NORMS, [{"image": T}]),
         "say how it goes through: `forward=lambda batch: model(batch['image'])`",
     ),
-    "batches of arrays": (lambda: batchnorm.recalibrate(NORMS, [np.ones((2, 2))]), "a batch: a nd"),
+    "batches of arrays": (
+        lambda: batchnorm.recalibrate(NORMS, [np.ones((2, 2))]),
+        "a batch is a nd",
+    ),
+    "an inverse of nothing": (lambda: cs.invert(None), "invert: None where a plan, or the path"),  # type: ignore[arg-type]
+    "a root of a verification": (lambda: cs.verify(STATE, CLASS, root=ODD), "root: list where a"),
+    "a number of patterns": (lambda: cs.inspect(STATE, only=3), "only: an int where a pattern"),  # type: ignore[arg-type]
+    "numbers for patterns": (lambda: cs.inspect(STATE, only=ODD), "only: an int where a pattern"),
+    "a variable without a name": (lambda: cs.plan(STATE, variables={1: 2}), "an int where a text"),  # type: ignore[dict-item]
+    "sources of a plan": (
+        lambda: cs.apply(STATE, cs.plan(STATE), sources=ODD),
+        "sources: a list where a dict",
+    ),
+    "a dict thawed": (lambda: batchnorm.convert_from_frozen(STATE), "a dict where a model is"),  # type: ignore[arg-type]
+    "a size of 0": (lambda: cs.verify(STATE, CLASS, shape=(0, 3)), "shape=0: wanted at least 1"),
     "a forward in a text": (
         lambda: batchnorm.recalibrate(NORMS, [T], forward="model(x)"),  # type: ignore[arg-type]
         "forward: a str where a function of a batch is wanted",
@@ -189,3 +204,38 @@ def test_the_root_of_the_first_source_beside_others(tmp_path: Path) -> None:
         cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root=root)
     made = cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root={"": "ema", "dst": "ema"})
     assert list(made.outputs) == ["w"]
+
+
+def test_numbers_of_other_libraries_are_numbers(tmp_path: Path) -> None:
+    source, rules = {"w": np.ones(2, "f4")}, ["w -> v"]
+    for number, (jobs, memory) in enumerate([(np.int64(1), 4e9), (2.0, np.uint32(2**20))]):
+        path = tmp_path / f"{number}.safetensors"
+        cs.transplant(source, path, rules, jobs=jobs, memory=memory)  # type: ignore[arg-type]
+        assert path.exists()
+    one = torch.tensor(1)
+    cs.transplant(source, tmp_path / "t.safetensors", rules, jobs=one)  # type: ignore[arg-type]
+
+
+def test_a_factory_that_a_decorator_gives_its_arguments() -> None:
+    def needs(inputs: int) -> nn.Module:
+        return nn.Linear(inputs, 2)
+
+    @functools.wraps(needs)
+    def build(**words: int) -> nn.Module:
+        return needs(2, **words)
+
+    assert not cs.verify(nn.Linear(2, 2).state_dict(), build).findings
+
+
+def test_a_model_takes_the_batches_that_it_takes() -> None:
+    class Takes(nn.BatchNorm1d):
+        def forward(self, input: Any) -> Any:
+            return super().forward(torch.as_tensor(input))
+
+    assert batchnorm.recalibrate(Takes(2), [np.random.rand(4, 2).astype("f4")]).batches == 1
+
+
+def test_names_that_no_file_can_have() -> None:
+    for name in ("x\0y/a.pt", "\udc00/a.pt"):
+        with pytest.raises(cs.CkptSurgeonError):
+            cs.plan(name)

@@ -77,9 +77,9 @@ def from_object(value: object, place: Place, depth: int = 0) -> Node:
 
 def _tell_value(value: object) -> str:
     """The next step for a value that YAML could not have given."""
-    name = str(value).removeprefix("torch.")
-    code = next((code for code, own in DTYPE_NAMES.items() if own == name), "")
-    if code and type(value).__name__ == "dtype":
+    names = (str(value).removeprefix("torch."), getattr(value, "__name__", ""))
+    code = next((code for code, own in DTYPE_NAMES.items() if own in names), "")
+    if code:
         return f"a dtype is a text: `{code!r}`"
     if hasattr(value, "tolist"):  # NumPy's numbers, arrays and tensors
         return "write plain Python: `.tolist()` gives it"
