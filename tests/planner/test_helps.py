@@ -1059,6 +1059,18 @@ def test_the_wrong_front_of_a_pattern_that_takes_all() -> None:
     assert plan("drop: [fc.*, bn1.*]", "net").rules[0].steps == 6
 
 
+def test_words_that_a_target_names_otherwise_are_renamed_in_the_source() -> None:
+    source = {f"l.{p}.w": np.ones(2, "f4") for p in "qk"}
+    for targets in ("m.<p:query|key>", "m.<p:q|k|v>"):
+        with pytest.raises(RulesetError, match=r"has other words than `<p:q\|k>` before it"):
+            cs.plan(source, [f"l.<p:q|k>.w -> {targets}"])
+    with pytest.raises(RulesetError, match=r"write `<p:q=query\|k=key>` there, and `<p>` here"):
+        cs.plan(source, ["l.<p:q|k>.w -> m.<p:query|key>"])
+    for rule in ("l.<p:q=query|k=key>.w -> m.<p>", "l.<p:q=query|k=key>.w -> m.<p:query|key>"):
+        assert set(cs.plan(source, [rule]).outputs) == {"m.query", "m.key"}
+    assert set(cs.plan(source, ["l.<p:q|k>.w -> m.<p:q|k>"]).outputs) == {"m.q", "m.k"}
+
+
 NO_GUESS = {
     "re:e\\.(\\d+)\\.(\\d+)\\.w -> m.<j>.<i>.w": "which of the two is meant is not said",
     "e.(\\d+).(\\d+).w -> m.<i>.\\2.w": "a name and a number",

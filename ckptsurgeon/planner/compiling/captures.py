@@ -81,12 +81,30 @@ def _mention(capture: Capture, known: dict[str, Capture], place: Place, problems
 
 
 def _agree(capture: Capture, first: Capture, place: Place, problems: Problems) -> None:
+    if capture.kind is Kind.WORDS is first.kind:
+        _agree_on_words(capture, first, place, problems)
     if capture.star or capture.kind in (Kind.BARE, first.kind):
         return
     problems.add(
         f"`{capture}` is {capture.kind.value}, and `{first}` before it is {first.kind.value}",
         place,
         "one name is one thing in a rule: use another name",
+    )
+
+
+def _agree_on_words(capture: Capture, first: Capture, place: Place, problems: Problems) -> None:
+    """Tells words that are neither those of the first mention, nor what it makes of them."""
+    lefts, rights = ([getattr(one, side) for one in first.words] for side in ("left", "right"))
+    own = [one.left for one in capture.words]
+    if capture.words == first.words or own == rights:
+        return
+    pairs = "|".join(f"{a}={b}" for a, b in zip(lefts, own, strict=False))
+    whole = f"<{capture.name}:{pairs}>"
+    same = len(own) == len(lefts) == len(set(own)) and lefts == rights
+    problems.add(
+        f"`{capture}` has other words than `{first}` before it",
+        place,
+        f"to rename them write `{whole}` there, and `<{capture.name}>` here" if same else "",
     )
 
 
