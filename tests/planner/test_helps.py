@@ -1066,7 +1066,9 @@ def test_words_that_a_target_names_otherwise_are_renamed_in_the_source() -> None
             cs.plan(source, [f"l.<p:q|k>.w -> {targets}"])
     with pytest.raises(RulesetError, match=r"write `<p:q=query\|k=key>` there, and `<p>` here"):
         cs.plan(source, ["l.<p:q|k>.w -> m.<p:query|key>"])
-    for rule in ("l.<p:q=query|k=key>.w -> m.<p>", "l.<p:q=query|k=key>.w -> m.<p:query|key>"):
+    with pytest.raises(RulesetError, match="write `<p>` here"):
+        cs.plan(source, ["l.<p:q=query|k=key>.w -> m.<p:query|key>"])
+    for rule in ("l.<p:q=query|k=key>.w -> m.<p>", "l.<p:q|k>.w -> m.<p:q=query|k=key>"):
         assert set(cs.plan(source, [rule]).outputs) == {"m.query", "m.key"}
     assert set(cs.plan(source, ["l.<p:q|k>.w -> m.<p:q|k>"]).outputs) == {"m.q", "m.k"}
 

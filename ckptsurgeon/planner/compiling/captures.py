@@ -93,19 +93,16 @@ def _agree(capture: Capture, first: Capture, place: Place, problems: Problems) -
 
 
 def _agree_on_words(capture: Capture, first: Capture, place: Place, problems: Problems) -> None:
-    """Tells words that are neither those of the first mention, nor what it makes of them."""
+    """Tells words of a second mention that are not those of the first."""
     lefts, rights = ([getattr(one, side) for one in first.words] for side in ("left", "right"))
     own = [one.left for one in capture.words]
-    if capture.words == first.words or own == rights:
+    if own == lefts:
         return
-    pairs = "|".join(f"{a}={b}" for a, b in zip(lefts, own, strict=False))
-    whole = f"<{capture.name}:{pairs}>"
-    same = len(own) == len(lefts) == len(set(own)) and lefts == rights
-    problems.add(
-        f"`{capture}` has other words than `{first}` before it",
-        place,
-        f"to rename them write `{whole}` there, and `<{capture.name}>` here" if same else "",
-    )
+    help = f"write `<{capture.name}>` here"
+    if own != rights and lefts == rights and len(own) == len(lefts) == len(set(own)):
+        pairs = "|".join(f"{a}={b}" for a, b in zip(lefts, own, strict=True))
+        help = f"to rename them write `<{capture.name}:{pairs}>` there, and `<{capture.name}>` here"
+    problems.add(f"`{capture}` has other words than `{first}` before it", place, help)
 
 
 def resolve(pattern: Pattern, known: Mapping[str, Capture]) -> Pattern:
