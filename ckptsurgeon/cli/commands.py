@@ -23,7 +23,6 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does it, with other words for what it refuses."""
-        ctx.allow_extra_args = True
         try:
             _, extra, order = self.make_parser(ctx).parse_args(list(args))
             if not (ctx.resilient_parsing or {"-h", "--help"}.intersection(args)):

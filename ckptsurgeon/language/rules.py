@@ -84,6 +84,11 @@ class Move(BaseRule, frozen=True):
     targets: tuple[At, ...] = ()
     ops: tuple[OpCall, ...] = ()
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing stands behind the arrow."""
+        return not self.ops and self.options == Options(places=self.options.places)
+
 
 class Drop(BaseRule, frozen=True):
     sources: tuple[At, ...]

@@ -83,6 +83,7 @@ PARAMETERS: Mapping[str, str] = {
 }
 """Parameters of ops: what is tried, and the parameter."""
 
+_COPIES = ("copy", "cp", "clone", "duplicate")
 _ARROW = "a rule that moves or renames is an arrow: `OLD -> NEW`"
 _PREFIX = "a prefix is taken off by `source: {strip: ['module.']}`, and put on by `** -> model.**`"
 _SPECTRAL = (
@@ -95,7 +96,7 @@ _RESHAPE = "`reshape` does that, and takes all sizes of the result, as `{reshape
 
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("squeeze", "unsqueeze", "expand_dims", "flatten", "unflatten"), _RESHAPE),
-    **dict.fromkeys(("rename", "move", "copy", "transfer", "mv", "cp", "assign", "load"), _ARROW),
+    **dict.fromkeys(("rename", "move", "transfer", "mv", "assign", "load", *_COPIES), _ARROW),
     **dict.fromkeys(("strip", "strip_prefix", "add_prefix", "remove_prefix"), _PREFIX),
     **dict.fromkeys(("fuse_spectral_norm", "spectral_norm", "remove_spectral_norm"), _SPECTRAL),
     **dict.fromkeys(("freeze", "frozen"), _FREEZE),
@@ -121,6 +122,11 @@ def find_word(word: str, known: Collection[str]) -> str:
 def is_rename(word: str) -> bool:
     """Whether a word is another's for what an arrow does."""
     return SENTENCES.get(fold_word(word)) is _ARROW
+
+
+def is_copy(word: str) -> bool:
+    """Whether a word renames and leaves the old key, too."""
+    return fold_word(word) in _COPIES
 
 
 def fold_word(word: str) -> str:

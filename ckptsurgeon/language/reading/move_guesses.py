@@ -7,18 +7,20 @@ from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.lines import behind, edit_line
-from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
+from ckptsurgeon.language.places import COMMAND_LINE
 from ckptsurgeon.language.reading import arguments
 from ckptsurgeon.language.reading.arrow_guesses import listed_keys
 from ckptsurgeon.language.reading.notations import other_notations, pair_names
 from ckptsurgeon.language.reading.op_guesses import meant_ops
-from ckptsurgeon.language.rules import At, Move, Options
+from ckptsurgeon.language.reading.rule_nodes import arrow_node, block_node
+from ckptsurgeon.language.rules import At, Move
 from ckptsurgeon.language.yaml.nodes import Scalar
 from ckptsurgeon.language.yaml.quoting import MAX_QUOTED
-from ckptsurgeon.language.yaml.writing import LONGEST_LINE, written
+from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line, written
 from ckptsurgeon.ops import OPS
 
 _CALL = re.compile(r"(?:torch\.|np\.)?(?P<op>\w+)\((?P<keys>[^()]*)\)")
+_BLOCK = "several references stand in a block: `{from: […], to: …, ops: …}`"
 _TURNED = re.compile(r"(?P<key>.+)\.(?P<op>(?:T|mT|t\(\)|transpose\([\d, -]*\)))")
 
 
@@ -39,8 +41,7 @@ def _line(rule: Move, source: At, target: At, left: str, right: str) -> str:
     edited = edit_line(((source, left), (target, right)))
     if edited:
         return edited
-    alone = not rule.ops and rule.options == Options(places=rule.options.places)
-    return f"{left} -> {right}" if alone and len(left) + len(right) <= LONGEST_LINE else ""
+    return f"{left} -> {right}" if rule.plain and len(left) + len(right) <= LONGEST_LINE else ""
 
 
 def tell_listed(rule: Move) -> str:
@@ -51,18 +52,18 @@ def tell_listed(rule: Move) -> str:
     target = next(iter(rule.targets), None)
     if target is None or "->" not in target.place.text:
         return f"write `{_list(keys)}`"
+    if rule.plain:
+        line = write_line(block_node(keys, [target.text], None, rule.place))
+        made = "and `ops` with what makes one of several, or several of one"
+        return f"write the block form: `{line}`, {made}" if line else _BLOCK
     rest = behind(target)
     whole = all(rest.count(left) == rest.count(right) for left, right in ("[]", "{}"))
-    more = bool(rule.ops) or rule.options != Options(places=rule.options.places)
-    if not whole or (more and not rest):
-        return "several references stand in a block: `{from: […], to: …, ops: …}`"
-    return _write_block(_list(keys), target.text, rest)
+    return _write_block(_list(keys), target.text, rest) if whole and rest else _BLOCK
 
 
 def tell_call(rule: Move) -> str:
     """The next step where the source of an arrow is a call: `transpose(a) -> b`, `a.T -> b`."""
-    plain = not rule.ops and rule.options == Options(places=rule.options.places)
-    if len(rule.sources) != 1 or len(rule.targets) != 1 or not plain:
+    if len(rule.sources) != 1 or len(rule.targets) != 1 or not rule.plain:
         return ""
     source, target = rule.sources[0].text, rule.targets[0].text
     if len(source) + len(target) > MAX_QUOTED:
@@ -79,23 +80,20 @@ def tell_call(rule: Move) -> str:
     ops = meant_ops(Scalar(call, rule.place, plain=True), arguments.op)
     if ops is None or not all(keys):
         return ""
-    if rule.place.file == PYTHON_RULES:
-        return (
-            f"write `{{{f'{keys[0]} -> {target}'!r}: {written(ops)!r}}}`" if len(keys) == 1 else ""
-        )
     if len(keys) == 1:
-        return f"write `{keys[0]} -> {target}: {written(ops)}`"
-    return _write_block(_list(keys), target, written(ops))
+        line = write_line(arrow_node(keys[0], target, ops, rule.place))
+    else:
+        line = write_line(block_node(keys, [target], ops, rule.place))
+    return f"write `{line}`" if line else _BLOCK
 
 
 def _write_block(source: str, target: str, rest: str) -> str:
     """The next step where an arrow wants a block, with what stands behind its colon."""
     word = re.match(r"\{\s*(\w+):.*\}", rest)
     of_rule = word is not None and word[1] not in OPS
-    tail = f", {rest[1:-1].strip()}" if of_rule else f", ops: {rest}" if rest else ""
-    last = "" if rest else ", and `ops` with what makes one of several, or several of one"
+    tail = f", {rest[1:-1].strip()}" if of_rule else f", ops: {rest}"
     whole = f"{{from: {source}, to: {_key(target)}{tail}}}"
-    return f"write the block form: `{whole}`{last}" if len(whole) <= 2 * LONGEST_LINE else ""
+    return f"write the block form: `{whole}`" if len(whole) <= 2 * LONGEST_LINE else _BLOCK
 
 
 def _list(keys: Sequence[str]) -> str:

@@ -300,4 +300,4 @@ def pair_names(source: str, target: str) -> Sides:
 
 def _count_stars(text: str) -> int:
     """How many stars a text has that stand for one piece."""
-    return len(re.findall(r"(?<![*.])\*(?!\*)|(?<=\.)\*(?!\*)", text))
+    return len(re.findall(r"(?<!\*)\*(?!\*)", text))

@@ -31,7 +31,7 @@ from ckptsurgeon.language.reading.rule_nodes import (
     with_ops,
     with_word,
 )
-from ckptsurgeon.language.synonyms import find_word, fold_word, is_rename
+from ckptsurgeon.language.synonyms import find_word, fold_word, is_copy, is_rename
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
 from ckptsurgeon.ops import OPS
@@ -97,7 +97,7 @@ def _of_word(node: Scalar) -> Iterator[Node]:
     if not rest or rest.startswith("->"):
         return
     if is_rename(word) or meant == "from":
-        copies = fold_word(word) in ("copy", "cp", "clone", "duplicate")
+        copies = is_copy(word)
         reused = mapping_node(node.place, ("reuse", text_node("true", node.place)))
         yield from _of_arrow(rest, reused if copies else None, node.place)
     elif meant:
@@ -313,7 +313,7 @@ def _renames_in(node: Mapping) -> Iterator[Node]:
     for one, own in words:
         behind = with_ops(behind, own) if one.text == "ops" else with_word(behind, one.text, own)
     renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
-    if fold_word(key.text) in ("copy", "cp", "clone", "duplicate"):  # the key stays, too
+    if is_copy(key.text):  # the key stays, too
         behind = with_word(behind, "reuse", text_node("true", node.place))
     if key.text == "map" and isinstance(value, Mapping) and len(words) == 1 == len(value.entries):
         yield from _renames(node.place, *value.entries[0])

@@ -43,11 +43,10 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     if not search.may_explain():
         return Reason(help=NONE_IS_FINE)
     own = [table for table in run.tables if reader.alias.match(table.alias) is not None]
+    index = index_text(rule, reader)
     if not own:
-        index = index_text(rule, reader)
         elsewhere = None if reader.alias_pattern.pieces else _in_other_source(run, reader, index)
         return _as_alias(run, reader, index) or elsewhere or _no_alias(run, reader)
-    index = index_text(rule, reader)
     elsewhere = (
         _as_alias(run, reader, index)
         or _in_other_source(run, reader, index)
@@ -134,9 +133,10 @@ def _several(own: Sequence[Table], rule: CompiledRule, reader: Reader) -> Reason
         if help := tell_listed(rule.rule):
             return Reason("it names several keys", help)
         return _in_other_notation(own, rule.rule, reader)
+    if not isinstance(rule.rule, Drop):
+        return None
     keys = re.split(r"\s*[,;|]\s*|\s+(?:and\s+)?", reader.text.strip("(){} "))
-    there = all(any(_some_key(key, own)) for key in keys)
-    if not isinstance(rule.rule, Drop) or len(keys) == 1 or not there:
+    if len(keys) == 1 or not all(any(_some_key(key, own)) for key in keys):
         return None
     return Reason("it names several keys", f"write `[{', '.join(keys)}]`")
 

@@ -14,12 +14,12 @@ from ckptsurgeon.planner.stage import near_keys as keys
 from ckptsurgeon.planner.stage.near import Near, Use
 
 
-def near_readings(pattern: Pattern, front: str = "", use: Use = Use.MOVE) -> Iterator[Near]:
+def near_readings(pattern: Pattern, front: str, use: Use) -> Iterator[Near]:
     """The readings that differ in one thing from a resolved pattern, the likeliest first.
 
     `front` is what every key begins with.
     """
-    yield from frequent_readings(pattern, front, use)
+    yield from frequent_readings(pattern, front)
     if use is Use.LAYER:
         yield from keys.read_tensor(pattern)
     if use is not Use.DROP:
@@ -39,7 +39,7 @@ def near_readings(pattern: Pattern, front: str = "", use: Use = Use.MOVE) -> Ite
     yield from keys.read_regex(pattern)
 
 
-def frequent_readings(pattern: Pattern, front: str, use: Use) -> Iterator[Near]:
+def frequent_readings(pattern: Pattern, front: str) -> Iterator[Near]:
     """Those of the readings that are often meant two at a time."""
     yield from captures.read_placeholders(pattern)
     yield from captures.read_alternatives(pattern)

@@ -15,7 +15,6 @@ from ckptsurgeon.language.rules import (
     Drop,
     Move,
     Norms,
-    Options,
     PlainRule,
     Prefix,
     Require,
@@ -214,7 +213,7 @@ def _write_line(rule: PlainRule, at: At, source: str, change: Change, new: froze
     changed = [(to, text) for to, text in targets if text != f"{to.pattern}{to.index or ''}"]
     if line := edit_line(((at, source), *changed)):
         return line
-    if isinstance(rule, Move) and targets and not ops and rule.options == Options():
+    if isinstance(rule, Move) and targets and rule.plain:
         return f"{source} -> {targets[0][1]}"
     return f"from: {alone}` and `to: {changed[0][1]}" if changed else alone
 

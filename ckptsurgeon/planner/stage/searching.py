@@ -25,13 +25,13 @@ from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.specs import plural
 
 COST = 2_000_000
-"""What may be spent for all rules of a plan, two seconds or so: about 1 for a short key."""
+"""What may be spent for all rules of a stage, two seconds or so: about 1 for a short key."""
 
 CHARACTERS = 100
 """Characters times captures of a key that cost 1 more."""
 
 READINGS = 2000
-"""How many readings are tried for all rules of a plan, each of which is compiled."""
+"""How many readings are tried for all rules of a stage, each of which is compiled."""
 
 READ_KEYS = 20_000
 """Of how many keys the forms are compared when the nearest one is looked for."""
@@ -49,7 +49,7 @@ MOST_CAPTURES = 16
 """Captures of the longest pattern that is varied or tried: each costs time at every key."""
 
 EXPLAINED = 50
-"""How many references of a plan are explained: as many as are shown."""
+"""How many references of a stage are explained: as many as are shown."""
 
 LONGEST_KEY = 200
 """The longest key that is compared, in characters."""
@@ -83,7 +83,7 @@ class Found:
 
 
 class Search:
-    """Looks for near readings, as long as it may, for all rules of a plan."""
+    """Looks for near readings, as long as it may: for the dead rules of a stage, or for its ties."""
 
     def __init__(self) -> None:
         self._left, self._readings, self._searches = COST, READINGS, SEARCHES
@@ -111,8 +111,8 @@ class Search:
         finish = _everywhere if use is Use.DROP else _with_front
         found = self._first_family(near_readings(pattern, front, use), tables, finish)
         if not (found or self._is_spent):
-            firsts = [a for a in frequent_readings(pattern, front, use) if _is_short(a.pattern)]
-            pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front, use))
+            firsts = [a for a in frequent_readings(pattern, front) if _is_short(a.pattern)]
+            pairs = (a.then(b) for a in firsts for b in frequent_readings(a.pattern, front))
             found = self._first_family(pairs, tables, finish)
         if not found:
             return Reason()

@@ -106,8 +106,10 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
 
 def _pattern_of(run: StageRun, giver: RuleInfo | None, key: str) -> str:
     """The target of a rule by which it gave a key, where that can be read; else the key."""
-    for rule in run.compiled.rules if giver else ():
-        for target in rule.targets if giver and rule.group == giver.number else ():
+    if giver is None:
+        return key
+    for rule in run.compiled.rules:
+        for target in rule.targets if rule.group == giver.number else ():
             if not any(isinstance(piece, Formula) for piece in target.pattern.pieces):
                 found = compile_pattern(target.pattern).match(key)
                 return str(target.pattern) if found is not None else key
