@@ -107,7 +107,8 @@ def transplant(
     The output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
     all of `jobs` threads; `max_shard_size` the tensors of one shard (5 GB). Raises what `plan`
     raises, FindingsError where findings are left that `allow` doesn't name, OutputError, e.g. where
-    the output exists (`force`), and ValueError for a size or a number of jobs below 1.
+    the output exists (`force`), ValueError for a size or a number of jobs below 1, and
+    CkptSurgeonError for what is no number.
     """
     limits = _read_size(memory, "memory"), _check_count(jobs, "jobs")
     shard_size = _read_size(max_shard_size, "max_shard_size")

@@ -110,7 +110,8 @@ def open_request(
 ) -> Request:
     """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
 
-    Raises RulesetError, CheckpointError, and PlanError for `variables` and `allow`.
+    Raises RulesetError, CheckpointError, PlanError for values of `variables` and for `allow`, and
+    CkptSurgeonError for `config`.
     """
     roots = read_roots(root)
     rulesets = put_words(load_rulesets(rules), roots, one_shard)
