@@ -83,7 +83,7 @@ class Found:
 
 
 class Search:
-    """Looks for near readings, as long as it may: for the dead rules of a stage, or for its ties."""
+    """Looks for near readings, as long as it may: of the dead rules of a stage, or of its ties."""
 
     def __init__(self) -> None:
         self._left, self._readings, self._searches = COST, READINGS, SEARCHES
