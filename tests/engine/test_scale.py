@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
 import pytest
 from command_line import Ckpt
+from endless import ending
 from sparse_files import write_sparse_shards
 
 import ckptsurgeon
@@ -43,11 +43,10 @@ def shards(tmp_path: Path) -> Path:
     return folder
 
 
-def test_terabytes_are_planned_in_seconds(shards: Path, tmp_path: Path, ckpt: Ckpt) -> None:
+def test_terabytes_are_planned_by_their_headers(shards: Path, tmp_path: Path, ckpt: Ckpt) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
-    start = time.perf_counter()
-    ran = ckpt("plan", shards, "-r", tmp_path / "rules.yaml")
-    assert time.perf_counter() - start < 10
+    with ending():
+        ran = ckpt("plan", shards, "-r", tmp_path / "rules.yaml")
     assert ran.code == 0, ran.err
     assert "clean: 3,072 tensors, 4.9 TiB would be written" in ran.out
     assert len(ran.out.splitlines()) < 30

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from random import Random
 
 import pytest
+from endless import ending
 
 from ckptsurgeon.errors import Problem, RulesetError
 from ckptsurgeon.language.rulesets import load_ruleset, parse_ruleset
@@ -49,10 +49,8 @@ MERGES = "x: &x {a: 1}\n" + "".join(
     ],
 )
 def test_hostile_yaml(text: str, line: int, told: str) -> None:
-    start = time.process_time()
-    with pytest.raises(RulesetError) as caught:
+    with ending(), pytest.raises(RulesetError) as caught:
         parse_ruleset(text, "r.yaml")
-    assert time.process_time() - start < 20
     assert told in str(caught.value)
     assert caught.value.problems[0].place
     assert caught.value.problems[0].place.line == line

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from endless import ending
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.plans import HOSTILE, Specs, compared, fates, outputs, renamed, resnet18, rule, view
@@ -536,10 +536,9 @@ def test_a_kernel_that_cuts_no_patches_is_not_resampled() -> None:
 def test_many_keys_take_time_in_proportion() -> None:
     parts = floats({f"l.{i}.{n}.weight": (4, 4) for i in range(4000) for n in "qkv"})
     whole = floats({f"m.{i}.qkv.weight": (12, 4) for i in range(4000)})
-    begun = time.process_time()
-    (one,) = make_suggestions(compared(parts, whole))
+    with ending():
+        (one,) = make_suggestions(compared(parts, whole))
     assert one.lines == "- 'l.<i>.<p:q|k|v>.weight -> m.<i>.qkv.weight': concat"
-    assert time.process_time() - begun < 4
 
 
 # --- patterns -------------------------------------------------------------------------------------
