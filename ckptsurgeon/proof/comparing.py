@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.proof.feeding import make_feed
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind
-from ckptsurgeon.wording import choose
+from ckptsurgeon.wording import choose, name_kinds
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +151,16 @@ def _unlike(expected: Tensors, found: Tensors) -> Iterator[Finding]:
         shapes = [list(side[name].shape) if name in side else None for side in (expected, found)]
         if shapes[0] != shapes[1]:
             old, new = ("nothing" if shape is None else str(shape) for shape in shapes)
-            yield Finding(Kind.DIFFERENT, name, f"the source gives {old}, this network {new}")
+            text = f"the source gives {old}, this network {new}"
+            heads = all(shapes) and shapes[0][:-1] == shapes[1][:-1]  # type: ignore[index]
+            yield Finding(Kind.DIFFERENT, name, text + _without_heads() * heads)
+
+
+def _without_heads() -> str:
+    return (
+        "; another head? Let both factories leave it out, as by `model.fc = nn.Identity()`, and "
+        f"give {name_kinds('unexpected')}: the features are compared then"
+    )
 
 
 def _beyond(deltas: tuple[Delta, ...], tolerance: float) -> Iterator[Finding]:

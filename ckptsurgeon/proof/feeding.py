@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.proof.channels import Mix, Part, find_mix
 from ckptsurgeon.specs import with_item
 from ckptsurgeon.wording import choose
 
@@ -79,8 +80,8 @@ def make_feed(
 ) -> Feed:
     """Inputs of one seed for both networks; `shape` is the checked one's, guessed unless given.
 
-    Where one takes more channels, both get the same ones and the others are zeros. Which ones is
-    looked up in the weights: where the narrower layer is a part of the wider, else the first.
+    Where they take other numbers of channels, it is looked up in the weights how the one was made
+    of the other, and the inputs are made so that both layers should give the same.
     """
     import torch
 
@@ -93,13 +94,17 @@ def make_feed(
         words = min(layer.width for layer in layers if layer is not None)
         indices = torch.randint(words, shape, generator=generator)
         return Feed(indices, indices, (*notes, f"indices below {words:,}"))
-    wide, narrow = _widths(shape, *layers)
-    start = _start(*layers) if wide != narrow else 0
-    whole = torch.randn(wide, generator=generator, dtype=dtype)
-    feeds = [_cut(whole, narrow, start, layer) for layer in layers]
-    if wide != narrow:
-        notes.append(_told_cut(*layers, start))
-    return Feed(feeds[0], feeds[1], tuple(notes))
+    sides = _different_widths(shape, *layers)
+    if sides is None:
+        whole = torch.randn(shape, generator=generator, dtype=dtype)
+        return Feed(whole, whole, tuple(notes))
+    made, origin, mix, note = _mixed(*sides)
+    dim = len(shape) + made.dim
+    given = torch.randn(with_item(shape, dim, made.width), generator=generator, dtype=dtype)
+    mixed = mix.feed(given, dim, origin.width)
+    notes.append(note)
+    first, second = (mixed, given) if origin is layers[0] else (given, mixed)
+    return Feed(first, second, tuple(notes))
 
 
 def _guess(model: nn.Module, layer: Layer | None) -> tuple[tuple[int, ...], str]:
@@ -133,53 +138,37 @@ def _image_size(model: nn.Module, dims: int) -> tuple[int, ...]:
 # --- channels -------------------------------------------------------------------------------------
 
 
-def _widths(
+def _different_widths(
     shape: tuple[int, ...], reference: Layer | None, checked: Layer | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The input's shape with the channels of the wider and of the narrower network."""
+) -> tuple[Layer, Layer] | None:
+    """The two layers, where they take other numbers of channels and the shape is one's."""
     if reference is None or checked is None or reference.dim != checked.dim:
-        return shape, shape
-    widths = reference.width, checked.width
-    if len(shape) < -checked.dim or shape[checked.dim] not in widths:
-        return shape, shape
-    dim = len(shape) + checked.dim
-    return with_item(shape, dim, max(widths)), with_item(shape, dim, min(widths))
+        return None
+    widths = {reference.width, checked.width}
+    if len(widths) < 2 or len(shape) < -checked.dim or shape[checked.dim] not in widths:
+        return None
+    return reference, checked
 
 
-def _start(reference: Layer | None, checked: Layer | None) -> int:
-    """Where in the wider layer's channels the narrower one's lie, by the weights; else 0."""
-    import torch
+def _mixed(reference: Layer, checked: Layer) -> tuple[Layer, Layer, Mix, str]:
+    """Which of two layers is made of which, how, and what the latter is given.
 
-    weights = [layer.weight for layer in (reference, checked) if layer is not None]
-    known = [weight.double() for weight in weights if weight is not None]
-    if len(known) < 2:
-        return 0
-    narrow, wide = sorted(known, key=lambda weight: weight.shape[1])
-    size = narrow.shape[1]
-    starts = range(wide.shape[1] - size + 1)
-    return next((at for at in starts if torch.equal(wide[:, at : at + size], narrow)), 0)
-
-
-def _cut(whole: Tensor, narrow: tuple[int, ...], start: int, layer: Layer | None) -> Tensor:
-    """The narrower network's part of an input, or the whole with zeros everywhere else."""
-    import torch
-
-    if layer is None or whole.shape == narrow:
-        return whole
-    part = whole.narrow(layer.dim, start, narrow[layer.dim])
-    if layer.width == narrow[layer.dim]:
-        return part.contiguous()
-    padded = torch.zeros_like(whole)
-    padded.narrow(layer.dim, start, narrow[layer.dim]).copy_(part)
-    return padded
+    The narrower one of the wider, where both can be; the first channels, where no way is found.
+    """
+    wide, narrow = sorted((reference, checked), key=lambda layer: -layer.width)
+    for origin, made in ((wide, narrow), (narrow, wide)):
+        if origin.weight is not None and made.weight is not None:
+            mix = find_mix(origin.weight, made.weight)
+            if mix is not None:
+                return made, origin, mix, _told(origin, checked, mix)
+    mix = Part(0, narrow.width)
+    unknown = "" if wide.weight is None or narrow.weight is None else f"; {UNKNOWN}"
+    return narrow, wide, mix, _told(wide, checked, mix) + unknown
 
 
-def _told_cut(reference: Layer | None, checked: Layer | None, start: int) -> str:
-    layers = {"source's": reference, "checked": checked}
-    known = {name: layer for name, layer in layers.items() if layer is not None}
-    wide = max(known, key=lambda name: known[name].width)
-    narrow = min(layer.width for layer in known.values())
-    return (
-        f"the {wide} network takes {known[wide].width} channels: "
-        f"it is given the other's as {start}..{start + narrow - 1}, and zeros besides"
-    )
+UNKNOWN = "its weight is no part of the other's, nor made of it by `adapt_input_channels`"
+
+
+def _told(origin: Layer, checked: Layer, mix: Mix) -> str:
+    name = "checked" if origin is checked else "source's"
+    return f"the {name} network takes {origin.width} channels: it is given {mix.told}"

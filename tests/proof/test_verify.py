@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -168,6 +169,51 @@ def test_a_channel_that_was_cut_off_is_fed_zeros(where: slice, taken: str, ckpt:
     assert ran.code == 0, ran.out + ran.err
     assert "[2, 3, 32, 32], and [2, 4, 32, 32] for the source, float32, seed 0" in ran.out
     assert f"the source's network takes 4 channels: it is given the other's as {taken}" in ran.out
+
+
+HOW = {
+    "sum": ({"adapt_input_channels": 1}, 1, "the other's channel in each of its own (`sum`)"),
+    "tile to fewer": ({"adapt_input_channels": 2}, 2, "its own repeated (`tile`)"),
+    "tile to more": ({"adapt_input_channels": 5}, 5, "its own repeated (`tile`)"),
+    "mean to fewer": ({"adapt_input_channels": {"to": 2, "how": "mean"}}, 2, "(`mean`)"),
+    "mean to more": ({"adapt_input_channels": {"to": 6, "how": "mean"}}, 6, "(`mean`)"),
+    "zeros": ({"adapt_input_channels": {"to": 5, "how": "zeros"}}, 5, "0..2, and zeros besides"),
+}
+
+
+@pytest.mark.parametrize("cast", [[], [{"cast": "BF16"}]], ids=["F32", "BF16"])
+@pytest.mark.parametrize(("op", "channels", "told"), HOW.values(), ids=HOW)
+def test_an_adapted_stem_is_fed_what_it_was_made_for(
+    op: dict[str, Any], channels: int, told: str, cast: list[dict[str, str]]
+) -> None:
+    first = state(1)
+    made, _ = cs.apply(first, [{"conv1.weight -> conv1.weight": [op, *cast]}])
+    made = {**made, "conv1.weight": made["conv1.weight"].float()}
+    found = cs.verify(
+        made,
+        lambda: ResNet(channels=channels, layers=2),
+        against=first,
+        source_model=lambda: ResNet(layers=2),
+        shape=(2, channels, 32, 32),
+        tolerance=0.02 if cast else 1e-5,
+    )
+    assert found.clean, str(found)
+    assert found.comparison is not None
+    assert any(told in note for note in found.comparison.notes), found.comparison.notes
+
+
+def test_a_stem_that_is_made_of_no_other_is_said_to_be() -> None:
+    found = cs.verify(
+        state(2, channels=1),
+        lambda: ResNet(channels=1, layers=2),
+        against=state(1),
+        source_model=lambda: ResNet(layers=2),
+        shape=(2, 1, 32, 32),
+    )
+    assert not found.clean
+    assert found.comparison is not None
+    (note,) = (note for note in found.comparison.notes if "channels" in note)
+    assert "its weight is no part of the other's" in note
 
 
 def test_the_same_weights_differ_by_nothing(ckpt: Ckpt) -> None:
@@ -373,3 +419,16 @@ def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_pa
         text=True,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_heads_of_other_widths_are_helped() -> None:
+    found = cs.verify(
+        ResNet(classes=7, layers=2).state_dict(),
+        lambda: ResNet(classes=7, layers=2),
+        against=state(1),
+        source_model=lambda: ResNet(layers=2),
+        shape=(1, 3, 32, 32),
+    )
+    (told,) = (one.text for one in found.findings if one.kind is Kind.DIFFERENT)
+    assert "this network [1, 7]; another head? Let both factories leave it out" in told
+    assert "allow=['unexpected']" in told
