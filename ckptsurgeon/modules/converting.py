@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -34,6 +34,7 @@ from ckptsurgeon.modules.loading import State, check_values, new_values, prepare
 from ckptsurgeon.modules.torch_rules import COUNTER
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.plans.outputs import Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
     Allow,
@@ -113,8 +114,9 @@ def _convert(
     for key in given:
         if strict or key not in unused:  # torch tells what a loose load leaves
             del state_dict[prefix + key]
-    kept = wanted.items() if strict else ()
-    state_dict.update((prefix + key, one) for key, one in kept if key not in values)
+    for key in wanted if strict else _kept_by_rules(execution.plan.outputs):
+        if key not in values:
+            state_dict[prefix + key] = wanted[key]
     state_dict.update((prefix + key, value) for key, value in values.items())
     origins = _origins(execution.plan, values)
     _move_extra_states(origins, state_dict, prefix)
@@ -127,17 +129,32 @@ def _prepare(
 ) -> Execution | None:
     """The load as it is planned; None for names that are the model's already.
 
-    That is so where no rule matches, but some keys are the model's: torch tells what is wrong.
+    That is so where rules don't match, none takes anything, and some keys are the model's: torch
+    tells what is wrong.
     """
+
+    def plan(optional: bool) -> Execution:
+        request = wishes.request(given, destination, optional=optional, loose=not strict)
+        return prepare_load(request, destination)
+
     try:
-        return prepare_load(wishes.request(given, destination, strict), destination)
+        return plan(optional=False)
     except PlanError:
-        if not strict or given.keys().isdisjoint(destination.contents.specs):
+        partly = plan(optional=True)
+        taken = partly.plan.fates.of(lambda claim: claim.fate is Fate.TAKEN)
+        if not any(taken) and not given.keys().isdisjoint(destination.contents.specs):
+            return None
+        if strict:
             raise
-        loose = prepare_load(wishes.request(given, destination, strict=False), destination)
-        if any(fate.rule for fate in loose.plan.fates):
-            raise
-        return None
+        return partly
+
+
+def _kept_by_rules(outputs: Outputs) -> Iterator[str]:
+    """The keys that rules say to keep: a loose load isn't told that they are missing."""
+    for kind in outputs.kinds:
+        first = outputs.first(kind)
+        if first.status is Status.KEPT and first.rule is not None:
+            yield from kind.keys
 
 
 def _origins(plan: Plan, values: Mapping[str, Any]) -> dict[str, str]:
@@ -219,16 +236,18 @@ class Wishes:
     config: Config | None
     variables: Given | None
 
-    def request(self, given: State, destination: Checkpoint, strict: bool) -> Request:
-        """The request; of a loose load, rules may match nothing, and keys may be left."""
-        loose: tuple[KindOfFinding, ...] = () if strict else ("missing", "unused", "unexpected")
+    def request(
+        self, given: State, destination: Checkpoint, *, optional: bool, loose: bool
+    ) -> Request:
+        """The request; rules may match nothing where they are `optional`, keys be left in loose."""
+        left: tuple[KindOfFinding, ...] = ("missing", "unused", "unexpected") if loose else ()
         return open_request(
-            self.rulesets if strict else _make_optional(self.rulesets),
+            _make_optional(self.rulesets) if optional else self.rulesets,
             given,
             destination,
             config=self.config,
             variables=self.variables,
-            allow=(*self.allow, *loose),
+            allow=(*self.allow, *left),
         )
 
 

@@ -292,9 +292,13 @@ def test_versions_and_extra_states_move_with_their_modules(
     assert state._metadata == before
 
 
-def test_of_names_that_are_the_models_torch_tells_what_is_wrong() -> None:
+OWN_HEAD: list[Any] = [{"drop": "fc.*"}, {"keep": "fc.*"}]
+
+
+@pytest.mark.parametrize("head", [[], OWN_HEAD, OWN_HEAD[1:]], ids=["none", "own", "kept"])
+def test_of_names_that_are_the_models_torch_tells_what_is_wrong(head: list[Any]) -> None:
     model = resnet(2)
-    modules.convert_on_load(model, ["stem.weight -> conv1.weight"])
+    modules.convert_on_load(model, ["stem.weight -> conv1.weight", *head])
     state = resnet(3).state_dict()
     with pytest.raises(RuntimeError, match=r"Unexpected key.*extra"):
         model.load_state_dict({**state, "extra": torch.rand(2)})
@@ -302,6 +306,22 @@ def test_of_names_that_are_the_models_torch_tells_what_is_wrong() -> None:
         model.load_state_dict({**state, "fc.bias": torch.rand(7)})
     with pytest.raises(RuntimeError, match="Missing key"):
         model.load_state_dict({"fc.bias": state["fc.bias"]})
+    with pytest.raises(RuntimeError, match="size mismatch for fc"):
+        model.load_state_dict({**state, "fc.bias": torch.rand(7)}, strict=False)
+    told = model.load_state_dict({**state, "extra": torch.rand(2)}, strict=False)
+    assert (told.missing_keys, told.unexpected_keys) == ([], ["extra"])
+    assert same(plain(model), dict(state))
+
+
+def test_what_a_rule_keeps_is_not_told_as_missing() -> None:
+    old, model = resnet(1, channels=4).state_dict(), resnet(2)
+    head = model.fc.weight.clone()
+    modules.convert_on_load(model, [STEM, *OWN_HEAD])
+    for strict in (True, False):
+        told = model.load_state_dict(old, strict=strict)
+        assert (told.missing_keys, told.unexpected_keys) == ([], [])
+        assert torch.equal(model.fc.weight, head)
+        assert torch.equal(model.conv1.weight, old["conv1.weight"][:, :3])
 
 
 def test_a_checkpoint_around_a_state_dict_is_told() -> None:
