@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.report.suggestions.writing import escaped, sayable
+from ckptsurgeon.report.suggestions.writing import sayable
 
 FILE = "<loading a module>"
 """What the places of these rules are called."""
@@ -54,7 +55,8 @@ def _ruleset(rules: list[str]) -> Ruleset | None:
 
 
 def _quote(key: str, alias: str = "") -> str:
-    return json.dumps(f"{alias}::{escaped(key)}" if alias else escaped(key), ensure_ascii=False)
+    text = write_literal(key)
+    return json.dumps(f"{alias}::{text}" if alias else text, ensure_ascii=False)
 
 
 def _lacks_counter(finding: Finding, plan: Plan) -> bool:

@@ -21,6 +21,7 @@ from ckptsurgeon.errors import ProblemsError, RulesetError
 from ckptsurgeon.language.rulesets import parse_ruleset, rules_from_arrows
 
 NORM = ("weight", "bias", "running_mean", "running_var")
+BUFFERS = (*NORM, "num_batches_tracked")
 
 NET = {
     "conv1.weight": (4, 3, 3, 3),
@@ -48,6 +49,11 @@ SOURCES: Mapping[str, Mapping[str, Sequence[int]]] = {
     "odd": {"it's.w": (2,)},
     "painted": {"\x1b[31mred.w": (2,)},
     "half painted": {"\x1b[31mred.w": (2,), "plain.v": (2,)},
+    "twice": {
+        **{f"{m}.bn.{part}": (4,) for m in ("a", "b", "c.a", "c.b") for part in BUFFERS},
+        **{f"{m}.fc.weight": (2, 4) for m in ("a", "b")},
+        "b.fc.bias": (2,),
+    },
     "parts": {"backbone.conv.weight": (2,), "head.weight": (3,)},
 }
 
@@ -1093,3 +1099,25 @@ def test_no_rule_is_told_that_may_mean_another(rule: str) -> None:
         cs.plan(source, rules_from_arrows([rule]))
     told = " ".join(problem.help for problem in caught.value.problems)
     assert not re.findall(r"write `[^`…]*(?:->|drop:)[^`…]*`|would match", told), NO_GUESS[rule]
+
+
+@pytest.mark.parametrize(
+    ("rule", "number", "pattern"),
+    [
+        ("batchnorm: a.bn -> b.bn", 5, "b.bn.*"),
+        ("batchnorm: <m:a|b>.bn -> c.<m>.bn", 10, "[c.a.bn.*, c.b.bn.*]"),
+        ("a.fc.weight -> b.fc.weight", 1, "b.fc.weight"),
+        ("<m:a|b>.bn.weight -> c.<m>.bn.weight", 2, "c.<m:a|b>.bn.weight"),
+    ],
+)
+def test_the_drop_for_two_producers_is_of_all_that_the_rule_gives(
+    rule: str, number: int, pattern: str
+) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        plan(rule, "twice")
+    (problem,) = caught.value.problems
+    told = f"; {number - 1:,} more key" if number > 1 else "which is copied"
+    assert told in problem.message
+    assert problem.help.endswith(f"add `drop: {pattern}`")
+    arrows = [rule, f"drop: {pattern}"]
+    cs.plan(source_of("twice"), rules_from_arrows(arrows))

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from report.plans import HOSTILE, Specs, compared, fates, outputs, renamed, resnet18, rule, view
 
 import ckptsurgeon as cs
-from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.language.patterns import compile_pattern, parse_reference, write_literal
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Claim, Fate, Fates
 from ckptsurgeon.plans.graph import Operand
@@ -34,7 +34,7 @@ from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree
 from ckptsurgeon.report.suggestions.untrained import is_untrained
-from ckptsurgeon.report.suggestions.writing import escaped, sayable, scalar
+from ckptsurgeon.report.suggestions.writing import sayable, scalar
 from ckptsurgeon.specs import TensorSpec
 
 GOLDEN = Path(__file__).parent / "golden" / "suggestions.txt"
@@ -578,7 +578,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
 @given(st.text(min_size=1, max_size=30))
 def test_an_escaped_key_means_itself(key: str) -> None:
     if sayable(key):
-        assert parse_reference(escaped(key)).pattern.literal == key
+        assert parse_reference(write_literal(key)).pattern.literal == key
 
 
 @settings(max_examples=300, deadline=None)
@@ -636,3 +636,16 @@ def test_a_bias_of_a_batchnorm_is_not_suggested_for_a_convolution() -> None:
         assert "c.bn.bias -> " not in one.text
     for one in make_suggestions(cs.plan(into, into=source)):
         assert "c.conv.bias -> " not in one.text
+
+
+# --- what rules took ------------------------------------------------------------------------------
+
+
+def test_a_missing_key_that_a_rule_took_is_no_stranger() -> None:
+    specs = floats({"bn1.weight": (4,), "bn2.weight": (4,), "fc.weight": (2, 4)})
+    rules = [{"drop": "bn2.*"}, "bn1.* -> bn2.*"]
+    (one,) = make_suggestions(cs.plan(arrays(specs), rules, arrays(specs)))
+    assert one.text == "# - keep: bn1.weight"
+    assert "`bn1.weight` is in the source, and taken or dropped there by a rule" in one.sentence
+    both = [rules[0], {"from": "bn1.*", "to": ["bn1.*", "bn2.*"]}]
+    assert not cs.plan(arrays(specs), both, arrays(specs)).open_findings

@@ -24,6 +24,7 @@ from ckptsurgeon.language.patterns.pieces import Word as Word
 from ckptsurgeon.language.patterns.pieces import is_plain_integer as is_plain_integer
 from ckptsurgeon.language.patterns.pieces import write_integer as write_integer
 from ckptsurgeon.language.patterns.pieces import write_key as write_key
+from ckptsurgeon.language.patterns.pieces import write_literal as write_literal
 from ckptsurgeon.language.patterns.regexes import name_groups as name_groups
 from ckptsurgeon.language.patterns.slices import WrittenIndex as WrittenIndex
 from ckptsurgeon.language.patterns.slices import parse_index as parse_index

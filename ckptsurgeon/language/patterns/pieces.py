@@ -203,6 +203,12 @@ def write_integer(value: Value, width: int = 0) -> str:
     return f"{value:0{width}d}"
 
 
+def write_literal(text: str) -> str:
+    r"""A key, or a part of one, as a pattern that means it and nothing else: `a\[0].w`."""
+    pattern = str(Pattern((Literal(text),))).replace("->", r"-\>")
+    return pattern.replace(":", "\\:", 1) if pattern.startswith("re:") else pattern
+
+
 def write_key(pattern: Pattern, scope: Scope) -> str:
     """The key that a resolved target names for these values; raises ExpressionError."""
     return "".join(_write_piece(piece, scope) for piece in pattern.pieces)

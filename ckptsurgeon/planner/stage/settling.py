@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from ckptsurgeon.errors import Problem
-from ckptsurgeon.language.patterns import Formula, compile_pattern
+from ckptsurgeon.language.patterns import Formula, compile_pattern, write_literal
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
@@ -19,17 +19,22 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 COPIED, UNUSED, UNREADABLE = Claim(Fate.COPIED), Claim(Fate.UNUSED), Claim(Fate.UNREADABLE)
 LEFT = Claim(Fate.DROPPED, why=Why.UNMATCHED)
 
+MOST_PATTERNS = 8
+"""Patterns in the help for one rule."""
+
 
 def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     """The fates of all keys, by table; keys are copied where `unmatched` says so."""
     shares: Shares = {}
+    onto: list[str] = []
     for table in run.tables:
         held = table.held
         claims = held.whole
         if len(held.whole) < len(table.nodes) or held.winners:
             others = (k for k in table.nodes if k not in held.whole or k in held.winners)
-            claims = held.whole | {key: _claim(run, table, key, shares) for key in others}
+            claims = held.whole | {key: _claim(run, table, key, shares, onto) for key in others}
         yield KeyFates(run.number, table.alias, table.specs, claims)
+    _tell_copied_onto(run, onto)
 
 
 def unreadable_left(run: StageRun) -> dict[str, Node]:
@@ -47,7 +52,7 @@ Shares = dict[Hashable, Claim]
 """What became of keys of which the same parts were taken; parts are told by their ids."""
 
 
-def _claim(run: StageRun, table: Table, key: str, shares: Shares) -> Claim:
+def _claim(run: StageRun, table: Table, key: str, shares: Shares, onto: list[str]) -> Claim:
     """What became of a key that was not simply taken whole."""
     held = table.held
     if key in held.parts and key not in held.whole:
@@ -56,7 +61,7 @@ def _claim(run: StageRun, table: Table, key: str, shares: Shares) -> Claim:
         return shares.get(alike) or shares.setdefault(alike, _partly(parts, spec))
     claim = held.whole.get(key) or held.reused.get(key)
     if claim is None:
-        return _unmatched(run, table, key)
+        return _unmatched(run, table, key, onto)
     winner = held.winners.get(key)
     if winner is None:
         return claim
@@ -79,8 +84,8 @@ def _partly(parts: Sequence[TakenPart], spec: TensorSpec) -> Claim:
     return msgspec.structs.replace(claim, dropped=dropped, dropper=dropper)
 
 
-def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
-    """What becomes of a key that no rule took."""
+def _unmatched(run: StageRun, table: Table, key: str, onto: list[str]) -> Claim:
+    """What becomes of a key that no rule took; `onto` gets those that a rule gives as well."""
     stage = run.compiled.stage
     claimer = run.claimed.get(key) if not table.alias else None
     if claimer is not None:
@@ -91,12 +96,12 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
         if table.alias or run.is_last:
             return UNREADABLE
         if key in run.production:
-            _tell_copied_onto(run, key)
+            onto.append(key)
         return COPIED
     if table.alias or stage.unmatched == "error":
         return UNUSED
     if key in run.production:
-        _tell_copied_onto(run, key)
+        onto.append(key)
     elif run.destination is not None and key not in run.destination.specs:
         return UNUSED
     else:
@@ -104,27 +109,64 @@ def _unmatched(run: StageRun, table: Table, key: str) -> Claim:
     return COPIED
 
 
-def _pattern_of(run: StageRun, giver: RuleInfo | None, key: str) -> str:
-    """The target of a rule by which it gave a key, where that can be read; else the key."""
-    if giver is None:
-        return key
-    for rule in run.compiled.rules:
-        for target in rule.targets if rule.group == giver.number else ():
-            if not any(isinstance(piece, Formula) for piece in target.pattern.pieces):
-                found = compile_pattern(target.pattern).match(key)
-                return str(target.pattern) if found is not None else key
-    return key
+# --- copies onto what rules give ------------------------------------------------------------------
 
 
-def _tell_copied_onto(run: StageRun, key: str) -> None:
-    giver = run.production.rules[key]
+def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
+    """Tells of keys that rules give and that would be copied: of each rule the first."""
+    if not keys:
+        return
     last = run.compiled.rules[-1].place
-    run.production.collide(
-        giver,
-        Problem(
-            f"two producers of `{key}`: this rule, and the source's own `{key}`, which is copied",
-            giver.place if giver else last,
-            f"no rule up to the last one ({last}) takes it: add "
-            f"`drop: {write_key_text(_pattern_of(run, giver, key))}`",
-        ),
-    )
+    (table,) = (table for table in run.tables if not table.alias)
+    modules = _by_module(table.nodes)
+    by_giver: dict[RuleInfo | None, list[str]] = {}
+    for key in keys:
+        by_giver.setdefault(run.production.rules[key], []).append(key)
+    for giver, given in by_giver.items():
+        target = _target_of(run, giver, given[0])
+        patterns = [target] if target else _patterns_of(modules, given)
+        dropped = ", ".join(map(write_key_text, patterns))
+        for key in given:
+            told = Problem(
+                f"two producers of `{key}`: this rule, and the source's own `{key}`, "
+                "which is copied",
+                giver.place if giver else last,
+                f"no rule up to the last one ({last}) takes it: add "
+                f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`",
+            )
+            run.production.collide(giver, told)
+
+
+def _by_module(keys: Iterable[str]) -> dict[str, list[str]]:
+    """The keys by the module that they belong to."""
+    modules: dict[str, list[str]] = {}
+    for key in keys:
+        modules.setdefault(key.rpartition(".")[0], []).append(key)
+    return modules
+
+
+def _target_of(run: StageRun, giver: RuleInfo | None, key: str) -> str:
+    """The target with captures by which a rule gave a key; "" where it can't be read."""
+    for rule in run.compiled.rules:
+        for target in rule.targets if giver and rule.group == giver.number else ():
+            pieces = target.pattern.pieces
+            if target.pattern.literal is not None or any(
+                isinstance(piece, Formula) for piece in pieces
+            ):
+                continue
+            if compile_pattern(target.pattern).match(key) is not None:
+                return str(target.pattern)
+    return ""
+
+
+def _patterns_of(modules: Mapping[str, Sequence[str]], keys: Sequence[str]) -> list[str]:
+    """Patterns of these keys alone, `module.*` where they are all of a module; the first few."""
+    patterns: dict[str, None] = {}
+    known = set(keys)
+    for key in keys:
+        module = key.rpartition(".")[0]
+        whole = module and len(modules[module]) > 1 and known.issuperset(modules[module])
+        patterns[f"{write_literal(module)}.*" if whole else write_literal(key)] = None
+        if len(patterns) == MOST_PATTERNS:
+            break
+    return list(patterns)

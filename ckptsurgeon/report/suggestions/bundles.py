@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import MAX_HOLES, Point
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.model import Specs
-from ckptsurgeon.report.suggestions.writing import LONGEST_KEY, escaped
+from ckptsurgeon.report.suggestions.writing import LONGEST_KEY
 
 WORDS = (
     ("q", "k", "v"),
@@ -127,7 +128,7 @@ class Family:
 
 
 def _literal(text: str) -> str:
-    return escaped(text) if text else ""
+    return write_literal(text) if text else ""
 
 
 def read_skeleton(key: str) -> tuple[Skeleton, Point] | None:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import MAX_HOLES, Point, Template, boxes, read_key
-from ckptsurgeon.report.suggestions.writing import LONGEST_KEY, escaped, sayable
+from ckptsurgeon.language.patterns import write_literal
+from ckptsurgeon.report.suggestions.writing import LONGEST_KEY, sayable
 
 NAMES = "ijklmnop"
 DEEPEST = 16
@@ -177,16 +178,16 @@ def _glob(template: Template, axes: Sequence[Point], tail: str, kinds: dict[int,
             break
         if number in kinds:
             name = NAMES[list(kinds).index(number) % MAX_HOLES]
-            literal = escaped(text)
+            literal = write_literal(text)
             source += f"{literal}<{name}{kinds[number]}>"
             target += f"{literal}<{name}>"
             text = ""
         else:
             text += f"{axes[number][0]:0{widths[number]}d}"
-    literal = escaped(text) if text else ""
+    literal = write_literal(text) if text else ""
     return Glob(source + literal + tail, target + literal + tail)
 
 
 def exact_key(key: str) -> Glob:
     """The pattern of one key."""
-    return Glob(escaped(key), escaped(key))
+    return Glob(write_literal(key), write_literal(key))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
 from ckptsurgeon.report.suggestions.untrained import COUNTER, lone_buffers
 from ckptsurgeon.report.suggestions.writing import (
     alias_prefix,
-    escaped,
     quoted,
     rule_lines,
     sayable,
@@ -25,6 +25,11 @@ MOST_PATTERNS = 12
 STRANGERS = (
     "no key of the destination is in the source under any likely name:"
     " is it the right checkpoint, and the right `root` in it?"
+)
+
+TAKEN = (
+    "in the source, and taken or dropped there by a rule: where both names are wanted, give that"
+    " rule both targets, `{from: A, to: [A, B]}`; if not"
 )
 
 FILLS = {COUNTER: "zeros", "running_mean": "zeros", "running_var": "ones", "bias": "zeros"}
@@ -47,12 +52,14 @@ def missing_suggestions(missing: Specs, keys: Keys) -> Iterator[Suggestion]:
         yield Suggestion(sentence, "\n".join(keep_lines(others, keys)))
     settled = buffers if keys.has_values else counters
     rest = {key: spec for key, spec in missing.items() if key not in settled}
-    untaken = set() if keys.staged else set(keys.untaken(""))
-    unread = {key: spec for key, spec in rest.items() if key in untaken}
-    strange = {key: spec for key, spec in rest.items() if key not in untaken}
+    theirs = {} if keys.staged else keys.sources.get("", {})
+    unread = {key: spec for key, spec in rest.items() if not theirs.get(key, True)}
+    taken = {key: spec for key, spec in rest.items() if theirs.get(key, False)}
+    strange = {key: spec for key, spec in rest.items() if key not in theirs}
     verb = "keep the destination's own" if keys.has_values else "make them anew"
     for specs, why in (
         (unread, "unreadable in the source: if it can't be saved in another way"),
+        (taken, TAKEN),
         (strange, "not in the source under any likely name: if nothing of it fits"),
     ):
         if specs:
@@ -89,7 +96,7 @@ def _init_patterns(found: list[str], keys: Keys) -> list[str]:
     if len(found) > 1 and all(key.endswith(f".{name}") for key in found):
         same = sum(key.endswith(f".{name}") for key in keys.destination)
         if same == len(found):
-            return [f"**.{escaped(name)}"]
+            return [f"**.{write_literal(name)}"]
     return [glob.source for glob in exact_globs(found, keys.destination, most=MOST_PATTERNS)]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import Point, Template, read_key, without_integers
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.exact import NAMES
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, quoted, sayable
 
 Slot = tuple[Point, str]
 """Where a key stands in its group: its repetition, counted from 0, and its last name."""
@@ -69,10 +70,12 @@ class Group:
                 continue
             number = self.holes.index(hole)
             shift = self.lowest[number] - lowest[number]
-            written += (escaped(text) if text else "") + _hole(NAMES[number], shift)
+            written += (write_literal(text) if text else "") + _hole(NAMES[number], shift)
             text = ""
         text += f"{texts[-1]}."
-        return written + escaped(text) + (escaped(self.name) if self.name != "*" else "*")
+        return (
+            written + write_literal(text) + (write_literal(self.name) if self.name != "*" else "*")
+        )
 
 
 def _hole(name: str, shift: int) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree, Specs, Suggestion
 from ckptsurgeon.report.suggestions.writing import (
     LONGEST_KEY,
     alias_prefix,
     arrow,
-    escaped,
     quoted,
     sayable,
 )
@@ -152,4 +152,4 @@ def _change(old: str, new: str) -> Change:
 def _changed(target: str, change: Change) -> str:
     at, gone, come = change
     pieces = target.split(".")
-    return ".".join([*pieces[:at], *map(escaped, come), *pieces[at + len(gone) :]])
+    return ".".join([*pieces[:at], *map(write_literal, come), *pieces[at + len(gone) :]])

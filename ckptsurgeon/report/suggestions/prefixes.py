@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.keys import INTEGER
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.exact import exact_globs
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Open, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, quoted, sayable
 
 SAMPLE = 100
 """Keys from which prefixes are guessed; every guess is then counted over all keys."""
@@ -203,7 +204,7 @@ def rename_suggestion(change: Change, still: Open, keys: Keys) -> Suggestion:
     spare, missing = still.spare.get(change.alias, {}), still.missing
     untaken = [key for key in keys.untaken(change.alias) if key.startswith(change.old)]
     alias = alias_prefix(change.alias)
-    old, new = (escaped(prefix) if prefix else "" for prefix in (change.old, change.new))
+    old, new = (write_literal(prefix) if prefix else "" for prefix in (change.old, change.new))
     sides = [(f"{alias}{old}**", f"{new}**")]
     if any(key not in change.pairs for key in untaken):
         cut = len(change.old)

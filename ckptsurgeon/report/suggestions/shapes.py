@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.report.suggestions.exact import Glob, exact_globs, exact_key
 from ckptsurgeon.report.suggestions.leftovers import keep_lines
@@ -20,7 +21,6 @@ from ckptsurgeon.report.suggestions.remedies import Remedy, find_remedy, find_re
 from ckptsurgeon.report.suggestions.writing import (
     alias_prefix,
     arrow,
-    escaped,
     quoted,
     rule_lines,
     sayable,
@@ -122,7 +122,7 @@ def _sides(group: Sequence[Mismatch], keys: Keys) -> list[Glob]:
 
 def _pair(one: Mismatch) -> Glob:
     alias = alias_prefix(one.alias)
-    return Glob(alias + escaped(one.origin or ""), exact_key(one.key).target)
+    return Glob(alias + write_literal(one.origin or ""), exact_key(one.key).target)
 
 
 def _keep(group: Sequence[Mismatch], keys: Keys) -> Suggestion:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.report.suggestions.model import Degree, Keys, Specs, Suggestion
-from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, escaped, quoted, sayable
+from ckptsurgeon.report.suggestions.writing import alias_prefix, arrow, quoted, sayable
 
 MOST_LISTS = 8
 """Lists that are looked at; each costs a pass over the keys."""
@@ -81,7 +82,7 @@ def _shift(ours: dict[Item, str], theirs: dict[Item, str]) -> int:
 
 def shift_suggestion(shift: Shift) -> Suggestion:
     """The arrow that moves all items."""
-    name, before = alias_prefix(shift.alias), escaped(shift.before)
+    name, before = alias_prefix(shift.alias), write_literal(shift.before)
     line = arrow(f"{name}{before}<i>.**", f"{before}<i{shift.by:+d}>.**")
     sentence = (
         f"items of {quoted(shift.before)} are counted from elsewhere:"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.suggestions.model import Degree, Open, Suggestion
-from ckptsurgeon.report.suggestions.writing import escaped, quoted, sayable, scalar
+from ckptsurgeon.report.suggestions.writing import quoted, sayable, scalar
 
 MOST_LINES = 8
 
@@ -60,7 +61,7 @@ def _line(group: Group, plan: Plan, leads: bool) -> str:
     A `tie` to any but the first key that the destination ties would turn its own tie around.
     """
     output = plan.outputs.get(group[0])
-    keys = [scalar(escaped(key), flow=True) for key in group]
+    keys = [scalar(write_literal(key), flow=True) for key in group]
     if output is not None and _copied(output):
         return f"- {{from: {keys[0]}, to: [{', '.join(keys)}]}}"
     return f"- tie: [{', '.join(keys)}]" if leads else ""

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptsurgeon.language.patterns import Literal, Pattern
+from ckptsurgeon.language.patterns import write_literal
 
 LONGEST_LINE = 96
 LONGEST_KEY = 1000
@@ -17,15 +17,9 @@ _FLOW = re.compile(r"[A-Za-z0-9_/<][A-Za-z0-9_./<>|*=\\-]*")
 _NOT_TEXT = re.compile(r"[0-9.+-]+(e[0-9]+)?|true|false|null|yes|no|on|off|~", re.IGNORECASE)
 
 
-def escaped(text: str) -> str:
-    r"""A key, or a part of one, as a pattern that means it and nothing else: `a\[0].w`."""
-    pattern = str(Pattern((Literal(text),))).replace("->", r"-\>")
-    return pattern.replace(":", "\\:", 1) if pattern.startswith("re:") else pattern
-
-
 def alias_prefix(alias: str) -> str:
     """`s1::`, as it stands before the keys of a named source; "" for the unnamed one's."""
-    return f"{escaped(alias)}::" if alias else ""
+    return f"{write_literal(alias)}::" if alias else ""
 
 
 def sayable(key: str) -> bool:
