@@ -100,6 +100,9 @@ def _without_problems(ruleset: Ruleset) -> Ruleset:
     return ruleset
 
 
+_TELL_TEXT = "give `yaml.safe_load(text)`, or write it to a file"
+
+
 def _of_file(name: str) -> Ruleset:
     try:
         return _read_file(name)
@@ -109,6 +112,9 @@ def _of_file(name: str) -> Ruleset:
 
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
+    if "\n" in name:
+        problem = Problem("the text of a rule file where its path is wanted", None, _TELL_TEXT)
+        raise RulesetError([problem])
     if ("->" in name or ": " in name) and not path.is_file():
         help = choose(f"write `-e {shlex.quote(name)}`", f"give a list of rules: `[{name!r}]`")
         problem = Problem(f"a rule where rules are wanted: {name!r}", None, help)

@@ -79,7 +79,7 @@ def _check(subject: str, value: object, kind: Any) -> Any:
     try:
         result = msgspec.convert(value, kind)
     except msgspec.ValidationError:
-        suggestion = nearest(value, _words(kind)) if isinstance(value, str) else ""
+        suggestion = nearest(value, words_of(kind)) if isinstance(value, str) else ""
         hint = f"; {suggestion}" if suggestion else ""
         raise ShapeError(f"{subject} must be {_wanted(kind)}, found {_show(value)}{hint}") from None
     if _beyond(result):
@@ -88,11 +88,11 @@ def _check(subject: str, value: object, kind: Any) -> Any:
 
 
 def _wanted(kind: Any) -> str:
-    words = _words(kind)
+    words = words_of(kind)
     return f"one of {', '.join(words)}" if words else WANTED[kind]
 
 
-def _words(kind: Any) -> tuple[str, ...]:
+def words_of(kind: Any) -> tuple[str, ...]:
     """The words that a field takes, which may be optional; none where it takes no words."""
     choice = kind
     if type(None) in typing.get_args(kind):

@@ -239,3 +239,18 @@ def test_names_that_no_file_can_have() -> None:
     for name in ("x\0y/a.pt", "\udc00/a.pt"):
         with pytest.raises(cs.CkptSurgeonError):
             cs.plan(name)
+
+
+@pytest.mark.parametrize("text", ["format: 1\nrules:\n- a -> b\n", "- a -> b\n- c -> d"])
+def test_the_text_of_a_rule_file_is_told(text: str) -> None:
+    with pytest.raises(
+        cs.RulesetError, match=r"its path is wanted(.|\n)*`yaml\.safe_load\(text\)`"
+    ):
+        cs.plan(STATE, text)
+
+
+def test_what_stands_beside_rules_is_told_in_a_list() -> None:
+    told = r"write a dict(.|\n)*`\{'format': 1, 'source': …, 'rules': \[…\]\}`"
+    for rule in ({"source": {"strip": "module."}}, "source: {strip: module.}"):
+        with pytest.raises(cs.RulesetError, match=told):
+            cs.plan(STATE, ["a -> b", rule])

@@ -1121,3 +1121,18 @@ def test_the_drop_for_two_producers_is_of_all_that_the_rule_gives(
     assert problem.help.endswith(f"add `drop: {pattern}`")
     arrows = [rule, f"drop: {pattern}"]
     cs.plan(source_of("twice"), rules_from_arrows(arrows))
+
+
+@pytest.mark.parametrize(
+    ("op", "meant"),
+    [
+        ("adapt_input_channels: sum", "adapt_input_channels: {how: sum}"),
+        ("adapt_input_channels: mean", "adapt_input_channels: {how: mean}"),
+    ],
+)
+def test_a_word_of_another_parameter_is_told_with_that(op: str, meant: str) -> None:
+    assert helps(f"conv1.weight -> conv1.weight: {{{op}}}", "net") == [f"write `{{{meant}}}`"]
+    state = source_of("net")
+    into = {**state, "conv1.weight": np.zeros((4, 1, 3, 3), "f4")}
+    rule = f"conv1.weight -> conv1.weight: {{{meant}}}"
+    assert not cs.plan(state, rules_from_arrows([rule]), into).open_findings

@@ -132,7 +132,10 @@ def _refuse_missing_colon(node: Scalar) -> None:
         return
     if word != first:  # Python's, where a text is an arrow
         message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
-        raise wrong(node.place, message)
+        help = f"write `{{'{word}': …}}`"
+        if word in STAGE.fields:
+            help = f"write a dict of all: `{{'format': 1, '{word}': …, 'rules': […]}}`"
+        raise wrong(node.place, message, help)
     if word in RULE_WORDS:
         raise wrong(node.place, f"{shown(word)} without its `: `", f"write `{word}: …`")
     meant = find_word(word, RULE_WORDS)
@@ -242,6 +245,8 @@ def _no_kind(node: Mapping) -> RulesetError:
     if key.text in STAGE.fields:
         message = f"`{key.text}` where a rule is wanted"
         help = "it stands at the top of a rule file, beside `rules`"
+        if key.place.file == PYTHON_RULES:
+            help = f"write a dict: `{{'format': 1, '{key.text}': …, 'rules': […]}}`"
         return wrong(key.place, message, help)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)

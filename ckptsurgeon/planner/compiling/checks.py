@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
 from ckptsurgeon.language.expressions import names_in
@@ -17,8 +17,10 @@ from ckptsurgeon.language.patterns import (
     name_groups,
 )
 from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.reading.arguments import parameter_types
 from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
-from ckptsurgeon.ops import OPS, Arity
+from ckptsurgeon.ops import OPS, Arity, Op
+from ckptsurgeon.ops.parameters import words_of
 from ckptsurgeon.planner.compiling.captures import (
     CONDITION,
     NUMBER,
@@ -72,7 +74,20 @@ def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
                 call.place,
                 help if joins else "ops can use the captures of the target, and vars",
             )
-        check_names(names - lost, compiled.known, call.place, problems, NUMBER)
+        words = _words_among(OPS[call.name], names - lost - compiled.known)
+        for name, parameter in words.items():
+            problems.add(
+                f"{call.name}: `{name}` is a word of `{parameter}`",
+                call.place,
+                f"write `{{{call.name}: {{{parameter}: {name}}}}}`",
+            )
+        check_names(names - lost - words.keys(), compiled.known, call.place, problems, NUMBER)
+
+
+def _words_among(op: type[Op], names: Collection[str]) -> dict[str, str]:
+    """The names that are words of a parameter, with that: `{adapt_input_channels: sum}`."""
+    types = parameter_types(op).items()
+    return {name: one for name in sorted(names) for one, kind in types if name in words_of(kind)}
 
 
 def check_where(rule: CompiledRule, problems: Problems) -> None:
