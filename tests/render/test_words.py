@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ckptsurgeon.cutting import cut, cut_middle, list_some
@@ -58,6 +58,7 @@ def test_every_key_is_told_once_with_its_label(
 
 
 @given(ENTRIES)
+@example({"0.q": ([], ""), "0": (["q"], ""), "0.k": ([], "")})
 def test_merged_origins_stand_in_the_order_of_the_keys(
     entries: dict[str, tuple[list[str], str]],
 ) -> None:
@@ -67,13 +68,15 @@ def test_merged_origins_stand_in_the_order_of_the_keys(
             for key, (origins, _) in entries.items()
         )
     )
-    came = {str(line.box): [str(one) for one in line.origins] for line in lines}
+    came: dict[str, list[list[str]]] = {}  # a key and a module may have one name
+    for line in lines:
+        came.setdefault(str(line.box), []).append([str(one) for one in line.origins])
     for line in merge_lines(lines):
         for at, box in enumerate(line.box.boxes if isinstance(line.box, Words) else [line.box]):
             ours = [
                 str(one.boxes[at]) if isinstance(one, Words) else str(one) for one in line.origins
             ]
-            assert ours == came[str(box)]
+            assert ours in came[str(box)]
 
 
 @given(st.lists(KEYS, unique=True, max_size=9))
