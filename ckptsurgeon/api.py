@@ -38,7 +38,7 @@ from ckptsurgeon.request import (
 )
 from ckptsurgeon.saved import prepare_saved, recall
 from ckptsurgeon.specs import parse_bytes
-from ckptsurgeon.wanted import kind_of, require, whole_number
+from ckptsurgeon.wanted import kind_of, refuse, require, whole_number
 
 Size = int | str
 """Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
@@ -114,7 +114,7 @@ def transplant(
     shard_size = _read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
     if progress is not None and not callable(progress):
-        require("progress", progress, (), "a function of (done, total, key)")
+        refuse("progress", progress, "a function of (done, total, key)")
     execution = _prepare(
         source,
         rules,

@@ -115,10 +115,10 @@ def open_request(
     """
     roots = read_roots(root)
     rulesets = put_words(load_rulesets(rules), roots, one_shard)
-    _require_mapping("sources", sources or {}, "paths, dicts or models by alias")
+    require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
     for alias in sources or {}:
         require("sources: an alias", alias, str, "a text")
-    _require_mapping("variables", variables or {}, "values by name, {'h': 1}")
+    require("variables", variables or {}, Mapping, "a dict of values by name, {'h': 1},")
     for name in variables or {}:
         require("variables: a name", name, str, "a text")
     if config is not None:
@@ -137,17 +137,10 @@ def open_request(
 def read_roots(root: Root | None) -> Mapping[str, str]:
     """The roots to open by alias; "" is the one of every source that is not named."""
     roots = {} if root is None else {"": root} if isinstance(root, str) else root
-    _require_mapping("root", roots, "a name, or names by alias")
+    require("root", roots, Mapping, "a name, or a dict of names by alias,")
     for alias, one in roots.items():
-        if not isinstance(one, str):
-            raise CheckpointError(f"root of {alias!r}: {type(one).__name__} where a name is wanted")
+        require(f"root of {alias!r}", one, str, "a name")
     return roots
-
-
-def _require_mapping(what: str, given: object, wanted: str) -> None:
-    """Raises CheckpointError for what is no dict."""
-    if not isinstance(given, Mapping):
-        raise CheckpointError(f"{what}: {type(given).__name__} where a dict is wanted: {wanted}")
 
 
 def _refuse_roots(
@@ -278,9 +271,9 @@ def _open(
         return source
     if is_model(source):
         return open_model(source)
-    kind = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
     raise CheckpointError(
-        f"{kind} is no checkpoint; give a path, a dict of tensors, a model, or an open one"
+        f"{kind_of(source)} is no checkpoint; "
+        "give a path, a dict of tensors, a model, or an open one"
     )
 
 

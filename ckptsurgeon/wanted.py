@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, NoReturn
 
 from ckptsurgeon.errors import CkptSurgeonError
 
@@ -30,7 +30,7 @@ def whole_number(what: str, value: Any, *, least: int | None = None) -> int:
         if number != value:
             raise TypeError
     except (TypeError, ValueError, OverflowError):
-        require(what, value, (), "a whole number")
+        refuse(what, value, "a whole number")
     if least is not None and number < least:
         raise CkptSurgeonError(f"{what}={number}: wanted at least {least}")
     return number
@@ -41,7 +41,11 @@ def require(
 ) -> None:
     """Raises CkptSurgeonError where a value is none of these kinds; `bool` is no number."""
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
-        return
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        refuse(what, value, wanted, help=help)
+
+
+def refuse(what: str, value: object, wanted: str, *, help: str = "") -> NoReturn:
+    """Raises CkptSurgeonError for a value where another one is wanted."""
     tail = f"; {help}" if help else ""
     raise CkptSurgeonError(f"{what}: {kind_of(value)} where {wanted} is wanted{tail}")

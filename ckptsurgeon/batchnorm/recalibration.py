@@ -18,7 +18,7 @@ from ckptsurgeon.checkpoints.models import require_model
 from ckptsurgeon.checkpoints.planting import is_tensor
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.specs import plural
-from ckptsurgeon.wanted import kind_of, require
+from ckptsurgeon.wanted import kind_of, refuse
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,7 +71,7 @@ def recalibrate(
     require_model(model)
     _refuse_one_batch(batches)
     if forward is not None and not callable(forward):
-        require("recalibrate: forward", forward, (), "a function of a batch")
+        refuse("recalibrate: forward", forward, "a function of a batch")
     found = {name: m for name, m in batchnorms(model).items() if has_statistics(m)}
     counting = {name: layer for name, layer in found.items() if _counts(layer)}
     if not counting:

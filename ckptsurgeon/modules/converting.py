@@ -45,7 +45,7 @@ from ckptsurgeon.request import (
     open_request,
     read_kinds,
 )
-from ckptsurgeon.wanted import require
+from ckptsurgeon.wanted import refuse
 
 
 def convert_on_load(
@@ -70,7 +70,7 @@ def convert_on_load(
     """
     require_model(model)
     if rules is None:
-        require("convert_on_load: rules", rules, (), "a path, a name, a dict or a list")
+        refuse("convert_on_load: rules", rules, "a path, a name, a dict or a list")
     rulesets = load_rulesets(rules)
     compile_rulesets(rulesets)
     wishes = Wishes(rulesets, read_kinds(allow), config, variables)

@@ -19,7 +19,7 @@ from ckptsurgeon.proof.pretrained import load_pretrained
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
 from ckptsurgeon.request import Root, Source, open_source, read_kinds, read_roots
-from ckptsurgeon.wanted import require, whole_number
+from ckptsurgeon.wanted import refuse, require, whole_number
 from ckptsurgeon.wording import argument, name_kinds, name_root
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Network:
             )
         if not callable(self.model):
             what = self.word.replace("arguments", "model")
-            require(f"verify: {what}", self.model, (), "what makes one, or the name of it")
+            refuse(f"verify: {what}", self.model, "what makes one, or the name of it")
         given = self.arguments or {}
         try:
             takes = inspect.signature(self.model, follow_wrapped=False)
@@ -159,7 +159,7 @@ def verify(
 def _read_shape(shape: Any) -> tuple[int, ...]:
     wanted = "a tuple of sizes, (1, 3, 224, 224),"
     if isinstance(shape, str) or not isinstance(shape, Iterable) or not getattr(shape, "ndim", 1):
-        require("shape", shape, (), wanted)
+        refuse("shape", shape, wanted)
     return tuple(whole_number("shape", size, least=1) for size in shape)
 
 
@@ -169,8 +169,7 @@ def _read_tolerance(tolerance: Any) -> float:
             raise TypeError
         return float(tolerance)
     except (TypeError, ValueError):
-        require("tolerance", tolerance, (), "a number")
-        raise
+        refuse("tolerance", tolerance, "a number")
 
 
 def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:

@@ -38,9 +38,12 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a dict recalibrated": (lambda: batchnorm.recalibrate(STATE, [T]), "dict where a model is"),
     "a model verified": (lambda: cs.verify(STATE, NET), "Linear is built already; give what"),
     "a number built": (lambda: cs.verify(STATE, lambda: ODD), "list where a model is wanted"),
-    "a root that is a list": (lambda: cs.plan(STATE, root=ODD), "root: list where a dict is"),
-    "a root by alias": (lambda: cs.plan(STATE, root={"": 3}), "root of '': int where a name"),  # type: ignore[dict-item]
-    "sources in a list": (lambda: cs.plan(None, sources=ODD), "sources: list where a dict is"),
+    "a root that is a list": (
+        lambda: cs.plan(STATE, root=ODD),
+        "root: a list where a name, or a dict",
+    ),
+    "a root by alias": (lambda: cs.plan(STATE, root={"": 3}), "root of '': an int where a name"),  # type: ignore[dict-item]
+    "sources in a list": (lambda: cs.plan(None, sources=ODD), "sources: a list where a dict of"),
     "a root of what is open": (lambda: cs.inspect(NET, root="x"), "is no file to open at a root"),
     "a root of every source": (
         lambda: cs.plan(None, ["a::** -> **"], sources={"a": NET}, root="net"),
@@ -87,7 +90,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "an alias that is a number": (lambda: cs.plan(None, sources={1: STATE}), "an int where a text"),  # type: ignore[dict-item]
     "a config that is a number": (lambda: cs.plan(STATE, config=42), "config: an int where a path"),  # type: ignore[arg-type]
-    "variables in a list": (lambda: cs.plan(STATE, variables=ODD), "variables: list where a dict"),
+    "variables in a list": (
+        lambda: cs.plan(STATE, variables=ODD),
+        "variables: a list where a dict",
+    ),
     "a root of an inspection": (lambda: cs.inspect(STATE, root={"a": "b"}), "root: a dict where"),  # type: ignore[arg-type]
     "jobs in a text": (lambda: cs.transplant(STATE, "o.pt", jobs="4"), "jobs: a str where a whole"),  # type: ignore[arg-type]
     "jobs that are true": (lambda: cs.transplant(STATE, "o.pt", jobs=True), "jobs: a bool where"),
@@ -130,7 +136,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "a batch is a nd",
     ),
     "an inverse of nothing": (lambda: cs.invert(None), "invert: None where a plan, or the path"),  # type: ignore[arg-type]
-    "a root of a verification": (lambda: cs.verify(STATE, CLASS, root=ODD), "root: list where a"),
+    "a root of a verification": (
+        lambda: cs.verify(STATE, CLASS, root=ODD),
+        "root: a list where a name",
+    ),
     "a number of patterns": (lambda: cs.inspect(STATE, only=3), "only: an int where a pattern"),  # type: ignore[arg-type]
     "numbers for patterns": (lambda: cs.inspect(STATE, only=ODD), "only: an int where a pattern"),
     "a variable without a name": (lambda: cs.plan(STATE, variables={1: 2}), "an int where a text"),  # type: ignore[dict-item]
