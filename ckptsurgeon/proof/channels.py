@@ -17,7 +17,11 @@ CLOSE = 2.0**-7
 
 
 ROWS = 64
-"""Outputs of the layers that are looked at: it is their results that are compared in the end."""
+"""Outputs of the layers that are looked at, those of the most varied weights: it is the networks'
+results that are compared in the end."""
+
+MOST_ROWS, MOST_PARTS = 16, 64
+"""Rows by which the places of a part are told apart, and places that may be left after that."""
 
 
 class Mix(Protocol):
@@ -101,23 +105,55 @@ class Mean:
         return (given.sum(dim, keepdim=True) / old).repeat_interleave(old, dim)
 
 
-def find_mix(origin: Tensor, made: Tensor) -> Mix | None:
-    """The way in which a weight [out, channels, …] was made of one with other channels.
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """How a weight was made of another, and how far the two are from that, relative to the largest
+    element; `rest` says that the origin has weights of its own where it is given zeros."""
+
+    mix: Mix
+    error: float
+    rest: bool
+
+
+def find_relation(origin: Tensor, made: Tensor) -> Relation | None:
+    """How a weight [out, channels, …] was made of one with other channels.
 
     None where it is neither a part of it nor what `adapt_input_channels` makes.
     """
     if not origin.numel() or made.shape[:1] + made.shape[2:] != origin.shape[:1] + origin.shape[2:]:
         return None
-    old, new = (weight.detach()[:ROWS].double() for weight in (origin, made))
-    mixes: list[Mix] = [Tile(), Mean()]
+    rows = made.detach().flatten(1).double().std(1, correction=0).topk(min(ROWS, len(made)))
+    old, new = (weight.detach()[rows.indices].double() for weight in (origin, made))
+    mixes: list[Mix] = [] if (part := _find_part(old, new)) is None else [part]
+    mixes += [Tile(), Mean()]
     if new.shape[1] == 1:
         mixes.append(Sum())
-    if new.shape[1] < old.shape[1]:
-        parts = [Part(at, new.shape[1]) for at in range(old.shape[1] - new.shape[1] + 1)]
-        mixes.append(min(parts, key=lambda part: _error(part, old[:1], new[:1])))
     errors = [_error(mix, old, new) for mix in mixes]
-    least = min(errors)
-    return mixes[errors.index(least)] if least <= CLOSE else None
+    if not min(errors) <= CLOSE:  # nor where that is no number
+        return None
+    error = min(errors)
+    mix = mixes[errors.index(error)]
+    rest = isinstance(mix, Part) and _has_more(old, mix)
+    return Relation(mix, error, rest)
+
+
+def _find_part(old: Tensor, new: Tensor) -> Part | None:
+    """The part of a wider weight that another is, looked for row by row: most fit no place."""
+    size = new.shape[1]
+    starts = list(range(old.shape[1] - size + 1)) if size < old.shape[1] else []
+    bound = CLOSE * float(new.abs().max())
+    for ours, theirs in zip(old[:MOST_ROWS], new[:MOST_ROWS], strict=True):
+        if len(starts) > 1:
+            starts = [
+                at for at in starts if float((ours[at : at + size] - theirs).abs().max()) <= bound
+            ]
+    parts = [Part(at, size) for at in starts[:MOST_PARTS]]
+    return min(parts, key=lambda part: _error(part, old, new), default=None)
+
+
+def _has_more(old: Tensor, part: Part) -> bool:
+    others = (old[:, : part.start], old[:, part.start + part.size :])
+    return any(bool(other.any()) for other in others)
 
 
 def _error(mix: Mix, old: Tensor, new: Tensor) -> float:

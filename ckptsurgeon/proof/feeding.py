@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.errors import CkptSurgeonError
-from ckptsurgeon.proof.channels import Mix, Part, find_mix
+from ckptsurgeon.proof.channels import Mix, Part, Relation, find_relation
 from ckptsurgeon.specs import with_item
 from ckptsurgeon.wording import choose
 
@@ -91,20 +91,19 @@ def make_feed(
         shape, note = _guess(checked, layers[1])
         notes.append(note)
     if layers[1] is not None and not layers[1].dim:
-        words = min(layer.width for layer in layers if layer is not None)
+        words = min(layer.width for layer in layers if layer is not None and not layer.dim)
         indices = torch.randint(words, shape, generator=generator)
         return Feed(indices, indices, (*notes, f"indices below {words:,}"))
     sides = _different_widths(shape, *layers)
     if sides is None:
         whole = torch.randn(shape, generator=generator, dtype=dtype)
         return Feed(whole, whole, tuple(notes))
-    made, origin, mix, note = _mixed(*sides)
+    made, origin, mix, told = _mixed(*sides)
     dim = len(shape) + made.dim
     given = torch.randn(with_item(shape, dim, made.width), generator=generator, dtype=dtype)
     mixed = mix.feed(given, dim, origin.width)
-    notes.append(note)
     first, second = (mixed, given) if origin is layers[0] else (given, mixed)
-    return Feed(first, second, tuple(notes))
+    return Feed(first, second, (*notes, *told))
 
 
 def _guess(model: nn.Module, layer: Layer | None) -> tuple[tuple[int, ...], str]:
@@ -150,25 +149,42 @@ def _different_widths(
     return reference, checked
 
 
-def _mixed(reference: Layer, checked: Layer) -> tuple[Layer, Layer, Mix, str]:
-    """Which of two layers is made of which, how, and what the latter is given.
+def _mixed(reference: Layer, checked: Layer) -> tuple[Layer, Layer, Mix, list[str]]:
+    """Which of two layers is made of which, how, and what is to be told of it.
 
     The narrower one of the wider, where both can be; the first channels, where no way is found.
     """
     wide, narrow = sorted((reference, checked), key=lambda layer: -layer.width)
+    found: list[tuple[float, Layer, Layer, Relation]] = []
     for origin, made in ((wide, narrow), (narrow, wide)):
         if origin.weight is not None and made.weight is not None:
-            mix = find_mix(origin.weight, made.weight)
-            if mix is not None:
-                return made, origin, mix, _told(origin, checked, mix)
+            relation = find_relation(origin.weight, made.weight)
+            if relation is not None:
+                found.append((relation.error, made, origin, relation))
+    if found:
+        error, made, origin, relation = min(found, key=lambda one: one[0])
+        notes = [_told(origin, checked, relation.mix)]
+        if error > EXACT:
+            notes.append(f"these weights are so within {error:.1e}, as rounded ones are: {LOOSER}")
+        if relation.rest and origin is checked:
+            notes.append("its other channels have weights of their own, and are not compared")
+        return made, origin, relation.mix, notes
     mix = Part(0, narrow.width)
-    unknown = "" if wide.weight is None or narrow.weight is None else f"; {UNKNOWN}"
-    return narrow, wide, mix, _told(wide, checked, mix) + unknown
+    looked = wide.weight is not None and narrow.weight is not None
+    return narrow, wide, mix, [_told(wide, checked, mix), UNKNOWN if looked else UNSEEN]
 
+
+EXACT = 1e-6
+"""Relative error up to which weights in float32 are said to be made of each other."""
+
+LOOSER = "outputs may want a larger tolerance"
 
 UNKNOWN = "its weight is no part of the other's, nor made of it by `adapt_input_channels`"
+
+UNSEEN = "how the two weights belong together is not looked up: one is grouped, or recurrent"
 
 
 def _told(origin: Layer, checked: Layer, mix: Mix) -> str:
     name = "checked" if origin is checked else "source's"
-    return f"the {name} network takes {origin.width} channels: it is given {mix.told}"
+    layer = f"`{origin.name}` of the {name} network" if origin.name else f"the {name} network"
+    return f"{layer} takes {origin.width} channels: it is given {mix.told}"
