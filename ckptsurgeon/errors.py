@@ -148,8 +148,8 @@ class PlanError(ProblemsError):
 class FindingsError(ProblemsError):
     """A plan with findings that were not allowed, of any kind of `FindingKind`.
 
-    `report` has them with what would settle them, and its text is the error's; None where a value,
-    not a plan, is wrong, and in an error that was pickled, which keeps the `text` alone.
+    `report` has them with what would settle them, and its text is the error's unless another `text`
+    is given; None where a value, not a plan, is wrong, and in an error that was pickled.
     """
 
     exit_code = 1
@@ -159,9 +159,9 @@ class FindingsError(ProblemsError):
         self.report, self._text = report, text
 
     def __str__(self) -> str:
-        return (
-            str(self.report.advice) if self.report is not None else self._text or super().__str__()
-        )
+        if self._text or self.report is None:
+            return self._text or super().__str__()
+        return str(self.report.advice)
 
     def __reduce__(self) -> tuple[type[FindingsError], tuple[Any, ...]]:
         return FindingsError, (self.problems, None, str(self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +27,17 @@ from ckptsurgeon.checkpoints.models import (
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
-from ckptsurgeon.errors import CheckpointError, PlanError
+from ckptsurgeon.errors import CheckpointError, FindingsError, PlanError, ProblemsError
 from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Rule, Ruleset, Within
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.modules.loading import State, check_values, new_values, prepare_load
+from ckptsurgeon.modules.loading import (
+    State,
+    check_values,
+    new_values,
+    prepare_load,
+    stray_values,
+)
 from ckptsurgeon.modules.torch_rules import COUNTER
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.plans.fates import Fate
@@ -58,11 +65,12 @@ def convert_on_load(
 ) -> RemovableHandle:
     """A handle of a hook by which `model.load_state_dict` takes old checkpoints, too.
 
-    A state_dict that has the model's keys and shapes is loaded as it is; any other is converted by
-    `rules` first, also when `model` is a part of the model that loads. What `rules` can't convert
-    raises PlanError or FindingsError before a tensor of `model` is written, unless `allow`, which
-    is said here and not to `load_state_dict`, accepts the kind of finding. The hook is copied and
-    pickled with the model; `handle.remove()` takes it off.
+    A state_dict that has all of the model's keys and shapes is loaded as it is, without what rules
+    drop beside them; any other is converted by `rules` first, also when `model` is a part of the
+    model that loads. What `rules` can't convert raises PlanError or FindingsError before a tensor
+    of `model` is written, unless `allow`, which is said here and not to `load_state_dict`, accepts
+    the kind of finding. The hook is copied and pickled with the model; `handle.remove()` takes it
+    off.
 
     With `load_state_dict(…, strict=False)` rules may match nothing. Keys that none gives are told
     as torch's missing ones, and keys that none takes as its unexpected ones; shapes must fit, and
@@ -99,24 +107,33 @@ def _convert(
             f"the dict holds no tensors, but a dict as {nested[0]!r}: give what is inside, "
             f"`load_state_dict(checkpoint[{nested[0]!r}])`"
         )
+    if not given:
+        return  # torch tells what is missing
     wanted = state_of(module)
-    if _is_current(_shapes(given), _shapes(wanted), strict):
-        return
     destination = checkpoint_of_model(wanted, name_model(module))
+    if _shapes(wanted).items() <= _shapes(given).items():
+        for key in _find_dropped(wishes, given, destination, strict):
+            del state_dict[prefix + key]
+        return
     if not strict:  # what is missing stays as it is, also where it has no values
         destination = dataclasses.replace(destination, has_values=True)
-    execution = _prepare(wishes, given, destination, strict)
-    if execution is None:
-        return
-    values = dict(new_values(execution))
-    check_values(module, wanted, values, destination)
+    with _in_part(prefix.rstrip(".")):
+        is_part = not strict and _shapes(given).items() <= _shapes(wanted).items()
+        execution = _prepare(wishes, given, destination, strict=strict, is_part=is_part)
+        if execution is None:
+            return
+        values = dict(new_values(execution))
+        check_values(module, wanted, values, destination)
     unused = {fate.key for fate in execution.plan.fates.of(lambda one: one.fate is Fate.UNUSED)}
     for key in given:
         if strict or key not in unused:  # torch tells what a loose load leaves
             del state_dict[prefix + key]
-    for key in wanted if strict else _kept_by_rules(execution.plan.outputs):
-        if key not in values:
-            state_dict[prefix + key] = wanted[key]
+    if strict:
+        state_dict.update((prefix + key, one) for key, one in wanted.items() if key not in values)
+    else:
+        kept = (key for key in _kept_by_rules(execution.plan.outputs) if key not in values)
+        state_dict.update((prefix + key, wanted[key]) for key in kept if not wanted[key].is_meta)
+        state_dict.update((prefix + key, one) for key, one in stray_values(execution))
     state_dict.update((prefix + key, value) for key, value in values.items())
     origins = _origins(execution.plan, values)
     _move_extra_states(origins, state_dict, prefix)
@@ -124,23 +141,62 @@ def _convert(
         load.move_versions(origins, prefix, wanted)
 
 
-def _prepare(
+@contextlib.contextmanager
+def _in_part(part: str) -> Iterator[None]:
+    """Names the part of a larger model in what is raised."""
+    try:
+        yield
+    except (FindingsError, PlanError) as error:
+        if not part:
+            raise
+        if isinstance(error, FindingsError):
+            text = f"{part}: {error}"
+            raise FindingsError(error.problems, error.report, text) from None
+        problems = error.problems
+        told = (dataclasses.replace(one, message=f"{part}: {one.message}") for one in problems)
+        raise PlanError(told) from None
+
+
+def _find_dropped(
     wishes: Wishes, given: State, destination: Checkpoint, strict: bool
+) -> Iterator[str]:
+    """The keys beside the model's own that rules drop, or that a strict load is allowed to leave.
+
+    What rules would move is left to torch: its place is taken.
+    """
+    beside = {key: one for key, one in given.items() if key not in destination.contents.specs}
+    if not beside:
+        return
+    gone = [Fate.DROPPED, Fate.UNUSED] if strict and "unused" in wishes.allow else [Fate.DROPPED]
+    with contextlib.suppress(ProblemsError):
+        request = wishes.request(beside, destination, optional=True, loose=True)
+        plan = prepare_load(request, destination).plan
+        yield from [one.key for one in plan.fates.of(lambda claim: claim.fate in gone)]
+
+
+def _prepare(
+    wishes: Wishes, given: State, destination: Checkpoint, *, strict: bool, is_part: bool
 ) -> Execution | None:
     """The load as it is planned; None for names that are the model's already.
 
     That is so where rules don't match, none takes anything, and some keys are the model's: torch
-    tells what is wrong.
+    tells what is wrong. So it is for a part of the model's own (`is_part`) in a loose load, unless
+    a strict one would convert it.
     """
 
-    def plan(optional: bool) -> Execution:
-        request = wishes.request(given, destination, optional=optional, loose=not strict)
+    def plan(optional: bool, loose: bool) -> Execution:
+        request = wishes.request(given, destination, optional=optional, loose=loose)
         return prepare_load(request, destination)
 
+    if is_part:
+        with contextlib.suppress(PlanError):
+            whole = plan(optional=False, loose=False)
+            return None if whole.plan.open_findings else whole
+        return None
     try:
-        return plan(optional=False)
+        return plan(optional=False, loose=not strict)
     except PlanError:
-        partly = plan(optional=True)
+        partly = plan(optional=True, loose=not strict)
         taken = partly.plan.fates.of(lambda claim: claim.fate is Fate.TAKEN)
         if not any(taken) and not given.keys().isdisjoint(destination.contents.specs):
             return None
@@ -217,14 +273,6 @@ class Load:
         moved = {name(module): metadata.get(name(old), {}) for module, old in origins.items()}
         cells = dict(zip(inner.__code__.co_freevars, inner.__closure__, strict=True))
         cells["metadata"].cell_contents = {**metadata, **kept, **moved}
-
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-def _is_current(given: Shapes, wanted: Shapes, strict: bool) -> bool:
-    """Whether a state_dict is the model's own, or a part of one, which a loose load may be."""
-    return given == wanted if strict else given.items() <= wanted.items()
 
 
 @dataclass(frozen=True, slots=True)

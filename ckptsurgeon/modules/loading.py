@@ -6,7 +6,7 @@ computed before the first one is written, so a model is never left half-loaded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -212,10 +212,21 @@ def _unwritable(tensor: Tensor, own: Collection[int]) -> str:
 
 def new_values(execution: Execution) -> Iterator[tuple[str, Tensor]]:
     """The model's keys that change, each with its new value."""
+    yield from _values(execution, lambda output: output.wanted is not None)
+
+
+def stray_values(execution: Execution) -> Iterator[tuple[str, Tensor]]:
+    """The keys that rules give and the model lacks, each with its value."""
+    yield from _values(execution, lambda output: output.wanted is None)
+
+
+def _values(
+    execution: Execution, are_meant: Callable[[Output], bool]
+) -> Iterator[tuple[str, Tensor]]:
     plan, given = execution.plan, tensors_held(execution.checkpoints)
     evaluator = execution.evaluate()
     for output in plan.outputs.values():
-        if output.status is not Status.KEPT and output.wanted is not None:
+        if output.status is not Status.KEPT and are_meant(output):
             yield output.name, _value(output, evaluator, given)
 
 

@@ -324,6 +324,93 @@ def test_what_a_rule_keeps_is_not_told_as_missing() -> None:
         assert torch.equal(model.conv1.weight, old["conv1.weight"][:, :3])
 
 
+def pair(value: float) -> nn.ModuleDict:
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, value)
+    return model
+
+
+STRANGER = {"extra": torch.ones(1)}
+
+OWN_AND_MORE: dict[str, tuple[list[Any], Any, list[str]]] = {
+    # rules, what is allowed, the keys that torch calls unexpected
+    "kept": ([{"keep": "head.*"}], (), ["extra"]),
+    "made": ([{"init": {"to": "head.weight", "fill": "zeros"}}], (), ["extra"]),
+    "dropped": ([{"drop": "extra"}, {"keep": "head.*"}], (), []),
+    "moved": (["extra -> body.bias"], (), ["extra"]),
+    "none": ([], (), ["extra"]),
+    "allowed": ([{"keep": "head.*"}], "unused", []),
+}
+
+
+@pytest.mark.parametrize("name", OWN_AND_MORE)
+def test_all_that_a_model_has_is_loaded_whatever_stands_beside(name: str) -> None:
+    rules, allow, unexpected = OWN_AND_MORE[name]
+    new, model = pair(1), pair(2)
+    modules.convert_on_load(model, rules, allow=allow)
+    state = {**new.state_dict(), **STRANGER}
+    told = model.load_state_dict(state, strict=False)
+    assert same(plain(model), plain(new))
+    assert told.unexpected_keys == (["extra"] if name == "allowed" else unexpected)
+    model = pair(2)
+    modules.convert_on_load(model, rules, allow=allow)
+    if unexpected:
+        with pytest.raises(RuntimeError, match=r"Unexpected key.*extra"):
+            model.load_state_dict(state)
+    else:
+        model.load_state_dict(state)
+        assert same(plain(model), plain(new))
+
+
+def chain(number: int) -> nn.Sequential:
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(number)])
+    for at, layer in enumerate(model):
+        nn.init.constant_(layer.weight, at)
+        nn.init.constant_(layer.bias, at)
+    return model
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_old_and_new_names_that_overlap(strict: bool) -> None:
+    model = chain(3)
+    own = plain(model)
+    modules.convert_on_load(model, ["<n>.* -> <n+1>.*", {"keep": "0.*"}])
+    model.load_state_dict(own, strict=strict)
+    assert same(plain(model), own)
+    model.load_state_dict(chain(2).state_dict(), strict=strict)
+    assert [layer.weight.item() for layer in model] == [0, 0, 1]
+
+
+def test_what_rules_give_and_the_model_lacks_is_told_in_a_loose_load() -> None:
+    model = nn.ModuleDict({"layers": chain(1)})
+    modules.convert_on_load(model, ["h.<n>.* -> layers.<n>.*"])
+    old = nn.ModuleDict({"h": chain(2)}).state_dict()
+    told = model.load_state_dict(old, strict=False)
+    assert told.unexpected_keys == ["layers.1.weight", "layers.1.bias"]
+
+
+def test_a_loose_load_keeps_nothing_of_the_meta_device() -> None:
+    with torch.device("meta"):
+        model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    modules.convert_on_load(model, ["stem.* -> body.*", {"keep": "head.*"}])
+    old = {key.replace("body", "stem"): one for key, one in pair(1).state_dict().items()}
+    old = {key: one for key, one in old.items() if "head" not in key}
+    told = model.load_state_dict(old, strict=False, assign=True)
+    assert told.missing_keys == ["head.weight", "head.bias"]
+
+
+def test_the_part_of_a_model_is_named() -> None:
+    part = resnet(2)
+    modules.convert_on_load(part, [STEM])
+    whole = nn.ModuleDict({"backbone": part})
+    old = {f"backbone.{k}": v for k, v in resnet(1, channels=4).state_dict().items()}
+    with pytest.raises(FindingsError, match=r"^backbone: 1 finding"):
+        whole.load_state_dict({k: v for k, v in old.items() if k != "backbone.fc.bias"})
+    with pytest.raises(PlanError, match=r"backbone: no key matches"):
+        whole.load_state_dict({"backbone.strange": torch.ones(1)})
+
+
 def test_a_checkpoint_around_a_state_dict_is_told() -> None:
     model = resnet(2)
     modules.convert_on_load(model, [STEM])
