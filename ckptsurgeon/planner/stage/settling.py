@@ -55,11 +55,12 @@ Shares = dict[Hashable, Claim]
 def _claim(run: StageRun, table: Table, key: str, shares: Shares, onto: list[str]) -> Claim:
     """What became of a key that was not simply taken whole."""
     held = table.held
-    if key in held.parts and key not in held.whole:
+    claim = held.whole.get(key)
+    if claim is None and key in held.parts:
         parts, spec = held.parts[key], table.specs[key]
         alike = (id(spec), *[(id(part.region), id(part.claim)) for part in parts])
-        return shares.get(alike) or shares.setdefault(alike, _partly(parts, spec))
-    claim = held.whole.get(key) or held.reused.get(key)
+        claim = shares.get(alike) or shares.setdefault(alike, _partly(parts, spec))
+    claim = claim or held.reused.get(key)
     if claim is None:
         return _unmatched(run, table, key, onto)
     winner = held.winners.get(key)
