@@ -47,6 +47,29 @@ WIDER: Mapping[str, frozenset[str]] = {
 """The floating codes that hold every value of a code exactly, and so give it back."""
 
 
+LARGEST_WHOLE: Mapping[str, int] = {
+    "F8_E4M3": 2**4,
+    "F8_E5M2": 2**3,
+    "F8_E8M0": 2,
+    "F8_E4M3FNUZ": 2**4,
+    "F8_E5M2FNUZ": 2**3,
+    "F16": 2**11,
+    "BF16": 2**8,
+    "F32": 2**24,
+    "F64": 2**53,
+    "C64": 2**24,
+    "C128": 2**53,
+}
+"""The whole number up to which a floating or complex code has every one."""
+
+
+def rounds(source: str, target: str) -> bool:
+    """Whether a floating `target` lacks whole numbers that an integer `source` may hold."""
+    if source not in INTEGER_RANGES or target in INTEGER_RANGES:
+        return False
+    return max(map(abs, INTEGER_RANGES[source])) > LARGEST_WHOLE[target]
+
+
 def widens(source: str, target: str) -> bool:
     """Whether `target` is of the same kind and holds every value of `source` exactly."""
     if source in INTEGER_RANGES and target in INTEGER_RANGES:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.ops.ranges import LARGEST_WHOLE, rounds
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, RuleInfo, text_of, walk
@@ -154,6 +155,11 @@ def _making_notes(node: Node) -> Iterator[tuple[str, str]]:
         if isinstance(work, Call) and work.op.arithmetic and not isinstance(work.op, Cast):
             word = text_of(work.op, work.rule).partition("(")[0]
             yield "computed", f"`{word}` {COMPUTED_TEXT}"
+        if isinstance(work, Call) and isinstance(work.op, Cast):
+            given, made = work.inputs[0].spec.dtype, work.op.dtype
+            if rounds(given, made):
+                most = f"{LARGEST_WHOLE[made]:,}"
+                yield "rounded", f"{given} becomes {made}, where whole numbers end at {most}"
         if isinstance(work, Call) and isinstance(work.op, FoldKernel | FoldIdentity):
             yield "fold", FOLD_TEXT
 

@@ -13,7 +13,7 @@ from ops.strategies import CASTS, numbers
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops import build, carriers
-from ckptsurgeon.ops.ranges import INTEGER_RANGES, LARGEST, widens
+from ckptsurgeon.ops.ranges import INTEGER_RANGES, LARGEST, LARGEST_WHOLE, rounds, widens
 from ckptsurgeon.specs import FLOATING, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -248,3 +248,20 @@ def test_large_tensors_are_cast_in_blocks() -> None:
     assert not values.flags["C_CONTIGUOUS"]
     result = cast(values.view("<u4"), "F32", "BF16")
     assert (result == (carriers.encode(values, "BF16"))).all()
+
+
+@pytest.mark.parametrize("target", [*FLOATS, "C64"])
+def test_the_largest_whole_number_as_torch(target: str) -> None:
+    last = LARGEST_WHOLE[target]
+    near = torch.arange(max(last - 1000, 0), last + 2)
+    held = near.to(TORCH[target]).to(torch.complex128).real.long() == near
+    assert held.tolist() == [*[True] * (len(near) - 1), False]
+
+
+def test_integers_that_a_floating_dtype_lacks() -> None:
+    assert rounds("I64", "F32")
+    assert rounds("I32", "F32")
+    assert not rounds("I16", "F32")
+    assert not rounds("I64", "I32")
+    assert not rounds("BOOL", "F8_E5M2")
+    assert not rounds("F32", "BF16")
