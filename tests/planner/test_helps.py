@@ -291,8 +291,9 @@ WRITTEN = [
     Row("fc.weight -> h = transpose", "net", "fc.weight -> h: transpose"),
     Row("fc.weight -> h, optional", "net", "fc.weight -> h: {optional: true}"),
     Row("{fc.weight: drop}", "net", "drop: fc.weight"),
-    Row("copy fc.weight -> h", "net", "fc.weight -> h: {reuse: true}"),
-    Row("{copy: fc.weight, to: h}", "net", "fc.weight -> h: {reuse: true}"),
+    Row("copy fc.weight -> h", "net", "{from: fc.weight, to: [fc.weight, h]}"),
+    Row("{copy: fc.weight, to: h}", "net", "{from: fc.weight, to: [fc.weight, h]}"),
+    Row("copy: fc.* -> h.*", "net", "{from: fc.*, to: [fc.*, h.*]}"),
     Row("{batchnorm: bn1, to: n}", "net", "batchnorm: bn1 -> n"),
     Row(
         "{within: layer1., 0.conv1.weight -> c: transpose}",
@@ -1118,7 +1119,7 @@ def test_the_drop_for_two_producers_is_of_all_that_the_rule_gives(
     (problem,) = caught.value.problems
     told = f"; {number - 1:,} more key" if number > 1 else "which is copied"
     assert told in problem.message
-    assert problem.help.endswith(f"add `drop: {pattern}`")
+    assert f"add `drop: {pattern}`; to keep `a." in problem.help
     arrows = [rule, f"drop: {pattern}"]
     cs.plan(source_of("twice"), rules_from_arrows(arrows))
 

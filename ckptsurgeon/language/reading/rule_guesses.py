@@ -97,9 +97,8 @@ def _of_word(node: Scalar) -> Iterator[Node]:
     if not rest or rest.startswith("->"):
         return
     if is_rename(word) or meant == "from":
-        copies = is_copy(word)
-        reused = mapping_node(node.place, ("reuse", text_node("true", node.place)))
-        yield from _of_arrow(rest, reused if copies else None, node.place)
+        arrows = _of_arrow(rest, None, node.place)
+        yield from map(_with_both, arrows) if is_copy(word) else arrows
     elif meant:
         yield mapping_node(node.place, (meant, text_node(rest, node.place)))
 
@@ -301,6 +300,21 @@ def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
     yield mapping_node(place, (first, value), *fill)
 
 
+def _with_both(arrow: Node) -> Node:
+    """A rule that leaves a key under its old name, too, of one that renames it."""
+    value: Node | None = None
+    if isinstance(arrow, Mapping) and len(arrow.entries) == 1:
+        arrow, value = arrow.entries[0]
+    sides = arrow_guesses.find_sides(arrow.text) if isinstance(arrow, Scalar) else []
+    if len(sides) != 2:
+        return arrow
+    old, new = sides
+    if value is None:
+        return block_node([old], [old, new], None, arrow.place)
+    reused = with_word(value, "reuse", text_node("true", arrow.place))
+    return arrow_node(old, new, reused, arrow.place)  # the ops are for the new name alone
+
+
 # --- old names with new ones ----------------------------------------------------------------------
 
 
@@ -313,8 +327,11 @@ def _renames_in(node: Mapping) -> Iterator[Node]:
     for one, own in words:
         behind = with_ops(behind, own) if one.text == "ops" else with_word(behind, one.text, own)
     renames = is_rename(key.text) or key.text in ("map", "rename_keys", "mapping", "renames")
-    if is_copy(key.text):  # the key stays, too
-        behind = with_word(behind, "reuse", text_node("true", node.place))
+    if is_copy(key.text):
+        rename = (text_node("rename", key.place), value)
+        others = [entry for entry in node.entries if entry[0] is not key]
+        yield from map(_with_both, _renames_in(Mapping((rename, *others), node.place)))
+        return
     if key.text == "map" and isinstance(value, Mapping) and len(words) == 1 == len(value.entries):
         yield from _renames(node.place, *value.entries[0])
     if len(named) == 1 and renames:

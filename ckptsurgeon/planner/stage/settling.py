@@ -13,7 +13,7 @@ from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
 from ckptsurgeon.plans.fates import Claim, Fate, KeyFates, Why
-from ckptsurgeon.plans.graph import Node, RuleInfo
+from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 COPIED, UNUSED, UNREADABLE = Claim(Fate.COPIED), Claim(Fate.UNUSED), Claim(Fate.UNREADABLE)
@@ -127,15 +127,26 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
         target = _target_of(run, giver, given[0])
         patterns = [target] if target else _patterns_of(modules, given)
         dropped = ", ".join(map(write_key_text, patterns))
+        drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
+        gone = _find_gone(run, given[0])
+        both = f"; to keep `{gone}` as well, write `to: [OLD, NEW]`" if gone else ""
         for key in given:
             told = Problem(
                 f"two producers of `{key}`: this rule, and the source's own `{key}`, "
                 "which is copied",
                 giver.place if giver else last,
-                f"no rule up to the last one ({last}) takes it: add "
-                f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`",
+                f"no rule up to the last one ({last}) takes it: add {drop}{both}",
             )
             run.production.collide(giver, told)
+
+
+def _find_gone(run: StageRun, key: str) -> str:
+    """The unnamed source's key that is given under another one, and under its own no longer."""
+    node = run.production.nodes[key]
+    if not isinstance(node, Leaf) or node.source or node.key in run.production:
+        return ""
+    kept = run.destination is None or node.key in run.destination.specs
+    return node.key if kept and node.key != key else ""
 
 
 def _by_module(keys: Iterable[str]) -> dict[str, list[str]]:
