@@ -34,7 +34,11 @@ OPTIONS: Mapping[str, str] = {
         ("--ignore", "--skip", "--accept", "--no-strict", "--non-strict", "--ignore-missing"),
         "--allow missing, or another kind of finding",
     ),
-    **dict.fromkeys(("--strict",), "nothing: all findings are errors unless --allow names them"),
+    **dict.fromkeys(
+        ("--strict", "--fail", "--fail-on", "--error-on", "--deny", "--error", "--fatal"),
+        "nothing: all findings are errors unless --allow names them",
+    ),
+    "->": "the whole rule in quotes, -e 'OLD -> NEW'",
     **dict.fromkeys(("--json", "--as-json"), "--format json"),
     **dict.fromkeys(("--var", "--vars", "--define", "-D", "--param"), "--set NAME=VALUE"),
     **dict.fromkeys(("--threads", "--workers", "--num-workers", "-j", "--n-jobs"), "--jobs N"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,9 +101,6 @@ def _without_problems(ruleset: Ruleset) -> Ruleset:
     return ruleset
 
 
-_TELL_TEXT = "give `yaml.safe_load(text)`, or write it to a file"
-
-
 def _of_file(name: str) -> Ruleset:
     try:
         return _read_file(name)
@@ -113,7 +111,11 @@ def _of_file(name: str) -> Ruleset:
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
     if "\n" in name:
-        problem = Problem("the text of a rule file where its path is wanted", None, _TELL_TEXT)
+        staged = re.search(r"^---", name, re.MULTILINE)
+        help = (
+            "write it to a file" if staged else "give `yaml.safe_load(text)`, or write it to a file"
+        )
+        problem = Problem("the text of a rule file where its path is wanted", None, help)
         raise RulesetError([problem])
     if ("->" in name or ": " in name) and not path.is_file():
         help = choose(f"write `-e {shlex.quote(name)}`", f"give a list of rules: `[{name!r}]`")

@@ -263,3 +263,15 @@ def test_what_stands_beside_rules_is_told_in_a_list() -> None:
     for rule in ({"source": {"strip": "module."}}, "source: {strip: module.}"):
         with pytest.raises(cs.RulesetError, match=told):
             cs.plan(STATE, ["a -> b", rule])
+
+
+def test_several_rule_files_are_told() -> None:
+    told = r"`\[load_ruleset\(one\) for one in files\]`"
+    file = {"format": 1, "rules": ["w -> v"]}
+    for rules in (["a.yaml", "b.yaml"], [file, file]):
+        with pytest.raises(cs.RulesetError, match=told):
+            cs.plan(STATE, rules)
+    plan = cs.plan(STATE, [cs.load_ruleset(file), cs.load_ruleset(["v -> u"])])
+    assert list(plan.outputs) == ["u"]
+    with pytest.raises(cs.RulesetError, match="write it to a file"):
+        cs.plan(STATE, "rules:\n- w -> v\n---\nrules:\n- v -> u")

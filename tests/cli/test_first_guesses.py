@@ -52,6 +52,12 @@ def commands(group: click.Group = cli) -> Iterator[click.Command]:
         ("plan src.safetensors --dst dst.pt", "there is no option --dst: write --into DST"),
         ("plan src.safetensors --json", "write --format json"),
         ("plan src.safetensors --strict", "write nothing: all findings are errors"),
+        ("plan src.safetensors --fail-on missing", "write nothing: all findings are errors"),
+        ("plan src.safetensors -e fc.weight '->' x", "write the whole rule in quotes, -e 'OLD ->"),
+        (
+            "plan src.safetensors -e fc.weight-",
+            "in quotes, `-e 'OLD -> NEW'`: the shell takes a `>`",
+        ),
         ("plan src.safetensors --ruleset r.yaml", "write -r RULES"),
         ("plan src.safetensors --dry-run", "leave it out: `plan` writes nothing"),
         ("transplant src.safetensors --dry-run -o x.pt", "write the command `plan`"),

@@ -14,6 +14,7 @@ from ckptsurgeon.language.patterns import (
     parse_reference,
     split_arrow,
 )
+from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.problems import MAX_SHOWN, both, shown, wrong
 from ckptsurgeon.language.reading.arrow_guesses import find_arrow, listed_keys
 from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
@@ -77,6 +78,17 @@ def _tell_lone_arrow(node: Scalar) -> str:
     return f"`{word[1]}` takes keys{of} and no target{alone}"
 
 
+def _tell_no_arrow(text: str, file: str) -> str:
+    """The next step for a text without an arrow where a rule is wanted."""
+    if file == COMMAND_LINE and text.endswith("-"):
+        return "write it in quotes, `-e 'OLD -> NEW'`: the shell takes a `>` for a file"
+    if file == PYTHON_RULES and text.endswith((".yaml", ".yml")):
+        return "rule files that run one after the other: `[load_ruleset(one) for one in files]`"
+    if len(text) <= MAX_SHOWN and not re.search(r"[\s,;]|^s/", text):
+        return f"write both sides, also where they are the same: `{text} -> {text}`"
+    return "write both sides: `OLD -> NEW`"
+
+
 def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     """The two sides of `A -> B` with their columns; raises RulesetError for any other number."""
     traps.refuse_long(node)
@@ -85,10 +97,7 @@ def _sides(node: Scalar, wanted: str) -> list[tuple[str, int]]:
     found = split_arrow(node.text)
     if len(found) == 1:
         message = f"no `->` in {shown(node.text)}; {wanted} is wanted"
-        key = node.text.strip()
-        help = f"write both sides, also where they are the same: `{key} -> {key}`"
-        is_key = len(key) <= MAX_SHOWN and not re.search(r"[\s,;]|^s/", key)
-        raise wrong(node.place, message, help if is_key else "write both sides: `OLD -> NEW`")
+        raise wrong(node.place, message, _tell_no_arrow(node.text.strip(), node.place.file))
     if len(found) > 2:
         joined = node.shift is None
         help = "begin each rule with `- ` in a line of its own" if joined else "write one rule each"

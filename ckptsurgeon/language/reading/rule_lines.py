@@ -245,7 +245,10 @@ def _no_kind(node: Mapping) -> RulesetError:
     if key.text in STAGE.fields:
         message = f"`{key.text}` where a rule is wanted"
         help = "it stands at the top of a rule file, beside `rules`"
-        if key.place.file == PYTHON_RULES:
+        if "rules" in node.words:
+            message = "a whole rule file where a rule is wanted"
+            help = "files that run one after the other: `[load_ruleset(one) for one in files]`"
+        elif key.place.file == PYTHON_RULES:
             help = f"write a dict: `{{'format': 1, '{key.text}': …, 'rules': […]}}`"
         return wrong(key.place, message, help)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
