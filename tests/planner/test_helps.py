@@ -293,6 +293,15 @@ WRITTEN = [
     Row("{fc.weight: drop}", "net", "drop: fc.weight"),
     Row("copy fc.weight -> h", "net", "{from: fc.weight, to: [fc.weight, h]}"),
     Row("{copy: fc.weight, to: h}", "net", "{from: fc.weight, to: [fc.weight, h]}"),
+    Row("batchnorm: {from: bn1, to: x}", "net", "batchnorm: bn1 -> x"),
+    Row("batchnorm: bn1 -> [x, y]", "net", "{from: bn1.*, to: [x.*, y.*]}"),
+    Row("fold_batchnorm: conv1 -> bn1", "net", "fold_batchnorm: {conv: conv1, batchnorm: bn1}"),
+    Row("fold_batchnorm: [conv1, bn1]", "net", "fold_batchnorm: {conv: conv1, batchnorm: bn1}"),
+    Row(
+        "fold_batchnorm: {batchnorm: conv1 -> bn1}",
+        "net",
+        "fold_batchnorm: {conv: conv1, batchnorm: bn1}",
+    ),
     Row("copy: fc.* -> h.*", "net", "{from: fc.*, to: [fc.*, h.*]}"),
     Row("{batchnorm: bn1, to: n}", "net", "batchnorm: bn1 -> n"),
     Row(

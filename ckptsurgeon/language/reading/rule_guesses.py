@@ -246,7 +246,12 @@ def _replaced(node: Mapping, texts: dict[str, str]) -> Mapping:
     return Mapping(tuple(entries), node.place)
 
 
-_SIDES = {"init": ("to", "fill"), "require": ("key", "shape"), "freeze_batchnorm": ("from", "to")}
+_SIDES = {
+    "init": ("to", "fill"),
+    "require": ("key", "shape"),
+    "freeze_batchnorm": ("from", "to"),
+    "fold_batchnorm": ("conv", "batchnorm"),
+}
 """The words of rules that take a mapping for a key, and for a value that goes with it."""
 
 
@@ -266,9 +271,21 @@ def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
         yield from (_replaced(node, {word: one}) for one in other_patterns(texts))
     if word == "within" and (other := arrow_guesses.find_arrow(texts)):
         yield _replaced(node, {word: f"{other.left} -> {other.right}"})
+    if word == "fold_batchnorm" and isinstance(value, Mapping) and "conv" not in value.words:
+        layer = value.get("batchnorm")
+        if isinstance(layer, Scalar) and "->" in layer.text:
+            yield from (_replaced_value(node, word, one) for one in _sided(layer, *_SIDES[word]))
+    if word == "batchnorm" and isinstance(value, Mapping) and set(value.words) == {"from", "to"}:
+        source, target = value.get("from"), value.get("to")
+        if isinstance(source, Scalar) and isinstance(target, Scalar):
+            yield _replaced_value(
+                node, word, text_node(f"{source.text} -> {target.text}", node.place)
+            )
     if word == "batchnorm" and texts:
         sides = arrow_guesses.find_sides(texts)
         left, right = sides if len(sides) == 2 else (texts, texts)
+        if (targets := arrow_guesses.listed_keys(right)) and len(sides) == 2:
+            yield block_node([f"{left}.*"], [f"{one}.*" for one in targets], None, node.place)
         target = node.get("to")
         if isinstance(target, Scalar) and len(sides) == 1:
             kept = tuple(entry for entry in node.entries if entry[0].text != "to")
@@ -289,6 +306,8 @@ def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
     if isinstance(value, Mapping) and len(value.entries) == 1:
         ((key, given),) = value.entries
         yield mapping_node(place, (first, key), (second, given))
+    if isinstance(value, Sequence) and len(value.items) == 2:
+        yield mapping_node(place, (first, value.items[0]), (second, value.items[1]))
     if not isinstance(value, Scalar) or len(value.text) > MAX_SHOWN:
         return
     two = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", value.text)
