@@ -60,6 +60,9 @@ def source_notes(view: SourceView) -> Iterator[Note]:
     renamed = 0 if unchanged else sum(key != raw for key, raw in view.names.items())
     if renamed:
         yield Note("strip", f"{name}: {renamed} of {len(view.names)} keys read by another name")
+    elif view.options.strip:
+        prefixes = ", ".join(f"`{prefix}`" for prefix in view.options.strip)
+        yield Note("strip", f"{name}: no key begins with {prefixes}: nothing is stripped")
     yield from reading_notes(name, contents)
     yield from placeholder_notes(view)
 

@@ -93,7 +93,13 @@ def renamed_keys(specs: Collection[str], options: SourceOptions, path: str) -> M
         return Unchanged(specs)
     names: dict[str, str] = {}
     for name in specs:
-        key = _stripped(_dotted(name, options.separator), options)
+        dotted = _dotted(name, options.separator)
+        key = _stripped(dotted, options)
+        if key.startswith(".") and not dotted.startswith("."):
+            prefix = dotted.removesuffix(key)
+            raise CheckpointError(
+                f"{path}: `strip: {prefix}` leaves {key!r} of {name!r}; write `strip: {prefix}.`"
+            )
         if key in names:
             raise CheckpointError(
                 f"{path}: {names[key]!r} and {name!r} both become {key!r} by `strip` or `separator`"

@@ -419,10 +419,21 @@ def test_the_prefix_of_a_within_is_what_changes(
 
 def test_a_strip_without_its_dot() -> None:
     rules = {"format": 1, "source": {"strip": "module"}, "rules": ["fc.* -> head.*"]}
-    with pytest.raises(cs.PlanError, match=r"begin with a dot(.|\n)*\{strip: \['module\.'\]\}"):
+    with pytest.raises(cs.CheckpointError, match=r"leaves '\.conv1.*; write `strip: module\.`"):
         cs.plan(source_of("module"), rules)
     rules["source"] = {"strip": ["module."]}
     assert "head.weight" in cs.plan(source_of("module"), rules).outputs
+
+
+@pytest.mark.parametrize(
+    ("strip", "told"),
+    [(["modul."], ["`modul.`"]), (["x.", "module."], []), (["x.", "y."], ["`y.`"])],
+)
+def test_a_strip_that_takes_nothing_is_told(strip: list[str], told: list[str]) -> None:
+    plan = cs.plan(source_of("module"), {"format": 1, "source": {"strip": strip}, "rules": []})
+    notes = [note.text for note in plan.notes if "nothing is stripped" in note.text]
+    assert len(notes) == len(told)
+    assert all(one in note for one in told for note in notes)
 
 
 def test_a_shipped_ruleset_on_keys_with_a_prefix(tmp_path: Path) -> None:

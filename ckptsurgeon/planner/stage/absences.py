@@ -16,7 +16,6 @@ from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern, par
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.move_guesses import other_sides, tell_call, tell_listed
 from ckptsurgeon.language.rules import At, Drop, Move, Norms, PlainRule, Require
-from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.near import Use
@@ -110,12 +109,7 @@ def find_alike(pattern: Pattern, tables: Iterable[Table]) -> Iterator[tuple[Tabl
 def _wrong_prefix(
     run: StageRun, own: Sequence[Table], rule: CompiledRule, reader: Reader
 ) -> Reason | None:
-    """A `strip` or a `within` that lacks the dot at its end, or that a rule repeats."""
-    strip = run.compiled.stage.source.strip
-    if any(key.startswith(".") for table in own for key in itertools.islice(table.nodes, 1)):
-        dotted = ", ".join(quoted(f"{one.rstrip('.')}.") for one in strip)
-        help = f"write `source: {{strip: [{dotted}]}}`" if strip else ""
-        return Reason("the keys begin with a dot, which `strip` left", help) if help else None
+    """A `within` that lacks the dot at its end, or that a rule repeats."""
     rules = run.compiled.stage.rules
     dotted_pattern, doubled = dot_within(rules, rule, reader), once_within(rules, rule, reader)
     if dotted_pattern is not None and any(find_alike(dotted_pattern[0], own)):
