@@ -173,10 +173,19 @@ def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -
         other = 1 - kinds.index("keep")
         leaf, rule = nodes[other], rules[other]
         if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
-            dropped = full_key(leaf.source, leaf.key)
-            named = write_key_text(dropped)
-            return f"to keep the destination's put `drop: {named}` before {rule.place.file_line}"
+            drop, where = _instead(rule, full_key(leaf.source, leaf.key))
+            return f"to keep the destination's put `drop: {drop}` {where} {rule.place.file_line}"
+    if "keep" in kinds or "init" in kinds:
+        return "leave out one of them, or let it take fewer keys"
     return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
+
+
+def _instead(rule: RuleInfo, key: str) -> tuple[str, str]:
+    """What to drop for a key that a rule gives, and where: a rule that takes no more is replaced."""
+    if rule.kind == "batchnorm":
+        return write_key_text(f"{key.rpartition('.')[0]}.*"), "in place of"
+    alone = not any(sign in rule.text for sign in "<*,")
+    return write_key_text(key), "in place of" if alone else "before"
 
 
 def _named(node: Node, rule: RuleInfo | None) -> str:
