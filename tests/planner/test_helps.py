@@ -1157,3 +1157,23 @@ def test_a_word_of_another_parameter_is_told_with_that(op: str, meant: str) -> N
     into = {**state, "conv1.weight": np.zeros((4, 1, 3, 3), "f4")}
     rule = f"conv1.weight -> conv1.weight: {{{meant}}}"
     assert not cs.plan(state, rules_from_arrows([rule]), into).open_findings
+
+
+@pytest.mark.parametrize("where", ["", ", where: e > 2"])
+def test_what_is_there_is_joined_by_the_pick_of_the_help(where: str) -> None:
+    state = {f"e.{number}.w": np.full(2, number) for number in range(1, 5)}
+    rule = "{from: e.<e>.w, to: w, ops: stack%s}"
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(state, rules_from_arrows([rule % where]))
+    pick = caught.value.problems[0].help.partition("just those that are there: `")[2].rstrip("`")
+    assert pick == f"pick: {{e: {[3, 4] if where else [1, 2, 3, 4]}}}"
+    assert "w" in cs.plan(state, rules_from_arrows([rule % f", {pick}"])).outputs
+
+
+def test_negative_numbers_are_left_out_as_the_help_says() -> None:
+    state = {f"e.{number}.w": np.full(2, number) for number in range(1, 5)}
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(state, rules_from_arrows(["e.<e>.w -> x.<e-3>"]))
+    assert "`where: e-3 >= 0`" in caught.value.problems[0].help
+    plan = cs.plan(state, rules_from_arrows(["{e.<e>.w -> x.<e-3>: {where: e-3 >= 0}}"]))
+    assert {"x.0", "x.1"} <= set(plan.outputs)

@@ -191,14 +191,17 @@ class Reference(Struct, frozen=True):
 # --- targets --------------------------------------------------------------------------------------
 
 
-def write_integer(value: Value, width: int = 0) -> str:
-    """An integer as part of a key; raises ExpressionError for anything else or a negative."""
+def write_integer(value: Value, width: int = 0, *, formula: str = "i - 1") -> str:
+    """An integer as part of a key; raises ExpressionError for anything else or a negative.
+
+    `formula` is what gave it.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         message = f"a key takes integers and words, found {kind_of(value)} ({value!r})"
         help = "`//` divides integers" if isinstance(value, float) else ""
         raise ExpressionError(message, help=help)
     if value < 0:
-        help = "leave out what has no number by `where`, as in `where: i >= 1`"
+        help = f"leave out what has no number by `where: {formula} >= 0`"
         raise ExpressionError(f"a key takes no negative integers, found {value}", help=help)
     return f"{value:0{width}d}"
 
@@ -221,5 +224,7 @@ def _write_piece(piece: Piece, scope: Scope) -> str:
         return piece.write(scope[piece.name])
     if isinstance(piece, Formula):
         value = piece.expression.evaluate(scope)
-        return value if isinstance(value, str) else write_integer(value)
+        if isinstance(value, str):
+            return value
+        return write_integer(value, formula=str(piece.expression))
     raise TypeError(f"{piece} is no part of a target")

@@ -238,7 +238,9 @@ class _Layer:
             return dims, [cells[cell] for cell in itertools.product(*ranges)]
         integers = any(capture.kind is Kind.INT for capture in self._gathered)
         if integers or not self._rule.options.optional:
-            self._tell("hole", _hole(self._reader, self._gathered, ranges, cells))
+            picked = any(capture.name in self._rule.options.pick for capture in self._gathered)
+            help = "" if picked else _tell_pick(self._gathered, cells)
+            self._tell("hole", _hole(self._reader, self._gathered, ranges, cells, help))
         return None
 
     def _cell(self, match: Match) -> Row:
@@ -262,6 +264,10 @@ class _Layer:
         self._failures.add((self._reader.place, kind), problem)
 
 
+MOST_PICKED = 32
+"""Numbers in a `pick` that a help writes."""
+
+
 def _two_in_one(reader: Reader, first: Match, second: Match) -> Problem:
     return Problem(
         f"`{first.name}` and `{second.name}` are read as one: two producers",
@@ -275,6 +281,7 @@ def _hole(
     gathered: Sequence[Capture],
     ranges: Sequence[Sequence[Value]],
     cells: Mapping[Row, Match],
+    more_help: str,
 ) -> Problem:
     names = [capture.name for capture in gathered]
     missing = (cell for cell in _all_cells(ranges) if cell not in cells)
@@ -287,9 +294,17 @@ def _hole(
         f"`{reader.text}` gathers {' and '.join(f'`{name}`' for name in names)} with a hole: "
         f"missing {', '.join(f'`{key}`' for key in keys)}",
         reader.place,
-        "integers run from 0 without a hole, and every word is there: is a shard missing? `where` "
-        "leaves steps out",
+        "integers run from 0 without a hole, and every word is there: is a shard missing?"
+        + more_help,
     )
+
+
+def _tell_pick(gathered: Sequence[Capture], cells: Mapping[Row, Match]) -> str:
+    """How to join just what is there, where one integer is gathered of few."""
+    if len(gathered) > 1 or gathered[0].kind is not Kind.INT or len(cells) > MOST_PICKED:
+        return ""
+    numbers = sorted(value for (value,) in cells if isinstance(value, int))
+    return f" To join just those that are there: `pick: {{{gathered[0].name}: {numbers}}}`"
 
 
 def _all_cells(ranges: Sequence[Sequence[Value]]) -> Iterator[tuple[Value, ...]]:

@@ -181,7 +181,7 @@ def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -
 
 
 def _instead(rule: RuleInfo, key: str) -> tuple[str, str]:
-    """What to drop for a key that a rule gives, and where: a rule that takes no more is replaced."""
+    """What to drop for a key that a rule gives, and where: a rule of no other keys is replaced."""
     if rule.kind == "batchnorm":
         return write_key_text(f"{key.rpartition('.')[0]}.*"), "in place of"
     alone = not any(sign in rule.text for sign in "<*,")

@@ -61,6 +61,8 @@ def _write_piece(piece: Capture | Formula, columns: Sequence[str], vars: Vars) -
 
     def write(captures: Mapping[str, Value]) -> str:
         value = expression.evaluate(Scope(captures, vars))
-        return value if isinstance(value, str) else write_integer(value)
+        if isinstance(value, str):
+            return value
+        return write_integer(value, formula=str(expression))
 
     return OfRow(expression.names, columns, write)
