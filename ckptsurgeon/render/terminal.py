@@ -8,6 +8,7 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.visible import visible
 
 LONGEST = 120
+LONGEST_SENTENCE = 500
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
 
 HEAD = 70
@@ -24,6 +25,11 @@ def safe(text: str) -> str:
     escaped.
     """
     return cut_middle(text, LONGEST, HEAD, escape)
+
+
+def safe_sentence(text: str) -> str:
+    """The same of a sentence of ours, which may name keys: at most about 500 characters."""
+    return cut_middle(text, LONGEST_SENTENCE, LONGEST_SENTENCE - LONGEST + HEAD, escape)
 
 
 def escape(text: str) -> str:

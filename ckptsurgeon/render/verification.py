@@ -12,7 +12,7 @@ import msgspec
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
-from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.specs import human_bytes, plural
 
@@ -60,7 +60,7 @@ def _head(found: Verification) -> Iterable[Aligned]:
     yield Aligned(("checkpoint", safe(found.checkpoint)), size)
     yield Aligned(("model", safe(found.model)))
     for note in found.notes:
-        yield Aligned(("note", safe(note)))
+        yield Aligned(("note", safe_sentence(note)))
 
 
 # --- outputs --------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def _compared(comparison: Comparison, view: View) -> list[str]:
     facts = [
         ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
         ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
-        *(("", safe(note)) for note in comparison.notes),
+        *(("", safe_sentence(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
     told = view.align([Aligned(fact) for fact in facts])
@@ -125,7 +125,8 @@ def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:
 
 
 def _line(key: str, text: str) -> Aligned:
-    return Aligned((safe(key), safe(text)) if key else (safe(text), ""))
+    told = safe_sentence(text)
+    return Aligned((safe(key), told) if key else (told, ""))
 
 
 # --- for machines ---------------------------------------------------------------------------------
