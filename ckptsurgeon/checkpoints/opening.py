@@ -118,6 +118,9 @@ def _absent(path: Path) -> str:
         fetch = f"`hf download {path}`"
         return f"there is no such file; names on the Hugging Face hub are not read: {fetch} first"
     near = near_file(path)
+    if not near and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(path)):
+        module, _, name = str(path).rpartition(".")
+        return f"there is no such file; what builds a model is written `{module}:{name}`"
     return f"there is no such file; did you mean `{near}`?" if near else "there is no such file"
 
 

@@ -187,6 +187,8 @@ def position(op: Op, dim: int, spec: TensorSpec, extra: int = 0) -> int:
     if -dims <= dim < dims:
         return dim % dims
     has = f"{-dims} to {dims - 1} can be named" if dims else "it has none"
+    if "parts" in op.__struct_fields__:
+        has += "; how many it gives is `parts`"
     raise op.error(f"there is no dim {dim}: {has}", (spec,))
 
 

@@ -83,6 +83,11 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
         open_checkpoint(path)
 
 
+def test_a_factory_without_its_colon_is_told() -> None:
+    with pytest.raises(CheckpointError, match="is written `pkg.nets:build`"):
+        open_checkpoint("pkg.nets.build")
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no such file"):
         open_checkpoint(tmp_path / "none.pt")

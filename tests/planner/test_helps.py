@@ -1177,3 +1177,38 @@ def test_negative_numbers_are_left_out_as_the_help_says() -> None:
     assert "`where: e-3 >= 0`" in caught.value.problems[0].help
     plan = cs.plan(state, rules_from_arrows(["{e.<e>.w -> x.<e-3>: {where: e-3 >= 0}}"]))
     assert {"x.0", "x.1"} <= set(plan.outputs)
+
+
+SHORT: Mapping[str, str] = {
+    "fc.weight -> y: {add: conv1.weight}": "`{from: [A, B], to: C, ops: add}`",
+    "{from: fc.weight, to: z, ops: {stack: [v, w]}}": "`{from: [A, B], to: C, ops: stack}`",
+    "fc.weight -> x.<p:a|b>.w: {split: [6, 4]}": "write `{split: {sizes: [6, 4]}}`",
+    "bn1.<p:weight|bias> -> x.<weight|bias>": "write `<p:weight|bias>`",
+    "layer1.<i-1>.conv1.weight -> c.<i>": "`<i>` here, and `<i+1>` there",
+    "layer1.<i:str>.conv1.weight -> c.<i+1>": "without a kind",
+    "conv1.weight[:, [2, 1, 0]] -> x": "`{take: {indices: [2, 0], dim: 1}}`",
+    "conv1.weight[::-1] -> x": "`{flip: 0}`",
+    "conv1.weight -> x: {slice: {dim: 1, start: 0}}": "`{slice: ':, 0:3'}`",
+}
+
+
+@pytest.mark.parametrize("rule", SHORT)
+def test_next_steps_of_ops_and_captures(rule: str) -> None:
+    assert SHORT[rule] in helps(rule, "net")[0]
+
+
+def test_a_dim_for_a_number_of_parts_is_told() -> None:
+    with pytest.raises(ProblemsError, match="how many it gives is `parts`"):
+        plan("fc.weight -> x.<p:a|b|c>.w: {split: 3}", "net")
+
+
+@pytest.mark.parametrize(
+    ("rule", "meant"), [("keep: bn1.*", "drop: bn1.*"), ("drop: head.*", "keep: head.*")]
+)
+def test_keys_of_the_other_side_are_told(rule: str, meant: str) -> None:
+    source, into = source_of("net"), {"head.weight": np.zeros(2), "fc.bias": np.zeros(10)}
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(source, rules_from_arrows([rule]), into)
+    assert f"by `{meant}`" in caught.value.problems[0].help
+    rules = rules_from_arrows([meant])
+    assert cs.plan(source, rules, into).rules[0].steps

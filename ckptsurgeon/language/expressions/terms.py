@@ -180,7 +180,10 @@ _ORDERING: Mapping[str, Callable[[float, float], bool]] = {
 
 def _number(value: Value, symbol: str, column: int) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ExpressionError(f"{symbol} takes numbers, found {kind_of(value)} ({value!r})", column)
+        digits = isinstance(value, str) and value.isascii() and value.isdigit()
+        help = "digits are a number where their capture is `<i>`, without a kind" if digits else ""
+        message = f"{symbol} takes numbers, found {kind_of(value)} ({value!r})"
+        raise ExpressionError(message, column, help=help)
     return value
 
 

@@ -197,12 +197,16 @@ def _angled(found: re.Match[str], target: bool) -> Capture | Formula:
     if match is not None:
         name, colon, kind = match.groups()
         return _capture(name, _trim(kind) if colon else None, column)
+    if re.fullmatch(r"[\w-]+(\|[\w-]+)+", text):
+        raise PatternError(f"`<{text}>` has words and no name", column, f"write `<p:{text}>`")
     if not target:
-        raise PatternError(
-            f"`<{text}>` is no capture",
-            column,
-            "what reads keys takes `<name>` or `<name:kind>`; formulas stand in targets",
-        )
+        turned = re.fullmatch(r"([a-z]\w*) ?([+-]) ?(\w+)", text)
+        help = "what reads keys takes `<name>` or `<name:kind>`; formulas stand in targets"
+        if turned:
+            name, sign, number = turned.groups()
+            other = f"<{name}{'-' if sign == '+' else '+'}{number}>"
+            help = f"formulas stand in targets: `<{name}>` here, and `{other}` there"
+        raise PatternError(f"`<{text}>` is no capture", column, help)
     try:
         return Formula(parse_expression(text), column)
     except ExpressionError as error:

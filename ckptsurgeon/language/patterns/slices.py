@@ -58,8 +58,10 @@ def _concrete(item: WrittenItem, scope: Scope) -> IndexItem:
 def _integer(expression: Expression, scope: Scope) -> int:
     value = expression.evaluate(scope)
     if isinstance(value, bool) or not isinstance(value, int):
+        help = "single places are an op: `{take: {indices: [2, 0], dim: 1}}`"
         raise ExpressionError(
-            f"a slice takes integers, `{expression}` is {kind_of(value)} ({value!r})"
+            f"a slice takes integers, `{expression}` is {kind_of(value)} ({value!r})",
+            help=help if isinstance(value, tuple) else "",
         )
     return value
 
@@ -94,7 +96,9 @@ def _index_item(text: str, column: int) -> WrittenItem:
     )
     if step is not None and not step.names and _integer(step, {}) < 1:
         raise PatternError(
-            f"the step of a slice must be 1 or more, found {step}", column + parts[2][1]
+            f"the step of a slice must be 1 or more, found {step}",
+            column + parts[2][1],
+            "the other way round is an op: `{flip: 0}`, of dim 0",
         )
     return Range(start, stop, step)
 

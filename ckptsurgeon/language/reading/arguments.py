@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable
 from collections.abc import Mapping as Table
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -122,8 +122,27 @@ def _entries(
         help = f"write `{name.text}`"
         if isinstance(parameters, Scalar) and parameters.numeric and name.text in _BY_A_NUMBER:
             help = f"by a number: `{{{_BY_A_NUMBER[name.text]}: {parameters.text}}}`"
+        elif cls.arity is Arity.JOIN and not (
+            isinstance(parameters, Scalar) and (parameters.numeric or parameters.truth is not None)
+        ):
+            help = _TELL_JOIN.format(name=name.text)
         raise wrong(parameters.place, f"`{name.text}` takes no parameter alone", help)
+    if isinstance(parameters, Sequence) and parameter_types(cls)[cls.first] in (int, int | None):
+        _refuse_list(cls, parameters)
     return ((Scalar(cls.first, parameters.place), parameters),)
+
+
+_TELL_JOIN = "what it joins stands in `from`: `{{from: [A, B], to: C, ops: {name}}}`"
+
+
+def _refuse_list(cls: type[Op], listed: Sequence) -> NoReturn:
+    """Raises RulesetError for a list where an op takes one number."""
+    help = ""
+    if "sizes" in parameter_types(cls):
+        help = f"write `{{{cls.name}: {{sizes: {written(listed)}}}}}`"
+    elif cls.arity is Arity.JOIN:
+        help = _TELL_JOIN.format(name=cls.name)
+    raise unlike(listed, "a number or an expression", help)
 
 
 def _over(cls: type[Op], key: Scalar, value: Node) -> str:
@@ -159,6 +178,8 @@ def _argument(cls: type[Op], entry: tuple[Scalar, Node]) -> tuple[str, Any]:
     message = f"unknown parameter {shown(key.text)} of `{cls.name}`"
     known = [*types, "over"] if cls.arity is not Arity.EACH else list(types)
     help = suggestion(key.text, known) if known else f"it takes none: write `{cls.name}`"
+    if cls.first is not None and types[cls.first] == Index:
+        help = f"it takes what stands in brackets: `{{{cls.name}: ':, 0:3'}}`"
     raise wrong(key.place, message, help)
 
 

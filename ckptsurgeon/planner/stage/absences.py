@@ -16,13 +16,14 @@ from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern, par
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.move_guesses import other_sides, tell_call, tell_listed
 from ckptsurgeon.language.rules import At, Drop, Move, Norms, PlainRule, Require
+from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.near import Use
 from ckptsurgeon.planner.stage.rewriting import dot_within, index_text, once_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import plural
 from ckptsurgeon.wording import PYTHON_SOURCE, SHELL_SOURCE, name_alias, name_root
@@ -62,10 +63,19 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     found = search.find_reading(reader.pattern, own, write, _use_of(rule.rule))
     if found.why and found.help:
         return found
+    if isinstance(rule.rule, Drop) and _in_destination(run, reader):
+        kept = write_key_text(reader.text)
+        return Reason("it is the destination's", f"its own value stays by `keep: {kept}`")
     near = search.nearest(reader.pattern, itertools.chain(*(table.nodes for table in own)))
     nearest = f"the nearest key is `{near}`" if near else ""
     none = "" if isinstance(rule.rule, Require) else NONE_IS_FINE
     return Reason(found.why, "; ".join(filter(None, (nearest, none))), near or "")
+
+
+def _in_destination(run: StageRun, reader: Reader) -> bool:
+    """Whether a pattern that no source has matches keys of the destination."""
+    view = run.destination
+    return view is not None and any(find_alike(reader.pattern, [Table("", Leaves(view))]))
 
 
 def _use_of(rule: PlainRule) -> Use:

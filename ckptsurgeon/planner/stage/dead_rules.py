@@ -12,6 +12,7 @@ from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.places import COMMAND_LINE
 from ckptsurgeon.language.rules import Init, Keep, Require, Span, evaluate
+from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.absences import explain_absence, find_alike
@@ -95,6 +96,9 @@ def _tell_dead_lookups(
             own, reason = readable(pattern, run.vars_of(rule)), Reason()
             if search.may_explain():
                 reason = search.find_reading(own, tables, lambda near: str(near.pattern))
+            if not reason.help and any(find_alike(own, run.tables)):
+                text = write_key_text(str(pattern))
+                reason = Reason("it is the source's", f"what it has is left out by `drop: {text}`")
             message = f"no key of the destination matches `{pattern}`"
             run.problems.add(_join(message, reason), at.place, reason.help)
 
