@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -179,9 +180,9 @@ def _prepare(
 ) -> Execution | None:
     """The load as it is planned; None for names that are the model's already.
 
-    That is so where rules don't match, none takes anything, and some keys are the model's: torch
-    tells what is wrong. So it is for a part of the model's own (`is_part`) in a loose load, unless
-    a strict one would convert it.
+    That is so where rules don't match, none takes anything, and keys are the model's, or all are
+    behind one prefix in a strict load: torch tells what is wrong. So it is for a part of the
+    model's own (`is_part`) in a loose load, unless a strict one would convert it.
     """
 
     def plan(optional: bool, loose: bool) -> Execution:
@@ -198,11 +199,24 @@ def _prepare(
     except PlanError:
         partly = plan(optional=True, loose=not strict)
         taken = partly.plan.fates.of(lambda claim: claim.fate is Fate.TAKEN)
-        if not any(taken) and not given.keys().isdisjoint(destination.contents.specs):
+        own = destination.contents.specs
+        if not any(taken) and any(key in own for key in given):
+            return None
+        if strict and not any(taken) and _are_prefixed(given, own):
             return None
         if strict:
             raise
         return partly
+
+
+def _are_prefixed(given: State, wanted: Collection[str]) -> bool:
+    """Whether all names are the model's behind one prefix, as `module.`."""
+    first = next(iter(given))
+    prefixes = (first[: dot.end()] for dot in re.finditer(r"\.", first))
+    return any(
+        all(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in given)
+        for prefix in prefixes
+    )
 
 
 def _kept_by_rules(outputs: Outputs) -> Iterator[str]:

@@ -84,7 +84,7 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
 
 
 def test_a_factory_without_its_colon_is_told() -> None:
-    with pytest.raises(CheckpointError, match="is written `pkg.nets:build`"):
+    with pytest.raises(CheckpointError, match=r"is written `pkg\.nets:build`"):
         open_checkpoint("pkg.nets.build")
 
 

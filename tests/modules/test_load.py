@@ -400,6 +400,15 @@ def test_a_loose_load_keeps_nothing_of_the_meta_device() -> None:
     assert told.missing_keys == ["head.weight", "head.bias"]
 
 
+def test_of_own_names_behind_a_prefix_torch_tells_what_is_wrong() -> None:
+    model = resnet(2)
+    modules.convert_on_load(model, [STEM, "stem.* -> bn1.*"])
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*module\.conv1"):
+        model.load_state_dict({f"module.{k}": v for k, v in resnet(1).state_dict().items()})
+    with pytest.raises(FindingsError, match="nothing of the source ends in the output"):
+        model.load_state_dict({"module.fc.bias": torch.rand(5)}, strict=False)
+
+
 def test_the_part_of_a_model_is_named() -> None:
     part = resnet(2)
     modules.convert_on_load(part, [STEM])
