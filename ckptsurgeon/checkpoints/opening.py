@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -108,6 +109,14 @@ def _head(path: Path) -> bytes:
     raise CheckpointError(f"{path}: {_absent(path)}")
 
 
+def _is_python(module: str) -> bool:
+    """Whether there is a module of that name, here or installed; none is imported."""
+    package = module.partition(".")[0]
+    if not all(piece.isidentifier() for piece in module.split(".")):
+        return False
+    return Path(f"{package}.py").is_file() or importlib.util.find_spec(package) is not None
+
+
 def _absent(path: Path) -> str:
     """What there is where a file is wanted."""
     if path.exists():
@@ -118,8 +127,8 @@ def _absent(path: Path) -> str:
         fetch = f"`hf download {path}`"
         return f"there is no such file; names on the Hugging Face hub are not read: {fetch} first"
     near = near_file(path)
-    if not near and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(path)):
-        module, _, name = str(path).rpartition(".")
+    module, _, name = str(path).rpartition(".")
+    if not near and name.isidentifier() and _is_python(module):
         return f"there is no such file; what builds a model is written `{module}:{name}`"
     return f"there is no such file; did you mean `{near}`?" if near else "there is no such file"
 

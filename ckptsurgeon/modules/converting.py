@@ -28,7 +28,7 @@ from ckptsurgeon.checkpoints.models import (
 from ckptsurgeon.checkpoints.tensors import is_torch
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
-from ckptsurgeon.errors import CheckpointError, FindingsError, PlanError, ProblemsError
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, FindingsError, PlanError
 from ckptsurgeon.given_rules import load_rulesets
 from ckptsurgeon.language.rules import Rule, Ruleset, Within
 from ckptsurgeon.language.rulesets import Rules
@@ -108,13 +108,11 @@ def _convert(
             f"the dict holds no tensors, but a dict as {nested[0]!r}: give what is inside, "
             f"`load_state_dict(checkpoint[{nested[0]!r}])`"
         )
-    if not given:
-        return  # torch tells what is missing
     wanted = state_of(module)
     destination = checkpoint_of_model(wanted, name_model(module))
     if _shapes(wanted).items() <= _shapes(given).items():
-        for key in _find_dropped(wishes, given, destination, strict):
-            del state_dict[prefix + key]
+        for name in _find_dropped(wishes, given, destination, strict):
+            del state_dict[prefix + name]
         return
     if not strict:  # what is missing stays as it is, also where it has no values
         destination = dataclasses.replace(destination, has_values=True)
@@ -125,7 +123,7 @@ def _convert(
             return
         values = dict(new_values(execution))
         check_values(module, wanted, values, destination)
-    unused = {fate.key for fate in execution.plan.fates.of(lambda one: one.fate is Fate.UNUSED)}
+    unused = _names_of(execution.plan, Fate.UNUSED)
     for key in given:
         if strict or key not in unused:  # torch tells what a loose load leaves
             del state_dict[prefix + key]
@@ -160,19 +158,31 @@ def _in_part(part: str) -> Iterator[None]:
 
 def _find_dropped(
     wishes: Wishes, given: State, destination: Checkpoint, strict: bool
-) -> Iterator[str]:
-    """The keys beside the model's own that rules drop, or that a strict load is allowed to leave.
+) -> Collection[str]:
+    """The names beside the model's own that rules drop, or that a strict load is allowed to leave.
 
     What rules would move is left to torch: its place is taken.
     """
     beside = {key: one for key, one in given.items() if key not in destination.contents.specs}
     if not beside:
-        return
-    gone = [Fate.DROPPED, Fate.UNUSED] if strict and "unused" in wishes.allow else [Fate.DROPPED]
-    with contextlib.suppress(ProblemsError):
-        request = wishes.request(beside, destination, optional=True, loose=True)
+        return ()
+    request = wishes.request(beside, destination, optional=True, loose=True)
+    try:
         plan = prepare_load(request, destination).plan
-        yield from [one.key for one in plan.fates.of(lambda claim: claim.fate in gone)]
+    except CkptSurgeonError:
+        return ()
+    used = {operand.key for output in plan.outputs.values() for operand in output.sources}
+    (view,) = plan.sources
+    taken = _names_of(plan, Fate.TAKEN) - {view.names[key] for key in used if key in view.names}
+    left = _names_of(plan, Fate.UNUSED) if strict and "unused" in wishes.allow else set()
+    return beside.keys() & (taken | left | _names_of(plan, Fate.DROPPED))
+
+
+def _names_of(plan: Plan, fate: Fate) -> set[str]:
+    """The state_dict's names of the keys that became so."""
+    (view,) = plan.sources
+    found = plan.fates.of(lambda claim: claim.fate is fate)
+    return {view.names[one.key] for one in found if one.stage == 0}
 
 
 def _prepare(
@@ -196,13 +206,18 @@ def _prepare(
         return None
     try:
         return plan(optional=False, loose=not strict)
-    except PlanError:
-        partly = plan(optional=True, loose=not strict)
-        taken = partly.plan.fates.of(lambda claim: claim.fate is Fate.TAKEN)
-        own = destination.contents.specs
-        if not any(taken) and any(key in own for key in given):
+    except PlanError as error:
+        if not given:
             return None
-        if strict and not any(taken) and _are_prefixed(given, own):
+        try:
+            partly = plan(optional=True, loose=not strict)
+        except PlanError:
+            raise error from None
+        takes = any(partly.plan.fates.of(lambda claim: claim.fate is Fate.TAKEN))
+        own = destination.contents.specs
+        if not takes and (
+            not own.keys().isdisjoint(given) or (strict and _are_prefixed(given, own))
+        ):
             return None
         if strict:
             raise

@@ -84,8 +84,11 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
 
 
 def test_a_factory_without_its_colon_is_told() -> None:
-    with pytest.raises(CheckpointError, match=r"is written `pkg\.nets:build`"):
-        open_checkpoint("pkg.nets.build")
+    with pytest.raises(CheckpointError, match=r"is written `torch\.nn:Linear`"):
+        open_checkpoint("torch.nn.Linear")
+    for name in ("model.safetensors", "resnet50.pth", "no_such.package.build", ".pt"):
+        with pytest.raises(CheckpointError, match=r"no such file$"):
+            open_checkpoint(name)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

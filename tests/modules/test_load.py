@@ -15,7 +15,7 @@ from networks import ResNet, randomise
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ckptsurgeon import modules
+from ckptsurgeon import load_ruleset, modules
 from ckptsurgeon.errors import CheckpointError, FindingsError, PlanError, RulesetError
 
 STEM = "conv1.weight[:, :3] -> conv1.weight"
@@ -27,8 +27,8 @@ def resnet(seed: int, channels: int = 3) -> ResNet:
     return network
 
 
-def plain(model: nn.Module) -> dict[str, Tensor]:
-    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
+def plain(model: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    return {prefix + key: tensor.clone() for key, tensor in model.state_dict().items()}
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -341,18 +341,34 @@ OWN_AND_MORE: dict[str, tuple[list[Any], Any, list[str]]] = {
     "moved": (["extra -> body.bias"], (), ["extra"]),
     "none": ([], (), ["extra"]),
     "allowed": ([{"keep": "head.*"}], "unused", []),
+    "allowed, no rules": ([], "unused", []),
+    "in stages": (
+        [{"format": 1, "rules": ["extra -> mid"]}, {"format": 1, "rules": [{"drop": "mid"}]}],
+        (),
+        [],
+    ),
+    "onto the model's own": (
+        [
+            {"format": 1, "rules": ["extra -> body.bias"]},
+            {"format": 1, "rules": [{"drop": "body.bias"}]},
+        ],
+        (),
+        [],
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OWN_AND_MORE)
 def test_all_that_a_model_has_is_loaded_whatever_stands_beside(name: str) -> None:
-    rules, allow, unexpected = OWN_AND_MORE[name]
+    given, allow, unexpected = OWN_AND_MORE[name]
+    staged = [isinstance(one, dict) and "format" in one for one in given]
+    rules = [load_ruleset(one) for one in given] if any(staged) else given
     new, model = pair(1), pair(2)
     modules.convert_on_load(model, rules, allow=allow)
     state = {**new.state_dict(), **STRANGER}
     told = model.load_state_dict(state, strict=False)
     assert same(plain(model), plain(new))
-    assert told.unexpected_keys == (["extra"] if name == "allowed" else unexpected)
+    assert told.unexpected_keys == (["extra"] if allow else unexpected)
     model = pair(2)
     modules.convert_on_load(model, rules, allow=allow)
     if unexpected:
@@ -361,6 +377,47 @@ def test_all_that_a_model_has_is_loaded_whatever_stands_beside(name: str) -> Non
     else:
         model.load_state_dict(state)
         assert same(plain(model), plain(new))
+
+
+def test_names_that_a_strip_changes_are_dropped_by_their_own() -> None:
+    new, model = pair(1), pair(2)
+    rules = {"format": 1, "source": {"strip": "module."}, "rules": [{"drop": "extra"}]}
+    modules.convert_on_load(model, rules)
+    told = model.load_state_dict({**new.state_dict(), "module.extra": torch.ones(1)})
+    assert not told.unexpected_keys
+    assert same(plain(model), plain(new))
+    rules["rules"] = [{"drop": "head.bias"}]
+    model = pair(2)
+    modules.convert_on_load(model, rules)
+    model.load_state_dict({**new.state_dict(), "module.head.bias": torch.ones(2)})
+    assert same(plain(model), plain(new))
+
+
+def test_a_part_of_which_nothing_is_there_may_be_kept() -> None:
+    model = pair(2)
+    modules.convert_on_load(model["head"], [{"keep": "*"}], allow=["missing", "nothing"])
+    modules.convert_on_load(model["body"], ["stem.* -> *"])
+    old = {f"body.stem.{key}": one for key, one in pair(1)["body"].state_dict().items()}
+    model.load_state_dict(old)
+    assert same(plain(model), {**plain(pair(2)), **plain(pair(1)["body"], "body.")})
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({})
+
+
+def test_all_problems_of_a_load_are_told() -> None:
+    model = pair(2)
+    modules.convert_on_load(model, ["a.* -> body.*", "b.* -> body.*", "nothing -> head.weight"])
+    old = {f"{n}.{p}": torch.ones(2, 2) for n in "ab" for p in ("weight", "bias")}
+    with pytest.raises(PlanError, match=r"no key matches `nothing`") as caught:
+        model.load_state_dict(old)
+    assert "two producers" in str(caught.value)
+
+
+def test_a_rule_that_takes_one_key_converts() -> None:
+    model = pair(2)
+    modules.convert_on_load(model, ["module.body.weight -> body.weight", "nothing -> head.weight"])
+    with pytest.raises(PlanError, match="no key matches `nothing`"):
+        model.load_state_dict({f"module.{k}": v for k, v in pair(1).state_dict().items()})
 
 
 def chain(number: int) -> nn.Sequential:

@@ -1139,9 +1139,23 @@ def test_the_drop_for_two_producers_is_of_all_that_the_rule_gives(
     (problem,) = caught.value.problems
     told = f"; {number - 1:,} more key" if number > 1 else "which is copied"
     assert told in problem.message
-    assert f"add `drop: {pattern}`; to keep `a." in problem.help
     arrows = [rule, f"drop: {pattern}"]
+    assert f"add `drop: {pattern}`; to keep `a." in problem.help
+    kept = problem.help.rpartition("as `")[2].rstrip("`")
+    assert (
+        "a.bn.weight" in cs.plan(source_of("twice"), rules_from_arrows([*arrows[1:], kept])).outputs
+    )
     cs.plan(source_of("twice"), rules_from_arrows(arrows))
+
+
+def test_the_drop_for_two_producers_takes_no_other_key() -> None:
+    state = {f"{m}.{i}.w": np.ones(2) for m, n in (("a", 2), ("b", 5)) for i in range(n)}
+    with pytest.raises(ProblemsError, match=r"add `drop: \[b\.0\.w, b\.1\.w\]`"):
+        cs.plan(state, rules_from_arrows(["a.<i>.w -> b.<i>.w"]))
+    state = {f"{m}.{n}": np.ones(2) for m in "ab" for n in "ABCDEFGHIJKL"}
+    state["b.other"] = np.ones(2)
+    with pytest.raises(ProblemsError, match=r"b\.H\]`, and 4 patterns more,"):
+        cs.plan(state, rules_from_arrows(["{from: a.*, to: b.*, where: true}"]))
 
 
 @pytest.mark.parametrize(

@@ -173,19 +173,15 @@ def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -
         other = 1 - kinds.index("keep")
         leaf, rule = nodes[other], rules[other]
         if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
-            drop, where = _instead(rule, full_key(leaf.source, leaf.key))
-            return f"to keep the destination's put `drop: {drop}` {where} {rule.place.file_line}"
+            key = full_key(leaf.source, leaf.key)
+            if rule.kind == "batchnorm":  # which takes whole layers
+                key = f"{key.rpartition('.')[0]}.*"
+            drop, place = write_key_text(key), rule.place.file_line
+            where = f"before {place}, or in its place where it gives no more"
+            return f"to keep the destination's put `drop: {drop}` {where}"
     if "keep" in kinds or "init" in kinds:
         return "leave out one of them, or let it take fewer keys"
     return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
-
-
-def _instead(rule: RuleInfo, key: str) -> tuple[str, str]:
-    """What to drop for a key that a rule gives, and where: a rule of no other keys is replaced."""
-    if rule.kind == "batchnorm":
-        return write_key_text(f"{key.rpartition('.')[0]}.*"), "in place of"
-    alone = not any(sign in rule.text for sign in "<*,")
-    return write_key_text(key), "in place of" if alone else "before"
 
 
 def _named(node: Node, rule: RuleInfo | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from ckptsurgeon.errors import Problem
-from ckptsurgeon.language.patterns import Formula, compile_pattern, write_literal
+from ckptsurgeon.language.patterns import Formula, Pattern, compile_pattern, write_literal
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
@@ -119,25 +119,35 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
         return
     last = run.compiled.rules[-1].place
     (table,) = (table for table in run.tables if not table.alias)
-    modules = _by_module(table.nodes)
+    modules, targets = _by_module(table.nodes), _targets_by_group(run)
     by_giver: dict[RuleInfo | None, list[str]] = {}
     for key in keys:
         by_giver.setdefault(run.production.rules[key], []).append(key)
     for giver, given in by_giver.items():
-        target = _target_of(run, giver, given[0])
-        patterns = [target] if target else _patterns_of(modules, given)
-        dropped = ", ".join(map(write_key_text, patterns))
+        patterns = _of_target(table, targets.get(giver.number, ()) if giver else (), given)
+        patterns = patterns or _patterns_of(modules, given)
+        dropped = ", ".join(map(write_key_text, patterns[:MOST_PATTERNS]))
         drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
-        gone = _find_gone(run, given[0])
-        both = f"; to keep `{gone}` as well, write `to: [OLD, NEW]`" if gone else ""
+        more = len(patterns) - MOST_PATTERNS
+        rest = f", and {more:,} patterns more," if more > 0 else ""
         for key in given:
             told = Problem(
                 f"two producers of `{key}`: this rule, and the source's own `{key}`, "
                 "which is copied",
                 giver.place if giver else last,
-                f"no rule up to the last one ({last}) takes it: add {drop}{both}",
+                f"no rule up to the last one ({last}) takes it: add {drop}{rest}"
+                f"{_tell_gone(run, key)}",
             )
             run.production.collide(giver, told)
+
+
+def _tell_gone(run: StageRun, key: str) -> str:
+    """The next step where a key stays wanted under its own name, too, and isn't given."""
+    gone = _find_gone(run, key)
+    if not gone:
+        return ""
+    both = f"{{from: {write_key_text(gone)}, to: [{write_key_text(gone)}, {write_key_text(key)}]}}"
+    return f"; to keep `{gone}` as well, write both targets, as `{both}`"
 
 
 def _find_gone(run: StageRun, key: str) -> str:
@@ -157,28 +167,36 @@ def _by_module(keys: Iterable[str]) -> dict[str, list[str]]:
     return modules
 
 
-def _target_of(run: StageRun, giver: RuleInfo | None, key: str) -> str:
-    """The target with captures by which a rule gave a key; "" where it can't be read."""
+def _targets_by_group(run: StageRun) -> dict[int, list[Pattern]]:
+    """The targets with captures alone, by the number of their rule."""
+    groups: dict[int, list[Pattern]] = {}
     for rule in run.compiled.rules:
-        for target in rule.targets if giver and rule.group == giver.number else ():
-            pieces = target.pattern.pieces
-            if target.pattern.literal is not None or any(
-                isinstance(piece, Formula) for piece in pieces
-            ):
+        for target in rule.targets:
+            pattern = target.pattern
+            if any(isinstance(piece, Formula) for piece in pattern.pieces):
                 continue
-            if compile_pattern(target.pattern).match(key) is not None:
-                return str(target.pattern)
-    return ""
+            if pattern.literal is None:
+                groups.setdefault(rule.group, []).append(pattern)
+    return groups
+
+
+def _of_target(table: Table, targets: Sequence[Pattern], keys: Sequence[str]) -> list[str]:
+    """The target that matches just these of the source's keys, if there is one."""
+    for pattern in targets:
+        matcher = compile_pattern(pattern)
+        read = matcher.row_reader()
+        found = {key for key in table.candidates(matcher) if read(key) is not None}
+        if found == set(keys):
+            return [str(pattern)]
+    return []
 
 
 def _patterns_of(modules: Mapping[str, Sequence[str]], keys: Sequence[str]) -> list[str]:
-    """Patterns of these keys alone, `module.*` where they are all of a module; the first few."""
-    patterns: dict[str, None] = {}
-    known = set(keys)
-    for key in keys:
-        module = key.rpartition(".")[0]
-        whole = module and len(modules[module]) > 1 and known.issuperset(modules[module])
-        patterns[f"{write_literal(module)}.*" if whole else write_literal(key)] = None
-        if len(patterns) == MOST_PATTERNS:
-            break
-    return list(patterns)
+    """Patterns of these keys alone, `module.*` where they are all of a module."""
+    patterns: list[str] = []
+    for module, own in _by_module(keys).items():
+        if module and 1 < len(own) == len(modules[module]):
+            patterns.append(f"{write_literal(module)}.*")
+        else:
+            patterns += map(write_literal, own)
+    return patterns
