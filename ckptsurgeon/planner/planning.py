@@ -43,7 +43,7 @@ from ckptsurgeon.plans.notes import (
     unique_notes,
 )
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
-from ckptsurgeon.plans.plan import Plan, name_outputs
+from ckptsurgeon.plans.plan import Plan, name_outputs, two_of_one_name
 from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import (
     Storages,
@@ -221,6 +221,13 @@ class Planning:
         fates = Fates(self.fates)
         account = Account(destination, self.inputs.allow)
         outputs = account.outputs(given, name_outputs(destination, separator))
+        if (twice := two_of_one_name(outputs, separator)) is not None:
+            one, other, name = twice
+            self.problems.add(
+                f"`{one}` and `{other}` both become `{name}` by `output: separator`",
+                self.stages[-1].stage.place,
+                f"drop or rename one of them, as in `{other} -> NEW`",
+            )
         account.unused(fates)
         account.unreadable(fates)
         account.nothing(outputs)
@@ -312,7 +319,7 @@ class _Casting:
         dtype = self._wanted(key) if self._dtype == "destination" else self._dtype
         if dtype is None or dtype == spec.dtype or not spec.floating:
             return node
-        if (rule is not None and rule.kind in OF_KIND) or _is_cast(node):
+        if (rule is not None and rule.kind in OF_KIND) or _is_cast_by_rule(node):
             return node
         try:
             return call(Cast(dtype=dtype), node)[0]
@@ -325,9 +332,10 @@ class _Casting:
         return specs[key].dtype if key in specs and specs[key].floating else None
 
 
-def _is_cast(node: Node) -> bool:
-    """Whether a rule has cast the tensor, or what it is made of."""
-    return any(isinstance(one, Call) and isinstance(one.op, Cast) for one in walk(node))
+def _is_cast_by_rule(node: Node) -> bool:
+    """Whether a rule, and no `output: dtype` of a stage, has cast the tensor or what makes it."""
+    calls = (one for one in walk(node) if isinstance(one, Call))
+    return any(one.rule is not None and isinstance(one.op, Cast) for one in calls)
 
 
 def _check_given(stages: Sequence[CompiledStage], inputs: Inputs) -> None:

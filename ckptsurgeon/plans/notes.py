@@ -8,15 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.ops.ranges import LARGEST_WHOLE, rounds
+from ckptsurgeon.ops.ranges import INTEGER_RANGES, LARGEST_WHOLE, rounds
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
-from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, RuleInfo, text_of, walk
+from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, Result, RuleInfo, text_of, walk
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView, Unchanged
 
 COMPUTED_TEXT = "computes: in float32 (F64 in float64), rounded once into the dtype"
+
+WHOLE_TEXT = "computes: in whole numbers, exactly"
 
 EMPTY_TEXT = "as in DeepSpeed ZeRO-3, whose weights lie in other files"
 
@@ -157,14 +159,25 @@ def _making_notes(node: Node) -> Iterator[tuple[str, str]]:
     for work in walk(node):
         if isinstance(work, Call) and work.op.arithmetic and not isinstance(work.op, Cast):
             word = text_of(work.op, work.rule).partition("(")[0]
-            yield "computed", f"`{word}` {COMPUTED_TEXT}"
+            whole = all(spec.dtype in INTEGER_RANGES for spec in work.specs)
+            yield "computed", f"`{word}` {WHOLE_TEXT if whole else COMPUTED_TEXT}"
         if isinstance(work, Call) and isinstance(work.op, Cast):
-            given, made = work.inputs[0].spec.dtype, work.op.dtype
+            given, made = _first_dtype(work), work.op.dtype
             if rounds(given, made):
-                most = f"{LARGEST_WHOLE[made]:,}"
-                yield "rounded", f"{given} becomes {made}, where whole numbers end at {most}"
+                most = f"every whole number only up to {LARGEST_WHOLE[made]:,}"
+                yield "rounded", f"{given} becomes {made}, which has {most}"
         if isinstance(work, Call) and isinstance(work.op, FoldKernel | FoldIdentity):
             yield "fold", FOLD_TEXT
+
+
+def _first_dtype(cast: Call) -> str:
+    """The dtype that a cast's numbers had before any cast, where they were moved alone since."""
+    node = cast.inputs[0]
+    while isinstance(node, Result) and (
+        isinstance(node.call.op, Cast) or not node.call.op.arithmetic
+    ):
+        node = node.call.inputs[0]
+    return node.spec.dtype
 
 
 def tie_notes(ties: Mapping[str, str]) -> Iterator[Note]:

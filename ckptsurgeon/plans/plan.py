@@ -86,6 +86,18 @@ def name_outputs(destination: SourceView | None, separator: str) -> Callable[[st
     return partial(_name_output, known, separator)
 
 
+def two_of_one_name(outputs: Outputs, separator: str) -> tuple[str, str, str] | None:
+    """Two output keys that get one name in the file, and that; None where there are none."""
+    if separator == ".":
+        return None
+    keys: dict[str, str] = {}
+    for output in outputs.values():
+        if output.name in keys:
+            return keys[output.name], output.key, output.name
+        keys[output.name] = output.key
+    return None
+
+
 def _name_output(known: Mapping[str, str], separator: str, key: str) -> str:
     if key in known:
         return known[key]

@@ -39,6 +39,11 @@ def test_what_later_stages_drop_is_not_used(stages: list[dict[str, Any]], used: 
     assert (coverage.consumed, coverage.offered) == (used, 80)
 
 
+def test_what_a_rule_drops_that_another_reads_is_used() -> None:
+    plan = cs.plan(SOURCE, stage({"from": "a", "to": "x", "reuse": True}, {"drop": "a"}))
+    assert make_report(plan).coverage.consumed == 80
+
+
 def test_a_part_of_another_shape_is_not_used() -> None:
     into = {"x": torch.zeros(4, 3), "y": torch.zeros(3, 2), "b": torch.zeros(2)}
     plan = cs.plan(SOURCE, stage(PARTS), into, allow=["mismatched"])

@@ -202,18 +202,28 @@ def bounded(value: int | float, column: int) -> int | float:
     return value
 
 
-def _equal(left: Value, right: Value) -> bool:
-    """Whether two values are the same, where truth is no number, in lists neither."""
+def _equal(left: Value, right: Value, symbol: str, column: int) -> bool:
+    """Whether two values are the same, where truth is no number, in lists neither.
+
+    Raises ExpressionError for a word and a number, which are never the same.
+    """
+    if {type(left), type(right)} in ({str, int}, {str, float}):
+        word, number = (left, right) if isinstance(left, str) else (right, left)
+        help = f"write `'{number}'` for the word, or capture a number, as `<i>` without a kind"
+        message = f"{symbol} of a word ('{word}') and a number ({number}), which are never the same"
+        raise ExpressionError(message, column, help=help)
     if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(_equal, left, right))
+        return len(left) == len(right) and all(
+            _equal(one, other, symbol, column) for one, other in zip(left, right, strict=True)
+        )
     return left == right and isinstance(left, bool) == isinstance(right, bool)
 
 
 def _compare(left: Value, symbol: str, right: Value, column: int) -> bool:
     if symbol in ("==", "!="):
-        return _equal(left, right) == (symbol == "==")
+        return _equal(left, right, symbol, column) == (symbol == "==")
     if symbol in ("in", "not in"):
         if not isinstance(right, tuple):
             raise ExpressionError(f"{symbol} looks into a list, found {kind_of(right)}", column)
-        return any(_equal(left, item) for item in right) == (symbol == "in")
+        return any(_equal(left, item, symbol, column) for item in right) == (symbol == "in")
     return _ORDERING[symbol](_number(left, symbol, column), _number(right, symbol, column))

@@ -53,7 +53,10 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     end = bracket if bracket >= 0 else len(body)
     if not body[start:end].strip():
         raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
-    return Reference(Pattern(_pieces(body, start, end, target)), alias, index, text.strip())
+    pattern = Pattern(_pieces(body, start, end, target))
+    if alias is not None:  # whose stars come first
+        pattern = Pattern(pattern.after(alias).pieces[len(alias.pieces) :])
+    return Reference(pattern, alias, index, text.strip())
 
 
 def parse_prefix(text: str, *, target: bool = False) -> Reference:

@@ -30,8 +30,9 @@ def settle_keys(run: StageRun) -> Iterator[KeyFates]:
     for table in run.tables:
         held = table.held
         claims = held.whole
-        if len(held.whole) < len(table.nodes) or held.winners:
-            others = (k for k in table.nodes if k not in held.whole or k in held.winners)
+        if len(held.whole) < len(table.nodes) or held.winners or held.reused:
+            again = held.winners.keys() | held.reused.keys()
+            others = (k for k in table.nodes if k not in held.whole or k in again)
             claims = held.whole | {key: _claim(run, table, key, shares, onto) for key in others}
         yield KeyFates(run.number, table.alias, table.specs, claims)
     _tell_copied_onto(run, onto)
@@ -60,7 +61,9 @@ def _claim(run: StageRun, table: Table, key: str, shares: Shares, onto: list[str
         parts, spec = held.parts[key], table.specs[key]
         alike = (id(spec), *[(id(part.region), id(part.claim)) for part in parts])
         claim = shares.get(alike) or shares.setdefault(alike, _partly(parts, spec))
-    claim = claim or held.reused.get(key)
+    reused = held.reused.get(key)
+    if claim is None or (claim.fate is Fate.DROPPED and reused is not None):
+        claim = reused  # a drop of what another rule reads loses nothing
     if claim is None:
         return _unmatched(run, table, key, onto)
     winner = held.winners.get(key)

@@ -25,7 +25,7 @@ from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, Saved
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Made, Node, RuleInfo
 from ckptsurgeon.plans.outputs import Outputs
-from ckptsurgeon.plans.plan import Plan, name_outputs
+from ckptsurgeon.plans.plan import Plan, name_outputs, two_of_one_name
 from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
 from ckptsurgeon.plans.views import SourceView, view_source
@@ -188,7 +188,10 @@ class _Restoring:
             raise ValueError("two outputs have one key")
         wanted = self._destination.specs if self._destination else {}
         name_of = name_outputs(self._destination, self._saved.separator)
-        return Outputs(nodes, rules, name_of, wanted, allowed)
+        outputs = Outputs(nodes, rules, name_of, wanted, allowed)
+        if two_of_one_name(outputs, self._saved.separator) is not None:
+            raise ValueError("two outputs have one name")
+        return outputs
 
     def _fates(self, saved: SavedFates) -> KeyFates:
         specs = self._views[saved.source].specs if saved.specs is None else saved.specs
