@@ -17,7 +17,7 @@ CLOSE = 2.0**-7
 
 
 ROWS = 64
-"""Outputs of the layers that are looked at, those of the most varied weights: it is the networks'
+"""Outputs of the layers that are looked at, those with the largest weights: it is the networks'
 results that are compared in the end."""
 
 MOST_ROWS, MOST_PARTS = 16, 64
@@ -33,11 +33,15 @@ class Mix(Protocol):
         ...
 
     def weight(self, weight: Tensor, new: int) -> Tensor:
-        """The new weight, of the old one."""
+        """The new weight, of the old one; one channel stands for all where they are the same."""
         ...
 
     def feed(self, given: Tensor, dim: int, old: int) -> Tensor:
         """The old layer's input, of the new one's."""
+        ...
+
+    def leaves(self, weight: Tensor, new: int) -> bool:
+        """Whether the old layer has weights of which such inputs say nothing by themselves."""
         ...
 
 
@@ -53,19 +57,25 @@ class Part:
         return f"the other's as {self.start}..{self.start + self.size - 1}, and zeros besides"
 
     def weight(self, weight: Tensor, new: int) -> Tensor:
-        return weight.narrow(1, self.start, new)
+        return weight.narrow(1, self.start, self.size)
 
     def feed(self, given: Tensor, dim: int, old: int) -> Tensor:
         padded = given.new_zeros([*given.shape[:dim], old, *given.shape[dim + 1 :]])
         padded.narrow(dim, self.start, self.size).copy_(given)
         return padded
 
+    def leaves(self, weight: Tensor, new: int) -> bool:
+        others = (weight[:, : self.start], weight[:, self.start + self.size :])
+        return any(bool(other.any()) for other in others)
+
 
 @dataclass(frozen=True, slots=True)
 class Sum:
     """One channel, the sum of the old ones, as `adapt_input_channels` makes it by `sum`."""
 
-    told: str = "the other's channel in each of its own (`sum`)"
+    @property
+    def told(self) -> str:
+        return "the other's channel in each of its own (`sum`)"
 
     def weight(self, weight: Tensor, new: int) -> Tensor:
         return weight.sum(1, keepdim=True)
@@ -73,12 +83,17 @@ class Sum:
     def feed(self, given: Tensor, dim: int, old: int) -> Tensor:
         return given.repeat_interleave(old, dim)
 
+    def leaves(self, weight: Tensor, new: int) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """The old channels repeated and scaled, as `adapt_input_channels` makes them by `tile`."""
 
-    told: str = "the sums of the other's that are its own repeated (`tile`)"
+    @property
+    def told(self) -> str:
+        return "the sums of the other's that are its own repeated (`tile`)"
 
     def weight(self, weight: Tensor, new: int) -> Tensor:
         old = weight.shape[1]
@@ -91,28 +106,36 @@ class Tile:
         padded = given.new_zeros([*given.shape[:dim], old, *given.shape[dim + 1 :]])
         return padded.index_add_(dim, torch.arange(new) % old, given * (old / new))
 
+    def leaves(self, weight: Tensor, new: int) -> bool:
+        return bool(weight[:, new:].any())
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:
     """The mean of the old channels in each, as `adapt_input_channels` makes it by `mean`."""
 
-    told: str = "the mean of the other's in each of its own (`mean`)"
+    @property
+    def told(self) -> str:
+        return "the mean of the other's in each of its own (`mean`)"
 
     def weight(self, weight: Tensor, new: int) -> Tensor:
-        return weight.mean(1, keepdim=True)  # it is compared with each of the new ones
+        return weight.mean(1, keepdim=True)
 
     def feed(self, given: Tensor, dim: int, old: int) -> Tensor:
         return (given.sum(dim, keepdim=True) / old).repeat_interleave(old, dim)
+
+    def leaves(self, weight: Tensor, new: int) -> bool:
+        return weight.shape[1] > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
     """How a weight was made of another, and how far the two are from that, relative to the largest
-    element; `rest` says that the origin has weights of its own where it is given zeros."""
+    element; `partial` says that the mix leaves something of the origin."""
 
     mix: Mix
     error: float
-    rest: bool
+    partial: bool
 
 
 def find_relation(origin: Tensor, made: Tensor) -> Relation | None:
@@ -120,10 +143,11 @@ def find_relation(origin: Tensor, made: Tensor) -> Relation | None:
 
     None where it is neither a part of it nor what `adapt_input_channels` makes.
     """
+    origin, made = origin.detach(), made.detach()
     if not origin.numel() or made.shape[:1] + made.shape[2:] != origin.shape[:1] + origin.shape[2:]:
         return None
-    rows = made.detach().flatten(1).double().std(1, correction=0).topk(min(ROWS, len(made)))
-    old, new = (weight.detach()[rows.indices].double() for weight in (origin, made))
+    rows = made.abs().flatten(1).amax(1).topk(min(ROWS, len(made))).indices
+    old, new = origin[rows].double(), made[rows].double()
     mixes: list[Mix] = [] if (part := _find_part(old, new)) is None else [part]
     mixes += [Tile(), Mean()]
     if new.shape[1] == 1:
@@ -133,27 +157,21 @@ def find_relation(origin: Tensor, made: Tensor) -> Relation | None:
         return None
     error = min(errors)
     mix = mixes[errors.index(error)]
-    rest = isinstance(mix, Part) and _has_more(old, mix)
-    return Relation(mix, error, rest)
+    return Relation(mix, error, mix.leaves(origin, new.shape[1]))
 
 
 def _find_part(old: Tensor, new: Tensor) -> Part | None:
     """The part of a wider weight that another is, looked for row by row: most fit no place."""
     size = new.shape[1]
     starts = list(range(old.shape[1] - size + 1)) if size < old.shape[1] else []
-    bound = CLOSE * float(new.abs().max())
     for ours, theirs in zip(old[:MOST_ROWS], new[:MOST_ROWS], strict=True):
         if len(starts) > 1:
+            bound = CLOSE * float(theirs.abs().max())
             starts = [
                 at for at in starts if float((ours[at : at + size] - theirs).abs().max()) <= bound
             ]
     parts = [Part(at, size) for at in starts[:MOST_PARTS]]
     return min(parts, key=lambda part: _error(part, old, new), default=None)
-
-
-def _has_more(old: Tensor, part: Part) -> bool:
-    others = (old[:, : part.start], old[:, part.start + part.size :])
-    return any(bool(other.any()) for other in others)
 
 
 def _error(mix: Mix, old: Tensor, new: Tensor) -> float:

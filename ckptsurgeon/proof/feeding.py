@@ -152,27 +152,30 @@ def _different_widths(
 def _mixed(reference: Layer, checked: Layer) -> tuple[Layer, Layer, Mix, list[str]]:
     """Which of two layers is made of which, how, and what is to be told of it.
 
-    The narrower one of the wider, where both can be; the first channels, where no way is found.
+    The wider one of the narrower, where that fits, for then all channels are compared; else what
+    fits best, and the first channels where nothing does.
     """
     wide, narrow = sorted((reference, checked), key=lambda layer: -layer.width)
     found: list[tuple[float, Layer, Layer, Relation]] = []
-    for origin, made in ((wide, narrow), (narrow, wide)):
+    for origin, made in ((narrow, wide), (wide, narrow)):
         if origin.weight is not None and made.weight is not None:
             relation = find_relation(origin.weight, made.weight)
             if relation is not None:
-                found.append((relation.error, made, origin, relation))
+                found.append((max(relation.error, EXACT), made, origin, relation))
     if found:
         error, made, origin, relation = min(found, key=lambda one: one[0])
         notes = [_told(origin, checked, relation.mix)]
         if error > EXACT:
             notes.append(f"these weights are so within {error:.1e}, as rounded ones are: {LOOSER}")
-        if relation.rest and origin is checked:
-            notes.append("its other channels have weights of their own, and are not compared")
+        if relation.partial and origin is checked:
+            notes.append(PARTIAL)
         return made, origin, relation.mix, notes
     mix = Part(0, narrow.width)
     looked = wide.weight is not None and narrow.weight is not None
     return narrow, wide, mix, [_told(wide, checked, mix), UNKNOWN if looked else UNSEEN]
 
+
+PARTIAL = "its channels have weights of their own besides, which are not compared"
 
 EXACT = 1e-6
 """Relative error up to which weights in float32 are said to be made of each other."""

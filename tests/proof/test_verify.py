@@ -201,6 +201,16 @@ def test_an_adapted_stem_is_fed_what_it_was_made_for(
     assert found.clean, str(found)
     assert found.comparison is not None
     assert any(told in note for note in found.comparison.notes), found.comparison.notes
+    made["conv1.weight"][:, 0] *= 1.5
+    wrong = cs.verify(
+        made,
+        lambda: ResNet(channels=channels, layers=2),
+        against=first,
+        source_model=lambda: ResNet(layers=2),
+        shape=(2, channels, 32, 32),
+        tolerance=0.02 if cast else 1e-5,
+    )
+    assert not wrong.clean
 
 
 def linears(wide: Tensor, narrow: Tensor, *, checked_wide: bool = False) -> cs.Verification:
@@ -216,9 +226,29 @@ def linears(wide: Tensor, narrow: Tensor, *, checked_wide: bool = False) -> cs.V
 DEAD = torch.cat([torch.zeros(70, 6), torch.rand(8, 6, generator=torch.Generator().manual_seed(0))])
 
 
+@pytest.mark.parametrize("part", [slice(2, 5), slice(2, 3), slice(5, 6)])
 @pytest.mark.parametrize("wide", [DEAD, DEAD.flip(0)], ids=["first", "last"])
-def test_dead_units_do_not_hide_what_a_part_is_of(wide: Tensor) -> None:
-    assert linears(wide, wide[:, 2:5]).clean
+def test_dead_units_do_not_hide_what_a_part_is_of(wide: Tensor, part: slice) -> None:
+    assert linears(wide, wide[:, part]).clean
+
+
+def test_wide_weights_that_a_narrow_one_is_made_of_are_not_passed_in_silence() -> None:
+    narrow = torch.rand(8, 3)
+    rest = torch.rand(128, 1) * (torch.arange(128) == 127)[:, None]
+    for wide, source in (
+        (torch.cat([narrow * 0.5, torch.rand(8, 3)], 1), narrow),  # a tile, half of it
+        (torch.cat([torch.rand(128, 3), rest], 1), None),  # a part, and one weight besides
+        (torch.rand(8, 4), "sum"),
+    ):
+        given = wide[:, :3] if source is None else source
+        given = wide.sum(1, keepdim=True) if isinstance(given, str) else given
+        found = linears(wide, given, checked_wide=True)
+        assert found.comparison is not None
+        assert any("are not compared" in note for note in found.comparison.notes), given.shape
+    tiled = linears(torch.cat([narrow, narrow], 1) / 2, narrow, checked_wide=True)
+    assert tiled.clean
+    assert tiled.comparison is not None
+    assert not any("are not compared" in note for note in tiled.comparison.notes)
 
 
 def test_parts_are_found_where_rounded_values_are_alike() -> None:
