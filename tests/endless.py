@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDLESS = 60.0
-"""CPU seconds: ten times what the slowest of the tests takes on a slow machine. What grows with the
-square of such an input, or worse, takes minutes."""
+"""CPU seconds: ten times what the slowest of the tests takes on a slow machine."""
 
 
 @contextmanager

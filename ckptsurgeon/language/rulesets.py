@@ -101,6 +101,12 @@ def _without_problems(ruleset: Ruleset) -> Ruleset:
     return ruleset
 
 
+def _tell_text(text: str) -> str:
+    """The next step in Python for the text of a rule file; YAML reads one stage at a time."""
+    staged = re.search(r"^---", text, re.MULTILINE)
+    return "write it to a file" if staged else "give `yaml.safe_load(text)`, or write it to a file"
+
+
 def _of_file(name: str) -> Ruleset:
     try:
         return _read_file(name)
@@ -111,10 +117,7 @@ def _of_file(name: str) -> Ruleset:
 def _read_file(name: str) -> Ruleset:
     path = Path(name)
     if "\n" in name:
-        staged = re.search(r"^---", name, re.MULTILINE)
-        help = (
-            "write it to a file" if staged else "give `yaml.safe_load(text)`, or write it to a file"
-        )
+        help = choose("write it to a file, or give its rules by -e", _tell_text(name))
         problem = Problem("the text of a rule file where its path is wanted", None, help)
         raise RulesetError([problem])
     if ("->" in name or ": " in name) and not path.is_file():

@@ -59,7 +59,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `name` is its word in a rule file, `first` the parameter that may stand alone
     (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
     pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always
-    gives the shape that it is given.
+    gives the shape that it is given, `no_dim` what to add where there is no such dim.
     """
 
     name: ClassVar[str]
@@ -68,6 +68,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     further: ClassVar[str | None] = None
     arithmetic: ClassVar[bool] = False
     keeps_shape: ClassVar[bool] = False
+    no_dim: ClassVar[str] = ""
 
     @property
     def lacks_size(self) -> bool:
@@ -187,8 +188,7 @@ def position(op: Op, dim: int, spec: TensorSpec, extra: int = 0) -> int:
     if -dims <= dim < dims:
         return dim % dims
     has = f"{-dims} to {dims - 1} can be named" if dims else "it has none"
-    if "parts" in op.__struct_fields__:
-        has += "; how many it gives is `parts`"
+    has += op.no_dim
     raise op.error(f"there is no dim {dim}: {has}", (spec,))
 
 

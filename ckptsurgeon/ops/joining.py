@@ -18,6 +18,7 @@ class Split(Move, frozen=True, kw_only=True):
     name: ClassVar[str] = "split"
     arity: ClassVar[Arity] = Arity.SPLIT
     first: ClassVar[str | None] = "dim"
+    no_dim: ClassVar[str] = "; how many it gives is `parts`"
 
     dim: int = 0
     parts: int | None = None

@@ -95,10 +95,11 @@ def renamed_keys(specs: Collection[str], options: SourceOptions, path: str) -> M
     for name in specs:
         dotted = _dotted(name, options.separator)
         key = _stripped(dotted, options)
-        if key.startswith(".") and not dotted.startswith("."):
-            prefix = dotted.removesuffix(key)
+        if key.startswith(".") and options.strip and dotted.endswith(key) and dotted != key:
+            cut = dotted[: len(dotted) - len(key)]
+            entry = next((one for one in options.strip if one and cut.endswith(one)), cut)
             raise CheckpointError(
-                f"{path}: `strip: {prefix}` leaves {key!r} of {name!r}; write `strip: {prefix}.`"
+                f"{path}: `strip: {entry}` leaves {key!r} of {name!r}; write `{entry}.`"
             )
         if key in names:
             raise CheckpointError(

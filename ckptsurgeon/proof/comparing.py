@@ -148,12 +148,14 @@ def _top1(a: Tensor, b: Tensor) -> float | None:
 def _unlike(expected: Tensors, found: Tensors) -> Iterator[Finding]:
     """Outputs that only one network gives, or that have different shapes."""
     for name in dict.fromkeys((*expected, *found)):
-        shapes = [list(side[name].shape) if name in side else None for side in (expected, found)]
+        shapes = [tuple(side[name].shape) if name in side else None for side in (expected, found)]
         if shapes[0] != shapes[1]:
-            old, new = ("nothing" if shape is None else str(shape) for shape in shapes)
+            old, new = ("nothing" if shape is None else str(list(shape)) for shape in shapes)
             text = f"the source gives {old}, this network {new}"
-            heads = all(shapes) and shapes[0][:-1] == shapes[1][:-1]  # type: ignore[index]
-            yield Finding(Kind.DIFFERENT, name, text + _without_heads() * heads)
+            fronts = {None if shape is None else shape[:-1] for shape in shapes}
+            if len(fronts) == 1:
+                text += _without_heads()
+            yield Finding(Kind.DIFFERENT, name, text)
 
 
 def _without_heads() -> str:

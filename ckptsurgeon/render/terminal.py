@@ -8,8 +8,10 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.visible import visible
 
 LONGEST = 120
-LONGEST_SENTENCE = 500
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
+
+LONGEST_SENTENCE = 500
+"""The same of a sentence of ours."""
 
 HEAD = 70
 """Those of them before the middle."""

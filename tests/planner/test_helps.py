@@ -419,7 +419,7 @@ def test_the_prefix_of_a_within_is_what_changes(
 
 def test_a_strip_without_its_dot() -> None:
     rules = {"format": 1, "source": {"strip": "module"}, "rules": ["fc.* -> head.*"]}
-    with pytest.raises(cs.CheckpointError, match=r"leaves '\.conv1.*; write `strip: module\.`"):
+    with pytest.raises(cs.CheckpointError, match=r"leaves '\.conv1.*; write `module\.`"):
         cs.plan(source_of("module"), rules)
     rules["source"] = {"strip": ["module."]}
     assert "head.weight" in cs.plan(source_of("module"), rules).outputs
@@ -1226,3 +1226,31 @@ def test_keys_of_the_other_side_are_told(rule: str, meant: str) -> None:
     assert f"by `{meant}`" in caught.value.problems[0].help
     rules = rules_from_arrows([meant])
     assert cs.plan(source, rules, into).rules[0].steps
+
+
+def test_a_fallback_is_led_by_what_is_copied() -> None:
+    state, other = {"w": np.zeros(1), "head": np.zeros(7)}, {"w": np.ones(1), "n": np.ones(2)}
+    rule = {"from": "b::**", "to": "**", "fallback": True}
+    with pytest.raises(ProblemsError, match=r"takes it: add `w -> w` before it$"):
+        cs.plan(state, [rule], sources={"b": other})
+    made, _ = cs.apply(state, ["w -> w", rule], sources={"b": other})
+    assert {key: tensor.tolist() for key, tensor in made.items()} == {
+        "w": [0],
+        "n": [1, 1],
+        "head": [0] * 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        (["drop: fc.*", "fc.weight -> x"], "reorder, or leave one out"),
+        (["fc.* -> x.*", "fc.weight -> y"], "reorder, or give the other `reuse: true`"),
+        (["fc.weight[:2] -> x", "drop: fc.weight"], "name the part that is left"),
+        (["fc.weight[:2] -> x", "fc.weight -> y"], "with `reuse: true` reads one"),
+    ],
+)
+def test_keys_that_are_taken(rules: list[str], told: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        cs.plan(source_of("net"), rules_from_arrows(rules))
+    assert told in caught.value.problems[0].help

@@ -533,7 +533,7 @@ def test_a_kernel_that_cuts_no_patches_is_not_resampled() -> None:
     assert one.text == "# - keep: conv1.weight"
 
 
-def test_many_keys_take_time_in_proportion() -> None:
+def test_many_keys_are_one_suggestion() -> None:
     parts = floats({f"l.{i}.{n}.weight": (4, 4) for i in range(4000) for n in "qkv"})
     whole = floats({f"m.{i}.qkv.weight": (12, 4) for i in range(4000)})
     with ending():

@@ -203,7 +203,7 @@ def _angled(found: re.Match[str], target: bool) -> Capture | Formula:
     if re.fullmatch(r"[\w-]+(\|[\w-]+)+", text):
         raise PatternError(f"`<{text}>` has words and no name", column, f"write `<p:{text}>`")
     if not target:
-        turned = re.fullmatch(r"([a-z]\w*) ?([+-]) ?(\w+)", text)
+        turned = re.fullmatch(r"([a-z]\w*) ?([+-]) ?(\d+)", text)
         help = "what reads keys takes `<name>` or `<name:kind>`; formulas stand in targets"
         if turned:
             name, sign, number = turned.groups()

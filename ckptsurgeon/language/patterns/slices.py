@@ -94,11 +94,11 @@ def _index_item(text: str, column: int) -> WrittenItem:
     start, stop, step = [_part(p, column + c) if p.strip() else None for p, c in parts] + [None] * (
         3 - len(parts)
     )
-    if step is not None and not step.names and _integer(step, {}) < 1:
+    if step is not None and not step.names and (length := _integer(step, {})) < 1:
         raise PatternError(
             f"the step of a slice must be 1 or more, found {step}",
             column + parts[2][1],
-            "the other way round is an op: `{flip: 0}`, of dim 0",
+            "the other way round is an op, as `{flip: 0}` of dim 0" if length < 0 else "",
         )
     return Range(start, stop, step)
 

@@ -132,9 +132,10 @@ def _refuse_missing_colon(node: Scalar) -> None:
         return
     if word != first:  # Python's, where a text is an arrow
         message = f"{shown(node.text)} is no arrow; other rules are dicts in Python"
-        help = f"write `{{'{word}': …}}`"
+        help = f"write `{{'{word}': …}}`" if word in RULE_WORDS else ""
         if word in STAGE.fields:
-            help = f"write a dict of all: `{{'format': 1, '{word}': …, 'rules': […]}}`"
+            entries = "" if word in ("format", "rules") else f" '{word}': …,"
+            help = f"write a dict of all: `{{'format': 1,{entries} 'rules': […]}}`"
         raise wrong(node.place, message, help)
     if word in RULE_WORDS:
         raise wrong(node.place, f"{shown(word)} without its `: `", f"write `{word}: …`")
@@ -249,7 +250,8 @@ def _no_kind(node: Mapping) -> RulesetError:
             message = "a whole rule file where a rule is wanted"
             help = "files that run one after the other: `[load_ruleset(one) for one in files]`"
         elif key.place.file == PYTHON_RULES:
-            help = f"write a dict: `{{'format': 1, '{key.text}': …, 'rules': […]}}`"
+            entries = "" if key.text == "format" else f" '{key.text}': …,"
+            help = f"write a dict: `{{'format': 1,{entries} 'rules': […]}}`"
         return wrong(key.place, message, help)
     if "." in key.text or not (nearest(key.text, RULE_WORDS) or find_meant(key.text, RULE_WORDS)):
         traps.refuse_colon_in_rule(key, value)

@@ -64,7 +64,7 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     if found.why and found.help:
         return found
     if isinstance(rule.rule, Drop) and _in_destination(run, reader):
-        kept = write_key_text(reader.text)
+        kept = write_key_text(str(reader.pattern))
         return Reason("it is the destination's", f"its own value stays by `keep: {kept}`")
     near = search.nearest(reader.pattern, itertools.chain(*(table.nodes for table in own)))
     nearest = f"the nearest key is `{near}`" if near else ""

@@ -14,7 +14,7 @@ from ckptsurgeon.planner.compiling.compiled import BATCHNORM_PARTS, CompiledRule
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import Done, StageRun
-from ckptsurgeon.planner.stage.tables import FIRST_TAKES
+from ckptsurgeon.planner.stage.tables import tell_taken
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
@@ -55,7 +55,7 @@ class Taking:
         taker = held.taker(key) or held.sliced.get(key)
         if taker is not None and not key.endswith(f".{COUNTER}"):
             text = f"`{key}` is needed here, and {taker.place} takes it"
-            raise PlanError([Problem(text, self.rule.place, FIRST_TAKES)])
+            raise PlanError([Problem(text, self.rule.place, tell_taken(taker))])
         return taker is not None
 
     def take_norm(self, match: Match) -> None:

@@ -10,8 +10,9 @@ import msgspec
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
+from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.places import COMMAND_LINE
-from ckptsurgeon.language.rules import Init, Keep, Require, Span, evaluate
+from ckptsurgeon.language.rules import Init, Keep, Move, Require, Span, evaluate
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
@@ -21,7 +22,7 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.strange_rules import explain_strange_rules
-from ckptsurgeon.planner.stage.tables import FIRST_TAKES, Leaves, Table
+from ckptsurgeon.planner.stage.tables import Leaves, Table, tell_taken
 from ckptsurgeon.plans.graph import RuleInfo, full_key
 
 MANY = 3
@@ -96,11 +97,19 @@ def _tell_dead_lookups(
             own, reason = readable(pattern, run.vars_of(rule)), Reason()
             if search.may_explain():
                 reason = search.find_reading(own, tables, lambda near: str(near.pattern))
-            if not reason.help and any(find_alike(own, run.tables)):
-                text = write_key_text(str(pattern))
-                reason = Reason("it is the source's", f"what it has is left out by `drop: {text}`")
+                if not reason.help:
+                    reason = _of_a_source(run, own) or reason
             message = f"no key of the destination matches `{pattern}`"
             run.problems.add(_join(message, reason), at.place, reason.help)
+
+
+def _of_a_source(run: StageRun, pattern: Pattern) -> Reason | None:
+    """The reason where a pattern that the destination lacks matches keys of a source."""
+    table = next((table for table, _ in find_alike(pattern, run.tables)), None)
+    if table is None:
+        return None
+    drop = write_key_text(full_key(table.alias, str(pattern)))
+    return Reason("it is the source's", f"the source's is left out by `drop: {drop}`")
 
 
 def _join(message: str, reason: Reason) -> str:
@@ -127,10 +136,14 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
         key, held = found.key, found.table.held
         taker = held.taker(key) or held.sliced.get(key)
         where = f" by {taker.place}" if taker else ""
-        how, help = "", FIRST_TAKES
+        how, help = "", tell_taken(taker)
         if key not in held.whole:
             how = " in slices"
-            help = "a whole reference passes over these; `KEY[...]` with `reuse: true` reads one"
+            reads = isinstance(rule.rule, Move)
+            help = (
+                "`KEY[...]` with `reuse: true` reads one" if reads else "name the part that is left"
+            )
+            help = f"a whole reference passes over these; {help}"
         name = full_key(found.table.alias, key)
         return f"`{text}` matches only keys that are taken: `{name}`{how}{where}", help
     if passed is not None:

@@ -239,7 +239,8 @@ class _Layer:
         integers = any(capture.kind is Kind.INT for capture in self._gathered)
         if integers or not self._rule.options.optional:
             picked = any(capture.name in self._rule.options.pick for capture in self._gathered)
-            help = "" if picked else _tell_pick(self._gathered, cells)
+            one_step = len(self._gathered) == len(self._reader.columns)
+            help = _tell_pick(self._gathered, cells) if one_step and not picked else ""
             self._tell("hole", _hole(self._reader, self._gathered, ranges, cells, help))
         return None
 

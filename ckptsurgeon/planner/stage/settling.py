@@ -123,6 +123,7 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
     last = run.compiled.rules[-1].place
     (table,) = (table for table in run.tables if not table.alias)
     modules, targets = _by_module(table.nodes), _targets_by_group(run)
+    fallbacks = {rule.group for rule in run.compiled.rules if rule.options.fallback}
     by_giver: dict[RuleInfo | None, list[str]] = {}
     for key in keys:
         by_giver.setdefault(run.production.rules[key], []).append(key)
@@ -133,6 +134,10 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
         drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
         more = len(patterns) - MOST_PATTERNS
         rest = f", and {more:,} patterns more," if more > 0 else ""
+        if giver and giver.number in fallbacks:
+            drop = (
+                f"{' and '.join(f'`{one} -> {one}`' for one in patterns[:MOST_PATTERNS])} before it"
+            )
         for key in given:
             told = Problem(
                 f"two producers of `{key}`: this rule, and the source's own `{key}`, "

@@ -50,8 +50,10 @@ class TakenPart:
     index: Index
 
 
-FIRST_TAKES = "the first rule that matches a key takes it: reorder, or give the other `reuse: true`"
-"""The next step where a key is another rule's."""
+def tell_taken(taker: RuleInfo | None) -> str:
+    """The next step where a key is another rule's; arrows and blocks alone can reuse keys."""
+    reuse = ", or give the other `reuse: true`" if taker and taker.kind == "move" else ""
+    return f"the first rule that matches a key takes it: reorder{reuse or ', or leave one out'}"
 
 
 @dataclass(slots=True)
