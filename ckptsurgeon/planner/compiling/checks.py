@@ -14,6 +14,7 @@ from ckptsurgeon.language.patterns import (
     Literal,
     Pattern,
     Regex,
+    is_plain_integer,
     name_groups,
 )
 from ckptsurgeon.language.problems import Problems
@@ -90,6 +91,23 @@ def _words_among(op: type[Op], names: Collection[str]) -> dict[str, str]:
     return {name: one for name in sorted(names) for one, kind in types if name in words_of(kind)}
 
 
+def check_gathered(rule: CompiledRule, problems: Problems) -> None:
+    """Tells gathered words that are numbered otherwise than in the order in which they stand."""
+    for capture in rule.gathered:
+        renamed = rule.options.map.get(capture.name)
+        words = [word for word in capture.words if renamed is None or word.left in renamed]
+        numbers = [renamed[word.left] if renamed else word.right for word in words]
+        if all(map(is_plain_integer, numbers)) and numbers != [word.left for word in words]:
+            order = sorted(range(len(words)), key=lambda at: int(numbers[at]))
+            if order != list(range(len(words))):
+                wanted = "|".join(words[at].left for at in order)
+                problems.add(
+                    f"`{capture.name}` is gathered, in the order in which its words stand",
+                    rule.place,
+                    f"write them in the order that is meant: `<{capture.name}:{wanted}>`",
+                )
+
+
 def check_where(rule: CompiledRule, problems: Problems) -> None:
     """Tells a gathered name of a condition that no reference can answer alone."""
     for capture in rule.gathered:
@@ -117,6 +135,12 @@ def check_options(
     for word, table in (("map", options.map), ("pick", options.pick)):
         for name in table:
             _check_table(word, name, read, at.get(word, place), problems)
+    for name in options.map.keys() & options.pick.keys():
+        problems.add(
+            f"`map` and `pick` of `{name}`",
+            at.get("map", place),
+            "`pick` numbers it anew: leave one of them out",
+        )
 
 
 def _check_table(

@@ -32,6 +32,7 @@ from ckptsurgeon.language.rules import (
 )
 from ckptsurgeon.planner.compiling.captures import check_expressions, find_kinds, resolve
 from ckptsurgeon.planner.compiling.checks import (
+    check_gathered,
     check_groups,
     check_ops,
     check_options,
@@ -154,6 +155,7 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     compiled = _both_sides(one, sources, targets_of(rule, one.context, problems), problems)
     check_ops(rule, compiled, problems)
     check_where(compiled, problems)
+    check_gathered(compiled, problems)
     return structs.replace(compiled, ops=trace(compiled, rule.ops))
 
 
