@@ -85,6 +85,8 @@ class Explanation(Shown):
 def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanation:
     """What the rules do with a key, by the name that rules or the output know it by.
 
+    `alias::key` is the key of one source.
+
     Raises CheckpointError where neither a source nor the output has the key.
     """
     planning = Planning.of(rulesets, inputs)
@@ -95,11 +97,11 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
     except PlanError as error:
         problem = error
     output = plan.outputs.get(key) if plan else None
+    tables = [(run, table) for run in planning.runs for table in run.tables]
     sightings = tuple(
-        _sighting(planning, run, table, key)
-        for run in planning.runs
-        for table in run.tables
-        if key in table.nodes
+        _sighting(planning, run, table, name)
+        for run, table in tables
+        for name in _names_in(table, key)
     )
     wanted = planning.destination.specs if planning.destination and plan else {}
     missing = None if output is not None else wanted.get(key)
@@ -108,6 +110,15 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         known += plan.outputs if plan else ()
         raise CheckpointError(f"there is no key `{key}`: {_tell_near(key, known)}")
     return Explanation(key, sightings, output, missing, problem, inputs.notes)
+
+
+def _names_in(table: Table, key: str) -> Iterator[str]:
+    """The key as a table knows it: by its name, or behind the table's alias, as reports have it."""
+    if key in table.nodes:
+        yield key
+    name = key.removeprefix(f"{table.alias}::")
+    if table.alias and name != key and name in table.nodes:
+        yield name
 
 
 def _tell_near(key: str, known: Collection[str]) -> str:

@@ -128,6 +128,10 @@ fc.bias  F32[100]  (key of source other)
   gives other.x
 """
     )
+    one = ckpt("explain", "other::fc.bias", *words).out
+    assert "(key of source other)" in one
+    assert "(key of source)" not in one
+    assert ckpt("explain", "nobody::fc.bias", *words).code == 2
 
 
 @pytest.mark.parametrize(
