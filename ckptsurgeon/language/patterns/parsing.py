@@ -55,7 +55,7 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
         raise PatternError("an empty pattern", start, "write a key, such as `conv1.weight`")
     pattern = Pattern(_pieces(body, start, end, target))
     if alias is not None:  # whose stars come first
-        pattern = Pattern(pattern.after(alias).pieces[len(alias.pieces) :])
+        pattern = pattern.numbered_after(alias)
     return Reference(pattern, alias, index, text.strip())
 
 

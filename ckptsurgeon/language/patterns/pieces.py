@@ -151,9 +151,13 @@ class Pattern(Struct, frozen=True):
 
     def after(self, prefix: Pattern) -> Pattern:
         """This pattern behind a prefix of `within`; stars are numbered through."""
-        shift = sum(capture.star for capture in prefix.captures)
-        moved = tuple(_renumber(piece, shift) for piece in self.pieces) if shift else self.pieces
-        return Pattern(prefix.pieces + moved)
+        return Pattern(prefix.pieces + self.numbered_after(prefix).pieces)
+
+    def numbered_after(self, *before: Pattern) -> Pattern:
+        """This pattern with its stars numbered on from those of others."""
+        stars = [one.name for pattern in before for one in pattern.captures if one.star]
+        shift = max((int(name[1:]) for name in stars), default=0)
+        return Pattern(tuple(_renumber(piece, shift) for piece in self.pieces)) if shift else self
 
     def __str__(self) -> str:
         return "".join(_written(piece) for piece in self.pieces)

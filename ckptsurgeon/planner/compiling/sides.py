@@ -8,18 +8,18 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions import names_in
-from ckptsurgeon.language.patterns import Capture, Kind, Regex, compile_pattern
+from ckptsurgeon.language.patterns import Capture, Kind, Pattern, Regex, compile_pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move
 from ckptsurgeon.planner.compiling.captures import NUMBER, TARGET, check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
-from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_alias
+from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, number_stars
 
 
 def place_source(at: At, context: Context, problems: Problems) -> At:
     """A reference that reads keys, behind its prefix and with its alias."""
-    alias = join_alias(context.alias, at, at.place, problems)
-    return replace(at, pattern=at.pattern.after(context.source), alias=alias)
+    own, alias = number_stars(context, at, at.place, problems)
+    return replace(at, pattern=Pattern(context.source.pieces + own.pieces), alias=alias)
 
 
 def place_target(at: At, context: Context) -> At:

@@ -57,13 +57,31 @@ def _walk(
 
 
 def _inside(context: Context, prefix: Prefix, rule: Within, problems: Problems) -> Context:
-    alias = join_alias(context.alias, prefix.source, prefix.place, problems)
-    source = prefix.source.pattern
-    target = source if prefix.target is None else prefix.target.pattern
-    inner = Context(source.after(context.source), target.after(context.target), alias, context.vars)
+    own, alias = number_stars(context, prefix.source, prefix.place, problems)
+    target = own if prefix.target is None else prefix.target.pattern.numbered_after(context.target)
+    inner = Context(
+        Pattern(context.source.pieces + own.pieces),
+        Pattern(context.target.pieces + target.pieces),
+        alias,
+        context.vars,
+    )
     if rule.vars is None:
         return inner
     return replace(inner, vars={name: _moved(var, inner) for name, var in rule.vars.items()})
+
+
+def number_stars(
+    context: Context, reference: Reference, place: Place, problems: Problems
+) -> tuple[Pattern, Pattern | None]:
+    """What a reference that reads keys adds to its context, and the alias in force.
+
+    Their stars are numbered on from those that stand before them: the alias is before the key.
+    """
+    alias = join_alias(context.alias, reference, place, problems)
+    if reference.alias is not None:
+        alias = reference.alias.numbered_after(context.source)
+        return reference.pattern.numbered_after(context.source), alias
+    return reference.pattern.numbered_after(context.source, context.alias or NOTHING), alias
 
 
 def join_alias(
