@@ -123,21 +123,27 @@ def _convert(
             return
         values = dict(new_values(execution))
         check_values(module, wanted, values, destination)
-    unused = _names_of(execution.plan, Fate.UNUSED)
-    for key in given:
-        if strict or key not in unused:  # torch tells what a loose load leaves
-            del state_dict[prefix + key]
-    if strict:
-        state_dict.update((prefix + key, one) for key, one in wanted.items() if key not in values)
-    else:
-        kept = (key for key in _kept_by_rules(execution.plan.outputs) if key not in values)
-        state_dict.update((prefix + key, wanted[key]) for key in kept if not wanted[key].is_meta)
-        state_dict.update((prefix + key, one) for key, one in stray_values(execution))
-    state_dict.update((prefix + key, value) for key, value in values.items())
+    unused = set() if strict else _names_of(execution.plan, Fate.UNUSED)
+    for key in given.keys() - unused:  # torch tells what a loose load leaves
+        del state_dict[prefix + key]
+    for key, value in {**_beside(execution, wanted, strict), **values}.items():
+        state_dict[prefix + key] = value
     origins = _origins(execution.plan, values)
     _move_extra_states(origins, state_dict, prefix)
     if load is not None:
         load.move_versions(origins, prefix, wanted)
+
+
+def _beside(execution: Execution, wanted: State, strict: bool) -> State:
+    """What goes into the state_dict beside new values, so that torch doesn't call it missing.
+
+    In a loose load also what rules give and the model lacks, of which torch tells.
+    """
+    if strict:
+        return wanted
+    kept = _kept_by_rules(execution.plan.outputs)
+    own = {key: wanted[key] for key in kept if not wanted[key].is_meta}
+    return {**own, **dict(stray_values(execution))}
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ckptsurgeon.specs import with_item
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -60,13 +62,18 @@ class Part:
         return weight.narrow(1, self.start, self.size)
 
     def feed(self, given: Tensor, dim: int, old: int) -> Tensor:
-        padded = given.new_zeros([*given.shape[:dim], old, *given.shape[dim + 1 :]])
+        padded = _zeros(given, dim, old)
         padded.narrow(dim, self.start, self.size).copy_(given)
         return padded
 
     def leaves(self, weight: Tensor, new: int) -> bool:
         others = (weight[:, : self.start], weight[:, self.start + self.size :])
         return any(bool(other.any()) for other in others)
+
+
+def _zeros(given: Tensor, dim: int, size: int) -> Tensor:
+    """Zeros like a tensor with another size on one dim."""
+    return given.new_zeros(with_item(tuple(given.shape), dim, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class Tile:
         import torch
 
         new = given.shape[dim]
-        padded = given.new_zeros([*given.shape[:dim], old, *given.shape[dim + 1 :]])
+        padded = _zeros(given, dim, old)
         return padded.index_add_(dim, torch.arange(new) % old, given * (old / new))
 
     def leaves(self, weight: Tensor, new: int) -> bool:

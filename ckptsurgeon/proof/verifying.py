@@ -121,12 +121,7 @@ def verify(
     seed, tolerance = whole_number("seed", seed, least=0), _read_tolerance(tolerance)
     kinds = read_kinds(allow, [kind.value for kind in Kind])
     network = Network(model, arguments)
-    roots = read_roots(root)
-    unknown = [one for one in roots if one and (one != AGAINST or against is None)]
-    if unknown:
-        raise CheckpointError(
-            f"{name_root(roots[unknown[0]], unknown[0])}: there is no such checkpoint here"
-        )
+    roots = _read_roots(root, against is not None)
     opened = open_source(checkpoint, roots.get(""))
     built, loaded = network.load(read_state(opened), "meta" if against is None else "cpu")
     found = [*loaded.findings, *check_values(loaded.state, _parameters(built, loaded))]
@@ -134,13 +129,12 @@ def verify(
     if against is not None and any(one.kind.value not in kinds for one in loaded.findings):
         notes.append("the outputs are not compared, for it does not load")
     elif against is not None:
-        source = (
-            network
-            if source_model is None
-            else Network(source_model, source_arguments, "source_arguments")
+        source = network
+        if source_model is not None:
+            source = Network(source_model, source_arguments, "source_arguments")
+        path, reference, told = _reference(
+            open_source(against, roots.get(AGAINST), AGAINST), source, kinds
         )
-        opened_source = open_source(against, roots.get(AGAINST), AGAINST)
-        path, reference, told = _reference(opened_source, source, kinds)
         notes += told
         names = path, source.name
         comparison, differences = compare(reference, built, names, shape, seed, tolerance)
@@ -154,6 +148,15 @@ def verify(
         notes=tuple(notes),
         comparison=comparison,
     )
+
+
+def _read_roots(root: Root | None, has_second: bool) -> Mapping[str, str]:
+    """The wrappers to open by alias; raises CheckpointError for one that is no checkpoint here."""
+    roots = read_roots(root)
+    for alias, name in roots.items():
+        if alias and (alias != AGAINST or not has_second):
+            raise CheckpointError(f"{name_root(name, alias)}: there is no such checkpoint here")
+    return roots
 
 
 def _read_shape(shape: Any) -> tuple[int, ...]:

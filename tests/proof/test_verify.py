@@ -190,27 +190,23 @@ def test_an_adapted_stem_is_fed_what_it_was_made_for(
     first = state(1)
     made, _ = cs.apply(first, [{"conv1.weight -> conv1.weight": [op, *cast]}])
     made = {**made, "conv1.weight": made["conv1.weight"].float()}
-    found = cs.verify(
-        made,
-        lambda: ResNet(channels=channels, layers=2),
-        against=first,
-        source_model=lambda: ResNet(layers=2),
-        shape=(2, channels, 32, 32),
-        tolerance=0.02 if cast else 1e-5,
-    )
+
+    def verify() -> cs.Verification:
+        return cs.verify(
+            made,
+            lambda: ResNet(channels=channels, layers=2),
+            against=first,
+            source_model=lambda: ResNet(layers=2),
+            shape=(2, channels, 32, 32),
+            tolerance=0.02 if cast else 1e-5,
+        )
+
+    found = verify()
     assert found.clean, str(found)
     assert found.comparison is not None
     assert any(told in note for note in found.comparison.notes), found.comparison.notes
     made["conv1.weight"][:, 0] *= 1.5
-    wrong = cs.verify(
-        made,
-        lambda: ResNet(channels=channels, layers=2),
-        against=first,
-        source_model=lambda: ResNet(layers=2),
-        shape=(2, channels, 32, 32),
-        tolerance=0.02 if cast else 1e-5,
-    )
-    assert not wrong.clean
+    assert not verify().clean
 
 
 def linears(wide: Tensor, narrow: Tensor, *, checked_wide: bool = False) -> cs.Verification:
