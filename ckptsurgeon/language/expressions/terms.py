@@ -209,7 +209,10 @@ def _equal(left: Value, right: Value, symbol: str, column: int) -> bool:
     """
     if {type(left), type(right)} in ({str, int}, {str, float}):
         word, number = (left, right) if isinstance(left, str) else (right, left)
-        help = f"write `'{number}'` for the word, or capture a number, as `<i>` without a kind"
+        help = (
+            "words stand in quotes, numbers don't; `<i>` captures digits as a number, "
+            "`<i:str>` as a word"
+        )
         message = f"{symbol} of a word ('{word}') and a number ({number}), which are never the same"
         raise ExpressionError(message, column, help=help)
     if isinstance(left, tuple) and isinstance(right, tuple):
