@@ -85,7 +85,7 @@ class Feed:
         for (alias, name), spot in self.inputs.items():
             states[alias][name] = spot.tensor
         checkpoints = {alias: checkpoint_of(state) for alias, state in states.items()}
-        array = Evaluator(self.plan, checkpoints, [self.output.node]).output(self.output)
+        array = Evaluator(checkpoints, [self.output.node]).output(self.output)
         tensor: Tensor = to_torch(array, self.output.spec, self.target.tensor.device)
         return tensor
 

@@ -38,22 +38,21 @@ if TYPE_CHECKING:
 class Evaluator:
     """Arrays of a plan's nodes, read from the checkpoints by alias (`dst` is the destination).
 
-    `nodes` are those that will be asked for, each as often as it stands there; all outputs, unless
-    given. What several of them need is kept until the last has it.
+    `nodes` are those that will be asked for, each as often as it stands there. What several of them
+    need is kept until the last has it.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        checkpoints: Mapping[str, Checkpoint],
-        nodes: Iterable[Node] | None = None,
-    ) -> None:
+    def __init__(self, checkpoints: Mapping[str, Checkpoint], nodes: Iterable[Node]) -> None:
         self._checkpoints = checkpoints
-        wanted = nodes or (output.node for output in plan.outputs.values())
         # A leaf that is itself wanted is no use of it: it is copied where it lies.
-        called = (node for node in wanted if not isinstance(node, Leaf))
+        called = (node for node in nodes if not isinstance(node, Leaf))
         self._waiting = Counter(map(id, uses(called)))
         self._done: dict[int, Arrays] = {}
+
+    @classmethod
+    def of(cls, plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Evaluator:
+        """The evaluator of all outputs of a plan."""
+        return cls(checkpoints, (output.node for output in plan.outputs.values()))
 
     def output(self, output: Output) -> Array:
         """The array of an output key; raises FindingsError or PlanError at its rule."""

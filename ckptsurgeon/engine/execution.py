@@ -108,7 +108,7 @@ class Execution:
         _refuse_findings(self.plan)
         _refuse_shapes_alone(self.plan)
         _check_ties(self.plan, self.checkpoints)
-        return Evaluator(self.plan, self.checkpoints)
+        return Evaluator.of(self.plan, self.checkpoints)
 
     def _refuse_changed(self) -> None:
         """A file that another process wrote to meanwhile gave bytes that mean something else."""

@@ -130,7 +130,7 @@ class Mover:
         copies = [job for job in jobs if _is_copied(job, writer)]
         others = [job for job in jobs if not _is_copied(job, writer)]
         whole = [job.output.node for job in others if job.computed]
-        evaluator = Evaluator(self._plan, self._checkpoints, whole) if whole else None
+        evaluator = Evaluator(self._checkpoints, whole) if whole else None
 
         tell = _count_bytes(progress, jobs)
 
@@ -155,15 +155,18 @@ class Mover:
 
     def digest(self, key: str) -> bytes:
         """A digest of an output tensor's bytes, which are made in blocks where they can be."""
-        output = self._plan.outputs[key]
         digest = hashlib.blake2b()
-        with self._workers, located(output):
-            for block in self._blocks(output):
-                digest.update(block.data)
+        for block in self.blocks(key):
+            digest.update(block.data)
         return digest.digest()
 
+    def blocks(self, key: str) -> Iterator[Array]:
+        """The bytes of an output tensor, one part after the other; each is good until the next."""
+        output = self._plan.outputs[key]
+        with self._workers, located(output):
+            yield from self._blocks(output)
+
     def _blocks(self, output: Output) -> Iterator[Array]:
-        """The bytes of an output tensor, one part after the other."""
         node, spec, mosaic = output.node, output.spec, self._mosaic(output)
         if isinstance(node, Leaf) and self._workers.extent(node) is not None:
             spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte
@@ -171,7 +174,7 @@ class Mover:
         if mosaic is not None:
             yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
         else:
-            yield flat(Evaluator(self._plan, self._checkpoints, [node]).array(node))
+            yield flat(Evaluator(self._checkpoints, [node]).array(node))
 
     # --- lowering ---------------------------------------------------------------------------------
 

@@ -277,7 +277,7 @@ def an_inverse_gives_the_source_or_is_refused(
     plan = execution.plan
     if isinstance(evaluated(execution), str):
         return
-    evaluator, outputs = Evaluator(plan, execution.checkpoints), plan.outputs.values()
+    evaluator, outputs = Evaluator.of(plan, execution.checkpoints), plan.outputs.values()
     arrays = {output.name: evaluator.output(output) for output in outputs}
     specs = {output.name: output.spec for output in outputs}
     output = MemoryCheckpoint(contents=Contents(specs), tensors=arrays)

@@ -50,6 +50,9 @@ BY_COMMAND = "ckptsurgeon.cli"
 NUMPY_FIRST = ("ckptsurgeon.ops.carriers",)
 """The modules that import NumPy at the top, and that nothing imports at its top."""
 
+IN_NUMPY = ("learning",)
+"""The rooms that compare values, and that are loaded when somebody asks for that."""
+
 
 class Import(NamedTuple):
     """One imported module: where, whether inside a function, and whether for types alone."""
@@ -152,7 +155,14 @@ def test_only_carriers_import_numpy_first() -> None:
     first = [found for found in imports() if not (found.late or found.for_types)]
     heavy = ("numpy", *NUMPY_FIRST)
     importers = {found.importer for found in first if found.imported in heavy}
-    assert {name for name in importers if unit(name) not in IN_TORCH} <= set(NUMPY_FIRST)
+    rooms = (*IN_TORCH, *IN_NUMPY)
+    assert {name for name in importers if unit(name) not in rooms} <= set(NUMPY_FIRST)
+
+
+def test_nothing_else_imports_the_rooms_that_import_numpy() -> None:
+    first = [found for found in imports() if not (found.late or found.for_types)]
+    importers = {unit(found.importer) for found in first if unit(found.imported) in IN_NUMPY}
+    assert importers <= {*IN_NUMPY}
 
 
 def test_only_what_is_heavy_is_imported_inside_a_function() -> None:

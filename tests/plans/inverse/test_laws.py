@@ -32,7 +32,7 @@ def carried_out(plan: Plan, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """What the plan makes of some tensors, whose specs must be those that it was made for."""
     checkpoint = checkpoint_of(tensors)
     assert digest(checkpoint.contents.specs) == plan.sources[0].digest
-    evaluator = Evaluator(plan, {"": checkpoint})
+    evaluator = Evaluator.of(plan, {"": checkpoint})
     return {
         key: to_numpy(np.asarray(evaluator.output(one), order="C"), one.spec)
         for key, one in plan.outputs.items()

@@ -63,7 +63,7 @@ def test_losses_are_told_with_rule_and_line(rules: str, told: str, folder: Path)
 
 def carried_out(plan: Plan, **checkpoints: Any) -> dict[str, Array]:
     sources = {alias.replace("out", ""): checkpoint_of(one) for alias, one in checkpoints.items()}
-    evaluator = Evaluator(plan, sources)
+    evaluator = Evaluator.of(plan, sources)
     return {
         key: to_numpy(np.ascontiguousarray(evaluator.output(one)), one.spec)
         for key, one in plan.outputs.items()

@@ -1,0 +1,303 @@
+"""Steps as arrows between patterns: what many steps have in common, with captures for the rest."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.units import Capture, Formula, Number, Unit, Units, cut_key, pattern_of
+from ckptsurgeon.ops.indexing import Index
+
+SAMPLES = 4
+"""Keys of an arrow that other patterns are tried on."""
+
+LIST = "\n"
+"""The unit between the patterns of a list."""
+
+Row = tuple[tuple[int, ...], tuple[int, ...]]
+"""The integers of a step's source and target patterns, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """A rule to be: a pattern of sources, one of targets, and what stands behind the colon.
+
+    An empty target drops, an empty source keeps. `first` is the number of its first step,
+    `samples` are source keys that it takes, `targets` such that it gives, `sizes` those of both
+    grids; `pick` are the integers of a capture (by its place)
+    that are taken in this order and numbered anew, `parts` the arrows that it was made of.
+    Several patterns of one side are divided by `LIST`.
+    """
+
+    source: Units
+    target: Units
+    calls: tuple[Call, ...] = ()
+    index: Index = ()
+    at: Index = ()
+    degree: Degree = Degree.PROVED
+    remark: str = ""
+    first: int = 0
+    samples: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    pick: tuple[int, tuple[int, ...]] | None = None
+    reuse: bool = False
+    parts: tuple[Arrow, ...] = ()
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it only gives other names."""
+        whole = not (self.calls or self.index or self.at or self.pick or self.reuse)
+        return whole and bool(self.source and self.target) and LIST not in self.target
+
+    @property
+    def behind(self) -> tuple[object, ...]:
+        """All that arrows must share to become one, besides their patterns."""
+        return (*self.told, self.doubt, self.remark)
+
+    @property
+    def doubt(self) -> Degree | None:
+        """The degree of a rule that wants a user's eye: it stands alone."""
+        return self.degree if self.degree >= Degree.LIKELY else None
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All that stands in its rule besides the patterns."""
+        return (self.calls, self.index, self.at, self.pick, self.reuse)
+
+
+def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
+    """The arrows that make just these steps; None where keys can't be written as patterns."""
+    families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)
+    patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
+    for number, step in enumerate(steps):
+        source, target = _pattern(step.sources), _pattern(step.targets)
+        if source is None or target is None:
+            return None
+        blank = (_blanked(source), _blanked(target), step.calls, step.index, step.at)
+        doubt = step.degree if step.degree >= Degree.LIKELY else None
+        family = (*blank, doubt, step.remark)
+        patterns.setdefault(family, (source, target))
+        families[family].append((number, step, (_numbers(source), _numbers(target))))
+    return [
+        arrow
+        for family, members in families.items()
+        for arrow in _arrows_of_family(*patterns[family], members)
+    ]
+
+
+def _pattern(grid: Grid) -> Units | None:
+    """The pattern of a grid; a list where it has one dim and its keys have nothing in common."""
+    if grid.sizes and (pattern := pattern_of(grid.keys, grid.sizes)) is not None:
+        return pattern
+    if len(grid.sizes) > 1:
+        return None
+    units: list[Unit] = []
+    for key in grid.keys:
+        units += [LIST, *cut_key(key)]
+    return tuple(units[1:])
+
+
+def _blanked(units: Units) -> Units:
+    return tuple(Number(0, one.width) if isinstance(one, Number) else one for one in units)
+
+
+def _numbers(units: Units) -> tuple[int, ...]:
+    return tuple(unit.value for unit in units if isinstance(unit, Number))
+
+
+def _arrows_of_family(
+    source: Units, target: Units, members: Sequence[tuple[int, Step, Row]]
+) -> list[Arrow]:
+    """The arrows of steps whose keys differ in integers alone."""
+    rows = [row for _, _, row in members]
+    fit = _fit(rows)
+    if fit is None:
+        groups = _divided(members)
+        return [arrow for group in groups for arrow in _arrows_of_family(source, target, group)]
+    number, step, _ = members[0]
+    some = [one for _, one, _ in _spread(members)]
+    return [
+        Arrow(
+            source=_filled(source, fit.source),
+            target=_filled(target, fit.target),
+            calls=step.calls,
+            index=step.index,
+            at=step.at,
+            degree=max(one.degree for _, one, _ in members),
+            remark=step.remark,
+            first=number,
+            samples=tuple(key for one in some for key in one.sources.keys),
+            targets=tuple(key for one in some for key in one.targets.keys),
+            sizes=(step.sources.sizes, step.targets.sizes),
+            pick=fit.pick,
+        )
+    ]
+
+
+def _spread(members: Sequence[tuple[int, Step, Row]]) -> list[tuple[int, Step, Row]]:
+    """A few members from all over."""
+    last = len(members) - 1
+    chosen = sorted({last * at // (SAMPLES - 1) for at in range(SAMPLES)})
+    return [members[at] for at in chosen]
+
+
+def _filled(units: Units, holes: Sequence[Unit]) -> Units:
+    """The pattern with what stands in the place of its integers."""
+    waiting = iter(holes)
+    return tuple(
+        _with_width(next(waiting), unit.width) if isinstance(unit, Number) else unit
+        for unit in units
+    )
+
+
+def _with_width(unit: Unit, width: int) -> Unit:
+    if isinstance(unit, Number | Capture | Formula) and unit.width != width:
+        return replace(unit, width=width)
+    return unit
+
+
+# --- integers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    source: tuple[Unit, ...]
+    target: tuple[Unit, ...]
+    pick: tuple[int, tuple[int, ...]] | None = None
+
+
+def _fit(rows: Sequence[Row]) -> _Fit | None:
+    """Captures and formulas that give every target integer; None where these rows have none."""
+    sources = list(zip(*(row[0] for row in rows), strict=True))
+    targets = list(zip(*(row[1] for row in rows), strict=True))
+    holes = _source_holes(sources)
+    captured = {hole.place: sources[hole.place] for hole in holes if isinstance(hole, Capture)}
+    given: list[Unit] = []
+    pick = None
+    for column in targets:
+        formula = _formula(column, captured)
+        if formula is None and pick is None:
+            pick = _picked(column, captured)
+            formula = None if pick is None else Capture(pick[0])
+        if formula is None:
+            return None
+        given.append(formula)
+    used = _places(given)
+    if any(place not in used and len(targets) > 0 for place in captured):
+        return None
+    return _Fit(holes, tuple(given), pick)
+
+
+def _source_holes(columns: Sequence[tuple[int, ...]]) -> tuple[Unit, ...]:
+    """A capture for each column that varies, the same one for equal columns."""
+    holes: list[Unit] = []
+    for place, column in enumerate(columns):
+        same = next((at for at in range(place) if columns[at] == column), place)
+        varies = len(set(column)) > 1
+        holes.append(Capture(same) if varies else Number(column[0]))
+    return tuple(holes)
+
+
+def _formula(column: tuple[int, ...], captured: dict[int, tuple[int, ...]]) -> Unit | None:
+    """What gives a column of integers: a number, a capture with an offset, or two with factors."""
+    if len(set(column)) == 1:
+        return Number(column[0])
+    for place, values in captured.items():
+        if values == column:
+            return Capture(place)
+    for place, values in captured.items():
+        offset = column[0] - values[0]
+        if all(one - offset == value for one, value in zip(column, values, strict=True)):
+            return Formula(((place, 1),), offset)
+    for place, values in captured.items():
+        if found := _line(column, values):
+            return Formula(((place, found[0]),), found[1])
+    for one, other in itertools.combinations(captured, 2):
+        if plane := _plane(column, captured[one], captured[other]):
+            return Formula(((one, plane[0]), (other, plane[1])), plane[2])
+    return None
+
+
+def _line(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
+    """(factor, offset) of three rows or more on a line."""
+    low, high = min(values), max(values)
+    rise = column[values.index(high)] - column[values.index(low)]
+    if len(set(values)) < 3 or rise % (high - low):
+        return None
+    factor = rise // (high - low)
+    offset = column[0] - factor * values[0]
+    fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
+    return (factor, offset) if fits and factor > 0 else None
+
+
+def _plane(
+    column: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...]
+) -> tuple[int, int, int] | None:
+    """(factor, factor, offset) where two columns and an offset give the third."""
+    rows = dict.fromkeys(zip(first, second, column, strict=True))
+    by_first: dict[int, dict[int, int]] = defaultdict(dict)
+    for x, y, z in rows:
+        by_first[x][y] = z
+    steps = {
+        (z1 - z0) / (y1 - y0)
+        for line in by_first.values()
+        for (y0, z0), (y1, z1) in itertools.pairwise(sorted(line.items()))
+    }
+    if len(steps) != 1 or not (inner := steps.pop()).is_integer():
+        return None
+    rests = {x: {z - int(inner) * y for y, z in line.items()} for x, line in by_first.items()}
+    if any(len(rest) > 1 for rest in rests.values()) or len(rests) < 2:
+        return None
+    values = tuple(rests)
+    found = _line_of_any(tuple(rest.pop() for rest in rests.values()), values)
+    return None if found is None else (found[0], int(inner), found[1])
+
+
+def _line_of_any(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
+    factor, rest = divmod(column[1] - column[0], values[1] - values[0])
+    offset = column[0] - factor * values[0]
+    fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
+    return (factor, offset) if fits and not rest and factor > 0 else None
+
+
+def _picked(
+    column: tuple[int, ...], captured: dict[int, tuple[int, ...]]
+) -> tuple[int, tuple[int, ...]] | None:
+    """The capture of which some integers are taken, and these in the order of the target's."""
+    for place, values in captured.items():
+        pairs = set(zip(column, values, strict=True))
+        taken = tuple(value for _, value in sorted(pairs))
+        if len(pairs) == len(set(column)) == max(column) + 1 and len(set(taken)) == len(taken):
+            return place, taken
+    return None
+
+
+def _places(units: Iterable[Unit]) -> set[int]:
+    """The captures that a target's integers use."""
+    found: set[int] = set()
+    for unit in units:
+        if isinstance(unit, Capture):
+            found.add(unit.place)
+        elif isinstance(unit, Formula):
+            found |= {place for place, _ in unit.terms}
+    return found
+
+
+def _divided(
+    members: Sequence[tuple[int, Step, Row]],
+) -> list[list[tuple[int, Step, Row]]]:
+    """The members by one integer of their sources, that of the fewest values; else each alone."""
+    columns = list(zip(*(row[0] for _, _, row in members), strict=True))
+    counts = {place: len(set(column)) for place, column in enumerate(columns)}
+    varying = [place for place, count in counts.items() if count > 1]
+    if not varying:
+        return [[member] for member in members]
+    column = min(varying, key=lambda place: counts[place])
+    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
+    for member in members:
+        groups[member[2][0][column]].append(member)
+    return list(groups.values())

@@ -1,0 +1,144 @@
+"""Rules under one prefix put into a `within`, where that makes the file shorter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.drafting.arrows import LIST, Arrow
+from ckptsurgeon.drafting.ordering import waits_of
+from ckptsurgeon.drafting.units import (
+    ALIAS,
+    Capture,
+    Choice,
+    Formula,
+    Open,
+    Piece,
+    Star,
+    Units,
+    cut_pieces,
+    join_pieces,
+)
+
+LEAST_SAVED = 24
+"""Characters that a block must save to be worth its two lines."""
+
+ROUGH_CAPTURE = 3
+"""Characters of a capture, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Arrows in order, and the prefix of their sources and of their targets."""
+
+    prefix: tuple[Units, Units]
+    arrows: tuple[Arrow, ...]
+
+
+Entry = Arrow | Block
+
+
+def fold(arrows: Sequence[Arrow]) -> list[Entry]:
+    """The arrows in an order as good as theirs, with blocks of those that share a prefix."""
+    blocks = _find_blocks(arrows)
+    while True:
+        entries = _entries(arrows, blocks)
+        ordered = _in_order(arrows, entries)
+        if ordered is not None:
+            return ordered
+        blocks = blocks[:-1]
+
+
+def _find_blocks(arrows: Sequence[Arrow]) -> list[Block]:
+    """Blocks that no arrow is in twice, the ones that save most first."""
+    left = list(arrows)
+    blocks: list[Block] = []
+    while True:
+        groups: dict[tuple[Units, Units], list[Arrow]] = defaultdict(list)
+        for arrow in left:
+            for prefix in _prefixes(arrow):
+                groups[prefix].append(arrow)
+        best = max(groups.items(), key=lambda item: _saved(*item), default=None)
+        if best is None or _saved(*best) < LEAST_SAVED:
+            return blocks
+        members = {id(arrow) for arrow in best[1]}
+        blocks.append(Block(best[0], tuple(arrow for arrow in left if id(arrow) in members)))
+        left = [arrow for arrow in left if id(arrow) not in members]
+
+
+def _prefixes(arrow: Arrow) -> Iterator[tuple[Units, Units]]:
+    """What may stand before an arrow's patterns in a `within`."""
+    if not (arrow.source and arrow.target) or LIST in (*arrow.source, *arrow.target):
+        return
+    source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
+    for at in range(1, len(source)):
+        start = source[:at]
+        if not _may_lead(start):
+            return
+        for to in range(1, len(target)):
+            if _may_lead(target[:to]) and _names(target[:to]) <= _names(start):
+                yield (*join_pieces(start), "."), (*join_pieces(target[:to]), ".")
+
+
+def _may_lead(pieces: Sequence[Piece]) -> bool:
+    units = [unit for piece in pieces for unit in piece]
+    return ALIAS not in units and not any(isinstance(unit, Open | Star) for unit in units)
+
+
+def _names(pieces: Sequence[Piece]) -> set[object]:
+    """The captures that pieces give or use."""
+    found: set[object] = set()
+    for piece in pieces:
+        for unit in piece:
+            if isinstance(unit, Capture):
+                found.add(unit.place)
+            elif isinstance(unit, Formula):
+                found |= {place for place, _ in unit.terms}
+            elif isinstance(unit, Choice):
+                found.add(unit)
+    return found
+
+
+def _saved(prefix: tuple[Units, Units], arrows: Sequence[Arrow]) -> int:
+    """About how many characters a block saves; none where nothing in its prefix varies."""
+    return (len(arrows) - 1) * sum(map(_length, prefix)) - 2 * len(arrows) - 12
+
+
+def _length(units: Units) -> int:
+    return sum(len(unit) if isinstance(unit, str) else ROUGH_CAPTURE for unit in units)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def _entries(arrows: Sequence[Arrow], blocks: Sequence[Block]) -> list[Entry]:
+    """The arrows and blocks, each where its first arrow stands."""
+    block_of = {id(arrow): block for block in blocks for arrow in block.arrows}
+    entries: dict[int, Entry] = {}
+    for arrow in arrows:
+        entry: Entry = block_of.get(id(arrow), arrow)
+        entries.setdefault(id(entry), entry)
+    return list(entries.values())
+
+
+def _in_order(arrows: Sequence[Arrow], entries: Sequence[Entry]) -> list[Entry] | None:
+    """The entries so that none stands before one whose keys it takes; None where that can't be."""
+    entry_of: dict[int, int] = {}
+    for number, entry in enumerate(entries):
+        for arrow in entry.arrows if isinstance(entry, Block) else (entry,):
+            entry_of[id(arrow)] = number
+    waits: list[set[int]] = [set() for _ in entries]
+    for at, before in enumerate(waits_of(arrows)):
+        own = entry_of[id(arrows[at])]
+        waits[own] |= {entry_of[id(arrows[one])] for one in before} - {own}
+    ordered: list[Entry] = []
+    left, done = list(range(len(entries))), set[int]()
+    while left:
+        ready = next((at for at in left if waits[at] <= done), None)
+        if ready is None:
+            return None
+        left.remove(ready)
+        done.add(ready)
+        ordered.append(entries[ready])
+    return ordered

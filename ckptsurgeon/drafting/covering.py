@@ -1,0 +1,183 @@
+"""Few rules for many renames: stars where all that lies under one prefix goes under another.
+
+Prefixes are a tree, and each rename a leaf in it that says where it goes. A rule at a node takes
+what lies below it, but for what rules further down take first. The fewest rules that say all are
+found as those of a routing table are: from the leaves up, for each place that may be inherited
+(Draves and others, "Constructing optimal IP routing tables", 1999).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ckptsurgeon.drafting.arrows import SAMPLES, Arrow
+from ckptsurgeon.drafting.units import (
+    ALIAS,
+    Capture,
+    Formula,
+    Piece,
+    Star,
+    cut_pieces,
+    join_pieces,
+)
+
+MOST_PLACES = 4
+"""Places that are tried for what lies below a node: those of most leaves."""
+
+Pieces = tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where what lies below a node goes: under a prefix, nowhere (None), or where it was."""
+
+    prefix: Pieces | None
+
+    def below(self, piece: Piece) -> _Place:
+        return self if self.prefix is None else _Place((*self.prefix, piece))
+
+
+@dataclass(frozen=True, slots=True)
+class _Star:
+    """A rule at a node: what lies below it and is not taken further down goes to a place."""
+
+    path: Pieces
+    place: _Place
+
+
+_Rule = Arrow | _Star
+
+
+@dataclass(slots=True)
+class _Node:
+    """A prefix of sources, with the arrows of just this key and what lies below."""
+
+    path: Pieces
+    arrows: list[tuple[Arrow, Pieces | None]] = field(default_factory=list)
+    below: dict[Piece, _Node] = field(default_factory=dict)
+    places: Counter[_Place] = field(default_factory=Counter)
+    solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
+
+
+def cover(arrows: Sequence[Arrow], *, copies: bool) -> list[Arrow]:
+    """The arrows, those that only rename or drop as few as say the same.
+
+    `copies` says that what no rule takes keeps its name: arrows that do just that go.
+    """
+    covered = [arrow for arrow in arrows if arrow.is_move or is_drop(arrow)]
+    root = _Node(())
+    for arrow in covered:
+        _put(root, arrow)
+    rules = _solve(root, _Place(()) if copies else None)
+    others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
+    return [*others, *_written(rules, covered)]
+
+
+def is_drop(arrow: Arrow) -> bool:
+    """Whether it only drops."""
+    return bool(arrow.source) and not arrow.target and not arrow.calls
+
+
+def _put(root: _Node, arrow: Arrow) -> None:
+    """Puts an arrow at its leaf, and counts in every node above where it goes."""
+    source = cut_pieces(arrow.source)
+    target = cut_pieces(arrow.target) if arrow.target else None
+    node = root
+    for depth in range(len(source) + 1):
+        if (place := _place_of(source, target, depth)) is not None:
+            node.places[place] += 1
+        if depth < len(source):
+            piece = source[depth]
+            node = node.below.setdefault(piece, _Node(source[: depth + 1]))
+    node.arrows.append((arrow, target))
+
+
+def _place_of(source: Pieces, target: Pieces | None, depth: int) -> _Place | None:
+    """Where a rule for all below the first `depth` pieces would have to put it."""
+    if target is None:
+        return _Place(None)
+    rest = source[depth:]
+    before = len(target) - len(rest)
+    if before < 0 or target[before:] != rest:
+        return None
+    prefix = target[:before]
+    return _Place(prefix) if _captures(prefix) <= _captures(source[:depth]) else None
+
+
+def _captures(pieces: Pieces) -> set[int]:
+    found: set[int] = set()
+    for piece in pieces:
+        for unit in piece:
+            if isinstance(unit, Capture):
+                found.add(unit.place)
+            elif isinstance(unit, Formula):
+                found |= {place for place, _ in unit.terms}
+    return found
+
+
+def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
+    """The fewest rules for a node and what lies below, where a place is inherited from above."""
+    if inherited not in node.solved:
+        best = _solve_below(node, inherited)
+        for place, count in node.places.most_common(MOST_PLACES):
+            if place != inherited and count > 1 and node.below and not _is_of_all(node):
+                own = [arrow for arrow, target in node.arrows if _Place(target) != inherited]
+                found = (*own, *_solve_children(node, place), _Star(node.path, place))
+                best = min(best, found, key=len)
+        node.solved[inherited] = best
+    return node.solved[inherited]
+
+
+def _is_of_all(node: _Node) -> bool:
+    """Whether what lies below a node is of several sources: no star takes that."""
+    return any(ALIAS in piece for piece in node.below)
+
+
+def _solve_below(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
+    own = (arrow for arrow, target in node.arrows if _Place(target) != inherited)
+    return (*own, *_solve_children(node, inherited))
+
+
+def _solve_children(node: _Node, inherited: _Place | None) -> list[_Rule]:
+    rules: list[_Rule] = []
+    for piece, child in node.below.items():
+        alone = inherited is None or ALIAS in piece
+        rules += _solve(child, None if alone or inherited is None else inherited.below(piece))
+    return rules
+
+
+# --- written --------------------------------------------------------------------------------------
+
+
+def _written(rules: Sequence[_Rule], arrows: Sequence[Arrow]) -> list[Arrow]:
+    """The rules as arrows, each star with what it takes: the arrows that no deeper rule does."""
+    written = [rule for rule in rules if isinstance(rule, Arrow)]
+    stars = {rule.path: rule for rule in rules if isinstance(rule, _Star)}
+    single = {id(arrow) for arrow in written}
+    taken: dict[Pieces, list[Arrow]] = {}
+    for arrow in arrows:
+        path = cut_pieces(arrow.source)
+        above = (path[:depth] for depth in reversed(range(len(path))))
+        star = next((one for one in above if one in stars), None)
+        if id(arrow) not in single and star is not None:
+            taken.setdefault(star, []).append(arrow)
+    return written + [_star_arrow(stars[path], found) for path, found in taken.items()]
+
+
+def _star_arrow(star: _Star, taken: Sequence[Arrow]) -> Arrow:
+    """The arrow of a star; one that takes a single arrow is that."""
+    if len(taken) == 1:
+        return taken[0]
+    deep = any(len(cut_pieces(arrow.source)) > len(star.path) + 1 for arrow in taken)
+    end: Piece = (Star(deep),)
+    prefix = star.place.prefix
+    return replace(
+        min(taken, key=lambda arrow: arrow.first),
+        source=join_pieces((*star.path, end)),
+        target=() if prefix is None else join_pieces((*prefix, end)),
+        samples=tuple(key for arrow in taken for key in arrow.samples[:SAMPLES]),
+        degree=max(arrow.degree for arrow in taken),
+        parts=tuple(taken),
+    )

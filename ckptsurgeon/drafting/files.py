@@ -1,0 +1,67 @@
+"""The text of a rule file: what stands at its head, and its rules with what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.blocks import Entry
+from ckptsurgeon.drafting.lines import line_of, pattern_text
+from ckptsurgeon.drafting.steps import Degree
+from ckptsurgeon.language.yaml.writing import write_key_text
+
+ACTIVE = (Degree.PROVED, Degree.SAMPLED, Degree.SURE, Degree.LIKELY)
+"""The degrees of rules that hold; the others stand as comments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands above the rules: comments, sections, and vars, each with what is said of it."""
+
+    comments: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    vars: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def write_file(head: Head, entries: Sequence[Entry], footer: Sequence[str] = ()) -> str:
+    """A whole rule file."""
+    lines = ["format: 1", *(f"# {comment}" for comment in head.comments), *head.sections]
+    if head.vars:
+        lines += ["vars:", *map(_var_line, head.vars.items())]
+    rules = [line for entry in entries for line in _entry_lines(entry)]
+    active = any(not line.lstrip().startswith("#") for line in rules)
+    lines += ["rules:", *(f"  {line}" for line in rules)] if active else ["rules: []", *rules]
+    return "".join(f"{line}\n" for line in (*lines, *(f"  {line}" for line in footer)))
+
+
+def _var_line(item: tuple[str, tuple[str, str]]) -> str:
+    name, (value, comment) = item
+    return f"  {name}: {value}{f'  # {comment}' if comment else ''}"
+
+
+def _entry_lines(entry: Entry) -> Iterator[str]:
+    if isinstance(entry, Arrow):
+        yield from _rule_lines(entry, line_of(entry))
+        return
+    source, target = entry.prefix
+    first = entry.arrows[0]
+    prefixes = [pattern_text(source, "source", first), pattern_text(target, "target", first)]
+    within = prefixes[0] if prefixes[0] == prefixes[1] else " -> ".join(prefixes)
+    yield f"- within: {write_key_text(within)}"
+    yield "  rules:"
+    for arrow in entry.arrows:
+        for line in _rule_lines(arrow, line_of(arrow, entry.prefix)):
+            yield f"    {line}"
+
+
+def _rule_lines(arrow: Arrow, line: str) -> Iterator[str]:
+    """A rule with its remark before it, as a comment where it doesn't hold."""
+    if arrow.degree not in ACTIVE:
+        yield f"# - {line}{f'  # {arrow.remark}' if arrow.remark else ''}"
+        return
+    if arrow.degree is Degree.LIKELY:
+        yield f"# CHECK: {arrow.remark}"
+    elif arrow.remark:
+        yield f"# {arrow.remark}"
+    yield f"- {line}"

@@ -1,0 +1,226 @@
+"""Rules that differ in one word as one rule: in the last piece, in the end, or inside a piece."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.covering import is_drop
+from ckptsurgeon.drafting.units import (
+    Choice,
+    Number,
+    Piece,
+    Star,
+    Unit,
+    Units,
+    common_start,
+    cut_pieces,
+    join_pieces,
+    text_of,
+)
+
+MOST_WORDS = 12
+"""Words of a choice; more are a table, which nobody reads in a pattern."""
+
+LEAST_ENDINGS = 3
+"""Arrows that make a rule for everything that ends in one way."""
+
+
+def join_endings(arrows: Sequence[Arrow]) -> list[Arrow]:
+    """Renames of the end alone, wherever it stands, as `**.gamma -> **.weight`."""
+    ends: dict[tuple[Units, Units, object], list[Arrow]] = defaultdict(list)
+    for arrow in arrows:
+        if arrow.is_move and (ending := _ending(arrow)) is not None:
+            ends[ending[0], ending[1], arrow.behind].append(arrow)
+    joined = {
+        id(arrow): (ending, group)
+        for ending, group in ends.items()
+        if len(group) >= LEAST_ENDINGS and _takes_all(ending[0], group, arrows)
+        for arrow in group
+    }
+    result = [arrow for arrow in arrows if id(arrow) not in joined]
+    groups = {id(group): (ending, group) for ending, group in joined.values()}
+    for (source, target, _), group in groups.values():
+        star: Units = (Star(True), ".")
+        result.append(_merged(group, (*star, *source), (*star, *target)))
+    return result
+
+
+def _ending(arrow: Arrow) -> tuple[Piece, Piece] | None:
+    """The last pieces, where only these differ, and hold nothing but text."""
+    source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
+    alike = source[:-1] == target[:-1] and len(source) > 1
+    plain = _is_text(source[-1]) and _is_text(target[-1])
+    return (source[-1], target[-1]) if alike and plain and source[-1] != target[-1] else None
+
+
+def _takes_all(ending: Units, group: Sequence[Arrow], arrows: Sequence[Arrow]) -> bool:
+    """Whether no other arrow reads keys of this end."""
+    with_end = [arrow for arrow in arrows if cut_pieces(arrow.source)[-1] == ending]
+    return len(with_end) == len(group)
+
+
+# --- leaves ---------------------------------------------------------------------------------------
+
+
+def join_leaves(arrows: Sequence[Arrow]) -> list[Arrow]:
+    """Arrows that differ in the last piece, the same on both sides, as one with a star."""
+    groups: dict[tuple[Units, Units, object], list[Arrow]] = defaultdict(list)
+    readers: dict[Units, int] = defaultdict(int)
+    for arrow in arrows:
+        if arrow.source:
+            readers[_without_leaf(arrow.source)] += 1
+        if (leaf := _leaf(arrow)) is not None:
+            groups[leaf[0], leaf[1], arrow.behind].append(arrow)
+    result, joined = [], set()
+    for (source, target, _), group in groups.items():
+        if len(group) > 1 and readers[source] == len(group):
+            star: Units = (".", Star(False))
+            result.append(_merged(group, (*source, *star), (*target, *star)))
+            joined |= {id(arrow) for arrow in group}
+    return [*(arrow for arrow in arrows if id(arrow) not in joined), *result]
+
+
+def _without_leaf(units: Units) -> Units:
+    return join_pieces(cut_pieces(units)[:-1])
+
+
+def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
+    """What stands before the last piece on both sides, where that is the same word."""
+    if not (arrow.source and arrow.target and not arrow.is_move):
+        return None
+    source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
+    if source[-1] != target[-1] or not _is_text(source[-1]) or min(len(source), len(target)) < 2:
+        return None
+    return join_pieces(source[:-1]), join_pieces(target[:-1])
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def join_words(arrows: Sequence[Arrow]) -> list[Arrow]:
+    """The arrows, those that differ in one word of a piece joined by a choice, while there are."""
+    found = list(arrows)
+    while (better := _join_once(found)) is not None:
+        found = better
+    return found
+
+
+def _join_once(arrows: Sequence[Arrow]) -> list[Arrow] | None:
+    """The arrows with the largest group of them joined; None where none is."""
+    groups: dict[tuple[object, ...], list[Arrow]] = defaultdict(list)
+    for arrow in arrows:
+        for hole in _holes(arrow):
+            groups[hole].append(arrow)
+    for hole, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if len(group) < 2:
+            return None
+        merged = _with_choice(group, hole)
+        if merged is not None:
+            gone = {id(arrow) for arrow in group}
+            return [*(arrow for arrow in arrows if id(arrow) not in gone), merged]
+    return None
+
+
+def _holes(arrow: Arrow) -> Iterator[tuple[object, ...]]:
+    """The arrow without one piece of its source and one of its target, in all ways."""
+    source = cut_pieces(arrow.source)
+    target = cut_pieces(arrow.target)
+    for at, piece in enumerate(source):
+        if not _is_open(piece):
+            rest = source[:at] + source[at + 1 :]
+            if is_drop(arrow):
+                yield at, rest, None, (), arrow.behind
+                continue
+            for to, other in enumerate(target):
+                if arrow.target and not _is_open(other):
+                    yield at, rest, to, target[:to] + target[to + 1 :], arrow.behind
+
+
+def _is_open(piece: Piece) -> bool:
+    """Whether a piece holds what no word can stand for."""
+    return any(isinstance(unit, Star | Choice) for unit in piece)
+
+
+def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | None:
+    """One arrow for several that differ in one piece; None where that would not be read easily."""
+    at, to = hole[0], hole[2]
+    assert isinstance(at, int)  # as `_holes` gives it
+    sources = [cut_pieces(arrow.source) for arrow in group]
+    targets = [cut_pieces(arrow.target) for arrow in group]
+    left = _differing([one[at] for one in sources])
+    right = _differing([one[to] for one in targets]) if isinstance(to, int) else left
+    if left is None or right is None or len(group) > MOST_WORDS:
+        return None
+    choice = Choice(tuple(zip(left.words, right.words, strict=True)))
+    if not _reads_well(left, right) or choice in group[0].source:
+        return None
+    source = (*sources[0][:at], left.around(choice), *sources[0][at + 1 :])
+    if not isinstance(to, int):
+        return _merged(group, join_pieces(source), ())
+    target = (*targets[0][:to], right.around(choice), *targets[0][to + 1 :])
+    return _merged(group, join_pieces(source), join_pieces(target))
+
+
+class _Differing:
+    """Pieces with one word that differs, and what stands around it in all."""
+
+    def __init__(self, pieces: Sequence[Piece], start: int, end: int) -> None:
+        first = pieces[0]
+        self.before, self.after = first[:start], first[len(first) - end :]
+        self.words = tuple(text_of(one[start : len(one) - end]) for one in pieces)
+
+    def around(self, choice: Choice) -> Piece:
+        """The piece with the choice in it."""
+        return (*self.before, choice, *self.after)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether all words are integers."""
+        return all(word.isdigit() for word in self.words)
+
+
+def _differing(pieces: Sequence[Piece]) -> _Differing | None:
+    """What differs in pieces; None where something else than text does, or two are equal."""
+    first = pieces[0]
+    start = min(common_start(first, one) for one in pieces[1:])
+    end = min(common_start(first[::-1], one[::-1]) for one in pieces[1:])
+    shortest = min(map(len, pieces))
+    end = min(end, shortest - start)
+    if start + end == shortest and start:
+        start -= 1  # no word is empty
+    elif start + end == shortest and end:
+        end -= 1
+    found = _Differing(pieces, start, end)
+    middles = [one[start : len(one) - end] for one in pieces]
+    is_text = all(map(_is_text, middles)) and all(map(len, middles))
+    return found if is_text and len(set(found.words)) == len(pieces) else None
+
+
+def _reads_well(left: _Differing, right: _Differing) -> bool:
+    """Whether the words have something in common: themselves, a piece around them, or numbers."""
+    shared = any(map(bool, (left.before, left.after, right.before, right.after)))
+    return left.words == right.words or left.numbered or shared
+
+
+def _is_text(units: Sequence[Unit]) -> bool:
+    return all(isinstance(unit, str | Number) for unit in units)
+
+
+def _merged(group: Sequence[Arrow], source: Units, target: Units) -> Arrow:
+    """The arrow of these patterns for a group."""
+    first = min(group, key=lambda arrow: arrow.first)
+    samples = tuple(key for arrow in group for key in arrow.samples)
+    targets = tuple(key for arrow in group for key in arrow.targets)
+    degree = max(arrow.degree for arrow in group)
+    return replace(
+        first,
+        source=source,
+        target=target,
+        samples=samples,
+        targets=targets,
+        degree=degree,
+        parts=tuple(group),
+    )

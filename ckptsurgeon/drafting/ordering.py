@@ -1,0 +1,108 @@
+"""The order of rules: as the network has it, but none before another whose keys it would take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ckptsurgeon.drafting.arrows import LIST, Arrow
+from ckptsurgeon.drafting.units import Capture, Choice, Number, Open, Star, Unit, text_of
+
+MOST_ROUNDS = 50
+"""How often arrows that want to stand before each other are taken apart."""
+
+
+def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
+    """The arrows in an order in which each takes its own keys; None where there is none.
+
+    Of two that would take keys of each other, the one that was made of several is taken apart.
+    """
+    waiting = list(arrows)
+    for _ in range(MOST_ROUNDS):
+        ordered, stuck = _sort(waiting)
+        if not stuck:
+            return _mark_reuse(ordered)
+        apart = next((arrow for arrow in stuck if arrow.parts), None)
+        if apart is None:
+            return None
+        waiting = [arrow for arrow in waiting if arrow is not apart] + list(apart.parts)
+    return None
+
+
+def _sort(arrows: Sequence[Arrow]) -> tuple[list[Arrow], list[Arrow]]:
+    """The arrows in order, and those that are left because each must wait for another."""
+    waits = waits_of(arrows)
+    left = sorted(range(len(arrows)), key=lambda at: arrows[at].first)
+    ordered: list[int] = []
+    done: set[int] = set()
+    while left:
+        ready = next((at for at in left if waits[at] <= done), None)
+        if ready is None:
+            return [arrows[at] for at in ordered], _most_general(arrows, left)
+        left.remove(ready)
+        ordered.append(ready)
+        done.add(ready)
+    return [arrows[at] for at in ordered], []
+
+
+def _most_general(arrows: Sequence[Arrow], left: Sequence[int]) -> list[Arrow]:
+    stuck = [arrows[at] for at in left]
+    return sorted(stuck, key=lambda arrow: -len(arrow.parts))
+
+
+def waits_of(arrows: Sequence[Arrow]) -> list[set[int]]:
+    """For each arrow the numbers of those that must stand before it: it would take their keys."""
+    patterns = [re.compile(regex_of(arrow)) for arrow in arrows]
+    owners: dict[str, set[int]] = {}
+    for at, arrow in enumerate(arrows):
+        for key in arrow.samples:
+            owners.setdefault(key, set()).add(at)
+    waits: list[set[int]] = [set() for _ in arrows]
+    for key, owned in owners.items():
+        for at, pattern in enumerate(patterns):
+            if at not in owned and not arrows[at].index and pattern.fullmatch(key):
+                waits[at] |= {one for one in owned if not arrows[one].index}
+    return waits
+
+
+def _mark_reuse(arrows: Sequence[Arrow]) -> list[Arrow]:
+    """The arrows, those whose keys a later one needs leaving them."""
+    needed: set[str] = set()
+    marked: list[Arrow] = []
+    for arrow in reversed(arrows):
+        again = not arrow.index and bool(needed & set(arrow.samples))
+        marked.append(replace(arrow, reuse=again) if again else arrow)
+        needed |= set(arrow.samples)
+    return marked[::-1]
+
+
+# --- patterns as expressions ----------------------------------------------------------------------
+
+
+def regex_of(arrow: Arrow) -> str:
+    """The regular expression of the keys that an arrow's source matches."""
+    return "".join(_regexes(arrow))
+
+
+def _regexes(arrow: Arrow) -> Iterator[str]:
+    for unit in arrow.source:
+        if unit == LIST:
+            yield "|"
+        elif isinstance(unit, Capture) and arrow.pick and unit.place == arrow.pick[0]:
+            yield f"(?:{'|'.join(map(str, arrow.pick[1]))})"
+        else:
+            yield regex_of_unit(unit)
+
+
+def regex_of_unit(unit: Unit) -> str:
+    """The regular expression of what a unit of a pattern matches."""
+    if isinstance(unit, Star):
+        return ".+" if unit.path else "[^.]+"
+    if isinstance(unit, Choice):
+        return f"(?:{'|'.join(re.escape(left) for left, _ in unit.words)})"
+    if isinstance(unit, Open) and unit.words:
+        return f"(?:{'|'.join(map(re.escape, unit.words))})"
+    if isinstance(unit, Capture | Open):
+        return f"[0-9]{{{unit.width}}}" if unit.width else "(?:0|[1-9][0-9]*)"
+    return re.escape(text_of((unit,))) if isinstance(unit, str | Number) else ""

@@ -1,0 +1,85 @@
+"""A step as it was found: whole keys, the ops between them, and how certain it is."""
+
+from __future__ import annotations
+
+import enum
+import functools
+from dataclasses import dataclass
+
+from ckptsurgeon.ops.indexing import Index
+
+
+@functools.total_ordering
+class Degree(enum.Enum):
+    """How far a rule can be trusted, from the best on."""
+
+    PROVED = "proved"  # values were compared, element for element
+    SAMPLED = "sampled"  # values were compared on samples
+    SURE = "sure"  # names, shapes and structure leave one reading
+    LIKELY = "likely"  # something else would fit as well
+    OPEN = "open"  # a user's word is wanted
+
+    def __lt__(self, other: Degree) -> bool:
+        """Whether this one is the more certain."""
+        order = list(Degree)
+        return order.index(self) < order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A number that an example shows once: as a var it gets a name, such as `heads`."""
+
+    value: int
+    name: str
+
+
+Value = str | int | float | bool | Size | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An op as a rule has it: its word, parameters, and the dim of the grid that it works on.
+
+    `over` counts the gathered dims of the step's sources, or, of a split, the dims that its targets
+    are spread over.
+    """
+
+    op: str
+    parameters: tuple[tuple[str, Value], ...] = ()
+    over: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Keys laid out in row order on dims of these sizes; one key has none."""
+
+    keys: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Source keys, with the aliases of their sources, that become target keys.
+
+    Without targets they are dropped, without sources the destination's own are kept. `index` is
+    a slice of every source, `at` one of the target.
+    """
+
+    sources: Grid
+    targets: Grid
+    calls: tuple[Call, ...] = ()
+    index: Index = ()
+    at: Index = ()
+    degree: Degree = Degree.PROVED
+    remark: str = ""
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it is one whole tensor under another name, or its own."""
+        alone = len(self.sources.keys) == 1 == len(self.targets.keys)
+        return alone and not (self.calls or self.index or self.at)
+
+
+def move(source: str, target: str, degree: Degree = Degree.PROVED) -> Step:
+    """The step that gives one tensor one name."""
+    return Step(Grid((source,)), Grid((target,)), degree=degree)

@@ -1,0 +1,183 @@
+"""Keys cut into units: words, the signs between them, integers, and what stands for several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
+
+_UNITS = re.compile(r"[0-9]+|::|[._/:]|[^0-9._/:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An integer of a key; `width` is the digits of a zero-padded one, else 0."""
+
+    value: int
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """An integer that varies; `place` counts the integers of the source pattern."""
+
+    place: int
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """An integer of a target, computed: the sum of captures times factors, and an offset."""
+
+    terms: tuple[tuple[int, int], ...]
+    offset: int = 0
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is gathered in a source or spread in a target: a dim of the grid.
+
+    Without words these are integers from 0 on.
+    """
+
+    dim: int
+    words: tuple[str, ...] = ()
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Words, each with what is written for it in the target; the same choice stands in both."""
+
+    words: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Star:
+    """One piece, or with `path` any number of them."""
+
+    path: bool
+
+
+Unit = str | Number | Capture | Formula | Open | Choice | Star
+Units = tuple[Unit, ...]
+ALIAS = "::"
+"""The unit between the alias of a source and a key."""
+
+Piece = Units
+"""The units between two dots."""
+
+
+def cut_key(key: str) -> Units:
+    """The units of a key."""
+    return tuple(map(_read_unit, _UNITS.findall(key)))
+
+
+def _read_unit(text: str) -> Unit:
+    if not (text.isascii() and text.isdigit()) or len(text) > MAX_DIGITS:
+        return text
+    return Number(int(text), len(text) if text[0] == "0" and text != "0" else 0)
+
+
+def text_of(units: Sequence[Unit]) -> str:
+    """The text of units without captures."""
+    return "".join(
+        f"{unit.value:0{unit.width}d}" if isinstance(unit, Number) else str(unit) for unit in units
+    )
+
+
+def cut_pieces(units: Units) -> tuple[Piece, ...]:
+    """The units between the dots."""
+    pieces: list[list[Unit]] = [[]]
+    for unit in units:
+        if unit == ".":
+            pieces.append([])
+        else:
+            pieces[-1].append(unit)
+    return tuple(map(tuple, pieces))
+
+
+def join_pieces(pieces: Sequence[Piece]) -> Units:
+    """The units of pieces, with dots between them."""
+    return tuple(_joined(pieces))
+
+
+def _joined(pieces: Sequence[Piece]) -> Iterator[Unit]:
+    for number, piece in enumerate(pieces):
+        if number:
+            yield "."
+        yield from piece
+
+
+def common_start(one: Units, other: Units) -> int:
+    """How many units two patterns begin with alike."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def common_ends(one: Units, other: Units) -> tuple[int, int]:
+    """How many units two patterns begin and end with alike, none counted twice."""
+    start = common_start(one, other)
+    room = min(len(one), len(other)) - start
+    return start, min(room, common_start(one[::-1], other[::-1]))
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def pattern_of(keys: Sequence[str], sizes: tuple[int, ...]) -> Units | None:
+    """The one pattern of keys on a grid, with an `Open` for each dim; None where there is none."""
+    patterns = [cut_key(key) for key in keys]
+    for dim in reversed(range(len(sizes))):
+        size = sizes[dim]
+        groups = [patterns[at : at + size] for at in range(0, len(patterns), size)]
+        merged = [_open(group, dim) for group in groups]
+        patterns = [one for one in merged if one is not None]
+        if len(patterns) < len(merged):
+            return None
+    return patterns[0]
+
+
+def _open(patterns: Sequence[Units], dim: int) -> Units | None:
+    """The pattern of several that differ in the integers or the words of one dim."""
+    if len(set(patterns)) < len(patterns):
+        return None
+    return _count(patterns, dim) or _list_words(patterns, dim)
+
+
+def _count(patterns: Sequence[Units], dim: int) -> Units | None:
+    """The pattern where nothing differs but integers, which run from 0 in order."""
+    first = patterns[0]
+    if any(len(one) != len(first) for one in patterns):
+        return None
+    result: list[Unit] = []
+    for units in zip(*patterns, strict=True):
+        if len(set(units)) == 1:
+            result.append(units[0])
+            continue
+        values = [unit.value if isinstance(unit, Number) else -1 for unit in units]
+        widths = {unit.width for unit in units if isinstance(unit, Number)}
+        if values != list(range(len(patterns))) or len(widths) > 1:
+            return None
+        result.append(Open(dim, width=widths.pop()))
+    return tuple(result)
+
+
+def _list_words(patterns: Sequence[Units], dim: int) -> Units | None:
+    """The pattern where one stretch of text differs."""
+    first = patterns[0]
+    start = min(common_start(first, one) for one in patterns[1:])
+    end = min(common_start(first[::-1], one[::-1]) for one in patterns[1:])
+    end = min(end, min(map(len, patterns)) - start)
+    middles = [one[start : len(one) - end] for one in patterns]
+    if any(isinstance(unit, Open) for middle in middles for unit in middle):
+        return None
+    words = tuple(map(text_of, middles))
+    return (*first[:start], Open(dim, words), *first[len(first) - end :])

@@ -1,0 +1,1 @@
+"""Rules learned from one example: the same weights in two layouts, compared by their values."""

@@ -1,0 +1,231 @@
+"""What every converted tensor is made of: by its values, and where these fit several, by its place.
+
+Values decide first. What they leave open (constants, fresh weights, tied or repeated tensors) is
+decided by what is known: the same rule at another index, the same module's other tensors, and in
+the end by names; each is tried on the values before it is taken.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ckptsurgeon.drafting.arrows import arrows_of
+from ckptsurgeon.drafting.instances import Instances
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.learning.example import Example
+from ckptsurgeon.learning.found import Found
+from ckptsurgeon.learning.grouping import steps_of
+from ckptsurgeon.learning.likeness import Likeness
+
+MOST_TRIED = 8
+"""Ways to make one tensor that are tried on its values."""
+
+
+@dataclass
+class Decisions:
+    """The steps that were found; `ambiguous` has the sources that a target's values fit, `open`
+    the targets that nothing explains."""
+
+    example: Example
+    steps: list[Step] = field(default_factory=list)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
+
+
+def decide(example: Example) -> Decisions:
+    """What the converted tensors of an example are made of."""
+    decisions = _by_values(example)
+    while decisions.ambiguous or decisions.open:
+        if not (_by_place(decisions) or _by_names(decisions)):
+            break
+    return decisions
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _by_values(example: Example) -> Decisions:
+    """What values decide alone."""
+    decisions = Decisions(example)
+    found: dict[str, Found] = {}
+    for target, spec in example.wanted.items():
+        matcher, signature = example.matchers[spec.dtype], example.signatures[target]
+        equal = matcher.equals(signature, spec.shape)
+        if len(equal) == 1 and not signature.constant:
+            found[target] = Found((equal[0],))
+        elif len(equal) > 1 and (shared := _shards(example, equal)) is not None:
+            found[target] = shared
+        elif equal:
+            decisions.ambiguous[target] = equal
+        elif (one := _first(example, target, matcher.find(signature, spec.shape))) is not None:
+            found[target] = one
+        else:
+            decisions.open.append(target)
+    decisions.steps = _steps(example, found)
+    return decisions
+
+
+def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None:
+    """The first way that makes the target's values."""
+    for one, _ in zip(ways, range(MOST_TRIED), strict=False):
+        (step,) = _steps(example, {target: one})
+        if example.gives(step):
+            return one
+    return None
+
+
+def _steps(example: Example, found: Mapping[str, Found]) -> list[Step]:
+    shapes = {key: tensor.spec.shape for key, tensor in example.tensors.items()}
+    return steps_of(found, shapes, dict.fromkeys(found, Degree.PROVED))
+
+
+def _shards(example: Example, keys: Sequence[str]) -> Found | None:
+    """`same`, where every source has the tensor under one key, and there are several sources."""
+    tensors = [example.tensors[key] for key in keys]
+    every = len({tensor.alias for tensor in tensors}) == len(example.sources) == len(keys)
+    if not every or len({tensor.key for tensor in tensors}) > 1:
+        return None
+    return Found(tuple(keys), (len(keys),), joins=(Call("same", (), 0),))
+
+
+# --- place ----------------------------------------------------------------------------------------
+
+
+def _by_place(decisions: Decisions) -> bool:
+    """Whether what is known of other places decided anything."""
+    arrows = arrows_of(decisions.steps)
+    if not arrows:
+        return False
+    instances = Instances(arrows)
+    waiting = [*decisions.ambiguous, *decisions.open]
+    before = len(waiting)
+    leaves = _leaves(decisions)
+    for target in waiting:
+        if target in decisions.ambiguous or target in decisions.open:
+            _try_place(decisions, instances, leaves, target)
+    return len(decisions.ambiguous) + len(decisions.open) < before
+
+
+def _try_place(
+    decisions: Decisions, instances: Instances, leaves: Sequence[str], target: str
+) -> None:
+    """Decides a target by the rule of another index, or of another tensor of its module."""
+    for step in instances.steps_for(target):
+        if _take(decisions, step, target):
+            return
+    prefix, dot, leaf = target.rpartition(".")
+    for other in leaves:
+        if other != leaf:
+            for step in instances.steps_for(f"{prefix}{dot}{other}"):
+                if _take(decisions, _with_leaf(step, other, leaf), target):
+                    return
+                if _take_sibling(decisions, step, target):
+                    return
+
+
+def _leaves(decisions: Decisions) -> list[str]:
+    """The last pieces of targets that are decided, each once."""
+    targets = (key for step in decisions.steps for key in step.targets.keys)
+    return list(dict.fromkeys(key.rpartition(".")[2] for key in targets))
+
+
+def _with_leaf(step: Step, old: str, new: str) -> Step:
+    """The step with another last piece on both sides, where it ended alike."""
+    return replace(
+        step,
+        sources=_ended(step.sources, old, new),
+        targets=_ended(step.targets, old, new),
+    )
+
+
+def _ended(grid: Grid, old: str, new: str) -> Grid:
+    keys = tuple(
+        f"{key.removesuffix(old)}{new}" if key.endswith(f".{old}") else key for key in grid.keys
+    )
+    return Grid(keys, grid.sizes)
+
+
+def _take(decisions: Decisions, step: Step, target: str) -> bool:
+    """Whether a step is right for the target, and so was taken."""
+    example = decisions.example
+    known = all(key in example.tensors for key in step.sources.keys)
+    if target not in step.targets.keys or not known:
+        return False
+    waits = [key in decisions.ambiguous or key in decisions.open for key in step.targets.keys]
+    if not all(waits):
+        return False
+    if step.is_move:
+        if step.sources.keys[0] not in decisions.ambiguous.get(target, ()):
+            return False
+    elif not example.gives(step):
+        return False
+    _settle(decisions, replace(step, degree=Degree.SURE, remark=""))
+    return True
+
+
+def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
+    """Takes the only tensor that fits beside the source of the target's neighbour."""
+    if not step.is_move:
+        return False
+    prefix = step.sources.keys[0].rpartition(".")[0]
+    used = {key for one in decisions.steps for key in one.sources.keys}
+    beside = [
+        key
+        for key in decisions.ambiguous.get(target, ())
+        if key.rpartition(".")[0] == prefix and key not in used
+    ]
+    if len(beside) != 1:
+        return False
+    _settle(decisions, Step(Grid((beside[0],)), Grid((target,)), degree=Degree.SURE))
+    return True
+
+
+def _settle(decisions: Decisions, step: Step) -> None:
+    decisions.steps.append(step)
+    for target in step.targets.keys:
+        decisions.ambiguous.pop(target, None)
+        if target in decisions.open:
+            decisions.open.remove(target)
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def _by_names(decisions: Decisions) -> bool:
+    """Whether names decided one more: that of which they are surest."""
+    if not decisions.ambiguous:
+        return False
+    likeness = Likeness(decisions.example.tensors, decisions.example.wanted)
+    used: dict[str, int] = defaultdict(int)
+    for step in decisions.steps:
+        for key in step.sources.keys:
+            used[key] += 1
+    best = max(
+        (_best(likeness, target, keys, used) for target, keys in decisions.ambiguous.items()),
+        key=lambda one: (one[3], one[2]),
+    )
+    target, key, _, margin = best
+    degree = Degree.SURE if margin >= 1 or len(decisions.ambiguous[target]) == 1 else Degree.LIKELY
+    others = [other for other in decisions.ambiguous[target] if other != key]
+    remark = f"its values are those of {', '.join(others[:2])} too" if others else ""
+    _settle(
+        decisions,
+        Step(
+            Grid((key,)),
+            Grid((target,)),
+            degree=degree,
+            remark=remark if degree is Degree.LIKELY else "",
+        ),
+    )
+    return True
+
+
+def _best(
+    likeness: Likeness, target: str, keys: Sequence[str], used: Mapping[str, int]
+) -> tuple[str, str, float, float]:
+    """The target, the source whose name is likest, how like it is, and by how much it leads."""
+    scores = sorted(((likeness.of(key, target) - used[key], key) for key in keys), reverse=True)
+    lead = scores[0][0] - scores[1][0] if len(scores) > 1 else scores[0][0] + 1
+    return target, scores[0][1], scores[0][0], lead

@@ -1,0 +1,174 @@
+"""What was found for single tensors as steps: parts of one tensor that tile it become a split."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.units import Open, pattern_of
+from ckptsurgeon.learning.found import Found, Region
+from ckptsurgeon.learning.permutations import name_split, name_take
+from ckptsurgeon.ops.indexing import Index, IndexItem
+
+Member = tuple[str, Found]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def steps_of(
+    found: Mapping[str, Found], shapes: Shapes, degrees: Mapping[str, Degree]
+) -> list[Step]:
+    """The steps that make all of these targets; `shapes` are those of the sources."""
+    groups: dict[object, list[Member]] = defaultdict(list)
+    for target, one in found.items():
+        groups[_group_of(target, one)].append((target, one))
+    steps: list[Step] = []
+    for members in groups.values():
+        steps += _steps_of_group(members, shapes, degrees)
+    return steps
+
+
+def _group_of(target: str, one: Found) -> object:
+    """What targets share that may be parts of one tensor, or all of it again."""
+    where = tuple((region.dim, region.gone) for region in one.regions)
+    return one.keys, one.sizes, one.before, one.joins, one.after, where
+
+
+def _steps_of_group(
+    members: Sequence[Member], shapes: Shapes, degrees: Mapping[str, Degree]
+) -> Iterator[Step]:
+    one = members[0][1]
+    if one.regions and len(members) > 1 and (step := _split(members, shapes)) is not None:
+        yield _with_degree(step, degrees)
+        return
+    if not one.regions:
+        targets = tuple(target for target, _ in members)
+        yield _with_degree(_step(one, Grid(targets)), degrees)
+        return
+    for target, member in members:
+        yield _with_degree(_part(target, member, shapes), degrees)
+
+
+def _with_degree(step: Step, degrees: Mapping[str, Degree]) -> Step:
+    degree = max(degrees[target] for target in step.targets.keys)
+    return Step(step.sources, step.targets, step.calls, step.index, degree=degree)
+
+
+def _step(one: Found, targets: Grid, *splits: Call, index: Index = ()) -> Step:
+    calls = (*splits, *one.before, *one.joins, *one.after)
+    return Step(Grid(one.keys, one.sizes), targets, calls, index)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _part(target: str, one: Found, shapes: Shapes) -> Step:
+    """A part that no others complete: a slice, or items that are taken one by one."""
+    shape = shapes[one.keys[0]]
+    items: dict[int, IndexItem] = {}
+    takes: tuple[Call, ...] = ()
+    for region in one.regions:
+        item = _index_item(region, shape[region.dim])
+        if item is None:
+            takes = name_take(region.order, region.dim) or ()
+        else:
+            items[region.dim] = item
+    last = max(items, default=-1)
+    index = tuple(items.get(dim, (None, None, None)) for dim in range(last + 1))
+    return _step(one, Grid((target,)), *takes, index=index)
+
+
+def _index_item(region: Region, size: int) -> IndexItem | None:
+    order = region.order
+    if region.gone:
+        return int(order[0])
+    steps = np.unique(np.diff(order))
+    if len(steps) > 1:
+        return None
+    step = int(steps[0]) if len(steps) else 1
+    start, stop = int(order[0]), int(order[-1]) + 1
+    stop = stop if stop + step - 1 < size or step == 1 else size
+    return (start or None, None if stop == size else stop, None if step == 1 else step)
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+def _split(members: Sequence[Member], shapes: Shapes) -> Step | None:
+    """The step that gives all of the members, where their parts tile the sources."""
+    one = members[0][1]
+    size = shapes[one.keys[0]][one.regions[-1].dim]
+    if len(one.regions) == 2:
+        return _split_items(members, shapes)
+    region = one.regions[0]
+    ordered = sorted(members, key=lambda member: int(member[1].regions[0].order[0]))
+    targets = Grid(tuple(target for target, _ in ordered), (len(ordered),))
+    regions = [member.regions[0] for _, member in ordered]
+    if region.gone:
+        if [int(part.order[0]) for part in regions] != list(range(size)):
+            return None
+        return _step(one, targets, Call("unstack", _dim(region.dim), 0))
+    if all(part.is_run for part in regions):
+        sizes = _tiling(regions, size)
+        if sizes is None:
+            return None
+        return _step(one, targets, _split_call(region.dim, sizes, targets))
+    named = None if region.dim else name_split([part.order for part in regions], size)
+    return None if named is None else _step(one, targets, Call(named.op, named.parameters, 0))
+
+
+def _split_items(members: Sequence[Member], shapes: Shapes) -> Step | None:
+    """The step of parts of items: every item cut at the same places."""
+    one = members[0][1]
+    shape = shapes[one.keys[0]]
+    rows: dict[int, list[Member]] = defaultdict(list)
+    for member in members:
+        rows[int(member[1].regions[0].order[0])].append(member)
+    outer = one.regions[0]
+    if outer.dim or sorted(rows) != list(range(shape[0])):
+        return None
+    ordered = [
+        sorted(row, key=lambda member: int(member[1].regions[1].order[0]))
+        for _, row in sorted(rows.items())
+    ]
+    inner = one.regions[1]
+    if inner.gone or any(not part.regions[1].is_run for _, part in members):
+        return None
+    cuts = [_tiling([part.regions[1] for _, part in row], shape[inner.dim]) for row in ordered]
+    if cuts[0] is None or any(cut != cuts[0] for cut in cuts):
+        return None
+    keys = tuple(target for row in ordered for target, _ in row)
+    targets = Grid(keys, (len(ordered), len(ordered[0])))
+    split = _split_call(inner.dim, cuts[0], targets, over=1)
+    return _step(one, targets, split, Call("unstack", _dim(0), 0))
+
+
+def _tiling(regions: Sequence[Region], size: int) -> tuple[int, ...] | None:
+    """The sizes of regions that follow each other and make up all of a dim."""
+    ends = [(int(region.order[0]), int(region.order[-1]) + 1) for region in regions]
+    starts = [start for start, _ in ends] + [size]
+    if starts[0] or any(stop != start for (_, stop), start in zip(ends, starts[1:], strict=True)):
+        return None
+    return tuple(stop - start for start, stop in ends)
+
+
+def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) -> Call:
+    given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
+    if len(set(sizes)) > 1:
+        given = (*given, ("sizes", sizes))
+    elif _is_counted(targets, over):
+        given = (*given, ("parts", len(sizes)))
+    return Call("split", given, over)
+
+
+def _is_counted(targets: Grid, over: int) -> bool:
+    """Whether a dim of the targets is told by integers, which don't say how many there are."""
+    pattern = pattern_of(targets.keys, targets.sizes) or ()
+    opens = [unit for unit in pattern if isinstance(unit, Open) and unit.dim == over]
+    return any(not unit.words for unit in opens)
+
+
+def _dim(dim: int) -> tuple[tuple[str, int], ...]:
+    return (("dim", dim),) if dim else ()

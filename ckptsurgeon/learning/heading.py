@@ -1,0 +1,110 @@
+"""What stands above learned rules: options of the files, the output's dtype, and vars."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.language.yaml.writing import write_key_text
+from ckptsurgeon.learning.example import Example
+from ckptsurgeon.specs import FLOATING
+
+
+@dataclass(frozen=True, slots=True)
+class Headed:
+    """The head of a file, and the steps as they are below it."""
+
+    head: Head
+    steps: Sequence[Step]
+
+
+def head_of(example: Example, steps: Sequence[Step], config: Mapping[str, object] | None) -> Headed:
+    """The head that says what the steps have in common, and the steps without that."""
+    sections = list(_source_section(example))
+    dtype = _common_dtype(example, steps)
+    if dtype is not None:
+        sections.append(f"output: {{dtype: {dtype}}}")
+        steps = [_without_cast(step, dtype) for step in steps]
+    vars, steps = _name_sizes(steps, config or {})
+    return Headed(Head(sections=tuple(sections), vars=vars), steps)
+
+
+def _source_section(example: Example) -> list[str]:
+    """`source: {root: …}`, where parts of files were opened."""
+    roots = {
+        alias: one.contents.root for alias, one in example.sources.items() if one.contents.root
+    }
+    if not roots:
+        return []
+    if set(roots) == {""}:
+        return [f"source: {{root: {write_key_text(roots[''])}}}"]
+    named = ", ".join(
+        f"{alias or chr(39) * 2}: {write_key_text(root)}" for alias, root in roots.items()
+    )
+    return [f"source: {{root: {{{named}}}}}"]
+
+
+def _common_dtype(example: Example, steps: Sequence[Step]) -> str | None:
+    """The one dtype of all floating targets, where some are cast to it."""
+    dtypes = {spec.dtype for spec in example.wanted.values() if spec.dtype in FLOATING}
+    casts = [call for step in steps for call in step.calls[-1:] if call.op == "cast"]
+    return dtypes.pop() if len(dtypes) == 1 and casts else None
+
+
+def _without_cast(step: Step, dtype: str) -> Step:
+    if step.calls[-1:] == (Call("cast", (("dtype", dtype),)),):
+        return replace(step, calls=step.calls[:-1])
+    return step
+
+
+# --- vars -----------------------------------------------------------------------------------------
+
+
+def _name_sizes(
+    steps: Sequence[Step], config: Mapping[str, object]
+) -> tuple[dict[str, tuple[str, str]], list[Step]]:
+    """Vars for sizes that were seen once, and the steps with their names.
+
+    Sizes of one name and several values get a number behind it.
+    """
+    values: dict[str, list[int]] = defaultdict(list)
+    for size in (size for step in steps for size in _sizes(step)):
+        if size.value not in values[size.name]:
+            values[size.name].append(size.value)
+    names = {
+        Size(value, name): name if len(known) == 1 else f"{name}_{value}"
+        for name, known in values.items()
+        for value in known
+    }
+    vars = {name: _var(size, config) for size, name in names.items()}
+    return vars, [_renamed(step, names) for step in steps]
+
+
+def _sizes(step: Step) -> list[Size]:
+    values = (value for call in step.calls for _, value in call.parameters)
+    return [value for value in values if isinstance(value, Size)]
+
+
+def _renamed(step: Step, names: Mapping[Size, str]) -> Step:
+    calls = tuple(
+        replace(
+            call,
+            parameters=tuple(
+                (name, Size(value.value, names[value]) if isinstance(value, Size) else value)
+                for name, value in call.parameters
+            ),
+        )
+        for call in step.calls
+    )
+    return replace(step, calls=calls)
+
+
+def _var(size: Size, config: Mapping[str, object]) -> tuple[str, str]:
+    """A var's value, and what is to be said of it: the config's one entry of that value, if any."""
+    named = [name for name, value in config.items() if value == size.value and value is not True]
+    if len(named) == 1 and named[0].isidentifier():
+        return f"config.{named[0]}", ""
+    return str(size.value), "seen once: constant, or a size?"

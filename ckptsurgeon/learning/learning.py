@@ -1,0 +1,134 @@
+"""Rules from one example: found by values, generalised, and proved by running them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.drafting.checking import checks, expected_nodes, plan_text
+from ckptsurgeon.drafting.drafting import draft
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.learning.deciding import Decisions, decide
+from ckptsurgeon.learning.example import Example, Tell
+from ckptsurgeon.learning.heading import head_of
+from ckptsurgeon.learning.learned import Learned
+from ckptsurgeon.learning.words import Array, read_runs
+
+
+def learn_rules(
+    sources: Mapping[str, Checkpoint],
+    converted: Checkpoint,
+    config: Mapping[str, object] | None = None,
+    memory: int | None = None,
+    tell: Tell = lambda _: None,
+) -> Learned:
+    """What was learned from checkpoints that are open."""
+    example = Example(sources, converted, tell)
+    decisions = decide(example)
+    steps = _in_order([*map(_Casting(example), decisions.steps), *_drops(decisions)], example)
+    heads = head_of(example, steps, config)
+    expected = expected_nodes(heads.steps, example.leaf)
+    holds = checks(sources, expected, config)
+    found = draft(heads.steps, heads.head, holds, footer=_footer(decisions))
+    proved = _prove(found.text, example, config, memory)
+    return Learned(found.text, _degrees(decisions, proved), tuple(decisions.open))
+
+
+def _drops(decisions: Decisions) -> list[Step]:
+    """A step for each source tensor that nothing is made of."""
+    used = {key for step in decisions.steps for key in step.sources.keys}
+    return [Step(Grid((key,)), Grid(())) for key in decisions.example.tensors if key not in used]
+
+
+def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
+    """The steps by their first source key; the order of a network is that of its file."""
+    places = {key: at for at, key in enumerate(example.tensors)}
+    return sorted(steps, key=lambda step: places[step.sources.keys[0]])
+
+
+def _footer(decisions: Decisions) -> tuple[str, ...]:
+    """What is told of tensors that nothing explains."""
+    return tuple(
+        f"# - keep: {key}  # no tensor of the source has its values" for key in decisions.open
+    )
+
+
+class _Casting:
+    """Adds the cast to steps whose targets have another dtype than they would get."""
+
+    def __init__(self, example: Example) -> None:
+        self._example = example
+
+    def __call__(self, step: Step) -> Step:
+        wanted = self._example.wanted[step.targets.keys[0]].dtype
+        found = self._example.tensors[step.sources.keys[0]].spec.dtype
+        if wanted == found:
+            return step
+        calls = (*step.calls, Call("cast", (("dtype", wanted),)))
+        return Step(
+            step.sources, step.targets, calls, step.index, step.at, step.degree, step.remark
+        )
+
+
+# --- proof ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The targets that the rules make to the bit, and those that they don't."""
+
+    equal: frozenset[str]
+    different: tuple[str, ...]
+
+
+def _prove(
+    text: str, example: Example, config: Mapping[str, object] | None, memory: int | None
+) -> Proof:
+    """Runs the rules on the example, and compares every tensor with the converted one."""
+    plan = plan_text(text, example.sources, config)
+    mover = Mover(plan, example.sources, memory=memory, jobs=1)
+    equal: list[str] = []
+    different: list[str] = []
+    for key, spec in example.wanted.items():
+        if key in plan.outputs:
+            same = plan.outputs[key].spec == spec and _is_equal(mover, example.converted, key)
+            (equal if same else different).append(key)
+    return Proof(frozenset(equal), tuple(different))
+
+
+def _is_equal(mover: Mover, converted: Checkpoint, key: str) -> bool:
+    """Whether an output's bytes are those of the converted tensor."""
+    wanted = _Reader(converted, key)
+    return all(np.array_equal(one, wanted.next(len(one))) for one in mover.blocks(key))
+
+
+class _Reader:
+    """The bytes of a tensor, as many at a time as are asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, key: str) -> None:
+        self._runs = read_runs(checkpoint, key)
+        self._left: list[Array] = []
+
+    def next(self, nbytes: int) -> Array:
+        """The next bytes; fewer where the tensor ends."""
+        held = sum(map(len, self._left))
+        while held < nbytes and (run := next(self._runs, None)) is not None:
+            self._left.append(run)
+            held += len(run)
+        whole = np.concatenate(self._left) if self._left else np.zeros(0, np.uint8)
+        self._left = [whole[nbytes:]]
+        return whole[:nbytes]
+
+
+def _degrees(decisions: Decisions, proof: Proof) -> dict[str, Degree]:
+    """The degree of each target that was explained and made right."""
+    return {
+        target: step.degree
+        for step in decisions.steps
+        for target in step.targets.keys
+        if target in proof.equal
+    }

@@ -1,0 +1,336 @@
+"""What a tensor is made of, found by its signature: the tensor, its planes, or planes of items."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ckptsurgeon.drafting.steps import Call
+from ckptsurgeon.learning.found import Found, Region
+from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
+from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
+from ckptsurgeon.learning.shaping import reorder, reshape
+from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.tables import WHOLE, Tables, salted
+from ckptsurgeon.learning.words import Array
+
+Shape = tuple[int, ...]
+
+MOST_PERMUTED = 5
+"""Dims of which all orders are tried."""
+
+Axis = tuple[int, int, int]
+
+
+class Matcher:
+    """Finds what tensors are made of, among sources whose signatures are of one dtype."""
+
+    def __init__(self, tables: Tables, shapes: Mapping[str, Shape]) -> None:
+        self._tables = tables
+        self._shapes = [shapes[key] for key in tables.keys]
+
+    def equals(self, signature: Signature, shape: Shape) -> list[str]:
+        """The sources that hold just these values in this shape."""
+        found = self._tables.by_flat.get((signature.count, signature.flat), [])
+        return [self._tables.keys[at] for at in found if self._shapes[at] == shape]
+
+    def find(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """What it may be made of, the simplest first; nothing for one value throughout."""
+        yield from self._reshaped(signature, shape)
+        if signature.constant:
+            return
+        yield from self._permuted(signature, shape)
+        yield from self._unstacked(signature, shape)
+        yield from self._of_planes(signature, shape)
+        yield from self._stacked(signature, shape)
+        yield from self._stacked_joins(signature, shape)
+
+    # --- one whole tensor -------------------------------------------------------------------------
+
+    def _reshaped(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        for at in self._tables.by_flat.get((signature.count, signature.flat), ()):
+            if self._shapes[at] != shape:
+                yield Found((self._tables.keys[at],), after=reshape(self._shapes[at], shape))
+
+    def _permuted(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        for at in self._tables.by_total.get((signature.count, signature.total), ()):
+            other = self._tables.signatures[at]
+            if other.flat == signature.flat or len(other.shape) > MOST_PERMUTED:
+                continue
+            for dims in itertools.permutations(range(len(other.shape))):
+                if tuple(other.shape[dim] for dim in dims) == signature.shape:
+                    calls = self._in_order(at, dims, signature, shape)
+                    if calls is not None:
+                        yield Found((self._tables.keys[at],), after=calls)
+
+    def _in_order(
+        self, at: int, dims: Sequence[int], signature: Signature, shape: Shape
+    ) -> tuple[Call, ...] | None:
+        """The ops that bring a tensor's dims, and the items of each, into the order wanted."""
+        other = self._tables.signatures[at]
+        calls = reorder(self._shapes[at], dims, shape)
+        actual = [place for place, size in enumerate(shape) if size != 1]
+        for to, dim in enumerate(dims):
+            order = _order_between(other.planes[dim], signature.planes[to])
+            if order is None:
+                return None
+            named = name_order(order, actual[to], len(shape)) or name_take(order, actual[to])
+            if not np.array_equal(order, np.arange(len(order))):
+                if named is None:
+                    return None
+                calls = (*calls, *named)
+        return calls
+
+    # --- parts and joins --------------------------------------------------------------------------
+
+    def _unstacked(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """An item of a dim of a larger tensor, or an item of an item."""
+        hashes = np.array([signature.total], np.uint64)
+        for planes in (self._tables.planes, self._tables.item_planes):
+            first, last = planes.find(salted(hashes, signature.count))
+            for place in range(int(first[0]), int(last[0])):
+                tensor, item = int(planes.tensors[place]), int(planes.items[place])
+                index = np.array([planes.indices[place]])
+                regions = [Region(self._actual(tensor, int(planes.dims[place])), index, gone=True)]
+                if item != WHOLE:
+                    regions.insert(0, Region(self._actual(tensor, 0), np.array([item]), gone=True))
+                yield from self._shaped(tensor, tuple(regions), signature, shape)
+
+    def _shaped(
+        self, tensor: int, regions: tuple[Region, ...], signature: Signature, shape: Shape
+    ) -> Iterator[Found]:
+        """A part of one tensor, its dims in the order that the shapes allow."""
+        part = _without(self._shapes[tensor], regions)
+        found = Found((self._tables.keys[tensor],), regions=regions)
+        for dims in _orders(squeeze(part), signature.shape):
+            calls = reorder(part, dims, shape)
+            yield Found(found.keys, regions=regions, after=calls)
+
+    def _of_planes(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """Planes of one source or of several, of whole tensors or of items."""
+        for planes in (self._tables.planes, self._tables.item_planes):
+            for dim, hashes in enumerate(signature.planes):
+                size = signature.count // len(hashes)
+                runs = locate(hashes, size, self._tables, planes)
+                if runs is None or len({run.dim for run in runs}) > 1:
+                    continue
+                axes = axes_of(runs)
+                if len(axes) == 1:
+                    yield from self._of_one(axes[0], runs, dim, signature, shape)
+                elif len({tensor for tensor, *_ in axes}) == len(axes):
+                    yield from self._of_several(axes, runs, dim, signature, shape)
+
+    def _of_one(
+        self, axis: Axis, runs: Sequence[Run], dim: int, signature: Signature, shape: Shape
+    ) -> Iterator[Found]:
+        """Some items of a dim of one tensor, or of one item of it."""
+        tensor, item, source_dim = axis
+        order = order_of(runs)
+        region = Region(self._actual(tensor, source_dim), np.sort(order))
+        regions: tuple[Region, ...] = (region,)
+        if item != WHOLE:
+            gone = Region(self._actual(tensor, 0), np.array([item]), gone=True)
+            regions = (gone, region)
+        ranks = np.searchsorted(region.order, order)
+        for found in self._shaped(tensor, regions, signature, shape):
+            calls = self._ordered(ranks, dim, shape)
+            if calls is not None:
+                yield Found(found.keys, regions=regions, after=(*found.after, *calls))
+
+    def _ordered(self, order: Array, dim: int, shape: Shape) -> tuple[Call, ...] | None:
+        """The op that puts items of a dim, counted without those of size 1, in an order."""
+        actual = [place for place, size in enumerate(shape) if size != 1]
+        place = actual[dim] if actual else 0
+        if np.array_equal(order, np.arange(len(order))):
+            return ()
+        return name_order(order, place, len(shape)) or name_take(order, place)
+
+    def _of_several(
+        self,
+        axes: Sequence[Axis],
+        runs: Sequence[Run],
+        dim: int,
+        signature: Signature,
+        shape: Shape,
+    ) -> Iterator[Found]:
+        """Several tensors, or the same part of each, one behind the other or mixed in an order."""
+        if any(item != WHOLE for _, item, _ in axes):
+            return
+        region = self._common_region(axes, runs)
+        if region is None:
+            return
+        source_dim = axes[0][2]
+        tensors = [tensor for tensor, *_ in axes]
+        shapes = {
+            _rest(self._shapes[tensor], self._actual(tensor, source_dim)) for tensor in tensors
+        }
+        if len(shapes) > 1:
+            return
+        whole = region == (0, None)
+        sizes = [self._size(axis) if whole else int(region[1] or 0) - region[0] for axis in axes]
+        offsets = [0, *itertools.accumulate(sizes)][:-1]
+        starts = [offset - region[0] for offset in offsets]
+        order = order_of(runs, starts)
+        yield from self._joined(tensors, region, sizes, order, (dim, source_dim), signature, shape)
+
+    def _size(self, axis: Axis) -> int:
+        return self._tables.signatures[axis[0]].shape[axis[2]]
+
+    def _common_region(
+        self, axes: Sequence[Axis], runs: Sequence[Run]
+    ) -> tuple[int, int | None] | None:
+        """What is taken of each: all of it (0, None), or the same items from start to stop."""
+        taken: dict[Axis, list[int]] = {axis: [] for axis in axes}
+        for run in runs:
+            taken[run.axis] += range(run.start, run.start + run.length)
+        spans = {axis: (min(one), max(one) + 1) for axis, one in taken.items()}
+        if any(len(set(one)) != len(one) for one in taken.values()):
+            return None
+        if any(len(taken[axis]) != stop - start for axis, (start, stop) in spans.items()):
+            return None
+        if all(spans[axis] == (0, self._size(axis)) for axis in axes):
+            return (0, None)
+        return spans[axes[0]] if len(set(spans.values())) == 1 else None
+
+    def _joined(
+        self,
+        tensors: Sequence[int],
+        region: tuple[int, int | None],
+        sizes: Sequence[int],
+        order: Array,
+        dims: tuple[int, int],
+        signature: Signature,
+        shape: Shape,
+    ) -> Iterator[Found]:
+        """The tensors joined on a dim, whose items then stand in an order."""
+        dim, source_dim = dims
+        first = tensors[0]
+        actual = self._actual(first, source_dim)
+        regions: tuple[Region, ...] = ()
+        if region[1] is not None:
+            regions = (Region(actual, np.arange(region[0], region[1])),)
+        part = _with(self._shapes[first], actual, sum(sizes))
+        for permuted in _orders(squeeze(part), signature.shape):
+            if permuted[dim] != source_dim:
+                continue
+            joins: tuple[Call, ...] = (Call("concat", _parameter("dim", actual), 0),)
+            reordered = reorder(part, permuted, shape)
+            calls: tuple[Call, ...] | None = ()
+            if not np.array_equal(order, np.arange(len(order))):
+                fused = None if actual or regions else name_fuse(order, sizes)
+                if fused is not None:
+                    joins = (Call(fused.op, fused.parameters, 0),)
+                else:
+                    calls = self._ordered(order, dim, shape)
+            if calls is not None:
+                keys = tuple(self._tables.keys[tensor] for tensor in tensors)
+                after = (*reordered, *calls)
+                yield Found(keys, (len(keys),), regions, joins=joins, after=after)
+
+    # --- stacks -----------------------------------------------------------------------------------
+
+    def _stacked(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """Whole tensors, each a plane of one dim."""
+        for dim, hashes in enumerate(signature.planes):
+            size = signature.count // max(1, len(hashes))
+            if size == 1 or not len(hashes):
+                continue
+            rows = [self._tables.by_total.get((size, int(one)), []) for one in hashes]
+            if all(len(row) == 1 for row in rows):
+                tensors = [row[0] for row in rows]
+                yield from self._stack_of(tensors, dim, signature, shape)
+
+    def _stack_of(
+        self, tensors: Sequence[int], dim: int, signature: Signature, shape: Shape
+    ) -> Iterator[Found]:
+        shapes = {self._shapes[tensor] for tensor in tensors}
+        if len(shapes) > 1 or len(set(tensors)) < len(tensors):
+            return
+        one = shapes.pop()
+        for permuted in _orders(squeeze(one), _rest(signature.shape, dim)):
+            before = reorder(one, permuted, _rest(squeeze(shape), dim))
+            keys = tuple(self._tables.keys[tensor] for tensor in tensors)
+            joins = (Call("stack", _parameter("dim", dim), 0),)
+            after = reshape(signature.shape, shape)
+            yield Found(keys, (len(keys),), before=before, joins=joins, after=after)
+
+    def _stacked_joins(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """Items of which each is several whole tensors one behind the other."""
+        for dim, items in enumerate(signature.items, 1):
+            size = signature.count // signature.shape[0] // items.shape[1]
+            grid: list[list[int]] = []
+            for hashes in items:
+                runs = locate(hashes, size, self._tables, self._tables.planes)
+                if runs is None or not all(self._is_all(run, dim - 1) for run in runs):
+                    break
+                grid.append([run.tensor for run in runs])
+            if len(grid) < len(items) or len({len(row) for row in grid}) > 1:
+                continue
+            keys = tuple(self._tables.keys[tensor] for row in grid for tensor in row)
+            shapes = {self._shapes[tensor] for row in grid for tensor in row}
+            plain = all(1 not in one for one in shapes) and shape == signature.shape
+            if len(set(keys)) == len(keys) and len(grid[0]) > 1 and plain:
+                calls = (Call("stack", (), 0), Call("concat", _parameter("dim", dim), 1))
+                yield Found(keys, (len(grid), len(grid[0])), joins=calls)
+
+    def _is_all(self, run: Run, dim: int) -> bool:
+        """Whether a run is a whole tensor, on this dim of it."""
+        whole = self._tables.signatures[run.tensor].shape
+        return run.dim == dim and run.start == 0 and run.length == whole[dim]
+
+    def _actual(self, tensor: int, dim: int) -> int:
+        """The dim of a tensor, counted with those of size 1."""
+        places = [place for place, size in enumerate(self._shapes[tensor]) if size != 1]
+        return places[dim] if places else 0
+
+
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+def _parameter(name: str, value: int) -> tuple[tuple[str, int], ...]:
+    """A parameter, where it is not at its default of 0."""
+    return ((name, value),) if value else ()
+
+
+def _orders(shape: Shape, wanted: Shape) -> Iterator[tuple[int, ...]]:
+    """The orders of dims that lead from a shape to another, the unchanged one first."""
+    if len(shape) == len(wanted) <= MOST_PERMUTED:
+        for dims in itertools.permutations(range(len(shape))):
+            if tuple(shape[dim] for dim in dims) == wanted:
+                yield dims
+
+
+def _rest(shape: Shape, dim: int) -> Shape:
+    return (*shape[:dim], *shape[dim + 1 :])
+
+
+def _with(shape: Shape, dim: int, size: int) -> Shape:
+    return (*shape[:dim], size, *shape[dim + 1 :])
+
+
+def _without(shape: Shape, regions: Sequence[Region]) -> Shape:
+    """The shape of a part: with the sizes of its regions, and without dims that go."""
+    sizes = dict(enumerate(shape))
+    for region in regions:
+        sizes[region.dim] = len(region.order)
+    gone = {region.dim for region in regions if region.gone}
+    return tuple(size for dim, size in sizes.items() if dim not in gone)
+
+
+def _order_between(before: Array, after: Array) -> Array | None:
+    """The order in which planes stand after, of those before; None where it isn't certain."""
+    if np.array_equal(before, after):
+        return np.arange(len(before))
+    ranks = np.argsort(before, kind="stable")
+    ordered = before[ranks]
+    if len(ordered) > 1 and (ordered[1:] == ordered[:-1]).any():
+        return None
+    places = np.searchsorted(ordered, after)
+    if (places >= len(ordered)).any() or (
+        ordered[np.minimum(places, len(ordered) - 1)] != after
+    ).any():
+        return None
+    found: Array = ranks[places]
+    return found

@@ -1,0 +1,196 @@
+"""Orders of the items of a dim, named by the op that makes them.
+
+An order is a list of indices: item i of the result is item order[i] of what there was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from ckptsurgeon.drafting.steps import Call, Size
+from ckptsurgeon.learning.words import Array
+from ckptsurgeon.ops.attention import FuseQkv, Layout, PermuteRope, SplitQkv
+from ckptsurgeon.ops.base import Op
+from ckptsurgeon.specs import TensorSpec
+
+LAYOUTS: tuple[Layout, ...] = ("per_head", "per_group", "megatron_v1")
+"""The layouts of q, k and v that are not one behind the other."""
+
+MOST_LISTED = 256
+"""Indices that a `take` lists."""
+
+AXES = "abcdefgh"
+"""Names of the axes of a pattern."""
+
+
+def name_order(order: Array, dim: int, dims: int) -> tuple[Call, ...] | None:
+    """The op that puts all items of a dim in this order; None where none is short enough."""
+    size = len(order)
+    if np.array_equal(order, np.arange(size)):
+        return ()
+    if np.array_equal(order, np.arange(size)[::-1]):
+        return (Call("flip", _dim(dim)),)
+    return _name_roll(order, dim) or _name_rope(order, dim) or _name_axes(order, dim, dims)
+
+
+def name_take(order: Array, dim: int) -> tuple[Call, ...] | None:
+    """The op that takes these items of a dim, one by one."""
+    if len(order) > MOST_LISTED:
+        return None
+    return (Call("take", (("indices", tuple(map(int, order))), *_dim(dim))),)
+
+
+def _dim(dim: int) -> tuple[tuple[str, int], ...]:
+    """The parameter `dim`, where it is not the first."""
+    return (("dim", dim),) if dim else ()
+
+
+def _name_roll(order: Array, dim: int) -> tuple[Call, ...] | None:
+    size = len(order)
+    shift = int(-order[0]) % size
+    if not np.array_equal(order, (np.arange(size) - shift) % size):
+        return None
+    signed = shift - size if shift > size // 2 else shift
+    return (Call("roll", (("shift", signed), *_dim(dim))),)
+
+
+def _name_rope(order: Array, dim: int) -> tuple[Call, ...] | None:
+    """permute_rope, where the order is one of rotary rows."""
+    size = len(order)
+    if dim or size < 4 or order[0] != 0:
+        return None
+    to: Literal["half", "interleaved"] = "half" if order[1] == 2 else "interleaved"
+    ahead = int(order[1]) if to == "interleaved" else int(np.flatnonzero(order == 1)[0])
+    rotary = 2 * ahead
+    for head_dim in (one for one in divisors(size) if one >= rotary):
+        partial = () if head_dim == rotary else (("rotary_dim", rotary),)
+        op = PermuteRope(head_dim=head_dim, to=to, rotary_dim=rotary)
+        if np.array_equal(_moved(op, size), order):
+            named = ("head_dim", Size(head_dim, "head_dim"))
+            return (Call("permute_rope", (named, ("to", to), *partial)),)
+    return None
+
+
+def _moved(op: Op, *sizes: int) -> Array:
+    """Where an op of rows puts them: the numbers that they come out with."""
+    starts = (0, *itertools.accumulate(sizes))
+    parts = tuple(
+        np.arange(a, b, dtype=np.uint64) for a, b in itertools.pairwise(starts[: len(sizes) + 1])
+    )
+    specs = tuple(TensorSpec("U64", part.shape) for part in parts)
+    return np.concatenate(op.apply(parts, specs)).astype(np.int64)
+
+
+# --- q, k and v -----------------------------------------------------------------------------------
+
+
+def name_split(orders: Sequence[Array], size: int) -> Call | None:
+    """The split_qkv that gives three tensors these rows of a fused one."""
+    if len(orders) != 3 or sum(map(len, orders)) != size:
+        return None
+    for layout, heads, kv_heads in _heads(len(orders[0]), len(orders[1])):
+        op = SplitQkv(layout=layout, heads=heads, kv_heads=kv_heads)
+        if np.array_equal(_moved(op, size), np.concatenate(orders)):
+            return Call("split_qkv", _layout(layout, heads, kv_heads))
+    return None
+
+
+def name_fuse(order: Array, sizes: Sequence[int]) -> Call | None:
+    """The fuse_qkv that puts the rows of three tensors in this order."""
+    if len(sizes) != 3 or sizes[1] != sizes[2]:
+        return None
+    for layout, heads, kv_heads in _heads(sizes[0], sizes[1]):
+        op = FuseQkv(layout=layout, heads=heads, kv_heads=kv_heads)
+        if np.array_equal(_moved(op, *sizes), order):
+            return Call("fuse_qkv", _layout(layout, heads, kv_heads))
+    return None
+
+
+def _heads(queries: int, keys: int) -> Iterator[tuple[Layout, int, int]]:
+    """Layouts with the numbers of heads that rows of q and of k may have."""
+    if not keys or queries % keys:
+        return
+    for layout in LAYOUTS:
+        if (layout == "per_group") == (queries == keys):
+            continue
+        for kv_heads in divisors(keys):
+            yield layout, kv_heads * (queries // keys), kv_heads
+
+
+def _layout(layout: Layout, heads: int, kv_heads: int) -> tuple[tuple[str, str | Size], ...]:
+    given: tuple[tuple[str, str | Size], ...] = (
+        ("layout", layout),
+        ("heads", Size(heads, "heads")),
+    )
+    if kv_heads != heads:
+        given = (*given, ("kv_heads", Size(kv_heads, "kv_heads")))
+    return given
+
+
+# --- axes -----------------------------------------------------------------------------------------
+
+
+def _name_axes(order: Array, dim: int, dims: int) -> tuple[Call, ...] | None:
+    """rearrange, where the dim is a grid of which the axes are in another order."""
+    axes = factorise(order)
+    if axes is None or len(axes) > len(AXES):
+        return None
+    by_stride = sorted(axes, key=lambda axis: -axis[1])
+    names = {axis: AXES[at] for at, axis in enumerate(by_stride)}
+    before = [*map(_axis_name, range(dim)), f"({' '.join(names.values())})"]
+    after = [*map(_axis_name, range(dim)), f"({' '.join(names[axis] for axis in axes)})"]
+    rest = " ..." if dims > dim + 1 or not dim else ""
+    pattern = f"{' '.join(before)}{rest} -> {' '.join(after)}{rest}"
+    sizes = tuple((names[axis], Size(axis[0], names[axis])) for axis in by_stride[:-1])
+    return (Call("rearrange", (("pattern", pattern), *sizes)),)
+
+
+def _axis_name(dim: int) -> str:
+    return f"d{dim}"
+
+
+def factorise(order: Array) -> list[tuple[int, int]] | None:
+    """The axes (size, stride) that an order runs over, the outermost first; None where it does not.
+
+    Their strides are those of a dense grid of the same axes.
+    """
+    axes: list[tuple[int, int]] = []
+    rest = np.asarray(order)
+    if rest[0] != 0:
+        return None
+    while len(rest) > 1:
+        step = int(rest[1] - rest[0])
+        even = np.flatnonzero(np.diff(rest) != step)
+        size = int(even[0]) + 1 if len(even) else len(rest)
+        while len(rest) % size:
+            size -= 1
+        if step <= 0 or size < 2 or not _repeats(rest, size, step):
+            return None
+        axes.insert(0, (size, step))
+        rest = rest[::size]
+    return axes if _is_dense(axes, len(order)) else None
+
+
+def _repeats(rest: Array, size: int, step: int) -> bool:
+    blocks = rest.reshape(-1, size)
+    return bool((blocks == blocks[:, :1] + np.arange(size) * step).all())
+
+
+def _is_dense(axes: Sequence[tuple[int, int]], count: int) -> bool:
+    stride = 1
+    for size, step in sorted(axes, key=lambda axis: axis[1]):
+        if step != stride:
+            return False
+        stride *= size
+    return stride == count
+
+
+def divisors(number: int) -> list[int]:
+    """The divisors of a number, in order."""
+    low = [one for one in range(1, math.isqrt(number) + 1) if number % one == 0]
+    return sorted({*low, *(number // one for one in low)})

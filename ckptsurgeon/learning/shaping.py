@@ -1,0 +1,98 @@
+"""The op that leads from one shape to another: dims in another order, joined or taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ckptsurgeon.drafting.steps import Call, Size
+from ckptsurgeon.learning.signatures import squeeze
+
+NAMES = "abcdefghijklmnop"
+
+Shape = tuple[int, ...]
+
+
+def reorder(shape: Shape, dims: Sequence[int], wanted: Shape) -> tuple[Call, ...]:
+    """The op that makes `wanted` of a shape: `dims` are its dims, of those not of size 1."""
+    plain = 1 not in shape and 1 not in wanted
+    if list(dims) == sorted(dims) and shape == wanted:
+        return ()
+    if plain:
+        moved = [at for at, dim in enumerate(dims) if at != dim]
+        if len(moved) == 2:
+            named = () if len(dims) == 2 else (("dims", (moved[0], moved[1])),)
+            return (Call("transpose", named),)
+        return (Call("permute", (("dims", tuple(dims)),)),)
+    names = list(NAMES[: len(dims)])
+    before = _with_ones(shape, names)
+    after = _with_ones(wanted, [names[dim] for dim in dims])
+    return (Call("rearrange", (("pattern", f"{before} -> {after}"),)),)
+
+
+def _with_ones(shape: Shape, names: Sequence[str]) -> str:
+    waiting = iter(names)
+    return " ".join("1" if size == 1 else next(waiting) for size in shape) or "()"
+
+
+def reshape(shape: Shape, wanted: Shape) -> tuple[Call, ...]:
+    """The op that makes `wanted` of a shape, the elements keeping their order.
+
+    Dims that are put together, or taken apart, stand in a pattern; else sizes do.
+    """
+    if shape == wanted:
+        return ()
+    if squeeze(shape) == squeeze(wanted) and shape and wanted:
+        return reorder(shape, range(len(squeeze(shape))), wanted)
+    groups = _groups(shape, wanted) if shape and wanted else None
+    if groups is None or len(shape) + len(wanted) > len(NAMES):
+        return (Call("reshape", (("shape", wanted),)),)
+    return (_pattern(groups),)
+
+
+Group = tuple[Shape, Shape]
+
+
+def _groups(shape: Shape, wanted: Shape) -> list[Group] | None:
+    """Dims of both shapes with one number of elements; None where one is no single dim."""
+    groups: list[Group] = []
+    at = to = 0
+    while at < len(shape) or to < len(wanted):
+        left, right = list(shape[at : at + 1]), list(wanted[to : to + 1])
+        at, to = at + len(left), to + len(right)
+        while _product(left) != _product(right):
+            if _product(left) < _product(right) and at < len(shape):
+                left.append(shape[at])
+                at += 1
+            elif _product(left) > _product(right) and to < len(wanted):
+                right.append(wanted[to])
+                to += 1
+            else:
+                return None
+        if len(left) > 1 and len(right) > 1:
+            return None
+        groups.append((tuple(left), tuple(right)))
+    return groups
+
+
+def _product(sizes: Sequence[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
+
+
+def _pattern(groups: Sequence[Group]) -> Call:
+    """The rearrange of groups, with the sizes of dims that are taken apart but for the last."""
+    names = iter(NAMES)
+    left: list[str] = []
+    right: list[str] = []
+    sizes: list[tuple[str, Size]] = []
+    for before, after in groups:
+        named = [next(names) if size != 1 else "1" for size in max(before, after, key=len)]
+        whole = f"({' '.join(named)})" if len(named) > 1 else (named[0] if named else "")
+        left += named if len(before) > 1 else [whole] if before else []
+        right += named if len(after) > 1 else [whole] if after else []
+        if len(after) > 1:
+            pairs = zip(named, after, strict=True)
+            sizes += [(name, Size(size, name)) for name, size in pairs if name != "1"][:-1]
+    return Call("rearrange", (("pattern", f"{' '.join(left)} -> {' '.join(right)}"), *sizes))
