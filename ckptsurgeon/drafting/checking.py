@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.nodes import is_same, nodes_of
@@ -11,36 +13,49 @@ from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.graph import Call, Node, work_of
+from ckptsurgeon.plans.graph import Call, Leaf, Node, full_key, work_of
 from ckptsurgeon.plans.plan import Plan
 
 NAME = "rules.yaml"
 """What a file that is not written yet is called in messages."""
 
 
-def expected_nodes(steps: Sequence[Step], leaf: Callable[[str], Node]) -> dict[str, Node]:
-    """What the targets of active steps are made of."""
-    return {
-        target: node
-        for step in steps
-        if step.targets.keys and step.degree < Degree.OPEN
-        for target, node in nodes_of(step, leaf).items()
-    }
+@dataclass(frozen=True)
+class Ground:
+    """What rules are tried on: sources by alias, and the config that they may ask."""
 
+    sources: Mapping[str, Checkpoint]
+    config: Mapping[str, Any] | None = None
 
-def plan_text(
-    text: str, sources: Mapping[str, Checkpoint], config: Mapping[str, object] | None = None
-) -> Plan:
-    """The plan of a rule file's text; raises CkptSurgeonError."""
-    return make_plan([parse_ruleset(text, NAME)], Inputs(sources, config=config))
+    def leaf(self, key: str) -> Node:
+        """The node of a source's tensor, by its key with the alias."""
+        alias, sign, own = key.partition("::")
+        if not sign or full_key(alias, own) != key or alias not in self.sources:
+            alias, own = "", key
+        return Leaf(alias, own, self.sources[alias].contents.specs[own], own)
 
+    def plan(self, text: str) -> Plan:
+        """The plan of a rule file's text; raises CkptSurgeonError."""
+        return make_plan([parse_ruleset(text, NAME)], Inputs(self.sources, config=self.config))
 
-def makes(plan: Plan, expected: Mapping[str, Node]) -> bool:
-    """Whether a plan gives these keys, each made as expected, and no others."""
-    outputs = plan.outputs.nodes
-    if outputs.keys() != expected.keys():
-        return False
-    return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
+    def expect(self, steps: Sequence[Step]) -> dict[str, Node]:
+        """What the targets of active steps are made of; raises CkptSurgeonError."""
+        return {
+            target: node
+            for step in steps
+            if step.targets.keys and step.degree < Degree.OPEN
+            for target, node in nodes_of(step, self.leaf).items()
+        }
+
+    def holds(self, text: str, expected: Mapping[str, Node]) -> bool:
+        """Whether a rule file gives these keys, each made as expected, and no others."""
+        try:
+            outputs = self.plan(text).outputs.nodes
+        except CkptSurgeonError:
+            return False
+        if outputs.keys() != expected.keys():
+            return False
+        return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
 
 
 def _without_cast(node: Node) -> Node:
@@ -49,19 +64,3 @@ def _without_cast(node: Node) -> Node:
     if isinstance(work, Call) and isinstance(work.op, Cast) and work.rule is None:
         return work.inputs[0]
     return node
-
-
-def checks(
-    sources: Mapping[str, Checkpoint],
-    expected: Mapping[str, Node],
-    config: Mapping[str, object] | None = None,
-) -> Callable[[str], bool]:
-    """What tells whether a rule file's text gives just what is expected."""
-
-    def holds(text: str) -> bool:
-        try:
-            return makes(plan_text(text, sources, config), expected)
-        except CkptSurgeonError:
-            return False
-
-    return holds

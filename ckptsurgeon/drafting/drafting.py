@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
 from ckptsurgeon.drafting.blocks import Entry, fold
 from ckptsurgeon.drafting.captures import share_captures
+from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
 from ckptsurgeon.drafting.ordering import order
 from ckptsurgeon.drafting.steps import Step
+
+Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,49 +29,89 @@ class Draft:
 def draft(
     steps: Sequence[Step],
     head: Head,
-    holds: Callable[[str], bool],
+    ground: Ground,
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
-) -> Draft:
-    """The shortest rule file of those tried that makes these steps, as `holds` says of its text.
+) -> Draft | None:
+    """The shortest rule file of those tried that makes these steps; None where none does.
 
     With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules.
     """
+    expected = ground.expect(steps)
     for generalise in _WAYS:
-        arrows = arrows_of(steps)
-        ordered = None if arrows is None else order(generalise(arrows, copies))
-        if ordered is None:
-            continue
-        entries = fold(ordered)
-        found = Draft(write_file(head, entries, footer), tuple(entries))
-        if holds(found.text):
-            return found
-    return _literal(steps, head, footer)
+        entries = generalise(steps, copies)
+        if entries is not None:
+            found = Draft(write_file(head, entries, footer), tuple(entries))
+            if ground.holds(found.text, expected):
+                return found
+    return None
 
 
-def _whole(arrows: Sequence[Arrow], copies: bool) -> list[Arrow]:
-    shared = share_captures(arrows)
-    return join_words(cover(join_leaves(join_endings(shared)), copies=copies))
+def draft_most(
+    steps: Sequence[Step],
+    head: Head,
+    ground: Ground,
+    *,
+    copies: bool = True,
+    footer: Sequence[str] = (),
+) -> tuple[Draft, list[Step]]:
+    """The draft of all steps that one file can hold, and those that it can't."""
+    found = draft(steps, head, ground, copies=copies, footer=footer)
+    if found is not None:
+        return found, []
+    held: list[Step] = []
+    waiting = [list(steps)]
+    left: list[Step] = []
+    best = Draft(write_file(head, (), footer), ())
+    while waiting:
+        some = waiting.pop()
+        found = draft([*held, *some], head, ground, copies=copies, footer=footer)
+        if found is not None:
+            held, best = [*held, *some], found
+        elif len(some) > 1:
+            half = len(some) // 2
+            waiting += [some[half:], some[:half]]
+        else:
+            left += some
+    return best, left
 
 
-def _without_shared(arrows: Sequence[Arrow], copies: bool) -> list[Arrow]:
-    return join_words(cover(join_leaves(arrows), copies=copies))
+# --- ways -----------------------------------------------------------------------------------------
 
 
-def _without_words(arrows: Sequence[Arrow], copies: bool) -> list[Arrow]:
-    return cover(join_leaves(arrows), copies=copies)
+def _generalised(steps: Sequence[Step], generalise: Generalise) -> list[Entry] | None:
+    arrows = arrows_of(steps)
+    ordered = None if arrows is None else order(generalise(arrows))
+    return None if ordered is None else fold(ordered)
 
 
-def _as_they_are(arrows: Sequence[Arrow], copies: bool) -> list[Arrow]:
-    return list(arrows)
+def _whole(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
+        shared = share_captures(arrows)
+        return join_words(cover(join_leaves(join_endings(shared)), copies=copies))
+
+    return _generalised(steps, generalise)
 
 
-_WAYS = (_whole, _without_shared, _without_words, _as_they_are)
-"""How rules are generalised, from the shortest on."""
+def _without_shared(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+    return _generalised(steps, lambda arrows: join_words(cover(join_leaves(arrows), copies=copies)))
 
 
-def _literal(steps: Sequence[Step], head: Head, footer: Sequence[str]) -> Draft:
-    """A rule for each step, as it is."""
+def _without_words(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+    return _generalised(steps, lambda arrows: cover(join_leaves(arrows), copies=copies))
+
+
+def _as_they_are(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+    return _generalised(steps, list)
+
+
+def _literal(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+    """A rule for each step, but for copies."""
     arrows = [arrow for step in steps for arrow in arrows_of([step]) or ()]
-    return Draft(write_file(head, arrows, footer), tuple(arrows))
+    ordered = order(arrows)
+    return None if ordered is None else list(ordered)
+
+
+_WAYS = (_whole, _without_shared, _without_words, _as_they_are, _literal)
+"""How rules are generalised, from the shortest on."""

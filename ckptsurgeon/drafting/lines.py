@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.drafting.arrows import LIST, Arrow
@@ -100,7 +101,8 @@ def _texts(units: Sequence[Unit], side: str, names: Names) -> Iterator[str]:
 def _literal(units: Sequence[Unit]) -> str:
     """Text that means itself; the `::` of an alias stays."""
     alias, sign, key = text_of(units).rpartition("::")
-    return f"{alias}{sign}{write_literal(key)}" if key else f"{alias}{sign}"
+    plain = re.sub(r"(\s)", r"\\\1", write_literal(key)) if key else ""
+    return f"{alias}{sign}{plain}"
 
 
 def _capture(unit: Unit, side: str, names: Names) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import LIST, Arrow
 from ckptsurgeon.drafting.units import Capture, Choice, Number, Open, Star, Unit, text_of
+from ckptsurgeon.ops.indexing import Index, IndexItem
 
 MOST_ROUNDS = 50
 """How often arrows that want to stand before each other are taken apart."""
@@ -61,20 +62,40 @@ def waits_of(arrows: Sequence[Arrow]) -> list[set[int]]:
     waits: list[set[int]] = [set() for _ in arrows]
     for key, owned in owners.items():
         for at, pattern in enumerate(patterns):
-            if at not in owned and not arrows[at].index and pattern.fullmatch(key):
-                waits[at] |= {one for one in owned if not arrows[one].index}
+            if not arrows[at].index and pattern.fullmatch(key):
+                parted = {one for one in owned if arrows[one].index}
+                waits[at] |= parted if at in owned else owned - parted
     return waits
 
 
 def _mark_reuse(arrows: Sequence[Arrow]) -> list[Arrow]:
-    """The arrows, those whose keys a later one needs leaving them."""
-    needed: set[str] = set()
+    """The arrows, those whose keys, or parts of keys, a later one needs leaving them."""
+    needed: dict[str, list[Index]] = {}
     marked: list[Arrow] = []
     for arrow in reversed(arrows):
-        again = not arrow.index and bool(needed & set(arrow.samples))
-        marked.append(replace(arrow, reuse=again) if again else arrow)
-        needed |= set(arrow.samples)
+        later = [index for key in arrow.samples for index in needed.get(key, ())]
+        again = any(_overlap(arrow.index, index) for index in later)
+        marked.append(replace(arrow, reuse=True) if again else arrow)
+        for key in arrow.samples:
+            needed.setdefault(key, []).append(arrow.index)
     return marked[::-1]
+
+
+def _overlap(one: Index, other: Index) -> bool:
+    """Whether two slices may take an element both: not where they part on a dim."""
+    return not any(_parts(a, b) for a, b in zip(one, other, strict=False))
+
+
+def _parts(one: IndexItem, other: IndexItem) -> bool:
+    """Whether two items of one dim have nothing in common."""
+    (start, stop), (begin, end) = _span(one), _span(other)
+    return (stop is not None and stop <= begin) or (end is not None and end <= start)
+
+
+def _span(item: IndexItem) -> tuple[int, int | None]:
+    if isinstance(item, tuple):
+        return item[0] or 0, item[1]
+    return (item, item + 1) if isinstance(item, int) else (0, None)
 
 
 # --- patterns as expressions ----------------------------------------------------------------------

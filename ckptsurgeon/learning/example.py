@@ -68,7 +68,7 @@ class Example:
         """By dtype of converted tensors, what finds them among the sources."""
         shapes = {key: tensor.spec.shape for key, tensor in self.tensors.items()}
         return {
-            dtype: Matcher(Tables(self._signed(dtype)), shapes)
+            dtype: Matcher(Tables(self._signed(dtype), shapes))
             for dtype in dict.fromkeys(spec.dtype for spec in self.wanted.values())
         }
 

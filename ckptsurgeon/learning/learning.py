@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.drafting.checking import checks, expected_nodes, plan_text
-from ckptsurgeon.drafting.drafting import draft
+from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Mover
 from ckptsurgeon.learning.deciding import Decisions, decide
@@ -22,7 +23,7 @@ from ckptsurgeon.learning.words import Array, read_runs
 def learn_rules(
     sources: Mapping[str, Checkpoint],
     converted: Checkpoint,
-    config: Mapping[str, object] | None = None,
+    config: Mapping[str, Any] | None = None,
     memory: int | None = None,
     tell: Tell = lambda _: None,
 ) -> Learned:
@@ -31,11 +32,13 @@ def learn_rules(
     decisions = decide(example)
     steps = _in_order([*map(_Casting(example), decisions.steps), *_drops(decisions)], example)
     heads = head_of(example, steps, config)
-    expected = expected_nodes(heads.steps, example.leaf)
-    holds = checks(sources, expected, config)
-    found = draft(heads.steps, heads.head, holds, footer=_footer(decisions))
-    proved = _prove(found.text, example, config, memory)
-    return Learned(found.text, _degrees(decisions, proved), tuple(decisions.open))
+    ground = Ground(sources, config)
+    found, left = draft_most(heads.steps, heads.head, ground)
+    lost = [target for step in left for target in step.targets.keys]
+    unexplained = [*decisions.open, *lost]
+    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained))
+    proved = _prove(text, example, ground, memory)
+    return Learned(text, _degrees(decisions, proved), tuple(unexplained))
 
 
 def _drops(decisions: Decisions) -> list[Step]:
@@ -50,11 +53,9 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
     return sorted(steps, key=lambda step: places[step.sources.keys[0]])
 
 
-def _footer(decisions: Decisions) -> tuple[str, ...]:
+def _footer(unexplained: Sequence[str]) -> list[str]:
     """What is told of tensors that nothing explains."""
-    return tuple(
-        f"# - keep: {key}  # no tensor of the source has its values" for key in decisions.open
-    )
+    return [f"# - keep: {key}  # no tensor of the source has its values" for key in unexplained]
 
 
 class _Casting:
@@ -85,11 +86,9 @@ class Proof:
     different: tuple[str, ...]
 
 
-def _prove(
-    text: str, example: Example, config: Mapping[str, object] | None, memory: int | None
-) -> Proof:
+def _prove(text: str, example: Example, ground: Ground, memory: int | None) -> Proof:
     """Runs the rules on the example, and compares every tensor with the converted one."""
-    plan = plan_text(text, example.sources, config)
+    plan = ground.plan(text)
     mover = Mover(plan, example.sources, memory=memory, jobs=1)
     equal: list[str] = []
     different: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
 from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
 from ckptsurgeon.learning.shaping import reorder, reshape
 from ckptsurgeon.learning.signatures import Signature, squeeze
-from ckptsurgeon.learning.tables import WHOLE, Tables, salted
+from ckptsurgeon.learning.tables import UNIT, WHOLE, Tables, salted
 from ckptsurgeon.learning.words import Array
 
 Shape = tuple[int, ...]
@@ -27,9 +27,9 @@ Axis = tuple[int, int, int]
 class Matcher:
     """Finds what tensors are made of, among sources whose signatures are of one dtype."""
 
-    def __init__(self, tables: Tables, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._shapes = [shapes[key] for key in tables.keys]
+        self._shapes = tables.shapes
 
     def equals(self, signature: Signature, shape: Shape) -> list[str]:
         """The sources that hold just these values in this shape."""
@@ -92,11 +92,17 @@ class Matcher:
             first, last = planes.find(salted(hashes, signature.count))
             for place in range(int(first[0]), int(last[0])):
                 tensor, item = int(planes.tensors[place]), int(planes.items[place])
+                dim = int(planes.dims[place])
+                if dim == UNIT:
+                    continue
                 index = np.array([planes.indices[place]])
-                regions = [Region(self._actual(tensor, int(planes.dims[place])), index, gone=True)]
+                outer: tuple[Region, ...] = ()
                 if item != WHOLE:
-                    regions.insert(0, Region(self._actual(tensor, 0), np.array([item]), gone=True))
-                yield from self._shaped(tensor, tuple(regions), signature, shape)
+                    outer = (Region(self._actual(tensor, 0), np.array([item]), gone=True),)
+                kept = Region(self._actual(tensor, dim), index)
+                if _without(self._shapes[tensor], (*outer, kept)) != shape:
+                    kept = Region(kept.dim, index, gone=True)
+                yield from self._shaped(tensor, (*outer, kept), signature, shape)
 
     def _shaped(
         self, tensor: int, regions: tuple[Region, ...], signature: Signature, shape: Shape
@@ -114,7 +120,7 @@ class Matcher:
             for dim, hashes in enumerate(signature.planes):
                 size = signature.count // len(hashes)
                 runs = locate(hashes, size, self._tables, planes)
-                if runs is None or len({run.dim for run in runs}) > 1:
+                if runs is None or len({run.dim for run in runs} - {UNIT}) > 1:
                     continue
                 axes = axes_of(runs)
                 if len(axes) == 1:
@@ -127,12 +133,16 @@ class Matcher:
     ) -> Iterator[Found]:
         """Some items of a dim of one tensor, or of one item of it."""
         tensor, item, source_dim = axis
+        if source_dim == UNIT:
+            return
         order = order_of(runs)
-        region = Region(self._actual(tensor, source_dim), np.sort(order))
+        region = Region(self._actual(tensor, source_dim), np.unique(order))
         regions: tuple[Region, ...] = (region,)
         if item != WHOLE:
             gone = Region(self._actual(tensor, 0), np.array([item]), gone=True)
             regions = (gone, region)
+        elif len(region.order) == self._size(axis):
+            regions = ()
         ranks = np.searchsorted(region.order, order)
         for found in self._shaped(tensor, regions, signature, shape):
             calls = self._ordered(ranks, dim, shape)
@@ -161,21 +171,29 @@ class Matcher:
         region = self._common_region(axes, runs)
         if region is None:
             return
-        source_dim = axes[0][2]
         tensors = [tensor for tensor, *_ in axes]
-        shapes = {
-            _rest(self._shapes[tensor], self._actual(tensor, source_dim)) for tensor in tensors
-        }
-        if len(shapes) > 1:
-            return
         whole = region == (0, None)
         sizes = [self._size(axis) if whole else int(region[1] or 0) - region[0] for axis in axes]
         offsets = [0, *itertools.accumulate(sizes)][:-1]
         starts = [offset - region[0] for offset in offsets]
         order = order_of(runs, starts)
-        yield from self._joined(tensors, region, sizes, order, (dim, source_dim), signature, shape)
+        for actual in self._join_dims(axes):
+            if len({_rest(self._shapes[tensor], actual) for tensor in tensors}) == 1:
+                join = (actual, dim)
+                yield from self._joined(tensors, region, sizes, order, join, signature, shape)
+
+    def _join_dims(self, axes: Sequence[Axis]) -> Iterator[int]:
+        """The dims, counted with those of size 1, on which tensors may be joined."""
+        for tensor, _, dim in axes:
+            if dim != UNIT:
+                yield self._actual(tensor, dim)
+                return
+        first = self._shapes[axes[0][0]]
+        yield from (dim for dim, size in enumerate(first) if size == 1)
 
     def _size(self, axis: Axis) -> int:
+        if axis[2] == UNIT:
+            return 1
         return self._tables.signatures[axis[0]].shape[axis[2]]
 
     def _common_region(
@@ -200,20 +218,20 @@ class Matcher:
         region: tuple[int, int | None],
         sizes: Sequence[int],
         order: Array,
-        dims: tuple[int, int],
+        join: tuple[int, int],
         signature: Signature,
         shape: Shape,
     ) -> Iterator[Found]:
-        """The tensors joined on a dim, whose items then stand in an order."""
-        dim, source_dim = dims
+        """The tensors joined on a dim (theirs, and the result's), its items then in an order."""
+        actual, dim = join
         first = tensors[0]
-        actual = self._actual(first, source_dim)
         regions: tuple[Region, ...] = ()
         if region[1] is not None:
             regions = (Region(actual, np.arange(region[0], region[1])),)
         part = _with(self._shapes[first], actual, sum(sizes))
+        place = len(squeeze(part[:actual]))
         for permuted in _orders(squeeze(part), signature.shape):
-            if permuted[dim] != source_dim:
+            if permuted[dim] != place:
                 continue
             joins: tuple[Call, ...] = (Call("concat", _parameter("dim", actual), 0),)
             reordered = reorder(part, permuted, shape)
@@ -235,7 +253,7 @@ class Matcher:
         """Whole tensors, each a plane of one dim."""
         for dim, hashes in enumerate(signature.planes):
             size = signature.count // max(1, len(hashes))
-            if size == 1 or not len(hashes):
+            if not len(hashes):
                 continue
             rows = [self._tables.by_total.get((size, int(one)), []) for one in hashes]
             if all(len(row) == 1 for row in rows):

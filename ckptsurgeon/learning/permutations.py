@@ -33,9 +33,25 @@ def name_order(order: Array, dim: int, dims: int) -> tuple[Call, ...] | None:
     size = len(order)
     if np.array_equal(order, np.arange(size)):
         return ()
+    count = int(order.max()) + 1
+    if count < size:
+        return _name_repeat(order, count, dim)
     if np.array_equal(order, np.arange(size)[::-1]):
         return (Call("flip", _dim(dim)),)
     return _name_roll(order, dim) or _name_rope(order, dim) or _name_axes(order, dim, dims)
+
+
+def _name_repeat(order: Array, count: int, dim: int) -> tuple[Call, ...] | None:
+    """repeat, where every item stands there as often as every other."""
+    times, rest = divmod(len(order), count)
+    if rest:
+        return None
+    given: tuple[tuple[str, int | bool], ...] = (("times", times), *_dim(dim))
+    if np.array_equal(order, np.tile(np.arange(count), times)):
+        return (Call("repeat", given),)
+    if np.array_equal(order, np.repeat(np.arange(count), times)):
+        return (Call("repeat", (*given, ("each", True))),)
+    return None
 
 
 def name_take(order: Array, dim: int) -> tuple[Call, ...] | None:

@@ -32,7 +32,7 @@ class Signature:
 
     `flat` depends on the order of all elements, `total` on none. `planes` has one hash for each
     index of each dim; `items`, by dims from 1 on, those of each item of dim 0, or nothing.
-    `constant` says that all elements are equal.
+    `constant` says that it has several elements, all equal.
     """
 
     shape: tuple[int, ...]
@@ -68,7 +68,9 @@ def sign(checkpoint: Checkpoint, key: str, wanted: str) -> Signature:
             flat += int((hashes * (_ODD[: len(hashes)] + np.uint64(2 * at))).sum())
             total += sums.add(hashes, at)
             at += len(hashes)
-    return Signature(shape, flat % WORDS, total % WORDS, sums.planes, sums.items, constant)
+    return Signature(
+        shape, flat % WORDS, total % WORDS, sums.planes, sums.items, constant and at > 1
+    )
 
 
 def _shape(spec: TensorSpec) -> tuple[int, ...]:

@@ -15,6 +15,9 @@ from ckptsurgeon.learning.words import Array, Words, scramble_number
 WHOLE = -1
 """The item of a plane that is one of the whole tensor."""
 
+UNIT = -1
+"""The dim of a plane that is the whole tensor: the only one of a dim of size 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Planes:
@@ -35,10 +38,17 @@ class Planes:
 
 
 class Tables:
-    """The signatures of sources, read in one dtype, with what finds them by their hashes."""
+    """The signatures of sources, read in one dtype, with what finds them by their hashes.
 
-    def __init__(self, signatures: Mapping[str, Signature]) -> None:
+    `shapes` are those of the tensors, with dims of size 1.
+    """
+
+    def __init__(
+        self, signatures: Mapping[str, Signature], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self.keys = tuple(signatures)
+        self.shapes = tuple(shapes[key] for key in self.keys)
+        self.has_unit = tuple(1 in shape for shape in self.shapes)
         self.signatures = tuple(signatures.values())
         self.number = {key: at for at, key in enumerate(self.keys)}
 
@@ -68,7 +78,12 @@ class Tables:
             for dim, planes in enumerate(one.planes)
             if len(planes)
         ]
-        return _sorted(columns)
+        units = [
+            _columns(at, WHOLE, UNIT, np.array([one.total], np.uint64), one.count)
+            for at, one in enumerate(self.signatures)
+            if self.has_unit[at] and not one.constant
+        ]
+        return _sorted([*columns, *units])
 
     @cached_property
     def item_planes(self) -> Planes:

@@ -34,6 +34,8 @@ def may_become(dtype: str, wanted: str) -> bool:
         return dtype == wanted
     if wanted in COMPLEX or dtype in COMPLEX:
         return dtype in COMPLEX and wanted in COMPLEX
+    if wanted == "BOOL":
+        return dtype == wanted
     return dtype in INTEGER_RANGES or wanted not in INTEGER_RANGES
 
 
