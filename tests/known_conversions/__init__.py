@@ -1,0 +1,36 @@
+"""Conversions of real architectures with known answers, to judge `learn` and `suggest` by.
+
+for conversion in CONVERSIONS:
+    sources = conversion.make("learned", seed=0)
+    converted = conversion.convert(sources, "learned")
+    found = …  # what a feature finds of the two
+    verdict = conversion.judge(found, "another")
+"""
+
+from __future__ import annotations
+
+from known_conversions import earlier
+from known_conversions.conversion import ANOTHER, LEARNED, Conversion
+from known_conversions.judge import Verdict, convert, judge
+from known_conversions.values import Array, Arrays, Sources, fill, fresh, rounded
+
+CONVERSIONS = earlier.CONVERSIONS
+
+BY_NAME = {conversion.name: conversion for conversion in CONVERSIONS}
+
+__all__ = [
+    "ANOTHER",
+    "BY_NAME",
+    "CONVERSIONS",
+    "LEARNED",
+    "Array",
+    "Arrays",
+    "Conversion",
+    "Sources",
+    "Verdict",
+    "convert",
+    "fill",
+    "fresh",
+    "judge",
+    "rounded",
+]
