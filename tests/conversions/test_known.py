@@ -85,7 +85,7 @@ def test_no_value_stands_twice(conversion: Conversion) -> None:
 
 @pytest.mark.parametrize(
     "conversion",
-    [conversion for conversion in CONVERSIONS if conversion.into is None],
+    [c for c in CONVERSIONS if c.into is None and "init:" not in c.text],
     ids=lambda conversion: conversion.name,
 )
 def test_the_judge_sees_two_tensors_exchanged(conversion: Conversion) -> None:

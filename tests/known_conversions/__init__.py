@@ -9,12 +9,24 @@ for conversion in CONVERSIONS:
 
 from __future__ import annotations
 
-from known_conversions import earlier
+from known_conversions import (
+    convolutions,
+    earlier,
+    from_jax,
+    language_models,
+    transformers_of_images,
+)
 from known_conversions.conversion import ANOTHER, LEARNED, Conversion
 from known_conversions.judge import Verdict, convert, judge
 from known_conversions.values import Array, Arrays, Sources, fill, fresh, rounded
 
-CONVERSIONS = earlier.CONVERSIONS
+CONVERSIONS = (
+    *earlier.CONVERSIONS,
+    *language_models.CONVERSIONS,
+    *from_jax.CONVERSIONS,
+    *transformers_of_images.CONVERSIONS,
+    *convolutions.CONVERSIONS,
+)
 
 BY_NAME = {conversion.name: conversion for conversion in CONVERSIONS}
 

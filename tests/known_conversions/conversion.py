@@ -107,7 +107,7 @@ class Conversion:
 
 
 def _by_alias(given: Shapes | dict[str, Shapes]) -> dict[str, Shapes]:
-    """The shapes of each source; those of the only one, which has no name, are given as they are."""
+    """The shapes of each source; those of the only one are given without an alias."""
     named = {alias: shapes for alias, shapes in given.items() if isinstance(shapes, dict)}
     return named or {"": {key: shape for key, shape in given.items() if isinstance(shape, tuple)}}
 
