@@ -154,6 +154,16 @@ def test_fresh_weights_are_alike_where_they_are_when_a_network_is_made() -> None
     assert len(set(source["fc.weight"].reshape(-1).tolist())) == source["fc.weight"].size
 
 
+@every_conversion
+def test_fresh_weights_are_converted_as_trained_ones_are(conversion: Conversion) -> None:
+    trained, converted = (
+        conversion.convert(sources) for sources in (conversion.make(), conversion.fresh())
+    )
+    assert {key: array.shape for key, array in converted.items()} == {
+        key: array.shape for key, array in trained.items()
+    }
+
+
 def test_rounded_is_bf16_but_for_integers() -> None:
     conversion = BY_NAME["crepe"]
     found = rounded(conversion.convert(conversion.make()))

@@ -1,10 +1,9 @@
 """Conversions of real architectures with known answers, to judge `learn` and `suggest` by.
 
-for conversion in CONVERSIONS:
-    sources = conversion.make("learned", seed=0)
-    converted = conversion.convert(sources, "learned")
-    found = …  # what a feature finds of the two
-    verdict = conversion.judge(found, "another")
+`conversion.make()` gives its sources, `conversion.convert(sources)` the converted state dict, and
+`conversion.judge(found, ANOTHER)` what found rules do at another size. Names are those of the
+libraries' own files, with few layers and narrow ones: what has one width there has one here.
+`conversion.fresh()` gives examples that values leave ambiguous, `rounded(converted)` those in BF16.
 """
 
 from __future__ import annotations

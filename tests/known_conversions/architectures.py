@@ -65,7 +65,7 @@ def _shortcut(wide: int, out: int, counter: bool) -> Shapes:
 
 
 def timm_vit(
-    layers_: int, heads: int, head_dim: int, classes: int, patch: int = 4, grid: int = 3
+    depth: int, heads: int, head_dim: int, classes: int, patch: int = 4, grid: int = 3
 ) -> Shapes:
     """timm's VisionTransformer; without classes a backbone without a head."""
     width = heads * head_dim
@@ -73,7 +73,7 @@ def timm_vit(
         leaf("cls_token", 1, 1, width),
         leaf("pos_embed", 1, 1 + grid * grid, width),
         conv("patch_embed.proj", 3, width, patch, patch),
-        layers("blocks.{}.", layers_, timm_vit_block(width, 4 * width)),
+        layers("blocks.{}.", depth, timm_vit_block(width, 4 * width)),
         norm("norm", width),
         linear("head", width, classes) if classes else {},
     )

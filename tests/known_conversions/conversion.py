@@ -12,7 +12,7 @@ from ckptsurgeon.language.rules import Rule, Within
 from ckptsurgeon.language.rulesets import Rules, load_ruleset
 from known_conversions.judge import Verdict, convert, judge
 from known_conversions.shapes import Shapes
-from known_conversions.values import Arrays, Sources, empty, fill
+from known_conversions.values import Arrays, Sources, empty, fill, reset
 
 LEARNED, ANOTHER = "learned", "another"
 
@@ -65,6 +65,10 @@ class Conversion:
     def make(self, size: str = LEARNED, seed: int = 0) -> Sources:
         """The source state dicts by alias, whose elements all differ."""
         return fill(self._empty(size), seed, self.same)
+
+    def fresh(self, size: str = LEARNED, seed: int = 0) -> Sources:
+        """As `make`, with norms, biases and counters of networks that were never trained."""
+        return {alias: reset(arrays) for alias, arrays in self.make(size, seed).items()}
 
     def template(self, size: str = LEARNED, seed: int = 100) -> Arrays | None:
         """A destination with values of its own; None where the rules need none."""

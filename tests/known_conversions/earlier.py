@@ -279,8 +279,8 @@ def shards(
     return {f"s{number}": one | leaf("rope.freqs", head_dim // 2) for number in range(count)}
 
 
-def shifted_vit(layers_: int, heads: int, head_dim: int, classes: int) -> Shapes:
-    return timm_vit(layers_ + 1, heads, head_dim, classes)
+def shifted_vit(depth: int, heads: int, head_dim: int, classes: int) -> Shapes:
+    return timm_vit(depth + 1, heads, head_dim, classes)
 
 
 def hub_gpt2(depth: int, heads: int, head_dim: int, words: int, positions: int) -> Shapes:
@@ -288,8 +288,8 @@ def hub_gpt2(depth: int, heads: int, head_dim: int, words: int, positions: int) 
     return under("transformer.", gpt2(depth, heads, head_dim, words, positions))
 
 
-VIT = sizes(layers_=(3, 4), heads=(2, 3), head_dim=(4, 6), classes=(7, 5))
-BACKBONE = sizes(layers_=(3, 4), heads=(2, 3), head_dim=(4, 6), classes=(0, 0))
+VIT = sizes(depth=(3, 4), heads=(2, 3), head_dim=(4, 6), classes=(7, 5))
+BACKBONE = sizes(depth=(3, 4), heads=(2, 3), head_dim=(4, 6), classes=(0, 0))
 RESNET = sizes(width=(4, 6), depth=(2, 3), classes=(10, 7))
 OWN_HEAD = sizes(width=(4, 6), depth=(2, 3), classes=(10, 7), own_classes=(6, 9))
 BERT = sizes(depth=(3, 4), heads=(2, 3), head_dim=(4, 6), words=(31, 23), positions=(9, 7))

@@ -19,6 +19,7 @@ ALL = ("missing", "unexpected", "unused", "mismatched", "unreadable", "nothing")
 
 
 FATES = ("right", "wrong", "left")
+"""In the order of Verdict's fields."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ def judge(
         )
     except cs.CkptSurgeonError as error:
         return Verdict(left=tuple(wanted), refused=str(error))
+    return compare(given, wanted, template, computed)
+
+
+def compare(
+    given: Arrays, wanted: Arrays, template: Arrays, computed: tuple[str, ...] = ()
+) -> Verdict:
+    """The verdict on given tensors; those that a glob of `computed` matches may be rounded."""
     fates = {
-        key: _fate(given.get(key), wanted[key], template[key], _matches(key, computed))
-        for key in wanted
+        key: _fate(given.get(key), array, template[key], _matches(key, computed))
+        for key, array in wanted.items()
     }
-    right, wrong, left = (tuple(k for k in fates if fates[k] == fate) for fate in FATES)
-    return Verdict(right, wrong, left)
+    return Verdict(*(tuple(key for key in fates if fates[key] == fate) for fate in FATES))
 
 
 def convert(

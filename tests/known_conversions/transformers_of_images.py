@@ -275,18 +275,18 @@ def dinov2(depth: int, heads: int, head_dim: int, hidden: int, tokens: int) -> S
     )
 
 
-def distilled_deit(layers_: int, heads: int, head_dim: int, classes: int) -> Shapes:
+def distilled_deit(depth: int, heads: int, head_dim: int, classes: int) -> Shapes:
     """timm's distilled DeiT: one token and one head more than a ViT."""
     width = heads * head_dim
     return join(
-        timm_vit(layers_, heads, head_dim, classes),
+        timm_vit(depth, heads, head_dim, classes),
         leaf("dist_token", 1, 1, width),
         linear("head_dist", width, classes),
     ) | leaf("pos_embed", 1, 11, width)
 
 
 def wrapped_mae(
-    layers_: int, heads: int, head_dim: int, decoder_layers: int, width: int, classes: int
+    depth: int, heads: int, head_dim: int, decoder_layers: int, width: int, classes: int
 ) -> Shapes:
     """A masked autoencoder as DistributedDataParallel and torch.compile leave it."""
     decoder = join(
@@ -298,28 +298,28 @@ def wrapped_mae(
     )
     return under(
         "module._orig_mod.",
-        timm_vit(layers_, heads, head_dim, classes=0),
+        timm_vit(depth, heads, head_dim, classes=0),
         leaf("mask_token", 1, 1, width),
         decoder,
     )
 
 
 def finetuned_mae(
-    layers_: int, heads: int, head_dim: int, decoder_layers: int, width: int, classes: int
+    depth: int, heads: int, head_dim: int, decoder_layers: int, width: int, classes: int
 ) -> Shapes:
-    return timm_vit(layers_, heads, head_dim, classes)
+    return timm_vit(depth, heads, head_dim, classes)
 
 
-def larger_vit(layers_: int, heads: int, head_dim: int, classes: int, own_classes: int) -> Shapes:
-    return timm_vit(layers_, heads, head_dim, own_classes, grid=4)
+def larger_vit(depth: int, heads: int, head_dim: int, classes: int, own_classes: int) -> Shapes:
+    return timm_vit(depth, heads, head_dim, own_classes, grid=4)
 
 
-def smaller_vit(layers_: int, heads: int, head_dim: int, classes: int, own_classes: int) -> Shapes:
-    return timm_vit(layers_, heads, head_dim, classes)
+def smaller_vit(depth: int, heads: int, head_dim: int, classes: int, own_classes: int) -> Shapes:
+    return timm_vit(depth, heads, head_dim, classes)
 
 
-def vit_runs(layers_: int, heads: int, head_dim: int, classes: int, runs: int) -> dict[str, Shapes]:
-    one = timm_vit(layers_, heads, head_dim, classes)
+def vit_runs(depth: int, heads: int, head_dim: int, classes: int, runs: int) -> dict[str, Shapes]:
+    one = timm_vit(depth, heads, head_dim, classes)
     return {f"run{number}": one for number in range(runs)}
 
 
@@ -381,14 +381,14 @@ CONVERSIONS = (
         "deit_distilled_to_transformers",
         distilled_deit,
         HERE / "deit_distilled_to_transformers.yaml",
-        sizes(layers_=(3, 2), heads=(2, 3), head_dim=(4, 6), classes=(7, 5)),
+        sizes(depth=(3, 2), heads=(2, 3), head_dim=(4, 6), classes=(7, 5)),
     ),
     Conversion(
         "mae_to_timm",
         wrapped_mae,
         HERE / "mae_to_timm.yaml",
         sizes(
-            layers_=(3, 4),
+            depth=(3, 4),
             heads=(2, 3),
             head_dim=(4, 6),
             decoder_layers=(2, 1),
@@ -402,7 +402,7 @@ CONVERSIONS = (
         "timm_vit_at_another_size",
         smaller_vit,
         HERE / "timm_vit_at_another_size.yaml",
-        sizes(layers_=(3, 2), heads=(2, 3), head_dim=(4, 6), classes=(7, 5), own_classes=(4, 9)),
+        sizes(depth=(3, 2), heads=(2, 3), head_dim=(4, 6), classes=(7, 5), own_classes=(4, 9)),
         own=("head.*",),
         computed=("pos_embed",),
         into=larger_vit,
@@ -411,7 +411,7 @@ CONVERSIONS = (
         "vit_soup",
         vit_runs,
         HERE / "vit_soup.yaml",
-        sizes(layers_=(2, 3), heads=(2, 3), head_dim=(4, 6), classes=(7, 5), runs=(3, 2)),
+        sizes(depth=(2, 3), heads=(2, 3), head_dim=(4, 6), classes=(7, 5), runs=(3, 2)),
         computed=("*",),
     ),
 )

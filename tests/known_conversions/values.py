@@ -66,23 +66,27 @@ def _valued(key: str, drawn: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def fresh(source: Arrays, seed: int) -> Arrays:
-    """The state dict as a network that was never trained has it: most norms and biases are alike.
+    """The state dict as a network that was never trained has it: norms and biases are alike.
 
-    Weights of norms and running_var are one, biases and running_mean zero, counters zero; the rest
+    Weights of norms and running_var are one, biases, running_mean and counters zero; all the rest
     is random.
     """
-    random = fill({"": source}, seed)[""]
-    return {key: _fresh(key, array, random[key]) for key, array in source.items()}
+    return reset(fill({"": source}, seed)[""])
+
+
+def reset(source: Arrays) -> Arrays:
+    """The state dict with norms, biases and counters as in a network that was never trained."""
+    return {key: _reset(key, array) for key, array in source.items()}
 
 
 ONES = ("running_var", "moving_variance", "scale", "gamma", "lambda1")
 ZEROS = ("bias", "beta", "running_mean", "moving_mean", "num_batches_tracked")
 
 
-def _fresh(key: str, array: Array, random: Array) -> Array:
+def _reset(key: str, array: Array) -> Array:
     if key.endswith(ONES) or (key.endswith("weight") and array.ndim == 1):
         return np.ones_like(array)
-    return np.zeros_like(array) if key.endswith(ZEROS) else random
+    return np.zeros_like(array) if key.endswith(ZEROS) else array
 
 
 def rounded(converted: Arrays) -> Arrays:
