@@ -85,7 +85,8 @@ def compare(
         key: _fate(given.get(key), array, template[key], _matches(key, computed))
         for key, array in wanted.items()
     }
-    return Verdict(*(tuple(key for key in fates if fates[key] == fate) for fate in FATES))
+    right, wrong, left = (tuple(key for key in fates if fates[key] == fate) for fate in FATES)
+    return Verdict(right, wrong, left)
 
 
 def convert(
