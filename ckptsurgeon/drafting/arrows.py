@@ -8,14 +8,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
-from ckptsurgeon.drafting.units import Capture, Formula, Number, Unit, Units, cut_key, pattern_of
+from ckptsurgeon.drafting.units import (
+    Capture,
+    Formula,
+    Number,
+    Unit,
+    Units,
+    cut_key,
+    join_list,
+    pattern_of,
+)
 from ckptsurgeon.ops.indexing import Index
+
+LEAST_PICKED = 4
+"""Integers of a `pick`; fewer read better one by one."""
 
 SAMPLES = 4
 """Keys of an arrow that other patterns are tried on."""
-
-LIST = "\n"
-"""The unit between the patterns of a list."""
 
 Row = tuple[tuple[int, ...], tuple[int, ...]]
 """The integers of a step's source and target patterns, in order."""
@@ -51,7 +60,7 @@ class Arrow:
     def is_move(self) -> bool:
         """Whether it only gives other names."""
         whole = not (self.calls or self.index or self.at or self.pick or self.reuse)
-        return whole and bool(self.source and self.target) and LIST not in self.target
+        return whole and bool(self.source and self.target)
 
     @property
     def behind(self) -> tuple[object, ...]:
@@ -95,10 +104,7 @@ def _pattern(grid: Grid) -> Units | None:
         return pattern
     if len(grid.sizes) > 1:
         return None
-    units: list[Unit] = []
-    for key in grid.keys:
-        units += [LIST, *cut_key(key)]
-    return tuple(units[1:])
+    return join_list([cut_key(key) for key in grid.keys])
 
 
 def _blanked(units: Units) -> Units:
@@ -271,7 +277,8 @@ def _picked(
     for place, values in captured.items():
         pairs = set(zip(column, values, strict=True))
         taken = tuple(value for _, value in sorted(pairs))
-        if len(pairs) == len(set(column)) == max(column) + 1 and len(set(taken)) == len(taken):
+        counted = len(pairs) == len(set(column)) == max(column) + 1 >= LEAST_PICKED
+        if counted and len(set(taken)) == len(taken):
             return place, taken
     return None
 

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.drafting.arrows import LIST, Arrow
+from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.ordering import waits_of
 from ckptsurgeon.drafting.units import (
     ALIAS,
+    LIST,
     Capture,
     Choice,
     Formula,

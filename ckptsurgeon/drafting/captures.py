@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.units import Capture, Formula, Number, Units
+from ckptsurgeon.drafting.units import LIST, Capture, Formula, Number, Units
 
 Shared = Mapping[Units, tuple[Capture, frozenset[tuple[Units, int]]]]
 """By what stands before a captured integer: the capture, and where targets have it, how shifted."""
@@ -46,7 +46,7 @@ def _captured(
     arrow: Arrow, shared: Mapping[Units, tuple[Capture, set[tuple[Units, int]]]]
 ) -> Arrow:
     """The arrow with captures for its integers, from the front on, as far as siblings have them."""
-    if arrow.pick is not None:
+    if arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
         return arrow
     source, target = list(arrow.source), list(arrow.target)
     for at, unit in enumerate(source):

@@ -19,7 +19,9 @@ from ckptsurgeon.drafting.units import (
     Formula,
     Piece,
     Star,
+    cut_list,
     cut_pieces,
+    join_list,
     join_pieces,
 )
 
@@ -31,12 +33,12 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where what lies below a node goes: under a prefix, nowhere (None), or where it was."""
+    """Where what lies below a node goes: under prefixes, or nowhere."""
 
-    prefix: Pieces | None
+    prefixes: tuple[Pieces, ...]
 
     def below(self, piece: Piece) -> _Place:
-        return self if self.prefix is None else _Place((*self.prefix, piece))
+        return _Place(tuple((*prefix, piece) for prefix in self.prefixes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class _Node:
     """A prefix of sources, with the arrows of just this key and what lies below."""
 
     path: Pieces
-    arrows: list[tuple[Arrow, Pieces | None]] = field(default_factory=list)
+    arrows: list[tuple[Arrow, _Place]] = field(default_factory=list)
     below: dict[Piece, _Node] = field(default_factory=dict)
     places: Counter[_Place] = field(default_factory=Counter)
     solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
@@ -70,7 +72,7 @@ def cover(arrows: Sequence[Arrow], *, copies: bool) -> list[Arrow]:
     root = _Node(())
     for arrow in covered:
         _put(root, arrow)
-    rules = _solve(root, _Place(()) if copies else None)
+    rules = _solve(root, _Place(((),)) if copies else None)
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     return [*others, *_written(rules, covered)]
 
@@ -83,27 +85,30 @@ def is_drop(arrow: Arrow) -> bool:
 def _put(root: _Node, arrow: Arrow) -> None:
     """Puts an arrow at its leaf, and counts in every node above where it goes."""
     source = cut_pieces(arrow.source)
-    target = cut_pieces(arrow.target) if arrow.target else None
+    patterns = cut_list(arrow.target) if arrow.target else ()
+    targets = tuple(map(cut_pieces, patterns))
     node = root
     for depth in range(len(source) + 1):
-        if (place := _place_of(source, target, depth)) is not None:
+        if (place := _place_of(source, targets, depth)) is not None:
             node.places[place] += 1
         if depth < len(source):
             piece = source[depth]
             node = node.below.setdefault(piece, _Node(source[: depth + 1]))
-    node.arrows.append((arrow, target))
+    node.arrows.append((arrow, _Place(targets)))
 
 
-def _place_of(source: Pieces, target: Pieces | None, depth: int) -> _Place | None:
+def _place_of(source: Pieces, targets: tuple[Pieces, ...], depth: int) -> _Place | None:
     """Where a rule for all below the first `depth` pieces would have to put it."""
-    if target is None:
-        return _Place(None)
     rest = source[depth:]
-    before = len(target) - len(rest)
-    if before < 0 or target[before:] != rest:
-        return None
-    prefix = target[:before]
-    return _Place(prefix) if _captures(prefix) <= _captures(source[:depth]) else None
+    prefixes: list[Pieces] = []
+    for target in targets:
+        before = len(target) - len(rest)
+        if before < 0 or target[before:] != rest:
+            return None
+        prefixes.append(target[:before])
+    captured = _captures(source[:depth])
+    known = all(_captures(prefix) <= captured for prefix in prefixes)
+    return _Place(tuple(prefixes)) if known else None
 
 
 def _captures(pieces: Pieces) -> set[int]:
@@ -123,7 +128,7 @@ def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
         best = _solve_below(node, inherited)
         for place, count in node.places.most_common(MOST_PLACES):
             if place != inherited and count > 1 and node.below and not _is_of_all(node):
-                own = [arrow for arrow, target in node.arrows if _Place(target) != inherited]
+                own = [arrow for arrow, there in node.arrows if there != inherited]
                 found = (*own, *_solve_children(node, place), _Star(node.path, place))
                 best = min(best, found, key=len)
         node.solved[inherited] = best
@@ -136,7 +141,7 @@ def _is_of_all(node: _Node) -> bool:
 
 
 def _solve_below(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
-    own = (arrow for arrow, target in node.arrows if _Place(target) != inherited)
+    own = (arrow for arrow, place in node.arrows if place != inherited)
     return (*own, *_solve_children(node, inherited))
 
 
@@ -172,11 +177,10 @@ def _star_arrow(star: _Star, taken: Sequence[Arrow]) -> Arrow:
         return taken[0]
     deep = any(len(cut_pieces(arrow.source)) > len(star.path) + 1 for arrow in taken)
     end: Piece = (Star(deep),)
-    prefix = star.place.prefix
     return replace(
         min(taken, key=lambda arrow: arrow.first),
         source=join_pieces((*star.path, end)),
-        target=() if prefix is None else join_pieces((*prefix, end)),
+        target=join_list([join_pieces((*prefix, end)) for prefix in star.place.prefixes]),
         samples=tuple(key for arrow in taken for key in arrow.samples[:SAMPLES]),
         degree=max(arrow.degree for arrow in taken),
         parts=tuple(taken),

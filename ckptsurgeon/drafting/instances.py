@@ -7,10 +7,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from ckptsurgeon.drafting.arrows import LIST, Arrow
+from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.ordering import regex_of_unit
 from ckptsurgeon.drafting.steps import Grid, Step
-from ckptsurgeon.drafting.units import Capture, Formula, Number, Open, Unit, Units, cut_key, text_of
+from ckptsurgeon.drafting.units import (
+    LIST,
+    Capture,
+    Formula,
+    Number,
+    Open,
+    Unit,
+    Units,
+    cut_key,
+    text_of,
+)
 
 Values = Mapping[int, int]
 """The integers that captures stand for, by their places."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.covering import is_drop
 from ckptsurgeon.drafting.units import (
+    LIST,
     Choice,
     Number,
     Piece,
@@ -32,7 +33,7 @@ def join_endings(arrows: Sequence[Arrow]) -> list[Arrow]:
     """Renames of the end alone, wherever it stands, as `**.gamma -> **.weight`."""
     ends: dict[tuple[Units, Units, object], list[Arrow]] = defaultdict(list)
     for arrow in arrows:
-        if arrow.is_move and (ending := _ending(arrow)) is not None:
+        if arrow.is_move and LIST not in arrow.target and (ending := _ending(arrow)) is not None:
             ends[ending[0], ending[1], arrow.behind].append(arrow)
     joined = {
         id(arrow): (ending, group)
@@ -89,7 +90,7 @@ def _without_leaf(units: Units) -> Units:
 
 def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
     """What stands before the last piece on both sides, where that is the same word."""
-    if not (arrow.source and arrow.target and not arrow.is_move):
+    if not (arrow.source and arrow.target) or arrow.is_move or LIST in _units(arrow):
         return None
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
     if source[-1] != target[-1] or not _is_text(source[-1]) or min(len(source), len(target)) < 2:
@@ -124,8 +125,14 @@ def _join_once(arrows: Sequence[Arrow]) -> list[Arrow] | None:
     return None
 
 
+def _units(arrow: Arrow) -> Units:
+    return (*arrow.source, *arrow.target)
+
+
 def _holes(arrow: Arrow) -> Iterator[tuple[object, ...]]:
     """The arrow without one piece of its source and one of its target, in all ways."""
+    if LIST in _units(arrow):
+        return
     source = cut_pieces(arrow.source)
     target = cut_pieces(arrow.target)
     for at, piece in enumerate(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ckptsurgeon.drafting.arrows import LIST, Arrow
+from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.names import Names, formula_text
 from ckptsurgeon.drafting.steps import Call, Size, Value
 from ckptsurgeon.drafting.units import (
@@ -17,6 +17,7 @@ from ckptsurgeon.drafting.units import (
     Star,
     Unit,
     Units,
+    cut_list,
     text_of,
 )
 from ckptsurgeon.errors import Place
@@ -72,13 +73,7 @@ def _options(arrow: Arrow, names: Names) -> Iterator[str]:
 
 def _patterns(units: Units, side: str, names: Names) -> list[str]:
     """The texts of the patterns of one side."""
-    found: list[list[Unit]] = [[]]
-    for unit in units:
-        if unit == LIST:
-            found.append([])
-        else:
-            found[-1].append(unit)
-    return ["".join(_texts(one, side, names)) for one in found]
+    return ["".join(_texts(one, side, names)) for one in cut_list(units)]
 
 
 def pattern_text(units: Units, side: str, arrow: Arrow) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from ckptsurgeon.drafting.arrows import LIST, Arrow
-from ckptsurgeon.drafting.units import Capture, Choice, Formula, Open, Unit, Units
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.units import LIST, Capture, Choice, Formula, Open, Unit, Units
 
 INTEGERS = ("i", "j", "k", "l", "m", "n")
 """Integers of a key from the front on: those of layers, of blocks in them, …"""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ckptsurgeon.drafting.arrows import LIST, Arrow
-from ckptsurgeon.drafting.units import Capture, Choice, Number, Open, Star, Unit, text_of
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.units import LIST, Capture, Choice, Number, Open, Star, Unit, text_of
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 MOST_ROUNDS = 50

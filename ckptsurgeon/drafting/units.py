@@ -64,6 +64,9 @@ class Star:
 
 Unit = str | Number | Capture | Formula | Open | Choice | Star
 Units = tuple[Unit, ...]
+LIST = "\n"
+"""The unit between the patterns of a list."""
+
 ALIAS = "::"
 """The unit between the alias of a source and a key."""
 
@@ -98,6 +101,25 @@ def cut_pieces(units: Units) -> tuple[Piece, ...]:
         else:
             pieces[-1].append(unit)
     return tuple(map(tuple, pieces))
+
+
+def cut_list(units: Units) -> tuple[Units, ...]:
+    """The patterns of a list."""
+    patterns: list[list[Unit]] = [[]]
+    for unit in units:
+        if unit == LIST:
+            patterns.append([])
+        else:
+            patterns[-1].append(unit)
+    return tuple(map(tuple, patterns))
+
+
+def join_list(patterns: Sequence[Units]) -> Units:
+    """The units of several patterns, as a list."""
+    units: list[Unit] = []
+    for pattern in patterns:
+        units += [LIST, *pattern]
+    return tuple(units[1:])
 
 
 def join_pieces(pieces: Sequence[Piece]) -> Units:
