@@ -30,10 +30,11 @@ def draw(recipe: Recipe, first: int, count: int) -> Array:
 
 
 def _indexes(recipe: Recipe, first: int, count: int) -> Array:
-    """0, 1, 2, … along each row."""
+    """0, 1, 2, … along each row, as far as the dtype counts."""
     import numpy as np
 
     places: Array = np.arange(first, first + count, dtype="<u8") % np.uint64(recipe.columns)
+    np.minimum(places, np.uint64((1 << recipe.band.bits) - 1), out=places)
     return places
 
 

@@ -114,9 +114,8 @@ def _make_recipe(
 ) -> Recipe:
     code, count = numbers_of(spec)
     if kind is Kind.INDEX:
-        greatest = INTEGER_RANGES[code][1]
-        columns = min((*spec.shape[-1:], greatest + 1))
-        return Recipe(Band(BITS[code], 0, BITS[code]), count, 0, columns=max(1, columns))
+        band = Band(BITS[code], 0, INTEGER_RANGES[code][1].bit_length())
+        return Recipe(band, count, 0, columns=max(1, *spec.shape[-1:]))
     band = band_of(kind, code, total)
     if total <= 1 << band.bits:
         return Recipe(band, count, _hash(seed, *pool), start)

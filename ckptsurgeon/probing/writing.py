@@ -11,9 +11,10 @@ from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.engine.execution import refuse_changed, refuse_inputs
 from ckptsurgeon.engine.mover import MEMORY, Moved, Progress, Workers
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.ops.mosaic import dense
+from ckptsurgeon.ops.mosaic import strided
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.probing.designing import Design
+from ckptsurgeon.probing.drawing import draw
 from ckptsurgeon.probing.recipes import Recipe, block_starts
 from ckptsurgeon.specs import TensorSpec
 
@@ -68,8 +69,6 @@ def _fill(design: Design, writer: Writer, limit: int, progress: Progress | None)
 
 
 def _write_drawn(writer: Writer, key: str, recipe: Recipe, memory: int) -> None:
-    from ckptsurgeon.probing.drawing import draw
-
     size = max(1, min(BLOCK, memory // DRAWING))
     for first, count in block_starts(recipe, size):
         writer.write(key, draw(recipe, first, count), first * recipe.band.width // 8)
@@ -83,7 +82,8 @@ def _write_kept(writer: Writer, key: str, design: Design, workers: Workers) -> N
         writer.copy(key, extent)
         return
     workers.check(leaf)
-    for offset, block in workers.own.blocks(dense(leaf, leaf.spec), leaf.spec):
+    mosaic = strided(leaf, leaf.spec, workers.stride(leaf))
+    for offset, block in workers.own.blocks(mosaic, leaf.spec):
         writer.write(key, block, offset)
 
 
@@ -106,8 +106,6 @@ def make_array(design: Design, key: str) -> Array:
 
 def _drawn_array(recipe: Recipe, spec: TensorSpec) -> Array:
     import numpy as np
-
-    from ckptsurgeon.probing.drawing import draw
 
     flat = np.empty(recipe.count, f"<u{recipe.band.width // 8}")
     for first, count in block_starts(recipe, BLOCK):
