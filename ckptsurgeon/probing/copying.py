@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptsurgeon.checkpoints.planting import is_model, is_tensor, text_dtype
-from ckptsurgeon.checkpoints.torch.nesting import MAX_DEPTH
+from ckptsurgeon.checkpoints.torch.nesting import FLAT, MAX_DEPTH
 
 METADATA = "_metadata"
 
@@ -24,19 +24,19 @@ class Copier:
 
     def __init__(self, tensors: Mapping[int, Any]) -> None:
         self._tensors = tensors
-        self._copies: dict[int, Any] = {}
+        self._copies: dict[int, tuple[Any, Any]] = {}  # with the values, whose ids stay theirs
         self.placed: set[int] = set()
 
     def copy(self, value: Any, depth: int = 0) -> Any:
         """The copy; HOLE for what holds tensors alone of which none has another."""
+        if type(value) in FLAT or depth > MAX_DEPTH:
+            return value
         if is_tensor(value) and not text_dtype(value):
             self.placed.add(id(value))
             return self._tensors.get(id(value), HOLE)
-        if depth > MAX_DEPTH:
-            return value
         if id(value) not in self._copies:
-            self._copies[id(value)] = self._copy_container(value, depth + 1)
-        return self._copies[id(value)]
+            self._copies[id(value)] = value, self._copy_container(value, depth + 1)
+        return self._copies[id(value)][1]
 
     def _copy_container(self, value: Any, depth: int) -> Any:
         if is_model(value):
@@ -50,7 +50,7 @@ class Copier:
     def _copy_dict(self, value: Mapping[Any, Any], depth: int) -> Any:
         """A dict, ordered if it was, with torch's `_metadata` if it had that."""
         made: Any = OrderedDict() if isinstance(value, OrderedDict) else {}
-        self._copies[id(value)] = made  # which what it holds may lead to
+        self._copies[id(value)] = value, made  # which what it holds may lead to
         entries = ((key, self.copy(one, depth)) for key, one in value.items())
         made.update((key, one) for key, one in entries if one is not HOLE)
         metadata = getattr(value, METADATA, None)
@@ -60,7 +60,7 @@ class Copier:
 
     def _copy_list(self, value: list[Any] | tuple[Any, ...], depth: int) -> Any:
         made: list[Any] = []
-        self._copies[id(value)] = made
+        self._copies[id(value)] = value, made
         made += (self.copy(one, depth) for one in value)
         if made and all(item is HOLE for item in made):
             return HOLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.probing.recipes import Band, Recipe
@@ -85,6 +86,7 @@ def _hashed(recipe: Recipe, first: int, count: int) -> Array:
     return numbers
 
 
+@lru_cache(1024)  # for all tensors of a pool
 def scramble(seed: int, number: int = 0) -> int:
     """splitmix64 of one number."""
     mixed = (seed + (number + 1) * GOLDEN) % 2**64

@@ -92,9 +92,11 @@ def test_nesting_and_entries_are_kept_and_what_is_outside_is_not() -> None:
 
 
 def test_models_in_a_dict_become_their_state_dicts() -> None:
-    made: Any = cs.probe({"model": nn.BatchNorm1d(3), "epoch": 3})
-    assert list(made["model"])[:2] == ["weight", "bias"]
-    assert made["model"]._metadata[""] == {"version": 2}
+    held = {"model": {str(i): nn.Linear(i, 2) for i in range(1, 9)}, "norm": nn.BatchNorm1d(3)}
+    made: Any = cs.probe(held, root="")
+    assert [one["weight"].shape[1] for one in made["model"].values()] == list(range(1, 9))
+    assert list(made["norm"])[:2] == ["weight", "bias"]
+    assert made["norm"]._metadata[""] == {"version": 2}
 
 
 def test_lists_keep_their_numbers() -> None:

@@ -31,6 +31,7 @@ checkpoints = st.dictionaries(
     keys, st.builds(TensorSpec, st.sampled_from(sorted(BITS)), shapes), min_size=1, max_size=12
 )
 seeds = st.integers(0, 2**70)
+unhurried = settings(max_examples=60, deadline=None)
 
 
 def recipes_of(specs: Specs, seed: int = 0) -> dict[str, Recipe]:
@@ -48,6 +49,7 @@ def array(recipe: Recipe, spec: TensorSpec) -> np.ndarray[Any, Any]:
     return whole(recipe).view(spec.carrier or "u1").reshape(spec.shape)
 
 
+@unhurried
 @given(specs=checkpoints, seed=seeds)
 def test_every_key_has_all_its_bytes(specs: Specs, seed: int) -> None:
     recipes = recipes_of(specs, seed)
@@ -56,6 +58,7 @@ def test_every_key_has_all_its_bytes(specs: Specs, seed: int) -> None:
         assert whole(recipes[key]).nbytes == spec.nbytes
 
 
+@unhurried
 @given(specs=checkpoints, seed=seeds, size=st.integers(1, 70))
 def test_blocks_of_any_size_give_the_same(specs: Specs, seed: int, size: int) -> None:
     for recipe in recipes_of(specs, seed).values():
@@ -64,6 +67,7 @@ def test_blocks_of_any_size_give_the_same(specs: Specs, seed: int, size: int) ->
         assert b"".join(part.tobytes() for part in parts) == whole(recipe).tobytes()
 
 
+@unhurried
 @given(specs=checkpoints, order=st.randoms(use_true_random=False))
 def test_the_order_of_the_keys_is_of_no_matter(specs: Specs, order: Any) -> None:
     shuffled = list(specs)
@@ -71,6 +75,7 @@ def test_the_order_of_the_keys_is_of_no_matter(specs: Specs, order: Any) -> None
     assert recipes_of({key: specs[key] for key in shuffled}) == recipes_of(specs)
 
 
+@unhurried
 @given(specs=checkpoints, seed=seeds)
 def test_nothing_is_infinite_or_nan(specs: Specs, seed: int) -> None:
     recipes = recipes_of(specs, seed)
@@ -79,6 +84,7 @@ def test_nothing_is_infinite_or_nan(specs: Specs, seed: int) -> None:
             assert all_finite(array(recipes[key], spec), spec.dtype), key
 
 
+@unhurried
 @given(specs=checkpoints, seed=seeds)
 def test_no_number_is_zero(specs: Specs, seed: int) -> None:
     recipes = recipes_of(specs, seed)
@@ -87,6 +93,7 @@ def test_no_number_is_zero(specs: Specs, seed: int) -> None:
             assert np.all(decode(array(recipes[key], spec), spec.dtype).astype(float) != 0)
 
 
+@unhurried
 @given(specs=checkpoints, seed=seeds)
 def test_wide_numbers_differ_in_the_whole_checkpoint(specs: Specs, seed: int) -> None:
     recipes = recipes_of(specs, seed)
@@ -96,6 +103,7 @@ def test_wide_numbers_differ_in_the_whole_checkpoint(specs: Specs, seed: int) ->
         assert len(np.unique(together)) == len(together)
 
 
+@unhurried
 @given(dtype=st.sampled_from(WHOLE), seed=seeds, name=st.sampled_from(["a.weight", "a.qweight"]))
 def test_rows_and_planes_differ_along_every_dim(dtype: str, seed: int, name: str) -> None:
     spec = TensorSpec(dtype, (12, 10, 40))
@@ -110,12 +118,14 @@ def test_rows_and_planes_differ_along_every_dim(dtype: str, seed: int, name: str
     assert len({row.tobytes() for row in rows}) == len(rows) or dtype == "BOOL"
 
 
+@unhurried
 @given(dtype=st.sampled_from(["BF16", "F16"]), count=st.integers(1, 2048), seed=seeds)
 def test_short_tensors_of_16_bits_have_no_number_twice(dtype: str, count: int, seed: int) -> None:
     found = whole(recipes_of({"a.bias": TensorSpec(dtype, (count,))}, seed)["a.bias"])
     assert len(np.unique(found)) == count
 
 
+@unhurried
 @given(dtype=st.sampled_from(list(FLOATS)), count=st.integers(1, 300), seed=seeds)
 def test_kinds_of_numbers_lie_where_they_should(dtype: str, count: int, seed: int) -> None:
     specs = {name: TensorSpec(dtype, (count,)) for name in ("n.weight", "n.running_var", "n.bias")}
@@ -130,6 +140,7 @@ def test_kinds_of_numbers_lie_where_they_should(dtype: str, count: int, seed: in
     assert np.abs(numbers["n.bias"]).max() < (4 if dtype.startswith("F8") else 2**-4)
 
 
+@unhurried
 @given(dtype=st.sampled_from(["I64", "I32", "U8", "I8"]), number=st.integers(1, 60), seed=seeds)
 def test_counters_are_small_and_differ(dtype: str, number: int, seed: int) -> None:
     specs = {f"{i}.num_batches_tracked": TensorSpec(dtype, ()) for i in range(number)}
@@ -141,6 +152,7 @@ def test_counters_are_small_and_differ(dtype: str, number: int, seed: int) -> No
     assert all(0 < one <= 1024 for one in found)
 
 
+@unhurried
 @given(dtype=st.sampled_from(sorted(INTEGER_RANGES)), shape=shapes)
 def test_made_indexes_are_counted_along_rows_and_fit(dtype: str, shape: tuple[int, ...]) -> None:
     spec = TensorSpec(dtype, (*shape, 200))
@@ -150,7 +162,7 @@ def test_made_indexes_are_counted_along_rows_and_fit(dtype: str, shape: tuple[in
     assert np.array_equal(found, np.broadcast_to(row, spec.shape))
 
 
-@settings(max_examples=30)
+@unhurried
 @given(bits=st.integers(1, 12), seed=st.integers(0, 2**64 - 1), width=st.sampled_from([16, 32, 64]))
 def test_a_permuted_pool_uses_up_its_band(bits: int, seed: int, width: int) -> None:
     recipe = Recipe(Band(width, 5, bits), 1 << bits, seed)
@@ -207,6 +219,7 @@ def test_neighbours_have_nothing_to_do_with_each_other() -> None:
             assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.03
 
 
+@unhurried
 @given(seed=seeds)
 def test_another_seed_gives_other_numbers(seed: int) -> None:
     specs = {"a.weight": TensorSpec("BF16", (9, 9)), "b.weight": TensorSpec("F32", (9, 9))}
