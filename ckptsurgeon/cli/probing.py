@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
+from ckptsurgeon.cli.converting import LONG_WORK
 from ckptsurgeon.cli.options import (
     PATH,
     memory,
@@ -18,9 +19,6 @@ from ckptsurgeon.cli.options import (
 )
 from ckptsurgeon.cli.printing import Style, print_out, say
 from ckptsurgeon.cli.streams import STREAM, open_spec_stream, refuse_stream
-
-LONG_WORK = 256 << 20
-"""Bytes from which on a bar shows how far the work is."""
 
 
 @click.command(

@@ -115,7 +115,7 @@ def _make_recipe(
     code, count = numbers_of(spec)
     if kind is Kind.INDEX:
         band = Band(BITS[code], 0, INTEGER_RANGES[code][1].bit_length())
-        return Recipe(band, count, 0, columns=max(1, *spec.shape[-1:]))
+        return Recipe(band, count, 0, columns=max((1, *spec.shape[-1:])))
     band = band_of(kind, code, total)
     if total <= 1 << band.bits:
         return Recipe(band, count, _hash(seed, *pool), start)
