@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ckptsurgeon.language.rulesets import load_ruleset
     from ckptsurgeon.planner.explaining import Explanation
     from ckptsurgeon.plans.plan import Plan
+    from ckptsurgeon.probing.making import probe
+    from ckptsurgeon.probing.results import Probe
     from ckptsurgeon.proof.results import Verification
     from ckptsurgeon.proof.verifying import verify
     from ckptsurgeon.report.inspection import Inspection
@@ -44,6 +46,7 @@ __all__ = [
     "OutputError",
     "Plan",
     "PlanError",
+    "Probe",
     "Report",
     "RulesetError",
     "Verification",
@@ -57,6 +60,7 @@ __all__ = [
     "make_report",
     "open_checkpoint",
     "plan",
+    "probe",
     "transplant",
     "verify",
 ]
@@ -74,10 +78,12 @@ _HOMES = {
     "Explanation": "planner.explaining",
     "Inspection": "report.inspection",
     "KindOfFinding": "request",
+    "Probe": "probing.results",
     "Verification": "proof.results",
     "Plan": "plans.plan",
     "Report": "report.report",
     "make_report": "report.report",
+    "probe": "probing.making",
     "verify": "proof.verifying",
 }
 

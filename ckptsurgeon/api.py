@@ -37,11 +37,7 @@ from ckptsurgeon.request import (
     refuse_turned_round,
 )
 from ckptsurgeon.saved import prepare_saved, recall
-from ckptsurgeon.specs import parse_bytes
-from ckptsurgeon.wanted import kind_of, refuse, require, whole_number
-
-Size = int | str
-"""Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
+from ckptsurgeon.wanted import Size, check_count, kind_of, read_size, refuse, require
 
 
 def plan(
@@ -110,8 +106,8 @@ def transplant(
     the output exists (`force`), ValueError for a size or a number of jobs below 1, and
     CkptSurgeonError for what is no number.
     """
-    limits = _read_size(memory, "memory"), _check_count(jobs, "jobs")
-    shard_size = _read_size(max_shard_size, "max_shard_size")
+    limits = read_size(memory, "memory"), check_count(jobs, "jobs")
+    shard_size = read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
     if progress is not None and not callable(progress):
         refuse("progress", progress, "a function of (done, total, key)")
@@ -291,24 +287,6 @@ def _refuse_destination(output: str | os.PathLike[str]) -> None:
             f"{name}: exists already; if it is the destination, name a new output and say "
             f"into={name!r}; force=True replaces it"
         )
-
-
-def _read_size(size: Size | None, what: str) -> int | None:
-    if not isinstance(size, str):
-        return _check_count(size, what)
-    try:
-        return parse_bytes(size)
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
-
-
-def _check_count(count: int | None, what: str) -> int | None:
-    if count is None:
-        return None
-    number = whole_number(what, count)
-    if number < 1:
-        raise ValueError(f"{what}={number}: wanted at least 1")
-    return number
 
 
 class _Tensors:

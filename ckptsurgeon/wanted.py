@@ -6,6 +6,10 @@ import operator
 from typing import Any, NoReturn
 
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.specs import parse_bytes
+
+Size = int | str
+"""Bytes as a number, or as text with a unit: "128MiB", "5GB"."""
 
 
 def kind_of(value: object) -> str:
@@ -33,6 +37,26 @@ def whole_number(what: str, value: Any, *, least: int | None = None) -> int:
         refuse(what, value, "a whole number")
     if least is not None and number < least:
         raise CkptSurgeonError(f"{what}={number}: wanted at least {least}")
+    return number
+
+
+def read_size(size: Size | None, what: str) -> int | None:
+    """The bytes that a size says; raises ValueError, CkptSurgeonError for what is no number."""
+    if not isinstance(size, str):
+        return check_count(size, what)
+    try:
+        return parse_bytes(size)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def check_count(count: int | None, what: str) -> int | None:
+    """A count of at least 1, if there is one; raises as `read_size`."""
+    if count is None:
+        return None
+    number = whole_number(what, count)
+    if number < 1:
+        raise ValueError(f"{what}={number}: wanted at least 1")
     return number
 
 

@@ -150,7 +150,8 @@ class Layout:
 
     `ties` maps a key to the key whose storage it shares; formats without ties write it twice.
     `template` is the checkpoint whose nesting and non-tensor entries the output carries (`.pt`
-    -> `.pt`); the tensors replace what stands under its root.
+    -> `.pt`); the tensors replace what stands under its root. `shards` names the file of each key
+    in a folder, and `index` the file that lists them; without them a folder is cut by size.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -158,6 +159,8 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     module_metadata: Mapping[str, Mapping[str, Any]] | None = None
     template: Checkpoint | None = None
+    shards: Mapping[str, str] = field(default_factory=dict)
+    index: str = ""
 
 
 def group_ties(views: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
-from ckptsurgeon.checkpoints.sharded import MAX_SHARD_SIZE, ShardedWriter
+from ckptsurgeon.checkpoints.sharded import ShardedWriter
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.errors import OutputError
 
@@ -77,14 +77,15 @@ def open_writer(
 ) -> Writer:
     """A writer of the format that the target asks for, to be used as a context manager.
 
-    A shard holds at most `max_shard_size` bytes of tensors. Raises OutputError, also where the
+    A shard holds at most `max_shard_size` bytes of tensors, also where the layout says in which
+    shards keys lie. Raises OutputError, also where the
     target exists and `force` is not given.
     """
     if not os.fspath(target):
         raise OutputError("the output's name is empty: is a variable of the shell unset?")
     path, wanted = Path(target), output_format(target)
     if wanted is OutputFormat.SHARDS:
-        return ShardedWriter(path, layout, force, max_shard_size or MAX_SHARD_SIZE)
+        return ShardedWriter(path, layout, force, max_shard_size)
     if max_shard_size is not None:
         raise OutputError(
             f"{target}: is one file, and shards make a folder: name one, `{path.stem}/`"

@@ -7,6 +7,7 @@ import itertools
 import json
 import operator
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout, Span
+from ckptsurgeon.checkpoints.rooted import RootedCheckpoint
 from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.shards import find_set, read_shard_name
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
@@ -196,6 +198,32 @@ def _merge(parts: list[Contents]) -> Contents:
     )
 
 
+def shards_of(checkpoint: Checkpoint) -> tuple[Mapping[str, str], str]:
+    """The file that each key of a folder of shards lies in, and the name of its index.
+
+    Nothing of what is no such folder. Shards whose names no output may have are numbered.
+    """
+    if isinstance(checkpoint, RootedCheckpoint):
+        names, index = shards_of(checkpoint.whole)
+        return {key: names[checkpoint.prefix + key] for key in checkpoint.contents.specs}, index
+    if not isinstance(checkpoint, ShardedCheckpoint):
+        return {}, ""
+    own = [os.path.relpath(shard.path, checkpoint.path.parent) for shard in checkpoint.shards]
+    if not all(re.fullmatch(r"[^/\\]+\.safetensors", name) for name in own):
+        own = [_shard_name(number, len(own)) for number in range(1, len(own) + 1)]
+    index = checkpoint.path.name
+    is_usual = index.endswith(".safetensors.index.json")
+    return _names_by_key(checkpoint, own), index if is_usual else INDEX
+
+
+def _names_by_key(checkpoint: ShardedCheckpoint, names: list[str]) -> dict[str, str]:
+    return {
+        key: name
+        for name, shard in zip(names, checkpoint.shards, strict=True)
+        for key in shard.contents.specs
+    }
+
+
 def split_shards(specs: Mapping[str, TensorSpec], limit: int) -> tuple[dict[str, TensorSpec], ...]:
     """The specs in order, cut wherever a shard would pass the limit; at least one part."""
     parts: list[dict[str, TensorSpec]] = [{}]
@@ -212,22 +240,24 @@ def split_shards(specs: Mapping[str, TensorSpec], limit: int) -> tuple[dict[str,
 class ShardedWriter(Writer):
     """Writes a folder of safetensors shards and their index, staged beside its target.
 
-    What fits one shard becomes a `model.safetensors` without an index.
+    The layout says which key goes where, unless a size is given; else they are cut by size. What
+    fits one shard then becomes a `model.safetensors` without an index.
     """
 
-    def __init__(self, target: Path, layout: Layout, force: bool, max_shard_size: int) -> None:
+    def __init__(
+        self, target: Path, layout: Layout, force: bool, max_shard_size: int | None
+    ) -> None:
         super().__init__(layout.ties)
         self._target, self._force = target, force
-        parts = split_shards(layout.specs, max_shard_size)
+        as_told = layout.shards and max_shard_size is None
+        parts = _told_shards(layout) if as_told else _cut_shards(layout, max_shard_size)
+        self._index_name = layout.index if as_told else INDEX if len(parts) > 1 else ""
         with naming(target):
-            self._plans = {
-                _shard_name(number, len(parts)): plan_file(part, layout.metadata)
-                for number, part in enumerate(parts, 1)
-            }
+            self._plans = {name: plan_file(part, layout.metadata) for name, part in parts.items()}
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler per shard; the index, which the plan knows already, is written at once."""
-        index = self._index() if len(self._plans) > 1 else b""
+        index = self._index() if self._index_name else b""
         nbytes = len(index) + sum(plan.nbytes for plan in self._plans.values())
         folder = stack.enter_context(staged_folder(self._target, force=self._force, nbytes=nbytes))
         fillers: dict[str, FileFiller] = {}
@@ -235,7 +265,7 @@ class ShardedWriter(Writer):
             filler = FileFiller(folder.create(name, plan.nbytes), plan, self._sources)
             fillers.update(dict.fromkeys(plan.specs, stack.enter_context(filler)))
         if index:
-            write_bytes(folder.create(INDEX, len(index)), 0, index)
+            write_bytes(folder.create(self._index_name, len(index)), 0, index)
         return fillers
 
     def _index(self) -> bytes:
@@ -243,6 +273,20 @@ class ShardedWriter(Writer):
         total = sum(spec.nbytes for plan in self._plans.values() for spec in plan.specs.values())
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(names.items()))}
         return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _told_shards(layout: Layout) -> dict[str, dict[str, TensorSpec]]:
+    """The specs by the shards that a layout names."""
+    parts: dict[str, dict[str, TensorSpec]] = {}
+    for key, spec in layout.specs.items():
+        parts.setdefault(layout.shards[key], {})[key] = spec
+    return parts
+
+
+def _cut_shards(layout: Layout, limit: int | None) -> dict[str, dict[str, TensorSpec]]:
+    """The specs by shards of at most so many bytes."""
+    parts = split_shards(layout.specs, limit or MAX_SHARD_SIZE)
+    return {_shard_name(number, len(parts)): part for number, part in enumerate(parts, 1)}
 
 
 def _shard_name(number: int, count: int) -> str:

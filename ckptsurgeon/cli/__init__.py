@@ -17,6 +17,7 @@ from ckptsurgeon.cli.commands import Group
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
+from ckptsurgeon.cli.probing import probe
 from ckptsurgeon.cli.proving import verify
 from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.errors import CkptSurgeonError
@@ -35,7 +36,7 @@ def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
 
-for command in (inspect, plan, transplant, verify, explain, check, rules, invert):
+for command in (inspect, plan, transplant, verify, explain, check, rules, invert, probe):
     cli.add_command(command)
 
 

@@ -88,6 +88,7 @@ COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("test", "prove", "load", "evaluate"), "verify"),
     **dict.fromkeys(("why", "trace", "where", "blame"), "explain"),
     **dict.fromkeys(("reverse", "undo", "inverse", "back"), "invert"),
+    **dict.fromkeys(("randomize", "randomise", "random", "fake", "fill"), "probe"),
     **dict.fromkeys(("rulesets", "catalog", "recipes", "schema"), "rules"),
     **dict.fromkeys(("help", "usage"), "--help"),
     **dict.fromkeys(("version",), "--version"),
@@ -118,7 +119,7 @@ def tell_extra(command: str, extra: str) -> str:
         return f"{stream}; a rule wants quotes, `-e 'A -> B'`: the shell takes its `>` for a file"
     if extra in KINDS_OF_FINDING or (command == "verify" and extra.isidentifier()):
         return f"each kind has an --allow of its own: `--allow {extra}`"
-    if command == "invert":
+    if command in ("invert", "probe"):
         return f"the output is given by `-o {quoted}`"
     if command == "verify":
         against = f"a second checkpoint by `--against {quoted}`"

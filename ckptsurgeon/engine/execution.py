@@ -89,11 +89,11 @@ class Execution:
         """
         _refuse_findings(self.plan)
         _refuse_shapes_alone(self.plan)
-        _refuse_inputs(Path(self.target), self.checkpoints)
+        refuse_inputs(Path(self.target), self.checkpoints)
         layout = output_layout(self.plan, self.checkpoints)
         with open_writer(self.target, layout, force=force, max_shard_size=max_shard_size) as writer:
             yield lambda progress: self._fill(writer, progress)
-            self._refuse_changed()
+            refuse_changed(self.stamps)
 
     def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
         _check_ties(self.plan, self.checkpoints, self.memory)
@@ -110,19 +110,23 @@ class Execution:
         _check_ties(self.plan, self.checkpoints)
         return Evaluator.of(self.plan, self.checkpoints)
 
-    def _refuse_changed(self) -> None:
-        """A file that another process wrote to meanwhile gave bytes that mean something else."""
-        for path, stamp in self.stamps.items():
-            if _stamp(path) != stamp:
-                raise CheckpointError(
-                    f"{path}: was changed while it was read; nothing was written: plan again"
-                )
-
 
 def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
     """The stamps of all files that the checkpoints' tensors lie in."""
     paths = (path for checkpoint in checkpoints.values() for path in _files_of(checkpoint))
     return {path: stamp for path in paths if (stamp := _stamp(path))}
+
+
+def refuse_changed(stamps: Stamps) -> None:
+    """Raises CheckpointError for a file that another process wrote to since.
+
+    It gave bytes that mean something else.
+    """
+    for path, stamp in stamps.items():
+        if _stamp(path) != stamp:
+            raise CheckpointError(
+                f"{path}: was changed while it was read; nothing was written: plan again"
+            )
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -195,8 +199,8 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
     )
 
 
-def _refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
-    """An output may not be one of the files that it is made from, nor hold one."""
+def refuse_inputs(target: Path, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """Raises OutputError where the target is a file that it is made from, or holds one."""
     place = real_path(target)
     for checkpoint in checkpoints.values():
         for path in _files_of(checkpoint):

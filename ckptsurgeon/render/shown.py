@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.probing.results import Probe
 from ckptsurgeon.proof.results import Verification
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.explanation import explanation_json, render_explanation
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.json import render_json
+from ckptsurgeon.render.probing import probe_json, render_probe
 from ckptsurgeon.render.text import render_text
 from ckptsurgeon.render.verification import render_verification, verification_json
 from ckptsurgeon.render.view import Limits, View
@@ -114,6 +116,16 @@ def _(shown: Verification, *, width: int, color: bool, verbose: bool) -> str:
 @describe_shown.register
 def _(shown: Verification) -> dict[str, Any]:
     return _parse(verification_json(shown))
+
+
+@render_shown.register
+def _(shown: Probe, *, width: int, color: bool, verbose: bool) -> str:
+    return render_probe(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Probe) -> dict[str, Any]:
+    return _parse(probe_json(shown))
 
 
 @render_shown.register

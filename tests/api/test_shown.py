@@ -22,7 +22,7 @@ LAYERS = {f"layers.{i}.{part}.weight": torch.rand(4) for i in range(40) for part
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
 
 
-def looks() -> dict[str, Shown]:
+def looks(folder: Path) -> dict[str, Shown]:
     """A result of each kind."""
     net, other = nn.Sequential(nn.BatchNorm1d(3)), nn.Sequential(nn.BatchNorm1d(3))
     plan = cs.plan(LAYERS, ["layers.<i>.** -> blocks.<i>.**"])
@@ -32,6 +32,7 @@ def looks() -> dict[str, Shown]:
         "inspection": cs.inspect(LAYERS),
         "explanation": cs.explain("layers.0.a.weight", LAYERS, ["layers.** -> x.**"]),
         "verification": cs.verify(net.state_dict(), lambda: nn.Sequential(nn.BatchNorm1d(3))),
+        "probe": cs.probe(LAYERS, folder / "probe.pt"),
         "copied": batchnorm.copy_all(net, other),
         "mirror": batchnorm.mirror(net, other),
         "frozen": batchnorm.freeze(nn.Sequential(nn.BatchNorm1d(3))),
@@ -40,8 +41,8 @@ def looks() -> dict[str, Shown]:
     }
 
 
-def test_every_result_shows_itself() -> None:
-    for name, shown in looks().items():
+def test_every_result_shows_itself(tmp_path: Path) -> None:
+    for name, shown in looks(tmp_path).items():
         assert isinstance(shown, Shown), name
         text, line = str(shown), repr(shown)
         assert 0 < len(text) < 3000, name

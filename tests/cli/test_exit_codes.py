@@ -25,6 +25,7 @@ CLEAN = (
     "transplant train.pt -o out.safetensors -q",
     "transplant train.pt -o out/",
     "explain conv.weight train.pt --into dst.pt -r rules.yaml",
+    "probe train.pt -o out.pt",
 )
 
 FINDINGS = (
@@ -114,7 +115,7 @@ def test_clean_is_0_and_says_nothing_on_stderr_but_what_was_written(line: str, c
     assert ran.code == 0, ran.err
     written = ran.err.splitlines()
     assert all("tensors written" in told for told in written)
-    assert len(written) == line.startswith("transplant")
+    assert len(written) == line.startswith(("transplant", "probe"))
     assert bool(ran.out) == ("-q" not in line)
 
 

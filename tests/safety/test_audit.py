@@ -43,6 +43,7 @@ def of_checkpoint(name: str) -> list[str]:
         f"explain a.w {name} -r good.yaml",
         f"transplant {name} -o out.safetensors --force",
         f"transplant {name} -o out.pt --force",
+        f"probe {name} -o out.pt --force",
     ]
 
 

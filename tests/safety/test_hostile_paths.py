@@ -60,12 +60,18 @@ READING = (
     "check {}",
     "invert {}",
     "transplant dst.pt --plan {} -o out.pt",
+    "probe {} -o out.pt",
     "verify {} --model nets:build",
     "verify dst.pt --model {}",
     "rules show {}",
 )
 
-WRITING = ("plan dst.pt -o {}", "transplant dst.pt -o {}", "transplant dst.pt -o {} --force")
+WRITING = (
+    "plan dst.pt -o {}",
+    "transplant dst.pt -o {}",
+    "transplant dst.pt -o {} --force",
+    "probe dst.pt -o {}",
+)
 
 INCLUDING = "format: 1\nrules:\n  - {{within: x., rules: './{}'}}\n"
 TAKING = "format: 1\nrules:\n  - {{from: fc.bias, to: x, ops: {{take: {{file: '{}'}}}}}}\n"
