@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.nodes import is_same, nodes_of
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.graph import Call, Leaf, Node, full_key, work_of
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import view_source
 
 NAME = "rules.yaml"
 """What a file that is not written yet is called in messages."""
@@ -22,17 +25,25 @@ NAME = "rules.yaml"
 
 @dataclass(frozen=True)
 class Ground:
-    """What rules are tried on: sources by alias, and the config that they may ask."""
+    """What rules are tried on: sources by alias, how they are seen, and a config to ask."""
 
     sources: Mapping[str, Checkpoint]
+    options: SourceOptions = field(default_factory=SourceOptions)
     config: Mapping[str, Any] | None = None
 
-    def leaf(self, key: str) -> Node:
-        """The node of a source's tensor, by its key with the alias."""
-        alias, sign, own = key.partition("::")
-        if not sign or full_key(alias, own) != key or alias not in self.sources:
-            alias, own = "", key
-        return Leaf(alias, own, self.sources[alias].contents.specs[own], own)
+    @cached_property
+    def leaves(self) -> Mapping[str, Leaf]:
+        """The readable tensors of the sources, by the keys that rules see, with aliases."""
+        views = [
+            view_source(checkpoint, alias, self.options)
+            for alias, checkpoint in self.sources.items()
+        ]
+        return {
+            full_key(view.alias, key): view.leaf(key)
+            for view in views
+            for key in view.specs
+            if view.readable(key) is not None
+        }
 
     def plan(self, text: str) -> Plan:
         """The plan of a rule file's text; raises CkptSurgeonError."""
@@ -44,7 +55,7 @@ class Ground:
             target: node
             for step in steps
             if step.targets.keys and step.degree < Degree.OPEN
-            for target, node in nodes_of(step, self.leaf).items()
+            for target, node in nodes_of(step, self.leaves).items()
         }
 
     def holds(self, text: str, expected: Mapping[str, Node]) -> bool:

@@ -143,7 +143,9 @@ def _call(call: Call, arrow: Arrow, names: Names) -> str:
     """An op as a rule has it: its word alone, or with its parameters."""
     given = [(name, _value(value)) for name, value in call.parameters]
     side = _side(call)
-    if call.over is not None and _opens(arrow, side) > 1:
+    if isinstance(call.over, str):
+        given.append(("over", call.over))
+    elif call.over is not None and _opens(arrow, side) > 1:
         given.append(("over", names.of_open(side, call.over)))
     if not given:
         return call.op

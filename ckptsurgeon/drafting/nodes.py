@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.ops import OPS, Arity, build
@@ -12,13 +12,13 @@ from ckptsurgeon.ops.indexing import Slice
 from ckptsurgeon.plans.graph import Call as Work
 from ckptsurgeon.plans.graph import Leaf, Node, Result, call, work_of
 
-Dim = tuple[str, int, int]
-"""A dim of the grid in flight: `source` or `target`, its number there, and its size."""
+Dim = tuple[str, int | str, int]
+"""A dim of the grid in flight: `source` or `target`, its number there or own name, its size."""
 
 
-def nodes_of(step: Step, leaf: Callable[[str], Node]) -> dict[str, Node]:
+def nodes_of(step: Step, leaves: Mapping[str, Leaf]) -> dict[str, Node]:
     """The node of each target of a step; raises ShapeError where ops don't take what they get."""
-    nodes = [leaf(key) for key in step.sources.keys]
+    nodes: list[Node] = [leaves[key] for key in step.sources.keys]
     if step.index:
         nodes = [call(Slice(index=step.index), node)[0] for node in nodes]
     dims: list[Dim] = [("source", at, size) for at, size in enumerate(step.sources.sizes)]
@@ -41,12 +41,14 @@ def _called(
         return [call(op, node)[0] for node in nodes], dims
     over = one.over or 0
     if arity is Arity.SPLIT:
-        size = spread[over]
-        if one.op == "split" and "sizes" not in given:
-            given["parts"] = size
+        if one.op == "split" and "sizes" not in given and isinstance(over, int):
+            given["parts"] = spread[over]
         op = build(one.op, given)
-        return [part for node in nodes for part in call(op, node)], [*dims, ("target", over, size)]
-    at = next(at for at, dim in enumerate(dims) if dim[:2] == ("source", over))
+        parts = [call(op, node) for node in nodes]
+        opened: Dim = ("target", over, len(parts[0]))
+        return [part for several in parts for part in several], [*dims, opened]
+    side = "target" if isinstance(over, str) else "source"
+    at = next(at for at, dim in enumerate(dims) if dim[:2] == (side, over))
     op = build(one.op, given)
     inner = math.prod(size for *_, size in dims[at + 1 :])
     size = dims[at][2]
@@ -64,7 +66,7 @@ def _plain(value: object) -> object:
 
 def _in_order(nodes: Sequence[Node], dims: Sequence[Dim]) -> list[Node]:
     """The nodes of a grid by its dims in the order of the targets'."""
-    order = sorted(range(len(dims)), key=lambda at: dims[at][1])
+    order = sorted(range(len(dims)), key=lambda at: str(dims[at][1]))
     sizes = [dims[at][2] for at in range(len(dims))]
     strides = [math.prod(sizes[at + 1 :]) for at in range(len(sizes))]
     points = itertools.product(*(range(sizes[at]) for at in order))

@@ -41,12 +41,12 @@ class Call:
     """An op as a rule has it: its word, parameters, and the dim of the grid that it works on.
 
     `over` counts the gathered dims of the step's sources, or, of a split, the dims that its targets
-    are spread over.
+    are spread over; a text is a name of its own, that a split opens and a join closes.
     """
 
     op: str
     parameters: tuple[tuple[str, Value], ...] = ()
-    over: int | None = None
+    over: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def _steps(example: Example, found: Mapping[str, Found]) -> list[Step]:
 def _shards(example: Example, keys: Sequence[str]) -> Found | None:
     """`same`, where every source has the tensor under one key, and there are several sources."""
     tensors = [example.tensors[key] for key in keys]
-    every = len({tensor.alias for tensor in tensors}) == len(example.sources) == len(keys)
+    every = len({one.source for one in tensors}) == len(example.ground.sources) == len(keys)
     if not every or len({tensor.key for tensor in tensors}) > 1:
         return None
     return Found(tuple(keys), (len(keys),), joins=(Call("same", (), 0),))

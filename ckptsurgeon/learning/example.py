@@ -9,58 +9,59 @@ from functools import cached_property
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.nodes import nodes_of
 from ckptsurgeon.drafting.steps import Step
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.learning.matching import Matcher
 from ckptsurgeon.learning.signatures import Signature, sign
 from ckptsurgeon.learning.tables import Tables
 from ckptsurgeon.learning.words import Array, may_become, words_of
-from ckptsurgeon.plans.graph import Leaf, Node, full_key
+from ckptsurgeon.plans.graph import Leaf, Node
+from ckptsurgeon.plans.views import renamed_keys
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor of a source: its alias, its key there, and its spec."""
-
-    alias: str
-    key: str
-    spec: TensorSpec
-
-
 @dataclass(frozen=True)
 class Example:
-    """Sources by alias and the converted checkpoint, opened; `tell` hears of each tensor read."""
+    """Sources and the converted checkpoint, opened; `tell` hears of each tensor that is read."""
 
-    sources: Mapping[str, Checkpoint]
+    ground: Ground
     converted: Checkpoint
+    output: OutputOptions = field(default_factory=OutputOptions)
     tell: Tell = field(default=lambda _: None)
 
-    @cached_property
-    def tensors(self) -> Mapping[str, Tensor]:
+    @property
+    def tensors(self) -> Mapping[str, Leaf]:
         """The readable tensors of the sources by their keys with aliases."""
-        return {
-            full_key(alias, key): Tensor(alias, key, spec)
-            for alias, checkpoint in self.sources.items()
-            for key, spec in checkpoint.contents.specs.items()
-            if not isinstance(spec, UnreadableSpec)
-        }
+        return self.ground.leaves
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The converted file's names by the keys that rules give."""
+        specs = self.converted.contents.specs
+        return renamed_keys(specs, SourceOptions(separator=self.output.separator), "")
 
     @cached_property
     def wanted(self) -> Mapping[str, TensorSpec]:
         """The readable tensors of the converted checkpoint."""
-        specs = self.converted.contents.specs.items()
-        return {key: spec for key, spec in specs if not isinstance(spec, UnreadableSpec)}
+        specs = self.converted.contents.specs
+        return {
+            key: specs[name]
+            for key, name in self.names.items()
+            if not isinstance(specs[name], UnreadableSpec)
+        }
 
     @cached_property
     def signatures(self) -> Mapping[str, Signature]:
         """The signatures of the converted tensors."""
         return {
-            key: self._sign(self.converted, key, spec.dtype) for key, spec in self.wanted.items()
+            key: self._sign(self.converted, self.names[key], spec.dtype)
+            for key, spec in self.wanted.items()
         }
 
     @cached_property
@@ -74,7 +75,7 @@ class Example:
 
     def _signed(self, dtype: str) -> dict[str, Signature]:
         return {
-            key: self._sign(self.sources[tensor.alias], tensor.key, dtype)
+            key: self._sign(self.ground.sources[tensor.source], tensor.name, dtype)
             for key, tensor in self.tensors.items()
             if may_become(tensor.spec.dtype, dtype)
         }
@@ -85,16 +86,11 @@ class Example:
 
     # --- tried ------------------------------------------------------------------------------------
 
-    def leaf(self, key: str) -> Node:
-        """The node of a source's tensor."""
-        tensor = self.tensors[key]
-        return Leaf(tensor.alias, tensor.key, tensor.spec, tensor.key)
-
     def gives(self, step: Step) -> bool:
         """Whether a step makes just the values that its targets have."""
         try:
-            nodes = nodes_of(step, self.leaf)
-            evaluator = Evaluator(self.sources, nodes.values())
+            nodes = nodes_of(step, self.tensors)
+            evaluator = Evaluator(self.ground.sources, nodes.values())
             return all(self._is(target, node, evaluator) for target, node in nodes.items())
         except CkptSurgeonError:
             return False
@@ -109,4 +105,6 @@ class Example:
         return bool(np.array_equal(made, self._words(target, wanted)))
 
     def _words(self, target: str, wanted: TensorSpec) -> Array:
-        return words_of(np.ravel(self.converted.read(target)), wanted.dtype, wanted.dtype)
+        return words_of(
+            np.ravel(self.converted.read(self.names[target])), wanted.dtype, wanted.dtype
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.specs import FLOATING
@@ -25,26 +26,37 @@ def head_of(example: Example, steps: Sequence[Step], config: Mapping[str, object
     """The head that says what the steps have in common, and the steps without that."""
     sections = list(_source_section(example))
     dtype = _common_dtype(example, steps)
+    words = []
+    if example.output.separator != ".":
+        words.append(f"separator: {example.output.separator}")
     if dtype is not None:
-        sections.append(f"output: {{dtype: {dtype}}}")
+        words.append(f"dtype: {dtype}")
         steps = [_without_cast(step, dtype) for step in steps]
+    if words:
+        sections.append(f"output: {{{', '.join(words)}}}")
     vars, steps = _name_sizes(steps, config or {})
     return Headed(Head(sections=tuple(sections), vars=vars), steps)
 
 
 def _source_section(example: Example) -> list[str]:
-    """`source: {root: …}`, where parts of files were opened."""
-    roots = {
-        alias: one.contents.root for alias, one in example.sources.items() if one.contents.root
-    }
-    if not roots:
-        return []
+    """`source: {…}`, where parts of files were opened, or their keys are seen otherwise."""
+    options = example.ground.options
+    words = list(_root_word(example))
+    if options.strip:
+        words.append(f"strip: [{', '.join(map(quoted, options.strip))}]")
+    if options.separator != ".":
+        words.append(f"separator: {options.separator}")
+    return [f"source: {{{', '.join(words)}}}"] if words else []
+
+
+def _root_word(example: Example) -> Iterator[str]:
+    sources = example.ground.sources.items()
+    roots = {alias: one.contents.root for alias, one in sources if one.contents.root}
     if set(roots) == {""}:
-        return [f"source: {{root: {write_key_text(roots[''])}}}"]
-    named = ", ".join(
-        f"{alias or chr(39) * 2}: {write_key_text(root)}" for alias, root in roots.items()
-    )
-    return [f"source: {{root: {{{named}}}}}"]
+        yield f"root: {write_key_text(roots[''])}"
+    elif roots:
+        named = (f"{alias or quoted('')}: {write_key_text(root)}" for alias, root in roots.items())
+        yield f"root: {{{', '.join(named)}}}"
 
 
 def _common_dtype(example: Example, steps: Sequence[Step]) -> str | None:

@@ -17,6 +17,7 @@ from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.example import Example, Tell
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
+from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.words import Array, read_runs
 
 
@@ -28,17 +29,29 @@ def learn_rules(
     tell: Tell = lambda _: None,
 ) -> Learned:
     """What was learned from checkpoints that are open."""
-    example = Example(sources, converted, tell)
+    example = _open(sources, converted, config, tell)
     decisions = decide(example)
     steps = _in_order([*map(_Casting(example), decisions.steps), *_drops(decisions)], example)
     heads = head_of(example, steps, config)
-    ground = Ground(sources, config)
-    found, left = draft_most(heads.steps, heads.head, ground)
+    found, left = draft_most(heads.steps, heads.head, example.ground)
     lost = [target for step in left for target in step.targets.keys]
     unexplained = [*decisions.open, *lost]
     text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained))
-    proved = _prove(text, example, ground, memory)
+    proved = _prove(text, example, memory)
     return Learned(text, _degrees(decisions, proved), tuple(unexplained))
+
+
+def _open(
+    sources: Mapping[str, Checkpoint],
+    converted: Checkpoint,
+    config: Mapping[str, Any] | None,
+    tell: Tell,
+) -> Example:
+    """The example, its files seen so that rules are short."""
+    own = list(converted.contents.specs)
+    keys = [key for one in sources.values() for key in one.contents.specs]
+    ground = Ground(sources, choose_source_options(keys, own), config)
+    return Example(ground, converted, choose_output_options(own), tell)
 
 
 def _drops(decisions: Decisions) -> list[Step]:
@@ -86,22 +99,22 @@ class Proof:
     different: tuple[str, ...]
 
 
-def _prove(text: str, example: Example, ground: Ground, memory: int | None) -> Proof:
+def _prove(text: str, example: Example, memory: int | None) -> Proof:
     """Runs the rules on the example, and compares every tensor with the converted one."""
-    plan = ground.plan(text)
-    mover = Mover(plan, example.sources, memory=memory, jobs=1)
+    plan = example.ground.plan(text)
+    mover = Mover(plan, example.ground.sources, memory=memory, jobs=1)
     equal: list[str] = []
     different: list[str] = []
     for key, spec in example.wanted.items():
         if key in plan.outputs:
-            same = plan.outputs[key].spec == spec and _is_equal(mover, example.converted, key)
+            same = plan.outputs[key].spec == spec and _is_equal(mover, example, key)
             (equal if same else different).append(key)
     return Proof(frozenset(equal), tuple(different))
 
 
-def _is_equal(mover: Mover, converted: Checkpoint, key: str) -> bool:
+def _is_equal(mover: Mover, example: Example, key: str) -> bool:
     """Whether an output's bytes are those of the converted tensor."""
-    wanted = _Reader(converted, key)
+    wanted = _Reader(example.converted, example.names[key])
     return all(np.array_equal(one, wanted.next(len(one))) for one in mover.blocks(key))
 
 
