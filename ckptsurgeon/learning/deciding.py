@@ -19,7 +19,7 @@ from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.likeness import Likeness
 
-MOST_TRIED = 8
+MOST_TRIED = 32
 """Ways to make one tensor that are tried on its values."""
 
 

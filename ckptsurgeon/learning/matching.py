@@ -11,15 +11,12 @@ from ckptsurgeon.drafting.steps import Call
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
 from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
-from ckptsurgeon.learning.shaping import reorder, reshape
+from ckptsurgeon.learning.shaping import MOST_PERMUTED, rearrangements, reorder, reshape
 from ckptsurgeon.learning.signatures import Signature, squeeze
 from ckptsurgeon.learning.tables import UNIT, WHOLE, Tables, salted
 from ckptsurgeon.learning.words import Array
 
 Shape = tuple[int, ...]
-
-MOST_PERMUTED = 5
-"""Dims of which all orders are tried."""
 
 Axis = tuple[int, int, int]
 
@@ -64,6 +61,8 @@ class Matcher:
                     calls = self._in_order(at, dims, signature, shape)
                     if calls is not None:
                         yield Found((self._tables.keys[at],), after=calls)
+            for call in rearrangements(self._shapes[at], shape):
+                yield Found((self._tables.keys[at],), after=(call,))
 
     def _in_order(
         self, at: int, dims: Sequence[int], signature: Signature, shape: Shape
@@ -108,11 +107,16 @@ class Matcher:
         self, tensor: int, regions: tuple[Region, ...], signature: Signature, shape: Shape
     ) -> Iterator[Found]:
         """A part of one tensor, its dims in the order that the shapes allow."""
+        before = self._tables.before[tensor]
+        if before and regions:
+            return  # parts are taken before all ops
         part = _without(self._shapes[tensor], regions)
-        found = Found((self._tables.keys[tensor],), regions=regions)
+        keys = (self._tables.keys[tensor],)
         for dims in _orders(squeeze(part), signature.shape):
             calls = reorder(part, dims, shape)
-            yield Found(found.keys, regions=regions, after=calls)
+            yield Found(keys, regions=regions, before=before, after=calls)
+        for call in () if before else rearrangements(part, shape):
+            yield Found(keys, regions=regions, after=(call,))
 
     def _of_planes(self, signature: Signature, shape: Shape) -> Iterator[Found]:
         """Planes of one source or of several, of whole tensors or of items."""
@@ -147,7 +151,8 @@ class Matcher:
         for found in self._shaped(tensor, regions, signature, shape):
             calls = self._ordered(ranks, dim, shape)
             if calls is not None:
-                yield Found(found.keys, regions=regions, after=(*found.after, *calls))
+                after = (*found.after, *calls)
+                yield Found(found.keys, regions=regions, before=found.before, after=after)
 
     def _ordered(self, order: Array, dim: int, shape: Shape) -> tuple[Call, ...] | None:
         """The op that puts items of a dim, counted without those of size 1, in an order."""
@@ -226,6 +231,9 @@ class Matcher:
         actual, dim = join
         first = tensors[0]
         regions: tuple[Region, ...] = ()
+        before = self._tables.before[first]
+        if any(self._tables.before[one] != before for one in tensors) or (before and region[1]):
+            return
         if region[1] is not None:
             regions = (Region(actual, np.arange(region[0], region[1])),)
         part = _with(self._shapes[first], actual, sum(sizes))
@@ -245,7 +253,7 @@ class Matcher:
             if calls is not None:
                 keys = tuple(self._tables.keys[tensor] for tensor in tensors)
                 after = (*reordered, *calls)
-                yield Found(keys, (len(keys),), regions, joins=joins, after=after)
+                yield Found(keys, (len(keys),), regions, before, joins, after)
 
     # --- stacks -----------------------------------------------------------------------------------
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.drafting.steps import Call, Size
 from ckptsurgeon.learning.signatures import squeeze
 
 NAMES = "abcdefghijklmnop"
 
+MOST_PERMUTED = 5
+"""Dims of which all orders are tried."""
+
 Shape = tuple[int, ...]
+Group = tuple[Shape, Shape]
 
 
 def reorder(shape: Shape, dims: Sequence[int], wanted: Shape) -> tuple[Call, ...]:
@@ -27,6 +32,37 @@ def reorder(shape: Shape, dims: Sequence[int], wanted: Shape) -> tuple[Call, ...
     before = _with_ones(shape, names)
     after = _with_ones(wanted, [names[dim] for dim in dims])
     return (Call("rearrange", (("pattern", f"{before} -> {after}"),)),)
+
+
+def rearrangements(shape: Shape, wanted: Shape) -> Iterator[Call]:
+    """The patterns that bring dims into another order and join them, or take them apart."""
+    if 1 in (*shape, *wanted) or len(shape) == len(wanted):
+        return
+    many, few = (shape, wanted) if len(shape) > len(wanted) else (wanted, shape)
+    for dims in itertools.permutations(range(len(many))) if len(many) <= MOST_PERMUTED else ():
+        groups = _groups(tuple(many[dim] for dim in dims), few)
+        if groups is None or any(len(right) > 1 for _, right in groups):
+            continue
+        apart = " ".join(NAMES[: len(many)])
+        parts = list(_parts_of(groups, [NAMES[dim] for dim in dims]))
+        joined = " ".join(
+            names[0] if len(names) == 1 else f"({' '.join(names)})" for names in parts
+        )
+        if many is shape:
+            yield Call("rearrange", (("pattern", f"{apart} -> {joined}"),))
+        else:
+            known = dict(zip(NAMES, many, strict=False))
+            named = [name for names in parts for name in names[:-1]]
+            sizes = tuple((name, Size(known[name], name)) for name in named)
+            yield Call("rearrange", (("pattern", f"{joined} -> {apart}"), *sizes))
+
+
+def _parts_of(groups: Sequence[Group], names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The names of each group of dims."""
+    at = 0
+    for left, _ in groups:
+        yield names[at : at + len(left)]
+        at += len(left)
 
 
 def _with_ones(shape: Shape, names: Sequence[str]) -> str:
@@ -47,9 +83,6 @@ def reshape(shape: Shape, wanted: Shape) -> tuple[Call, ...]:
     if groups is None or len(shape) + len(wanted) > len(NAMES):
         return (Call("reshape", (("shape", wanted),)),)
     return (_pattern(groups),)
-
-
-Group = tuple[Shape, Shape]
 
 
 def _groups(shape: Shape, wanted: Shape) -> list[Group] | None:

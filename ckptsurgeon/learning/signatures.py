@@ -8,8 +8,8 @@ column, a channel. Hashes nominate; what comes of it is compared element by elem
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ckptsurgeon.specs import TensorSpec
 
 MOST_PLANES = 1 << 16
 """Planes of items that are kept of any tensor; of a large one a 32nd of its elements."""
+
+MOST_ELEMENTS = 1 << 14
+"""Elements of a tensor that is also taken for a vector."""
 
 WORDS = 1 << 64
 """Sums are taken modulo this."""
@@ -32,7 +35,8 @@ class Signature:
 
     `flat` depends on the order of all elements, `total` on none. `planes` has one hash for each
     index of each dim; `items`, by dims from 1 on, those of each item of dim 0, or nothing.
-    `constant` says that it has several elements, all equal.
+    `merged` has the planes of dims that are taken for one, by the first and the one behind the
+    last. `constant` says that it has several elements, all equal.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +44,7 @@ class Signature:
     total: int
     planes: tuple[Words, ...]
     items: tuple[Words, ...] = ()
+    merged: Mapping[tuple[int, int], Words] = field(default_factory=dict)
     constant: bool = False
 
     @property
@@ -68,9 +73,9 @@ def sign(checkpoint: Checkpoint, key: str, wanted: str) -> Signature:
             flat += int((hashes * (_ODD[: len(hashes)] + np.uint64(2 * at))).sum())
             total += sums.add(hashes, at)
             at += len(hashes)
-    return Signature(
-        shape, flat % WORDS, total % WORDS, sums.planes, sums.items, constant and at > 1
-    )
+    constant = constant and at > 1
+    flat, total = flat % WORDS, total % WORDS
+    return Signature(shape, flat, total, sums.planes, sums.items, sums.merged, constant)
 
 
 def _shape(spec: TensorSpec) -> tuple[int, ...]:
@@ -111,6 +116,18 @@ def _row(shape: tuple[int, ...]) -> int:
     return math.prod(shape[_level(shape) + 1 :]) if shape else 1
 
 
+def _merges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """The dims that are taken for one: from the first to behind the last."""
+    dims, count = len(shape), math.prod(shape)
+    most = max(MOST_PLANES, count // 8)
+    if dims > 2 and count // shape[0] <= most and _level(shape) == 0:
+        yield 1, dims
+    if dims > 2 and count // shape[-1] <= most and shape[-1] <= CHUNK:
+        yield 0, dims - 1
+    if dims > 1 and count <= MOST_ELEMENTS:
+        yield 0, dims
+
+
 class _Sums:
     """The hashes of planes, summed up as chunks come in."""
 
@@ -121,6 +138,10 @@ class _Sums:
         inner = shape[0] * sum(shape[1:]) if len(shape) > 2 else 0
         if 0 < inner <= max(MOST_PLANES, math.prod(shape) // 32):
             self.items = tuple(np.zeros((shape[0], size), np.uint64) for size in shape[1:])
+        self.merged = {
+            dims: np.zeros(math.prod(shape[dims[0] : dims[1]]), np.uint64)
+            for dims in _merges(shape)
+        }
 
     def add(self, hashes: Words, at: int) -> int:
         """Adds a chunk that begins with the item at `at`; its sum comes back."""
@@ -139,7 +160,18 @@ class _Sums:
             self._add_inner(rows.sum(0), level)
         if self.items:
             self._add_items(rows, sums, outer, first)
+        self._add_merged(hashes, at)
         return total
+
+    def _add_merged(self, hashes: Words, at: int) -> None:
+        """The planes of dims that are taken for one; of all but the first, chunks hold whole rows."""
+        for (start, stop), planes in self.merged.items():
+            if start:
+                planes += hashes.reshape(-1, len(planes)).sum(0)
+            else:
+                size = math.prod(self._shape[stop:])
+                summed = hashes.reshape(-1, size).sum(1)
+                planes[at // size : at // size + len(summed)] += summed
 
     def _place(self, at: int) -> tuple[tuple[int, ...], int]:
         """The indices of the outer dims, and that of the first row, where an item stands."""

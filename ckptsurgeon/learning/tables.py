@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ckptsurgeon.learning.shaping import reshape
 from ckptsurgeon.learning.signatures import Signature
 from ckptsurgeon.learning.words import Array, Words, scramble_number
 
@@ -40,23 +42,29 @@ class Planes:
 class Tables:
     """The signatures of sources, read in one dtype, with what finds them by their hashes.
 
-    `shapes` are those of the tensors, with dims of size 1.
+    Tensors are counted through: first all as they are, then again with several dims taken for one,
+    which `before` leads to. `shapes` are with dims of size 1.
     """
 
     def __init__(
         self, signatures: Mapping[str, Signature], shapes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self.keys = tuple(signatures)
-        self.shapes = tuple(shapes[key] for key in self.keys)
-        self.has_unit = tuple(1 in shape for shape in self.shapes)
-        self.signatures = tuple(signatures.values())
-        self.number = {key: at for at, key in enumerate(self.keys)}
+        merged = [_merged(key, one, dims) for key, one in signatures.items() for dims in one.merged]
+        self.keys = (*signatures, *(key for key, _ in merged))
+        self.signatures = (*signatures.values(), *(one for _, one in merged))
+        self.whole = len(signatures)
+        own = [shapes[key] for key in signatures]
+        self.shapes = (*own, *(one.shape for _, one in merged))
+        self.before = tuple(
+            reshape(shapes[key], shape) for key, shape in zip(self.keys, self.shapes, strict=True)
+        )
+        self.has_unit = tuple(1 in shape for shape in own)
 
     @cached_property
     def by_flat(self) -> Mapping[tuple[int, int], list[int]]:
         """Tensors by (count, hash of all elements in order)."""
         found: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for at, one in enumerate(self.signatures):
+        for at, one in enumerate(self.signatures[: self.whole]):
             found[one.count, one.flat].append(at)
         return found
 
@@ -64,7 +72,7 @@ class Tables:
     def by_total(self) -> Mapping[tuple[int, int], list[int]]:
         """Tensors by (count, hash of all elements in any order)."""
         found: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for at, one in enumerate(self.signatures):
+        for at, one in enumerate(self.signatures[: self.whole]):
             found[one.count, one.total].append(at)
         return found
 
@@ -80,7 +88,7 @@ class Tables:
         ]
         units = [
             _columns(at, WHOLE, UNIT, np.array([one.total], np.uint64), one.count)
-            for at, one in enumerate(self.signatures)
+            for at, one in enumerate(self.signatures[: self.whole])
             if self.has_unit[at] and not one.constant
         ]
         return _sorted([*columns, *units])
@@ -96,6 +104,16 @@ class Tables:
             for item, row in enumerate(planes)
         ]
         return _sorted(columns)
+
+
+def _merged(key: str, one: Signature, dims: tuple[int, int]) -> tuple[str, Signature]:
+    """A tensor with some dims taken for one, of which alone the planes are kept."""
+    start, stop = dims
+    size = math.prod(one.shape[start:stop])
+    shape = (*one.shape[:start], size, *one.shape[stop:])
+    none = np.zeros(0, np.uint64)
+    planes = tuple(one.merged[dims] if dim == start else none for dim in range(len(shape)))
+    return key, Signature(shape, one.flat, one.total, planes, constant=one.constant)
 
 
 def _columns(at: int, item: int, dim: int, planes: Words, size: int) -> tuple[Array, ...]:
