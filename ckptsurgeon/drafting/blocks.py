@@ -78,13 +78,16 @@ def _prefixes(arrow: Arrow) -> Iterator[tuple[Units, Units]]:
         if not _may_lead(start):
             return
         for to in range(1, len(target)):
-            if _may_lead(target[:to]) and _names(target[:to]) <= _names(start):
+            if _may_lead(target[:to], Star) and _names(target[:to]) <= _names(start):
                 yield (*join_pieces(start), "."), (*join_pieces(target[:to]), ".")
 
 
-def _may_lead(pieces: Sequence[Piece]) -> bool:
+def _may_lead(pieces: Sequence[Piece], *barred: type) -> bool:
+    """Whether pieces may be a prefix: what is spread may stand in one, not what is gathered."""
     units = [unit for piece in pieces for unit in piece]
-    return ALIAS not in units and not any(isinstance(unit, Open | Star) for unit in units)
+    return ALIAS not in units and not any(
+        isinstance(unit, barred or (Open, Star)) for unit in units
+    )
 
 
 def _names(pieces: Sequence[Piece]) -> set[object]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.ordering import regex_of
 from ckptsurgeon.drafting.units import LIST, Capture, Formula, Number, Units
 
 Shared = Mapping[Units, tuple[Capture, frozenset[tuple[Units, int]]]]
@@ -20,7 +22,48 @@ def share_captures(arrows: Sequence[Arrow]) -> list[Arrow]:
     shared: dict[Units, tuple[Capture, set[tuple[Units, int]]]] = {}
     for arrow in arrows:
         _note(arrow, shared)
-    return [_captured(arrow, shared) for arrow in arrows]
+    found = [_captured(arrow, shared) for arrow in arrows]
+    return [_alone(arrow, found) for arrow in found]
+
+
+def _alone(arrow: Arrow, arrows: Sequence[Arrow]) -> Arrow:
+    """The arrow with a capture for each piece that is an integer on both sides.
+
+    As the only item of a list has: where nothing else would match.
+    """
+    if arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
+        return arrow
+    place = -1
+    for at, unit in enumerate(arrow.source):
+        place += isinstance(unit, Number | Capture)
+        if isinstance(unit, Number) and _is_piece(arrow.source, at):
+            to = [
+                n
+                for n, one in enumerate(arrow.target)
+                if one == unit and _is_piece(arrow.target, n)
+            ]
+            if len(to) == 1:
+                capture = Capture(place, unit.width)
+                wider = replace(
+                    arrow,
+                    source=(*arrow.source[:at], capture, *arrow.source[at + 1 :]),
+                    target=(*arrow.target[: to[0]], capture, *arrow.target[to[0] + 1 :]),
+                )
+                if not _takes_others(wider, arrows):
+                    arrow = wider
+    return arrow
+
+
+def _is_piece(units: Units, at: int) -> bool:
+    """Whether a unit stands between two dots."""
+    return at > 0 and units[at - 1] == "." and units[at + 1 : at + 2] in ((), (".",))
+
+
+def _takes_others(wider: Arrow, arrows: Sequence[Arrow]) -> bool:
+    pattern = re.compile(regex_of(wider))
+    own = set(wider.samples)
+    keys = (key for arrow in arrows for key in arrow.samples)
+    return any(key not in own and pattern.fullmatch(key) for key in keys)
 
 
 def _note(arrow: Arrow, shared: dict[Units, tuple[Capture, set[tuple[Units, int]]]]) -> None:

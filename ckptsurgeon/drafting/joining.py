@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.covering import is_drop
+from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
     LIST,
     Choice,
@@ -24,6 +25,9 @@ from ckptsurgeon.drafting.units import (
 
 MOST_WORDS = 12
 """Words of a choice; more are a table, which nobody reads in a pattern."""
+
+LEAST_SHARED = 2
+"""Pieces that patterns share, for words of them to be joined that have nothing in common."""
 
 LEAST_ENDINGS = 3
 """Arrows that make a rule for everything that ends in one way."""
@@ -162,7 +166,9 @@ def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | No
     if left is None or right is None or len(group) > MOST_WORDS:
         return None
     choice = Choice(tuple(zip(left.words, right.words, strict=True)))
-    if not _reads_well(left, right) or choice in group[0].source:
+    shared = sum(_is_text(piece) and bool(piece) for piece in sources[0]) - 1
+    readable = _reads_well(left, right) or shared >= LEAST_SHARED
+    if not readable or choice in group[0].source:
         return None
     source = (*sources[0][:at], left.around(choice), *sources[0][at + 1 :])
     if not isinstance(to, int):
@@ -209,7 +215,9 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
 def _reads_well(left: _Differing, right: _Differing) -> bool:
     """Whether the words have something in common: themselves, a piece around them, or numbers."""
     shared = any(map(bool, (left.before, left.after, right.before, right.after)))
-    return left.words == right.words or left.numbered or shared
+    words = {*left.words, *right.words}
+    known = words <= LEAVES or words <= PROJECTIONS
+    return left.words == right.words or left.numbered or shared or known
 
 
 def _is_text(units: Sequence[Unit]) -> bool:

@@ -17,7 +17,7 @@ GATHERED = {"experts": "e", "expert": "e", "rank": "r", "shard": "s", "heads": "
 LEAVES = frozenset({"weight", "bias", "gamma", "beta", "kernel", "scale"})
 """Ends of keys: a choice of them is `t`, as for tensors."""
 
-PROJECTIONS = frozenset({"q", "k", "v", "query", "key", "value", "q_lin", "k_lin", "v_lin"})
+PROJECTIONS = frozenset({"q", "k", "v", "o", "query", "key", "value", "out"})
 """Attention's projections: a choice of them is `p`."""
 
 SPARE = ("w", "x", "y", "z", "a", "b", "c", "d", "f", "g", "u", "v")

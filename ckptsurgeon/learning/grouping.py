@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step
 from ckptsurgeon.drafting.units import Open, pattern_of
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.permutations import name_split, name_take
@@ -155,6 +155,12 @@ def _tiling(regions: Sequence[Region], size: int) -> tuple[int, ...] | None:
 
 
 def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) -> Call:
+    """The op that cuts a dim: q, k and v of grouped queries by their ratio, else by sizes."""
+    if len(sizes) == 3 and not dim and sizes[1] == sizes[2] and sizes[0] % sizes[1] == 0:
+        if sizes[0] != sizes[1]:
+            heads = Size(sizes[0] // sizes[1], "heads"), Size(1, "kv_heads")
+            named = (("layout", "flat"), ("heads", heads[0]), ("kv_heads", heads[1]))
+            return Call("split_qkv", named, over)
     given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
     if len(set(sizes)) > 1:
         given = (*given, ("sizes", sizes))

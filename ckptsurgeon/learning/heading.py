@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.files import Head
-from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.drafting.steps import Call, Size, Step, Value
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
@@ -34,6 +34,7 @@ def head_of(example: Example, steps: Sequence[Step], config: Mapping[str, object
         steps = [_without_cast(step, dtype) for step in steps]
     if words:
         sections.append(f"output: {{{', '.join(words)}}}")
+    steps = [_with_heads(step, config or {}) for step in steps]
     vars, steps = _name_sizes(steps, config or {})
     return Headed(Head(sections=tuple(sections), vars=vars), steps)
 
@@ -73,6 +74,39 @@ def _without_cast(step: Step, dtype: str) -> Step:
 
 
 # --- vars -----------------------------------------------------------------------------------------
+
+
+HEADS = (
+    ("num_attention_heads", "num_key_value_heads"),
+    ("num_attention_heads", "num_kv_heads"),
+    ("n_heads", "n_kv_heads"),
+)
+"""What configs call the numbers of heads of queries, and of keys and values."""
+
+
+def _with_heads(step: Step, config: Mapping[str, object]) -> Step:
+    """The step with the config's numbers of heads, where only their ratio counts."""
+    calls = tuple(
+        replace(call, parameters=_config_heads(call, config)) if _is_flat(call) else call
+        for call in step.calls
+    )
+    return replace(step, calls=calls)
+
+
+def _is_flat(call: Call) -> bool:
+    return dict(call.parameters).get("layout") == "flat" and len(call.parameters) == 3
+
+
+def _config_heads(call: Call, config: Mapping[str, object]) -> tuple[tuple[str, Value], ...]:
+    (_, layout), (_, heads), (_, kv_heads) = call.parameters
+    for names in HEADS:
+        found = [config.get(name) for name in names]
+        many, few = (one if isinstance(one, int) else 0 for one in found)
+        if isinstance(heads, Size) and isinstance(kv_heads, Size):
+            if few and many * kv_heads.value == few * heads.value:
+                named = Size(many, heads.name), Size(few, kv_heads.name)
+                return (("layout", layout), ("heads", named[0]), ("kv_heads", named[1]))
+    return call.parameters
 
 
 def _name_sizes(
@@ -117,6 +151,8 @@ def _renamed(step: Step, names: Mapping[Size, str]) -> Step:
 def _var(size: Size, config: Mapping[str, object]) -> tuple[str, str]:
     """A var's value, and what is to be said of it: the config's one entry of that value, if any."""
     named = [name for name, value in config.items() if value == size.value and value is not True]
-    if len(named) == 1 and named[0].isidentifier():
-        return f"config.{named[0]}", ""
+    alike = [name for name in named if set(size.name.split("_")) <= set(name.split("_"))]
+    for names in (named, alike, [name for name in alike if "kv" in name or "key" in name]):
+        if len(names) == 1 and names[0].isidentifier():
+            return f"config.{names[0]}", ""
     return str(size.value), "seen once: constant, or a size?"

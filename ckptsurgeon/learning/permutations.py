@@ -24,6 +24,12 @@ LAYOUTS: tuple[Layout, ...] = ("per_head", "per_group", "megatron_v1")
 MOST_LISTED = 256
 """Indices that a `take` lists."""
 
+MOST_ROWS = 1 << 16
+"""Rows of which all layouts of q, k and v are tried."""
+
+OWN = "p"
+"""The name of a dim that one op opens and the next one closes."""
+
 AXES = "abcdefgh"
 """Names of the axes of a pattern."""
 
@@ -38,7 +44,10 @@ def name_order(order: Array, dim: int, dims: int) -> tuple[Call, ...] | None:
         return _name_repeat(order, count, dim)
     if np.array_equal(order, np.arange(size)[::-1]):
         return (Call("flip", _dim(dim)),)
-    return _name_roll(order, dim) or _name_rope(order, dim) or _name_axes(order, dim, dims)
+    for name in (_name_roll, _name_rope, _name_layout):
+        if (found := name(order, dim)) is not None:
+            return found
+    return _name_axes(order, dim, dims)
 
 
 def _name_repeat(order: Array, count: int, dim: int) -> tuple[Call, ...] | None:
@@ -124,6 +133,39 @@ def name_fuse(order: Array, sizes: Sequence[int]) -> Call | None:
         op = FuseQkv(layout=layout, heads=heads, kv_heads=kv_heads)
         if np.array_equal(_moved(op, *sizes), order):
             return Call("fuse_qkv", _layout(layout, heads, kv_heads))
+    return None
+
+
+def _name_layout(order: Array, dim: int) -> tuple[Call, ...] | None:
+    """q, k and v taken out of their layout and put one behind the other, or the way back."""
+    size = len(order)
+    if dim or size > MOST_ROWS:
+        return None
+    for units in divisors(size):
+        for kv_heads in divisors(units):
+            heads = units - 2 * kv_heads
+            if heads < 1 or heads % kv_heads:
+                continue
+            for layout in LAYOUTS:
+                if (layout == "per_group") != (heads == kv_heads):
+                    found = _try_layout(order, layout, heads, kv_heads)
+                    if found is not None:
+                        return found
+    return None
+
+
+def _try_layout(order: Array, layout: Layout, heads: int, kv_heads: int) -> tuple[Call, ...] | None:
+    size = len(order)
+    given = _layout(layout, heads, kv_heads)
+    split = SplitQkv(layout=layout, heads=heads, kv_heads=kv_heads)
+    if np.array_equal(_moved(split, size), order):
+        return Call("split_qkv", given, OWN), Call("concat", (), OWN)
+    head_dim = size // (heads + 2 * kv_heads)
+    sizes = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
+    fuse = FuseQkv(layout=layout, heads=heads, kv_heads=kv_heads)
+    if np.array_equal(_moved(fuse, *sizes), order):
+        flat = _layout("flat", heads, kv_heads)
+        return Call("split_qkv", flat, OWN), Call("fuse_qkv", given, OWN)
     return None
 
 

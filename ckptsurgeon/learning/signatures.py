@@ -164,7 +164,7 @@ class _Sums:
         return total
 
     def _add_merged(self, hashes: Words, at: int) -> None:
-        """The planes of dims that are taken for one; of all but the first, chunks hold whole rows."""
+        """The planes of dims that are taken for one; all but the first are held whole by chunks."""
         for (start, stop), planes in self.merged.items():
             if start:
                 planes += hashes.reshape(-1, len(planes)).sum(0)
