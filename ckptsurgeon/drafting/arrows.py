@@ -65,7 +65,7 @@ class Arrow:
     @property
     def behind(self) -> tuple[object, ...]:
         """All that arrows must share to become one, besides their patterns."""
-        return (*self.told, self.doubt, self.remark)
+        return (*self.told, self.doubt)
 
     @property
     def doubt(self) -> Degree | None:
@@ -88,7 +88,7 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
             return None
         blank = (_blanked(source), _blanked(target), step.calls, step.index, step.at)
         doubt = step.degree if step.degree >= Degree.LIKELY else None
-        family = (*blank, doubt, step.remark)
+        family = (*blank, doubt)
         patterns.setdefault(family, (source, target))
         families[family].append((number, step, (_numbers(source), _numbers(target))))
     return [

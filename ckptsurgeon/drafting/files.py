@@ -11,7 +11,7 @@ from ckptsurgeon.drafting.lines import line_of, pattern_text
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.language.yaml.writing import write_key_text
 
-ACTIVE = (Degree.PROVED, Degree.SAMPLED, Degree.SURE, Degree.LIKELY)
+ACTIVE = tuple(degree for degree in Degree if degree < Degree.OPEN)
 """The degrees of rules that hold; the others stand as comments."""
 
 

@@ -15,6 +15,7 @@ class Degree(enum.Enum):
 
     PROVED = "proved"  # values were compared, element for element
     SAMPLED = "sampled"  # values were compared on samples
+    NEAR = "within tolerance"  # values were computed, and are equal but for rounding
     SURE = "sure"  # names, shapes and structure leave one reading
     LIKELY = "likely"  # something else would fit as well
     OPEN = "open"  # a user's word is wanted

@@ -7,17 +7,25 @@ the end by names; each is tried on the values before it is taken.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.instances import Instances
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.keys import without_integers
+from ckptsurgeon.learning.computing import hypotheses
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.likeness import Likeness
+
+MOST_OF_A_FORM = 2
+"""Targets that differ in integers alone of which ops are tried in vain."""
+
+WIDE = 0.1
+"""By how much the likest name must lead for several to be taken at once."""
 
 MOST_TRIED = 32
 """Ways to make one tensor that are tried on its values."""
@@ -26,19 +34,20 @@ MOST_TRIED = 32
 @dataclass
 class Decisions:
     """The steps that were found; `ambiguous` has the sources that a target's values fit, `open`
-    the targets that nothing explains."""
+    the targets that nothing explains; `tried` counts those of a form that ops were tried on."""
 
     example: Example
     steps: list[Step] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
+    tried: Counter[str] = field(default_factory=Counter)
 
 
 def decide(example: Example) -> Decisions:
     """What the converted tensors of an example are made of."""
     decisions = _by_values(example)
     while decisions.ambiguous or decisions.open:
-        if not (_by_place(decisions) or _by_names(decisions)):
+        if not (_by_place(decisions) or _by_names(decisions) or _by_computing(decisions)):
             break
     return decisions
 
@@ -159,9 +168,10 @@ def _take(decisions: Decisions, step: Step, target: str) -> bool:
     if step.is_move:
         if step.sources.keys[0] not in decisions.ambiguous.get(target, ()):
             return False
-    elif not example.gives(step):
+    elif not (example.is_near(step) if step.degree is Degree.NEAR else example.gives(step)):
         return False
-    _settle(decisions, replace(step, degree=Degree.SURE, remark=""))
+    degree = step.degree if step.degree is Degree.NEAR else max(Degree.SURE, step.degree)
+    _settle(decisions, replace(step, degree=degree))
     return True
 
 
@@ -178,7 +188,9 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
     ]
     if len(beside) != 1:
         return False
-    _settle(decisions, Step(Grid((beside[0],)), Grid((target,)), degree=Degree.SURE))
+    degree = max(Degree.SURE, step.degree)
+    found = Step(Grid((beside[0],)), Grid((target,)), degree=degree, remark=step.remark)
+    _settle(decisions, found)
     return True
 
 
@@ -194,38 +206,69 @@ def _settle(decisions: Decisions, step: Step) -> None:
 
 
 def _by_names(decisions: Decisions) -> bool:
-    """Whether names decided one more: that of which they are surest."""
+    """Whether names decided any more: those of which they are surest."""
     if not decisions.ambiguous:
         return False
-    likeness = Likeness(decisions.example.tensors, decisions.example.wanted)
-    used: dict[str, int] = defaultdict(int)
-    for step in decisions.steps:
-        for key in step.sources.keys:
-            used[key] += 1
-    best = max(
-        (_best(likeness, target, keys, used) for target, keys in decisions.ambiguous.items()),
-        key=lambda one: (one[3], one[2]),
-    )
-    target, key, _, margin = best
-    degree = Degree.SURE if margin >= 1 or len(decisions.ambiguous[target]) == 1 else Degree.LIKELY
-    others = [other for other in decisions.ambiguous[target] if other != key]
-    remark = f"its values are those of {', '.join(others[:2])} too" if others else ""
-    _settle(
-        decisions,
-        Step(
-            Grid((key,)),
-            Grid((target,)),
-            degree=degree,
-            remark=remark if degree is Degree.LIKELY else "",
-        ),
-    )
+    likeness = _likeness(decisions)
+    used = {key for step in decisions.steps for key in step.sources.keys}
+    best = [_best(likeness, target, keys, used) for target, keys in decisions.ambiguous.items()]
+    best.sort(key=lambda one: (-one.lead, -one.score))
+    for one in [one for one in best if one.lead >= WIDE] or best[:1]:
+        if one.key not in used:
+            _settle_best(decisions, one)
+            used.add(one.key)
+    if not any(one.target not in decisions.ambiguous for one in best):
+        _settle_best(decisions, best[0])
     return True
 
 
-def _best(
-    likeness: Likeness, target: str, keys: Sequence[str], used: Mapping[str, int]
-) -> tuple[str, str, float, float]:
-    """The target, the source whose name is likest, how like it is, and by how much it leads."""
-    scores = sorted(((likeness.of(key, target) - used[key], key) for key in keys), reverse=True)
-    lead = scores[0][0] - scores[1][0] if len(scores) > 1 else scores[0][0] + 1
-    return target, scores[0][1], scores[0][0], lead
+def _likeness(decisions: Decisions) -> Likeness:
+    """How alike names are, by what is decided."""
+    moves = [step for step in decisions.steps if step.is_move]
+    known = [(step.sources.keys[0], step.targets.keys[0]) for step in moves]
+    return Likeness(decisions.example.tensors, decisions.example.wanted, known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The source that is likest to a target, how like it is, and by how much it leads."""
+
+    target: str
+    key: str
+    score: float
+    lead: float
+
+
+def _best(likeness: Likeness, target: str, keys: Sequence[str], used: Collection[str]) -> _Best:
+    scores = sorted(((likeness.of(key, target) - (key in used), key) for key in keys), reverse=True)
+    lead = scores[0][0] - scores[1][0] if len(scores) > 1 else scores[0][0]
+    return _Best(target, scores[0][1], scores[0][0], lead)
+
+
+def _settle_best(decisions: Decisions, best: _Best) -> None:
+    """Takes what names say: sure where a tensor keeps its name, else likely."""
+    others = [key for key in decisions.ambiguous[best.target] if key != best.key]
+    sure = best.key == best.target or not others
+    remark = f"the values of {best.target} are also those of {', '.join(others[:2])}"
+    step = Step(Grid((best.key,)), Grid((best.target,)))
+    degree = Degree.SURE if sure else Degree.LIKELY
+    _settle(decisions, replace(step, degree=degree, remark="" if sure else remark))
+
+
+# --- computed -------------------------------------------------------------------------------------
+
+
+def _by_computing(decisions: Decisions) -> bool:
+    """Whether an op that computes explains one more; of targets of one form a few are tried."""
+    likeness = _likeness(decisions)
+    for target in decisions.open:
+        form = without_integers(target)
+        if decisions.tried[form] >= MOST_OF_A_FORM:
+            continue
+        decisions.tried[form] += 1
+        for step in hypotheses(decisions.example, target, likeness):
+            if decisions.example.is_near(step):
+                decisions.tried[form] = 0
+                _settle(decisions, step)
+                return True
+    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.nodes import nodes_of
-from ckptsurgeon.drafting.steps import Step
+from ckptsurgeon.drafting.steps import Call, Step
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
@@ -19,11 +19,32 @@ from ckptsurgeon.learning.matching import Matcher
 from ckptsurgeon.learning.signatures import Signature, sign
 from ckptsurgeon.learning.tables import Tables
 from ckptsurgeon.learning.words import Array, may_become, words_of
+from ckptsurgeon.ops import carriers
 from ckptsurgeon.plans.graph import Leaf, Node
 from ckptsurgeon.plans.views import renamed_keys
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 Tell = Callable[[str], None]
+
+
+TOLERANCES = {"F64": 1e-12, "F32": 1e-5, "F16": 2e-3, "BF16": 2e-2}
+"""How far computed values may lie apart, as a part of the largest, by the dtype of the result."""
+
+
+def _numbers(array: Array, dtype: str) -> Array | None:
+    """The values of a carrier in float64; None for what is no real number."""
+    if dtype not in TOLERANCES:
+        return None
+    return carriers.decode(array, dtype).astype(np.float64)
+
+
+def _short(number: float) -> float | int:
+    """The number as people write it, where that is within rounding."""
+    for digits in range(1, 7):
+        short = float(f"{number:.{digits}g}")
+        if abs(short - number) <= 2e-6 * abs(number):
+            return int(short) if short.is_integer() else short
+    return number
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,59 @@ class Example:
             return all(self._is(target, node, evaluator) for target, node in nodes.items())
         except CkptSurgeonError:
             return False
+
+    def is_near(self, step: Step) -> bool:
+        """Whether a step makes the values of its targets but for rounding."""
+        try:
+            nodes = nodes_of(step, self.tensors)
+            evaluator = Evaluator(self.ground.sources, nodes.values())
+            return all(
+                key in self.wanted and node.spec.shape == self.wanted[key].shape
+                for key, node in nodes.items()
+            ) and all(self.nears(key, node, evaluator) for key, node in nodes.items())
+        except CkptSurgeonError:
+            return False
+
+    def nears(self, target: str, node: Node, evaluator: Evaluator) -> bool:
+        """Whether a node's values are a target's but for rounding."""
+        made = _numbers(evaluator.array(node), node.spec.dtype)
+        wanted = self._wanted_numbers(target)
+        if made is None or wanted is None or made.shape != wanted.shape:
+            return False
+        allowed = TOLERANCES.get(self.wanted[target].dtype, 0.0) * float(
+            np.abs(wanted).max(initial=0)
+        )
+        return bool((np.abs(made - wanted) <= allowed).all())
+
+    def _wanted_numbers(self, target: str) -> Array | None:
+        return _numbers(self.converted.read(self.names[target]), self.wanted[target].dtype)
+
+    def _source_numbers(self, key: str) -> Array | None:
+        leaf = self.tensors[key]
+        return _numbers(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
+
+    def constants(self, key: str, target: str) -> Iterator[Call]:
+        """The factor, or the sum, by which a target differs from a source throughout."""
+        source, wanted = self._source_numbers(key), self._wanted_numbers(target)
+        if source is None or wanted is None or not source.size:
+            return
+        largest = int(np.abs(source).argmax())
+        before, after = float(source.reshape(-1)[largest]), float(wanted.reshape(-1)[largest])
+        if before and after:
+            yield Call("scale", (("number", _short(after / before)),))
+        yield Call("shift", (("number", _short(after - before)),))
+
+    def lora_alpha(self, weight: str, down: str, up: str, target: str) -> float | int | None:
+        """The alpha of the update that leads from a weight to a target, where it is one."""
+        numbers = [self._source_numbers(key) for key in (weight, down, up)]
+        wanted = self._wanted_numbers(target)
+        if wanted is None or any(one is None for one in numbers):
+            return None
+        base, a, b = (one for one in numbers if one is not None)
+        update = b @ a
+        size = float((update * update).sum())
+        scale = float(((wanted - base) * update).sum()) / size if size else 0.0
+        return _short(scale * len(a)) if scale else None
 
     def _is(self, target: str, node: Node, evaluator: Evaluator) -> bool:
         wanted = self.wanted.get(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.mover import Mover
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.example import Example, Tell
@@ -19,6 +20,8 @@ from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.words import Array, read_runs
+from ckptsurgeon.plans.graph import Node
+from ckptsurgeon.plans.plan import Plan
 
 
 def learn_rules(
@@ -37,7 +40,10 @@ def learn_rules(
     lost = [target for step in left for target in step.targets.keys]
     unexplained = [*decisions.open, *lost]
     text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained))
-    proved = _prove(text, example, memory)
+    near = {
+        key for step in decisions.steps if step.degree is Degree.NEAR for key in step.targets.keys
+    }
+    proved = _prove(text, example, near, memory)
     return Learned(text, _degrees(decisions, proved), tuple(unexplained))
 
 
@@ -99,17 +105,30 @@ class Proof:
     different: tuple[str, ...]
 
 
-def _prove(text: str, example: Example, memory: int | None) -> Proof:
-    """Runs the rules on the example, and compares every tensor with the converted one."""
+def _prove(text: str, example: Example, near: Collection[str], memory: int | None) -> Proof:
+    """Runs the rules on the example, and compares every tensor with the converted one.
+
+    Those of `near` are computed, and may differ by rounding.
+    """
     plan = example.ground.plan(text)
     mover = Mover(plan, example.ground.sources, memory=memory, jobs=1)
     equal: list[str] = []
     different: list[str] = []
     for key, spec in example.wanted.items():
         if key in plan.outputs:
-            same = plan.outputs[key].spec == spec and _is_equal(mover, example, key)
+            alike = plan.outputs[key].spec == spec
+            if alike and key in near:
+                same = example.nears(key, *_alone(plan, example, key))
+            else:
+                same = alike and _is_equal(mover, example, key)
             (equal if same else different).append(key)
     return Proof(frozenset(equal), tuple(different))
+
+
+def _alone(plan: Plan, example: Example, key: str) -> tuple[Node, Evaluator]:
+    """An output's node, and what makes its array."""
+    node = plan.outputs.nodes[key]
+    return node, Evaluator(example.ground.sources, [node])
 
 
 def _is_equal(mover: Mover, example: Example, key: str) -> bool:

@@ -1,36 +1,82 @@
-"""How alike two keys are: words that both have, rare ones counting more, and integers."""
+"""How alike two keys are: by their words, and by what is known of keys near them."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 
+EQUAL = 4.0
+"""How alike a key is to itself; no other two are as much."""
+
+Offsets = tuple[int, ...]
+
 
 class Likeness:
-    """Compares source keys with target keys; 1 is all words in common, more is the same key."""
+    """Compares source keys with target keys, of which some pairs are known to belong together.
 
-    def __init__(self, sources: Iterable[str], targets: Iterable[str]) -> None:
+    Rare words count more than common ones. A pair is the likelier if others under the same
+    prefixes belong together, and if its integers differ as theirs do.
+    """
+
+    def __init__(
+        self, sources: Iterable[str], targets: Iterable[str], known: Sequence[tuple[str, str]]
+    ) -> None:
         keys = [*sources, *targets]
         counts = Counter(word for key in keys for word in set(words_of(key)))
         self._weights = {word: math.log(1 + len(keys) / count) for word, count in counts.items()}
+        self._prefixes = {pair for source, target in known for pair in _prefixes(source, target)}
+        self._offsets = Counter(_offsets(source, target) for source, target in known)
 
     def of(self, source: str, target: str) -> float:
         """How alike a source and a target key are, from 0 on."""
         if source == target:
-            return 3.0
+            return EQUAL
+        return self._by_words(source, target) + self._by_place(source, target)
+
+    def _by_words(self, source: str, target: str) -> float:
         left, right = Counter(words_of(source)), Counter(words_of(target))
-        common = self._sum(left & right)
         whole = self._sum(left | right)
-        return common / whole if whole else 0.0
+        return self._sum(left & right) / whole if whole else 0.0
 
     def _sum(self, words: Counter[str]) -> float:
         return sum(self._weights[word] * count for word, count in words.items())
+
+    def _by_place(self, source: str, target: str) -> float:
+        depth = source.count(".") + target.count(".")
+        found = (len(a) + len(b) for a, b in _prefixes(source, target) if (a, b) in self._prefixes)
+        length = len(source) + len(target)
+        offsets = _offsets(source, target)
+        alike = 0.5 if offsets is not None and self._offsets[offsets] else 0.0
+        return (max(found, default=0) / length if depth else 0.0) + alike
 
 
 def words_of(key: str) -> list[str]:
     """The words and integers of a key."""
     return WORD.findall(key.lower())
+
+
+def _prefixes(source: str, target: str) -> Iterator[tuple[str, str]]:
+    """What both keys begin with, up to any of their dots."""
+    left, right = list(_begins(source)), list(_begins(target))
+    return ((a, b) for a in left for b in right)
+
+
+def _begins(key: str) -> Iterator[str]:
+    at = key.find(".")
+    while at >= 0:
+        yield key[:at]
+        at = key.find(".", at + 1)
+
+
+def _offsets(source: str, target: str) -> Offsets | None:
+    """By how much the integers of two keys differ, where they have as many."""
+    left, right = (
+        [int(word) for word in words_of(key) if word.isdigit()] for key in (source, target)
+    )
+    if len(left) != len(right):
+        return None
+    return tuple(b - a for a, b in zip(left, right, strict=True))
