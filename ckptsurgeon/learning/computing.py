@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, Value
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step, Value
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.likeness import Likeness
 from ckptsurgeon.plans.graph import Leaf
@@ -48,10 +48,10 @@ def hypotheses(example: Example, target: str, likeness: Likeness) -> Iterator[St
     ranked = sorted(example.tensors, key=lambda key: -likeness.of(key, target))
     nearest = ranked[:MOST_NEAREST]
     for calls, keys in itertools.chain(
-        _of_one(example, target, nearest),
         _of_all_sources(example, nearest),
         _weight_norm(example, target, nearest),
         _lora(example, target, nearest),
+        _of_one(example, target, nearest),
     ):
         sizes = (len(keys),) if len(keys) > 1 else ()
         yield Step(Grid(tuple(keys), sizes), Grid((target,)), tuple(calls), degree=Degree.NEAR)
@@ -138,7 +138,8 @@ def _lora(example: Example, target: str, nearest: Sequence[str]) -> Ways:
             if len(down) == 2 == len(up) and (up[0], down[1], up[1]) == (*wanted, down[0]):
                 alpha = example.lora_alpha(weight, a, b, target)
                 if alpha is not None:
-                    yield [Call("merge_lora", (("alpha", alpha),), 0)], [weight, a, b]
+                    named = Size(alpha, "alpha") if isinstance(alpha, int) else alpha
+                    yield [Call("merge_lora", (("alpha", named),), 0)], [weight, a, b]
 
 
 def _beside(example: Example, key: str) -> list[str]:

@@ -156,17 +156,23 @@ def _tiling(regions: Sequence[Region], size: int) -> tuple[int, ...] | None:
 
 def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) -> Call:
     """The op that cuts a dim: q, k and v of grouped queries by their ratio, else by sizes."""
-    if len(sizes) == 3 and not dim and sizes[1] == sizes[2] and sizes[0] % sizes[1] == 0:
-        if sizes[0] != sizes[1]:
-            heads = Size(sizes[0] // sizes[1], "heads"), Size(1, "kv_heads")
-            named = (("layout", "flat"), ("heads", heads[0]), ("kv_heads", heads[1]))
-            return Call("split_qkv", named, over)
+    if not dim and _are_grouped(sizes):
+        heads, kv_heads = Size(sizes[0] // sizes[1], "heads"), Size(1, "kv_heads")
+        named = (("layout", "flat"), ("heads", heads), ("kv_heads", kv_heads))
+        return Call("split_qkv", named, over)
     given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
     if len(set(sizes)) > 1:
         given = (*given, ("sizes", sizes))
     elif _is_counted(targets, over):
         given = (*given, ("parts", len(sizes)))
     return Call("split", given, over)
+
+
+def _are_grouped(sizes: tuple[int, ...]) -> bool:
+    """Whether sizes are those of q, k and v where several heads of q share one of k and of v."""
+    if len(sizes) != 3 or sizes[1] != sizes[2]:
+        return False
+    return sizes[0] > sizes[1] and sizes[0] % sizes[1] == 0
 
 
 def _is_counted(targets: Grid, over: int) -> bool:

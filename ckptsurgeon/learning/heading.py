@@ -102,10 +102,11 @@ def _config_heads(call: Call, config: Mapping[str, object]) -> tuple[tuple[str, 
     for names in HEADS:
         found = [config.get(name) for name in names]
         many, few = (one if isinstance(one, int) else 0 for one in found)
-        if isinstance(heads, Size) and isinstance(kv_heads, Size):
-            if few and many * kv_heads.value == few * heads.value:
-                named = Size(many, heads.name), Size(few, kv_heads.name)
-                return (("layout", layout), ("heads", named[0]), ("kv_heads", named[1]))
+        if not (few and isinstance(heads, Size) and isinstance(kv_heads, Size)):
+            continue
+        if many * kv_heads.value == few * heads.value:
+            named = Size(many, heads.name), Size(few, kv_heads.name)
+            return (("layout", layout), ("heads", named[0]), ("kv_heads", named[1]))
     return call.parameters
 
 
