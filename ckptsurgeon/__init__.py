@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from ckptsurgeon.inspecting import inspect
     from ckptsurgeon.language.rulesets import load_ruleset
+    from ckptsurgeon.learning.learned import Learned
+    from ckptsurgeon.learning.making import learn
     from ckptsurgeon.planner.explaining import Explanation
     from ckptsurgeon.plans.plan import Plan
     from ckptsurgeon.probing.making import probe
@@ -43,6 +45,7 @@ __all__ = [
     "FindingsError",
     "Inspection",
     "KindOfFinding",
+    "Learned",
     "OutputError",
     "Plan",
     "PlanError",
@@ -55,6 +58,7 @@ __all__ = [
     "explain",
     "inspect",
     "invert",
+    "learn",
     "load_plan",
     "load_ruleset",
     "make_report",
@@ -70,6 +74,7 @@ _HOMES = {
     "explain": "api",
     "inspect": "inspecting",
     "invert": "api",
+    "learn": "learning.making",
     "load_plan": "api",
     "plan": "api",
     "transplant": "api",
@@ -77,6 +82,7 @@ _HOMES = {
     "load_ruleset": "language.rulesets",
     "Explanation": "planner.explaining",
     "Inspection": "report.inspection",
+    "Learned": "learning.learned",
     "KindOfFinding": "request",
     "Probe": "probing.results",
     "Verification": "proof.results",

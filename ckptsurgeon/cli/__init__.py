@@ -15,6 +15,7 @@ import click
 from ckptsurgeon import __version__
 from ckptsurgeon.cli.commands import Group
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
+from ckptsurgeon.cli.learning import learn
 from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.probing import probe
@@ -36,7 +37,7 @@ def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
 
-for command in (inspect, plan, transplant, verify, explain, check, rules, invert, probe):
+for command in (inspect, plan, transplant, verify, explain, check, rules, invert, learn, probe):
     cli.add_command(command)
 
 

@@ -19,10 +19,12 @@ from ckptsurgeon.drafting.units import (
     Formula,
     Piece,
     Star,
+    cut_key,
     cut_list,
     cut_pieces,
     join_list,
     join_pieces,
+    text_of,
 )
 
 MOST_PLACES = 4
@@ -75,6 +77,16 @@ def cover(arrows: Sequence[Arrow], *, copies: bool) -> list[Arrow]:
     rules = _solve(root, _Place(((),)) if copies else None)
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     return [*others, *_written(rules, covered)]
+
+
+def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Few patterns that match these keys, and none of the others."""
+    drops = [Arrow(cut_key(key), (), first=at, samples=(key,)) for at, key in enumerate(keys)]
+    moves = [Arrow(cut_key(key), cut_key(key), samples=(key,)) for key in others]
+    rules = cover([*drops, *moves], copies=True)
+    mixed = any(rule.target for rule in rules)
+    found = drops if mixed else sorted(rules, key=lambda rule: rule.first)
+    return [text_of(rule.source) for rule in found]
 
 
 def is_drop(arrow: Arrow) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
-from ckptsurgeon.drafting.blocks import Entry, fold
+from ckptsurgeon.drafting.blocks import Block, Entry, fold
 from ckptsurgeon.drafting.captures import share_captures
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover
@@ -75,6 +75,11 @@ def draft_most(
         else:
             left += some
     return best, left
+
+
+def count_rules(entries: Sequence[Entry]) -> int:
+    """How many rules there are, those in blocks one by one."""
+    return sum(len(entry.arrows) if isinstance(entry, Block) else 1 for entry in entries)
 
 
 # --- ways -----------------------------------------------------------------------------------------

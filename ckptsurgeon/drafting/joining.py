@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.covering import is_drop
@@ -165,6 +165,7 @@ def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | No
     right = _differing([one[to] for one in targets]) if isinstance(to, int) else left
     if left is None or right is None or len(group) > MOST_WORDS:
         return None
+    left, right = _without_common(left, right), _without_common(right, left)
     choice = Choice(tuple(zip(left.words, right.words, strict=True)))
     shared = sum(_is_text(piece) and bool(piece) for piece in sources[0]) - 1
     readable = _reads_well(left, right) or shared >= LEAST_SHARED
@@ -177,13 +178,13 @@ def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | No
     return _merged(group, join_pieces(source), join_pieces(target))
 
 
+@dataclass(frozen=True, slots=True)
 class _Differing:
-    """Pieces with one word that differs, and what stands around it in all."""
+    """The words in which pieces differ, and what stands around them in all."""
 
-    def __init__(self, pieces: Sequence[Piece], start: int, end: int) -> None:
-        first = pieces[0]
-        self.before, self.after = first[:start], first[len(first) - end :]
-        self.words = tuple(text_of(one[start : len(one) - end]) for one in pieces)
+    before: Piece
+    words: tuple[str, ...]
+    after: Piece
 
     def around(self, choice: Choice) -> Piece:
         """The piece with the choice in it."""
@@ -206,10 +207,32 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
         start -= 1  # no word is empty
     elif start + end == shortest and end:
         end -= 1
-    found = _Differing(pieces, start, end)
     middles = [one[start : len(one) - end] for one in pieces]
-    is_text = all(map(_is_text, middles)) and all(map(len, middles))
-    return found if is_text and len(set(found.words)) == len(pieces) else None
+    if not (all(map(_is_text, middles)) and all(map(len, middles))):
+        return None
+    words = tuple(map(text_of, middles))
+    if len(set(words)) < len(words):
+        return None
+    return _Differing(first[:start], words, first[len(first) - end :])
+
+
+def _without_common(own: _Differing, other: _Differing) -> _Differing:
+    """The words without what all of them begin or end with, where the rest is the other side's.
+
+    So `wq=q|wk=k` becomes `q|k` behind a `w`.
+    """
+    pairs = list(zip(own.words, other.words, strict=True))
+    if own.words == other.words or not all(word and word != left for left, word in pairs):
+        return own
+    if all(left.endswith(word) for left, word in pairs):
+        starts = {left.removesuffix(word) for left, word in pairs}
+        if len(starts) == 1:
+            return _Differing((*own.before, starts.pop()), other.words, own.after)
+    if all(left.startswith(word) for left, word in pairs):
+        ends = {left.removeprefix(word) for left, word in pairs}
+        if len(ends) == 1:
+            return _Differing(own.before, other.words, (ends.pop(), *own.after))
+    return own
 
 
 def _reads_well(left: _Differing, right: _Differing) -> bool:

@@ -11,8 +11,8 @@ from ckptsurgeon.drafting.units import LIST, Capture, Choice, Formula, Open, Uni
 INTEGERS = ("i", "j", "k", "l", "m", "n")
 """Integers of a key from the front on: those of layers, of blocks in them, …"""
 
-GATHERED = {"experts": "e", "expert": "e", "rank": "r", "shard": "s", "heads": "h"}
-"""What stands before an integer that is gathered or spread, and its name."""
+GATHERED = {"experts": "e", "expert": "e", "rank": "r", "shard": "s", "s": "s", "heads": "h"}
+"""What stands before an integer that is gathered or spread, and its name; `s*` names files."""
 
 LEAVES = frozenset({"weight", "bias", "gamma", "beta", "kernel", "scale"})
 """Ends of keys: a choice of them is `t`, as for tensors."""

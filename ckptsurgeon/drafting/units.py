@@ -87,9 +87,15 @@ def _read_unit(text: str) -> Unit:
 
 def text_of(units: Sequence[Unit]) -> str:
     """The text of units without captures."""
-    return "".join(
-        f"{unit.value:0{unit.width}d}" if isinstance(unit, Number) else str(unit) for unit in units
-    )
+    return "".join(map(_text, units))
+
+
+def _text(unit: Unit) -> str:
+    if isinstance(unit, Number):
+        return f"{unit.value:0{unit.width}d}"
+    if isinstance(unit, Star):
+        return "**" if unit.path else "*"
+    return str(unit)
 
 
 def cut_pieces(units: Units) -> tuple[Piece, ...]:

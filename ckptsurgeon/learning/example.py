@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.nodes import nodes_of
 from ckptsurgeon.drafting.steps import Call, Step
 from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.learning.matching import Matcher
@@ -23,9 +24,6 @@ from ckptsurgeon.ops import carriers
 from ckptsurgeon.plans.graph import Leaf, Node
 from ckptsurgeon.plans.views import renamed_keys
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
-
-Tell = Callable[[str], None]
-
 
 TOLERANCES = {"F64": 1e-12, "F32": 1e-5, "F16": 2e-3, "BF16": 2e-2}
 """How far computed values may lie apart, as a part of the largest, by the dtype of the result."""
@@ -54,7 +52,7 @@ class Example:
     ground: Ground
     converted: Checkpoint
     output: OutputOptions = field(default_factory=OutputOptions)
-    tell: Tell = field(default=lambda _: None)
+    tell: Progress | None = None
 
     @property
     def tensors(self) -> Mapping[str, Leaf]:
@@ -102,7 +100,8 @@ class Example:
         }
 
     def _sign(self, checkpoint: Checkpoint, key: str, dtype: str) -> Signature:
-        self.tell(key)
+        if self.tell is not None:
+            self.tell(checkpoint.contents.specs[key].nbytes, 0, key)
         return sign(checkpoint, key, dtype)
 
     # --- tried ------------------------------------------------------------------------------------

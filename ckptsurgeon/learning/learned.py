@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from ckptsurgeon.drafting.saving import save_text
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import parse_ruleset
+from ckptsurgeon.showing import Shown
+from ckptsurgeon.specs import UnreadableSpec, plural
+from ckptsurgeon.wanted import require
+
+SETTLED = (Degree.PROVED, Degree.SAMPLED, Degree.NEAR, Degree.SURE)
+"""The degrees that leave nothing to be looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A rule file by an example. `degrees` are by converted key; `unexplained` are the others."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Learned(Shown):
+    """A rule file by an example, and what is known of every tensor of the converted checkpoint.
+
+    `degrees` are by key; `unexplained` are the keys that no tensor of the source explains, which
+    stand as comments, `unreadable` those without values that can be read. `dropped` are the source
+    keys, with their aliases, that nothing is made of. `rule_count` counts the rules.
+    """
 
     file: str
+    source: str
+    converted: str
     degrees: Mapping[str, Degree]
     unexplained: tuple[str, ...]
+    dropped: tuple[str, ...]
+    unreadable: Mapping[str, UnreadableSpec]
+    rule_count: int
 
     def text(self) -> str:
         """The rule file."""
         return self.file
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Writes the rule file, whole or not at all; OutputError where it exists (`force`)."""
+        require("save", path, (str, os.PathLike), "a path")
+        save_text(self.file, Path(path), force=force)
 
     @property
     def rules(self) -> Ruleset:
@@ -30,5 +54,39 @@ class Learned:
 
     @property
     def counts(self) -> Mapping[Degree, int]:
-        """How many tensors are of each degree."""
-        return Counter(self.degrees.values())
+        """How many tensors are of each degree, the most certain first."""
+        found = Counter(self.degrees.values())
+        return {degree: found[degree] for degree in Degree if found[degree]}
+
+    @property
+    def sure(self) -> tuple[str, ...]:
+        """The keys that are settled: by values, or by names that leave one reading."""
+        return tuple(key for key, degree in self.degrees.items() if degree in SETTLED)
+
+    @property
+    def likely(self) -> tuple[str, ...]:
+        """The keys whose rules want a look: `# CHECK` stands before them."""
+        return tuple(key for key, degree in self.degrees.items() if degree is Degree.LIKELY)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The keys that no rule gives."""
+        return (*self.unexplained, *self.unreadable)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 1 where something is likely or open, else 0."""
+        return 1 if self.likely or self.open else 0
+
+    @property
+    def summary(self) -> str:
+        """The bottom line."""
+        return self.bottom_line
+
+    @property
+    def bottom_line(self) -> str:
+        """The one sentence to read where there is no time for more."""
+        told = [f"{count:,} {degree.value}" for degree, count in self.counts.items()]
+        told += [f"{len(self.open):,} UNEXPLAINED"] if self.open else []
+        total = len(self.degrees) + len(self.open)
+        return f"{plural(self.rule_count, 'rule')} for {plural(total, 'tensor')}: {', '.join(told)}"

@@ -10,18 +10,24 @@ import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground
-from ckptsurgeon.drafting.drafting import draft_most
+from ckptsurgeon.drafting.covering import cover_keys
+from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.evaluation import Evaluator
-from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.engine.mover import Mover, Progress
+from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.learning.deciding import Decisions, decide
-from ckptsurgeon.learning.example import Example, Tell
+from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.words import Array, read_runs
 from ckptsurgeon.plans.graph import Node
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.specs import UnreadableSpec, plural
+
+LEAST_EXPLAINED = 0.1
+"""The share of tensors that values must explain for two files to be the same weights."""
 
 
 def learn_rules(
@@ -29,7 +35,7 @@ def learn_rules(
     converted: Checkpoint,
     config: Mapping[str, Any] | None = None,
     memory: int | None = None,
-    tell: Tell = lambda _: None,
+    tell: Progress | None = None,
 ) -> Learned:
     """What was learned from checkpoints that are open."""
     example = _open(sources, converted, config, tell)
@@ -39,19 +45,49 @@ def learn_rules(
     found, left = draft_most(heads.steps, heads.head, example.ground)
     lost = [target for step in left for target in step.targets.keys]
     unexplained = [*decisions.open, *lost]
-    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained))
+    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, example))
     near = {
         key for step in decisions.steps if step.degree is Degree.NEAR for key in step.targets.keys
     }
-    proved = _prove(text, example, near, memory)
-    return Learned(text, _degrees(decisions, proved), tuple(unexplained))
+    proof = _prove(text, example, near, memory)
+    _refuse_strangers(example, decisions, proof)
+    specs = converted.contents.specs
+    return Learned(
+        file=text,
+        source=", ".join(str(one.path) for one in sources.values()),
+        converted=str(converted.path),
+        degrees=_degrees(decisions, proof),
+        unexplained=(*unexplained, *proof.different),
+        dropped=tuple(key for step in steps if not step.targets.keys for key in step.sources.keys),
+        unreadable={k: one for k, one in specs.items() if isinstance(one, UnreadableSpec)},
+        rule_count=count_rules(found.entries),
+    )
+
+
+def _refuse_strangers(example: Example, decisions: Decisions, proof: Proof) -> None:
+    """Raises CheckpointError where values explain hardly anything."""
+    by_values = (Degree.PROVED, Degree.SAMPLED, Degree.NEAR)
+    telling = {key for key, one in example.signatures.items() if not one.constant}
+    explained = {
+        key
+        for step in decisions.steps
+        if step.degree in by_values
+        for key in step.targets.keys
+        if key in proof.equal and key in telling
+    }
+    if telling and len(explained) < LEAST_EXPLAINED * len(telling):
+        shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"
+        raise CheckpointError(
+            f"{example.converted.path}: these are not the same weights: the source's values "
+            f"explain {shown}; learn from a checkpoint and what was made of it, its values unchanged"
+        )
 
 
 def _open(
     sources: Mapping[str, Checkpoint],
     converted: Checkpoint,
     config: Mapping[str, Any] | None,
-    tell: Tell,
+    tell: Progress | None,
 ) -> Example:
     """The example, its files seen so that rules are short."""
     own = list(converted.contents.specs)
@@ -72,9 +108,13 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
     return sorted(steps, key=lambda step: places[step.sources.keys[0]])
 
 
-def _footer(unexplained: Sequence[str]) -> list[str]:
+def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
-    return [f"# - keep: {key}  # no tensor of the source has its values" for key in unexplained]
+    others = [key for key in example.wanted if key not in unexplained]
+    return [
+        f"# - keep: {pattern}  # no tensor of the source has their values"
+        for pattern in cover_keys(unexplained, others)
+    ]
 
 
 class _Casting:

@@ -7,6 +7,7 @@ import json
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.probing.results import Probe
@@ -16,6 +17,7 @@ from ckptsurgeon.render.explanation import explanation_json, render_explanation
 from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.json import render_json
+from ckptsurgeon.render.learning import learned_json, render_learned
 from ckptsurgeon.render.probing import probe_json, render_probe
 from ckptsurgeon.render.text import render_text
 from ckptsurgeon.render.verification import render_verification, verification_json
@@ -126,6 +128,16 @@ def _(shown: Probe, *, width: int, color: bool, verbose: bool) -> str:
 @describe_shown.register
 def _(shown: Probe) -> dict[str, Any]:
     return _parse(probe_json(shown))
+
+
+@render_shown.register
+def _(shown: Learned, *, width: int, color: bool, verbose: bool) -> str:
+    return render_learned(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Learned) -> dict[str, Any]:
+    return _parse(learned_json(shown))
 
 
 @render_shown.register

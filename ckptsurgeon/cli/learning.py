@@ -1,0 +1,136 @@
+"""The command learn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ckptsurgeon.cli.commands import Command
+from ckptsurgeon.cli.options import PATH, memory, named_sources, read_roots, report
+from ckptsurgeon.cli.printing import Style, print_out, say
+from ckptsurgeon.cli.streams import refuse_stream
+
+
+@click.command(
+    cls=Command,
+    short_help="The rules that made one checkpoint of another.",
+    examples=(
+        "ckptsurgeon learn old.pt converted.safetensors -o rules.yaml",
+        "ckptsurgeon learn --source 's*=shard_*.pt' converted.safetensors -o rules.yaml",
+        "ckptsurgeon probe old.pt -o probe.pt   # then your own script on it, and learn from both",
+    ),
+)
+@click.argument("files", metavar="[SRC] CONVERTED", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--source",
+    "named",
+    multiple=True,
+    metavar="ALIAS=PATH",
+    help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
+    "repeated.",
+)
+@click.option(
+    "--root",
+    multiple=True,
+    metavar="[ALIAS=]NAME",
+    help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in CONVERTED. May be repeated.",
+)
+@click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@click.option("--config", metavar="JSON", type=PATH, help="Model config, to name sizes by.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="RULES",
+    type=PATH,
+    help="The rule file that is written; without it the rules are printed.",
+)
+@click.option("--force", is_flag=True, help="Replace a rule file that exists.")
+@memory
+@report
+def learn(
+    files: tuple[str, ...],
+    named: tuple[str, ...],
+    root: tuple[str, ...],
+    one_shard: bool,
+    config: str | None,
+    output: str | None,
+    force: bool,
+    memory: int | None,
+    form: str,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Find the rules that make CONVERTED of SRC, by the values of both, and prove them.
+
+    Renames, slices, splits, joins, transposes, orders of rows and what is computed, such as merged
+    LoRA. Exits 0 where every tensor is settled, 1 where some are likely or unexplained (the rule
+    file is written in both cases), 2 where the two are not the same weights.
+    """
+    from ckptsurgeon.drafting.saving import refuse_name
+    from ckptsurgeon.learning.making import learn as learn_from
+
+    source, converted = _read_files(files, named)
+    for name in (source, converted):
+        if name is not None:
+            refuse_stream(name, "a checkpoint")
+    if output is not None:
+        refuse_name(Path(output))
+    with _shown_progress() as progress:
+        found = learn_from(
+            source,
+            converted,
+            sources=named_sources({"named": named}),
+            config=config,
+            root=read_roots(root),
+            one_shard=one_shard,
+            memory=memory,
+            progress=progress,
+        )
+    if output is not None:
+        found.save(output, force=force)
+    _print(found, output, form, Style(verbose, color))
+    return int(found.exit_code)
+
+
+def _read_files(files: tuple[str, ...], named: tuple[str, ...]) -> tuple[str | None, str]:
+    """The source, if one has no name, and the converted checkpoint."""
+    if len(files) == 2:
+        return files[0], files[1]
+    if len(files) == 1 and named:
+        return None, files[0]
+    if len(files) == 1:
+        raise click.UsageError("wanted SRC and CONVERTED, what was made of it")
+    raise click.UsageError("wanted SRC and CONVERTED; further sources are `--source NAME=PATH`")
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from ckptsurgeon.render.progress import shown_progress
+
+    with shown_progress() as progress:
+        yield progress
+
+
+def _print(found: Any, output: str | None, form: str, style: Style) -> None:
+    """The rules on stdout, unless they are in a file, and what is known of them."""
+    from ckptsurgeon.render.learning import learned_json, render_learned
+
+    if form == "json":
+        print_out([learned_json(found)])
+        return
+    text = render_learned(found, **style.layout)
+    if output is not None:
+        print_out([text])
+        say(f"{output}: written", 0)
+    else:
+        print_out([found.text()])
+        say(text.rstrip("\n"), 0)

@@ -1,0 +1,97 @@
+"""`learn`: the rules that made one checkpoint of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.engine.mover import Progress
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.learning.learned import Learned
+from ckptsurgeon.learning.learning import learn_rules
+from ckptsurgeon.request import (
+    Config,
+    Root,
+    Source,
+    gather_sources,
+    open_destination,
+    open_sources,
+    read_config,
+    read_roots,
+)
+from ckptsurgeon.specs import UnreadableSpec
+from ckptsurgeon.wanted import Size, read_size, refuse, require
+from ckptsurgeon.wording import choose
+
+
+def learn(
+    source: Source | None,
+    converted: Source,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    config: Config | None = None,
+    root: Root | None = None,
+    one_shard: bool = False,
+    memory: Size | None = None,
+    progress: Progress | None = None,
+) -> Learned:
+    """The rules that make `converted` of `source`, found by the values of both.
+
+    Both are paths, dicts of tensors, models or open checkpoints; `sources` names further ones by
+    alias, as in `plan`. The values must be there, and be the same weights in two layouts: values
+    that all differ leave nothing open, as those of `probe`. `config` is the model's, for sizes that
+    one example can't tell. `progress` is called with (bytes read, bytes in all, key).
+
+    Raises CheckpointError where a side has no values, or the two are not the same weights.
+    """
+    if progress is not None and not callable(progress):
+        refuse("progress", progress, "a function of (done, total, key)")
+    require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
+    roots = read_roots(root)
+    gathered, _ = gather_sources(source, sources or {})
+    options = SourceOptions(roots=roots, one_shard=one_shard)
+    opened = open_sources(gathered, options)
+    result = open_destination(converted, roots, one_shard)
+    for alias, checkpoint in opened.items():
+        _refuse_shapes_alone(checkpoint, f"the source {alias!r}" if alias else "the source")
+    _refuse_shapes_alone(result, "the converted checkpoint")
+    tell = _count(opened, result, progress)
+    return learn_rules(opened, result, _config(config), read_size(memory, "memory"), tell)
+
+
+def _config(config: Config | None) -> Mapping[str, Any] | None:
+    found = read_config(config)
+    if found is not None and not isinstance(found, Mapping):
+        raise CkptSurgeonError("config: wanted a JSON object, or a dict")
+    return found
+
+
+def _refuse_shapes_alone(checkpoint: Checkpoint, what: str) -> None:
+    """Raises CheckpointError for a checkpoint without values, or without a tensor to read."""
+    if not checkpoint.has_values:
+        way = choose("`ckptsurgeon suggest SRC DST`", "`suggest(source, into)`")
+        raise CheckpointError(
+            f"{checkpoint.path}: {what} has shapes alone, and rules are learned from values; "
+            f"{way} goes by names and shapes"
+        )
+    if all(isinstance(spec, UnreadableSpec) for spec in checkpoint.contents.specs.values()):
+        raise CheckpointError(f"{checkpoint.path}: {what} has no tensor that can be read")
+
+
+def _count(
+    sources: Mapping[str, Checkpoint], converted: Checkpoint, progress: Progress | None
+) -> Progress:
+    """What tells a progress how many bytes are read; every tensor is read once or more."""
+    everything = (*sources.values(), converted)
+    total = sum(spec.nbytes for one in everything for spec in one.contents.specs.values())
+    done = 0
+
+    def tell(nbytes: int, _: int, key: str) -> None:
+        nonlocal done
+        done = min(done + nbytes, total)
+        if progress is not None:
+            progress(done, total, key)
+
+    return tell
