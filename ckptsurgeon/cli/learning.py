@@ -50,6 +50,12 @@ from ckptsurgeon.cli.streams import refuse_stream
     help="The rule file that is written; without it the rules are printed.",
 )
 @click.option("--force", is_flag=True, help="Replace a rule file that exists.")
+@click.option(
+    "--full/--sample",
+    "whole",
+    default=None,
+    help="Read everything, or a few layers and samples of the rest; up to 4 GB all, unless given.",
+)
 @memory
 @report
 def learn(
@@ -60,6 +66,7 @@ def learn(
     config: str | None,
     output: str | None,
     force: bool,
+    whole: bool | None,
     memory: int | None,
     form: str,
     verbose: bool,
@@ -89,6 +96,7 @@ def learn(
             root=read_roots(root),
             one_shard=one_shard,
             memory=memory,
+            sample=None if whole is None else not whole,
             progress=progress,
         )
     if output is not None:

@@ -23,6 +23,7 @@ from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers, flat
+from ckptsurgeon.ops.indexing import Region
 from ckptsurgeon.ops.mosaic import Mosaic, dense
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.lowering import Lowering, dense_strides
@@ -165,6 +166,19 @@ class Mover:
         output = self._plan.outputs[key]
         with self._workers, located(output):
             yield from self._blocks(output)
+
+    def part(self, key: str, region: Region) -> Array | None:
+        """The bytes of a region of an output tensor, in row order; None where it is computed."""
+        import numpy as np
+
+        output = self._plan.outputs[key]
+        mosaic = self._mosaic(output)
+        if mosaic is None:
+            return None
+        spec = TensorSpec(output.spec.dtype, tuple(map(len, region)))
+        with self._workers, located(output):
+            blocks = self._workers.own.blocks(mosaic.within(region), spec)
+            return np.concatenate([block.copy() for _, block in blocks])
 
     def _blocks(self, output: Output) -> Iterator[Array]:
         node, spec, mosaic = output.node, output.spec, self._mosaic(output)

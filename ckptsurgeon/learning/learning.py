@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
-from ckptsurgeon.engine.evaluation import Evaluator
-from ckptsurgeon.engine.mover import Mover, Progress
+from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
-from ckptsurgeon.learning.words import Array, read_runs
-from ckptsurgeon.plans.graph import Node
-from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.learning.proving import Proof, prove
+from ckptsurgeon.learning.sampling import sample_checkpoints
+from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import UnreadableSpec, plural
 
 LEAST_EXPLAINED = 0.1
@@ -35,42 +33,88 @@ def learn_rules(
     converted: Checkpoint,
     config: Mapping[str, Any] | None = None,
     memory: int | None = None,
+    *,
+    whole: bool = True,
     tell: Progress | None = None,
 ) -> Learned:
-    """What was learned from checkpoints that are open."""
-    example = _open(sources, converted, config, tell)
+    """What was learned from checkpoints that are open; without `whole`, from samples of them."""
+    every = _open(sources, converted, config, tell)
+    if not whole:
+        some = _open(*sample_checkpoints(sources, converted), config, tell)
+        lesson = _study(some)
+        proof = prove(lesson.text, every, lesson.near, memory, whole=False)
+        if not (proof.different or proof.unexpected or _forgets(proof, every, lesson)):
+            return _tell(lesson, every, proof, Degree.SAMPLED)
+    lesson = _study(every)
+    proof = prove(lesson.text, every, lesson.near, memory, whole=whole)
+    _refuse_strangers(every, lesson, proof)
+    return _tell(lesson, every, proof, Degree.PROVED if whole else Degree.SAMPLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What an example says: its steps, and a rule file of them with the targets that it lacks."""
+
+    decisions: Decisions
+    steps: Sequence[Step]
+    text: str
+    unexplained: tuple[str, ...]
+    rule_count: int
+
+    @property
+    def near(self) -> frozenset[str]:
+        """The targets that are computed."""
+        steps = (step for step in self.steps if step.degree is Degree.NEAR)
+        return frozenset(key for step in steps for key in step.targets.keys)
+
+
+def _study(example: Example) -> Lesson:
     decisions = decide(example)
     steps = _in_order([*map(_Casting(example), decisions.steps), *_drops(decisions)], example)
-    heads = head_of(example, steps, config)
+    heads = head_of(example, steps, example.ground.config)
     found, left = draft_most(heads.steps, heads.head, example.ground)
     lost = [target for step in left for target in step.targets.keys]
-    unexplained = [*decisions.open, *lost]
+    unexplained = (*decisions.open, *lost)
     text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, example))
-    near = {
-        key for step in decisions.steps if step.degree is Degree.NEAR for key in step.targets.keys
-    }
-    proof = _prove(text, example, near, memory)
-    _refuse_strangers(example, decisions, proof)
-    specs = converted.contents.specs
+    return Lesson(decisions, steps, text, unexplained, count_rules(found.entries))
+
+
+def _forgets(proof: Proof, example: Example, lesson: Lesson) -> bool:
+    """Whether there are targets that no rule gives, and that nothing was said of."""
+    told = len(proof.equal) + len(lesson.unexplained)
+    return told < len(example.wanted)
+
+
+def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learned:
+    """What was learned, for people; `best` is the degree of what was compared."""
+    plan = example.ground.plan(lesson.text)
+    specs = example.converted.contents.specs
+    degrees = {target: step.degree for step in lesson.steps for target in step.targets.keys}
     return Learned(
-        file=text,
-        source=", ".join(str(one.path) for one in sources.values()),
-        converted=str(converted.path),
-        degrees=_degrees(decisions, proof),
-        unexplained=(*unexplained, *proof.different),
-        dropped=tuple(key for step in steps if not step.targets.keys for key in step.sources.keys),
+        file=lesson.text,
+        source=", ".join(str(one.path) for one in example.ground.sources.values()),
+        converted=str(example.converted.path),
+        degrees={
+            key: max(best, degrees.get(key, best)) for key in example.wanted if key in proof.equal
+        },
+        unexplained=(*lesson.unexplained, *proof.different),
+        dropped=tuple(
+            full_key(fate.source, fate.key)
+            for fate in plan.fates
+            if fate.fate is Fate.DROPPED and fate.stage == 0
+        ),
         unreadable={k: one for k, one in specs.items() if isinstance(one, UnreadableSpec)},
-        rule_count=count_rules(found.entries),
+        rule_count=lesson.rule_count,
     )
 
 
-def _refuse_strangers(example: Example, decisions: Decisions, proof: Proof) -> None:
+def _refuse_strangers(example: Example, lesson: Lesson, proof: Proof) -> None:
     """Raises CheckpointError where values explain hardly anything."""
     by_values = (Degree.PROVED, Degree.SAMPLED, Degree.NEAR)
     telling = {key for key, one in example.signatures.items() if not one.constant}
     explained = {
         key
-        for step in decisions.steps
+        for step in lesson.steps
         if step.degree in by_values
         for key in step.targets.keys
         if key in proof.equal and key in telling
@@ -79,7 +123,7 @@ def _refuse_strangers(example: Example, decisions: Decisions, proof: Proof) -> N
         shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"
         raise CheckpointError(
             f"{example.converted.path}: these are not the same weights: the source's values "
-            f"explain {shown}; learn from a checkpoint and what was made of it, its values unchanged"
+            f"explain {shown}; learn from a checkpoint and what was made of it, values unchanged"
         )
 
 
@@ -132,74 +176,3 @@ class _Casting:
         return Step(
             step.sources, step.targets, calls, step.index, step.at, step.degree, step.remark
         )
-
-
-# --- proof ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The targets that the rules make to the bit, and those that they don't."""
-
-    equal: frozenset[str]
-    different: tuple[str, ...]
-
-
-def _prove(text: str, example: Example, near: Collection[str], memory: int | None) -> Proof:
-    """Runs the rules on the example, and compares every tensor with the converted one.
-
-    Those of `near` are computed, and may differ by rounding.
-    """
-    plan = example.ground.plan(text)
-    mover = Mover(plan, example.ground.sources, memory=memory, jobs=1)
-    equal: list[str] = []
-    different: list[str] = []
-    for key, spec in example.wanted.items():
-        if key in plan.outputs:
-            alike = plan.outputs[key].spec == spec
-            if alike and key in near:
-                same = example.nears(key, *_alone(plan, example, key))
-            else:
-                same = alike and _is_equal(mover, example, key)
-            (equal if same else different).append(key)
-    return Proof(frozenset(equal), tuple(different))
-
-
-def _alone(plan: Plan, example: Example, key: str) -> tuple[Node, Evaluator]:
-    """An output's node, and what makes its array."""
-    node = plan.outputs.nodes[key]
-    return node, Evaluator(example.ground.sources, [node])
-
-
-def _is_equal(mover: Mover, example: Example, key: str) -> bool:
-    """Whether an output's bytes are those of the converted tensor."""
-    wanted = _Reader(example.converted, example.names[key])
-    return all(np.array_equal(one, wanted.next(len(one))) for one in mover.blocks(key))
-
-
-class _Reader:
-    """The bytes of a tensor, as many at a time as are asked for."""
-
-    def __init__(self, checkpoint: Checkpoint, key: str) -> None:
-        self._runs = read_runs(checkpoint, key)
-        self._left: list[Array] = []
-
-    def next(self, nbytes: int) -> Array:
-        """The next bytes; fewer where the tensor ends."""
-        held = sum(map(len, self._left))
-        while held < nbytes and (run := next(self._runs, None)) is not None:
-            self._left.append(run)
-            held += len(run)
-        whole = np.concatenate(self._left) if self._left else np.zeros(0, np.uint8)
-        self._left = [whole[nbytes:]]
-        return whole[:nbytes]
-
-
-def _degrees(decisions: Decisions, proof: Proof) -> dict[str, Degree]:
-    """The degree of each target that was explained and made right."""
-    return {
-        target: step.degree
-        for step in decisions.steps
-        for target in step.targets.keys
-        if target in proof.equal
-    }

@@ -11,6 +11,7 @@ from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.learning.learning import learn_rules
+from ckptsurgeon.learning.sampling import LARGE, count_bytes
 from ckptsurgeon.request import (
     Config,
     Root,
@@ -35,6 +36,7 @@ def learn(
     root: Root | None = None,
     one_shard: bool = False,
     memory: Size | None = None,
+    sample: bool | None = None,
     progress: Progress | None = None,
 ) -> Learned:
     """The rules that make `converted` of `source`, found by the values of both.
@@ -42,7 +44,8 @@ def learn(
     Both are paths, dicts of tensors, models or open checkpoints; `sources` names further ones by
     alias, as in `plan`. The values must be there, and be the same weights in two layouts: values
     that all differ leave nothing open, as those of `probe`. `config` is the model's, for sizes that
-    one example can't tell. `progress` is called with (bytes read, bytes in all, key).
+    one example can't tell. `sample` says that a few layers and samples of the rest are read, or, if
+    false, everything; unless told, files of more than 4 GB are sampled. `progress` is called with (bytes read, bytes in all, key).
 
     Raises CheckpointError where a side has no values, or the two are not the same weights.
     """
@@ -58,7 +61,9 @@ def learn(
         _refuse_shapes_alone(checkpoint, f"the source {alias!r}" if alias else "the source")
     _refuse_shapes_alone(result, "the converted checkpoint")
     tell = _count(opened, result, progress)
-    return learn_rules(opened, result, _config(config), read_size(memory, "memory"), tell)
+    whole = count_bytes(opened, result) <= LARGE if sample is None else not sample
+    limit = read_size(memory, "memory")
+    return learn_rules(opened, result, _config(config), limit, whole=whole, tell=tell)
 
 
 def _config(config: Config | None) -> Mapping[str, Any] | None:
