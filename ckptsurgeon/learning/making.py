@@ -44,8 +44,9 @@ def learn(
     Both are paths, dicts of tensors, models or open checkpoints; `sources` names further ones by
     alias, as in `plan`. The values must be there, and be the same weights in two layouts: values
     that all differ leave nothing open, as those of `probe`. `config` is the model's, for sizes that
-    one example can't tell. `sample` says that a few layers and samples of the rest are read, or, if
-    false, everything; unless told, files of more than 4 GB are sampled. `progress` is called with (bytes read, bytes in all, key).
+    one example can't tell. With `sample` a few layers are read, and stretches of the rest; if false
+    everything; unless told, more than 4 GB are sampled. `progress` is called with (bytes read,
+    bytes in all, key).
 
     Raises CheckpointError where a side has no values, or the two are not the same weights.
     """
