@@ -19,10 +19,11 @@ from ckptsurgeon.checkpoints.output import (
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
+from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.graph import RuleInfo
@@ -224,9 +225,16 @@ def _check_ties(
     plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int | None = None
 ) -> None:
     """Tied keys that were made apart must be equal; compared before anything is written."""
-    mover = Mover(plan, checkpoints, memory=memory, jobs=1)
-    for tie in plan.checked_ties:
-        if mover.digest(tie.key) != mover.digest(tie.leader):
-            message = f"`tie`: `{tie.key}` and `{tie.leader}` hold different values"
-            place = tie.rule.place if tie.rule else None
-            raise PlanError([Problem(message, place, "drop one of them")])
+    with NodeReader(checkpoints, memory) as reader:
+        for tie in plan.checked_ties:
+            if _digest(plan, reader, tie.key) != _digest(plan, reader, tie.leader):
+                message = f"`tie`: `{tie.key}` and `{tie.leader}` hold different values"
+                place = tie.rule.place if tie.rule else None
+                raise PlanError([Problem(message, place, "drop one of them")])
+
+
+def _digest(plan: Plan, reader: NodeReader, key: str) -> bytes:
+    """A digest of an output's bytes; errors are told at its rule."""
+    output = plan.outputs[key]
+    with located(output):
+        return reader.digest(output.node)

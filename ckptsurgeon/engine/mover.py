@@ -6,7 +6,6 @@ after the other; the rest is made by several threads under one memory budget.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,14 +21,13 @@ from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
-from ckptsurgeon.engine.sequential import Readers, flat
-from ckptsurgeon.ops.indexing import Region
-from ckptsurgeon.ops.mosaic import Mosaic, dense
+from ckptsurgeon.engine.sequential import Readers
+from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.plans.lowering import Lowering, dense_strides
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.specs import BITS, TensorSpec
+from ckptsurgeon.specs import BITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,42 +151,6 @@ class Mover:
             _nbytes((job for job in jobs if job.runs is not None), writer),
             _nbytes((job for job in jobs if job.runs is None), writer),
         )
-
-    def digest(self, key: str) -> bytes:
-        """A digest of an output tensor's bytes, which are made in blocks where they can be."""
-        digest = hashlib.blake2b()
-        for block in self.blocks(key):
-            digest.update(block.data)
-        return digest.digest()
-
-    def blocks(self, key: str) -> Iterator[Array]:
-        """The bytes of an output tensor, one part after the other; each is good until the next."""
-        output = self._plan.outputs[key]
-        with self._workers, located(output):
-            yield from self._blocks(output)
-
-    def part(self, key: str, region: Region) -> Array | None:
-        """The bytes of a region of an output tensor, in row order; None where it is computed."""
-        import numpy as np
-
-        output = self._plan.outputs[key]
-        mosaic = self._mosaic(output)
-        if mosaic is None:
-            return None
-        spec = TensorSpec(output.spec.dtype, tuple(map(len, region)))
-        with self._workers, located(output):
-            blocks = self._workers.own.blocks(mosaic.within(region), spec)
-            return np.concatenate([block.copy() for _, block in blocks])
-
-    def _blocks(self, output: Output) -> Iterator[Array]:
-        node, spec, mosaic = output.node, output.spec, self._mosaic(output)
-        if isinstance(node, Leaf) and self._workers.extent(node) is not None:
-            spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte
-            mosaic = dense(node, spec)
-        if mosaic is not None:
-            yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
-        else:
-            yield flat(Evaluator(self._checkpoints, [node]).array(node))
 
     # --- lowering ---------------------------------------------------------------------------------
 

@@ -14,16 +14,22 @@ from ckptsurgeon.drafting.nodes import nodes_of
 from ckptsurgeon.drafting.steps import Call, Step
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.mover import Progress
+from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
+from ckptsurgeon.learning.comparing import agrees, is_equal
 from ckptsurgeon.learning.matching import Matcher
 from ckptsurgeon.learning.signatures import Signature, sign
 from ckptsurgeon.learning.tables import Tables
-from ckptsurgeon.learning.words import Array, may_become, words_of
+from ckptsurgeon.learning.words import Array, may_become
 from ckptsurgeon.ops import carriers
-from ckptsurgeon.plans.graph import Leaf, Node
+from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.plans.graph import Leaf, Node, call
 from ckptsurgeon.plans.views import renamed_keys
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+
+LARGE_TENSOR = 16 << 20
+"""Bytes of a tensor up to which all of it is compared for each way that it may be made."""
 
 TOLERANCES = {"F64": 1e-12, "F32": 1e-5, "F16": 2e-3, "BF16": 2e-2}
 """How far computed values may lie apart, as a part of the largest, by the dtype of the result."""
@@ -106,12 +112,16 @@ class Example:
 
     # --- tried ------------------------------------------------------------------------------------
 
+    @cached_property
+    def reader(self) -> NodeReader:
+        """Reads nodes of the sources."""
+        return NodeReader(self.ground.sources)
+
     def gives(self, step: Step) -> bool:
-        """Whether a step makes just the values that its targets have."""
+        """Whether a step makes just the values that its targets have; of large ones, on samples."""
         try:
             nodes = nodes_of(step, self.tensors)
-            evaluator = Evaluator(self.ground.sources, nodes.values())
-            return all(self._is(target, node, evaluator) for target, node in nodes.items())
+            return all(self._is(target, node) for target, node in nodes.items())
         except CkptSurgeonError:
             return False
 
@@ -168,16 +178,11 @@ class Example:
         scale = float(((wanted - base) * update).sum()) / size if size else 0.0
         return _short(scale * len(a)) if scale else None
 
-    def _is(self, target: str, node: Node, evaluator: Evaluator) -> bool:
+    def _is(self, target: str, node: Node) -> bool:
         wanted = self.wanted.get(target)
         if wanted is None or node.spec.shape != wanted.shape:
             return False
-        if not may_become(node.spec.dtype, wanted.dtype):
-            return False
-        made = words_of(np.ravel(evaluator.array(node)), node.spec.dtype, wanted.dtype)
-        return bool(np.array_equal(made, self._words(target, wanted)))
-
-    def _words(self, target: str, wanted: TensorSpec) -> Array:
-        return words_of(
-            np.ravel(self.converted.read(self.names[target])), wanted.dtype, wanted.dtype
-        )
+        if node.spec.dtype != wanted.dtype:
+            (node,) = call(Cast(dtype=wanted.dtype), node)
+        compare = is_equal if wanted.nbytes <= LARGE_TENSOR else agrees
+        return compare(self.reader, node, self.converted, self.names[target])

@@ -20,6 +20,7 @@ from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.plans.lowering import Lowering
 
 Array = np.ndarray[Any, Any]
@@ -156,8 +157,9 @@ def test_digests_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts.values()))
     checkpoint = open_checkpoint(path)
-    mover = Mover(ckptsurgeon.plan(str(path), []), {"": checkpoint})
-    digests = {key: mover.digest(key) for key in parts}
+    nodes = ckptsurgeon.plan(str(path), []).outputs.nodes
+    with NodeReader({"": checkpoint}) as reader:
+        digests = {key: reader.digest(nodes[key]) for key in parts}
     assert digests["a"] == digests["b"] == hashlib.blake2b(data).digest() != digests["c"]
 
 
@@ -173,10 +175,10 @@ def test_what_parts_leave_of_the_destination_is_moved_in_blocks(
     rules = ["wide[5:20, 7:9] -> wide[1:16, :2]", "wide[200, 1000:] -> wide[-1, 100:500]"]
     plan = ckptsurgeon.plan(str(source), rules, into=str(into))
     assert (Lowering().mosaic(plan.outputs["wide"].node) is not None) == in_blocks
-    mover = Mover(plan, {"": open_checkpoint(source), "dst": open_checkpoint(into)})
+    reader = NodeReader({"": open_checkpoint(source), "dst": open_checkpoint(into)})
     wide = load_file(source)["wide"]
     own[1:16, :2], own[-1, 100:500] = wide[5:20, 7:9], wide[200, 1000:]
-    assert mover.digest("wide") == hashlib.blake2b(own.tobytes()).digest()
+    assert reader.digest(plan.outputs.nodes["wide"]) == hashlib.blake2b(own.tobytes()).digest()
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
