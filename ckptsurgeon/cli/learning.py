@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     examples=(
         "ckptsurgeon learn old.pt converted.safetensors -o rules.yaml",
         "ckptsurgeon learn --source 's*=shard_*.pt' converted.safetensors -o rules.yaml",
+        "ckptsurgeon learn small.pt made.pt --example large.pt made_large.pt -o rules.yaml",
         "ckptsurgeon probe old.pt -o probe.pt   # then your own script on it, and learn from both",
     ),
 )
@@ -41,6 +43,15 @@ from ckptsurgeon.cli.streams import refuse_stream
     help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in CONVERTED. May be repeated.",
 )
 @click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@click.option(
+    "--example",
+    "examples",
+    multiple=True,
+    nargs=2,
+    metavar="SRC CONVERTED",
+    type=PATH,
+    help="A further pair, of another size: it tells which numbers are sizes. May be repeated.",
+)
 @click.option("--config", metavar="JSON", type=PATH, help="Model config, to name sizes by.")
 @click.option(
     "-o",
@@ -63,6 +74,7 @@ def learn(
     named: tuple[str, ...],
     root: tuple[str, ...],
     one_shard: bool,
+    examples: tuple[tuple[str, str], ...],
     config: str | None,
     output: str | None,
     force: bool,
@@ -82,7 +94,7 @@ def learn(
     from ckptsurgeon.learning.making import learn as learn_from
 
     source, converted = _read_files(files, named)
-    for name in (source, converted):
+    for name in (source, converted, *itertools.chain(*examples)):
         if name is not None:
             refuse_stream(name, "a checkpoint")
     if output is not None:
@@ -92,6 +104,7 @@ def learn(
             source,
             converted,
             sources=named_sources({"named": named}),
+            examples=examples,
             config=config,
             root=read_roots(root),
             one_shard=one_shard,

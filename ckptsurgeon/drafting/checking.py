@@ -25,11 +25,12 @@ NAME = "rules.yaml"
 
 @dataclass(frozen=True)
 class Ground:
-    """What rules are tried on: sources by alias, how they are seen, and a config to ask."""
+    """What rules are tried on: sources by alias, how they are seen, a config, and given vars."""
 
     sources: Mapping[str, Checkpoint]
     options: SourceOptions = field(default_factory=SourceOptions)
     config: Mapping[str, Any] | None = None
+    given: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def leaves(self) -> Mapping[str, Leaf]:
@@ -47,7 +48,8 @@ class Ground:
 
     def plan(self, text: str) -> Plan:
         """The plan of a rule file's text; raises CkptSurgeonError."""
-        return make_plan([parse_ruleset(text, NAME)], Inputs(self.sources, config=self.config))
+        inputs = Inputs(self.sources, config=self.config, given=self.given)
+        return make_plan([parse_ruleset(text, NAME)], inputs)
 
     def expect(self, steps: Sequence[Step]) -> dict[str, Node]:
         """What the targets of active steps are made of; raises CkptSurgeonError."""
@@ -67,6 +69,18 @@ class Ground:
         if outputs.keys() != expected.keys():
             return False
         return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Another example that a rule file must hold on, with the steps that it has there."""
+
+    ground: Ground
+    steps: Sequence[Step]
+
+    def holds(self, text: str) -> bool:
+        """Whether the file makes just these steps there."""
+        return self.ground.holds(text, self.ground.expect(self.steps))
 
 
 def _without_cast(node: Node) -> Node:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
 from ckptsurgeon.drafting.blocks import Block, Entry, fold
 from ckptsurgeon.drafting.captures import share_captures
-from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
@@ -33,17 +34,20 @@ def draft(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    trials: Sequence[Trial] = (),
 ) -> Draft | None:
     """The shortest rule file of those tried that makes these steps; None where none does.
 
     With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules.
+    What is told of `trials` is drafted with the steps, and must hold there.
     """
     expected = ground.expect(steps)
+    together = [*steps, *(step for trial in trials for step in trial.steps if step not in steps)]
     for generalise in _WAYS:
-        entries = generalise(steps, copies)
+        entries = generalise(together, copies)
         if entries is not None:
             found = Draft(write_file(head, entries, footer), tuple(entries))
-            if ground.holds(found.text, expected):
+            if ground.holds(found.text, expected) and all(one.holds(found.text) for one in trials):
                 return found
     return None
 
@@ -55,9 +59,16 @@ def draft_most(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    trials: Sequence[Trial] = (),
 ) -> tuple[Draft, list[Step]]:
-    """The draft of all steps that one file can hold, and those that it can't."""
-    found = draft(steps, head, ground, copies=copies, footer=footer)
+    """The draft of all steps that one file can hold, and those that it can't.
+
+    Where trials don't hold, the file is that of the steps alone.
+    """
+    words: dict[str, Any] = {"copies": copies, "footer": footer}
+    found = draft(steps, head, ground, **words, trials=trials)
+    if found is None and trials:
+        found = draft(steps, head, ground, **words)
     if found is not None:
         return found, []
     held: list[Step] = []
@@ -66,7 +77,7 @@ def draft_most(
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
-        found = draft([*held, *some], head, ground, copies=copies, footer=footer)
+        found = draft([*held, *some], head, ground, **words)
         if found is not None:
             held, best = [*held, *some], found
         elif len(some) > 1:

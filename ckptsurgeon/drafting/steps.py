@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckptsurgeon.ops.indexing import Index
 
@@ -28,9 +28,12 @@ class Degree(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number that an example shows once: as a var it gets a name, such as `heads`."""
+    """A number that an example shows once: as a var it gets a name, such as `heads`.
 
-    value: int
+    Sizes of one name are one var, whatever it is worth in an example.
+    """
+
+    value: int = field(compare=False)
     name: str
 
 

@@ -13,16 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.instances import Instances
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import hypotheses
+from ckptsurgeon.learning.doubts import doubted
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.likeness import Likeness
-
-ROWS = 4
-"""Rotary rows of a head that both orders put alike."""
 
 MOST_OF_A_FORM = 2
 """Targets that differ in integers alone of which ops are tried in vain."""
@@ -75,18 +73,8 @@ def _by_values(example: Example) -> Decisions:
             found[target] = one
         else:
             decisions.open.append(target)
-    decisions.steps = [_doubted(step) for step in _steps(example, found)]
+    decisions.steps = [doubted(step) for step in _steps(example, found)]
     return decisions
-
-
-def _doubted(step: Step) -> Step:
-    """The step, likely alone where an op of another meaning does the same at this size."""
-    for call in step.calls:
-        rotary = dict(call.parameters).get("rotary_dim", dict(call.parameters).get("head_dim"))
-        if call.op == "permute_rope" and rotary in (ROWS, Size(ROWS, "head_dim")):
-            remark = f"in heads of {ROWS} rows `to: interleaved` and `to: half` are one order"
-            return replace(step, degree=Degree.LIKELY, remark=remark)
-    return step
 
 
 def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None:

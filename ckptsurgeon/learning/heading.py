@@ -16,27 +16,41 @@ from ckptsurgeon.specs import FLOATING
 
 @dataclass(frozen=True, slots=True)
 class Headed:
-    """The head of a file, and the steps as they are below it."""
+    """The head of a file, each example's steps as they are below it, and its values of vars."""
 
     head: Head
-    steps: Sequence[Step]
+    lists: Sequence[Sequence[Step]]
+    values: Sequence[Mapping[str, int]]
 
 
-def head_of(example: Example, steps: Sequence[Step], config: Mapping[str, object] | None) -> Headed:
-    """The head that says what the steps have in common, and the steps without that."""
-    sections = list(_source_section(example))
-    dtype = _common_dtype(example, steps)
+def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Headed:
+    """The head that says what the steps of examples have in common, and the steps without that."""
+    first = examples[0]
+    sections = list(_source_section(first))
+    dtype = _common_dtype(examples, lists)
     words = []
-    if example.output.separator != ".":
-        words.append(f"separator: {example.output.separator}")
+    if first.output.separator != ".":
+        words.append(f"separator: {first.output.separator}")
     if dtype is not None:
         words.append(f"dtype: {dtype}")
-        steps = [_without_cast(step, dtype) for step in steps]
+        lists = [[_without_cast(step, dtype) for step in steps] for steps in lists]
     if words:
         sections.append(f"output: {{{', '.join(words)}}}")
-    steps = [_with_heads(step, config or {}) for step in steps]
-    vars, steps = _name_sizes(steps, config or {})
-    return Headed(Head(sections=tuple(sections), vars=vars), steps)
+    configs = [one.ground.config or {} for one in examples]
+    named = [
+        _name_sizes([_with_heads(step, config) for step in steps])
+        for config, steps in zip(configs, lists, strict=True)
+    ]
+    vars = {
+        name: _var(size, [values.get(name) for _, values in named], examples)
+        for name, size in named[0][1].items()
+    }
+    head = Head(sections=tuple(sections), vars=vars)
+    return Headed(head, [steps for steps, _ in named], [_plain(values) for _, values in named])
+
+
+def _plain(values: Mapping[str, Size]) -> dict[str, int]:
+    return {name: size.value for name, size in values.items()}
 
 
 def _source_section(example: Example) -> list[str]:
@@ -60,9 +74,11 @@ def _root_word(example: Example) -> Iterator[str]:
         yield f"root: {{{', '.join(named)}}}"
 
 
-def _common_dtype(example: Example, steps: Sequence[Step]) -> str | None:
+def _common_dtype(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> str | None:
     """The one dtype of all floating targets, where some are cast to it."""
-    dtypes = {spec.dtype for spec in example.wanted.values() if spec.dtype in FLOATING}
+    specs = (spec for example in examples for spec in example.wanted.values())
+    dtypes = {spec.dtype for spec in specs if spec.dtype in FLOATING}
+    steps = (step for steps in lists for step in steps)
     casts = [call for step in steps for call in step.calls[-1:] if call.op == "cast"]
     return dtypes.pop() if len(dtypes) == 1 and casts else None
 
@@ -110,24 +126,22 @@ def _config_heads(call: Call, config: Mapping[str, object]) -> tuple[tuple[str, 
     return call.parameters
 
 
-def _name_sizes(
-    steps: Sequence[Step], config: Mapping[str, object]
-) -> tuple[dict[str, tuple[str, str]], list[Step]]:
-    """Vars for sizes that were seen once, and the steps with their names.
+def _name_sizes(steps: Sequence[Step]) -> tuple[list[Step], dict[str, Size]]:
+    """The steps with a name for each size, and the sizes by these names.
 
-    Sizes of one name and several values get a number behind it.
+    Further sizes of one name get a number behind it.
     """
-    values: dict[str, list[int]] = defaultdict(list)
+    known: dict[str, list[int]] = defaultdict(list)
     for size in (size for step in steps for size in _sizes(step)):
-        if size.value not in values[size.name]:
-            values[size.name].append(size.value)
+        if size.value not in known[size.name]:
+            known[size.name].append(size.value)
     names = {
-        Size(value, name): name if len(known) == 1 else f"{name}_{value}"
-        for name, known in values.items()
-        for value in known
+        (name, value): f"{name}_{at}" if at > 1 else name
+        for name, values in known.items()
+        for at, value in enumerate(values, 1)
     }
-    vars = {name: _var(size, config) for size, name in names.items()}
-    return vars, [_renamed(step, names) for step in steps]
+    sizes = {new: Size(value, new) for (_, value), new in names.items()}
+    return [_renamed(step, names) for step in steps], sizes
 
 
 def _sizes(step: Step) -> list[Size]:
@@ -135,25 +149,56 @@ def _sizes(step: Step) -> list[Size]:
     return [value for value in values if isinstance(value, Size)]
 
 
-def _renamed(step: Step, names: Mapping[Size, str]) -> Step:
+def _renamed(step: Step, names: Mapping[tuple[str, int], str]) -> Step:
+    def rename(value: Value) -> Value:
+        if not isinstance(value, Size):
+            return value
+        return Size(value.value, names[value.name, value.value])
+
     calls = tuple(
-        replace(
-            call,
-            parameters=tuple(
-                (name, Size(value.value, names[value]) if isinstance(value, Size) else value)
-                for name, value in call.parameters
-            ),
-        )
+        replace(call, parameters=tuple((name, rename(value)) for name, value in call.parameters))
         for call in step.calls
     )
     return replace(step, calls=calls)
 
 
-def _var(size: Size, config: Mapping[str, object]) -> tuple[str, str]:
-    """A var's value, and what is to be said of it: the config's one entry of that value, if any."""
+def _var(size: Size, values: Sequence[Size | None], examples: Sequence[Example]) -> tuple[str, str]:
+    """A var's value, and what is to be said of it."""
+    seen = [one.value for one in values if one is not None]
+    if (name := _entry_of(size, examples[0].ground.config or {})) is not None:
+        return f"config.{name}", ""
+    if len(seen) == 1:
+        return str(size.value), "seen once: constant, or a size?"
+    if len(set(seen)) == 1:
+        return str(size.value), ""
+    if (shape := _dim_of(seen, examples)) is not None:
+        return shape, ""
+    return str(size.value), f"{' and '.join(map(str, seen))} in the examples: say which by --set"
+
+
+def _entry_of(size: Size, config: Mapping[str, object]) -> str | None:
+    """The config's one entry of a size's value, or the one that is called like it."""
     named = [name for name, value in config.items() if value == size.value and value is not True]
     alike = [name for name in named if set(size.name.split("_")) <= set(name.split("_"))]
-    for names in (named, alike, [name for name in alike if "kv" in name or "key" in name]):
+    of_keys = [name for name in alike if "kv" in name or "key" in name]
+    for names in (named, alike, of_keys):
         if len(names) == 1 and names[0].isidentifier():
-            return f"config.{names[0]}", ""
-    return str(size.value), "seen once: constant, or a size?"
+            return names[0]
+    return None
+
+
+def _dim_of(seen: Sequence[int], examples: Sequence[Example]) -> str | None:
+    """The dim of a source's tensor that has the values of all examples, as a var."""
+    for key, leaf in examples[0].tensors.items():
+        for dim, size in enumerate(leaf.spec.shape):
+            if size == seen[0] and _shapes_have(key, dim, seen, examples):
+                return f"{{shape: {write_key_text(key)}, dim: {dim}}}"
+    return None
+
+
+def _shapes_have(key: str, dim: int, seen: Sequence[int], examples: Sequence[Example]) -> bool:
+    leaves = [example.tensors.get(key) for example in examples]
+    return len(seen) == len(leaves) and all(
+        leaf is not None and len(leaf.spec.shape) > dim and leaf.spec.shape[dim] == value
+        for leaf, value in zip(leaves, seen, strict=True)
+    )

@@ -26,7 +26,8 @@ class Learned(Shown):
 
     `degrees` are by key; `unexplained` are the keys that no tensor of the source explains, which
     stand as comments, `unreadable` those without values that can be read. `dropped` are the source
-    keys, with their aliases, that nothing is made of. `rule_count` counts the rules.
+    keys, with their aliases, that nothing is made of. `rule_count` counts the rules,
+    `failed` the further examples that they don't hold on.
     """
 
     file: str
@@ -37,6 +38,7 @@ class Learned(Shown):
     dropped: tuple[str, ...]
     unreadable: Mapping[str, UnreadableSpec]
     rule_count: int
+    failed: int = 0
 
     def text(self) -> str:
         """The rule file."""
@@ -76,7 +78,7 @@ class Learned(Shown):
     @property
     def exit_code(self) -> int:
         """What the command line ends with: 1 where something is likely or open, else 0."""
-        return 1 if self.likely or self.open else 0
+        return 1 if self.likely or self.open or self.failed else 0
 
     @property
     def summary(self) -> str:
@@ -88,5 +90,6 @@ class Learned(Shown):
         """The one sentence to read where there is no time for more."""
         told = [f"{count:,} {degree.value}" for degree, count in self.counts.items()]
         told += [f"{len(self.open):,} UNEXPLAINED"] if self.open else []
+        told += [f"WRONG on {plural(self.failed, 'further example')}"] if self.failed else []
         total = len(self.degrees) + len(self.open)
         return f"{plural(self.rule_count, 'rule')} for {plural(total, 'tensor')}: {', '.join(told)}"

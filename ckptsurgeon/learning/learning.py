@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.learning.deciding import Decisions, decide
+from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
@@ -28,38 +29,57 @@ LEAST_EXPLAINED = 0.1
 """The share of tensors that values must explain for two files to be the same weights."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Sources by alias, open, and what was made of them."""
+
+    sources: Mapping[str, Checkpoint]
+    converted: Checkpoint
+
+
 def learn_rules(
-    sources: Mapping[str, Checkpoint],
-    converted: Checkpoint,
+    pairs: Sequence[Pair],
     config: Mapping[str, Any] | None = None,
     memory: int | None = None,
     *,
     whole: bool = True,
     tell: Progress | None = None,
 ) -> Learned:
-    """What was learned from checkpoints that are open; without `whole`, from samples of them."""
-    every = _open(sources, converted, config, tell)
+    """What was learned from pairs, the first being the one that is told of.
+
+    Without `whole`, from samples of the first.
+    """
+    every = [_open(pair, config if not at else None, tell) for at, pair in enumerate(pairs)]
+    first, *further = every
     if not whole:
-        some = _open(*sample_checkpoints(sources, converted), config, tell)
-        lesson = _study(some)
-        proof = prove(lesson.text, every, lesson.near, memory, whole=False)
-        if not (proof.different or proof.unexpected or _forgets(proof, every, lesson)):
-            return _tell(lesson, every, proof, Degree.SAMPLED)
+        some = _open(sample_pair(pairs[0]), config, tell)
+        lesson = _study([some, *further])
+        proof = prove(lesson.text, first, lesson.near, memory, whole=False)
+        if not (proof.different or proof.unexpected or _forgets(proof, first, lesson)):
+            return _tell(lesson, first, proof, Degree.SAMPLED)
     lesson = _study(every)
-    proof = prove(lesson.text, every, lesson.near, memory, whole=whole)
-    _refuse_strangers(every, lesson, proof)
-    return _tell(lesson, every, proof, Degree.PROVED if whole else Degree.SAMPLED)
+    proof = prove(lesson.text, first, lesson.near, memory, whole=whole)
+    _refuse_strangers(first, lesson, proof)
+    return _tell(lesson, first, proof, Degree.PROVED if whole else Degree.SAMPLED)
+
+
+def sample_pair(pair: Pair) -> Pair:
+    """The pair with the tensors of a few layers alone."""
+    return Pair(*sample_checkpoints(pair.sources, pair.converted))
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What an example says: its steps, and a rule file of them with the targets that it lacks."""
+    """What examples say: the steps of the first, a rule file, and the targets that it lacks.
 
-    decisions: Decisions
+    `failed` counts the further examples that the file doesn't hold on.
+    """
+
     steps: Sequence[Step]
     text: str
     unexplained: tuple[str, ...]
     rule_count: int
+    failed: int
 
     @property
     def near(self) -> frozenset[str]:
@@ -68,15 +88,28 @@ class Lesson:
         return frozenset(key for step in steps for key in step.targets.keys)
 
 
-def _study(example: Example) -> Lesson:
-    decisions = decide(example)
-    steps = _in_order([*map(_Casting(example), decisions.steps), *_drops(decisions)], example)
-    heads = head_of(example, steps, example.ground.config)
-    found, left = draft_most(heads.steps, heads.head, example.ground)
+def _study(examples: Sequence[Example]) -> Lesson:
+    """What examples say together; what is told of single tensors is of the first."""
+    decisions = [decide(example) for example in examples]
+    headed = head_of(examples, settle_doubts([_steps_of(one) for one in decisions]))
+    trials = [
+        Trial(replace(example.ground, given=values), steps)
+        for example, steps, values in zip(examples, headed.lists, headed.values, strict=True)
+    ]
+    first = examples[0]
+    found, left = draft_most(headed.lists[0], headed.head, first.ground, trials=trials[1:])
     lost = [target for step in left for target in step.targets.keys]
-    unexplained = (*decisions.open, *lost)
-    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, example))
-    return Lesson(decisions, steps, text, unexplained, count_rules(found.entries))
+    unexplained = (*decisions[0].open, *lost)
+    elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
+    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, first))
+    return Lesson(headed.lists[0], text, unexplained, count_rules(found.entries), elsewhere)
+
+
+def _steps_of(decisions: Decisions) -> list[Step]:
+    """All that happens, in order: what is made, cast where it must be, and what is dropped."""
+    example = decisions.example
+    made = map(_Casting(example), decisions.steps)
+    return _in_order([*made, *_drops(decisions)], example)
 
 
 def _forgets(proof: Proof, example: Example, lesson: Lesson) -> bool:
@@ -105,6 +138,7 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
         ),
         unreadable={k: one for k, one in specs.items() if isinstance(one, UnreadableSpec)},
         rule_count=lesson.rule_count,
+        failed=lesson.failed,
     )
 
 
@@ -127,17 +161,12 @@ def _refuse_strangers(example: Example, lesson: Lesson, proof: Proof) -> None:
         )
 
 
-def _open(
-    sources: Mapping[str, Checkpoint],
-    converted: Checkpoint,
-    config: Mapping[str, Any] | None,
-    tell: Progress | None,
-) -> Example:
-    """The example, its files seen so that rules are short."""
-    own = list(converted.contents.specs)
-    keys = [key for one in sources.values() for key in one.contents.specs]
-    ground = Ground(sources, choose_source_options(keys, own), config)
-    return Example(ground, converted, choose_output_options(own), tell)
+def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -> Example:
+    """The example of a pair, its files seen so that rules are short."""
+    own = list(pair.converted.contents.specs)
+    keys = [key for one in pair.sources.values() for key in one.contents.specs]
+    ground = Ground(pair.sources, choose_source_options(keys, own), config)
+    return Example(ground, pair.converted, choose_output_options(own), tell)
 
 
 def _drops(decisions: Decisions) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
@@ -10,7 +10,7 @@ from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.learning.learned import Learned
-from ckptsurgeon.learning.learning import learn_rules
+from ckptsurgeon.learning.learning import Pair, learn_rules
 from ckptsurgeon.learning.sampling import LARGE, count_bytes
 from ckptsurgeon.request import (
     Config,
@@ -32,6 +32,7 @@ def learn(
     converted: Source,
     *,
     sources: Mapping[str, Source] | None = None,
+    examples: Sequence[tuple[Source, Source]] = (),
     config: Config | None = None,
     root: Root | None = None,
     one_shard: bool = False,
@@ -43,8 +44,9 @@ def learn(
 
     Both are paths, dicts of tensors, models or open checkpoints; `sources` names further ones by
     alias, as in `plan`. The values must be there, and be the same weights in two layouts: values
-    that all differ leave nothing open, as those of `probe`. `config` is the model's, for sizes that
-    one example can't tell. With `sample` a few layers are read, and stretches of the rest; if false
+    that all differ leave nothing open, as those of `probe`. `examples` are further pairs, of other
+    sizes: they tell which numbers are sizes, and the rules hold on all of them. `config` is the
+    model's, for the same. With `sample` a few layers are read, and stretches of the rest; if false
     everything; unless told, more than 4 GB are sampled. `progress` is called with (bytes read,
     bytes in all, key).
 
@@ -53,18 +55,32 @@ def learn(
     if progress is not None and not callable(progress):
         refuse("progress", progress, "a function of (done, total, key)")
     require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
-    roots = read_roots(root)
-    gathered, _ = gather_sources(source, sources or {})
-    options = SourceOptions(roots=roots, one_shard=one_shard)
-    opened = open_sources(gathered, options)
+    pairs = [_open(source, converted, sources or {}, read_roots(root), one_shard)]
+    for number, one in enumerate(examples, 1):
+        require(f"example {number}", one, tuple, "a pair (source, converted)")
+        pairs.append(_open(one[0], one[1], {}, {}, one_shard))
+    first = pairs[0]
+    whole = count_bytes(first.sources, first.converted) <= LARGE if sample is None else not sample
+    tell = _count(pairs, progress)
+    limit = read_size(memory, "memory")
+    return learn_rules(pairs, _config(config), limit, whole=whole, tell=tell)
+
+
+def _open(
+    source: Source | None,
+    converted: Source,
+    sources: Mapping[str, Source],
+    roots: Mapping[str, str],
+    one_shard: bool,
+) -> Pair:
+    """A pair, opened; raises CheckpointError for what has no values."""
+    gathered, _ = gather_sources(source, sources)
+    opened = open_sources(gathered, SourceOptions(roots=roots, one_shard=one_shard))
     result = open_destination(converted, roots, one_shard)
     for alias, checkpoint in opened.items():
         _refuse_shapes_alone(checkpoint, f"the source {alias!r}" if alias else "the source")
     _refuse_shapes_alone(result, "the converted checkpoint")
-    tell = _count(opened, result, progress)
-    whole = count_bytes(opened, result) <= LARGE if sample is None else not sample
-    limit = read_size(memory, "memory")
-    return learn_rules(opened, result, _config(config), limit, whole=whole, tell=tell)
+    return Pair(opened, result)
 
 
 def _config(config: Config | None) -> Mapping[str, Any] | None:
@@ -86,12 +102,9 @@ def _refuse_shapes_alone(checkpoint: Checkpoint, what: str) -> None:
         raise CheckpointError(f"{checkpoint.path}: {what} has no tensor that can be read")
 
 
-def _count(
-    sources: Mapping[str, Checkpoint], converted: Checkpoint, progress: Progress | None
-) -> Progress:
+def _count(pairs: Sequence[Pair], progress: Progress | None) -> Progress:
     """What tells a progress how many bytes are read; every tensor is read once or more."""
-    everything = (*sources.values(), converted)
-    total = sum(spec.nbytes for one in everything for spec in one.contents.specs.values())
+    total = sum(count_bytes(pair.sources, pair.converted) for pair in pairs)
     done = 0
 
     def tell(nbytes: int, _: int, key: str) -> None:

@@ -67,6 +67,10 @@ def _listed(title: str, meaning: str, keys: Sequence[str], view: View) -> list[s
 
 def _advice(found: Learned) -> list[str]:
     """The next step where values leave something open."""
+    if found.failed:
+        return [
+            "the further examples are of other names, or of sizes that no var tells: see the file"
+        ]
     if not found.likely:
         return []
     return ["values that all differ leave no doubt: run the conversion on what `probe` writes"]
@@ -83,6 +87,7 @@ def learned_json(found: Learned) -> str:
         "converted": found.converted,
         "rules": found.text(),
         "rule_count": found.rule_count,
+        "failed_examples": found.failed,
         "counts": {degree.value: count for degree, count in found.counts.items()},
         "degrees": {key: degree.value for key, degree in found.degrees.items()},
         "unexplained": list(found.unexplained),
