@@ -14,7 +14,7 @@ from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
 from ckptsurgeon.drafting.ordering import order
-from ckptsurgeon.drafting.steps import Step
+from ckptsurgeon.drafting.steps import Grid, Step
 
 Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
@@ -77,7 +77,7 @@ def draft_most(
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
-        found = draft([*held, *some], head, ground, **words)
+        found = draft(_with_drops([*held, *some], steps), head, ground, **words)
         if found is not None:
             held, best = [*held, *some], found
         elif len(some) > 1:
@@ -86,6 +86,13 @@ def draft_most(
         else:
             left += some
     return best, left
+
+
+def _with_drops(some: Sequence[Step], steps: Sequence[Step]) -> list[Step]:
+    """Some of the steps, and drops of what the others read."""
+    used = {key for step in some for key in step.sources.keys}
+    left = dict.fromkeys(key for step in steps for key in step.sources.keys if key not in used)
+    return [*some, *(Step(Grid((key,)), Grid(())) for key in left)]
 
 
 def count_rules(entries: Sequence[Entry]) -> int:

@@ -42,11 +42,11 @@ def _numbers(array: Array, dtype: str) -> Array | None:
     return carriers.decode(array, dtype).astype(np.float64)
 
 
-def _short(number: float) -> float | int:
-    """The number as people write it, where that is within rounding."""
+def _short(number: float, dtype: str) -> float | int:
+    """The number as people write it, where that is within the rounding of a dtype."""
     for digits in range(1, 7):
         short = float(f"{number:.{digits}g}")
-        if abs(short - number) <= 2e-6 * abs(number):
+        if abs(short - number) <= max(2e-6, TOLERANCES[dtype] / 4) * abs(number):
             return int(short) if short.is_integer() else short
     return number
 
@@ -161,10 +161,11 @@ class Example:
         if source is None or wanted is None or not source.size:
             return
         largest = int(np.abs(source).argmax())
+        dtype = self.wanted[target].dtype
         before, after = float(source.reshape(-1)[largest]), float(wanted.reshape(-1)[largest])
         if before and after:
-            yield Call("scale", (("number", _short(after / before)),))
-        yield Call("shift", (("number", _short(after - before)),))
+            yield Call("scale", (("number", _short(after / before, dtype)),))
+        yield Call("shift", (("number", _short(after - before, dtype)),))
 
     def lora_alpha(self, weight: str, down: str, up: str, target: str) -> float | int | None:
         """The alpha of the update that leads from a weight to a target, where it is one."""
@@ -176,7 +177,7 @@ class Example:
         update = b @ a
         size = float((update * update).sum())
         scale = float(((wanted - base) * update).sum()) / size if size else 0.0
-        return _short(scale * len(a)) if scale else None
+        return _short(scale * len(a), self.wanted[target].dtype) if scale else None
 
     def _is(self, target: str, node: Node) -> bool:
         wanted = self.wanted.get(target)

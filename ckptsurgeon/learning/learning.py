@@ -24,6 +24,7 @@ from ckptsurgeon.learning.sampling import sample_checkpoints
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import UnreadableSpec, plural
+from ckptsurgeon.visible import visible
 
 LEAST_EXPLAINED = 0.1
 """The share of tensors that values must explain for two files to be the same weights."""
@@ -59,7 +60,7 @@ def learn_rules(
             return _tell(lesson, first, proof, Degree.SAMPLED)
     lesson = _study(every)
     proof = prove(lesson.text, first, lesson.near, memory, whole=whole)
-    _refuse_strangers(first, lesson, proof)
+    _refuse_strangers(first, proof)
     return _tell(lesson, first, proof, Degree.PROVED if whole else Degree.SAMPLED)
 
 
@@ -142,17 +143,10 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
     )
 
 
-def _refuse_strangers(example: Example, lesson: Lesson, proof: Proof) -> None:
+def _refuse_strangers(example: Example, proof: Proof) -> None:
     """Raises CheckpointError where values explain hardly anything."""
-    by_values = (Degree.PROVED, Degree.SAMPLED, Degree.NEAR)
     telling = {key for key, one in example.signatures.items() if not one.constant}
-    explained = {
-        key
-        for step in lesson.steps
-        if step.degree in by_values
-        for key in step.targets.keys
-        if key in proof.equal and key in telling
-    }
+    explained = telling & proof.equal
     if telling and len(explained) < LEAST_EXPLAINED * len(telling):
         shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"
         raise CheckpointError(
@@ -185,7 +179,7 @@ def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
     others = [key for key in example.wanted if key not in unexplained]
     return [
-        f"# - keep: {pattern}  # no tensor of the source has their values"
+        f"# - keep: {visible(pattern)}  # no tensor of the source has their values"
         for pattern in cover_keys(unexplained, others)
     ]
 

@@ -35,9 +35,9 @@ class Matcher:
 
     def find(self, signature: Signature, shape: Shape) -> Iterator[Found]:
         """What it may be made of, the simplest first; nothing for one value throughout."""
-        yield from self._reshaped(signature, shape)
         if signature.constant:
             return
+        yield from self._reshaped(signature, shape)
         yield from self._permuted(signature, shape)
         yield from self._unstacked(signature, shape)
         yield from self._of_planes(signature, shape)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.rooted import RootedCheckpoint
 from ckptsurgeon.keys import INTEGER
 
 LARGE = 4 << 30
@@ -38,7 +39,15 @@ def _ends(items: set[int]) -> set[int]:
 def restrict(checkpoint: Checkpoint, keys: Collection[str]) -> Checkpoint:
     """The checkpoint as if it held these tensors alone."""
     specs = {key: spec for key, spec in checkpoint.contents.specs.items() if key in keys}
-    return replace(checkpoint, contents=replace(checkpoint.contents, specs=specs))
+    return RootedCheckpoint(
+        path=checkpoint.path,
+        format=checkpoint.format,
+        contents=replace(checkpoint.contents, specs=specs),
+        files=checkpoint.files,
+        has_values=checkpoint.has_values,
+        whole=checkpoint,
+        prefix="",
+    )
 
 
 def sample_checkpoints(

@@ -1,0 +1,276 @@
+"""`learn` in Python: what it takes, what it refuses, and what it says of what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+import ckptsurgeon as cs
+from ckptsurgeon.drafting.steps import Degree
+from ckptsurgeon.learning import sampling
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def filled(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Arrays:
+    rng = np.random.default_rng(seed)
+    return {key: rng.standard_normal(shape).astype("f4") for key, shape in shapes.items()}
+
+
+def network(layers: int = 4) -> Arrays:
+    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (11, 6)}
+    for layer in range(layers):
+        shapes |= {
+            f"blocks.{layer}.qkv.weight": (18, 6),
+            f"blocks.{layer}.qkv.bias": (18,),
+            f"blocks.{layer}.fc.weight": (7, 6),
+        }
+    return filled(shapes)
+
+
+def converted(source: Arrays, layers: int = 4) -> Arrays:
+    found = {"tokens.weight": source["embed.weight"]}
+    for layer in range(layers):
+        for leaf in ("weight", "bias"):
+            for name, part in zip(
+                "qkv", np.split(source[f"blocks.{layer}.qkv.{leaf}"], 3), strict=True
+            ):
+                found[f"layers.{layer}.attn.{name}.{leaf}"] = np.ascontiguousarray(part)
+        found[f"layers.{layer}.mlp.weight"] = np.ascontiguousarray(
+            source[f"blocks.{layer}.fc.weight"].T
+        )
+    return found
+
+
+TEXT = """\
+format: 1
+rules:
+  - embed.weight -> tokens.weight
+  - blocks.<i>.qkv.* -> layers.<i>.attn.<p:q|k|v>.*: split
+  - blocks.<i>.fc.weight -> layers.<i>.mlp.weight: transpose
+"""
+
+
+def test_the_file_is_one_that_a_person_would_have_written() -> None:
+    source = network()
+    found = cs.learn(source, converted(source))
+    assert found.text() == TEXT
+    assert found.exit_code == 0
+    assert found.open == found.likely == ()
+    assert found.counts == {Degree.PROVED: 29}
+    assert found.bottom_line == "3 rules for 29 tensors: 29 proved"
+
+
+def test_the_rules_run_as_they_are() -> None:
+    source, other = network(), network(7)
+    found = cs.learn(source, converted(source))
+    tensors, _ = cs.apply(other, found.rules)
+    wanted = converted(other, 7)
+    assert tensors.keys() == wanted.keys()
+    assert all(np.array_equal(tensors[key], wanted[key]) for key in wanted)
+
+
+def test_tensors_of_torch_and_models_are_learned_from() -> None:
+    class Old(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    old = Old()
+    made = {f"net.{key}": value for key, value in old.state_dict().items()}
+    found = cs.learn(old, made)
+    assert found.text() == "format: 1\nrules:\n  - fc<i>.* -> net.fc<i>.*\n"
+
+
+def test_files_and_folders_and_nested_ones(tmp_path: Path) -> None:
+    source = network()
+    tensors = {f"module.{key}": torch.from_numpy(one) for key, one in source.items()}
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "old.pt")
+    save_file(converted(source), tmp_path / "new.safetensors")
+    found = cs.learn(tmp_path / "old.pt", tmp_path / "new.safetensors")
+    head, _, rules = TEXT.partition("rules:")
+    assert found.text() == f"{head}source: {{root: state_dict, strip: ['module.']}}\nrules:{rules}"
+
+
+def test_shards_are_joined() -> None:
+    rng = np.random.default_rng(0)
+    parts = [
+        {"w": rng.standard_normal((4, 6)).astype("f4"), "norm": np.float32([1, 2, 3])}
+        for _ in range(3)
+    ]
+    made = {
+        "model.w": np.concatenate([part["w"] for part in parts]),
+        "model.norm": parts[0]["norm"],
+    }
+    found = cs.learn(None, made, sources={f"s{at}": part for at, part in enumerate(parts)})
+    assert found.text() == (
+        "format: 1\nrules:\n  - s<s>::w -> model.w: concat\n  - s<s>::norm -> model.norm: same\n"
+    )
+
+
+def test_a_dtype_that_all_are_cast_to_stands_above_the_rules() -> None:
+    source = filled({"a": (5, 3), "b": (4,)})
+    made = {f"x.{key}": one.astype("f2") for key, one in source.items()}
+    found = cs.learn(source, made)
+    assert found.text() == "format: 1\noutput: {dtype: F16}\nrules:\n  - '* -> x.*'\n"
+    assert found.counts == {Degree.PROVED: 2}
+
+
+def test_a_dtype_of_some_is_an_op() -> None:
+    source = filled({"a.weight": (5, 3), "norm.weight": (4,)})
+    made = {"a.weight": source["a.weight"].astype("f2"), "norm.weight": source["norm.weight"]}
+    assert "a.weight -> a.weight: {cast: F16}" in cs.learn(source, made).text()
+
+
+def test_what_is_left_behind_is_dropped_and_told() -> None:
+    source = network() | filled({"head.weight": (3, 6), "head.bias": (3,)}, 1)
+    found = cs.learn(source, converted(source))
+    assert "- drop: head.*" in found.text()
+    assert found.dropped == ("head.weight", "head.bias")
+    assert found.exit_code == 0
+
+
+def test_what_nothing_explains_is_a_comment() -> None:
+    source = network()
+    made = converted(source) | filled({"new.weight": (3, 6), "new.bias": (3,)}, 2)
+    found = cs.learn(source, made)
+    assert found.text() == f"{TEXT}  # - keep: new.*  # no tensor of the source has their values\n"
+    assert found.open == ("new.weight", "new.bias")
+    assert found.exit_code == 1
+    assert "2 UNEXPLAINED" in str(found)
+
+
+def test_constants_are_named_by_their_module_and_not_proved() -> None:
+    source = filled({"fc1.weight": (4, 4), "fc2.weight": (4, 4)})
+    source |= {"fc1.bias": np.zeros(4, "f4"), "fc2.bias": np.zeros(4, "f4")}
+    made = {key.replace("fc1", "up").replace("fc2", "down"): one for key, one in source.items()}
+    found = cs.learn(source, made)
+    assert found.degrees["up.bias"] is found.degrees["down.bias"] is Degree.SURE
+    assert found.degrees["up.weight"] is Degree.PROVED
+    other, _ = cs.apply(
+        filled({"fc1.weight": (4, 4), "fc2.weight": (4, 4), "fc1.bias": (4,), "fc2.bias": (4,)}, 5),
+        found.rules,
+    )
+    assert other.keys() == made.keys()
+
+
+def test_what_only_names_can_tell_is_asked() -> None:
+    source = filled({"a.weight": (4, 4)}) | {"x": np.ones(6, "f4"), "y": np.ones(6, "f4")}
+    made = {"b.weight": source["a.weight"], "p": source["x"], "q": source["y"]}
+    found = cs.learn(source, made)
+    assert set(found.likely) == {"p", "q"}
+    assert found.exit_code == 1
+    assert "# CHECK: the values of" in found.text()
+    assert "run the conversion on what `probe` writes" in str(found)
+
+
+def test_a_probe_leaves_nothing_open() -> None:
+    source = {
+        f"norm{at}.{leaf}": np.ones(6, "f4") for at in range(4) for leaf in ("weight", "bias")
+    }
+    probe = cs.probe(source)
+    made = {f"layers.{3 - int(key[4])}.{key.split('.')[1]}": one for key, one in probe.items()}
+    found = cs.learn(probe, made)
+    assert found.exit_code == 0
+    tensors, _ = cs.apply(probe, found.rules)
+    assert all(np.array_equal(tensors[key], made[key]) for key in made)
+
+
+def test_nan_is_equal_by_its_bits() -> None:
+    source = filled({"a": (5, 3), "b": (5, 3)})
+    source["a"][1, 1] = np.nan
+    found = cs.learn(source, {"x": source["a"], "y": source["b"]})
+    assert found.counts == {Degree.PROVED: 2}
+
+
+def test_unrelated_files_are_refused() -> None:
+    with pytest.raises(cs.CheckpointError, match="explain 0 of 29 tensors"):
+        cs.learn(network(), {key: one + one**2 for key, one in converted(network()).items()})
+
+
+def test_shapes_alone_are_refused(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"a": ["F32", [3]]}')
+    with pytest.raises(cs.CheckpointError, match="the converted checkpoint has shapes alone"):
+        cs.learn(network(), str(spec))
+    with pytest.raises(cs.CheckpointError, match=r"the source has shapes alone.*suggest"):
+        cs.learn(str(spec), network())
+
+
+def test_unreadable_tensors_are_told(tmp_path: Path) -> None:
+    source = network()
+    made: dict[str, Any] = {key: torch.from_numpy(one) for key, one in converted(source).items()}
+    made["adjacency"] = torch.eye(3).to_sparse()
+    torch.save(made, tmp_path / "new.pt")
+    found = cs.learn(source, tmp_path / "new.pt")
+    assert list(found.unreadable) == ["adjacency"]
+    assert found.exit_code == 1
+    assert "unreadable  1 tensor" in str(found)
+
+
+def test_samples_tell_of_all_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = network(9)
+    save_file(source, tmp_path / "old.safetensors")
+    save_file(converted(source, 9), tmp_path / "new.safetensors")
+    files = (tmp_path / "old.safetensors", tmp_path / "new.safetensors")
+    found = cs.learn(*files, sample=True)
+    assert sorted(found.text().splitlines()) == sorted(TEXT.splitlines())
+    assert found.counts == {Degree.SAMPLED: 64}
+    assert cs.learn(*files).counts == {Degree.PROVED: 64}
+    monkeypatch.setattr("ckptsurgeon.learning.making.LARGE", 1000)
+    assert cs.learn(*files).counts == {Degree.SAMPLED: 64}
+    assert cs.learn(*files, sample=False).counts == {Degree.PROVED: 64}
+
+
+def test_a_layer_that_samples_contradict_is_read(tmp_path: Path) -> None:
+    source = network(9)
+    made = converted(source, 9)
+    swapped = ("layers.4.attn.q.weight", "layers.4.attn.k.weight")
+    made[swapped[0]], made[swapped[1]] = made[swapped[1]], made[swapped[0]]
+    found = cs.learn(source, made, sample=True)
+    tensors, _ = cs.apply(source, found.rules)
+    assert all(np.array_equal(tensors[key], made[key]) for key in made)
+
+
+def test_the_first_the_second_and_the_last_of_a_list_are_read() -> None:
+    keys = [f"a.{at}.{leaf}" for at in (3, 5, 8, 9) for leaf in "xy"] + ["b", "c.0.z"]
+    chosen = sampling.choose_keys(keys)
+    assert chosen == {key for key in keys if not key.startswith("a.8.")}
+
+
+def test_it_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
+    source = network()
+    found = cs.learn(source, converted(source))
+    path = tmp_path / "rules.yaml"
+    found.save(path)
+    assert path.read_text() == TEXT
+    with pytest.raises(cs.OutputError, match="exists"):
+        found.save(path)
+    found.save(path, force=True)
+    with pytest.raises(cs.OutputError, match=r"name it `rules\.yaml`"):
+        found.save(tmp_path / "rules.txt")
+
+
+def test_progress_is_told_to_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    source = network()
+    cs.learn(source, converted(source), progress=lambda done, total, _: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] > 0
+    assert seen == sorted(seen)
+
+
+def test_it_shows_itself_in_every_way() -> None:
+    source = network()
+    found = cs.learn(source, converted(source))
+    told = found.to_dict()
+    assert told["rules"] == TEXT
+    assert told["counts"] == {"proved": 29}
+    assert told["exit_code"] == 0
+    assert repr(found) == "<Learned: 3 rules for 29 tensors: 29 proved>"
+    assert "equal element for element" in str(found)
