@@ -26,6 +26,9 @@ from ckptsurgeon.drafting.units import (
 MOST_WORDS = 12
 """Words of a choice; more are a table, which nobody reads in a pattern."""
 
+WORD_ORDER = ("q", "query", "k", "key", "v", "value", "o", "weight", "bias")
+"""Words that people write in this order."""
+
 LEAST_SHARED = 2
 """Pieces that patterns share, for words of them to be joined that have nothing in common."""
 
@@ -166,7 +169,7 @@ def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | No
     if left is None or right is None or len(group) > MOST_WORDS:
         return None
     left, right = _without_common(left, right), _without_common(right, left)
-    choice = Choice(tuple(zip(left.words, right.words, strict=True)))
+    choice = Choice(tuple(sorted(zip(left.words, right.words, strict=True), key=_rank)))
     shared = sum(_is_text(piece) and bool(piece) for piece in sources[0]) - 1
     readable = _reads_well(left, right) or shared >= LEAST_SHARED
     if not readable or choice in group[0].source:
@@ -214,6 +217,15 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
     if len(set(words)) < len(words):
         return None
     return _Differing(first[:start], words, first[len(first) - end :])
+
+
+def _rank(pair: tuple[str, str]) -> tuple[int, int]:
+    """Where a word stands in a choice: by number on either side, or as attention has it."""
+    for word in pair:
+        if word.isdigit():
+            return 0, int(word)
+    known = [WORD_ORDER.index(word) for word in pair if word in WORD_ORDER]
+    return 1, min(known, default=len(WORD_ORDER))
 
 
 def _without_common(own: _Differing, other: _Differing) -> _Differing:
