@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import ckptsurgeon
+from benchmarks.asking import ask_timings
 from benchmarks.jobs import JOBS
 from benchmarks.planning import plans, run_plans
 from benchmarks.running import run_jobs
@@ -51,6 +52,9 @@ def main() -> None:
         tables.append(table(PLAN_HEADS, map(plan_cells, rows)))
     if given.only in "start":
         timings = start_timings(given.folder, given.runs)
+        tables.append(table(TIMING_HEADS, map(timing_cells, timings)))
+    if given.only in "learn":
+        timings = ask_timings(given.folder, given.runs, given.quick)
         tables.append(table(TIMING_HEADS, map(timing_cells, timings)))
     told = f"medians of {given.runs} runs; of {given.tables} tables: median (least - most)"
     text = "\n".join((f"{machine()}; {told}\n", *tables))
