@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ckptsurgeon.report.inspection import Inspection
     from ckptsurgeon.report.report import Report, make_report
     from ckptsurgeon.request import KindOfFinding
+    from ckptsurgeon.suggesting.suggestion import Suggestion
+    from ckptsurgeon.suggestions import suggest
 
 __version__ = VERSION
 
@@ -49,6 +51,7 @@ __all__ = [
     "Probe",
     "Report",
     "RulesetError",
+    "Suggestion",
     "Verification",
     "__version__",
     "apply",
@@ -61,6 +64,7 @@ __all__ = [
     "open_checkpoint",
     "plan",
     "probe",
+    "suggest",
     "transplant",
     "verify",
 ]
@@ -81,9 +85,11 @@ _HOMES = {
     "Probe": "probing.results",
     "Verification": "proof.results",
     "Plan": "plans.plan",
+    "Suggestion": "suggesting.suggestion",
     "Report": "report.report",
     "make_report": "report.report",
     "probe": "probing.making",
+    "suggest": "suggestions",
     "verify": "proof.verifying",
 }
 

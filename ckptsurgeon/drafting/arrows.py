@@ -78,6 +78,11 @@ class Arrow:
         return (self.calls, self.index, self.at, self.pick, self.reuse)
 
 
+def is_drop(arrow: Arrow) -> bool:
+    """Whether it only drops."""
+    return bool(arrow.source) and not arrow.target and not arrow.calls
+
+
 def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     """The arrows that make just these steps; None where keys can't be written as patterns."""
     families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.drafting.nodes import is_same, nodes_of
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.graph import Call, Leaf, Node, full_key, work_of
 from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import SourceView, view_source
 
 NAME = "rules.yaml"
 """What a file that is not written yet is called in messages."""
@@ -22,28 +25,42 @@ NAME = "rules.yaml"
 
 @dataclass(frozen=True)
 class Ground:
-    """What rules are tried on: sources by alias, and the config that they may ask."""
+    """What rules are tried on: sources by alias, and the config that they may ask.
+
+    With a destination, what is copied to keys of it in another shape is a finding, and no matter.
+    `options` are those of the file's `source` section.
+    """
 
     sources: Mapping[str, Checkpoint]
     config: Mapping[str, Any] | None = None
+    destination: Checkpoint | None = None
+    options: SourceOptions = SourceOptions()
+
+    @functools.cached_property
+    def views(self) -> Mapping[str, SourceView]:
+        """The sources as rules see them."""
+        return {
+            alias: view_source(one, alias, self.options) for alias, one in self.sources.items()
+        }
 
     def leaf(self, key: str) -> Node:
         """The node of a source's tensor, by its key with the alias."""
         alias, sign, own = key.partition("::")
         if not sign or full_key(alias, own) != key or alias not in self.sources:
             alias, own = "", key
-        return Leaf(alias, own, self.sources[alias].contents.specs[own], own)
+        return self.views[alias].leaf(own)
 
     def plan(self, text: str) -> Plan:
         """The plan of a rule file's text; raises CkptSurgeonError."""
-        return make_plan([parse_ruleset(text, NAME)], Inputs(self.sources, config=self.config))
+        inputs = Inputs(self.sources, self.destination, self.config)
+        return make_plan([parse_ruleset(text, NAME)], inputs)
 
     def expect(self, steps: Sequence[Step]) -> dict[str, Node]:
         """What the targets of active steps are made of; raises CkptSurgeonError."""
         return {
             target: node
             for step in steps
-            if step.targets.keys and step.degree < Degree.OPEN
+            if step.sources.keys and step.targets.keys and step.degree < Degree.OPEN
             for target, node in nodes_of(step, self.leaf).items()
         }
 
@@ -53,9 +70,20 @@ class Ground:
             outputs = self.plan(text).outputs.nodes
         except CkptSurgeonError:
             return False
-        if outputs.keys() != expected.keys():
+        if any(key not in expected and not self._is_no_copy(key, outputs[key]) for key in outputs):
+            return False
+        if len(expected) > len(outputs) or any(key not in outputs for key in expected):
             return False
         return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
+
+    def _is_no_copy(self, key: str, node: Node) -> bool:
+        """Whether a key is the destination's own, or has another shape there than it is given."""
+        if self.destination is None:
+            return False
+        if isinstance(node, Leaf) and node.source == DESTINATION:
+            return True
+        spec = self.destination.contents.specs.get(key)
+        return spec is not None and spec.shape != node.spec.shape
 
 
 def _without_cast(node: Node) -> Node:

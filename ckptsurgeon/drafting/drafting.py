@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
@@ -12,8 +12,9 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
-from ckptsurgeon.drafting.ordering import order
+from ckptsurgeon.drafting.ordering import order, spare
 from ckptsurgeon.drafting.steps import Step
+from ckptsurgeon.keys import without_integers
 
 Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
@@ -33,14 +34,16 @@ def draft(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    left: Collection[str] = (),
 ) -> Draft | None:
     """The shortest rule file of those tried that makes these steps; None where none does.
 
-    With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules.
+    With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules,
+    `left` source keys that no rule is to take.
     """
     expected = ground.expect(steps)
     for generalise in _WAYS:
-        entries = generalise(steps, copies)
+        entries = generalise(steps, copies, left)
         if entries is not None:
             found = Draft(write_file(head, entries, footer), tuple(entries))
             if ground.holds(found.text, expected):
@@ -55,9 +58,11 @@ def draft_most(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    left: Collection[str] = (),
 ) -> tuple[Draft, list[Step]]:
     """The draft of all steps that one file can hold, and those that it can't."""
-    found = draft(steps, head, ground, copies=copies, footer=footer)
+    some_left = _few_of(left)
+    found = draft(steps, head, ground, copies=copies, footer=footer, left=some_left)
     if found is not None:
         return found, []
     held: list[Step] = []
@@ -66,7 +71,7 @@ def draft_most(
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
-        found = draft([*held, *some], head, ground, copies=copies, footer=footer)
+        found = draft([*held, *some], head, ground, copies=copies, footer=footer, left=some_left)
         if found is not None:
             held, best = [*held, *some], found
         elif len(some) > 1:
@@ -80,33 +85,56 @@ def draft_most(
 # --- ways -----------------------------------------------------------------------------------------
 
 
-def _generalised(steps: Sequence[Step], generalise: Generalise) -> list[Entry] | None:
+def _few_of(keys: Collection[str]) -> list[str]:
+    """The first and the last key of each form: patterns that take others take these."""
+    forms: dict[str, tuple[str, str]] = {}
+    for key in keys:
+        form = without_integers(key)
+        forms[form] = forms[form][0] if form in forms else key, key
+    return list(dict.fromkeys(key for pair in forms.values() for key in pair))
+
+
+def _generalised(
+    steps: Sequence[Step], generalise: Generalise, left: Collection[str]
+) -> list[Entry] | None:
     arrows = arrows_of(steps)
-    ordered = None if arrows is None else order(generalise(arrows))
+    ordered = None if arrows is None else order(spare(generalise(arrows), left))
     return None if ordered is None else fold(ordered)
 
 
-def _whole(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+def _whole(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
     def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
-        shared = share_captures(arrows)
-        return join_words(cover(join_leaves(join_endings(shared)), copies=copies))
+        ends = join_endings(share_captures(arrows))
+        return join_words(cover(join_leaves(spare(ends, left)), copies=copies, left=left))
 
-    return _generalised(steps, generalise)
-
-
-def _without_shared(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, lambda arrows: join_words(cover(join_leaves(arrows), copies=copies)))
+    return _generalised(steps, generalise, left)
 
 
-def _without_words(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, lambda arrows: cover(join_leaves(arrows), copies=copies))
+def _without_shared(
+    steps: Sequence[Step], copies: bool, left: Collection[str]
+) -> list[Entry] | None:
+    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
+        return join_words(cover(join_leaves(arrows), copies=copies, left=left))
+
+    return _generalised(steps, generalise, left)
 
 
-def _as_they_are(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, list)
+def _without_words(
+    steps: Sequence[Step], copies: bool, left: Collection[str]
+) -> list[Entry] | None:
+    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
+        return cover(join_leaves(arrows), copies=copies, left=left)
+
+    return _generalised(steps, generalise, left)
 
 
-def _literal(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+def _as_they_are(
+    steps: Sequence[Step], copies: bool, left: Collection[str]
+) -> list[Entry] | None:
+    return _generalised(steps, list, left)
+
+
+def _literal(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
     """A rule for each step, but for copies."""
     arrows = [arrow for step in steps for arrow in arrows_of([step]) or ()]
     ordered = order(arrows)

@@ -17,12 +17,14 @@ from ckptsurgeon.render.findings import show_findings, show_suggestions
 from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.probing import probe_json, render_probe
+from ckptsurgeon.render.suggestion import render_suggestion, suggestion_json
 from ckptsurgeon.render.text import render_text
 from ckptsurgeon.render.verification import render_verification, verification_json
 from ckptsurgeon.render.view import Limits, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.showing import WIDTH, Shown
+from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.wording import name_kinds
 
 if TYPE_CHECKING:
@@ -126,6 +128,16 @@ def _(shown: Probe, *, width: int, color: bool, verbose: bool) -> str:
 @describe_shown.register
 def _(shown: Probe) -> dict[str, Any]:
     return _parse(probe_json(shown))
+
+
+@render_shown.register
+def _(shown: Suggestion, *, width: int, color: bool, verbose: bool) -> str:
+    return render_suggestion(shown)
+
+
+@describe_shown.register
+def _(shown: Suggestion) -> dict[str, Any]:
+    return _parse(suggestion_json(shown))
 
 
 @render_shown.register
