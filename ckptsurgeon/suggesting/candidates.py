@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptsurgeon.suggesting.folding import HOLE, Index
 from ckptsurgeon.suggesting.lists import ListPair, Side
@@ -23,7 +23,7 @@ class Candidate:
     """A unit, where it is, and what its name tells there.
 
     `digits` are the integers of its name that are no indices, `rank` its place among those whose
-    names differ in these alone, of `family` in all.
+    names differ in these alone, whose digits are `family`.
     """
 
     unit: Unit
@@ -33,7 +33,7 @@ class Candidate:
     parent: str
     digits: tuple[int, ...]
     rank: int = 0
-    family: int = 1
+    family: tuple[tuple[int, ...], ...] = ((),)
 
 
 def divide(
@@ -146,15 +146,16 @@ def _ranked(made: Sequence[Candidate]) -> list[Candidate]:
     for one in made:
         blank = "".join("0" if char.isdigit() else char for char in one.unit.module)
         families[blank, one.scope].append(one)
-    ranks: dict[int, tuple[int, int]] = {}
+    ranks: dict[int, tuple[int, tuple[tuple[int, ...], ...]]] = {}
     for family in families.values():
-        for rank, one in enumerate(sorted(family, key=lambda one: one.digits)):
-            ranks[id(one)] = rank, len(family)
+        family.sort(key=lambda one: one.digits)
+        digits = tuple(one.digits for one in family)
+        for rank, one in enumerate(family):
+            ranks[id(one)] = rank, digits
     return [
-        Candidate(
-            one.unit, one.scope, one.roles, one.words, one.parent, one.digits, *ranks[id(one)]
-        )
+        replace(one, rank=rank, family=family)
         for one in made
+        for rank, family in (ranks[id(one)],)
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 LIKE = 0.5
-"""The share of children that two items of a list have in common, at least."""
+"""The share of the children of one of two items that the other has, too, at least."""
 
 LEAST_LEAVES = 3
 """Items of a list whose items are single layers; two of them are named, as fc1 and fc2."""
@@ -135,16 +135,16 @@ def _indexed(
         }
         usual = Counter(forms.values()).most_common(1)[0][0]
         alike = [piece for piece, own in forms.items() if _are_like(own, usual)]
-        if _is_list(usual, alike):
+        if _is_list(form, usual, alike):
             for piece in alike:
                 yield piece, (form, tuple(map(int, _DIGITS.findall(piece))))
 
 
 def _are_like(one: frozenset[str], other: frozenset[str]) -> bool:
-    return len(one & other) >= LIKE * len(one | other)
+    return len(one & other) >= LIKE * min(len(one), len(other))
 
 
-def _is_list(forms: frozenset[str], alike: Sequence[str]) -> bool:
-    """Whether items of these children are blocks, or many enough to be no names."""
-    deep = sum("." in form for form in forms)
-    return len(alike) >= (2 if deep > 1 else LEAST_LEAVES)
+def _is_list(form: str, forms: frozenset[str], alike: Sequence[str]) -> bool:
+    """Whether items of these children are blocks, or layers that have nothing but a number."""
+    deep = sum("." in one for one in forms)
+    return len(alike) >= (2 if deep > 1 else LEAST_LEAVES) and (deep > 0 or form == HOLE)

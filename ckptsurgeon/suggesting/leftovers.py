@@ -63,7 +63,9 @@ def settle_leftovers(
 def _buffers(specs: Specs) -> list[str]:
     """The keys of what modules make by themselves, whose modules have nothing else left here."""
     found = [key for key, spec in specs.items() if is_buffer(key, spec)]
-    return found
+    known = set(found)
+    busy = {key.rpartition(".")[0] for key in specs if key not in known}
+    return [key for key in found if key.rpartition(".")[0] not in busy]
 
 
 def is_buffer(key: str, spec: TensorSpec) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ckptsurgeon.suggesting.folding import Index, fold, lists_of
+from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
 from ckptsurgeon.suggesting.names import EMPTY, words_of
 from ckptsurgeon.suggesting.roles import REVERSED
 from ckptsurgeon.suggesting.units import Specs, Unit, holes_of, list_of, units_of
@@ -30,6 +30,8 @@ class ListPair:
     items: Mapping[Index, Index]
     counts: tuple[int, int]
     is_turned: bool = False
+    margin: float = 1.0
+    """By how much the next best list fits worse, of either side."""
 
     @property
     def is_uneven(self) -> bool:
@@ -127,11 +129,23 @@ def pair_lists(source: Side, target: Side) -> dict[str, ListPair]:
     scored = sorted(_score_pairs(source, target), key=lambda one: (-one[0], one[1], one[2]))
     pairs: dict[str, ListPair] = {}
     taken: set[str] = set()
-    for _, name, to in scored:
+    for score, name, to in scored:
         if name not in pairs and to not in taken and _agree(name, to, pairs):
             taken.add(to)
-            pairs[name] = _pair(source, name, target, to, pairs)
+            rival = max(
+                (one for one, mine, theirs in scored if (mine == name) != (theirs == to)
+                 and _are_apart(name, mine) and _are_apart(to, theirs)),
+                default=0.0,
+            )
+            pairs[name] = replace(
+                _pair(source, name, target, to, pairs), margin=score - rival
+            )
     return pairs
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Whether none of two lists is in the other."""
+    return one == other or not (one.startswith(f"{other}.") or other.startswith(f"{one}."))
 
 
 def _score_pairs(source: Side, target: Side) -> Iterator[tuple[float, str, str]]:
@@ -185,6 +199,11 @@ def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:
 
 def may_be_turned(pair: ListPair) -> bool:
     """Whether one of the lists may be counted from the other end, by its name and nothing else."""
-    names = [words_of(one) for one in (pair.source, pair.target)]
-    differ = pair.source.split(".")[-2:] != pair.target.split(".")[-2:]
-    return differ and any(not REVERSED.isdisjoint(one) for one in names)
+    names = [_own_name(one) for one in (pair.source, pair.target)]
+    return names[0] != names[1] and any(not REVERSED.isdisjoint(words_of(one)) for one in names)
+
+
+def _own_name(name: str) -> str:
+    """The piece that names a list: the one with the index, or the one before it."""
+    *before, last = name.split(".")
+    return before[-1] if last == HOLE and before else last

@@ -10,17 +10,20 @@ from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
 from ckptsurgeon.suggesting.candidates import Candidate, divide
 from ckptsurgeon.suggesting.fusing import fuse
 from ckptsurgeon.suggesting.lists import ListPair, may_be_turned, pair_lists, settle_sides
-from ckptsurgeon.suggesting.scoring import Fit, Scorer, pairs_of
+from ckptsurgeon.suggesting.scoring import Fit, Scorer, are_numbered_alike, pairs_of
 from ckptsurgeon.suggesting.units import Specs, list_of
 
 ROUNDS = 3
 """Of matching, each with what the one before says of containers."""
 
-LEAST = 4.0
-"""The score from which on two units are matched at all: equal shapes, and something besides."""
+LEAST = 1.5
+"""The score from which on two units are matched at all: nearly equal shapes."""
 
 WIDE, SOME = 3.0, 1.0
 """Margins to the next best of what is sure, and of what is likely."""
+
+CLOSE = 0.15
+"""The margin of two lists below which they are likely at most."""
 
 CLEAR, FAINT = 0.5, 0.12
 """Shares of words in common of what is sure, and of what is likely."""
@@ -78,12 +81,17 @@ def _judged(
         if fit is None:
             continue
         wide = rivals.margin(row, column)
-        degree, remark = _degree(fit, wide), ""
+        degree, remark = _degree(fit, wide, rivals.are_none(row, column)), ""
         pair = lists.get(list_of(one.unit.module))
+        if degree is Degree.SURE and not are_numbered_alike(one, other):
+            degree, remark = Degree.LIKELY, "by the order of their numbers"
         if degree is Degree.SURE and (one.scope is None or other.scope is None):
             degree, remark = Degree.LIKELY, "these lists were told by their order alone"
         if pair is not None and degree is Degree.SURE and (pair.is_turned or may_be_turned(pair)):
             degree, remark = Degree.LIKELY, "the one list may count from the other's end"
+        if pair is not None and pair.margin < CLOSE and degree < Degree.OPEN:
+            degree = Degree.LIKELY if pair.margin > 0 else Degree.OPEN
+            remark = f"another list than {pair.source} would fit as well"
         if degree is not Degree.SURE and not remark:
             remark = rivals.tell(row, column, ours, theirs)
         yield Match(one, other, fit, degree, remark)
@@ -107,6 +115,10 @@ class _Rivals:
     def margin(self, row: int, column: int) -> float:
         """By how much the next best assignment is worse."""
         return margin(row, column, self._chosen, _Near(self.around(row, column), self._scores))
+
+    def are_none(self, row: int, column: int) -> bool:
+        """Whether nothing else fits either of the two."""
+        return len(self.around(row, column)) == 1
 
     def tell(
         self, row: int, column: int, ours: Sequence[Candidate], theirs: Sequence[Candidate]
@@ -136,12 +148,12 @@ class _Near(dict[tuple[int, int], float]):
         return self._scores.get(pair, default)
 
 
-def _degree(fit: Fit, wide: float) -> Degree:
+def _degree(fit: Fit, wide: float, alone: bool) -> Degree:
     """How certain a pair is, by its own evidence and by the next best."""
     if fit.conflicts:
         return Degree.OPEN
     doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
     if wide >= WIDE and not doubtful and (fit.agrees or fit.words >= CLEAR):
         return Degree.SURE
-    named = fit.agrees or fit.is_weak or fit.words >= FAINT
+    named = fit.agrees or fit.is_weak or fit.words >= FAINT or alone
     return Degree.LIKELY if wide >= SOME and named else Degree.OPEN

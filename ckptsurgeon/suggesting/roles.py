@@ -96,8 +96,8 @@ _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
 """Words of copies that follow a network's weights: the raw ones are beside them."""
 
-REVERSED = frozenset({"up", "decoder"})
-"""Words of lists that some libraries count from the other end."""
+REVERSED = frozenset({"up"})
+"""Words of lists that some libraries count from the other end: of the way up in U-shaped nets."""
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -177,8 +177,15 @@ def _compare_roles(
 
 
 def _compare_places(one: Candidate, other: Candidate) -> float:
-    same_rank = one.family == other.family > 1 and one.rank == other.rank
-    return RANK * same_rank + DIGITS * (bool(one.digits) and one.digits == other.digits)
+    """What integers of names add: the same ones, or where both sides have others, their order."""
+    if one.family == other.family:
+        return (RANK + DIGITS) * (one.digits == other.digits and bool(one.digits))
+    return RANK * (len(one.family) == len(other.family) > 1 and one.rank == other.rank)
+
+
+def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
+    """Whether integers of the names don't tell one thing here and another there."""
+    return one.family == other.family or len(one.family) == len(other.family) == 1
 
 
 def group_by_scope(candidates: Iterable[Candidate]) -> dict[object, list[Candidate]]:

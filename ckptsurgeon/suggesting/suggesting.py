@@ -15,6 +15,7 @@ from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
+from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
@@ -76,13 +77,13 @@ def find_steps(source: Specs, target: Specs) -> Findings:
     matches, _ = match_units(rest, left)
     for match in matches:
         for step in steps_of_match(match):
-            if step.degree is Degree.OPEN:
-                asked |= {key: step.remark for key in step.targets.keys}
-            elif shifted.isdisjoint((*step.sources.keys, *step.targets.keys)):
-                steps.append(step)
-            else:
-                steps.append(_doubted(step, "the numbers differ on the two sides: by their order"))
-    return Findings(steps, asked)
+            plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
+            steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
+    steps = doubt_steps(steps, source, target)
+    for step in steps:
+        if step.degree is Degree.OPEN:
+            asked |= dict.fromkeys(step.targets.keys, step.remark)
+    return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
 
 
 def _doubted(step: Step, remark: str) -> Step:
