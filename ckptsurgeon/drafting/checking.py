@@ -15,9 +15,12 @@ from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.graph import Call, Leaf, Node, full_key, work_of
+from ckptsurgeon.plans.graph import Address, Call, Leaf, Node, full_key, walk, work_of
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView, view_source
+
+Expected = Node | frozenset[Address]
+"""How a target is made, or of a rule for modules the tensors that it may be made of."""
 
 NAME = "rules.yaml"
 """What a file that is not written yet is called in messages."""
@@ -43,7 +46,7 @@ class Ground:
             alias: view_source(one, alias, self.options) for alias, one in self.sources.items()
         }
 
-    def leaf(self, key: str) -> Node:
+    def leaf(self, key: str) -> Leaf:
         """The node of a source's tensor, by its key with the alias."""
         alias, sign, own = key.partition("::")
         if not sign or full_key(alias, own) != key or alias not in self.sources:
@@ -55,16 +58,23 @@ class Ground:
         inputs = Inputs(self.sources, self.destination, self.config)
         return make_plan([parse_ruleset(text, NAME)], inputs)
 
-    def expect(self, steps: Sequence[Step]) -> dict[str, Node]:
+    def expect(self, steps: Sequence[Step]) -> dict[str, Expected]:
         """What the targets of active steps are made of; raises CkptSurgeonError."""
         return {
             target: node
             for step in steps
             if step.sources.keys and step.targets.keys and step.degree < Degree.OPEN
-            for target, node in nodes_of(step, self.leaf).items()
+            for target, node in self._made(step).items()
         }
 
-    def holds(self, text: str, expected: Mapping[str, Node]) -> bool:
+    def _made(self, step: Step) -> Mapping[str, Expected]:
+        """The node of each target; of a rule for modules the tensors that it may be made of."""
+        if step.unit is not None:
+            taken = frozenset((leaf.source, leaf.key) for leaf in map(self.leaf, step.takes))
+            return dict.fromkeys(step.gives, taken)
+        return nodes_of(step, self.leaf)
+
+    def holds(self, text: str, expected: Mapping[str, Expected]) -> bool:
         """Whether a rule file gives these keys, each made as expected, and no others."""
         try:
             outputs = self.plan(text).outputs.nodes
@@ -74,7 +84,7 @@ class Ground:
             return False
         if len(expected) > len(outputs) or any(key not in outputs for key in expected):
             return False
-        return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
+        return all(_is_expected(_without_cast(outputs[key]), node) for key, node in expected.items())
 
     def _is_no_copy(self, key: str, node: Node) -> bool:
         """Whether a key is the destination's own, or has another shape there than it is given."""
@@ -84,6 +94,13 @@ class Ground:
             return True
         spec = self.destination.contents.specs.get(key)
         return spec is not None and spec.shape != node.spec.shape
+
+
+def _is_expected(node: Node, expected: Expected) -> bool:
+    if not isinstance(expected, frozenset):
+        return is_same(node, expected)
+    leaves = {(one.source, one.key) for one in walk(node) if isinstance(one, Leaf)}
+    return not isinstance(node, Leaf) and leaves <= expected
 
 
 def _without_cast(node: Node) -> Node:

@@ -63,7 +63,7 @@ class _Squares:
 
     def _is_matrix(self, step: Step) -> bool:
         key = step.sources.keys[0] if len(step.sources.keys) == 1 else ""
-        plain = key in self._source and len(self._source[key].shape) == 2 and step.targets.keys
+        plain = step.unit is None and key in self._source and len(self._source[key].shape) == 2 and step.targets.keys
         return bool(plain) and set(step.calls) <= {TURNED} and not _is_embedding(key)
 
     def judge(self, step: Step) -> Step:
@@ -109,7 +109,7 @@ def _is_embedding(key: str) -> bool:
 
 def _doubt_rows(step: Step, rotary: bool) -> str:
     """What may be wrong with the order of rows; empty where nothing says so."""
-    if not (step.sources.keys and step.targets.keys):
+    if not (step.sources.keys and step.targets.keys) or step.unit is not None:
         return ""
     modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
     names = [module.rpartition(".")[2] for module in modules]

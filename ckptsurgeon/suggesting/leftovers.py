@@ -47,8 +47,8 @@ def settle_leftovers(
     """What steps leave of both sides."""
     used, given = set[str](), set[str]()
     for step in steps:
-        used.update(step.sources.keys)
-        given.update(step.targets.keys)
+        used.update(step.takes)
+        given.update(step.gives)
     unused = {key: spec for key, spec in source.items() if key not in used}
     missing = {key: spec for key, spec in target.items() if key not in given}
     settled = [Step(Grid((key,)), Grid(()), degree=Degree.SURE) for key in _buffers(unused)]

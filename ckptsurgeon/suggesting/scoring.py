@@ -138,6 +138,8 @@ def may_meet(one: Candidate, other: Candidate) -> bool:
 def relate_units(one: Candidate, other: Candidate) -> dict[str, Relation] | None:
     """How each leaf that both have becomes that of the other; None where one can't, or none is."""
     relations: dict[str, Relation] = {}
+    if ("weight" in one.unit.leaves) != ("weight" in other.unit.leaves):
+        return None  # what is left of a module is not another
     for kind, leaf in one.unit.leaves.items():
         to = other.unit.leaves.get(kind)
         if to is None:

@@ -17,6 +17,7 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
 from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
+from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.sources import choose_options, write_section
@@ -79,10 +80,10 @@ def find_steps(source: Specs, target: Specs) -> Findings:
         for step in steps_of_match(match):
             plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
             steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
-    steps = doubt_steps(steps, source, target)
+    steps = doubt_steps(fold_layers(steps, source, target), source, target)
     for step in steps:
         if step.degree is Degree.OPEN:
-            asked |= dict.fromkeys(step.targets.keys, step.remark)
+            asked |= dict.fromkeys(step.gives, step.remark)
     return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
 
 
@@ -101,7 +102,7 @@ def _written(
 ) -> Suggestion:
     places = {key: at for at, key in enumerate(source)}
     active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
-    active.sort(key=lambda step: places.get(step.sources.keys[0], 0))
+    active.sort(key=lambda step: places.get(step.takes[0], 0))
     left = settle_leftovers(active, found.asked, source, target)
     steps = [*active, *left.steps]
     copies = _may_copy(left, source, target)
@@ -111,7 +112,7 @@ def _written(
         steps, head, ground, copies=copies, footer=left.footer, left=set(left.unused)
     )
     degrees = dict(_degrees(steps, lost))
-    gone = {key: "no rule file holds it" for step in lost for key in step.targets.keys}
+    gone = {key: "no rule file holds it" for step in lost for key in step.gives}
     return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
 
 
@@ -126,5 +127,5 @@ def _may_copy(left: Leftovers, source: Specs, target: Specs) -> bool:
 def _degrees(steps: Sequence[Step], lost: Collection[Step]) -> Iterator[tuple[str, Degree]]:
     for step in steps:
         if step not in lost:
-            for key in step.targets.keys:
+            for key in step.gives:
                 yield key, step.degree
