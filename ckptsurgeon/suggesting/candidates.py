@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.folding import HOLE, Index
 from ckptsurgeon.suggesting.lists import ListPair, Side
-from ckptsurgeon.suggesting.names import EMPTY, words_of
+from ckptsurgeon.suggesting.names import EMPTY, spell, words_of
 from ckptsurgeon.suggesting.roles import Found
 from ckptsurgeon.suggesting.units import Unit, list_of, taken_at
 
@@ -23,7 +24,8 @@ class Candidate:
     """A unit, where it is, and what its name tells there.
 
     `digits` are the integers of its name that are no indices, `rank` its place among those whose
-    names differ in these alone, whose digits are `family`.
+    names differ in these alone, whose digits are `family`, `place` that among those of them that
+    have its shapes, and how many these are.
     """
 
     unit: Unit
@@ -34,6 +36,7 @@ class Candidate:
     digits: tuple[int, ...]
     rank: int = 0
     family: tuple[tuple[int, ...], ...] = ((),)
+    place: tuple[int, int] = (0, 1)
 
 
 def divide(
@@ -117,46 +120,66 @@ def _cut(
 
 def candidates_of(units: Sequence[tuple[Unit, Scope | None]]) -> list[Candidate]:
     """The units of one side with what their names tell."""
-    has_ffn_norm = {
-        scope
-        for unit, scope in units
-        if (found := unit.roles.get("norm")) is not None and found.value == "ffn"
-    }
-    made = [_candidate(unit, scope, scope in has_ffn_norm) for unit, scope in units]
-    return _ranked(made)
+    norms = _norms_by_scope(units)
+    return _ranked([_candidate(unit, scope, norms[scope]) for unit, scope in units])
 
 
-def _candidate(unit: Unit, scope: Scope | None, has_ffn_norm: bool) -> Candidate:
+def _norms_by_scope(units: Sequence[tuple[Unit, Scope | None]]) -> Mapping[Scope | None, set[str]]:
+    """What the norms of each scope say of themselves, and the highest of their numbers."""
+    found: dict[Scope | None, set[str]] = defaultdict(set)
+    for unit, scope in units:
+        if (role := unit.roles.get("norm")) is not None:
+            found[scope].add(role.value)
+        if " norm 3 " in spell(unit.spelled):
+            found[scope].add("third")
+    return found
+
+
+def _candidate(unit: Unit, scope: Scope | None, norms: Collection[str]) -> Candidate:
     own = unit.spelled
     if scope is not None and scope != ROOT:
         own = own[len(list_of(unit.module)) :]
     words = [word for word in words_of(own) if not word.isdigit()]
     digits = tuple(int(word) for word in words_of(own) if word.isdigit())
-    roles = dict(unit.roles)
-    if not has_ffn_norm and "norm" in roles and roles["norm"].value == "post_attn":
-        roles["norm"] = Found("ffn", roles["norm"].weak)  # what follows attention is the MLP
     told = frozenset(words) - EMPTY or frozenset(words)
     parent = unit.module.rpartition(".")[0]
-    return Candidate(unit, scope, roles, told - {HOLE}, parent, digits)
+    return Candidate(unit, scope, _roles(unit, norms), told - {HOLE}, parent, digits)
+
+
+def _roles(unit: Unit, norms: Collection[str]) -> Mapping[str, Found]:
+    """A unit's roles, those of norms as the norms beside it make them."""
+    roles = dict(unit.roles)
+    if "mean" in unit.leaves:
+        roles.pop("norm", None)  # a BatchNorm follows a convolution, by whatever number
+    if "norm" not in roles:
+        return roles
+    value, weak = roles["norm"]
+    if "third" in norms and weak:  # a decoder's: of itself, of the encoder, of the MLP
+        text = spell(unit.spelled)
+        value = "cross" if " norm 2 " in text else "ffn" if " norm 3 " in text else value
+    if value == "post_attn" and "ffn" not in norms:
+        value = "ffn"  # what follows attention is the MLP
+    roles["norm"] = Found(value, weak)
+    return roles
 
 
 def _ranked(made: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, each with its place among those whose names differ in digits alone."""
     families: dict[object, list[Candidate]] = defaultdict(list)
-    for one in made:
-        blank = "".join("0" if char.isdigit() else char for char in one.unit.module)
+    alike: dict[object, list[Candidate]] = defaultdict(list)
+    for one in sorted(made, key=lambda one: one.digits):
+        blank = without_integers(one.unit.module)
         families[blank, one.scope].append(one)
-    ranks: dict[int, tuple[int, tuple[tuple[int, ...], ...]]] = {}
+        alike[blank, one.scope, one.unit.signature].append(one)
+    ranked: dict[int, Candidate] = {}
     for family in families.values():
-        family.sort(key=lambda one: one.digits)
         digits = tuple(one.digits for one in family)
         for rank, one in enumerate(family):
-            ranks[id(one)] = rank, digits
-    return [
-        replace(one, rank=rank, family=family)
-        for one in made
-        for rank, family in (ranks[id(one)],)
-    ]
+            ranked[id(one)] = replace(one, rank=rank, family=digits)
+    for group in alike.values():
+        for at, one in enumerate(group):
+            ranked[id(one)] = replace(ranked[id(one)], place=(at, len(group)))
+    return [ranked[id(one)] for one in made]
 
 
 def count_words(*sides: Sequence[Candidate]) -> Counter[str]:

@@ -100,7 +100,7 @@ def _outer(name: str) -> Iterator[str]:
 def _may_pair(one: Side, name: str, other: Side, to: str) -> bool:
     likeness = compare_lists(one, name, other, to)
     if len(one.lists[name]) == len(other.lists[to]):
-        return likeness >= LEAST_ALIKE
+        return max(likeness, compare_lists(one, name, other, to, True)) >= LEAST_ALIKE
     return likeness >= 2 * LEAST_ALIKE and holes_of(name) == holes_of(to)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree
@@ -10,7 +11,13 @@ from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
 from ckptsurgeon.suggesting.candidates import Candidate, divide
 from ckptsurgeon.suggesting.fusing import fuse
 from ckptsurgeon.suggesting.lists import ListPair, may_be_turned, pair_lists, settle_sides
-from ckptsurgeon.suggesting.scoring import Fit, Scorer, are_numbered_alike, pairs_of
+from ckptsurgeon.suggesting.scoring import (
+    Fit,
+    Scorer,
+    are_numbered_alike,
+    are_placed_alike,
+    pairs_of,
+)
 from ckptsurgeon.suggesting.units import Specs, list_of
 
 ROUNDS = 3
@@ -75,26 +82,40 @@ def _judged(
     lists: Mapping[str, ListPair],
 ) -> Iterator[Match]:
     rivals = _Rivals(chosen, scores)
-    for row, column in chosen.items():
+    fits = {
+        (row, column): fit
+        for row, column in chosen.items()
+        if (fit := scorer.base(ours[row], theirs[column])) is not None
+    }
+    sure = {at for at, fit in fits.items() if _is_sure(fit, rivals.margin(*at))}
+    rivals.settle(sure)
+    for (row, column), fit in fits.items():
         one, other = ours[row], theirs[column]
-        fit = scorer.base(one, other)
-        if fit is None:
-            continue
-        wide = rivals.margin(row, column)
-        degree, remark = _degree(fit, wide, rivals.are_none(row, column)), ""
-        pair = lists.get(list_of(one.unit.module))
-        if degree is Degree.SURE and not are_numbered_alike(one, other):
-            degree, remark = Degree.LIKELY, "by the order of their numbers"
-        if degree is Degree.SURE and (one.scope is None or other.scope is None):
-            degree, remark = Degree.LIKELY, "these lists were told by their order alone"
-        if pair is not None and degree is Degree.SURE and (pair.is_turned or may_be_turned(pair)):
-            degree, remark = Degree.LIKELY, "the one list may count from the other's end"
-        if pair is not None and pair.margin < CLOSE and degree < Degree.OPEN:
-            degree = Degree.LIKELY if pair.margin > 0 else Degree.OPEN
-            remark = f"another list than {pair.source} would fit as well"
+        found = _degree(fit, rivals.margin(row, column), rivals.are_none(row, column), one, other)
+        degree, remark = _limited(found, one, other, lists.get(list_of(one.unit.module)))
         if degree is not Degree.SURE and not remark:
             remark = rivals.tell(row, column, ours, theirs)
         yield Match(one, other, fit, degree, remark)
+
+
+def _limited(
+    degree: Degree, one: Candidate, other: Candidate, pair: ListPair | None
+) -> tuple[Degree, str]:
+    """The degree as numbers and lists allow it, and why it is less."""
+    if degree is Degree.OPEN:
+        return degree, ""
+    if pair is not None and pair.margin < CLOSE:
+        told = f"another list than {pair.source} would fit as well"
+        return (Degree.LIKELY if pair.margin > 0 else Degree.OPEN), told
+    if degree is Degree.LIKELY:
+        return degree, ""
+    if not are_numbered_alike(one, other):
+        return Degree.LIKELY, "by the order of their numbers"
+    if one.scope is None or other.scope is None:
+        return Degree.LIKELY, "these lists were told by their order alone"
+    if pair is not None and (pair.is_turned or may_be_turned(pair)):
+        return Degree.LIKELY, "the one list may count from the other's end"
+    return degree, ""
 
 
 class _Rivals:
@@ -107,6 +128,7 @@ class _Rivals:
             for end in (("row", pair[0]), ("column", pair[1])):
                 self._near.setdefault(end, {})[pair] = score
         self._scores = scores
+        self._sure: tuple[set[int], set[int]] = (set(), set())
 
     def around(self, row: int, column: int) -> dict[tuple[int, int], float]:
         """All pairs of a row and of a column."""
@@ -116,9 +138,15 @@ class _Rivals:
         """By how much the next best assignment is worse."""
         return margin(row, column, self._chosen, _Near(self.around(row, column), self._scores))
 
+    def settle(self, sure: Collection[tuple[int, int]]) -> None:
+        """Takes pairs as sure: what else would fit these is no rival."""
+        self._sure = {row for row, _ in sure}, {column for _, column in sure}
+
     def are_none(self, row: int, column: int) -> bool:
-        """Whether nothing else fits either of the two."""
-        return len(self.around(row, column)) == 1
+        """Whether nothing else fits either of the two but what is surely another's."""
+        others = (pair for pair in self.around(row, column) if pair != (row, column))
+        rows, columns = self._sure
+        return all(to in columns if one == row else one in rows for one, to in others)
 
     def tell(
         self, row: int, column: int, ours: Sequence[Candidate], theirs: Sequence[Candidate]
@@ -129,8 +157,15 @@ class _Rivals:
             return "by its shape alone: nothing else has it"
         one, other = max(rest, key=lambda pair: (rest[pair], pair))
         if one == row:
-            return f"{theirs[other].unit.module} would fit as well"
-        return f"{ours[one].unit.module} would fit as well"
+            return f"{_beyond(theirs[other], theirs[column])} would fit as well"
+        return f"{_beyond(ours[one], ours[row])} would fit as well"
+
+
+def _beyond(other: Candidate, chosen: Candidate) -> str:
+    """The name of a rival, from where it differs from the chosen one."""
+    pieces, beside = other.unit.module.split("."), chosen.unit.module.split(".")
+    alike = list(itertools.takewhile(lambda two: two[0] == two[1], zip(pieces, beside)))
+    return ".".join(pieces[min(len(alike), len(pieces) - 1) :])
 
 
 class _Near(dict[tuple[int, int], float]):
@@ -148,12 +183,17 @@ class _Near(dict[tuple[int, int], float]):
         return self._scores.get(pair, default)
 
 
-def _degree(fit: Fit, wide: float, alone: bool) -> Degree:
-    """How certain a pair is, by its own evidence and by the next best."""
-    if fit.conflicts:
-        return Degree.OPEN
+def _is_sure(fit: Fit, wide: float) -> bool:
+    """Whether a pair leaves no other reading, by its own evidence and the next best."""
     doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
-    if wide >= WIDE and not doubtful and (fit.agrees or fit.words >= CLEAR):
+    named = fit.agrees or fit.words >= CLEAR
+    return wide >= WIDE and named and not (doubtful or fit.conflicts)
+
+
+def _degree(fit: Fit, wide: float, alone: bool, one: Candidate, other: Candidate) -> Degree:
+    """How certain a pair is."""
+    if _is_sure(fit, wide):
         return Degree.SURE
-    named = fit.agrees or fit.is_weak or fit.words >= FAINT or alone
-    return Degree.LIKELY if wide >= SOME and named else Degree.OPEN
+    named = fit.agrees or fit.is_weak or fit.words >= FAINT or are_placed_alike(one, other)
+    likely = alone or (named and wide >= SOME)
+    return Degree.LIKELY if likely and not fit.conflicts else Degree.OPEN

@@ -53,11 +53,12 @@ ROLES = (
     Role("norm", "post_ffn", r" post (ffn|feed forward) "),  # Gemma 2 has four of them
     Role("norm", "ffn", r" (pre ffn|ffn norm|norm ffn) "),
     Role("norm", "post_attn", r" post attn norm "),  # not the attention's own: it follows that
+    Role("norm", "cross", r" (cross attn norm|encoder attn norm|pre cross attn( norm)?) "),
     Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm|attn out norm) $"),
     Role("norm", "ffn", r" norm after ", weak=True),  # transformers' ViTs
     Role("norm", "attn", r" norm before ", weak=True),
     Role("norm", "attn", r" norm 1 ", weak=True),  # timm, GPT-2 (ln_1)
-    Role("norm", "ffn", r" norm 2 ", weak=True),
+    Role("norm", "ffn", r" norm (2|3) ", weak=True),
     Role("norm", "ffn", r" (final norm|out norm) $", weak=True),  # fairseq, BERT
     # What is embedded, and what is read off at the end.
     Role("embed", "position", r" (wpe|position) "),

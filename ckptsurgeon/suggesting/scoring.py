@@ -33,8 +33,9 @@ ROLE, WEAK_ROLE, FACET = 3.0, 2.0, 1.0
 CONFLICT, WEAK_CONFLICT, OTHER_FACET = -6.0, -3.0, -2.0
 """For two that can't be one by their names."""
 
-RANK, DIGITS = 1.0, 0.5
-"""For one place among siblings of one number, and for the same integers."""
+RANK, PLACE, DIGITS = 1.0, 0.8, 0.5
+"""For one rank among siblings of one number, or among those that are alike, and for the same
+integers."""
 
 PARENT = 1.5
 """For containers of which other units are matched."""
@@ -182,12 +183,20 @@ def _compare_places(one: Candidate, other: Candidate) -> float:
     """What integers of names add: the same ones, or where both sides have others, their order."""
     if one.family == other.family:
         return (RANK + DIGITS) * (one.digits == other.digits and bool(one.digits))
-    return RANK * (len(one.family) == len(other.family) > 1 and one.rank == other.rank)
+    if len(one.family) == len(other.family) > 1:
+        return RANK * (one.rank == other.rank)
+    return PLACE * (one.place == other.place and one.place[1] > 1)
 
 
 def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
     """Whether integers of the names don't tell one thing here and another there."""
     return one.family == other.family or len(one.family) == len(other.family) == 1
+
+
+def are_placed_alike(one: Candidate, other: Candidate) -> bool:
+    """Whether two have one place among as many that differ from them in numbers alone."""
+    ranked = len(one.family) == len(other.family) > 1 and one.rank == other.rank
+    return ranked or (one.place == other.place and one.place[1] > 1)
 
 
 def group_by_scope(candidates: Iterable[Candidate]) -> dict[object, list[Candidate]]:

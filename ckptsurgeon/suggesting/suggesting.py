@@ -20,6 +20,7 @@ from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
+from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.units import Specs
@@ -64,7 +65,7 @@ def find_steps(source: Specs, target: Specs) -> Findings:
     """What gives the target's keys: equal names, prefixes, then modules one by one."""
     same, shifted = equal_keys(source, target)
     steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
-    asked: dict[str, str] = {}
+    asked = spectral_remarks(source, target)
     left = {key: spec for key, spec in target.items() if key not in same}
     for branch, degree, remark in find_branches(source, left):
         if degree is Degree.OPEN:
@@ -80,7 +81,9 @@ def find_steps(source: Specs, target: Specs) -> Findings:
         for step in steps_of_match(match):
             plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
             steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
-    steps = doubt_steps(fold_layers(steps, source, target), source, target)
+    steps = fold_layers(steps, source, target)
+    steps += fuse_weight_norms(steps, source, target)
+    steps = list(doubt_lora(doubt_steps(steps, source, target), source))
     for step in steps:
         if step.degree is Degree.OPEN:
             asked |= dict.fromkeys(step.gives, step.remark)
