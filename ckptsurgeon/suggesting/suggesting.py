@@ -12,12 +12,12 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
-from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
 from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folds import fold_layers
+from ckptsurgeon.suggesting.gathering import gather
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
@@ -40,13 +40,22 @@ def suggest_rules(
     wanted = _readable(destination.contents.specs)
     options = structs.replace(choose_options(sources, wanted, roots), one_shard=one_shard)
     ground = Ground(sources, destination=destination, options=options)
-    specs = {
-        full_key(alias, key): spec
-        for alias, view in ground.views.items()
-        for key, spec in _readable(view.specs).items()
+    views = {alias: _readable(view.specs) for alias, view in ground.views.items()}
+    gathered = gather(views, wanted)
+    found = find_steps(gathered.specs, wanted) if not gathered.is_soup else Findings((), {})
+    expanded = [gathered.expand(step) for step in found.steps]
+    asked = {key: SOUP for key in wanted} if gathered.is_soup else dict(found.asked)
+    for step in expanded:
+        if step.degree is Degree.OPEN:
+            asked |= dict.fromkeys(step.gives, step.remark)
+    steps = [step for step in expanded if step.degree < Degree.OPEN]
+    source = {
+        key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys
     }
-    found = find_steps(specs, wanted)
-    return _written(found, ground, specs, wanted, least)
+    return _written(Findings(steps, asked), ground, source, wanted, least)
+
+
+SOUP = "all sources have it: one of them, or their average?"
 
 
 def _readable(specs: Mapping[str, TensorSpec]) -> Specs:
