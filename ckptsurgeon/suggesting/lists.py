@@ -199,11 +199,11 @@ def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:
 
 def may_be_turned(pair: ListPair) -> bool:
     """Whether one of the lists may be counted from the other end, by its name and nothing else."""
-    names = [_own_name(one) for one in (pair.source, pair.target)]
+    names = [own_name(one) for one in (pair.source, pair.target)]
     return names[0] != names[1] and any(not REVERSED.isdisjoint(words_of(one)) for one in names)
 
 
-def _own_name(name: str) -> str:
+def own_name(name: str) -> str:
     """The piece that names a list: the one with the index, or the one before it."""
     *before, last = name.split(".")
     return before[-1] if last == HOLE and before else last

@@ -22,6 +22,7 @@ from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.sources import choose_options, write_section
+from ckptsurgeon.suggesting.stacking import restack, unstack
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.units import Specs
 
@@ -85,11 +86,11 @@ def find_steps(source: Specs, target: Specs) -> Findings:
     given = {key for step in steps for key in step.targets.keys}
     rest = {key: spec for key, spec in source.items() if key not in used}
     left = {key: spec for key, spec in left.items() if key not in given and key not in asked}
-    matches, _ = match_units(rest, left)
-    for match in matches:
-        for step in steps_of_match(match):
-            plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
-            steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
+    found, lost = _match(rest, left)
+    asked |= lost
+    for step in found:
+        plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
+        steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
     steps = list(doubt_lora(doubt_steps(steps, source, target), source))
@@ -97,6 +98,14 @@ def find_steps(source: Specs, target: Specs) -> Findings:
         if step.degree is Degree.OPEN:
             asked |= dict.fromkeys(step.gives, step.remark)
     return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
+
+
+def _match(source: Specs, target: Specs) -> tuple[list[Step], dict[str, str]]:
+    """The steps of modules that were matched, and keys of which only some items were."""
+    ours, theirs = unstack(source, target), unstack(target, source)
+    matches, _ = match_units(ours.specs, theirs.specs)
+    steps = [step for match in matches for step in steps_of_match(match)]
+    return restack(steps, ours, theirs)
 
 
 def _doubted(step: Step, remark: str) -> Step:
