@@ -39,7 +39,7 @@ def _fuse_one(
     groups: dict[object, dict[str, Candidate]] = defaultdict(dict)
     for one in own:
         value = _value(one, facet)
-        if value in parts and "norm" not in one.roles:
+        if value in parts and "norm" not in one.words:
             groups[one.scope, one.parent, _rest(one, facet)].setdefault(value, one)
     wanted = _count(other, facet, whole)
     lacking = _count(other, facet, parts[0])
@@ -70,7 +70,7 @@ def _rest(one: Candidate, facet: str) -> frozenset[str]:
 def _count(side: Sequence[Candidate], facet: str, value: str) -> dict[object, int]:
     found: dict[object, int] = defaultdict(int)
     for one in side:
-        if _value(one, facet) == value and "norm" not in one.roles:
+        if _value(one, facet) == value and "norm" not in one.words:
             found[one.scope] += 1
     return found
 

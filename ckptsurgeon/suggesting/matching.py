@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree
@@ -51,51 +51,88 @@ def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, Li
     """The matches of all that has one on the other side, and the lists that were paired."""
     left, right = settle_sides(source, target)
     lists = pair_lists(left, right)
-    ours, theirs = fuse(*divide(left, right, lists))
-    scorer = Scorer(ours, theirs)
-    numbers = {id(one): at for at, one in enumerate(ours)}
-    others = {id(one): at for at, one in enumerate(theirs)}
-    possible = [
-        (one, other) for one, other in pairs_of(ours, theirs) if scorer.base(one, other) is not None
-    ]
-    chosen: dict[int, int] = {}
-    scores: dict[tuple[int, int], float] = {}
-    for _ in range(ROUNDS):
-        scores = {
-            (numbers[id(one)], others[id(other)]): total - LEAST
-            for one, other in possible
-            if (total := scorer.total(one, other)) is not None
-        }
-        before, chosen = chosen, assign(scores)
-        if chosen == before:
-            break
-        scorer.support((ours[row], theirs[column]) for row, column in chosen.items())
-    return list(_judged(ours, theirs, chosen, scores, scorer, lists)), lists
+    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), lists
 
 
-def _judged(
-    ours: Sequence[Candidate],
-    theirs: Sequence[Candidate],
-    chosen: Mapping[int, int],
-    scores: Pairs,
-    scorer: Scorer,
-    lists: Mapping[str, ListPair],
-) -> Iterator[Match]:
-    rivals = _Rivals(chosen, scores)
-    fits = {
-        (row, column): fit
-        for row, column in chosen.items()
-        if (fit := scorer.base(ours[row], theirs[column])) is not None
-    }
-    sure = {at for at, fit in fits.items() if _is_sure(fit, rivals.margin(*at))}
-    rivals.settle(sure)
-    for (row, column), fit in fits.items():
-        one, other = ours[row], theirs[column]
-        found = _degree(fit, rivals.margin(row, column), rivals.are_none(row, column), one, other)
-        degree, remark = _limited(found, one, other, lists.get(list_of(one.unit.module)))
-        if degree is not Degree.SURE and not remark:
-            remark = rivals.tell(row, column, ours, theirs)
-        yield Match(one, other, fit, degree, remark)
+class _Matching:
+    """Candidates of both sides, assigned in rounds, and what is to be said of each pair."""
+
+    def __init__(
+        self,
+        ours: Sequence[Candidate],
+        theirs: Sequence[Candidate],
+        lists: Mapping[str, ListPair],
+    ) -> None:
+        self._ours, self._theirs, self._lists = ours, theirs, lists
+        self._scorer = Scorer(ours, theirs)
+        numbers = {id(one): at for at, one in enumerate(ours)}
+        others = {id(one): at for at, one in enumerate(theirs)}
+        self._possible = [
+            (numbers[id(one)], others[id(other)])
+            for one, other in pairs_of(ours, theirs)
+            if self._scorer.base(one, other) is not None
+        ]
+
+    def matches(self) -> Iterator[Match]:
+        """All pairs of the best assignment."""
+        chosen = self._assign()
+        rivals, sure = self._find_sure(chosen)
+        rivals.settle(sure)
+        for row, column in chosen.items():
+            one, other = self._ours[row], self._theirs[column]
+            fit = self._scorer.base(one, other)
+            assert fit is not None  # or it were not possible
+            wide, alone = rivals.margin(row, column), rivals.are_none(row, column)
+            degree, remark = _limited(
+                _degree(fit, wide, alone, one, other),
+                one,
+                other,
+                self._lists.get(list_of(one.unit.module)),
+            )
+            if degree is not Degree.SURE and not remark:
+                remark = rivals.tell(row, column, self._ours, self._theirs)
+            yield Match(one, other, fit, degree, remark)
+
+    def _assign(self) -> dict[int, int]:
+        """The assignment, in which containers support what is in them."""
+        chosen: dict[int, int] = {}
+        for _ in range(ROUNDS):
+            before, chosen = chosen, assign(self._scores())
+            if chosen == before:
+                break
+            self._support(chosen.items())
+        return chosen
+
+    def _find_sure(self, chosen: Mapping[int, int]) -> tuple[_Rivals, set[tuple[int, int]]]:
+        """The pairs that are sure: containers support them only by pairs that are so themselves.
+
+        Else guesses would make each other certain.
+        """
+        sure: set[tuple[int, int]] = set()
+        for _ in range(ROUNDS):
+            self._support(sure)
+            rivals = _Rivals(chosen, self._scores())
+            before, sure = sure, {
+                pair for pair in chosen.items() if self._is_sure(pair, rivals.margin(*pair))
+            }
+            if sure == before:
+                break
+        return rivals, sure
+
+    def _is_sure(self, pair: tuple[int, int], wide: float) -> bool:
+        fit = self._scorer.base(self._ours[pair[0]], self._theirs[pair[1]])
+        return fit is not None and _is_sure(fit, wide)
+
+    def _support(self, pairs: Iterable[tuple[int, int]]) -> None:
+        self._scorer.support((self._ours[row], self._theirs[column]) for row, column in pairs)
+
+    def _scores(self) -> dict[tuple[int, int], float]:
+        found: dict[tuple[int, int], float] = {}
+        for row, column in self._possible:
+            total = self._scorer.total(self._ours[row], self._theirs[column])
+            if total is not None:
+                found[row, column] = total - LEAST
+        return found
 
 
 def _limited(

@@ -78,6 +78,7 @@ SAME_WORDS = {
     "img": "vision",
     "language": "text",
     "txt": "text",
+    "context": "text",  # what diffusers calls the stream of the prompt beside that of the image
     "tok": "token",
     "tokens": "token",
     "blk": "block",
