@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Step
+from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.relations import is_square
-from ckptsurgeon.suggesting.roles import roles_of
+from ckptsurgeon.suggesting.roles import Found, roles_of
 from ckptsurgeon.suggesting.units import Specs
 
 TURNED = Call("transpose")
@@ -31,7 +32,8 @@ _ITEM = re.compile(r".*[0-9]+[^.]*\.")
 
 def doubt_steps(steps: Sequence[Step], source: Specs, target: Specs) -> list[Step]:
     """The steps, those that something speaks against changed, or made less certain."""
-    rotary = not any(_is_position(key) for key in (*source, *target))
+    forms = {without_integers(key) for side in (source, target) for key in side}
+    rotary = not any(map(_is_position, forms))
     turned = _Squares(steps, source)
     found = []
     for step in steps:
@@ -43,7 +45,7 @@ def doubt_steps(steps: Sequence[Step], source: Specs, target: Specs) -> list[Ste
 
 
 def _is_position(key: str) -> bool:
-    found = roles_of(cut_leaf(key)[0]).get("embed")
+    found = _roles(key).get("embed")
     return found is not None and found.value == "position"
 
 
@@ -101,7 +103,12 @@ def _blocks(key: str) -> Iterator[str]:
 
 
 def _is_embedding(key: str) -> bool:
-    return "embed" in roles_of(cut_leaf(key)[0])
+    return "embed" in _roles(key)
+
+
+def _roles(key: str) -> Mapping[str, Found]:
+    """What a key's module is for; its integers tell nothing of that here."""
+    return roles_of(cut_leaf(without_integers(key))[0])
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -127,6 +134,5 @@ def _are_headwise(names: Collection[str]) -> bool:
 
 
 def _is_part(modules: Sequence[str], parts: Collection[str]) -> bool:
-    found: list[Mapping[str, object]] = [roles_of(module) for module in modules]
-    values = [getattr(one.get("part"), "value", "") for one in found]
-    return all(value in parts for value in values)
+    found = [roles_of(without_integers(module)).get("part") for module in modules]
+    return all(one is not None and one.value in parts for one in found)

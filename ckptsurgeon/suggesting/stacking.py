@@ -43,12 +43,15 @@ class Unstacked:
     items: Mapping[str, Item]
 
 
-def unstack(own: Specs, other: Specs) -> Unstacked:
-    """The specs of a side, tensors replaced by their items where the other side has a list."""
-    counts = _list_counts(own)
-    lists = {
-        name: count for name, count in _list_counts(other).items() if count not in counts.values()
-    }
+def unstack_both(source: Specs, target: Specs) -> tuple[Unstacked, Unstacked]:
+    """Both sides, each with its tensors replaced by items where the other side has a list."""
+    ours, theirs = _list_counts(source), _list_counts(target)
+    return _unstack(source, ours, theirs), _unstack(target, theirs, ours)
+
+
+def _unstack(own: Specs, counts: Mapping[str, int], other: Mapping[str, int]) -> Unstacked:
+    known = set(counts.values())
+    lists = {name: count for name, count in other.items() if count not in known}
     items: dict[str, Item] = {}
     specs = dict(own)
     for name, count in lists.items():

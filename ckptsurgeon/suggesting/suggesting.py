@@ -22,7 +22,7 @@ from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.sources import choose_options, write_section
-from ckptsurgeon.suggesting.stacking import restack, unstack
+from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.units import Specs
 
@@ -102,7 +102,7 @@ def find_steps(source: Specs, target: Specs) -> Findings:
 
 def _match(source: Specs, target: Specs) -> tuple[list[Step], dict[str, str]]:
     """The steps of modules that were matched, and keys of which only some items were."""
-    ours, theirs = unstack(source, target), unstack(target, source)
+    ours, theirs = unstack_both(source, target)
     matches, _ = match_units(ours.specs, theirs.specs)
     steps = [step for match in matches for step in steps_of_match(match)]
     return restack(steps, ours, theirs)
