@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ckptsurgeon.report.inspection import Inspection
     from ckptsurgeon.report.report import Report, make_report
     from ckptsurgeon.request import KindOfFinding
+    from ckptsurgeon.suggesting.suggestion import Suggestion
+    from ckptsurgeon.suggestions import suggest
 
 __version__ = VERSION
 
@@ -52,6 +54,7 @@ __all__ = [
     "Probe",
     "Report",
     "RulesetError",
+    "Suggestion",
     "Verification",
     "__version__",
     "apply",
@@ -65,6 +68,7 @@ __all__ = [
     "open_checkpoint",
     "plan",
     "probe",
+    "suggest",
     "transplant",
     "verify",
 ]
@@ -87,9 +91,11 @@ _HOMES = {
     "Probe": "probing.results",
     "Verification": "proof.results",
     "Plan": "plans.plan",
+    "Suggestion": "suggesting.suggestion",
     "Report": "report.report",
     "make_report": "report.report",
     "probe": "probing.making",
+    "suggest": "suggestions",
     "verify": "proof.verifying",
 }
 

@@ -20,6 +20,7 @@ from ckptsurgeon.cli.looking import check, inspect, rules
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.probing import probe
 from ckptsurgeon.cli.proving import verify
+from ckptsurgeon.cli.suggesting import suggest
 from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.wording import speaking_to_shell
@@ -37,7 +38,9 @@ def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
 
-for command in (inspect, plan, transplant, verify, explain, check, rules, invert, learn, probe):
+COMMANDS = (inspect, suggest, learn, probe, plan, transplant, verify, explain, check, rules, invert)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -38,7 +38,8 @@ class Arrow:
     `samples` are source keys that it takes, `targets` such that it gives, `sizes` those of both
     grids; `pick` are the integers of a capture (by its place)
     that are taken in this order and numbered anew, `parts` the arrows that it was made of.
-    Several patterns of one side are divided by `LIST`.
+    Several patterns of one side are divided by `LIST`. `unit` is the kind of a rule for whole
+    modules, and the words for its sources.
     """
 
     source: Units
@@ -55,17 +56,18 @@ class Arrow:
     pick: tuple[int, tuple[int, ...]] | None = None
     reuse: bool = False
     parts: tuple[Arrow, ...] = ()
+    unit: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def is_move(self) -> bool:
         """Whether it only gives other names."""
-        whole = not (self.calls or self.index or self.at or self.pick or self.reuse)
+        whole = not any(self.told)
         return whole and bool(self.source and self.target)
 
     @property
     def behind(self) -> tuple[object, ...]:
         """All that arrows must share to become one, besides their patterns."""
-        return (*self.told, self.doubt)
+        return (*self.told, self.doubt, self.remark)
 
     @property
     def doubt(self) -> Degree | None:
@@ -75,7 +77,12 @@ class Arrow:
     @property
     def told(self) -> tuple[object, ...]:
         """All that stands in its rule besides the patterns."""
-        return (self.calls, self.index, self.at, self.pick, self.reuse)
+        return (self.calls, self.index, self.at, self.pick, self.reuse, self.unit)
+
+
+def is_drop(arrow: Arrow) -> bool:
+    """Whether it only drops."""
+    return bool(arrow.source) and not arrow.target and not arrow.calls
 
 
 def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
@@ -83,12 +90,13 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)
     patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
     for number, step in enumerate(steps):
-        source, target = _pattern(step.sources), _pattern(step.targets)
+        kind = None if step.unit is None else step.unit.kind
+        source, target = _pattern(step.sources, kind), _pattern(step.targets, kind)
         if source is None or target is None:
             return None
         blank = (_blanked(source), _blanked(target), step.calls, step.index, step.at)
         doubt = step.degree if step.degree >= Degree.LIKELY else None
-        family = (*blank, doubt)
+        family = (*blank, kind, doubt, step.remark)
         patterns.setdefault(family, (source, target))
         families[family].append((number, step, (_numbers(source), _numbers(target))))
     return [
@@ -98,9 +106,12 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     ]
 
 
-def _pattern(grid: Grid) -> Units | None:
-    """The pattern of a grid; a list where it has one dim and its keys have nothing in common."""
-    if grid.sizes and (pattern := pattern_of(grid.keys, grid.sizes)) is not None:
+def _pattern(grid: Grid, unit: object) -> Units | None:
+    """The pattern of a grid; a list where it has one dim and its keys have nothing in common.
+
+    The prefixes of a rule for modules are always a list.
+    """
+    if unit is None and grid.sizes and (pattern := pattern_of(grid.keys, grid.sizes)) is not None:
         return pattern
     if len(grid.sizes) > 1:
         return None
@@ -136,10 +147,11 @@ def _arrows_of_family(
             degree=max(one.degree for _, one, _ in members),
             remark=step.remark,
             first=number,
-            samples=tuple(key for one in some for key in one.sources.keys),
-            targets=tuple(key for one in some for key in one.targets.keys),
+            samples=tuple(key for one in some for key in one.takes),
+            targets=tuple(key for one in some for key in one.gives),
             sizes=(step.sources.sizes, step.targets.sizes),
             pick=fit.pick,
+            unit=None if step.unit is None else step.unit.kind,
         )
     ]
 

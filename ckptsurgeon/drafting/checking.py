@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.drafting.nodes import is_same, nodes_of
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.errors import CkptSurgeonError
@@ -15,9 +15,12 @@ from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.plans.graph import Call, Leaf, Node, full_key, work_of
+from ckptsurgeon.plans.graph import Address, Call, Leaf, Node, full_key, walk, work_of
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.plans.views import view_source
+from ckptsurgeon.plans.views import SourceView, view_source
+
+Expected = Node | frozenset[Address]
+"""How a target is made, or of a rule for modules the tensors that it may be made of."""
 
 NAME = "rules.yaml"
 """What a file that is not written yet is called in messages."""
@@ -25,50 +28,84 @@ NAME = "rules.yaml"
 
 @dataclass(frozen=True)
 class Ground:
-    """What rules are tried on: sources by alias, how they are seen, a config, and given vars."""
+    """What rules are tried on: sources by alias, how they are seen, a config, and given vars.
+
+    With a destination, what is copied to keys of it in another shape is a finding, and no matter.
+    `options` are those of the file's `source` section.
+    """
 
     sources: Mapping[str, Checkpoint]
     options: SourceOptions = field(default_factory=SourceOptions)
     config: Mapping[str, Any] | None = None
     given: Mapping[str, int] = field(default_factory=dict)
+    destination: Checkpoint | None = None
+
+    @cached_property
+    def views(self) -> Mapping[str, SourceView]:
+        """The sources as rules see them."""
+        return {alias: view_source(one, alias, self.options) for alias, one in self.sources.items()}
 
     @cached_property
     def leaves(self) -> Mapping[str, Leaf]:
         """The readable tensors of the sources, by the keys that rules see, with aliases."""
-        views = [
-            view_source(checkpoint, alias, self.options)
-            for alias, checkpoint in self.sources.items()
-        ]
         return {
             full_key(view.alias, key): view.leaf(key)
-            for view in views
+            for view in self.views.values()
             for key in view.specs
             if view.readable(key) is not None
         }
 
     def plan(self, text: str) -> Plan:
         """The plan of a rule file's text; raises CkptSurgeonError."""
-        inputs = Inputs(self.sources, config=self.config, given=self.given)
+        inputs = Inputs(self.sources, self.destination, self.config, self.given)
         return make_plan([parse_ruleset(text, NAME)], inputs)
 
-    def expect(self, steps: Sequence[Step]) -> dict[str, Node]:
+    def expect(self, steps: Sequence[Step]) -> dict[str, Expected]:
         """What the targets of active steps are made of; raises CkptSurgeonError."""
         return {
             target: node
             for step in steps
-            if step.targets.keys and step.degree < Degree.OPEN
-            for target, node in nodes_of(step, self.leaves).items()
+            if step.sources.keys and step.targets.keys and step.degree < Degree.OPEN
+            for target, node in self._made(step).items()
         }
 
-    def holds(self, text: str, expected: Mapping[str, Node]) -> bool:
+    def _made(self, step: Step) -> Mapping[str, Expected]:
+        """The node of each target; of a rule for modules the tensors that it may be made of."""
+        if step.unit is not None:
+            leaves = (self.leaves[key] for key in step.takes)
+            taken = frozenset((leaf.source, leaf.key) for leaf in leaves)
+            return dict.fromkeys(step.gives, taken)
+        return nodes_of(step, self.leaves)
+
+    def holds(self, text: str, expected: Mapping[str, Expected]) -> bool:
         """Whether a rule file gives these keys, each made as expected, and no others."""
         try:
             outputs = self.plan(text).outputs.nodes
         except CkptSurgeonError:
             return False
-        if outputs.keys() != expected.keys():
+        if any(key not in expected and not self._is_no_copy(key, outputs[key]) for key in outputs):
             return False
-        return all(is_same(_without_cast(outputs[key]), node) for key, node in expected.items())
+        if len(expected) > len(outputs) or any(key not in outputs for key in expected):
+            return False
+        return all(
+            _is_expected(_without_cast(outputs[key]), node) for key, node in expected.items()
+        )
+
+    def _is_no_copy(self, key: str, node: Node) -> bool:
+        """Whether a key is the destination's own, or has another shape there than it is given."""
+        if self.destination is None:
+            return False
+        if isinstance(node, Leaf) and node.source == DESTINATION:
+            return True
+        spec = self.destination.contents.specs.get(key)
+        return spec is not None and spec.shape != node.spec.shape
+
+
+def _is_expected(node: Node, expected: Expected) -> bool:
+    if not isinstance(expected, frozenset):
+        return is_same(node, expected)
+    leaves = {(one.source, one.key) for one in walk(node) if isinstance(one, Leaf)}
+    return not isinstance(node, Leaf) and leaves <= expected
 
 
 @dataclass(frozen=True)

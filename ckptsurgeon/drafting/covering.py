@@ -8,11 +8,14 @@ found as those of a routing table are: from the leaves up, for each place that m
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from ckptsurgeon.drafting.arrows import SAMPLES, Arrow
+from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
+from ckptsurgeon.drafting.ordering import regex_of_unit
+from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.drafting.units import (
     ALIAS,
     Capture,
@@ -35,12 +38,14 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where what lies below a node goes: under prefixes, or nowhere."""
+    """Where what lies below a node goes: under prefixes, or nowhere; and what is said of it."""
 
     prefixes: tuple[Pieces, ...]
+    doubt: Degree | None = None
+    remark: str = ""
 
     def below(self, piece: Piece) -> _Place:
-        return _Place(tuple((*prefix, piece) for prefix in self.prefixes))
+        return replace(self, prefixes=tuple((*prefix, piece) for prefix in self.prefixes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +68,22 @@ class _Node:
     below: dict[Piece, _Node] = field(default_factory=dict)
     places: Counter[_Place] = field(default_factory=Counter)
     solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
+    is_shared: bool = False
+    """Whether some of what lies below is left: no star takes that."""
 
 
-def cover(arrows: Sequence[Arrow], *, copies: bool) -> list[Arrow]:
+def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) -> list[Arrow]:
     """The arrows, those that only rename or drop as few as say the same.
 
-    `copies` says that what no rule takes keeps its name: arrows that do just that go.
+    `copies` says that what no rule takes keeps its name: arrows that do just that go. `left` are
+    keys that no rule is to take.
     """
     covered = [arrow for arrow in arrows if arrow.is_move or is_drop(arrow)]
     root = _Node(())
     for arrow in covered:
         _put(root, arrow)
+    if left:
+        _mark_shared(root, [(key, len(key.split("."))) for key in left])
     rules = _solve(root, _Place(((),)) if copies else None)
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     return [*others, *_written(rules, covered)]
@@ -89,9 +99,18 @@ def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[str]:
     return [text_of(rule.source) for rule in found]
 
 
-def is_drop(arrow: Arrow) -> bool:
-    """Whether it only drops."""
-    return bool(arrow.source) and not arrow.target and not arrow.calls
+def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:
+    """Marks the nodes that keys lie below which no rule is to take."""
+    node.is_shared = bool(left)
+    depth = len(node.path)
+    for piece, child in node.below.items() if left else ():
+        own = re.compile("".join(map(regex_of_unit, piece)))
+        inside = [
+            (key, count)
+            for key, count in left
+            if count > depth + 1 and own.fullmatch(key.split(".")[depth])
+        ]
+        _mark_shared(child, inside)
 
 
 def _put(root: _Node, arrow: Arrow) -> None:
@@ -101,15 +120,17 @@ def _put(root: _Node, arrow: Arrow) -> None:
     targets = tuple(map(cut_pieces, patterns))
     node = root
     for depth in range(len(source) + 1):
-        if (place := _place_of(source, targets, depth)) is not None:
+        if (place := _place_of(arrow, source, targets, depth)) is not None:
             node.places[place] += 1
         if depth < len(source):
             piece = source[depth]
             node = node.below.setdefault(piece, _Node(source[: depth + 1]))
-    node.arrows.append((arrow, _Place(targets)))
+    node.arrows.append((arrow, _Place(targets, arrow.doubt, arrow.remark)))
 
 
-def _place_of(source: Pieces, targets: tuple[Pieces, ...], depth: int) -> _Place | None:
+def _place_of(
+    arrow: Arrow, source: Pieces, targets: tuple[Pieces, ...], depth: int
+) -> _Place | None:
     """Where a rule for all below the first `depth` pieces would have to put it."""
     rest = source[depth:]
     prefixes: list[Pieces] = []
@@ -120,7 +141,7 @@ def _place_of(source: Pieces, targets: tuple[Pieces, ...], depth: int) -> _Place
         prefixes.append(target[:before])
     captured = _captures(source[:depth])
     known = all(_captures(prefix) <= captured for prefix in prefixes)
-    return _Place(tuple(prefixes)) if known else None
+    return _Place(tuple(prefixes), arrow.doubt, arrow.remark) if known else None
 
 
 def _captures(pieces: Pieces) -> set[int]:
@@ -139,7 +160,8 @@ def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
     if inherited not in node.solved:
         best = _solve_below(node, inherited)
         for place, count in node.places.most_common(MOST_PLACES):
-            if place != inherited and count > 1 and node.below and not _is_of_all(node):
+            fits = count > 1 and node.below and not (node.is_shared or _is_of_all(node))
+            if place != inherited and fits:
                 own = [arrow for arrow, there in node.arrows if there != inherited]
                 found = (*own, *_solve_children(node, place), _Star(node.path, place))
                 best = min(best, found, key=len)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
-from ckptsurgeon.drafting.ordering import order
+from ckptsurgeon.drafting.ordering import order, spare
 from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.keys import without_integers
 
 Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
@@ -34,17 +35,19 @@ def draft(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    left: Collection[str] = (),
     trials: Sequence[Trial] = (),
 ) -> Draft | None:
     """The shortest rule file of those tried that makes these steps; None where none does.
 
-    With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules.
-    What is told of `trials` is drafted with the steps, and must hold there.
+    With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules,
+    `left` source keys that no rule is to take. What is told of `trials` is drafted with the steps,
+    and must hold there.
     """
     expected = ground.expect(steps)
     together = [*steps, *(step for trial in trials for step in trial.steps if step not in steps)]
     for generalise in _WAYS:
-        entries = generalise(together, copies)
+        entries = generalise(together, copies, left)
         if entries is not None:
             found = Draft(write_file(head, entries, footer), tuple(entries))
             if ground.holds(found.text, expected) and all(one.holds(found.text) for one in trials):
@@ -59,21 +62,22 @@ def draft_most(
     *,
     copies: bool = True,
     footer: Sequence[str] = (),
+    left: Collection[str] = (),
     trials: Sequence[Trial] = (),
 ) -> tuple[Draft, list[Step]]:
     """The draft of all steps that one file can hold, and those that it can't.
 
     Where trials don't hold, the file is that of the steps alone.
     """
-    words: dict[str, Any] = {"copies": copies, "footer": footer}
+    words: dict[str, Any] = {"copies": copies, "footer": footer, "left": _few_of(left)}
     found = draft(steps, head, ground, **words, trials=trials)
     if found is None and trials:
         found = draft(steps, head, ground, **words)
     if found is not None:
         return found, []
     held: list[Step] = []
+    unheld: list[Step] = []
     waiting = [list(steps)]
-    left: list[Step] = []
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
@@ -84,8 +88,8 @@ def draft_most(
             half = len(some) // 2
             waiting += [some[half:], some[:half]]
         else:
-            left += some
-    return best, left
+            unheld += some
+    return best, unheld
 
 
 def _with_drops(some: Sequence[Step], steps: Sequence[Step]) -> list[Step]:
@@ -103,33 +107,54 @@ def count_rules(entries: Sequence[Entry]) -> int:
 # --- ways -----------------------------------------------------------------------------------------
 
 
-def _generalised(steps: Sequence[Step], generalise: Generalise) -> list[Entry] | None:
+def _few_of(keys: Collection[str]) -> list[str]:
+    """The first and the last key of each form: patterns that take others take these."""
+    forms: dict[str, tuple[str, str]] = {}
+    for key in keys:
+        form = without_integers(key)
+        forms[form] = forms[form][0] if form in forms else key, key
+    return list(dict.fromkeys(key for pair in forms.values() for key in pair))
+
+
+def _generalised(
+    steps: Sequence[Step], generalise: Generalise, left: Collection[str]
+) -> list[Entry] | None:
     arrows = arrows_of(steps)
-    ordered = None if arrows is None else order(generalise(arrows))
+    ordered = None if arrows is None else order(spare(generalise(arrows), left))
     return None if ordered is None else fold(ordered)
 
 
-def _whole(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+def _whole(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
     def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
-        shared = share_captures(arrows)
-        return join_words(cover(join_leaves(join_endings(shared)), copies=copies))
+        ends = join_endings(share_captures(arrows))
+        return join_words(cover(join_leaves(spare(ends, left)), copies=copies, left=left))
 
-    return _generalised(steps, generalise)
-
-
-def _without_shared(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, lambda arrows: join_words(cover(join_leaves(arrows), copies=copies)))
+    return _generalised(steps, generalise, left)
 
 
-def _without_words(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, lambda arrows: cover(join_leaves(arrows), copies=copies))
+def _without_shared(
+    steps: Sequence[Step], copies: bool, left: Collection[str]
+) -> list[Entry] | None:
+    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
+        return join_words(cover(join_leaves(arrows), copies=copies, left=left))
+
+    return _generalised(steps, generalise, left)
 
 
-def _as_they_are(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
-    return _generalised(steps, list)
+def _without_words(
+    steps: Sequence[Step], copies: bool, left: Collection[str]
+) -> list[Entry] | None:
+    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
+        return cover(join_leaves(arrows), copies=copies, left=left)
+
+    return _generalised(steps, generalise, left)
 
 
-def _literal(steps: Sequence[Step], copies: bool) -> list[Entry] | None:
+def _as_they_are(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
+    return _generalised(steps, list, left)
+
+
+def _literal(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
     """A rule for each step, but for copies."""
     arrows = [arrow for step in steps for arrow in arrows_of([step]) or ()]
     ordered = order(arrows)

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.covering import is_drop
+from ckptsurgeon.drafting.arrows import Arrow, is_drop
 from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
     LIST,

@@ -34,6 +34,8 @@ def line_of(arrow: Arrow, before: tuple[Units, Units] = ((), ())) -> str:
     names = Names(arrow)
     sources = _patterns(arrow.source[len(before[0]) :], "source", names)
     targets = _patterns(arrow.target[len(before[1]) :], "target", names)
+    if arrow.unit is not None:
+        return _unit_line(arrow.unit, sources, targets)
     if not arrow.target:
         return f"drop: {_one_or_list(sources)}"
     if not arrow.source:
@@ -49,6 +51,17 @@ def line_of(arrow: Arrow, before: tuple[Units, Units] = ((), ())) -> str:
     if options:
         return f"{rule}: {{{', '.join((*options, *_ops_word(calls)))}}}"
     return f"{rule}: {_ops(calls)}" if calls else rule
+
+
+def _unit_line(
+    unit: tuple[str, tuple[str, ...]], sources: Sequence[str], targets: Sequence[str]
+) -> str:
+    """A rule for modules: its word, what each source is, and where they go if not to the first."""
+    name, words = unit
+    given = list(zip(words, sources, strict=True))
+    if targets[0] != sources[0]:
+        given.append(("to", targets[0]))
+    return f"{name}: {{{', '.join(f'{word}: {_scalar(one, inside=True)}' for word, one in given)}}}"
 
 
 def _one_or_list(texts: Sequence[str], inside: bool = False) -> str:

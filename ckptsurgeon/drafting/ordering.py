@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
@@ -96,6 +96,20 @@ def _span(item: IndexItem) -> tuple[int, int | None]:
     if isinstance(item, tuple):
         return item[0] or 0, item[1]
     return (item, item + 1) if isinstance(item, int) else (0, None)
+
+
+def spare(arrows: Sequence[Arrow], left: Collection[str]) -> list[Arrow]:
+    """The arrows, those taken apart that were made of several and would take what is left."""
+    spared: list[Arrow] = []
+    waiting = list(arrows) if left else []
+    while waiting:
+        arrow = waiting.pop()
+        pattern = re.compile(regex_of(arrow)) if arrow.parts else None
+        if pattern is not None and any(map(pattern.fullmatch, left)):
+            waiting += arrow.parts
+        else:
+            spared.append(arrow)
+    return spared if left else list(arrows)
 
 
 # --- patterns as expressions ----------------------------------------------------------------------

@@ -62,10 +62,28 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitRule:
+    """A rule of its own kind, whose patterns are prefixes of modules: `fold_batchnorm`.
+
+    `words` say what each source prefix is, `takes` and `gives` are the keys below them.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...]]:
+        """What steps must share to be one rule."""
+        return self.name, self.words
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Source keys, with the aliases of their sources, that become target keys.
 
-    Without targets they are dropped, without sources the destination's own are kept. `index` is
+    With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without sources the destination's own are kept. `index` is
     a slice of every source, `at` one of the target.
     """
 
@@ -76,12 +94,23 @@ class Step:
     at: Index = ()
     degree: Degree = Degree.PROVED
     remark: str = ""
+    unit: UnitRule | None = None
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The source keys that it reads."""
+        return self.sources.keys if self.unit is None else self.unit.takes
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The target keys that it makes."""
+        return self.targets.keys if self.unit is None else self.unit.gives
 
     @property
     def is_move(self) -> bool:
         """Whether it is one whole tensor under another name, or its own."""
         alone = len(self.sources.keys) == 1 == len(self.targets.keys)
-        return alone and not (self.calls or self.index or self.at)
+        return alone and not (self.calls or self.index or self.at or self.unit)
 
 
 def move(source: str, target: str, degree: Degree = Degree.PROVED) -> Step:

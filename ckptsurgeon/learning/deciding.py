@@ -7,6 +7,7 @@ the end by names; each is tried on the values before it is taken.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ from ckptsurgeon.learning.likeness import Likeness
 
 MOST_OF_A_FORM = 2
 """Targets that differ in integers alone of which ops are tried in vain."""
+
+MOST_NAMED = 2
+"""Tensors of the same values that a doubt names."""
 
 WIDE = 0.1
 """By how much the likest name must lead for several to be taken at once."""
@@ -250,7 +254,8 @@ def _settle_best(decisions: Decisions, best: _Best) -> None:
     """Takes what names say: sure where a tensor keeps its name, else likely."""
     others = [key for key in decisions.ambiguous[best.target] if key != best.key]
     sure = best.key == best.target or not others
-    remark = f"the values of {best.target} are also those of {', '.join(others[:2])}"
+    forms = dict.fromkeys(re.sub("[0-9]+", "<i>", key) for key in others)
+    remark = f"its values are also those of {', '.join(list(forms)[:MOST_NAMED])}"
     step = Step(Grid((best.key,)), Grid((best.target,)))
     degree = Degree.SURE if sure else Degree.LIKELY
     _settle(decisions, replace(step, degree=degree, remark="" if sure else remark))

@@ -19,12 +19,14 @@ from ckptsurgeon.render.inspection import inspection_json, render_inspection
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.learning import learned_json, render_learned
 from ckptsurgeon.render.probing import probe_json, render_probe
+from ckptsurgeon.render.suggestion import render_suggestion, suggestion_json
 from ckptsurgeon.render.text import render_text
 from ckptsurgeon.render.verification import render_verification, verification_json
 from ckptsurgeon.render.view import Limits, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.showing import WIDTH, Shown
+from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.wording import name_kinds
 
 if TYPE_CHECKING:
@@ -138,6 +140,16 @@ def _(shown: Learned, *, width: int, color: bool, verbose: bool) -> str:
 @describe_shown.register
 def _(shown: Learned) -> dict[str, Any]:
     return _parse(learned_json(shown))
+
+
+@render_shown.register
+def _(shown: Suggestion, *, width: int, color: bool, verbose: bool) -> str:
+    return render_suggestion(shown)
+
+
+@describe_shown.register
+def _(shown: Suggestion) -> dict[str, Any]:
+    return _parse(suggestion_json(shown))
 
 
 @render_shown.register

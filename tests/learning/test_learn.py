@@ -166,7 +166,7 @@ def test_what_only_names_can_tell_is_asked() -> None:
     found = cs.learn(source, made)
     assert set(found.likely) == {"p", "q"}
     assert found.exit_code == 1
-    assert "# CHECK: the values of" in found.text()
+    assert "# CHECK: its values are also those of" in found.text()
     assert "run the conversion on what `probe` writes" in str(found)
 
 

@@ -1,0 +1,122 @@
+"""The command suggest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ckptsurgeon.cli.commands import Command
+from ckptsurgeon.cli.options import (
+    PATH,
+    build_factory,
+    formats,
+    named_sources,
+    open_streams,
+    read_roots,
+)
+from ckptsurgeon.cli.printing import print_out, say
+from ckptsurgeon.cli.streams import STREAM
+
+
+@click.command(
+    cls=Command,
+    short_help="A rule file from two headers.",
+    examples=(
+        "ckptsurgeon suggest old.pt new.safetensors -o rules.yaml",
+        "ckptsurgeon suggest old.pt timm:vit_base_patch16_224",
+        "ckptsurgeon suggest --source 'r*=mp_rank_*.pt' new.safetensors -o rules.yaml",
+        "ckptsurgeon suggest old.pt shapes.json --least sure",
+    ),
+)
+@click.argument("first", metavar="[SRC]", type=PATH)
+@click.argument("second", metavar="DST", required=False, type=PATH)
+@click.option(
+    "--source",
+    "named",
+    multiple=True,
+    metavar="ALIAS=PATH",
+    help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
+    "repeated.",
+)
+@click.option(
+    "--root",
+    multiple=True,
+    metavar="[ALIAS=]NAME",
+    help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST. May be repeated.",
+)
+@click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@click.option(
+    "--model-args", metavar="JSON", help="Arguments of the factory that DST, or else SRC, names."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="RULES",
+    type=PATH,
+    help="Where the rule file is written; it is printed unless given.",
+)
+@click.option("--force", is_flag=True, help="Replace a rule file that exists.")
+@click.option(
+    "--least",
+    type=click.Choice(["sure", "likely", "all"]),
+    default="likely",
+    show_default=True,
+    help="Down to which degree rules are written; all has the open ones as comments, rule by rule.",
+)
+@formats
+def suggest(
+    first: str,
+    second: str | None,
+    output: str | None,
+    force: bool,
+    least: str,
+    form: str,
+    **words: Any,
+) -> int:
+    """Write a rule file that makes DST of SRC, from names and shapes.
+
+    Rules of which names, shapes and structure leave one reading are plain lines; those of which
+    something else would fit are marked `# CHECK:`; what is open, and what would lose weights, stands
+    as comments. No tensor is read. Exits 1 where something is open; the file is written all the same.
+    """
+    from ckptsurgeon.suggestions import suggest as make
+
+    source, into = _read_places(first, second, words["named"])
+    asked = open_streams(build_factory({**words, "source": source, "into": into, **_UNASKED}))
+    made = make(
+        asked["source"],
+        asked["into"],
+        sources=named_sources(asked),
+        root=read_roots(asked["root"]),
+        one_shard=asked["one_shard"],
+        least=least,  # type: ignore[arg-type]  # click has one of them
+    )
+    return _tell(made, output, force, form)
+
+
+_UNASKED = {"config": None, "rules": ()}
+"""What other commands may read from standard input."""
+
+
+def _read_places(first: str, second: str | None, named: Any) -> tuple[str | None, str]:
+    """The source, if one has no name, and the destination, which comes last."""
+    if second is not None:
+        return first, second
+    if not named:
+        raise click.UsageError("the destination is missing: `ckptsurgeon suggest SRC DST`")
+    return None, first
+
+
+def _tell(made: Any, output: str | None, force: bool, form: str) -> int:
+    code: int = made.exit_code
+    if output is not None and output != STREAM:
+        made.save(output, force)
+    if form == "json":
+        from ckptsurgeon.render.suggestion import suggestion_json
+
+        print_out([suggestion_json(made)])
+    elif output is None or output == STREAM:
+        print_out([made.text()])
+    written = "" if output in (None, STREAM) else f"{output}: "
+    return say(f"{written}{made.summary}", code)

@@ -1,0 +1,29 @@
+"""What `suggest` found, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ckptsurgeon.suggesting.suggestion import Suggestion
+
+VERSION = 1
+
+
+def render_suggestion(found: Suggestion) -> str:
+    """The rule file, and its one line; whole, for it is a file."""
+    return f"{found.text()}\n{found.summary}\n"
+
+
+def suggestion_json(found: Suggestion) -> str:
+    """The suggestion as one JSON object: versioned, complete, pure ASCII."""
+    told: dict[str, Any] = {
+        "version": VERSION,
+        "exit_code": found.exit_code,
+        "bottom_line": found.summary,
+        "rules": found.text(),
+        "degrees": {key: degree.value for key, degree in found.degrees.items()},
+        "open": dict(found.open),
+        "unused": dict(found.unused),
+    }
+    return json.dumps(told, indent=1) + "\n"

@@ -1,0 +1,1 @@
+"""Rules from the headers of two checkpoints: names, shapes and structure, each with its degree."""

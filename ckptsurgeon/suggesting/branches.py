@@ -1,0 +1,204 @@
+"""Keys that are the other side's but for what stands before them: prefixes, twins, towers."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.suggesting.lists import compare_names
+from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.roles import TWINS
+from ckptsurgeon.suggesting.units import Specs
+
+DEEPEST = 4
+"""Pieces of a prefix."""
+
+MOST_PREFIXES = 6
+"""Prefixes of one rest; one of more is what lists have in each item."""
+
+LEAST_KEYS, LEAST_WORDS = 3, 2
+"""Keys that a prefix must explain, and words in them that say more than that they are layers."""
+
+RIVAL = 0.8
+"""The share of a prefix's keys that another must explain to be as good."""
+
+MOST_BRANCHES = 12
+
+_DIGITS = re.compile("[0-9]+")
+
+Prefixes = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Keys under one prefix that are those under another."""
+
+    prefixes: Prefixes
+    keys: Mapping[str, str]
+    """Source keys by target keys."""
+
+
+def equal_keys(source: Specs, target: Specs) -> tuple[dict[str, str], set[str]]:
+    """Keys of one name and shape on both sides, and those of them whose numbers may be shifted."""
+    same = [
+        key for key, spec in target.items() if key in source and source[key].shape == spec.shape
+    ]
+    forms = {_DIGITS.sub("#", key) for key in same}
+    doubtful = _shifted(source, target, forms)
+    shifted = {key for key in same if (_DIGITS.sub("#", key), target[key].shape) in doubtful}
+    return {key: key for key in same if key not in shifted}, shifted
+
+
+def _shifted(source: Specs, target: Specs, forms: Collection[str]) -> set[tuple[str, object]]:
+    """The families that the two sides have with other integers."""
+    found: tuple[dict[tuple[str, object], set[str]], ...] = (defaultdict(set), defaultdict(set))
+    for side, specs in zip(found, (source, target), strict=True):
+        for key, spec in specs.items():
+            form = _DIGITS.sub("#", key)
+            if form in forms and "#" in form:
+                side[form, spec.shape].add(key)
+    return {one for one in found[0].keys() & found[1].keys() if found[0][one] != found[1][one]}
+
+
+# --- prefixes -------------------------------------------------------------------------------------
+
+
+def find_branches(source: Specs, target: Specs) -> Iterator[tuple[Branch, Degree, str]]:
+    """Branches of the target's keys, the largest first, each with its degree and a remark."""
+    rests, items = _rests(source), _items(target)
+    waiting = dict(target)
+    used: set[str] = set()
+    for _ in range(MOST_BRANCHES):
+        found = _pair_prefixes(rests, waiting, source, items)
+        best = max(found.values(), key=_worth, default=None)
+        if best is None or not _is_telling(best):
+            return
+        chosen, degree, remark = _settle(best, found)
+        chosen = _without_shifted(chosen, source, target)
+        if not used.isdisjoint(chosen.keys.values()) and degree is Degree.SURE:
+            degree, remark = Degree.LIKELY, "the same weights a second time"
+        yield chosen, degree, remark
+        used.update(chosen.keys.values())
+        for key in best.keys:
+            del waiting[key]
+
+
+def _cuts(key: str) -> Iterator[tuple[str, str]]:
+    """A key's prefixes, each with the rest."""
+    at = 0
+    yield "", key
+    for _ in range(DEEPEST):
+        at = key.find(".", at) + 1
+        if not at:
+            return
+        yield key[:at], key[at:]
+
+
+def _items(specs: Specs) -> set[str]:
+    """The prefixes that end in items of lists: there are others of other integers."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for key in specs:
+        for prefix, _ in _cuts(key):
+            if _DIGITS.search(prefix) is not None:
+                forms[_DIGITS.sub("#", prefix)].add(prefix)
+    return {one for some in forms.values() if len(some) > 1 for one in some}
+
+
+def _rests(specs: Specs) -> dict[str, list[str]]:
+    """The prefixes that stand before each rest of a key."""
+    items = _items(specs)
+    found: dict[str, list[str]] = defaultdict(list)
+    for key in specs:
+        for prefix, rest in _cuts(key):
+            if prefix not in items:
+                found[rest].append(prefix)
+    return found
+
+
+def _pair_prefixes(
+    rests: Mapping[str, list[str]], waiting: Specs, source: Specs, items: Collection[str]
+) -> dict[Prefixes, Branch]:
+    found: dict[Prefixes, dict[str, str]] = defaultdict(dict)
+    for key, spec in waiting.items():
+        for to, rest in _cuts(key):
+            prefixes = rests.get(rest, ())
+            if len(prefixes) > MOST_PREFIXES or to in items:
+                continue
+            for prefix in prefixes:
+                if prefix != to and source[prefix + rest].shape == spec.shape:
+                    found[prefix, to][key] = prefix + rest
+    return {pair: Branch(pair, keys) for pair, keys in found.items()}
+
+
+def _worth(branch: Branch) -> tuple[float, int]:
+    """How much a branch explains; of equal ones the one with the longer rests."""
+    one, other = branch.prefixes
+    near = 1 + compare_names(one, other) / 4
+    return len(branch.keys) * near, -len(one) - len(other)
+
+
+def _is_telling(branch: Branch) -> bool:
+    words: set[str] = set()
+    to = len(branch.prefixes[1])
+    for key in branch.keys:
+        words.update(word for word in words_of(cut_leaf(key[to:])[0]) if not word.isdigit())
+    return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
+
+
+def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Degree, str]:
+    """The branch to take, where others would be as good."""
+    own, to = best.prefixes
+    rivals = [one for one in found.values() if one is not best and _rivals(one, best)]
+    near = compare_names(own, to)
+    equal = [one for one in rivals if compare_names(*one.prefixes) >= near]
+    sources = [one for one in equal if one.prefixes[1] == to]
+    towers = [one for one in equal if one.prefixes[0] == own]
+    if sources:
+        return _choose_twin(best, sources)
+    if towers:
+        others = ", ".join(sorted({one.prefixes[1] for one in towers}))
+        return best, Degree.LIKELY, f"{others}** would take the same weights"
+    return best, Degree.SURE, ""
+
+
+def _rivals(one: Branch, best: Branch) -> bool:
+    """Whether a branch leads from another prefix, or to another, and explains about as much."""
+    (own, to), (mine, mine_to) = one.prefixes, best.prefixes
+    if own == mine:
+        apart = not (to.startswith(mine_to) or mine_to.startswith(to))
+        return apart and len(one.keys) >= RIVAL * len(best.keys)
+    if to != mine_to or own.startswith(mine) or mine.startswith(own):
+        return False
+    return len(one.keys.keys() & best.keys.keys()) >= RIVAL * len(best.keys)
+
+
+def _choose_twin(best: Branch, rivals: list[Branch]) -> tuple[Branch, Degree, str]:
+    """The raw one of two sets of weights, where one follows the other; else none."""
+    raw = [one for one in (best, *rivals) if TWINS.isdisjoint(words_of(one.prefixes[0]))]
+    others = [one for one in (best, *rivals) if one not in raw]
+    if len(raw) == 1 and others:
+        told = ", ".join(f"{one.prefixes[0]}**" for one in others)
+        return raw[0], Degree.LIKELY, f"{told} has weights for these, too"
+    told = " or ".join(sorted(f"{one.prefixes[0]}**" for one in (best, *rivals)))
+    return best, Degree.OPEN, f"{told}?"
+
+
+def _without_shifted(branch: Branch, source: Specs, target: Specs) -> Branch:
+    """The branch but for keys whose numbers may be shifted."""
+    own, to = branch.prefixes
+    mine = {key[len(own) :]: spec for key, spec in source.items() if key.startswith(own)}
+    theirs = {key[len(to) :]: spec for key, spec in target.items() if key.startswith(to)}
+    _, shifted = equal_keys(mine, theirs)
+    keys = {key: one for key, one in branch.keys.items() if key[len(to) :] not in shifted}
+    return Branch(branch.prefixes, keys)
+
+
+def steps_of_branch(branch: Branch, degree: Degree, remark: str) -> list[Step]:
+    """The renames of a branch."""
+    return [
+        Step(Grid((source,)), Grid((target,)), degree=degree, remark=remark)
+        for target, source in branch.keys.items()
+    ]

@@ -1,0 +1,149 @@
+"""What speaks against steps that shapes allow: no shape tells a square's sides, nor rows' order."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ckptsurgeon.drafting.steps import Call, Degree, Step
+from ckptsurgeon.keys import without_integers
+from ckptsurgeon.suggesting.names import cut_leaf
+from ckptsurgeon.suggesting.relations import is_square
+from ckptsurgeon.suggesting.roles import Found, roles_of
+from ckptsurgeon.suggesting.units import Specs
+
+TURNED = Call("transpose")
+
+HEADWISE = frozenset(
+    {
+        "query_key_value",  # BLOOM, GPT-NeoX, Falcon, Megatron: head by head, or group by group
+        "linear_qkv",  # Megatron-Core, group by group
+    }
+)
+"""Names of fused layers whose rows are not all of query, all of key, all of value."""
+
+COMPLEX = frozenset({"wq", "wk"})
+"""Meta's names: its rotary embeddings pair neighbouring rows, others pair halves of a head."""
+
+_ITEM = re.compile(r".*[0-9]+[^.]*\.")
+
+
+def doubt_steps(steps: Sequence[Step], source: Specs, target: Specs) -> list[Step]:
+    """The steps, those that something speaks against changed, or made less certain."""
+    forms = {without_integers(key) for side in (source, target) for key in side}
+    rotary = not any(map(_is_position, forms))
+    turned = _Squares(steps, source)
+    found = []
+    for step in steps:
+        step = turned.judge(step)
+        if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
+            step = replace(step, degree=Degree.OPEN, remark=told)
+        found.append(step)
+    return found
+
+
+def _is_position(key: str) -> bool:
+    found = _roles(key).get("embed")
+    return found is not None and found.value == "position"
+
+
+# --- squares --------------------------------------------------------------------------------------
+
+
+class _Squares:
+    """What became of the matrices that are no squares, by the block that they are in."""
+
+    def __init__(self, steps: Sequence[Step], source: Specs) -> None:
+        self._source = source
+        self._seen: dict[str, set[bool]] = defaultdict(set)
+        for step in steps:
+            if self._is_matrix(step) and not is_square(source[step.sources.keys[0]].shape):
+                for block in _blocks(step.targets.keys[0]):
+                    self._seen[block].add(TURNED in step.calls)
+
+    def _is_matrix(self, step: Step) -> bool:
+        key = step.sources.keys[0] if len(step.sources.keys) == 1 else ""
+        plain = (
+            step.unit is None
+            and key in self._source
+            and len(self._source[key].shape) == 2
+            and step.targets.keys
+        )
+        return bool(plain) and set(step.calls) <= {TURNED} and not _is_embedding(key)
+
+    def judge(self, step: Step) -> Step:
+        """A square turned as the matrices beside it are; open, where these differ."""
+        if not self._is_matrix(step) or not is_square(self._source[step.sources.keys[0]].shape):
+            return step
+        seen = next(
+            (found for one in _blocks(step.targets.keys[0]) if (found := self._seen[one])), set()
+        )
+        turned = TURNED in step.calls
+        if seen == {turned}:
+            return step
+        if len(seen) > 1:
+            told = "a square: some matrices beside it are transposed, and some are not"
+            return replace(step, degree=max(step.degree, Degree.OPEN), remark=told)
+        if not seen:
+            doubt = turned or _is_bare(step)
+            told = "a square: no shape tells whether it is transposed"
+            return (
+                replace(step, degree=max(step.degree, Degree.LIKELY), remark=told)
+                if doubt
+                else step
+            )
+        calls = () if turned else (TURNED,)
+        told = "a square: turned as the matrices beside it are"
+        return replace(step, calls=calls, degree=max(step.degree, Degree.LIKELY), remark=told)
+
+
+def _is_bare(step: Step) -> bool:
+    """Whether only one side is a parameter of its own, which may be multiplied from the left."""
+    leaves = [cut_leaf(keys[0])[1] for keys in (step.sources.keys, step.targets.keys)]
+    return ("" in leaves) and leaves[0] != leaves[1]
+
+
+def _blocks(key: str) -> Iterator[str]:
+    """The block that a key is in, and the whole."""
+    found = _ITEM.match(key)
+    if found is not None:
+        yield found[0]
+    yield ""
+
+
+def _is_embedding(key: str) -> bool:
+    return "embed" in _roles(key)
+
+
+def _roles(key: str) -> Mapping[str, Found]:
+    """What a key's module is for; its integers tell nothing of that here."""
+    return roles_of(cut_leaf(without_integers(key))[0])
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _doubt_rows(step: Step, rotary: bool) -> str:
+    """What may be wrong with the order of rows; empty where nothing says so."""
+    if not (step.sources.keys and step.targets.keys) or step.unit is not None:
+        return ""
+    modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
+    names = [module.rpartition(".")[2] for module in modules]
+    if names[0] == names[1] and len(step.sources.keys) == len(step.targets.keys):
+        return ""
+    if _are_headwise(names):
+        return "rows of fused heads: split_qkv or fuse_qkv with their layout and heads"
+    if rotary and len(COMPLEX.intersection(names)) == 1 and _is_part(modules, ("q", "k")):
+        return "rotary rows: as they are, or by permute_rope"
+    return ""
+
+
+def _are_headwise(names: Collection[str]) -> bool:
+    return not HEADWISE.isdisjoint(names)
+
+
+def _is_part(modules: Sequence[str], parts: Collection[str]) -> bool:
+    found = [roles_of(without_integers(module)).get("part") for module in modules]
+    return all(one is not None and one.value in parts for one in found)

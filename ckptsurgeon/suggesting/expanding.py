@@ -1,0 +1,43 @@
+"""Matches as steps: the tensors of every item, with the ops between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.suggesting.candidates import Candidate
+from ckptsurgeon.suggesting.matching import Match
+from ckptsurgeon.suggesting.units import Leaf
+
+LAYOUT = "rows may be laid out in another way: flat is {parts}, each whole"
+
+
+def steps_of_match(match: Match) -> Iterator[Step]:
+    """A step for each tensor of each item of two units."""
+    for kind, relation in match.fit.relations.items():
+        leaf, to = match.source.unit.leaves[kind], match.target.unit.leaves[kind]
+        degree, remark = match.degree, match.remark
+        if degree is Degree.SURE and leaf.parts != to.parts:
+            degree, remark = _degree_of_fused(match.source, match.target)
+        for at in range(len(leaf.shapes)):
+            sources, before = _grid(leaf, at, "concat")
+            targets, after = _grid(to, at, "split")
+            calls = (*before, *relation.calls, *after)
+            yield Step(sources, targets, calls, degree=degree, remark=remark)
+
+
+def _grid(leaf: Leaf, at: int, op: str) -> tuple[Grid, tuple[Call, ...]]:
+    """The keys of one item, and the op that joins or spreads them."""
+    keys = leaf.keys[at * leaf.parts : (at + 1) * leaf.parts]
+    if leaf.parts == 1:
+        return Grid(keys), ()
+    sizes = leaf.sizes[at] if leaf.sizes else ()
+    uneven = op == "split" and len(set(sizes)) > 1
+    parameters = (("sizes", sizes),) if uneven else ()
+    return Grid(keys, (leaf.parts,)), (Call(op, parameters, 0),)
+
+
+def _degree_of_fused(one: Candidate, other: Candidate) -> tuple[Degree, str]:
+    """How certain the layout of fused rows is: no shape tells it."""
+    whole = one.unit if one.unit.fused == "" else other.unit
+    return Degree.LIKELY, f"the rows of {whole.module.rpartition('.')[2]} may lie in another order"

@@ -1,0 +1,178 @@
+"""Several sources seen as one: parts of a checkpoint put together, tensor-parallel ranks joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggesting.names import cut_leaf
+from ckptsurgeon.suggesting.roles import part_of
+from ckptsurgeon.suggesting.units import Shape, Specs
+
+RANKS = 0.8
+"""The share of keys that all sources have, where they are ranks of one checkpoint."""
+
+COLUMNS = frozenset({"q", "k", "v", "kv", "qkv", "gate", "up", "gate_up"})
+"""Layers whose outputs ranks share: their rows are joined, and their biases."""
+
+ROWS = frozenset({"o", "down"})
+"""Layers whose inputs ranks share: their columns are joined, and each rank has their bias."""
+
+FUSED = frozenset({"qkv", "gate_up", "kv"})
+"""Layers of which each rank has a part of each part: joined, they lie in another order."""
+
+SAME = Call("same", (), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Sources as one: specs by name, and for each name its keys and what joins them.
+
+    `doubts` say of names why what joins them is a guess.
+    """
+
+    specs: Specs
+    keys: Mapping[str, tuple[str, ...]]
+    joins: Mapping[str, Call] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    is_soup: bool = False
+
+    def expand(self, step: Step) -> Step:
+        """The step on the sources' own keys."""
+        names = step.sources.keys
+        if step.unit is not None or not names:
+            return replace(step, sources=_own_keys(step.sources, self.keys))
+        ranks = {len(self.keys[name]) for name in names}
+        if ranks == {1}:
+            return replace(step, sources=_own_keys(step.sources, self.keys))
+        joins = {self.joins[name] for name in names if name in self.joins}
+        told = [self.doubts[name] for name in names if name in self.doubts]
+        if len(ranks) > 1 or len(joins) != 1:
+            return replace(step, degree=Degree.OPEN, remark="ranks that hold it in other ways")
+        sizes = (*step.sources.sizes, *ranks)
+        join = replace(joins.pop(), over=len(sizes) - 1)
+        keys = tuple(key for name in names for key in self.keys[name])
+        found = replace(step, sources=Grid(keys, sizes), calls=(join, *step.calls))
+        if told and found.degree < Degree.LIKELY:
+            found = replace(found, degree=Degree.LIKELY, remark=told[0])
+        return found
+
+
+def _own_keys(grid: Grid, keys: Mapping[str, tuple[str, ...]]) -> Grid:
+    return Grid(tuple(keys[name][0] if name in keys else name for name in grid.keys), grid.sizes)
+
+
+def gather(sources: Mapping[str, Specs], target: Specs) -> Gathered:
+    """The sources as one, as the target's shapes have it."""
+    if len(sources) == 1:
+        alias, specs = next(iter(sources.items()))
+        return Gathered(specs, {key: (full_key(alias, key),) for key in specs})
+    counts = Counter(key for specs in sources.values() for key in specs)
+    shared = [key for key, count in counts.items() if count == len(sources)]
+    if len(shared) >= RANKS * len(counts):
+        return _join_ranks(sources, counts, target)
+    return _union(sources, counts)
+
+
+def _union(sources: Mapping[str, Specs], counts: Mapping[str, int]) -> Gathered:
+    """Parts of one checkpoint; keys that several have are told apart by their sources."""
+    specs: dict[str, TensorSpec] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    for alias, some in sources.items():
+        for key, spec in some.items():
+            name = key if counts[key] == 1 else f"{alias or 'source'}.{key}"
+            specs[name], keys[name] = spec, (full_key(alias, key),)
+    return Gathered(specs, keys)
+
+
+# --- ranks ----------------------------------------------------------------------------------------
+
+
+def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Specs) -> Gathered:
+    shapes = {name: [specs[name] for specs in sources.values() if name in specs] for name in names}
+    keys = {
+        name: tuple(full_key(alias, name) for alias, specs in sources.items() if name in specs)
+        for name in names
+    }
+    ways = _Ways(shapes, target)
+    chosen = {name: ways.choose(name) for name in names}
+    is_soup = all(call is None or call.op == "same" for call, _, _ in chosen.values())
+    return Gathered(
+        {name: TensorSpec(shapes[name][0].dtype, shape) for name, (_, shape, _) in chosen.items()},
+        keys,
+        {name: call for name, (call, _, _) in chosen.items() if call is not None},
+        {name: told for name, (_, _, told) in chosen.items() if told},
+        is_soup,
+    )
+
+
+Way = tuple[Call | None, Shape, str]
+"""What joins a name's tensors, the shape that results, and why that is a guess."""
+
+
+class _Ways:
+    """How each tensor of ranks is put together, as the target's shapes and its role say."""
+
+    def __init__(self, shapes: Mapping[str, Sequence[TensorSpec]], target: Specs) -> None:
+        self._shapes, self._target = shapes, target
+        self._wanted = {spec.shape for spec in target.values()}
+        self._known: dict[str, Way] = {}
+
+    def choose(self, name: str) -> Way:
+        """The way of a name."""
+        if name not in self._known:
+            self._known[name] = self._choose(name)
+        return self._known[name]
+
+    def _choose(self, name: str) -> Way:
+        specs = self._shapes[name]
+        if len(specs) == 1:
+            return None, specs[0].shape, ""
+        ways = list(_ways([spec.shape for spec in specs]))
+        own = self._target.get(name)
+        fitting = [way for way in ways if own is not None and way[1] == own.shape]
+        fitting = fitting or [way for way in ways if way[1] in self._wanted]
+        meant = self._meant(name, ways)
+        call, shape, _ = next((way for way in fitting if way[0] == meant), (fitting or ways)[0])
+        return call, shape, self._doubt(name, call, fitting, meant)
+
+    def _meant(self, name: str, ways: Sequence[Way]) -> Call | None:
+        """What the role of a layer says, or its weight of its bias."""
+        module, _, kind = cut_leaf(name)
+        part = part_of(module)
+        weight = next((key for key in (f"{module}.weight",) if key in self._shapes), "")
+        if kind == "bias" and weight and weight != name and len(self._shapes[weight][0].shape) > 1:
+            call = self.choose(weight)[0]
+            return call if call == _concat(0) else SAME
+        if len(self._shapes[name][0].shape) < 2:
+            return SAME
+        return _concat(0) if part in COLUMNS else _concat(1) if part in ROWS else None
+
+    def _doubt(
+        self, name: str, call: Call | None, fitting: Sequence[Way], meant: Call | None
+    ) -> str:
+        if call is not None and call.op == "concat" and part_of(cut_leaf(name)[0]) in FUSED:
+            return "each rank has a part of each fused part: joined, they lie in another order"
+        if len(fitting) > 1 and name not in self._target and call != meant:
+            return "its shape tells no more than that ranks hold parts of it"
+        return ""
+
+
+def _ways(shapes: Sequence[Shape]) -> Iterator[Way]:
+    """All that can be made of one tensor of each rank."""
+    first = shapes[0]
+    if all(shape == first for shape in shapes):
+        yield SAME, first, ""
+    for dim in range(len(first)):
+        rest = {(*shape[:dim], *shape[dim + 1 :]) for shape in shapes}
+        if len(rest) == 1:
+            size = sum(shape[dim] for shape in shapes)
+            yield _concat(dim), (*first[:dim], size, *first[dim + 1 :]), ""
+
+
+def _concat(dim: int) -> Call:
+    return Call("concat", (("dim", dim),) if dim else (), 0)

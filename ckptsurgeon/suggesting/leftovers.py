@@ -1,0 +1,90 @@
+"""What no rule gives or takes: settled where it is no weight, else told with what might be meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.keys import fold_keys
+from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggesting.units import Specs
+
+COUNTER = "num_batches_tracked"
+
+BUFFERS = frozenset(
+    {
+        COUNTER,  # counts batches; torch's BatchNorm makes its own
+        "position_ids",  # 0, 1, 2, …
+        "relative_position_index",  # made of the window's size
+        "attn_mask",  # Swin's, made of the resolution
+        "inv_freq",  # rotary frequencies, made of the base
+        "freqs",  # lucidrains' and Meta's
+        "masked_bias",  # GPT-2's number for what is masked
+    }
+)
+"""Last names of what modules make by themselves."""
+
+MASKS = frozenset({"bias", "mask", "tril", "causal_mask"})
+"""Last names of causal masks, where their shape is one; GPT-2's is `attn.bias`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Steps that settle buffers, and what is left on both sides, with what is said of it."""
+
+    steps: Sequence[Step]
+    open: Mapping[str, str]
+    unused: Mapping[str, str]
+    footer: Sequence[str]
+    comments: Sequence[str] = ()
+
+
+def settle_leftovers(
+    steps: Iterable[Step], asked: Mapping[str, str], source: Specs, target: Specs
+) -> Leftovers:
+    """What steps leave of both sides."""
+    used, given = set[str](), set[str]()
+    for step in steps:
+        used.update(step.takes)
+        given.update(step.gives)
+    unused = {key: spec for key, spec in source.items() if key not in used}
+    missing = {key: spec for key, spec in target.items() if key not in given}
+    settled = [Step(Grid((key,)), Grid(()), degree=Degree.SURE) for key in _buffers(unused)]
+    settled += [Step(Grid(()), Grid((key,)), degree=Degree.SURE) for key in _buffers(missing)]
+    done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
+    open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
+    lost = {key: "nothing takes it" for key in unused if key not in done}
+    footer = [*_told("keep", open), *_told("drop", lost)]
+    return Leftovers(settled, open, lost, footer)
+
+
+def _buffers(specs: Specs) -> list[str]:
+    """The keys of what modules make by themselves, whose modules have nothing else left here."""
+    found = [key for key, spec in specs.items() if is_buffer(key, spec)]
+    known = set(found)
+    busy = {key.rpartition(".")[0] for key in specs if key not in known}
+    return [key for key in found if key.rpartition(".")[0] not in busy]
+
+
+def is_buffer(key: str, spec: TensorSpec) -> bool:
+    """Whether a key is a buffer that its module makes by itself."""
+    name = key.rpartition(".")[2]
+    return name in BUFFERS or (name in MASKS and _is_mask(spec))
+
+
+def _is_mask(spec: TensorSpec) -> bool:
+    """Whether the shape is `[1, …, n, n]`: no bias has that."""
+    *before, rows, columns = (0, 0, *spec.shape)
+    return len(spec.shape) > 2 and rows == columns > 1 and set(before) <= {0, 1}
+
+
+def _told(word: str, keys: Mapping[str, str]) -> Iterator[str]:
+    """A comment for all keys of one folded name."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for key, remark in keys.items():
+        groups[remark].append(key)
+    for remark, some in groups.items():
+        for box in fold_keys(some):
+            yield f"# - {word}: {box}  # {remark}"

@@ -1,0 +1,214 @@
+"""Which list of one side is which of the other, and which item which."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
+from ckptsurgeon.suggesting.names import EMPTY, words_of
+from ckptsurgeon.suggesting.roles import REVERSED
+from ckptsurgeon.suggesting.units import Specs, Unit, holes_of, list_of, units_of
+
+MOST_ROUNDS = 4
+"""How often lists without a partner are taken apart: each round may leave others without one."""
+
+LEAST_ALIKE = 0.25
+"""The share of tensors that the items of two lists have in common, at least."""
+
+Profile = Counter[tuple[int, ...]]
+"""The sizes of an item's tensors, whatever their order and their dims of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPair:
+    """Two lists that are one, and their items; without items where one of them is longer."""
+
+    source: str
+    target: str
+    items: Mapping[Index, Index]
+    counts: tuple[int, int]
+    is_turned: bool = False
+    margin: float = 1.0
+    """By how much the next best list fits worse, of either side."""
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether one of the lists is longer."""
+        return self.counts[0] != self.counts[1]
+
+
+class Side:
+    """The units of one checkpoint, and its lists with their items in order."""
+
+    def __init__(self, specs: Specs, apart: Collection[str]) -> None:
+        folded = fold(specs, apart)
+        self.units = units_of(specs, folded)
+        self.lists = {name: sorted(items) for name, items in lists_of(folded.values()).items()}
+        self._profiles: dict[str, dict[Index, Profile]] = {}
+
+    def profiles(self, name: str) -> Mapping[Index, Profile]:
+        """What the items of a list hold."""
+        if not self._profiles:
+            found: dict[str, dict[Index, Profile]] = defaultdict(lambda: defaultdict(Counter))
+            for unit in self.units:
+                for one in _lists_above(unit.module):
+                    _count(unit, holes_of(one), found[one])
+            self._profiles = dict(found)
+        return self._profiles.get(name, {})
+
+
+def _lists_above(module: str) -> Iterator[str]:
+    while module := list_of(module):
+        yield module
+        module = module.rpartition(".")[0]
+
+
+def _count(unit: Unit, holes: int, found: dict[Index, Profile]) -> None:
+    for leaf in unit.leaves.values():
+        for index, shape in zip(unit.indices, leaf.shapes, strict=True):
+            found[index[:holes]][tuple(sorted(size for size in shape if size != 1))] += 1
+
+
+# --- foldings -------------------------------------------------------------------------------------
+
+
+def settle_sides(source: Specs, target: Specs) -> tuple[Side, Side]:
+    """Both sides, folded where the other side has a list of as many items, or a like one."""
+    apart: tuple[set[str], set[str]] = (set(), set())
+    for _ in range(MOST_ROUNDS):
+        sides = Side(source, apart[0]), Side(target, apart[1])
+        lone = _find_lone(sides[0], sides[1]), _find_lone(sides[1], sides[0])
+        if not any(lone):
+            break
+        apart[0].update(lone[0])
+        apart[1].update(lone[1])
+    return sides
+
+
+def _find_lone(one: Side, other: Side) -> set[str]:
+    """The outermost lists of a side that have no partner."""
+    lone = {
+        name for name in one.lists if not any(_may_pair(one, name, other, to) for to in other.lists)
+    }
+    return {name for name in lone if not any(above in lone for above in _outer(name))}
+
+
+def _outer(name: str) -> Iterator[str]:
+    return _lists_above(name.rpartition(".")[0])
+
+
+def _may_pair(one: Side, name: str, other: Side, to: str) -> bool:
+    likeness = compare_lists(one, name, other, to)
+    if len(one.lists[name]) == len(other.lists[to]):
+        return max(likeness, compare_lists(one, name, other, to, True)) >= LEAST_ALIKE
+    return likeness >= 2 * LEAST_ALIKE and holes_of(name) == holes_of(to)
+
+
+def compare_lists(one: Side, name: str, other: Side, to: str, turned: bool = False) -> float:
+    """The share of tensors that the first, the middle and the last items have in common."""
+    left, right = one.lists[name], other.lists[to]
+    if turned:
+        right = right[::-1]
+    ours, theirs = one.profiles(name), other.profiles(to)
+    if len(left) != len(right):
+        return _share(ours[left[-1]], theirs[right[-1]])
+    places = sorted({0, len(left) // 2, len(left) - 1})
+    shares = [_share(ours[left[at]], theirs[right[at]]) for at in places]
+    return sum(shares) / len(shares)
+
+
+def _share(one: Profile, other: Profile) -> float:
+    return (one & other).total() / max(1, (one | other).total())
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def pair_lists(source: Side, target: Side) -> dict[str, ListPair]:
+    """The pairs by the source's list; each list is in one of them at most, outer ones first."""
+    scored = sorted(_score_pairs(source, target), key=lambda one: (-one[0], one[1], one[2]))
+    pairs: dict[str, ListPair] = {}
+    taken: set[str] = set()
+    for score, name, to in scored:
+        if name not in pairs and to not in taken and _agree(name, to, pairs):
+            taken.add(to)
+            rival = max(
+                (
+                    one
+                    for one, mine, theirs in scored
+                    if (mine == name) != (theirs == to)
+                    and _are_apart(name, mine)
+                    and _are_apart(to, theirs)
+                ),
+                default=0.0,
+            )
+            pairs[name] = replace(_pair(source, name, target, to, pairs), margin=score - rival)
+    return pairs
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Whether none of two lists is in the other."""
+    return one == other or not (one.startswith(f"{other}.") or other.startswith(f"{one}."))
+
+
+def _score_pairs(source: Side, target: Side) -> Iterator[tuple[float, str, str]]:
+    for name in source.lists:
+        for to in target.lists:
+            if _may_pair(source, name, target, to):
+                even = len(source.lists[name]) == len(target.lists[to])
+                likeness = max(
+                    compare_lists(source, name, target, to, turned) for turned in (False, True)
+                )
+                outer = 0.1 * (holes_of(name) == holes_of(to))
+                yield likeness + compare_names(name, to) + even + outer, name, to
+
+
+def compare_names(one: str, other: str) -> float:
+    """The share of words that two names have in common, but for those that tell nothing."""
+    left = set(words_of(one)) - EMPTY
+    right = set(words_of(other)) - EMPTY
+    return len(left & right) / max(1, len(left | right))
+
+
+def _agree(name: str, to: str, pairs: Mapping[str, ListPair]) -> bool:
+    """Whether the lists around two are not paired with others."""
+    above = {one.source: one.target for one in pairs.values()}
+    mine = [above[one] for one in _outer(name) if one in above]
+    theirs = set(_outer(to))
+    return all(one in theirs for one in mine)
+
+
+def _pair(
+    source: Side, name: str, target: Side, to: str, pairs: Mapping[str, ListPair]
+) -> ListPair:
+    left, right = source.lists[name], target.lists[to]
+    counts = (len(left), len(right))
+    if counts[0] != counts[1]:
+        return ListPair(name, to, {}, counts)
+    outer = next((pairs[one] for one in _outer(name) if one in pairs), None)
+    if outer is not None and outer.items and outer.target in set(_outer(to)):
+        left = _in_order_of(left, outer)
+    straight, turned = (compare_lists(source, name, target, to, way) for way in (False, True))
+    is_turned = turned > straight and outer is None
+    ordered = right[::-1] if is_turned else right
+    return ListPair(name, to, dict(zip(left, ordered, strict=True)), counts, is_turned)
+
+
+def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:
+    """The items by where the items around them go."""
+    holes = len(next(iter(outer.items)))
+    return sorted(items, key=lambda item: (outer.items.get(item[:holes], ()), item[holes:]))
+
+
+def may_be_turned(pair: ListPair) -> bool:
+    """Whether one of the lists may be counted from the other end, by its name and nothing else."""
+    names = [own_name(one) for one in (pair.source, pair.target)]
+    return names[0] != names[1] and any(not REVERSED.isdisjoint(words_of(one)) for one in names)
+
+
+def own_name(name: str) -> str:
+    """The piece that names a list: the one with the index, or the one before it."""
+    *before, last = name.split(".")
+    return before[-1] if last == HOLE and before else last

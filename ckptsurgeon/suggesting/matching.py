@@ -1,0 +1,237 @@
+"""Modules matched by names, shapes and structure, and how certain each pair is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.drafting.steps import Degree
+from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
+from ckptsurgeon.suggesting.candidates import Candidate, divide
+from ckptsurgeon.suggesting.fusing import fuse
+from ckptsurgeon.suggesting.lists import ListPair, may_be_turned, pair_lists, settle_sides
+from ckptsurgeon.suggesting.scoring import (
+    Fit,
+    Scorer,
+    are_numbered_alike,
+    are_placed_alike,
+    pairs_of,
+)
+from ckptsurgeon.suggesting.units import Specs, list_of
+
+ROUNDS = 3
+"""Of matching, each with what the one before says of containers."""
+
+LEAST = 1.5
+"""The score from which on two units are matched at all: nearly equal shapes."""
+
+WIDE, SOME = 3.0, 1.0
+"""Margins to the next best of what is sure, and of what is likely."""
+
+CLOSE = 0.15
+"""The margin of two lists below which they are likely at most."""
+
+CLEAR, FAINT = 0.5, 0.12
+"""Shares of words in common of what is sure, and of what is likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two units that are one, how certain that is, and what else would fit."""
+
+    source: Candidate
+    target: Candidate
+    fit: Fit
+    degree: Degree
+    remark: str = ""
+
+
+def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, ListPair]]:
+    """The matches of all that has one on the other side, and the lists that were paired."""
+    left, right = settle_sides(source, target)
+    lists = pair_lists(left, right)
+    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), lists
+
+
+class _Matching:
+    """Candidates of both sides, assigned in rounds, and what is to be said of each pair."""
+
+    def __init__(
+        self,
+        ours: Sequence[Candidate],
+        theirs: Sequence[Candidate],
+        lists: Mapping[str, ListPair],
+    ) -> None:
+        self._ours, self._theirs, self._lists = ours, theirs, lists
+        self._scorer = Scorer(ours, theirs)
+        numbers = {id(one): at for at, one in enumerate(ours)}
+        others = {id(one): at for at, one in enumerate(theirs)}
+        self._possible = [
+            (numbers[id(one)], others[id(other)])
+            for one, other in pairs_of(ours, theirs)
+            if self._scorer.base(one, other) is not None
+        ]
+
+    def matches(self) -> Iterator[Match]:
+        """All pairs of the best assignment."""
+        chosen = self._assign()
+        rivals, sure = self._find_sure(chosen)
+        rivals.settle(sure)
+        for row, column in chosen.items():
+            one, other = self._ours[row], self._theirs[column]
+            fit = self._scorer.base(one, other)
+            assert fit is not None  # or it were not possible
+            wide, alone = rivals.margin(row, column), rivals.are_none(row, column)
+            degree, remark = _limited(
+                _degree(fit, wide, alone, one, other),
+                one,
+                other,
+                self._lists.get(list_of(one.unit.module)),
+            )
+            if degree is not Degree.SURE and not remark:
+                remark = rivals.tell(row, column, self._ours, self._theirs)
+            yield Match(one, other, fit, degree, remark)
+
+    def _assign(self) -> dict[int, int]:
+        """The assignment, in which containers support what is in them."""
+        chosen: dict[int, int] = {}
+        for _ in range(ROUNDS):
+            before, chosen = chosen, assign(self._scores())
+            if chosen == before:
+                break
+            self._support(chosen.items())
+        return chosen
+
+    def _find_sure(self, chosen: Mapping[int, int]) -> tuple[_Rivals, set[tuple[int, int]]]:
+        """The pairs that are sure: containers support them only by pairs that are so themselves.
+
+        Else guesses would make each other certain.
+        """
+        sure: set[tuple[int, int]] = set()
+        for _ in range(ROUNDS):
+            self._support(sure)
+            rivals = _Rivals(chosen, self._scores())
+            before, sure = (
+                sure,
+                {pair for pair in chosen.items() if self._is_sure(pair, rivals.margin(*pair))},
+            )
+            if sure == before:
+                break
+        return rivals, sure
+
+    def _is_sure(self, pair: tuple[int, int], wide: float) -> bool:
+        fit = self._scorer.base(self._ours[pair[0]], self._theirs[pair[1]])
+        return fit is not None and _is_sure(fit, wide)
+
+    def _support(self, pairs: Iterable[tuple[int, int]]) -> None:
+        self._scorer.support((self._ours[row], self._theirs[column]) for row, column in pairs)
+
+    def _scores(self) -> dict[tuple[int, int], float]:
+        found: dict[tuple[int, int], float] = {}
+        for row, column in self._possible:
+            total = self._scorer.total(self._ours[row], self._theirs[column])
+            if total is not None:
+                found[row, column] = total - LEAST
+        return found
+
+
+def _limited(
+    degree: Degree, one: Candidate, other: Candidate, pair: ListPair | None
+) -> tuple[Degree, str]:
+    """The degree as numbers and lists allow it, and why it is less."""
+    if degree is Degree.OPEN:
+        return degree, ""
+    if pair is not None and pair.margin < CLOSE:
+        told = f"another list than {pair.source} would fit as well"
+        return (Degree.LIKELY if pair.margin > 0 else Degree.OPEN), told
+    if degree is Degree.LIKELY:
+        return degree, ""
+    if not are_numbered_alike(one, other):
+        return Degree.LIKELY, "by the order of their numbers"
+    if one.scope is None or other.scope is None:
+        return Degree.LIKELY, "these lists were told by their order alone"
+    if pair is not None and (pair.is_turned or may_be_turned(pair)):
+        return Degree.LIKELY, "the one list may count from the other's end"
+    return degree, ""
+
+
+class _Rivals:
+    """What else would fit each of the chosen pairs."""
+
+    def __init__(self, chosen: Mapping[int, int], scores: Pairs) -> None:
+        self._chosen = chosen
+        self._near: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
+        for pair, score in scores.items():
+            for end in (("row", pair[0]), ("column", pair[1])):
+                self._near.setdefault(end, {})[pair] = score
+        self._scores = scores
+        self._sure: tuple[set[int], set[int]] = (set(), set())
+
+    def around(self, row: int, column: int) -> dict[tuple[int, int], float]:
+        """All pairs of a row and of a column."""
+        return {**self._near.get(("row", row), {}), **self._near.get(("column", column), {})}
+
+    def margin(self, row: int, column: int) -> float:
+        """By how much the next best assignment is worse."""
+        return margin(row, column, self._chosen, _Near(self.around(row, column), self._scores))
+
+    def settle(self, sure: Collection[tuple[int, int]]) -> None:
+        """Takes pairs as sure: what else would fit these is no rival."""
+        self._sure = {row for row, _ in sure}, {column for _, column in sure}
+
+    def are_none(self, row: int, column: int) -> bool:
+        """Whether nothing else fits either of the two but what is surely another's."""
+        others = (pair for pair in self.around(row, column) if pair != (row, column))
+        rows, columns = self._sure
+        return all(to in columns if one == row else one in rows for one, to in others)
+
+    def tell(
+        self, row: int, column: int, ours: Sequence[Candidate], theirs: Sequence[Candidate]
+    ) -> str:
+        """What would fit in the place of one of the two."""
+        rest = {pair: s for pair, s in self.around(row, column).items() if pair != (row, column)}
+        if not rest:
+            return "by its shape alone: nothing else has it"
+        one, other = max(rest, key=lambda pair: (rest[pair], pair))
+        if one == row:
+            return f"{_beyond(theirs[other], theirs[column])} would fit as well"
+        return f"{_beyond(ours[one], ours[row])} would fit as well"
+
+
+def _beyond(other: Candidate, chosen: Candidate) -> str:
+    """The name of a rival, from where it differs from the chosen one."""
+    pieces, beside = other.unit.module.split("."), chosen.unit.module.split(".")
+    alike = list(itertools.takewhile(lambda two: two[0] == two[1], zip(pieces, beside)))
+    return ".".join(pieces[min(len(alike), len(pieces) - 1) :])
+
+
+class _Near(dict[tuple[int, int], float]):
+    """Scores around one pair; others are looked up in all."""
+
+    def __init__(self, near: Mapping[tuple[int, int], float], scores: Pairs) -> None:
+        super().__init__(near)
+        self._scores = scores
+
+    def __missing__(self, pair: tuple[int, int]) -> float:
+        return self._scores[pair]
+
+    def get(self, pair: tuple[int, int], default: float = 0.0) -> float:  # type: ignore[override]
+        """The score of a pair, wherever it is."""
+        return self._scores.get(pair, default)
+
+
+def _is_sure(fit: Fit, wide: float) -> bool:
+    """Whether a pair leaves no other reading, by its own evidence and the next best."""
+    doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
+    named = fit.agrees or fit.words >= CLEAR
+    return wide >= WIDE and named and not (doubtful or fit.conflicts)
+
+
+def _degree(fit: Fit, wide: float, alone: bool, one: Candidate, other: Candidate) -> Degree:
+    """How certain a pair is."""
+    if _is_sure(fit, wide):
+        return Degree.SURE
+    named = fit.agrees or fit.is_weak or fit.words >= FAINT or are_placed_alike(one, other)
+    likely = alone or (named and wide >= SOME)
+    return Degree.LIKELY if likely and not fit.conflicts else Degree.OPEN

@@ -1,0 +1,86 @@
+"""Weights that are told in parts: weight norm's g and v, spectral norm's, LoRA beside a layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.suggesting.folds import modules_of
+from ckptsurgeon.suggesting.units import Specs
+
+LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")
+"""Keys of low-rank matrices beside a layer, as PEFT and kohya call them."""
+
+BASE = ".base_layer"
+"""What PEFT calls the layer that they are added to."""
+
+SPECTRAL = "spectral norm: the weight is weight_orig / sigma; save it from the module itself"
+
+
+def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
+    """The layers that have low-rank matrices beside them, with these by part."""
+    found: dict[str, dict[str, str]] = {}
+    for key in source:
+        match = LORA.fullmatch(key)
+        if match is not None:
+            part = {"down": "A", "up": "B"}.get(match["part"], match["part"])
+            found.setdefault(match["module"], {})[part] = key
+    return found
+
+
+def doubt_lora(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
+    """The steps, those open that give a weight without what LoRA adds to it."""
+    matrices = lora_modules(source)
+    used = {key for step in steps for key in step.takes}
+    for step in steps:
+        module = step.takes[0].rpartition(".")[0].removesuffix(BASE) if step.takes else ""
+        parts = matrices.get(module, {})
+        is_weight = step.takes and step.takes[0].endswith(".weight") and len(parts) == 2
+        if is_weight and used.isdisjoint(parts.values()):
+            names = ", ".join((step.takes[0].rpartition(".")[2], "lora_A", "lora_B"))
+            told = f"LoRA beside it: merge_lora of {names} with its alpha"
+            yield replace(step, degree=Degree.OPEN, remark=told)
+        else:
+            yield step
+
+
+def fuse_weight_norms(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
+    """A step for each weight of the target that the source has as g and v, by its module."""
+    given = {key for step in steps for key in step.gives}
+    used = {key for step in steps for key in step.takes}
+    wanted = modules_of({key: spec for key, spec in target.items() if key not in given})
+    ways = _module_ways(steps)
+    for name, module in modules_of(source).items():
+        parts = module.get("g", ""), module.get("v", "")
+        if not all(parts) or "orig" in module or not used.isdisjoint(parts):
+            continue
+        to = wanted.get(ways.get(name, name), {}).get("weight")
+        if to is None or source[parts[1]].shape != target[to].shape:
+            continue
+        dims = [at for at, size in enumerate(source[parts[0]].shape) if size != 1]
+        dim = (("dim", dims[0]),) if dims and dims[0] else ()
+        degree = Degree.SURE if len(dims) == 1 else Degree.LIKELY
+        call = Call("fuse_weight_norm", dim, 0)
+        yield Step(
+            Grid(parts, (2,)),
+            Grid((to,)),
+            (call,),
+            degree=degree,
+            remark="" if dims else "g has no dims",
+        )
+
+
+def _module_ways(steps: Sequence[Step]) -> Mapping[str, str]:
+    """Where modules go, as steps for their biases say."""
+    return {
+        step.takes[0].rpartition(".")[0]: step.gives[0].rpartition(".")[0]
+        for step in steps
+        if step.is_move
+    }
+
+
+def spectral_remarks(source: Specs, target: Specs) -> dict[str, str]:
+    """The target's weights that the source has under spectral norm, with what is to be done."""
+    return {key: SPECTRAL for key in target if key.endswith("weight") and f"{key}_orig" in source}

@@ -1,0 +1,123 @@
+"""What a module is for, as its name says: one table of patterns, each with its reason."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ckptsurgeon.suggesting.names import spell
+
+
+class Role(NamedTuple):
+    """A facet of modules and its value, where a pattern is found in their words.
+
+    A weak one is a habit of some libraries: others mean another thing by the name.
+    """
+
+    facet: str
+    value: str
+    pattern: str
+    weak: bool = False
+
+
+class Found(NamedTuple):
+    """A facet's value, and whether the name says it in plain words."""
+
+    value: str
+    weak: bool
+
+
+ROLES = (
+    # What of attention it is. Fused ones first, for they hold the words of their parts.
+    Role("part", "qkv", r" (qkv|wqkv|in proj|q k v|c attn) "),  # torch, timm, GPT-2, NeoX
+    Role("part", "kv", r" (kv|wkv|k v) (?!(a|b|c) )"),  # SegFormer, Falcon; not MLA's kv_a, kv_b
+    Role("part", "q", r" (q|wq|q lin|que) (?!(a|b) |proj (a|b) |former)"),  # not MLA's q_a, q_b
+    Role("part", "k", r" (k|wk) "),
+    Role("part", "v", r" (v|wv|val) "),
+    Role("part", "o", r" attn (.* )?(out|o|wo|proj|c proj|linear|out proj) (\d |linear )?$"),
+    Role("part", "o", r" (wo|o proj|out proj) $", weak=True),  # T5's MLP has a wo, too
+    # What of an MLP it is.
+    Role("ffn", "gate_up", r" (gate up|up gate|w 12) "),  # Phi-3, DINOv2's SwiGLU
+    Role("ffn", "gate", r" gate (proj|linear) "),  # a gate alone may be an MoE's router
+    Role("ffn", "gate", r" (w 1|wi 0) ", weak=True),  # Llama's and T5's own files
+    Role("ffn", "up", r" (up proj|c linear|c fc|intermediate|h to 4 h) "),
+    Role("ffn", "up", r" ffn (.* )?(linear 1|up) "),
+    Role("ffn", "up", r" (linear 1|w 3|wi 1|linear in) ", weak=True),
+    Role("ffn", "down", r" (down proj|4 h to h) "),
+    Role("ffn", "down", r" ffn (.* )?(linear 2|down|c proj|out linear) "),
+    Role("ffn", "down", r" (linear 2|w 2|linear out) ", weak=True),
+    Role("ffn", "down", r" (?<!attn )out linear $", weak=True),  # BERT
+    # Which norm of a block it is: in the order of a block, the attention's comes first.
+    Role("norm", "post_ffn", r" post (ffn|feed forward) "),  # Gemma 2 has four of them
+    Role("norm", "ffn", r" (pre ffn|ffn norm|norm ffn) "),
+    Role("norm", "post_attn", r" post attn norm "),  # not the attention's own: it follows that
+    Role("norm", "cross", r" (cross attn norm|encoder attn norm|pre cross attn( norm)?) "),
+    Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm|attn out norm) $"),
+    Role("norm", "ffn", r" norm after ", weak=True),  # transformers' ViTs
+    Role("norm", "attn", r" norm before ", weak=True),
+    Role("norm", "attn", r" norm 1 ", weak=True),  # timm, GPT-2 (ln_1)
+    Role("norm", "ffn", r" norm (2|3) ", weak=True),
+    Role("norm", "ffn", r" (final norm|out norm) $", weak=True),  # fairseq, BERT
+    # What is embedded, and what is read off at the end.
+    Role("embed", "position", r" (wpe|position) "),
+    Role("embed", "token", r" (wte|embed token|token embed|word embed|word embeddings) $"),
+    Role("embed", "segment", r" token type "),
+    Role("embed", "patch", r" patch (embed )?"),
+    Role("embed", "class", r" class (token|embed) $"),
+    Role("embed", "mask", r" mask (token|embed) "),
+    Role("embed", "head", r" (lm head|classifier|head|predictions|logits linear) "),
+    # Which of two halves of a network.
+    Role("half", "encoder", r" encoder (?!attn|decoder)"),
+    Role("half", "decoder", r" decoder "),
+    Role("modality", "vision", r" (vision|pixel) "),
+    Role("modality", "text", r" text "),
+    Role("way", "down", r" down "),
+    Role("way", "up", r" up (?!proj)"),
+    Role("attention", "cross", r" (cross|encoder decoder|enc dec|encoder attn) "),
+    Role("attention", "self", r" self "),
+    # What convolutions are between.
+    Role("conv", "expansion", r" expansion "),
+    Role("conv", "depthwise", r" depthwise "),
+    Role("conv", "downsample", r" downsample "),
+    Role("squeeze", "reduce", r" squeeze (.* )?(reduce|reduction|linear 1) "),
+    Role("squeeze", "expand", r" squeeze (.* )?(expansion|linear 2) "),
+)
+"""In order: of each facet the first that is found holds."""
+
+EXCLUSIVE = frozenset({"part", "ffn", "norm", "embed", "modality", "half", "squeeze"})
+"""Facets of which two values can't be one module."""
+
+TELLING = frozenset({"part", "ffn", "norm", "embed", "squeeze"})
+"""Facets that say what a module is, and not only where."""
+
+_COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
+
+TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
+"""Words of copies that follow a network's weights: the raw ones are beside them."""
+
+REVERSED = frozenset({"up"})
+"""Words of lists that some libraries count from the other end: of the way up in U-shaped nets."""
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def roles_of(module: str) -> Mapping[str, Found]:
+    """The facets that a module's name tells."""
+    text = spell(module)
+    found: dict[str, Found] = {}
+    for role, pattern in _COMPILED:
+        if role.facet not in found and pattern.search(text):
+            found[role.facet] = Found(role.value, role.weak)
+    if "norm" in found:  # a norm beside attention is none of its projections
+        found.pop("part", None) if found.get("part", Found("", False)).value == "o" else None
+    return found
+
+
+def part_of(module: str) -> str:
+    """Which of attention's or the MLP's parts a module is: `q`, `gate`, …; else empty."""
+    roles = roles_of(module)
+    for facet in ("part", "ffn"):
+        if facet in roles:
+            return roles[facet].value
+    return ""

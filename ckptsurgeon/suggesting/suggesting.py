@@ -1,0 +1,150 @@
+"""Two headers in, a rule file out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.drafting import draft_most
+from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
+from ckptsurgeon.suggesting.doubts import doubt_steps
+from ckptsurgeon.suggesting.expanding import steps_of_match
+from ckptsurgeon.suggesting.folds import fold_layers
+from ckptsurgeon.suggesting.gathering import gather
+from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
+from ckptsurgeon.suggesting.matching import match_units
+from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
+from ckptsurgeon.suggesting.sources import choose_options, write_section
+from ckptsurgeon.suggesting.stacking import restack, unstack_both
+from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.suggesting.units import Specs
+
+LEAST = ("sure", "likely", "all")
+"""Down to which degree rules are written: `all` has those that are open, as comments."""
+
+
+def suggest_rules(
+    sources: Mapping[str, Checkpoint],
+    destination: Checkpoint,
+    roots: Mapping[str, str],
+    one_shard: bool = False,
+    least: str = "likely",
+) -> Suggestion:
+    """What is suggested for checkpoints that are open; `roots` and `one_shard` are told in it."""
+    wanted = _readable(destination.contents.specs)
+    options = structs.replace(choose_options(sources, wanted, roots), one_shard=one_shard)
+    ground = Ground(sources, destination=destination, options=options)
+    views = {alias: _readable(view.specs) for alias, view in ground.views.items()}
+    gathered = gather(views, wanted)
+    found = find_steps(gathered.specs, wanted) if not gathered.is_soup else Findings((), {})
+    expanded = [gathered.expand(step) for step in found.steps]
+    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
+    for step in expanded:
+        if step.degree is Degree.OPEN:
+            asked |= dict.fromkeys(step.gives, step.remark)
+    steps = [step for step in expanded if step.degree < Degree.OPEN]
+    source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
+    return _written(Findings(steps, asked), ground, source, wanted, least)
+
+
+SOUP = "all sources have it: one of them, or their average?"
+
+
+def _readable(specs: Mapping[str, TensorSpec]) -> Specs:
+    return {key: spec for key, spec in specs.items() if not isinstance(spec, UnreadableSpec)}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The steps that were found, and target keys that a user is asked about, with the question."""
+
+    steps: Sequence[Step]
+    asked: Mapping[str, str]
+
+
+def find_steps(source: Specs, target: Specs) -> Findings:
+    """What gives the target's keys: equal names, prefixes, then modules one by one."""
+    same, shifted = equal_keys(source, target)
+    steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
+    asked = spectral_remarks(source, target)
+    left = {key: spec for key, spec in target.items() if key not in same}
+    for branch, degree, remark in find_branches(source, left):
+        if degree is Degree.OPEN:
+            asked |= dict.fromkeys(branch.keys, remark)
+        else:
+            steps += steps_of_branch(branch, degree, remark)
+    used = {key for step in steps for key in step.sources.keys}
+    given = {key for step in steps for key in step.targets.keys}
+    rest = {key: spec for key, spec in source.items() if key not in used}
+    left = {key: spec for key, spec in left.items() if key not in given and key not in asked}
+    found, lost = _match(rest, left)
+    asked |= lost
+    for step in found:
+        plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
+        steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
+    steps = fold_layers(steps, source, target)
+    steps += fuse_weight_norms(steps, source, target)
+    steps = list(doubt_lora(doubt_steps(steps, source, target), source))
+    for step in steps:
+        if step.degree is Degree.OPEN:
+            asked |= dict.fromkeys(step.gives, step.remark)
+    return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
+
+
+def _match(source: Specs, target: Specs) -> tuple[list[Step], dict[str, str]]:
+    """The steps of modules that were matched, and keys of which only some items were."""
+    ours, theirs = unstack_both(source, target)
+    matches, _ = match_units(ours.specs, theirs.specs)
+    steps = [step for match in matches for step in steps_of_match(match)]
+    return restack(steps, ours, theirs)
+
+
+def _doubted(step: Step, remark: str) -> Step:
+    """The step as likely at most."""
+    if step.degree is Degree.SURE:
+        return replace(step, degree=Degree.LIKELY, remark=remark)
+    return step
+
+
+# --- written --------------------------------------------------------------------------------------
+
+
+def _written(
+    found: Findings, ground: Ground, source: Specs, target: Specs, least: str
+) -> Suggestion:
+    places = {key: at for at, key in enumerate(source)}
+    active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
+    active.sort(key=lambda step: places.get(step.takes[0], 0))
+    left = settle_leftovers(active, found.asked, source, target)
+    steps = [*active, *left.steps]
+    copies = _may_copy(left, source, target)
+    sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
+    head = Head(tuple(left.comments), tuple(sections))
+    draft, lost = draft_most(
+        steps, head, ground, copies=copies, footer=left.footer, left=set(left.unused)
+    )
+    degrees = dict(_degrees(steps, lost))
+    gone = {key: "no rule file holds it" for step in lost for key in step.gives}
+    return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
+
+
+def _may_copy(left: Leftovers, source: Specs, target: Specs) -> bool:
+    """Whether what no rule takes may keep its name: none of it fits a key that is open."""
+    return not any(
+        key in left.unused and key in source and source[key].shape == target[key].shape
+        for key in left.open
+    )
+
+
+def _degrees(steps: Sequence[Step], lost: Collection[Step]) -> Iterator[tuple[str, Degree]]:
+    for step in steps:
+        if step not in lost:
+            for key in step.gives:
+                yield key, step.degree

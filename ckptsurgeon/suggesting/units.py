@@ -1,0 +1,145 @@
+"""Modules with all their leaves, folded over the items of lists."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggesting.folding import HOLE, Folded, Index, fold
+from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.roles import Found, roles_of
+
+Shape = tuple[int, ...]
+Specs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One tensor of a module: its name there, and for each item its key and shape.
+
+    A leaf of several tensors has all keys of each item in a row, `parts` of them, whose rows are
+    `sizes`.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    parts: int = 1
+    sizes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """A module, once for each item of the lists that it is in."""
+
+    module: str
+    indices: tuple[Index, ...]
+    leaves: Mapping[str, Leaf]
+    number: int = 0
+    fused: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of its name, and of a leaf that is no usual one."""
+        return words_of(self.spelled)
+
+    @property
+    def spelled(self) -> str:
+        """Its name, with the name of a lone leaf where that tells something."""
+        alone = next(iter(self.leaves.values())).name if len(self.leaves) == 1 else ""
+        told = alone not in ("", "weight", "bias")
+        return f"{self.module}.{alone}" if told else self.module
+
+    @property
+    def roles(self) -> Mapping[str, Found]:
+        """What it is for."""
+        return roles_of(self.spelled)
+
+    @property
+    def signature(self) -> tuple[tuple[str, Shape], ...]:
+        """The shapes of its first item."""
+        return tuple((kind, leaf.shapes[0]) for kind, leaf in sorted(self.leaves.items()))
+
+
+def units_of(specs: Specs, folded: Mapping[str, Folded]) -> list[Unit]:
+    """The units of these keys, in their order; items with other leaves are other units."""
+    modules: dict[tuple[str, Index], dict[str, tuple[str, str]]] = defaultdict(dict)
+    for key in specs:
+        one = folded[key]
+        module, leaf, kind = cut_leaf(one.form)
+        at = (module, one.index)
+        if kind in modules[at]:  # `w` beside `weight`: a module of its own
+            at, leaf = (one.form, one.index), ""
+        modules[at][kind] = (leaf, key)
+    groups: dict[tuple[object, ...], list[tuple[Index, dict[str, tuple[str, str]]]]] = defaultdict(
+        list
+    )
+    for (module, index), leaves in modules.items():
+        names = tuple(sorted((kind, leaf) for kind, (leaf, _) in leaves.items()))
+        groups[module, names].append((index, leaves))
+    return [
+        _unit(str(group[0]), number, sorted(items, key=lambda item: item[0]), specs)
+        for number, (group, items) in enumerate(groups.items())
+    ]
+
+
+def _unit(
+    module: str,
+    number: int,
+    items: Sequence[tuple[Index, Mapping[str, tuple[str, str]]]],
+    specs: Specs,
+) -> Unit:
+    leaves = {
+        kind: Leaf(
+            name,
+            tuple(one[kind][1] for _, one in items),
+            tuple(specs[one[kind][1]].shape for _, one in items),
+        )
+        for kind, (name, _) in items[0][1].items()
+    }
+    return Unit(module, tuple(index for index, _ in items), leaves, number)
+
+
+def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
+    """The unit of some of its items."""
+    if len(at) == len(unit.indices):
+        return unit
+    leaves = {
+        kind: Leaf(
+            leaf.name,
+            tuple(
+                key for one in at for key in leaf.keys[one * leaf.parts : (one + 1) * leaf.parts]
+            ),
+            tuple(leaf.shapes[one] for one in at),
+            leaf.parts,
+            tuple(leaf.sizes[one] for one in at) if leaf.sizes else (),
+        )
+        for kind, leaf in unit.leaves.items()
+    }
+    return Unit(unit.module, tuple(unit.indices[one] for one in at), leaves, unit.number)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def list_of(module: str) -> str:
+    """The innermost list that a folded name is in; empty where it is in none."""
+    pieces = module.split(".")
+    last = max((at for at, piece in enumerate(pieces) if HOLE in piece), default=-1)
+    return ".".join(pieces[: last + 1])
+
+
+def holes_of(form: str) -> int:
+    """How many indices a folded name has."""
+    return form.count(HOLE)
+
+
+def fold_units(specs: Specs, apart: Collection[str] = ()) -> list[Unit]:
+    """The units of these keys, their lists folded but for those that are to stay apart."""
+    return units_of(specs, fold(specs, apart))
+
+
+def keys_of(units: Iterable[Unit]) -> set[str]:
+    """All keys of units."""
+    return {key for unit in units for leaf in unit.leaves.values() for key in leaf.keys}

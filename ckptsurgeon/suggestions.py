@@ -1,0 +1,43 @@
+"""Rules that write themselves: `suggest`, for paths, factories, dicts, models and open checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
+
+from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.request import Root, Source, open_request, read_roots
+from ckptsurgeon.suggesting.suggesting import suggest_rules
+from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.wanted import refuse
+from ckptsurgeon.wording import argument
+
+Least: TypeAlias = Literal["sure", "likely", "all"]
+"""Down to which degree rules are written; `all` has those that are open as comments, too."""
+
+
+def suggest(
+    source: Source | None,
+    into: Source,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    root: Root | None = None,
+    one_shard: bool = False,
+    least: Least = "likely",
+) -> Suggestion:
+    """A rule file for a source and a destination, made of names, shapes and structure.
+
+    The words are those of `plan`. Rules of which names, shapes and structure leave one reading are
+    sure; those of which something else would fit as well are likely, and `# CHECK:` says what; what
+    is open stands as a comment, and so does all that would lose weights or leave them untrained.
+    No tensor is read. Raises CheckpointError.
+    """
+    if least not in get_args(Least):
+        refuse("least", least, "'sure', 'likely' or 'all'")
+    if into is None:
+        raise CheckpointError(f"no destination: give it by {argument('into', 'DST')}")
+    request = open_request(None, source, into, sources=sources, root=root, one_shard=one_shard)
+    inputs = request.inputs
+    if inputs.destination is None:
+        raise CheckpointError("no destination")
+    return suggest_rules(inputs.sources, inputs.destination, read_roots(root), one_shard, least)
