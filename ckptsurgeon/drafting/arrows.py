@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, UnitKind
 from ckptsurgeon.drafting.units import (
     Capture,
     Formula,
@@ -56,7 +56,7 @@ class Arrow:
     pick: tuple[int, tuple[int, ...]] | None = None
     reuse: bool = False
     parts: tuple[Arrow, ...] = ()
-    unit: tuple[str, tuple[str, ...]] | None = None
+    unit: UnitKind | None = None
 
     @property
     def is_move(self) -> bool:

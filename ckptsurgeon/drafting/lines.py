@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.names import Names, formula_text
-from ckptsurgeon.drafting.steps import Call, Size, Value
+from ckptsurgeon.drafting.steps import Call, Size, UnitKind, Value
 from ckptsurgeon.drafting.units import (
     Capture,
     Choice,
@@ -53,15 +53,15 @@ def line_of(arrow: Arrow, before: tuple[Units, Units] = ((), ())) -> str:
     return f"{rule}: {_ops(calls)}" if calls else rule
 
 
-def _unit_line(
-    unit: tuple[str, tuple[str, ...]], sources: Sequence[str], targets: Sequence[str]
-) -> str:
+def _unit_line(unit: UnitKind, sources: Sequence[str], targets: Sequence[str]) -> str:
     """A rule for modules: its word, what each source is, and where they go if not to the first."""
-    name, words = unit
+    name, words, parameters = unit
     given = list(zip(words, sources, strict=True))
     if targets[0] != sources[0]:
         given.append(("to", targets[0]))
-    return f"{name}: {{{', '.join(f'{word}: {_scalar(one, inside=True)}' for word, one in given)}}}"
+    told = [f"{word}: {_scalar(one, inside=True)}" for word, one in given]
+    told += [f"{word}: {value}" for word, value in parameters]
+    return f"{name}: {{{', '.join(told)}}}"
 
 
 def _one_or_list(texts: Sequence[str], inside: bool = False) -> str:

@@ -61,30 +61,37 @@ class Grid:
     sizes: tuple[int, ...] = ()
 
 
+UnitKind = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+"""The name of a rule for modules, the words for its sources, and its parameters."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitRule:
     """A rule of its own kind, whose patterns are prefixes of modules: `fold_batchnorm`.
 
-    `words` say what each source prefix is, `takes` and `gives` are the keys below them.
+    `words` say what each source prefix is, `takes` and `gives` are the keys below them,
+    `parameters` are further words of the rule.
     """
 
     name: str
     words: tuple[str, ...]
     takes: tuple[str, ...]
     gives: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...] = ()
 
     @property
-    def kind(self) -> tuple[str, tuple[str, ...]]:
+    def kind(self) -> UnitKind:
         """What steps must share to be one rule."""
-        return self.name, self.words
+        return self.name, self.words, self.parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """Source keys, with the aliases of their sources, that become target keys.
 
-    With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without sources the destination's own are kept. `index` is
-    a slice of every source, `at` one of the target.
+    With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without
+    sources the destination's own are kept. `index` is a slice of every source, `at` one of the
+    target.
     """
 
     sources: Grid

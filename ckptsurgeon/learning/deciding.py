@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.instances import Instances
@@ -19,6 +20,7 @@ from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import hypotheses
 from ckptsurgeon.learning.doubts import doubted
 from ckptsurgeon.learning.example import Example
+from ckptsurgeon.learning.folds import Folds
 from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.likeness import Likeness
@@ -47,6 +49,11 @@ class Decisions:
     open: list[str] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
 
+    @cached_property
+    def folds(self) -> Folds:
+        """What finds BatchNorms that were folded."""
+        return Folds(self.example)
+
 
 def decide(example: Example) -> Decisions:
     """What the converted tensors of an example are made of."""
@@ -54,6 +61,7 @@ def decide(example: Example) -> Decisions:
     while decisions.ambiguous or decisions.open:
         if not (_by_place(decisions) or _by_names(decisions) or _by_computing(decisions)):
             break
+    decisions.steps = decisions.folds.agree(decisions.steps)
     return decisions
 
 
@@ -141,7 +149,7 @@ def _try_place(
 
 def _leaves(decisions: Decisions) -> list[str]:
     """The last pieces of targets that are decided, each once."""
-    targets = (key for step in decisions.steps for key in step.targets.keys)
+    targets = (key for step in decisions.steps for key in step.gives)
     return list(dict.fromkeys(key.rpartition(".")[2] for key in targets))
 
 
@@ -185,7 +193,7 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
     if not step.is_move:
         return False
     prefix = step.sources.keys[0].rpartition(".")[0]
-    used = {key for one in decisions.steps for key in one.sources.keys}
+    used = {key for one in decisions.steps for key in one.takes}
     beside = [
         key
         for key in decisions.ambiguous.get(target, ())
@@ -201,7 +209,7 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
 
 def _settle(decisions: Decisions, step: Step) -> None:
     decisions.steps.append(step)
-    for target in step.targets.keys:
+    for target in step.gives:
         decisions.ambiguous.pop(target, None)
         if target in decisions.open:
             decisions.open.remove(target)
@@ -215,7 +223,7 @@ def _by_names(decisions: Decisions) -> bool:
     if not decisions.ambiguous:
         return False
     likeness = _likeness(decisions)
-    used = {key for step in decisions.steps for key in step.sources.keys}
+    used = {key for step in decisions.steps for key in step.takes}
     best = [_best(likeness, target, keys, used) for target, keys in decisions.ambiguous.items()]
     best.sort(key=lambda one: (-one.lead, -one.score))
     for one in [one for one in best if one.lead >= WIDE] or best[:1]:
@@ -272,6 +280,11 @@ def _by_computing(decisions: Decisions) -> bool:
         if decisions.tried[form] >= MOST_OF_A_FORM:
             continue
         decisions.tried[form] += 1
+        if (step := decisions.folds.find(target, likeness)) is not None:
+            decisions.tried[form] = 0
+            decisions.folds.take(step)
+            _settle(decisions, step)
+            return True
         for step in hypotheses(decisions.example, target, likeness):
             if decisions.example.is_near(step):
                 decisions.tried[form] = 0

@@ -140,7 +140,7 @@ class Example:
     def nears(self, target: str, node: Node, evaluator: Evaluator) -> bool:
         """Whether a node's values are a target's but for rounding."""
         made = _numbers(evaluator.array(node), node.spec.dtype)
-        wanted = self._wanted_numbers(target)
+        wanted = self.wanted_numbers(target)
         if made is None or wanted is None or made.shape != wanted.shape:
             return False
         allowed = TOLERANCES.get(self.wanted[target].dtype, 0.0) * float(
@@ -148,16 +148,18 @@ class Example:
         )
         return bool((np.abs(made - wanted) <= allowed).all())
 
-    def _wanted_numbers(self, target: str) -> Array | None:
+    def wanted_numbers(self, target: str) -> Array | None:
+        """The values of a converted tensor in float64; None for what is no real number."""
         return _numbers(self.converted.read(self.names[target]), self.wanted[target].dtype)
 
-    def _source_numbers(self, key: str) -> Array | None:
+    def source_numbers(self, key: str) -> Array | None:
+        """The values of a source's tensor in float64; None for what is no real number."""
         leaf = self.tensors[key]
         return _numbers(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
 
     def constants(self, key: str, target: str) -> Iterator[Call]:
         """The factor, or the sum, by which a target differs from a source throughout."""
-        source, wanted = self._source_numbers(key), self._wanted_numbers(target)
+        source, wanted = self.source_numbers(key), self.wanted_numbers(target)
         if source is None or wanted is None or not source.size:
             return
         largest = int(np.abs(source).argmax())
@@ -169,8 +171,8 @@ class Example:
 
     def lora_alpha(self, weight: str, down: str, up: str, target: str) -> float | int | None:
         """The alpha of the update that leads from a weight to a target, where it is one."""
-        numbers = [self._source_numbers(key) for key in (weight, down, up)]
-        wanted = self._wanted_numbers(target)
+        numbers = [self.source_numbers(key) for key in (weight, down, up)]
+        wanted = self.wanted_numbers(target)
         if wanted is None or any(one is None for one in numbers):
             return None
         base, a, b = (one for one in numbers if one is not None)

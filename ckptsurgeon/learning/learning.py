@@ -21,6 +21,7 @@ from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.proving import Proof, prove
 from ckptsurgeon.learning.sampling import sample_checkpoints
+from ckptsurgeon.ops import OPS
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import UnreadableSpec, plural
@@ -85,8 +86,13 @@ class Lesson:
     @property
     def near(self) -> frozenset[str]:
         """The targets that are computed."""
-        steps = (step for step in self.steps if step.degree is Degree.NEAR)
-        return frozenset(key for step in steps for key in step.targets.keys)
+        return frozenset(key for step in self.steps if _computes(step) for key in step.gives)
+
+
+def _computes(step: Step) -> bool:
+    """Whether values are computed, and so may be rounded."""
+    ops = (OPS[call.op] for call in step.calls if call.op != "cast")
+    return step.unit is not None or any(op.arithmetic for op in ops)
 
 
 def _study(examples: Sequence[Example]) -> Lesson:
@@ -99,7 +105,7 @@ def _study(examples: Sequence[Example]) -> Lesson:
     ]
     first = examples[0]
     found, left = draft_most(headed.lists[0], headed.head, first.ground, trials=trials[1:])
-    lost = [target for step in left for target in step.targets.keys]
+    lost = [target for step in left for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
     elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
     text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, first))
@@ -123,7 +129,7 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
     """What was learned, for people; `best` is the degree of what was compared."""
     plan = example.ground.plan(lesson.text)
     specs = example.converted.contents.specs
-    degrees = {target: step.degree for step in lesson.steps for target in step.targets.keys}
+    degrees = {target: step.degree for step in lesson.steps for target in step.gives}
     return Learned(
         file=lesson.text,
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
@@ -165,14 +171,14 @@ def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -
 
 def _drops(decisions: Decisions) -> list[Step]:
     """A step for each source tensor that nothing is made of."""
-    used = {key for step in decisions.steps for key in step.sources.keys}
+    used = {key for step in decisions.steps for key in step.takes}
     return [Step(Grid((key,)), Grid(())) for key in decisions.example.tensors if key not in used]
 
 
 def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
     """The steps by their first source key; the order of a network is that of its file."""
     places = {key: at for at, key in enumerate(example.tensors)}
-    return sorted(steps, key=lambda step: places[step.sources.keys[0]])
+    return sorted(steps, key=lambda step: places[step.takes[0]])
 
 
 def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
@@ -191,6 +197,8 @@ class _Casting:
         self._example = example
 
     def __call__(self, step: Step) -> Step:
+        if step.unit is not None:
+            return step
         wanted = self._example.wanted[step.targets.keys[0]].dtype
         found = self._example.tensors[step.sources.keys[0]].spec.dtype
         if wanted == found:

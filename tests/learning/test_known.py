@@ -12,8 +12,6 @@ from known_conversions import ANOTHER, BY_NAME, CONVERSIONS, LEARNED, Conversion
 import ckptsurgeon as cs
 from ckptsurgeon import Learned
 
-FOLDED = {"efficientnet_folded": "the BatchNorms' folds are not learned yet"}
-
 PARTLY_OWN = {
     "efficientnet_lite0": "part of the stem is the destination's own",
     "roberta_fairseq_to_transformers": "zeros stand for what the source lacks",
@@ -23,8 +21,6 @@ ONE_SIZE = {
     "llama_transformers_to_meta": "heads of 4 rows have one order in both conventions: a CHECK",
     "yolov5_to_mmyolo": "stages of one block don't tell that there may be more",
 }
-
-LEARNABLE = [one for one in CONVERSIONS if one.name not in FOLDED]
 
 
 def learn(conversion: Conversion, *, round_it: bool = False) -> Learned:
@@ -49,7 +45,7 @@ def values_at_another_size(conversion: Conversion, text: str) -> Iterator[dict[s
 def _values(conversion: Conversion, value: int) -> set[int]:
     """What the sizes that have a value, or divide to it, are at the other size."""
     learned, another = conversion.sizes[LEARNED], conversion.sizes[ANOTHER]
-    plain = {another[name] for name, size in learned.items() if size == value}
+    plain = {value} | {another[name] for name, size in learned.items() if size == value}
     pairs = itertools.permutations(learned, 2)
     return plain | {
         another[many] // another[few]
@@ -58,7 +54,7 @@ def _values(conversion: Conversion, value: int) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("conversion", LEARNABLE, ids=lambda one: one.name)
+@pytest.mark.parametrize("conversion", CONVERSIONS, ids=lambda one: one.name)
 def test_it_is_learned(conversion: Conversion) -> None:
     found = learn(conversion)
     verdict = conversion.judge(found.text(), LEARNED)
@@ -69,7 +65,7 @@ def test_it_is_learned(conversion: Conversion) -> None:
     assert set(left) <= set(found.open)
 
 
-@pytest.mark.parametrize("conversion", LEARNABLE, ids=lambda one: one.name)
+@pytest.mark.parametrize("conversion", CONVERSIONS, ids=lambda one: one.name)
 def test_it_holds_at_another_size(conversion: Conversion) -> None:
     text = learn(conversion).text()
     if conversion.name in {**PARTLY_OWN, **ONE_SIZE}:
@@ -85,7 +81,7 @@ def _is_whole(conversion: Conversion, verdict: Verdict) -> bool:
     return not verdict.wrong and all(map(conversion.is_own, verdict.left))
 
 
-@pytest.mark.parametrize("conversion", LEARNABLE, ids=lambda one: one.name)
+@pytest.mark.parametrize("conversion", CONVERSIONS, ids=lambda one: one.name)
 def test_rounding_the_result_hides_nothing(conversion: Conversion) -> None:
     found = learn(conversion, round_it=True)
     text = re.sub(r"(, )?dtype: BF16|output: \{dtype: BF16\}\n", "", found.text())
@@ -97,8 +93,8 @@ def test_rounding_the_result_hides_nothing(conversion: Conversion) -> None:
 
 def test_there_are_hardly_more_rules_than_people_wrote() -> None:
     """A table of words is several rules here: half as many again is the measure."""
-    learned = sum(learn(one).rule_count for one in LEARNABLE)
-    written = sum(one.rule_count for one in LEARNABLE)
+    learned = sum(learn(one).rule_count for one in CONVERSIONS)
+    written = sum(one.rule_count for one in CONVERSIONS)
     assert learned <= written * 1.35
 
 
@@ -108,8 +104,6 @@ def test_fresh_weights_are_never_proved_wrong(conversion: Conversion) -> None:
     sources = conversion.fresh()
     converted = conversion.convert(sources)
     named = {alias: arrays for alias, arrays in sources.items() if alias}
-    if conversion.name in FOLDED:
-        return
     found = cs.learn(sources.get(""), converted, sources=named, config=conversion.config())
     verdict = conversion.judge(found.text(), LEARNED)
     proved = {key for key, degree in found.degrees.items() if degree.value == "proved"}
