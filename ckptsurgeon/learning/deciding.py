@@ -15,7 +15,7 @@ from functools import cached_property
 
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.instances import Instances
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import hypotheses
 from ckptsurgeon.learning.doubts import doubted
@@ -23,7 +23,8 @@ from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.folds import Folds
 from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
-from ckptsurgeon.learning.likeness import Likeness
+from ckptsurgeon.learning.likeness import EQUAL, Likeness
+from ckptsurgeon.learning.structure import Beside, suggested_steps
 
 MOST_OF_A_FORM = 2
 """Targets that differ in integers alone of which ops are tried in vain."""
@@ -50,6 +51,11 @@ class Decisions:
     tried: Counter[str] = field(default_factory=Counter)
 
     @cached_property
+    def suggested(self) -> Mapping[str, Step]:
+        """What names and shapes suggest, by target."""
+        return suggested_steps(self.example)
+
+    @cached_property
     def folds(self) -> Folds:
         """What finds BatchNorms that were folded."""
         return Folds(self.example)
@@ -59,7 +65,7 @@ def decide(example: Example) -> Decisions:
     """What the converted tensors of an example are made of."""
     decisions = _by_values(example)
     while decisions.ambiguous or decisions.open:
-        if not (_by_place(decisions) or _by_names(decisions) or _by_computing(decisions)):
+        if not any(decide_more(decisions) for decide_more in WAYS):
             break
     decisions.steps = decisions.folds.agree(decisions.steps)
     return decisions
@@ -215,6 +221,42 @@ def _settle(decisions: Decisions, step: Step) -> None:
             decisions.open.remove(target)
 
 
+# --- folds ----------------------------------------------------------------------------------------
+
+
+def _by_folds(decisions: Decisions) -> bool:
+    """Whether BatchNorms that were folded explain any weights, with the biases beside them."""
+    likeness = _likeness(decisions)
+    found = False
+    for target in list(decisions.open):
+        step = decisions.folds.find(target, likeness) if target in decisions.open else None
+        if step is not None:
+            decisions.folds.take(step)
+            _settle(decisions, step)
+            found = True
+    return found
+
+
+# --- structure ------------------------------------------------------------------------------------
+
+
+def _by_structure(decisions: Decisions) -> bool:
+    """Whether names, shapes and structure decided anything: first what they are sure of."""
+    return _take_suggested(decisions, Degree.SURE) or _take_suggested(decisions, Degree.LIKELY)
+
+
+def _take_suggested(decisions: Decisions, degree: Degree) -> bool:
+    """Whether a suggestion of a degree was taken; one after the other makes others known."""
+    beside = Beside(decisions.steps)
+    taken = False
+    for target in [*decisions.ambiguous, *decisions.open]:
+        step = decisions.suggested.get(target)
+        waits = target in decisions.ambiguous or target in decisions.open
+        if waits and step is not None and step.degree is degree and beside.agrees(step):
+            taken = _take(decisions, step, target) or taken
+    return taken
+
+
 # --- names ----------------------------------------------------------------------------------------
 
 
@@ -224,7 +266,10 @@ def _by_names(decisions: Decisions) -> bool:
         return False
     likeness = _likeness(decisions)
     used = {key for step in decisions.steps for key in step.takes}
-    best = [_best(likeness, target, keys, used) for target, keys in decisions.ambiguous.items()]
+    beside = Beside(decisions.steps)
+    best = [
+        _best(likeness, beside, target, keys, used) for target, keys in decisions.ambiguous.items()
+    ]
     best.sort(key=lambda one: (-one.lead, -one.score))
     for one in [one for one in best if one.lead >= WIDE] or best[:1]:
         if one.key not in used:
@@ -252,8 +297,18 @@ class _Best:
     lead: float
 
 
-def _best(likeness: Likeness, target: str, keys: Sequence[str], used: Collection[str]) -> _Best:
-    scores = sorted(((likeness.of(key, target) - (key in used), key) for key in keys), reverse=True)
+def _best(
+    likeness: Likeness,
+    beside: Beside,
+    target: str,
+    keys: Sequence[str],
+    used: Collection[str],
+) -> _Best:
+    is_same = beside.agrees(move(target, target))
+    scores = sorted(
+        ((likeness.of(key, target, is_same=is_same) - (key in used), key) for key in keys),
+        reverse=True,
+    )
     lead = scores[0][0] - scores[1][0] if len(scores) > 1 else scores[0][0]
     return _Best(target, scores[0][1], scores[0][0], lead)
 
@@ -261,7 +316,7 @@ def _best(likeness: Likeness, target: str, keys: Sequence[str], used: Collection
 def _settle_best(decisions: Decisions, best: _Best) -> None:
     """Takes what names say: sure where a tensor keeps its name, else likely."""
     others = [key for key in decisions.ambiguous[best.target] if key != best.key]
-    sure = best.key == best.target or not others
+    sure = best.score >= EQUAL - 1 or not others
     forms = dict.fromkeys(re.sub("[0-9]+", "<i>", key) for key in others)
     remark = f"its values are also those of {', '.join(list(forms)[:MOST_NAMED])}"
     step = Step(Grid((best.key,)), Grid((best.target,)))
@@ -280,14 +335,13 @@ def _by_computing(decisions: Decisions) -> bool:
         if decisions.tried[form] >= MOST_OF_A_FORM:
             continue
         decisions.tried[form] += 1
-        if (step := decisions.folds.find(target, likeness)) is not None:
-            decisions.tried[form] = 0
-            decisions.folds.take(step)
-            _settle(decisions, step)
-            return True
         for step in hypotheses(decisions.example, target, likeness):
             if decisions.example.is_near(step):
                 decisions.tried[form] = 0
                 _settle(decisions, step)
                 return True
     return False
+
+
+WAYS = (_by_place, _by_folds, _by_structure, _by_names, _by_computing)
+"""What decides that values leave open: the next one where those before say nothing more."""

@@ -69,7 +69,7 @@ class Folds:
         alike = [key for key in ranked if self._has_shape(key, wanted.shape)]
         for conv in alike[:MOST_NEAREST]:
             factor = self._factor(conv, wanted)
-            step = None if factor is None else self._fold(conv, factor, target, bias)
+            step = None if factor is None else self._fold(conv, factor, target, bias, likeness)
             if step is not None:
                 return step
         return None
@@ -100,7 +100,9 @@ class Folds:
         allowed = 10 * TOLERANCES.get(dtype, 0.0) * float(np.abs(wanted).max(initial=0))
         return bool((np.abs(made - wanted) <= allowed).all())
 
-    def _fold(self, conv: str, factor: Array, target: str, bias: str) -> Step | None:
+    def _fold(
+        self, conv: str, factor: Array, target: str, bias: str, likeness: Likeness
+    ) -> Step | None:
         """The rule of the BatchNorm whose factor and bias are those that were found."""
         prefix = conv.rpartition(".")[0]
         own = f"{prefix}.{BIAS}"
@@ -115,12 +117,16 @@ class Folds:
                     fits.setdefault(name, {})[eps] = misfit
         if not fits:
             return None
-        best = min(fits, key=lambda name: min(fits[name].values()))
+        least = CLOSE * min(min(one.values()) for one in fits.values())
+        alike = [name for name in fits if min(fits[name].values()) <= least]
+        best = max(alike, key=lambda name: likeness.of(f"{name}.{WEIGHT}", conv))
         norm, self._fits[target] = self._norms[best], fits[best]
         takes = (conv, *([own] if before is not None else []), *norm.keys)
-        return _step(
-            prefix, norm, takes, (target, bias), min(fits[best], key=fits[best].__getitem__)
-        )
+        eps = min(fits[best], key=fits[best].__getitem__)
+        step = _step(prefix, norm, takes, (target, bias), eps)
+        if len(alike) == 1:
+            return step
+        return replace(step, degree=Degree.LIKELY, remark="other BatchNorms have the same values")
 
     def agree(self, steps: Sequence[Step]) -> list[Step]:
         """The steps, all folds with the one eps that fits best on the whole: the network's."""

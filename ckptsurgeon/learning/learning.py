@@ -137,7 +137,7 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
         degrees={
             key: max(best, degrees.get(key, best)) for key in example.wanted if key in proof.equal
         },
-        unexplained=(*lesson.unexplained, *proof.different),
+        unexplained=tuple(dict.fromkeys((*lesson.unexplained, *proof.different))),
         dropped=tuple(
             full_key(fate.source, fate.key)
             for fate in plan.fates

@@ -31,9 +31,13 @@ class Likeness:
         self._prefixes = {pair for source, target in known for pair in _prefixes(source, target)}
         self._offsets = Counter(_offsets(source, target) for source, target in known)
 
-    def of(self, source: str, target: str) -> float:
-        """How alike a source and a target key are, from 0 on."""
-        if source == target:
+    def of(self, source: str, target: str, *, is_same: bool = True) -> float:
+        """How alike a source and a target key are, from 0 on.
+
+        An equal key says most, unless what is known of those beside it speaks against it (`is_same`
+        is false).
+        """
+        if source == target and is_same:
             return EQUAL
         return self._by_words(source, target) + self._by_place(source, target)
 

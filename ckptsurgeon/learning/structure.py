@@ -1,0 +1,65 @@
+"""What names, shapes and structure say of tensors whose values fit several, as `suggest` has it.
+
+It is heard where it doesn't contradict what values said of the tensors beside.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ckptsurgeon.drafting.steps import Degree, Step
+from ckptsurgeon.learning.example import Example
+from ckptsurgeon.suggesting.suggesting import find_steps
+
+
+def suggested_steps(example: Example) -> dict[str, Step]:
+    """The steps that names and shapes suggest, by the target."""
+    source = {key: leaf.spec for key, leaf in example.tensors.items()}
+    found = find_steps(source, example.wanted)
+    return {
+        target: step
+        for step in found.steps
+        if step.unit is None and step.degree < Degree.OPEN
+        for target in step.gives
+    }
+
+
+class Beside:
+    """What is known of the tensors around a key: where those under one prefix come from."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._sources: dict[str, list[str]] = defaultdict(list)
+        for step in steps:
+            for target in step.gives:
+                for prefix in _prefixes(target):
+                    self._sources[prefix] += step.takes
+
+    def agrees(self, step: Step) -> bool:
+        """Whether a step reads under the prefix that those beside its targets are read under."""
+        return all(self._agrees(target, step.takes) for target in step.gives)
+
+    def _agrees(self, target: str, takes: Sequence[str]) -> bool:
+        known = next(
+            (self._sources[one] for one in _prefixes(target) if one in self._sources), None
+        )
+        if known is None:
+            return True
+        common = _common_prefix(known)
+        return all(f"{key}.".startswith(common) for key in takes)
+
+
+def _prefixes(key: str) -> list[str]:
+    """What a key begins with up to each of its dots, the longest first."""
+    pieces = key.split(".")
+    return [".".join(pieces[:depth]) for depth in range(len(pieces) - 1, 0, -1)]
+
+
+def _common_prefix(keys: Sequence[str]) -> str:
+    """The whole pieces that all keys begin with but for their last, with a dot behind."""
+    common = keys[0].split(".")[:-1]
+    for key in keys[1:]:
+        pairs = zip(common, key.split(".")[:-1], strict=False)
+        common = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return "".join(f"{piece}." for piece in common)
