@@ -27,7 +27,6 @@ from ckptsurgeon.drafting.units import (
     cut_pieces,
     join_list,
     join_pieces,
-    text_of,
 )
 
 MOST_PLACES = 4
@@ -68,6 +67,7 @@ class _Node:
     below: dict[Piece, _Node] = field(default_factory=dict)
     places: Counter[_Place] = field(default_factory=Counter)
     solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
+    count: int = 0
     is_shared: bool = False
     """Whether some of what lies below is left: no star takes that."""
 
@@ -89,14 +89,13 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     return [*others, *_written(rules, covered)]
 
 
-def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Few patterns that match these keys, and none of the others."""
+def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[Arrow]:
+    """Few arrows that drop these keys, and none of the others."""
     drops = [Arrow(cut_key(key), (), first=at, samples=(key,)) for at, key in enumerate(keys)]
     moves = [Arrow(cut_key(key), cut_key(key), samples=(key,)) for key in others]
     rules = cover([*drops, *moves], copies=True)
     mixed = any(rule.target for rule in rules)
-    found = drops if mixed else sorted(rules, key=lambda rule: rule.first)
-    return [text_of(rule.source) for rule in found]
+    return drops if mixed else sorted(rules, key=lambda rule: rule.first)
 
 
 def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:
@@ -120,6 +119,7 @@ def _put(root: _Node, arrow: Arrow) -> None:
     targets = tuple(map(cut_pieces, patterns))
     node = root
     for depth in range(len(source) + 1):
+        node.count += 1
         if (place := _place_of(arrow, source, targets, depth)) is not None:
             node.places[place] += 1
         if depth < len(source):
@@ -161,6 +161,8 @@ def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
         best = _solve_below(node, inherited)
         for place, count in node.places.most_common(MOST_PLACES):
             fits = count > 1 and node.below and not (node.is_shared or _is_of_all(node))
+            if not place.prefixes and count < node.count:
+                continue  # what is dropped is named: nothing else lies below
             if place != inherited and fits:
                 own = [arrow for arrow, there in node.arrows if there != inherited]
                 found = (*own, *_solve_children(node, place), _Star(node.path, place))

@@ -55,6 +55,8 @@ class NodeReader:
 
     def blocks(self, node: Node) -> Iterator[Array]:
         """The bytes of the node in order; each block is good until the next one."""
+        if not node.spec.nbytes:
+            return
         spec, mosaic = node.spec, self._mosaic(node)
         if isinstance(node, Leaf) and self._workers.extent(node) is not None:
             spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte

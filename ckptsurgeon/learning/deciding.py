@@ -185,13 +185,20 @@ def _take(decisions: Decisions, step: Step, target: str) -> bool:
     if not all(waits):
         return False
     if step.is_move:
-        if step.sources.keys[0] not in decisions.ambiguous.get(target, ()):
+        keys = decisions.ambiguous.get(target, ())
+        if step.sources.keys[0] not in keys or _is_spoken_for(decisions, step, keys):
             return False
     elif not (example.is_near(step) if step.degree is Degree.NEAR else example.gives(step)):
         return False
     degree = step.degree if step.degree is Degree.NEAR else max(Degree.SURE, step.degree)
     _settle(decisions, replace(step, degree=degree))
     return True
+
+
+def _is_spoken_for(decisions: Decisions, step: Step, keys: Sequence[str]) -> bool:
+    """Whether a source is another target's already, while others with its values are nobody's."""
+    used = {key for one in decisions.steps for key in one.takes}
+    return step.sources.keys[0] in used and any(key not in used for key in keys)
 
 
 def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
@@ -271,7 +278,7 @@ def _by_names(decisions: Decisions) -> bool:
         _best(likeness, beside, target, keys, used) for target, keys in decisions.ambiguous.items()
     ]
     best.sort(key=lambda one: (-one.lead, -one.score))
-    for one in [one for one in best if one.lead >= WIDE] or best[:1]:
+    for one in [one for one in best if one.lead >= WIDE] or best:
         if one.key not in used:
             _settle_best(decisions, one)
             used.add(one.key)

@@ -35,6 +35,13 @@ TOLERANCES = {"F64": 1e-12, "F32": 1e-5, "F16": 2e-3, "BF16": 2e-2}
 """How far computed values may lie apart, as a part of the largest, by the dtype of the result."""
 
 
+MOST_COMPUTED = 1 << 22
+"""Elements of a tensor up to which ops that compute are tried on it."""
+
+ROUNDING = {"F16": 2**-10, "BF16": 2**-7}
+"""The distance of neighbouring numbers of narrow dtypes, as a part of them."""
+
+
 def _numbers(array: Array, dtype: str) -> Array | None:
     """The values of a carrier in float64; None for what is no real number."""
     if dtype not in TOLERANCES:
@@ -129,6 +136,8 @@ class Example:
         """Whether a step makes the values of its targets but for rounding."""
         try:
             nodes = nodes_of(step, self.tensors)
+            if any(node.spec.count > MOST_COMPUTED for node in nodes.values()):
+                return False
             evaluator = Evaluator(self.ground.sources, nodes.values())
             return all(
                 key in self.wanted and node.spec.shape == self.wanted[key].shape
@@ -143,31 +152,42 @@ class Example:
         wanted = self.wanted_numbers(target)
         if made is None or wanted is None or made.shape != wanted.shape:
             return False
-        allowed = TOLERANCES.get(self.wanted[target].dtype, 0.0) * float(
+        dtype = self.wanted[target].dtype
+        least = TOLERANCES["F64" if dtype == "F64" else "F32"] * float(
             np.abs(wanted).max(initial=0)
         )
+        allowed = least + ROUNDING.get(dtype, 0.0) * np.abs(wanted)
         return bool((np.abs(made - wanted) <= allowed).all())
 
     def wanted_numbers(self, target: str) -> Array | None:
-        """The values of a converted tensor in float64; None for what is no real number."""
+        """The values of a converted tensor in float64; None for what is large, or not real."""
+        if self.wanted[target].count > MOST_COMPUTED:
+            return None
         return _numbers(self.converted.read(self.names[target]), self.wanted[target].dtype)
 
     def source_numbers(self, key: str) -> Array | None:
-        """The values of a source's tensor in float64; None for what is no real number."""
+        """The values of a source's tensor in float64; None for what is large, or not real."""
         leaf = self.tensors[key]
+        if leaf.spec.count > MOST_COMPUTED:
+            return None
         return _numbers(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
 
     def constants(self, key: str, target: str) -> Iterator[Call]:
         """The factor, or the sum, by which a target differs from a source throughout."""
         source, wanted = self.source_numbers(key), self.wanted_numbers(target)
-        if source is None or wanted is None or not source.size:
+        if source is None or wanted is None or not source.size or source.min() == source.max():
             return
         largest = int(np.abs(source).argmax())
         dtype = self.wanted[target].dtype
         before, after = float(source.reshape(-1)[largest]), float(wanted.reshape(-1)[largest])
-        if before and after:
-            yield Call("scale", (("number", _short(after / before, dtype)),))
-        yield Call("shift", (("number", _short(after - before, dtype)),))
+        factor, added = (
+            _short(after / before, dtype) if before else 0,
+            _short(after - before, dtype),
+        )
+        if factor not in (0, 1):
+            yield Call("scale", (("number", factor),))
+        if added:
+            yield Call("shift", (("number", added),))
 
     def lora_alpha(self, weight: str, down: str, up: str, target: str) -> float | int | None:
         """The alpha of the update that leads from a weight to a target, where it is one."""

@@ -92,6 +92,14 @@ def _without_cast(step: Step, dtype: str) -> Step:
 # --- vars -----------------------------------------------------------------------------------------
 
 
+CONFIG_NAMES = {
+    "heads": ("num_attention_heads", "num_heads", "n_head", "n_heads"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_kv_heads"),
+    "head_dim": ("head_dim", "d_kv", "d_head"),
+    "alpha": ("lora_alpha",),
+}
+"""What configs call the sizes that rules name: others of the same value mean something else."""
+
 HEADS = (
     ("num_attention_heads", "num_key_value_heads"),
     ("num_attention_heads", "num_kv_heads"),
@@ -177,14 +185,13 @@ def _var(size: Size, values: Sequence[Size | None], examples: Sequence[Example])
 
 
 def _entry_of(size: Size, config: Mapping[str, object]) -> str | None:
-    """The config's one entry of a size's value, or the one that is called like it."""
-    named = [name for name, value in config.items() if value == size.value and value is not True]
-    alike = [name for name in named if set(size.name.split("_")) <= set(name.split("_"))]
-    of_keys = [name for name in alike if "kv" in name or "key" in name]
-    for names in (named, alike, of_keys):
-        if len(names) == 1 and names[0].isidentifier():
-            return names[0]
-    return None
+    """The config's entry that means a size, where it has its value."""
+    known = CONFIG_NAMES.get(size.name.rstrip("_0123456789"), ())
+    return next((name for name in known if _is_size(config.get(name), size.value)), None)
+
+
+def _is_size(found: object, value: int) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool) and found == value
 
 
 def _dim_of(seen: Sequence[int], examples: Sequence[Example]) -> str | None:

@@ -10,6 +10,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
+from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
@@ -25,7 +26,6 @@ from ckptsurgeon.ops import OPS
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import UnreadableSpec, plural
-from ckptsurgeon.visible import visible
 
 LEAST_EXPLAINED = 0.1
 """The share of tensors that values must explain for two files to be the same weights."""
@@ -135,9 +135,13 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
         converted=str(example.converted.path),
         degrees={
-            key: max(best, degrees.get(key, best)) for key in example.wanted if key in proof.equal
+            example.names[key]: max(best, degrees.get(key, best))
+            for key in example.wanted
+            if key in proof.equal
         },
-        unexplained=tuple(dict.fromkeys((*lesson.unexplained, *proof.different))),
+        unexplained=tuple(
+            example.names[key] for key in dict.fromkeys((*lesson.unexplained, *proof.different))
+        ),
         dropped=tuple(
             full_key(fate.source, fate.key)
             for fate in plan.fates
@@ -185,8 +189,9 @@ def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
     others = [key for key in example.wanted if key not in unexplained]
     return [
-        f"# - keep: {visible(pattern)}  # no tensor of the source has their values"
-        for pattern in cover_keys(unexplained, others)
+        f"# - {line.replace('drop', 'keep', 1)}  # nothing in the source was found to make it"
+        for line in map(line_of, cover_keys(unexplained, others))
+        if line.isprintable()
     ]
 
 

@@ -73,7 +73,7 @@ def sign(checkpoint: Checkpoint, key: str, wanted: str) -> Signature:
             flat += int((hashes * (_ODD[: len(hashes)] + np.uint64(2 * at))).sum())
             total += sums.add(hashes, at)
             at += len(hashes)
-    constant = constant and at > 1
+    constant = constant and at != 1
     flat, total = flat % WORDS, total % WORDS
     return Signature(shape, flat, total, sums.planes, sums.items, sums.merged, constant)
 

@@ -13,6 +13,7 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import draft, draft_most
 from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
 
 
@@ -127,8 +128,9 @@ def test_what_one_file_can_t_hold_is_left() -> None:
 
 
 def test_few_patterns_cover_keys_and_no_others() -> None:
-    assert cover_keys(["h.w", "h.b"], ["a.w"]) == ["h.*"]
-    assert cover_keys(["h.w", "h.b"], ["h.c"]) == ["h.w", "h.b"]
+    assert [line_of(one) for one in cover_keys(["h.w", "h.b"], ["a.w"])] == ["drop: h.*"]
+    lines = [line_of(one) for one in cover_keys(["h.w", "h.b"], ["h.c"])]
+    assert lines == ["drop: h.w", "drop: h.b"]
 
 
 WORDS = st.sampled_from(["a", "b", "conv", "norm_1", "0", "1", "2", "11", "weight", "x-y"])

@@ -140,7 +140,9 @@ def test_what_nothing_explains_is_a_comment() -> None:
     source = network()
     made = converted(source) | filled({"new.weight": (3, 6), "new.bias": (3,)}, 2)
     found = cs.learn(source, made)
-    assert found.text() == f"{TEXT}  # - keep: new.*  # no tensor of the source has their values\n"
+    assert (
+        found.text() == f"{TEXT}  # - keep: new.*  # nothing in the source was found to make it\n"
+    )
     assert found.open == ("new.weight", "new.bias")
     assert found.exit_code == 1
     assert "2 UNEXPLAINED" in str(found)
