@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.suggesting.lists import compare_names
-from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
 from ckptsurgeon.suggesting.roles import TWINS
 from ckptsurgeon.suggesting.units import Specs
 
@@ -142,7 +142,8 @@ def _is_telling(branch: Branch) -> bool:
     words: set[str] = set()
     to = len(branch.prefixes[1])
     for key in branch.keys:
-        words.update(word for word in words_of(cut_leaf(key[to:])[0]) if not word.isdigit())
+        module = cut_leaf(key)[0][to:]
+        words.update(word for word in words_of(module) if not word.isdigit())
     return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
 
 
@@ -152,8 +153,8 @@ def _settle(
     """The branch to take, where others would be as good."""
     own, to = best.prefixes
     rivals = [one for one in found.values() if one is not best and _rivals(one, best)]
-    near = compare_names(own, to)
-    equal = [one for one in rivals if compare_names(*one.prefixes) >= near]
+    near = _count_common(own, to)
+    equal = [one for one in rivals if _count_common(*one.prefixes) >= near]
     sources = [one for one in equal if one.prefixes[1] == to]
     towers = [one for one in equal if one.prefixes[0] == own]
     if sources:
@@ -162,6 +163,11 @@ def _settle(
         others = ", ".join(sorted({one.prefixes[1] for one in towers}))
         return best, Degree.LIKELY, f"{others}** would take the same weights"
     return best, Degree.SURE, ""
+
+
+def _count_common(one: str, other: str) -> int:
+    """How many words two prefixes have in common that tell something."""
+    return len((set(words_of(one)) & set(words_of(other))) - EMPTY)
 
 
 def _rivals(one: Branch, best: Branch) -> bool:

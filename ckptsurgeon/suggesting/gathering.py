@@ -104,7 +104,7 @@ def _join_ranks(
     }
     ways = _Ways(shapes, target)
     chosen = {name: ways.choose(name) for name in names}
-    is_soup = all(call is None or call.op == "same" for call, _, _ in chosen.values())
+    is_soup = all(call is not None and call.op == "same" for call, _, _ in chosen.values())
     return Gathered(
         {name: TensorSpec(shapes[name][0].dtype, shape) for name, (_, shape, _) in chosen.items()},
         keys,
@@ -141,7 +141,9 @@ class _Ways:
         fitting = [way for way in ways if own is not None and way[1] == own.shape]
         fitting = fitting or [way for way in ways if way[1] in self._wanted]
         meant = self._meant(name, ways)
-        call, shape, _ = next((way for way in fitting if way[0] == meant), (fitting or ways)[0])
+        if not fitting:
+            return None, ways[0][1] if ways else specs[0].shape, ""
+        call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
         return call, shape, self._doubt(name, call, fitting, meant)
 
     def _meant(self, name: str, ways: Sequence[Way]) -> Call | None:

@@ -141,6 +141,8 @@ def _limited(
     """The degree as numbers and lists allow it, and why it is less."""
     if degree is Degree.OPEN:
         return degree, ""
+    if pair is not None and pair.is_ragged:
+        return Degree.OPEN, "the lists have their items in other places"
     if pair is not None and pair.margin < CLOSE:
         told = f"another list than {pair.source} would fit as well"
         return (Degree.LIKELY if pair.margin > 0 else Degree.OPEN), told
@@ -148,8 +150,14 @@ def _limited(
         return degree, ""
     if not are_numbered_alike(one, other):
         return Degree.LIKELY, "by the order of their numbers"
+    if one.twins != other.twins:
+        return Degree.LIKELY, "there are several of this name, and not as many on the other side"
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
+    if pair is not None and pair.has_gaps:
+        return Degree.LIKELY, "by the order of the items: their numbers have gaps"
+    if one.items != other.items:
+        return Degree.LIKELY, "lists of other lengths"
     if pair is not None and (pair.is_turned or may_be_turned(pair)):
         return Degree.LIKELY, "the one list may count from the other's end"
     return degree, ""
@@ -223,7 +231,7 @@ class _Near(dict[tuple[int, int], float]):
 def _is_sure(fit: Fit, wide: float) -> bool:
     """Whether a pair leaves no other reading, by its own evidence and the next best."""
     doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
-    named = fit.agrees or fit.words >= CLEAR
+    named = fit.agrees or fit.exact >= CLEAR
     return wide >= WIDE and named and not (doubtful or fit.conflicts)
 
 

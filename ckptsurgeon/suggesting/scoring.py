@@ -46,11 +46,16 @@ OTHER_SCOPE = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How two units fit, and by what."""
+    """How two units fit, and by what.
+
+    `words` is the share of words in common, `exact` that of those that aren't shortened in one name;
+    `agrees` says that both names tell one purpose in plain words, `is_weak` that they do by habit.
+    """
 
     total: float
     relations: Mapping[str, Relation]
     words: float
+    exact: float
     agrees: bool
     is_weak: bool
     conflicts: bool
@@ -95,7 +100,7 @@ class Scorer:
         if relations is None:
             return None
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
-        words = self._compare_words(one.words, other.words)
+        exact, words = self._compare_words(one.words, other.words)
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
         scope = OTHER_SCOPE if (one.scope is None) != (other.scope is None) else 0.0
@@ -110,20 +115,22 @@ class Scorer:
         )
         weak = WEAK_ROLE in told
         strong = bool(told) and not weak
-        return Fit(total, relations, words, strong, weak, min(conflicts, default=0) <= WEAK_CONFLICT)
+        conflict = min(conflicts, default=0) <= WEAK_CONFLICT
+        return Fit(total, relations, words, exact, strong, weak, conflict)
 
-    def _compare_words(self, one: frozenset[str], other: frozenset[str]) -> float:
-        """The share of words in common, each by how rare it is."""
+    def _compare_words(self, one: frozenset[str], other: frozenset[str]) -> tuple[float, float]:
+        """The shares of equal words, and of those that are shortened, too, by how rare they are."""
         if not (one and other):
-            return 0.0
-        common = sum(2 * self._weight(word) for word in one & other)
+            return 0.0, 0.0
+        total = sum(self._weight(word) for word in (*one, *other))
+        exact = common = sum(2 * self._weight(word) for word in one & other)
         left, right = one - other, set(other - one)
         for word in left:
             near = next((to for to in right if share_start(word, to)), None)
             if near is not None:
                 right.discard(near)
                 common += SHORTENED * (self._weight(word) + self._weight(near))
-        return common / sum(self._weight(word) for word in (*one, *other))
+        return exact / total, common / total
 
     def _weight(self, word: str) -> float:
         return math.log(1 + self._number / self._counts[word])
@@ -190,7 +197,10 @@ def _compare_places(one: Candidate, other: Candidate) -> float:
 
 def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
     """Whether integers of the names don't tell one thing here and another there."""
-    return one.family == other.family or len(one.family) == len(other.family) == 1
+    if one.digits == other.digits:
+        return one.family == other.family or len(one.family) == len(other.family) == 1
+    lone = len(one.family) == len(other.family) == 1
+    return lone and not (one.digits and other.digits)
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:
