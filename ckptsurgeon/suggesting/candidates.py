@@ -25,8 +25,7 @@ class Candidate:
 
     `digits` are the integers of its name that are no indices, `rank` its place among those whose
     names differ in these alone, whose digits are `family`, `place` that among those of them that
-    have its shapes, and how many these are. `twins` counts those of one end and one shape, as in
-    two towers; `items` are the lengths of lists that are told by their numbers around it.
+    have its shapes, and how many these are. `items` are the lengths of lists that are told by their numbers around it.
     """
 
     unit: Unit
@@ -38,7 +37,6 @@ class Candidate:
     rank: int = 0
     family: tuple[tuple[int, ...], ...] = ((),)
     place: tuple[int, int] = (0, 1)
-    twins: int = 1
     items: tuple[int, ...] = ()
 
 
@@ -182,12 +180,10 @@ def _ranked(made: Sequence[Candidate]) -> list[Candidate]:
     for group in alike.values():
         for at, one in enumerate(group):
             ranked[id(one)] = replace(ranked[id(one)], place=(at, len(group)))
-    ends = Counter(map(_end, made))
     lengths = _count_items(made)
     return [
         replace(
             ranked[id(one)],
-            twins=ends[_end(one)],
             items=tuple(lengths[form] for form in _items_around(one) if lengths[form] > 1),
         )
         for one in made
@@ -211,11 +207,6 @@ def _count_items(made: Sequence[Candidate]) -> Counter[str]:
             if any(char.isdigit() for char in piece):
                 seen[".".join((*pieces[:depth], without_integers(piece)))].add(piece)
     return Counter({form: len(pieces) for form, pieces in seen.items()})
-
-
-def _end(one: Candidate) -> object:
-    """The last two pieces of a name, and the shapes."""
-    return tuple(one.unit.module.split(".")[-2:]), one.unit.signature
 
 
 def count_words(*sides: Sequence[Candidate]) -> Counter[str]:

@@ -123,7 +123,8 @@ class _Ways:
 
     def __init__(self, shapes: Mapping[str, Sequence[TensorSpec]], target: Specs) -> None:
         self._shapes, self._target = shapes, target
-        self._wanted = {spec.shape for spec in target.values()}
+        shapes = {spec.shape for spec in target.values()}
+        self._wanted = shapes | {shape[::-1] for shape in shapes if len(shape) == 2}
         self._known: dict[str, Way] = {}
 
     def choose(self, name: str) -> Way:
@@ -144,7 +145,9 @@ class _Ways:
         if not fitting:
             return None, ways[0][1] if ways else specs[0].shape, ""
         call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
-        return call, shape, self._doubt(name, call, fitting, meant)
+        turned = any(way[1] == shape[::-1] for way in ways if len(shape) == 2 and way[0] != call)
+        told = "joined in the other dim it fits when it is transposed" if turned else ""
+        return call, shape, self._doubt(name, call, fitting, meant) or told
 
     def _meant(self, name: str, ways: Sequence[Way]) -> Call | None:
         """What the role of a layer says, or its weight of its bias."""

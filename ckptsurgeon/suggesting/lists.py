@@ -205,7 +205,7 @@ def _pair(
         counts,
         is_turned or (outer is not None and outer.is_turned),
         outer is not None and not _keeps(items, outer),
-        _runs(left) != _runs(right) and not (_is_run(left) and _is_run(right)),
+        not _is_regular(items),
     )
 
 
@@ -222,8 +222,16 @@ def _keeps(items: Mapping[Index, Index], outer: ListPair) -> bool:
     return all(outer.items.get(one[:mine]) == to[:theirs] for one, to in items.items())
 
 
-def _runs(items: Sequence[Index]) -> list[int]:
-    return [item[-1] for item in items]
+def _is_regular(items: Mapping[Index, Index]) -> bool:
+    """Whether the innermost numbers are the same, or counted from elsewhere, without gaps."""
+    (one, other), *_ = items.items()
+    if len(one) != len(other):
+        return _is_run(list(items)) and _is_run(list(items.values()))
+    steps = {to[-1] - at[-1] for at, to in items.items()}
+    if len(steps) == 1:
+        return steps == {0} or (_is_run(list(items)) and _is_run(list(items.values())))
+    turned = {to[-1] + at[-1] for at, to in items.items()}
+    return len(turned) == 1
 
 
 def _is_run(items: Sequence[Index]) -> bool:

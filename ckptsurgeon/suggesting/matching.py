@@ -150,8 +150,6 @@ def _limited(
         return degree, ""
     if not are_numbered_alike(one, other):
         return Degree.LIKELY, "by the order of their numbers"
-    if one.twins != other.twins:
-        return Degree.LIKELY, "there are several of this name, and not as many on the other side"
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
     if pair is not None and pair.has_gaps:

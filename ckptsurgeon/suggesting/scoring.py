@@ -33,6 +33,9 @@ ROLE, WEAK_ROLE, FACET = 3.0, 2.0, 1.0
 CONFLICT, WEAK_CONFLICT, OTHER_FACET = -6.0, -3.0, -2.0
 """For two that can't be one by their names."""
 
+SAME_NAME = 5.0
+"""For one name on both sides: shapes must differ, or its numbers, or it had been settled before."""
+
 RANK, PLACE, DIGITS = 1.0, 0.8, 0.5
 """For one rank among siblings of one number, or among those that are alike, and for the same
 integers."""
@@ -100,6 +103,7 @@ class Scorer:
         if relations is None:
             return None
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
+        same_name = one.unit.module == other.unit.module
         exact, words = self._compare_words(one.words, other.words)
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
@@ -111,10 +115,11 @@ class Scorer:
             + sum(agreed)
             + sum(conflicts)
             + _compare_places(one, other)
+            + SAME_NAME * same_name
             + scope
         )
-        weak = WEAK_ROLE in told
-        strong = bool(told) and not weak
+        weak = WEAK_ROLE in told and not same_name
+        strong = (bool(told) and not weak) or same_name
         conflict = min(conflicts, default=0) <= WEAK_CONFLICT
         return Fit(total, relations, words, exact, strong, weak, conflict)
 
@@ -200,7 +205,13 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
     if one.digits == other.digits:
         return one.family == other.family or len(one.family) == len(other.family) == 1
     lone = len(one.family) == len(other.family) == 1
-    return lone and not (one.digits and other.digits)
+    with_digits = [each for each in (one, other) if each.digits]
+    return lone and len(with_digits) == 1 and not _has_digits(with_digits[0].parent)
+
+
+def _has_digits(name: str) -> bool:
+    """Whether a container's name has integers that are no indices."""
+    return any(map(str.isdigit, name))
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:

@@ -24,6 +24,7 @@ from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectra
 from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.suggesting.towers import count_towers
 from ckptsurgeon.suggesting.units import Specs
 
 LEAST = ("sure", "likely", "all")
@@ -91,6 +92,7 @@ def find_steps(source: Specs, target: Specs) -> Findings:
     for step in found:
         plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
         steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
+    steps = list(_doubt_towers(steps, source, target))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
     steps = list(doubt_lora(doubt_steps(steps, source, target), source))
@@ -98,6 +100,17 @@ def find_steps(source: Specs, target: Specs) -> Findings:
         if step.degree is Degree.OPEN:
             asked |= dict.fromkeys(step.gives, step.remark)
     return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
+
+
+def _doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
+    """The steps, those likely at most whose side has more towers that hold the same."""
+    ours, theirs = count_towers(source), count_towers(target)
+    for step in steps:
+        counts = {ours.get(key, 1) for key in step.takes}, {theirs.get(key, 1) for key in step.gives}
+        if counts[0] == counts[1] or step.takes == step.gives:
+            yield step
+        else:
+            yield _doubted(step, "several hold these, and not as many on the other side")
 
 
 def _match(source: Specs, target: Specs) -> tuple[list[Step], dict[str, str]]:

@@ -378,13 +378,15 @@ class _Maker:
             first, second = self.chance.sample((*TWINS, "student.", "model."), 2)
             twin = {f"{second}{key}": self.fresh(a.shape) for key, a in given.items()}
             given = {f"{first}{key}": a for key, a in given.items()} | twin
+            if not own.keys().isdisjoint(twin):
+                given = {key: a for key, a in given.items() if key not in own}  # the right names
         elif fate < 0.2:
             told.append("tower of the target's own")
             first, second = self.chance.sample((*TWINS, "online.", "model."), 2)
             tower = {f"{second}{key}": self.fresh(a.shape) for key, a in own.items()}
             own = {f"{first}{key}": a for key, a in own.items()} | tower
             expected = {f"{first}{key}": a for key, a in expected.items()} | tower
-        elif fate < 0.3:
+        elif fate < 0.3 and "another stem" not in told:
             return self.ranks(given, own, expected)
         elif fate < 0.4:
             told.append("extra modules")
