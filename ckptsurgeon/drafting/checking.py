@@ -42,9 +42,7 @@ class Ground:
     @functools.cached_property
     def views(self) -> Mapping[str, SourceView]:
         """The sources as rules see them."""
-        return {
-            alias: view_source(one, alias, self.options) for alias, one in self.sources.items()
-        }
+        return {alias: view_source(one, alias, self.options) for alias, one in self.sources.items()}
 
     def leaf(self, key: str) -> Leaf:
         """The node of a source's tensor, by its key with the alias."""
@@ -84,7 +82,9 @@ class Ground:
             return False
         if len(expected) > len(outputs) or any(key not in outputs for key in expected):
             return False
-        return all(_is_expected(_without_cast(outputs[key]), node) for key, node in expected.items())
+        return all(
+            _is_expected(_without_cast(outputs[key]), node) for key, node in expected.items()
+        )
 
     def _is_no_copy(self, key: str, node: Node) -> bool:
         """Whether a key is the destination's own, or has another shape there than it is given."""

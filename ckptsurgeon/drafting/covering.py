@@ -70,9 +70,7 @@ class _Node:
     """Whether some of what lies below is left: no star takes that."""
 
 
-def cover(
-    arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()
-) -> list[Arrow]:
+def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) -> list[Arrow]:
     """The arrows, those that only rename or drop as few as say the same.
 
     `copies` says that what no rule takes keeps its name: arrows that do just that go. `left` are

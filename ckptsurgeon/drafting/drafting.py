@@ -128,9 +128,7 @@ def _without_words(
     return _generalised(steps, generalise, left)
 
 
-def _as_they_are(
-    steps: Sequence[Step], copies: bool, left: Collection[str]
-) -> list[Entry] | None:
+def _as_they_are(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
     return _generalised(steps, list, left)
 
 

@@ -113,9 +113,7 @@ def _hungarian(costs: Sequence[Sequence[float]], size: int) -> list[int | None]:
     return row_of
 
 
-def _turn(
-    column: int, first: int, before: Sequence[int | None], row_of: list[int | None]
-) -> None:
+def _turn(column: int, first: int, before: Sequence[int | None], row_of: list[int | None]) -> None:
     """Gives each column on the way the row of the one before."""
     at: int | None = column
     while at is not None:

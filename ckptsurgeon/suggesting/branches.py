@@ -43,7 +43,9 @@ class Branch:
 
 def equal_keys(source: Specs, target: Specs) -> tuple[dict[str, str], set[str]]:
     """Keys of one name and shape on both sides, and those of them whose numbers may be shifted."""
-    same = [key for key, spec in target.items() if key in source and source[key].shape == spec.shape]
+    same = [
+        key for key, spec in target.items() if key in source and source[key].shape == spec.shape
+    ]
     forms = {_DIGITS.sub("#", key) for key in same}
     doubtful = _shifted(source, target, forms)
     lists = _lists_of_others(source, target)
@@ -175,9 +177,7 @@ def _is_telling(branch: Branch) -> bool:
     return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
 
 
-def _settle(
-    best: Branch, found: Mapping[Prefixes, Branch]
-) -> tuple[Branch, Degree, str]:
+def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Degree, str]:
     """The branch to take, where others would be as good."""
     own, to = best.prefixes
     rivals = [one for one in found.values() if one is not best and _rivals(one, best)]

@@ -68,7 +68,8 @@ class _Scopes:
                 self._of_source.setdefault(name, {})[one] = number
                 self._of_target.setdefault(pair.target, {})[other] = number
         self._back = {
-            pair.target: {other: one for one, other in pair.items.items()} for pair in pairs.values()
+            pair.target: {other: one for one, other in pair.items.items()}
+            for pair in pairs.values()
         }
 
     def cut_source(self, unit: Unit) -> Iterator[tuple[Unit, Scope | None]]:
@@ -112,7 +113,9 @@ def _cut(
     for at, index in enumerate(unit.indices):
         places[classes[index]].append(at)
     for number, some in places.items():
-        order = sorted(some, key=lambda at: unit.indices[at] if back is None else back[unit.indices[at]])
+        order = sorted(
+            some, key=lambda at: unit.indices[at] if back is None else back[unit.indices[at]]
+        )
         yield taken_at(unit, order), (name, number)
 
 

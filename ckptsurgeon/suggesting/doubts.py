@@ -30,11 +30,16 @@ COMPLEX = frozenset({"wq", "wk"})
 _ITEM = re.compile(r".*?[0-9][^.]*\.")
 
 
-def doubt_steps(steps: Sequence[Step], source: Specs, target: Specs) -> list[Step]:
-    """The steps, those that something speaks against changed, or made less certain."""
+def doubt_steps(
+    steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str] = ()
+) -> list[Step]:
+    """The steps, those that something speaks against changed, or made less certain.
+
+    Of `guessed` source keys the shape tells nothing.
+    """
     forms = {without_integers(key) for side in (source, target) for key in side}
     rotary = not any(map(_is_position, forms))
-    turned = _Squares(steps, source, target)
+    turned = _Squares(steps, source, target, guessed)
     found = []
     for step in steps:
         step = turned.judge(step)
@@ -55,13 +60,15 @@ def _is_position(key: str) -> bool:
 class _Squares:
     """What became of the matrices that are no squares, by the block that they are in."""
 
-    def __init__(self, steps: Sequence[Step], source: Specs, target: Specs) -> None:
+    def __init__(
+        self, steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str]
+    ) -> None:
         self._source = source
         self._wanted = {spec.shape for spec in target.values() if len(spec.shape) == 2}
         self._is_suspect = _has_turned(source, self._wanted)
         self._seen: dict[str, set[bool]] = defaultdict(set)
         for step in steps:
-            if self._tells(step):
+            if self._tells(step) and not any(key in guessed for key in step.takes):
                 for block in _blocks(step.targets.keys[0]):
                     self._seen[block].add(TURNED in step.calls)
 
@@ -78,7 +85,12 @@ class _Squares:
 
     def _is_matrix(self, step: Step) -> bool:
         key = step.sources.keys[0] if len(step.sources.keys) == 1 else ""
-        plain = step.unit is None and key in self._source and len(self._source[key].shape) == 2 and step.targets.keys
+        plain = (
+            step.unit is None
+            and key in self._source
+            and len(self._source[key].shape) == 2
+            and step.targets.keys
+        )
         if not plain or not set(step.calls) <= {TURNED}:
             return False
         return not (_is_embedding(key) or _is_embedding(step.targets.keys[0]))
@@ -87,7 +99,9 @@ class _Squares:
         """A square turned as the matrices beside it are; open, where these differ."""
         if not self._is_matrix(step) or not is_square(self._source[step.sources.keys[0]].shape):
             return step
-        seen = next((found for one in _blocks(step.targets.keys[0]) if (found := self._seen[one])), set())
+        seen = next(
+            (found for one in _blocks(step.targets.keys[0]) if (found := self._seen[one])), set()
+        )
         turned = TURNED in step.calls
         if seen == {turned}:
             return step
@@ -97,7 +111,11 @@ class _Squares:
         if not seen:
             doubt = turned or self._is_suspect or _is_bare(step)
             told = "a square: no shape tells whether it is transposed"
-            return replace(step, degree=max(step.degree, Degree.LIKELY), remark=told) if doubt else step
+            return (
+                replace(step, degree=max(step.degree, Degree.LIKELY), remark=told)
+                if doubt
+                else step
+            )
         calls = () if turned else (TURNED,)
         told = "a square: turned as the matrices beside it are"
         return replace(step, calls=calls, degree=max(step.degree, Degree.LIKELY), remark=told)

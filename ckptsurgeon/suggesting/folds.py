@@ -107,9 +107,7 @@ class _Folds:
             return replace(layer.step, degree=Degree.OPEN, remark=UNCLEAR)
         takes = (*modules[layer.source].values(), *self._lost[norm].values())
         to = wanted[layer.target]
-        unit = UnitRule(
-            "fold_batchnorm", ("conv", "batchnorm"), takes, (to["weight"], to["bias"])
-        )
+        unit = UnitRule("fold_batchnorm", ("conv", "batchnorm"), takes, (to["weight"], to["bias"]))
         return Step(
             Grid((layer.source, norm), (2,)),
             Grid((layer.target,)),
@@ -121,7 +119,9 @@ class _Folds:
     def _is_branch(self, layer: _Layer) -> bool:
         """Whether layers of as many channels stand beside it that go nowhere: they may be summed."""
         container = layer.source.split(".")[:-2]
-        return any(name.split(".")[: len(container)] == container and container for name in self._spare)
+        return any(
+            name.split(".")[: len(container)] == container and container for name in self._spare
+        )
 
     def _find(self, layer: _Layer) -> str | None:
         """The one BatchNorm that a layer's name or its place tells."""

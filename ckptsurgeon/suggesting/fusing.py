@@ -109,4 +109,3 @@ def _keys(leaves: Sequence[Leaf]) -> Iterator[str]:
     for at in range(len(leaves[0].shapes)):
         for leaf in leaves:
             yield from leaf.keys[at * leaf.parts : (at + 1) * leaf.parts]
-

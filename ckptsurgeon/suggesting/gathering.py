@@ -92,12 +92,8 @@ def _union(sources: Mapping[str, Specs], counts: Mapping[str, int]) -> Gathered:
 # --- ranks ----------------------------------------------------------------------------------------
 
 
-def _join_ranks(
-    sources: Mapping[str, Specs], names: Collection[str], target: Specs
-) -> Gathered:
-    shapes = {
-        name: [specs[name] for specs in sources.values() if name in specs] for name in names
-    }
+def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Specs) -> Gathered:
+    shapes = {name: [specs[name] for specs in sources.values() if name in specs] for name in names}
     keys = {
         name: tuple(full_key(alias, name) for alias, specs in sources.items() if name in specs)
         for name in names
@@ -185,4 +181,3 @@ def _ways(shapes: Sequence[Shape]) -> Iterator[Way]:
 
 def _concat(dim: int) -> Call:
     return Call("concat", (("dim", dim),) if dim else (), 0)
-

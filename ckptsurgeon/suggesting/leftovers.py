@@ -88,4 +88,3 @@ def _told(word: str, keys: Mapping[str, str]) -> Iterator[str]:
     for remark, some in groups.items():
         for box in fold_keys(some):
             yield f"# - {word}: {box}  # {remark}"
-

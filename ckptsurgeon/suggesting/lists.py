@@ -62,13 +62,14 @@ class Side:
         if not self._profiles:
             found: dict[str, dict[Index, Profile]] = defaultdict(lambda: defaultdict(Counter))
             for unit in self.units:
-                for one in _lists_above(unit.module):
+                for one in lists_above(unit.module):
                     _count(unit, holes_of(one), found[one])
             self._profiles = dict(found)
         return self._profiles.get(name, {})
 
 
-def _lists_above(module: str) -> Iterator[str]:
+def lists_above(module: str) -> Iterator[str]:
+    """The lists that a folded name is in, the innermost first."""
     while module := list_of(module):
         yield module
         module = module.rpartition(".")[0]
@@ -98,12 +99,14 @@ def settle_sides(source: Specs, target: Specs) -> tuple[Side, Side]:
 
 def _find_lone(one: Side, other: Side) -> set[str]:
     """The outermost lists of a side that have no partner."""
-    lone = {name for name in one.lists if not any(_may_pair(one, name, other, to) for to in other.lists)}
+    lone = {
+        name for name in one.lists if not any(_may_pair(one, name, other, to) for to in other.lists)
+    }
     return {name for name in lone if not any(above in lone for above in _outer(name))}
 
 
 def _outer(name: str) -> Iterator[str]:
-    return _lists_above(name.rpartition(".")[0])
+    return lists_above(name.rpartition(".")[0])
 
 
 def _may_pair(one: Side, name: str, other: Side, to: str) -> bool:
@@ -142,13 +145,16 @@ def pair_lists(source: Side, target: Side) -> dict[str, ListPair]:
         if name not in pairs and to not in taken and _agree(name, to, pairs):
             taken.add(to)
             rival = max(
-                (one for one, mine, theirs in scored if (mine == name) != (theirs == to)
-                 and _are_apart(name, mine) and _are_apart(to, theirs)),
+                (
+                    one
+                    for one, mine, theirs in scored
+                    if (mine == name) != (theirs == to)
+                    and _are_apart(name, mine)
+                    and _are_apart(to, theirs)
+                ),
                 default=0.0,
             )
-            pairs[name] = replace(
-                _pair(source, name, target, to, pairs), margin=score - rival
-            )
+            pairs[name] = replace(_pair(source, name, target, to, pairs), margin=score - rival)
     return pairs
 
 
@@ -239,9 +245,7 @@ def _is_run(items: Sequence[Index]) -> bool:
     inner: dict[Index, list[int]] = defaultdict(list)
     for item in items:
         inner[item[:-1]].append(item[-1])
-    return all(
-        sorted(some) == list(range(min(some), max(some) + 1)) for some in inner.values()
-    )
+    return all(sorted(some) == list(range(min(some), max(some) + 1)) for some in inner.values())
 
 
 def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:

@@ -10,7 +10,14 @@ from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
 from ckptsurgeon.suggesting.candidates import Candidate, divide
 from ckptsurgeon.suggesting.fusing import fuse
-from ckptsurgeon.suggesting.lists import ListPair, may_be_turned, pair_lists, settle_sides
+from ckptsurgeon.suggesting.lists import (
+    ListPair,
+    Side,
+    lists_above,
+    may_be_turned,
+    pair_lists,
+    settle_sides,
+)
 from ckptsurgeon.suggesting.scoring import (
     Fit,
     Scorer,
@@ -47,11 +54,23 @@ class Match:
     remark: str = ""
 
 
-def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, ListPair]]:
-    """The matches of all that has one on the other side, and the lists that were paired."""
+def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, str]]:
+    """The matches of all that has one on the other side, and what is asked of target keys."""
     left, right = settle_sides(source, target)
     lists = pair_lists(left, right)
-    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), lists
+    asked = dict(_ask_lists(lists, right))
+    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), asked
+
+
+def _ask_lists(lists: Mapping[str, ListPair], target: Side) -> Iterator[tuple[str, str]]:
+    """What is asked of keys in lists that are longer on one side."""
+    uneven = {pair.target: pair for pair in lists.values() if pair.is_uneven}
+    for unit in target.units:
+        pair = next((uneven[one] for one in lists_above(unit.module) if one in uneven), None)
+        if pair is not None:
+            there, here = pair.counts
+            told = f"{there} in the source, {pair.source}, and {here} here: which? pick: {{i: […]}}"
+            yield from ((key, told) for leaf in unit.leaves.values() for key in leaf.keys)
 
 
 class _Matching:
@@ -112,9 +131,10 @@ class _Matching:
         for _ in range(ROUNDS):
             self._support(sure)
             rivals = _Rivals(chosen, self._scores())
-            before, sure = sure, {
-                pair for pair in chosen.items() if self._is_sure(pair, rivals.margin(*pair))
-            }
+            before, sure = (
+                sure,
+                {pair for pair in chosen.items() if self._is_sure(pair, rivals.margin(*pair))},
+            )
             if sure == before:
                 break
         return rivals, sure

@@ -46,9 +46,7 @@ def doubt_lora(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
             yield step
 
 
-def fuse_weight_norms(
-    steps: Sequence[Step], source: Specs, target: Specs
-) -> Iterator[Step]:
+def fuse_weight_norms(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
     """A step for each weight of the target that the source has as g and v, by its module."""
     given = {key for step in steps for key in step.gives}
     used = {key for step in steps for key in step.takes}
@@ -65,7 +63,13 @@ def fuse_weight_norms(
         dim = (("dim", dims[0]),) if dims and dims[0] else ()
         degree = Degree.SURE if len(dims) == 1 else Degree.LIKELY
         call = Call("fuse_weight_norm", dim, 0)
-        yield Step(Grid(parts, (2,)), Grid((to,)), (call,), degree=degree, remark="" if dims else "g has no dims")
+        yield Step(
+            Grid(parts, (2,)),
+            Grid((to,)),
+            (call,),
+            degree=degree,
+            remark="" if dims else "g has no dims",
+        )
 
 
 def _module_ways(steps: Sequence[Step]) -> Mapping[str, str]:
@@ -79,8 +83,4 @@ def _module_ways(steps: Sequence[Step]) -> Mapping[str, str]:
 
 def spectral_remarks(source: Specs, target: Specs) -> dict[str, str]:
     """The target's weights that the source has under spectral norm, with what is to be done."""
-    return {
-        key: SPECTRAL
-        for key in target
-        if key.endswith("weight") and f"{key}_orig" in source
-    }
+    return {key: SPECTRAL for key in target if key.endswith("weight") and f"{key}_orig" in source}

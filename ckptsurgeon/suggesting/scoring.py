@@ -159,7 +159,9 @@ def relate_units(one: Candidate, other: Candidate) -> dict[str, Relation] | None
             continue
         found: Relation | None = None
         for shapes in dict.fromkeys(zip(leaf.shapes, to.shapes, strict=True)):
-            way = relate(Tensor(shapes[0], leaf.name, one.roles), Tensor(shapes[1], to.name, other.roles))
+            way = relate(
+                Tensor(shapes[0], leaf.name, one.roles), Tensor(shapes[1], to.name, other.roles)
+            )
             if way is None or (found is not None and way.name != found.name):
                 return None
             found = way
@@ -171,8 +173,7 @@ def relate_units(one: Candidate, other: Candidate) -> dict[str, Relation] | None
 def _compare_roles(
     one: Mapping[str, Found], other: Mapping[str, Found]
 ) -> tuple[list[float], list[float], list[float]]:
-    """What facets add that both names tell, what they take off, and what those add that tell most.
-    """
+    """What facets add that both names tell, what they take off, and what those add that tell most."""
     agreed: list[float] = []
     conflicts: list[float] = []
     told: list[float] = []

@@ -92,5 +92,7 @@ def write_section(options: SourceOptions) -> list[str]:
 def _roots(roots: Mapping[str, str]) -> str:
     if set(roots) == {""}:
         return write_key_text(roots[""])
-    named = ", ".join(f"{alias or quoted('')}: {write_key_text(one)}" for alias, one in roots.items())
+    named = ", ".join(
+        f"{alias or quoted('')}: {write_key_text(one)}" for alias, one in roots.items()
+    )
     return f"{{{named}}}"

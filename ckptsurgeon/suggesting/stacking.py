@@ -200,4 +200,3 @@ def _interleaved(grids: Sequence[Grid]) -> Grid:
     """The keys of several grids, with a last dim for these."""
     keys = tuple(key for same in zip(*(grid.keys for grid in grids), strict=True) for key in same)
     return Grid(keys, (*grids[0].sizes, len(grids)))
-

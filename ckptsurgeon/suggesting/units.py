@@ -74,8 +74,8 @@ def units_of(specs: Specs, folded: Mapping[str, Folded]) -> list[Unit]:
         if kind in modules[at]:  # `w` beside `weight`: a module of its own
             at, leaf = (one.form, one.index), ""
         modules[at][kind] = (leaf, key)
-    groups: dict[tuple[object, ...], list[tuple[Index, dict[str, tuple[str, str]]]]] = (
-        defaultdict(list)
+    groups: dict[tuple[object, ...], list[tuple[Index, dict[str, tuple[str, str]]]]] = defaultdict(
+        list
     )
     for (module, index), leaves in modules.items():
         names = tuple(sorted((kind, leaf) for kind, (leaf, _) in leaves.items()))
@@ -110,7 +110,9 @@ def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
     leaves = {
         kind: Leaf(
             leaf.name,
-            tuple(key for one in at for key in leaf.keys[one * leaf.parts : (one + 1) * leaf.parts]),
+            tuple(
+                key for one in at for key in leaf.keys[one * leaf.parts : (one + 1) * leaf.parts]
+            ),
             tuple(leaf.shapes[one] for one in at),
             leaf.parts,
             tuple(leaf.sizes[one] for one in at) if leaf.sizes else (),
