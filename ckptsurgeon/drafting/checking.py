@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
@@ -37,7 +37,7 @@ class Ground:
     sources: Mapping[str, Checkpoint]
     config: Mapping[str, Any] | None = None
     destination: Checkpoint | None = None
-    options: SourceOptions = SourceOptions()
+    options: SourceOptions = field(default_factory=SourceOptions)
 
     @functools.cached_property
     def views(self) -> Mapping[str, SourceView]:

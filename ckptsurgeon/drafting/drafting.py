@@ -67,7 +67,7 @@ def draft_most(
         return found, []
     held: list[Step] = []
     waiting = [list(steps)]
-    left: list[Step] = []
+    lost: list[Step] = []
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
@@ -78,8 +78,8 @@ def draft_most(
             half = len(some) // 2
             waiting += [some[half:], some[:half]]
         else:
-            left += some
-    return best, left
+            lost += some
+    return best, lost
 
 
 # --- ways -----------------------------------------------------------------------------------------

@@ -79,7 +79,8 @@ class UnitRule:
 class Step:
     """Source keys, with the aliases of their sources, that become target keys.
 
-    With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without sources the destination's own are kept. `index` is
+    With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without
+    sources the destination's own are kept. `index` is
     a slice of every source, `at` one of the target.
     """
 

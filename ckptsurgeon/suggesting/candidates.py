@@ -25,7 +25,8 @@ class Candidate:
 
     `digits` are the integers of its name that are no indices, `rank` its place among those whose
     names differ in these alone, whose digits are `family`, `place` that among those of them that
-    have its shapes, and how many these are. `items` are the lengths of lists that are told by their numbers around it.
+    have its shapes, and how many these are. `items` are the lengths of the lists around it that are
+    told by their numbers.
     """
 
     unit: Unit

@@ -119,8 +119,8 @@ class _Ways:
 
     def __init__(self, shapes: Mapping[str, Sequence[TensorSpec]], target: Specs) -> None:
         self._shapes, self._target = shapes, target
-        shapes = {spec.shape for spec in target.values()}
-        self._wanted = shapes | {shape[::-1] for shape in shapes if len(shape) == 2}
+        wanted = {spec.shape for spec in target.values()}
+        self._wanted = wanted | {shape[::-1] for shape in wanted if len(shape) == 2}
         self._known: dict[str, Way] = {}
 
     def choose(self, name: str) -> Way:

@@ -227,8 +227,9 @@ class _Rivals:
 def _beyond(other: Candidate, chosen: Candidate) -> str:
     """The name of a rival, from where it differs from the chosen one."""
     pieces, beside = other.unit.module.split("."), chosen.unit.module.split(".")
-    alike = list(itertools.takewhile(lambda two: two[0] == two[1], zip(pieces, beside)))
-    return ".".join(pieces[min(len(alike), len(pieces) - 1) :])
+    both = zip(pieces, beside, strict=False)
+    alike = len(list(itertools.takewhile(lambda two: two[0] == two[1], both)))
+    return ".".join(pieces[min(alike, len(pieces) - 1) :])
 
 
 class _Near(dict[tuple[int, int], float]):

@@ -82,7 +82,7 @@ def _positions(
         return Resized(None, f"{told}: resize_pos_embed, a slice, or its own?")
     side = sides[1]
     given = (("to", (side, side)), *((("prefix_tokens", prefix),) if prefix != 1 else ()))
-    call = Call("resize_pos_embed", given)  # type: ignore[arg-type]  # no side is None
+    call = Call("resize_pos_embed", given)
     return _step(own, key, call, f"{told}: timm resizes with antialias, transformers without")
 
 

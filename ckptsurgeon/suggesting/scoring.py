@@ -51,8 +51,8 @@ OTHER_SCOPE = -1.0
 class Fit:
     """How two units fit, and by what.
 
-    `words` is the share of words in common, `exact` that of those that aren't shortened in one name;
-    `agrees` says that both names tell one purpose in plain words, `is_weak` that they do by habit.
+    `words` is the share of words in common, `exact` that of those that aren't shortened; `agrees`
+    says that both names tell one purpose in plain words, `is_weak` that they do by habit.
     """
 
     total: float
@@ -173,7 +173,10 @@ def relate_units(one: Candidate, other: Candidate) -> dict[str, Relation] | None
 def _compare_roles(
     one: Mapping[str, Found], other: Mapping[str, Found]
 ) -> tuple[list[float], list[float], list[float]]:
-    """What facets add that both names tell, what they take off, and what those add that tell most."""
+    """What facets add that both names tell, and what they take off.
+
+    The third are of what is added those that say what a module is.
+    """
     agreed: list[float] = []
     conflicts: list[float] = []
     told: list[float] = []

@@ -52,7 +52,7 @@ def suggest_rules(
         else Findings((), {})
     )
     expanded = [gathered.expand(step) for step in found.steps]
-    asked = {key: SOUP for key in wanted} if gathered.is_soup else dict(found.asked)
+    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
     for step in expanded:
         if step.degree is Degree.OPEN:
             asked |= dict.fromkeys(step.gives, step.remark)
