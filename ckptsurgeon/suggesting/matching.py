@@ -21,6 +21,7 @@ from ckptsurgeon.suggesting.lists import (
 from ckptsurgeon.suggesting.scoring import (
     Fit,
     Scorer,
+    are_held_alike,
     are_numbered_alike,
     are_placed_alike,
     pairs_of,
@@ -104,6 +105,7 @@ class _Matching:
             wide, alone = rivals.margin(row, column), rivals.are_none(row, column)
             degree, remark = _limited(
                 _degree(fit, wide, alone, one, other),
+                fit,
                 one,
                 other,
                 self._lists.get(list_of(one.unit.module)),
@@ -156,7 +158,7 @@ class _Matching:
 
 
 def _limited(
-    degree: Degree, one: Candidate, other: Candidate, pair: ListPair | None
+    degree: Degree, fit: Fit, one: Candidate, other: Candidate, pair: ListPair | None
 ) -> tuple[Degree, str]:
     """The degree as numbers and lists allow it, and why it is less."""
     if degree is Degree.OPEN:
@@ -168,7 +170,10 @@ def _limited(
         return (Degree.LIKELY if pair.margin > 0 else Degree.OPEN), told
     if degree is Degree.LIKELY:
         return degree, ""
-    if not are_numbered_alike(one, other):
+    is_told = fit.agrees and are_held_alike(
+        one, other
+    )  # by what it is for, as fc1 and intermediate
+    if not (is_told or are_numbered_alike(one, other)):
         return Degree.LIKELY, "by the order of their numbers"
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
@@ -217,7 +222,7 @@ class _Rivals:
         """What would fit in the place of one of the two."""
         rest = {pair: s for pair, s in self.around(row, column).items() if pair != (row, column)}
         if not rest:
-            return "by its shape alone: nothing else has it"
+            return "nothing else has its shape"
         one, other = max(rest, key=lambda pair: (rest[pair], pair))
         if one == row:
             return f"{_beyond(theirs[other], theirs[column])} would fit as well"

@@ -103,7 +103,7 @@ class Scorer:
         if relations is None:
             return None
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
-        same_name = one.unit.module == other.unit.module
+        same_name = one.unit.module == other.unit.module and one.family == other.family
         exact, words = self._compare_words(one.words, other.words)
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
@@ -216,6 +216,15 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
 def _has_digits(name: str) -> bool:
     """Whether a container's name has integers that are no indices."""
     return any(map(str.isdigit, name))
+
+
+def are_held_alike(one: Candidate, other: Candidate) -> bool:
+    """Whether what holds two has the same integers, but for indices, or none."""
+    return _digits_of(one.parent) == _digits_of(other.parent)
+
+
+def _digits_of(name: str) -> list[str]:
+    return [char for char in name if char.isdigit()]
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:

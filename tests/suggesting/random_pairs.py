@@ -477,7 +477,11 @@ class _Maker:
         elif fate < 0.2:
             told.append("tower of the target's own")
             first, second = self.chance.sample((*TWINS, "online.", "model."), 2)
-            tower = {f"{second}{key}": self.fresh(a.shape) for key, a in own.items()}
+            tower = {
+                f"{second}{key}": self.fresh(a.shape)
+                for key, a in own.items()
+                if f"{second}{key}" not in given  # the right names
+            }
             own = {f"{first}{key}": a for key, a in own.items()} | tower
             expected = {f"{first}{key}": a for key, a in expected.items()} | tower
         elif fate < 0.3 and "another stem" not in told:
