@@ -1,4 +1,4 @@
-"""Rules that write themselves: `suggest`, for paths, factories, dicts, models and open checkpoints."""
+"""Rules that write themselves: `suggest`, for all that a checkpoint may be given as."""
 
 from __future__ import annotations
 

@@ -89,6 +89,7 @@ COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("why", "trace", "where", "blame"), "explain"),
     **dict.fromkeys(("reverse", "undo", "inverse", "back"), "invert"),
     **dict.fromkeys(("randomize", "randomise", "random", "fake", "fill"), "probe"),
+    **dict.fromkeys(("guess", "propose", "match", "map", "infer", "auto"), "suggest"),
     **dict.fromkeys(("rulesets", "catalog", "recipes", "schema"), "rules"),
     **dict.fromkeys(("help", "usage"), "--help"),
     **dict.fromkeys(("version",), "--version"),
@@ -119,6 +120,8 @@ def tell_extra(command: str, extra: str) -> str:
         return f"{stream}; a rule wants quotes, `-e 'A -> B'`: the shell takes its `>` for a file"
     if extra in KINDS_OF_FINDING or (command == "verify" and extra.isidentifier()):
         return f"each kind has an --allow of its own: `--allow {extra}`"
+    if command == "suggest":
+        return f"the rule file is given by `-o {quoted}`"
     if command in ("invert", "probe"):
         return f"the output is given by `-o {quoted}`"
     if command == "verify":

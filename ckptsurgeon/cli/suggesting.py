@@ -77,8 +77,9 @@ def suggest(
     """Write a rule file that makes DST of SRC, from names and shapes.
 
     Rules of which names, shapes and structure leave one reading are plain lines; those of which
-    something else would fit are marked `# CHECK:`; what is open, and what would lose weights, stands
-    as comments. No tensor is read. Exits 1 where something is open; the file is written all the same.
+    something else would fit are marked `# CHECK:`; what is open, and what would lose weights,
+    stands as comments. No tensor is read. Exits 1 where something is open; the file is written all
+    the same.
     """
     from ckptsurgeon.suggestions import suggest as make
 

@@ -26,7 +26,7 @@ class Head:
 
 def write_file(head: Head, entries: Sequence[Entry], footer: Sequence[str] = ()) -> str:
     """A whole rule file."""
-    lines = ["format: 1", *(f"# {comment}" for comment in head.comments), *head.sections]
+    lines = [*(f"# {comment}" for comment in head.comments), "format: 1", *head.sections]
     if head.vars:
         lines += ["vars:", *map(_var_line, head.vars.items())]
     rules = [line for entry in entries for line in _entry_lines(entry)]

@@ -81,7 +81,8 @@ def _hungarian(costs: Sequence[Sequence[float]], size: int) -> list[int | None]:
         least = [FAR * FAR] * size
         before: list[int | None] = [None] * size
         done = [False] * size
-        row, column = first, None
+        row = first
+        column: int | None = None
         while True:
             here = column
             best, delta = None, FAR * FAR

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.suggesting.lists import compare_names
-from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
 from ckptsurgeon.suggesting.roles import TWINS
 from ckptsurgeon.suggesting.units import Specs
 
@@ -48,7 +48,13 @@ def equal_keys(source: Specs, target: Specs) -> tuple[dict[str, str], set[str]]:
     ]
     forms = {_DIGITS.sub("#", key) for key in same}
     doubtful = _shifted(source, target, forms)
-    shifted = {key for key in same if (_DIGITS.sub("#", key), target[key].shape) in doubtful}
+    lists = _lists_of_others(source, target)
+    shifted = {
+        key
+        for key in same
+        if (_DIGITS.sub("#", key), target[key].shape) in doubtful
+        or any(one in lists for one in _lists_around(_DIGITS.sub("#", key)))
+    }
     return {key: key for key in same if key not in shifted}, shifted
 
 
@@ -61,6 +67,27 @@ def _shifted(source: Specs, target: Specs, forms: Collection[str]) -> set[tuple[
             if form in forms and "#" in form:
                 side[form, spec.shape].add(key)
     return {one for one in found[0].keys() & found[1].keys() if found[0][one] != found[1][one]}
+
+
+def _lists_of_others(source: Specs, target: Specs) -> set[str]:
+    """The forms of blocks of which the two sides have other items."""
+    found: tuple[dict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
+    for side, specs in zip(found, (source, target), strict=True):
+        for key in specs:
+            pieces = key.split(".")
+            for depth in range(1, len(pieces) - 1):
+                if _DIGITS.search(pieces[depth - 1]) is not None:
+                    prefix = ".".join(pieces[:depth])
+                    side[_DIGITS.sub("#", prefix)].add(prefix)
+    return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}
+
+
+def _lists_around(form: str) -> Iterator[str]:
+    """The lists that a form is in, whose items are more than layers."""
+    pieces = form.split(".")
+    for depth in range(1, len(pieces) - 1):
+        if "#" in pieces[depth - 1]:
+            yield ".".join(pieces[:depth])
 
 
 # --- prefixes -------------------------------------------------------------------------------------
@@ -77,7 +104,8 @@ def find_branches(source: Specs, target: Specs) -> Iterator[tuple[Branch, Degree
         if best is None or not _is_telling(best):
             return
         chosen, degree, remark = _settle(best, found)
-        chosen = _without_shifted(chosen, source, target)
+        if degree is not Degree.OPEN:
+            chosen = _without_shifted(chosen, source, target)
         if not used.isdisjoint(chosen.keys.values()) and degree is Degree.SURE:
             degree, remark = Degree.LIKELY, "the same weights a second time"
         yield chosen, degree, remark
@@ -144,7 +172,8 @@ def _is_telling(branch: Branch) -> bool:
     words: set[str] = set()
     to = len(branch.prefixes[1])
     for key in branch.keys:
-        words.update(word for word in words_of(cut_leaf(key[to:])[0]) if not word.isdigit())
+        module = cut_leaf(key)[0][to:]
+        words.update(word for word in words_of(module) if not word.isdigit())
     return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
 
 
@@ -152,8 +181,8 @@ def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Deg
     """The branch to take, where others would be as good."""
     own, to = best.prefixes
     rivals = [one for one in found.values() if one is not best and _rivals(one, best)]
-    near = compare_names(own, to)
-    equal = [one for one in rivals if compare_names(*one.prefixes) >= near]
+    near = _count_common(own, to)
+    equal = [one for one in rivals if _count_common(*one.prefixes) >= near]
     sources = [one for one in equal if one.prefixes[1] == to]
     towers = [one for one in equal if one.prefixes[0] == own]
     if sources:
@@ -161,7 +190,20 @@ def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Deg
     if towers:
         others = ", ".join(sorted({one.prefixes[1] for one in towers}))
         return best, Degree.LIKELY, f"{others}** would take the same weights"
+    if rivals and _words(own) != _words(to):
+        others = ", ".join(sorted({" -> ".join(one.prefixes) for one in rivals}))
+        return best, Degree.LIKELY, f"told by its name: {others} would fit as well"
     return best, Degree.SURE, ""
+
+
+def _count_common(one: str, other: str) -> int:
+    """How many words two prefixes have in common that tell something."""
+    return len(_words(one) & _words(other))
+
+
+def _words(prefix: str) -> set[str]:
+    """The words of a prefix that tell something."""
+    return set(words_of(prefix)) - EMPTY
 
 
 def _rivals(one: Branch, best: Branch) -> bool:

@@ -25,7 +25,8 @@ class Candidate:
 
     `digits` are the integers of its name that are no indices, `rank` its place among those whose
     names differ in these alone, whose digits are `family`, `place` that among those of them that
-    have its shapes, and how many these are.
+    have its shapes, and how many these are. `items` are the lengths of the lists around it that are
+    told by their numbers.
     """
 
     unit: Unit
@@ -37,6 +38,7 @@ class Candidate:
     rank: int = 0
     family: tuple[tuple[int, ...], ...] = ((),)
     place: tuple[int, int] = (0, 1)
+    items: tuple[int, ...] = ()
 
 
 def divide(
@@ -182,7 +184,33 @@ def _ranked(made: Sequence[Candidate]) -> list[Candidate]:
     for group in alike.values():
         for at, one in enumerate(group):
             ranked[id(one)] = replace(ranked[id(one)], place=(at, len(group)))
-    return [ranked[id(one)] for one in made]
+    lengths = _count_items(made)
+    return [
+        replace(
+            ranked[id(one)],
+            items=tuple(lengths[form] for form in _items_around(one) if lengths[form] > 1),
+        )
+        for one in made
+    ]
+
+
+def _items_around(one: Candidate) -> Iterator[str]:
+    """The forms of containers with numbers that are no indices."""
+    pieces = one.unit.module.split(".")
+    for depth, piece in enumerate(pieces[:-1]):
+        if any(char.isdigit() for char in piece):
+            yield ".".join((*pieces[:depth], without_integers(piece)))
+
+
+def _count_items(made: Sequence[Candidate]) -> Counter[str]:
+    """How many containers differ in one number alone."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for one in made:
+        pieces = one.unit.module.split(".")
+        for depth, piece in enumerate(pieces[:-1]):
+            if any(char.isdigit() for char in piece):
+                seen[".".join((*pieces[:depth], without_integers(piece)))].add(piece)
+    return Counter({form: len(pieces) for form, pieces in seen.items()})
 
 
 def count_words(*sides: Sequence[Candidate]) -> Counter[str]:

@@ -27,14 +27,19 @@ HEADWISE = frozenset(
 COMPLEX = frozenset({"wq", "wk"})
 """Meta's names: its rotary embeddings pair neighbouring rows, others pair halves of a head."""
 
-_ITEM = re.compile(r".*[0-9]+[^.]*\.")
+_ITEM = re.compile(r".*?[0-9][^.]*\.")
 
 
-def doubt_steps(steps: Sequence[Step], source: Specs, target: Specs) -> list[Step]:
-    """The steps, those that something speaks against changed, or made less certain."""
+def doubt_steps(
+    steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str] = ()
+) -> list[Step]:
+    """The steps, those that something speaks against changed, or made less certain.
+
+    Of `guessed` source keys the shape tells nothing.
+    """
     forms = {without_integers(key) for side in (source, target) for key in side}
     rotary = not any(map(_is_position, forms))
-    turned = _Squares(steps, source)
+    turned = _Squares(steps, source, target, guessed)
     found = []
     for step in steps:
         step = turned.judge(step)
@@ -55,13 +60,28 @@ def _is_position(key: str) -> bool:
 class _Squares:
     """What became of the matrices that are no squares, by the block that they are in."""
 
-    def __init__(self, steps: Sequence[Step], source: Specs) -> None:
+    def __init__(
+        self, steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str]
+    ) -> None:
         self._source = source
+        self._wanted = {spec.shape for spec in target.values() if len(spec.shape) == 2}
+        self._is_suspect = _has_turned(source, self._wanted)
         self._seen: dict[str, set[bool]] = defaultdict(set)
         for step in steps:
-            if self._is_matrix(step) and not is_square(source[step.sources.keys[0]].shape):
+            if self._tells(step) and not any(key in guessed for key in step.takes):
                 for block in _blocks(step.targets.keys[0]):
                     self._seen[block].add(TURNED in step.calls)
+
+    def _tells(self, step: Step) -> bool:
+        """Whether a step could not as well have been one of another matrix, turned."""
+        if TURNED in step.calls and len(step.calls) > 1:
+            return True  # what is fused or split has a shape of its own
+        if not self._is_matrix(step):
+            return False
+        shape = self._source[step.sources.keys[0]].shape
+        wanted = shape[::-1] if TURNED in step.calls else shape
+        named = step.degree is Degree.SURE or step.sources.keys == step.targets.keys
+        return not is_square(shape) and (named or wanted[::-1] not in self._wanted)
 
     def _is_matrix(self, step: Step) -> bool:
         key = step.sources.keys[0] if len(step.sources.keys) == 1 else ""
@@ -71,7 +91,9 @@ class _Squares:
             and len(self._source[key].shape) == 2
             and step.targets.keys
         )
-        return bool(plain) and set(step.calls) <= {TURNED} and not _is_embedding(key)
+        if not plain or not set(step.calls) <= {TURNED}:
+            return False
+        return not (_is_embedding(key) or _is_embedding(step.targets.keys[0]))
 
     def judge(self, step: Step) -> Step:
         """A square turned as the matrices beside it are; open, where these differ."""
@@ -87,7 +109,7 @@ class _Squares:
             told = "a square: some matrices beside it are transposed, and some are not"
             return replace(step, degree=max(step.degree, Degree.OPEN), remark=told)
         if not seen:
-            doubt = turned or _is_bare(step)
+            doubt = turned or self._is_suspect or _is_bare(step)
             told = "a square: no shape tells whether it is transposed"
             return (
                 replace(step, degree=max(step.degree, Degree.LIKELY), remark=told)
@@ -99,6 +121,12 @@ class _Squares:
         return replace(step, calls=calls, degree=max(step.degree, Degree.LIKELY), remark=told)
 
 
+def _has_turned(source: Specs, wanted: Collection[tuple[int, ...]]) -> bool:
+    """Whether the target has shapes of the source's matrices turned."""
+    mine = {spec.shape for spec in source.values() if len(spec.shape) == 2}
+    return any(not is_square(shape) and shape[::-1] in wanted for shape in mine)
+
+
 def _is_bare(step: Step) -> bool:
     """Whether only one side is a parameter of its own, which may be multiplied from the left."""
     leaves = [cut_leaf(keys[0])[1] for keys in (step.sources.keys, step.targets.keys)]
@@ -106,11 +134,11 @@ def _is_bare(step: Step) -> bool:
 
 
 def _blocks(key: str) -> Iterator[str]:
-    """The block that a key is in, and the whole."""
+    """The block that a key is in, and all blocks; what is in none has ways of its own."""
     found = _ITEM.match(key)
     if found is not None:
         yield found[0]
-    yield ""
+        yield ""
 
 
 def _is_embedding(key: str) -> bool:

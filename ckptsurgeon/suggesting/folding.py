@@ -147,4 +147,5 @@ def _are_like(one: frozenset[str], other: frozenset[str]) -> bool:
 def _is_list(form: str, forms: frozenset[str], alike: Sequence[str]) -> bool:
     """Whether items of these children are blocks, or layers that have nothing but a number."""
     deep = sum("." in one for one in forms)
-    return len(alike) >= (2 if deep > 1 else LEAST_LEAVES) and (deep > 0 or form == HOLE)
+    least = 2 if deep > (0 if form == HOLE else 1) else LEAST_LEAVES
+    return len(alike) >= least and (deep > 0 or form == HOLE)

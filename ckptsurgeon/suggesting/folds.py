@@ -117,7 +117,7 @@ class _Folds:
         )
 
     def _is_branch(self, layer: _Layer) -> bool:
-        """Whether layers of as many channels stand beside it that go nowhere: they may be summed."""
+        """Whether layers stand beside it that go nowhere: they may be summed."""
         container = layer.source.split(".")[:-2]
         return any(
             name.split(".")[: len(container)] == container and container for name in self._spare
@@ -138,11 +138,15 @@ class _Folds:
             ]
             if len(found) == 1 and alike == [layer.source]:
                 return found[0]
-        behind = self._next.get(layer.source, "")
-        if behind in near:
-            return behind
         beside = [one for one in self._layers if _parent(one.source) == _parent(layer.source)]
+        if all(self._is_followed(one) for one in beside):
+            return self._next[layer.source]
         return near[0] if len(near) == 1 == len(beside) else None
+
+    def _is_followed(self, layer: _Layer) -> bool:
+        """Whether a BatchNorm that fits comes right behind a layer, which sorted names don't do."""
+        behind = self._next.get(layer.source, "")
+        return behind in self._lost and self._fits(behind, layer)
 
     def _near(self, layer: _Layer) -> Iterator[str]:
         """The lost BatchNorms in the same container."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ckptsurgeon.suggesting.candidates import Candidate
+from ckptsurgeon.suggesting.candidates import Candidate, Scope
 from ckptsurgeon.suggesting.roles import Found
 from ckptsurgeon.suggesting.units import Leaf, Shape, Unit
 
@@ -36,7 +36,7 @@ def _fused(own: Candidates, other: Candidates) -> Candidates:
 def _fuse_one(
     own: Candidates, other: Candidates, whole: str, facet: str, parts: tuple[str, ...]
 ) -> Candidates:
-    groups: dict[object, dict[str, Candidate]] = defaultdict(dict)
+    groups: dict[tuple[Scope | None, str, frozenset[str]], dict[str, Candidate]] = defaultdict(dict)
     for one in own:
         value = _value(one, facet)
         if value in parts and "norm" not in one.words:
@@ -45,7 +45,7 @@ def _fuse_one(
     lacking = _count(other, facet, parts[0])
     gone: set[int] = set()
     made: Candidates = []
-    for (scope, *_), group in groups.items():  # type: ignore[misc]  # keys are triples
+    for (scope, _, _), group in groups.items():
         if group.keys() != set(parts) or wanted.get(scope, 0) == 0 or lacking.get(scope, 0):
             continue
         members = [group[part] for part in parts]

@@ -100,7 +100,7 @@ def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Sp
     }
     ways = _Ways(shapes, target)
     chosen = {name: ways.choose(name) for name in names}
-    is_soup = all(call is None or call.op == "same" for call, _, _ in chosen.values())
+    is_soup = all(call is not None and call.op == "same" for call, _, _ in chosen.values())
     return Gathered(
         {name: TensorSpec(shapes[name][0].dtype, shape) for name, (_, shape, _) in chosen.items()},
         keys,
@@ -119,7 +119,8 @@ class _Ways:
 
     def __init__(self, shapes: Mapping[str, Sequence[TensorSpec]], target: Specs) -> None:
         self._shapes, self._target = shapes, target
-        self._wanted = {spec.shape for spec in target.values()}
+        wanted = {spec.shape for spec in target.values()}
+        self._wanted = wanted | {shape[::-1] for shape in wanted if len(shape) == 2}
         self._known: dict[str, Way] = {}
 
     def choose(self, name: str) -> Way:
@@ -137,8 +138,12 @@ class _Ways:
         fitting = [way for way in ways if own is not None and way[1] == own.shape]
         fitting = fitting or [way for way in ways if way[1] in self._wanted]
         meant = self._meant(name, ways)
-        call, shape, _ = next((way for way in fitting if way[0] == meant), (fitting or ways)[0])
-        return call, shape, self._doubt(name, call, fitting, meant)
+        if not fitting:
+            return None, ways[0][1] if ways else specs[0].shape, ""
+        call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
+        turned = any(way[1] == shape[::-1] for way in ways if len(shape) == 2 and way[0] != call)
+        told = "joined in the other dim it fits when it is transposed" if turned else ""
+        return call, shape, self._doubt(name, call, fitting, meant) or told
 
     def _meant(self, name: str, ways: Sequence[Way]) -> Call | None:
         """What the role of a layer says, or its weight of its bias."""

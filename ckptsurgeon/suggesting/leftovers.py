@@ -1,4 +1,4 @@
-"""What no rule gives or takes: settled where it is no weight, else told with what might be meant."""
+"""What no rule gives or takes: settled where it is no weight, else told."""
 
 from __future__ import annotations
 

@@ -17,19 +17,28 @@ MOST_ROUNDS = 4
 LEAST_ALIKE = 0.25
 """The share of tensors that the items of two lists have in common, at least."""
 
+PLAINLY = 0.7
+"""The share from which on the items of two lists fit in their own order, whatever else fits."""
+
 Profile = Counter[tuple[int, ...]]
 """The sizes of an item's tensors, whatever their order and their dims of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListPair:
-    """Two lists that are one, and their items; without items where one of them is longer."""
+    """Two lists that are one, and their items; without items where one of them is longer.
+
+    A ragged one is in another list, with more items at one place and fewer at another. With gaps,
+    the numbers of one side leave some out that the other has.
+    """
 
     source: str
     target: str
     items: Mapping[Index, Index]
     counts: tuple[int, int]
     is_turned: bool = False
+    is_ragged: bool = False
+    has_gaps: bool = False
     margin: float = 1.0
     """By how much the next best list fits worse, of either side."""
 
@@ -53,13 +62,14 @@ class Side:
         if not self._profiles:
             found: dict[str, dict[Index, Profile]] = defaultdict(lambda: defaultdict(Counter))
             for unit in self.units:
-                for one in _lists_above(unit.module):
+                for one in lists_above(unit.module):
                     _count(unit, holes_of(one), found[one])
             self._profiles = dict(found)
         return self._profiles.get(name, {})
 
 
-def _lists_above(module: str) -> Iterator[str]:
+def lists_above(module: str) -> Iterator[str]:
+    """The lists that a folded name is in, the innermost first."""
     while module := list_of(module):
         yield module
         module = module.rpartition(".")[0]
@@ -96,7 +106,7 @@ def _find_lone(one: Side, other: Side) -> set[str]:
 
 
 def _outer(name: str) -> Iterator[str]:
-    return _lists_above(name.rpartition(".")[0])
+    return lists_above(name.rpartition(".")[0])
 
 
 def _may_pair(one: Side, name: str, other: Side, to: str) -> bool:
@@ -190,10 +200,52 @@ def _pair(
     outer = next((pairs[one] for one in _outer(name) if one in pairs), None)
     if outer is not None and outer.items and outer.target in set(_outer(to)):
         left = _in_order_of(left, outer)
+    else:
+        outer = None
+    is_turned = outer is None and _is_turned(source, name, target, to)
+    items = dict(zip(left, right[::-1] if is_turned else right, strict=True))
+    return ListPair(
+        name,
+        to,
+        items,
+        counts,
+        is_turned or (outer is not None and outer.is_turned),
+        outer is not None and not _keeps(items, outer),
+        not _is_regular(items),
+    )
+
+
+def _is_turned(source: Side, name: str, target: Side, to: str) -> bool:
+    """Whether the items fit in the opposite order, and not in their own."""
     straight, turned = (compare_lists(source, name, target, to, way) for way in (False, True))
-    is_turned = turned > straight and outer is None
-    ordered = right[::-1] if is_turned else right
-    return ListPair(name, to, dict(zip(left, ordered, strict=True)), counts, is_turned)
+    return straight < PLAINLY and turned >= straight + LEAST_ALIKE
+
+
+def _keeps(items: Mapping[Index, Index], outer: ListPair) -> bool:
+    """Whether items of one outer item go into the one that it is."""
+    mine = len(next(iter(outer.items)))
+    theirs = len(next(iter(outer.items.values())))
+    return all(outer.items.get(one[:mine]) == to[:theirs] for one, to in items.items())
+
+
+def _is_regular(items: Mapping[Index, Index]) -> bool:
+    """Whether the innermost numbers are the same, or counted from elsewhere, without gaps."""
+    (one, other), *_ = items.items()
+    if len(one) != len(other):
+        return _is_run(list(items)) and _is_run(list(items.values()))
+    steps = {to[-1] - at[-1] for at, to in items.items()}
+    if len(steps) == 1:
+        return steps == {0} or (_is_run(list(items)) and _is_run(list(items.values())))
+    turned = {to[-1] + at[-1] for at, to in items.items()}
+    return len(turned) == 1
+
+
+def _is_run(items: Sequence[Index]) -> bool:
+    """Whether the innermost numbers of each item around them follow each other."""
+    inner: dict[Index, list[int]] = defaultdict(list)
+    for item in items:
+        inner[item[:-1]].append(item[-1])
+    return all(sorted(some) == list(range(min(some), max(some) + 1)) for some in inner.values())
 
 
 def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:

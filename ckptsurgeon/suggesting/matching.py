@@ -10,10 +10,18 @@ from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
 from ckptsurgeon.suggesting.candidates import Candidate, divide
 from ckptsurgeon.suggesting.fusing import fuse
-from ckptsurgeon.suggesting.lists import ListPair, may_be_turned, pair_lists, settle_sides
+from ckptsurgeon.suggesting.lists import (
+    ListPair,
+    Side,
+    lists_above,
+    may_be_turned,
+    pair_lists,
+    settle_sides,
+)
 from ckptsurgeon.suggesting.scoring import (
     Fit,
     Scorer,
+    are_held_alike,
     are_numbered_alike,
     are_placed_alike,
     pairs_of,
@@ -47,11 +55,23 @@ class Match:
     remark: str = ""
 
 
-def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, ListPair]]:
-    """The matches of all that has one on the other side, and the lists that were paired."""
+def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, str]]:
+    """The matches of all that has one on the other side, and what is asked of target keys."""
     left, right = settle_sides(source, target)
     lists = pair_lists(left, right)
-    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), lists
+    asked = dict(_ask_lists(lists, right))
+    return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), asked
+
+
+def _ask_lists(lists: Mapping[str, ListPair], target: Side) -> Iterator[tuple[str, str]]:
+    """What is asked of keys in lists that are longer on one side."""
+    uneven = {pair.target: pair for pair in lists.values() if pair.is_uneven}
+    for unit in target.units:
+        pair = next((uneven[one] for one in lists_above(unit.module) if one in uneven), None)
+        if pair is not None:
+            there, here = pair.counts
+            told = f"{there} in the source, {pair.source}, and {here} here: which? pick: {{i: […]}}"
+            yield from ((key, told) for leaf in unit.leaves.values() for key in leaf.keys)
 
 
 class _Matching:
@@ -85,6 +105,7 @@ class _Matching:
             wide, alone = rivals.margin(row, column), rivals.are_none(row, column)
             degree, remark = _limited(
                 _degree(fit, wide, alone, one, other),
+                fit,
                 one,
                 other,
                 self._lists.get(list_of(one.unit.module)),
@@ -137,20 +158,29 @@ class _Matching:
 
 
 def _limited(
-    degree: Degree, one: Candidate, other: Candidate, pair: ListPair | None
+    degree: Degree, fit: Fit, one: Candidate, other: Candidate, pair: ListPair | None
 ) -> tuple[Degree, str]:
     """The degree as numbers and lists allow it, and why it is less."""
     if degree is Degree.OPEN:
         return degree, ""
+    if pair is not None and pair.is_ragged:
+        return Degree.OPEN, "the lists have their items in other places"
     if pair is not None and pair.margin < CLOSE:
         told = f"another list than {pair.source} would fit as well"
         return (Degree.LIKELY if pair.margin > 0 else Degree.OPEN), told
     if degree is Degree.LIKELY:
         return degree, ""
-    if not are_numbered_alike(one, other):
+    is_told = fit.agrees and are_held_alike(
+        one, other
+    )  # by what it is for, as fc1 and intermediate
+    if not (is_told or are_numbered_alike(one, other)):
         return Degree.LIKELY, "by the order of their numbers"
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
+    if pair is not None and pair.has_gaps:
+        return Degree.LIKELY, "by the order of the items: their numbers have gaps"
+    if one.items != other.items:
+        return Degree.LIKELY, "lists of other lengths"
     if pair is not None and (pair.is_turned or may_be_turned(pair)):
         return Degree.LIKELY, "the one list may count from the other's end"
     return degree, ""
@@ -192,7 +222,7 @@ class _Rivals:
         """What would fit in the place of one of the two."""
         rest = {pair: s for pair, s in self.around(row, column).items() if pair != (row, column)}
         if not rest:
-            return "by its shape alone: nothing else has it"
+            return "nothing else has its shape"
         one, other = max(rest, key=lambda pair: (rest[pair], pair))
         if one == row:
             return f"{_beyond(theirs[other], theirs[column])} would fit as well"
@@ -202,8 +232,9 @@ class _Rivals:
 def _beyond(other: Candidate, chosen: Candidate) -> str:
     """The name of a rival, from where it differs from the chosen one."""
     pieces, beside = other.unit.module.split("."), chosen.unit.module.split(".")
-    alike = list(itertools.takewhile(lambda two: two[0] == two[1], zip(pieces, beside)))
-    return ".".join(pieces[min(len(alike), len(pieces) - 1) :])
+    both = zip(pieces, beside, strict=False)
+    alike = len(list(itertools.takewhile(lambda two: two[0] == two[1], both)))
+    return ".".join(pieces[min(alike, len(pieces) - 1) :])
 
 
 class _Near(dict[tuple[int, int], float]):
@@ -224,7 +255,7 @@ class _Near(dict[tuple[int, int], float]):
 def _is_sure(fit: Fit, wide: float) -> bool:
     """Whether a pair leaves no other reading, by its own evidence and the next best."""
     doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
-    named = fit.agrees or fit.words >= CLEAR
+    named = fit.agrees or fit.exact >= CLEAR
     return wide >= WIDE and named and not (doubtful or fit.conflicts)
 
 

@@ -18,7 +18,7 @@ class Tensor(NamedTuple):
 
     shape: Shape
     leaf: str
-    roles: Roles = {}
+    roles: Roles
 
 
 class Relation(NamedTuple):

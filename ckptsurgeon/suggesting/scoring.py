@@ -33,6 +33,9 @@ ROLE, WEAK_ROLE, FACET = 3.0, 2.0, 1.0
 CONFLICT, WEAK_CONFLICT, OTHER_FACET = -6.0, -3.0, -2.0
 """For two that can't be one by their names."""
 
+SAME_NAME = 5.0
+"""For one name on both sides: shapes must differ, or its numbers, or it had been settled before."""
+
 RANK, PLACE, DIGITS = 1.0, 0.8, 0.5
 """For one rank among siblings of one number, or among those that are alike, and for the same
 integers."""
@@ -46,11 +49,16 @@ OTHER_SCOPE = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How two units fit, and by what."""
+    """How two units fit, and by what.
+
+    `words` is the share of words in common, `exact` that of those that aren't shortened; `agrees`
+    says that both names tell one purpose in plain words, `is_weak` that they do by habit.
+    """
 
     total: float
     relations: Mapping[str, Relation]
     words: float
+    exact: float
     agrees: bool
     is_weak: bool
     conflicts: bool
@@ -95,7 +103,8 @@ class Scorer:
         if relations is None:
             return None
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
-        words = self._compare_words(one.words, other.words)
+        same_name = one.unit.module == other.unit.module and one.family == other.family
+        exact, words = self._compare_words(one.words, other.words)
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
         scope = OTHER_SCOPE if (one.scope is None) != (other.scope is None) else 0.0
@@ -106,26 +115,27 @@ class Scorer:
             + sum(agreed)
             + sum(conflicts)
             + _compare_places(one, other)
+            + SAME_NAME * same_name
             + scope
         )
-        weak = WEAK_ROLE in told
-        strong = bool(told) and not weak
-        return Fit(
-            total, relations, words, strong, weak, min(conflicts, default=0) <= WEAK_CONFLICT
-        )
+        weak = WEAK_ROLE in told and not same_name
+        strong = (bool(told) and not weak) or same_name
+        conflict = min(conflicts, default=0) <= WEAK_CONFLICT
+        return Fit(total, relations, words, exact, strong, weak, conflict)
 
-    def _compare_words(self, one: frozenset[str], other: frozenset[str]) -> float:
-        """The share of words in common, each by how rare it is."""
+    def _compare_words(self, one: frozenset[str], other: frozenset[str]) -> tuple[float, float]:
+        """The shares of equal words, and of those that are shortened, too, by how rare they are."""
         if not (one and other):
-            return 0.0
-        common = sum(2 * self._weight(word) for word in one & other)
+            return 0.0, 0.0
+        total = sum(self._weight(word) for word in (*one, *other))
+        exact = common = sum(2 * self._weight(word) for word in one & other)
         left, right = one - other, set(other - one)
         for word in left:
             near = next((to for to in right if share_start(word, to)), None)
             if near is not None:
                 right.discard(near)
                 common += SHORTENED * (self._weight(word) + self._weight(near))
-        return common / sum(self._weight(word) for word in (*one, *other))
+        return exact / total, common / total
 
     def _weight(self, word: str) -> float:
         return math.log(1 + self._number / self._counts[word])
@@ -163,7 +173,10 @@ def relate_units(one: Candidate, other: Candidate) -> dict[str, Relation] | None
 def _compare_roles(
     one: Mapping[str, Found], other: Mapping[str, Found]
 ) -> tuple[list[float], list[float], list[float]]:
-    """What facets add that both names tell, what they take off, and what those add that tell most."""
+    """What facets add that both names tell, and what they take off.
+
+    The third are of what is added those that say what a module is.
+    """
     agreed: list[float] = []
     conflicts: list[float] = []
     told: list[float] = []
@@ -193,7 +206,25 @@ def _compare_places(one: Candidate, other: Candidate) -> float:
 
 def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
     """Whether integers of the names don't tell one thing here and another there."""
-    return one.family == other.family or len(one.family) == len(other.family) == 1
+    if one.digits == other.digits:
+        return one.family == other.family or len(one.family) == len(other.family) == 1
+    lone = len(one.family) == len(other.family) == 1
+    with_digits = [each for each in (one, other) if each.digits]
+    return lone and len(with_digits) == 1 and not _has_digits(with_digits[0].parent)
+
+
+def _has_digits(name: str) -> bool:
+    """Whether a container's name has integers that are no indices."""
+    return any(map(str.isdigit, name))
+
+
+def are_held_alike(one: Candidate, other: Candidate) -> bool:
+    """Whether what holds two has the same integers, but for indices, or none."""
+    return _digits_of(one.parent) == _digits_of(other.parent)
+
+
+def _digits_of(name: str) -> list[str]:
+    return [char for char in name if char.isdigit()]
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:

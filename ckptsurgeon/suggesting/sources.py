@@ -27,7 +27,7 @@ def choose_options(
     """The options under which the sources' keys are most like the destination's."""
     names = [list(one.contents.specs) for one in sources.values()]
     separator = _choose_separator([name for some in names for name in some], destination)
-    dotted = [[name.replace(separator, ".") for name in some] for some in names]
+    [[name.replace(separator, ".") for name in some] for some in names]
     cut = [name for some in names for name in (one.replace(separator, ".") for one in some)]
     strip: list[str] = []
     while (prefix := _find_wrapper(cut, destination)) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Item(NamedTuple):
     key: str
     dim: int
     at: int
-    count: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _list_counts(specs: Specs) -> dict[str, int]:
 
 
 def _containers(
-    specs: Specs, count: int, words: Collection[str]
+    specs: Specs, count: int, words: frozenset[str]
 ) -> list[tuple[str, dict[str, int]]]:
     """The prefixes of which all tensors have that many items in one dim.
 
@@ -177,7 +177,7 @@ def _restacked(group: Sequence[Step], source: Unstacked, target: Unstacked) -> S
     side, of = (source, "takes") if item is not None else (target, "gives")
     ordered = sorted(group, key=lambda step: side.items[getattr(step, of)[0]].at)
     places = [side.items[getattr(step, of)[0]].at for step in ordered]
-    if places != list(range(one.count)):
+    if places != list(range(one.of)):
         return None
     degree = max(step.degree for step in group)
     remark = next((step.remark for step in group if step.degree is degree), "")

@@ -21,9 +21,12 @@ from ckptsurgeon.suggesting.gathering import gather
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
+from ckptsurgeon.suggesting.resizing import find_resized
+from ckptsurgeon.suggesting.shipped import name_shipped
 from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.suggesting.towers import count_towers
 from ckptsurgeon.suggesting.units import Specs
 
 LEAST = ("sure", "likely", "all")
@@ -43,7 +46,11 @@ def suggest_rules(
     ground = Ground(sources, destination=destination, options=options)
     views = {alias: _readable(view.specs) for alias, view in ground.views.items()}
     gathered = gather(views, wanted)
-    found = find_steps(gathered.specs, wanted) if not gathered.is_soup else Findings((), {})
+    found = (
+        find_steps(gathered.specs, wanted, gathered.doubts)
+        if not gathered.is_soup
+        else Findings((), {})
+    )
     expanded = [gathered.expand(step) for step in found.steps]
     asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
     for step in expanded:
@@ -51,7 +58,7 @@ def suggest_rules(
             asked |= dict.fromkeys(step.gives, step.remark)
     steps = [step for step in expanded if step.degree < Degree.OPEN]
     source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
-    return _written(Findings(steps, asked), ground, source, wanted, least)
+    return _written(Findings(steps, asked), ground, source, wanted, destination, least)
 
 
 SOUP = "all sources have it: one of them, or their average?"
@@ -69,8 +76,11 @@ class Findings:
     asked: Mapping[str, str]
 
 
-def find_steps(source: Specs, target: Specs) -> Findings:
-    """What gives the target's keys: equal names, prefixes, then modules one by one."""
+def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> Findings:
+    """What gives the target's keys: equal names, prefixes, then modules one by one.
+
+    `guessed` are source keys whose shape is one of several that they may have.
+    """
     same, shifted = equal_keys(source, target)
     steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
     asked = spectral_remarks(source, target)
@@ -89,21 +99,54 @@ def find_steps(source: Specs, target: Specs) -> Findings:
     for step in found:
         plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
         steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
+    steps += _resize(steps, source, target, asked)
+    steps = list(_doubt_towers(steps, source, target))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
-    steps = list(doubt_lora(doubt_steps(steps, source, target), source))
+    steps = list(doubt_lora(doubt_steps(steps, source, target, guessed), source))
     for step in steps:
         if step.degree is Degree.OPEN:
             asked |= dict.fromkeys(step.gives, step.remark)
     return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
 
 
+def _resize(
+    steps: Sequence[Step], source: Specs, target: Specs, asked: dict[str, str]
+) -> list[Step]:
+    """Steps for tensors of another size; of those that a user must judge it is asked."""
+    used = {key for step in steps for key in step.takes}
+    given = {key for step in steps for key in step.gives}
+    pairs = {key: key for key in target if key in source and key not in given and key not in used}
+    made: list[Step] = []
+    for key, found in find_resized(pairs, source, target):
+        if found.step is not None and key not in asked:
+            made.append(found.step)
+        elif found.step is None:
+            asked.setdefault(key, found.asked)
+    return made
+
+
+def _doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
+    """The steps, those likely at most whose side has more towers that hold the same."""
+    ours, theirs = count_towers(source), count_towers(target)
+    for step in steps:
+        counts = (
+            {ours.get(key, 1) for key in step.takes},
+            {theirs.get(key, 1) for key in step.gives},
+        )
+        if counts[0] == counts[1] or step.takes == step.gives:
+            yield step
+        else:
+            yield _doubted(step, "several hold these, and not as many on the other side")
+
+
 def _match(source: Specs, target: Specs) -> tuple[list[Step], dict[str, str]]:
     """The steps of modules that were matched, and keys of which only some items were."""
     ours, theirs = unstack_both(source, target)
-    matches, _ = match_units(ours.specs, theirs.specs)
+    matches, asked = match_units(ours.specs, theirs.specs)
     steps = [step for match in matches for step in steps_of_match(match)]
-    return restack(steps, ours, theirs)
+    whole, lost = restack(steps, ours, theirs)
+    return whole, {**asked, **lost}
 
 
 def _doubted(step: Step, remark: str) -> Step:
@@ -117,7 +160,12 @@ def _doubted(step: Step, remark: str) -> Step:
 
 
 def _written(
-    found: Findings, ground: Ground, source: Specs, target: Specs, least: str
+    found: Findings,
+    ground: Ground,
+    source: Specs,
+    target: Specs,
+    destination: Checkpoint,
+    least: str,
 ) -> Suggestion:
     places = {key: at for at, key in enumerate(source)}
     active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
@@ -126,7 +174,7 @@ def _written(
     steps = [*active, *left.steps]
     copies = _may_copy(left, source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
-    head = Head(tuple(left.comments), tuple(sections))
+    head = Head(tuple(name_shipped(ground.sources, destination)), tuple(sections))
     draft, lost = draft_most(
         steps, head, ground, copies=copies, footer=left.footer, left=set(left.unused)
     )

@@ -12,6 +12,7 @@ from ckptsurgeon.errors import OutputError
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.showing import Shown
+from ckptsurgeon.wording import argument
 
 NAME = "suggested.yaml"
 """What the rules are called in messages while no file holds them."""
@@ -55,7 +56,8 @@ class Suggestion(Shown):
             with Path(path).open("w" if force else "x", encoding="utf-8") as file:
                 file.write(self.file)
         except FileExistsError:
-            raise OutputError(f"{os.fspath(path)}: exists; --force replaces it") from None
+            how = argument("force", python="True")
+            raise OutputError(f"{os.fspath(path)}: exists already; {how} replaces it") from None
         except OSError as error:
             raise OutputError(f"{os.fspath(path)}: can't be written: {error.strerror}") from None
 
