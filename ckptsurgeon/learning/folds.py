@@ -54,6 +54,7 @@ class Folds:
     def __init__(self, example: Example) -> None:
         self._example = example
         self._norms = {norm.prefix: norm for norm in _norms(example)}
+        self._taken: set[str] = set()
         self._fits: dict[str, dict[float, float]] = {}
 
     def find(self, target: str, likeness: Likeness) -> Step | None:
@@ -76,7 +77,7 @@ class Folds:
 
     def take(self, step: Step) -> None:
         """Leaves out the BatchNorm of a fold that was taken."""
-        self._norms.pop(step.sources.keys[1], None)
+        self._taken.add(step.sources.keys[1])
 
     def _has_shape(self, key: str, shape: tuple[int, ...]) -> bool:
         return key.endswith(f".{WEIGHT}") and self._example.tensors[key].spec.shape == shape
@@ -119,7 +120,10 @@ class Folds:
             return None
         least = CLOSE * min(min(one.values()) for one in fits.values())
         alike = [name for name in fits if min(fits[name].values()) <= least]
-        best = max(alike, key=lambda name: likeness.of(f"{name}.{WEIGHT}", conv))
+        free = [name for name in alike if name not in self._taken]
+        if not free:
+            return None
+        best = max(free, key=lambda name: likeness.of(f"{name}.{WEIGHT}", conv))
         norm, self._fits[target] = self._norms[best], fits[best]
         takes = (conv, *([own] if before is not None else []), *norm.keys)
         eps = min(fits[best], key=fits[best].__getitem__)
