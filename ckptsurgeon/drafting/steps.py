@@ -22,8 +22,10 @@ class Degree(enum.Enum):
 
     def __lt__(self, other: Degree) -> bool:
         """Whether this one is the more certain."""
-        order = list(Degree)
-        return order.index(self) < order.index(other)
+        return _PLACES[self] < _PLACES[other]
+
+
+_PLACES = {degree: at for at, degree in enumerate(Degree)}
 
 
 @dataclass(frozen=True, slots=True)

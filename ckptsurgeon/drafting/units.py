@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def cut_key(key: str) -> Units:
     return tuple(map(_read_unit, _UNITS.findall(key)))
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _read_unit(text: str) -> Unit:
     if not (text.isascii() and text.isdigit()) or len(text) > MAX_DIGITS:
         return text

@@ -73,12 +73,14 @@ def _lists_of_others(source: Specs, target: Specs) -> set[str]:
     """The forms of blocks of which the two sides have other items."""
     found: tuple[dict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
     for side, specs in zip(found, (source, target), strict=True):
-        for key in specs:
-            pieces = key.split(".")
-            for depth in range(1, len(pieces) - 1):
-                if _DIGITS.search(pieces[depth - 1]) is not None:
-                    prefix = ".".join(pieces[:depth])
+        prefixes = dict.fromkeys(key.rpartition(".")[0].rpartition(".")[0] for key in specs)
+        for whole in prefixes:
+            prefix = whole
+            while prefix:
+                before, _, last = prefix.rpartition(".")
+                if _DIGITS.search(last) is not None:
                     side[_DIGITS.sub("#", prefix)].add(prefix)
+                prefix = before
     return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}
 
 

@@ -214,5 +214,7 @@ def _count_items(made: Sequence[Candidate]) -> Counter[str]:
 
 
 def count_words(*sides: Sequence[Candidate]) -> Counter[str]:
-    """How many candidates have each word."""
-    return Counter(word for side in sides for one in side for word in one.words)
+    """How many candidates have each word, with those of all that they are in."""
+    return Counter(
+        word for side in sides for one in side for word in {*one.words, *words_of(one.unit.module)}
+    )

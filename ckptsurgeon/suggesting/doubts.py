@@ -65,7 +65,8 @@ class _Squares:
     ) -> None:
         self._source = source
         self._wanted = {spec.shape for spec in target.values() if len(spec.shape) == 2}
-        self._is_suspect = _has_turned(source, self._wanted)
+        strange = any(len(source[key].shape) == 2 for key in guessed if key in source)
+        self._is_suspect = strange or _has_turned(source, self._wanted)
         self._seen: dict[str, set[bool]] = defaultdict(set)
         for step in steps:
             if self._tells(step) and not any(key in guessed for key in step.takes):

@@ -139,7 +139,7 @@ class _Ways:
         fitting = fitting or [way for way in ways if way[1] in self._wanted]
         meant = self._meant(name, ways)
         if not fitting:
-            return None, ways[0][1] if ways else specs[0].shape, ""
+            return None, ways[0][1] if ways else specs[0].shape, "its parts fit nothing"
         call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
         turned = any(way[1] == shape[::-1] for way in ways if len(shape) == 2 and way[0] != call)
         told = "joined in the other dim it fits when it is transposed" if turned else ""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.suggesting.candidates import ROOT, Candidate, count_words
-from ckptsurgeon.suggesting.names import share_start
+from ckptsurgeon.suggesting.folding import HOLE
+from ckptsurgeon.suggesting.names import share_start, words_of
 from ckptsurgeon.suggesting.relations import Relation, Tensor, relate
 from ckptsurgeon.suggesting.roles import EXCLUSIVE, TELLING, Found
 
@@ -105,6 +106,8 @@ class Scorer:
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
         same_name = one.unit.module == other.unit.module and one.family == other.family
         exact, words = self._compare_words(one.words, other.words)
+        if _own_words(one).isdisjoint(_own_words(other)):
+            exact = 0.0  # what holds them has one name, they have not
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
         scope = OTHER_SCOPE if (one.scope is None) != (other.scope is None) else 0.0
@@ -216,6 +219,14 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
 def _has_digits(name: str) -> bool:
     """Whether a container's name has integers that are no indices."""
     return any(map(str.isdigit, name))
+
+
+def _own_words(one: Candidate) -> set[str]:
+    """The words of the last piece of a name that has some."""
+    for piece in reversed(one.unit.spelled.split(".")):
+        if found := {word for word in words_of(piece) if not word.isdigit() and word != HOLE}:
+            return found
+    return set()
 
 
 def are_held_alike(one: Candidate, other: Candidate) -> bool:

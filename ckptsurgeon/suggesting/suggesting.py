@@ -18,7 +18,7 @@ from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.gathering import gather
-from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
+from ckptsurgeon.suggesting.leftovers import settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.resizing import find_resized
@@ -172,7 +172,7 @@ def _written(
     active.sort(key=lambda step: places.get(step.takes[0], 0))
     left = settle_leftovers(active, found.asked, source, target)
     steps = [*active, *left.steps]
-    copies = _may_copy(left, source, target)
+    copies = _may_copy(steps, source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
     head = Head(tuple(name_shipped(ground.sources, destination)), tuple(sections))
     draft, lost = draft_most(
@@ -183,11 +183,12 @@ def _written(
     return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
 
 
-def _may_copy(left: Leftovers, source: Specs, target: Specs) -> bool:
-    """Whether what no rule takes may keep its name: none of it fits a key that is open."""
-    return not any(
-        key in left.unused and key in source and source[key].shape == target[key].shape
-        for key in left.open
+def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
+    """Whether what no rule takes may keep its name: no key would be given what it isn't."""
+    kept = {step.gives[0] for step in steps if step.is_move and step.takes == step.gives}
+    return all(
+        key in kept or key not in source or source[key].shape != spec.shape
+        for key, spec in target.items()
     )
 
 

@@ -41,11 +41,11 @@ def follow(pair: Pair, found: cs.Suggestion) -> dict[str, object]:
 
 @many
 @given(seed=seeds)
-def test_what_is_sure_is_right(seed: int) -> None:
+def test_what_is_sure_is_right_and_what_is_open_stays_as_it_is(seed: int) -> None:
     pair = make_pair(seed)
     found = suggest(pair)
     verdict = compare(follow(pair, found), pair.expected, pair.own)
-    wrong = [key for key in verdict.wrong if found.degrees.get(key) is Degree.SURE]
+    wrong = [key for key in verdict.wrong if found.degrees.get(key) is not Degree.LIKELY]
     assert not wrong, (wrong[:4], pair.told, found.text())
 
 
