@@ -296,10 +296,10 @@ def test_a_dumb_terminal_has_no_colours(folder: Path) -> None:
 
 
 def test_inspect_by_pattern_and_of_a_factory(ckpt: Ckpt, folder: Path) -> None:
-    Path("mynet.py").write_text(
+    Path("guessed_net.py").write_text(
         "from torch import nn\n\ndef build(n=2):\n    return nn.Linear(n, 3)\n"
     )
-    ran = ckpt("inspect", "mynet:build", "--model-args", '{"n": 5}')
+    ran = ckpt("inspect", "guessed_net:build", "--model-args", '{"n": 5}')
     assert (ran.code, "F32[3, 5]" in ran.out, "shapes only" in ran.out) == (0, True, True)
     assert "is no factory" in ckpt("inspect", "dst.pt", "--model-args", "{}").err
     ran = ckpt("inspect", "dst.pt", "--only", "fc.*", "-v")

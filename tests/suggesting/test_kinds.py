@@ -102,7 +102,7 @@ TABLE = (
         "gamma and beta",
         STEM | layers("n.{}.norm.", 4, {"gamma": (4,), "beta": (4,)}),
         STEM | layers("n.{}.norm.", 4, {"weight": (4,), "bias": (4,)}),
-        ("  - n.<i>.norm.gamma -> n.<i>.norm.weight", "  - n.<i>.norm.beta -> n.<i>.norm.bias"),
+        ("  - n.<i>.norm.<t:gamma=weight|beta=bias> -> n.<i>.norm.<t>",),
     ),
     Row(
         "a kernel",

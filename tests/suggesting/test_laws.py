@@ -13,7 +13,7 @@ from suggesting.random_pairs import Pair, make_pair
 import ckptsurgeon as cs
 from ckptsurgeon.drafting.steps import Degree
 
-PAIRS = int(os.environ.get("CKPTSURGEON_SUGGEST_PAIRS", "200"))
+PAIRS = int(os.environ.get("CKPTSURGEON_SUGGEST_PAIRS", "100"))
 """How many random pairs are tried; 5,000 before a release."""
 
 many = settings(max_examples=PAIRS, deadline=None, derandomize="CI" in os.environ)
