@@ -112,7 +112,7 @@ def _read_places(first: str, second: str | None, named: Any) -> tuple[str | None
 def _tell(made: Any, output: str | None, force: bool, form: str) -> int:
     code: int = made.exit_code
     if output is not None and output != STREAM:
-        made.save(output, force)
+        made.save(output, force=force)
     if form == "json":
         from ckptsurgeon.render.suggestion import suggestion_json
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Step
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.suggesting.names import cut_leaf
+from ckptsurgeon.suggesting.names import cut_leaf, spell
 from ckptsurgeon.suggesting.relations import is_square
 from ckptsurgeon.suggesting.roles import Found, roles_of
 from ckptsurgeon.suggesting.units import Specs
@@ -40,9 +40,10 @@ def doubt_steps(
     forms = {without_integers(key) for side in (source, target) for key in side}
     rotary = not any(map(_is_position, forms))
     turned = _Squares(steps, source, target, guessed)
+    norms = _Norms(source, target)
     found = []
     for step in steps:
-        step = turned.judge(step)
+        step = norms.judge(turned.judge(step))
         if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
             step = replace(step, degree=Degree.OPEN, remark=told)
         found.append(step)
@@ -149,6 +150,50 @@ def _is_embedding(key: str) -> bool:
 def _roles(key: str) -> Mapping[str, Found]:
     """What a key's module is for; its integers tell nothing of that here."""
     return roles_of(cut_leaf(without_integers(key))[0])
+
+
+# --- norms ----------------------------------------------------------------------------------------
+
+
+class _Norms:
+    """The norms of each block on both sides: equal ones are told apart by their names alone."""
+
+    def __init__(self, source: Specs, target: Specs) -> None:
+        self._source = _norms_by_block(source)
+        self._target = _norms_by_block(target)
+
+    def judge(self, step: Step) -> Step:
+        """A norm among others of its block is likely at most, unless both names say which it is."""
+        if step.degree is not Degree.SURE or not step.is_move:
+            return step
+        modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
+        if modules[0].rpartition(".")[2] == modules[1].rpartition(".")[2]:
+            return step
+        roles = [_roles(keys[0]).get("norm") for keys in (step.sources.keys, step.targets.keys)]
+        if roles == [None, None] or (roles[0] == roles[1] and roles[0] and not roles[0].weak):
+            return step
+        beside = self._source[_block_of(modules[0])] - {modules[0]}
+        if not beside and len(self._target[_block_of(modules[1])]) < 2:
+            return step
+        others = ", ".join(sorted(module.rpartition(".")[2] for module in beside)[:2])
+        remark = f"{others} would fit as well" if others else "another norm of the block would fit"
+        return replace(step, degree=Degree.LIKELY, remark=remark)
+
+
+def _norms_by_block(specs: Specs) -> dict[str, set[str]]:
+    """The modules whose names are those of norms, by the block that they are in."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for key in specs:
+        module = cut_leaf(key)[0]
+        if "norm" in spell(without_integers(module)).split():
+            found[_block_of(module)].add(module)
+    return found
+
+
+def _block_of(module: str) -> str:
+    """What stands before a module's name, up to the last integer."""
+    found = _ITEM.match(module)
+    return found[0] if found is not None else ""
 
 
 # --- rows -----------------------------------------------------------------------------------------

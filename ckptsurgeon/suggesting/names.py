@@ -92,6 +92,7 @@ SAME_WORDS = {
     "feed": "ffn",  # feed_forward, feedforward
     "feedforward": "ffn",
     "ff": "ffn",
+    "ffw": "ffn",  # Gemma's own files
     "expand": "expansion",
     "dw": "depthwise",
     "pw": "pointwise",

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ckptsurgeon.drafting.saving import save_text
 from ckptsurgeon.drafting.steps import Degree
-from ckptsurgeon.errors import OutputError
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import parse_ruleset
 from ckptsurgeon.showing import Shown
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wanted import require
 
 NAME = "suggested.yaml"
 """What the rules are called in messages while no file holds them."""
@@ -50,16 +50,10 @@ class Suggestion(Shown):
         """Those of which something else would fit as well."""
         return tuple(key for key, one in self.degrees.items() if one is Degree.LIKELY)
 
-    def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
-        """Writes the rule file; raises OutputError where there is one, unless forced."""
-        try:
-            with Path(path).open("w" if force else "x", encoding="utf-8") as file:
-                file.write(self.file)
-        except FileExistsError:
-            how = argument("force", python="True")
-            raise OutputError(f"{os.fspath(path)}: exists already; {how} replaces it") from None
-        except OSError as error:
-            raise OutputError(f"{os.fspath(path)}: can't be written: {error.strerror}") from None
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Writes the rule file, whole or not at all; OutputError where it exists (`force`)."""
+        require("save", path, (str, os.PathLike), "a path")
+        save_text(self.file, Path(path), force=force)
 
     @property
     def exit_code(self) -> int:

@@ -89,7 +89,7 @@ TROUBLE = {
     "suggest train.pt nope.pt": "nope.pt: there is no such file",
     "suggest train.pt dst.pt --least maybe": "'maybe' is not one of",
     "suggest train.pt dst.pt x.pt": "one word too many: the rule file is given by `-o x.pt`",
-    "suggest train.pt dst.pt -o no/rules.yaml": "no/rules.yaml: can't be written",
+    "suggest train.pt dst.pt -o no/rules.yaml": "no/rules.yaml: the folder",
 }
 
 
