@@ -33,7 +33,10 @@ def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Hea
         words.append(f"separator: {first.output.separator}")
     if dtype is not None:
         words.append(f"dtype: {dtype}")
-        lists = [[_without_cast(step, dtype) for step in steps] for steps in lists]
+        lists = [
+            [_without_cast(step, dtype, example) for step in steps]
+            for example, steps in zip(examples, lists, strict=True)
+        ]
     if words:
         sections.append(f"output: {{{', '.join(words)}}}")
     configs = [one.ground.config or {} for one in examples]
@@ -75,16 +78,27 @@ def _root_word(example: Example) -> Iterator[str]:
 
 
 def _common_dtype(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> str | None:
-    """The one dtype of all floating targets, where some are cast to it."""
+    """The one dtype of all floating targets, where some floating sources are cast to it."""
     specs = (spec for example in examples for spec in example.wanted.values())
     dtypes = {spec.dtype for spec in specs if spec.dtype in FLOATING}
-    steps = (step for steps in lists for step in steps)
-    casts = [call for step in steps for call in step.calls[-1:] if call.op == "cast"]
+    casts = [
+        call
+        for example, steps in zip(examples, lists, strict=True)
+        for step in steps
+        for call in step.calls[-1:]
+        if call.op == "cast" and _is_floating(step, example)
+    ]
     return dtypes.pop() if len(dtypes) == 1 and casts else None
 
 
-def _without_cast(step: Step, dtype: str) -> Step:
-    if step.calls[-1:] == (Call("cast", (("dtype", dtype),)),):
+def _is_floating(step: Step, example: Example) -> bool:
+    """Whether a step reads floating numbers: `output: dtype` casts no others."""
+    return example.tensors[step.takes[0]].spec.dtype in FLOATING
+
+
+def _without_cast(step: Step, dtype: str, example: Example) -> Step:
+    is_last = step.calls[-1:] == (Call("cast", (("dtype", dtype),)),)
+    if is_last and _is_floating(step, example):
         return replace(step, calls=step.calls[:-1])
     return step
 

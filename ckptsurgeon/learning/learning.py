@@ -108,7 +108,10 @@ def _study(examples: Sequence[Example]) -> Lesson:
     lost = [target for step in left for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
     elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
-    text = found.text + "".join(f"  {line}\n" for line in _footer(unexplained, first))
+    text = found.text + _footer(unexplained, first)
+    if elsewhere:
+        told = f"# These rules don't hold on {plural(elsewhere, 'further example')}.\n"
+        text = told + text
     return Lesson(headed.lists[0], text, unexplained, count_rules(found.entries), elsewhere)
 
 
@@ -131,7 +134,7 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
     specs = example.converted.contents.specs
     degrees = {target: step.degree for step in lesson.steps for target in step.gives}
     return Learned(
-        file=lesson.text,
+        file=lesson.text + _footer(proof.different, example),
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
         converted=str(example.converted.path),
         degrees={
@@ -185,14 +188,15 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
     return sorted(steps, key=lambda step: places[step.takes[0]])
 
 
-def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
+def _footer(unexplained: Sequence[str], example: Example) -> str:
     """What is told of tensors that nothing explains."""
     others = [key for key in example.wanted if key not in unexplained]
-    return [
-        f"# - {line.replace('drop', 'keep', 1)}  # nothing in the source was found to make it"
-        for line in map(line_of, cover_keys(unexplained, others))
+    lines = map(line_of, cover_keys(unexplained, others))
+    return "".join(
+        f"  # - {line.replace('drop', 'keep', 1)}  # nothing in the source was found to make it\n"
+        for line in lines
         if line.isprintable()
-    ]
+    )
 
 
 class _Casting:

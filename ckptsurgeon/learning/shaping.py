@@ -67,7 +67,7 @@ def _parts_of(groups: Sequence[Group], names: Sequence[str]) -> Iterator[Sequenc
 
 def _with_ones(shape: Shape, names: Sequence[str]) -> str:
     waiting = iter(names)
-    return " ".join("1" if size == 1 else next(waiting) for size in shape) or "()"
+    return " ".join("1" if size == 1 else next(waiting) for size in shape)
 
 
 def reshape(shape: Shape, wanted: Shape) -> tuple[Call, ...]:
@@ -77,7 +77,7 @@ def reshape(shape: Shape, wanted: Shape) -> tuple[Call, ...]:
     """
     if shape == wanted:
         return ()
-    if squeeze(shape) == squeeze(wanted) and shape and wanted:
+    if squeeze(shape) == squeeze(wanted) and shape:
         return reorder(shape, range(len(squeeze(shape))), wanted)
     groups = _groups(shape, wanted) if shape and wanted else None
     if groups is None or len(shape) + len(wanted) > len(NAMES):
