@@ -11,6 +11,7 @@ from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
@@ -104,8 +105,16 @@ def _study(examples: Sequence[Example]) -> Lesson:
         for example, steps, values in zip(examples, headed.lists, headed.values, strict=True)
     ]
     first = examples[0]
-    found, left = draft_most(headed.lists[0], headed.head, first.ground, trials=trials[1:])
-    lost = [target for step in left for target in step.gives]
+    said = [step for step in headed.lists[0] if _is_sayable(step, first)]
+    unsaid = [step for step in headed.lists[0] if step not in said]
+    copies = all(step.is_move and step.takes == step.gives for step in unsaid)
+    head = headed.head
+    if not copies:
+        head = replace(
+            head, sections=(*head.sections, "unmatched: drop  # of keys that no rule can name")
+        )
+    found, left = draft_most(said, head, first.ground, trials=trials[1:], copies=copies)
+    lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
     elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
     text = found.text + _footer(unexplained, first)
@@ -113,6 +122,11 @@ def _study(examples: Sequence[Example]) -> Lesson:
         told = f"# These rules don't hold on {plural(elsewhere, 'further example')}.\n"
         text = told + text
     return Lesson(headed.lists[0], text, unexplained, count_rules(found.entries), elsewhere)
+
+
+def _is_sayable(step: Step, example: Example) -> bool:
+    """Whether rules can name all keys of a step."""
+    return all(map(is_sayable, (*(example.tensors[key].key for key in step.takes), *step.gives)))
 
 
 def _steps_of(decisions: Decisions) -> list[Step]:

@@ -276,3 +276,85 @@ def test_it_shows_itself_in_every_way() -> None:
     assert told["exit_code"] == 0
     assert repr(found) == "<Learned: 3 rules for 29 tensors: 29 proved>"
     assert "equal element for element" in str(found)
+
+
+# --- what an attack found ---------------------------------------------------------------------------
+
+
+def test_empty_tensors_are_constants() -> None:
+    source = filled({"a": (0, 4), "w": (3, 3)})
+    assert cs.learn(source, dict(source)).exit_code == 0
+
+
+def test_a_key_that_no_rule_can_name_costs_itself_alone() -> None:
+    source = filled({"": (3, 2), "a::b": (2, 2), "c": (4, 3), "two\nlines": (5, 2)})
+    found = cs.learn(source, {"m.c": source["c"], "x::c": source["a::b"]})
+    assert found.open == ("x::c",)
+    tensors, _ = cs.apply(source, found.rules)
+    assert list(tensors) == ["m.c"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(4.6, 0.07), (1.0, 1e-4), (0.0, 1e-4), (1.0, 2.0)])
+def test_one_number_is_no_multiple_of_another(before: float, after: float) -> None:
+    source = filled({"w": (3, 3)}) | {"scale": np.full(6, before, "f4")}
+    found = cs.learn(source, {"w": source["w"], "gamma": np.full(6, after, "f4")})
+    assert found.open == ("gamma",)
+
+
+def test_weights_that_were_trained_on_are_others() -> None:
+    rng = np.random.default_rng(0)
+    base = torch.from_numpy(rng.standard_normal((32, 32)).astype("f4") * 0.02).bfloat16()
+    noise = torch.from_numpy(rng.standard_normal((32, 32)).astype("f4"))
+    source = {"w": base, "k": torch.randn(4, 4).bfloat16()}
+    trained = (base.float() * (1 + 0.02 * noise)).bfloat16()
+    assert cs.learn(source, {"x": trained, "k": source["k"]}).open == ("x",)
+
+
+def test_only_what_was_seen_is_dropped() -> None:
+    source = filled({f"b.{at}.w": (4, 4) for at in range(2)})
+    source |= filled({"b.0.x": (3,), "b.1.y.z": (2,), "head.weight": (4, 3)}, 1)
+    found = cs.learn(source, {f"m.{at}.w": source[f"b.{at}.w"] for at in range(2)})
+    wider = source | filled({"b.0.cross.weight": (2, 2)}, 2)
+    tensors, _ = cs.apply(wider, found.rules)
+    assert "b.0.cross.weight" in tensors
+
+
+def test_a_config_names_only_sizes_that_it_means() -> None:
+    source = filled({f"l.{at}.qkv": (24, 6) for at in range(2)})
+    made = {
+        f"l.{at}.{name}": np.ascontiguousarray(
+            source[f"l.{at}.qkv"].reshape(2, 3, 4, 6)[:, number].reshape(8, 6)
+        )
+        for at in range(2)
+        for number, name in enumerate("qkv")
+    }
+    assert "heads: 2  # seen once" in cs.learn(source, made, config={"pad_token_id": 2}).text()
+    config = {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 2}
+    assert "heads: config.num_attention_heads\n" in cs.learn(source, made, config=config).text()
+
+
+def test_integers_that_become_floats_are_cast_by_a_rule() -> None:
+    source = filled({"w": (3, 3)}) | {"n": np.array(300)}
+    made = {"w": source["w"], "n": np.array(300, "f4")}
+    assert "n -> n: {cast: F32}" in cs.learn(source, made).text()
+
+
+def test_folded_batchnorms_are_found_with_their_eps() -> None:
+    rng = np.random.default_rng(0)
+    source = filled({f"conv{at}.weight": (6, 3, 3, 3) for at in (1, 2)})
+    made: Arrays = {}
+    for at in (1, 2):
+        gamma, beta, mean = (rng.standard_normal(6).astype("f4") for _ in range(3))
+        variance = rng.random(6).astype("f4") + 0.5
+        names = ("weight", "bias", "running_mean", "running_var")
+        source |= {
+            f"bn{at}.{n}": v for n, v in zip(names, (gamma, beta, mean, variance), strict=True)
+        }
+        factor = gamma.astype("f8") / np.sqrt(variance.astype("f8") + 1e-3)
+        weight = source[f"conv{at}.weight"] * factor[:, None, None, None]
+        made[f"layer{at}.weight"] = weight.astype("f4")
+        made[f"layer{at}.bias"] = (beta - mean * factor).astype("f4")
+    found = cs.learn(source, made)
+    rule = "fold_batchnorm: {conv: conv<i>, batchnorm: bn<i>, to: layer<i>, eps: 0.001}"
+    assert rule in found.text()
+    assert found.counts == {Degree.NEAR: 4}

@@ -1,0 +1,28 @@
+"""Whether a rule can name a key: what a file of rules can't hold costs itself alone."""
+
+from __future__ import annotations
+
+import re
+
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.units import ALIAS, cut_key
+from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.rules import Drop
+from ckptsurgeon.language.rulesets import parse_ruleset
+
+_PLAIN = re.compile(r"[\w./-]*\w")
+
+
+def is_sayable(key: str) -> bool:
+    """Whether a pattern can mean just this key, which has no alias before it."""
+    if _PLAIN.fullmatch(key) and "->" not in key:
+        return True
+    if ALIAS in key or not key.isprintable():
+        return False
+    line = line_of(Arrow(cut_key(key), ()))
+    try:
+        (rule,) = parse_ruleset(f"format: 1\nrules:\n  - {line}\n", "rules.yaml").stages[0].rules
+    except CkptSurgeonError:
+        return False
+    return isinstance(rule, Drop) and [one.pattern.literal for one in rule.sources] == [key]
