@@ -6,7 +6,7 @@ import re
 
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.lines import line_of
-from ckptsurgeon.drafting.units import ALIAS, cut_key
+from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import Drop
 from ckptsurgeon.language.rulesets import parse_ruleset
@@ -18,7 +18,7 @@ def is_sayable(key: str) -> bool:
     """Whether a pattern can mean just this key, which has no alias before it."""
     if _PLAIN.fullmatch(key) and "->" not in key:
         return True
-    if ALIAS in key or not key.isprintable():
+    if "\n" in key:
         return False
     line = line_of(Arrow(cut_key(key), ()))
     try:

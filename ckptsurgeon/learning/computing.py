@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step, Value
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.likeness import Likeness
-from ckptsurgeon.plans.graph import Leaf
 
 MOST_NEAREST = 4
 """Sources of the likest names that ops are tried on."""
@@ -150,7 +149,10 @@ def _beside(example: Example, key: str) -> list[str]:
 
 def _under(example: Example, key: str) -> list[str]:
     """The tensors below the module of a weight, or below the one that this one wraps."""
-    prefix = key.rpartition(".")[0]
-    outer = prefix.removesuffix(".base_layer")
-    leaves: dict[str, Leaf] = dict(example.tensors)
-    return [other for other in leaves if other.startswith(f"{outer}.") and other != key]
+    outer = outer_module(key)
+    return [other for other in example.tensors if other.startswith(f"{outer}.") and other != key]
+
+
+def outer_module(key: str) -> str:
+    """The module of a weight, or the one that wraps it with updates."""
+    return key.rpartition(".")[0].removesuffix(".base_layer")

@@ -7,7 +7,6 @@ the end by names; each is tried on the values before it is taken.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from ckptsurgeon.drafting.instances import Instances
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import hypotheses
-from ckptsurgeon.learning.doubts import doubted
+from ckptsurgeon.learning.doubts import doubt_copies, doubt_scalar, doubted, told_of
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.folds import Folds
 from ckptsurgeon.learning.found import Found
@@ -28,9 +27,6 @@ from ckptsurgeon.learning.structure import Beside, suggested_steps
 
 MOST_OF_A_FORM = 2
 """Targets that differ in integers alone of which ops are tried in vain."""
-
-MOST_NAMED = 2
-"""Tensors of the same values that a doubt names."""
 
 WIDE = 0.1
 """By how much the likest name must lead for several to be taken at once."""
@@ -67,7 +63,7 @@ def decide(example: Example) -> Decisions:
     while decisions.ambiguous or decisions.open:
         if not any(decide_more(decisions) for decide_more in WAYS):
             break
-    decisions.steps = decisions.folds.agree(decisions.steps)
+    decisions.steps = doubt_copies(decisions.folds.agree(decisions.steps), example)
     return decisions
 
 
@@ -91,7 +87,8 @@ def _by_values(example: Example) -> Decisions:
             found[target] = one
         else:
             decisions.open.append(target)
-    decisions.steps = [doubted(step) for step in _steps(example, found)]
+    steps = (doubted(step) for step in _steps(example, found))
+    decisions.steps = [doubt_scalar(step, example) for step in steps]
     return decisions
 
 
@@ -323,12 +320,17 @@ def _best(
 def _settle_best(decisions: Decisions, best: _Best) -> None:
     """Takes what names say: sure where a tensor keeps its name, else likely."""
     others = [key for key in decisions.ambiguous[best.target] if key != best.key]
-    sure = best.score >= EQUAL - 1 or not others
-    forms = dict.fromkeys(re.sub("[0-9]+", "<i>", key) for key in others)
-    remark = f"its values are also those of {', '.join(list(forms)[:MOST_NAMED])}"
-    step = Step(Grid((best.key,)), Grid((best.target,)))
-    degree = Degree.SURE if sure else Degree.LIKELY
-    _settle(decisions, replace(step, degree=degree, remark="" if sure else remark))
+    step = Step(Grid((best.key,)), Grid((best.target,)), degree=Degree.SURE)
+    if others and best.score < EQUAL - 1:
+        step = replace(step, degree=Degree.LIKELY, remark=told_of(others))
+    elif not others and not _end_alike(best.key, best.target):
+        remark = "it is one number throughout, as new tensors are"
+        step = replace(step, degree=Degree.LIKELY, remark=remark)
+    _settle(decisions, step)
+
+
+def _end_alike(source: str, target: str) -> bool:
+    return source.rpartition(".")[2] == target.rpartition(".")[2]
 
 
 # --- computed -------------------------------------------------------------------------------------

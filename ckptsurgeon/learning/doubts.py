@@ -1,14 +1,24 @@
-"""Ops that do the same at one size and not at another: doubted, until an example tells."""
+"""What the values of one example can't tell: steps of another meaning would make the same.
+
+Orders that are one at this size are settled by an example of another; the rest is for people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Size, Step
+from ckptsurgeon.learning.computing import outer_module
+from ckptsurgeon.learning.example import Example
 
 ROWS = 4
 """Rotary rows of a head that both orders put alike."""
+
+
+MOST_NAMED = 2
+"""Tensors of the same values that a doubt names."""
 
 
 def doubted(step: Step) -> Step:
@@ -54,3 +64,64 @@ def _is_doubtful(call: Call) -> bool:
     rotary = given.get("rotary_dim", given.get("head_dim"))
     rows = rotary.value if isinstance(rotary, Size) else rotary
     return _is_rope(call) and rows == ROWS
+
+
+# --- equal values ---------------------------------------------------------------------------------
+
+
+def told_of(rivals: Sequence[str]) -> str:
+    """What is said of a tensor whose values are also others'."""
+    forms = dict.fromkeys(re.sub("[0-9]+", "<i>", key) for key in rivals)
+    return f"its values are also those of {', '.join(list(forms)[:MOST_NAMED])}"
+
+
+def doubt_scalar(step: Step, example: Example) -> Step:
+    """The step of a single number as sure as names are, where further sources have that number."""
+    source, target = step.takes[0], step.gives[0]
+    signature = example.signatures[target]
+    scalars = example.matchers[example.wanted[target].dtype].scalars(signature)
+    rivals = [key for key in scalars if key != source]
+    if not rivals:
+        return step
+    if source.rpartition(".")[2] == target.rpartition(".")[2]:
+        return replace(step, degree=Degree.SURE)
+    return replace(step, degree=Degree.LIKELY, remark=told_of(rivals))
+
+
+# --- updates of zeros -----------------------------------------------------------------------------
+
+
+def doubt_copies(steps: Sequence[Step], example: Example) -> list[Step]:
+    """The steps, likely where a weight is copied and an update dropped that was never trained.
+
+    A low-rank update begins with zeros: to merge it and to drop it make the same weight.
+    """
+    used = {key for step in steps for key in step.takes}
+    updates = {
+        module: key
+        for key in example.tensors
+        if key not in used
+        for module in _modules_updated(key, example)
+    }
+    return [_doubted_copy(step, updates, example) if updates else step for step in steps]
+
+
+def _modules_updated(key: str, example: Example) -> Iterator[str]:
+    """The modules around a matrix of zeros."""
+    if len(example.tensors[key].spec.shape) != 2:
+        return
+    numbers = example.source_numbers(key)
+    if numbers is None or numbers.any():
+        return
+    while "." in key:
+        key = key.rpartition(".")[0]
+        yield key
+
+
+def _doubted_copy(step: Step, updates: dict[str, str], example: Example) -> Step:
+    update = updates.get(outer_module(step.takes[0]))
+    shape = example.tensors[step.takes[0]].spec.shape
+    if update is None or len(shape) != 2 or example.tensors[update].spec.shape[0] != shape[0]:
+        return step
+    remark = f"{re.sub('[0-9]+', '<i>', update)} is zero: merged or dropped, the weight is the same"
+    return replace(step, degree=max(step.degree, Degree.LIKELY), remark=step.remark or remark)

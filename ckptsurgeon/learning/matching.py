@@ -33,6 +33,11 @@ class Matcher:
         found = self._tables.by_flat.get((signature.count, signature.flat), [])
         return [self._tables.keys[at] for at in found if self._shapes[at] == shape]
 
+    def scalars(self, signature: Signature) -> list[str]:
+        """The sources of one element that hold just that value; empty for more elements."""
+        found = self._tables.by_flat.get((1, signature.flat), []) if signature.count == 1 else []
+        return [self._tables.keys[at] for at in found]
+
     def find(self, signature: Signature, shape: Shape) -> Iterator[Found]:
         """What it may be made of, the simplest first; nothing for one value throughout."""
         if signature.constant:

@@ -278,7 +278,7 @@ def test_it_shows_itself_in_every_way() -> None:
     assert "equal element for element" in str(found)
 
 
-# --- what an attack found ---------------------------------------------------------------------------
+# --- what an attack found -------------------------------------------------------------------------
 
 
 def test_empty_tensors_are_constants() -> None:
@@ -358,3 +358,41 @@ def test_folded_batchnorms_are_found_with_their_eps() -> None:
     rule = "fold_batchnorm: {conv: conv<i>, batchnorm: bn<i>, to: layer<i>, eps: 0.001}"
     assert rule in found.text()
     assert found.counts == {Degree.NEAR: 4}
+
+
+def test_an_untrained_update_is_doubted() -> None:
+    """B of a fresh LoRA is zero: the weight is the same whether it was merged or dropped."""
+    source = filled({"q.weight": (8, 6), "q.lora_A.weight": (2, 6), "v.weight": (8, 6)})
+    source["q.lora_B.weight"] = np.zeros((8, 2), "f4")
+    found = cs.learn(source, {key: source[key] for key in ("q.weight", "v.weight")})
+    assert found.degrees == {"q.weight": Degree.LIKELY, "v.weight": Degree.PROVED}
+    assert "q.lora_B.weight is zero" in found.text()
+
+
+def test_numbers_that_are_equal_prove_nothing() -> None:
+    """Two single numbers of other shapes, crossed by chance."""
+    source = filled({"fc.weight": (3, 3)}) | {
+        "logit_scale": np.ones((), "f4"),
+        "gate": np.ones((1,), "f4"),
+    }
+    target = {"w": source["fc.weight"], "clip.scale": np.ones((), "f4")}
+    found = cs.learn(source, target)
+    assert found.degrees == {"w": Degree.PROVED, "clip.scale": Degree.LIKELY}
+
+
+def test_a_number_that_keeps_its_name_is_sure() -> None:
+    """Names decide between equal numbers."""
+    source = filled({"fc.weight": (3, 3)}) | {
+        "logit_scale": np.ones((), "f4"),
+        "gate": np.ones((1,), "f4"),
+    }
+    target = {"w": source["fc.weight"], "clip.logit_scale": np.ones((), "f4")}
+    assert cs.learn(source, target).degrees["clip.logit_scale"] is Degree.SURE
+
+
+def test_one_number_throughout_under_another_name_is_doubted() -> None:
+    """A new bias of zeros beside a dropped one of the same size."""
+    source = filled({"head.weight": (5, 8), "fc.weight": (8, 6)})
+    source["head.bias"] = np.zeros(8, "f4")
+    target = {"m.w": source["fc.weight"], "m.b": np.zeros(8, "f4")}
+    assert cs.learn(source, target).degrees["m.b"] is Degree.LIKELY
