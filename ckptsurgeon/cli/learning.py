@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import PATH, memory, named_sources, read_roots, report
+from ckptsurgeon.cli.options import (
+    PATH,
+    further_sources,
+    memory,
+    named_sources,
+    read_roots,
+    report,
+    rule_file,
+)
 from ckptsurgeon.cli.printing import Style, print_out, say
 from ckptsurgeon.cli.streams import refuse_stream
 
@@ -28,21 +36,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     ),
 )
 @click.argument("files", metavar="[SRC] CONVERTED", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--source",
-    "named",
-    multiple=True,
-    metavar="ALIAS=PATH",
-    help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
-    "repeated.",
-)
-@click.option(
-    "--root",
-    multiple=True,
-    metavar="[ALIAS=]NAME",
-    help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in CONVERTED. May be repeated.",
-)
-@click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@further_sources("CONVERTED")
 @click.option(
     "--example",
     "examples",
@@ -53,14 +47,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     help="A further pair, of another size: it tells which numbers are sizes. May be repeated.",
 )
 @click.option("--config", metavar="JSON", type=PATH, help="Model config, to name sizes by.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="RULES",
-    type=PATH,
-    help="The rule file that is written; without it the rules are printed.",
-)
-@click.option("--force", is_flag=True, help="Replace a rule file that exists.")
+@rule_file
 @click.option(
     "--full/--sample",
     "whole",

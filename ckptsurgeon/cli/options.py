@@ -89,6 +89,45 @@ class Kinds(click.Choice[str]):
 
 KINDS = Kinds(KINDS_OF_FINDING)
 
+one_shard = click.option(
+    "--one-shard", is_flag=True, help="A shard of a set is meant, not all of it."
+)
+
+
+def further_sources(second: str = "DST") -> Decorator:
+    """The options that name further sources, and say how they and the second file are opened."""
+    return _join(
+        click.option(
+            "--source",
+            "named",
+            multiple=True,
+            metavar="ALIAS=PATH",
+            help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. "
+            "May be repeated.",
+        ),
+        click.option(
+            "--root",
+            multiple=True,
+            metavar="[ALIAS=]NAME",
+            help="Wrapper to open in SRC, or in the source ALIAS; "
+            f"dst=NAME in {second}. May be repeated.",
+        ),
+        one_shard,
+    )
+
+
+rule_file = _join(
+    click.option(
+        "-o",
+        "--output",
+        metavar="RULES",
+        type=PATH,
+        help="The rule file that is written; without it the rules are printed.",
+    ),
+    click.option("--force", is_flag=True, help="Replace a rule file that exists."),
+)
+"""The options of every command that writes rules."""
+
 inputs = _join(
     click.argument("source", metavar="[SRC]", required=False, type=PATH),
     click.option(
@@ -120,21 +159,7 @@ inputs = _join(
         metavar="RULE",
         help="One rule, as 'A -> B'; stands before those of the last file. May be repeated.",
     ),
-    click.option(
-        "--source",
-        "named",
-        multiple=True,
-        metavar="ALIAS=PATH",
-        help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
-        "repeated.",
-    ),
-    click.option(
-        "--root",
-        multiple=True,
-        metavar="[ALIAS=]NAME",
-        help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST. May be repeated.",
-    ),
-    click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it."),
+    further_sources(),
     click.option(
         "--config",
         metavar="JSON",

@@ -13,6 +13,7 @@ from ckptsurgeon.cli.converting import LONG_WORK
 from ckptsurgeon.cli.options import (
     PATH,
     memory,
+    one_shard,
     read_bytes,
     read_factory_arguments,
     report,
@@ -49,7 +50,7 @@ from ckptsurgeon.cli.streams import STREAM, open_spec_stream, refuse_stream
     help="Bytes of tensors in one shard of a folder; the shards of SRC, else 5GB, unless given.",
 )
 @memory
-@click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@one_shard
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
 @report
 def probe(

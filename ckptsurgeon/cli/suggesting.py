@@ -11,9 +11,11 @@ from ckptsurgeon.cli.options import (
     PATH,
     build_factory,
     formats,
+    further_sources,
     named_sources,
     open_streams,
     read_roots,
+    rule_file,
 )
 from ckptsurgeon.cli.printing import print_out, say
 from ckptsurgeon.cli.streams import STREAM
@@ -31,32 +33,11 @@ from ckptsurgeon.cli.streams import STREAM
 )
 @click.argument("first", metavar="[SRC]", type=PATH)
 @click.argument("second", metavar="DST", required=False, type=PATH)
-@click.option(
-    "--source",
-    "named",
-    multiple=True,
-    metavar="ALIAS=PATH",
-    help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. May be "
-    "repeated.",
-)
-@click.option(
-    "--root",
-    multiple=True,
-    metavar="[ALIAS=]NAME",
-    help="Wrapper to open in SRC, or in the source ALIAS; dst=NAME in DST. May be repeated.",
-)
-@click.option("--one-shard", is_flag=True, help="A shard of a set is meant, not all of it.")
+@further_sources()
 @click.option(
     "--model-args", metavar="JSON", help="Arguments of the factory that DST, or else SRC, names."
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="RULES",
-    type=PATH,
-    help="Where the rule file is written; it is printed unless given.",
-)
-@click.option("--force", is_flag=True, help="Replace a rule file that exists.")
+@rule_file
 @click.option(
     "--least",
     type=click.Choice(["sure", "likely", "all"]),
