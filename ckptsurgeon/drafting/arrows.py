@@ -26,6 +26,9 @@ LEAST_PICKED = 4
 SAMPLES = 4
 """Keys of an arrow that other patterns are tried on."""
 
+MOST_PIECES = 100
+"""Pieces of a pattern that is compared with others; keys of more have rules of their own."""
+
 Row = tuple[tuple[int, ...], tuple[int, ...]]
 """The integers of a step's source and target patterns, in order."""
 
@@ -57,6 +60,11 @@ class Arrow:
     reuse: bool = False
     parts: tuple[Arrow, ...] = ()
     unit: UnitKind | None = None
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether a pattern has so many pieces that its rule is shared with no other."""
+        return max(self.source.count("."), self.target.count(".")) >= MOST_PIECES
 
     @property
     def is_move(self) -> bool:

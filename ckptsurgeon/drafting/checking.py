@@ -9,6 +9,7 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.drafting.nodes import is_same, nodes_of
+from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import SourceOptions
@@ -54,6 +55,16 @@ class Ground:
             for key in view.specs
             if view.readable(key) is not None
         }
+
+    @cached_property
+    def _seen(self) -> Mapping[str, str]:
+        """The keys of the sources as rules see them, by those with aliases."""
+        views = self.views.values()
+        return {full_key(view.alias, key): key for view in views for key in view.specs}
+
+    def can_say(self, step: Step) -> bool:
+        """Whether patterns can name all keys of a step."""
+        return all(map(is_sayable, (*(self._seen[key] for key in step.takes), *step.gives)))
 
     def plan(self, text: str) -> Plan:
         """The plan of a rule file's text; raises CkptSurgeonError."""

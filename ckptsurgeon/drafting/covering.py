@@ -93,9 +93,10 @@ def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[Arrow]:
     """Few arrows that drop these keys, and none of the others."""
     drops = [Arrow(cut_key(key), (), first=at, samples=(key,)) for at, key in enumerate(keys)]
     moves = [Arrow(cut_key(key), cut_key(key), samples=(key,)) for key in others]
-    rules = cover([*drops, *moves], copies=True)
+    deep = [arrow for arrow in drops if arrow.is_deep]
+    rules = cover([arrow for arrow in (*drops, *moves) if not arrow.is_deep], copies=True)
     mixed = any(rule.target for rule in rules)
-    return drops if mixed else sorted(rules, key=lambda rule: rule.first)
+    return drops if mixed else sorted([*rules, *deep], key=lambda rule: rule.first)
 
 
 def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:

@@ -36,15 +36,16 @@ def draft(
     copies: bool = True,
     footer: Sequence[str] = (),
     left: Collection[str] = (),
+    kept: Sequence[Step] = (),
     trials: Sequence[Trial] = (),
 ) -> Draft | None:
     """The shortest rule file of those tried that makes these steps; None where none does.
 
     With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules,
-    `left` source keys that no rule is to take. What is told of `trials` is drafted with the steps,
-    and must hold there.
+    `left` source keys that no rule is to take, `kept` steps that no rule says, as keys keep their
+    names. What is told of `trials` is drafted with the steps, and must hold there.
     """
-    expected = ground.expect(steps)
+    expected = ground.expect([*steps, *kept])
     together = [*steps, *(step for trial in trials for step in trial.steps if step not in steps)]
     for generalise in _WAYS:
         entries = generalise(together, copies, left)
@@ -63,13 +64,19 @@ def draft_most(
     copies: bool = True,
     footer: Sequence[str] = (),
     left: Collection[str] = (),
+    kept: Sequence[Step] = (),
     trials: Sequence[Trial] = (),
 ) -> tuple[Draft, list[Step]]:
     """The draft of all steps that one file can hold, and those that it can't.
 
     Where trials don't hold, the file is that of the steps alone.
     """
-    words: dict[str, Any] = {"copies": copies, "footer": footer, "left": _few_of(left)}
+    words: dict[str, Any] = {
+        "copies": copies,
+        "footer": footer,
+        "left": _few_of(left),
+        "kept": kept,
+    }
     found = draft(steps, head, ground, **words, trials=trials)
     if found is None and trials:
         found = draft(steps, head, ground, **words)
@@ -120,8 +127,12 @@ def _generalised(
     steps: Sequence[Step], generalise: Generalise, left: Collection[str]
 ) -> list[Entry] | None:
     arrows = arrows_of(steps)
-    ordered = None if arrows is None else order(spare(generalise(arrows), left))
-    return None if ordered is None else fold(ordered)
+    if arrows is None:
+        return None
+    deep = [arrow for arrow in arrows if arrow.is_deep]
+    shallow = [arrow for arrow in arrows if not arrow.is_deep]
+    ordered = order(spare(generalise(shallow), left))
+    return None if ordered is None else [*deep, *fold(ordered)]
 
 
 def _whole(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:

@@ -10,6 +10,7 @@ from ckptsurgeon.drafting.blocks import Entry
 from ckptsurgeon.drafting.lines import line_of, pattern_text
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.language.yaml.writing import write_key_text
+from ckptsurgeon.visible import visible
 
 ACTIVE = tuple(degree for degree in Degree if degree < Degree.OPEN)
 """The degrees of rules that hold; the others stand as comments."""
@@ -25,19 +26,27 @@ class Head:
 
 
 def write_file(head: Head, entries: Sequence[Entry], footer: Sequence[str] = ()) -> str:
-    """A whole rule file."""
-    lines = [*(f"# {comment}" for comment in head.comments), "format: 1", *head.sections]
+    """A whole rule file; `footer` are comments behind the rules.
+
+    Comments may quote keys of strangers: none goes on behind its line.
+    """
+    lines = [*map(comment, head.comments), "format: 1", *head.sections]
     if head.vars:
         lines += ["vars:", *map(_var_line, head.vars.items())]
     rules = [line for entry in entries for line in _entry_lines(entry)]
     active = any(not line.lstrip().startswith("#") for line in rules)
     lines += ["rules:", *(f"  {line}" for line in rules)] if active else ["rules: []", *rules]
-    return "".join(f"{line}\n" for line in (*lines, *(f"  {line}" for line in footer)))
+    return "".join(f"{line}\n" for line in (*lines, *(f"  {comment(one)}" for one in footer)))
+
+
+def comment(text: str) -> str:
+    """The text behind a `#`, on one line whatever it quotes."""
+    return f"# {visible(text)}"
 
 
 def _var_line(item: tuple[str, tuple[str, str]]) -> str:
-    name, (value, comment) = item
-    return f"  {name}: {value}{f'  # {comment}' if comment else ''}"
+    name, (value, remark) = item
+    return f"  {name}: {value}{f'  {comment(remark)}' if remark else ''}"
 
 
 def _entry_lines(entry: Entry) -> Iterator[str]:
@@ -58,10 +67,10 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
 def _rule_lines(arrow: Arrow, line: str) -> Iterator[str]:
     """A rule with its remark before it, as a comment where it doesn't hold."""
     if arrow.degree not in ACTIVE:
-        yield f"# - {line}{f'  # {arrow.remark}' if arrow.remark else ''}"
+        yield comment(f"- {line}{f'  # {arrow.remark}' if arrow.remark else ''}")
         return
     if arrow.degree is Degree.LIKELY:
-        yield f"# CHECK: {arrow.remark}"
+        yield comment(f"CHECK: {arrow.remark}")
     elif arrow.remark:
-        yield f"# {arrow.remark}"
+        yield comment(arrow.remark)
     yield f"- {line}"

@@ -31,6 +31,9 @@ WORD_ORDER = ("q", "query", "k", "key", "v", "value", "o", "weight", "bias")
 LEAST_SHARED = 2
 """Pieces that patterns share, for words of them to be joined that have nothing in common."""
 
+MOST_HOLES = 100_000
+"""Places for a word in all arrows together; where there are more, none are joined."""
+
 LEAST_ENDINGS = 3
 """Arrows that make a rule for everything that ends in one way."""
 
@@ -110,6 +113,9 @@ def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
 def join_words(arrows: Sequence[Arrow]) -> list[Arrow]:
     """The arrows, those that differ in one word of a piece joined by a choice, while there are."""
     found = list(arrows)
+    holes = (arrow.source.count(".") * max(1, arrow.target.count(".")) for arrow in found)
+    if sum(holes) > MOST_HOLES:
+        return found
     while (better := _join_once(found)) is not None:
         found = better
     return found

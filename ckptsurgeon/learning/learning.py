@@ -10,8 +10,8 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
+from ckptsurgeon.drafting.files import comment
 from ckptsurgeon.drafting.lines import line_of
-from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
@@ -105,15 +105,16 @@ def _study(examples: Sequence[Example]) -> Lesson:
         for example, steps, values in zip(examples, headed.lists, headed.values, strict=True)
     ]
     first = examples[0]
-    said = [step for step in headed.lists[0] if _is_sayable(step, first)]
-    unsaid = [step for step in headed.lists[0] if step not in said]
+    said = [step for step in headed.lists[0] if first.ground.can_say(step)]
+    unsaid = [step for step in headed.lists[0] if not first.ground.can_say(step)]
     copies = all(step.is_move and step.takes == step.gives for step in unsaid)
     head = headed.head
     if not copies:
         head = replace(
             head, sections=(*head.sections, "unmatched: drop  # of keys that no rule can name")
         )
-    found, left = draft_most(said, head, first.ground, trials=trials[1:], copies=copies)
+    kept = unsaid if copies else []
+    found, left = draft_most(said, head, first.ground, trials=trials[1:], copies=copies, kept=kept)
     lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
     elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
@@ -122,11 +123,6 @@ def _study(examples: Sequence[Example]) -> Lesson:
         told = f"# These rules don't hold on {plural(elsewhere, 'further example')}.\n"
         text = told + text
     return Lesson(headed.lists[0], text, unexplained, count_rules(found.entries), elsewhere)
-
-
-def _is_sayable(step: Step, example: Example) -> bool:
-    """Whether rules can name all keys of a step."""
-    return all(map(is_sayable, (*(example.tensors[key].key for key in step.takes), *step.gives)))
 
 
 def _steps_of(decisions: Decisions) -> list[Step]:
@@ -205,12 +201,10 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
 def _footer(unexplained: Sequence[str], example: Example) -> str:
     """What is told of tensors that nothing explains."""
     others = [key for key in example.wanted if key not in unexplained]
-    lines = map(line_of, cover_keys(unexplained, others))
-    return "".join(
-        f"  # - {line.replace('drop', 'keep', 1)}  # nothing in the source was found to make it\n"
-        for line in lines
-        if line.isprintable()
-    )
+    drops = map(line_of, cover_keys(unexplained, others))
+    keeps = (line.replace("drop", "keep", 1) for line in drops)
+    told = "nothing in the source was found to make it"
+    return "".join(f"  {comment(f'- {line}  # {told}')}\n" for line in keeps)
 
 
 class _Casting:

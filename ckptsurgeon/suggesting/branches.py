@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import compare_names
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
 from ckptsurgeon.suggesting.roles import TWINS
@@ -46,14 +47,14 @@ def equal_keys(source: Specs, target: Specs) -> tuple[dict[str, str], set[str]]:
     same = [
         key for key, spec in target.items() if key in source and source[key].shape == spec.shape
     ]
-    forms = {_DIGITS.sub("#", key) for key in same}
+    forms = {_DIGITS.sub(HOLE, key) for key in same}
     doubtful = _shifted(source, target, forms)
     lists = _lists_of_others(source, target)
     shifted = {
         key
         for key in same
-        if (_DIGITS.sub("#", key), target[key].shape) in doubtful
-        or any(one in lists for one in _lists_around(_DIGITS.sub("#", key)))
+        if (_DIGITS.sub(HOLE, key), target[key].shape) in doubtful
+        or any(one in lists for one in _lists_around(_DIGITS.sub(HOLE, key)))
     }
     return {key: key for key in same if key not in shifted}, shifted
 
@@ -63,8 +64,8 @@ def _shifted(source: Specs, target: Specs, forms: Collection[str]) -> set[tuple[
     found: tuple[dict[tuple[str, object], set[str]], ...] = (defaultdict(set), defaultdict(set))
     for side, specs in zip(found, (source, target), strict=True):
         for key, spec in specs.items():
-            form = _DIGITS.sub("#", key)
-            if form in forms and "#" in form:
+            form = _DIGITS.sub(HOLE, key)
+            if form in forms and HOLE in form:
                 side[form, spec.shape].add(key)
     return {one for one in found[0].keys() & found[1].keys() if found[0][one] != found[1][one]}
 
@@ -79,7 +80,7 @@ def _lists_of_others(source: Specs, target: Specs) -> set[str]:
             while prefix:
                 before, _, last = prefix.rpartition(".")
                 if _DIGITS.search(last) is not None:
-                    side[_DIGITS.sub("#", prefix)].add(prefix)
+                    side[_DIGITS.sub(HOLE, prefix)].add(prefix)
                 prefix = before
     return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}
 
@@ -88,7 +89,7 @@ def _lists_around(form: str) -> Iterator[str]:
     """The lists that a form is in, whose items are more than layers."""
     pieces = form.split(".")
     for depth in range(1, len(pieces) - 1):
-        if "#" in pieces[depth - 1]:
+        if HOLE in pieces[depth - 1]:
             yield ".".join(pieces[:depth])
 
 
@@ -133,7 +134,7 @@ def _items(specs: Specs) -> set[str]:
     for key in specs:
         for prefix, _ in _cuts(key):
             if _DIGITS.search(prefix) is not None:
-                forms[_DIGITS.sub("#", prefix)].add(prefix)
+                forms[_DIGITS.sub(HOLE, prefix)].add(prefix)
     return {one for some in forms.values() if len(some) > 1 for one in some}
 
 

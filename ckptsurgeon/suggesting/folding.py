@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ckptsurgeon.drafting.arrows import MOST_PIECES
+
 LIKE = 0.5
 """The share of the children of one of two items that the other has, too, at least."""
 
@@ -37,6 +39,11 @@ class Folded:
 
     form: str
     index: Index
+
+
+def is_foldable(key: str) -> bool:
+    """Whether a key can be read: one with a hole of its own, or of very many pieces, can't."""
+    return HOLE not in key and key.count(".") < MOST_PIECES
 
 
 def fold(keys: Iterable[str], apart: Collection[str] = ()) -> dict[str, Folded]:

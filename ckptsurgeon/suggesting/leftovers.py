@@ -38,13 +38,19 @@ class Leftovers:
     open: Mapping[str, str]
     unused: Mapping[str, str]
     footer: Sequence[str]
-    comments: Sequence[str] = ()
 
 
 def settle_leftovers(
-    steps: Iterable[Step], asked: Mapping[str, str], source: Specs, target: Specs
+    steps: Iterable[Step],
+    asked: Mapping[str, str],
+    doubted: Mapping[str, str],
+    source: Specs,
+    target: Specs,
 ) -> Leftovers:
-    """What steps leave of both sides."""
+    """What steps leave of both sides.
+
+    `asked` are remarks on keys of the target, `doubted` on those of the source.
+    """
     used, given = set[str](), set[str]()
     for step in steps:
         used.update(step.takes)
@@ -55,7 +61,7 @@ def settle_leftovers(
     settled += [Step(Grid(()), Grid((key,)), degree=Degree.SURE) for key in _buffers(missing)]
     done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
     open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
-    lost = {key: "nothing takes it" for key in unused if key not in done}
+    lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}
     footer = [*_told("keep", open), *_told("drop", lost)]
     return Leftovers(settled, open, lost, footer)
 
@@ -87,4 +93,4 @@ def _told(word: str, keys: Mapping[str, str]) -> Iterator[str]:
         groups[remark].append(key)
     for remark, some in groups.items():
         for box in fold_keys(some):
-            yield f"# - {word}: {box}  # {remark}"
+            yield f"- {word}: {box}  # {remark}"

@@ -116,12 +116,18 @@ def _squeeze(source: Tensor, target: Tensor) -> Relation | None:
         if len(target.shape) == 1 and math.prod(source.shape) == target.shape[0]:
             return Relation("flatten", (Call("reshape", (("shape", (-1,)),)),), 0.8)
         return None
+    if len(wide) > len(NAMES):
+        return None
     pattern = f"{_dims(source.shape)} -> {_dims(target.shape)}"
     return Relation(pattern, (Call("rearrange", (("pattern", pattern),)),), 0.8)
 
 
+NAMES = "abcdefgh"
+"""What dims are called in patterns."""
+
+
 def _dims(shape: Shape) -> str:
-    names = iter("abcdefgh")
+    names = iter(NAMES)
     return " ".join("1" if size == 1 else next(names) for size in shape)
 
 

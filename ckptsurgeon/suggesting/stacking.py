@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ckptsurgeon.drafting.steps import Call, Grid, Step
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggesting.folding import Index, fold, lists_of
+from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
 from ckptsurgeon.suggesting.lists import own_name
 from ckptsurgeon.suggesting.names import EMPTY, words_of
 from ckptsurgeon.suggesting.units import Specs
@@ -71,7 +71,7 @@ def _list_counts(specs: Specs) -> dict[str, int]:
     """The items of each list, where they are as many wherever it stands, and numbered from 0."""
     found: dict[str, int] = {}
     for name, indices in lists_of(fold(specs).values()).items():
-        holes = name.rpartition(".")[2].count("#")
+        holes = name.rpartition(".")[2].count(HOLE)
         inner: dict[Index, list[int]] = defaultdict(list)
         for index in indices:
             inner[index[:-1]].append(index[-1])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec import structs
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
 from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
+from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.gathering import gather
 from ckptsurgeon.suggesting.leftovers import settle_leftovers
@@ -29,9 +32,6 @@ from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.towers import count_towers
 from ckptsurgeon.suggesting.units import Specs
 
-LEAST = ("sure", "likely", "all")
-"""Down to which degree rules are written: `all` has those that are open, as comments."""
-
 
 def suggest_rules(
     sources: Mapping[str, Checkpoint],
@@ -40,7 +40,10 @@ def suggest_rules(
     one_shard: bool = False,
     least: str = "likely",
 ) -> Suggestion:
-    """What is suggested for checkpoints that are open; `roots` and `one_shard` are told in it."""
+    """What is suggested for checkpoints that are open; `roots` and `one_shard` are told in it.
+
+    `least` is "sure", "likely" or "all": down to which degree rules are written.
+    """
     wanted = _readable(destination.contents.specs)
     options = structs.replace(choose_options(sources, wanted, roots), one_shard=one_shard)
     ground = Ground(sources, destination=destination, options=options)
@@ -51,14 +54,10 @@ def suggest_rules(
         if not gathered.is_soup
         else Findings((), {})
     )
-    expanded = [gathered.expand(step) for step in found.steps]
-    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
-    for step in expanded:
-        if step.degree is Degree.OPEN:
-            asked |= dict.fromkeys(step.gives, step.remark)
-    steps = [step for step in expanded if step.degree < Degree.OPEN]
+    expanded = [gathered.expand(step) for step in (*found.steps, *found.open)]
+    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else found.asked
     source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
-    return _written(Findings(steps, asked), ground, source, wanted, destination, least)
+    return _written(_sorted(expanded, asked), ground, source, wanted, destination, least)
 
 
 SOUP = "all sources have it: one of them, or their average?"
@@ -68,12 +67,30 @@ def _readable(specs: Mapping[str, TensorSpec]) -> Specs:
     return {key: spec for key, spec in specs.items() if not isinstance(spec, UnreadableSpec)}
 
 
+def _foldable(specs: Specs) -> Specs:
+    return {key: spec for key, spec in specs.items() if is_foldable(key)}
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The steps that were found, and target keys that a user is asked about, with the question."""
+    """The steps that were found, and target keys that a user is asked about, with the question.
+
+    `open` are steps that hold only by a user's word.
+    """
 
     steps: Sequence[Step]
     asked: Mapping[str, str]
+    open: Sequence[Step] = ()
+
+
+def _sorted(steps: Iterable[Step], asked: Mapping[str, str]) -> Findings:
+    """The steps, those that are open apart, and what is asked about them."""
+    known = list(steps)
+    open = [step for step in known if step.degree is Degree.OPEN]
+    remarks = {key: step.remark for step in open for key in step.gives}
+    return Findings(
+        [step for step in known if step.degree < Degree.OPEN], {**asked, **remarks}, open
+    )
 
 
 def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> Findings:
@@ -81,7 +98,11 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
 
     `guessed` are source keys whose shape is one of several that they may have.
     """
+    odd = {key for key in target if not is_foldable(key)}
+    copied = {key: key for key in odd if key in source and source[key].shape == target[key].shape}
+    source, target = _foldable(source), _foldable(target)
     same, shifted = equal_keys(source, target)
+    same |= copied
     steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
     asked = spectral_remarks(source, target)
     left = {key: spec for key, spec in target.items() if key not in same}
@@ -103,11 +124,7 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
     steps = list(_doubt_towers(steps, source, target))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
-    steps = list(doubt_lora(doubt_steps(steps, source, target, guessed), source))
-    for step in steps:
-        if step.degree is Degree.OPEN:
-            asked |= dict.fromkeys(step.gives, step.remark)
-    return Findings([step for step in steps if step.degree < Degree.OPEN], asked)
+    return _sorted(doubt_lora(doubt_steps(steps, source, target, guessed), source), asked)
 
 
 def _resize(
@@ -170,17 +187,37 @@ def _written(
     places = {key: at for at, key in enumerate(source)}
     active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
     active.sort(key=lambda step: places.get(step.takes[0], 0))
-    left = settle_leftovers(active, found.asked, source, target)
+    unsure = [step for step in found.steps if step not in active] if least == "sure" else []
+    asked = {**found.asked, **_remarks((step, step.gives) for step in unsure)}
+    doubted = _remarks((step, step.takes) for step in unsure)
+    left = settle_leftovers(active, asked, doubted, source, target)
     steps = [*active, *left.steps]
-    copies = _may_copy(steps, source, target)
+    footer = [*left.footer, *(_open_lines(found.open) if least == "all" else ())]
+    said = [step for step in steps if ground.can_say(step)]
+    unsaid = [step for step in steps if not ground.can_say(step)]
+    kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
+    copies = _may_copy([*said, *kept], source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
     head = Head(tuple(name_shipped(ground.sources, destination)), tuple(sections))
+    kept = kept if copies else []
     draft, lost = draft_most(
-        steps, head, ground, copies=copies, footer=left.footer, left=set(left.unused)
+        said, head, ground, copies=copies, footer=footer, left=set(left.unused), kept=kept
     )
+    lost += [step for step in unsaid if step not in kept]
     degrees = dict(_degrees(steps, lost))
     gone = {key: "no rule file holds it" for step in lost for key in step.gives}
     return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
+
+
+def _remarks(unsure: Iterable[tuple[Step, Sequence[str]]]) -> dict[str, str]:
+    """What is said of keys of steps that are likely, where only sure ones are wanted."""
+    return {key: f"likely: {step.remark}" for step, keys in unsure for key in keys}
+
+
+def _open_lines(steps: Sequence[Step]) -> Iterator[str]:
+    """Rules that hold only by a user's word."""
+    for arrow in arrows_of(steps) or ():
+        yield f"- {line_of(arrow)}  # {arrow.remark}"
 
 
 def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:

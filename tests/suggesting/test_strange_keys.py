@@ -1,0 +1,78 @@
+"""Keys that nobody would write: each costs itself alone, and none is more than a comment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ckptsurgeon as cs
+
+Shapes = dict[str, tuple[int, ...]]
+
+DEEP = ".".join("p" * 1500)
+PLAIN: Shapes = {"a.w": (2, 3), "a.b": (2,)}
+
+
+def filled(shapes: Shapes) -> dict[str, np.ndarray]:
+    return {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
+
+
+def suggest(source: Shapes, target: Shapes, least: str = "likely") -> cs.Suggestion:
+    return cs.suggest(filled(source), filled(target), least=least)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key", ["b\n- drop: '**'", "b\r- drop: '**'", "b\u2028- drop: a", "b\x1b[2J"]
+)
+def test_what_is_quoted_stays_a_comment(key: str) -> None:
+    text = suggest({**PLAIN, key: (5,)}, {**PLAIN, "c": (9,)}).text()
+    lines = text.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert [line for line in lines if not line.lstrip().startswith("#")] == [
+        "format: 1",
+        "rules: []",
+    ]
+
+
+@pytest.mark.parametrize(
+    "key", ["x\nrules", "a#.w", "l.0.w#", DEEP, "", ".", "..a", "a::b", "*", "<n>"]
+)
+def test_a_strange_key_that_both_have_is_copied(key: str) -> None:
+    shapes = {**PLAIN, key: (3,)}
+    found = suggest(shapes, shapes)
+    assert not found.open
+    source = {name: np.random.default_rng(1).random(shape) for name, shape in shapes.items()}
+    given, _ = cs.apply(source, found.rules)
+    assert all(np.array_equal(given[name], tensor) for name, tensor in source.items())
+
+
+@pytest.mark.parametrize("key", ["l.0.w#", DEEP + ".q", "x\ny"])
+def test_a_strange_key_that_one_has_is_open(key: str) -> None:
+    found = suggest({**PLAIN, key: (3,)}, {**PLAIN, "other": (3, 3)})
+    assert set(found.open) == {"other"}
+    assert set(found.sure) == set(PLAIN)
+
+
+def test_many_dims_are_no_trouble() -> None:
+    wide = tuple(range(2, 11))
+    found = suggest({**PLAIN, "w": (*wide, 1)}, {**PLAIN, "w": (1, *wide)})
+    assert set(found.open) <= {"w"}
+
+
+LORA: Shapes = {"q.weight": (8, 8), "q.lora_A.weight": (2, 8), "q.lora_B.weight": (8, 2)}
+
+
+def test_what_waits_for_a_word_is_written_as_a_comment_where_all_is_asked_for() -> None:
+    found = suggest(LORA, {"q.weight": (8, 8)}, least="all")
+    more = set(found.text().splitlines()) - set(
+        suggest(LORA, {"q.weight": (8, 8)}).text().splitlines()
+    )
+    assert all(line.startswith("  # - ") for line in more)
+
+
+def test_what_is_likely_is_named_where_only_sure_ones_are_wanted() -> None:
+    source, target = {"conv.weight": (4, 4, 3, 3)}, {"conv.weight": (4, 3, 3, 3)}
+    assert "CHECK" in suggest(source, target).text()
+    found = suggest(source, target, least="sure")
+    assert found.open["conv.weight"].startswith("likely: 4 channels there, 3 here")
+    assert "  # - drop: conv.weight  # likely: 4 channels" in found.text()
