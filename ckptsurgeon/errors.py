@@ -161,7 +161,12 @@ class FindingsError(ProblemsError):
     def __str__(self) -> str:
         if self._text or self.report is None:
             return self._text or super().__str__()
-        return str(self.report.advice)
+        return str(self.report.advice_text)
+
+    @property
+    def suggestion(self) -> Any:
+        """The `Suggestion` for what the rules leave; None where there is none."""
+        return None if self.report is None else self.report.advice.suggestion
 
     def __reduce__(self) -> tuple[type[FindingsError], tuple[Any, ...]]:
         return FindingsError, (self.problems, None, str(self))

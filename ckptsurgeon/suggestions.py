@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
+from msgspec import structs
+
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.request import Root, Source, open_request, read_roots
+from ckptsurgeon.suggesting.shipped import name_shipped
+from ckptsurgeon.suggesting.sources import choose_options
 from ckptsurgeon.suggesting.suggesting import suggest_rules
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.wanted import refuse
@@ -37,7 +41,10 @@ def suggest(
     if into is None:
         raise CheckpointError(f"no destination: give it by {argument('into', 'DST')}")
     request = open_request(None, source, into, sources=sources, root=root, one_shard=one_shard)
-    inputs = request.inputs
-    if inputs.destination is None:
+    sources, destination = request.inputs.sources, request.inputs.destination
+    if destination is None:
         raise CheckpointError("no destination")
-    return suggest_rules(inputs.sources, inputs.destination, read_roots(root), one_shard, least)
+    options = choose_options(sources, destination.contents.specs, read_roots(root))
+    shipped = tuple(name_shipped(sources, destination))
+    options = structs.replace(options, one_shard=one_shard)
+    return suggest_rules(sources, destination, options, least, shipped)

@@ -67,6 +67,14 @@ def tell_more() -> str:
     return choose("--verbose shows all", "show(verbose=True) shows all")
 
 
+def tell_suggest() -> str:
+    """What writes all rules that can be suggested."""
+    return choose(
+        "`ckptsurgeon suggest SRC DST -o rules.yaml` writes all",
+        "`ckptsurgeon.suggest(source, into).text()` has all",
+    )
+
+
 def name_root(root: str, alias: str = "") -> str:
     """A root to open, of a source by its alias: `--root a=ema`, or `root={'a': 'ema'}`."""
     python = repr({alias: root}) if alias else repr(root)

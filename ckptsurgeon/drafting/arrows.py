@@ -99,7 +99,8 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
     for number, step in enumerate(steps):
         kind = None if step.unit is None else step.unit.kind
-        source, target = _pattern(step.sources, kind), _pattern(step.targets, kind)
+        source = _pattern(step.sources, listed=kind is not None)
+        target = _pattern(step.targets, listed=kind is not None or not step.calls)
         if source is None or target is None:
             return None
         blank = (_blanked(source), _blanked(target), step.calls, step.index, step.at)
@@ -114,12 +115,12 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     ]
 
 
-def _pattern(grid: Grid, unit: object) -> Units | None:
+def _pattern(grid: Grid, *, listed: bool) -> Units | None:
     """The pattern of a grid; a list where it has one dim and its keys have nothing in common.
 
-    The prefixes of a rule for modules are always a list.
+    The prefixes of a rule for modules are always `listed`, as are targets of one tensor.
     """
-    if unit is None and grid.sizes and (pattern := pattern_of(grid.keys, grid.sizes)) is not None:
+    if not listed and grid.sizes and (pattern := pattern_of(grid.keys, grid.sizes)) is not None:
         return pattern
     if len(grid.sizes) > 1:
         return None

@@ -22,7 +22,6 @@ from ckptsurgeon.drafting.units import (
     Formula,
     Piece,
     Star,
-    cut_key,
     cut_list,
     cut_pieces,
     join_list,
@@ -87,16 +86,6 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     rules = _solve(root, _Place(((),)) if copies else None)
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     return [*others, *_written(rules, covered)]
-
-
-def cover_keys(keys: Sequence[str], others: Sequence[str]) -> list[Arrow]:
-    """Few arrows that drop these keys, and none of the others."""
-    drops = [Arrow(cut_key(key), (), first=at, samples=(key,)) for at, key in enumerate(keys)]
-    moves = [Arrow(cut_key(key), cut_key(key), samples=(key,)) for key in others]
-    deep = [arrow for arrow in drops if arrow.is_deep]
-    rules = cover([arrow for arrow in (*drops, *moves) if not arrow.is_deep], copies=True)
-    mixed = any(rule.target for rule in rules)
-    return drops if mixed else sorted([*rules, *deep], key=lambda rule: rule.first)
 
 
 def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:

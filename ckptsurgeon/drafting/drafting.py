@@ -13,9 +13,9 @@ from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
+from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.ordering import order, spare
 from ckptsurgeon.drafting.steps import Grid, Step
-from ckptsurgeon.keys import without_integers
 
 Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
@@ -74,7 +74,7 @@ def draft_most(
     words: dict[str, Any] = {
         "copies": copies,
         "footer": footer,
-        "left": _few_of(left),
+        "left": few_of(left),
         "kept": kept,
     }
     found = draft(steps, head, ground, **words, trials=trials)
@@ -88,7 +88,10 @@ def draft_most(
     best = Draft(write_file(head, (), footer), ())
     while waiting:
         some = waiting.pop()
-        found = draft(_with_drops([*held, *some], steps), head, ground, **words)
+        tried = [*held, *some]
+        if ground.destination is None:  # where there is one, what isn't given stays open
+            tried = _with_drops(tried, steps)
+        found = draft(tried, head, ground, **words)
         if found is not None:
             held, best = [*held, *some], found
         elif len(some) > 1:
@@ -112,15 +115,6 @@ def count_rules(entries: Sequence[Entry]) -> int:
 
 
 # --- ways -----------------------------------------------------------------------------------------
-
-
-def _few_of(keys: Collection[str]) -> list[str]:
-    """The first and the last key of each form: patterns that take others take these."""
-    forms: dict[str, tuple[str, str]] = {}
-    for key in keys:
-        form = without_integers(key)
-        forms[form] = forms[form][0] if form in forms else key, key
-    return list(dict.fromkeys(key for pair in forms.values() for key in pair))
 
 
 def _generalised(

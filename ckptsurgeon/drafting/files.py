@@ -35,8 +35,28 @@ def write_file(head: Head, entries: Sequence[Entry], footer: Sequence[str] = ())
         lines += ["vars:", *map(_var_line, head.vars.items())]
     rules = [line for entry in entries for line in _entry_lines(entry)]
     active = any(not line.lstrip().startswith("#") for line in rules)
-    lines += ["rules:", *(f"  {line}" for line in rules)] if active else ["rules: []", *rules]
-    return "".join(f"{line}\n" for line in (*lines, *(f"  {comment(one)}" for one in footer)))
+    lines += ["rules:", *(f"  {line}" for line in rules)] if active else [*rules, EMPTY]
+    return with_footer("".join(f"{line}\n" for line in lines), footer)
+
+
+EMPTY = "rules: []"
+"""How a file ends that has no rules."""
+
+
+def with_footer(text: str, footer: Sequence[str]) -> str:
+    """The file with comments behind its rules, which may become rules themselves."""
+    if not footer:
+        return text
+    head = text.removesuffix(f"{EMPTY}\n")
+    below = "" if head == text else "rules:\n"
+    return "".join((head, below, *(f"  {comment(line)}\n" for line in footer)))
+
+
+def rule_lines_of(text: str) -> tuple[str, ...]:
+    """The lines below `rules:` of a whole file."""
+    lines = text.splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("rules:"))
+    return tuple(line.removeprefix("  ") for line in lines[at + 1 :])
 
 
 def comment(text: str) -> str:

@@ -8,10 +8,9 @@ from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.checking import Ground, Trial
-from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
-from ckptsurgeon.drafting.files import comment
-from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.files import with_footer
+from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
@@ -118,7 +117,7 @@ def _study(examples: Sequence[Example]) -> Lesson:
     lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
     elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
-    text = found.text + _footer(unexplained, first)
+    text = with_footer(found.text, _footer(unexplained, first))
     if elsewhere:
         told = f"# These rules don't hold on {plural(elsewhere, 'further example')}.\n"
         text = told + text
@@ -144,7 +143,7 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
     specs = example.converted.contents.specs
     degrees = {target: step.degree for step in lesson.steps for target in step.gives}
     return Learned(
-        file=lesson.text + _footer(proof.different, example),
+        file=with_footer(lesson.text, _footer(proof.different, example)),
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
         converted=str(example.converted.path),
         degrees={
@@ -198,13 +197,11 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
     return sorted(steps, key=lambda step: places[step.takes[0]])
 
 
-def _footer(unexplained: Sequence[str], example: Example) -> str:
+def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
     others = [key for key in example.wanted if key not in unexplained]
-    drops = map(line_of, cover_keys(unexplained, others))
-    keeps = (line.replace("drop", "keep", 1) for line in drops)
     told = "nothing in the source was found to make it"
-    return "".join(f"  {comment(f'- {line}  # {told}')}\n" for line in keeps)
+    return leave_keys("keep", dict.fromkeys(unexplained, told), others)
 
 
 class _Casting:

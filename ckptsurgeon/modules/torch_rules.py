@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.language.patterns import write_literal
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import parse_ruleset
@@ -16,7 +17,6 @@ from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.report.suggestions.writing import sayable
 
 FILE = "<loading a module>"
 """What the places of these rules are called."""
@@ -29,7 +29,7 @@ def rules_of_ties(groups: Iterable[tuple[str, ...]]) -> Ruleset | None:
     rules = [
         f"{{tie: [{', '.join(map(_quote, group))}], optional: true}}"
         for group in groups
-        if all(map(sayable, group))
+        if all(map(is_sayable, group))
     ]
     return _ruleset(rules)
 
@@ -78,7 +78,7 @@ def _spare_counter(finding: Finding, plan: Plan) -> bool:
 
 
 def _is_counter(key: str) -> bool:
-    return key.rpartition(".")[2] == COUNTER and sayable(key)
+    return key.rpartition(".")[2] == COUNTER and is_sayable(key)
 
 
 def _mean_of(key: str) -> str:

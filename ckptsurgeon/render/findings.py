@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
-from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import INDENT, View, place_text
+from ckptsurgeon.report.advice import Remark
 from ckptsurgeon.report.report import Report
-from ckptsurgeon.report.suggestions import Degree
 from ckptsurgeon.specs import UnreadableSpec
-from ckptsurgeon.wording import tell_more
+from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.wording import tell_suggest
 
 MEANINGS = {
     FindingKind.MISSING: "nothing gives these keys of the destination",
@@ -25,7 +27,13 @@ MEANINGS = {
     FindingKind.NOTHING: "nothing of the source ends in the output",
 }
 
-CHECKED = "what begins with # isn't sure: check it first"
+CHECKED = "look at what says CHECK; what begins with # is no rule yet"
+
+NOT_PASTED = ("format:", "unmatched:")
+"""Lines of a suggested file that another one has its own of."""
+
+LONGEST_LINE = 500
+"""Characters of a line that are shown; nobody pastes a longer one from a screen."""
 
 
 def show_findings(report: Report, view: View) -> list[list[str]]:
@@ -105,35 +113,45 @@ def _show(line: Line) -> Aligned:
     return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)
 
 
-def show_suggestions(report: Report, view: View) -> list[str]:
-    """The suggestions; their texts are safe already, for they are quoted for YAML.
+def show_advice(report: Report, view: View) -> list[str]:
+    """What would settle the findings: remarks on the rules given, and rules for what these leave.
 
-    Rules are indented, as below `rules:`, and what stands beside these in a file is not.
+    Lines of rules are safe already, for they are quoted for YAML.
     """
-    if not report.suggestions:
+    advice = report.advice
+    if not advice:
         return []
-    lines: list[str] = []
-    told, indent = 0, INDENT
-    for suggestion in report.suggestions:
-        texts = suggestion.text.splitlines()
-        is_last = told == len(report.suggestions) - 1 and not texts
-        if lines and not is_last and len(lines) + 1 + len(texts) > view.limits.suggestion:
-            break
-        if suggestion.is_rule and not indent:
-            lines.append(view.palette.hint("rules:"))
-        indent = INDENT if suggestion.is_rule else ""
-        lines.append(f"{indent}# {suggestion.sentence}")
-        lines += (indent + view.palette.hint(text) for text in texts)
-        told += 1
-    left_out = len(report.suggestions) - told
-    if left_out:
-        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more ({tell_more()})"))
+    lines = [line for remark in advice.remarks for line in _remark_lines(remark, view)]
+    if advice.too_much:
+        lines.append(f"{INDENT}{tell_suggest()}")
+    if advice.suggestion is not None:
+        lines += _rule_lines(advice.suggestion, view)
     return [_title(report, view), *lines]
+
+
+def _remark_lines(remark: Remark, view: View) -> list[str]:
+    shown = [f"{INDENT}# {safe_sentence(remark.sentence)}"]
+    return [*shown, *(INDENT + view.palette.hint(_cut(line)) for line in remark.lines)]
+
+
+def _rule_lines(suggestion: Suggestion, view: View) -> list[str]:
+    """The lines of a suggested file that can be pasted into another."""
+    told = [line for line in suggestion.text().splitlines() if not line.startswith(NOT_PASTED)]
+    shown, left_out = cut(told, view.limits.suggestion)
+    lines = [view.palette.hint(_cut(line)) for line in shown]
+    if left_out:
+        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more lines ({tell_suggest()})"))
+    return lines
+
+
+def _cut(line: str) -> str:
+    return cut_middle(line, LONGEST_LINE, LONGEST_LINE // 2, str)
 
 
 def _title(report: Report, view: View) -> str:
     """What the lines are for, and that those that begin with # aren't rules."""
     title = view.palette.bold("to settle this, in the rule file")
-    if all(one.degree is Degree.SURE for one in report.suggestions):
+    suggestion = report.advice.suggestion
+    if suggestion is None or not (suggestion.likely or suggestion.open or suggestion.unused):
         return title
     return f"{title}  {view.palette.dim(CHECKED)}"

@@ -12,11 +12,12 @@ from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Finding, Note
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
+from ckptsurgeon.render.suggestion import describe_suggestion
+from ckptsurgeon.report.advice import Remark
 from ckptsurgeon.report.report import Report, Row, Side, Tally
-from ckptsurgeon.report.suggestions import Suggestion
 from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 
-VERSION = 1
+VERSION = 2
 """Grows when a field changes its meaning or goes; new fields leave it as it is."""
 
 FIELDS: Mapping[type, str] = {
@@ -29,7 +30,7 @@ FIELDS: Mapping[type, str] = {
     Finding: "kind.value key source found wanted sources rule allowed",
     Operand: "source key",
     Note: "kind text key rule",
-    Suggestion: "sentence text degree.value",
+    Remark: "sentence lines",
 }
 """What is told of an object, in order; `NAMES` says under which name, where it is not the same.
 
@@ -44,7 +45,6 @@ NAMES = {
     "status.value": "status",
     "fate.value": "fate",
     "kind.value": "kind",
-    "degree.value": "degree",
     "claim.dropped": "dropped",
 }
 
@@ -92,6 +92,8 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
         },
     )
     yield "ties", dict(report.ties)
+    suggestion = report.advice.suggestion
+    yield "suggestion", None if suggestion is None else describe_suggestion(suggestion)
 
 
 def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
@@ -100,7 +102,7 @@ def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
     yield "fates", report.fates
     yield "findings", report.findings
     yield "notes", report.notes
-    yield "suggestions", report.suggestions
+    yield "remarks", report.advice.remarks
 
 
 def describe(value: Any) -> Any:

@@ -17,13 +17,20 @@ def render_suggestion(found: Suggestion) -> str:
 
 def suggestion_json(found: Suggestion) -> str:
     """The suggestion as one JSON object: versioned, complete, pure ASCII."""
-    told: dict[str, Any] = {
+    told = {
         "version": VERSION,
         "exit_code": found.exit_code,
         "bottom_line": found.summary,
+        **describe_suggestion(found),
+    }
+    return json.dumps(told, indent=1) + "\n"
+
+
+def describe_suggestion(found: Suggestion) -> dict[str, Any]:
+    """The rule file, and what is said of each key, as JSON has it."""
+    return {
         "rules": found.text(),
         "degrees": {key: degree.value for key, degree in found.degrees.items()},
         "open": dict(found.open),
         "unused": dict(found.unused),
     }
-    return json.dumps(told, indent=1) + "\n"

@@ -14,7 +14,7 @@ from ckptsurgeon.plans.graph import Leaf, Node, Operand, full_key, operands_of
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette
-from ckptsurgeon.render.findings import show_findings, show_suggestions
+from ckptsurgeon.render.findings import show_advice, show_findings
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import (
@@ -59,7 +59,7 @@ def render_body(report: Report, *, width: int, color: bool, verbose: bool = Fals
         _ties(report, view),
         _notes([note for note in report.notes if not _is_told(note, report)], view),
         *show_findings(report, view),
-        show_suggestions(report, view),
+        show_advice(report, view),
     )
 
 

@@ -23,7 +23,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.report.suggestions import Suggestion, make_suggestions
+from ckptsurgeon.report.advice import Advice, advise
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
 from ckptsurgeon.version import VERSION
@@ -172,7 +172,7 @@ class Report(Shown):
     coverage: Coverage
     findings: tuple[Finding, ...]
     notes: tuple[Note, ...]
-    suggestions: tuple[Suggestion, ...]
+    advice: Advice
     ties: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
     done: Done = "would be written"
@@ -198,7 +198,7 @@ class Report(Shown):
         return 1 if self.open_findings else 0
 
     @property
-    def advice(self) -> str:
+    def advice_text(self) -> str:
         """The findings that are open, folded, with what would settle them."""
         return self.call_renderer("write_advice")
 
@@ -268,7 +268,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         ),
         findings=plan.findings,
         notes=plan.notes,
-        suggestions=make_suggestions(plan),
+        advice=advise(plan),
         ties=plan.ties,
         versions={"ckptsurgeon": VERSION},
         done=done,

@@ -82,7 +82,7 @@ class _Squares:
             return False
         shape = self._source[step.sources.keys[0]].shape
         wanted = shape[::-1] if TURNED in step.calls else shape
-        named = step.degree is Degree.SURE or step.sources.keys == step.targets.keys
+        named = step.degree is Degree.SURE or _has_kept_name(step)
         return not is_square(shape) and (named or wanted[::-1] not in self._wanted)
 
     def _is_matrix(self, step: Step) -> bool:
@@ -121,6 +121,14 @@ class _Squares:
         calls = () if turned else (TURNED,)
         told = "a square: turned as the matrices beside it are"
         return replace(step, calls=calls, degree=max(step.degree, Degree.LIKELY), remark=told)
+
+
+def _has_kept_name(step: Step) -> bool:
+    """Whether the module is called the same on both sides, and not by a number alone."""
+    names = {
+        cut_leaf(keys[0])[0].rpartition(".")[2] for keys in (step.sources.keys, step.targets.keys)
+    }
+    return len(names) == 1 and not names.pop().isdigit()
 
 
 def _has_turned(source: Specs, wanted: Collection[tuple[int, ...]]) -> bool:

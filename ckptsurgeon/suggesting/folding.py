@@ -42,8 +42,9 @@ class Folded:
 
 
 def is_foldable(key: str) -> bool:
-    """Whether a key can be read: one with a hole of its own, or of very many pieces, can't."""
-    return HOLE not in key and key.count(".") < MOST_PIECES
+    """Whether a key can be read: names with a hole of their own, or none at first, can't be."""
+    named = HOLE not in key and not key.startswith(".") and key != ""
+    return named and key.count(".") < MOST_PIECES
 
 
 def fold(keys: Iterable[str], apart: Collection[str] = ()) -> dict[str, Folded]:

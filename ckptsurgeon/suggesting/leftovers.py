@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
-from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.units import Specs
 
@@ -46,10 +45,12 @@ def settle_leftovers(
     doubted: Mapping[str, str],
     source: Specs,
     target: Specs,
+    tied: Mapping[str, Sequence[str]],
 ) -> Leftovers:
     """What steps leave of both sides.
 
-    `asked` are remarks on keys of the target, `doubted` on those of the source.
+    `asked` are remarks on keys of the target, `doubted` on those of the source; `tied` are source
+    keys with those of one storage: what is tied to what is taken is not lost.
     """
     used, given = set[str](), set[str]()
     for step in steps:
@@ -57,12 +58,17 @@ def settle_leftovers(
         given.update(step.gives)
     unused = {key: spec for key, spec in source.items() if key not in used}
     missing = {key: spec for key, spec in target.items() if key not in given}
-    settled = [Step(Grid((key,)), Grid(()), degree=Degree.SURE) for key in _buffers(unused)]
+    spare = {key for key in unused if not used.isdisjoint(tied.get(key, ()))}
+    spare.update(_buffers({key: spec for key, spec in unused.items() if key not in spare}))
+    settled = [Step(Grid((key,)), Grid(()), degree=Degree.SURE) for key in unused if key in spare]
     settled += [Step(Grid(()), Grid((key,)), degree=Degree.SURE) for key in _buffers(missing)]
     done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
     open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
     lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}
-    footer = [*_told("keep", open), *_told("drop", lost)]
+    footer = [
+        *leave_keys("keep", open, [key for key in target if key not in open]),
+        *leave_keys("drop", lost, [key for key in source if key not in lost]),
+    ]
     return Leftovers(settled, open, lost, footer)
 
 
@@ -84,13 +90,3 @@ def _is_mask(spec: TensorSpec) -> bool:
     """Whether the shape is `[1, …, n, n]`: no bias has that."""
     *before, rows, columns = (0, 0, *spec.shape)
     return len(spec.shape) > 2 and rows == columns > 1 and set(before) <= {0, 1}
-
-
-def _told(word: str, keys: Mapping[str, str]) -> Iterator[str]:
-    """A comment for all keys of one folded name."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for key, remark in keys.items():
-        groups[remark].append(key)
-    for remark, some in groups.items():
-        for box in fold_keys(some):
-            yield f"- {word}: {box}  # {remark}"

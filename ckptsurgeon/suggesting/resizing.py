@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
 """Last names of the token that stands before an image's: positions may have one more for it."""
 
 RGB = 3
+
+MOST_ALONE = 100
+"""Keys left on one side among which pairs are looked for."""
 
 
 class Resized(NamedTuple):
@@ -44,6 +48,31 @@ def find_resized(
             Resized(None, _tell(own, *shapes)),
         )
         yield key, found
+
+
+def pair_alone(source: Specs, target: Specs) -> dict[str, str]:
+    """Target keys whose shape differs in one dim from that of one source key alone, and it of them.
+
+    Vectors tell too little, and where there are many of either nobody can say which is which.
+    """
+    fits: dict[str, list[str]] = {}
+    takers: Counter[str] = Counter()
+    if min(len(source), len(target)) > MOST_ALONE:
+        return {}
+    for key, spec in target.items():
+        fits[key] = [own for own in source if _differ_in_one(source[own].shape, spec.shape)]
+        takers.update(fits[key])
+    return {
+        key: some[0]
+        for key, some in fits.items()
+        if len(some) == 1 and takers[some[0]] == 1 and cut_leaf(key)[2] == cut_leaf(some[0])[2]
+    }
+
+
+def _differ_in_one(shape: Shape, wanted: Shape) -> bool:
+    if len(shape) != len(wanted) or len(shape) < 2:
+        return False
+    return sum(one != other for one, other in zip(shape, wanted, strict=True)) == 1
 
 
 def _has_class(specs: Collection[str]) -> bool:

@@ -121,7 +121,7 @@ class Scorer:
             + SAME_NAME * same_name
             + scope
         )
-        weak = WEAK_ROLE in told and not same_name
+        weak = WEAK_ROLE in told and not (same_name or _have_one_name(one, other))
         strong = (bool(told) and not weak) or same_name
         conflict = min(conflicts, default=0) <= WEAK_CONFLICT
         return Fit(total, relations, words, exact, strong, weak, conflict)
@@ -142,6 +142,12 @@ class Scorer:
 
     def _weight(self, word: str) -> float:
         return math.log(1 + self._number / self._counts[word])
+
+
+def _have_one_name(one: Candidate, other: Candidate) -> bool:
+    """Whether two modules are called the same, whatever holds them, and not by a number alone."""
+    names = {candidate.unit.module.rpartition(".")[2] for candidate in (one, other)}
+    return len(names) == 1 and any(map(str.isalpha, names.pop()))
 
 
 def may_meet(one: Candidate, other: Candidate) -> bool:

@@ -27,7 +27,6 @@ def choose_options(
     """The options under which the sources' keys are most like the destination's."""
     names = [list(one.contents.specs) for one in sources.values()]
     separator = _choose_separator([name for some in names for name in some], destination)
-    [[name.replace(separator, ".") for name in some] for some in names]
     cut = [name for some in names for name in (one.replace(separator, ".") for one in some)]
     strip: list[str] = []
     while (prefix := _find_wrapper(cut, destination)) is not None:
@@ -48,8 +47,10 @@ def _find_wrapper(names: Collection[str], destination: Collection[str]) -> str |
     """A prefix that all keys begin with, and none of the destination."""
     for piece in WRAPPERS:
         prefix = f"{piece}."
-        if all(name.startswith(prefix) for name in names) and not any(
-            key.startswith(prefix) for key in destination
+        if (
+            names
+            and all(name.startswith(prefix) for name in names)
+            and not any(key.startswith(prefix) for key in destination)
         ):
             return prefix
     return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from msgspec import structs
-
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
@@ -14,6 +12,7 @@ from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
 from ckptsurgeon.suggesting.doubts import doubt_steps
@@ -24,11 +23,11 @@ from ckptsurgeon.suggesting.gathering import gather
 from ckptsurgeon.suggesting.leftovers import settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
-from ckptsurgeon.suggesting.resizing import find_resized
-from ckptsurgeon.suggesting.shipped import name_shipped
-from ckptsurgeon.suggesting.sources import choose_options, write_section
+from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
+from ckptsurgeon.suggesting.sources import write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.suggesting.ties import find_followers, follow, tied_sources
 from ckptsurgeon.suggesting.towers import count_towers
 from ckptsurgeon.suggesting.units import Specs
 
@@ -36,31 +35,44 @@ from ckptsurgeon.suggesting.units import Specs
 def suggest_rules(
     sources: Mapping[str, Checkpoint],
     destination: Checkpoint,
-    roots: Mapping[str, str],
-    one_shard: bool = False,
+    options: SourceOptions,
     least: str = "likely",
+    comments: Sequence[str] = (),
 ) -> Suggestion:
-    """What is suggested for checkpoints that are open; `roots` and `one_shard` are told in it.
+    """What is suggested for checkpoints that are open.
 
-    `least` is "sure", "likely" or "all": down to which degree rules are written.
+    `options` are written as they are, as are `comments`, above all. `least` is "sure", "likely" or
+    "all": down to which degree rules are written.
     """
     wanted = _readable(destination.contents.specs)
-    options = structs.replace(choose_options(sources, wanted, roots), one_shard=one_shard)
     ground = Ground(sources, destination=destination, options=options)
     views = {alias: _readable(view.specs) for alias, view in ground.views.items()}
     gathered = gather(views, wanted)
+    followers = find_followers(destination.contents.aliases, wanted, gathered.specs)
+    leading = {key: spec for key, spec in wanted.items() if key not in followers}
     found = (
-        find_steps(gathered.specs, wanted, gathered.doubts)
+        find_steps(gathered.specs, leading, gathered.doubts)
         if not gathered.is_soup
         else Findings((), {})
     )
-    expanded = [gathered.expand(step) for step in (*found.steps, *found.open)]
-    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else found.asked
+    steps = follow([*found.steps, *found.open], followers)
+    expanded = [gathered.expand(step) for step in steps]
+    asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
+    asked |= dict.fromkeys(_unreadable(ground) & wanted.keys(), UNREADABLE)
     source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
-    return _written(_sorted(expanded, asked), ground, source, wanted, destination, least)
+    return _written(_sorted(expanded, asked), ground, source, wanted, least, comments)
 
 
 SOUP = "all sources have it: one of them, or their average?"
+
+
+UNREADABLE = "the source's can't be read"
+
+
+def _unreadable(ground: Ground) -> set[str]:
+    """The keys of sources whose values can't be read."""
+    views = ground.views.values()
+    return {key for view in views for key in view.specs if view.readable(key) is None}
 
 
 def _readable(specs: Mapping[str, TensorSpec]) -> Specs:
@@ -133,7 +145,13 @@ def _resize(
     """Steps for tensors of another size; of those that a user must judge it is asked."""
     used = {key for step in steps for key in step.takes}
     given = {key for step in steps for key in step.gives}
-    pairs = {key: key for key in target if key in source and key not in given and key not in used}
+    left = {key: spec for key, spec in target.items() if key not in given}
+    spare = {key: spec for key, spec in source.items() if key not in used}
+    pairs = {key: key for key in left if key in spare}
+    pairs |= pair_alone(
+        {key: spec for key, spec in spare.items() if key not in pairs},
+        {key: spec for key, spec in left.items() if key not in pairs},
+    )
     made: list[Step] = []
     for key, found in find_resized(pairs, source, target):
         if found.step is not None and key not in asked:
@@ -181,8 +199,8 @@ def _written(
     ground: Ground,
     source: Specs,
     target: Specs,
-    destination: Checkpoint,
     least: str,
+    comments: Sequence[str],
 ) -> Suggestion:
     places = {key: at for at, key in enumerate(source)}
     active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
@@ -190,7 +208,8 @@ def _written(
     unsure = [step for step in found.steps if step not in active] if least == "sure" else []
     asked = {**found.asked, **_remarks((step, step.gives) for step in unsure)}
     doubted = _remarks((step, step.takes) for step in unsure)
-    left = settle_leftovers(active, asked, doubted, source, target)
+    tied = tied_sources(ground.views)
+    left = settle_leftovers(active, asked, doubted, source, target, tied)
     steps = [*active, *left.steps]
     footer = [*left.footer, *(_open_lines(found.open) if least == "all" else ())]
     said = [step for step in steps if ground.can_say(step)]
@@ -198,7 +217,7 @@ def _written(
     kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
     copies = _may_copy([*said, *kept], source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
-    head = Head(tuple(name_shipped(ground.sources, destination)), tuple(sections))
+    head = Head(tuple(comments), tuple(sections))
     kept = kept if copies else []
     draft, lost = draft_most(
         said, head, ground, copies=copies, footer=footer, left=set(left.unused), kept=kept
@@ -222,7 +241,8 @@ def _open_lines(steps: Sequence[Step]) -> Iterator[str]:
 
 def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
     """Whether what no rule takes may keep its name: no key would be given what it isn't."""
-    kept = {step.gives[0] for step in steps if step.is_move and step.takes == step.gives}
+    whole = (step for step in steps if len(step.takes) == 1 and not (step.calls or step.index))
+    kept = {step.takes[0] for step in whole if step.takes[0] in step.gives and not step.at}
     return all(
         key in kept or key not in source or source[key].shape != spec.shape
         for key, spec in target.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import yaml
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 
 from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.drafting.checking import Ground
-from ckptsurgeon.drafting.covering import cover_keys
 from ckptsurgeon.drafting.drafting import draft, draft_most
 from ckptsurgeon.drafting.files import Head
-from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
+from ckptsurgeon.plans.fates import Fate
 
 
 def ground_of(keys: list[str]) -> Ground:
@@ -127,10 +129,13 @@ def test_what_one_file_can_t_hold_is_left() -> None:
     assert "c -> y" in found.text
 
 
-def test_few_patterns_cover_keys_and_no_others() -> None:
-    assert [line_of(one) for one in cover_keys(["h.w", "h.b"], ["a.w"])] == ["drop: h.*"]
-    lines = [line_of(one) for one in cover_keys(["h.w", "h.b"], ["h.c"])]
-    assert lines == ["drop: h.w", "drop: h.b"]
+def test_few_patterns_leave_keys_and_no_others() -> None:
+    told = dict.fromkeys(["h.w", "h.b"], "why")
+    assert leave_keys("drop", told, ["a.w"]) == ["- drop: h.*  # why"]
+    lines = leave_keys("keep", told, ["h.c"])
+    assert lines == ["- keep: h.<w:w|b>  # why"] or len(lines) == 2
+    layers = dict.fromkeys((f"l.{i}.w" for i in range(9)), "why")
+    assert leave_keys("keep", layers, ["l.0.b"]) == ["- keep: l.<i>.w  # why"]
 
 
 WORDS = st.sampled_from(["a", "b", "conv", "norm_1", "0", "1", "2", "11", "weight", "x-y"])
@@ -153,3 +158,14 @@ def test_what_is_drafted_makes_just_the_renames(renames: dict[str, str | None]) 
     assert {key: one.sources[0].key for key, one in outputs.items()} == {
         new: old for old, new in renames.items() if new is not None
     }
+
+
+@given(st.sets(KEYS, min_size=1, max_size=10), st.randoms(use_true_random=False))
+def test_what_is_left_is_just_what_is_said(keys: set[str], random: Any) -> None:
+    known = sorted(keys)
+    chosen = {key: random.choice(["one", "other"]) for key in known if random.random() < 0.6}
+    others = [key for key in known if key not in chosen]
+    lines = leave_keys("drop", chosen, others)
+    text = "".join(f"  {line}\n" for line in lines)
+    plan = ground_of(known).plan(f"format: 1\nrules:\n{text}")
+    assert {one.key for one in plan.fates if one.fate is Fate.DROPPED} == chosen.keys()

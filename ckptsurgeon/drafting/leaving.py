@@ -1,0 +1,54 @@
+"""Keys that no rule was found for, as comments that a user may make rules of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+from ckptsurgeon.drafting.arrows import Arrow, arrows_of
+from ckptsurgeon.drafting.covering import cover
+from ckptsurgeon.drafting.joining import join_words
+from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.drafting.units import cut_key
+from ckptsurgeon.keys import without_integers
+
+MOST_OTHERS = 3000
+"""Other keys that patterns are held against; of more, those of some layers stand for all."""
+
+
+def leave_keys(
+    word: Literal["keep", "drop"], remarks: Mapping[str, str], others: Collection[str]
+) -> list[str]:
+    """Few rules that `keep` or `drop` just these keys, each with what is said of its keys.
+
+    No rule takes any of the others.
+    """
+    known = set(map(without_integers, others))
+    whole = [key for key in remarks if without_integers(key) not in known]
+    places = {key: at for at, key in enumerate(remarks)}
+    drops = arrows_of([_drop(key, remarks[key]) for key in whole]) or []
+    drops += [
+        Arrow(cut_key(key), (), degree=Degree.OPEN, remark=remark, samples=(key,))
+        for key, remark in remarks.items()
+        if without_integers(key) in known
+    ]
+    deep = [arrow for arrow in drops if arrow.is_deep]
+    shallow = [arrow for arrow in drops if not arrow.is_deep]
+    left = others if len(others) <= MOST_OTHERS else few_of(others)
+    rules = [*join_words(cover(shallow, copies=True, left=left)), *deep]
+    rules.sort(key=lambda rule: min(places[key] for key in rule.samples))
+    return [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in rules]
+
+
+def _drop(key: str, remark: str) -> Step:
+    return Step(Grid((key,)), Grid(()), degree=Degree.OPEN, remark=remark)
+
+
+def few_of(keys: Collection[str]) -> list[str]:
+    """The first and the last key of each form: patterns that take others take these."""
+    forms: dict[str, tuple[str, str]] = {}
+    for key in keys:
+        form = without_integers(key)
+        forms[form] = forms[form][0] if form in forms else key, key
+    return list(dict.fromkeys(key for pair in forms.values() for key in pair))

@@ -1,0 +1,296 @@
+"""What would settle the findings of a plan: words on its rules, and rules for what they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.cutting import cut_middle
+from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.drafting import draft_most
+from ckptsurgeon.drafting.files import Head, rule_lines_of
+from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.fates import Fate, KeyFates
+from ckptsurgeon.plans.graph import Leaf, full_key
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.specs import TensorSpec, plural
+from ckptsurgeon.suggesting.shipped import name_shipped
+from ckptsurgeon.suggesting.sources import choose_options
+from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules
+from ckptsurgeon.suggesting.suggestion import Suggestion
+from ckptsurgeon.visible import visible
+
+MOST_KEYS = 6000
+"""Keys of one side that rules are looked for within a second; for more there is `suggest`."""
+
+MOST_RULES = 6
+"""Rules that something is said of; nobody reads more."""
+
+LONGEST, TAIL = 80, 25
+"""Characters of a key that a sentence names, and those of them behind its middle."""
+
+MOST_GIVEN = 1000
+"""Keys that a rule gives wrongly, for which the right ones are looked for."""
+
+Specs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence on a rule that was given, and lines that may stand where it does."""
+
+    sentence: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Remarks on the rules that were given, and a rule file for what they leave.
+
+    There is no suggestion where they leave nothing; where they leave `too_much`, nothing was looked
+    for.
+    """
+
+    remarks: tuple[Remark, ...] = ()
+    suggestion: Suggestion | None = None
+    too_much: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.remarks or self.suggestion or self.too_much)
+
+
+def advise(plan: Plan) -> Advice:
+    """What would settle the findings of a plan that are open."""
+    if not plan.open_findings:
+        return Advice()
+    aimed: set[str] = set()
+    remarks = []
+    for findings in islice(_by_rule(plan), MOST_RULES):
+        remark, right = _remark(plan, findings)
+        remarks.append(remark)
+        aimed |= right
+    remarks += _told_taken(plan)
+    left = _Left.of(plan, aimed)
+    if left.is_settled:
+        return Advice(tuple(remarks))
+    if left.size > MOST_KEYS:
+        return Advice(tuple(remarks), too_much=True)
+    return Advice(tuple(remarks), left.suggest())
+
+
+# --- what the rules leave -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The keys that no rule took, and those that none gives, with all that is copied."""
+
+    sources: Mapping[str, Checkpoint]
+    destination: Checkpoint
+    is_whole: bool
+    is_settled: bool
+
+    @classmethod
+    def of(cls, plan: Plan, aimed: set[str]) -> _Left:
+        """What the plan leaves but for the keys that rules were aimed at."""
+        ruled = {key for key, output in plan.outputs.items() if output.rule is not None}
+        wanted = plan.destination.specs if plan.destination else {}
+        into = {key: spec for key, spec in wanted.items() if key not in ruled | aimed}
+        whole = not plan.rules and all(_is_as_stored(view) for view in plan.sources)
+        sources = {
+            table.source: _checkpoint(view, _untaken(table), whole)
+            for table, view in _last_tables(plan)
+        }
+        open = [one for one in plan.open_findings if _is_of_no_rule(one) and one.key not in aimed]
+        return cls(sources, _checkpoint(plan.destination, into, whole), whole, not open)
+
+    @property
+    def size(self) -> int:
+        """The keys of the larger side."""
+        return max(
+            sum(len(one.contents.specs) for one in self.sources.values()),
+            len(self.destination.contents.specs),
+        )
+
+    def suggest(self) -> Suggestion:
+        """The rules for all of it; with whole checkpoints also what stands beside rules."""
+        options, shipped = SourceOptions(), tuple[str, ...]()
+        if self.is_whole:
+            options = choose_options(self.sources, self.destination.contents.specs, {})
+            shipped = tuple(name_shipped(self.sources, self.destination))
+        return suggest_rules(self.sources, self.destination, options, comments=shipped)
+
+
+def _is_of_no_rule(finding: Finding) -> bool:
+    """Whether it is for want of a rule."""
+    return finding.kind is not FindingKind.NOTHING and finding.rule is None
+
+
+def _is_as_stored(view: SourceView) -> bool:
+    """Whether rules see the keys that stand in the file."""
+    return view.options == SourceOptions(view.options.roots)
+
+
+def _last_tables(plan: Plan) -> Iterator[tuple[KeyFates, SourceView]]:
+    """What the last rule file reads, with the checkpoints that it comes from."""
+    last = max((table.stage for table in plan.fates.tables), default=0)
+    views = {view.alias: view for view in plan.sources}
+    for table in plan.fates.tables:
+        if table.stage == last:
+            yield table, views.get(table.source, plan.sources[0])
+
+
+def _untaken(table: KeyFates) -> Specs:
+    """The keys that a further rule can take."""
+    taken = (Fate.TAKEN, Fate.DROPPED)
+    return {key: spec for key, spec in table.specs.items() if table.claims[key].fate not in taken}
+
+
+def _checkpoint(view: SourceView | None, specs: Specs, whole: bool) -> Checkpoint:
+    """The shapes alone of what is left of a checkpoint."""
+    contents = Contents(specs) if view is None else replace(view.contents, specs=specs)
+    path, format = (Path(view.path), view.format) if view else (Path(), "spec")
+    if view is not None and not whole:
+        keys = {name: key for key, name in view.names.items()}
+        groups = (tuple(keys.get(one, one) for one in group) for group in view.contents.aliases)
+        kept = (tuple(one for one in group if one in specs) for group in groups)
+        contents = Contents(specs, tuple(group for group in kept if len(group) > 1))
+    return Checkpoint(path=path, format=format, contents=contents, files=(), has_values=False)
+
+
+# --- rules that give what isn't wanted ------------------------------------------------------------
+
+
+def _by_rule(plan: Plan) -> Iterator[list[Finding]]:
+    """The open findings on what rules give, those of one rule and one kind together."""
+    groups: dict[tuple[int, FindingKind], list[Finding]] = {}
+    for finding in plan.open_findings:
+        if finding.kind in (FindingKind.UNEXPECTED, FindingKind.MISMATCHED) and finding.rule:
+            groups.setdefault((id(finding.rule), finding.kind), []).append(finding)
+    yield from groups.values()
+
+
+def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
+    """What is said of a rule, and the keys that it was meant for."""
+    rule = findings[0].rule
+    assert rule is not None  # as `_by_rule` gives it
+    found = _right(plan, findings) if len(findings) <= MOST_GIVEN else Findings((), {})
+    steps = [step for step in found.steps if step.takes and len(step.takes) == 1 == len(step.gives)]
+    place = f"`{rule.place.file_line}`"
+    if findings[0].kind is FindingKind.UNEXPECTED:
+        sentence = _told_unexpected(place, findings, steps)
+    else:
+        sentence = _told_mismatched(place, findings, found)
+    lines = _lines(plan, findings, steps)
+    if lines:
+        where = "in place of" if rule.steps <= len(findings) else "above"
+        sentence += f"; {where} {place}"
+    right = {key for step in steps for key in step.gives} or (
+        {one.key for one in findings if one.kind is FindingKind.MISMATCHED}
+    )
+    return Remark(sentence, lines), right
+
+
+def _told_taken(plan: Plan) -> Iterator[Remark]:
+    """A remark on missing keys that a source has, and a rule took for others."""
+    missing = [one.key for one in plan.open_findings if one.kind is FindingKind.MISSING]
+    taken = {
+        key
+        for table, _ in _last_tables(plan)
+        for key in missing
+        if not table.source and key in table.specs and table.claims[key].rule is not None
+    }
+    for key in list(taken)[:1]:
+        are = "is" if len(taken) == 1 else f"and {len(taken) - 1:,} more are"
+        yield Remark(
+            f"{_named(key)} {are} in the source, and taken or dropped there by a rule: where both "
+            "names are wanted, give that rule both targets, `{from: A, to: [A, B]}`"
+        )
+
+
+def _right(plan: Plan, findings: Sequence[Finding]) -> Findings:
+    """What leads from keys as a rule gives them to what the destination wants."""
+    given = {one.key: one.found for one in findings if one.found is not None}
+    wanted = {one.key: one.wanted for one in findings if one.wanted is not None}
+    if findings[0].kind is FindingKind.UNEXPECTED:
+        missing = (one for one in plan.open_findings if one.kind is FindingKind.MISSING)
+        wanted = {one.key: one.wanted for one in missing if one.wanted is not None}
+    return find_steps(given, wanted if len(wanted) <= MOST_KEYS else {})
+
+
+def _told_unexpected(place: str, findings: Sequence[Finding], steps: Sequence[Step]) -> str:
+    if not steps:
+        given = f"{plural(len(findings), 'key')} such as {_named(findings[0].key)}"
+        return (
+            f"{place} gives {given} that the destination lacks: change its target, or drop its "
+            "sources before it"
+        )
+    step, more = steps[0], len(steps) - 1
+    rest = f" (and {more:,} more so)" if more else ""
+    wanted = _named(step.gives[0])
+    return (
+        f"{place} gives {_named(step.takes[0])} where {wanted} is wanted{rest}: change its target"
+    )
+
+
+def _told_mismatched(place: str, findings: Sequence[Finding], found: Findings) -> str:
+    one, more = findings[0], len(findings) - 1
+    rest = f" and {more:,} more" if more else ""
+    told = f"{place} gives {_named(one.key)}{rest} as {one.found}, {one.wanted} is wanted"
+    if all(map(_lacks_ones, findings)):
+        step = "a size of 1 is gone: `keepdim: true` of the op keeps it, or `reshape` makes it"
+        return f"{told}: {step}"
+    remarks = [*(step.remark for step in found.steps if step.remark), *found.asked.values()]
+    return f"{told}: {remarks[0] if remarks else 'change its ops or its sizes'}"
+
+
+def _lacks_ones(finding: Finding) -> bool:
+    """Whether sizes of 1 are all that a shape lacks."""
+    if finding.found is None or finding.wanted is None:
+        return False
+    shapes = (finding.found.shape, finding.wanted.shape)
+    found, wanted = ([size for size in shape if size != 1] for shape in shapes)
+    return found == wanted and len(shapes[0]) < len(shapes[1])
+
+
+def _lines(plan: Plan, findings: Sequence[Finding], steps: Sequence[Step]) -> tuple[str, ...]:
+    """The rule as it should be; none where it does more than to rename."""
+    origins = {one.key: _origin(plan, one) for one in findings}
+    leaves = [origins[step.takes[0]] for step in steps]
+    whole = [leaf for leaf in leaves if leaf is not None]
+    if not steps or len(whole) < len(leaves):
+        return ()
+    specs: dict[str, dict[str, TensorSpec]] = {}
+    for leaf in whole:
+        specs.setdefault(leaf.source, {})[leaf.key] = leaf.spec
+    views = {view.alias: view for view in plan.sources}
+    if not specs.keys() <= views.keys():
+        return ()
+    ground = Ground({one: _checkpoint(views[one], specs[one], False) for one in specs})
+    moved = [
+        replace(step, sources=Grid((full_key(leaf.source, leaf.key),)))
+        for step, leaf in zip(steps, whole, strict=True)
+    ]
+    if not all(map(ground.can_say, moved)):
+        return ()
+    draft, lost = draft_most(moved, Head(), ground, copies=False)
+    return () if lost else rule_lines_of(draft.text)
+
+
+def _origin(plan: Plan, finding: Finding) -> Leaf | None:
+    """The whole tensor of a source that a rule only gives another name."""
+    output = plan.outputs.get(finding.key)
+    if output is None or output.ops or not isinstance(output.node, Leaf):
+        return None
+    return output.node
+
+
+def _named(key: str) -> str:
+    """A key in a sentence."""
+    return f"`{cut_middle(key, LONGEST, LONGEST - TAIL, visible)}`"
