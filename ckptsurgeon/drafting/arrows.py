@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, UnitKind
 from ckptsurgeon.drafting.units import (
+    LIST,
     Capture,
     Formula,
     Number,
+    Open,
     Unit,
     Units,
     cut_key,
     join_list,
     pattern_of,
+    regex_of_units,
 )
 from ckptsurgeon.ops.indexing import Index
 
@@ -93,8 +97,11 @@ def is_drop(arrow: Arrow) -> bool:
     return bool(arrow.source) and not arrow.target and not arrow.calls
 
 
-def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
-    """The arrows that make just these steps; None where keys can't be written as patterns."""
+def arrows_of(steps: Iterable[Step], left: Collection[str] = ()) -> list[Arrow] | None:
+    """The arrows that make just these steps; None where keys can't be written as patterns.
+
+    `left` are keys that none is to take.
+    """
     families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)
     patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
     for number, step in enumerate(steps):
@@ -111,7 +118,7 @@ def arrows_of(steps: Iterable[Step]) -> list[Arrow] | None:
     return [
         arrow
         for family, members in families.items()
-        for arrow in _arrows_of_family(*patterns[family], members)
+        for arrow in _arrows_of_family(*patterns[family], members, left)
     ]
 
 
@@ -136,14 +143,23 @@ def _numbers(units: Units) -> tuple[int, ...]:
 
 
 def _arrows_of_family(
-    source: Units, target: Units, members: Sequence[tuple[int, Step, Row]]
+    source: Units,
+    target: Units,
+    members: Sequence[tuple[int, Step, Row]],
+    left: Collection[str],
 ) -> list[Arrow]:
     """The arrows of steps whose keys differ in integers alone."""
     rows = [row for _, _, row in members]
     fit = _fit(rows)
+    groups: Sequence[Sequence[tuple[int, Step, Row]]] = ()
     if fit is None:
         groups = _divided(members)
-        return [arrow for group in groups for arrow in _arrows_of_family(source, target, group)]
+    elif left and len(members) > 1 and fit.pick is None and _is_single(source):
+        groups = _spared(_filled(source, fit.source), members, left)
+    if groups or fit is None:
+        return [
+            arrow for group in groups for arrow in _arrows_of_family(source, target, group, left)
+        ]
     number, step, _ = members[0]
     some = [one for _, one, _ in _spread(members)]
     return [
@@ -163,6 +179,32 @@ def _arrows_of_family(
             unit=None if step.unit is None else step.unit.kind,
         )
     ]
+
+
+def _is_single(units: Units) -> bool:
+    """Whether a pattern is of one key, not of several that are gathered."""
+    return not any(isinstance(unit, Open) or unit == LIST for unit in units)
+
+
+def _spared(
+    pattern: Units, members: Sequence[tuple[int, Step, Row]], left: Collection[str]
+) -> list[Sequence[tuple[int, Step, Row]]]:
+    """The members in groups whose patterns take fewer of the keys that are left; none if all may.
+
+    They are divided by the integer that tells them from these, else one by one.
+    """
+    expression = re.compile(regex_of_units(pattern))
+    taken = [_numbers(cut_key(key)) for key in left if expression.fullmatch(key)]
+    if not taken:
+        return []
+    columns = list(zip(*(row[0] for _, _, row in members), strict=True))
+    varied = [at for at, column in enumerate(columns) if len(set(column)) > 1]
+    telling = [at for at in varied if {row[at] for row in taken}.isdisjoint(columns[at])]
+    chosen = (telling or varied)[0]
+    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
+    for member in members:
+        groups[member[2][0][chosen]].append(member)
+    return list(groups.values())
 
 
 def _spread(members: Sequence[tuple[int, Step, Row]]) -> list[tuple[int, Step, Row]]:

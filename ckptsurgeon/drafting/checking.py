@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -94,13 +94,26 @@ class Ground:
             outputs = self.plan(text).outputs.nodes
         except CkptSurgeonError:
             return False
-        if any(key not in expected and not self._is_no_copy(key, outputs[key]) for key in outputs):
-            return False
-        if len(expected) > len(outputs) or any(key not in outputs for key in expected):
-            return False
-        return all(
-            _is_expected(_without_cast(outputs[key]), node) for key, node in expected.items()
-        )
+        return next(self._misses(outputs, expected), None) is None
+
+    def misses(self, text: str, expected: Mapping[str, Expected]) -> list[str]:
+        """The keys that a rule file doesn't make as expected, or not at all, or too many."""
+        try:
+            outputs = self.plan(text).outputs.nodes
+        except CkptSurgeonError:
+            return list(expected)
+        return list(self._misses(outputs, expected))
+
+    def _misses(
+        self, outputs: Mapping[str, Node], expected: Mapping[str, Expected]
+    ) -> Iterator[str]:
+        for key, node in outputs.items():
+            if key not in expected and not self._is_no_copy(key, node):
+                yield key
+        yield from (key for key in expected if key not in outputs)
+        for key, wanted in expected.items():
+            if key in outputs and not _is_expected(_without_cast(outputs[key]), wanted):
+                yield key
 
     def _is_no_copy(self, key: str, node: Node) -> bool:
         """Whether a key is the destination's own, or has another shape there than it is given."""
@@ -129,6 +142,10 @@ class Trial:
     def holds(self, text: str) -> bool:
         """Whether the file makes just these steps there."""
         return self.ground.holds(text, self.ground.expect(self.steps))
+
+    def misses(self, text: str) -> list[str]:
+        """The targets that the file makes otherwise there."""
+        return self.ground.misses(text, self.ground.expect(self.steps))
 
 
 def _without_cast(node: Node) -> Node:

@@ -14,7 +14,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
-from ckptsurgeon.drafting.ordering import regex_of_unit
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.drafting.units import (
     ALIAS,
@@ -26,6 +25,7 @@ from ckptsurgeon.drafting.units import (
     cut_pieces,
     join_list,
     join_pieces,
+    regex_of_unit,
 )
 
 MOST_PLACES = 4

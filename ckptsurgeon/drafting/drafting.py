@@ -120,7 +120,7 @@ def count_rules(entries: Sequence[Entry]) -> int:
 def _generalised(
     steps: Sequence[Step], generalise: Generalise, left: Collection[str]
 ) -> list[Entry] | None:
-    arrows = arrows_of(steps)
+    arrows = arrows_of(steps, left)
     if arrows is None:
         return None
     deep = [arrow for arrow in arrows if arrow.is_deep]

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.ordering import regex_of_unit
 from ckptsurgeon.drafting.steps import Grid, Step
 from ckptsurgeon.drafting.units import (
     LIST,
@@ -19,6 +18,7 @@ from ckptsurgeon.drafting.units import (
     Unit,
     Units,
     cut_key,
+    regex_of_unit,
     text_of,
 )
 

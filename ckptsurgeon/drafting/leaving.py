@@ -13,7 +13,7 @@ from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.keys import without_integers
 
-MOST_OTHERS = 3000
+MOST_OTHERS = 1000
 """Other keys that patterns are held against; of more, those of some layers stand for all."""
 
 
@@ -35,8 +35,7 @@ def leave_keys(
     ]
     deep = [arrow for arrow in drops if arrow.is_deep]
     shallow = [arrow for arrow in drops if not arrow.is_deep]
-    left = others if len(others) <= MOST_OTHERS else few_of(others)
-    rules = [*join_words(cover(shallow, copies=True, left=left)), *deep]
+    rules = [*join_words(cover(shallow, copies=True, left=few_of(others))), *deep]
     rules.sort(key=lambda rule: min(places[key] for key in rule.samples))
     return [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in rules]
 
@@ -45,8 +44,10 @@ def _drop(key: str, remark: str) -> Step:
     return Step(Grid((key,)), Grid(()), degree=Degree.OPEN, remark=remark)
 
 
-def few_of(keys: Collection[str]) -> list[str]:
-    """The first and the last key of each form: patterns that take others take these."""
+def few_of(keys: Collection[str]) -> Collection[str]:
+    """Keys that patterns are held against: of very many, the first and the last of each form."""
+    if len(keys) <= MOST_OTHERS:
+        return keys
     forms: dict[str, tuple[str, str]] = {}
     for key in keys:
         form = without_integers(key)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.units import LIST, Capture, Choice, Number, Open, Star, Unit, text_of
+from ckptsurgeon.drafting.units import LIST, Capture, regex_of_unit
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 MOST_ROUNDS = 50
@@ -128,16 +128,3 @@ def _regexes(arrow: Arrow) -> Iterator[str]:
             yield f"(?:{'|'.join(map(str, arrow.pick[1]))})"
         else:
             yield regex_of_unit(unit)
-
-
-def regex_of_unit(unit: Unit) -> str:
-    """The regular expression of what a unit of a pattern matches."""
-    if isinstance(unit, Star):
-        return ".+" if unit.path else "[^.]+"
-    if isinstance(unit, Choice):
-        return f"(?:{'|'.join(re.escape(left) for left, _ in unit.words)})"
-    if isinstance(unit, Open) and unit.words:
-        return f"(?:{'|'.join(map(re.escape, unit.words))})"
-    if isinstance(unit, Capture | Open):
-        return f"[0-9]{{{unit.width}}}" if unit.width else "(?:0|[1-9][0-9]*)"
-    return re.escape(text_of((unit,))) if isinstance(unit, str | Number) else ""

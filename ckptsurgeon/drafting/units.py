@@ -211,3 +211,24 @@ def _list_words(patterns: Sequence[Units], dim: int) -> Units | None:
         return None
     words = tuple(map(text_of, middles))
     return (*first[:start], Open(dim, words), *first[len(first) - end :])
+
+
+# --- patterns as expressions ----------------------------------------------------------------------
+
+
+def regex_of_units(units: Units) -> str:
+    """The regular expression of the keys that a pattern matches."""
+    return "".join("|" if unit == LIST else regex_of_unit(unit) for unit in units)
+
+
+def regex_of_unit(unit: Unit) -> str:
+    """The regular expression of what a unit of a pattern matches."""
+    if isinstance(unit, Star):
+        return ".+" if unit.path else "[^.]+"
+    if isinstance(unit, Choice):
+        return f"(?:{'|'.join(re.escape(left) for left, _ in unit.words)})"
+    if isinstance(unit, Open) and unit.words:
+        return f"(?:{'|'.join(map(re.escape, unit.words))})"
+    if isinstance(unit, Capture | Open):
+        return f"[0-9]{{{unit.width}}}" if unit.width else "(?:0|[1-9][0-9]*)"
+    return re.escape(text_of((unit,))) if isinstance(unit, str | Number) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -66,6 +66,10 @@ class Example:
     converted: Checkpoint
     output: OutputOptions = field(default_factory=OutputOptions)
     tell: Progress | None = None
+
+    def given(self, values: Mapping[str, int]) -> Example:
+        """The example with values of vars that no file tells."""
+        return replace(self, ground=replace(self.ground, given=values)) if values else self
 
     @property
     def tensors(self) -> Mapping[str, Leaf]:

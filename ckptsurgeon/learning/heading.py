@@ -16,11 +16,17 @@ from ckptsurgeon.specs import FLOATING
 
 @dataclass(frozen=True, slots=True)
 class Headed:
-    """The head of a file, each example's steps as they are below it, and its values of vars."""
+    """The head of a file, each example's steps as they are below it, and its values of vars.
+
+    `asked` are the vars that only a user can tell, `once` what was seen in one example alone, and
+    may be constant or a size: vars, and bounds of slices.
+    """
 
     head: Head
     lists: Sequence[Sequence[Step]]
     values: Sequence[Mapping[str, int]]
+    asked: Sequence[str]
+    once: Sequence[str]
 
 
 def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Headed:
@@ -44,12 +50,42 @@ def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Hea
         _name_sizes([_with_heads(step, config) for step in steps])
         for config, steps in zip(configs, lists, strict=True)
     ]
+    given = [values for _, values in named]
     vars = {
-        name: _var(size, [values.get(name) for _, values in named], examples)
-        for name, size in named[0][1].items()
+        name: _var(size, [values.get(name) for values in given], examples)
+        for name, size in given[0].items()
     }
-    head = Head(sections=tuple(sections), vars=vars)
-    return Headed(head, [steps for steps, _ in named], [_plain(values) for _, values in named])
+    steps = [steps for steps, _ in named]
+    bounds: list[str] = []
+    if len(examples) == 1:
+        bounds = list(dict.fromkeys(str(one) for step in steps[0] for one in _bounds(step)))
+        steps = [list(map(_with_bounds, steps[0]))]
+    head = Head(sections=tuple(sections), vars={name: one.told for name, one in vars.items()})
+    return Headed(
+        head,
+        steps,
+        list(map(_plain, given)),
+        [name for name, one in vars.items() if one.is_asked],
+        [*(name for name, one in vars.items() if one.is_seen_once), *bounds],
+    )
+
+
+def _bounds(step: Step) -> Iterator[int]:
+    """The numbers of a step's slices, which no rule can compute."""
+    for part in (*step.index, *step.at):
+        numbers = part if isinstance(part, tuple) else (part,)
+        yield from (one for one in numbers if isinstance(one, int))
+
+
+def _with_bounds(step: Step) -> Step:
+    """The step, with a remark on the numbers of its slices."""
+    bounds = dict.fromkeys(map(str, _bounds(step)))
+    if not bounds or step.remark:
+        return step
+    return replace(step, remark=f"{', '.join(bounds)}: {ONCE}")
+
+
+ONCE = "seen once: constant, or a size?"
 
 
 def _plain(values: Mapping[str, Size]) -> dict[str, int]:
@@ -184,24 +220,42 @@ def _renamed(step: Step, names: Mapping[tuple[str, int], str]) -> Step:
     return replace(step, calls=calls)
 
 
-def _var(size: Size, values: Sequence[Size | None], examples: Sequence[Example]) -> tuple[str, str]:
-    """A var's value, and what is to be said of it."""
+@dataclass(frozen=True, slots=True)
+class _Var:
+    """A var's value and what is to be said of it, and who knows it."""
+
+    told: tuple[str, str]
+    is_asked: bool = False
+    is_seen_once: bool = False
+
+
+def _var(size: Size, values: Sequence[Size | None], examples: Sequence[Example]) -> _Var:
+    """A var as it stands in the file."""
     seen = [one.value for one in values if one is not None]
     if (name := _entry_of(size, examples[0].ground.config or {})) is not None:
-        return f"config.{name}", ""
+        return _Var((f"config.{name}", ""))
     if len(seen) == 1:
-        return str(size.value), "seen once: constant, or a size?"
+        return _Var((str(size.value), ONCE), is_seen_once=True)
     if len(set(seen)) == 1:
-        return str(size.value), ""
+        return _Var((str(size.value), ""))
     if (shape := _dim_of(seen, examples)) is not None:
-        return shape, ""
-    return str(size.value), f"{' and '.join(map(str, seen))} in the examples: say which by --set"
+        return _Var((shape, ""))
+    entry = CONFIG_NAMES.get(_plain_name(size), (size.name,))[0]
+    told = (
+        f"{' and '.join(map(str, seen))} in the examples: --config or --set {size.name}=… says it"
+    )
+    return _Var((f"config.{entry}", told), is_asked=True)
 
 
 def _entry_of(size: Size, config: Mapping[str, object]) -> str | None:
     """The config's entry that means a size, where it has its value."""
-    known = CONFIG_NAMES.get(size.name.rstrip("_0123456789"), ())
+    known = CONFIG_NAMES.get(_plain_name(size), ())
     return next((name for name in known if _is_size(config.get(name), size.value)), None)
+
+
+def _plain_name(size: Size) -> str:
+    """What sizes of one kind are called; further ones have a number behind it."""
+    return size.name.rstrip("_0123456789")
 
 
 def _is_size(found: object, value: int) -> bool:

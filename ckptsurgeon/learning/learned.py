@@ -27,7 +27,9 @@ class Learned(Shown):
     `degrees` are by key; `unexplained` are the keys that no tensor of the source explains, which
     stand as comments, `unreadable` those without values that can be read. `dropped` are the source
     keys, with their aliases, that nothing is made of. `rule_count` counts the rules,
-    `failed` the further examples that they don't hold on.
+    `failed` the further examples that they don't hold on. `once` are numbers that were seen in one
+    example alone (vars, or bounds of slices): constants, or sizes. `asked` are vars that differ
+    between the examples, and that a user must tell.
     """
 
     file: str
@@ -39,6 +41,8 @@ class Learned(Shown):
     unreadable: Mapping[str, UnreadableSpec]
     rule_count: int
     failed: int = 0
+    once: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The rule file."""
@@ -91,5 +95,7 @@ class Learned(Shown):
         told = [f"{count:,} {degree.value}" for degree, count in self.counts.items()]
         told += [f"{len(self.open):,} UNEXPLAINED"] if self.open else []
         told += [f"WRONG on {plural(self.failed, 'further example')}"] if self.failed else []
+        told += [f"{plural(len(self.once), 'number')} seen once"] if self.once else []
+        told += [f"{plural(len(self.asked), 'number')} to be told"] if self.asked else []
         total = len(self.degrees) + len(self.open)
         return f"{plural(self.rule_count, 'rule')} for {plural(total, 'tensor')}: {', '.join(told)}"

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
-from ckptsurgeon.drafting.files import with_footer
+from ckptsurgeon.drafting.files import comment, with_footer
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
@@ -56,10 +58,12 @@ def learn_rules(
     if not whole:
         some = _open(sample_pair(pairs[0]), config, tell)
         lesson = _study([some, *further])
+        first = first.given(lesson.asked)
         proof = prove(lesson.text, first, lesson.near, memory, whole=False)
         if not (proof.different or proof.unexpected or _forgets(proof, first, lesson)):
             return _tell(lesson, first, proof, Degree.SAMPLED)
-    lesson = _study(every)
+    lesson = _study([first, *further])
+    first = first.given(lesson.asked)
     proof = prove(lesson.text, first, lesson.near, memory, whole=whole)
     _refuse_strangers(first, proof)
     return _tell(lesson, first, proof, Degree.PROVED if whole else Degree.SAMPLED)
@@ -74,6 +78,8 @@ def sample_pair(pair: Pair) -> Pair:
 class Lesson:
     """What examples say: the steps of the first, a rule file, and the targets that it lacks.
 
+    `asked` are the vars that nobody else tells, with their values in the first; `once` is what was
+    seen in one example alone.
     `failed` counts the further examples that the file doesn't hold on.
     """
 
@@ -82,6 +88,8 @@ class Lesson:
     unexplained: tuple[str, ...]
     rule_count: int
     failed: int
+    asked: Mapping[str, int]
+    once: tuple[str, ...]
 
     @property
     def near(self) -> frozenset[str]:
@@ -103,9 +111,10 @@ def _study(examples: Sequence[Example]) -> Lesson:
         Trial(replace(example.ground, given=values), steps)
         for example, steps, values in zip(examples, headed.lists, headed.values, strict=True)
     ]
-    first = examples[0]
-    said = [step for step in headed.lists[0] if first.ground.can_say(step)]
-    unsaid = [step for step in headed.lists[0] if not first.ground.can_say(step)]
+    asked = {name: headed.values[0][name] for name in headed.asked}
+    ground = replace(examples[0].ground, given=asked)
+    said = [step for step in headed.lists[0] if ground.can_say(step)]
+    unsaid = [step for step in headed.lists[0] if not ground.can_say(step)]
     copies = all(step.is_move and step.takes == step.gives for step in unsaid)
     head = headed.head
     if not copies:
@@ -113,15 +122,31 @@ def _study(examples: Sequence[Example]) -> Lesson:
             head, sections=(*head.sections, "unmatched: drop  # of keys that no rule can name")
         )
     kept = unsaid if copies else []
-    found, left = draft_most(said, head, first.ground, trials=trials[1:], copies=copies, kept=kept)
+    found, left = draft_most(said, head, ground, trials=trials[1:], copies=copies, kept=kept)
     lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
-    elsewhere = sum(not trial.holds(found.text) for trial in trials[1:])
-    text = with_footer(found.text, _footer(unexplained, first))
-    if elsewhere:
-        told = f"# These rules don't hold on {plural(elsewhere, 'further example')}.\n"
-        text = told + text
-    return Lesson(headed.lists[0], text, unexplained, count_rules(found.entries), elsewhere)
+    misses = [missed for trial in trials[1:] if (missed := trial.misses(found.text))]
+    text = with_footer(found.text, _footer(unexplained, examples[0]))
+    told = "".join(f"{comment(_tell_misses(missed))}\n" for missed in misses)
+    return Lesson(
+        headed.lists[0],
+        told + text,
+        unexplained,
+        count_rules(found.entries),
+        len(misses),
+        asked,
+        tuple(headed.once),
+    )
+
+
+def _tell_misses(keys: Sequence[str]) -> str:
+    """What is said above the rules of a further example that they don't hold on."""
+    names = list_some([str(box) for box in fold_keys(keys)], MOST_MISSES)
+    return f"A further example has {names} made otherwise: numbers of their rules are sizes there."
+
+
+MOST_MISSES = 3
+"""Folded names of tensors that are told."""
 
 
 def _steps_of(decisions: Decisions) -> list[Step]:
@@ -162,6 +187,8 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
         unreadable={k: one for k, one in specs.items() if isinstance(one, UnreadableSpec)},
         rule_count=lesson.rule_count,
         failed=lesson.failed,
+        once=lesson.once,
+        asked=tuple(lesson.asked),
     )
 
 

@@ -34,6 +34,7 @@ from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.layers import list_notes
 from ckptsurgeon.plans.leftovers import Leftovers, fold_notes
 from ckptsurgeon.plans.notes import (
+    config_notes,
     fate_notes,
     left_out_notes,
     output_notes,
@@ -120,6 +121,7 @@ class Planning:
         self.ties: Ties = {}
         self.tied: list[tuple[Node, Node, RuleInfo]] = []
         self.runs: list[StageRun] = []
+        self.config_reads: list[str] = []
 
     @classmethod
     def of(cls, rulesets: Sequence[Ruleset], inputs: Inputs) -> Planning:
@@ -204,7 +206,7 @@ class Planning:
         def spec_of(reference: Reference) -> TensorSpec:
             return _looked_up(reference, tables, destination)
 
-        return Surroundings(spec_of, self.inputs.config, self.inputs.given)
+        return Surroundings(spec_of, self.inputs.config, self.inputs.given, self.config_reads)
 
     def _next_table(self, number: int, given: Given) -> Table:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
@@ -246,6 +248,7 @@ class Planning:
         sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,
+            *config_notes(self.inputs.config, self.config_reads),
             *account.notes,
             *left_out_notes(outputs, fates),
             *output_notes(outputs, destination),

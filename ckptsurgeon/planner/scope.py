@@ -23,12 +23,19 @@ class Surroundings:
     """What vars can look at besides each other.
 
     `spec_of` gives the spec of a key of the stage's sources or of the destination; `config` is the
-    parsed config; `given` the values that are given for vars.
+    parsed config; `given` the values that are given for vars. `reads` notes what is looked up in
+    the config.
     """
 
     spec_of: Callable[[Reference], TensorSpec]
     config: Mapping[str, Any] | None = None
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+
+    def find(self, path: str) -> Value:
+        """The config's value; raises ExpressionError where it has none."""
+        self.reads.append(path)
+        return _config_value(self.config or {}, path)
 
 
 def _tell_giving() -> str:
@@ -63,7 +70,7 @@ class Vars:
             raise ExpressionError(
                 f"config.{path} is asked for, and no config is given", help=_tell_giving()
             )
-        return _config_value(self._around.config, path)
+        return self._around.find(path)
 
     def _evaluate(self, name: str) -> Value:
         place = self._table[name].place
@@ -108,7 +115,7 @@ class Vars:
         if self._around.config is None and var.default is None:
             raise ExpressionError("it reads the config, and none is given", help=_tell_giving())
         try:
-            return _config_value(self._around.config or {}, var.path)
+            return self._around.find(var.path)
         except _NotThere:
             if var.default is None:
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
@@ -50,6 +50,12 @@ def unique_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
             by_id[rule] = numbers.setdefault(note.rule, len(numbers)), note.rule
         unique[note.kind, note.text, note.key, by_id[rule][0]] = note
     return tuple(unique.values())
+
+
+def config_notes(config: object, reads: Collection[str]) -> Iterator[Note]:
+    """A config that is given, and that no rule reads: its sizes change nothing."""
+    if config is not None and not reads:
+        yield Note("config", "no var of the rules reads the config: nothing depends on it")
 
 
 def source_notes(view: SourceView) -> Iterator[Note]:

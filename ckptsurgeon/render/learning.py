@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import CLEAN, View
 from ckptsurgeon.specs import plural
+from ckptsurgeon.wording import choose
 
 if TYPE_CHECKING:  # which imports NumPy
     from ckptsurgeon.learning.learned import Learned
@@ -67,13 +69,28 @@ def _listed(title: str, meaning: str, keys: Sequence[str], view: View) -> list[s
 
 def _advice(found: Learned) -> list[str]:
     """The next step where values leave something open."""
+    lines: list[str] = []
     if found.failed:
-        return [
-            "the further examples are of other names, or of sizes that no var tells: see the file"
-        ]
-    if not found.likely:
-        return []
-    return ["values that all differ leave no doubt: run the conversion on what `probe` writes"]
+        lines.append("the further examples have tensors made otherwise: the file begins with which")
+    if found.once:
+        names = safe(list_some(found.once, MOST_NAMES))
+        ways = choose(
+            "`--example S2 D2` of another size, or `--config`", "`examples=` or `config=`"
+        )
+        lines.append(f"{names}: constants, or sizes of this network? {ways} tells")
+    if found.asked:
+        ways = choose("--config or --set", "`config=` or `variables=`")
+        names = safe(list_some(found.asked, MOST_NAMES))
+        lines.append(f"{names}: other in each example, and in no shape: {ways} must say it")
+    if found.likely:
+        lines.append(
+            "values that all differ leave no doubt: run the conversion on what `probe` writes"
+        )
+    return lines
+
+
+MOST_NAMES = 6
+"""Numbers that are named."""
 
 
 def learned_json(found: Learned) -> str:
@@ -88,6 +105,8 @@ def learned_json(found: Learned) -> str:
         "rules": found.text(),
         "rule_count": found.rule_count,
         "failed_examples": found.failed,
+        "seen_once": list(found.once),
+        "asked": list(found.asked),
         "counts": {degree.value: count for degree, count in found.counts.items()},
         "degrees": {key: degree.value for key, degree in found.degrees.items()},
         "unexplained": list(found.unexplained),

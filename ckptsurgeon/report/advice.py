@@ -124,7 +124,7 @@ class _Left:
         if self.is_whole:
             options = choose_options(self.sources, self.destination.contents.specs, {})
             shipped = tuple(name_shipped(self.sources, self.destination))
-        return suggest_rules(self.sources, self.destination, options, comments=shipped)
+        return suggest_rules(self.sources, self.destination, options, "all", shipped)
 
 
 def _is_of_no_rule(finding: Finding) -> bool:

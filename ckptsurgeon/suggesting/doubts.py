@@ -27,6 +27,8 @@ HEADWISE = frozenset(
 COMPLEX = frozenset({"wq", "wk"})
 """Meta's names: its rotary embeddings pair neighbouring rows, others pair halves of a head."""
 
+ROTARY = "rotary rows: as they are, or by permute_rope"
+
 _ITEM = re.compile(r".*?[0-9][^.]*\.")
 
 
@@ -38,7 +40,9 @@ def doubt_steps(
     Of `guessed` source keys the shape tells nothing.
     """
     forms = {without_integers(key) for side in (source, target) for key in side}
-    rotary = not any(map(_is_position, forms))
+    positions = any(map(_is_position, forms))
+    rotary = not positions
+    tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
     turned = _Squares(steps, source, target, guessed)
     norms = _Norms(source, target)
     found = []
@@ -46,8 +50,20 @@ def doubt_steps(
         step = norms.judge(turned.judge(step))
         if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
             step = replace(step, degree=Degree.OPEN, remark=told)
+        elif step.degree < Degree.LIKELY and tokens and _is_of_another_attention(step):
+            step = replace(step, degree=Degree.LIKELY, remark=ROTARY)
         found.append(step)
     return found
+
+
+def _is_token(key: str) -> bool:
+    found = _roles(key).get("embed")
+    return found is not None and found.value == "token"
+
+
+def _is_relative(key: str) -> bool:
+    """Whether a tensor is a table of relative positions, which take the place of rotary ones."""
+    return "relative" in spell(cut_leaf(key)[0]).split() or "rel" in spell(key).split()
 
 
 def _is_position(key: str) -> bool:
@@ -218,8 +234,21 @@ def _doubt_rows(step: Step, rotary: bool) -> str:
     if _are_headwise(names):
         return "rows of fused heads: split_qkv or fuse_qkv with their layout and heads"
     if rotary and len(COMPLEX.intersection(names)) == 1 and _is_part(modules, ("q", "k")):
-        return "rotary rows: as they are, or by permute_rope"
+        return ROTARY
     return ""
+
+
+def _is_of_another_attention(step: Step) -> bool:
+    """Whether a layer of queries or keys keeps its name in an attention that is called otherwise.
+
+    Codebases that name these alike order their rows in two ways: transformers by halves of a head,
+    torchtune and Meta by pairs.
+    """
+    if not step.is_move:
+        return False
+    modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
+    parents = [without_integers(one.rpartition(".")[0]).rpartition(".")[2] for one in modules]
+    return parents[0] != parents[1] and _is_part(modules, ("q", "k"))
 
 
 def _are_headwise(names: Collection[str]) -> bool:

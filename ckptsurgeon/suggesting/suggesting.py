@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
+from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.joining import join_leaves, join_words
+from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.language.rules import SourceOptions
@@ -211,7 +214,8 @@ def _written(
     tied = tied_sources(ground.views)
     left = settle_leftovers(active, asked, doubted, source, target, tied)
     steps = [*active, *left.steps]
-    footer = [*left.footer, *(_open_lines(found.open) if least == "all" else ())]
+    taken = list(dict.fromkeys(key for step in active for key in step.takes))
+    footer = [*(_open_lines(found.open, taken) if least == "all" else ()), *left.footer]
     said = [step for step in steps if ground.can_say(step)]
     unsaid = [step for step in steps if not ground.can_say(step)]
     kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
@@ -220,7 +224,7 @@ def _written(
     head = Head(tuple(comments), tuple(sections))
     kept = kept if copies else []
     draft, lost = draft_most(
-        said, head, ground, copies=copies, footer=footer, left=set(left.unused), kept=kept
+        said, head, ground, copies=copies, footer=footer, left=left.unused, kept=kept
     )
     lost += [step for step in unsaid if step not in kept]
     degrees = dict(_degrees(steps, lost))
@@ -233,9 +237,11 @@ def _remarks(unsure: Iterable[tuple[Step, Sequence[str]]]) -> dict[str, str]:
     return {key: f"likely: {step.remark}" for step, keys in unsure for key in keys}
 
 
-def _open_lines(steps: Sequence[Step]) -> Iterator[str]:
+def _open_lines(steps: Sequence[Step], taken: Collection[str]) -> Iterator[str]:
     """Rules that hold only by a user's word."""
-    for arrow in arrows_of(steps) or ():
+    left = few_of(taken)
+    arrows = join_leaves(arrows_of(steps, left) or ())
+    for arrow in join_words(cover(arrows, copies=False, left=left)):
         yield f"- {line_of(arrow)}  # {arrow.remark}"
 
 
