@@ -9,6 +9,7 @@ from ckptsurgeon.drafting.arrows import Arrow, arrows_of
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.joining import join_words
 from ckptsurgeon.drafting.lines import line_of
+from ckptsurgeon.drafting.ordering import order
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.keys import without_integers
@@ -37,6 +38,7 @@ def leave_keys(
     shallow = [arrow for arrow in drops if not arrow.is_deep]
     rules = [*join_words(cover(shallow, copies=True, left=few_of(others))), *deep]
     rules.sort(key=lambda rule: min(places[key] for key in rule.samples))
+    rules = order(rules) or rules
     return [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in rules]
 
 

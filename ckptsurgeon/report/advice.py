@@ -19,7 +19,7 @@ from ckptsurgeon.plans.fates import Fate, KeyFates
 from ckptsurgeon.plans.graph import Leaf, full_key
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.specs import TensorSpec, plural
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
 from ckptsurgeon.suggesting.shipped import name_shipped
 from ckptsurgeon.suggesting.sources import choose_options
 from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules
@@ -104,7 +104,7 @@ class _Left:
         into = {key: spec for key, spec in wanted.items() if key not in ruled | aimed}
         whole = not plan.rules and all(_is_as_stored(view) for view in plan.sources)
         sources = {
-            table.source: _checkpoint(view, _untaken(table), whole)
+            table.source: _checkpoint(view, _untaken(table, plan), whole)
             for table, view in _last_tables(plan)
         }
         open = [one for one in plan.open_findings if _is_of_no_rule(one) and one.key not in aimed]
@@ -127,9 +127,14 @@ class _Left:
         return suggest_rules(self.sources, self.destination, options, "all", shipped)
 
 
+OF_NO_KEY = (FindingKind.NOTHING, FindingKind.UNREADABLE)
+"""Findings that no rule settles by giving a key."""
+
+
 def _is_of_no_rule(finding: Finding) -> bool:
-    """Whether it is for want of a rule."""
-    return finding.kind is not FindingKind.NOTHING and finding.rule is None
+    """Whether it is for want of a rule that may be found."""
+    lost = isinstance(finding.wanted, UnreadableSpec)
+    return finding.kind not in OF_NO_KEY and finding.rule is None and not lost
 
 
 def _is_as_stored(view: SourceView) -> bool:
@@ -146,10 +151,10 @@ def _last_tables(plan: Plan) -> Iterator[tuple[KeyFates, SourceView]]:
             yield table, views.get(table.source, plan.sources[0])
 
 
-def _untaken(table: KeyFates) -> Specs:
-    """The keys that a further rule can take."""
-    taken = (Fate.TAKEN, Fate.DROPPED)
-    return {key: spec for key, spec in table.specs.items() if table.claims[key].fate not in taken}
+def _untaken(table: KeyFates, plan: Plan) -> Specs:
+    """The keys that a further rule can take; without a destination, those that go nowhere."""
+    settled = {Fate.TAKEN, Fate.DROPPED} | (set() if plan.destination else {Fate.COPIED})
+    return {key: spec for key, spec in table.specs.items() if table.claims[key].fate not in settled}
 
 
 def _checkpoint(view: SourceView | None, specs: Specs, whole: bool) -> Checkpoint:

@@ -62,11 +62,19 @@ def pair_alone(source: Specs, target: Specs) -> dict[str, str]:
     for key, spec in target.items():
         fits[key] = [own for own in source if _differ_in_one(source[own].shape, spec.shape)]
         takers.update(fits[key])
-    return {
+    pairs = {
         key: some[0]
         for key, some in fits.items()
         if len(some) == 1 and takers[some[0]] == 1 and cut_leaf(key)[2] == cut_leaf(some[0])[2]
     }
+    modules = {cut_leaf(key)[0]: cut_leaf(own)[0] for key, own in pairs.items()}
+    leaves = {(module, kind): own for own in source for module, _, kind in (cut_leaf(own),)}
+    for key in target:
+        module, _, kind = cut_leaf(key)
+        own = leaves.get((modules.get(module, ""), kind))
+        if own is not None:
+            pairs.setdefault(key, own)
+    return pairs
 
 
 def _differ_in_one(shape: Shape, wanted: Shape) -> bool:

@@ -92,7 +92,7 @@ def test_the_error_carries_the_report_and_is_short() -> None:
     assert len(str(error)) < 1500
     assert error.report.open_findings
     assert "allow=[" in str(error)
-    assert 'source: {strip: ["module."]}' in str(error)
+    assert "source: {strip: ['module.']}" in str(error)
     assert len(error.problems) == len(error.report.open_findings)
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.problems, again.report) == (str(error), error.problems, None)

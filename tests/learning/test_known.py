@@ -117,7 +117,7 @@ def test_a_further_example_tells_what_one_leaves_open() -> None:
     found = cs.learn(first[""], conversion.convert(first), examples=[pair])
     assert found.exit_code == 0
     assert "CHECK" not in found.text()
-    assert "head_dim: 4  # 4 and 6 in the examples" in found.text()
+    assert "head_dim: config.head_dim  # 4 and 6 in the examples" in found.text()
     head_dim = conversion.config(ANOTHER)
     assert head_dim is not None
     verdict = conversion.judge(found.text(), ANOTHER, found_variables=head_dim)

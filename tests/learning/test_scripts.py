@@ -68,7 +68,7 @@ def test_a_script_of_ones_own_is_learned_with_its_sizes() -> None:
     found = cs.learn(first, to_meta(first, 4, 2), examples=[(second, to_meta(second, 4, 2))])
     assert found.exit_code == 0, str(found)
     assert "permute_rope: {head_dim: head_dim, to: interleaved}" in found.text()
-    assert "head_dim: 8  # 8 and 16 in the examples: say which by --set" in found.text()
+    assert "head_dim: config.head_dim  # 8 and 16 in the examples: by --config" in found.text()
     third = cs.probe(model(hidden_size=64), seed=2)
     made, _ = cs.apply(third, found.rules, variables={"head_dim": 16})
     wanted = to_meta(third, 4, 2)

@@ -118,7 +118,7 @@ def test_what_is_suggested_can_be_pasted_as_one_block() -> None:
     lines = render_text(make_report(plan), width=100, color=False).splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith("to settle this"))
     block = lines[start + 1 : lines.index("", start)]
-    assert 'source: {strip: ["module."]}' in block
+    assert "source: {strip: ['module.']}" in block
     assert "rules:" in block
     ruleset = cs.load_ruleset({"format": 1, **yaml.safe_load("\n".join(block)), "rules": []})
     assert ruleset.stages[0].source.strip

@@ -44,6 +44,9 @@ def of_checkpoint(name: str) -> list[str]:
         f"transplant {name} -o out.safetensors --force",
         f"transplant {name} -o out.pt --force",
         f"probe {name} -o out.pt --force",
+        f"suggest {name} good.safetensors",
+        f"suggest good.pt {name}",
+        f"learn {name} good.pt",
     ]
 
 

@@ -24,8 +24,7 @@ rules:
   - conv.weight[:, :3] -> conv.weight
   # - keep: fc.weight  # fc.weight is [100, 8], here [10, 8] is wanted
   # - keep: fc.bias  # fc.bias is [100], here [10] is wanted
-  # - drop: fc.weight  # nothing takes it
-  # - drop: fc.bias  # nothing takes it
+  # - drop: fc.*  # nothing takes it
 """
 
 

@@ -70,7 +70,7 @@ TABLE = (
         "teacher and student",
         under("teacher.", NET) | under("student.", NET),
         NET,
-        ("  # - keep: conv1.weight  # student.** or teacher.**?",),
+        ("  # - keep: '**'  # student.** or teacher.**?",),
         tuple(NET),
     ),
     Row(

@@ -30,7 +30,7 @@ def test_what_is_quoted_stays_a_comment(key: str) -> None:
     assert all(line.isprintable() for line in lines)
     assert [line for line in lines if not line.lstrip().startswith("#")] == [
         "format: 1",
-        "rules: []",
+        "rules:",
     ]
 
 
