@@ -241,9 +241,7 @@ def _var(size: Size, values: Sequence[Size | None], examples: Sequence[Example])
     if (shape := _dim_of(seen, examples)) is not None:
         return _Var((shape, ""))
     entry = CONFIG_NAMES.get(_plain_name(size), (size.name,))[0]
-    told = (
-        f"{' and '.join(map(str, seen))} in the examples: --config or --set {size.name}=… says it"
-    )
+    told = f"{' and '.join(map(str, seen))} in the examples: by --config, or --set {size.name}=…"
     return _Var((f"config.{entry}", told), is_asked=True)
 
 
