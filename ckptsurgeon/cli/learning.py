@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from ckptsurgeon.cli.options import (
     memory,
     named_sources,
     read_roots,
+    read_rule_file,
     report,
     rule_file,
 )
@@ -77,15 +77,13 @@ def learn(
     LoRA. Exits 0 where every tensor is settled, 1 where some are likely or unexplained (the rule
     file is written in both cases), 2 where the two are not the same weights.
     """
-    from ckptsurgeon.drafting.saving import refuse_name
     from ckptsurgeon.learning.making import learn as learn_from
 
     source, converted = _read_files(files, named)
     for name in (source, converted, *itertools.chain(*examples)):
         if name is not None:
             refuse_stream(name, "a checkpoint")
-    if output is not None:
-        refuse_name(Path(output))
+    file = read_rule_file(output)
     with _shown_progress() as progress:
         found = learn_from(
             source,
@@ -99,9 +97,9 @@ def learn(
             sample=None if whole is None else not whole,
             progress=progress,
         )
-    if output is not None:
-        found.save(output, force=force)
-    _print(found, output, form, Style(verbose, color))
+    if file is not None:
+        found.save(file, force=force)
+    _print(found, file, form, Style(verbose, color))
     return int(found.exit_code)
 
 

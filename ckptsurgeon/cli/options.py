@@ -128,6 +128,17 @@ rule_file = _join(
 )
 """The options of every command that writes rules."""
 
+
+def read_rule_file(output: str | None) -> str | None:
+    """The file that rules are written to, its name checked; None for standard output."""
+    if output is None or output == STREAM:
+        return None
+    from ckptsurgeon.drafting.saving import refuse_name
+
+    refuse_name(Path(output))
+    return output
+
+
 inputs = _join(
     click.argument("source", metavar="[SRC]", required=False, type=PATH),
     click.option(

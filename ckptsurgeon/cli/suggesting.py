@@ -15,10 +15,10 @@ from ckptsurgeon.cli.options import (
     named_sources,
     open_streams,
     read_roots,
+    read_rule_file,
     rule_file,
 )
 from ckptsurgeon.cli.printing import print_out, say
-from ckptsurgeon.cli.streams import STREAM
 
 
 @click.command(
@@ -64,6 +64,7 @@ def suggest(
     """
     from ckptsurgeon.suggestions import suggest as make
 
+    file = read_rule_file(output)
     source, into = _read_places(first, second, words["named"])
     asked = open_streams(build_factory({**words, "source": source, "into": into, **_UNASKED}))
     made = make(
@@ -74,7 +75,7 @@ def suggest(
         one_shard=asked["one_shard"],
         least=least,  # type: ignore[arg-type]  # click has one of them
     )
-    return _tell(made, output, force, form)
+    return _tell(made, file, force, form)
 
 
 _UNASKED = {"config": None, "rules": ()}
@@ -90,15 +91,15 @@ def _read_places(first: str, second: str | None, named: Any) -> tuple[str | None
     return None, first
 
 
-def _tell(made: Any, output: str | None, force: bool, form: str) -> int:
+def _tell(made: Any, file: str | None, force: bool, form: str) -> int:
     code: int = made.exit_code
-    if output is not None and output != STREAM:
-        made.save(output, force=force)
+    if file is not None:
+        made.save(file, force=force)
     if form == "json":
         from ckptsurgeon.render.suggestion import suggestion_json
 
         print_out([suggestion_json(made)])
-    elif output is None or output == STREAM:
+    elif file is None:
         print_out([made.text()])
-    written = "" if output in (None, STREAM) else f"{output}: "
+    written = "" if file is None else f"{file}: "
     return say(f"{written}{made.summary}", code)

@@ -69,7 +69,7 @@ class Folds:
         ranked = sorted(self._example.tensors, key=lambda key: -likeness.of(key, target))
         alike = [key for key in ranked if self._has_shape(key, wanted.shape)]
         for conv in alike[:MOST_NEAREST]:
-            factor = self._factor(conv, wanted)
+            factor = self._factor(conv, wanted, self._example.wanted[target].dtype)
             step = None if factor is None else self._fold(conv, factor, target, bias, likeness)
             if step is not None:
                 return step
@@ -82,7 +82,7 @@ class Folds:
     def _has_shape(self, key: str, shape: tuple[int, ...]) -> bool:
         return key.endswith(f".{WEIGHT}") and self._example.tensors[key].spec.shape == shape
 
-    def _factor(self, conv: str, wanted: Array) -> Array | None:
+    def _factor(self, conv: str, wanted: Array, dtype: str) -> Array | None:
         """The number by which each channel of a weight was multiplied; None where none was."""
         numbers = self._example.source_numbers(conv)
         if numbers is None:
@@ -94,12 +94,7 @@ class Folds:
             factor: Array = made[at, largest] / rows[at, largest]
         if not np.isfinite(factor).all():
             return None
-        return factor if self._near(rows * factor[:, None], made) else None
-
-    def _near(self, made: Array, wanted: Array) -> bool:
-        dtype = next(iter(self._example.wanted.values())).dtype
-        allowed = 10 * TOLERANCES.get(dtype, 0.0) * float(np.abs(wanted).max(initial=0))
-        return bool((np.abs(made - wanted) <= allowed).all())
+        return factor if _are_near(rows * factor[:, None], made, dtype) else None
 
     def _fold(
         self, conv: str, factor: Array, target: str, bias: str, likeness: Likeness
@@ -110,10 +105,14 @@ class Folds:
         before = self._example.source_numbers(own) if own in self._example.tensors else None
         wanted = self._example.wanted_numbers(bias)
         shift = 0 if before is None else before
+        dtype = self._example.wanted[bias].dtype
         fits: dict[str, dict[float, float]] = {}
-        for name, norm in self._norms.items() if wanted is not None else ():
-            for eps in EPS if len(norm.mean) == len(factor) else ():
-                misfit = self._misfit(norm, eps, factor, shift, wanted)
+        if wanted is None:
+            return None
+        fitting = [norm for norm in self._norms.items() if len(norm[1].mean) == len(factor)]
+        for name, norm in fitting:
+            for eps in EPS:
+                misfit = _misfit(norm, eps, (factor, wanted), shift, dtype)
                 if misfit is not None:
                     fits.setdefault(name, {})[eps] = misfit
         if not fits:
@@ -148,15 +147,17 @@ class Folds:
         remark = f"`eps: {other:g}` fits as well: the network knows it"
         return replace(step, degree=Degree.LIKELY, remark=remark)
 
-    def _misfit(
-        self, norm: Norm, eps: float, factor: Array, shift: Array | int, wanted: Array | None
-    ) -> float | None:
-        """How far a BatchNorm's factor and bias lie from those found; None for beyond rounding."""
-        exact = norm.factor(eps)
-        bias = norm.bias + (shift - norm.mean) * exact
-        if wanted is None or not (self._near(exact, factor) and self._near(bias, wanted)):
-            return None
-        return float(np.abs(exact - factor).mean() + np.abs(bias - wanted).mean())
+
+def _misfit(
+    norm: Norm, eps: float, found: tuple[Array, Array], shift: Array | int, dtype: str
+) -> float | None:
+    """How far a BatchNorm's factor and bias lie from those found; None for beyond rounding."""
+    factor, wanted = found
+    exact = norm.factor(eps)
+    bias = norm.bias + (shift - norm.mean) * exact
+    if not (_are_near(exact, factor, dtype) and _are_near(bias, wanted, dtype)):
+        return None
+    return float(np.abs(exact - factor).mean() + np.abs(bias - wanted).mean())
 
 
 def _share(eps: float) -> Callable[[Mapping[float, float]], float]:
@@ -196,3 +197,9 @@ def _norms(example: Example) -> Iterator[Norm]:
         found = [values[name] for name in (MEAN, VARIANCE, WEIGHT, BIAS)]
         if all(one is not None and one.shape == ones.shape for one in found):
             yield Norm(prefix, tuple(beside), *(one for one in found if one is not None))
+
+
+def _are_near(made: Array, wanted: Array, dtype: str) -> bool:
+    """Whether values of a dtype are equal but for the rounding of a few steps."""
+    allowed = 10 * TOLERANCES.get(dtype, 0.0) * float(np.abs(wanted).max(initial=0))
+    return bool((np.abs(made - wanted) <= allowed).all())

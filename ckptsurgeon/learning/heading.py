@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Call, Size, Step, Value
-from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.specs import FLOATING
+from ckptsurgeon.suggesting.sources import write_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Headed:
 def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Headed:
     """The head that says what the steps of examples have in common, and the steps without that."""
     first = examples[0]
-    sections = list(_source_section(first))
+    sections = write_section(first.ground.options)
     dtype = _common_dtype(examples, lists)
     words = []
     if first.output.separator != ".":
@@ -90,27 +90,6 @@ ONCE = "seen once: constant, or a size?"
 
 def _plain(values: Mapping[str, Size]) -> dict[str, int]:
     return {name: size.value for name, size in values.items()}
-
-
-def _source_section(example: Example) -> list[str]:
-    """`source: {…}`, where parts of files were opened, or their keys are seen otherwise."""
-    options = example.ground.options
-    words = list(_root_word(example))
-    if options.strip:
-        words.append(f"strip: [{', '.join(map(quoted, options.strip))}]")
-    if options.separator != ".":
-        words.append(f"separator: {options.separator}")
-    return [f"source: {{{', '.join(words)}}}"] if words else []
-
-
-def _root_word(example: Example) -> Iterator[str]:
-    sources = example.ground.sources.items()
-    roots = {alias: one.contents.root for alias, one in sources if one.contents.root}
-    if set(roots) == {""}:
-        yield f"root: {write_key_text(roots[''])}"
-    elif roots:
-        named = (f"{alias or quoted('')}: {write_key_text(root)}" for alias, root in roots.items())
-        yield f"root: {{{', '.join(named)}}}"
 
 
 def _common_dtype(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,10 +55,18 @@ def learn_rules(
     Without `whole`, from samples of the first.
     """
     every = [_open(pair, config if not at else None, tell) for at, pair in enumerate(pairs)]
+    with ExitStack() as open_files:
+        for one in every:
+            open_files.enter_context(one.reader)
+        return _learn(every, pairs[0], memory, whole=whole)
+
+
+def _learn(every: Sequence[Example], pair: Pair, memory: int | None, *, whole: bool) -> Learned:
     first, *further = every
     if not whole:
-        some = _open(sample_pair(pairs[0]), config, tell)
-        lesson = _study([some, *further])
+        some = _open(sample_pair(pair), first.ground.config, first.tell)
+        with some.reader:
+            lesson = _study([some, *further])
         first = first.given(lesson.asked)
         proof = prove(lesson.text, first, lesson.near, memory, whole=False)
         if not (proof.different or proof.unexpected or _forgets(proof, first, lesson)):
@@ -206,10 +215,11 @@ def _refuse_strangers(example: Example, proof: Proof) -> None:
 
 def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -> Example:
     """The example of a pair, its files seen so that rules are short."""
-    own = list(pair.converted.contents.specs)
-    keys = [key for one in pair.sources.values() for key in one.contents.specs]
-    ground = Ground(pair.sources, choose_source_options(keys, own), config)
-    return Example(ground, pair.converted, choose_output_options(own), tell)
+    names = pair.converted.contents.specs
+    output = choose_output_options(names)
+    keys = [name.replace(output.separator, ".") for name in names]
+    ground = Ground(pair.sources, choose_source_options(pair.sources, keys), config)
+    return Example(ground, pair.converted, output, tell)
 
 
 def _drops(decisions: Decisions) -> list[Step]:

@@ -58,7 +58,7 @@ def learn(
     pairs = [_open(source, converted, sources or {}, read_roots(root), one_shard)]
     for number, one in enumerate(examples, 1):
         require(f"example {number}", one, tuple, "a pair (source, converted)")
-        pairs.append(_open(one[0], one[1], {}, {}, one_shard))
+        pairs.append(_open(one[0], one[1], {}, read_roots(root), one_shard))
     first = pairs[0]
     whole = count_bytes(first.sources, first.converted) <= LARGE if sample is None else not sample
     tell = _count(pairs, progress)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+from msgspec import structs
+
+from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
-
-WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and `torch.compile` put before every name."""
+from ckptsurgeon.suggesting.sources import choose_options
 
 
-def choose_source_options(keys: Collection[str], converted: Collection[str]) -> SourceOptions:
-    """The options of sources with these names, for a converted file with those."""
-    separator = "/" if _is_slashed(keys) else "."
-    wrapped = bool(keys) and all(key.startswith(WRAPPERS) for key in keys)
-    kept = any(key.startswith(WRAPPERS) for key in converted)
-    strip = tuple(one for one in WRAPPERS if any(key.startswith(one) for key in keys))
-    return SourceOptions(strip=strip if wrapped and not kept else (), separator=separator)
+def choose_source_options(
+    sources: Mapping[str, Checkpoint], converted: Collection[str]
+) -> SourceOptions:
+    """The options of sources, for a converted file whose keys are these with dots."""
+    roots = {alias: one.contents.root for alias, one in sources.items() if one.contents.root}
+    options = choose_options(sources, converted, roots)
+    alone = any(one.contents.shard for one in sources.values())
+    return structs.replace(options, one_shard=alone)
 
 
-def choose_output_options(keys: Collection[str]) -> OutputOptions:
+def choose_output_options(names: Collection[str]) -> OutputOptions:
     """The options of a file with these names."""
-    return OutputOptions(separator="/" if _is_slashed(keys) else ".")
+    return OutputOptions(separator="/" if _is_slashed(names) else ".")
 
 
-def _is_slashed(keys: Collection[str]) -> bool:
+def _is_slashed(names: Collection[str]) -> bool:
     """Whether names are cut by slashes: most have one, and none has a dot."""
-    slashed = sum("/" in key for key in keys)
-    return 2 * slashed > len(keys) and not any("." in key for key in keys)
+    slashed = sum("/" in name for name in names)
+    return 2 * slashed > len(names) and not any("." in name for name in names)

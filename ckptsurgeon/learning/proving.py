@@ -31,19 +31,19 @@ def prove(
     Those of `near` are computed, and may differ by rounding.
     """
     plan = example.ground.plan(text)
-    reader = NodeReader(example.ground.sources, memory)
     equal: list[str] = []
     different: list[str] = []
-    for key, spec in example.wanted.items():
-        if key in plan.outputs:
-            node = plan.outputs.nodes[key]
-            if node.spec != spec:
-                alike = False
-            elif key in near:
-                alike = example.nears(key, node, Evaluator(example.ground.sources, [node]))
-            else:
-                compare = is_equal if whole else agrees
-                alike = compare(reader, node, example.converted, example.names[key])
-            (equal if alike else different).append(key)
+    with NodeReader(example.ground.sources, memory) as reader:
+        for key, spec in example.wanted.items():
+            if key in plan.outputs:
+                node = plan.outputs.nodes[key]
+                if node.spec != spec:
+                    alike = False
+                elif key in near:
+                    alike = example.nears(key, node, Evaluator(example.ground.sources, [node]))
+                else:
+                    compare = is_equal if whole else agrees
+                    alike = compare(reader, node, example.converted, example.names[key])
+                (equal if alike else different).append(key)
     unexpected = tuple(key for key in plan.outputs if key not in example.wanted)
     return Proof(frozenset(equal), tuple(different), unexpected)

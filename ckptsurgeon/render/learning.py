@@ -13,7 +13,7 @@ from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import CLEAN, View
 from ckptsurgeon.specs import plural
-from ckptsurgeon.wording import choose
+from ckptsurgeon.wording import choose, tell_more
 
 if TYPE_CHECKING:  # which imports NumPy
     from ckptsurgeon.learning.learned import Learned
@@ -62,7 +62,7 @@ def _listed(title: str, meaning: str, keys: Sequence[str], view: View) -> list[s
     names = list(keys) if view.verbose else [str(box) for box in fold_keys(keys)]
     limit = len(names) if view.verbose else view.limits.section
     shown = [f"  {safe(name)}" for name in names[:limit]]
-    more = [f"  … {len(names) - limit:,} more, by -v"] if len(names) > limit else []
+    more = [f"  ... {len(names) - limit:,} more ({tell_more()})"] if len(names) > limit else []
     head = f"{view.palette.bold(title)}  {plural(len(keys), 'tensor')}: {safe_sentence(meaning)}"
     return [head, *shown, *more]
 
