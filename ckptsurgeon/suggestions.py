@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
-from msgspec import structs
-
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.request import Root, Source, open_request, read_roots
-from ckptsurgeon.suggesting.shipped import name_shipped
-from ckptsurgeon.suggesting.sources import choose_options
-from ckptsurgeon.suggesting.suggesting import suggest_rules
+from ckptsurgeon.suggesting.suggesting import suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.wanted import refuse
 from ckptsurgeon.wording import argument
@@ -44,7 +40,5 @@ def suggest(
     sources, destination = request.inputs.sources, request.inputs.destination
     if destination is None:
         raise CheckpointError("no destination")
-    options = choose_options(sources, destination.contents.specs, read_roots(root))
-    shipped = tuple(name_shipped(sources, destination))
-    options = structs.replace(options, one_shard=one_shard)
-    return suggest_rules(sources, destination, options, least, shipped)
+    roots = read_roots(root)
+    return suggest_whole(sources, destination, roots, one_shard=one_shard, least=least)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -31,15 +30,13 @@ from ckptsurgeon.cli.printing import (
     print_report,
     report_of,
     say,
+    shown_progress,
 )
 from ckptsurgeon.cli.streams import STREAM, refuse_stream
 from ckptsurgeon.errors import FindingsError, OutputError
 
 MOST_JOBS = 64
 """More threads than processors gain nothing; far more only cost."""
-
-LONG_WORK = 256 << 20
-"""Bytes from which on a bar shows how far the work is."""
 
 
 @click.command(
@@ -182,11 +179,7 @@ def transplant(
 def _fill(fill: Any, plan: Any) -> Any:
     """The output filled, with a bar on a terminal where that takes long."""
     nbytes = sum(output.spec.nbytes for key, output in plan.outputs.items() if key not in plan.ties)
-    if nbytes < LONG_WORK or not sys.stderr.isatty():
-        return fill(None)
-    from ckptsurgeon.render.progress import shown_progress
-
-    with shown_progress() as progress:
+    with shown_progress(nbytes) as progress:
         return fill(progress)
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,7 +18,7 @@ from ckptsurgeon.cli.options import (
     report,
     rule_file,
 )
-from ckptsurgeon.cli.printing import Style, print_out, say
+from ckptsurgeon.cli.printing import Style, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
 
 
@@ -84,7 +81,7 @@ def learn(
         if name is not None:
             refuse_stream(name, "a checkpoint")
     file = read_rule_file(output)
-    with _shown_progress() as progress:
+    with shown_progress() as progress:
         found = learn_from(
             source,
             converted,
@@ -112,18 +109,6 @@ def _read_files(files: tuple[str, ...], named: tuple[str, ...]) -> tuple[str | N
     if len(files) == 1:
         raise click.UsageError("wanted SRC and CONVERTED, what was made of it")
     raise click.UsageError("wanted SRC and CONVERTED; further sources are `--source NAME=PATH`")
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Callable[[int, int, str], None] | None]:
-    """A bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from ckptsurgeon.render.progress import shown_progress
-
-    with shown_progress() as progress:
-        yield progress
 
 
 def _print(found: Any, output: str | None, form: str, style: Style) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,25 @@ from ckptsurgeon.errors import OutputError
 if TYPE_CHECKING:
     from ckptsurgeon.report.report import Done
 
+Progress = Callable[[int, int, str], None]
+
 NARROWEST, PLAIN_WIDTH = 60, 100
+
+
+LONG_WORK = 256 << 20
+"""Bytes from which on a bar shows how far the work is."""
+
+
+@contextmanager
+def shown_progress(nbytes: int = LONG_WORK) -> Iterator[Progress | None]:
+    """A bar on a terminal, where that many bytes take long."""
+    if nbytes < LONG_WORK or not sys.stderr.isatty():
+        yield None
+        return
+    from ckptsurgeon.render.progress import shown_progress as show
+
+    with show() as progress:
+        yield progress
 
 
 def say(text: str, code: int) -> int:

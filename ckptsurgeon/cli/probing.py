@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.converting import LONG_WORK
 from ckptsurgeon.cli.options import (
     PATH,
     memory,
@@ -18,7 +16,7 @@ from ckptsurgeon.cli.options import (
     read_factory_arguments,
     report,
 )
-from ckptsurgeon.cli.printing import Style, print_out, say
+from ckptsurgeon.cli.printing import Style, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import STREAM, open_spec_stream, refuse_stream
 
 
@@ -103,11 +101,7 @@ def _write(design: Any, output: str, **words: Any) -> Any:
     from ckptsurgeon.probing.writing import write_probe
 
     nbytes = sum(design.specs[key].nbytes for key in design.own)
-    if nbytes < LONG_WORK or not sys.stderr.isatty():
-        return write_probe(design, output, **words)
-    from ckptsurgeon.render.progress import shown_progress
-
-    with shown_progress() as progress:
+    with shown_progress(nbytes) as progress:
         return write_probe(design, output, **words, progress=progress)
 
 

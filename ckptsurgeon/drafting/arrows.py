@@ -20,6 +20,7 @@ from ckptsurgeon.drafting.units import (
     cut_key,
     join_list,
     pattern_of,
+    places_of,
     regex_of_units,
 )
 from ckptsurgeon.ops.indexing import Index
@@ -97,10 +98,12 @@ def is_drop(arrow: Arrow) -> bool:
     return bool(arrow.source) and not arrow.target and not arrow.calls
 
 
-def arrows_of(steps: Iterable[Step], left: Collection[str] = ()) -> list[Arrow] | None:
+def arrows_of(
+    steps: Iterable[Step], left: Collection[str] = (), *, apart: bool = False
+) -> list[Arrow] | None:
     """The arrows that make just these steps; None where keys can't be written as patterns.
 
-    `left` are keys that none is to take.
+    `left` are keys that none is to take; `apart` says that none takes keys of another either.
     """
     families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)
     patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
@@ -115,11 +118,15 @@ def arrows_of(steps: Iterable[Step], left: Collection[str] = ()) -> list[Arrow] 
         family = (*blank, kind, doubt, step.remark)
         patterns.setdefault(family, (source, target))
         families[family].append((number, step, (_numbers(source), _numbers(target))))
-    return [
-        arrow
-        for family, members in families.items()
-        for arrow in _arrows_of_family(*patterns[family], members, left)
-    ]
+    alike: dict[object, list[str]] = defaultdict(list)
+    for one, members in families.items() if apart else ():
+        alike[one[0]] += [step.sources.keys[0] for _, step, _ in members if step.sources.keys]
+    arrows: list[Arrow] = []
+    for one, members in families.items():
+        own = {key for _, step, _ in members for key in step.sources.keys} if apart else set()
+        barred = [*left, *(key for key in alike[one[0]] if key not in own)] if apart else left
+        arrows += _arrows_of_family(*patterns[one], members, barred)
+    return arrows
 
 
 def _pattern(grid: Grid, *, listed: bool) -> Units | None:
@@ -255,7 +262,7 @@ def _fit(rows: Sequence[Row]) -> _Fit | None:
         if formula is None:
             return None
         given.append(formula)
-    used = _places(given)
+    used = places_of(given)
     if any(place not in used and len(targets) > 0 for place in captured):
         return None
     return _Fit(holes, tuple(given), pick)
@@ -344,17 +351,6 @@ def _picked(
         if counted and len(set(taken)) == len(taken):
             return place, taken
     return None
-
-
-def _places(units: Iterable[Unit]) -> set[int]:
-    """The captures that a target's integers use."""
-    found: set[int] = set()
-    for unit in units:
-        if isinstance(unit, Capture):
-            found.add(unit.place)
-        elif isinstance(unit, Formula):
-            found |= {place for place, _ in unit.terms}
-    return found
 
 
 def _divided(

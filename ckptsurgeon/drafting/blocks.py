@@ -11,15 +11,14 @@ from ckptsurgeon.drafting.ordering import waits_of
 from ckptsurgeon.drafting.units import (
     ALIAS,
     LIST,
-    Capture,
     Choice,
-    Formula,
     Open,
     Piece,
     Star,
     Units,
     cut_pieces,
     join_pieces,
+    places_of,
 )
 
 LEAST_SAVED = 24
@@ -92,16 +91,8 @@ def _may_lead(pieces: Sequence[Piece], *barred: type) -> bool:
 
 def _names(pieces: Sequence[Piece]) -> set[object]:
     """The captures that pieces give or use."""
-    found: set[object] = set()
-    for piece in pieces:
-        for unit in piece:
-            if isinstance(unit, Capture):
-                found.add(unit.place)
-            elif isinstance(unit, Formula):
-                found |= {place for place, _ in unit.terms}
-            elif isinstance(unit, Choice):
-                found.add(unit)
-    return found
+    units = [unit for piece in pieces for unit in piece]
+    return {*places_of(units), *(unit for unit in units if isinstance(unit, Choice))}
 
 
 def _saved(prefix: tuple[Units, Units], arrows: Sequence[Arrow]) -> int:

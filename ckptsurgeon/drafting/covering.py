@@ -8,6 +8,7 @@ found as those of a routing table are: from the leaves up, for each place that m
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -17,14 +18,13 @@ from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.drafting.units import (
     ALIAS,
-    Capture,
-    Formula,
     Piece,
     Star,
     cut_list,
     cut_pieces,
     join_list,
     join_pieces,
+    places_of,
     regex_of_unit,
 )
 
@@ -129,20 +129,9 @@ def _place_of(
         if before < 0 or target[before:] != rest:
             return None
         prefixes.append(target[:before])
-    captured = _captures(source[:depth])
-    known = all(_captures(prefix) <= captured for prefix in prefixes)
+    captured = places_of(itertools.chain(*source[:depth]))
+    known = all(places_of(itertools.chain(*prefix)) <= captured for prefix in prefixes)
     return _Place(tuple(prefixes), arrow.doubt, arrow.remark) if known else None
-
-
-def _captures(pieces: Pieces) -> set[int]:
-    found: set[int] = set()
-    for piece in pieces:
-        for unit in piece:
-            if isinstance(unit, Capture):
-                found.add(unit.place)
-            elif isinstance(unit, Formula):
-                found |= {place for place, _ in unit.terms}
-    return found
 
 
 def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
@@ -16,8 +17,6 @@ from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
 from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.ordering import order, spare
 from ckptsurgeon.drafting.steps import Grid, Step
-
-Generalise = Callable[[Sequence[Arrow]], list[Arrow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,13 @@ def draft(
     names. What is told of `trials` is drafted with the steps, and must hold there.
     """
     expected = ground.expect([*steps, *kept])
-    together = [*steps, *(step for trial in trials for step in trial.steps if step not in steps)]
-    for generalise in _WAYS:
-        entries = generalise(together, copies, left)
+    together = list(dict.fromkeys([*steps, *(step for one in trials for step in one.steps)]))
+    ways: list[Callable[[], list[Entry] | None]] = [
+        *(partial(way.entries, together, copies, left) for way in _WAYS),
+        partial(_literal, together),
+    ]
+    for write in ways:
+        entries = write()
         if entries is not None:
             found = Draft(write_file(head, entries, footer), tuple(entries))
             if ground.holds(found.text, expected) and all(one.holds(found.text) for one in trials):
@@ -117,54 +120,50 @@ def count_rules(entries: Sequence[Entry]) -> int:
 # --- ways -----------------------------------------------------------------------------------------
 
 
-def _generalised(
-    steps: Sequence[Step], generalise: Generalise, left: Collection[str]
-) -> list[Entry] | None:
-    arrows = arrows_of(steps, left)
-    if arrows is None:
-        return None
-    deep = [arrow for arrow in arrows if arrow.is_deep]
-    shallow = [arrow for arrow in arrows if not arrow.is_deep]
-    ordered = order(spare(generalise(shallow), left))
-    return None if ordered is None else [*deep, *fold(ordered)]
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How rules are generalised: which of the means are used; without any, as the steps are.
+
+    `apart` says that no pattern takes keys of another, where else the order of rules decides.
+    """
+
+    shares: bool = True
+    words: bool = True
+    stars: bool = True
+    apart: bool = False
+
+    def entries(
+        self, steps: Sequence[Step], copies: bool, left: Collection[str]
+    ) -> list[Entry] | None:
+        """The rules that say the steps; None where no order of them does."""
+        arrows = arrows_of(steps, left, apart=self.apart)
+        if arrows is None:
+            return None
+        deep = [arrow for arrow in arrows if arrow.is_deep]
+        shallow = [arrow for arrow in arrows if not arrow.is_deep]
+        ordered = order(spare(self._generalise(shallow, copies, left), left))
+        return None if ordered is None else [*deep, *fold(ordered)]
+
+    def _generalise(
+        self, arrows: Sequence[Arrow], copies: bool, left: Collection[str]
+    ) -> list[Arrow]:
+        found = spare(join_endings(share_captures(arrows)), left) if self.shares else list(arrows)
+        if self.stars:
+            found = cover(join_leaves(found), copies=copies, left=left)
+        return join_words(found) if self.words else found
 
 
-def _whole(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
-    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
-        ends = join_endings(share_captures(arrows))
-        return join_words(cover(join_leaves(spare(ends, left)), copies=copies, left=left))
-
-    return _generalised(steps, generalise, left)
-
-
-def _without_shared(
-    steps: Sequence[Step], copies: bool, left: Collection[str]
-) -> list[Entry] | None:
-    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
-        return join_words(cover(join_leaves(arrows), copies=copies, left=left))
-
-    return _generalised(steps, generalise, left)
-
-
-def _without_words(
-    steps: Sequence[Step], copies: bool, left: Collection[str]
-) -> list[Entry] | None:
-    def generalise(arrows: Sequence[Arrow]) -> list[Arrow]:
-        return cover(join_leaves(arrows), copies=copies, left=left)
-
-    return _generalised(steps, generalise, left)
-
-
-def _as_they_are(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
-    return _generalised(steps, list, left)
-
-
-def _literal(steps: Sequence[Step], copies: bool, left: Collection[str]) -> list[Entry] | None:
-    """A rule for each step, but for copies."""
-    arrows = [arrow for step in steps for arrow in arrows_of([step]) or ()]
-    ordered = order(arrows)
-    return None if ordered is None else list(ordered)
-
-
-_WAYS = (_whole, _without_shared, _without_words, _as_they_are, _literal)
+_WAYS = (
+    _Way(),
+    _Way(shares=False),
+    _Way(shares=False, apart=True),
+    _Way(shares=False, words=False),
+    _Way(shares=False, words=False, stars=False),
+)
 """How rules are generalised, from the shortest on."""
+
+
+def _literal(steps: Sequence[Step]) -> list[Entry] | None:
+    """A rule for each step."""
+    ordered = order([arrow for step in steps for arrow in arrows_of([step]) or ()])
+    return None if ordered is None else list(ordered)

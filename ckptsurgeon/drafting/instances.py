@@ -18,6 +18,7 @@ from ckptsurgeon.drafting.units import (
     Unit,
     Units,
     cut_key,
+    places_of,
     regex_of_unit,
     text_of,
 )
@@ -45,7 +46,7 @@ class Instances:
         for arrow, pattern in dict.fromkeys(self._by_form.get(_form(target), ())):
             found = pattern.fullmatch(target)
             values = None if found is None else _solve(arrow.target, found)
-            if values is not None and _places(arrow.source) <= values.keys():
+            if values is not None and places_of(arrow.source) <= values.keys():
                 yield Step(
                     Grid(_keys(arrow.source, arrow.sizes[0], values), arrow.sizes[0]),
                     Grid(_keys(arrow.target, arrow.sizes[1], values), arrow.sizes[1]),
@@ -65,10 +66,6 @@ def _group(at: int, unit: Unit) -> str:
     if isinstance(unit, Formula):
         return f"(?P<u{at}>[0-9]+)"
     return f"(?P<u{at}>{regex_of_unit(unit)})"
-
-
-def _places(units: Units) -> set[int]:
-    return {unit.place for unit in units if isinstance(unit, Capture)}
 
 
 def _solve(units: Units, found: re.Match[str]) -> dict[int, int] | None:

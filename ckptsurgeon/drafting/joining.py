@@ -201,7 +201,7 @@ class _Differing:
     @property
     def numbered(self) -> bool:
         """Whether all words are integers."""
-        return all(word.isdigit() for word in self.words)
+        return all(word.isdecimal() for word in self.words)
 
 
 def _differing(pieces: Sequence[Piece]) -> _Differing | None:
@@ -227,7 +227,7 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
 def _rank(pair: tuple[str, str]) -> tuple[int, int]:
     """Where a word stands in a choice: by number on either side, or as attention has it."""
     for word in pair:
-        if word.isdigit():
+        if word.isdecimal():
             return 0, int(word)
     known = [WORD_ORDER.index(word) for word in pair if word in WORD_ORDER]
     return 1, min(known, default=len(WORD_ORDER))

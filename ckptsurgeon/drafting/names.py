@@ -22,8 +22,6 @@ PROJECTIONS = frozenset({"q", "k", "v", "o", "query", "key", "value", "out"})
 
 SPARE = ("w", "x", "y", "z", "a", "b", "c", "d", "f", "g", "u", "v")
 
-Label = Capture | Open | Choice | tuple[str, Open]
-
 
 class Names:
     """The names of one rule's captures, each given when it is first asked for."""
@@ -60,7 +58,9 @@ class Names:
         else:
             return
         if label not in self._names:
-            free = (name for name in itertools.chain(wanted, SPARE) if name not in self._taken)
+            numbered = (f"c{number}" for number in itertools.count())
+            names = itertools.chain(wanted, SPARE, numbered)
+            free = (name for name in names if name not in self._taken)
             self._names[label] = name = next(free)
             self._taken.add(name)
 

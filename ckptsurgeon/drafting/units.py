@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
@@ -152,11 +152,15 @@ def common_start(one: Units, other: Units) -> int:
     return count
 
 
-def common_ends(one: Units, other: Units) -> tuple[int, int]:
-    """How many units two patterns begin and end with alike, none counted twice."""
-    start = common_start(one, other)
-    room = min(len(one), len(other)) - start
-    return start, min(room, common_start(one[::-1], other[::-1]))
+def places_of(units: Iterable[Unit]) -> set[int]:
+    """The captures that a pattern has, or uses."""
+    found: set[int] = set()
+    for unit in units:
+        if isinstance(unit, Capture):
+            found.add(unit.place)
+        elif isinstance(unit, Formula):
+            found |= {place for place, _ in unit.terms}
+    return found
 
 
 # --- grids ----------------------------------------------------------------------------------------

@@ -15,9 +15,6 @@ from ckptsurgeon.learning.likeness import Likeness
 MOST_NEAREST = 4
 """Sources of the likest names that ops are tried on."""
 
-MOST_OF_ONE_SHAPE = 6
-"""Sources of one shape of which all pairs are tried."""
-
 Parameters = tuple[tuple[str, Value], ...]
 
 CHANNELS: tuple[Parameters, ...] = tuple(

@@ -6,10 +6,12 @@ Orders that are one at this size are settled by an example of another; the rest 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Size, Step
+from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import outer_module
 from ckptsurgeon.learning.example import Example
 
@@ -30,18 +32,23 @@ def doubted(step: Step) -> Step:
 
 
 def settle_doubts(lists: Sequence[Sequence[Step]]) -> list[list[Step]]:
-    """The steps of examples, doubtful ones as those examples say that leave no doubt."""
-    calls = [call for steps in lists for step in steps for call in step.calls]
-    known = {_order_of(call) for call in calls if _is_rope(call) and not _is_doubtful(call)}
-    if len(known) != 1:
-        return [list(steps) for steps in lists]
-    order = known.pop()
-    return [[_settled(step, order) for step in steps] for steps in lists]
+    """The steps of examples, doubtful ones as examples of another size have the same tensors."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for step in (step for steps in lists for step in steps):
+        for call in step.calls:
+            if _is_rope(call) and not _is_doubtful(call):
+                for key in step.gives:
+                    known[without_integers(key)].add(_order_of(call))
+    return [[_settled(step, known) for step in steps] for steps in lists]
 
 
-def _settled(step: Step, order: str) -> Step:
+def _settled(step: Step, known: Mapping[str, Collection[str]]) -> Step:
     if not any(map(_is_doubtful, step.calls)):
         return step
+    orders = set().union(*(known.get(without_integers(key), ()) for key in step.gives))
+    if len(orders) != 1:
+        return step
+    order = orders.pop()
     calls = tuple(_with_order(call, order) if _is_doubtful(call) else call for call in step.calls)
     return replace(step, calls=calls, degree=Degree.PROVED, remark="")
 

@@ -23,14 +23,14 @@ def steps_of(
     """The steps that make all of these targets; `shapes` are those of the sources."""
     groups: dict[object, list[Member]] = defaultdict(list)
     for target, one in found.items():
-        groups[_group_of(target, one)].append((target, one))
+        groups[_group_of(one)].append((target, one))
     steps: list[Step] = []
     for members in groups.values():
         steps += _steps_of_group(members, shapes, degrees)
     return steps
 
 
-def _group_of(target: str, one: Found) -> object:
+def _group_of(one: Found) -> object:
     """What targets share that may be parts of one tensor, or all of it again."""
     where = tuple((region.dim, region.gone) for region in one.regions)
     return one.keys, one.sizes, one.before, one.joins, one.after, where

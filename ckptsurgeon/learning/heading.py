@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Call, Size, Step, Value
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
+from ckptsurgeon.learning.once import ONCE, doubt_numbers, numbers_of
 from ckptsurgeon.specs import FLOATING
 from ckptsurgeon.suggesting.sources import write_section
 
@@ -18,8 +19,8 @@ from ckptsurgeon.suggesting.sources import write_section
 class Headed:
     """The head of a file, each example's steps as they are below it, and its values of vars.
 
-    `asked` are the vars that only a user can tell, `once` what was seen in one example alone, and
-    may be constant or a size: vars, and bounds of slices.
+    The values are of those vars that a config tells. `asked` are those that only a user can tell,
+    `once` what was seen at one size alone, and may be constant: vars, numbers of slices and ops.
     """
 
     head: Head
@@ -27,6 +28,7 @@ class Headed:
     values: Sequence[Mapping[str, int]]
     asked: Sequence[str]
     once: Sequence[str]
+    is_of_one_size: bool
 
 
 def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Headed:
@@ -51,45 +53,36 @@ def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Hea
         for config, steps in zip(configs, lists, strict=True)
     ]
     given = [values for _, values in named]
+    sized = [0, *(at for at in range(1, len(examples)) if _differ(at, examples, given))]
     vars = {
-        name: _var(size, [values.get(name) for values in given], examples)
+        name: _var(size, [given[at].get(name) for at in sized], [examples[at] for at in sized])
         for name, size in given[0].items()
     }
     steps = [steps for steps, _ in named]
-    bounds: list[str] = []
-    if len(examples) == 1:
-        bounds = list(dict.fromkeys(str(one) for step in steps[0] for one in _bounds(step)))
-        steps = [list(map(_with_bounds, steps[0]))]
-    head = Head(sections=tuple(sections), vars={name: one.told for name, one in vars.items()})
+    numbers: list[str] = []
+    if len(sized) == 1:
+        numbers = list(dict.fromkeys(text for step in steps[0] for text in numbers_of(step)))
+        steps = [list(map(doubt_numbers, some)) for some in steps]
+    by_config = {name for name, one in vars.items() if one.told[0].startswith("config.")}
     return Headed(
-        head,
+        Head(sections=tuple(sections), vars={name: one.told for name, one in vars.items()}),
         steps,
-        list(map(_plain, given)),
+        [{name: one[name].value for name in one if name in by_config} for one in given],
         [name for name, one in vars.items() if one.is_asked],
-        [*(name for name, one in vars.items() if one.is_seen_once), *bounds],
+        [*(name for name, one in vars.items() if one.is_seen_once), *numbers],
+        is_of_one_size=len(sized) == 1,
     )
 
 
-def _bounds(step: Step) -> Iterator[int]:
-    """The numbers of a step's slices, which no rule can compute."""
-    for part in (*step.index, *step.at):
-        numbers = part if isinstance(part, tuple) else (part,)
-        yield from (one for one in numbers if isinstance(one, int))
+def _differ(at: int, examples: Sequence[Example], given: Sequence[Mapping[str, Size]]) -> bool:
+    """Whether an example has other sizes than the first: only such tell which numbers are sizes."""
+    values = [{name: one.value for name, one in given[number].items()} for number in (0, at)]
+    return values[0] != values[1] or _shapes(examples[0]) != _shapes(examples[at])
 
 
-def _with_bounds(step: Step) -> Step:
-    """The step, with a remark on the numbers of its slices."""
-    bounds = dict.fromkeys(map(str, _bounds(step)))
-    if not bounds or step.remark:
-        return step
-    return replace(step, remark=f"{', '.join(bounds)}: {ONCE}")
-
-
-ONCE = "seen once: constant, or a size?"
-
-
-def _plain(values: Mapping[str, Size]) -> dict[str, int]:
-    return {name: size.value for name, size in values.items()}
+def _shapes(example: Example) -> dict[str, tuple[int, ...]]:
+    """The shapes of what was made."""
+    return {key: spec.shape for key, spec in example.wanted.items()}
 
 
 def _common_dtype(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> str | None:

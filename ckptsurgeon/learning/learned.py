@@ -27,9 +27,9 @@ class Learned(Shown):
     `degrees` are by key; `unexplained` are the keys that no tensor of the source explains, which
     stand as comments, `unreadable` those without values that can be read. `dropped` are the source
     keys, with their aliases, that nothing is made of. `rule_count` counts the rules,
-    `failed` the further examples that they don't hold on. `once` are numbers that were seen in one
-    example alone (vars, or bounds of slices): constants, or sizes. `asked` are vars that differ
-    between the examples, and that a user must tell.
+    `misses` has for each further example the tensors that they don't make there. `once` are numbers
+    that were seen at one size alone (vars, and numbers of slices, ops and names): constants, or
+    sizes. `asked` are vars that differ between the examples, and that a user must tell.
     """
 
     file: str
@@ -40,7 +40,7 @@ class Learned(Shown):
     dropped: tuple[str, ...]
     unreadable: Mapping[str, UnreadableSpec]
     rule_count: int
-    failed: int = 0
+    misses: tuple[tuple[str, ...], ...] = ()
     once: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
 
@@ -57,6 +57,11 @@ class Learned(Shown):
     def rules(self) -> Ruleset:
         """The rules, as `plan` and `transplant` take them."""
         return parse_ruleset(self.file, "learned.yaml")
+
+    @property
+    def failed(self) -> int:
+        """The further examples that the rules don't hold on."""
+        return sum(map(bool, self.misses))
 
     @property
     def counts(self) -> Mapping[Degree, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,13 +15,14 @@ from ckptsurgeon.drafting.files import comment, with_footer
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.engine.mover import Progress
-from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
+from ckptsurgeon.learning.once import numbers_of_patterns
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.proving import Proof, prove
 from ckptsurgeon.learning.sampling import sample_checkpoints
@@ -70,12 +71,14 @@ def _learn(every: Sequence[Example], pair: Pair, memory: int | None, *, whole: b
         first = first.given(lesson.asked)
         proof = prove(lesson.text, first, lesson.near, memory, whole=False)
         if not (proof.different or proof.unexpected or _forgets(proof, first, lesson)):
-            return _tell(lesson, first, proof, Degree.SAMPLED)
+            misses = _misses(lesson, further, memory)
+            return _tell(lesson, first, proof, Degree.SAMPLED, misses)
     lesson = _study([first, *further])
     first = first.given(lesson.asked)
     proof = prove(lesson.text, first, lesson.near, memory, whole=whole)
-    _refuse_strangers(first, proof)
-    return _tell(lesson, first, proof, Degree.PROVED if whole else Degree.SAMPLED)
+    _refuse_strangers(first, proof.equal)
+    best = Degree.PROVED if whole else Degree.SAMPLED
+    return _tell(lesson, first, proof, best, _misses(lesson, further, memory))
 
 
 def sample_pair(pair: Pair) -> Pair:
@@ -88,15 +91,14 @@ class Lesson:
     """What examples say: the steps of the first, a rule file, and the targets that it lacks.
 
     `asked` are the vars that nobody else tells, with their values in the first; `once` is what was
-    seen in one example alone.
-    `failed` counts the further examples that the file doesn't hold on.
+    seen at one size alone. `values` are what each example has for vars that a config tells.
     """
 
     steps: Sequence[Step]
     text: str
     unexplained: tuple[str, ...]
     rule_count: int
-    failed: int
+    values: Sequence[Mapping[str, int]]
     asked: Mapping[str, int]
     once: tuple[str, ...]
 
@@ -115,6 +117,9 @@ def _computes(step: Step) -> bool:
 def _study(examples: Sequence[Example]) -> Lesson:
     """What examples say together; what is told of single tensors is of the first."""
     decisions = [decide(example) for example in examples]
+    for number, one in enumerate(decisions[1:], 1):
+        made = {key for step in one.steps for key in step.gives}
+        _refuse_strangers(one.example, made, f"example {number}: ")
     headed = head_of(examples, settle_doubts([_steps_of(one) for one in decisions]))
     trials = [
         Trial(replace(example.ground, given=values), steps)
@@ -122,8 +127,7 @@ def _study(examples: Sequence[Example]) -> Lesson:
     ]
     asked = {name: headed.values[0][name] for name in headed.asked}
     ground = replace(examples[0].ground, given=asked)
-    said = [step for step in headed.lists[0] if ground.can_say(step)]
-    unsaid = [step for step in headed.lists[0] if not ground.can_say(step)]
+    said, unsaid = ground.part_sayable(headed.lists[0])
     copies = all(step.is_move and step.takes == step.gives for step in unsaid)
     head = headed.head
     if not copies:
@@ -134,24 +138,47 @@ def _study(examples: Sequence[Example]) -> Lesson:
     found, left = draft_most(said, head, ground, trials=trials[1:], copies=copies, kept=kept)
     lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
-    misses = [missed for trial in trials[1:] if (missed := trial.misses(found.text))]
-    text = with_footer(found.text, _footer(unexplained, examples[0]))
-    told = "".join(f"{comment(_tell_misses(missed))}\n" for missed in misses)
+    once = list(headed.once)
+    if headed.is_of_one_size:
+        arrows = [one for entry in found.entries for one in getattr(entry, "arrows", [entry])]
+        once += numbers_of_patterns(arrows, ground.leaves)
     return Lesson(
         headed.lists[0],
-        told + text,
+        with_footer(found.text, _footer(unexplained, examples[0])),
         unexplained,
         count_rules(found.entries),
-        len(misses),
+        headed.values,
         asked,
-        tuple(headed.once),
+        tuple(dict.fromkeys(once)),
     )
 
 
-def _tell_misses(keys: Sequence[str]) -> str:
+def _misses(
+    lesson: Lesson, examples: Sequence[Example], memory: int | None
+) -> list[tuple[str, ...]]:
+    """For each further example the tensors that the rules don't make there; none where all are."""
+    return [
+        tuple(_missed(lesson, example.given(values), memory))
+        for example, values in zip(examples, lesson.values[1:], strict=True)
+    ]
+
+
+def _missed(lesson: Lesson, example: Example, memory: int | None) -> Iterator[str]:
+    try:
+        proof = prove(lesson.text, example, lesson.near, memory)
+    except CkptSurgeonError:
+        yield from example.wanted
+        return
+    yield from proof.unexpected
+    yield from (key for key in example.wanted if key not in proof.equal)
+
+
+def _tell_misses(number: int, keys: Sequence[str]) -> str:
     """What is said above the rules of a further example that they don't hold on."""
     names = list_some([str(box) for box in fold_keys(keys)], MOST_MISSES)
-    return f"A further example has {names} made otherwise: numbers of their rules are sizes there."
+    return (
+        f"Example {number} has {plural(len(keys), 'tensor')} that these rules don't make: {names}"
+    )
 
 
 MOST_MISSES = 3
@@ -171,13 +198,21 @@ def _forgets(proof: Proof, example: Example, lesson: Lesson) -> bool:
     return told < len(example.wanted)
 
 
-def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learned:
+def _tell(
+    lesson: Lesson,
+    example: Example,
+    proof: Proof,
+    best: Degree,
+    misses: Sequence[tuple[str, ...]],
+) -> Learned:
     """What was learned, for people; `best` is the degree of what was compared."""
+    told = [_tell_misses(number, keys) for number, keys in enumerate(misses, 1) if keys]
+    above = "".join(f"{comment(one)}\n" for one in told)
     plan = example.ground.plan(lesson.text)
     specs = example.converted.contents.specs
     degrees = {target: step.degree for step in lesson.steps for target in step.gives}
     return Learned(
-        file=with_footer(lesson.text, _footer(proof.different, example)),
+        file=above + with_footer(lesson.text, _footer(proof.different, example)),
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
         converted=str(example.converted.path),
         degrees={
@@ -195,20 +230,20 @@ def _tell(lesson: Lesson, example: Example, proof: Proof, best: Degree) -> Learn
         ),
         unreadable={k: one for k, one in specs.items() if isinstance(one, UnreadableSpec)},
         rule_count=lesson.rule_count,
-        failed=lesson.failed,
+        misses=tuple(misses),
         once=lesson.once,
         asked=tuple(lesson.asked),
     )
 
 
-def _refuse_strangers(example: Example, proof: Proof) -> None:
+def _refuse_strangers(example: Example, made: Collection[str], which: str = "") -> None:
     """Raises CheckpointError where values explain hardly anything."""
     telling = {key for key, one in example.signatures.items() if not one.constant}
-    explained = telling & proof.equal
+    explained = telling.intersection(made)
     if telling and len(explained) < LEAST_EXPLAINED * len(telling):
         shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"
         raise CheckpointError(
-            f"{example.converted.path}: these are not the same weights: the source's values "
+            f"{which}{example.converted.path}: these are not the same weights: the source's values "
             f"explain {shown}; learn from a checkpoint and what was made of it, values unchanged"
         )
 
@@ -236,9 +271,8 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
 
 def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
-    others = [key for key in example.wanted if key not in unexplained]
-    told = "nothing in the source was found to make it"
-    return leave_keys("keep", dict.fromkeys(unexplained, told), others)
+    remarks = dict.fromkeys(unexplained, "nothing in the source was found to make it")
+    return leave_keys("keep", remarks, [key for key in example.wanted if key not in remarks])
 
 
 class _Casting:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES
-from ckptsurgeon.specs import BITS, TensorSpec
+from ckptsurgeon.specs import BITS
 
 Array = np.ndarray[Any, Any]
 Words = np.ndarray[Any, np.dtype[np.uint64]]
@@ -111,8 +110,3 @@ def scramble(words: Words) -> Words:
 def scramble_number(number: int) -> int:
     """A number for a number that looks random."""
     return int(scramble(np.array([number], np.uint64))[0])
-
-
-def count_items(spec: TensorSpec) -> int:
-    """The items that `read_words` gives: bytes, where an item is less than one."""
-    return spec.nbytes if spec.carrier is None else math.prod(spec.shape)

@@ -133,7 +133,10 @@ def _make_dict(design: Design, source: Source) -> dict[str, Any]:
 
 def _tell_left_out(design: Design) -> str:
     count = plural(len(design.unreadable), "tensor")
-    return f"{count} can't be read, and not in the probe: {shorten_all(list(design.unreadable))}"
+    are = "is" if len(design.unreadable) == 1 else "are"
+    return (
+        f"{count} can't be read, and {are} not in the probe: {shorten_all(list(design.unreadable))}"
+    )
 
 
 def _make_tensor(design: Design, key: str, given: Any) -> Any:
@@ -150,7 +153,8 @@ def _copy_with(
     """The nested dict with other tensors. Raises CheckpointError for one that no dict leads to."""
     copier = Copier(tensors)
     copied = copier.copy(source)
-    hidden = [key for key, one in given.items() if id(one) in tensors.keys() - copier.placed]
+    lost = tensors.keys() - copier.placed
+    hidden = [key for key, one in given.items() if id(one) in lost]
     if hidden:
         raise CheckpointError(
             f"{shorten_all(hidden)}: held by an object that is no dict, list or model, and can't "

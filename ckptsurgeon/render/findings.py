@@ -29,8 +29,6 @@ MEANINGS = {
 
 CHECKED = "look at what says CHECK; what begins with # is no rule yet"
 
-NOT_PASTED = ("format:", "unmatched:")
-"""Lines of a suggested file that another one has its own of."""
 
 LONGEST_LINE = 500
 """Characters of a line that are shown; nobody pastes a longer one from a screen."""
@@ -125,7 +123,7 @@ def show_advice(report: Report, view: View) -> list[str]:
     if advice.too_much:
         lines.append(f"{INDENT}{tell_suggest()}")
     if advice.suggestion is not None:
-        lines += _rule_lines(advice.suggestion, view)
+        lines += _rule_lines(report, advice.suggestion, view)
     return [_title(report, view), *lines]
 
 
@@ -134,9 +132,12 @@ def _remark_lines(remark: Remark, view: View) -> list[str]:
     return [*shown, *(INDENT + view.palette.hint(_cut(line)) for line in remark.lines)]
 
 
-def _rule_lines(suggestion: Suggestion, view: View) -> list[str]:
-    """The lines of a suggested file that can be pasted into another."""
-    told = [line for line in suggestion.text().splitlines() if not line.startswith(NOT_PASTED)]
+def _rule_lines(report: Report, suggestion: Suggestion, view: View) -> list[str]:
+    """The lines of a suggested file that can be pasted into another: what that lacks of them."""
+    there = ["format:", "rules: []"]
+    there += ["rules:"] if report.rules else []
+    there += [] if report.advice.copies else ["unmatched:"]
+    told = [line for line in suggestion.text().splitlines() if not line.startswith(tuple(there))]
     shown, left_out = cut(told, view.limits.suggestion)
     lines = [view.palette.hint(_cut(line)) for line in shown]
     if left_out:

@@ -71,7 +71,11 @@ def _advice(found: Learned) -> list[str]:
     """The next step where values leave something open."""
     lines: list[str] = []
     if found.failed:
-        lines.append("the further examples have tensors made otherwise: the file begins with which")
+        lines += [
+            f"example {number}: not made there: {safe(list_some(keys, MOST_NAMES))}"
+            for number, keys in enumerate(found.misses, 1)
+            if keys
+        ]
     if found.once:
         names = safe(list_some(found.once, MOST_NAMES))
         ways = choose(
@@ -105,6 +109,7 @@ def learned_json(found: Learned) -> str:
         "rules": found.text(),
         "rule_count": found.rule_count,
         "failed_examples": found.failed,
+        "misses": [list(keys) for keys in found.misses],
         "seen_once": list(found.once),
         "asked": list(found.asked),
         "counts": {degree.value: count for degree, count in found.counts.items()},

@@ -20,9 +20,7 @@ from ckptsurgeon.plans.graph import Leaf, full_key
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
-from ckptsurgeon.suggesting.shipped import name_shipped
-from ckptsurgeon.suggesting.sources import choose_options
-from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules
+from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules, suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.visible import visible
 
@@ -54,12 +52,13 @@ class Advice:
     """Remarks on the rules that were given, and a rule file for what they leave.
 
     There is no suggestion where they leave nothing; where they leave `too_much`, nothing was looked
-    for.
+    for. `copies` says that keys that no rule takes keep their names there.
     """
 
     remarks: tuple[Remark, ...] = ()
     suggestion: Suggestion | None = None
     too_much: bool = False
+    copies: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.remarks or self.suggestion or self.too_much)
@@ -81,7 +80,8 @@ def advise(plan: Plan) -> Advice:
         return Advice(tuple(remarks))
     if left.size > MOST_KEYS:
         return Advice(tuple(remarks), too_much=True)
-    return Advice(tuple(remarks), left.suggest())
+    copies = not plan.rules or any(plan.fates.of(lambda claim: claim.fate is Fate.COPIED))
+    return Advice(tuple(remarks), left.suggest(), copies=copies)
 
 
 # --- what the rules leave -------------------------------------------------------------------------
@@ -93,6 +93,7 @@ class _Left:
 
     sources: Mapping[str, Checkpoint]
     destination: Checkpoint
+    roots: Mapping[str, str]
     is_whole: bool
     is_settled: bool
 
@@ -101,14 +102,16 @@ class _Left:
         """What the plan leaves but for the keys that rules were aimed at."""
         ruled = {key for key, output in plan.outputs.items() if output.rule is not None}
         wanted = plan.destination.specs if plan.destination else {}
-        into = {key: spec for key, spec in wanted.items() if key not in ruled | aimed}
+        settled = ruled | aimed
+        into = {key: spec for key, spec in wanted.items() if key not in settled}
         whole = not plan.rules and all(_is_as_stored(view) for view in plan.sources)
         sources = {
             table.source: _checkpoint(view, _untaken(table, plan), whole)
             for table, view in _last_tables(plan)
         }
         open = [one for one in plan.open_findings if _is_of_no_rule(one) and one.key not in aimed]
-        return cls(sources, _checkpoint(plan.destination, into, whole), whole, not open)
+        roots = plan.sources[0].options.roots if plan.sources else {}
+        return cls(sources, _checkpoint(plan.destination, into, whole), roots, whole, not open)
 
     @property
     def size(self) -> int:
@@ -120,11 +123,9 @@ class _Left:
 
     def suggest(self) -> Suggestion:
         """The rules for all of it; with whole checkpoints also what stands beside rules."""
-        options, shipped = SourceOptions(), tuple[str, ...]()
         if self.is_whole:
-            options = choose_options(self.sources, self.destination.contents.specs, {})
-            shipped = tuple(name_shipped(self.sources, self.destination))
-        return suggest_rules(self.sources, self.destination, options, "all", shipped)
+            return suggest_whole(self.sources, self.destination, self.roots, least="all")
+        return suggest_rules(self.sources, self.destination, SourceOptions(), "all")
 
 
 OF_NO_KEY = (FindingKind.NOTHING, FindingKind.UNREADABLE)
@@ -194,7 +195,8 @@ def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
         sentence = _told_mismatched(place, findings, found)
     lines = _lines(plan, findings, steps)
     if lines:
-        where = "in place of" if rule.steps <= len(findings) else "above"
+        gives = sum(output.rule is rule for output in plan.outputs.values())
+        where = "in place of" if max(gives, rule.steps) <= len(findings) else "above"
         sentence += f"; {where} {place}"
     right = {key for step in steps for key in step.gives} or (
         {one.key for one in findings if one.kind is FindingKind.MISMATCHED}
@@ -203,20 +205,26 @@ def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
 
 
 def _told_taken(plan: Plan) -> Iterator[Remark]:
-    """A remark on missing keys that a source has, and a rule took for others."""
+    """A remark on missing keys that a source has, and that a rule took for others, or dropped."""
     missing = [one.key for one in plan.open_findings if one.kind is FindingKind.MISSING]
-    taken = {
-        key
-        for table, _ in _last_tables(plan)
-        for key in missing
-        if not table.source and key in table.specs and table.claims[key].rule is not None
-    }
-    for key in list(taken)[:1]:
-        are = "is" if len(taken) == 1 else f"and {len(taken) - 1:,} more are"
-        yield Remark(
-            f"{_named(key)} {are} in the source, and taken or dropped there by a rule: where both "
-            "names are wanted, give that rule both targets, `{from: A, to: [A, B]}`"
-        )
+    found: dict[Fate, list[str]] = {Fate.TAKEN: [], Fate.DROPPED: []}
+    for table, _ in _last_tables(plan):
+        for key in missing if not table.source else ():
+            claim = table.claims.get(key)
+            if claim is not None and claim.rule is not None and claim.fate in found:
+                found[claim.fate].append(key)
+    for fate, keys in found.items():
+        if keys:
+            are = "is" if len(keys) == 1 else f"and {len(keys) - 1:,} more are"
+            yield Remark(f"{_named(keys[0])} {are} {TAKEN[fate]}")
+
+
+TAKEN = {
+    Fate.TAKEN: "in the source, and taken there by a rule: where both names are wanted, give that "
+    "rule both targets, `{from: A, to: [A, B]}`",
+    Fate.DROPPED: "in the source, and dropped there by a rule: leave these out of its `drop`",
+}
+"""What is said of missing keys of a source, by what became of them."""
 
 
 def _right(plan: Plan, findings: Sequence[Finding]) -> Findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
@@ -96,11 +96,16 @@ def _lists_around(form: str) -> Iterator[str]:
 # --- prefixes -------------------------------------------------------------------------------------
 
 
-def find_branches(source: Specs, target: Specs) -> Iterator[tuple[Branch, Degree, str]]:
-    """Branches of the target's keys, the largest first, each with its degree and a remark."""
+def find_branches(
+    source: Specs, target: Specs, taken: Iterable[str] = ()
+) -> Iterator[tuple[Branch, Degree, str]]:
+    """Branches of the target's keys, the largest first, each with its degree and a remark.
+
+    `taken` are source keys that other target keys are given already.
+    """
     rests, items = _rests(source), _items(target)
     waiting = dict(target)
-    used: set[str] = set()
+    used = set(taken)
     for _ in range(MOST_BRANCHES):
         found = _pair_prefixes(rests, waiting, source, items)
         best = max(found.values(), key=_worth, default=None)

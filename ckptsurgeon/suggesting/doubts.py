@@ -215,7 +215,7 @@ def _norms_by_block(specs: Specs) -> dict[str, set[str]]:
 
 
 def _block_of(module: str) -> str:
-    """What stands before a module's name, up to the last integer."""
+    """What stands before a module's name, up to the first item of a list."""
     found = _ITEM.match(module)
     return found[0] if found is not None else ""
 

@@ -9,8 +9,6 @@ from ckptsurgeon.suggesting.candidates import Candidate
 from ckptsurgeon.suggesting.matching import Match
 from ckptsurgeon.suggesting.units import Leaf
 
-LAYOUT = "rows may be laid out in another way: flat is {parts}, each whole"
-
 
 def steps_of_match(match: Match) -> Iterator[Step]:
     """A step for each tensor of each item of two units."""

@@ -17,6 +17,9 @@ WHOLES: Mapping[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
 }
 """By what a whole is: the facet of its parts, and the parts in the order of its rows."""
 
+PARTS = frozenset({"q", "k", "v", "kv", "wq", "wk", "wv", "que", "val", "gate", "up", "w", "wi"})
+"""Words by which parts of one whole differ: those of the roles that parts have."""
+
 Candidates = list[Candidate]
 
 
@@ -40,7 +43,7 @@ def _fuse_one(
     for one in own:
         value = _value(one, facet)
         if value in parts and "norm" not in one.words:
-            groups[one.scope, one.parent, _rest(one, facet)].setdefault(value, one)
+            groups[one.scope, one.parent, _rest(one)].setdefault(value, one)
     wanted = _count(other, facet, whole)
     lacking = _count(other, facet, parts[0])
     gone: set[int] = set()
@@ -61,10 +64,9 @@ def _value(one: Candidate, facet: str) -> str:
     return "" if found is None else found.value
 
 
-def _rest(one: Candidate, facet: str) -> frozenset[str]:
+def _rest(one: Candidate) -> frozenset[str]:
     """The words of a part but for those that tell which it is."""
-    told = {"q", "k", "v", "kv", "wq", "wk", "wv", "gate", "up", "w", "wi", "que"}
-    return one.words - told
+    return one.words - PARTS
 
 
 def _count(side: Sequence[Candidate], facet: str, value: str) -> dict[object, int]:

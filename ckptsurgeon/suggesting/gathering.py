@@ -137,7 +137,7 @@ class _Ways:
         own = self._target.get(name)
         fitting = [way for way in ways if own is not None and way[1] == own.shape]
         fitting = fitting or [way for way in ways if way[1] in self._wanted]
-        meant = self._meant(name, ways)
+        meant = self._meant(name)
         if not fitting:
             return None, ways[0][1] if ways else specs[0].shape, "its parts fit nothing"
         call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
@@ -145,12 +145,13 @@ class _Ways:
         told = "joined in the other dim it fits when it is transposed" if turned else ""
         return call, shape, self._doubt(name, call, fitting, meant) or told
 
-    def _meant(self, name: str, ways: Sequence[Way]) -> Call | None:
+    def _meant(self, name: str) -> Call | None:
         """What the role of a layer says, or its weight of its bias."""
         module, _, kind = cut_leaf(name)
         part = part_of(module)
-        weight = next((key for key in (f"{module}.weight",) if key in self._shapes), "")
-        if kind == "bias" and weight and weight != name and len(self._shapes[weight][0].shape) > 1:
+        weight = f"{module}.weight"
+        weights = self._shapes.get(weight, ()) if kind == "bias" and weight != name else ()
+        if weights and len(weights[0].shape) > 1:
             call = self.choose(weight)[0]
             return call if call == _concat(0) else SAME
         if len(self._shapes[name][0].shape) < 2:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.suggesting.candidates import ROOT, Candidate, count_words
+from ckptsurgeon.suggesting.candidates import Candidate, count_words
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.names import share_start, words_of
 from ckptsurgeon.suggesting.relations import Relation, Tensor, relate
@@ -269,6 +269,3 @@ def pairs_of(
             for one in some:
                 for other in theirs.get(to, ()):
                     yield one, other
-
-
-__all__ = ["ROOT", "Fit", "Scorer", "may_meet", "pairs_of", "relate_units"]

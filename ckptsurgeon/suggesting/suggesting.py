@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
@@ -27,12 +29,28 @@ from ckptsurgeon.suggesting.leftovers import settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
-from ckptsurgeon.suggesting.sources import write_section
+from ckptsurgeon.suggesting.shipped import name_shipped
+from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.ties import find_followers, follow, tied_sources
 from ckptsurgeon.suggesting.towers import count_towers
 from ckptsurgeon.suggesting.units import Specs
+
+
+def suggest_whole(
+    sources: Mapping[str, Checkpoint],
+    destination: Checkpoint,
+    roots: Mapping[str, str],
+    *,
+    one_shard: bool = False,
+    least: str = "likely",
+) -> Suggestion:
+    """What is suggested for whole checkpoints: also what stands beside the rules, and above."""
+    options = choose_options(sources, destination.contents.specs, roots)
+    options = structs.replace(options, one_shard=one_shard)
+    shipped = tuple(name_shipped(sources, destination))
+    return suggest_rules(sources, destination, options, least, shipped)
 
 
 def suggest_rules(
@@ -121,7 +139,7 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
     steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
     asked = spectral_remarks(source, target)
     left = {key: spec for key, spec in target.items() if key not in same}
-    for branch, degree, remark in find_branches(source, left):
+    for branch, degree, remark in find_branches(source, left, same.values()):
         if degree is Degree.OPEN:
             asked |= dict.fromkeys(branch.keys, remark)
         else:
@@ -206,9 +224,10 @@ def _written(
     comments: Sequence[str],
 ) -> Suggestion:
     places = {key: at for at, key in enumerate(source)}
-    active = [step for step in found.steps if least != "sure" or step.degree <= Degree.SURE]
+    weakest = Degree.SURE if least == "sure" else Degree.LIKELY
+    active = [step for step in found.steps if step.degree <= weakest]
     active.sort(key=lambda step: places.get(step.takes[0], 0))
-    unsure = [step for step in found.steps if step not in active] if least == "sure" else []
+    unsure = [step for step in found.steps if step.degree > weakest]
     asked = {**found.asked, **_remarks((step, step.gives) for step in unsure)}
     doubted = _remarks((step, step.takes) for step in unsure)
     tied = tied_sources(ground.views)
@@ -216,8 +235,7 @@ def _written(
     steps = [*active, *left.steps]
     taken = list(dict.fromkeys(key for step in active for key in step.takes))
     footer = [*(_open_lines(found.open, taken) if least == "all" else ()), *left.footer]
-    said = [step for step in steps if ground.can_say(step)]
-    unsaid = [step for step in steps if not ground.can_say(step)]
+    said, unsaid = ground.part_sayable(steps)
     kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
     copies = _may_copy([*said, *kept], source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
@@ -226,8 +244,8 @@ def _written(
     draft, lost = draft_most(
         said, head, ground, copies=copies, footer=footer, left=left.unused, kept=kept
     )
-    lost += [step for step in unsaid if step not in kept]
-    degrees = dict(_degrees(steps, lost))
+    lost += unsaid if not kept else [step for step in unsaid if step not in set(kept)]
+    degrees = dict(_degrees(steps, set(lost)))
     gone = {key: "no rule file holds it" for step in lost for key in step.gives}
     return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggesting.folding import HOLE, Folded, Index, fold
+from ckptsurgeon.suggesting.folding import HOLE, Folded, Index
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
 from ckptsurgeon.suggesting.roles import Found, roles_of
 
@@ -104,8 +104,8 @@ def _unit(
 
 
 def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
-    """The unit of some of its items."""
-    if len(at) == len(unit.indices):
+    """The unit of some of its items, in this order."""
+    if list(at) == list(range(len(unit.indices))):
         return unit
     leaves = {
         kind: Leaf(
@@ -119,7 +119,7 @@ def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
         )
         for kind, leaf in unit.leaves.items()
     }
-    return Unit(unit.module, tuple(unit.indices[one] for one in at), leaves, unit.number)
+    return replace(unit, indices=tuple(unit.indices[one] for one in at), leaves=leaves)
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -133,13 +133,3 @@ def list_of(module: str) -> str:
 def holes_of(form: str) -> int:
     """How many indices a folded name has."""
     return form.count(HOLE)
-
-
-def fold_units(specs: Specs, apart: Collection[str] = ()) -> list[Unit]:
-    """The units of these keys, their lists folded but for those that are to stay apart."""
-    return units_of(specs, fold(specs, apart))
-
-
-def keys_of(units: Iterable[Unit]) -> set[str]:
-    """All keys of units."""
-    return {key for unit in units for leaf in unit.leaves.values() for key in leaf.keys}

@@ -121,7 +121,7 @@ def test_long_work_shows_a_bar_on_a_terminal_and_leaves_no_trace_of_it(folder: P
     probe = folder / "probe.py"
     probe.write_text(
         "import sys\nfrom ckptsurgeon import cli\n"
-        "cli.converting.LONG_WORK = 0\nsys.exit(cli.run(sys.argv[1:]))\n"
+        "cli.printing.LONG_WORK = 0\nsys.exit(cli.run(sys.argv[1:]))\n"
     )
     line = f"plan train.pt; '{sys.executable}' {probe} transplant train.pt -o out.pt -q"
     shown = on_a_terminal(line)

@@ -101,7 +101,7 @@ def test_models_in_a_dict_become_their_state_dicts() -> None:
 
 def test_lists_keep_their_numbers() -> None:
     held = {"a": [torch.zeros(2), torch.zeros(2).to_sparse(), "x"], "b": {"c": torch.zeros(2)}}
-    with pytest.warns(UserWarning, match=r"1 tensor can't be read, and not in the probe: 'a\.1'"):
+    with pytest.warns(UserWarning, match=r"1 tensor can't be read, and is not in .*: 'a\.1'"):
         made: Any = cs.probe(held)
     assert [type(one) for one in made["a"]] == [torch.Tensor, type(None), str]
 

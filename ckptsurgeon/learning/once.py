@@ -1,0 +1,122 @@
+"""Numbers of rules that one example alone shows: constants, or sizes of its network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.lines import pattern_text
+from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
+from ckptsurgeon.keys import without_integers
+from ckptsurgeon.plans.graph import Leaf
+
+ONCE = "seen once: constant, or a size?"
+
+TOLD = {
+    "roll": ("shift",),
+    "split": ("sizes",),
+    "permute_rope": ("rotary_dim",),
+    "resize_pos_embed": ("to",),
+    "reshape": ("shape",),
+    "scale": ("number",),
+    "shift": ("number",),
+}
+"""Parameters of ops that may be sizes, or computed of sizes."""
+
+NEAR = 1
+"""How much an integer of a target may lie beside that of the source: names count from 0 or 1."""
+
+
+def doubt_numbers(step: Step) -> Step:
+    """The step, with a remark on its numbers that may be sizes."""
+    numbers = numbers_of(step)
+    if not numbers or step.remark:
+        return step
+    return replace(step, remark=f"{', '.join(numbers)}: {ONCE}")
+
+
+def numbers_of(step: Step) -> list[str]:
+    """The numbers of a step's slices and ops that may be sizes."""
+    told = [str(one) for one in _bounds(step)]
+    told += [text for call in step.calls for text in _numbers_of_call(call, step)]
+    return list(dict.fromkeys(told))
+
+
+def _bounds(step: Step) -> Iterator[int]:
+    for part in (*step.index, *step.at):
+        numbers = part if isinstance(part, tuple) else (part,)
+        yield from (one for one in numbers if isinstance(one, int))
+
+
+def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
+    given = dict(call.parameters)
+    if call.op == "take":
+        yield "the indices of `take`"
+    for name in TOLD.get(call.op, ()):
+        value = given.get(name)
+        if value is not None and not isinstance(value, Size) and value != (-1,):
+            numbers = value if isinstance(value, tuple) else (value,)
+            yield f"{name} {', '.join(map(str, numbers))}"
+    forms = set(map(without_integers, step.targets.keys))
+    if call.op == "split" and "sizes" not in given and len(forms) == 1:
+        yield f"parts {len(step.targets.keys)}"
+
+
+# --- patterns -------------------------------------------------------------------------------------
+
+
+def numbers_of_patterns(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> list[str]:
+    """The numbers in the patterns of rules that may be sizes; `leaves` are the sources' tensors."""
+    told = [text for arrow in arrows for text in _numbers_of_target(arrow)]
+    return list(dict.fromkeys([*told, *_single_items(arrows, leaves)]))
+
+
+def _numbers_of_target(arrow: Arrow) -> Iterator[str]:
+    for at, unit in enumerate(arrow.target):
+        far = isinstance(unit, Formula) and (
+            abs(unit.offset) > NEAR or any(factor != 1 for _, factor in unit.terms)
+        )
+        if far:
+            yield pattern_text(arrow.target[at : at + 1], "target", arrow)
+        elif isinstance(unit, Choice) and _renumbers(unit):
+            yield pattern_text(arrow.source, "source", arrow)
+    if arrow.pick is not None:
+        yield f"pick {', '.join(map(str, arrow.pick[1]))}"
+
+
+def _renumbers(choice: Choice) -> bool:
+    """Whether the words are integers that go to others, not all as far off."""
+    if not all(word.isdigit() for pair in choice.words for word in pair):
+        return False
+    return len({int(to) - int(one) for one, to in choice.words}) > 1
+
+
+def _single_items(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> Iterator[str]:
+    """Items of lists that a rule is for alone: the last, beside rules for all; any, with an op."""
+    captured = {
+        arrow.source[:at]
+        for arrow in arrows
+        for at, unit in enumerate(arrow.source)
+        if isinstance(unit, Capture)
+    }
+    for arrow in arrows:
+        for at, unit in enumerate(arrow.source):
+            if not isinstance(unit, Number) or not unit.value:
+                continue
+            before = arrow.source[:at]
+            items = _items_like(arrow, at, leaves)
+            is_last = before in captured and unit.value == max(items, default=0)
+            if len(items) > 1 and (arrow.calls or is_last):
+                yield pattern_text(arrow.source[: at + 1], "source", arrow)
+
+
+def _items_like(arrow: Arrow, at: int, leaves: Mapping[str, Leaf]) -> set[int]:
+    """The integers in a place of a pattern for which there are tensors of one shape."""
+    parts = (arrow.source[:at], arrow.source[at + 1 :])
+    pattern = re.compile("([0-9]+)".join(map(regex_of_units, parts)))
+    shapes = {leaves[key].spec.shape for key in arrow.samples if key in leaves}
+    found = ((pattern.fullmatch(leaf.key), leaf) for leaf in leaves.values())
+    return {int(one[1]) for one, leaf in found if one and leaf.spec.shape in shapes}
