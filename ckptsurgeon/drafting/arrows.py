@@ -31,7 +31,7 @@ LEAST_PICKED = 4
 SAMPLES = 4
 """Keys of an arrow that other patterns are tried on."""
 
-MOST_PIECES = 100
+MOST_PIECES = 24
 """Pieces of a pattern that is compared with others; keys of more have rules of their own."""
 
 Row = tuple[tuple[int, ...], tuple[int, ...]]

@@ -10,6 +10,7 @@ from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.joining import join_words
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.ordering import order
+from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.keys import without_integers
@@ -23,23 +24,32 @@ def leave_keys(
 ) -> list[str]:
     """Few rules that `keep` or `drop` just these keys, each with what is said of its keys.
 
-    No rule takes any of the others.
+    No rule takes any of the others. Of keys that none can name it is told in words.
     """
+    named = {key: remark for key, remark in remarks.items() if is_sayable(_own(key))}
     known = set(map(without_integers, others))
-    whole = [key for key in remarks if without_integers(key) not in known]
-    places = {key: at for at, key in enumerate(remarks)}
-    drops = arrows_of([_drop(key, remarks[key]) for key in whole]) or []
+    whole = [key for key in named if without_integers(key) not in known]
+    places = {key: at for at, key in enumerate(named)}
+    drops = arrows_of([_drop(key, named[key]) for key in whole]) or []
     drops += [
         Arrow(cut_key(key), (), degree=Degree.OPEN, remark=remark, samples=(key,))
-        for key, remark in remarks.items()
+        for key, remark in named.items()
         if without_integers(key) in known
     ]
     deep = [arrow for arrow in drops if arrow.is_deep]
     shallow = [arrow for arrow in drops if not arrow.is_deep]
     rules = [*join_words(cover(shallow, copies=True, left=few_of(others))), *deep]
     rules.sort(key=lambda rule: min(places[key] for key in rule.samples))
-    rules = order(rules) or rules
-    return [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in rules]
+    ordered = order(rules) or rules
+    told = [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in ordered]
+    odd = ((key, remark) for key, remark in remarks.items() if key not in named)
+    return [*told, *(f"{key}: {remark}; no rule can name it" for key, remark in odd)]
+
+
+def _own(key: str) -> str:
+    """A key without the alias before it."""
+    alias, sign, own = key.partition("::")
+    return own if sign and alias.isidentifier() else key
 
 
 def _drop(key: str, remark: str) -> Step:

@@ -80,7 +80,7 @@ def _names_of_words(words: tuple[str, ...], before: str) -> Iterator[str]:
     """What words may be called, by what they are or by what stands before them."""
     if not words:
         yield GATHERED.get(before, "n")
-    elif all(word.isdigit() for word in words):
+    elif all(word.isdecimal() for word in words):
         yield "n"
     elif LEAVES.issuperset(words):
         yield "t"

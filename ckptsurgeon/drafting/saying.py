@@ -16,13 +16,14 @@ _PLAIN = re.compile(r"[\w./-]*\w")
 
 def is_sayable(key: str) -> bool:
     """Whether a pattern can mean just this key, which has no alias before it."""
-    if _PLAIN.fullmatch(key) and "->" not in key:
+    if _PLAIN.fullmatch(key) and "->" not in key and key.lower() != "null":
         return True
     if "\n" in key:
         return False
     line = line_of(Arrow(cut_key(key), ()))
     try:
-        (rule,) = parse_ruleset(f"format: 1\nrules:\n  - {line}\n", "rules.yaml").stages[0].rules
+        text = f"format: 1\nrules:\n  - {line}  # remark\n"
+        (rule,) = parse_ruleset(text, "rules.yaml").stages[0].rules
     except CkptSurgeonError:
         return False
     return isinstance(rule, Drop) and [one.pattern.literal for one in rule.sources] == [key]

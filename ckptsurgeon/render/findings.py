@@ -30,8 +30,8 @@ MEANINGS = {
 CHECKED = "look at what says CHECK; what begins with # is no rule yet"
 
 
-LONGEST_LINE = 500
-"""Characters of a line that are shown; nobody pastes a longer one from a screen."""
+LONGEST_LINE = 1000
+"""Characters of a line that is shown whole; nobody pastes a longer one from a screen."""
 
 
 def show_findings(report: Report, view: View) -> list[list[str]]:
@@ -141,12 +141,16 @@ def _rule_lines(report: Report, suggestion: Suggestion, view: View) -> list[str]
     shown, left_out = cut(told, view.limits.suggestion)
     lines = [view.palette.hint(_cut(line)) for line in shown]
     if left_out:
-        lines.append(view.palette.dim(f"{INDENT}... {left_out:,} more lines ({tell_suggest()})"))
+        lines.append(view.palette.dim(f"{INDENT}# ... {left_out:,} more lines ({tell_suggest()})"))
     return lines
 
 
 def _cut(line: str) -> str:
-    return cut_middle(line, LONGEST_LINE, LONGEST_LINE // 2, str)
+    """A line as it can be pasted; a comment of one that nobody would."""
+    if len(line) <= LONGEST_LINE:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return f"{indent}# {cut_middle(line.strip(), LONGEST_LINE, LONGEST_LINE // 2, str)}"
 
 
 def _title(report: Report, view: View) -> str:

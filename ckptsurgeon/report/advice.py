@@ -13,19 +13,25 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head, rule_lines_of
 from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.account import Finding, FindingKind
-from ckptsurgeon.plans.fates import Fate, KeyFates
-from ckptsurgeon.plans.graph import Leaf, full_key
+from ckptsurgeon.plans.fates import Fate, KeyFates, Why
+from ckptsurgeon.plans.graph import Leaf, RuleInfo, full_key
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
+from ckptsurgeon.suggesting.folding import is_foldable
+from ckptsurgeon.suggesting.matching import count_pairs
 from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules, suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.visible import visible
 
 MOST_KEYS = 6000
 """Keys of one side that rules are looked for within a second; for more there is `suggest`."""
+
+MOST_PAIRS = 20_000
+"""Pairs of modules that are compared within that second."""
 
 MOST_RULES = 6
 """Rules that something is said of; nobody reads more."""
@@ -78,10 +84,10 @@ def advise(plan: Plan) -> Advice:
     left = _Left.of(plan, aimed)
     if left.is_settled:
         return Advice(tuple(remarks))
-    if left.size > MOST_KEYS:
+    if left.size > MOST_KEYS or left.pairs > MOST_PAIRS:
         return Advice(tuple(remarks), too_much=True)
     copies = not plan.rules or any(plan.fates.of(lambda claim: claim.fate is Fate.COPIED))
-    return Advice(tuple(remarks), left.suggest(), copies=copies)
+    return Advice(tuple(remarks), left.suggest(copies=copies), copies=copies)
 
 
 # --- what the rules leave -------------------------------------------------------------------------
@@ -121,15 +127,27 @@ class _Left:
             len(self.destination.contents.specs),
         )
 
-    def suggest(self) -> Suggestion:
+    @property
+    def pairs(self) -> int:
+        """The pairs of modules that would be compared."""
+        offered = {key: spec for one in self.sources.values() for key, spec in _read(one).items()}
+        return count_pairs(offered, _read(self.destination))
+
+    def suggest(self, *, copies: bool) -> Suggestion:
         """The rules for all of it; with whole checkpoints also what stands beside rules."""
         if self.is_whole:
             return suggest_whole(self.sources, self.destination, self.roots, least="all")
-        return suggest_rules(self.sources, self.destination, SourceOptions(), "all")
+        options = SourceOptions()
+        return suggest_rules(self.sources, self.destination, options, "all", copies=copies)
 
 
 OF_NO_KEY = (FindingKind.NOTHING, FindingKind.UNREADABLE)
 """Findings that no rule settles by giving a key."""
+
+
+def _read(checkpoint: Checkpoint) -> Specs:
+    """The keys that can be folded."""
+    return {key: spec for key, spec in checkpoint.contents.specs.items() if is_foldable(key)}
 
 
 def _is_of_no_rule(finding: Finding) -> bool:
@@ -154,8 +172,12 @@ def _last_tables(plan: Plan) -> Iterator[tuple[KeyFates, SourceView]]:
 
 def _untaken(table: KeyFates, plan: Plan) -> Specs:
     """The keys that a further rule can take; without a destination, those that go nowhere."""
-    settled = {Fate.TAKEN, Fate.DROPPED} | (set() if plan.destination else {Fate.COPIED})
-    return {key: spec for key, spec in table.specs.items() if table.claims[key].fate not in settled}
+    kept = {Fate.UNUSED, Fate.UNREADABLE, *((Fate.COPIED,) if plan.destination else ())}
+    return {
+        key: spec
+        for key, spec in table.specs.items()
+        if (claim := table.claims[key]).fate in kept or claim.why is Why.UNMATCHED
+    }
 
 
 def _checkpoint(view: SourceView | None, specs: Specs, whole: bool) -> Checkpoint:
@@ -193,9 +215,12 @@ def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
         sentence = _told_unexpected(place, findings, steps)
     else:
         sentence = _told_mismatched(place, findings, found)
-    lines = _lines(plan, findings, steps)
+    gives = sum(_is_one(output.rule, rule) for output in plan.outputs.values())
+    shifted = gives > len(findings) and any(map(_is_renumbered, steps))
+    lines = () if shifted else _lines(plan, findings, steps)
+    if shifted:
+        sentence += "; are the numbers of all its keys shifted?"
     if lines:
-        gives = sum(output.rule is rule for output in plan.outputs.values())
         where = "in place of" if max(gives, rule.steps) <= len(findings) else "above"
         sentence += f"; {where} {place}"
     right = {key for step in steps for key in step.gives} or (
@@ -225,6 +250,15 @@ TAKEN = {
     Fate.DROPPED: "in the source, and dropped there by a rule: leave these out of its `drop`",
 }
 """What is said of missing keys of a source, by what became of them."""
+
+
+def _is_renumbered(step: Step) -> bool:
+    """Whether a key as it is given and the one that is wanted differ in integers alone."""
+    return without_integers(step.takes[0]) == without_integers(step.gives[0])
+
+
+def _is_one(one: RuleInfo | None, other: RuleInfo) -> bool:
+    return one is not None and (one.stage, one.number) == (other.stage, other.number)
 
 
 def _right(plan: Plan, findings: Sequence[Finding]) -> Findings:

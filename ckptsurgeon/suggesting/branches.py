@@ -181,7 +181,7 @@ def _is_telling(branch: Branch) -> bool:
     to = len(branch.prefixes[1])
     for key in branch.keys:
         module = cut_leaf(key)[0][to:]
-        words.update(word for word in words_of(module) if not word.isdigit())
+        words.update(word for word in words_of(module) if not word.isdecimal())
     return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
 
 
@@ -201,7 +201,14 @@ def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Deg
     if rivals and _words(own) != _words(to):
         others = ", ".join(sorted({" -> ".join(one.prefixes) for one in rivals}))
         return best, Degree.LIKELY, f"told by its name: {others} would fit as well"
+    left, right = _words(own) - _words(to), _words(to) - _words(own)
+    if left and right and not (left | right) <= PLAIN:
+        return best, Degree.LIKELY, f"{own}** and {to}** may be two networks"
     return best, Degree.SURE, ""
+
+
+PLAIN = frozenset({"transformer", "trunk", "visual", "body", "features", "layers", "blocks", "h"})
+"""Words for a network as a whole: where these alone differ, no other network is meant."""
 
 
 def _count_common(one: str, other: str) -> int:

@@ -144,8 +144,8 @@ def _candidate(unit: Unit, scope: Scope | None, norms: Collection[str]) -> Candi
     own = unit.spelled
     if scope is not None and scope != ROOT:
         own = own[len(list_of(unit.module)) :]
-    words = [word for word in words_of(own) if not word.isdigit()]
-    digits = tuple(int(word) for word in words_of(own) if word.isdigit())
+    words = [word for word in words_of(own) if not word.isdecimal()]
+    digits = tuple(int(word) for word in words_of(own) if word.isdecimal())
     told = frozenset(words) - EMPTY or frozenset(words)
     parent = unit.module.rpartition(".")[0]
     return Candidate(unit, scope, _roles(unit, norms), told - {HOLE}, parent, digits)
@@ -198,7 +198,7 @@ def _items_around(one: Candidate) -> Iterator[str]:
     """The forms of containers with numbers that are no indices."""
     pieces = one.unit.module.split(".")
     for depth, piece in enumerate(pieces[:-1]):
-        if any(char.isdigit() for char in piece):
+        if any(char.isdecimal() for char in piece):
             yield ".".join((*pieces[:depth], without_integers(piece)))
 
 
@@ -208,7 +208,7 @@ def _count_items(made: Sequence[Candidate]) -> Counter[str]:
     for one in made:
         pieces = one.unit.module.split(".")
         for depth, piece in enumerate(pieces[:-1]):
-            if any(char.isdigit() for char in piece):
+            if any(char.isdecimal() for char in piece):
                 seen[".".join((*pieces[:depth], without_integers(piece)))].add(piece)
     return Counter({form: len(pieces) for form, pieces in seen.items()})
 

@@ -44,10 +44,13 @@ def doubt_steps(
     rotary = not positions
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
     turned = _Squares(steps, source, target, guessed)
+    beside = _turned_parents(steps, source, target)
     norms = _Norms(source, target)
     found = []
     for step in steps:
         step = norms.judge(turned.judge(step))
+        if step.degree < Degree.LIKELY and (told := _doubt_place(step, source, target, beside)):
+            step = replace(step, degree=Degree.LIKELY, remark=told)
         if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
             step = replace(step, degree=Degree.OPEN, remark=told)
         elif step.degree < Degree.LIKELY and tokens and _is_of_another_attention(step):
@@ -144,7 +147,7 @@ def _has_kept_name(step: Step) -> bool:
     names = {
         cut_leaf(keys[0])[0].rpartition(".")[2] for keys in (step.sources.keys, step.targets.keys)
     }
-    return len(names) == 1 and not names.pop().isdigit()
+    return len(names) == 1 and not names.pop().isdecimal()
 
 
 def _has_turned(source: Specs, wanted: Collection[tuple[int, ...]]) -> bool:
@@ -174,6 +177,38 @@ def _is_embedding(key: str) -> bool:
 def _roles(key: str) -> Mapping[str, Found]:
     """What a key's module is for; its integers tell nothing of that here."""
     return roles_of(cut_leaf(without_integers(key))[0])
+
+
+def _turned_parents(steps: Sequence[Step], source: Specs, target: Specs) -> set[str]:
+    """What holds tensors that are turned, or stand turned under their own names."""
+    keys = [key for step in steps if TURNED in step.calls for key in step.gives]
+    for key, spec in target.items():
+        shape, own = spec.shape, source[key].shape if key in source else ()
+        swapped = own[:-2] + own[:-3:-1]
+        if len(shape) > 1 and shape == swapped != own:
+            keys.append(key)
+    return set(map(_holder, keys))
+
+
+def _holder(key: str) -> str:
+    return without_integers(key).rpartition(".")[0]
+
+
+def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[str]) -> str:
+    """Why a step is less than sure: a square beside turned ones, a kernel, a name that stays."""
+    if TURNED in step.calls or step.unit is not None or len(step.gives) != 1 or not step.takes:
+        return ""
+    own, key = step.takes[0], step.gives[0]
+    shape = target[key].shape if key in target else ()
+    square = len(shape) > 1 and shape[-1] == shape[-2]
+    if square and len(shape) > 2 and _holder(key) in turned:
+        return "a square: others beside it are transposed"
+    kernels = [one.rpartition(".")[2] == "kernel" for one in (own, key)]
+    if kernels[0] != kernels[1] and len(shape) > 1 and shape == shape[::-1]:
+        return "a kernel of equal sides: no shape tells whether it is transposed"
+    if step.is_move and own != key and own in target and source[own].shape != target[own].shape:
+        return f"{own} is here, too, in another size"
+    return ""
 
 
 # --- norms ----------------------------------------------------------------------------------------

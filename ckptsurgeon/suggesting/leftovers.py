@@ -19,7 +19,6 @@ BUFFERS = frozenset(
         "relative_position_index",  # made of the window's size
         "attn_mask",  # Swin's, made of the resolution
         "inv_freq",  # rotary frequencies, made of the base
-        "freqs",  # lucidrains' and Meta's
         "masked_bias",  # GPT-2's number for what is masked
     }
 )
@@ -87,6 +86,7 @@ def is_buffer(key: str, spec: TensorSpec) -> bool:
 
 
 def _is_mask(spec: TensorSpec) -> bool:
-    """Whether the shape is `[1, …, n, n]`: no bias has that."""
+    """Whether it is `[1, 1, n, n]`, or of truth values: a bias of relative positions has heads."""
     *before, rows, columns = (0, 0, *spec.shape)
-    return len(spec.shape) > 2 and rows == columns > 1 and set(before) <= {0, 1}
+    least = 4 if spec.floating else 3
+    return len(spec.shape) >= least and rows == columns > 1 and set(before) <= {0, 1}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.suggesting.assigning import Pairs, assign, margin
 from ckptsurgeon.suggesting.candidates import Candidate, divide
+from ckptsurgeon.suggesting.folding import fold
 from ckptsurgeon.suggesting.fusing import fuse
 from ckptsurgeon.suggesting.lists import (
     ListPair,
@@ -26,7 +27,7 @@ from ckptsurgeon.suggesting.scoring import (
     are_placed_alike,
     pairs_of,
 )
-from ckptsurgeon.suggesting.units import Specs, list_of
+from ckptsurgeon.suggesting.units import Specs, list_of, units_of
 
 ROUNDS = 3
 """Of matching, each with what the one before says of containers."""
@@ -74,6 +75,33 @@ def _ask_lists(lists: Mapping[str, ListPair], target: Side) -> Iterator[tuple[st
             yield from ((key, told) for leaf in unit.leaves.values() for key in leaf.keys)
 
 
+MOST_PAIRS = 40_000
+"""Pairs of modules that are all compared; of more, those whose names share a word."""
+
+TOO_MANY = 4_000_000
+"""Pairs of modules of which none are compared: nothing in them repeats."""
+
+
+def _comparable(
+    ours: Sequence[Candidate], theirs: Sequence[Candidate]
+) -> Iterator[tuple[Candidate, Candidate]]:
+    """The pairs that are compared."""
+    number = len(ours) * len(theirs)
+    for one, other in pairs_of(ours, theirs) if number <= TOO_MANY else ():
+        if number <= MOST_PAIRS or not one.words.isdisjoint(other.words):
+            yield one, other
+
+
+def count_pairs(source: Specs, target: Specs) -> int:
+    """About how many pairs of modules would be compared, equal keys not counted."""
+    left = [
+        {key: spec for key, spec in one.items() if key not in other or other[key] != spec}
+        for one, other in ((source, target), (target, source))
+    ]
+    one, other = (len(units_of(specs, fold(specs))) for specs in left)
+    return one * other
+
+
 class _Matching:
     """Candidates of both sides, assigned in rounds, and what is to be said of each pair."""
 
@@ -89,7 +117,7 @@ class _Matching:
         others = {id(one): at for at, one in enumerate(theirs)}
         self._possible = [
             (numbers[id(one)], others[id(other)])
-            for one, other in pairs_of(ours, theirs)
+            for one, other in _comparable(ours, theirs)
             if self._scorer.base(one, other) is not None
         ]
 

@@ -43,10 +43,12 @@ ROLES = (
     Role("ffn", "gate", r" gate (proj|linear) "),  # a gate alone may be an MoE's router
     Role("ffn", "gate", r" (w 1|wi 0) ", weak=True),  # Llama's and T5's own files
     Role("ffn", "up", r" (up proj|c linear|c fc|intermediate|h to 4 h) "),
-    Role("ffn", "up", r" ffn (.* )?(linear 1|up) "),
+    Role("ffn", "up", r" ffn (.* )?up "),
+    Role("ffn", "up", r" ffn (.* )?linear 1 ", weak=True),  # of three, LitGPT's is the gate
     Role("ffn", "up", r" (linear 1|w 3|wi 1|linear in) ", weak=True),
     Role("ffn", "down", r" (down proj|4 h to h) "),
-    Role("ffn", "down", r" ffn (.* )?(linear 2|down|c proj|out linear) "),
+    Role("ffn", "down", r" ffn (.* )?(down|c proj|out linear) "),
+    Role("ffn", "down", r" ffn (.* )?linear 2 ", weak=True),  # of three, LitGPT's is up
     Role("ffn", "down", r" (linear 2|w 2|linear out) ", weak=True),
     Role("ffn", "down", r" (?<!attn )out linear $", weak=True),  # BERT
     # Which norm of a block it is: in the order of a block, the attention's comes first.

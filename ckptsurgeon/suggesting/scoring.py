@@ -230,7 +230,7 @@ def _has_digits(name: str) -> bool:
 def _own_words(one: Candidate) -> set[str]:
     """The words of the last piece of a name that has some."""
     for piece in reversed(one.unit.spelled.split(".")):
-        if found := {word for word in words_of(piece) if not word.isdigit() and word != HOLE}:
+        if found := {word for word in words_of(piece) if not word.isdecimal() and word != HOLE}:
             return found
     return set()
 
@@ -241,7 +241,7 @@ def are_held_alike(one: Candidate, other: Candidate) -> bool:
 
 
 def _digits_of(name: str) -> list[str]:
-    return [char for char in name if char.isdigit()]
+    return [char for char in name if char.isdecimal()]
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:

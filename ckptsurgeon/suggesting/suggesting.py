@@ -59,18 +59,24 @@ def suggest_rules(
     options: SourceOptions,
     least: str = "likely",
     comments: Sequence[str] = (),
+    *,
+    copies: bool = True,
 ) -> Suggestion:
     """What is suggested for checkpoints that are open.
 
     `options` are written as they are, as are `comments`, above all. `least` is "sure", "likely" or
-    "all": down to which degree rules are written.
+    "all": down to which degree rules are written. Without `copies` keys that no rule takes don't
+    keep their names.
     """
     wanted = _readable(destination.contents.specs)
     ground = Ground(sources, destination=destination, options=options)
     views = {alias: _readable(view.specs) for alias, view in ground.views.items()}
     gathered = gather(views, wanted)
+    unread = _unreadable(ground)
     followers = find_followers(destination.contents.aliases, wanted, gathered.specs)
-    leading = {key: spec for key, spec in wanted.items() if key not in followers}
+    leading = {
+        key: spec for key, spec in wanted.items() if key not in followers and key not in unread
+    }
     found = (
         find_steps(gathered.specs, leading, gathered.doubts)
         if not gathered.is_soup
@@ -79,9 +85,13 @@ def suggest_rules(
     steps = follow([*found.steps, *found.open], followers)
     expanded = [gathered.expand(step) for step in steps]
     asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
-    asked |= dict.fromkeys(_unreadable(ground) & wanted.keys(), UNREADABLE)
+    asked |= dict.fromkeys(unread & wanted.keys(), UNREADABLE)
     source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
-    return _written(_sorted(expanded, asked), ground, source, wanted, least, comments)
+    found = _sorted(expanded, asked)
+    made = _written(found, ground, source, wanted, least, comments, copies=copies)
+    lost = destination.contents.specs.keys() - wanted.keys() - source.keys()
+    told = dict.fromkeys(sorted(lost), "it can't be read here, and nothing gives it")
+    return replace(made, open={**made.open, **told}) if lost else made
 
 
 SOUP = "all sources have it: one of them, or their average?"
@@ -222,6 +232,8 @@ def _written(
     target: Specs,
     least: str,
     comments: Sequence[str],
+    *,
+    copies: bool,
 ) -> Suggestion:
     places = {key: at for at, key in enumerate(source)}
     weakest = Degree.SURE if least == "sure" else Degree.LIKELY
@@ -237,7 +249,7 @@ def _written(
     footer = [*(_open_lines(found.open, taken) if least == "all" else ()), *left.footer]
     said, unsaid = ground.part_sayable(steps)
     kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
-    copies = _may_copy([*said, *kept], source, target)
+    copies = copies and _may_copy([*said, *kept], source, target)
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
     head = Head(tuple(comments), tuple(sections))
     kept = kept if copies else []

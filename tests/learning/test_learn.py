@@ -15,6 +15,8 @@ import ckptsurgeon as cs
 from ckptsurgeon.drafting.steps import Degree
 from ckptsurgeon.learning import sampling
 
+RNG = np.random.default_rng(11)
+
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -396,3 +398,67 @@ def test_one_number_throughout_under_another_name_is_doubted() -> None:
     source["head.bias"] = np.zeros(8, "f4")
     target = {"m.w": source["fc.weight"], "m.b": np.zeros(8, "f4")}
     assert cs.learn(source, target).degrees["m.b"] is Degree.LIKELY
+
+
+def test_a_further_example_that_has_more_is_told() -> None:
+    def net(count: int) -> dict[str, np.ndarray]:
+        return {f"l.{n}.w": RNG.random((8, 6)) for n in range(count)}
+
+    def convert(source: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {key.replace("l", "m", 1): value for key, value in source.items()}
+
+    first, second = net(3), net(4)
+    more = {**convert(second), "head.w": RNG.random((5, 5))}
+    found = cs.learn(first, convert(first), examples=[(second, more)])
+    assert (found.exit_code, found.misses) == (1, (("head.w",),))
+    assert "# Example 1 has 1 tensor that these rules don't make: head.w" in found.text()
+    assert not cs.learn(first, convert(first), examples=[(second, convert(second))]).exit_code
+    with pytest.raises(cs.CheckpointError, match=r"example 1: .*not the same weights"):
+        cs.learn(first, convert(first), examples=[({"q": RNG.random(3)}, {"z": RNG.random(4)})])
+
+
+ONCE: dict[str, tuple[Any, str]] = {
+    "parts": (lambda w: {f"e.{n}": one for n, one in enumerate(np.split(w, 4))}, "parts 4"),
+    "sizes": (lambda w: dict(zip("abc", np.split(w, [5, 9]), strict=True)), "sizes 5, 4, 7"),
+    "roll": (lambda w: {"w": np.roll(w, 3, 0)}, "shift 3"),
+    "take": (lambda w: {"w": w[[3, 0, 9, 1, 14, 2]]}, "the indices of `take`"),
+    "slice": (lambda w: {"w": w[:7]}, "7"),
+    "scale": (lambda w: {"w": w * 0.353553}, "number 0.353553"),
+}
+
+
+@pytest.mark.parametrize("kind", ONCE)
+def test_numbers_that_may_be_sizes_are_told(kind: str) -> None:
+    convert, told = ONCE[kind]
+    weight = RNG.random((16, 6))
+    found = cs.learn({"x": weight}, convert(weight))
+    assert told in found.once, found.text()
+    assert f"# {told}: seen once: constant, or a size?" in found.text()
+    assert "1 number seen once" in found.bottom_line
+    again = cs.learn({"x": weight}, convert(weight), examples=[({"x": weight}, convert(weight))])
+    assert told in again.once  # the same size again tells no more
+
+
+@pytest.mark.parametrize(
+    ("rename", "told"),
+    [
+        (lambda kind, n: f"b.{n + 3 * (kind == 'dec')}.w", "<i+3>"),
+        (lambda kind, n: f"{kind}.{2 - n}.w", "<"),
+    ],
+)
+def test_numbers_of_names_are_told(rename: Any, told: str) -> None:
+    source = {f"{kind}.{n}.w": RNG.random((4, 3)) for kind in ("enc", "dec") for n in range(3)}
+    made = {rename(*key.split(".")[:1], int(key.split(".")[1])): one for key, one in source.items()}
+    assert any(told in one for one in cs.learn(source, made).once)
+
+
+def test_an_order_is_settled_by_the_same_tensor_alone() -> None:
+    def rope(weight: np.ndarray, heads: int, half: bool) -> np.ndarray:
+        rows = weight.shape[0] // heads
+        shape = (heads, rows // 2, 2, -1) if half else (heads, 2, rows // 2, -1)
+        return weight.reshape(shape).swapaxes(1, 2).reshape(weight.shape)
+
+    source = {"t.q": RNG.random((32, 16)), "v.q": RNG.random((16, 16))}
+    made = {"t.q": rope(source["t.q"], 4, False), "v.q": rope(source["v.q"], 4, True)}
+    found = cs.learn(source, made)
+    assert found.likely == ("v.q",)

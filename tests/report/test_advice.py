@@ -384,3 +384,44 @@ def test_advice_is_printable(keys: set[str]) -> None:
     for plan in (compared(specs, SMALL), compared(SMALL, specs)):
         for line in lines(advise(plan)):
             assert line.isprintable()
+
+
+def test_a_rule_that_does_more_is_kept() -> None:
+    source = floats({"a.x.w": (4, 4), "a.y.w": (4, 8)})
+    into = floats({"b.x.w": (4, 4), "c.y.w": (4, 8)})
+    (one,) = advise(cs.plan(arrays(source), ["a.** -> b.**"], arrays(into))).remarks
+    assert one.sentence.endswith("; above `<rules>:1`")
+    assert one.lines[-1] == "- a.y.w -> c.y.w"
+
+
+def test_a_shift_is_no_rotation() -> None:
+    source = floats({f"l.{n}.w": (4, 4) for n in range(4)})
+    into = floats({f"k.{n}.w": (4, 4) for n in range(4)})
+    (one,) = advise(cs.plan(arrays(source), ["l.<i>.w -> k.<i+1>.w"], arrays(into))).remarks
+    assert "are the numbers of all its keys shifted?" in one.sentence
+    assert one.lines == ()
+
+
+def test_what_a_file_leaves_out_is_offered() -> None:
+    source = floats({"m.a.w": (4, 4), "m.b.w": (5, 4), "m.c.w": (6, 4), "same.w": (2, 2)})
+    into = floats({"n.a.w": (4, 4), "n.b.w": (5, 4), "n.c.w": (6, 4), "same.w": (2, 2)})
+    rules = {"format": 1, "unmatched": "drop", "rules": ["m.a.* -> n.a.*"]}
+    told = lines(advise(cs.plan(arrays(source), rules, arrays(into))))
+    assert "- m.** -> n.**" in told
+    assert any("same.w" in line for line in told)
+
+
+def test_a_block_that_is_cut_ends_in_a_comment() -> None:
+    source = floats({f"{name}.w": (at + 2, 3) for at, name in enumerate("abcdefghijklmnopqrstuvw")})
+    into = floats({f"x{name}y.v": (at + 2, 3) for at, name in enumerate("wvutsrqponmlkjihgfedcba")})
+    text = str(cs.plan(arrays(source), None, arrays(into)))
+    assert "  # ... " in text
+
+
+def test_what_no_rule_can_name_is_told_in_words() -> None:
+    from ckptsurgeon.drafting.leaving import leave_keys
+
+    told = leave_keys("keep", dict.fromkeys(["a\nb", "", "a ", "null", "plain"], "why"), ["x"])
+    assert told[0] == "- keep: plain  # why"
+    assert all(line.endswith(": why; no rule can name it") for line in told[1:])
+    assert len(told) == 5

@@ -1,0 +1,138 @@
+"""What looks alike and is another: it is likely at most, or a question, never sure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ckptsurgeon as cs
+from ckptsurgeon.suggesting.matching import count_pairs
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def filled(shapes: Shapes) -> dict[str, np.ndarray]:
+    return {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
+
+
+def suggest(source: Shapes, target: Shapes) -> cs.Suggestion:
+    return cs.suggest(filled(source), filled(target))
+
+
+def tower(prefix: str, width: int = 8) -> Shapes:
+    shapes: Shapes = {}
+    for number in (0, 1):
+        for part in "qkvo":
+            shapes[f"{prefix}layers.{number}.attn.{part}.weight"] = (width, width)
+        shapes[f"{prefix}layers.{number}.mlp.fc1.weight"] = (2 * width, width)
+        shapes[f"{prefix}layers.{number}.mlp.fc2.weight"] = (width, 2 * width)
+        shapes[f"{prefix}layers.{number}.norm.weight"] = (width,)
+    return shapes
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("encoder.", "decoder."),
+        ("vision_model.encoder.", "text_model.encoder."),
+        ("policy.", "value."),
+        ("query_encoder.", "passage_encoder."),
+    ],
+)
+def test_one_network_is_not_surely_another(one: str, other: str) -> None:
+    assert not suggest(tower(one), tower(other)).sure
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("model.", ""), ("", "backbone."), ("bert.", "model.bert.")]
+)
+def test_a_prefix_around_all_is_sure(one: str, other: str) -> None:
+    assert set(suggest(tower(one), tower(other)).sure) == set(tower(other))
+
+
+def gated(names: tuple[str, str, str], form: str) -> Shapes:
+    shapes = ((12, 8), (12, 8), (8, 12))
+    return {
+        f"{form.format(number)}.{name}.weight": shape
+        for number in (0, 1)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+
+
+@pytest.mark.parametrize("names", [("fc_1", "fc_2", "proj"), ("linear1", "linear2", "linear3")])
+def test_numbered_layers_of_a_gated_mlp_are_not_sure(names: tuple[str, str, str]) -> None:
+    target = gated(("gate_proj", "up_proj", "down_proj"), "model.layers.{}.mlp")
+    assert not suggest(gated(names, "transformer.h.{}.mlp"), target).sure
+
+
+def test_a_square_is_doubted_where_others_beside_it_are_turned() -> None:
+    experts = {
+        f"mlp.experts.{e}.{w}_proj.weight": (8, 8) for e in range(4) for w in ("gate", "up", "down")
+    }
+    target = {"mlp.experts.gate_up_proj": (4, 8, 16), "mlp.experts.down_proj": (4, 8, 8)}
+    assert not suggest(experts, target).sure
+    assert not suggest({"p.weight": (8, 8)}, {"p.kernel": (8, 8)}).sure
+
+
+def test_a_head_whose_name_stays_is_not_surely_the_other() -> None:
+    source = {"fc.weight": (5, 8), "fc.bias": (5,), "b.x": (3, 3)}
+    target = {
+        "fc.weight": (7, 8),
+        "fc.bias": (7,),
+        "fc_aux.weight": (5, 8),
+        "fc_aux.bias": (5,),
+        "b.x": (3, 3),
+    }
+    assert set(suggest(source, target).sure) <= {"b.x"}
+
+
+def test_rows_of_another_attention_may_be_in_another_order() -> None:
+    def llama(form: str, attention: str) -> Shapes:
+        shapes: Shapes = {"embed_tokens.weight": (40, 16)}
+        for number in (0, 1):
+            for part in ("q", "k", "v"):
+                shapes[f"{form.format(number)}.{attention}.{part}_proj.weight"] = (16, 16)
+        return shapes
+
+    found = suggest(llama("layers.{}", "self_attn"), llama("layers.{}", "attn"))
+    assert "rotary rows: as they are, or by permute_rope" in found.text()
+    assert {key for key in found.likely if "q_proj" in key or "k_proj" in key} == {
+        f"layers.{number}.attn.{part}_proj.weight" for number in (0, 1) for part in "qk"
+    }
+
+
+@pytest.mark.parametrize("key", ["rope.freqs", "attn.bias", "attn.mask"])
+def test_what_may_be_trained_is_no_buffer(key: str) -> None:
+    fc: Shapes = {"fc.weight": (8, 8)}
+    found = suggest({**fc, key: (1, 7, 7)}, fc)
+    assert set(found.unused) == {key}
+    assert set(suggest(fc, {**fc, key: (1, 7, 7)}).open) == {key}
+
+
+def test_an_unreadable_namesake_is_not_replaced() -> None:
+    source = {"a.weight": torch.eye(4).to_sparse(), "b.weight": torch.zeros(4, 4)}
+    found = cs.suggest(source, {"a.weight": torch.zeros(4, 4)})
+    assert found.open == {"a.weight": "the source's can't be read"}
+    found = cs.suggest({"b.weight": torch.zeros(4, 4)}, {**source})
+    assert found.exit_code == 1
+
+
+def test_many_names_that_share_nothing_are_left_open() -> None:
+    def network(letter: str) -> Shapes:
+        return {f"{letter}{chr(97 + n % 26)}{chr(97 + n // 26)}.w": (3,) for n in range(400)}
+
+    source, target = network("x"), network("y")
+    specs = [cs.inspect(filled(one)).specs for one in (source, target)]
+    assert count_pairs(*specs) == 400 * 400
+    found = suggest(source, target)
+    assert len(found.open) == 400
+
+
+def test_a_stem_under_another_name_is_adapted() -> None:
+    body: Shapes = {"body.a.weight": (4, 4, 3, 3), "body.b.weight": (8, 4, 1, 1)}
+    found = suggest(
+        {"conv1.weight": (4, 3, 7, 7), **body}, {"stem.conv.weight": (4, 5, 7, 7), **body}
+    )
+    assert "- conv1.weight -> stem.conv.weight: {adapt_input_channels: 5}" in found.text()
+    assert found.likely == ("stem.conv.weight",)
