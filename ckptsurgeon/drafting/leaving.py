@@ -26,7 +26,7 @@ def leave_keys(
 
     No rule takes any of the others. Of keys that none can name it is told in words.
     """
-    named = {key: remark for key, remark in remarks.items() if is_sayable(_own(key))}
+    named = {key: remark for key, remark in remarks.items() if is_sayable(_own(key), remarked=True)}
     known = set(map(without_integers, others))
     whole = [key for key in named if without_integers(key) not in known]
     places = {key: at for at, key in enumerate(named)}

@@ -14,15 +14,18 @@ from ckptsurgeon.language.rulesets import parse_ruleset
 _PLAIN = re.compile(r"[\w./-]*\w")
 
 
-def is_sayable(key: str) -> bool:
-    """Whether a pattern can mean just this key, which has no alias before it."""
+def is_sayable(key: str, *, remarked: bool = False) -> bool:
+    """Whether a pattern can mean just this key, which has no alias before it.
+
+    `remarked` says that a comment stands behind it on its line.
+    """
     if _PLAIN.fullmatch(key) and "->" not in key and key.lower() != "null":
         return True
     if "\n" in key:
         return False
     line = line_of(Arrow(cut_key(key), ()))
     try:
-        text = f"format: 1\nrules:\n  - {line}  # remark\n"
+        text = f"format: 1\nrules:\n  - {line}{'  # remark' if remarked else ''}\n"
         (rule,) = parse_ruleset(text, "rules.yaml").stages[0].rules
     except CkptSurgeonError:
         return False

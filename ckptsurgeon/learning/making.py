@@ -57,7 +57,8 @@ def learn(
     require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
     pairs = [_open(source, converted, sources or {}, read_roots(root), one_shard)]
     for number, one in enumerate(examples, 1):
-        require(f"example {number}", one, tuple, "a pair (source, converted)")
+        if not isinstance(one, (tuple, list)) or len(one) != 2:
+            refuse(f"example {number}", one, "a pair (source, converted)")
         pairs.append(_open(one[0], one[1], {}, read_roots(root), one_shard))
     first = pairs[0]
     whole = count_bytes(first.sources, first.converted) <= LARGE if sample is None else not sample

@@ -12,7 +12,7 @@ from ckptsurgeon.language.expressions import Expression, Value, kind_of, unknown
 from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.wording import argument, choose
+from ckptsurgeon.wording import argument, choose, name_var
 
 MAX_LISTS = 32
 """Most levels of lists in a value of the config: JSON's reader takes as many as Python's stack."""
@@ -84,6 +84,10 @@ class Vars:
             raise
         except CkptSurgeonError as error:
             help = error.help if isinstance(error, ExpressionError) else ""
+            if isinstance(error, _NotThere):
+                help = "; ".join(
+                    filter(None, (help, f"or give the var itself by {name_var(name)}"))
+                )
             raise ProblemsError([Problem(f"the var {name!r}: {error}", place, help)]) from None
         finally:
             self._open.pop()

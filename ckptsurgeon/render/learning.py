@@ -86,7 +86,7 @@ def _advice(found: Learned) -> list[str]:
         ways = choose("--config or --set", "`config=` or `variables=`")
         names = safe(list_some(found.asked, MOST_NAMES))
         lines.append(f"{names}: other in each example, and in no shape: {ways} must say it")
-    if found.likely:
+    if found.likely or Degree.SURE in found.counts:
         lines.append(
             "values that all differ leave no doubt: run the conversion on what `probe` writes"
         )

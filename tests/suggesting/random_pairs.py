@@ -239,6 +239,7 @@ class _Maker:
         self.chance = chance
         self.values = np.random.default_rng(chance.randrange(2**32))
         self.told: list[str] = []
+        self.spoken: set[str] = set()
 
     def make(self) -> Pair:
         shapes, styles = self.chance.choice((self.transformer, self.convolutions))()
@@ -434,19 +435,18 @@ class _Maker:
         return name
 
     def nonsense(self) -> Naming:
-        """Names that say nothing, some of which differ in numbers alone."""
+        """Names that say nothing, some of which differ in numbers alone; none means two things."""
         self.told.append("nonsense")
         words = self.chance.sample(WORDS, 3)
         known: dict[str, str] = {}
-        used: set[str] = set()
 
         def of(part: str) -> str:
             while part not in known:
                 word = f"{self.chance.choice(words)}{self.chance.choice(('', '_'))}"
                 made = f"{word}{self.chance.randrange(20)}"
-                if made not in used:
+                if made not in self.spoken:
                     known[part] = made
-                    used.add(made)
+                    self.spoken.add(made)
             return known[part]
 
         def name(role: Role) -> str:
