@@ -17,6 +17,22 @@ MOST_CPU = 15.0
 """CPU seconds that learning from two ViT-B may take."""
 
 
+SUGGESTED = ((6_000, 3.0), (100_000, 20.0))
+"""Keys of checkpoints that rules are suggested for, and the CPU seconds that may take."""
+
+
+def expert_shapes(keys: int, form: str, parts: tuple[str, str, str]) -> dict[str, list[int]]:
+    """The keys and shapes of a mixture of experts: three matrices of each, 40 experts a layer."""
+    layers, experts = max(1, keys // 120), 40
+    sizes = ([128, 64], [128, 64], [64, 128])
+    return {
+        f"{form.format(layer)}.experts.{expert}.{part}.weight": size
+        for layer in range(layers)
+        for expert in range(experts)
+        for part, size in zip(parts, sizes, strict=True)
+    }
+
+
 def vit_shapes(width: int, layers: int) -> dict[str, list[int]]:
     """The keys and shapes of timm's vision transformer."""
     shapes = {
@@ -51,4 +67,22 @@ def ask_timings(folder: Path, runs: int, quick: bool) -> Iterator[Timing]:
         command = [*OURS, "learn", str(old), str(new), "-o", str(rules), "--force", *words]
         yield Timing(name, medians([measured(command) for _ in range(runs)]), MOST_CPU)
     for path in (spec, old, new, rules):
+        remove(path)
+    yield from _suggest_timings(folder, runs, quick)
+
+
+def _suggest_timings(folder: Path, runs: int, quick: bool) -> Iterator[Timing]:
+    one, other, rules = (folder / name for name in ("one.json", "other.json", "suggested.yaml"))
+    for keys, most in SUGGESTED[:1] if quick else SUGGESTED:
+        sides = (
+            (one, "model.layers.{}.mlp", ("gate_proj", "up_proj", "down_proj")),
+            (other, "decoder.{}.moe", ("w1", "w3", "w2")),
+        )
+        for path, form, parts in sides:
+            shapes = expert_shapes(keys, form, parts)
+            path.write_text(json.dumps({key: ["BF16", shape] for key, shape in shapes.items()}))
+        command = [*OURS, "suggest", str(one), str(other), "-o", str(rules), "--force"]
+        cost = medians([measured(command, (0, 1)) for _ in range(runs)])
+        yield Timing(f"suggest for {keys:,} keys", cost, most)
+    for path in (one, other, rules):
         remove(path)

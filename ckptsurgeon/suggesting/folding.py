@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,8 +48,14 @@ def is_foldable(key: str) -> bool:
     return named and key.count(".") < MOST_PIECES
 
 
-def fold(keys: Iterable[str], apart: Collection[str] = ()) -> dict[str, Folded]:
+def fold(keys: Iterable[str], apart: Collection[str] = ()) -> Mapping[str, Folded]:
     """Each key folded, but for the integers of the lists that are to stay apart."""
+    return _fold(tuple(keys), frozenset(apart))
+
+
+@functools.lru_cache(maxsize=2)
+def _fold(keys: tuple[str, ...], apart: frozenset[str]) -> Mapping[str, Folded]:
+    """The same, kept for who asks again: both sides of one pair are folded for several ends."""
     root = _Node()
     for key in keys:
         node = root
