@@ -45,12 +45,16 @@ def doubt_steps(
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
     turned = _Squares(steps, source, target, guessed)
     beside = _turned_parents(steps, source, target)
+    origins = {key: step.takes for step in steps for key in step.gives}
     norms = _Norms(source, target)
     found = []
     for step in steps:
         step = norms.judge(turned.judge(step))
-        if step.degree < Degree.LIKELY and (told := _doubt_place(step, source, target, beside)):
-            step = replace(step, degree=Degree.LIKELY, remark=told)
+        if step.degree < Degree.LIKELY:
+            told = _doubt_place(step, source, target, beside) or _doubt_layer(
+                step, source, target, origins
+            )
+            step = replace(step, degree=Degree.LIKELY, remark=told) if told else step
         if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
             step = replace(step, degree=Degree.OPEN, remark=told)
         elif step.degree < Degree.LIKELY and tokens and _is_of_another_attention(step):
@@ -209,6 +213,20 @@ def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[st
     if step.is_move and own != key and own in target and source[own].shape != target[own].shape:
         return f"{own} is here, too, in another size"
     return ""
+
+
+def _doubt_layer(
+    step: Step, source: Specs, target: Specs, origins: Mapping[str, Sequence[str]]
+) -> str:
+    """Why a norm within a layer is less than sure: the layer's own weight comes from elsewhere."""
+    if not step.is_move or step.takes == step.gives:
+        return ""
+    layers = [cut_leaf(key)[0].rpartition(".")[0] for key in (step.takes[0], step.gives[0])]
+    own, to = (f"{layer}.weight" for layer in layers)
+    renamed = layers[0].rpartition(".")[2] != layers[1].rpartition(".")[2]
+    if not renamed or own not in source or to not in target or own in origins.get(to, ()):
+        return ""
+    return f"{layers[0]} and {layers[1]} may be other layers"
 
 
 # --- norms ----------------------------------------------------------------------------------------

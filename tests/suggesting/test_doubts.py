@@ -136,3 +136,16 @@ def test_a_stem_under_another_name_is_adapted() -> None:
     )
     assert "- conv1.weight -> stem.conv.weight: {adapt_input_channels: 5}" in found.text()
     assert found.likely == ("stem.conv.weight",)
+
+
+def test_a_norm_of_another_layer_is_not_sure() -> None:
+    def net(prefix: str, layers: tuple[str, ...], size: int) -> Shapes:
+        shapes: Shapes = {}
+        for layer in layers:
+            shapes[f"{prefix}.{layer}.weight"] = (4, size, 3, 3)
+            shapes |= {f"{prefix}.{layer}.norm.{leaf}": (4,) for leaf in ("weight", "bias")}
+        return shapes
+
+    source = net("net.res.1", ("shortcut",), 2) | {"net.linear.weight": (7, 4)}
+    target = net("model.res.0", ("conv1",), 6) | {"model.linear.weight": (7, 4)}
+    assert not any("norm" in key for key in suggest(source, target).sure)
