@@ -45,14 +45,14 @@ def doubt_steps(
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
     turned = _Squares(steps, source, target, guessed)
     beside = _turned_parents(steps, source, target)
-    origins = {key: step.takes for step in steps for key in step.gives}
+    around = _Around(steps, source)
     norms = _Norms(source, target)
     found = []
     for step in steps:
         step = norms.judge(turned.judge(step))
         if step.degree < Degree.LIKELY:
             told = _doubt_place(step, source, target, beside) or _doubt_layer(
-                step, source, target, origins
+                step, source, target, around
             )
             step = replace(step, degree=Degree.LIKELY, remark=told) if told else step
         if step.degree < Degree.OPEN and (told := _doubt_rows(step, rotary)):
@@ -215,18 +215,45 @@ def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[st
     return ""
 
 
-def _doubt_layer(
-    step: Step, source: Specs, target: Specs, origins: Mapping[str, Sequence[str]]
-) -> str:
-    """Why a norm within a layer is less than sure: the layer's own weight comes from elsewhere."""
+def _doubt_layer(step: Step, source: Specs, target: Specs, around: _Around) -> str:
+    """Why what is in a layer or a part of another name is less than sure.
+
+    The layer's own weight comes from elsewhere; or the part that has the other name is there, too;
+    or it is a norm, and what else is in the layer is doubted.
+    """
     if not step.is_move or step.takes == step.gives:
         return ""
     layers = [cut_leaf(key)[0].rpartition(".")[0] for key in (step.takes[0], step.gives[0])]
-    own, to = (f"{layer}.weight" for layer in layers)
-    renamed = layers[0].rpartition(".")[2] != layers[1].rpartition(".")[2]
-    if not renamed or own not in source or to not in target or own in origins.get(to, ()):
+    (before, _, name), (_, _, other) = (layer.rpartition(".") for layer in layers)
+    if name == other or not (name and other):
         return ""
-    return f"{layers[0]} and {layers[1]} may be other layers"
+    if f"{before}.{other}".lstrip(".") in around.modules and not other.isdecimal():
+        return f"{other} is there, too"
+    own, to = (f"{layer}.weight" for layer in layers)
+    strange = own in source and to in target and own not in around.origins.get(to, ())
+    norm = "norm" in spell(cut_leaf(step.gives[0])[0].rpartition(".")[2]).split()
+    if strange or (norm and layers[1] in around.doubted):
+        return f"{layers[0]} and {layers[1]} may be other layers"
+    return ""
+
+
+class _Around:
+    """What gives each key, the modules of which a key is doubted, and all modules of the source.
+
+    What holds a module that is doubted is doubted, too.
+    """
+
+    def __init__(self, steps: Sequence[Step], source: Specs) -> None:
+        self.origins = {key: step.takes for step in steps for key in step.gives}
+        doubted = [key for step in steps if step.degree is Degree.LIKELY for key in step.gives]
+        modules = {cut_leaf(key)[0] for key in doubted}
+        self.doubted = modules | {module.rpartition(".")[0] for module in modules}
+        self.modules: set[str] = set()
+        for key in source:
+            module = key.rpartition(".")[0]
+            while module and module not in self.modules:
+                self.modules.add(module)
+                module = module.rpartition(".")[0]
 
 
 # --- norms ----------------------------------------------------------------------------------------
