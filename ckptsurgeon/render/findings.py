@@ -16,7 +16,7 @@ from ckptsurgeon.report.advice import Remark
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.suggesting.suggestion import Suggestion
-from ckptsurgeon.wording import tell_suggest
+from ckptsurgeon.wording import tell_more, tell_suggest
 
 MEANINGS = {
     FindingKind.MISSING: "nothing gives these keys of the destination",
@@ -121,7 +121,7 @@ def show_advice(report: Report, view: View) -> list[str]:
         return []
     lines = [line for remark in advice.remarks for line in _remark_lines(remark, view)]
     if advice.too_much:
-        lines.append(f"{INDENT}{tell_suggest()}")
+        lines.append(f"{INDENT}# {tell_suggest()}")
     if advice.suggestion is not None:
         lines += _rule_lines(report, advice.suggestion, view)
     return [_title(report, view), *lines]
@@ -141,7 +141,8 @@ def _rule_lines(report: Report, suggestion: Suggestion, view: View) -> list[str]
     shown, left_out = cut(told, view.limits.suggestion)
     lines = [view.palette.hint(_cut(line)) for line in shown]
     if left_out:
-        lines.append(view.palette.dim(f"{INDENT}# ... {left_out:,} more lines ({tell_suggest()})"))
+        rest = tell_more() if report.rules else tell_suggest()
+        lines.append(view.palette.dim(f"{INDENT}# ... {left_out:,} more lines ({rest})"))
     return lines
 
 

@@ -13,6 +13,7 @@ from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head, rule_lines_of
 from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.errors import nearest
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.account import Finding, FindingKind
@@ -86,8 +87,7 @@ def advise(plan: Plan) -> Advice:
         return Advice(tuple(remarks))
     if left.size > MOST_KEYS or left.pairs > MOST_PAIRS:
         return Advice(tuple(remarks), too_much=True)
-    copies = not plan.rules or any(plan.fates.of(lambda claim: claim.fate is Fate.COPIED))
-    return Advice(tuple(remarks), left.suggest(copies=copies), copies=copies)
+    return Advice(tuple(remarks), left.suggest(), copies=left.copies)
 
 
 # --- what the rules leave -------------------------------------------------------------------------
@@ -100,6 +100,7 @@ class _Left:
     sources: Mapping[str, Checkpoint]
     destination: Checkpoint
     roots: Mapping[str, str]
+    copies: bool
     is_whole: bool
     is_settled: bool
 
@@ -110,14 +111,16 @@ class _Left:
         wanted = plan.destination.specs if plan.destination else {}
         settled = ruled | aimed
         into = {key: spec for key, spec in wanted.items() if key not in settled}
-        whole = not plan.rules and all(_is_as_stored(view) for view in plan.sources)
+        copies = not any(_is_held_back(table, into) for table, _ in _last_tables(plan))
+        whole = copies and not plan.rules and all(map(_is_as_stored, plan.sources))
         sources = {
             table.source: _checkpoint(view, _untaken(table, plan), whole)
             for table, view in _last_tables(plan)
         }
         open = [one for one in plan.open_findings if _is_of_no_rule(one) and one.key not in aimed]
         roots = plan.sources[0].options.roots if plan.sources else {}
-        return cls(sources, _checkpoint(plan.destination, into, whole), roots, whole, not open)
+        destination = _checkpoint(plan.destination, into, whole)
+        return cls(sources, destination, roots, copies, whole, not open)
 
     @property
     def size(self) -> int:
@@ -133,12 +136,12 @@ class _Left:
         offered = {key: spec for one in self.sources.values() for key, spec in _read(one).items()}
         return count_pairs(offered, _read(self.destination))
 
-    def suggest(self, *, copies: bool) -> Suggestion:
+    def suggest(self) -> Suggestion:
         """The rules for all of it; with whole checkpoints also what stands beside rules."""
         if self.is_whole:
             return suggest_whole(self.sources, self.destination, self.roots, least="all")
         options = SourceOptions()
-        return suggest_rules(self.sources, self.destination, options, "all", copies=copies)
+        return suggest_rules(self.sources, self.destination, options, "all", copies=self.copies)
 
 
 OF_NO_KEY = (FindingKind.NOTHING, FindingKind.UNREADABLE)
@@ -180,6 +183,15 @@ def _untaken(table: KeyFates, plan: Plan) -> Specs:
     }
 
 
+def _is_held_back(table: KeyFates, wanted: Specs) -> bool:
+    """Whether keys that no rule takes don't keep their names: one that is wanted is left out."""
+    return not table.source and any(
+        claim.fate is Fate.UNUSED or claim.why is Why.UNMATCHED
+        for key, claim in table.claims.items()
+        if key in wanted
+    )
+
+
 def _checkpoint(view: SourceView | None, specs: Specs, whole: bool) -> Checkpoint:
     """The shapes alone of what is left of a checkpoint."""
     contents = Contents(specs) if view is None else replace(view.contents, specs=specs)
@@ -212,9 +224,9 @@ def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
     steps = [step for step in found.steps if step.takes and len(step.takes) == 1 == len(step.gives)]
     place = f"`{rule.place.file_line}`"
     if findings[0].kind is FindingKind.UNEXPECTED:
-        sentence = _told_unexpected(place, findings, steps)
+        sentence = _told_unexpected(plan, place, findings, steps)
     else:
-        sentence = _told_mismatched(place, findings, found)
+        sentence = _told_mismatched(plan, place, findings, steps)
     gives = sum(_is_one(output.rule, rule) for output in plan.outputs.values())
     shifted = gives > len(findings) and any(map(_is_renumbered, steps))
     lines = () if shifted else _lines(plan, findings, steps)
@@ -271,30 +283,42 @@ def _right(plan: Plan, findings: Sequence[Finding]) -> Findings:
     return find_steps(given, wanted if len(wanted) <= MOST_KEYS else {})
 
 
-def _told_unexpected(place: str, findings: Sequence[Finding], steps: Sequence[Step]) -> str:
+def _told_unexpected(
+    plan: Plan, place: str, findings: Sequence[Finding], steps: Sequence[Step]
+) -> str:
     if not steps:
-        given = f"{plural(len(findings), 'key')} such as {_named(findings[0].key)}"
-        return (
-            f"{place} gives {given} that the destination lacks: change its target, or drop its "
-            "sources before it"
-        )
+        key = findings[0].key
+        given = f"{plural(len(findings), 'key')} such as {_named(key)}"
+        missing = (one.key for one in plan.open_findings if one.kind is FindingKind.MISSING)
+        near = nearest(key, islice(missing, MOST_GIVEN))
+        advised = near or "change its target, or drop its sources before it"
+        return f"{place} gives {given} that the destination lacks: {advised}"
     step, more = steps[0], len(steps) - 1
     rest = f" (and {more:,} more so)" if more else ""
-    wanted = _named(step.gives[0])
-    return (
-        f"{place} gives {_named(step.takes[0])} where {wanted} is wanted{rest}: change its target"
-    )
+    given, wanted = _named(step.takes[0]), _named(step.gives[0])
+    return f"{place} gives {given} where {wanted} is wanted{rest}: change its target"
 
 
-def _told_mismatched(place: str, findings: Sequence[Finding], found: Findings) -> str:
+def _told_mismatched(
+    plan: Plan, place: str, findings: Sequence[Finding], steps: Sequence[Step]
+) -> str:
     one, more = findings[0], len(findings) - 1
     rest = f" and {more:,} more" if more else ""
     told = f"{place} gives {_named(one.key)}{rest} as {one.found}, {one.wanted} is wanted"
     if all(map(_lacks_ones, findings)):
-        step = "a size of 1 is gone: `keepdim: true` of the op keeps it, or `reshape` makes it"
-        return f"{told}: {step}"
-    remarks = [*(step.remark for step in found.steps if step.remark), *found.asked.values()]
-    return f"{told}: {remarks[0] if remarks else 'change its ops or its sizes'}"
+        return f"{told}: {ONE_IS_GONE}"
+    remark = next((step.remark for step in steps if step.remark), "")
+    if not remark and _origin(plan, one) is None:
+        remark = "change its ops or its sizes"
+    return f"{told}: {remark or OTHER_SIZE}"
+
+
+ONE_IS_GONE = "a size of 1 is gone: `keepdim: true` of the op keeps it, or `reshape` makes it"
+
+OTHER_SIZE = (
+    "take a part by a slice, or drop its sources before it and `keep` or `init` what it gave"
+)
+"""What can be done with a tensor of another size that no op is known for."""
 
 
 def _lacks_ones(finding: Finding) -> bool:

@@ -250,7 +250,7 @@ class _Rivals:
         """What would fit in the place of one of the two."""
         rest = {pair: s for pair, s in self.around(row, column).items() if pair != (row, column)}
         if not rest:
-            return "nothing else has its shape"
+            return "told by shapes alone: nothing else would fit"
         one, other = max(rest, key=lambda pair: (rest[pair], pair))
         if one == row:
             return f"{_beyond(theirs[other], theirs[column])} would fit as well"

@@ -425,3 +425,23 @@ def test_what_no_rule_can_name_is_told_in_words() -> None:
     assert told[0] == "- keep: plain  # why"
     assert all(line.endswith(": why; no rule can name it") for line in told[1:])
     assert len(told) == 5
+
+
+def test_a_target_that_is_nearly_one_is_told_by_its_name() -> None:
+    source = floats({"conv1.weight": (4, 3, 7, 7)})
+    into = floats({"stem.weight": (4, 4, 7, 7), "other.weight": (4, 5, 7, 7)})
+    (one,) = advise(cs.plan(arrays(source), ["conv1.weight -> stem.wieght"], arrays(into))).remarks
+    assert one.sentence.endswith("that the destination lacks: did you mean 'stem.weight'?")
+
+
+@pytest.mark.parametrize("unmatched", ["drop", "error"])
+@pytest.mark.parametrize("rules", [[], ["m.a.* -> n.a.*"]])
+def test_keys_that_a_file_holds_back_want_rules(unmatched: str, rules: list[str]) -> None:
+    source = floats({"same.w": (2, 2), "m.a.w": (4, 4), "m.b.w": (5, 4)})
+    into = floats({"same.w": (2, 2), "n.a.w": (4, 4), "n.b.w": (5, 4)})
+    file = {"format": 1, "unmatched": unmatched, "rules": rules}
+    suggestion = advise(cs.plan(arrays(source), file, arrays(into))).suggestion
+    assert suggestion is not None
+    added = [line.removeprefix("- ") for line in rule_lines_of(suggestion.text())]
+    assert "same.w -> same.w" in added
+    assert not cs.plan(arrays(source), {**file, "rules": [*rules, *added]}, arrays(into)).findings
