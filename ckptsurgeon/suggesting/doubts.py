@@ -94,8 +94,14 @@ class _Squares:
         self._seen: dict[str, set[bool]] = defaultdict(set)
         for step in steps:
             if self._tells(step) and not any(key in guessed for key in step.takes):
-                for block in _blocks(step.targets.keys[0]):
-                    self._seen[block].add(TURNED in step.calls)
+                self._see(step.targets.keys[0], turned=TURNED in step.calls)
+        for key, spec in target.items():
+            if len(spec.shape) == 2 and _is_turned(key, source, target):
+                self._see(key, turned=True)
+
+    def _see(self, key: str, *, turned: bool) -> None:
+        for block in _blocks(key):
+            self._seen[block].add(turned)
 
     def _tells(self, step: Step) -> bool:
         """Whether a step could not as well have been one of another matrix, turned."""
@@ -186,12 +192,15 @@ def _roles(key: str) -> Mapping[str, Found]:
 def _turned_parents(steps: Sequence[Step], source: Specs, target: Specs) -> set[str]:
     """What holds tensors that are turned, or stand turned under their own names."""
     keys = [key for step in steps if TURNED in step.calls for key in step.gives]
-    for key, spec in target.items():
-        shape, own = spec.shape, source[key].shape if key in source else ()
-        swapped = own[:-2] + own[:-3:-1]
-        if len(shape) > 1 and shape == swapped != own:
-            keys.append(key)
+    keys += [key for key in target if _is_turned(key, source, target)]
     return set(map(_holder, keys))
+
+
+def _is_turned(key: str, source: Specs, target: Specs) -> bool:
+    """Whether a tensor stands turned under its own name."""
+    own = source[key].shape if key in source else ()
+    swapped = own[:-2] + own[:-3:-1]
+    return len(own) > 1 and target[key].shape == swapped != own
 
 
 def _holder(key: str) -> str:

@@ -25,7 +25,7 @@ from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.gathering import gather
-from ckptsurgeon.suggesting.leftovers import settle_leftovers
+from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
@@ -34,7 +34,7 @@ from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.ties import find_followers, follow, tied_sources
-from ckptsurgeon.suggesting.towers import count_towers
+from ckptsurgeon.suggesting.towers import ALONE, count_towers
 from ckptsurgeon.suggesting.units import Specs
 
 
@@ -197,8 +197,8 @@ def _doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterat
     ours, theirs = count_towers(source), count_towers(target)
     for step in steps:
         counts = (
-            {ours.get(key, 1) for key in step.takes},
-            {theirs.get(key, 1) for key in step.gives},
+            {ours.get(key, ALONE) for key in step.takes},
+            {theirs.get(key, ALONE) for key in step.gives},
         )
         if counts[0] == counts[1] or step.takes == step.gives:
             yield step
@@ -245,21 +245,42 @@ def _written(
     tied = tied_sources(ground.views)
     left = settle_leftovers(active, asked, doubted, source, target, tied)
     steps = [*active, *left.steps]
-    taken = list(dict.fromkeys(key for step in active for key in step.takes))
-    footer = [*(_open_lines(found.open, taken) if least == "all" else ()), *left.footer]
+    if least == "all":
+        taken = list(dict.fromkeys(key for step in active for key in step.takes))
+        left = replace(left, footer=[*_open_lines(found.open, taken), *left.footer])
+    text, lost = _draft(steps, ground, source, target, comments, left, copies=copies)
+    degrees = dict(_degrees(steps, set(lost)))
+    gone = {key: "no rule file holds it" for step in lost for key in step.gives}
+    return Suggestion(text, degrees, {**left.open, **gone}, left.unused)
+
+
+def _draft(
+    steps: Sequence[Step],
+    ground: Ground,
+    source: Specs,
+    target: Specs,
+    comments: Sequence[str],
+    left: Leftovers,
+    *,
+    copies: bool,
+) -> tuple[str, list[Step]]:
+    """The rule file of the steps, and those that it doesn't hold.
+
+    What no rule takes keeps its name (`copies`) where no key is given what it isn't by that.
+    """
     said, unsaid = ground.part_sayable(steps)
     kept = [step for step in unsaid if step.is_move and step.takes == step.gives]
     copies = copies and _may_copy([*said, *kept], source, target)
+    kept = kept if copies else []
     sections = [*write_section(ground.options), *([] if copies else ["unmatched: error"])]
     head = Head(tuple(comments), tuple(sections))
-    kept = kept if copies else []
     draft, lost = draft_most(
-        said, head, ground, copies=copies, footer=footer, left=left.unused, kept=kept
+        said, head, ground, copies=copies, footer=left.footer, left=left.unused, kept=kept
     )
-    lost += unsaid if not kept else [step for step in unsaid if step not in set(kept)]
-    degrees = dict(_degrees(steps, set(lost)))
-    gone = {key: "no rule file holds it" for step in lost for key in step.gives}
-    return Suggestion(draft.text, degrees, {**left.open, **gone}, left.unused)
+    if lost and copies:
+        return _draft(steps, ground, source, target, comments, left, copies=False)
+    held = set(kept)
+    return draft.text, [*lost, *(step for step in unsaid if step not in held)]
 
 
 def _remarks(unsure: Iterable[tuple[Step, Sequence[str]]]) -> dict[str, str]:
@@ -279,8 +300,10 @@ def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
     """Whether what no rule takes may keep its name: no key would be given what it isn't."""
     whole = (step for step in steps if len(step.takes) == 1 and not (step.calls or step.index))
     kept = {step.takes[0] for step in whole if step.takes[0] in step.gives and not step.at}
+    taken = {key for step in steps for key in step.takes}
+    doubly = {key for step in steps for key in step.gives if key not in taken}
     return all(
-        key in kept or key not in source or source[key].shape != spec.shape
+        key in kept or key not in source or (source[key].shape != spec.shape and key not in doubly)
         for key, spec in target.items()
     )
 

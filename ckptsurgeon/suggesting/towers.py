@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ckptsurgeon.keys import without_integers
+from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.units import Specs
 
 DEEPEST = 3
@@ -14,13 +15,20 @@ DEEPEST = 3
 LEAST_HELD, SHARE = 3, 0.6
 """Tensors in a tower, and the share of them that two towers have in common."""
 
+MODULES = 3
+"""Modules in a network: what holds fewer may be a layer with its norm."""
+
 MOST_CONTAINERS = 60
 """Containers of one depth that are compared with each other: towers are few."""
 
 
-def count_towers(specs: Specs) -> dict[str, int]:
-    """How many towers hold each key, of keys that are in one."""
-    found: dict[str, int] = {}
+Held = Mapping[tuple[str, object], str]
+"""The keys of a container by what is behind its name, and by shape."""
+
+
+def count_towers(specs: Specs) -> dict[str, tuple[int, int]]:
+    """How many towers hold each key that is in one, and how many of them are networks."""
+    found: dict[str, tuple[int, int]] = {}
     for depth in range(1, DEEPEST + 1):
         held: dict[str, dict[tuple[str, object], str]] = defaultdict(dict)
         for key, spec in specs.items():
@@ -32,18 +40,24 @@ def count_towers(specs: Specs) -> dict[str, int]:
             continue
         for prefix, inside in large.items():
             count = sum(_are_towers(prefix, inside, *other) for other in large.items())
-            if count:
-                for key in inside.values():
-                    found[key] = max(found.get(key, 1), 1 + count)
+            whole = count if count and _is_network(inside) else 0
+            for key in inside.values() if count else ():
+                some, networks = found.get(key, ALONE)
+                found[key] = (max(some, 1 + count), max(networks, 1 + whole))
     return found
+
+
+ALONE = (1, 1)
+"""The counts of a key that is in no tower, or in one that has no like."""
+
+
+def _is_network(inside: Held) -> bool:
+    return len({cut_leaf(rest)[0] for rest, _ in inside}) >= MODULES
 
 
 def _cut(key: str, depth: int) -> tuple[str, str]:
     pieces = key.split(".", depth)
     return ".".join(pieces[:depth]), pieces[depth] if len(pieces) > depth else ""
-
-
-Held = Mapping[tuple[str, object], str]
 
 
 def _are_towers(one: str, mine: Held, other: str, theirs: Held) -> bool:

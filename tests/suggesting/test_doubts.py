@@ -149,3 +149,43 @@ def test_a_norm_of_another_layer_is_not_sure() -> None:
     source = net("net.res.1", ("shortcut",), 2) | {"net.linear.weight": (7, 4)}
     target = net("model.res.0", ("conv1",), 6) | {"model.linear.weight": (7, 4)}
     assert not any("norm" in key for key in suggest(source, target).sure)
+
+
+SQUARES: Shapes = {"h.0.alpha6.weight": (2, 2), "h.0.alpha7.weight": (2, 2)}
+
+TURNED: tuple[Shapes, Shapes] = (
+    {"h.0.alpha9.weight": (8, 2), "h.0.alpha9.bias": (8,), "h.0.alpha8.weight": (2, 8)},
+    {"h.0.alpha9.weight": (2, 8), "h.0.alpha9.bias": (8,)},
+)
+"""What stands turned under its own name, and what has its shape as it is."""
+
+
+def test_squares_beside_one_that_stands_turned_are_not_sure() -> None:
+    found = suggest({**SQUARES, **TURNED[0]}, {**SQUARES, **TURNED[1]})
+    assert SQUARES.keys().isdisjoint(found.sure)
+
+
+def test_a_key_whose_name_another_is_given_holds_nothing_back() -> None:
+    norms: Shapes = {"h.0.norm.weight": (2,), "h.0.norm.bias": (2,)}
+    found = suggest({**norms, **TURNED[0]}, {**norms, **TURNED[1]})
+    assert norms.keys() <= set(found.sure)
+
+
+def test_a_convolution_with_a_norm_is_no_network() -> None:
+    """Two of the target's own are told from two that a block of the source has."""
+    norm: Shapes = {f"norm.{leaf}": (2,) for leaf in ("weight", "bias", "mean", "var")}
+    convolution: Shapes = {"weight": (2, 2, 3, 3), **norm}
+    modules = [
+        "stem.conv1",
+        *(f"res2.{number}.conv{part}" for number in range(3) for part in (1, 2)),
+    ]
+    network = {f"{one}.{key}": shape for one in modules for key, shape in convolution.items()}
+    network |= {f"res2.0.shortcut.{key}": shape for key, shape in norm.items()}
+    source = {key: shape for key, shape in network.items() if key != "res2.0.conv2.weight"}
+    target = {
+        f"{tower}.net.{key}": shape
+        for tower in ("teacher", "model")
+        for key, shape in network.items()
+        if key != "res2.0.conv1.weight"
+    }
+    assert not suggest(source, target).sure
