@@ -12,6 +12,8 @@ from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.suggesting.names import cut_leaf
+from ckptsurgeon.suggesting.roles import part_of
 
 ONCE = "seen once: constant, or a size?"
 
@@ -26,22 +28,28 @@ TOLD = {
 }
 """Parameters of ops that may be sizes, or computed of sizes."""
 
+EQUAL_HEADS = "q, k and v of equal size"
+
 NEAR = 1
 """How much an integer of a target may lie beside that of the source: names count from 0 or 1."""
 
 
-def doubt_numbers(step: Step) -> Step:
+def doubt_numbers(step: Step, *, shares_heads: bool = True) -> Step:
     """The step, with a remark on its numbers that may be sizes."""
-    numbers = numbers_of(step)
+    numbers = numbers_of(step, shares_heads=shares_heads)
     if not numbers or step.remark:
         return step
     return replace(step, remark=f"{', '.join(numbers)}: {ONCE}")
 
 
-def numbers_of(step: Step) -> list[str]:
-    """The numbers of a step's slices and ops that may be sizes."""
+def numbers_of(step: Step, *, shares_heads: bool = True) -> list[str]:
+    """The numbers of a step's slices and ops that may be sizes.
+
+    `shares_heads` tells that in other networks of the kind heads of q may share one of k and v.
+    """
     told = [str(one) for one in _bounds(step)]
     told += [text for call in step.calls for text in _numbers_of_call(call, step)]
+    told += [EQUAL_HEADS] if shares_heads and _has_equal_heads(step) else []
     return list(dict.fromkeys(told))
 
 
@@ -63,6 +71,18 @@ def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     forms = set(map(without_integers, step.targets.keys))
     if call.op == "split" and "sizes" not in given and len(forms) == 1:
         yield f"parts {len(step.targets.keys)}"
+
+
+def _has_equal_heads(step: Step) -> bool:
+    """Whether q, k and v are cut as where each head of q has one of k and v."""
+    for call in step.calls:
+        given = dict(call.parameters)
+        if call.op == "split" and "sizes" not in given:
+            modules = {cut_leaf(without_integers(key))[0] for key in step.targets.keys}
+            return {part_of(module) for module in modules} == {"q", "k", "v"}
+        if call.op in ("split_qkv", "fuse_qkv") and "kv_heads" not in given:
+            return True
+    return False
 
 
 # --- patterns -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -232,6 +232,8 @@ def _doubt_layer(step: Step, source: Specs, target: Specs, around: _Around) -> s
     """
     if not step.is_move or step.takes == step.gives:
         return ""
+    if around.is_rare(step):
+        return "in other layers another tensor gives this one"
     layers = [cut_leaf(key)[0].rpartition(".")[0] for key in (step.takes[0], step.gives[0])]
     (before, _, name), (_, _, other) = (layer.rpartition(".") for layer in layers)
     if name == other or not (name and other):
@@ -253,6 +255,15 @@ class _Around:
     """
 
     def __init__(self, steps: Sequence[Step], source: Specs) -> None:
+        self._moves: tuple[dict[str, Counter[str]], ...] = (
+            defaultdict(Counter),
+            defaultdict(Counter),
+        )
+        for step in steps:
+            if step.is_move:
+                own, to = _forms(step)
+                self._moves[0][own][to] += 1
+                self._moves[1][to][own] += 1
         self.origins = {key: step.takes for step in steps for key in step.gives}
         doubted = [key for step in steps if step.degree is Degree.LIKELY for key in step.gives]
         modules = {cut_leaf(key)[0] for key in doubted}
@@ -263,6 +274,17 @@ class _Around:
             while module and module not in self.modules:
                 self.modules.add(module)
                 module = module.rpartition(".")[0]
+
+    def is_rare(self, step: Step) -> bool:
+        """Whether a target is mostly given by another, and its source mostly gives another."""
+        own, to = _forms(step)
+        every = (self._moves[0][own], self._moves[1][to])
+        return all(max(one.values()) > self._moves[0][own][to] for one in every)
+
+
+def _forms(step: Step) -> tuple[str, str]:
+    """The keys of a move without their integers."""
+    return without_integers(step.takes[0]), without_integers(step.gives[0])
 
 
 # --- norms ----------------------------------------------------------------------------------------

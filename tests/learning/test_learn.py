@@ -54,6 +54,7 @@ TEXT = """\
 format: 1
 rules:
   - embed.weight -> tokens.weight
+  # q, k and v of equal size: seen once: constant, or a size?
   - blocks.<i>.qkv.* -> layers.<i>.attn.<p:q|k|v>.*: split
   - blocks.<i>.fc.weight -> layers.<i>.mlp.weight: transpose
 """
@@ -66,7 +67,7 @@ def test_the_file_is_one_that_a_person_would_have_written() -> None:
     assert found.exit_code == 0
     assert found.open == found.likely == ()
     assert found.counts == {Degree.PROVED: 29}
-    assert found.bottom_line == "3 rules for 29 tensors: 29 proved"
+    assert found.bottom_line == "3 rules for 29 tensors: 29 proved, 1 number seen once"
 
 
 def test_the_rules_run_as_they_are() -> None:
@@ -276,7 +277,7 @@ def test_it_shows_itself_in_every_way() -> None:
     assert told["rules"] == TEXT
     assert told["counts"] == {"proved": 29}
     assert told["exit_code"] == 0
-    assert repr(found) == "<Learned: 3 rules for 29 tensors: 29 proved>"
+    assert repr(found) == "<Learned: 3 rules for 29 tensors: 29 proved, 1 number seen once>"
     assert "equal element for element" in str(found)
 
 
@@ -462,3 +463,56 @@ def test_an_order_is_settled_by_the_same_tensor_alone() -> None:
     made = {"t.q": rope(source["t.q"], 4, False), "v.q": rope(source["v.q"], 4, True)}
     found = cs.learn(source, made)
     assert found.likely == ("v.q",)
+
+
+def attentions(prefix: str, width: int, heads: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fused q, k and v, head by head, and what becomes of them."""
+    fused = RNG.random((3 * width, width))
+    parts = fused.reshape(heads, 3, -1, width).transpose(1, 0, 2, 3).reshape(3, width, width)
+    return {f"{prefix}.qkv.weight": fused}, {
+        f"{prefix}.{part}.weight": one for part, one in zip("qkv", parts, strict=True)
+    }
+
+
+def test_q_k_and_v_of_equal_size_are_told() -> None:
+    source, made = attentions("a", 8, 1)
+    told = "q, k and v of equal size"
+    assert told in cs.learn(source, made).once
+    assert told not in cs.learn(source, made, config={"num_attention_heads": 1}).once
+    both = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    assert told in cs.learn(source, made, config=both).once
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"n_head": 4}, "heads: 2  # seen once: constant, or a size? config.n_head is 4\n"),
+        ({"text": {"num_heads": 2}}, "heads: config.text.num_heads\n"),
+        (
+            {"text": {"num_heads": 2}, "vision": {"num_heads": 2}},
+            "config.text.num_heads is 2 and config.vision.num_heads is 2\n",
+        ),
+        ({"num_heads": 2, "text": {"num_heads": 3}}, "heads: config.num_heads\n"),
+        ({"a b": {"num_heads": 2}}, "heads: 2  # seen once: constant, or a size?\n"),
+    ],
+)
+def test_what_a_config_says_of_heads(config: dict[str, Any], told: str) -> None:
+    source, made = attentions("a", 8, 2)
+    assert told in cs.learn(source, made, config=config).text()
+
+
+def test_one_number_for_networks_of_two_widths_is_told() -> None:
+    pairs = [attentions("text", 8, 2), attentions("vision", 12, 2)]
+    source, made = ({**pairs[0][at], **pairs[1][at]} for at in range(2))
+    found = cs.learn(source, made, config={"num_heads": 2}).text()
+    assert "heads: config.num_heads  # for tensors of widths 8 and 12: the same in both?" in found
+
+
+def test_a_var_from_a_shape_says_that_values_alone_tell_it() -> None:
+    examples = []
+    for width, heads in ((8, 2), (12, 3)):
+        source, made = attentions("a", width, heads)
+        examples.append(({**source, "table": RNG.random((heads, 5))}, made))
+    (first, converted), further = examples[0], examples[1:]
+    found = cs.learn(first, converted, examples=further)
+    assert "{shape: table, dim: 0}  # 2 and 3 in the examples, as there" in found.text()

@@ -189,3 +189,12 @@ def test_a_convolution_with_a_norm_is_no_network() -> None:
         if key != "res2.0.conv1.weight"
     }
     assert not suggest(source, target).sure
+
+
+def test_holes_of_both_sides_are_not_filled_from_each_other() -> None:
+    shapes: Shapes = {"attention.output.dense.weight": (4, 4), "output.dense.weight": (4, 4)}
+    source = {f"a.layer.{n}.{key}": shape for n in range(4) for key, shape in shapes.items()}
+    target = {f"b.layer.{n}.{key}": shape for n in range(4) for key, shape in shapes.items()}
+    del source["a.layer.2.output.dense.weight"]
+    del target["b.layer.2.attention.output.dense.weight"]
+    assert "b.layer.2.output.dense.weight" not in suggest(source, target).sure
