@@ -257,7 +257,7 @@ def _take_suggested(decisions: Decisions, degree: Degree) -> bool:
         step = decisions.suggested.get(target)
         waits = target in decisions.ambiguous or target in decisions.open
         if waits and step is not None and step.degree is degree and beside.agrees(step):
-            taken = _take(decisions, step, target) or taken
+            taken = _take(decisions, beside.settle(step), target) or taken
     return taken
 
 

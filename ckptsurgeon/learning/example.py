@@ -42,6 +42,15 @@ ROUNDING = {"F16": 2**-10, "BF16": 2**-7}
 """The distance of neighbouring numbers of narrow dtypes, as a part of them."""
 
 
+MOST_ROUNDED = 16
+"""Tensors of each side that are looked at for values of a narrower dtype."""
+
+
+def _is_bfloat(numbers: Array | None) -> bool:
+    """Whether F32 values are such as BF16 has: the lower half of each word is empty."""
+    return numbers is None or not (numbers.astype(np.float32).view(np.uint32) & 0xFFFF).any()
+
+
 def _numbers(array: Array, dtype: str) -> Array | None:
     """The values of a carrier in float64; None for what is no real number."""
     if dtype not in TOLERANCES:
@@ -175,6 +184,17 @@ class Example:
         if leaf.spec.count > MOST_COMPUTED:
             return None
         return _numbers(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the converted F32 values are all BF16's, and the sources' are not; on samples."""
+        wanted = [key for key, spec in self.wanted.items() if spec.dtype == "F32"]
+        own = [key for key, leaf in self.tensors.items() if leaf.spec.dtype == "F32"]
+        made = [self.wanted_numbers(key) for key in wanted[:MOST_ROUNDED]]
+        given = [self.source_numbers(key) for key in own[:MOST_ROUNDED]]
+        return (
+            bool(own and wanted) and all(map(_is_bfloat, made)) and not all(map(_is_bfloat, given))
+        )
 
     def constants(self, key: str, target: str) -> Iterator[Call]:
         """The factor, or the sum, by which a target differs from a source throughout."""

@@ -244,8 +244,15 @@ def _refuse_strangers(example: Example, made: Collection[str], which: str = "") 
         shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"
         raise CheckpointError(
             f"{which}{example.converted.path}: these are not the same weights: the source's values "
-            f"explain {shown}; learn from a checkpoint and what was made of it, values unchanged"
+            f"explain {shown}; {_advise(example)}"
         )
+
+
+def _advise(example: Example) -> str:
+    """What to do where values explain hardly anything."""
+    if example.is_rounded:
+        return "they are BF16's, stored as F32: save what was made as BF16, or not rounded"
+    return "learn from a checkpoint and what was made of it, values unchanged"
 
 
 def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -> Example:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.learning.example import Example
@@ -31,10 +32,21 @@ class Beside:
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self._sources: dict[str, list[str]] = defaultdict(list)
+        self._renamed: dict[str, set[str]] = defaultdict(set)
         for step in steps:
             for target in step.gives:
                 for prefix in _prefixes(target):
                     self._sources[prefix] += step.takes
+            if step.is_move and step.degree is Degree.PROVED:
+                own, to = _differing(step)
+                self._renamed[own].add(to)
+
+    def settle(self, step: Step) -> Step:
+        """The step, sure where values say of tensors beside that they are renamed as it says."""
+        own, to = _differing(step) if step.is_move else ("", "")
+        if not own or self._renamed.get(own) != {to}:
+            return step
+        return replace(step, degree=min(step.degree, Degree.SURE), remark="")
 
     def agrees(self, step: Step) -> bool:
         """Whether a step reads under the prefix that those beside its targets are read under."""
@@ -48,6 +60,14 @@ class Beside:
             return True
         common = _common_prefix(known)
         return all(f"{key}.".startswith(common) for key in takes)
+
+
+def _differing(step: Step) -> tuple[str, str]:
+    """What the keys of a move begin with up to what they have in common."""
+    own, to = step.takes[0].split("."), step.gives[0].split(".")
+    while own and to and own[-1] == to[-1]:
+        own, to = own[:-1], to[:-1]
+    return ".".join(own), ".".join(to)
 
 
 def _prefixes(key: str) -> list[str]:

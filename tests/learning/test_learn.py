@@ -516,3 +516,19 @@ def test_a_var_from_a_shape_says_that_values_alone_tell_it() -> None:
     (first, converted), further = examples[0], examples[1:]
     found = cs.learn(first, converted, examples=further)
     assert "{shape: table, dim: 0}  # 2 and 3 in the examples, as there" in found.text()
+
+
+def test_values_rounded_on_the_way_are_told() -> None:
+    source = {f"a.{at}": RNG.random((6, 4), np.float32) for at in range(3)}
+    made = {
+        f"b.{at}": (w.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        for at, w in enumerate(source.values())
+    }
+    with pytest.raises(cs.CheckpointError, match=r"BF16's, stored as F32: save what was made as"):
+        cs.learn(source, made)
+
+
+def test_constants_beside_what_values_rename_are_sure() -> None:
+    source = {"a.w": RNG.random((3, 4)), "a.norm.weight": np.ones(4), "a.other.weight": np.ones(4)}
+    found = cs.learn(source, {key.replace("a.", "b."): one for key, one in source.items()})
+    assert not found.likely, found.text()
