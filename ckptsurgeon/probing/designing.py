@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.notes import entry_notes, reading_notes
 from ckptsurgeon.probing.kinds import Kind, choose_kind
 from ckptsurgeon.probing.looking import Looker
-from ckptsurgeon.probing.recipes import Recipe, make_recipes
+from ckptsurgeon.probing.recipes import Recipe, confusable, make_recipes
 from ckptsurgeon.probing.results import Probe
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,16 @@ class Design:
             kinds=self.kinds,
             ties=self.ties,
             left_out=self.unreadable,
-            notes=(*_reading_notes(self.checkpoint), *self._entry_notes(output)),
+            notes=(*_reading_notes(self.checkpoint), *self._few(), *self._entry_notes(output)),
         )
+
+    def _few(self) -> Iterator[Note]:
+        """The tensors that no value tells from each other."""
+        few = confusable(self.recipes, self.kinds, self.specs)
+        if few:
+            dtypes = " and ".join(sorted({self.specs[key].dtype for key in few}))
+            text = f"{plural(len(few), 'tensor')} of few numbers in {dtypes}: some may be equal"
+            yield Note("values", text)
 
     def _entry_notes(self, output: str) -> list[Note]:
         """What the output doesn't carry of what is no tensor, or carries changed."""

@@ -53,6 +53,9 @@ TABLES = re.compile(
 )
 """Names of floating tables that are computed, not trained."""
 
+MASKS = re.compile(r"(.+_)?mask")
+"""Names of floating masks: zero, and what is added where nothing is to be seen."""
+
 BYTE = 8
 
 
@@ -66,7 +69,7 @@ class Look(Protocol):
         """Whether a floating tensor rises or falls along a dim, as no trained one does."""
 
     def is_mask(self, key: str) -> bool:
-        """Whether a tensor of bytes holds at most two values."""
+        """Whether a tensor holds at most two values."""
 
 
 def last_name(key: str) -> str:
@@ -104,12 +107,17 @@ def _may_be_quantized(name: str, spec: TensorSpec) -> bool:
 
 def _number_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
     name = last_name(key)
-    if look is not None and (
-        look.is_finite(key) if TABLES.fullmatch(name) else look.is_sorted(key)
-    ):
+    if look is not None and _is_table(key, name, look):
         return Kind.KEPT_TABLE
     if VARIANCES.fullmatch(name):
         return Kind.POSITIVE
     if SCALES.fullmatch(name) or (name in NORM_WEIGHTS and len(spec.shape) == 1):
         return Kind.NEAR_ONE
     return Kind.SMALL
+
+
+def _is_table(key: str, name: str, look: Look) -> bool:
+    """Whether floating numbers are computed, not trained: by their name and values, or sorted."""
+    if TABLES.fullmatch(name):
+        return look.is_finite(key)
+    return (bool(MASKS.fullmatch(name)) and look.is_mask(key)) or look.is_sorted(key)

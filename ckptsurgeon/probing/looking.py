@@ -57,13 +57,14 @@ class Looker:
         return _is_monotone(whole, spec) and self.is_finite(key)
 
     def is_mask(self, key: str) -> bool:
-        """Whether a tensor of bytes holds at most two values."""
+        """Whether a tensor holds at most two values."""
         import numpy as np
 
         spec, extent = self.checkpoint.contents.specs[key], self.checkpoint.extent(key)
         if extent is not None:
             nbytes = min(spec.nbytes, BEGINNING)
-            return len(np.unique(read_extent(Extent(extent.path, extent.offset, nbytes)))) <= 2
+            words = read_extent(Extent(extent.path, extent.offset, nbytes))
+            return len(np.unique(words.view(_words_of(spec)))) <= 2
         return _is_small(spec) and len(np.unique(self.checkpoint.read(key))) <= 2
 
     def _corner(self, extent: Extent, spec: TensorSpec) -> Array:
@@ -79,6 +80,11 @@ class Looker:
             out = corner.reshape(-1).view(np.uint8).data
             read_ranges(descriptor, extent, starts, shape[1] * itemsize, out)
         return corner
+
+
+def _words_of(spec: TensorSpec) -> str:
+    """Words as wide as a tensor's items, or as half of them where numpy has none so wide."""
+    return f"<u{min(8, BITS[spec.dtype] // 8)}"
 
 
 def _is_small(spec: TensorSpec) -> bool:

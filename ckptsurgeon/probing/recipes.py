@@ -11,7 +11,7 @@ for a pool, no two of its numbers are equal. For narrower dtypes each tensor is 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -58,6 +58,12 @@ COUNTER_BITS = 10
 
 MOST_BITS = 31
 """Bits of a random integer of 64."""
+
+SHARED = 2
+"""Parts of the name of a pool that many tensors share: a dtype, and a kind."""
+
+TELLING_BITS = 24
+"""Bits that hardly two tensors of a checkpoint have in common."""
 
 WIDE = 32
 """Bits of a dtype from which on all its numbers in a checkpoint may differ."""
@@ -130,6 +136,23 @@ def numbers_of(spec: TensorSpec) -> tuple[str, int]:
     if spec.dtype in COMPLEX:
         return ("F32" if spec.dtype == "C64" else "F64"), 2 * spec.count
     return (spec.dtype, spec.count) if spec.carrier else ("U8", spec.nbytes)
+
+
+def confusable(
+    recipes: Mapping[str, Recipe], kinds: Mapping[str, Kind], specs: Mapping[str, TensorSpec]
+) -> list[str]:
+    """The keys of so few bits that another tensor of their kind may well hold the same numbers."""
+    groups: dict[Pool, list[str]] = defaultdict(list)
+    for key, recipe in recipes.items():
+        pool = _pool_of(key, specs[key], kinds[key])
+        apart = len(pool) == SHARED and recipe.permuted
+        if not apart and not recipe.columns and recipe.count * recipe.band.bits < TELLING_BITS:
+            groups[_kind_of(pool, recipe)].append(key)
+    return [key for group in groups.values() if len(group) > 1 for key in group]
+
+
+def _kind_of(pool: Pool, recipe: Recipe) -> Pool:
+    return (*pool[:SHARED], str(recipe.count))
 
 
 def _pool_of(key: str, spec: TensorSpec, kind: Kind) -> Pool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,28 @@ def test_what_is_kept_has_the_values_of_the_source() -> None:
         is_kept = kind in (Kind.KEPT_BOOLS, Kind.KEPT_INTEGERS, Kind.KEPT_TABLE)
         assert np.array_equal(made, value) == (is_kept or not value.size), key
         assert not np.shares_memory(made, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "kind"),
+    [
+        ("attn_mask", np.triu(np.full((4, 4), -np.inf, "f4"), 1), Kind.KEPT_TABLE),
+        ("mask", np.zeros((4, 4), "f8"), Kind.KEPT_TABLE),
+        ("mask", RANDOM.random((4, 4)), Kind.SMALL),
+        ("mask_token", np.zeros((1, 4), "f4"), Kind.SMALL),
+    ],
+)
+def test_a_mask_of_two_values_is_kept(key: str, values: np.ndarray, kind: Kind) -> None:
+    assert make_design(open_dict({key: values}), 0).kinds[key] is kind
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "told"),
+    [((), "f2", True), ((64, 64), "f2", False), ((), "f4", False)],
+)
+def test_what_no_value_tells_apart_is_told(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, told: bool
+) -> None:
+    made = cs.probe({f"{one}.w": np.ones(shape, dtype) for one in "ab"}, tmp_path / "p.safetensors")
+    few = [note.text for note in made.notes if "few numbers" in note.text]
+    assert few == (["2 tensors of few numbers in F16: some may be equal"] if told else [])
