@@ -24,7 +24,7 @@ from ckptsurgeon.suggesting.doubts import doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.folds import fold_layers
-from ckptsurgeon.suggesting.gathering import gather
+from ckptsurgeon.suggesting.gathering import Gathered, gather
 from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
@@ -33,7 +33,7 @@ from ckptsurgeon.suggesting.shipped import name_shipped
 from ckptsurgeon.suggesting.sources import choose_options, write_section
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.suggestion import Suggestion
-from ckptsurgeon.suggesting.ties import find_followers, follow, tied_sources
+from ckptsurgeon.suggesting.ties import find_doubles, find_followers, follow, tied_sources
 from ckptsurgeon.suggesting.towers import ALONE, count_towers
 from ckptsurgeon.suggesting.units import Specs
 
@@ -77,11 +77,7 @@ def suggest_rules(
     leading = {
         key: spec for key, spec in wanted.items() if key not in followers and key not in unread
     }
-    found = (
-        find_steps(gathered.specs, leading, gathered.doubts)
-        if not gathered.is_soup
-        else Findings((), {})
-    )
+    found = Findings((), {}) if gathered.is_soup else _find_once(gathered, leading, ground)
     steps = follow([*found.steps, *found.open], followers)
     expanded = [gathered.expand(step) for step in steps]
     asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
@@ -92,6 +88,23 @@ def suggest_rules(
     lost = destination.contents.specs.keys() - wanted.keys() - source.keys()
     told = dict.fromkeys(sorted(lost), "it can't be read here, and nothing gives it")
     return replace(made, open={**made.open, **told}) if lost else made
+
+
+def _find_once(gathered: Gathered, target: Specs, ground: Ground) -> Findings:
+    """What gives the target's keys, where it is no question which of tied keys is meant."""
+    found = find_steps(gathered.specs, target, gathered.doubts)
+    taken = {key for step in found.steps for key in step.takes}
+    doubles = find_doubles(gathered.keys, tied_sources(ground.views), taken)
+    if not doubles or not found.asked:
+        return found
+    specs = {key: spec for key, spec in gathered.specs.items() if key not in doubles}
+    found = find_steps(specs, target, gathered.doubts)
+    others = {key: double for double, key in doubles.items()}
+    steps = []
+    for step in found.steps:
+        same = next((others[key] for key in step.takes if key in others), "")
+        steps.append(_doubted(step, f"{same} is the same tensor") if same else step)
+    return replace(found, steps=steps)
 
 
 SOUP = "all sources have it: one of them, or their average?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Grid, Step
@@ -39,6 +39,23 @@ def follow(steps: Iterable[Step], followers: Mapping[str, str]) -> Iterator[Step
             yield replace(step, targets=Grid(keys, (len(keys),)))
         else:
             yield step
+
+
+def find_doubles(
+    keys: Mapping[str, Sequence[str]], tied: Mapping[str, Group], taken: Collection[str]
+) -> dict[str, str]:
+    """The names of sources that share the storage of another that nobody takes, with that one.
+
+    `keys` are the sources' own by name, `tied` those of one storage; `taken` are names.
+    """
+    used = {tuple(tied.get(key, ())) for name in taken for key in keys.get(name, ())}
+    first: dict[Group, str] = {}
+    found: dict[str, str] = {}
+    for name, own in keys.items():
+        group = tuple(tied.get(own[0], ()))
+        if len(own) == 1 and group and group not in used and first.setdefault(group, name) != name:
+            found[name] = first[group]
+    return found
 
 
 def tied_sources(views: Mapping[str, SourceView]) -> dict[str, Group]:

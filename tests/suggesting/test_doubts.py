@@ -198,3 +198,13 @@ def test_holes_of_both_sides_are_not_filled_from_each_other() -> None:
     del source["a.layer.2.output.dense.weight"]
     del target["b.layer.2.attention.output.dense.weight"]
     assert "b.layer.2.output.dense.weight" not in suggest(source, target).sure
+
+
+def test_one_of_two_tied_tensors_is_enough() -> None:
+    embedding = torch.ones(20, 8)
+    source = {**filled(tower("h.")), "wte.weight": embedding, "lm_head.weight": embedding}
+    target = {**filled(tower("h.")), "emb.weight": np.ones((20, 8), np.float32)}
+    found = cs.suggest(source, target)
+    assert not found.open
+    assert not found.unused
+    assert "- wte.weight -> emb.weight\n  - drop: lm_head.weight\n" in found.text()
