@@ -50,9 +50,14 @@ def has_digits(text: str) -> bool:
     return _DIGITS.search(text) is not None
 
 
-def without_integers(key: str) -> str:
-    """The key with `0` for each integer: few such forms stand for a million keys."""
-    return _DIGITS.sub("0", key)
+def integers_in(text: str) -> list[str]:
+    """The integers of a text as they are written, in order."""
+    return _DIGITS.findall(text)
+
+
+def without_integers(key: str, hole: str = "0") -> str:
+    """The key with a `hole` for each integer: few such forms stand for a million keys."""
+    return _DIGITS.sub(hole, key)
 
 
 def group_forms(keys: Iterable[str]) -> dict[str, array[int]]:

@@ -54,7 +54,6 @@ class Arrow:
     target: Units
     calls: tuple[Call, ...] = ()
     index: Index = ()
-    at: Index = ()
     degree: Degree = Degree.PROVED
     remark: str = ""
     first: int = 0
@@ -90,7 +89,7 @@ class Arrow:
     @property
     def told(self) -> tuple[object, ...]:
         """All that stands in its rule besides the patterns."""
-        return (self.calls, self.index, self.at, self.pick, self.reuse, self.unit)
+        return (self.calls, self.index, self.pick, self.reuse, self.unit)
 
 
 def is_drop(arrow: Arrow) -> bool:
@@ -113,7 +112,7 @@ def arrows_of(
         target = _pattern(step.targets, listed=kind is not None or not step.calls)
         if source is None or target is None:
             return None
-        blank = (_blanked(source), _blanked(target), step.calls, step.index, step.at)
+        blank = (_blanked(source), _blanked(target), step.calls, step.index)
         doubt = step.degree if step.degree >= Degree.LIKELY else None
         family = (*blank, kind, doubt, step.remark)
         patterns.setdefault(family, (source, target))
@@ -175,7 +174,6 @@ def _arrows_of_family(
             target=_filled(target, fit.target),
             calls=step.calls,
             index=step.index,
-            at=step.at,
             degree=max(one.degree for _, one, _ in members),
             remark=step.remark,
             first=number,

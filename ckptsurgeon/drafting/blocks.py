@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.ordering import waits_of
+from ckptsurgeon.drafting.ordering import sort_by_waits, waits_of
 from ckptsurgeon.drafting.units import (
     ALIAS,
     LIST,
@@ -41,10 +41,10 @@ Entry = Arrow | Block
 
 def fold(arrows: Sequence[Arrow]) -> list[Entry]:
     """The arrows in an order as good as theirs, with blocks of those that share a prefix."""
-    blocks = _find_blocks(arrows)
+    blocks, waits = _find_blocks(arrows), waits_of(arrows)
     while True:
         entries = _entries(arrows, blocks)
-        ordered = _in_order(arrows, entries)
+        ordered = _in_order(arrows, entries, waits)
         if ordered is not None:
             return ordered
         blocks = blocks[:-1]
@@ -96,7 +96,7 @@ def _names(pieces: Sequence[Piece]) -> set[object]:
 
 
 def _saved(prefix: tuple[Units, Units], arrows: Sequence[Arrow]) -> int:
-    """About how many characters a block saves; none where nothing in its prefix varies."""
+    """About how many characters a block saves."""
     return (len(arrows) - 1) * sum(map(_length, prefix)) - 2 * len(arrows) - 12
 
 
@@ -117,23 +117,17 @@ def _entries(arrows: Sequence[Arrow], blocks: Sequence[Block]) -> list[Entry]:
     return list(entries.values())
 
 
-def _in_order(arrows: Sequence[Arrow], entries: Sequence[Entry]) -> list[Entry] | None:
-    """The entries so that none stands before one whose keys it takes; None where that can't be."""
+def _in_order(
+    arrows: Sequence[Arrow], entries: Sequence[Entry], waits: Sequence[Collection[int]]
+) -> list[Entry] | None:
+    """The entries in an order in which arrows have those before them that they wait for, if any."""
     entry_of: dict[int, int] = {}
     for number, entry in enumerate(entries):
         for arrow in entry.arrows if isinstance(entry, Block) else (entry,):
             entry_of[id(arrow)] = number
-    waits: list[set[int]] = [set() for _ in entries]
-    for at, before in enumerate(waits_of(arrows)):
+    between: list[set[int]] = [set() for _ in entries]
+    for at, before in enumerate(waits):
         own = entry_of[id(arrows[at])]
-        waits[own] |= {entry_of[id(arrows[one])] for one in before} - {own}
-    ordered: list[Entry] = []
-    left, done = list(range(len(entries))), set[int]()
-    while left:
-        ready = next((at for at in left if waits[at] <= done), None)
-        if ready is None:
-            return None
-        left.remove(ready)
-        done.add(ready)
-        ordered.append(entries[ready])
-    return ordered
+        between[own] |= {entry_of[id(arrows[one])] for one in before} - {own}
+    ordered, stuck = sort_by_waits(between)
+    return None if stuck else [entries[at] for at in ordered]

@@ -52,7 +52,6 @@ class Instances:
                     Grid(_keys(arrow.target, arrow.sizes[1], values), arrow.sizes[1]),
                     arrow.calls,
                     arrow.index,
-                    arrow.at,
                     arrow.degree,
                     arrow.remark,
                 )

@@ -41,7 +41,6 @@ def line_of(arrow: Arrow, before: tuple[Units, Units] = ((), ())) -> str:
     if not arrow.source:
         return f"keep: {_one_or_list(targets)}"
     sources = [f"{one}{index_text(arrow.index) if arrow.index else ''}" for one in sources]
-    targets = [f"{one}{index_text(arrow.at) if arrow.at else ''}" for one in targets]
     options = list(_options(arrow, names))
     calls = [_call(call, arrow, names) for call in arrow.calls]
     if len(sources) > 1 or len(targets) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -33,23 +34,28 @@ def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
 
 def _sort(arrows: Sequence[Arrow]) -> tuple[list[Arrow], list[Arrow]]:
     """The arrows in order, and those that are left because each must wait for another."""
-    waits = waits_of(arrows)
-    left = sorted(range(len(arrows)), key=lambda at: arrows[at].first)
+    by_place = sorted(arrows, key=lambda arrow: arrow.first)
+    ordered, stuck = sort_by_waits(waits_of(by_place))
+    general = sorted((by_place[at] for at in stuck), key=lambda arrow: -len(arrow.parts))
+    return [by_place[at] for at in ordered], general
+
+
+def sort_by_waits(waits: Sequence[Collection[int]]) -> tuple[list[int], list[int]]:
+    """Numbers in order, but for those that wait for others behind these; and those left stuck."""
+    counts = [len(before) for before in waits]
+    after: dict[int, list[int]] = {}
+    for at, before in enumerate(waits):
+        for one in before:
+            after.setdefault(one, []).append(at)
+    ready = [at for at, count in enumerate(counts) if not count]  # in order, and so a heap
     ordered: list[int] = []
-    done: set[int] = set()
-    while left:
-        ready = next((at for at in left if waits[at] <= done), None)
-        if ready is None:
-            return [arrows[at] for at in ordered], _most_general(arrows, left)
-        left.remove(ready)
-        ordered.append(ready)
-        done.add(ready)
-    return [arrows[at] for at in ordered], []
-
-
-def _most_general(arrows: Sequence[Arrow], left: Sequence[int]) -> list[Arrow]:
-    stuck = [arrows[at] for at in left]
-    return sorted(stuck, key=lambda arrow: -len(arrow.parts))
+    while ready:
+        ordered.append(at := heapq.heappop(ready))
+        for one in after.get(at, ()):
+            counts[one] -= 1
+            if not counts[one]:
+                heapq.heappush(ready, one)
+    return ordered, [at for at, count in enumerate(counts) if count]
 
 
 def waits_of(arrows: Sequence[Arrow]) -> list[set[int]]:

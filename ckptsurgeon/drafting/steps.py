@@ -92,15 +92,13 @@ class Step:
     """Source keys, with the aliases of their sources, that become target keys.
 
     With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without
-    sources the destination's own are kept. `index` is a slice of every source, `at` one of the
-    target.
+    sources the destination's own are kept. `index` is a slice of every source.
     """
 
     sources: Grid
     targets: Grid
     calls: tuple[Call, ...] = ()
     index: Index = ()
-    at: Index = ()
     degree: Degree = Degree.PROVED
     remark: str = ""
     unit: UnitRule | None = None
@@ -119,7 +117,7 @@ class Step:
     def is_move(self) -> bool:
         """Whether it is one whole tensor under another name, or its own."""
         alone = len(self.sources.keys) == 1 == len(self.targets.keys)
-        return alone and not (self.calls or self.index or self.at or self.unit)
+        return alone and not (self.calls or self.index or self.unit)
 
 
 def move(source: str, target: str, degree: Degree = Degree.PROVED) -> Step:

@@ -76,7 +76,7 @@ def _sized(
     if len(shape) != len(wanted) or shape == wanted:
         return
     differ = [dim for dim, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a != b]
-    if len(shape) > 2 and differ == [1] and len(shape) != 3:
+    if len(shape) > 3 and differ == [1]:
         yield "adapt_input_channels", CHANNELS
     if len(shape) == 4 and set(differ) <= {2, 3}:
         yield "resample_patch_embed", PATCHES

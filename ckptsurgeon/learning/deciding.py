@@ -103,7 +103,7 @@ def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None
 
 def _steps(example: Example, found: Mapping[str, Found]) -> list[Step]:
     shapes = {key: tensor.spec.shape for key, tensor in example.tensors.items()}
-    return steps_of(found, shapes, dict.fromkeys(found, Degree.PROVED))
+    return steps_of(found, shapes)
 
 
 def _shards(example: Example, keys: Sequence[str]) -> Found | None:

@@ -5,7 +5,6 @@ Orders that are one at this size are settled by an example of another; the rest 
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -78,7 +77,7 @@ def _is_doubtful(call: Call) -> bool:
 
 def told_of(rivals: Sequence[str]) -> str:
     """What is said of a tensor whose values are also others'."""
-    forms = dict.fromkeys(re.sub("[0-9]+", "<i>", key) for key in rivals)
+    forms = dict.fromkeys(without_integers(key, "<i>") for key in rivals)
     return f"its values are also those of {', '.join(list(forms)[:MOST_NAMED])}"
 
 
@@ -130,5 +129,5 @@ def _doubted_copy(step: Step, updates: dict[str, str], example: Example) -> Step
     shape = example.tensors[step.takes[0]].spec.shape
     if update is None or len(shape) != 2 or example.tensors[update].spec.shape[0] != shape[0]:
         return step
-    remark = f"{re.sub('[0-9]+', '<i>', update)} is zero: merged or dropped, the weight is the same"
+    remark = f"{without_integers(update, '<i>')} is zero: merged or dropped, the weight is the same"
     return replace(step, degree=max(step.degree, Degree.LIKELY), remark=step.remark or remark)

@@ -37,8 +37,3 @@ class Found:
     before: tuple[Call, ...] = ()
     joins: tuple[Call, ...] = ()
     after: tuple[Call, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is one tensor as it is."""
-        return len(self.keys) == 1 and not (self.regions or self.before or self.joins or self.after)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step
+from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
 from ckptsurgeon.drafting.units import Open, pattern_of
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.permutations import name_split, name_take
@@ -17,16 +17,14 @@ Member = tuple[str, Found]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def steps_of(
-    found: Mapping[str, Found], shapes: Shapes, degrees: Mapping[str, Degree]
-) -> list[Step]:
-    """The steps that make all of these targets; `shapes` are those of the sources."""
+def steps_of(found: Mapping[str, Found], shapes: Shapes) -> list[Step]:
+    """The proved steps that make all of these targets; `shapes` are those of the sources."""
     groups: dict[object, list[Member]] = defaultdict(list)
     for target, one in found.items():
         groups[_group_of(one)].append((target, one))
     steps: list[Step] = []
     for members in groups.values():
-        steps += _steps_of_group(members, shapes, degrees)
+        steps += _steps_of_group(members, shapes)
     return steps
 
 
@@ -36,24 +34,17 @@ def _group_of(one: Found) -> object:
     return one.keys, one.sizes, one.before, one.joins, one.after, where
 
 
-def _steps_of_group(
-    members: Sequence[Member], shapes: Shapes, degrees: Mapping[str, Degree]
-) -> Iterator[Step]:
+def _steps_of_group(members: Sequence[Member], shapes: Shapes) -> Iterator[Step]:
     one = members[0][1]
     if one.regions and len(members) > 1 and (step := _split(members, shapes)) is not None:
-        yield _with_degree(step, degrees)
+        yield step
         return
     if not one.regions:
         targets = tuple(target for target, _ in members)
-        yield _with_degree(_step(one, Grid(targets)), degrees)
+        yield _step(one, Grid(targets))
         return
     for target, member in members:
-        yield _with_degree(_part(target, member, shapes), degrees)
-
-
-def _with_degree(step: Step, degrees: Mapping[str, Degree]) -> Step:
-    degree = max(degrees[target] for target in step.targets.keys)
-    return Step(step.sources, step.targets, step.calls, step.index, degree=degree)
+        yield _part(target, member, shapes)
 
 
 def _step(one: Found, targets: Grid, *splits: Call, index: Index = ()) -> Step:

@@ -296,6 +296,4 @@ class _Casting:
         if wanted == found:
             return step
         calls = (*step.calls, Call("cast", (("dtype", wanted),)))
-        return Step(
-            step.sources, step.targets, calls, step.index, step.at, step.degree, step.remark
-        )
+        return replace(step, calls=calls)

@@ -79,7 +79,7 @@ def _begins(key: str) -> Iterator[str]:
 def _offsets(source: str, target: str) -> Offsets | None:
     """By how much the integers of two keys differ, where they have as many."""
     left, right = (
-        [int(word) for word in words_of(key) if word.isdigit()] for key in (source, target)
+        [int(word) for word in words_of(key) if word.isdecimal()] for key in (source, target)
     )
     if len(left) != len(right):
         return None

@@ -54,7 +54,7 @@ def numbers_of(step: Step, *, shares_heads: bool = True) -> list[str]:
 
 
 def _bounds(step: Step) -> Iterator[int]:
-    for part in (*step.index, *step.at):
+    for part in step.index:
         numbers = part if isinstance(part, tuple) else (part,)
         yield from (one for one in numbers if isinstance(one, int))
 

@@ -123,12 +123,21 @@ def _turn(column: int, first: int, before: Sequence[int | None], row_of: list[in
         at = previous
 
 
-def margin(row: int, column: int, chosen: Mapping[int, int], scores: Pairs) -> float:
-    """By how much the sum falls where this pair isn't made: alone, or changed with another."""
+def margin(
+    row: int,
+    column: int,
+    near: Pairs,
+    chosen: Mapping[int, int],
+    back: Mapping[int, int],
+    scores: Pairs,
+) -> float:
+    """By how much the sum falls where this pair isn't made: alone, or changed with another.
+
+    `near` are the pairs of its row and of its column; `back` is `chosen` the other way around.
+    """
     own = scores[row, column]
-    back = {to: one for one, to in chosen.items()}
     worst = own
-    for (one, to), score in scores.items():
+    for (one, to), score in near.items():
         if (one == row) == (to == column):
             continue
         other = back.get(to) if one == row else one

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import compare_names
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
@@ -28,8 +28,6 @@ RIVAL = 0.8
 
 MOST_BRANCHES = 12
 
-_DIGITS = re.compile("[0-9]+")
-
 Prefixes = tuple[str, str]
 
 
@@ -47,14 +45,14 @@ def equal_keys(source: Specs, target: Specs) -> tuple[dict[str, str], set[str]]:
     same = [
         key for key, spec in target.items() if key in source and source[key].shape == spec.shape
     ]
-    forms = {_DIGITS.sub(HOLE, key) for key in same}
+    forms = {without_integers(key, HOLE) for key in same}
     doubtful = _shifted(source, target, forms)
     lists = _lists_of_others(source, target)
     shifted = {
         key
         for key in same
-        if (_DIGITS.sub(HOLE, key), target[key].shape) in doubtful
-        or any(one in lists for one in _lists_around(_DIGITS.sub(HOLE, key)))
+        if (without_integers(key, HOLE), target[key].shape) in doubtful
+        or any(one in lists for one in _lists_around(without_integers(key, HOLE)))
     }
     return {key: key for key in same if key not in shifted}, shifted
 
@@ -64,7 +62,7 @@ def _shifted(source: Specs, target: Specs, forms: Collection[str]) -> set[tuple[
     found: tuple[dict[tuple[str, object], set[str]], ...] = (defaultdict(set), defaultdict(set))
     for side, specs in zip(found, (source, target), strict=True):
         for key, spec in specs.items():
-            form = _DIGITS.sub(HOLE, key)
+            form = without_integers(key, HOLE)
             if form in forms and HOLE in form:
                 side[form, spec.shape].add(key)
     return {one for one in found[0].keys() & found[1].keys() if found[0][one] != found[1][one]}
@@ -79,8 +77,8 @@ def _lists_of_others(source: Specs, target: Specs) -> set[str]:
             prefix = whole
             while prefix:
                 before, _, last = prefix.rpartition(".")
-                if _DIGITS.search(last) is not None:
-                    side[_DIGITS.sub(HOLE, prefix)].add(prefix)
+                if has_digits(last):
+                    side[without_integers(prefix, HOLE)].add(prefix)
                 prefix = before
     return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}
 
@@ -138,8 +136,8 @@ def _items(specs: Specs) -> set[str]:
     forms: dict[str, set[str]] = defaultdict(set)
     for key in specs:
         for prefix, _ in _cuts(key):
-            if _DIGITS.search(prefix) is not None:
-                forms[_DIGITS.sub(HOLE, prefix)].add(prefix)
+            if has_digits(prefix):
+                forms[without_integers(prefix, HOLE)].add(prefix)
     return {one for some in forms.values() if len(some) > 1 for one in some}
 
 

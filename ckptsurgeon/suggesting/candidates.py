@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.keys import without_integers
+from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.suggesting.folding import HOLE, Index
 from ckptsurgeon.suggesting.lists import ListPair, Side
 from ckptsurgeon.suggesting.names import EMPTY, spell, words_of
@@ -130,7 +130,7 @@ def candidates_of(units: Sequence[tuple[Unit, Scope | None]]) -> list[Candidate]
 
 
 def _norms_by_scope(units: Sequence[tuple[Unit, Scope | None]]) -> Mapping[Scope | None, set[str]]:
-    """What the norms of each scope say of themselves, and the highest of their numbers."""
+    """What the norms of each scope say of themselves, and whether one is a third."""
     found: dict[Scope | None, set[str]] = defaultdict(set)
     for unit, scope in units:
         if (role := unit.roles.get("norm")) is not None:
@@ -198,7 +198,7 @@ def _items_around(one: Candidate) -> Iterator[str]:
     """The forms of containers with numbers that are no indices."""
     pieces = one.unit.module.split(".")
     for depth, piece in enumerate(pieces[:-1]):
-        if any(char.isdecimal() for char in piece):
+        if has_digits(piece):
             yield ".".join((*pieces[:depth], without_integers(piece)))
 
 
@@ -208,7 +208,7 @@ def _count_items(made: Sequence[Candidate]) -> Counter[str]:
     for one in made:
         pieces = one.unit.module.split(".")
         for depth, piece in enumerate(pieces[:-1]):
-            if any(char.isdecimal() for char in piece):
+            if has_digits(piece):
                 seen[".".join((*pieces[:depth], without_integers(piece)))].add(piece)
     return Counter({form: len(pieces) for form, pieces in seen.items()})
 

@@ -16,7 +16,7 @@ def steps_of_match(match: Match) -> Iterator[Step]:
         leaf, to = match.source.unit.leaves[kind], match.target.unit.leaves[kind]
         degree, remark = match.degree, match.remark
         if degree is Degree.SURE and leaf.parts != to.parts:
-            degree, remark = _degree_of_fused(match.source, match.target)
+            degree, remark = Degree.LIKELY, _doubt_rows(match.source, match.target)
         for at in range(len(leaf.shapes)):
             sources, before = _grid(leaf, at, "concat")
             targets, after = _grid(to, at, "split")
@@ -35,7 +35,7 @@ def _grid(leaf: Leaf, at: int, op: str) -> tuple[Grid, tuple[Call, ...]]:
     return Grid(keys, (leaf.parts,)), (Call(op, parameters, 0),)
 
 
-def _degree_of_fused(one: Candidate, other: Candidate) -> tuple[Degree, str]:
-    """How certain the layout of fused rows is: no shape tells it."""
+def _doubt_rows(one: Candidate, other: Candidate) -> str:
+    """What is told of fused rows, whose layout no shape tells."""
     whole = one.unit if one.unit.fused == "" else other.unit
-    return Degree.LIKELY, f"the rows of {whole.module.rpartition('.')[2]} may lie in another order"
+    return f"the rows of {whole.module.rpartition('.')[2]} may lie in another order"

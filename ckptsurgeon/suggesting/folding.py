@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.drafting.arrows import MOST_PIECES
+from ckptsurgeon.keys import has_digits, integers_in, without_integers
 
 LIKE = 0.5
 """The share of the children of one of two items that the other has, too, at least."""
@@ -20,8 +20,6 @@ HOLE = "#"
 """What stands for an index in a folded name."""
 
 Index = tuple[int, ...]
-
-_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ def _note_forms(root: _Node) -> None:
     for node in reversed(ordered):
         forms = {""} if node.is_key else set[str]()
         for piece, child in node.below.items():
-            form = _DIGITS.sub(HOLE, piece)
+            form = without_integers(piece, HOLE)
             forms |= {f"{form}.{rest}" if rest else form for rest in child.forms}
         found = frozenset(forms)
         node.forms = cache.setdefault(found, found)
@@ -119,8 +117,8 @@ def _find_lists(
     families: dict[str, dict[str, list[_Node]]] = defaultdict(lambda: defaultdict(list))
     for _, _, node in places:
         for piece, child in node.below.items():
-            if _DIGITS.search(piece) is not None:
-                families[_DIGITS.sub(HOLE, piece)][piece].append(child)
+            if has_digits(piece):
+                families[without_integers(piece, HOLE)][piece].append(child)
     lists = {form: one for form, one in families.items() if _join(before, form) not in apart}
     return dict(_indexed(lists))
 
@@ -152,7 +150,7 @@ def _indexed(
         alike = [piece for piece, own in forms.items() if _are_like(own, usual)]
         if _is_list(form, usual, alike):
             for piece in alike:
-                yield piece, (form, tuple(map(int, _DIGITS.findall(piece))))
+                yield piece, (form, tuple(map(int, integers_in(piece))))
 
 
 def _are_like(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step, UnitRule
+from ckptsurgeon.keys import integers_in, without_integers
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.units import Specs
 
 EPS = "eps is 1e-5, torch's own; 1e-3 in what comes from TensorFlow"
 
 UNCLEAR = "a BatchNorm may be folded into it: which?"
-
-_DIGITS = re.compile("[0-9]+")
 
 Module = Mapping[str, str]
 """The keys of a module by what they are."""
@@ -93,8 +91,7 @@ class _Folds:
         source: Specs,
     ) -> None:
         self._lost, self._source = lost, source
-        self._order = {name: at for at, name in enumerate(modules_of(source))}
-        names = list(self._order)
+        names = list(modules_of(source))
         self._next = {name: names[at + 1] for at, name in enumerate(names[:-1])}
         self._layers, self._spare = layers, spare
 
@@ -162,7 +159,7 @@ def _parent(module: str) -> str:
 
 def _numbers(module: str) -> tuple[str, list[str]]:
     name = module.rpartition(".")[2]
-    return _DIGITS.sub("", name), _DIGITS.findall(name)
+    return without_integers(name, ""), integers_in(name)
 
 
 def _of_same_digits(layer: str, norm: str) -> bool:

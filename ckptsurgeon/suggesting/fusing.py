@@ -90,7 +90,7 @@ def _join(members: Sequence[Candidate], whole: str, facet: str) -> Candidate | N
         if leaf is None:
             return None
         leaves[kind] = leaf
-    unit = Unit(first.module, first.indices, leaves, first.number, fused=whole)
+    unit = Unit(first.module, first.indices, leaves, fused=whole)
     words = frozenset.intersection(*(one.words for one in members)) | {whole}
     roles = {**members[0].roles, facet: Found(whole, any(one.roles[facet].weak for one in members))}
     return replace(members[0], unit=unit, roles=roles, words=words)

@@ -110,8 +110,8 @@ def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Sp
     )
 
 
-Way = tuple[Call | None, Shape, str]
-"""What joins a name's tensors, the shape that results, and why that is a guess."""
+Way = tuple[Call | None, Shape]
+"""What joins a name's tensors, and the shape that results."""
 
 
 class _Ways:
@@ -121,15 +121,15 @@ class _Ways:
         self._shapes, self._target = shapes, target
         wanted = {spec.shape for spec in target.values()}
         self._wanted = wanted | {shape[::-1] for shape in wanted if len(shape) == 2}
-        self._known: dict[str, Way] = {}
+        self._known: dict[str, tuple[Call | None, Shape, str]] = {}
 
-    def choose(self, name: str) -> Way:
-        """The way of a name."""
+    def choose(self, name: str) -> tuple[Call | None, Shape, str]:
+        """The way of a name, and why it is a guess."""
         if name not in self._known:
             self._known[name] = self._choose(name)
         return self._known[name]
 
-    def _choose(self, name: str) -> Way:
+    def _choose(self, name: str) -> tuple[Call | None, Shape, str]:
         specs = self._shapes[name]
         if len(specs) == 1:
             return None, specs[0].shape, ""
@@ -140,7 +140,7 @@ class _Ways:
         meant = self._meant(name)
         if not fitting:
             return None, ways[0][1] if ways else specs[0].shape, "its parts fit nothing"
-        call, shape, _ = next((way for way in fitting if way[0] == meant), fitting[0])
+        call, shape = next((way for way in fitting if way[0] == meant), fitting[0])
         turned = any(way[1] == shape[::-1] for way in ways if len(shape) == 2 and way[0] != call)
         told = "joined in the other dim it fits when it is transposed" if turned else ""
         return call, shape, self._doubt(name, call, fitting, meant) or told
@@ -172,12 +172,12 @@ def _ways(shapes: Sequence[Shape]) -> Iterator[Way]:
     """All that can be made of one tensor of each rank."""
     first = shapes[0]
     if all(shape == first for shape in shapes):
-        yield SAME, first, ""
+        yield SAME, first
     for dim in range(len(first)):
         rest = {(*shape[:dim], *shape[dim + 1 :]) for shape in shapes}
         if len(rest) == 1:
             size = sum(shape[dim] for shape in shapes)
-            yield _concat(dim), (*first[:dim], size, *first[dim + 1 :]), ""
+            yield _concat(dim), (*first[:dim], size, *first[dim + 1 :])
 
 
 def _concat(dim: int) -> Call:

@@ -219,6 +219,7 @@ class _Rivals:
 
     def __init__(self, chosen: Mapping[int, int], scores: Pairs) -> None:
         self._chosen = chosen
+        self._back = {column: row for row, column in chosen.items()}
         self._near: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
         for pair, score in scores.items():
             for end in (("row", pair[0]), ("column", pair[1])):
@@ -232,7 +233,8 @@ class _Rivals:
 
     def margin(self, row: int, column: int) -> float:
         """By how much the next best assignment is worse."""
-        return margin(row, column, self._chosen, _Near(self.around(row, column), self._scores))
+        near = self.around(row, column)
+        return margin(row, column, near, self._chosen, self._back, self._scores)
 
     def settle(self, sure: Collection[tuple[int, int]]) -> None:
         """Takes pairs as sure: what else would fit these is no rival."""
@@ -263,21 +265,6 @@ def _beyond(other: Candidate, chosen: Candidate) -> str:
     both = zip(pieces, beside, strict=False)
     alike = len(list(itertools.takewhile(lambda two: two[0] == two[1], both)))
     return ".".join(pieces[min(alike, len(pieces) - 1) :])
-
-
-class _Near(dict[tuple[int, int], float]):
-    """Scores around one pair; others are looked up in all."""
-
-    def __init__(self, near: Mapping[tuple[int, int], float], scores: Pairs) -> None:
-        super().__init__(near)
-        self._scores = scores
-
-    def __missing__(self, pair: tuple[int, int]) -> float:
-        return self._scores[pair]
-
-    def get(self, pair: tuple[int, int], default: float = 0.0) -> float:  # type: ignore[override]
-        """The score of a pair, wherever it is."""
-        return self._scores.get(pair, default)
 
 
 def _is_sure(fit: Fit, wide: float) -> bool:

@@ -144,9 +144,9 @@ def cut_leaf(key: str) -> tuple[str, str, str]:
     return key, "", "weight"
 
 
-def spell(module: str, words: Sequence[str] = ()) -> str:
+def spell(module: str) -> str:
     """The words of a module, with spaces around each, as patterns of roles read them."""
-    return f" {' '.join(words or words_of(module))} "
+    return f" {' '.join(words_of(module))} "
 
 
 def share_start(one: str, other: str) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ckptsurgeon.keys import has_digits, integers_in
 from ckptsurgeon.suggesting.candidates import Candidate, count_words
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.names import share_start, words_of
@@ -219,12 +220,7 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
         return one.family == other.family or len(one.family) == len(other.family) == 1
     lone = len(one.family) == len(other.family) == 1
     with_digits = [each for each in (one, other) if each.digits]
-    return lone and len(with_digits) == 1 and not _has_digits(with_digits[0].parent)
-
-
-def _has_digits(name: str) -> bool:
-    """Whether a container's name has integers that are no indices."""
-    return any(map(str.isdigit, name))
+    return lone and len(with_digits) == 1 and not has_digits(with_digits[0].parent)
 
 
 def _own_words(one: Candidate) -> set[str]:
@@ -237,11 +233,7 @@ def _own_words(one: Candidate) -> set[str]:
 
 def are_held_alike(one: Candidate, other: Candidate) -> bool:
     """Whether what holds two has the same integers, but for indices, or none."""
-    return _digits_of(one.parent) == _digits_of(other.parent)
-
-
-def _digits_of(name: str) -> list[str]:
-    return [char for char in name if char.isdecimal()]
+    return integers_in(one.parent) == integers_in(other.parent)
 
 
 def are_placed_alike(one: Candidate, other: Candidate) -> bool:
@@ -251,7 +243,7 @@ def are_placed_alike(one: Candidate, other: Candidate) -> bool:
 
 
 def group_by_scope(candidates: Iterable[Candidate]) -> dict[object, list[Candidate]]:
-    """The candidates by what may meet: their scopes, or how often they are."""
+    """The candidates by their scopes: by what may meet."""
     found: dict[object, list[Candidate]] = defaultdict(list)
     for one in candidates:
         found[one.scope].append(one)

@@ -312,7 +312,7 @@ def _open_lines(steps: Sequence[Step], taken: Collection[str]) -> Iterator[str]:
 def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
     """Whether what no rule takes may keep its name: no key would be given what it isn't."""
     whole = (step for step in steps if len(step.takes) == 1 and not (step.calls or step.index))
-    kept = {step.takes[0] for step in whole if step.takes[0] in step.gives and not step.at}
+    kept = {step.takes[0] for step in whole if step.takes[0] in step.gives}
     taken = {key for step in steps for key in step.takes}
     doubly = {key for step in steps for key in step.gives if key not in taken}
     return all(

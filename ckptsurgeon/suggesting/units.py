@@ -38,7 +38,6 @@ class Unit:
     module: str
     indices: tuple[Index, ...]
     leaves: Mapping[str, Leaf]
-    number: int = 0
     fused: str = ""
 
     @property
@@ -81,14 +80,13 @@ def units_of(specs: Specs, folded: Mapping[str, Folded]) -> list[Unit]:
         names = tuple(sorted((kind, leaf) for kind, (leaf, _) in leaves.items()))
         groups[module, names].append((index, leaves))
     return [
-        _unit(str(group[0]), number, sorted(items, key=lambda item: item[0]), specs)
-        for number, (group, items) in enumerate(groups.items())
+        _unit(str(group[0]), sorted(items, key=lambda item: item[0]), specs)
+        for group, items in groups.items()
     ]
 
 
 def _unit(
     module: str,
-    number: int,
     items: Sequence[tuple[Index, Mapping[str, tuple[str, str]]]],
     specs: Specs,
 ) -> Unit:
@@ -100,7 +98,7 @@ def _unit(
         )
         for kind, (name, _) in items[0][1].items()
     }
-    return Unit(module, tuple(index for index, _ in items), leaves, number)
+    return Unit(module, tuple(index for index, _ in items), leaves)
 
 
 def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
