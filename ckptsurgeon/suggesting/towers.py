@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.units import Specs
 
 DEEPEST = 3
@@ -52,7 +51,7 @@ ALONE = (1, 1)
 
 
 def _is_network(inside: Held) -> bool:
-    return len({cut_leaf(rest)[0] for rest, _ in inside}) >= MODULES
+    return len({rest.rpartition(".")[0] for rest, _ in inside}) >= MODULES
 
 
 def _cut(key: str, depth: int) -> tuple[str, str]:

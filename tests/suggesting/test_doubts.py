@@ -171,6 +171,20 @@ def test_a_key_whose_name_another_is_given_holds_nothing_back() -> None:
     assert norms.keys() <= set(found.sure)
 
 
+def test_a_norm_is_no_network() -> None:
+    """Two towers of the target's own are told from norms that are alike."""
+    norm: Shapes = {leaf: (4,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+    network = {
+        f"delta.{number}.{module}.{leaf}": shape
+        for number in (0, 1)
+        for module in ("alpha_2", "bravo_3", "cargo_4")
+        for leaf, shape in norm.items()
+    }
+    twice = {f"{one}.{key}": shape for one in ("target", "model") for key, shape in network.items()}
+    del twice["model.delta.1.alpha_2.weight"]
+    assert not suggest(network, twice).sure
+
+
 def test_a_convolution_with_a_norm_is_no_network() -> None:
     """Two of the target's own are told from two that a block of the source has."""
     norm: Shapes = {f"norm.{leaf}": (2,) for leaf in ("weight", "bias", "mean", "var")}
