@@ -16,7 +16,7 @@ from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.joining import join_endings, join_leaves, join_words
 from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.ordering import order, spare
-from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.drafting.steps import Step, drop, taken_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ def draft_most(
 
 def _with_drops(some: Sequence[Step], steps: Sequence[Step]) -> list[Step]:
     """Some of the steps, and drops of what the others read."""
-    used = {key for step in some for key in step.sources.keys}
+    used = taken_by(some)
     left = dict.fromkeys(key for step in steps for key in step.sources.keys if key not in used)
-    return [*some, *(Step(Grid((key,)), Grid(())) for key in left)]
+    return [*some, *(drop(key) for key in left)]
 
 
 def count_rules(entries: Sequence[Entry]) -> int:

@@ -11,7 +11,7 @@ from ckptsurgeon.drafting.joining import join_words
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.ordering import order
 from ckptsurgeon.drafting.saying import is_sayable
-from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Degree, Step, drop
 from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.keys import without_integers
 
@@ -53,7 +53,7 @@ def _own(key: str) -> str:
 
 
 def _drop(key: str, remark: str) -> Step:
-    return Step(Grid((key,)), Grid(()), degree=Degree.OPEN, remark=remark)
+    return drop(key, Degree.OPEN, remark)
 
 
 def few_of(keys: Collection[str]) -> Collection[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ckptsurgeon.ops.indexing import Index
@@ -120,6 +121,26 @@ class Step:
         return alone and not (self.calls or self.index or self.unit)
 
 
-def move(source: str, target: str, degree: Degree = Degree.PROVED) -> Step:
+def move(source: str, target: str, degree: Degree = Degree.PROVED, remark: str = "") -> Step:
     """The step that gives one tensor one name."""
-    return Step(Grid((source,)), Grid((target,)), degree=degree)
+    return Step(Grid((source,)), Grid((target,)), degree=degree, remark=remark)
+
+
+def drop(source: str, degree: Degree = Degree.PROVED, remark: str = "") -> Step:
+    """The step that makes nothing of a tensor."""
+    return Step(Grid((source,)), Grid(()), degree=degree, remark=remark)
+
+
+def keep(target: str, degree: Degree = Degree.PROVED, remark: str = "") -> Step:
+    """The step that leaves the destination its own."""
+    return Step(Grid(()), Grid((target,)), degree=degree, remark=remark)
+
+
+def taken_by(steps: Iterable[Step]) -> set[str]:
+    """The source keys that any of the steps reads."""
+    return {key for step in steps for key in step.takes}
+
+
+def given_by(steps: Iterable[Step]) -> set[str]:
+    """The target keys that any of the steps makes."""
+    return {key for step in steps for key in step.gives}

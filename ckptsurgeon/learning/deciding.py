@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.instances import Instances
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move, taken_by
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import hypotheses
 from ckptsurgeon.learning.doubts import doubt_copies, doubt_scalar, doubted, told_of
@@ -212,7 +212,7 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
     if len(beside) != 1:
         return False
     degree = max(Degree.SURE, step.degree)
-    found = Step(Grid((beside[0],)), Grid((target,)), degree=degree, remark=step.remark)
+    found = move(beside[0], target, degree, step.remark)
     _settle(decisions, found)
     return True
 
@@ -269,7 +269,7 @@ def _by_names(decisions: Decisions) -> bool:
     if not decisions.ambiguous:
         return False
     likeness = _likeness(decisions)
-    used = {key for step in decisions.steps for key in step.takes}
+    used = taken_by(decisions.steps)
     beside = Beside(decisions.steps)
     best = [
         _best(likeness, beside, target, keys, used) for target, keys in decisions.ambiguous.items()
@@ -320,7 +320,7 @@ def _best(
 def _settle_best(decisions: Decisions, best: _Best) -> None:
     """Takes what names say: sure where a tensor keeps its name, else likely."""
     others = [key for key in decisions.ambiguous[best.target] if key != best.key]
-    step = Step(Grid((best.key,)), Grid((best.target,)), degree=Degree.SURE)
+    step = move(best.key, best.target, Degree.SURE)
     if others and best.score < EQUAL - 1:
         step = replace(step, degree=Degree.LIKELY, remark=told_of(others))
     elif not others and not _end_alike(best.key, best.target):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ckptsurgeon.drafting.steps import Call, Degree, Size, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Size, Step, taken_by
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.computing import outer_module
 from ckptsurgeon.learning.example import Example
@@ -102,7 +102,7 @@ def doubt_copies(steps: Sequence[Step], example: Example) -> list[Step]:
 
     A low-rank update begins with zeros: to merge it and to drop it make the same weight.
     """
-    used = {key for step in steps for key in step.takes}
+    used = taken_by(steps)
     updates = {
         module: key
         for key in example.tensors

@@ -13,7 +13,7 @@ from ckptsurgeon.drafting.checking import Ground, Trial
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.files import comment, with_footer
 from ckptsurgeon.drafting.leaving import leave_keys
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Step, drop, given_by, taken_by
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.keys import fold_keys
@@ -118,7 +118,7 @@ def _study(examples: Sequence[Example]) -> Lesson:
     """What examples say together; what is told of single tensors is of the first."""
     decisions = [decide(example) for example in examples]
     for number, one in enumerate(decisions[1:], 1):
-        made = {key for step in one.steps for key in step.gives}
+        made = given_by(one.steps)
         _refuse_strangers(one.example, made, f"example {number}: ")
     headed = head_of(examples, settle_doubts([_steps_of(one) for one in decisions]))
     trials = [
@@ -266,8 +266,8 @@ def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -
 
 def _drops(decisions: Decisions) -> list[Step]:
     """A step for each source tensor that nothing is made of."""
-    used = {key for step in decisions.steps for key in step.takes}
-    return [Step(Grid((key,)), Grid(())) for key in decisions.example.tensors if key not in used]
+    used = taken_by(decisions.steps)
+    return [drop(key) for key in decisions.example.tensors if key not in used]
 
 
 def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:

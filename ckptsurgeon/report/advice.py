@@ -12,7 +12,7 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head, rule_lines_of
-from ckptsurgeon.drafting.steps import Grid, Step
+from ckptsurgeon.drafting.steps import Grid, Step, given_by
 from ckptsurgeon.errors import nearest
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.rules import SourceOptions
@@ -235,9 +235,7 @@ def _remark(plan: Plan, findings: Sequence[Finding]) -> tuple[Remark, set[str]]:
     if lines:
         where = "in place of" if max(gives, rule.steps) <= len(findings) else "above"
         sentence += f"; {where} {place}"
-    right = {key for step in steps for key in step.gives} or (
-        {one.key for one in findings if one.kind is FindingKind.MISMATCHED}
-    )
+    right = given_by(steps) or ({one.key for one in findings if one.kind is FindingKind.MISMATCHED})
     return Remark(sentence, lines), right
 
 

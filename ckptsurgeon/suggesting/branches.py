@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Degree, Step, move
 from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import compare_names
@@ -253,7 +253,4 @@ def _without_shifted(branch: Branch, source: Specs, target: Specs) -> Branch:
 
 def steps_of_branch(branch: Branch, degree: Degree, remark: str) -> list[Step]:
     """The renames of a branch."""
-    return [
-        Step(Grid((source,)), Grid((target,)), degree=degree, remark=remark)
-        for target, source in branch.keys.items()
-    ]
+    return [move(source, target, degree, remark) for target, source in branch.keys.items()]

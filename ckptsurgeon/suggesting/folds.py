@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.drafting.steps import Degree, Grid, Step, UnitRule
+from ckptsurgeon.drafting.steps import Degree, Grid, Step, UnitRule, given_by, taken_by
 from ckptsurgeon.keys import integers_in, without_integers
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.units import Specs
@@ -34,8 +34,8 @@ def fold_layers(steps: Sequence[Step], source: Specs, target: Specs) -> list[Ste
 
     Where it isn't clear which BatchNorm that is, the layer's weight is open.
     """
-    used = {key for step in steps for key in step.takes}
-    given = {key for step in steps for key in step.gives}
+    used = taken_by(steps)
+    given = given_by(steps)
     modules, wanted = modules_of(source), modules_of(target)
     lost = {
         name: module

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.leaving import leave_keys
-from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Degree, Step, drop, keep
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.units import Specs
 
@@ -59,8 +59,8 @@ def settle_leftovers(
     missing = {key: spec for key, spec in target.items() if key not in given}
     spare = {key for key in unused if not used.isdisjoint(tied.get(key, ()))}
     spare.update(_buffers({key: spec for key, spec in unused.items() if key not in spare}))
-    settled = [Step(Grid((key,)), Grid(()), degree=Degree.SURE) for key in unused if key in spare]
-    settled += [Step(Grid(()), Grid((key,)), degree=Degree.SURE) for key in _buffers(missing)]
+    settled = [drop(key, Degree.SURE) for key in unused if key in spare]
+    settled += [keep(key, Degree.SURE) for key in _buffers(missing)]
     done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
     open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
     lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}

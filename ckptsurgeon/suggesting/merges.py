@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, given_by, taken_by
 from ckptsurgeon.suggesting.folds import modules_of
 from ckptsurgeon.suggesting.units import Specs
 
@@ -33,7 +33,7 @@ def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
 def doubt_lora(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
     """The steps, those open that give a weight without what LoRA adds to it."""
     matrices = lora_modules(source)
-    used = {key for step in steps for key in step.takes}
+    used = taken_by(steps)
     for step in steps:
         module = step.takes[0].rpartition(".")[0].removesuffix(BASE) if step.takes else ""
         parts = matrices.get(module, {})
@@ -48,8 +48,8 @@ def doubt_lora(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
 
 def fuse_weight_norms(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
     """A step for each weight of the target that the source has as g and v, by its module."""
-    given = {key for step in steps for key in step.gives}
-    used = {key for step in steps for key in step.takes}
+    given = given_by(steps)
+    used = taken_by(steps)
     wanted = modules_of({key: spec for key, spec in target.items() if key not in given})
     ways = _module_ways(steps)
     for name, module in modules_of(source).items():

@@ -16,7 +16,7 @@ from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.joining import join_leaves, join_words
 from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.lines import line_of
-from ckptsurgeon.drafting.steps import Degree, Grid, Step
+from ckptsurgeon.drafting.steps import Degree, Step, given_by, move, taken_by
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
@@ -93,7 +93,7 @@ def suggest_rules(
 def _find_once(gathered: Gathered, target: Specs, ground: Ground) -> Findings:
     """What gives the target's keys, where it is no question which of tied keys is meant."""
     found = find_steps(gathered.specs, target, gathered.doubts)
-    taken = {key for step in found.steps for key in step.takes}
+    taken = taken_by(found.steps)
     doubles = find_doubles(gathered.keys, tied_sources(ground.views), taken)
     if not doubles or not found.asked:
         return found
@@ -159,7 +159,7 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
     source, target = _foldable(source), _foldable(target)
     same, shifted = equal_keys(source, target)
     same |= copied
-    steps = [Step(Grid((one,)), Grid((key,)), degree=Degree.SURE) for key, one in same.items()]
+    steps = [move(one, key, Degree.SURE) for key, one in same.items()]
     asked = spectral_remarks(source, target)
     left = {key: spec for key, spec in target.items() if key not in same}
     for branch, degree, remark in find_branches(source, left, same.values()):
@@ -167,8 +167,8 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
             asked |= dict.fromkeys(branch.keys, remark)
         else:
             steps += steps_of_branch(branch, degree, remark)
-    used = {key for step in steps for key in step.sources.keys}
-    given = {key for step in steps for key in step.targets.keys}
+    used = taken_by(steps)
+    given = given_by(steps)
     rest = {key: spec for key, spec in source.items() if key not in used}
     left = {key: spec for key, spec in left.items() if key not in given and key not in asked}
     found, lost = _match(rest, left)
@@ -187,8 +187,8 @@ def _resize(
     steps: Sequence[Step], source: Specs, target: Specs, asked: dict[str, str]
 ) -> list[Step]:
     """Steps for tensors of another size; of those that a user must judge it is asked."""
-    used = {key for step in steps for key in step.takes}
-    given = {key for step in steps for key in step.gives}
+    used = taken_by(steps)
+    given = given_by(steps)
     left = {key: spec for key, spec in target.items() if key not in given}
     spare = {key: spec for key, spec in source.items() if key not in used}
     pairs = {key: key for key in left if key in spare}
@@ -313,7 +313,7 @@ def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
     """Whether what no rule takes may keep its name: no key would be given what it isn't."""
     whole = (step for step in steps if len(step.takes) == 1 and not (step.calls or step.index))
     kept = {step.takes[0] for step in whole if step.takes[0] in step.gives}
-    taken = {key for step in steps for key in step.takes}
+    taken = taken_by(steps)
     doubly = {key for step in steps for key in step.gives if key not in taken}
     return all(
         key in kept or key not in source or (source[key].shape != spec.shape and key not in doubly)

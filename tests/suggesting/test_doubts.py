@@ -173,7 +173,7 @@ def test_a_key_whose_name_another_is_given_holds_nothing_back() -> None:
 
 def test_a_norm_is_no_network() -> None:
     """Two towers of the target's own are told from norms that are alike."""
-    norm: Shapes = {leaf: (4,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+    norm: Shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (4,))
     network = {
         f"delta.{number}.{module}.{leaf}": shape
         for number in (0, 1)
