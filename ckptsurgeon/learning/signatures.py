@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.learning.words import CHUNK, Words, read_words, scramble
+from ckptsurgeon.learning.words import CHUNK, Words, read_words
+from ckptsurgeon.ops.splitmix import scramble
 from ckptsurgeon.specs import TensorSpec
 
 MOST_PLANES = 1 << 16

@@ -12,7 +12,8 @@ import numpy as np
 
 from ckptsurgeon.learning.shaping import reshape
 from ckptsurgeon.learning.signatures import Signature
-from ckptsurgeon.learning.words import Array, Words, scramble_number
+from ckptsurgeon.learning.words import Array, Words
+from ckptsurgeon.ops.splitmix import scramble_number
 
 WHOLE = -1
 """The item of a plane that is one of the whole tensor."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES
+from ckptsurgeon.ops.splitmix import scramble
 from ckptsurgeon.specs import BITS
 
 Array = np.ndarray[Any, Any]
@@ -22,9 +22,6 @@ CHUNK = 1 << 17
 
 READ = 8 << 20
 """Bytes of one read."""
-
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def may_become(dtype: str, wanted: str) -> bool:
@@ -93,20 +90,3 @@ def words_of(items: Array, dtype: str, wanted: str) -> Words:
         mixed: Words = scramble(pairs[:, 0]) + pairs[:, 1]
         return mixed
     return items.astype(np.uint64)
-
-
-def scramble(words: Words) -> Words:
-    """A number for each word that looks random: the end of splitmix64 (Steele and others, 2014)."""
-    result: Words = words + _GAMMA
-    result ^= result >> np.uint64(30)
-    result *= _FIRST
-    result ^= result >> np.uint64(27)
-    result *= _SECOND
-    result ^= result >> np.uint64(31)
-    return result
-
-
-@functools.cache
-def scramble_number(number: int) -> int:
-    """A number for a number that looks random."""
-    return int(scramble(np.array([number], np.uint64))[0])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.ops.splitmix import GAMMA, mix, scramble_number
 from ckptsurgeon.probing.recipes import Band, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-GOLDEN = 0x9E3779B97F4A7C15
-FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-"""The constants of splitmix64 (Steele, Lea and Flood 2014; Vigna's C code)."""
 
 ROUNDS = 3
 
@@ -61,11 +57,11 @@ def _permuted(recipe: Recipe, first: int, count: int) -> Array:
     dtype = np.dtype("<u4" if bits <= 32 else "<u8")
     mask, half = dtype.type((1 << bits) - 1), dtype.type((bits + 1) // 2)
     places = np.arange(count, dtype=dtype)
-    places += dtype.type((recipe.start + first + scramble(recipe.seed)) & int(mask))
+    places += dtype.type((recipe.start + first + scramble_number(recipe.seed)) & int(mask))
     places &= mask
     for number in range(1, ROUNDS + 1):
         places ^= places >> half
-        places *= dtype.type((scramble(recipe.seed, number) | 1) & int(mask))
+        places *= dtype.type((scramble_number(recipe.seed, number) | 1) & int(mask))
         places &= mask
     places ^= places >> half
     return places
@@ -76,20 +72,8 @@ def _hashed(recipe: Recipe, first: int, count: int) -> Array:
     import numpy as np
 
     numbers = np.arange(first + 1, first + count + 1, dtype="<u8")
-    numbers *= np.uint64(GOLDEN)
+    numbers *= np.uint64(GAMMA)
     numbers += np.uint64(recipe.seed)
-    for shift, factor in ((30, FIRST), (27, SECOND)):
-        numbers ^= numbers >> np.uint64(shift)
-        numbers *= np.uint64(factor)
-    numbers ^= numbers >> np.uint64(31)
+    mix(numbers)
     numbers >>= np.uint64(64 - recipe.band.bits)
     return numbers
-
-
-@lru_cache(1024)  # for all tensors of a pool
-def scramble(seed: int, number: int = 0) -> int:
-    """splitmix64 of one number."""
-    mixed = (seed + (number + 1) * GOLDEN) % 2**64
-    for shift, factor in ((30, FIRST), (27, SECOND)):
-        mixed = (mixed ^ (mixed >> shift)) * factor % 2**64
-    return mixed ^ (mixed >> 31)
