@@ -42,6 +42,14 @@ def nearest_key(key: str, keys: Iterable[str]) -> str:
     return nearest(key, itertools.islice(keys, SEARCHED_KEYS))
 
 
+def prefixes_of(key: str) -> Iterator[str]:
+    """What a key begins with up to each of its dots, the shortest first."""
+    at = key.find(".")
+    while at >= 0:
+        yield key[:at]
+        at = key.find(".", at + 1)
+
+
 _DIGITS = re.compile("[0-9]+")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Size, Step, taken_by
-from ckptsurgeon.keys import without_integers
+from ckptsurgeon.keys import prefixes_of, without_integers
 from ckptsurgeon.learning.computing import outer_module
 from ckptsurgeon.learning.example import Example
 
@@ -119,9 +119,7 @@ def _modules_updated(key: str, example: Example) -> Iterator[str]:
     numbers = example.source_numbers(key)
     if numbers is None or numbers.any():
         return
-    while "." in key:
-        key = key.rpartition(".")[0]
-        yield key
+    yield from prefixes_of(key)
 
 
 def _doubted_copy(step: Step, updates: dict[str, str], example: Example) -> Step:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+
+from ckptsurgeon.keys import prefixes_of
 
 WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 
@@ -65,15 +68,7 @@ def words_of(key: str) -> list[str]:
 
 def _prefixes(source: str, target: str) -> Iterator[tuple[str, str]]:
     """What both keys begin with, up to any of their dots."""
-    left, right = list(_begins(source)), list(_begins(target))
-    return ((a, b) for a in left for b in right)
-
-
-def _begins(key: str) -> Iterator[str]:
-    at = key.find(".")
-    while at >= 0:
-        yield key[:at]
-        at = key.find(".", at + 1)
+    return itertools.product(prefixes_of(source), prefixes_of(target))
 
 
 def _offsets(source: str, target: str) -> Offsets | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
+from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.suggesting.suggesting import find_steps
 
@@ -35,7 +36,7 @@ class Beside:
         self._renamed: dict[str, set[str]] = defaultdict(set)
         for step in steps:
             for target in step.gives:
-                for prefix in _prefixes(target):
+                for prefix in prefixes_of(target):
                     self._sources[prefix] += step.takes
             if step.is_move and step.degree is Degree.PROVED:
                 own, to = _differing(step)
@@ -53,12 +54,10 @@ class Beside:
         return all(self._agrees(target, step.takes) for target in step.gives)
 
     def _agrees(self, target: str, takes: Sequence[str]) -> bool:
-        known = next(
-            (self._sources[one] for one in _prefixes(target) if one in self._sources), None
-        )
-        if known is None:
+        known = [self._sources[one] for one in prefixes_of(target) if one in self._sources]
+        if not known:
             return True
-        common = _common_prefix(known)
+        common = _common_prefix(known[-1])
         return all(f"{key}.".startswith(common) for key in takes)
 
 
@@ -68,12 +67,6 @@ def _differing(step: Step) -> tuple[str, str]:
     while own and to and own[-1] == to[-1]:
         own, to = own[:-1], to[:-1]
     return ".".join(own), ".".join(to)
-
-
-def _prefixes(key: str) -> list[str]:
-    """What a key begins with up to each of its dots, the longest first."""
-    pieces = key.split(".")
-    return [".".join(pieces[:depth]) for depth in range(len(pieces) - 1, 0, -1)]
 
 
 def _common_prefix(keys: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Step, move
-from ckptsurgeon.keys import has_digits, without_integers
+from ckptsurgeon.keys import has_digits, prefixes_of, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import compare_names
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
@@ -72,23 +72,17 @@ def _lists_of_others(source: Specs, target: Specs) -> set[str]:
     """The forms of blocks of which the two sides have other items."""
     found: tuple[dict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
     for side, specs in zip(found, (source, target), strict=True):
-        prefixes = dict.fromkeys(key.rpartition(".")[0].rpartition(".")[0] for key in specs)
-        for whole in prefixes:
-            prefix = whole
-            while prefix:
-                before, _, last = prefix.rpartition(".")
-                if has_digits(last):
+        for module in {key.rpartition(".")[0] for key in specs}:
+            for prefix in prefixes_of(module):
+                if has_digits(prefix.rpartition(".")[2]):
                     side[without_integers(prefix, HOLE)].add(prefix)
-                prefix = before
     return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}
 
 
 def _lists_around(form: str) -> Iterator[str]:
     """The lists that a form is in, whose items are more than layers."""
-    pieces = form.split(".")
-    for depth in range(1, len(pieces) - 1):
-        if HOLE in pieces[depth - 1]:
-            yield ".".join(pieces[:depth])
+    module = form.rpartition(".")[0]
+    return (prefix for prefix in prefixes_of(module) if HOLE in prefix.rpartition(".")[2])
 
 
 # --- prefixes -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Step
-from ckptsurgeon.keys import without_integers
+from ckptsurgeon.keys import prefixes_of, without_integers
 from ckptsurgeon.suggesting.names import cut_leaf, spell
 from ckptsurgeon.suggesting.relations import is_square
 from ckptsurgeon.suggesting.roles import Found, roles_of
@@ -268,12 +268,8 @@ class _Around:
         doubted = [key for step in steps if step.degree is Degree.LIKELY for key in step.gives]
         modules = {cut_leaf(key)[0] for key in doubted}
         self.doubted = modules | {module.rpartition(".")[0] for module in modules}
-        self.modules: set[str] = set()
-        for key in source:
-            module = key.rpartition(".")[0]
-            while module and module not in self.modules:
-                self.modules.add(module)
-                module = module.rpartition(".")[0]
+        parents = {key.rpartition(".")[0] for key in source}
+        self.modules = parents | {above for module in parents for above in prefixes_of(module)}
 
     def is_rare(self, step: Step) -> bool:
         """Whether a target is mostly given by another, and its source mostly gives another."""

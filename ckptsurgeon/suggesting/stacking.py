@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ckptsurgeon.drafting.steps import Call, Grid, Step
+from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
 from ckptsurgeon.suggesting.lists import own_name
@@ -91,9 +92,8 @@ def _containers(
     """
     below: dict[str, list[str]] = defaultdict(list)
     for key in specs:
-        pieces = key.split(".")
-        for depth in range(1, len(pieces)):
-            below[".".join(pieces[:depth])].append(key)
+        for prefix in prefixes_of(key):
+            below[prefix].append(key)
     called = {
         one: keys
         for one, keys in below.items()
