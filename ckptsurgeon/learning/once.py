@@ -11,22 +11,16 @@ from ckptsurgeon.drafting.lines import pattern_text
 from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
 from ckptsurgeon.keys import without_integers
+from ckptsurgeon.ops import OPS
+from ckptsurgeon.ops.base import Op
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.roles import part_of
 
 ONCE = "seen once: constant, or a size?"
 
-TOLD = {
-    "roll": ("shift",),
-    "split": ("sizes",),
-    "permute_rope": ("rotary_dim",),
-    "resize_pos_embed": ("to",),
-    "reshape": ("shape",),
-    "scale": ("number",),
-    "shift": ("number",),
-}
-"""Parameters of ops that may be sizes, or computed of sizes."""
+MOST_NUMBERS = 4
+"""Numbers of one parameter that are told one by one."""
 
 EQUAL_HEADS = "q, k and v of equal size"
 
@@ -61,16 +55,20 @@ def _bounds(step: Step) -> Iterator[int]:
 
 def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     given = dict(call.parameters)
-    if call.op == "take":
-        yield "the indices of `take`"
-    for name in TOLD.get(call.op, ()):
-        value = given.get(name)
-        if value is not None and not isinstance(value, Size) and value != (-1,):
+    for name, value in call.parameters:
+        if _is_sized(OPS[call.op], name) and not isinstance(value, Size) and value != (-1,):
             numbers = value if isinstance(value, tuple) else (value,)
-            yield f"{name} {', '.join(map(str, numbers))}"
+            many = len(numbers) > MOST_NUMBERS
+            yield f"the {name} of `{call.op}`" if many else f"{name} {', '.join(map(str, numbers))}"
     forms = set(map(without_integers, step.targets.keys))
     if call.op == "split" and "sizes" not in given and len(forms) == 1:
         yield f"parts {len(step.targets.keys)}"
+
+
+def _is_sized(op: type[Op], name: str) -> bool:
+    """Whether a parameter of an op may be a size, or computed of sizes."""
+    is_further = op.further in op.sized and name not in op.__struct_fields__
+    return name in op.sized or is_further
 
 
 def _has_equal_heads(step: Step) -> bool:

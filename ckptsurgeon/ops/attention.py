@@ -20,6 +20,7 @@ class PermuteRope(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "permute_rope"
     first: ClassVar[str | None] = "head_dim"
+    sized: ClassVar[tuple[str, ...]] = ("rotary_dim",)
 
     head_dim: int
     to: Literal["half", "interleaved"]

@@ -59,7 +59,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `name` is its word in a rule file, `first` the parameter that may stand alone
     (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
     pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always
-    gives the shape that it is given, `no_dim` what to add where there is no such dim.
+    gives the shape that it is given, `no_dim` what to add where there is no such dim. `sized` are
+    the parameters whose numbers may be sizes of one network: other networks have others.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arithmetic: ClassVar[bool] = False
     keeps_shape: ClassVar[bool] = False
     no_dim: ClassVar[str] = ""
+    sized: ClassVar[tuple[str, ...]] = ()
 
     @property
     def lacks_size(self) -> bool:

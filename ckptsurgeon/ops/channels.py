@@ -28,6 +28,7 @@ class AdaptInputChannels(Resizing, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "adapt_input_channels"
     first: ClassVar[str | None] = "to"
+    sized: ClassVar[tuple[str, ...]] = ("to",)
 
     to: int | None = None
     how: How | None = None

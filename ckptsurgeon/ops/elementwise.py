@@ -29,6 +29,7 @@ class ByNumber(Itemwise, frozen=True, kw_only=True):
 
     first: ClassVar[str | None] = "number"
     keeps_shape: ClassVar[bool] = True
+    sized: ClassVar[tuple[str, ...]] = ("number",)
 
     number: int | float
 

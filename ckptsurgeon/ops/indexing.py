@@ -133,6 +133,7 @@ class Take(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "take"
     first: ClassVar[str | None] = "indices"
+    sized: ClassVar[tuple[str, ...]] = ("indices",)
 
     indices: tuple[int, ...] | None = None
     file: str | None = None

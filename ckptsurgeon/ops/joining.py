@@ -19,6 +19,7 @@ class Split(Move, frozen=True, kw_only=True):
     arity: ClassVar[Arity] = Arity.SPLIT
     first: ClassVar[str | None] = "dim"
     no_dim: ClassVar[str] = "; how many it gives is `parts`"
+    sized: ClassVar[tuple[str, ...]] = ("sizes",)
 
     dim: int = 0
     parts: int | None = None

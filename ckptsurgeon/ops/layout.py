@@ -60,6 +60,7 @@ class Reshape(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "reshape"
     first: ClassVar[str | None] = "shape"
+    sized: ClassVar[tuple[str, ...]] = ("shape",)
 
     shape: tuple[int, ...]
 
@@ -104,6 +105,7 @@ class Roll(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "roll"
     first: ClassVar[str | None] = "shift"
+    sized: ClassVar[tuple[str, ...]] = ("shift",)
 
     shift: int
     dim: int = 0

@@ -19,6 +19,7 @@ class Pad(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "pad"
     first: ClassVar[str | None] = "to"
+    sized: ClassVar[tuple[str, ...]] = ("to", "by")
 
     to: int | None = None
     by: int | None = None
@@ -68,6 +69,7 @@ class Repeat(Move, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "repeat"
     first: ClassVar[str | None] = "times"
+    sized: ClassVar[tuple[str, ...]] = ("times",)
 
     times: int
     dim: int = 0

@@ -61,6 +61,7 @@ class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "resize_pos_embed"
     first: ClassVar[str | None] = "to"
+    sized: ClassVar[tuple[str, ...]] = ("to", "grid")
 
     to: int | Grid | None = None
     prefix_tokens: int = 1
@@ -143,6 +144,7 @@ class ResamplePatchEmbed(Resizing, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "resample_patch_embed"
     first: ClassVar[str | None] = "to"
+    sized: ClassVar[tuple[str, ...]] = ("to",)
 
     to: int | Grid | None = None
     antialias: bool = True

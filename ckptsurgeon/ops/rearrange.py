@@ -112,6 +112,7 @@ class Rearrange(Move, frozen=True, kw_only=True):
     name: ClassVar[str] = "rearrange"
     first: ClassVar[str | None] = "pattern"
     further: ClassVar[str | None] = "sizes"
+    sized: ClassVar[tuple[str, ...]] = ("sizes",)
 
     pattern: str
     sizes: tuple[tuple[str, int], ...] = ()

@@ -31,6 +31,7 @@ class ResizeRelPosBias(Resizing, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "resize_rel_pos_bias"
     first: ClassVar[str | None] = "to"
+    sized: ClassVar[tuple[str, ...]] = ("to", "window")
 
     to: int | Grid | None = None
     window: Grid | None = None
