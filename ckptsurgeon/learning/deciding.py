@@ -24,6 +24,7 @@ from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.likeness import EQUAL, Likeness
 from ckptsurgeon.learning.structure import Beside, suggested_steps
+from ckptsurgeon.suggesting.ties import tied_sources
 
 MOST_OF_A_FORM = 2
 """Targets that differ in integers alone of which ops are tried in vain."""
@@ -50,6 +51,11 @@ class Decisions:
     def suggested(self) -> Mapping[str, Step]:
         """What names and shapes suggest, by target."""
         return suggested_steps(self.example)
+
+    @cached_property
+    def tied(self) -> Mapping[str, Sequence[str]]:
+        """The keys of sources that share a storage, by each of them."""
+        return tied_sources(self.example.ground.views)
 
     @cached_property
     def folds(self) -> Folds:
@@ -319,9 +325,12 @@ def _best(
 
 def _settle_best(decisions: Decisions, best: _Best) -> None:
     """Takes what names say: sure where a tensor keeps its name, else likely."""
-    others = [key for key in decisions.ambiguous[best.target] if key != best.key]
+    same = {best.key, *decisions.tied.get(best.key, ())}
+    others = [key for key in decisions.ambiguous[best.target] if key not in same]
     step = move(best.key, best.target, Degree.SURE)
-    if others and best.score < EQUAL - 1:
+    if not (others or decisions.example.signatures[best.target].constant):
+        step = replace(step, degree=Degree.PROVED)
+    elif others and best.score < EQUAL - 1:
         step = replace(step, degree=Degree.LIKELY, remark=told_of(others))
     elif not others and not _end_alike(best.key, best.target):
         remark = "it is one number throughout, as new tensors are"

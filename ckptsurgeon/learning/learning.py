@@ -238,7 +238,8 @@ def _tell(
 
 def _refuse_strangers(example: Example, made: Collection[str], which: str = "") -> None:
     """Raises CheckpointError where values explain hardly anything."""
-    telling = {key for key, one in example.signatures.items() if not one.constant}
+    signed = example.signatures.items()
+    telling = {key for key, one in signed if one.count > 1 and not one.constant}
     explained = telling.intersection(made)
     if telling and len(explained) < LEAST_EXPLAINED * len(telling):
         shown = f"{len(explained):,} of {plural(len(telling), 'tensor')}"

@@ -7,21 +7,23 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.drafting import draft_most
 from ckptsurgeon.drafting.files import Head, rule_lines_of
-from ckptsurgeon.drafting.steps import Grid, Step, given_by
+from ckptsurgeon.drafting.steps import Degree, Grid, Step, given_by, move
 from ckptsurgeon.errors import nearest
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.ops.layout import Transpose
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate, KeyFates, Why
-from ckptsurgeon.plans.graph import Leaf, RuleInfo, full_key
+from ckptsurgeon.plans.graph import Call, Leaf, Node, RuleInfo, full_key, work_of
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
+from ckptsurgeon.suggesting.doubts import TURNED, Known
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.matching import count_pairs
 from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules, suggest_whole
@@ -33,6 +35,9 @@ MOST_KEYS = 6000
 
 MOST_PAIRS = 20_000
 """Pairs of modules that are compared within that second."""
+
+MOST_KNOWN = 20_000
+"""Keys that rules give which are heard as evidence for those that are left."""
 
 MOST_RULES = 6
 """Rules that something is said of; nobody reads more."""
@@ -100,6 +105,7 @@ class _Left:
     sources: Mapping[str, Checkpoint]
     destination: Checkpoint
     roots: Mapping[str, str]
+    known: Known
     copies: bool
     is_whole: bool
     is_settled: bool
@@ -120,7 +126,7 @@ class _Left:
         open = [one for one in plan.open_findings if _is_of_no_rule(one) and one.key not in aimed]
         roots = plan.sources[0].options.roots if plan.sources else {}
         destination = _checkpoint(plan.destination, into, whole)
-        return cls(sources, destination, roots, copies, whole, not open)
+        return cls(sources, destination, roots, _known(plan), copies, whole, not open)
 
     @property
     def size(self) -> int:
@@ -140,8 +146,14 @@ class _Left:
         """The rules for all of it; with whole checkpoints also what stands beside rules."""
         if self.is_whole:
             return suggest_whole(self.sources, self.destination, self.roots, least="all")
-        options = SourceOptions()
-        return suggest_rules(self.sources, self.destination, options, "all", copies=self.copies)
+        return suggest_rules(
+            self.sources,
+            self.destination,
+            SourceOptions(),
+            "all",
+            copies=self.copies,
+            known=self.known,
+        )
 
 
 OF_NO_KEY = (FindingKind.NOTHING, FindingKind.UNREADABLE)
@@ -181,6 +193,26 @@ def _untaken(table: KeyFates, plan: Plan) -> Specs:
         for key, spec in table.specs.items()
         if (claim := table.claims[key]).fate in kept or claim.why is Why.UNMATCHED
     }
+
+
+def _known(plan: Plan) -> Known:
+    """What the plan's rules give, of whole checkpoints."""
+    source = {key: spec for table, _ in _last_tables(plan) for key, spec in table.specs.items()}
+    target = plan.destination.specs if plan.destination else {}
+    outputs = islice(plan.outputs.items(), MOST_KNOWN)
+    steps = (_step_of(key, output.node) for key, output in outputs)
+    return Known([step for step in steps if step is not None], source, target)
+
+
+def _step_of(key: str, node: Node) -> Step | None:
+    """The step of an output that is a source's tensor, as it is or transposed."""
+    work = work_of(node)
+    turned = isinstance(work, Call) and isinstance(work.op, Transpose) and work.op.dims is None
+    leaf = work_of(work.inputs[0]) if turned and isinstance(work, Call) else work
+    if not isinstance(leaf, Leaf) or leaf.source == DESTINATION:
+        return None
+    step = move(leaf.key, key, Degree.SURE)
+    return replace(step, calls=(TURNED,)) if turned else step
 
 
 def _is_held_back(table: KeyFates, wanted: Specs) -> bool:

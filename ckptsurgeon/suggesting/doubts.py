@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Step
 from ckptsurgeon.keys import prefixes_of, without_integers
@@ -32,20 +32,38 @@ ROTARY = "rotary rows: as they are, or by permute_rope"
 _ITEM = re.compile(r".*?[0-9][^.]*\.")
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What rules settled already, with both sides as they are with that: evidence for the rest."""
+
+    steps: Sequence[Step] = ()
+    source: Specs = field(default_factory=dict)
+    target: Specs = field(default_factory=dict)
+
+
+NOTHING = Known()
+
+
 def doubt_steps(
-    steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str] = ()
+    steps: Sequence[Step],
+    source: Specs,
+    target: Specs,
+    guessed: Collection[str] = (),
+    known: Known = NOTHING,
 ) -> list[Step]:
     """The steps, those that something speaks against changed, or made less certain.
 
     Of `guessed` source keys the shape tells nothing.
     """
+    source, target = {**known.source, **source}, {**known.target, **target}
     forms = {without_integers(key) for side in (source, target) for key in side}
     positions = any(map(_is_position, forms))
     rotary = not positions
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
-    turned = _Squares(steps, source, target, guessed)
-    beside = _turned_parents(steps, source, target)
-    around = _Around(steps, source)
+    every = [*steps, *known.steps]
+    turned = _Squares(every, source, target, guessed)
+    beside = _turned_parents(every, source, target)
+    around = _Around(every, source)
     norms = _Norms(source, target)
     found = []
     for step in steps:
@@ -127,8 +145,11 @@ class _Squares:
         return not (_is_embedding(key) or _is_embedding(step.targets.keys[0]))
 
     def judge(self, step: Step) -> Step:
-        """A square turned as the matrices beside it are; open, where these differ."""
-        if not self._is_matrix(step) or not is_square(self._source[step.sources.keys[0]].shape):
+        """A square turned as the matrices beside it are; open, where these differ.
+
+        So is what is no square, where its turning is a guess and no other is turned.
+        """
+        if not self._is_matrix(step):
             return step
         seen = next(
             (found for one in _blocks(step.targets.keys[0]) if (found := self._seen[one])), set()
@@ -136,6 +157,10 @@ class _Squares:
         turned = TURNED in step.calls
         if seen == {turned}:
             return step
+        if not is_square(self._source[step.sources.keys[0]].shape):
+            guess = turned and seen == {False} and step.degree is Degree.LIKELY
+            told = "it fits when it is transposed, and nothing beside it is"
+            return replace(step, degree=Degree.OPEN, remark=told) if guess else step
         if len(seen) > 1:
             told = "a square: some matrices beside it are transposed, and some are not"
             return replace(step, degree=max(step.degree, Degree.OPEN), remark=told)
@@ -304,6 +329,10 @@ class _Norms:
         if roles == [None, None] or (roles[0] == roles[1] and roles[0] and not roles[0].weak):
             return step
         beside = self._source[_block_of(modules[0])] - {modules[0]}
+        plain = [role for role in roles if role is not None and not role.weak]
+        if len(plain) == 1 and None in roles:
+            told = "one name says which norm it is, the other doesn't"
+            return replace(step, degree=Degree.LIKELY, remark=told)
         if not beside and len(self._target[_block_of(modules[1])]) < 2:
             return step
         others = ", ".join(sorted(module.rpartition(".")[2] for module in beside)[:2])

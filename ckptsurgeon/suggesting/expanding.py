@@ -15,7 +15,7 @@ def steps_of_match(match: Match) -> Iterator[Step]:
     for kind, relation in match.fit.relations.items():
         leaf, to = match.source.unit.leaves[kind], match.target.unit.leaves[kind]
         degree, remark = match.degree, match.remark
-        if degree is Degree.SURE and leaf.parts != to.parts:
+        if degree < Degree.OPEN and leaf.parts != to.parts:
             degree, remark = Degree.LIKELY, _doubt_rows(match.source, match.target)
         for at in range(len(leaf.shapes)):
             sources, before = _grid(leaf, at, "concat")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.suggesting.candidates import Candidate, Scope
+from ckptsurgeon.suggesting.names import spell
 from ckptsurgeon.suggesting.roles import Found
 from ckptsurgeon.suggesting.units import Leaf, Shape, Unit
 
@@ -45,13 +46,14 @@ def _fuse_one(
         if value in parts and "norm" not in one.words:
             groups[one.scope, one.parent, _rest(one)].setdefault(value, one)
     wanted = _count(other, facet, whole)
+    ordered = parts[::-1] if any(_is_reversed(one, facet, whole, parts) for one in other) else parts
     lacking = _count(other, facet, parts[0])
     gone: set[int] = set()
     made: Candidates = []
     for (scope, _, _), group in groups.items():
         if group.keys() != set(parts) or wanted.get(scope, 0) == 0 or lacking.get(scope, 0):
             continue
-        members = [group[part] for part in parts]
+        members = [group[part] for part in ordered]
         joined = _join(members, whole, facet)
         if joined is not None:
             gone |= {id(one) for one in members}
@@ -62,6 +64,11 @@ def _fuse_one(
 def _value(one: Candidate, facet: str) -> str:
     found = one.roles.get(facet)
     return "" if found is None else found.value
+
+
+def _is_reversed(one: Candidate, facet: str, whole: str, parts: tuple[str, ...]) -> bool:
+    """Whether a whole's name has its parts in the other order, as `up_gate`."""
+    return _value(one, facet) == whole and f" {' '.join(parts[::-1])} " in spell(one.unit.spelled)
 
 
 def _rest(one: Candidate) -> frozenset[str]:

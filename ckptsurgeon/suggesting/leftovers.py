@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Degree, Step, drop, keep
 from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.suggesting.doubts import NOTHING, Known
 from ckptsurgeon.suggesting.units import Specs
 
 COUNTER = "num_batches_tracked"
@@ -45,11 +46,13 @@ def settle_leftovers(
     source: Specs,
     target: Specs,
     tied: Mapping[str, Sequence[str]],
+    known: Known = NOTHING,
 ) -> Leftovers:
     """What steps leave of both sides.
 
     `asked` are remarks on keys of the target, `doubted` on those of the source; `tied` are source
-    keys with those of one storage: what is tied to what is taken is not lost.
+    keys with those of one storage: what is tied to what is taken is not lost. `known` is what other
+    rules give.
     """
     used, given = set[str](), set[str]()
     for step in steps:
@@ -65,8 +68,8 @@ def settle_leftovers(
     open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
     lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}
     footer = [
-        *leave_keys("keep", open, [key for key in target if key not in open]),
-        *leave_keys("drop", lost, [key for key in source if key not in lost]),
+        *leave_keys("keep", open, [key for key in {**known.target, **target} if key not in open]),
+        *leave_keys("drop", lost, [key for key in {**known.source, **source} if key not in lost]),
     ]
     return Leftovers(settled, open, lost, footer)
 

@@ -56,7 +56,9 @@ ROLES = (
     Role("norm", "ffn", r" (pre ffn|ffn norm|norm ffn) "),
     Role("norm", "post_attn", r" post attn norm "),  # not the attention's own: it follows that
     Role("norm", "cross", r" (cross attn norm|encoder attn norm|pre cross attn( norm)?) "),
-    Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm|attn out norm) $"),
+    Role("norm", "embed", r" embed (.* )?norm $"),
+    Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm) $"),
+    Role("norm", "attn", r" attn out norm $", weak=True),  # BERT's stands behind the attention
     Role("norm", "ffn", r" norm after ", weak=True),  # transformers' ViTs
     Role("norm", "attn", r" norm before ", weak=True),
     Role("norm", "attn", r" norm 1 ", weak=True),  # timm, GPT-2 (ln_1)

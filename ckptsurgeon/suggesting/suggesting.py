@@ -20,7 +20,7 @@ from ckptsurgeon.drafting.steps import Degree, Step, given_by, move, taken_by
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.suggesting.branches import equal_keys, find_branches, steps_of_branch
-from ckptsurgeon.suggesting.doubts import doubt_steps
+from ckptsurgeon.suggesting.doubts import NOTHING, Known, doubt_steps
 from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.folds import fold_layers
@@ -61,12 +61,13 @@ def suggest_rules(
     comments: Sequence[str] = (),
     *,
     copies: bool = True,
+    known: Known = NOTHING,
 ) -> Suggestion:
     """What is suggested for checkpoints that are open.
 
     `options` are written as they are, as are `comments`, above all. `least` is "sure", "likely" or
     "all": down to which degree rules are written. Without `copies` keys that no rule takes don't
-    keep their names.
+    keep their names. `known` is what other rules give, of whole checkpoints.
     """
     wanted = _readable(destination.contents.specs)
     ground = Ground(sources, destination=destination, options=options)
@@ -77,28 +78,28 @@ def suggest_rules(
     leading = {
         key: spec for key, spec in wanted.items() if key not in followers and key not in unread
     }
-    found = Findings((), {}) if gathered.is_soup else _find_once(gathered, leading, ground)
+    found = Findings((), {}) if gathered.is_soup else _find_once(gathered, leading, ground, known)
     steps = follow([*found.steps, *found.open], followers)
     expanded = [gathered.expand(step) for step in steps]
     asked = dict.fromkeys(wanted, SOUP) if gathered.is_soup else dict(found.asked)
     asked |= dict.fromkeys(unread & wanted.keys(), UNREADABLE)
     source = {key: gathered.specs[name] for name, keys in gathered.keys.items() for key in keys}
     found = _sorted(expanded, asked)
-    made = _written(found, ground, source, wanted, least, comments, copies=copies)
+    made = _written(found, ground, source, wanted, least, comments, known, copies=copies)
     lost = destination.contents.specs.keys() - wanted.keys() - source.keys()
     told = dict.fromkeys(sorted(lost), "it can't be read here, and nothing gives it")
     return replace(made, open={**made.open, **told}) if lost else made
 
 
-def _find_once(gathered: Gathered, target: Specs, ground: Ground) -> Findings:
+def _find_once(gathered: Gathered, target: Specs, ground: Ground, known: Known) -> Findings:
     """What gives the target's keys, where it is no question which of tied keys is meant."""
-    found = find_steps(gathered.specs, target, gathered.doubts)
+    found = find_steps(gathered.specs, target, gathered.doubts, known)
     taken = taken_by(found.steps)
     doubles = find_doubles(gathered.keys, tied_sources(ground.views), taken)
     if not doubles or not found.asked:
         return found
     specs = {key: spec for key, spec in gathered.specs.items() if key not in doubles}
-    found = find_steps(specs, target, gathered.doubts)
+    found = find_steps(specs, target, gathered.doubts, known)
     others = {key: double for double, key in doubles.items()}
     steps = []
     for step in found.steps:
@@ -149,10 +150,13 @@ def _sorted(steps: Iterable[Step], asked: Mapping[str, str]) -> Findings:
     )
 
 
-def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> Findings:
+def find_steps(
+    source: Specs, target: Specs, guessed: Collection[str] = (), known: Known = NOTHING
+) -> Findings:
     """What gives the target's keys: equal names, prefixes, then modules one by one.
 
-    `guessed` are source keys whose shape is one of several that they may have.
+    `guessed` are source keys whose shape is one of several that they may have; `known` is what
+    gives other keys.
     """
     odd = {key for key in target if not is_foldable(key)}
     copied = {key: key for key in odd if key in source and source[key].shape == target[key].shape}
@@ -177,10 +181,10 @@ def find_steps(source: Specs, target: Specs, guessed: Collection[str] = ()) -> F
         plain = shifted.isdisjoint((*step.sources.keys, *step.targets.keys))
         steps.append(step if plain else _doubted(step, "the numbers differ: by their order"))
     steps += _resize(steps, source, target, asked)
-    steps = list(_doubt_towers(steps, source, target))
+    steps = list(_doubt_towers(steps, {**known.source, **source}, {**known.target, **target}))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
-    return _sorted(doubt_lora(doubt_steps(steps, source, target, guessed), source), asked)
+    return _sorted(doubt_lora(doubt_steps(steps, source, target, guessed, known), source), asked)
 
 
 def _resize(
@@ -245,6 +249,7 @@ def _written(
     target: Specs,
     least: str,
     comments: Sequence[str],
+    known: Known,
     *,
     copies: bool,
 ) -> Suggestion:
@@ -256,7 +261,7 @@ def _written(
     asked = {**found.asked, **_remarks((step, step.gives) for step in unsure)}
     doubted = _remarks((step, step.takes) for step in unsure)
     tied = tied_sources(ground.views)
-    left = settle_leftovers(active, asked, doubted, source, target, tied)
+    left = settle_leftovers(active, asked, doubted, source, target, tied, known)
     steps = [*active, *left.steps]
     if least == "all":
         taken = list(dict.fromkeys(key for step in active for key in step.takes))
