@@ -16,7 +16,7 @@ from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Step, drop, given_by, taken_by
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
-from ckptsurgeon.keys import fold_keys
+from ckptsurgeon.keys import fold_keys, without_integers
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
@@ -266,9 +266,35 @@ def _open(pair: Pair, config: Mapping[str, Any] | None, tell: Progress | None) -
 
 
 def _drops(decisions: Decisions) -> list[Step]:
-    """A step for each source tensor that nothing is made of."""
+    """A step for each source tensor that nothing is made of; what parts are found of is told."""
     used = taken_by(decisions.steps)
-    return [drop(key) for key in decisions.example.tensors if key not in used]
+    parts = {
+        key: f"{plural(count, 'plane')} of it {_is(count)} in {without_integers(target, '<i>')}"
+        for target, (key, count) in _shared(decisions.open, decisions.example).items()
+    }
+    return [
+        drop(key, Degree.LIKELY, parts[key]) if key in parts else drop(key)
+        for key in decisions.example.tensors
+        if key not in used
+    ]
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _shared(targets: Sequence[str], example: Example) -> dict[str, tuple[str, int]]:
+    """For targets that nothing makes the source with planes in common, and how many."""
+    found: dict[str, tuple[str, int]] = {}
+    for target in targets[:MOST_SHARED]:
+        matcher = example.matchers[example.wanted[target].dtype]
+        if (one := matcher.shared(example.signatures[target])) is not None:
+            found[target] = one
+    return found
+
+
+MOST_SHARED = 200
+"""Targets that nothing makes of which it is looked for parts."""
 
 
 def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
@@ -279,7 +305,11 @@ def _in_order(steps: Sequence[Step], example: Example) -> list[Step]:
 
 def _footer(unexplained: Sequence[str], example: Example) -> list[str]:
     """What is told of tensors that nothing explains."""
-    remarks = dict.fromkeys(unexplained, "nothing in the source was found to make it")
+    remarks = dict.fromkeys(unexplained, "no rule was found that makes it")
+    for target, (key, count) in _shared(unexplained, example).items():
+        remarks[target] = (
+            f"{plural(count, 'plane')} of it {_is(count)} in {without_integers(key, '<i>')}"
+        )
     return leave_keys("keep", remarks, [key for key in example.wanted if key not in remarks])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +14,13 @@ from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
 from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
 from ckptsurgeon.learning.shaping import MOST_PERMUTED, rearrangements, reorder, reshape
-from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.signatures import WORDS, Signature, squeeze
 from ckptsurgeon.learning.tables import UNIT, WHOLE, Tables, salted
 from ckptsurgeon.learning.words import Array
+from ckptsurgeon.ops.splitmix import scramble_number
+
+MOST_PADDED = 8
+"""Tensors with one plane in common that are tried with zeros around them."""
 
 Shape = tuple[int, ...]
 
@@ -38,6 +44,22 @@ class Matcher:
         found = self._tables.by_flat.get((1, signature.flat), []) if signature.count == 1 else []
         return [self._tables.keys[at] for at in found]
 
+    def shared(self, signature: Signature) -> tuple[str, int] | None:
+        """The source with most planes of a tensor in common, and how many: half of its at least."""
+        planes = self._tables.planes
+        counts: Counter[tuple[int, int]] = Counter()
+        for dim, hashes in enumerate(signature.planes if not signature.constant else ()):
+            starts, stops = planes.find(salted(hashes, signature.count // len(hashes)))
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+                near = range(start, min(stop, start + MOST_PADDED))
+                places = (at for at in near if planes.dims[at] == dim and planes.items[at] == WHOLE)
+                counts.update({(int(planes.tensors[at]), dim) for at in places})
+        for (tensor, dim), count in counts.most_common():
+            size = self._tables.signatures[tensor].shape[dim]
+            if tensor < self._tables.whole and size > 1 and 2 * count >= size:
+                return self._tables.keys[tensor], count
+        return None
+
     def find(self, signature: Signature, shape: Shape) -> Iterator[Found]:
         """What it may be made of, the simplest first; nothing for one value throughout."""
         if signature.constant:
@@ -48,6 +70,7 @@ class Matcher:
         yield from self._of_planes(signature, shape)
         yield from self._stacked(signature, shape)
         yield from self._stacked_joins(signature, shape)
+        yield from self._padded(signature, shape)
 
     # --- one whole tensor -------------------------------------------------------------------------
 
@@ -86,6 +109,42 @@ class Matcher:
                     return None
                 calls = (*calls, *named)
         return calls
+
+    def _padded(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+        """One tensor with zeros before or behind it in one dim."""
+        for dim, hashes in enumerate(signature.planes):
+            size = signature.count // len(hashes)
+            filled = np.flatnonzero(hashes != np.uint64(size * scramble_number(0) % WORDS))
+            if not len(filled) or len(filled) == len(hashes):
+                continue
+            first = int(filled[0])
+            start, stop = self._tables.planes.find(salted(hashes[first : first + 1], size))
+            for place in range(int(start[0]), int(stop[0]))[:MOST_PADDED]:
+                yield from self._pads(place, first, dim, signature, shape)
+
+    def _pads(
+        self, place: int, first: int, dim: int, signature: Signature, shape: Shape
+    ) -> Iterator[Found]:
+        """The pads of the tensor of a plane that lead to where the plane stands."""
+        planes = self._tables.planes
+        tensor = int(planes.tensors[place])
+        own, wanted = self._tables.signatures[tensor].shape, signature.shape
+        if (
+            planes.items[place] != WHOLE
+            or planes.dims[place] != dim
+            or tensor >= self._tables.whole
+        ):
+            return
+        if (*own[:dim], *own[dim + 1 :]) != (*wanted[:dim], *wanted[dim + 1 :]):
+            return
+        added, before = wanted[dim] - own[dim], first - int(planes.indices[place])
+        where = {0: "end", added: "start", added / 2: "both"}.get(before)
+        actual = self._actual(tensor, dim)
+        if where is not None and added > 0 and len(shape) == len(self._shapes[tensor]):
+            given: tuple[tuple[str, int | str], ...] = (("to", wanted[dim]),)
+            given += (("dim", actual),) if actual else ()
+            given += (("at", where),) if where != "end" else ()
+            yield Found((self._tables.keys[tensor],), after=(Call("pad", given),))
 
     # --- parts and joins --------------------------------------------------------------------------
 
@@ -153,7 +212,8 @@ class Matcher:
         elif len(region.order) == self._size(axis):
             regions = ()
         ranks = np.searchsorted(region.order, order)
-        for found in self._shaped(tensor, regions, signature, shape):
+        once = _with_size(signature, shape, dim, len(region.order))
+        for found in self._shaped(tensor, regions, *once):
             calls = self._ordered(ranks, dim, shape)
             if calls is not None:
                 after = (*found.after, *calls)
@@ -165,6 +225,8 @@ class Matcher:
         place = actual[dim] if actual else 0
         if np.array_equal(order, np.arange(len(order))):
             return ()
+        if len(set(order.tolist())) < len(order):
+            return name_take(order, place)
         return name_order(order, place, len(shape)) or name_take(order, place)
 
     def _of_several(
@@ -339,6 +401,15 @@ def _rest(shape: Shape, dim: int) -> Shape:
 
 def _with(shape: Shape, dim: int, size: int) -> Shape:
     return (*shape[:dim], size, *shape[dim + 1 :])
+
+
+def _with_size(signature: Signature, shape: Shape, dim: int, size: int) -> tuple[Signature, Shape]:
+    """A tensor whose dim, counted without those of size 1, has so many items, if more than one."""
+    if size in (1, signature.shape[dim]):
+        return signature, shape
+    place = [at for at, one in enumerate(shape) if one != 1][dim]
+    squeezed = (*signature.shape[:dim], size, *signature.shape[dim + 1 :])
+    return replace(signature, shape=squeezed), (*shape[:place], size, *shape[place + 1 :])
 
 
 def _without(shape: Shape, regions: Sequence[Region]) -> Shape:

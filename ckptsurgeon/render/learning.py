@@ -38,9 +38,11 @@ def render_learned(found: Learned, *, width: int, color: bool, verbose: bool = F
         view.align(list(_head(found)), ""),
         view.align(list(_degrees(found)), "  "),
         _listed("likely", "a `# CHECK` stands before their rules", found.likely, view),
-        _listed("unexplained", "no tensor of the source has their values", found.unexplained, view),
+        _listed(
+            "unexplained", "no rule was found that makes their values", found.unexplained, view
+        ),
         _listed("unreadable", "without values that can be read", list(found.unreadable), view),
-        _listed("dropped", "nothing is made of these source tensors", found.dropped, view),
+        _listed("dropped", "no rule reads these source tensors", found.dropped, view),
         [paint(safe(found.bottom_line))],
         _advice(found),
     )
@@ -81,7 +83,8 @@ def _advice(found: Learned) -> list[str]:
         ways = choose(
             "`--example S2 D2` of another size, or `--config`", "`examples=` or `config=`"
         )
-        lines.append(f"{names}: constants, or sizes of this network? {ways} tells")
+        lines.append(f"seen at one size: {names}; where others differ, these rules are wrong")
+        lines.append(f"whether they are constants or sizes, {ways} tells")
     if found.asked:
         ways = choose("--config or --set", "`config=` or `variables=`")
         names = safe(list_some(found.asked, MOST_NAMES))

@@ -25,7 +25,6 @@ NOT_LEARNED = {
         "slices: a slice behind a capture that is gathered",
         "slices: a slice in both references of a list",
         "stages: slices of what an earlier stage made",
-        "targets: several targets with slices",
         "targets: a part of a copied key of the source with a destination",
         "accounting: output dtype and parts of which a rule cast one",
     ),
@@ -37,11 +36,7 @@ NOT_LEARNED = {
         "steps: gather and spread in one rule",
         "steps: a spread capture in one target and the list of targets",
     ),
-    "one tensor twice in a join": (
-        "options: pick of what is gathered",
-        "steps: one reference twice in a list",
-    ),
-    "an op that depends on the index": ("steps: ops may use the captures of the target",),
+    "one tensor twice in a join": ("options: pick of what is gathered",),
     "an alias that is no word among words": (
         "aliases: references to several sources joined on their captures",
     ),

@@ -143,9 +143,7 @@ def test_what_nothing_explains_is_a_comment() -> None:
     source = network()
     made = converted(source) | filled({"new.weight": (3, 6), "new.bias": (3,)}, 2)
     found = cs.learn(source, made)
-    assert (
-        found.text() == f"{TEXT}  # - keep: new.*  # nothing in the source was found to make it\n"
-    )
+    assert found.text() == f"{TEXT}  # - keep: new.*  # no rule was found that makes it\n"
     assert found.open == ("new.weight", "new.bias")
     assert found.exit_code == 1
     assert "2 UNEXPLAINED" in str(found)
@@ -532,3 +530,45 @@ def test_constants_beside_what_values_rename_are_sure() -> None:
     source = {"a.w": RNG.random((3, 4)), "a.norm.weight": np.ones(4), "a.other.weight": np.ones(4)}
     found = cs.learn(source, {key.replace("a.", "b."): one for key, one in source.items()})
     assert not found.likely, found.text()
+
+
+W = RNG.random((8, 3, 2, 2))
+TABLE = RNG.random((20, 4))
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "rule"),
+    [
+        (TABLE, np.pad(TABLE, ((0, 4), (0, 0))), "pad: 24"),
+        (TABLE, np.pad(TABLE, ((4, 0), (0, 0))), "pad: {to: 24, at: start}"),
+        (TABLE, np.pad(TABLE, ((2, 2), (0, 0))), "pad: {to: 24, at: both}"),
+        (TABLE, np.pad(TABLE, ((0, 0), (0, 1))), "pad: {to: 5, dim: 1}"),
+        (W, W[:, [0, 1, 2, 0]], "take: {indices: [0, 1, 2, 0], dim: 1}"),
+    ],
+)
+def test_what_is_padded_or_has_planes_twice(source: Any, made: Any, rule: str) -> None:
+    found = cs.learn({"a": source}, {"b": made})
+    assert rule in found.text()
+    assert found.counts == {Degree.PROVED: 1}
+
+
+def test_parts_that_no_rule_makes_are_told() -> None:
+    source = {"head": TABLE, "w": RNG.random((3, 3))}
+    made = {"top": np.concatenate([TABLE, RNG.random((3, 4))]), "w": source["w"]}
+    text = cs.learn(source, made).text()
+    assert "# CHECK: 20 planes of it are in top\n  - drop: head\n" in text
+    assert "# - keep: top  # 20 planes of it are in head" in text
+
+
+def test_equal_constants_make_no_example() -> None:
+    count = {f"bn.{at}.num": np.array(0) for at in range(9)} | {"bn.weight": np.ones(4)}
+    source, made = ({"w": RNG.random((4, 4)), **count} for _ in range(2))
+    with pytest.raises(cs.CheckpointError, match="not the same weights"):
+        cs.learn(source, made)
+
+
+def test_tied_tensors_are_no_doubt() -> None:
+    tied = torch.rand(20, 4)
+    source = {"wte.weight": tied, "lm_head.weight": tied, "w": torch.rand(3, 3)}
+    found = cs.learn(source, {"tokens.weight": tied.clone(), "w": source["w"]})
+    assert found.counts == {Degree.PROVED: 2}
