@@ -31,6 +31,9 @@ LEAST_PICKED = 4
 SAMPLES = 4
 """Keys of an arrow that other patterns are tried on."""
 
+MOST_DROPPED = 512
+"""Dropped items of a list that are told one by one, where other items are given."""
+
 MOST_PIECES = 24
 """Pieces of a pattern that is compared with others; keys of more have rules of their own."""
 
@@ -103,6 +106,7 @@ def arrows_of(
     """The arrows that make just these steps; None where keys can't be written as patterns.
 
     `left` are keys that none is to take; `apart` says that none takes keys of another either.
+    Of lists whose items are dropped in part the dropped ones are told: others may be wanted.
     """
     families: dict[tuple[object, ...], list[tuple[int, Step, Row]]] = defaultdict(list)
     patterns: dict[tuple[object, ...], tuple[Units, Units]] = {}
@@ -120,8 +124,13 @@ def arrows_of(
     alike: dict[object, list[str]] = defaultdict(list)
     for one, members in families.items() if apart else ():
         alike[one[0]] += [step.sources.keys[0] for _, step, _ in members if step.sources.keys]
+    given = {one[0] for one in families if one[1]}
     arrows: list[Arrow] = []
     for one, members in families.items():
+        if not one[1] and one[0] in given and len(members) <= MOST_DROPPED:
+            for member in members:
+                arrows += _arrows_of_family(*patterns[one], [member], left)
+            continue
         own = {key for _, step, _ in members for key in step.sources.keys} if apart else set()
         barred = [*left, *(key for key in alike[one[0]] if key not in own)] if apart else left
         arrows += _arrows_of_family(*patterns[one], members, barred)

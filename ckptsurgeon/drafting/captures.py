@@ -17,7 +17,8 @@ Shared = Mapping[Units, tuple[Capture, frozenset[tuple[Units, int]]]]
 def share_captures(arrows: Sequence[Arrow]) -> list[Arrow]:
     """The arrows, each integer that siblings under the same prefix capture being captured too.
 
-    A rule seen once, as for the only layer with a shortcut, then reads as its neighbours do.
+    A rule seen once, as for the only layer with a shortcut, then reads as its neighbours do. What
+    is dropped stays as it is: no more may be lost than was seen.
     """
     shared: dict[Units, tuple[Capture, set[tuple[Units, int]]]] = {}
     for arrow in arrows:
@@ -89,7 +90,7 @@ def _captured(
     arrow: Arrow, shared: Mapping[Units, tuple[Capture, set[tuple[Units, int]]]]
 ) -> Arrow:
     """The arrow with captures for its integers, from the front on, as far as siblings have them."""
-    if arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
+    if not arrow.target or arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
         return arrow
     source, target = list(arrow.source), list(arrow.target)
     for at, unit in enumerate(source):

@@ -83,8 +83,11 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
         _put(root, arrow)
     if left:
         _mark_shared(root, [(key, len(key.split("."))) for key in left])
-    rules = _solve(root, _Place(((),)) if copies else None)
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
+    for arrow in others:
+        for source in cut_list(arrow.source):
+            _count(root, cut_pieces(source))
+    rules = _solve(root, _Place(((),)) if copies else None)
     return [*others, *_written(rules, covered)]
 
 
@@ -100,6 +103,16 @@ def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:
             if count > depth + 1 and own.fullmatch(key.split(".")[depth])
         ]
         _mark_shared(child, inside)
+
+
+def _count(root: _Node, source: Pieces) -> None:
+    """Counts what isn't covered in the nodes above it: nothing there is dropped as a whole."""
+    node: _Node | None = root
+    for piece in source:
+        if node is None:
+            return
+        node.count += 1
+        node = node.below.get(piece)
 
 
 def _put(root: _Node, arrow: Arrow) -> None:

@@ -101,15 +101,20 @@ def _numbers_of_target(arrow: Arrow) -> Iterator[str]:
             yield pattern_text(arrow.target[at : at + 1], "target", arrow)
         elif isinstance(unit, Choice) and _renumbers(unit):
             yield pattern_text(arrow.source, "source", arrow)
+    for unit in () if arrow.target else arrow.source:
+        if isinstance(unit, Choice) and _has_integers(unit):
+            yield pattern_text(arrow.source, "source", arrow)
     if arrow.pick is not None:
         yield f"pick {', '.join(map(str, arrow.pick[1]))}"
 
 
 def _renumbers(choice: Choice) -> bool:
     """Whether the words are integers that go to others, not all as far off."""
-    if not all(word.isdigit() for pair in choice.words for word in pair):
-        return False
-    return len({int(to) - int(one) for one, to in choice.words}) > 1
+    return _has_integers(choice) and len({int(to) - int(one) for one, to in choice.words}) > 1
+
+
+def _has_integers(choice: Choice) -> bool:
+    return all(word.isdecimal() for pair in choice.words for word in pair)
 
 
 def _single_items(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> Iterator[str]:

@@ -19,6 +19,9 @@ CONFIG_NAMES = {
 }
 """What configs call the sizes that rules name: others of the same value mean something else."""
 
+WIDTHS = ("hidden_size", "n_embd", "d_model", "dim", "embed_dim")
+"""What configs call the size of all heads together, where they don't tell a head's."""
+
 
 def with_heads(step: Step, config: Mapping[str, object]) -> Step:
     """The step with the config's numbers of heads, where only their ratio counts."""
@@ -97,9 +100,10 @@ class Var:
 def choose_var(size: Size, values: Sequence[Size | None], examples: Sequence[Example]) -> Var:
     """What tells a var's value, and who must."""
     seen = [one.value for one in values if one is not None]
-    entries = _entries(size, examples[0].ground.config or {})
-    if (path := _entry_of(size, entries)) is not None:
-        return Var((f"config.{path}", ""))
+    config = examples[0].ground.config or {}
+    entries = _entries(size, config)
+    if (path := _entry_of(size, entries) or _quotient(size, config)) is not None:
+        return Var((path, ""))
     others = " and ".join(f"config.{path} is {value}" for path, value in entries.items())
     if len(seen) == 1:
         return Var((str(size.value), _join(ONCE, others)), is_seen_once=True)
@@ -123,7 +127,11 @@ def has_kv_heads(config: Mapping[str, object]) -> bool:
 
 def _entries(size: Size, config: Mapping[str, object]) -> dict[str, int]:
     """The config's entries that mean such a size: those of the model, then of its parts."""
-    names = CONFIG_NAMES.get(_plain_name(size), ())
+    return _entries_called(CONFIG_NAMES.get(_plain_name(size), ()), config)
+
+
+def _entries_called(names: Sequence[str], config: Mapping[str, object]) -> dict[str, int]:
+    """The numbers of a config by names: those of the model, then those of its parts."""
     parts = {
         f"{key}.": part
         for key, part in config.items()
@@ -141,7 +149,22 @@ def _entry_of(size: Size, entries: Mapping[str, int]) -> str | None:
     """The entry that has a size's value: the model's own, or that of one of its parts alone."""
     equal = [path for path, value in entries.items() if value == size.value]
     own = [path for path in equal if "." not in path]
-    return own[0] if own else equal[0] if len(equal) == 1 else None
+    found = own[:1] or (equal if len(equal) == 1 else [])
+    return f"config.{found[0]}" if found else None
+
+
+def _quotient(size: Size, config: Mapping[str, object]) -> str | None:
+    """A head's size as the width by the heads, of a config that doesn't tell it."""
+    if _plain_name(size) != "head_dim" or _entries(size, config):
+        return None
+    widths = _entries_called(WIDTHS, config)
+    found = [
+        f"config.{width} // config.{heads}"
+        for heads, count in _entries(Size(1, "heads"), config).items()
+        for width, value in widths.items()
+        if heads.rpartition(".")[0] == width.rpartition(".")[0] and value == count * size.value
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _plain_name(size: Size) -> str:

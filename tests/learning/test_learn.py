@@ -572,3 +572,30 @@ def test_tied_tensors_are_no_doubt() -> None:
     source = {"wte.weight": tied, "lm_head.weight": tied, "w": torch.rand(3, 3)}
     found = cs.learn(source, {"tokens.weight": tied.clone(), "w": source["w"]})
     assert found.counts == {Degree.PROVED: 2}
+
+
+LAYERS = {f"h.{at}.{name}": RNG.random((4, 4)) for at in range(4) for name in ("a.w", "m.w")}
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [((0, 2), "<n:1|3>"), ((0, 1), "<n:2|3>"), ((0, 1, 2), "3"), ((1, 3), "<n:0|2>")],
+)
+def test_layers_that_are_dropped_are_told_one_by_one(kept: tuple[int, ...], told: str) -> None:
+    """In a deeper network others would be dropped by a capture."""
+    made = {
+        f"l.{new}.{name}": LAYERS[f"h.{old}.{name}"]
+        for new, old in enumerate(kept)
+        for name in ("a.w", "m.w")
+    }
+    found = cs.learn(LAYERS, made)
+    assert f"- drop: h.{told}.**\n" in found.text()
+    assert found.once
+
+
+def test_a_head_is_as_large_as_the_config_says() -> None:
+    source = {"q": RNG.random((16, 8))}
+    made = {"wq": source["q"].reshape(2, 2, 4, 8).swapaxes(1, 2).reshape(16, 8)}
+    config = {"hidden_size": 16, "num_attention_heads": 2}
+    text = cs.learn(source, made, config=config).text()
+    assert "head_dim: config.hidden_size // config.num_attention_heads\n" in text
