@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step, Value
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Size, Step, Value, move
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.likeness import Likeness
 
@@ -40,9 +40,15 @@ TABLES: tuple[Parameters, ...] = tuple(
 
 
 def hypotheses(example: Example, target: str, likeness: Likeness) -> Iterator[Step]:
-    """Steps that may compute a target, of the sources with the likest names."""
+    """Steps that may compute a target, of the sources with the likest names.
+
+    What is nearly a source's tensor as it is must be given exactly: else any small change would do.
+    """
+    if not example.wanted[target].count:
+        return
     ranked = sorted(example.tensors, key=lambda key: -likeness.of(key, target))
     nearest = ranked[:MOST_NEAREST]
+    is_copy = any(example.is_near(move(key, target)) for key in nearest)
     for calls, keys in itertools.chain(
         _of_all_sources(example, nearest),
         _weight_norm(example, target, nearest),
@@ -50,7 +56,9 @@ def hypotheses(example: Example, target: str, likeness: Likeness) -> Iterator[St
         _of_one(example, target, nearest),
     ):
         sizes = (len(keys),) if len(keys) > 1 else ()
-        yield Step(Grid(tuple(keys), sizes), Grid((target,)), tuple(calls), degree=Degree.NEAR)
+        step = Step(Grid(tuple(keys), sizes), Grid((target,)), tuple(calls), degree=Degree.NEAR)
+        if not is_copy or example.gives(step):
+            yield step
 
 
 Ways = Iterator[tuple[Sequence[Call], Sequence[str]]]
@@ -109,7 +117,7 @@ def _of_all_sources(example: Example, nearest: Sequence[str]) -> Ways:
 def _weight_norm(example: Example, target: str, nearest: Sequence[str]) -> Ways:
     """Norms and directions beside each other: `weight_g` and `weight_v`, or `original0` and `1`."""
     wanted = example.wanted[target].shape
-    for direction in nearest:
+    for direction in nearest if len(wanted) > 1 else ():
         if example.tensors[direction].spec.shape != wanted:
             continue
         for norm in _beside(example, direction):

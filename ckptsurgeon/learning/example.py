@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from ckptsurgeon.drafting.steps import Call, Step
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.engine.reading import NodeReader
-from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.errors import CkptSurgeonError, ShapeError
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.learning.comparing import agrees, is_equal
 from ckptsurgeon.learning.matching import Matcher
@@ -46,6 +47,10 @@ MOST_ROUNDED = 16
 """Tensors of each side that are looked at for values of a narrower dtype."""
 
 
+OWN, MOST = 100, 0.9
+"""How many times as far a number may be off by itself, and the share of those that are not more."""
+
+
 def _is_bfloat(numbers: Array | None) -> bool:
     """Whether F32 values are such as BF16 has: the lower half of each word is empty."""
     return numbers is None or not (numbers.astype(np.float32).view(np.uint32) & 0xFFFF).any()
@@ -56,6 +61,23 @@ def _numbers(array: Array, dtype: str) -> Array | None:
     if dtype not in TOLERANCES:
         return None
     return carriers.decode(array, dtype).astype(np.float64)
+
+
+def _are_near(made: Array, wanted: Array, dtype: str) -> bool:
+    """Whether numbers are equal but for rounding: all to the largest, and most to themselves."""
+    finite = np.isfinite(wanted)
+    if not np.array_equal(made[~finite], wanted[~finite], equal_nan=True):
+        return False
+    made, wanted = made[finite], wanted[finite]
+    if not np.isfinite(made).all():
+        return False
+    if not made.size:
+        return True
+    apart, size = np.abs(made - wanted), np.abs(wanted)
+    least = TOLERANCES["F64" if dtype == "F64" else "F32"]
+    rounding = ROUNDING.get(dtype, 0.0) * size
+    closely = apart <= OWN * least * size + rounding
+    return bool((apart <= least * size.max(initial=0) + rounding).all() and closely.mean() >= MOST)
 
 
 def _short(number: float, dtype: str) -> float | int:
@@ -119,11 +141,13 @@ class Example:
         }
 
     def _signed(self, dtype: str) -> dict[str, Signature]:
-        return {
-            key: self._sign(self.ground.sources[tensor.source], tensor.name, dtype)
-            for key, tensor in self.tensors.items()
-            if may_become(tensor.spec.dtype, dtype)
-        }
+        """The signatures of the sources' tensors whose values a dtype can hold."""
+        found: dict[str, Signature] = {}
+        for key, tensor in self.tensors.items():
+            if may_become(tensor.spec.dtype, dtype):
+                with suppress(ShapeError):  # values that the dtype can't hold
+                    found[key] = self._sign(self.ground.sources[tensor.source], tensor.name, dtype)
+        return found
 
     def _sign(self, checkpoint: Checkpoint, key: str, dtype: str) -> Signature:
         if self.tell is not None:
@@ -165,12 +189,7 @@ class Example:
         wanted = self.wanted_numbers(target)
         if made is None or wanted is None or made.shape != wanted.shape:
             return False
-        dtype = self.wanted[target].dtype
-        least = TOLERANCES["F64" if dtype == "F64" else "F32"] * float(
-            np.abs(wanted).max(initial=0)
-        )
-        allowed = least + ROUNDING.get(dtype, 0.0) * np.abs(wanted)
-        return bool((np.abs(made - wanted) <= allowed).all())
+        return _are_near(made, wanted, self.wanted[target].dtype)
 
     def wanted_numbers(self, target: str) -> Array | None:
         """The values of a converted tensor in float64; None for what is large, or not real."""
@@ -211,7 +230,8 @@ class Example:
         if factor not in (0, 1):
             yield Call("scale", (("number", factor),))
         if added:
-            yield Call("shift", (("number", added),))
+            numbers = (*(float(f"{added:.{digits}g}") for digits in range(1, 5)), added)
+            yield from (Call("shift", (("number", one),)) for one in dict.fromkeys(numbers))
 
     def lora_alpha(self, weight: str, down: str, up: str, target: str) -> float | int | None:
         """The alpha of the update that leads from a weight to a target, where it is one."""

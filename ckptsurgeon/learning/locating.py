@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ckptsurgeon.learning.tables import WHOLE, Planes, Tables, salted
+from ckptsurgeon.learning.tables import UNIT, WHOLE, Planes, Tables, salted
 from ckptsurgeon.learning.words import Array, Words
 
 MOST_CANDIDATES = 64
 """Places of one plane that are tried; planes that stand in more are as good as constant."""
+
+MOST_COMPARED = 1 << 28
+"""Planes that are compared for a tensor whose planes stand in several places."""
 
 MOST_RUNS = 1 << 14
 """Runs that a tensor may be made of where its planes stand in several places."""
@@ -68,9 +71,10 @@ def _longest_runs(
 ) -> list[Run] | None:
     """The runs where planes stand in several places: from each on the longest one."""
     runs: list[Run] = []
-    at = 0
-    while at < len(hashes) and len(runs) < MOST_RUNS:
+    at, work = 0, 0
+    while at < len(hashes) and len(runs) < MOST_RUNS and work < MOST_COMPARED:
         places = range(int(first[at]), int(last[at]))[:MOST_CANDIDATES]
+        work += len(places) * (len(hashes) - at)
         lasting = [(_length(hashes[at:], place, tables, planes), place) for place in places]
         before = runs[-1] if runs else None
         length, place = max(lasting, key=lambda one: (one[0], _follows(one[1], before, planes)))
@@ -109,6 +113,8 @@ def _length(hashes: Words, place: int, tables: Tables, planes: Planes) -> int:
 def planes_of(tables: Tables, run: Run) -> Words:
     """All planes of the dim that a run lies on."""
     signature = tables.signatures[run.tensor]
+    if run.dim == UNIT:
+        return np.array([signature.total], np.uint64)
     if run.item == WHOLE:
         return signature.planes[run.dim]
     planes: Words = signature.items[run.dim - 1][run.item]

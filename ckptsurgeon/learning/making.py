@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,8 @@ def _open(
 
 
 def _config(config: Config | None) -> Mapping[str, Any] | None:
+    if config is not None:
+        require("config", config, (str, os.PathLike, Mapping), "a path, or a dict")
     found = read_config(config)
     if found is not None and not isinstance(found, Mapping):
         raise CkptSurgeonError("config: wanted a JSON object, or a dict")

@@ -37,7 +37,7 @@ class Signature:
     `flat` depends on the order of all elements, `total` on none. `planes` has one hash for each
     index of each dim; `items`, by dims from 1 on, those of each item of dim 0, or nothing.
     `merged` has the planes of dims that are taken for one, by the first and the one behind the
-    last. `constant` says that it has several elements, all equal.
+    last. `constant` says that all its elements are equal, and not one alone.
     """
 
     shape: tuple[int, ...]
@@ -62,6 +62,10 @@ def sign(checkpoint: Checkpoint, key: str, wanted: str) -> Signature:
     """The signature of a tensor's values in a dtype, read once and not kept."""
     spec = checkpoint.contents.specs[key]
     shape = _shape(spec)
+    if not spec.count:
+        return Signature(
+            shape, 0, 0, tuple(np.zeros(size, np.uint64) for size in shape), constant=True
+        )
     sums = _Sums(shape)
     flat = total = at = 0
     first, constant = None, True
