@@ -22,8 +22,9 @@ from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.folds import Folds
 from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
-from ckptsurgeon.learning.likeness import EQUAL, Likeness
+from ckptsurgeon.learning.likeness import EQUAL, Likeness, words_of
 from ckptsurgeon.learning.structure import Beside, suggested_steps
+from ckptsurgeon.suggesting.roles import TWINS
 from ckptsurgeon.suggesting.ties import tied_sources
 
 MOST_OF_A_FORM = 2
@@ -95,7 +96,52 @@ def _by_values(example: Example) -> Decisions:
             decisions.open.append(target)
     steps = (doubted(step) for step in _steps(example, found))
     decisions.steps = [doubt_scalar(step, example) for step in steps]
+    decisions.steps = list(_choose_doubles(decisions))
     return decisions
+
+
+def _choose_doubles(decisions: Decisions) -> Iterator[Step]:
+    """The steps, of tensors that others equal those with the likest names, and doubted."""
+    likeness: Likeness | None = None
+    for step in decisions.steps:
+        dtype = decisions.example.wanted[step.gives[0]].dtype
+        doubles = [decisions.example.matchers[dtype].doubles(key) for key in step.takes]
+        if step.is_move or all(len(keys) == 1 for keys in doubles):
+            yield step
+            continue
+        likeness = likeness or _likeness(decisions)
+        if len(step.takes) == 1 and len(step.gives) > 1 and not step.targets.sizes:
+            yield from _spread(step, doubles[0], likeness)
+            continue
+        chosen = tuple(_likest(likeness, keys, step.gives) for keys in doubles)
+        takes = chosen if len(set(chosen)) == len(chosen) else step.takes
+        same = {one for key in takes for one in (key, *decisions.tied.get(key, ()))}
+        rivals = [key for keys in doubles for key in keys if key not in same]
+        step = replace(step, sources=Grid(takes, step.sources.sizes))
+        if rivals and step.degree < Degree.LIKELY:
+            step = replace(step, degree=Degree.LIKELY, remark=told_of(rivals))
+        yield step
+
+
+def _spread(step: Step, doubles: Sequence[str], likeness: Likeness) -> Iterator[Step]:
+    """A step for each of the targets that one tensor gives, each of the equal tensor it is like."""
+    left = list(doubles)
+    for target in step.gives:
+        key = _likest(likeness, left or doubles, [target])
+        left = [one for one in left if one != key]
+        remark = told_of([one for one in doubles if one != key])
+        one = replace(step, sources=Grid((key,)), targets=Grid((target,)))
+        yield replace(one, degree=max(step.degree, Degree.LIKELY), remark=step.remark or remark)
+
+
+def _likest(likeness: Likeness, keys: Sequence[str], targets: Sequence[str]) -> str:
+    """The source whose name is likest to those of targets, and no copy's that follows another."""
+
+    def rate(key: str) -> tuple[bool, float]:
+        is_twin = not TWINS.isdisjoint(words_of(key))
+        return not is_twin, sum(likeness.of(key, target) for target in targets)
+
+    return max(keys, key=rate)
 
 
 def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None:
@@ -315,10 +361,8 @@ def _best(
     used: Collection[str],
 ) -> _Best:
     is_same = beside.agrees(move(target, target))
-    scores = sorted(
-        ((likeness.of(key, target, is_same=is_same) - (key in used), key) for key in keys),
-        reverse=True,
-    )
+    rated = ((likeness.of(key, target, is_same=is_same) - (key in used), key) for key in keys)
+    scores = sorted(rated, key=lambda one: -one[0])  # of equal ones the first in the file
     lead = scores[0][0] - scores[1][0] if len(scores) > 1 else scores[0][0]
     return _Best(target, scores[0][1], scores[0][0], lead)
 

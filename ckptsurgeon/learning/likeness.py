@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -45,7 +46,7 @@ class Likeness:
         return self._by_words(source, target) + self._by_place(source, target)
 
     def _by_words(self, source: str, target: str) -> float:
-        left, right = Counter(words_of(source)), Counter(words_of(target))
+        left, right = Counter(_own_words(source)), Counter(_own_words(target))
         whole = self._sum(left | right)
         return self._sum(left & right) / whole if whole else 0.0
 
@@ -54,16 +55,25 @@ class Likeness:
 
     def _by_place(self, source: str, target: str) -> float:
         depth = source.count(".") + target.count(".")
-        found = (len(a) + len(b) for a, b in _prefixes(source, target) if (a, b) in self._prefixes)
-        length = len(source) + len(target)
+        known = (pair for pair in _prefixes(source, target) if pair in self._prefixes)
+        found = (a.count(".") + b.count(".") + 2 for a, b in known)
         offsets = _offsets(source, target)
         alike = 0.5 if offsets is not None and self._offsets[offsets] else 0.0
-        return (max(found, default=0) / length if depth else 0.0) + alike
+        if not (alike or self._offsets) and offsets and not any(offsets):
+            alike = 0.25
+        return max(found, default=0) / (depth + 2) + alike
 
 
 def words_of(key: str) -> list[str]:
     """The words and integers of a key."""
     return WORD.findall(key.lower())
+
+
+@functools.lru_cache(1 << 12)
+def _own_words(key: str) -> tuple[str, ...]:
+    """The words of a key without the numbers of items, which names share by chance."""
+    pieces = (piece for piece in key.split(".") if not piece.isdecimal())
+    return tuple(word for piece in pieces for word in words_of(piece))
 
 
 def _prefixes(source: str, target: str) -> Iterator[tuple[str, str]]:

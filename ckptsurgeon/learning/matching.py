@@ -33,11 +33,21 @@ class Matcher:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._shapes = tables.shapes
+        self._places = {key: at for at, key in enumerate(tables.keys[: tables.whole])}
 
     def equals(self, signature: Signature, shape: Shape) -> list[str]:
         """The sources that hold just these values in this shape."""
         found = self._tables.by_flat.get((signature.count, signature.flat), [])
         return [self._tables.keys[at] for at in found if self._shapes[at] == shape]
+
+    def doubles(self, key: str) -> list[str]:
+        """The sources that hold the values of one in its shape, that one among them."""
+        at = self._places.get(key)
+        if at is None or self._tables.signatures[at].constant:
+            return [key]
+        one = self._tables.signatures[at]
+        found = self._tables.by_flat[one.count, one.flat]
+        return [self._tables.keys[n] for n in found if self._shapes[n] == self._shapes[at]]
 
     def scalars(self, signature: Signature) -> list[str]:
         """The sources of one element that hold just that value; empty for more elements."""
