@@ -37,11 +37,9 @@ def _alone(arrow: Arrow, arrows: Sequence[Arrow]) -> Arrow:
     place = -1
     for at, unit in enumerate(arrow.source):
         place += isinstance(unit, Number | Capture)
-        if isinstance(unit, Number) and _is_piece(arrow.source, at):
+        if isinstance(unit, Number) and is_piece(arrow.source, at):
             to = [
-                n
-                for n, one in enumerate(arrow.target)
-                if one == unit and _is_piece(arrow.target, n)
+                n for n, one in enumerate(arrow.target) if one == unit and is_piece(arrow.target, n)
             ]
             if len(to) == 1:
                 capture = Capture(place, unit.width)
@@ -55,7 +53,7 @@ def _alone(arrow: Arrow, arrows: Sequence[Arrow]) -> Arrow:
     return arrow
 
 
-def _is_piece(units: Units, at: int) -> bool:
+def is_piece(units: Units, at: int) -> bool:
     """Whether a unit stands between two dots."""
     return at > 0 and units[at - 1] == "." and units[at + 1 : at + 2] in ((), (".",))
 

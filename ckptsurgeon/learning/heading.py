@@ -12,7 +12,7 @@ from ckptsurgeon.learning.once import doubt_numbers, numbers_of
 from ckptsurgeon.learning.variables import (
     choose_var,
     doubt_widths,
-    has_kv_heads,
+    heads_of,
     name_sizes,
     widths_of,
     with_heads,
@@ -71,10 +71,9 @@ def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Hea
     steps = [steps for steps, _ in named]
     numbers: list[str] = []
     if len(sized) == 1:
-        shares = not configs[0] or has_kv_heads(configs[0])
-        told = [text for step in steps[0] for text in numbers_of(step, shares_heads=shares)]
-        numbers = list(dict.fromkeys(told))
-        steps = [[doubt_numbers(step, shares_heads=shares) for step in some] for some in steps]
+        heads = heads_of(configs[0])
+        numbers = list(dict.fromkeys(text for step in steps[0] for text in numbers_of(step, heads)))
+        steps = [[doubt_numbers(step, heads) for step in some] for some in steps]
     by_config = {name for name, one in vars.items() if one.told[0].startswith("config.")}
     return Headed(
         Head(sections=tuple(sections), vars={name: one.told for name, one in vars.items()}),

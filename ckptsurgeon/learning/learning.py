@@ -15,20 +15,21 @@ from ckptsurgeon.drafting.files import comment, with_footer
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Step, drop, given_by, taken_by
 from ckptsurgeon.engine.mover import Progress
-from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError
 from ckptsurgeon.keys import fold_keys, without_integers
 from ckptsurgeon.learning.deciding import Decisions, decide
 from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
 from ckptsurgeon.learning.learned import Learned
-from ckptsurgeon.learning.once import numbers_of_patterns
+from ckptsurgeon.learning.once import ONCE, numbers_of_patterns
 from ckptsurgeon.learning.options import choose_output_options, choose_source_options
 from ckptsurgeon.learning.proving import Proof, prove
 from ckptsurgeon.learning.sampling import sample_checkpoints
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import UnreadableSpec, plural
 
 LEAST_EXPLAINED = 0.1
@@ -68,17 +69,26 @@ def _learn(every: Sequence[Example], pair: Pair, memory: int | None, *, whole: b
         some = _open(sample_pair(pair), first.ground.config, first.tell)
         with some.reader:
             lesson = _study([some, *further])
-        first = first.given(lesson.asked)
-        proof = prove(lesson.text, first, lesson.near, memory, whole=False)
-        if not (proof.different or proof.unexpected or _forgets(proof, first, lesson)):
+        found = _prove_samples(lesson, first.given(lesson.asked), memory)
+        if found is not None:
             misses = _misses(lesson, further, memory)
-            return _tell(lesson, first, proof, Degree.SAMPLED, misses)
+            return _tell(lesson, first.given(lesson.asked), found, Degree.SAMPLED, misses)
     lesson = _study([first, *further])
     first = first.given(lesson.asked)
     proof = prove(lesson.text, first, lesson.near, memory, whole=whole)
     _refuse_strangers(first, proof.equal)
     best = Degree.PROVED if whole else Degree.SAMPLED
     return _tell(lesson, first, proof, best, _misses(lesson, further, memory))
+
+
+def _prove_samples(lesson: Lesson, first: Example, memory: int | None) -> Proof | None:
+    """The proof of what samples told, on samples of all; None where it isn't true of all."""
+    try:
+        proof = prove(lesson.text, first, lesson.near, memory, whole=False)
+    except PlanError:
+        return None
+    is_false = proof.different or proof.unexpected or _forgets(proof, first, lesson)
+    return None if is_false else proof
 
 
 def sample_pair(pair: Pair) -> Pair:
@@ -138,18 +148,19 @@ def _study(examples: Sequence[Example]) -> Lesson:
     found, left = draft_most(said, head, ground, trials=trials[1:], copies=copies, kept=kept)
     lost = [target for step in (*left, *(() if copies else unsaid)) for target in step.gives]
     unexplained = (*decisions[0].open, *lost)
-    once = list(headed.once)
+    patterns: list[str] = []
     if headed.is_of_one_size:
         arrows = [one for entry in found.entries for one in getattr(entry, "arrows", [entry])]
-        once += numbers_of_patterns(arrows, ground.leaves)
+        patterns = numbers_of_patterns(arrows, ground.leaves)
+    above = "".join(f"{comment(f'{one}: {ONCE}')}\n" for one in patterns)
     return Lesson(
         headed.lists[0],
-        with_footer(found.text, _footer(unexplained, examples[0])),
+        above + with_footer(found.text, _footer(unexplained, examples[0])),
         unexplained,
         count_rules(found.entries),
         headed.values,
         asked,
-        tuple(dict.fromkeys(once)),
+        tuple(dict.fromkeys((*headed.once, *patterns))),
     )
 
 
@@ -210,7 +221,7 @@ def _tell(
     above = "".join(f"{comment(one)}\n" for one in told)
     plan = example.ground.plan(lesson.text)
     specs = example.converted.contents.specs
-    degrees = {target: step.degree for step in lesson.steps for target in step.gives}
+    degrees = _degrees(lesson, plan)
     return Learned(
         file=above + with_footer(lesson.text, _footer(proof.different, example)),
         source=", ".join(str(one.path) for one in example.ground.sources.values()),
@@ -234,6 +245,22 @@ def _tell(
         once=lesson.once,
         asked=tuple(lesson.asked),
     )
+
+
+def _degrees(lesson: Lesson, plan: Plan) -> dict[str, Degree]:
+    """How sure each target is; what no sample told of is as sure as its rule is elsewhere."""
+    found = {target: step.degree for step in lesson.steps for target in step.gives}
+    rules: dict[tuple[int, int], Degree] = {}
+    for target, degree in found.items():
+        if target in plan.outputs and (rule := plan.outputs[target].rule) is not None:
+            of_rule = rule.stage, rule.number
+            rules[of_rule] = max(degree, rules.get(of_rule, degree))
+    for target, output in plan.outputs.items():
+        if target not in found and output.rule is not None:
+            of_rule = output.rule.stage, output.rule.number
+            if of_rule in rules:
+                found[target] = rules[of_rule]
+    return found
 
 
 def _refuse_strangers(example: Example, made: Collection[str], which: str = "") -> None:

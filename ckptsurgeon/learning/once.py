@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.captures import is_piece
 from ckptsurgeon.drafting.lines import pattern_text
 from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
@@ -22,28 +23,39 @@ ONCE = "seen once: constant, or a size?"
 MOST_NUMBERS = 4
 """Numbers of one parameter that are told one by one."""
 
+ONE_HEAD = "k and v of one head, which all layouts put alike"
+
 EQUAL_HEADS = "q, k and v of equal size"
 
 NEAR = 1
 """How much an integer of a target may lie beside that of the source: names count from 0 or 1."""
 
 
-def doubt_numbers(step: Step, *, shares_heads: bool = True) -> Step:
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Whether heads of q may share one of k and v in networks of the kind, and whether all do."""
+
+    may_share: bool = True
+    is_one: bool = False
+
+
+def doubt_numbers(step: Step, heads: Heads) -> Step:
     """The step, with a remark on its numbers that may be sizes."""
-    numbers = numbers_of(step, shares_heads=shares_heads)
+    numbers = numbers_of(step, heads)
     if not numbers or step.remark:
         return step
     return replace(step, remark=f"{', '.join(numbers)}: {ONCE}")
 
 
-def numbers_of(step: Step, *, shares_heads: bool = True) -> list[str]:
-    """The numbers of a step's slices and ops that may be sizes.
-
-    `shares_heads` tells that in other networks of the kind heads of q may share one of k and v.
-    """
+def numbers_of(step: Step, heads: Heads) -> list[str]:
+    """The numbers of a step's slices and ops that may be sizes."""
     told = [str(one) for one in _bounds(step)]
     told += [text for call in step.calls for text in _numbers_of_call(call, step)]
-    told += [EQUAL_HEADS] if shares_heads and _has_equal_heads(step) else []
+    copies = step.targets.keys if not (step.calls or step.targets.sizes) else ()
+    if step.sources.keys and len(copies) > 1 and len(set(map(without_integers, copies))) == 1:
+        told.append(f"copies {len(copies)}")
+    told += [EQUAL_HEADS] if heads.may_share and _has_equal_heads(step) else []
+    told += [ONE_HEAD] if _has_one_head(step, heads) else []
     return list(dict.fromkeys(told))
 
 
@@ -83,6 +95,18 @@ def _has_equal_heads(step: Step) -> bool:
     return False
 
 
+def _has_one_head(step: Step, heads: Heads) -> bool:
+    """Whether rows of q, k and v are fused or cut where k and v have one head: layouts are one."""
+    for call in step.calls:
+        if call.op in ("split_qkv", "fuse_qkv"):
+            given = dict(call.parameters)
+            return any(isinstance(one, Size) and one.value == 1 for one in given.values())
+        if call.op in ("split", "concat") and heads.is_one:
+            keys = step.targets.keys if call.op == "split" else step.sources.keys
+            return {part_of(cut_leaf(without_integers(key))[0]) for key in keys} == {"q", "k", "v"}
+    return False
+
+
 # --- patterns -------------------------------------------------------------------------------------
 
 
@@ -94,27 +118,23 @@ def numbers_of_patterns(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> 
 
 def _numbers_of_target(arrow: Arrow) -> Iterator[str]:
     for at, unit in enumerate(arrow.target):
-        far = isinstance(unit, Formula) and (
-            abs(unit.offset) > NEAR or any(factor != 1 for _, factor in unit.terms)
-        )
-        if far:
+        if isinstance(unit, Formula) and _is_far(unit):
             yield pattern_text(arrow.target[at : at + 1], "target", arrow)
-        elif isinstance(unit, Choice) and _renumbers(unit):
-            yield pattern_text(arrow.source, "source", arrow)
-    for unit in () if arrow.target else arrow.source:
-        if isinstance(unit, Choice) and _has_integers(unit):
+    for at, unit in enumerate(arrow.source):
+        if isinstance(unit, Choice) and _has_integers(unit) and is_piece(arrow.source, at):
             yield pattern_text(arrow.source, "source", arrow)
     if arrow.pick is not None:
         yield f"pick {', '.join(map(str, arrow.pick[1]))}"
 
 
-def _renumbers(choice: Choice) -> bool:
-    """Whether the words are integers that go to others, not all as far off."""
-    return _has_integers(choice) and len({int(to) - int(one) for one, to in choice.words}) > 1
+def _is_far(formula: Formula) -> bool:
+    """Whether a formula of integers has numbers that may be of this network alone."""
+    several = len(formula.terms) > 1 or any(factor != 1 for _, factor in formula.terms)
+    return several or abs(formula.offset) > NEAR
 
 
 def _has_integers(choice: Choice) -> bool:
-    return all(word.isdecimal() for pair in choice.words for word in pair)
+    return all(one.isdecimal() for one, _ in choice.words)
 
 
 def _single_items(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> Iterator[str]:
@@ -127,12 +147,13 @@ def _single_items(arrows: Sequence[Arrow], leaves: Mapping[str, Leaf]) -> Iterat
     }
     for arrow in arrows:
         for at, unit in enumerate(arrow.source):
-            if not isinstance(unit, Number) or not unit.value:
+            if not isinstance(unit, Number) or not is_piece(arrow.source, at):
                 continue
             before = arrow.source[:at]
             items = _items_like(arrow, at, leaves)
             is_last = before in captured and unit.value == max(items, default=0)
-            if len(items) > 1 and (arrow.calls or is_last):
+            is_inner = before in captured and not arrow.target
+            if unit.value and len(items) > 1 and (arrow.calls or is_last or is_inner):
                 yield pattern_text(arrow.source[: at + 1], "source", arrow)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.drafting.steps import Call, Size, Step, Value
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
-from ckptsurgeon.learning.once import ONCE
+from ckptsurgeon.learning.once import ONCE, Heads
 
 CONFIG_NAMES = {
     "heads": ("num_attention_heads", "num_heads", "n_head", "n_heads"),
@@ -110,7 +111,8 @@ def choose_var(size: Size, values: Sequence[Size | None], examples: Sequence[Exa
     if len(set(seen)) == 1:
         return Var((str(size.value), others))
     if (shape := _dim_of(seen, examples)) is not None:
-        return Var((shape, f"{_list_values(seen)} in the examples, as there"))
+        told = f"{_list_values(seen)} in the examples, as there"
+        return Var((shape, told), is_seen_once=True)
     entry = CONFIG_NAMES.get(_plain_name(size), (size.name,))[0]
     told = f"{_list_values(seen)} in the examples: by --config, or --set {size.name}=…"
     return Var((f"config.{entry}", told), is_asked=True)
@@ -120,9 +122,17 @@ def _list_values(values: Sequence[int]) -> str:
     return " and ".join(map(str, values))
 
 
-def has_kv_heads(config: Mapping[str, object]) -> bool:
-    """Whether a config tells how many heads of k and v there are."""
-    return bool(_entries(Size(1, "kv_heads"), config))
+SHARED = ("kv", "key_value", "group", "query")
+"""Parts of the names of entries that tell of fewer heads of k and v than of q."""
+
+
+def heads_of(config: Mapping[str, object]) -> Heads:
+    """What a config tells of heads: none are shared where it tells those of q alone."""
+    parts = (part for part in config.values() if isinstance(part, Mapping))
+    names = map(str, itertools.chain(config, *parts))
+    told = any(part in name for name in names for part in SHARED)
+    one = 1 in _entries(Size(1, "kv_heads"), config).values()
+    return Heads(told or not _entries(Size(1, "heads"), config), is_one=one)
 
 
 def _entries(size: Size, config: Mapping[str, object]) -> dict[str, int]:

@@ -75,6 +75,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
     """
 
     name: ClassVar[str] = "merge_lora"
+    sized: ClassVar[tuple[str, ...]] = ("alpha",)
     arity: ClassVar[Arity] = Arity.JOIN
     first: ClassVar[str | None] = "alpha"
 
