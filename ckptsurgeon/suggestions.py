@@ -9,7 +9,7 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.request import Root, Source, open_request, read_roots
 from ckptsurgeon.suggesting.suggesting import suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
-from ckptsurgeon.wanted import refuse
+from ckptsurgeon.wanted import refuse_word
 from ckptsurgeon.wording import argument
 
 Least: TypeAlias = Literal["sure", "likely", "all"]
@@ -32,8 +32,7 @@ def suggest(
     is open stands as a comment, and so does all that would lose weights or leave them untrained.
     No tensor is read. Raises CheckpointError.
     """
-    if least not in get_args(Least):
-        refuse("least", least, "'sure', 'likely' or 'all'")
+    refuse_word("least", least, get_args(Least))
     if into is None:
         raise CheckpointError(f"no destination: give it by {argument('into', 'DST')}")
     request = open_request(None, source, into, sources=sources, root=root, one_shard=one_shard)

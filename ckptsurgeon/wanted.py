@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ckptsurgeon.errors import CkptSurgeonError
@@ -73,3 +74,11 @@ def refuse(what: str, value: object, wanted: str, *, help: str = "") -> NoReturn
     """Raises CkptSurgeonError for a value where another one is wanted."""
     tail = f"; {help}" if help else ""
     raise CkptSurgeonError(f"{what}: {kind_of(value)} where {wanted} is wanted{tail}")
+
+
+def refuse_word(what: str, value: object, known: Sequence[str]) -> None:
+    """Raises CkptSurgeonError for a value that is none of these words."""
+    if value not in known:
+        found = repr(value) if isinstance(value, str) else kind_of(value)
+        words = " or ".join(map(repr, known))
+        raise CkptSurgeonError(f"{what}: {found} where {words} is wanted")

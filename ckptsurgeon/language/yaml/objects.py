@@ -78,6 +78,8 @@ def from_object(value: object, place: Place, depth: int = 0) -> Node:
 def _tell_value(value: object) -> str:
     """The next step for a value that YAML could not have given."""
     names = (str(value).removeprefix("torch."), getattr(value, "__name__", ""))
+    if hasattr(value, "stages"):
+        return "rulesets run one after the other, in a list of their own; rules are texts and dicts"
     code = next((code for code, own in DTYPE_NAMES.items() if own in names), "")
     if code:
         return f"a dtype is a text: `{code!r}`"

@@ -1,0 +1,37 @@
+"""What Python users give that is no rule file, no word or no name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ckptsurgeon as cs
+
+SOURCE = {f"a.{at}": np.full((2, at + 1), at, "f4") for at in range(99)}
+TARGET = {key.replace("a.", "b."): np.zeros_like(one) for key, one in SOURCE.items()}
+
+
+def test_what_is_suggested_is_given_as_it_is() -> None:
+    tensors, _ = cs.apply(SOURCE, cs.suggest(SOURCE, TARGET).rules, into=TARGET)
+    assert np.array_equal(tensors["b.7"], SOURCE["a.7"])
+
+
+def test_the_text_of_a_long_file_is_no_path() -> None:
+    text = "format: 1\nrules:\n" + "".join(f"  - {key} -> x.{key}\n" for key in SOURCE)
+    with pytest.raises(cs.RulesetError, match="the text of a rule file where its path is wanted"):
+        cs.apply(SOURCE, text)
+
+
+def test_rulesets_stand_among_no_rules() -> None:
+    rules: Any = [cs.suggest(SOURCE, TARGET).rules, {"drop": "a.0"}]
+    with pytest.raises(cs.RulesetError, match="one after the other, in a list of their own"):
+        cs.plan(SOURCE, rules)
+
+
+def test_a_degree_that_is_none_is_named() -> None:
+    with pytest.raises(
+        cs.CkptSurgeonError, match="least: 'bogus' where 'sure' or 'likely' or 'all'"
+    ):
+        cs.suggest(SOURCE, TARGET, least="bogus")  # type: ignore[arg-type]
