@@ -100,8 +100,8 @@ def find_branches(
     used = set(taken)
     for _ in range(MOST_BRANCHES):
         found = _pair_prefixes(rests, waiting, source, items)
-        best = max(found.values(), key=_worth, default=None)
-        if best is None or not _is_telling(best):
+        best = max(filter(_is_telling, found.values()), key=_worth, default=None)
+        if best is None:
             return
         chosen, degree, remark = _settle(best, found)
         if degree is not Degree.OPEN:

@@ -65,7 +65,7 @@ def settle_leftovers(
     settled = [drop(key, Degree.SURE) for key in unused if key in spare]
     settled += [keep(key, Degree.SURE) for key in _buffers(missing)]
     done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
-    open = {key: asked.get(key, "nothing fits") for key in missing if key not in done}
+    open = {key: asked.get(key, "no source was found for it") for key in missing if key not in done}
     lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}
     footer = [
         *leave_keys("keep", open, [key for key in {**known.target, **target} if key not in open]),

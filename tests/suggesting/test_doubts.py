@@ -222,3 +222,13 @@ def test_one_of_two_tied_tensors_is_enough() -> None:
     assert not found.open
     assert not found.unused
     assert "- wte.weight -> emb.weight\n  - drop: lm_head.weight\n" in found.text()
+
+
+def test_a_twin_of_a_whole_network_is_one_question() -> None:
+    shapes: Shapes = {"head.weight": (5, 16), "head.bias": (5,)}
+    for number, width in ((0, 8), (1, 8), (3, 16), (4, 16)):
+        shapes |= {f"backbone.{number}.weight": (width,), f"backbone.{number}.bias": (width,)}
+    twins = ("model.module.", "ema_model.module.")
+    source = {f"{twin}{key}": shape for twin in twins for key, shape in shapes.items()}
+    text = suggest(source, shapes).text()
+    assert "  - model.module.** -> **\n  # - drop: ema_model.module.**" in text
