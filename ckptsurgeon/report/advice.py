@@ -23,9 +23,10 @@ from ckptsurgeon.plans.graph import Call, Leaf, Node, RuleInfo, full_key, work_o
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
-from ckptsurgeon.suggesting.doubts import TURNED, Known
+from ckptsurgeon.suggesting.doubts import Known
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.matching import count_pairs
+from ckptsurgeon.suggesting.squares import TURNED
 from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules, suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.visible import visible

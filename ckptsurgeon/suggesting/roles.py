@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ckptsurgeon.suggesting.names import spell
+from ckptsurgeon.keys import without_integers
+from ckptsurgeon.suggesting.names import cut_leaf, spell
 
 
 class Role(NamedTuple):
@@ -116,6 +117,11 @@ def roles_of(module: str) -> Mapping[str, Found]:
     if "norm" in found:  # a norm beside attention is none of its projections
         found.pop("part", None) if found.get("part", Found("", False)).value == "o" else None
     return found
+
+
+def roles_of_tensor(key: str) -> Mapping[str, Found]:
+    """The facets that the module of a tensor tells; its integers tell nothing of that here."""
+    return roles_of(cut_leaf(without_integers(key))[0])
 
 
 def part_of(module: str) -> str:
