@@ -39,13 +39,17 @@ MOST_TRIED = 32
 
 @dataclass
 class Decisions:
-    """The steps that were found; `ambiguous` has the sources that a target's values fit, `open`
-    the targets that nothing explains; `tried` counts those of a form that ops were tried on."""
+    """The steps that were found, and the source keys that they read (`used`).
+
+    `ambiguous` has the sources that a target's values fit, `open` the targets that nothing makes;
+    `tried` counts those of a form that ops were tried on.
+    """
 
     example: Example
     steps: list[Step] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
-    open: list[str] = field(default_factory=list)
+    open: dict[str, None] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
     tried: Counter[str] = field(default_factory=Counter)
 
     @cached_property
@@ -93,10 +97,11 @@ def _by_values(example: Example) -> Decisions:
         elif (one := _first(example, target, matcher.find(signature, spec.shape))) is not None:
             found[target] = one
         else:
-            decisions.open.append(target)
+            decisions.open[target] = None
     steps = (doubted(step) for step in _steps(example, found))
     decisions.steps = [doubt_scalar(step, example) for step in steps]
     decisions.steps = list(_choose_doubles(decisions))
+    decisions.used = taken_by(decisions.steps)
     return decisions
 
 
@@ -246,7 +251,7 @@ def _take(decisions: Decisions, step: Step, target: str) -> bool:
 
 def _is_spoken_for(decisions: Decisions, step: Step, keys: Sequence[str]) -> bool:
     """Whether a source is another target's already, while others with its values are nobody's."""
-    used = {key for one in decisions.steps for key in one.takes}
+    used = decisions.used
     return step.sources.keys[0] in used and any(key not in used for key in keys)
 
 
@@ -255,11 +260,10 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
     if not step.is_move:
         return False
     prefix = step.sources.keys[0].rpartition(".")[0]
-    used = {key for one in decisions.steps for key in one.takes}
     beside = [
         key
         for key in decisions.ambiguous.get(target, ())
-        if key.rpartition(".")[0] == prefix and key not in used
+        if key.rpartition(".")[0] == prefix and key not in decisions.used
     ]
     if len(beside) != 1:
         return False
@@ -271,10 +275,10 @@ def _take_sibling(decisions: Decisions, step: Step, target: str) -> bool:
 
 def _settle(decisions: Decisions, step: Step) -> None:
     decisions.steps.append(step)
+    decisions.used.update(step.takes)
     for target in step.gives:
         decisions.ambiguous.pop(target, None)
-        if target in decisions.open:
-            decisions.open.remove(target)
+        decisions.open.pop(target, None)
 
 
 # --- folds ----------------------------------------------------------------------------------------
@@ -321,7 +325,7 @@ def _by_names(decisions: Decisions) -> bool:
     if not decisions.ambiguous:
         return False
     likeness = _likeness(decisions)
-    used = taken_by(decisions.steps)
+    used = set(decisions.used)
     beside = Beside(decisions.steps)
     best = [
         _best(likeness, beside, target, keys, used) for target, keys in decisions.ambiguous.items()
@@ -392,7 +396,7 @@ def _end_alike(source: str, target: str) -> bool:
 def _by_computing(decisions: Decisions) -> bool:
     """Whether an op that computes explains one more; of targets of one form a few are tried."""
     likeness = _likeness(decisions)
-    for target in decisions.open:
+    for target in list(decisions.open):
         form = without_integers(target)
         if decisions.tried[form] >= MOST_OF_A_FORM:
             continue

@@ -297,7 +297,7 @@ def _drops(decisions: Decisions) -> list[Step]:
     used = taken_by(decisions.steps)
     parts = {
         key: f"{plural(count, 'plane')} of it {_is(count)} in {without_integers(target, '<i>')}"
-        for target, (key, count) in _shared(decisions.open, decisions.example).items()
+        for target, (key, count) in _shared([*decisions.open], decisions.example).items()
     }
     return [
         drop(key, Degree.LIKELY, parts[key]) if key in parts else drop(key)

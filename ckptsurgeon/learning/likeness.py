@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptsurgeon.keys import prefixes_of
+from ckptsurgeon.keys import integers_in, prefixes_of
+from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
 
 WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 
@@ -33,6 +34,7 @@ class Likeness:
         counts = Counter(word for key in keys for word in set(words_of(key)))
         self._weights = {word: math.log(1 + len(keys) / count) for word, count in counts.items()}
         self._prefixes = {pair for source, target in known for pair in _prefixes(source, target)}
+        self._alike: dict[tuple[tuple[str, ...], tuple[str, ...]], float] = {}
         self._offsets = Counter(_offsets(source, target) for source, target in known)
 
     def of(self, source: str, target: str, *, is_same: bool = True) -> float:
@@ -46,9 +48,12 @@ class Likeness:
         return self._by_words(source, target) + self._by_place(source, target)
 
     def _by_words(self, source: str, target: str) -> float:
-        left, right = Counter(_own_words(source)), Counter(_own_words(target))
-        whole = self._sum(left | right)
-        return self._sum(left & right) / whole if whole else 0.0
+        words = _own_words(source), _own_words(target)
+        if words not in self._alike:
+            left, right = map(Counter, words)
+            whole = self._sum(left | right)
+            self._alike[words] = self._sum(left & right) / whole if whole else 0.0
+        return self._alike[words]
 
     def _sum(self, words: Counter[str]) -> float:
         return sum(self._weights[word] * count for word, count in words.items())
@@ -81,11 +86,14 @@ def _prefixes(source: str, target: str) -> Iterator[tuple[str, str]]:
     return itertools.product(prefixes_of(source), prefixes_of(target))
 
 
+@functools.lru_cache(1 << 12)
+def _integers(key: str) -> tuple[int, ...]:
+    return tuple(int(one[-MAX_DIGITS:]) for one in integers_in(key))
+
+
 def _offsets(source: str, target: str) -> Offsets | None:
     """By how much the integers of two keys differ, where they have as many."""
-    left, right = (
-        [int(word) for word in words_of(key) if word.isdecimal()] for key in (source, target)
-    )
+    left, right = _integers(source), _integers(target)
     if len(left) != len(right):
         return None
     return tuple(b - a for a, b in zip(left, right, strict=True))
