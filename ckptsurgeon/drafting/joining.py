@@ -21,6 +21,7 @@ from ckptsurgeon.drafting.units import (
     join_pieces,
     text_of,
 )
+from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
 
 MOST_WORDS = 12
 """Words of a choice; more are a table, which nobody reads in a pattern."""
@@ -227,7 +228,7 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
 def _rank(pair: tuple[str, str]) -> tuple[int, int]:
     """Where a word stands in a choice: by number on either side, or as attention has it."""
     for word in pair:
-        if word.isdecimal():
+        if word.isdecimal() and len(word) <= MAX_DIGITS:
             return 0, int(word)
     known = [WORD_ORDER.index(word) for word in pair if word in WORD_ORDER]
     return 1, min(known, default=len(WORD_ORDER))

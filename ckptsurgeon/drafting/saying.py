@@ -8,6 +8,7 @@ from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.units import cut_key
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.language.patterns.parsing import MAX_TEXT
 from ckptsurgeon.language.rules import Drop
 from ckptsurgeon.language.rulesets import parse_ruleset
 
@@ -19,10 +20,10 @@ def is_sayable(key: str, *, remarked: bool = False) -> bool:
 
     `remarked` says that a comment stands behind it on its line.
     """
+    if len(key) > MAX_TEXT or "\n" in key:
+        return False
     if _PLAIN.fullmatch(key) and "->" not in key and key.lower() != "null":
         return True
-    if "\n" in key:
-        return False
     line = line_of(Arrow(cut_key(key), ()))
     try:
         text = f"format: 1\nrules:\n  - {line}{'  # remark' if remarked else ''}\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.drafting.arrows import MOST_PIECES
 from ckptsurgeon.keys import has_digits, integers_in, without_integers
+from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
 
 LIKE = 0.5
 """The share of the children of one of two items that the other has, too, at least."""
@@ -43,7 +45,11 @@ class Folded:
 def is_foldable(key: str) -> bool:
     """Whether a key can be read: names with a hole of their own, or none at first, can't be."""
     named = HOLE not in key and not key.startswith(".") and key != ""
-    return named and key.count(".") < MOST_PIECES
+    return named and key.count(".") < MOST_PIECES and _LONG.search(key) is None
+
+
+_LONG = re.compile(f"[0-9]{{{MAX_DIGITS + 1}}}")
+"""What is too long for an integer of a pattern."""
 
 
 def fold(keys: Iterable[str], apart: Collection[str] = ()) -> Mapping[str, Folded]:

@@ -76,3 +76,12 @@ def test_what_is_likely_is_named_where_only_sure_ones_are_wanted() -> None:
     found = suggest(source, target, least="sure")
     assert found.open["conv.weight"].startswith("likely: 4 channels there, 3 here")
     assert "  # - drop: conv.weight  # likely: 4 channels" in found.text()
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 30, "²³", "٣٤"])
+def test_numbers_that_no_pattern_counts(number: str) -> None:
+    rest = {"c.1.w": np.ones(3), "c.2.w": np.ones(3), "b": np.arange(9.0).reshape(3, 3)}
+    source = {f"a.{number}.w": np.arange(3.0), **rest}
+    target = {key.replace("c.", "d.").replace("a.", "e."): one for key, one in source.items()}
+    assert {"b", "d.1.w"} <= cs.suggest(source, target).degrees.keys()
+    assert {"b", "d.1.w"} <= cs.learn(source, target).degrees.keys()
