@@ -102,4 +102,4 @@ def _tell(made: Any, file: str | None, force: bool, form: str) -> int:
     elif file is None:
         print_out([made.text()])
     written = "" if file is None else f"{file}: "
-    return say(f"{written}{made.summary}", code)
+    return say(f"{written}{made.bottom_line}", code)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
-from ckptsurgeon.drafting.saving import save_text
+from ckptsurgeon.drafting.rule_file import RuleFile
 from ckptsurgeon.drafting.steps import Degree
-from ckptsurgeon.language.rules import Ruleset
-from ckptsurgeon.language.rulesets import parse_ruleset
-from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import UnreadableSpec, plural
-from ckptsurgeon.wanted import require
-
-SETTLED = (Degree.PROVED, Degree.SAMPLED, Degree.NEAR, Degree.SURE)
-"""The degrees that leave nothing to be looked at."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Learned(Shown):
+class Learned(RuleFile):
     """A rule file by an example, and what is known of every tensor of the converted checkpoint.
 
     `degrees` are by key; `unexplained` are the keys that no tensor of the source explains, which
@@ -32,7 +24,6 @@ class Learned(Shown):
     sizes. `asked` are vars that differ between the examples, and that a user must tell.
     """
 
-    file: str
     source: str
     converted: str
     degrees: Mapping[str, Degree]
@@ -44,19 +35,7 @@ class Learned(Shown):
     once: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """The rule file."""
-        return self.file
-
-    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Writes the rule file, whole or not at all; OutputError where it exists (`force`)."""
-        require("save", path, (str, os.PathLike), "a path")
-        save_text(self.file, Path(path), force=force)
-
-    @property
-    def rules(self) -> Ruleset:
-        """The rules, as `plan` and `transplant` take them."""
-        return parse_ruleset(self.file, "learned.yaml")
+    name: ClassVar[str] = "learned.yaml"
 
     @property
     def failed(self) -> int:
@@ -68,11 +47,6 @@ class Learned(Shown):
         """How many tensors are of each degree, the most certain first."""
         found = Counter(self.degrees.values())
         return {degree: found[degree] for degree in Degree if found[degree]}
-
-    @property
-    def sure(self) -> tuple[str, ...]:
-        """The keys that are settled: by values, or by names that leave one reading."""
-        return tuple(key for key, degree in self.degrees.items() if degree in SETTLED)
 
     @property
     def likely(self) -> tuple[str, ...]:
@@ -88,11 +62,6 @@ class Learned(Shown):
     def exit_code(self) -> int:
         """What the command line ends with: 1 where something is likely or open, else 0."""
         return 1 if self.likely or self.open or self.failed else 0
-
-    @property
-    def summary(self) -> str:
-        """The bottom line."""
-        return self.bottom_line
 
     @property
     def bottom_line(self) -> str:

@@ -12,15 +12,16 @@ VERSION = 1
 
 def render_suggestion(found: Suggestion) -> str:
     """The rule file, and its one line; whole, for it is a file."""
-    return f"{found.text()}\n{found.summary}\n"
+    return f"{found.text()}\n{found.bottom_line}\n"
 
 
 def suggestion_json(found: Suggestion) -> str:
     """The suggestion as one JSON object: versioned, complete, pure ASCII."""
     told = {
         "version": VERSION,
+        "clean": not found.exit_code,
         "exit_code": found.exit_code,
-        "bottom_line": found.summary,
+        "bottom_line": found.bottom_line,
         **describe_suggestion(found),
     }
     return json.dumps(told, indent=1) + "\n"
