@@ -106,7 +106,7 @@ def find_branches(
         chosen, degree, remark = _settle(best, found)
         if degree is not Degree.OPEN:
             chosen = _without_shifted(chosen, source, target)
-        if not used.isdisjoint(chosen.keys.values()) and degree is Degree.SURE:
+        if not used.isdisjoint(chosen.keys.values()) and degree is not Degree.OPEN:
             degree, remark = Degree.LIKELY, "the same weights a second time"
         yield chosen, degree, remark
         used.update(chosen.keys.values())
@@ -194,10 +194,20 @@ def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Deg
         others = ", ".join(sorted({" -> ".join(one.prefixes) for one in rivals}))
         return best, Degree.LIKELY, f"told by its name: {others} would fit as well"
     left, right = _words(own) - _words(to), _words(to) - _words(own)
-    if left and right and not (left | right) <= PLAIN:
+    several = left and right and not (left | right) <= PLAIN
+    if several or not NETWORKS.isdisjoint(left | right):
         return best, Degree.LIKELY, f"{own}** and {to}** may be two networks"
     return best, Degree.SURE, ""
 
+
+NETWORKS = frozenset(
+    {
+        *("vision", "visual", "text", "image", "audio"),
+        *("policy", "value", "v", "actor", "critic", "generator", "discriminator"),
+        *("query", "passage", "teacher", "student", "target", "ema"),
+    }
+)
+"""Words for one network of several: what lacks them may be another."""
 
 PLAIN = frozenset({"transformer", "trunk", "visual", "body", "features", "layers", "blocks", "h"})
 """Words for a network as a whole: where these alone differ, no other network is meant."""
@@ -217,9 +227,8 @@ def _rivals(one: Branch, best: Branch) -> bool:
     """Whether a branch leads from another prefix, or to another, and explains about as much."""
     (own, to), (mine, mine_to) = one.prefixes, best.prefixes
     if own == mine:
-        apart = not (to.startswith(mine_to) or mine_to.startswith(to))
-        return apart and len(one.keys) >= RIVAL * len(best.keys)
-    if to != mine_to or own.startswith(mine) or mine.startswith(own):
+        return len(one.keys) >= RIVAL * len(best.keys)
+    if to != mine_to:
         return False
     return len(one.keys.keys() & best.keys.keys()) >= RIVAL * len(best.keys)
 

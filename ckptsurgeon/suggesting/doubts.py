@@ -8,11 +8,22 @@ from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import prefixes_of, without_integers
-from ckptsurgeon.suggesting.names import cut_leaf, spell
+from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
 from ckptsurgeon.suggesting.norms import Norms
-from ckptsurgeon.suggesting.roles import roles_of_tensor
-from ckptsurgeon.suggesting.rows import ROTARY, doubt_rows, is_of_another_attention
-from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
+from ckptsurgeon.suggesting.roles import part_of_tensor, roles_of_tensor
+from ckptsurgeon.suggesting.rows import (
+    ROTARY,
+    doubt_fused,
+    doubt_rows,
+    is_of_another_attention,
+)
+from ckptsurgeon.suggesting.squares import (
+    TURNED,
+    Squares,
+    block_of,
+    holder_of,
+    holders_of_turned,
+)
 from ckptsurgeon.suggesting.units import Specs
 
 
@@ -44,6 +55,7 @@ def doubt_steps(
     positions = any(map(_is_position, forms))
     rotary = not positions
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
+    gated = {block_of(key) for side in (source, target) for key in side if _is_gate(key)}
     every = [*steps, *known.steps]
     turned = Squares(every, source, target, guessed)
     beside = holders_of_turned(every, source, target)
@@ -53,16 +65,27 @@ def doubt_steps(
     for step in steps:
         step = norms.judge(turned.judge(step))
         if step.degree < Degree.LIKELY:
-            told = _doubt_place(step, source, target, beside) or _doubt_layer(
-                step, source, target, around
+            told = (
+                _doubt_place(step, source, target, beside)
+                or _doubt_layer(step, source, target, around)
+                or _doubt_values(step)
+                or doubt_fused(step)
             )
             step = replace(step, degree=Degree.LIKELY, remark=told) if told else step
         if step.degree < Degree.OPEN and (told := doubt_rows(step, rotary)):
             step = replace(step, degree=Degree.OPEN, remark=told)
-        elif step.degree < Degree.LIKELY and tokens and is_of_another_attention(step):
+        elif (
+            step.degree < Degree.LIKELY
+            and is_of_another_attention(step)
+            and (tokens or not gated.isdisjoint(map(block_of, (step.takes[0], step.gives[0]))))
+        ):
             step = replace(step, degree=Degree.LIKELY, remark=ROTARY)
         found.append(step)
     return found
+
+
+def _is_gate(key: str) -> bool:
+    return part_of_tensor(key) == "gate"
 
 
 def _is_token(key: str) -> bool:
@@ -94,6 +117,29 @@ def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[st
         return "a kernel of equal sides: no shape tells whether it is transposed"
     if step.is_move and own != key and own in target and source[own].shape != target[own].shape:
         return f"{own} is here, too, in another size"
+    return ""
+
+
+COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})
+"""Words of what is computed of a tensor, where only one of two names has them."""
+
+FLIPPED = frozenset({"transpose", "transposed", "deconv", "upscaling"})
+"""Words of transposed convolutions, whose kernels Flax has as torch has them turned around."""
+
+
+def _doubt_values(step: Step) -> str:
+    """Why the values of a tensor may be others, where its names say so."""
+    if not (step.takes and step.gives):
+        return ""
+    own, to = step.takes[0], step.gives[0]
+    words = [set(words_of(key.rpartition(".")[2])) for key in (own, to)]
+    if words[0] & COMPUTED != words[1] & COMPUTED:
+        return (
+            f"one is called {own.rpartition('.')[2]}, the other {to.rpartition('.')[2]}: computed?"
+        )
+    is_kernel = own.endswith(".kernel") != to.endswith(".kernel")
+    if is_kernel and not FLIPPED.isdisjoint(words_of(to.rpartition(".")[0])):
+        return "a transposed convolution: its kernel may be turned around"
     return ""
 
 

@@ -27,7 +27,7 @@ from ckptsurgeon.suggesting.scoring import (
     are_placed_alike,
     pairs_of,
 )
-from ckptsurgeon.suggesting.units import Specs, list_of, units_of
+from ckptsurgeon.suggesting.units import Specs, lists_around, units_of
 
 ROUNDS = 3
 """Of matching, each with what the one before says of containers."""
@@ -131,13 +131,10 @@ class _Matching:
             fit = self._scorer.base(one, other)
             assert fit is not None  # or it were not possible
             wide, alone = rivals.margin(row, column), rivals.are_none(row, column)
-            degree, remark = _limited(
-                _degree(fit, wide, alone, one, other),
-                fit,
-                one,
-                other,
-                self._lists.get(list_of(one.unit.module)),
-            )
+            around = map(self._lists.get, lists_around(one.unit.module))
+            pairs = [pair for pair in around if pair is not None]
+            found = _degree(fit, wide, alone, one, other)
+            degree, remark = _limited(found, fit, one, other, pairs)
             if degree is not Degree.SURE and not remark:
                 remark = rivals.tell(row, column, self._ours, self._theirs)
             yield Match(one, other, fit, degree, remark)
@@ -186,9 +183,10 @@ class _Matching:
 
 
 def _limited(
-    degree: Degree, fit: Fit, one: Candidate, other: Candidate, pair: ListPair | None
+    degree: Degree, fit: Fit, one: Candidate, other: Candidate, pairs: Sequence[ListPair]
 ) -> tuple[Degree, str]:
-    """The degree as numbers and lists allow it, and why it is less."""
+    """The degree as numbers and lists, the outermost first, allow it, and why it is less."""
+    pair = pairs[-1] if pairs else None
     if degree is Degree.OPEN:
         return degree, ""
     if pair is not None and pair.is_ragged:
@@ -209,7 +207,7 @@ def _limited(
         return Degree.LIKELY, "by the order of the items: their numbers have gaps"
     if one.items != other.items:
         return Degree.LIKELY, "lists of other lengths"
-    if pair is not None and (pair.is_turned or may_be_turned(pair)):
+    if any(each.is_turned or may_be_turned(each) for each in pairs):
         return Degree.LIKELY, "the one list may count from the other's end"
     return degree, ""
 

@@ -9,7 +9,7 @@ from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
 from ckptsurgeon.suggesting.roles import roles_of_tensor
-from ckptsurgeon.suggesting.squares import blocks_around
+from ckptsurgeon.suggesting.squares import block_of
 from ckptsurgeon.suggesting.units import Specs
 
 
@@ -32,12 +32,12 @@ class Norms:
         ]
         if roles == [None, None] or (roles[0] == roles[1] and roles[0] and not roles[0].weak):
             return step
-        beside = self._source[_block_of(modules[0])] - {modules[0]}
+        beside = self._source[block_of(modules[0])] - {modules[0]}
         plain = [role for role in roles if role is not None and not role.weak]
         if len(plain) == 1 and None in roles:
             told = "one name says which norm it is, the other doesn't"
             return replace(step, degree=Degree.LIKELY, remark=told)
-        if not beside and len(self._target[_block_of(modules[1])]) < 2:
+        if not beside and len(self._target[block_of(modules[1])]) < 2:
             return step
         others = ", ".join(sorted(module.rpartition(".")[2] for module in beside)[:2])
         remark = f"{others} would fit as well" if others else "another norm of the block would fit"
@@ -50,10 +50,5 @@ def _norms_by_block(specs: Specs) -> dict[str, set[str]]:
     for key in specs:
         module = cut_leaf(key)[0]
         if "norm" in words_of(without_integers(module)):
-            found[_block_of(module)].add(module)
+            found[block_of(module)].add(module)
     return found
-
-
-def _block_of(module: str) -> str:
-    """What stands before a module's name, up to the first item of a list."""
-    return next(blocks_around(module), "")

@@ -102,7 +102,7 @@ _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
 """Words of copies that follow a network's weights: the raw ones are beside them."""
 
-REVERSED = frozenset({"up"})
+REVERSED = frozenset({"up", "dec", "decoder", "fusion", "refinenet"})
 """Words of lists that some libraries count from the other end: of the way up in U-shaped nets."""
 
 
@@ -122,6 +122,11 @@ def roles_of(module: str) -> Mapping[str, Found]:
 def roles_of_tensor(key: str) -> Mapping[str, Found]:
     """The facets that the module of a tensor tells; its integers tell nothing of that here."""
     return roles_of(cut_leaf(without_integers(key))[0])
+
+
+def part_of_tensor(key: str) -> str:
+    """Which of attention's or the MLP's parts the module of a tensor is; else empty."""
+    return part_of(cut_leaf(without_integers(key))[0])
 
 
 def part_of(module: str) -> str:

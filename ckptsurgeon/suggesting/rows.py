@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from ckptsurgeon.drafting.steps import Step
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.names import cut_leaf
-from ckptsurgeon.suggesting.roles import roles_of
+from ckptsurgeon.suggesting.roles import part_of, roles_of
 
 HEADWISE = frozenset(
     {
@@ -19,6 +19,9 @@ HEADWISE = frozenset(
 
 COMPLEX = frozenset({"wq", "wk"})
 """Meta's names: its rotary embeddings pair neighbouring rows, others pair halves of a head."""
+
+FUSED = frozenset({"qkv", "kv", "gate_up"})
+"""Parts that are several in one: codebases put their rows in several orders."""
 
 ROTARY = "rotary rows: as they are, or by permute_rope"
 
@@ -49,6 +52,18 @@ def is_of_another_attention(step: Step) -> bool:
     modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
     parents = [without_integers(one.rpartition(".")[0]).rpartition(".")[2] for one in modules]
     return parents[0] != parents[1] and _is_part(modules, ("q", "k"))
+
+
+def doubt_fused(step: Step) -> str:
+    """What may be wrong with fused rows that go to a module of another name, or in another one."""
+    if not step.is_move:
+        return ""
+    modules = [without_integers(cut_leaf(key)[0]) for key in (step.takes[0], step.gives[0])]
+    if {part_of(module) for module in modules}.isdisjoint(FUSED):
+        return ""
+    ends = [module.split(".")[-2:] for module in modules]
+    name = modules[0].rpartition(".")[2]
+    return f"the rows of {name} may lie in another order" if ends[0] != ends[1] else ""
 
 
 def _are_headwise(names: Collection[str]) -> bool:

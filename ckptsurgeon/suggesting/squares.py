@@ -111,9 +111,9 @@ def _has_turned(source: Specs, wanted: Collection[tuple[int, ...]]) -> bool:
 
 
 def _is_bare(step: Step) -> bool:
-    """Whether only one side is a parameter of its own, which may be multiplied from the left."""
+    """Whether only one side is a parameter of its own, or Haiku's `w`: it may be [in, out]."""
     leaves = [cut_leaf(keys[0])[1] for keys in (step.sources.keys, step.targets.keys)]
-    return ("" in leaves) and leaves[0] != leaves[1]
+    return leaves[0] != leaves[1] and not {"", "w"}.isdisjoint(leaves)
 
 
 def blocks_around(key: str) -> Iterator[str]:
@@ -122,6 +122,11 @@ def blocks_around(key: str) -> Iterator[str]:
     if found is not None:
         yield found[0]
         yield ""
+
+
+def block_of(key: str) -> str:
+    """What a key begins with up to the first item of a list; empty where it is in none."""
+    return next(blocks_around(key), "")
 
 
 def _is_embedding(key: str) -> bool:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folding import HOLE, Folded, Index
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
@@ -121,11 +122,15 @@ def taken_at(unit: Unit, at: Sequence[int]) -> Unit:
 
 
 @functools.lru_cache(maxsize=1 << 14)
+def lists_around(module: str) -> tuple[str, ...]:
+    """The lists that a folded name is in, the outermost first."""
+    every = (*prefixes_of(module), module)
+    return tuple(one for one in every if HOLE in one.rpartition(".")[2])
+
+
 def list_of(module: str) -> str:
     """The innermost list that a folded name is in; empty where it is in none."""
-    pieces = module.split(".")
-    last = max((at for at, piece in enumerate(pieces) if HOLE in piece), default=-1)
-    return ".".join(pieces[: last + 1])
+    return next(reversed(lists_around(module)), "")
 
 
 def holes_of(form: str) -> int:

@@ -232,3 +232,48 @@ def test_a_twin_of_a_whole_network_is_one_question() -> None:
     source = {f"{twin}{key}": shape for twin in twins for key, shape in shapes.items()}
     text = suggest(source, shapes).text()
     assert "  - model.module.** -> **\n  # - drop: ema_model.module.**" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ({"mixer.A_log": (8, 4)}, {"mixer.A": (8, 4)}),
+        ({"attention.qkv_proj.weight": (12, 4)}, {"attn.qkv.weight": (12, 4)}),
+        ({"ffn.up_gate_proj.weight": (16, 4)}, {"ffn.gate_up_proj.weight": (16, 4)}),
+        ({"up.conv_transpose.kernel": (2, 2, 8, 4)}, {"up.conv_transpose.weight": (8, 4, 2, 2)}),
+        ({"linear.w": (4, 4)}, {"linear.weight": (4, 4)}),
+    ],
+    ids=["a logarithm", "fused rows", "gate and up", "a turned kernel", "Haiku's squares"],
+)
+def test_what_names_don_t_say_is_not_sure(source: Shapes, target: Shapes) -> None:
+    sides = [
+        {f"h.{at}.{key}": shape for at in (0, 1) for key, shape in side.items()}
+        for side in (source, target)
+    ]
+    assert not suggest(*sides).sure
+
+
+def test_a_pyramid_may_be_counted_from_its_top() -> None:
+    source: Shapes = {}
+    target: Shapes = {}
+    for at in range(4):
+        for own, to in (("out_conv", "projection"), ("unit.conv1", "residual.convolution1")):
+            source |= {
+                f"refinenet{at + 1}.{own}.weight": (8, 8, 3, 3),
+                f"refinenet{at + 1}.{own}.bias": (8,),
+            }
+            target |= {
+                f"fusion.layers.{at}.{to}.weight": (8, 8, 3, 3),
+                f"fusion.layers.{at}.{to}.bias": (8,),
+            }
+    assert not suggest(source, target).sure
+
+
+@pytest.mark.parametrize("word", ["visual", "critic", "value", "teacher", "ema"])
+def test_one_network_of_several_is_not_surely_another(word: str) -> None:
+    assert not suggest(tower(f"{word}."), tower("model.")).sure
+    assert not suggest(tower("model."), tower(f"{word}.")).sure
+
+
+def test_a_network_beside_its_average_is_not_surely_meant() -> None:
+    assert not suggest({**tower(""), **tower("ema.")}, tower("model.")).sure
