@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
@@ -158,10 +159,31 @@ class _Ways:
             return SAME
         return _concat(0) if part in COLUMNS else _concat(1) if part in ROWS else None
 
+    def _is_fused(self, name: str) -> bool:
+        """Whether a layer is several in one: by its name, or giving twice what the next takes."""
+        module, _, kind = cut_leaf(name)
+        if part_of(module) in FUSED:
+            return True
+        down = self._downs.get(module.rpartition(".")[0])
+        if part_of(module) != "up" or down is None or kind != "weight":
+            return False
+        given = sum(spec.shape[0] for spec in self._shapes[name])
+        return given == 2 * sum(spec.shape[1] for spec in self._shapes[down])
+
+    @cached_property
+    def _downs(self) -> Mapping[str, str]:
+        """The last layer of each MLP, by what holds it."""
+        found: dict[str, str] = {}
+        for name, specs in self._shapes.items():
+            module, _, kind = cut_leaf(name)
+            if kind == "weight" and part_of(module) == "down" and len(specs[0].shape) == 2:
+                found[module.rpartition(".")[0]] = name
+        return found
+
     def _doubt(
         self, name: str, call: Call | None, fitting: Sequence[Way], meant: Call | None
     ) -> str:
-        if call is not None and call.op == "concat" and part_of(cut_leaf(name)[0]) in FUSED:
+        if call is not None and call.op == "concat" and self._is_fused(name):
             return "each rank has a part of each fused part: joined, they lie in another order"
         if len(fitting) > 1 and name not in self._target and call != meant:
             return "its shape tells no more than that ranks hold parts of it"

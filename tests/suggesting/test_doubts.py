@@ -277,3 +277,13 @@ def test_one_network_of_several_is_not_surely_another(word: str) -> None:
 
 def test_a_network_beside_its_average_is_not_surely_meant() -> None:
     assert not suggest({**tower(""), **tower("ema.")}, tower("model.")).sure
+
+
+def test_ranks_of_a_gated_layer_are_not_surely_joined() -> None:
+    rank: Shapes = {"h.0.mlp.dense_h_to_4h.weight": (16, 8), "h.0.mlp.dense_4h_to_h.weight": (8, 8)}
+    whole: Shapes = {
+        "h.0.mlp.dense_h_to_4h.weight": (32, 8),
+        "h.0.mlp.dense_4h_to_h.weight": (8, 16),
+    }
+    found = cs.suggest(None, filled(whole), sources={"r0": filled(rank), "r1": filled(rank)})
+    assert "h.0.mlp.dense_h_to_4h.weight" in found.likely
