@@ -72,8 +72,8 @@ def _lists_of_others(source: Specs, target: Specs) -> set[str]:
     """The forms of blocks of which the two sides have other items."""
     found: tuple[dict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
     for side, specs in zip(found, (source, target), strict=True):
-        for module in {key.rpartition(".")[0] for key in specs}:
-            for prefix in prefixes_of(module):
+        for block in {key.rpartition(".")[0].rpartition(".")[0] for key in specs}:
+            for prefix in (*prefixes_of(block), block):
                 if has_digits(prefix.rpartition(".")[2]):
                     side[without_integers(prefix, HOLE)].add(prefix)
     return {form for form in found[0].keys() & found[1].keys() if found[0][form] != found[1][form]}

@@ -55,7 +55,7 @@ def doubt_steps(
     positions = any(map(_is_position, forms))
     rotary = not positions
     tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
-    gated = {block_of(key) for side in (source, target) for key in side if _is_gate(key)}
+    gated = set[str]() if tokens or not any(map(_is_gate, forms)) else _gated(source, target)
     every = [*steps, *known.steps]
     turned = Squares(every, source, target, guessed)
     beside = holders_of_turned(every, source, target)
@@ -82,6 +82,11 @@ def doubt_steps(
             step = replace(step, degree=Degree.LIKELY, remark=ROTARY)
         found.append(step)
     return found
+
+
+def _gated(*sides: Specs) -> set[str]:
+    """The blocks that have a gate: their attention has rotary positions."""
+    return {block_of(key) for side in sides for key in side if _is_gate(key)}
 
 
 def _is_gate(key: str) -> bool:
@@ -188,7 +193,8 @@ class _Around:
         modules = {cut_leaf(key)[0] for key in doubted}
         self.doubted = modules | {module.rpartition(".")[0] for module in modules}
         parents = {key.rpartition(".")[0] for key in source}
-        self.modules = parents | {above for module in parents for above in prefixes_of(module)}
+        above = {parent.rpartition(".")[0] for parent in parents}
+        self.modules = parents | above | {one for module in above for one in prefixes_of(module)}
 
     def is_rare(self, step: Step) -> bool:
         """Whether a target is mostly given by another, and its source mostly gives another."""

@@ -56,7 +56,7 @@ def is_of_another_attention(step: Step) -> bool:
 
 def doubt_fused(step: Step) -> str:
     """What may be wrong with fused rows that go to a module of another name, or in another one."""
-    if not step.is_move:
+    if not step.is_move or step.takes == step.gives:
         return ""
     modules = [without_integers(cut_leaf(key)[0]) for key in (step.takes[0], step.gives[0])]
     if {part_of(module) for module in modules}.isdisjoint(FUSED):
