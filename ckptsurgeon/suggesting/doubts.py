@@ -58,12 +58,15 @@ def doubt_steps(
     gated = set[str]() if tokens or not any(map(_is_gate, forms)) else _gated(source, target)
     every = [*steps, *known.steps]
     turned = Squares(every, source, target, guessed)
+    steps = [turned.judge(step) for step in steps]
+    if not any(step.degree < Degree.LIKELY for step in steps):
+        return [_doubt_rows(step, rotary) for step in steps]
     beside = holders_of_turned(every, source, target)
     around = _Around(every, source)
     norms = Norms(source, target)
     found = []
     for step in steps:
-        step = norms.judge(turned.judge(step))
+        step = norms.judge(step)
         if step.degree < Degree.LIKELY:
             told = (
                 _doubt_place(step, source, target, beside)
@@ -72,9 +75,8 @@ def doubt_steps(
                 or doubt_fused(step)
             )
             step = replace(step, degree=Degree.LIKELY, remark=told) if told else step
-        if step.degree < Degree.OPEN and (told := doubt_rows(step, rotary)):
-            step = replace(step, degree=Degree.OPEN, remark=told)
-        elif (
+        step = _doubt_rows(step, rotary)
+        if (
             step.degree < Degree.LIKELY
             and is_of_another_attention(step)
             and (tokens or not gated.isdisjoint(map(block_of, (step.takes[0], step.gives[0]))))
@@ -82,6 +84,12 @@ def doubt_steps(
             step = replace(step, degree=Degree.LIKELY, remark=ROTARY)
         found.append(step)
     return found
+
+
+def _doubt_rows(step: Step, rotary: bool) -> Step:
+    """The step, open where its rows may be in another order."""
+    told = doubt_rows(step, rotary) if step.degree < Degree.OPEN else ""
+    return replace(step, degree=Degree.OPEN, remark=told) if told else step
 
 
 def _gated(*sides: Specs) -> set[str]:
