@@ -166,6 +166,13 @@ def places_of(units: Iterable[Unit]) -> set[int]:
 # --- grids ----------------------------------------------------------------------------------------
 
 
+def is_counted(keys: Sequence[str], sizes: Sequence[int], dim: int) -> bool:
+    """Whether a dim of keys is told by integers, which don't say how many there are."""
+    pattern = pattern_of(tuple(keys), tuple(sizes)) or ()
+    opens = [unit for unit in pattern if isinstance(unit, Open) and unit.dim == dim]
+    return any(not unit.words for unit in opens)
+
+
 def pattern_of(keys: Sequence[str], sizes: tuple[int, ...]) -> Units | None:
     """The one pattern of keys on a grid, with an `Open` for each dim; None where there is none."""
     patterns = [cut_key(key) for key in keys]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
-from ckptsurgeon.drafting.units import Open, pattern_of
+from ckptsurgeon.drafting.units import is_counted
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.permutations import name_split, name_take
 from ckptsurgeon.ops.indexing import Index, IndexItem
@@ -154,7 +154,7 @@ def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) 
     given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
     if len(set(sizes)) > 1:
         given = (*given, ("sizes", sizes))
-    elif _is_counted(targets, over):
+    elif is_counted(targets.keys, targets.sizes, over):
         given = (*given, ("parts", len(sizes)))
     return Call("split", given, over)
 
@@ -164,13 +164,6 @@ def _are_grouped(sizes: tuple[int, ...]) -> bool:
     if len(sizes) != 3 or sizes[1] != sizes[2]:
         return False
     return sizes[0] > sizes[1] and sizes[0] % sizes[1] == 0
-
-
-def _is_counted(targets: Grid, over: int) -> bool:
-    """Whether a dim of the targets is told by integers, which don't say how many there are."""
-    pattern = pattern_of(targets.keys, targets.sizes) or ()
-    opens = [unit for unit in pattern if isinstance(unit, Open) and unit.dim == over]
-    return any(not unit.words for unit in opens)
 
 
 def _dim(dim: int) -> tuple[tuple[str, int], ...]:

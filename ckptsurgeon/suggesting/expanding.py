@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
+from ckptsurgeon.drafting.units import is_counted
 from ckptsurgeon.suggesting.candidates import Candidate
 from ckptsurgeon.suggesting.matching import Match
 from ckptsurgeon.suggesting.units import Leaf
@@ -29,10 +30,11 @@ def _grid(leaf: Leaf, at: int, op: str) -> tuple[Grid, tuple[Call, ...]]:
     keys = leaf.keys[at * leaf.parts : (at + 1) * leaf.parts]
     if leaf.parts == 1:
         return Grid(keys), ()
-    sizes = leaf.sizes[at] if leaf.sizes else ()
-    uneven = op == "split" and len(set(sizes)) > 1
-    parameters = (("sizes", sizes),) if uneven else ()
-    return Grid(keys, (leaf.parts,)), (Call(op, parameters, 0),)
+    grid, sizes = Grid(keys, (leaf.parts,)), leaf.sizes[at] if leaf.sizes else ()
+    if op == "split" and len(set(sizes)) > 1:
+        return grid, (Call(op, (("sizes", sizes),), 0),)
+    counted = op == "split" and is_counted(grid.keys, grid.sizes, 0)
+    return grid, (Call(op, (("parts", leaf.parts),) if counted else (), 0),)
 
 
 def _doubt_rows(one: Candidate, other: Candidate) -> str:

@@ -62,16 +62,21 @@ def settle_leftovers(
     missing = {key: spec for key, spec in target.items() if key not in given}
     spare = {key for key in unused if not used.isdisjoint(tied.get(key, ()))}
     spare.update(_buffers({key: spec for key, spec in unused.items() if key not in spare}))
+    made = set(_buffers(missing))
     settled = [drop(key, Degree.SURE) for key in unused if key in spare]
-    settled += [keep(key, Degree.SURE) for key in _buffers(missing)]
-    done = {key for step in settled for key in (*step.sources.keys, *step.targets.keys)}
-    open = {key: asked.get(key, "no source was found for it") for key in missing if key not in done}
-    lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in done}
-    footer = [
-        *leave_keys("keep", open, [key for key in {**known.target, **target} if key not in open]),
-        *leave_keys("drop", lost, [key for key in {**known.source, **source} if key not in lost]),
+    settled += [keep(key, Degree.SURE) for key in missing if key in made]
+    open = {key: asked.get(key, "no source was found for it") for key in missing if key not in made}
+    lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in spare}
+    everything = Known(known.steps, {**known.source, **source}, {**known.target, **target})
+    return Leftovers(settled, open, lost, leave_both(open, lost, everything))
+
+
+def leave_both(open: Mapping[str, str], lost: Mapping[str, str], every: Known) -> list[str]:
+    """Comments on keys of both sides, which keep or drop nothing else of `every`."""
+    return [
+        *leave_keys("keep", open, [key for key in every.target if key not in open]),
+        *leave_keys("drop", lost, [key for key in every.source if key not in lost]),
     ]
-    return Leftovers(settled, open, lost, footer)
 
 
 def _buffers(specs: Specs) -> list[str]:

@@ -115,7 +115,8 @@ def _positions(
         return Resized(None, f"{told}: without the class token {own}{slice}")
     prefix = 1 if all(tokens) else 0
     sides = _side(count - prefix), _side(to - prefix)
-    if len(shape) < 3 or None in sides or tokens[0] != tokens[1]:
+    is_grid = len(shape) == 3 and shape[0] == wanted[0] == 1
+    if not is_grid or None in sides or tokens[0] != tokens[1]:
         return Resized(None, f"{told}: resize_pos_embed, a slice, or its own?")
     side = sides[1]
     given = (("to", (side, side)), *((("prefix_tokens", prefix),) if prefix != 1 else ()))

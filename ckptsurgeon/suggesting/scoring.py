@@ -131,13 +131,13 @@ class Scorer:
         """The shares of equal words, and of those that are shortened, too, by how rare they are."""
         if not (one and other):
             return 0.0, 0.0
-        total = sum(self._weight(word) for word in (*one, *other))
-        exact = common = sum(2 * self._weight(word) for word in one & other)
-        left, right = one - other, set(other - one)
-        for word in left:
+        total = sum(self._weight(word) for word in sorted([*one, *other]))
+        exact = common = sum(2 * self._weight(word) for word in sorted(one & other))
+        right = sorted(other - one)
+        for word in sorted(one - other):  # sums of floats depend on their order
             near = next((to for to in right if share_start(word, to)), None)
             if near is not None:
-                right.discard(near)
+                right.remove(near)
                 common += SHORTENED * (self._weight(word) + self._weight(near))
         return exact / total, common / total
 

@@ -12,7 +12,7 @@ from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
 from ckptsurgeon.drafting.covering import cover
 from ckptsurgeon.drafting.drafting import draft_most
-from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.files import Head, with_footer
 from ckptsurgeon.drafting.joining import join_leaves, join_words
 from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.lines import line_of
@@ -25,7 +25,7 @@ from ckptsurgeon.suggesting.expanding import steps_of_match
 from ckptsurgeon.suggesting.folding import is_foldable
 from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.gathering import Gathered, gather
-from ckptsurgeon.suggesting.leftovers import Leftovers, settle_leftovers
+from ckptsurgeon.suggesting.leftovers import Leftovers, leave_both, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
@@ -267,9 +267,18 @@ def _written(
         taken = list(dict.fromkeys(key for step in active for key in step.takes))
         left = replace(left, footer=[*_open_lines(found.open, taken), *left.footer])
     text, lost = _draft(steps, ground, source, target, comments, left, copies=copies)
-    degrees = dict(_degrees(steps, set(lost)))
-    gone = {key: "no rule file holds it" for step in lost for key in step.gives}
-    return Suggestion(text, degrees, {**left.open, **gone}, left.unused)
+    unheld = set(lost)
+    held = [step for step in steps if step not in unheld]
+    gone = dict.fromkeys(given_by(lost), UNHELD)
+    spare = dict.fromkeys(taken_by(lost) - taken_by(held), UNHELD)
+    if lost:
+        every = Known(steps, {**known.source, **source}, {**known.target, **target})
+        text = with_footer(text, leave_both(gone, spare, every))
+    degrees = {key: step.degree for step in held for key in step.gives}
+    return Suggestion(text, degrees, {**left.open, **gone}, {**left.unused, **spare})
+
+
+UNHELD = "no rule file holds it"
 
 
 def _draft(
@@ -324,10 +333,3 @@ def _may_copy(steps: Sequence[Step], source: Specs, target: Specs) -> bool:
         key in kept or key not in source or (source[key].shape != spec.shape and key not in doubly)
         for key, spec in target.items()
     )
-
-
-def _degrees(steps: Sequence[Step], lost: Collection[Step]) -> Iterator[tuple[str, Degree]]:
-    for step in steps:
-        if step not in lost:
-            for key in step.gives:
-                yield key, step.degree
