@@ -63,11 +63,18 @@ class Ground:
         return {full_key(view.alias, key): key for view in views for key in view.specs}
 
     def can_say(self, step: Step) -> bool:
-        """Whether patterns can name all keys of a step."""
-        return all(map(is_sayable, (*(self._seen[key] for key in step.takes), *step.gives)))
+        """Whether patterns can name all keys of a step, and its ops can make its targets."""
+        keys = (*(self._seen[key] for key in step.takes), *step.gives)
+        return all(map(is_sayable, keys)) and self._can_make(step)
+
+    def _can_make(self, step: Step) -> bool:
+        try:
+            return not step.calls or bool(self._made(step))
+        except CkptSurgeonError:
+            return False
 
     def part_sayable(self, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-        """The steps whose keys patterns can name, and the others."""
+        """The steps that rules can say, and the others."""
         parts: tuple[list[Step], list[Step]] = ([], [])
         for step in steps:
             parts[not self.can_say(step)].append(step)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ckptsurgeon.drafting.steps import Degree, Step, move
 from ckptsurgeon.keys import has_digits, prefixes_of, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
-from ckptsurgeon.suggesting.lists import compare_names
+from ckptsurgeon.suggesting.lists import TURNED_LIST, compare_names, may_be_turned
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
-from ckptsurgeon.suggesting.roles import TWINS
+from ckptsurgeon.suggesting.roles import TWINS, has_attention
 from ckptsurgeon.suggesting.units import Specs
 
 DEEPEST = 4
@@ -98,12 +98,13 @@ def find_branches(
     rests, items = _rests(source), _items(target)
     waiting = dict(target)
     used = set(taken)
+    has_halves = _has_halves(source) or _has_halves(target)
     for _ in range(MOST_BRANCHES):
         found = _pair_prefixes(rests, waiting, source, items)
         best = max(filter(_is_telling, found.values()), key=_worth, default=None)
         if best is None:
             return
-        chosen, degree, remark = _settle(best, found)
+        chosen, degree, remark = _settle(best, found, has_halves)
         if degree is not Degree.OPEN:
             chosen = _without_shifted(chosen, source, target)
         if not used.isdisjoint(chosen.keys.values()) and degree is not Degree.OPEN:
@@ -177,7 +178,9 @@ def _is_telling(branch: Branch) -> bool:
     return len(branch.keys) >= LEAST_KEYS and len(words) >= LEAST_WORDS
 
 
-def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Degree, str]:
+def _settle(
+    best: Branch, found: Mapping[Prefixes, Branch], has_halves: bool
+) -> tuple[Branch, Degree, str]:
     """The branch to take, where others would be as good."""
     own, to = best.prefixes
     rivals = [one for one in found.values() if one is not best and _rivals(one, best)]
@@ -195,9 +198,29 @@ def _settle(best: Branch, found: Mapping[Prefixes, Branch]) -> tuple[Branch, Deg
         return best, Degree.LIKELY, f"told by its name: {others} would fit as well"
     left, right = _words(own) - _words(to), _words(to) - _words(own)
     several = left and right and not (left | right) <= PLAIN
-    if several or not NETWORKS.isdisjoint(left | right):
+    one_sided = left | right
+    half = has_halves and not HALVES.isdisjoint(one_sided)
+    if several or half or not NETWORKS.isdisjoint(one_sided):
         return best, Degree.LIKELY, f"{own}** and {to}** may be two networks"
+    if may_be_turned(own, to) and _is_list(best) and not has_attention(best.keys):
+        return best, Degree.LIKELY, TURNED_LIST
     return best, Degree.SURE, ""
+
+
+HALVES = frozenset({"encoder", "decoder"})
+"""Words for the halves of a network: where a side has both, what lacks the word may be either."""
+
+
+def _has_halves(specs: Specs) -> bool:
+    """Whether there are lists of layers in an encoder, and in a decoder."""
+    forms = {without_integers(key, HOLE).partition(HOLE)[0] for key in specs if has_digits(key)}
+    return {word for form in forms for word in words_of(form)} >= HALVES
+
+
+def _is_list(branch: Branch) -> bool:
+    """Whether the prefix is that of a list."""
+    at = len(branch.prefixes[1])
+    return all(key[at : at + 1].isdecimal() for key in branch.keys)
 
 
 NETWORKS = frozenset(

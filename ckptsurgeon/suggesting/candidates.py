@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.keys import has_digits, without_integers
 from ckptsurgeon.suggesting.folding import HOLE, Index
 from ckptsurgeon.suggesting.lists import ListPair, Side
-from ckptsurgeon.suggesting.names import EMPTY, spell, words_of
+from ckptsurgeon.suggesting.names import EMPTY, words_of
+from ckptsurgeon.suggesting.norms import settle_norm, tell_norm
 from ckptsurgeon.suggesting.roles import Found
 from ckptsurgeon.suggesting.units import Unit, list_of, taken_at
 
@@ -130,13 +131,10 @@ def candidates_of(units: Sequence[tuple[Unit, Scope | None]]) -> list[Candidate]
 
 
 def _norms_by_scope(units: Sequence[tuple[Unit, Scope | None]]) -> Mapping[Scope | None, set[str]]:
-    """What the norms of each scope say of themselves, and whether one is a third."""
+    """What the norms of each scope say of themselves."""
     found: dict[Scope | None, set[str]] = defaultdict(set)
     for unit, scope in units:
-        if (role := unit.roles.get("norm")) is not None:
-            found[scope].add(role.value)
-        if " norm 3 " in spell(unit.spelled):
-            found[scope].add("third")
+        found[scope] |= tell_norm(unit.spelled)
     return found
 
 
@@ -156,15 +154,8 @@ def _roles(unit: Unit, norms: Collection[str]) -> Mapping[str, Found]:
     roles = dict(unit.roles)
     if "mean" in unit.leaves:
         roles.pop("norm", None)  # a BatchNorm follows a convolution, by whatever number
-    if "norm" not in roles:
-        return roles
-    value, weak = roles["norm"]
-    if "third" in norms and weak:  # a decoder's: of itself, of the encoder, of the MLP
-        text = spell(unit.spelled)
-        value = "cross" if " norm 2 " in text else "ffn" if " norm 3 " in text else value
-    if value == "post_attn" and "ffn" not in norms:
-        value = "ffn"  # what follows attention is the MLP
-    roles["norm"] = Found(value, weak)
+    if "norm" in roles and (settled := settle_norm(unit.spelled, norms)) is not None:
+        roles["norm"] = settled
     return roles
 
 

@@ -6,24 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from ckptsurgeon.drafting.steps import Degree, Step
-from ckptsurgeon.keys import prefixes_of, without_integers
+from ckptsurgeon.drafting.steps import Degree, Step, taken_by
+from ckptsurgeon.keys import integers_in, prefixes_of, without_integers
 from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
 from ckptsurgeon.suggesting.norms import Norms
-from ckptsurgeon.suggesting.roles import part_of_tensor, roles_of_tensor
-from ckptsurgeon.suggesting.rows import (
-    ROTARY,
-    doubt_fused,
-    doubt_rows,
-    is_of_another_attention,
-)
-from ckptsurgeon.suggesting.squares import (
-    TURNED,
-    Squares,
-    block_of,
-    holder_of,
-    holders_of_turned,
-)
+from ckptsurgeon.suggesting.numbers import Numbers
+from ckptsurgeon.suggesting.rows import Rows, doubt_fused
+from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
 from ckptsurgeon.suggesting.units import Specs
 
 
@@ -51,22 +40,18 @@ def doubt_steps(
     Of `guessed` source keys the shape tells nothing.
     """
     source, target = {**known.source, **source}, {**known.target, **target}
-    forms = {without_integers(key) for side in (source, target) for key in side}
-    positions = any(map(_is_position, forms))
-    rotary = not positions
-    tokens = not positions and any(map(_is_token, forms)) and not any(map(_is_relative, forms))
-    gated = set[str]() if tokens or not any(map(_is_gate, forms)) else _gated(source, target)
+    rows = Rows(source, target)
     every = [*steps, *known.steps]
     turned = Squares(every, source, target, guessed)
     steps = [turned.judge(step) for step in steps]
     if not any(step.degree < Degree.LIKELY for step in steps):
-        return [_doubt_rows(step, rotary) for step in steps]
+        return [rows.judge(step) for step in steps]
     beside = holders_of_turned(every, source, target)
-    around = _Around(every, source)
-    norms = Norms(source, target)
+    around = _Around(every, source, target)
+    norms, numbers = Norms(source, target), Numbers(source, target)
     found = []
     for step in steps:
-        step = norms.judge(step)
+        step = numbers.judge(norms.judge(step))
         if step.degree < Degree.LIKELY:
             told = (
                 _doubt_place(step, source, target, beside)
@@ -75,45 +60,8 @@ def doubt_steps(
                 or doubt_fused(step)
             )
             step = replace(step, degree=Degree.LIKELY, remark=told) if told else step
-        step = _doubt_rows(step, rotary)
-        if (
-            step.degree < Degree.LIKELY
-            and is_of_another_attention(step)
-            and (tokens or not gated.isdisjoint(map(block_of, (step.takes[0], step.gives[0]))))
-        ):
-            step = replace(step, degree=Degree.LIKELY, remark=ROTARY)
-        found.append(step)
+        found.append(rows.judge(step))
     return found
-
-
-def _doubt_rows(step: Step, rotary: bool) -> Step:
-    """The step, open where its rows may be in another order."""
-    told = doubt_rows(step, rotary) if step.degree < Degree.OPEN else ""
-    return replace(step, degree=Degree.OPEN, remark=told) if told else step
-
-
-def _gated(*sides: Specs) -> set[str]:
-    """The blocks that have a gate: their attention has rotary positions."""
-    return {block_of(key) for side in sides for key in side if _is_gate(key)}
-
-
-def _is_gate(key: str) -> bool:
-    return part_of_tensor(key) == "gate"
-
-
-def _is_token(key: str) -> bool:
-    found = roles_of_tensor(key).get("embed")
-    return found is not None and found.value == "token"
-
-
-def _is_relative(key: str) -> bool:
-    """Whether a tensor is a table of relative positions, which take the place of rotary ones."""
-    return "relative" in spell(cut_leaf(key)[0]).split() or "rel" in spell(key).split()
-
-
-def _is_position(key: str) -> bool:
-    found = roles_of_tensor(key).get("embed")
-    return found is not None and found.value == "position"
 
 
 def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[str]) -> str:
@@ -166,6 +114,10 @@ def _doubt_layer(step: Step, source: Specs, target: Specs, around: _Around) -> s
         return ""
     if around.is_rare(step):
         return "in other layers another tensor gives this one"
+    if around.is_shifted(step):
+        return "by the order of their numbers: one is left over on each side"
+    if other := around.namesake_of(step):
+        return f"{other} would fit as well"
     layers = [cut_leaf(key)[0].rpartition(".")[0] for key in (step.takes[0], step.gives[0])]
     (before, _, name), (_, _, other) = (layer.rpartition(".") for layer in layers)
     if name == other or not (name and other):
@@ -181,12 +133,13 @@ def _doubt_layer(step: Step, source: Specs, target: Specs, around: _Around) -> s
 
 
 class _Around:
-    """What gives each key, the modules of which a key is doubted, and all modules of the source.
+    """What gives each key, the modules of which a key is doubted, all modules of the source, and
+    what is left over on both sides.
 
     What holds a module that is doubted is doubted, too.
     """
 
-    def __init__(self, steps: Sequence[Step], source: Specs) -> None:
+    def __init__(self, steps: Sequence[Step], source: Specs, target: Specs) -> None:
         self._moves: tuple[dict[str, Counter[str]], ...] = (
             defaultdict(Counter),
             defaultdict(Counter),
@@ -203,12 +156,39 @@ class _Around:
         parents = {key.rpartition(".")[0] for key in source}
         above = {parent.rpartition(".")[0] for parent in parents}
         self.modules = parents | above | {one for module in above for one in prefixes_of(module)}
+        taken = taken_by(steps)
+        spare = [key for key in source if key not in taken]
+        self._left = (
+            set(map(without_integers, spare)),
+            {without_integers(key) for key in target if key not in self.origins},
+        )
+        self._spare = {(_tail(key), source[key].shape): key for key in spare}
+        self._target = target
+
+    def is_shifted(self, step: Step) -> bool:
+        """Whether numbers differ, and of what numbers tell apart some is left over on each side."""
+        own, to = _forms(step)
+        if own not in self._left[0] or to not in self._left[1]:
+            return False
+        return integers_in(step.takes[0]) != integers_in(step.gives[0])
+
+    def namesake_of(self, step: Step) -> str:
+        """A key that nothing takes, and that ends as the target does, where the source doesn't."""
+        own, to = step.takes[0], step.gives[0]
+        if to not in self._target or _tail(own) == _tail(to):
+            return ""
+        return self._spare.get((_tail(to), self._target[to].shape), "")
 
     def is_rare(self, step: Step) -> bool:
         """Whether a target is mostly given by another, and its source mostly gives another."""
         own, to = _forms(step)
         every = (self._moves[0][own], self._moves[1][to])
         return all(max(one.values()) > self._moves[0][own][to] for one in every)
+
+
+def _tail(key: str) -> str:
+    """The last two pieces of a key, without integers."""
+    return ".".join(without_integers(key).split(".")[-2:])
 
 
 def _forms(step: Step) -> tuple[str, str]:

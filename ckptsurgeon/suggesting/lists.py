@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
 from ckptsurgeon.suggesting.names import EMPTY, words_of
-from ckptsurgeon.suggesting.roles import REVERSED
+from ckptsurgeon.suggesting.roles import REVERSED, has_attention
 from ckptsurgeon.suggesting.units import Specs, Unit, holes_of, list_of, units_of
 
 MOST_ROUNDS = 4
@@ -29,7 +29,8 @@ class ListPair:
     """Two lists that are one, and their items; without items where one of them is longer.
 
     A ragged one is in another list, with more items at one place and fewer at another. With gaps,
-    the numbers of one side leave some out that the other has.
+    the numbers of one side leave some out that the other has, or begin elsewhere. One that may be
+    turned is called as those are that some libraries count from the other end.
     """
 
     source: str
@@ -39,6 +40,7 @@ class ListPair:
     is_turned: bool = False
     is_ragged: bool = False
     has_gaps: bool = False
+    may_be_turned: bool = False
     margin: float = 1.0
     """By how much the next best list fits worse, of either side."""
 
@@ -56,6 +58,11 @@ class Side:
         self.units = units_of(specs, folded)
         self.lists = {name: sorted(items) for name, items in lists_of(folded.values()).items()}
         self._profiles: dict[str, dict[Index, Profile]] = {}
+
+    def is_attended(self, name: str) -> bool:
+        """Whether the items of a list have attention."""
+        below = (unit.module for unit in self.units if unit.module.startswith(f"{name}."))
+        return has_attention(below)
 
     def profiles(self, name: str) -> Mapping[Index, Profile]:
         """What the items of a list hold."""
@@ -211,7 +218,8 @@ def _pair(
         counts,
         is_turned or (outer is not None and outer.is_turned),
         outer is not None and not _keeps(items, outer),
-        not _is_regular(items),
+        not _is_regular(items) or _begins_elsewhere(name, to, items),
+        may_be_turned(name, to) and not (source.is_attended(name) or target.is_attended(to)),
     )
 
 
@@ -240,6 +248,19 @@ def _is_regular(items: Mapping[Index, Index]) -> bool:
     return len(turned) == 1
 
 
+def _begins_elsewhere(name: str, to: str, items: Mapping[Index, Index]) -> bool:
+    """Whether the first items may be lacking on one side.
+
+    Names such as `stage1` are counted from 1; what has its number in a piece of its own is not.
+    """
+    first = min(at[-1] for at in items), min(at[-1] for at in items.values())
+    if first[0] == first[1]:
+        return False
+    later = name if first[0] > first[1] else to
+    is_piece = later.rpartition(".")[2] == HOLE
+    return is_piece or max(first) > 1 or own_name(name) == own_name(to)
+
+
 def _is_run(items: Sequence[Index]) -> bool:
     """Whether the innermost numbers of each item around them follow each other."""
     inner: dict[Index, list[int]] = defaultdict(list)
@@ -254,10 +275,17 @@ def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:
     return sorted(items, key=lambda item: (outer.items.get(item[:holes], ()), item[holes:]))
 
 
-def may_be_turned(pair: ListPair) -> bool:
-    """Whether one of the lists may be counted from the other end, by its name and nothing else."""
-    names = [own_name(one) for one in (pair.source, pair.target)]
-    return names[0] != names[1] and any(not REVERSED.isdisjoint(words_of(one)) for one in names)
+TURNED_LIST = "the one list may count from the other's end"
+
+
+def may_be_turned(one: str, other: str) -> bool:
+    """Whether one of two lists may be counted from the other end, by its name and nothing else."""
+    names = [own_name(each.rstrip(".")) for each in (one, other)]
+    if names[0] == names[1]:
+        return False
+    around = {word for each in (one, other) for word in words_of(each)}
+    own = {word for name in names for word in words_of(name)}
+    return "decoder" in around or not REVERSED.isdisjoint(own)
 
 
 def own_name(name: str) -> str:

@@ -12,10 +12,10 @@ from ckptsurgeon.suggesting.candidates import Candidate, divide
 from ckptsurgeon.suggesting.folding import fold
 from ckptsurgeon.suggesting.fusing import fuse
 from ckptsurgeon.suggesting.lists import (
+    TURNED_LIST,
     ListPair,
     Side,
     lists_above,
-    may_be_turned,
     pair_lists,
     settle_sides,
 )
@@ -204,11 +204,14 @@ def _limited(
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
     if pair is not None and pair.has_gaps:
-        return Degree.LIKELY, "by the order of the items: their numbers have gaps"
+        return (
+            Degree.LIKELY,
+            "by the order of the items: their numbers have gaps, or begin elsewhere",
+        )
     if one.items != other.items:
         return Degree.LIKELY, "lists of other lengths"
-    if any(each.is_turned or may_be_turned(each) for each in pairs):
-        return Degree.LIKELY, "the one list may count from the other's end"
+    if any(each.is_turned or each.may_be_turned for each in pairs):
+        return Degree.LIKELY, TURNED_LIST
     return degree, ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, given_by, taken_by
@@ -18,6 +18,17 @@ BASE = ".base_layer"
 
 SPECTRAL = "spectral norm: the weight is weight_orig / sigma; save it from the module itself"
 
+PRUNED = "pruned: the weight is weight_orig * weight_mask; save it from the module itself"
+
+QUANTIZED = ("F8", "F4", "F6", "I8", "U8", "I32")
+"""The dtypes of values that a scale may go with."""
+
+SCALES = ("_scale_inv", "_scale", "_scales", ".absmax")
+"""What stands behind a weight's key in that of its scale: DeepSeek, vLLM, bitsandbytes."""
+
+SCALES_OF_ALL = ("SCB", "scales")
+"""Scales that have names of their own in a module: LLM.int8(), GPTQ and AWQ."""
+
 
 def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
     """The layers that have low-rank matrices beside them, with these by part."""
@@ -30,20 +41,31 @@ def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
     return found
 
 
-def doubt_lora(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
-    """The steps, those open that give a weight without what LoRA adds to it."""
+def doubt_parts(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
+    """The steps, those open that give a weight without what LoRA adds to it, or its scale."""
     matrices = lora_modules(source)
     used = taken_by(steps)
     for step in steps:
-        module = step.takes[0].rpartition(".")[0].removesuffix(BASE) if step.takes else ""
-        parts = matrices.get(module, {})
-        is_weight = step.takes and step.takes[0].endswith(".weight") and len(parts) == 2
-        if is_weight and used.isdisjoint(parts.values()):
-            names = ", ".join((step.takes[0].rpartition(".")[2], "lora_A", "lora_B"))
-            told = f"LoRA beside it: merge_lora of {names} with its alpha"
-            yield replace(step, degree=Degree.OPEN, remark=told)
-        else:
-            yield step
+        own = step.takes[0] if step.takes and step.gives else ""
+        told = _beside_lora(own, matrices, used) or _beside_scale(own, source, used)
+        yield replace(step, degree=Degree.OPEN, remark=told) if told else step
+
+
+def _beside_lora(own: str, matrices: Mapping[str, Mapping[str, str]], used: Collection[str]) -> str:
+    module, _, leaf = own.rpartition(".")
+    parts = matrices.get(module.removesuffix(BASE), {})
+    if leaf != "weight" or len(parts) != 2 or any(part in used for part in parts.values()):
+        return ""
+    return "LoRA beside it: merge_lora of weight, lora_A, lora_B with its alpha"
+
+
+def _beside_scale(own: str, source: Specs, used: Collection[str]) -> str:
+    if own not in source or not source[own].dtype.startswith(QUANTIZED):
+        return ""
+    module = own.rpartition(".")[0]
+    beside = (*(f"{own}{end}" for end in SCALES), *(f"{module}.{name}" for name in SCALES_OF_ALL))
+    scale = next((one for one in beside if one in source and one not in used), "")
+    return f"quantized: {scale.rpartition('.')[2]} goes with its values" if scale else ""
 
 
 def fuse_weight_norms(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
@@ -81,6 +103,13 @@ def _module_ways(steps: Sequence[Step]) -> Mapping[str, str]:
     }
 
 
-def spectral_remarks(source: Specs, target: Specs) -> dict[str, str]:
-    """The target's weights that the source has under spectral norm, with what is to be done."""
-    return {key: SPECTRAL for key in target if key.endswith("weight") and f"{key}_orig" in source}
+def ask_parametrized(source: Specs, target: Specs) -> dict[str, str]:
+    """The target's weights that the source has under spectral norm, or pruned: what is to be done.
+
+    torch calls both `weight_orig`; a mask stands beside what is pruned.
+    """
+    return {
+        key: PRUNED if f"{key}_mask" in source else SPECTRAL
+        for key in target
+        if key.endswith("weight") and f"{key}_orig" in source
+    }

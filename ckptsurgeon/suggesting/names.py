@@ -89,7 +89,6 @@ SAME_WORDS = {
     "enc": "encoder",
     "dec": "decoder",
     "mlp": "ffn",
-    "feed": "ffn",  # feed_forward, feedforward
     "feedforward": "ffn",
     "ff": "ffn",
     "ffw": "ffn",  # Gemma's own files
@@ -104,7 +103,12 @@ SAME_WORDS = {
 }
 """Words that people write for one thing; on the right the one that stands for all."""
 
-RUNS = {("layer", "norm"): "norm", ("batch", "norm"): "norm", ("group", "norm"): "norm"}
+RUNS = {
+    ("layer", "norm"): "norm",
+    ("batch", "norm"): "norm",
+    ("group", "norm"): "norm",
+    ("feed", "forward"): "ffn",
+}
 """Two words that are one."""
 
 EMPTY = frozenset({"weight", "bias", "module", "model", "layer", "block", "forward", "#"})

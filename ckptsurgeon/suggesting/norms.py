@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.suggesting.names import cut_leaf, words_of
-from ckptsurgeon.suggesting.roles import roles_of_tensor
+from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
+from ckptsurgeon.suggesting.roles import Found, roles_of, roles_of_tensor
 from ckptsurgeon.suggesting.squares import block_of
 from ckptsurgeon.suggesting.units import Specs
+
+THIRD, OWN = " norm 3 ", " post self attn norm "
+"""Words of norms that change what those beside them are: of a third, and of GLM-4's."""
+
+
+def tell_norm(name: str) -> frozenset[str]:
+    """What a norm says of itself that matters to those beside it; nothing where it is none."""
+    role, text = roles_of(name).get("norm"), spell(name)
+    told = frozenset(words for words in (THIRD, OWN) if words in text)
+    return told if role is None else told | {role.value}
+
+
+def settle_norm(name: str, beside: Collection[str]) -> Found | None:
+    """Which norm of a block a name says it is, beside norms that say these; None where none."""
+    found = roles_of(name).get("norm")
+    if found is None:
+        return None
+    text, value = spell(name), found.value
+    if THIRD in beside and found.weak:  # a decoder's: of itself, of the encoder, of the MLP
+        value = "cross" if " norm 2 " in text else "ffn" if THIRD in text else value
+    is_last = "ffn" not in beside if OWN not in beside else OWN not in text
+    if value == "post_attn" and is_last:
+        value = "ffn"  # what follows attention is the MLP
+    return Found(value, found.weak)
 
 
 class Norms:
     """The norms of each block on both sides: equal ones are told apart by their names alone."""
 
     def __init__(self, source: Specs, target: Specs) -> None:
-        self._source = _norms_by_block(source)
-        self._target = _norms_by_block(target)
+        self._sides = _norms_by_block(source), _norms_by_block(target)
 
     def judge(self, step: Step) -> Step:
         """A norm among others of its block is likely at most, unless both names say which it is."""
@@ -27,24 +51,33 @@ class Norms:
         modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
         if modules[0].rpartition(".")[2] == modules[1].rpartition(".")[2]:
             return step
-        roles = [
-            roles_of_tensor(keys[0]).get("norm") for keys in (step.sources.keys, step.targets.keys)
-        ]
-        if roles == [None, None] or (roles[0] == roles[1] and roles[0] and not roles[0].weak):
+        roles = [roles_of_tensor(key).get("norm") for key in (step.takes[0], step.gives[0])]
+        if roles == [None, None] or (self._is_told(modules) and roles[0] == roles[1]):
             return step
-        beside = self._source[block_of(modules[0])] - {modules[0]}
         plain = [role for role in roles if role is not None and not role.weak]
         if len(plain) == 1 and None in roles:
             told = "one name says which norm it is, the other doesn't"
             return replace(step, degree=Degree.LIKELY, remark=told)
-        if not beside and len(self._target[block_of(modules[1])]) < 2:
+        mine, theirs = (
+            side[block_of(module)] - {module}
+            for side, module in zip(self._sides, modules, strict=True)
+        )
+        if not (mine or theirs):
             return step
-        others = ", ".join(sorted(module.rpartition(".")[2] for module in beside)[:2])
+        others = ", ".join(sorted(module.rpartition(".")[2] for module in mine)[:2])
         remark = f"{others} would fit as well" if others else "another norm of the block would fit"
         return replace(step, degree=Degree.LIKELY, remark=remark)
 
+    def _is_told(self, modules: list[str]) -> bool:
+        """Whether both names say the same in plain words, beside the other norms too."""
+        found = []
+        for side, module in zip(self._sides, modules, strict=True):
+            beside = {word for one in side[block_of(module)] for word in tell_norm(one)}
+            found.append(settle_norm(without_integers(module), beside))
+        return found[0] == found[1] and found[0] is not None and not found[0].weak
 
-def _norms_by_block(specs: Specs) -> dict[str, set[str]]:
+
+def _norms_by_block(specs: Specs) -> Mapping[str, set[str]]:
     """The modules whose names are those of norms, by the block that they are in."""
     found: dict[str, set[str]] = defaultdict(set)
     for key in specs:

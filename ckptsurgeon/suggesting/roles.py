@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ckptsurgeon.keys import without_integers
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 ROLES = (
     # What of attention it is. Fused ones first, for they hold the words of their parts.
-    Role("part", "qkv", r" (qkv|wqkv|in proj|q k v|c attn) "),  # torch, timm, GPT-2, NeoX
+    Role("part", "qkv", r" (qkv|wqkv|in proj|q k v|c attn|w pack) "),  # torch, timm, GPT-2, NeoX
     Role("part", "kv", r" (kv|wkv|k v) (?!(a|b|c) )"),  # SegFormer, Falcon; not MLA's kv_a, kv_b
     Role("part", "q", r" (q|wq|q lin|que) (?!(a|b) |proj (a|b) |former)"),  # not MLA's q_a, q_b
     Role("part", "k", r" (k|wk) "),
@@ -51,11 +51,12 @@ ROLES = (
     Role("ffn", "down", r" ffn (.* )?(down|c proj|out linear) "),
     Role("ffn", "down", r" ffn (.* )?linear 2 ", weak=True),  # of three, LitGPT's is up
     Role("ffn", "down", r" (linear 2|w 2|linear out) ", weak=True),
+    Role("ffn", "down", r" ffn proj $", weak=True),  # LitGPT
     Role("ffn", "down", r" (?<!attn )out linear $", weak=True),  # BERT
     # Which norm of a block it is: in the order of a block, the attention's comes first.
-    Role("norm", "post_ffn", r" post (ffn|feed forward) "),  # Gemma 2 has four of them
+    Role("norm", "post_ffn", r" post ffn "),  # Gemma 2 has four of them
     Role("norm", "ffn", r" (pre ffn|ffn norm|norm ffn) "),
-    Role("norm", "post_attn", r" post attn norm "),  # not the attention's own: it follows that
+    Role("norm", "post_attn", r" post (self )?attn norm "),  # not its own: it follows that
     Role("norm", "cross", r" (cross attn norm|encoder attn norm|pre cross attn( norm)?) "),
     Role("norm", "embed", r" embed (.* )?norm $"),
     Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm) $"),
@@ -65,6 +66,10 @@ ROLES = (
     Role("norm", "attn", r" norm 1 ", weak=True),  # timm, GPT-2 (ln_1)
     Role("norm", "ffn", r" norm (2|3) ", weak=True),
     Role("norm", "ffn", r" (final norm|out norm) $", weak=True),  # fairseq, BERT
+    Role("order", "pre", r" pre norm $"),
+    Role("order", "post", r" post norm $"),
+    Role("kind", "norm", r" norm $"),
+    Role("kind", "linear", r" (linear|conv|proj) $"),
     # What is embedded, and what is read off at the end.
     Role("embed", "position", r" (wpe|position) "),
     Role("embed", "token", r" (wte|embed token|token embed|word embed|word embeddings) $"),
@@ -91,7 +96,10 @@ ROLES = (
 )
 """In order: of each facet the first that is found holds."""
 
-EXCLUSIVE = frozenset({"part", "ffn", "norm", "embed", "modality", "half", "squeeze"})
+KINDS = frozenset({"order", "kind"})
+"""Facets of which two values can't be one module, and one value says nothing."""
+
+EXCLUSIVE = KINDS | {"part", "ffn", "norm", "embed", "modality", "half", "squeeze"}
 """Facets of which two values can't be one module."""
 
 TELLING = frozenset({"part", "ffn", "norm", "embed", "squeeze"})
@@ -102,7 +110,7 @@ _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
 """Words of copies that follow a network's weights: the raw ones are beside them."""
 
-REVERSED = frozenset({"up", "dec", "decoder", "fusion", "refinenet"})
+REVERSED = frozenset({"up", "decoder", "fusion", "refinenet"})
 """Words of lists that some libraries count from the other end: of the way up in U-shaped nets."""
 
 
@@ -122,6 +130,11 @@ def roles_of(module: str) -> Mapping[str, Found]:
 def roles_of_tensor(key: str) -> Mapping[str, Found]:
     """The facets that the module of a tensor tells; its integers tell nothing of that here."""
     return roles_of(cut_leaf(without_integers(key))[0])
+
+
+def has_attention(keys: Iterable[str]) -> bool:
+    """Whether a module of these, or one that holds these tensors, is a part of attention."""
+    return any("part" in roles_of(key) or "part" in roles_of_tensor(key) for key in keys)
 
 
 def part_of_tensor(key: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from ckptsurgeon.drafting.steps import Step
-from ckptsurgeon.keys import without_integers
-from ckptsurgeon.suggesting.names import cut_leaf
-from ckptsurgeon.suggesting.roles import part_of, roles_of
+from ckptsurgeon.drafting.steps import Degree, Step
+from ckptsurgeon.keys import prefixes_of, without_integers
+from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.roles import part_of, part_of_tensor, roles_of, roles_of_tensor
+from ckptsurgeon.suggesting.squares import block_of
+from ckptsurgeon.suggesting.units import Specs
 
 HEADWISE = frozenset(
     {
@@ -26,30 +29,108 @@ FUSED = frozenset({"qkv", "kv", "gate_up"})
 ROTARY = "rotary rows: as they are, or by permute_rope"
 
 
-def doubt_rows(step: Step, rotary: bool) -> str:
-    """What may be wrong with the order of rows; empty where nothing says so."""
-    if not (step.sources.keys and step.targets.keys) or step.unit is not None:
-        return ""
-    modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
-    names = [module.rpartition(".")[2] for module in modules]
-    if names[0] == names[1] and len(step.sources.keys) == len(step.targets.keys):
-        return ""
-    if _are_headwise(names):
-        return "rows of fused heads: split_qkv or fuse_qkv with their layout and heads"
-    if rotary and len(COMPLEX.intersection(names)) == 1 and _is_part(modules, ("q", "k")):
-        return ROTARY
-    return ""
+TURNS = frozenset({"rotary", "rope", "freq", "freqs", "ids"})
+"""Words of what is called after positions, and is no table of them that is added."""
 
 
-def is_of_another_attention(step: Step) -> bool:
+class Rows:
+    """What both sides tell of their positions: the rows of q and k are in the order of these."""
+
+    def __init__(self, source: Specs, target: Specs) -> None:
+        self._sides = _Positions(source), _Positions(target)
+        forms = {without_integers(key) for side in (source, target) for key in side}
+        embeds = {found.value for form in forms if (found := roles_of_tensor(form).get("embed"))}
+        self._has_tokens = "token" in embeds or not embeds
+        self._is_relative = any(map(_is_relative, forms))
+        self._gated = {
+            block_of(key)
+            for side in (source, target)
+            for key in side
+            if part_of_tensor(key) == "gate"
+        }
+
+    def judge(self, step: Step) -> Step:
+        """The step, open where its rows may well lie in another order; where they might, likely."""
+        if not (step.takes and step.gives) or step.unit is not None:
+            return step
+        modules = [cut_leaf(key)[0] for key in (step.takes[0], step.gives[0])]
+        told = self._ask(step, modules) if step.degree < Degree.OPEN else ""
+        if told:
+            return replace(step, degree=Degree.OPEN, remark=told)
+        if step.degree < Degree.LIKELY and self._may_turn(step, modules):
+            return replace(step, degree=Degree.LIKELY, remark=ROTARY)
+        return step
+
+    def _ask(self, step: Step, modules: Sequence[str]) -> str:
+        names = [module.rpartition(".")[2] for module in modules]
+        if names[0] == names[1] and len(step.sources.keys) == len(step.targets.keys):
+            return ""
+        if not HEADWISE.isdisjoint(names):
+            return "rows of fused heads: split_qkv or fuse_qkv with their layout and heads"
+        is_complex = len(COMPLEX.intersection(names)) == 1 and _is_part(modules, ("q", "k"))
+        return ROTARY if is_complex and not self._has_table(step) else ""
+
+    def _may_turn(self, step: Step, modules: Sequence[str]) -> bool:
+        if not (step.is_move and _is_of_another_attention(modules)):
+            return False
+        if not self._gated.isdisjoint(map(block_of, (step.takes[0], step.gives[0]))):
+            return True
+        return self._has_tokens and not (self._is_relative or self._has_table(step))
+
+    def _has_table(self, step: Step) -> bool:
+        """Whether one side has a table of positions for what a step moves."""
+        ends = zip(self._sides, (step.takes[0], step.gives[0]), strict=True)
+        return any(side.are_told(key) for side, key in ends)
+
+
+class _Positions:
+    """The tables of positions of one side, each with the prefix of the tower that it is for."""
+
+    def __init__(self, specs: Specs) -> None:
+        forms = set(map(without_integers, specs))
+        self._tables: list[tuple[str, str]] = []
+        tables = list(filter(_is_table, forms))
+        attended = {
+            prefix
+            for form in forms
+            if tables and "part" in roles_of_tensor(form)
+            for prefix in prefixes_of(form)
+        }
+        for table in tables:
+            around = [prefix for prefix in prefixes_of(table) if prefix in attended]
+            tower = f"{max(around, key=len)}." if around else ""
+            self._tables.append((tower, _modality(table)))
+
+    def are_told(self, key: str) -> bool:
+        """Whether the tower of a key has a table: the one that both are in, of its modality."""
+        form = without_integers(key)
+        return any(
+            form.startswith(tower) and modality in ("", _modality(form))
+            for tower, modality in self._tables
+        )
+
+
+def _is_table(form: str) -> bool:
+    found = roles_of_tensor(form).get("embed")
+    return found is not None and found.value == "position" and TURNS.isdisjoint(words_of(form))
+
+
+def _modality(form: str) -> str:
+    found = roles_of_tensor(form).get("modality")
+    return found.value if found is not None else ""
+
+
+def _is_relative(form: str) -> bool:
+    """Whether a tensor is a table of relative positions, which take the place of rotary ones."""
+    return "relative" in words_of(cut_leaf(form)[0]) or "rel" in words_of(form)
+
+
+def _is_of_another_attention(modules: Sequence[str]) -> bool:
     """Whether a layer of queries or keys keeps its name in an attention that is called otherwise.
 
     Codebases that name these alike order their rows in two ways: transformers by halves of a head,
     torchtune and Meta by pairs.
     """
-    if not step.is_move:
-        return False
-    modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
     parents = [without_integers(one.rpartition(".")[0]).rpartition(".")[2] for one in modules]
     return parents[0] != parents[1] and _is_part(modules, ("q", "k"))
 
@@ -64,10 +145,6 @@ def doubt_fused(step: Step) -> str:
     ends = [module.split(".")[-2:] for module in modules]
     name = modules[0].rpartition(".")[2]
     return f"the rows of {name} may lie in another order" if ends[0] != ends[1] else ""
-
-
-def _are_headwise(names: Collection[str]) -> bool:
-    return not HEADWISE.isdisjoint(names)
 
 
 def _is_part(modules: Sequence[str], parts: Collection[str]) -> bool:

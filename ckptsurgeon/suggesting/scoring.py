@@ -12,7 +12,7 @@ from ckptsurgeon.suggesting.candidates import Candidate, count_words
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.names import share_start, words_of
 from ckptsurgeon.suggesting.relations import Relation, Tensor, relate
-from ckptsurgeon.suggesting.roles import EXCLUSIVE, TELLING, Found
+from ckptsurgeon.suggesting.roles import EXCLUSIVE, KINDS, TELLING, Found
 
 SHAPES = 3.0
 """For shapes that are equal; ops cost some of it."""
@@ -194,6 +194,8 @@ def _compare_roles(
         left, right = one[facet], other[facet]
         weak = left.weak or right.weak
         if left.value == right.value:
+            if facet in KINDS:
+                continue
             value = (WEAK_ROLE if weak else ROLE) if facet in EXCLUSIVE else FACET
             agreed.append(value)
             if facet in TELLING:

@@ -12,9 +12,12 @@ from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.relations import is_square
 from ckptsurgeon.suggesting.roles import roles_of_tensor
-from ckptsurgeon.suggesting.units import Specs
+from ckptsurgeon.suggesting.units import Shape, Specs
 
 TURNED = Call("transpose")
+
+STACKS = frozenset({"stack", "unstack"})
+"""Ops that put matrices in a stack, or take them out of it."""
 
 _ITEM = re.compile(r".*?[0-9][^.]*\.")
 
@@ -25,7 +28,7 @@ class Squares:
     def __init__(
         self, steps: Sequence[Step], source: Specs, target: Specs, guessed: Collection[str]
     ) -> None:
-        self._source = source
+        self._source, self._target = source, target
         self._wanted = {spec.shape for spec in target.values() if len(spec.shape) == 2}
         strange = any(len(source[key].shape) == 2 for key in guessed if key in source)
         self._is_suspect = strange or _has_turned(source, self._wanted)
@@ -45,38 +48,44 @@ class Squares:
         """Whether a step could not as well have been one of another matrix, turned."""
         if TURNED in step.calls and len(step.calls) > 1:
             return True  # what is fused or split has a shape of its own
-        if not self._is_matrix(step):
+        shape = self._shape_of(step)
+        if shape is None:
             return False
-        shape = self._source[step.sources.keys[0]].shape
         wanted = shape[::-1] if TURNED in step.calls else shape
         named = step.degree is Degree.SURE or _has_kept_name(step)
         return not is_square(shape) and (named or wanted[::-1] not in self._wanted)
 
-    def _is_matrix(self, step: Step) -> bool:
-        key = step.sources.keys[0] if len(step.sources.keys) == 1 else ""
-        plain = (
-            step.unit is None
-            and key in self._source
-            and len(self._source[key].shape) == 2
-            and step.targets.keys
-        )
-        if not plain or not set(step.calls) <= {TURNED}:
-            return False
-        return not (_is_embedding(key) or _is_embedding(step.targets.keys[0]))
+    def _shape_of(self, step: Step) -> Shape | None:
+        """The shape of the matrix that a step moves, or of each of a stack; None of what is none.
+
+        Embeddings are none: they have ways of their own.
+        """
+        moved = step.unit is None and step.takes and step.gives
+        if not moved or not {call.op for call in step.calls} <= {TURNED.op, *STACKS}:
+            return None
+        own, to = step.takes[0], step.gives[0]
+        if own not in self._source or _is_embedding(own) or _is_embedding(to):
+            return None
+        shape = self._source[own].shape
+        if any(call.op == "unstack" for call in step.calls):
+            wanted = self._target[to].shape
+            shape = wanted[::-1] if TURNED in step.calls else wanted
+        return shape if len(shape) == 2 else None
 
     def judge(self, step: Step) -> Step:
         """A square turned as the matrices beside it are; open, where these differ.
 
         So is what is no square, where its turning is a guess and no other is turned.
         """
-        if not self._is_matrix(step):
+        shape = self._shape_of(step)
+        if shape is None:
             return step
         blocks = map(self._seen.__getitem__, blocks_around(step.targets.keys[0]))
         seen = next(filter(None, blocks), set())
         turned = TURNED in step.calls
         if seen == {turned}:
             return step
-        if not is_square(self._source[step.sources.keys[0]].shape):
+        if not is_square(shape):
             guess = turned and seen == {False} and step.degree is Degree.LIKELY
             told = "it fits when it is transposed, and nothing beside it is"
             return replace(step, degree=Degree.OPEN, remark=told) if guess else step
@@ -91,9 +100,18 @@ class Squares:
                 if doubt
                 else step
             )
-        calls = () if turned else (TURNED,)
         told = "a square: turned as the matrices beside it are"
-        return replace(step, calls=calls, degree=max(step.degree, Degree.LIKELY), remark=told)
+        return replace(
+            step, calls=_turn(step.calls), degree=max(step.degree, Degree.LIKELY), remark=told
+        )
+
+
+def _turn(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """The calls with each matrix turned: before they are stacked, or behind that they were."""
+    rest = tuple(call for call in calls if call != TURNED)
+    if len(rest) < len(calls):
+        return rest
+    return (TURNED, *rest) if any(call.op == "stack" for call in rest) else (*rest, TURNED)
 
 
 def _has_kept_name(step: Step) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ckptsurgeon.drafting.steps import Call, Grid, Step
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
@@ -28,12 +28,13 @@ LEAST_KEYS = 3
 
 
 class Item(NamedTuple):
-    """What a name stands for: one item of a tensor."""
+    """What a name stands for: one item of a tensor; a guess, where they may lie in another dim."""
 
     key: str
     dim: int
     at: int
     of: int
+    is_guess: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,15 @@ def _unstack(own: Specs, counts: Mapping[str, int], other: Mapping[str, int]) ->
     specs = dict(own)
     for name, count in lists.items():
         words = frozenset(words_of(own_name(name))) - EMPTY
-        for container, keys in _containers(specs, count, words):
-            for key, dim in keys.items():
+        for stack in _stacks(specs, count, words):
+            dim, inner = stack.dims[0], len(stack.container)
+            for key in stack.keys:
                 spec = specs.pop(key)
                 shape = (*spec.shape[:dim], *spec.shape[dim + 1 :])
                 for at in range(count):
-                    item = f"{container}.{at}{key[len(container) :]}".lstrip(".")
+                    item = f"{stack.container}.{at}{key[inner:]}".lstrip(".")
                     specs[item] = TensorSpec(spec.dtype, shape)
-                    items[item] = Item(key, dim, at, count)
+                    items[item] = Item(key, dim, at, count, len(stack.dims) > 1)
     return Unstacked(specs, items)
 
 
@@ -83,9 +85,15 @@ def _list_counts(specs: Specs) -> dict[str, int]:
     return found
 
 
-def _containers(
-    specs: Specs, count: int, words: frozenset[str]
-) -> list[tuple[str, dict[str, int]]]:
+class _Stack(NamedTuple):
+    """A container, its tensors, and the dims in which all of these have as many items."""
+
+    container: str
+    keys: Sequence[str]
+    dims: Sequence[int]
+
+
+def _stacks(specs: Specs, count: int, words: frozenset[str]) -> list[_Stack]:
     """The prefixes of which all tensors have that many items in one dim.
 
     These are containers that are called as the list is; else the outermost that hold no lists.
@@ -111,24 +119,22 @@ def _containers(
 _DIGIT = re.compile(r"\.[0-9]+\.")
 
 
-def _outermost(
-    below: Mapping[str, Sequence[str]], specs: Specs, count: int
-) -> Iterator[tuple[str, dict[str, int]]]:
+def _outermost(below: Mapping[str, Sequence[str]], specs: Specs, count: int) -> Iterator[_Stack]:
     taken: set[str] = set()
     for container in sorted(below, key=lambda one: one.count(".")):
         keys = below[container]
-        dim = _common_dim([specs[key].shape for key in keys], count)
-        if dim is not None and taken.isdisjoint(keys):
+        dims = _common_dims([specs[key].shape for key in keys], count)
+        if dims and taken.isdisjoint(keys):
             taken.update(keys)
-            yield container, dict.fromkeys(keys, dim)
+            yield _Stack(container, keys, dims)
 
 
-def _common_dim(shapes: Iterable[tuple[int, ...]], count: int) -> int | None:
-    known = list(shapes)
-    for dim in DIMS:
-        if all(len(shape) > max(1, dim) and shape[dim] == count for shape in known):
-            return dim
-    return None
+def _common_dims(shapes: Sequence[tuple[int, ...]], count: int) -> list[int]:
+    return [
+        dim
+        for dim in DIMS
+        if all(len(shape) > max(1, dim) and shape[dim] == count for shape in shapes)
+    ]
 
 
 # --- put together ---------------------------------------------------------------------------------
@@ -181,6 +187,8 @@ def _restacked(group: Sequence[Step], source: Unstacked, target: Unstacked) -> S
         return None
     degree = max(step.degree for step in group)
     remark = next((step.remark for step in group if step.degree is degree), "")
+    if one.is_guess and degree < Degree.LIKELY:
+        degree, remark = Degree.LIKELY, f"{one.of} items in two dims of it: which holds the layers?"
     dim = (("dim", one.dim),) if one.dim else ()
     if item is not None:
         targets = _interleaved([step.targets for step in ordered])

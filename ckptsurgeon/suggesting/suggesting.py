@@ -27,7 +27,7 @@ from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.gathering import Gathered, gather
 from ckptsurgeon.suggesting.leftovers import Leftovers, leave_both, settle_leftovers
 from ckptsurgeon.suggesting.matching import match_units
-from ckptsurgeon.suggesting.merges import doubt_lora, fuse_weight_norms, spectral_remarks
+from ckptsurgeon.suggesting.merges import ask_parametrized, doubt_parts, fuse_weight_norms
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
 from ckptsurgeon.suggesting.shipped import name_shipped
 from ckptsurgeon.suggesting.sources import choose_options, write_section
@@ -164,7 +164,7 @@ def find_steps(
     same, shifted = equal_keys(source, target)
     same |= copied
     steps = [move(one, key, Degree.SURE) for key, one in same.items()]
-    asked = spectral_remarks(source, target)
+    asked = ask_parametrized(source, target)
     left = {key: spec for key, spec in target.items() if key not in same}
     for branch, degree, remark in find_branches(source, left, same.values()):
         if degree is Degree.OPEN:
@@ -184,7 +184,7 @@ def find_steps(
     steps = list(_doubt_towers(steps, {**known.source, **source}, {**known.target, **target}))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
-    return _sorted(doubt_lora(doubt_steps(steps, source, target, guessed, known), source), asked)
+    return _sorted(doubt_parts(doubt_steps(steps, source, target, guessed, known), source), asked)
 
 
 def _resize(

@@ -36,8 +36,8 @@ class Suggestion(RuleFile):
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 1 where something is open, else 0."""
-        return 1 if self.open or self.unused else 0
+        """How the command line ends: with 1 where something is open or nothing is given, else 0."""
+        return 1 if self.open or self.unused or not self.degrees else 0
 
     @property
     def bottom_line(self) -> str:
