@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
@@ -22,6 +22,7 @@ from ckptsurgeon.plans.fates import Fate, KeyFates, Why
 from ckptsurgeon.plans.graph import Call, Leaf, Node, RuleInfo, full_key, work_of
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.report.slips import find_slips
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
 from ckptsurgeon.suggesting.doubts import Known
 from ckptsurgeon.suggesting.folding import is_foldable
@@ -308,10 +309,20 @@ def _right(plan: Plan, findings: Sequence[Finding]) -> Findings:
     """What leads from keys as a rule gives them to what the destination wants."""
     given = {one.key: one.found for one in findings if one.found is not None}
     wanted = {one.key: one.wanted for one in findings if one.wanted is not None}
-    if findings[0].kind is FindingKind.UNEXPECTED:
-        missing = (one for one in plan.open_findings if one.kind is FindingKind.MISSING)
-        wanted = {one.key: one.wanted for one in missing if one.wanted is not None}
-    return find_steps(given, wanted if len(wanted) <= MOST_KEYS else {})
+    if findings[0].kind is not FindingKind.UNEXPECTED:
+        return find_steps(given, wanted)
+    missing = (one for one in plan.open_findings if one.kind is FindingKind.MISSING)
+    wanted = {one.key: one.wanted for one in missing if one.wanted is not None}
+    if len(wanted) > MOST_KEYS:
+        return Findings((), {})
+    slips = find_slips(given, wanted)
+    settled = {*slips.unclear, *slips.meant, *slips.meant.values()}
+    found = find_steps(_without(given, settled), _without(wanted, settled))
+    return replace(found, steps=[*starmap(move, slips.meant.items()), *found.steps])
+
+
+def _without(specs: Specs, keys: Collection[str]) -> Specs:
+    return {key: spec for key, spec in specs.items() if key not in keys}
 
 
 def _told_unexpected(

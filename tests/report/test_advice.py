@@ -445,3 +445,20 @@ def test_keys_that_a_file_holds_back_want_rules(unmatched: str, rules: list[str]
     added = [line.removeprefix("- ") for line in rule_lines_of(suggestion.text())]
     assert "same.w -> same.w" in added
     assert not cs.plan(arrays(source), {**file, "rules": [*rules, *added]}, arrays(into)).findings
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("net_blocks.2.attn.q.bias", "net.blocks.2.attn.q.bias"),
+        ("net.blocks.2.atn.q.bias", "net.blocks.2.attn.q.bias"),
+        ("net.blocks.7.attn.q.bias", None),  # which of two?
+    ],
+)
+def test_a_slip_is_set_right_by_the_nearest_name(slip: str, meant: str | None) -> None:
+    wanted = ("net.blocks.1.attn.q.bias", "net.blocks.2.attn.q.bias", "net.blocks.2.norm.bias")
+    into = floats(dict.fromkeys(wanted, (8,)))
+    source = floats({"query.bias": (8,)})
+    plan = cs.plan(arrays(source), [f"query.bias -> {slip}"], arrays(into))
+    (one,) = advise(plan).remarks
+    assert one.lines == (() if meant is None else (f"- query.bias -> {meant}",))
