@@ -123,7 +123,7 @@ def decoder_of_both() -> Port:
     encoder, _ = rename("encoder.layers.{}", "", weights(**own))
     source, right = rename("decoder.layers.{}", "layers.{}", weights(**names))
     beside, _ = rename("decoder.layers.{}", "", weights(**cross))
-    return {**encoder, **source, **beside}, right
+    return {**{key: -value for key, value in encoder.items()}, **source, **beside}, right
 
 
 def holes(source: dict[str, int], target: str) -> Port:
