@@ -11,6 +11,7 @@ from ckptsurgeon.keys import integers_in, prefixes_of, without_integers
 from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
 from ckptsurgeon.suggesting.norms import Norms
 from ckptsurgeon.suggesting.numbers import Numbers
+from ckptsurgeon.suggesting.roles import roles_of_tensor
 from ckptsurgeon.suggesting.rows import Rows, doubt_fused
 from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
 from ckptsurgeon.suggesting.units import Specs
@@ -56,6 +57,7 @@ def doubt_steps(
             told = (
                 _doubt_place(step, source, target, beside)
                 or _doubt_layer(step, source, target, around)
+                or _doubt_attention(step)
                 or _doubt_values(step)
                 or doubt_fused(step)
             )
@@ -79,6 +81,14 @@ def _doubt_place(step: Step, source: Specs, target: Specs, turned: Collection[st
     if step.is_move and own != key and own in target and source[own].shape != target[own].shape:
         return f"{own} is here, too, in another size"
     return ""
+
+
+def _doubt_attention(step: Step) -> str:
+    """Why attention may be another: one name says that it looks at the encoder."""
+    keys = [keys[0] for keys in (step.takes, step.gives) if keys]
+    found = [roles_of_tensor(key).get("attention") for key in keys]
+    crosses = [role is not None and role.value == "cross" for role in found]
+    return "cross-attention by one name alone" if len(set(crosses)) > 1 else ""
 
 
 COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})

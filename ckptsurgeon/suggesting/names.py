@@ -103,6 +103,9 @@ SAME_WORDS = {
 }
 """Words that people write for one thing; on the right the one that stands for all."""
 
+SPLIT = {"crossattention": ("cross", "attention"), "selfattention": ("self", "attention")}
+"""Words that are two."""
+
 RUNS = {
     ("layer", "norm"): "norm",
     ("batch", "norm"): "norm",
@@ -118,7 +121,8 @@ EMPTY = frozenset({"weight", "bias", "module", "model", "layer", "block", "forwa
 @functools.lru_cache(maxsize=1 << 16)
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a name in order, those of one meaning alike; integers are words."""
-    found = [word.lower() for word in _WORDS.findall(text)]
+    cut = (word.lower() for word in _WORDS.findall(text))
+    found = [word for one in cut for word in SPLIT.get(one, (one,))]
     return tuple(SAME_WORDS.get(word, word) for word in _joined(found))
 
 

@@ -51,17 +51,21 @@ class Norms:
         modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
         if modules[0].rpartition(".")[2] == modules[1].rpartition(".")[2]:
             return step
+        blocks = [side[block_of(module)] for side, module in zip(self._sides, modules, strict=True)]
+        norms = [module in block for module, block in zip(modules, blocks, strict=True)]
+        if norms[0] != norms[1] and not any(map(_is_number, modules)):
+            told = "one is a norm by its name, the other isn't"
+            return replace(step, degree=Degree.LIKELY, remark=told)
         roles = [roles_of_tensor(key).get("norm") for key in (step.takes[0], step.gives[0])]
-        if roles == [None, None] or (self._is_told(modules) and roles[0] == roles[1]):
+        even = len(blocks[0]) == len(blocks[1])
+        is_told = even and roles[0] == roles[1] and self._is_told(modules)
+        if roles == [None, None] or is_told:
             return step
         plain = [role for role in roles if role is not None and not role.weak]
         if len(plain) == 1 and None in roles:
             told = "one name says which norm it is, the other doesn't"
             return replace(step, degree=Degree.LIKELY, remark=told)
-        mine, theirs = (
-            side[block_of(module)] - {module}
-            for side, module in zip(self._sides, modules, strict=True)
-        )
+        mine, theirs = (block - {module} for block, module in zip(blocks, modules, strict=True))
         if not (mine or theirs):
             return step
         others = ", ".join(sorted(module.rpartition(".")[2] for module in mine)[:2])
@@ -75,6 +79,10 @@ class Norms:
             beside = {word for one in side[block_of(module)] for word in tell_norm(one)}
             found.append(settle_norm(without_integers(module), beside))
         return found[0] == found[1] and found[0] is not None and not found[0].weak
+
+
+def _is_number(module: str) -> bool:
+    return module.rpartition(".")[2].isdecimal()
 
 
 def _norms_by_block(specs: Specs) -> Mapping[str, set[str]]:

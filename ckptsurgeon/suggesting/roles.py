@@ -77,7 +77,8 @@ ROLES = (
     Role("embed", "patch", r" patch (embed )?"),
     Role("embed", "class", r" class (token|embed) $"),
     Role("embed", "mask", r" mask (token|embed) "),
-    Role("embed", "head", r" (lm head|classifier|head|predictions|logits linear) "),
+    Role("embed", "head", r" (lm head|classifier|head|predictions|logits linear) $"),
+    Role("embed", "head", r" (head|predictions|classifier) (linear|decoder|out proj|\d) $"),
     # Which of two halves of a network.
     Role("half", "encoder", r" encoder (?!attn|decoder)"),
     Role("half", "decoder", r" decoder "),
@@ -85,7 +86,7 @@ ROLES = (
     Role("modality", "text", r" text "),
     Role("way", "down", r" down "),
     Role("way", "up", r" up (?!proj)"),
-    Role("attention", "cross", r" (cross|encoder decoder|enc dec|encoder attn) "),
+    Role("attention", "cross", r" (cross|encoder decoder|enc dec|encoder attn|multihead attn) "),
     Role("attention", "self", r" self "),
     # What convolutions are between.
     Role("conv", "expansion", r" expansion "),
@@ -105,6 +106,12 @@ EXCLUSIVE = KINDS | {"part", "ffn", "norm", "embed", "modality", "half", "squeez
 TELLING = frozenset({"part", "ffn", "norm", "embed", "squeeze"})
 """Facets that say what a module is, and not only where."""
 
+OF_LAYERS = frozenset({"part", "ffn", "norm"})
+"""Facets of single layers, which the last pieces of a name tell: `w2v_model.layers.0` is no v."""
+
+NEAR = 4
+"""How many pieces these are."""
+
 _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
@@ -117,9 +124,11 @@ REVERSED = frozenset({"up", "decoder", "fusion", "refinenet"})
 @functools.lru_cache(maxsize=1 << 14)
 def roles_of(module: str) -> Mapping[str, Found]:
     """The facets that a module's name tells."""
-    text = spell(module)
+    every = spell(module)
+    near = spell(".".join(module.split(".")[-NEAR:]))
     found: dict[str, Found] = {}
     for role, pattern in _COMPILED:
+        text = near if role.facet in OF_LAYERS else every
         if role.facet not in found and pattern.search(text):
             found[role.facet] = Found(role.value, role.weak)
     if "norm" in found:  # a norm beside attention is none of its projections

@@ -188,8 +188,11 @@ def _compare_roles(
     The third are of what is added those that say what a module is.
     """
     agreed: list[float] = []
-    conflicts: list[float] = []
     told: list[float] = []
+    conflicts = [
+        WEAK_CONFLICT if left.weak or right.weak else CONFLICT
+        for left, right in _parts_of_both(one, other)
+    ]
     for facet in one.keys() & other.keys():
         left, right = one[facet], other[facet]
         weak = left.weak or right.weak
@@ -205,6 +208,16 @@ def _compare_roles(
         else:
             conflicts.append(OTHER_FACET)
     return agreed, conflicts, told
+
+
+def _parts_of_both(
+    one: Mapping[str, Found], other: Mapping[str, Found]
+) -> Iterator[tuple[Found, Found]]:
+    """What one says to be of attention, and the other of an MLP."""
+    if "part" not in other and "ffn" not in one and "part" in one and "ffn" in other:
+        yield one["part"], other["ffn"]
+    if "part" not in one and "ffn" not in other and "part" in other and "ffn" in one:
+        yield one["ffn"], other["part"]
 
 
 def _compare_places(one: Candidate, other: Candidate) -> float:

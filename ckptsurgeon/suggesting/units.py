@@ -32,6 +32,10 @@ class Leaf:
     sizes: tuple[tuple[int, ...], ...] = ()
 
 
+UNTOLD = frozenset({"", "weight", "bias", "kernel", "embedding", "w", "b"})
+"""Names of leaves that say nothing of their module."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
     """A module, once for each item of the lists that it is in."""
@@ -50,7 +54,7 @@ class Unit:
     def spelled(self) -> str:
         """Its name, with the name of a lone leaf where that tells something."""
         alone = next(iter(self.leaves.values())).name if len(self.leaves) == 1 else ""
-        told = alone not in ("", "weight", "bias")
+        told = alone not in UNTOLD
         return f"{self.module}.{alone}" if told else self.module
 
     @property
