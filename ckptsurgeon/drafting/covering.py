@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
 from ckptsurgeon.drafting.steps import Degree
+from ckptsurgeon.drafting.taking import is_literal
 from ckptsurgeon.drafting.units import (
     ALIAS,
     Piece,
@@ -25,7 +26,8 @@ from ckptsurgeon.drafting.units import (
     join_list,
     join_pieces,
     places_of,
-    regex_of_unit,
+    regex_of_units,
+    text_of,
 )
 
 MOST_PLACES = 4
@@ -82,7 +84,7 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     for arrow in covered:
         _put(root, arrow)
     if left:
-        _mark_shared(root, [(key, len(key.split("."))) for key in left])
+        _mark_shared(root, [key.split(".") for key in left])
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     for arrow in others:
         for source in cut_list(arrow.source):
@@ -91,18 +93,21 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     return [*others, *_written(rules, covered)]
 
 
-def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:
-    """Marks the nodes that keys lie below which no rule is to take."""
+def _mark_shared(node: _Node, left: Sequence[Sequence[str]]) -> None:
+    """Marks the nodes that keys, cut into pieces, lie below which no rule is to take."""
     node.is_shared = bool(left)
     depth = len(node.path)
-    for piece, child in node.below.items() if left else ():
-        own = re.compile("".join(map(regex_of_unit, piece)))
-        inside = [
-            (key, count)
-            for key, count in left
-            if count > depth + 1 and own.fullmatch(key.split(".")[depth])
-        ]
-        _mark_shared(child, inside)
+    inside: dict[str, list[Sequence[str]]] = {}
+    for key in left:
+        if len(key) > depth + 1:
+            inside.setdefault(key[depth], []).append(key)
+    for piece, child in node.below.items() if inside else ():
+        if is_literal(piece):
+            _mark_shared(child, inside.get(text_of(piece), ()))
+        else:
+            own = re.compile(regex_of_units(piece))
+            some = [keys for word, keys in inside.items() if own.fullmatch(word)]
+            _mark_shared(child, list(itertools.chain(*some)))
 
 
 def _count(root: _Node, source: Pieces) -> None:
