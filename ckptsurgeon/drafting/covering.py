@@ -45,6 +45,9 @@ class _Place:
     remark: str = ""
 
     def below(self, piece: Piece) -> _Place:
+        """The place of what lies below a piece; what is dropped is so wherever it lies."""
+        if not self.prefixes:
+            return self
         return replace(self, prefixes=tuple((*prefix, piece) for prefix in self.prefixes))
 
 
@@ -125,20 +128,23 @@ def _put(root: _Node, arrow: Arrow) -> None:
     source = cut_pieces(arrow.source)
     patterns = cut_list(arrow.target) if arrow.target else ()
     targets = tuple(map(cut_pieces, patterns))
+    own = _Place(targets, arrow.doubt, arrow.remark)
     node = root
     for depth in range(len(source) + 1):
         node.count += 1
-        if (place := _place_of(arrow, source, targets, depth)) is not None:
-            node.places[place] += 1
+        if (prefixes := _prefixes_of(source, targets, depth)) is not None:
+            node.places[replace(own, prefixes=prefixes)] += 1
         if depth < len(source):
             piece = source[depth]
-            node = node.below.setdefault(piece, _Node(source[: depth + 1]))
-    node.arrows.append((arrow, _Place(targets, arrow.doubt, arrow.remark)))
+            if piece not in node.below:
+                node.below[piece] = _Node(source[: depth + 1])
+            node = node.below[piece]
+    node.arrows.append((arrow, own))
 
 
-def _place_of(
-    arrow: Arrow, source: Pieces, targets: tuple[Pieces, ...], depth: int
-) -> _Place | None:
+def _prefixes_of(
+    source: Pieces, targets: tuple[Pieces, ...], depth: int
+) -> tuple[Pieces, ...] | None:
     """Where a rule for all below the first `depth` pieces would have to put it."""
     rest = source[depth:]
     prefixes: list[Pieces] = []
@@ -147,13 +153,15 @@ def _place_of(
         if before < 0 or target[before:] != rest:
             return None
         prefixes.append(target[:before])
-    captured = places_of(itertools.chain(*source[:depth]))
-    known = all(places_of(itertools.chain(*prefix)) <= captured for prefix in prefixes)
-    return _Place(tuple(prefixes), arrow.doubt, arrow.remark) if known else None
+    used = places_of(itertools.chain(*itertools.chain(*prefixes)))
+    is_known = not used or used <= places_of(itertools.chain(*source[:depth]))
+    return tuple(prefixes) if is_known else None
 
 
 def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
     """The fewest rules for a node and what lies below, where a place is inherited from above."""
+    if node.count == 1:
+        return _solve_below(node, inherited)
     if inherited not in node.solved:
         best = _solve_below(node, inherited)
         for place, count in node.places.most_common(MOST_PLACES):

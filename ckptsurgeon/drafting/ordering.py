@@ -20,6 +20,8 @@ def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
 
     Of two that would take keys of each other, the one that was made of several is taken apart.
     """
+    if _has_rivals(arrows):
+        return None
     waiting = list(arrows)
     for _ in range(MOST_ROUNDS):
         ordered, stuck = _sort(waiting)
@@ -30,6 +32,18 @@ def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
             return None
         waiting = [arrow for arrow in waiting if arrow is not apart] + list(apart.parts)
     return None
+
+
+def _has_rivals(arrows: Sequence[Arrow]) -> bool:
+    """Whether two arrows that can't be taken apart take each other's keys by one pattern."""
+    first: dict[Units, frozenset[str]] = {}
+    for arrow in arrows:
+        if arrow.source and not (arrow.parts or arrow.index):
+            own = frozenset(arrow.samples)
+            other = first.setdefault(source_of(arrow), own)
+            if own - other and other - own:
+                return True
+    return False
 
 
 def _sort(arrows: Sequence[Arrow]) -> tuple[list[Arrow], list[Arrow]]:
@@ -67,10 +81,11 @@ def waits_of(arrows: Sequence[Arrow]) -> list[set[int]]:
             owners.setdefault(key, set()).add(at)
     waits: list[set[int]] = [set() for _ in arrows]
     for key, owned in owners.items():
+        parted = {one for one in owned if arrows[one].index}
+        whole = owned - parted
         for at in takers.of(key):
             if not arrows[at].index:
-                parted = {one for one in owned if arrows[one].index}
-                waits[at] |= parted if at in owned else owned - parted
+                waits[at] |= parted if at in owned else whole
     return waits
 
 
