@@ -195,10 +195,12 @@ def _resize(
     given = given_by(steps)
     left = {key: spec for key, spec in target.items() if key not in given}
     spare = {key: spec for key, spec in source.items() if key not in used}
-    pairs = {key: key for key in left if key in spare}
+    named = {key: key for key in left if key in spare}
+    equal = {key for key in named if left[key].shape == spare[key].shape}
+    pairs = {key: key for key in named if key not in equal}
     pairs |= pair_alone(
-        {key: spec for key, spec in spare.items() if key not in pairs},
-        {key: spec for key, spec in left.items() if key not in pairs},
+        {key: spec for key, spec in spare.items() if key not in named},
+        {key: spec for key, spec in left.items() if key not in named},
     )
     made: list[Step] = []
     for key, found in find_resized(pairs, source, target):
@@ -206,7 +208,13 @@ def _resize(
             made.append(found.step)
         elif found.step is None:
             asked.setdefault(key, found.asked)
+    for key in equal:
+        asked.setdefault(key, RENUMBERED)
     return made
+
+
+RENUMBERED = "the source has one of this name, but its lists have other numbers"
+"""What is said of keys of one name and shape that were not matched."""
 
 
 def _doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
