@@ -133,10 +133,13 @@ def arrows_of(
             for member in members:
                 arrows += _arrows_of_family(*patterns[one], [member], ())
             continue
-        form = next(forms_of(patterns[one][0]))
-        own = {key for _, step, _ in members for key in step.sources.keys}
-        others = (key for key in taken.get(form, ()) if key not in own)
-        arrows += _arrows_of_family(*patterns[one], members, [*spared.get(form, ()), *others])
+        barred: list[str] = []
+        if len(members) > 1:
+            form = next(forms_of(patterns[one][0]))
+            own = {key for _, step, _ in members for key in step.sources.keys}
+            barred += spared.get(form, ())
+            barred += (key for key in taken.get(form, ()) if key not in own)
+        arrows += _arrows_of_family(*patterns[one], members, barred)
     return arrows
 
 

@@ -69,8 +69,9 @@ def is_piece(units: Units, at: int) -> bool:
 
 def _takes_others(wider: Arrow, keys: Mapping[str, Sequence[str]]) -> bool:
     pattern = re.compile(regex_of_units(wider.source))
-    near = {key for form in forms_of(wider.source) for key in keys.get(form, ())}
-    return any(map(pattern.fullmatch, near.difference(wider.samples)))
+    own = set(wider.samples)
+    near = (key for form in forms_of(wider.source) for key in keys.get(form, ()))
+    return any(key not in own and pattern.fullmatch(key) for key in near)
 
 
 def _note(arrow: Arrow, shared: dict[Units, tuple[Capture, set[tuple[Units, int]]]]) -> None:

@@ -48,7 +48,8 @@ class _Place:
         """The place of what lies below a piece; what is dropped is so wherever it lies."""
         if not self.prefixes:
             return self
-        return replace(self, prefixes=tuple((*prefix, piece) for prefix in self.prefixes))
+        prefixes = tuple((*prefix, piece) for prefix in self.prefixes)
+        return _Place(prefixes, self.doubt, self.remark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,9 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     """
     covered = [arrow for arrow in arrows if arrow.is_move or is_drop(arrow)]
     root = _Node(())
-    for arrow in covered:
-        _put(root, arrow)
+    paths = [_put(root, arrow) for arrow in covered]
+    for path, arrow in zip(paths, covered, strict=True):
+        _note_places(path, arrow)
     if left:
         _mark_shared(root, [key.split(".") for key in left])
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
@@ -123,23 +125,32 @@ def _count(root: _Node, source: Pieces) -> None:
         node = node.below.get(piece)
 
 
-def _put(root: _Node, arrow: Arrow) -> None:
-    """Puts an arrow at its leaf, and counts in every node above where it goes."""
+def _put(root: _Node, arrow: Arrow) -> list[_Node]:
+    """Counts an arrow in every node above its leaf, which it gives with these."""
     source = cut_pieces(arrow.source)
+    root.count += 1
+    path = [root]
+    for depth, piece in enumerate(source):
+        below = path[-1].below
+        if piece not in below:
+            below[piece] = _Node(source[: depth + 1])
+        path.append(below[piece])
+        path[-1].count += 1
+    return path
+
+
+def _note_places(path: Sequence[_Node], arrow: Arrow) -> None:
+    """Puts an arrow at its leaf, and notes in the nodes that have several where it goes."""
+    source = path[-1].path
     patterns = cut_list(arrow.target) if arrow.target else ()
     targets = tuple(map(cut_pieces, patterns))
-    own = _Place(targets, arrow.doubt, arrow.remark)
-    node = root
-    for depth in range(len(source) + 1):
-        node.count += 1
+    doubt, remark = arrow.doubt, arrow.remark
+    path[-1].arrows.append((arrow, _Place(targets, doubt, remark)))
+    for depth, node in enumerate(path):
+        if node.count == 1:
+            return
         if (prefixes := _prefixes_of(source, targets, depth)) is not None:
-            node.places[replace(own, prefixes=prefixes)] += 1
-        if depth < len(source):
-            piece = source[depth]
-            if piece not in node.below:
-                node.below[piece] = _Node(source[: depth + 1])
-            node = node.below[piece]
-    node.arrows.append((arrow, own))
+            node.places[_Place(prefixes, doubt, remark)] += 1
 
 
 def _prefixes_of(
@@ -153,7 +164,7 @@ def _prefixes_of(
         if before < 0 or target[before:] != rest:
             return None
         prefixes.append(target[:before])
-    used = places_of(itertools.chain(*itertools.chain(*prefixes)))
+    used = places_of(itertools.chain(*itertools.chain(*prefixes))) if prefixes else None
     is_known = not used or used <= places_of(itertools.chain(*source[:depth]))
     return tuple(prefixes) if is_known else None
 

@@ -184,6 +184,8 @@ def find_steps(
     steps = list(_doubt_towers(steps, {**known.source, **source}, {**known.target, **target}))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
+    if not steps:
+        return Findings((), asked)
     return _sorted(doubt_lora(doubt_steps(steps, source, target, guessed, known), source), asked)
 
 
