@@ -44,11 +44,13 @@ class _Place:
     doubt: Degree | None = None
     remark: str = ""
 
-    def below(self, piece: Piece) -> _Place:
-        """The place of what lies below a piece; what is dropped is so wherever it lies."""
-        if not self.prefixes:
-            return self
-        prefixes = tuple((*prefix, piece) for prefix in self.prefixes)
+    def below(self, pieces: Pieces) -> _Place | None:
+        """The place of what lies below some pieces; None behind an alias, which no star takes."""
+        if any(ALIAS in piece for piece in pieces):
+            return None
+        if not (self.prefixes and pieces):
+            return self  # what is dropped is so wherever it lies
+        prefixes = tuple((*prefix, *pieces) for prefix in self.prefixes)
         return _Place(prefixes, self.doubt, self.remark)
 
 
@@ -65,12 +67,16 @@ _Rule = Arrow | _Star
 
 @dataclass(slots=True)
 class _Node:
-    """A prefix of sources, with the arrows of just this key and what lies below."""
+    """A prefix of sources, with the arrows of just this key and what lies below.
+
+    Below a prefix of one arrow are no nodes: it has the arrow, and the `rest` of its source.
+    """
 
     path: Pieces
     arrows: list[tuple[Arrow, _Place]] = field(default_factory=list)
     below: dict[Piece, _Node] = field(default_factory=dict)
     places: Counter[_Place] = field(default_factory=Counter)
+    rest: Pieces = ()
     solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
     count: int = 0
     is_shared: bool = False
@@ -126,7 +132,7 @@ def _count(root: _Node, source: Pieces) -> None:
 
 
 def _put(root: _Node, arrow: Arrow) -> list[_Node]:
-    """Counts an arrow in every node above its leaf, which it gives with these."""
+    """The nodes of an arrow down to its leaf, in each of which it is counted."""
     source = cut_pieces(arrow.source)
     root.count += 1
     path = [root]
@@ -140,17 +146,21 @@ def _put(root: _Node, arrow: Arrow) -> list[_Node]:
 
 
 def _note_places(path: Sequence[_Node], arrow: Arrow) -> None:
-    """Puts an arrow at its leaf, and notes in the nodes that have several where it goes."""
+    """Puts an arrow where it is alone, else at its leaf, and notes above where it goes."""
     source = path[-1].path
     patterns = cut_list(arrow.target) if arrow.target else ()
     targets = tuple(map(cut_pieces, patterns))
     doubt, remark = arrow.doubt, arrow.remark
-    path[-1].arrows.append((arrow, _Place(targets, doubt, remark)))
+    own = arrow, _Place(targets, doubt, remark)
     for depth, node in enumerate(path):
         if node.count == 1:
+            node.below.clear()
+            node.rest = source[depth:]
+            node.arrows.append(own)
             return
         if (prefixes := _prefixes_of(source, targets, depth)) is not None:
             node.places[_Place(prefixes, doubt, remark)] += 1
+    path[-1].arrows.append(own)
 
 
 def _prefixes_of(
@@ -171,7 +181,7 @@ def _prefixes_of(
 
 def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
     """The fewest rules for a node and what lies below, where a place is inherited from above."""
-    if node.count == 1:
+    if not node.places:
         return _solve_below(node, inherited)
     if inherited not in node.solved:
         best = _solve_below(node, inherited)
@@ -193,15 +203,15 @@ def _is_of_all(node: _Node) -> bool:
 
 
 def _solve_below(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
-    own = (arrow for arrow, place in node.arrows if place != inherited)
+    there = None if inherited is None else inherited.below(node.rest)
+    own = (arrow for arrow, place in node.arrows if place != there)
     return (*own, *_solve_children(node, inherited))
 
 
 def _solve_children(node: _Node, inherited: _Place | None) -> list[_Rule]:
     rules: list[_Rule] = []
     for piece, child in node.below.items():
-        alone = inherited is None or ALIAS in piece
-        rules += _solve(child, None if alone or inherited is None else inherited.below(piece))
+        rules += _solve(child, None if inherited is None else inherited.below((piece,)))
     return rules
 
 
