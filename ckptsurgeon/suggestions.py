@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
 from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.planner.planning import uncollected
 from ckptsurgeon.request import Root, Source, open_request, read_roots
 from ckptsurgeon.suggesting.suggesting import suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
@@ -40,4 +41,5 @@ def suggest(
     if destination is None:
         raise CheckpointError("no destination")
     roots = read_roots(root)
-    return suggest_whole(sources, destination, roots, one_shard=one_shard, least=least)
+    with uncollected():
+        return suggest_whole(sources, destination, roots, one_shard=one_shard, least=least)

@@ -18,10 +18,12 @@ from ckptsurgeon.drafting.units import (
     Unit,
     Units,
     cut_key,
+    forms_of,
     join_list,
     pattern_of,
     places_of,
     regex_of_units,
+    sort_by_form,
 )
 from ckptsurgeon.ops.indexing import Index
 
@@ -121,18 +123,22 @@ def arrows_of(
         family = (*blank, kind, doubt, step.remark)
         patterns.setdefault(family, (source, target))
         families[family].append((number, step, (_numbers(source), _numbers(target))))
-    alike: dict[object, list[str]] = defaultdict(list)
-    for one, members in families.items() if apart else ():
-        alike[one[0]] += [step.sources.keys[0] for _, step, _ in members if step.sources.keys]
+    steps_taken = (step for members in families.values() for _, step, _ in members)
+    firsts = (key for step in steps_taken for key in step.sources.keys[:1])
+    spared, taken = sort_by_form(left), sort_by_form(firsts) if apart else {}
     given = {one[0] for one in families if one[1]}
     arrows: list[Arrow] = []
     for one, members in families.items():
         if not one[1] and one[0] in given and len(members) <= MOST_DROPPED:
             for member in members:
-                arrows += _arrows_of_family(*patterns[one], [member], left)
+                arrows += _arrows_of_family(*patterns[one], [member], ())
             continue
-        own = {key for _, step, _ in members for key in step.sources.keys} if apart else set()
-        barred = [*left, *(key for key in alike[one[0]] if key not in own)] if apart else left
+        barred: list[str] = []
+        if len(members) > 1:
+            form = next(forms_of(patterns[one][0]))
+            own = {key for _, step, _ in members for key in step.sources.keys}
+            barred += spared.get(form, ())
+            barred += (key for key in taken.get(form, ()) if key not in own)
         arrows += _arrows_of_family(*patterns[one], members, barred)
     return arrows
 
@@ -163,7 +169,7 @@ def _arrows_of_family(
     members: Sequence[tuple[int, Step, Row]],
     left: Collection[str],
 ) -> list[Arrow]:
-    """The arrows of steps whose keys differ in integers alone."""
+    """The arrows of steps whose keys differ in integers alone, which take none of what is left."""
     rows = [row for _, _, row in members]
     fit = _fit(rows)
     groups: Sequence[Sequence[tuple[int, Step, Row]]] = ()

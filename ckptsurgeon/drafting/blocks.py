@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.drafting.arrows import Arrow
+from ckptsurgeon.drafting.groups import Groups
 from ckptsurgeon.drafting.ordering import sort_by_waits, waits_of
 from ckptsurgeon.drafting.units import (
     ALIAS,
@@ -52,19 +52,15 @@ def fold(arrows: Sequence[Arrow]) -> list[Entry]:
 
 def _find_blocks(arrows: Sequence[Arrow]) -> list[Block]:
     """Blocks that no arrow is in twice, the ones that save most first."""
-    left = list(arrows)
+    groups = Groups(arrows, _prefixes, _saved)
     blocks: list[Block] = []
-    while True:
-        groups: dict[tuple[Units, Units], list[Arrow]] = defaultdict(list)
-        for arrow in left:
-            for prefix in _prefixes(arrow):
-                groups[prefix].append(arrow)
-        best = max(groups.items(), key=lambda item: _saved(*item), default=None)
-        if best is None or _saved(*best) < LEAST_SAVED:
-            return blocks
-        members = {id(arrow) for arrow in best[1]}
-        blocks.append(Block(best[0], tuple(arrow for arrow in left if id(arrow) in members)))
-        left = [arrow for arrow in left if id(arrow) not in members]
+    while (best := groups.pop()) is not None:
+        prefix, members = best
+        if _saved(prefix, len(members)) < LEAST_SAVED:
+            break
+        blocks.append(Block(prefix, tuple(members.values())))
+        groups.replace(members)
+    return blocks
 
 
 def _prefixes(arrow: Arrow) -> Iterator[tuple[Units, Units]]:
@@ -95,9 +91,9 @@ def _names(pieces: Sequence[Piece]) -> set[object]:
     return {*places_of(units), *(unit for unit in units if isinstance(unit, Choice))}
 
 
-def _saved(prefix: tuple[Units, Units], arrows: Sequence[Arrow]) -> int:
-    """About how many characters a block saves."""
-    return (len(arrows) - 1) * sum(map(_length, prefix)) - 2 * len(arrows) - 12
+def _saved(prefix: tuple[Units, Units], count: int) -> int:
+    """About how many characters a block of so many arrows saves."""
+    return (count - 1) * sum(map(_length, prefix)) - 2 * count - 12
 
 
 def _length(units: Units) -> int:

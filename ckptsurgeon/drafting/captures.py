@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.ordering import regex_of
-from ckptsurgeon.drafting.units import LIST, Capture, Formula, Number, Units
+from ckptsurgeon.drafting.units import (
+    LIST,
+    Capture,
+    Formula,
+    Number,
+    Units,
+    forms_of,
+    regex_of_units,
+    sort_by_form,
+)
 
 Shared = Mapping[Units, tuple[Capture, frozenset[tuple[Units, int]]]]
 """By what stands before a captured integer: the capture, and where targets have it, how shifted."""
@@ -24,10 +32,11 @@ def share_captures(arrows: Sequence[Arrow]) -> list[Arrow]:
     for arrow in arrows:
         _note(arrow, shared)
     found = [_captured(arrow, shared) for arrow in arrows]
-    return [_alone(arrow, found) for arrow in found]
+    keys = sort_by_form(key for arrow in found for key in arrow.samples)
+    return [_alone(arrow, keys) for arrow in found]
 
 
-def _alone(arrow: Arrow, arrows: Sequence[Arrow]) -> Arrow:
+def _alone(arrow: Arrow, keys: Mapping[str, Sequence[str]]) -> Arrow:
     """The arrow with a capture for each piece that is an integer on both sides.
 
     As the only item of a list has: where nothing else would match.
@@ -48,7 +57,7 @@ def _alone(arrow: Arrow, arrows: Sequence[Arrow]) -> Arrow:
                     source=(*arrow.source[:at], capture, *arrow.source[at + 1 :]),
                     target=(*arrow.target[: to[0]], capture, *arrow.target[to[0] + 1 :]),
                 )
-                if not _takes_others(wider, arrows):
+                if not _takes_others(wider, keys):
                     arrow = wider
     return arrow
 
@@ -58,11 +67,11 @@ def is_piece(units: Units, at: int) -> bool:
     return at > 0 and units[at - 1] == "." and units[at + 1 : at + 2] in ((), (".",))
 
 
-def _takes_others(wider: Arrow, arrows: Sequence[Arrow]) -> bool:
-    pattern = re.compile(regex_of(wider))
+def _takes_others(wider: Arrow, keys: Mapping[str, Sequence[str]]) -> bool:
+    pattern = re.compile(regex_of_units(wider.source))
     own = set(wider.samples)
-    keys = (key for arrow in arrows for key in arrow.samples)
-    return any(key not in own and pattern.fullmatch(key) for key in keys)
+    near = (key for form in forms_of(wider.source) for key in keys.get(form, ()))
+    return any(key not in own and pattern.fullmatch(key) for key in near)
 
 
 def _note(arrow: Arrow, shared: dict[Units, tuple[Capture, set[tuple[Units, int]]]]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
 from ckptsurgeon.drafting.steps import Degree
+from ckptsurgeon.drafting.taking import is_literal
 from ckptsurgeon.drafting.units import (
     ALIAS,
     Piece,
@@ -25,7 +26,8 @@ from ckptsurgeon.drafting.units import (
     join_list,
     join_pieces,
     places_of,
-    regex_of_unit,
+    regex_of_units,
+    text_of,
 )
 
 MOST_PLACES = 4
@@ -42,8 +44,14 @@ class _Place:
     doubt: Degree | None = None
     remark: str = ""
 
-    def below(self, piece: Piece) -> _Place:
-        return replace(self, prefixes=tuple((*prefix, piece) for prefix in self.prefixes))
+    def below(self, pieces: Pieces) -> _Place | None:
+        """The place of what lies below some pieces; None behind an alias, which no star takes."""
+        if any(ALIAS in piece for piece in pieces):
+            return None
+        if not (self.prefixes and pieces):
+            return self  # what is dropped is so wherever it lies
+        prefixes = tuple((*prefix, *pieces) for prefix in self.prefixes)
+        return _Place(prefixes, self.doubt, self.remark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +67,16 @@ _Rule = Arrow | _Star
 
 @dataclass(slots=True)
 class _Node:
-    """A prefix of sources, with the arrows of just this key and what lies below."""
+    """A prefix of sources, with the arrows of just this key and what lies below.
+
+    Below a prefix of one arrow are no nodes: it has the arrow, and the `rest` of its source.
+    """
 
     path: Pieces
     arrows: list[tuple[Arrow, _Place]] = field(default_factory=list)
     below: dict[Piece, _Node] = field(default_factory=dict)
     places: Counter[_Place] = field(default_factory=Counter)
+    rest: Pieces = ()
     solved: dict[_Place | None, tuple[_Rule, ...]] = field(default_factory=dict)
     count: int = 0
     is_shared: bool = False
@@ -79,10 +91,11 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     """
     covered = [arrow for arrow in arrows if arrow.is_move or is_drop(arrow)]
     root = _Node(())
-    for arrow in covered:
-        _put(root, arrow)
+    paths = [_put(root, arrow) for arrow in covered]
+    for path, arrow in zip(paths, covered, strict=True):
+        _note_places(path, arrow)
     if left:
-        _mark_shared(root, [(key, len(key.split("."))) for key in left])
+        _mark_shared(root, [key.split(".") for key in left])
     others = [arrow for arrow in arrows if not (arrow.is_move or is_drop(arrow))]
     for arrow in others:
         for source in cut_list(arrow.source):
@@ -91,18 +104,21 @@ def cover(arrows: Sequence[Arrow], *, copies: bool, left: Collection[str] = ()) 
     return [*others, *_written(rules, covered)]
 
 
-def _mark_shared(node: _Node, left: Sequence[tuple[str, int]]) -> None:
-    """Marks the nodes that keys lie below which no rule is to take."""
+def _mark_shared(node: _Node, left: Sequence[Sequence[str]]) -> None:
+    """Marks the nodes that keys, cut into pieces, lie below which no rule is to take."""
     node.is_shared = bool(left)
     depth = len(node.path)
-    for piece, child in node.below.items() if left else ():
-        own = re.compile("".join(map(regex_of_unit, piece)))
-        inside = [
-            (key, count)
-            for key, count in left
-            if count > depth + 1 and own.fullmatch(key.split(".")[depth])
-        ]
-        _mark_shared(child, inside)
+    inside: dict[str, list[Sequence[str]]] = {}
+    for key in left:
+        if len(key) > depth + 1:
+            inside.setdefault(key[depth], []).append(key)
+    for piece, child in node.below.items() if inside else ():
+        if is_literal(piece):
+            _mark_shared(child, inside.get(text_of(piece), ()))
+        else:
+            own = re.compile(regex_of_units(piece))
+            some = [keys for word, keys in inside.items() if own.fullmatch(word)]
+            _mark_shared(child, list(itertools.chain(*some)))
 
 
 def _count(root: _Node, source: Pieces) -> None:
@@ -115,25 +131,41 @@ def _count(root: _Node, source: Pieces) -> None:
         node = node.below.get(piece)
 
 
-def _put(root: _Node, arrow: Arrow) -> None:
-    """Puts an arrow at its leaf, and counts in every node above where it goes."""
+def _put(root: _Node, arrow: Arrow) -> list[_Node]:
+    """The nodes of an arrow down to its leaf, in each of which it is counted."""
     source = cut_pieces(arrow.source)
+    root.count += 1
+    path = [root]
+    for depth, piece in enumerate(source):
+        below = path[-1].below
+        if piece not in below:
+            below[piece] = _Node(source[: depth + 1])
+        path.append(below[piece])
+        path[-1].count += 1
+    return path
+
+
+def _note_places(path: Sequence[_Node], arrow: Arrow) -> None:
+    """Puts an arrow where it is alone, else at its leaf, and notes above where it goes."""
+    source = path[-1].path
     patterns = cut_list(arrow.target) if arrow.target else ()
     targets = tuple(map(cut_pieces, patterns))
-    node = root
-    for depth in range(len(source) + 1):
-        node.count += 1
-        if (place := _place_of(arrow, source, targets, depth)) is not None:
-            node.places[place] += 1
-        if depth < len(source):
-            piece = source[depth]
-            node = node.below.setdefault(piece, _Node(source[: depth + 1]))
-    node.arrows.append((arrow, _Place(targets, arrow.doubt, arrow.remark)))
+    doubt, remark = arrow.doubt, arrow.remark
+    own = arrow, _Place(targets, doubt, remark)
+    for depth, node in enumerate(path):
+        if node.count == 1:
+            node.below.clear()
+            node.rest = source[depth:]
+            node.arrows.append(own)
+            return
+        if (prefixes := _prefixes_of(source, targets, depth)) is not None:
+            node.places[_Place(prefixes, doubt, remark)] += 1
+    path[-1].arrows.append(own)
 
 
-def _place_of(
-    arrow: Arrow, source: Pieces, targets: tuple[Pieces, ...], depth: int
-) -> _Place | None:
+def _prefixes_of(
+    source: Pieces, targets: tuple[Pieces, ...], depth: int
+) -> tuple[Pieces, ...] | None:
     """Where a rule for all below the first `depth` pieces would have to put it."""
     rest = source[depth:]
     prefixes: list[Pieces] = []
@@ -142,13 +174,15 @@ def _place_of(
         if before < 0 or target[before:] != rest:
             return None
         prefixes.append(target[:before])
-    captured = places_of(itertools.chain(*source[:depth]))
-    known = all(places_of(itertools.chain(*prefix)) <= captured for prefix in prefixes)
-    return _Place(tuple(prefixes), arrow.doubt, arrow.remark) if known else None
+    used = places_of(itertools.chain(*itertools.chain(*prefixes))) if prefixes else None
+    is_known = not used or used <= places_of(itertools.chain(*source[:depth]))
+    return tuple(prefixes) if is_known else None
 
 
 def _solve(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
     """The fewest rules for a node and what lies below, where a place is inherited from above."""
+    if not node.places:
+        return _solve_below(node, inherited)
     if inherited not in node.solved:
         best = _solve_below(node, inherited)
         for place, count in node.places.most_common(MOST_PLACES):
@@ -169,15 +203,15 @@ def _is_of_all(node: _Node) -> bool:
 
 
 def _solve_below(node: _Node, inherited: _Place | None) -> tuple[_Rule, ...]:
-    own = (arrow for arrow, place in node.arrows if place != inherited)
+    there = None if inherited is None else inherited.below(node.rest)
+    own = (arrow for arrow, place in node.arrows if place != there)
     return (*own, *_solve_children(node, inherited))
 
 
 def _solve_children(node: _Node, inherited: _Place | None) -> list[_Rule]:
     rules: list[_Rule] = []
     for piece, child in node.below.items():
-        alone = inherited is None or ALIAS in piece
-        rules += _solve(child, None if alone or inherited is None else inherited.below(piece))
+        rules += _solve(child, None if inherited is None else inherited.below((piece,)))
     return rules
 
 

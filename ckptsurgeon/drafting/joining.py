@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.arrows import Arrow, is_drop
+from ckptsurgeon.drafting.groups import Groups
 from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
     LIST,
@@ -117,46 +119,49 @@ def join_words(arrows: Sequence[Arrow]) -> list[Arrow]:
     holes = (arrow.source.count(".") * max(1, arrow.target.count(".")) for arrow in found)
     if sum(holes) > MOST_HOLES:
         return found
-    while (better := _join_once(found)) is not None:
-        found = better
-    return found
-
-
-def _join_once(arrows: Sequence[Arrow]) -> list[Arrow] | None:
-    """The arrows with the largest group of them joined; None where none is."""
-    groups: dict[tuple[object, ...], list[Arrow]] = defaultdict(list)
-    for arrow in arrows:
-        for hole in _holes(arrow):
-            groups[hole].append(arrow)
-    for hole, group in sorted(groups.items(), key=lambda item: -len(item[1])):
-        if len(group) < 2:
-            return None
-        merged = _with_choice(group, hole)
+    groups = Groups(found, _Holes().of, lambda hole, count: count)
+    while (best := groups.pop()) is not None:
+        hole, members = best
+        merged = _with_choice(list(members.values()), hole)
         if merged is not None:
-            gone = {id(arrow) for arrow in group}
-            return [*(arrow for arrow in arrows if id(arrow) not in gone), merged]
-    return None
+            groups.replace(members, merged)
+    return list(groups.arrows)
 
 
 def _units(arrow: Arrow) -> Units:
     return (*arrow.source, *arrow.target)
 
 
-def _holes(arrow: Arrow) -> Iterator[tuple[object, ...]]:
-    """The arrow without one piece of its source and one of its target, in all ways."""
-    if LIST in _units(arrow):
-        return
-    source = cut_pieces(arrow.source)
-    target = cut_pieces(arrow.target)
-    for at, piece in enumerate(source):
-        if not _is_open(piece):
-            rest = source[:at] + source[at + 1 :]
+Hole = tuple[int, tuple[int, ...], int | None, tuple[int, ...], int]
+"""The places of a piece of the source and of one of the target, each with the numbers of all other
+pieces; and that of what stands behind. What is dropped has no target."""
+
+
+class _Holes:
+    """Arrows without one piece of each side, whose other pieces are told by numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[object, int] = defaultdict(itertools.count().__next__)
+
+    def of(self, arrow: Arrow) -> Iterator[Hole]:
+        """The arrow without one piece of its source and one of its target, in all ways."""
+        if LIST in _units(arrow):
+            return
+        behind = self._numbers[arrow.behind]
+        targets = list(self._holes(arrow.target)) if arrow.target else []
+        for at, rest in self._holes(arrow.source):
             if is_drop(arrow):
-                yield at, rest, None, (), arrow.behind
-                continue
-            for to, other in enumerate(target):
-                if arrow.target and not _is_open(other):
-                    yield at, rest, to, target[:to] + target[to + 1 :], arrow.behind
+                yield at, rest, None, (), behind
+            for to, others in targets:
+                yield at, rest, to, others, behind
+
+    def _holes(self, units: Units) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The places of pieces that a word may stand for, each with all other pieces."""
+        pieces = cut_pieces(units)
+        numbers = tuple(self._numbers[piece] for piece in pieces)
+        for at, piece in enumerate(pieces):
+            if not _is_open(piece):
+                yield at, (*numbers[:at], *numbers[at + 1 :])
 
 
 def _is_open(piece: Piece) -> bool:
@@ -164,15 +169,16 @@ def _is_open(piece: Piece) -> bool:
     return any(isinstance(unit, Star | Choice) for unit in piece)
 
 
-def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | None:
+def _with_choice(group: Sequence[Arrow], hole: Hole) -> Arrow | None:
     """One arrow for several that differ in one piece; None where that would not be read easily."""
+    if len(group) > MOST_WORDS:
+        return None
     at, to = hole[0], hole[2]
-    assert isinstance(at, int)  # as `_holes` gives it
     sources = [cut_pieces(arrow.source) for arrow in group]
     targets = [cut_pieces(arrow.target) for arrow in group]
     left = _differing([one[at] for one in sources])
-    right = _differing([one[to] for one in targets]) if isinstance(to, int) else left
-    if left is None or right is None or len(group) > MOST_WORDS:
+    right = left if to is None else _differing([one[to] for one in targets])
+    if left is None or right is None:
         return None
     left, right = _without_common(left, right), _without_common(right, left)
     choice = Choice(tuple(sorted(zip(left.words, right.words, strict=True), key=_rank)))
@@ -181,7 +187,7 @@ def _with_choice(group: Sequence[Arrow], hole: tuple[object, ...]) -> Arrow | No
     if not readable or choice in group[0].source:
         return None
     source = (*sources[0][:at], left.around(choice), *sources[0][at + 1 :])
-    if not isinstance(to, int):
+    if to is None:
         return _merged(group, join_pieces(source), ())
     target = (*targets[0][:to], right.around(choice), *targets[0][to + 1 :])
     return _merged(group, join_pieces(source), join_pieces(target))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
@@ -12,11 +13,14 @@ from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.ordering import order
 from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Degree, Step, drop
-from ckptsurgeon.drafting.units import cut_key
+from ckptsurgeon.drafting.units import Units, cut_key
 from ckptsurgeon.keys import without_integers
 
 MOST_OTHERS = 1000
 """Other keys that patterns are held against; of more, those of some layers stand for all."""
+
+MOST_TOLD = 200
+"""Comments that are written; of more it is told how many there are."""
 
 
 def leave_keys(
@@ -24,7 +28,8 @@ def leave_keys(
 ) -> list[str]:
     """Few rules that `keep` or `drop` just these keys, each with what is said of its keys.
 
-    No rule takes any of the others. Of keys that none can name it is told in words.
+    No rule takes any of the others. Of keys that none can name it is told in words; of very many
+    rules the first are written, and how many more there would be.
     """
     named = {key: remark for key, remark in remarks.items() if is_sayable(_own(key), remarked=True)}
     known = set(map(without_integers, others))
@@ -40,10 +45,22 @@ def leave_keys(
     shallow = [arrow for arrow in drops if not arrow.is_deep]
     rules = [*join_words(cover(shallow, copies=True, left=few_of(others))), *deep]
     rules.sort(key=lambda rule: min(places[key] for key in rule.samples))
-    ordered = order(rules) or rules
-    told = [f"- {line_of(one).replace('drop', word, 1)}  # {one.remark}" for one in ordered]
-    odd = ((key, remark) for key, remark in remarks.items() if key not in named)
-    return [*told, *(f"{key}: {remark}; no rule can name it" for key, remark in odd)]
+    same: dict[Units, list[Arrow]] = {}
+    for rule in order(rules) or rules:
+        same.setdefault(rule.source, []).append(rule)
+    odd = [key for key in remarks if key not in named]
+    told = [
+        *(_line(word, some) for some in itertools.islice(same.values(), MOST_TOLD)),
+        *(f"{key}: {remarks[key]}; no rule can name it" for key in odd[:MOST_TOLD]),
+    ]
+    more = len(same) + len(odd) - MOST_TOLD
+    return [*told[:MOST_TOLD], f"… and {more:,} more to {word}"] if more > 0 else told
+
+
+def _line(word: str, rules: Sequence[Arrow]) -> str:
+    """The rule of one pattern, with all that is said of its keys."""
+    rule = line_of(rules[0]).replace("drop", word, 1)
+    return f"- {rule}  # {'; '.join(one.remark for one in rules)}"
 
 
 def _own(key: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
-from ckptsurgeon.drafting.units import LIST, Capture, regex_of_unit
+from ckptsurgeon.drafting.taking import Takers
+from ckptsurgeon.drafting.units import Capture, Choice, Units
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 MOST_ROUNDS = 50
@@ -20,6 +20,8 @@ def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
 
     Of two that would take keys of each other, the one that was made of several is taken apart.
     """
+    if _has_rivals(arrows):
+        return None
     waiting = list(arrows)
     for _ in range(MOST_ROUNDS):
         ordered, stuck = _sort(waiting)
@@ -30,6 +32,18 @@ def order(arrows: Sequence[Arrow]) -> list[Arrow] | None:
             return None
         waiting = [arrow for arrow in waiting if arrow is not apart] + list(apart.parts)
     return None
+
+
+def _has_rivals(arrows: Sequence[Arrow]) -> bool:
+    """Whether two arrows that can't be taken apart take each other's keys by one pattern."""
+    first: dict[Units, frozenset[str]] = {}
+    for arrow in arrows:
+        if arrow.source and not (arrow.parts or arrow.index):
+            own = frozenset(arrow.samples)
+            other = first.setdefault(source_of(arrow), own)
+            if own - other and other - own:
+                return True
+    return False
 
 
 def _sort(arrows: Sequence[Arrow]) -> tuple[list[Arrow], list[Arrow]]:
@@ -60,17 +74,18 @@ def sort_by_waits(waits: Sequence[Collection[int]]) -> tuple[list[int], list[int
 
 def waits_of(arrows: Sequence[Arrow]) -> list[set[int]]:
     """For each arrow the numbers of those that must stand before it: it would take their keys."""
-    patterns = [re.compile(regex_of(arrow)) for arrow in arrows]
+    takers = Takers(map(source_of, arrows))
     owners: dict[str, set[int]] = {}
     for at, arrow in enumerate(arrows):
         for key in arrow.samples:
             owners.setdefault(key, set()).add(at)
     waits: list[set[int]] = [set() for _ in arrows]
     for key, owned in owners.items():
-        for at, pattern in enumerate(patterns):
-            if not arrows[at].index and pattern.fullmatch(key):
-                parted = {one for one in owned if arrows[one].index}
-                waits[at] |= parted if at in owned else owned - parted
+        parted = {one for one in owned if arrows[one].index}
+        whole = owned - parted
+        for at in takers.of(key):
+            if not arrows[at].index:
+                waits[at] |= parted if at in owned else whole
     return waits
 
 
@@ -106,31 +121,35 @@ def _span(item: IndexItem) -> tuple[int, int | None]:
 
 def spare(arrows: Sequence[Arrow], left: Collection[str]) -> list[Arrow]:
     """The arrows, those taken apart that were made of several and would take what is left."""
+    merged = list(_merged_in(arrows)) if left else []
+    takers = Takers(map(source_of, merged))
+    greedy = {id(merged[at]) for key in left for at in takers.of(key)}
     spared: list[Arrow] = []
     waiting = list(arrows) if left else []
     while waiting:
         arrow = waiting.pop()
-        pattern = re.compile(regex_of(arrow)) if arrow.parts else None
-        if pattern is not None and any(map(pattern.fullmatch, left)):
+        if id(arrow) in greedy:
             waiting += arrow.parts
         else:
             spared.append(arrow)
     return spared if left else list(arrows)
 
 
-# --- patterns as expressions ----------------------------------------------------------------------
+def _merged_in(arrows: Iterable[Arrow]) -> Iterator[Arrow]:
+    """The arrows that were made of several, and those among what they were made of."""
+    waiting = [arrow for arrow in arrows if arrow.parts]
+    while waiting:
+        yield (arrow := waiting.pop())
+        waiting += (part for part in arrow.parts if part.parts)
 
 
-def regex_of(arrow: Arrow) -> str:
-    """The regular expression of the keys that an arrow's source matches."""
-    return "".join(_regexes(arrow))
-
-
-def _regexes(arrow: Arrow) -> Iterator[str]:
-    for unit in arrow.source:
-        if unit == LIST:
-            yield "|"
-        elif isinstance(unit, Capture) and arrow.pick and unit.place == arrow.pick[0]:
-            yield f"(?:{'|'.join(map(str, arrow.pick[1]))})"
-        else:
-            yield regex_of_unit(unit)
+def source_of(arrow: Arrow) -> Units:
+    """The pattern of the keys that an arrow takes: of a capture with a `pick` these integers."""
+    if arrow.pick is None:
+        return arrow.source
+    place, integers = arrow.pick
+    picked = Choice(tuple((str(one), str(one)) for one in integers))
+    return tuple(
+        picked if isinstance(unit, Capture) and unit.place == place else unit
+        for unit in arrow.source
+    )

@@ -21,12 +21,12 @@ class Degree(enum.Enum):
     LIKELY = "likely"  # something else would fit as well
     OPEN = "open"  # a user's word is wanted
 
+    def __init__(self, _: str) -> None:
+        self._place = len(type(self).__members__)
+
     def __lt__(self, other: Degree) -> bool:
         """Whether this one is the more certain."""
-        return _PLACES[self] < _PLACES[other]
-
-
-_PLACES = {degree: at for at, degree in enumerate(Degree)}
+        return self._place < other._place
 
 
 @dataclass(frozen=True, slots=True)

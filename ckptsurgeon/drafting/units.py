@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ckptsurgeon.keys import without_integers
 from ckptsurgeon.language.patterns.pieces import MAX_DIGITS
 
 _UNITS = re.compile(r"[0-9]+|::|[._/:]|[^0-9._/:]+")
@@ -222,6 +224,32 @@ def _list_words(patterns: Sequence[Units], dim: int) -> Units | None:
         return None
     words = tuple(map(text_of, middles))
     return (*first[:start], Open(dim, words), *first[len(first) - end :])
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+
+def forms_of(units: Units) -> Iterator[str]:
+    """The forms (`keys.without_integers`) of all keys that a pattern without stars matches."""
+    for texts in itertools.product(*map(_texts, units)):
+        yield without_integers("".join(texts))
+
+
+def sort_by_form(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Keys by their forms."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(without_integers(key), []).append(key)
+    return found
+
+
+def _texts(unit: Unit) -> Sequence[str]:
+    """The words that a unit matches, or an integer for all."""
+    if isinstance(unit, Choice):
+        return [left for left, _ in unit.words]
+    if isinstance(unit, Open) and unit.words:
+        return unit.words
+    return (unit if isinstance(unit, str) else "0",)
 
 
 # --- patterns as expressions ----------------------------------------------------------------------

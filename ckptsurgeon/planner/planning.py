@@ -83,13 +83,13 @@ def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
     Raises RulesetError for rules that are wrong in themselves, PlanError for rules that are wrong
     for these checkpoints; findings are part of the plan.
     """
-    with _uncollected():
+    with uncollected():
         return Planning.of(rulesets, inputs).plan()
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection in the body: a plan is millions of objects, and none is garbage."""
+def uncollected() -> Iterator[None]:
+    """No garbage collection in the body, which makes millions of objects, and none is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

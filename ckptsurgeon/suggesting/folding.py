@@ -61,13 +61,13 @@ def fold(keys: Iterable[str], apart: Collection[str] = ()) -> Mapping[str, Folde
 def _fold(keys: tuple[str, ...], apart: frozenset[str]) -> Mapping[str, Folded]:
     """The same, kept for who asks again: both sides of one pair are folded for several ends."""
     root = _Node()
-    for key in keys:
+    folded = {key: Folded(key, ()) for key in keys if not has_digits(key)}
+    for key in (key for key in keys if key not in folded):
         node = root
         for piece in key.split("."):
             node = node.below.setdefault(piece, _Node())
         node.is_key = True
     _note_forms(root)
-    folded: dict[str, Folded] = {}
     _walk("", [("", (), root)], folded, apart)
     return folded
 

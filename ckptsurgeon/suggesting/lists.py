@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +21,10 @@ LEAST_ALIKE = 0.25
 PLAINLY = 0.7
 """The share from which on the items of two lists fit in their own order, whatever else fits."""
 
-Profile = Counter[tuple[int, ...]]
-"""The sizes of an item's tensors, whatever their order and their dims of one."""
+Sizes = tuple[int, ...]
+
+Profile = frozenset[tuple[Sizes, int]]
+"""The sizes of an item's tensors, whatever their order and their dims of one, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,7 @@ class Side:
     def profiles(self, name: str) -> Mapping[Index, Profile]:
         """What the items of a list hold."""
         if not self._profiles:
-            found: dict[str, dict[Index, Profile]] = defaultdict(lambda: defaultdict(Counter))
-            for unit in self.units:
-                for one in lists_above(unit.module):
-                    _count(unit, holes_of(one), found[one])
-            self._profiles = dict(found)
+            self._profiles = _profiles(self.units)
         return self._profiles.get(name, {})
 
 
@@ -82,7 +81,19 @@ def lists_above(module: str) -> Iterator[str]:
         module = module.rpartition(".")[0]
 
 
-def _count(unit: Unit, holes: int, found: dict[Index, Profile]) -> None:
+def _profiles(units: Sequence[Unit]) -> dict[str, dict[Index, Profile]]:
+    """What the items of each list hold."""
+    found: dict[str, dict[Index, Counter[Sizes]]] = defaultdict(lambda: defaultdict(Counter))
+    for unit in units:
+        for one in lists_above(unit.module):
+            _count(unit, holes_of(one), found[one])
+    return {
+        name: defaultdict(frozenset, {at: frozenset(one.items()) for at, one in items.items()})
+        for name, items in found.items()
+    }
+
+
+def _count(unit: Unit, holes: int, found: dict[Index, Counter[Sizes]]) -> None:
     for leaf in unit.leaves.values():
         for index, shape in zip(unit.indices, leaf.shapes, strict=True):
             found[index[:holes]][tuple(sorted(size for size in shape if size != 1))] += 1
@@ -136,8 +147,10 @@ def compare_lists(one: Side, name: str, other: Side, to: str, turned: bool = Fal
     return sum(shares) / len(shares)
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _share(one: Profile, other: Profile) -> float:
-    return (one & other).total() / max(1, (one | other).total())
+    ours, theirs = Counter(dict(one)), Counter(dict(other))
+    return (ours & theirs).total() / max(1, (ours | theirs).total())
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -146,6 +159,10 @@ def _share(one: Profile, other: Profile) -> float:
 def pair_lists(source: Side, target: Side) -> dict[str, ListPair]:
     """The pairs by the source's list; each list is in one of them at most, outer ones first."""
     scored = sorted(_score_pairs(source, target), key=lambda one: (-one[0], one[1], one[2]))
+    near: dict[tuple[str, str], list[tuple[float, str, str]]] = defaultdict(list)
+    for one in scored:
+        near["source", one[1]].append(one)
+        near["target", one[2]].append(one)
     pairs: dict[str, ListPair] = {}
     taken: set[str] = set()
     for score, name, to in scored:
@@ -154,7 +171,7 @@ def pair_lists(source: Side, target: Side) -> dict[str, ListPair]:
             rival = max(
                 (
                     one
-                    for one, mine, theirs in scored
+                    for one, mine, theirs in (*near["source", name], *near["target", to])
                     if (mine == name) != (theirs == to)
                     and _are_apart(name, mine)
                     and _are_apart(to, theirs)

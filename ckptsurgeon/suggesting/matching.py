@@ -61,6 +61,8 @@ def match_units(source: Specs, target: Specs) -> tuple[list[Match], dict[str, st
     left, right = settle_sides(source, target)
     lists = pair_lists(left, right)
     asked = dict(_ask_lists(lists, right))
+    if len(left.units) * len(right.units) > MOST_FUSED**2 * TOO_MANY:
+        return [], asked
     return list(_Matching(*fuse(*divide(left, right, lists)), lists).matches()), asked
 
 
@@ -80,6 +82,9 @@ MOST_PAIRS = 40_000
 
 TOO_MANY = 4_000_000
 """Pairs of modules of which none are compared: nothing in them repeats."""
+
+MOST_FUSED = 3
+"""Modules that are fused into one, at most."""
 
 
 def _comparable(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.suggesting.names import cut_leaf, spell
+from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
 
 
 class Role(NamedTuple):
@@ -114,6 +114,9 @@ NEAR = 4
 
 _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 
+_WORDS = frozenset(re.findall("[a-z]+", " ".join(role.pattern for role in ROLES)))
+"""All words of the patterns: what has none of them has no role."""
+
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
 """Words of copies that follow a network's weights: the raw ones are beside them."""
 
@@ -124,6 +127,8 @@ REVERSED = frozenset({"up", "decoder", "fusion", "refinenet"})
 @functools.lru_cache(maxsize=1 << 14)
 def roles_of(module: str) -> Mapping[str, Found]:
     """The facets that a module's name tells."""
+    if _WORDS.isdisjoint(words_of(module)):
+        return {}
     every = spell(module)
     near = spell(".".join(module.split(".")[-NEAR:]))
     found: dict[str, Found] = {}

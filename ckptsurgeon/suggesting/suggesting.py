@@ -184,6 +184,8 @@ def find_steps(
     steps = list(_doubt_towers(steps, {**known.source, **source}, {**known.target, **target}))
     steps = fold_layers(steps, source, target)
     steps += fuse_weight_norms(steps, source, target)
+    if not steps:
+        return Findings((), asked)
     return _sorted(doubt_parts(doubt_steps(steps, source, target, guessed, known), source), asked)
 
 
@@ -195,10 +197,12 @@ def _resize(
     given = given_by(steps)
     left = {key: spec for key, spec in target.items() if key not in given}
     spare = {key: spec for key, spec in source.items() if key not in used}
-    pairs = {key: key for key in left if key in spare}
+    named = {key: key for key in left if key in spare}
+    equal = {key for key in named if left[key].shape == spare[key].shape}
+    pairs = {key: key for key in named if key not in equal}
     pairs |= pair_alone(
-        {key: spec for key, spec in spare.items() if key not in pairs},
-        {key: spec for key, spec in left.items() if key not in pairs},
+        {key: spec for key, spec in spare.items() if key not in named},
+        {key: spec for key, spec in left.items() if key not in named},
     )
     made: list[Step] = []
     for key, found in find_resized(pairs, source, target):
@@ -206,7 +210,13 @@ def _resize(
             made.append(found.step)
         elif found.step is None:
             asked.setdefault(key, found.asked)
+    for key in equal:
+        asked.setdefault(key, RENUMBERED)
     return made
+
+
+RENUMBERED = "the source has one of this name, but its lists have other numbers"
+"""What is said of keys of one name and shape that were not matched."""
 
 
 def _doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:

@@ -32,7 +32,7 @@ class Leaf:
     sizes: tuple[tuple[int, ...], ...] = ()
 
 
-UNTOLD = frozenset({"", "weight", "bias", "kernel", "embedding", "w", "b"})
+UNTOLD = frozenset({"", "weight", "bias", "kernel", "embedding"})
 """Names of leaves that say nothing of their module."""
 
 

@@ -138,6 +138,19 @@ def test_few_patterns_leave_keys_and_no_others() -> None:
     assert leave_keys("keep", layers, ["l.0.b"]) == ["- keep: l.<i>.w  # why"]
 
 
+def test_very_many_comments_are_told_by_their_number() -> None:
+    remarks = {f"h.{'x' * at}.w": f"reason {at}" for at in range(1, 261)}
+    lines = leave_keys("keep", remarks, ["a.w"])
+    assert lines[0] == "- keep: h.x.w  # reason 1"
+    assert len(lines) == 201
+    assert lines[-1] == "… and 60 more to keep"
+
+
+def test_one_pattern_is_one_comment_whatever_is_said_of_its_keys() -> None:
+    remarks = {f"l.{at}.w": "one" if at < 3 else "other" for at in range(6)}
+    assert leave_keys("drop", remarks, ["a.w"]) == ["- drop: l.<i>.w  # one; other"]
+
+
 WORDS = st.sampled_from(["a", "b", "conv", "norm_1", "0", "1", "2", "11", "weight", "x-y"])
 KEYS = st.lists(WORDS, min_size=1, max_size=4).map(".".join)
 

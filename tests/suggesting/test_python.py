@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,16 @@ def test_a_degree_that_is_none_is_named() -> None:
         cs.CkptSurgeonError, match="least: 'bogus' where 'sure' or 'likely' or 'all'"
     ):
         cs.suggest(SOURCE, TARGET, least="bogus")  # type: ignore[arg-type]
+
+
+def test_what_a_long_file_only_counts_is_named_by_the_suggestion() -> None:
+    names = ["".join(pair) for pair in itertools.product("abcdefghijklmnopq", repeat=2)]
+    shapes = {f"h.{name}.w": at + 2 for at, name in enumerate(names)}
+    source = {key: np.zeros((size, size), "f4") for key, size in shapes.items()}
+    wanted = {key: np.zeros((size + 1, 1, size), "f4") for key, size in shapes.items()}
+    found = cs.suggest(source, wanted)
+    assert found.open.keys() == wanted.keys()
+    assert found.unused.keys() == source.keys()
+    told = [line for line in found.text().splitlines() if "# - keep" in line]
+    assert len(told) == 200
+    assert f"# … and {len(wanted) - 200} more to keep" in found.text()

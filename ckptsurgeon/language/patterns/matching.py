@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -90,16 +90,26 @@ def compile_pattern(pattern: Pattern) -> Matcher:
     """A matcher for a pattern whose captures are resolved; linear in the key's length."""
     if (literal := pattern.literal) is not None:
         return Matcher(literal, literal, _Whole(literal), ())
-    first = pattern.pieces[0]
-    prefix = first.text if isinstance(first, Literal) else ""
-    literals = (piece.text for piece in pattern.pieces if isinstance(piece, Literal))
-    needle = max(literals, key=len, default="")
+    literals = list(_literals(pattern.pieces))
+    needle = max(literals, key=len)
     captures = tuple(pattern.captures)
     text = "".join(_regex(piece) for piece in pattern.pieces)
     if isinstance(pattern.pieces[-1], Regex):
-        return Matcher(prefix, needle, _some_groups(text, pattern), captures)
+        return Matcher(literals[0], needle, _some_groups(text, pattern), captures)
     program = re.compile(text) if _plainly_linear(pattern.pieces) else compile_re2(text)
-    return Matcher(prefix, needle, program, captures, all(map(_reads_forms, pattern.pieces)))
+    return Matcher(literals[0], needle, program, captures, all(map(_reads_forms, pattern.pieces)))
+
+
+def _literals(pieces: Iterable[Piece]) -> Iterator[str]:
+    """The texts before, between and behind captures, literals side by side joined."""
+    text = ""
+    for piece in pieces:
+        if isinstance(piece, Literal):
+            text += piece.text
+        else:
+            yield text
+            text = ""
+    yield text
 
 
 def _reads_forms(piece: Piece) -> bool:
