@@ -208,7 +208,7 @@ def _limited(
         return Degree.LIKELY, "by the order of their numbers"
     if one.scope is None or other.scope is None:
         return Degree.LIKELY, "these lists were told by their order alone"
-    if pair is not None and pair.has_gaps:
+    if any(each.has_gaps for each in pairs):
         return (
             Degree.LIKELY,
             "by the order of the items: their numbers have gaps, or begin elsewhere",

@@ -114,7 +114,7 @@ NEAR = 4
 
 _COMPILED = tuple((role, re.compile(role.pattern)) for role in ROLES)
 
-_WORDS = frozenset(re.findall("[a-z]+", " ".join(role.pattern for role in ROLES)))
+ROLE_WORDS = frozenset(re.findall("[a-z]+", " ".join(role.pattern for role in ROLES)))
 """All words of the patterns: what has none of them has no role."""
 
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
@@ -127,7 +127,7 @@ REVERSED = frozenset({"up", "decoder", "fusion", "refinenet"})
 @functools.lru_cache(maxsize=1 << 14)
 def roles_of(module: str) -> Mapping[str, Found]:
     """The facets that a module's name tells."""
-    if _WORDS.isdisjoint(words_of(module)):
+    if ROLE_WORDS.isdisjoint(words_of(module)):
         return {}
     every = spell(module)
     near = spell(".".join(module.split(".")[-NEAR:]))

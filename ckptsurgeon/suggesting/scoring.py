@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.keys import has_digits, integers_in
@@ -12,7 +12,7 @@ from ckptsurgeon.suggesting.candidates import Candidate, count_words
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.names import share_start, words_of
 from ckptsurgeon.suggesting.relations import Relation, Tensor, relate
-from ckptsurgeon.suggesting.roles import EXCLUSIVE, KINDS, TELLING, Found
+from ckptsurgeon.suggesting.roles import EXCLUSIVE, KINDS, ROLE_WORDS, TELLING, Found
 
 SHAPES = 3.0
 """For shapes that are equal; ops cost some of it."""
@@ -107,7 +107,7 @@ class Scorer:
         agreed, conflicts, told = _compare_roles(one.roles, other.roles)
         same_name = one.unit.module == other.unit.module and one.family == other.family
         exact, words = self._compare_words(one.words, other.words)
-        if _own_words(one).isdisjoint(_own_words(other)):
+        if _are_called_otherwise(_own_words(one), _own_words(other)):
             exact = 0.0  # what holds them has one name, they have not
         shapes = SHAPES - sum(relation.cost for relation in relations.values())
         absent = (one.unit.leaves.keys() ^ other.unit.leaves.keys()) - set(FREE)
@@ -123,7 +123,8 @@ class Scorer:
             + scope
         )
         weak = WEAK_ROLE in told and not (same_name or _have_one_name(one, other))
-        strong = (bool(told) and not weak) or same_name
+        more = _says_more(one, other) or _says_more(other, one)
+        strong = (bool(told) and not (weak or more)) or same_name
         conflict = min(conflicts, default=0) <= WEAK_CONFLICT
         return Fit(total, relations, words, exact, strong, weak, conflict)
 
@@ -236,6 +237,24 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
     lone = len(one.family) == len(other.family) == 1
     with_digits = [each for each in (one, other) if each.digits]
     return lone and len(with_digits) == 1 and not has_digits(with_digits[0].parent)
+
+
+def _says_more(one: Candidate, other: Candidate) -> bool:
+    """Whether one is said to be what the other isn't, or its own name has a word that isn't there.
+
+    Words that roles explain are none.
+    """
+    if not TELLING.isdisjoint(one.roles.keys() - other.roles.keys()):
+        return True
+    words = {word for word in _own_words(one) if word not in ROLE_WORDS}
+    return not all(any(word == to or share_start(word, to) for to in other.words) for word in words)
+
+
+def _are_called_otherwise(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether each of two names has a word that the other lacks, not even shortened."""
+    mine = [word for word in one if not any(word == to or share_start(word, to) for to in other)]
+    theirs = [word for word in other if not any(word == to or share_start(word, to) for to in one)]
+    return bool(mine and theirs)
 
 
 def _own_words(one: Candidate) -> set[str]:
