@@ -49,14 +49,15 @@ class Norms:
         if step.degree is not Degree.SURE or not step.is_move:
             return step
         modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
-        if modules[0].rpartition(".")[2] == modules[1].rpartition(".")[2]:
-            return step
         blocks = [side[block_of(module)] for side, module in zip(self._sides, modules, strict=True)]
         norms = [module in block for module, block in zip(modules, blocks, strict=True)]
         if norms[0] != norms[1] and not any(map(_is_number, modules)):
             told = "one is a norm by its name, the other isn't"
             return replace(step, degree=Degree.LIKELY, remark=told)
         roles = [roles_of_tensor(key).get("norm") for key in (step.takes[0], step.gives[0])]
+        names = {module.rpartition(".")[2] for module in modules}
+        if len(names) == 1 and roles[0] == roles[1]:
+            return step
         even = len(blocks[0]) == len(blocks[1])
         is_told = even and roles[0] == roles[1] and self._is_told(modules)
         if roles == [None, None] or is_told:

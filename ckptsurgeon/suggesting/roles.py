@@ -59,6 +59,7 @@ ROLES = (
     Role("norm", "post_attn", r" post (self )?attn norm "),  # not its own: it follows that
     Role("norm", "cross", r" (cross attn norm|encoder attn norm|pre cross attn( norm)?) "),
     Role("norm", "embed", r" embed (.* )?norm $"),
+    Role("norm", "head", r" head (.* )?norm $"),
     Role("norm", "attn", r" (input norm|pre attn( norm)?|norm attn|attn norm) $"),
     Role("norm", "attn", r" attn out norm $", weak=True),  # BERT's stands behind the attention
     Role("norm", "ffn", r" norm after ", weak=True),  # transformers' ViTs
@@ -68,6 +69,8 @@ ROLES = (
     Role("norm", "ffn", r" (final norm|out norm) $", weak=True),  # fairseq, BERT
     Role("order", "pre", r" pre norm $"),
     Role("order", "post", r" post norm $"),
+    Role("holder", "attn", r"^(?!.* ffn ).* attn "),
+    Role("holder", "ffn", r"^(?!.* attn ).* ffn "),
     Role("kind", "norm", r" norm $"),
     Role("kind", "linear", r" (linear|conv|proj) $"),
     # What is embedded, and what is read off at the end.
@@ -97,7 +100,7 @@ ROLES = (
 )
 """In order: of each facet the first that is found holds."""
 
-KINDS = frozenset({"order", "kind"})
+KINDS = frozenset({"order", "kind", "holder"})
 """Facets of which two values can't be one module, and one value says nothing."""
 
 EXCLUSIVE = KINDS | {"part", "ffn", "norm", "embed", "modality", "half", "squeeze"}
@@ -106,7 +109,7 @@ EXCLUSIVE = KINDS | {"part", "ffn", "norm", "embed", "modality", "half", "squeez
 TELLING = frozenset({"part", "ffn", "norm", "embed", "squeeze"})
 """Facets that say what a module is, and not only where."""
 
-OF_LAYERS = frozenset({"part", "ffn", "norm"})
+OF_LAYERS = frozenset({"part", "ffn", "norm", "holder"})
 """Facets of single layers, which the last pieces of a name tell: `w2v_model.layers.0` is no v."""
 
 NEAR = 4
@@ -138,6 +141,8 @@ def roles_of(module: str) -> Mapping[str, Found]:
             found[role.facet] = Found(role.value, role.weak)
     if "norm" in found:  # a norm beside attention is none of its projections
         found.pop("part", None) if found.get("part", Found("", False)).value == "o" else None
+    if found.get("kind") == Found("norm", False):  # one behind attention is the MLP's
+        found.pop("holder", None)
     return found
 
 

@@ -242,9 +242,10 @@ def are_numbered_alike(one: Candidate, other: Candidate) -> bool:
 def _says_more(one: Candidate, other: Candidate) -> bool:
     """Whether one is said to be what the other isn't, or its own name has a word that isn't there.
 
-    Words that roles explain are none.
+    So is one of images or of text, where the other doesn't say so. Words of roles don't count.
     """
-    if not TELLING.isdisjoint(one.roles.keys() - other.roles.keys()):
+    facets = one.roles.keys() - other.roles.keys()
+    if "modality" in facets or not TELLING.isdisjoint(facets):
         return True
     words = {word for word in _own_words(one) if word not in ROLE_WORDS}
     return not all(any(word == to or share_start(word, to) for to in other.words) for word in words)
