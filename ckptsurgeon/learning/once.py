@@ -14,6 +14,7 @@ from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_o
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Op
+from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.roles import part_of
@@ -49,7 +50,7 @@ def doubt_numbers(step: Step, heads: Heads) -> Step:
 
 def numbers_of(step: Step, heads: Heads) -> list[str]:
     """The numbers of a step's slices and ops that may be sizes."""
-    told = [str(one) for one in _bounds(step)]
+    told = [index_text(step.index)] if _has_bounds(step) else []
     told += [text for call in step.calls for text in _numbers_of_call(call, step)]
     copies = step.targets.keys if not (step.calls or step.targets.sizes) else ()
     if step.sources.keys and len(copies) > 1 and len(set(map(without_integers, copies))) == 1:
@@ -59,10 +60,10 @@ def numbers_of(step: Step, heads: Heads) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def _bounds(step: Step) -> Iterator[int]:
-    for part in step.index:
-        numbers = part if isinstance(part, tuple) else (part,)
-        yield from (one for one in numbers if isinstance(one, int))
+def _has_bounds(step: Step) -> bool:
+    """Whether a slice has numbers."""
+    parts = (part if isinstance(part, tuple) else (part,) for part in step.index)
+    return any(isinstance(one, int) for numbers in parts for one in numbers)
 
 
 def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:

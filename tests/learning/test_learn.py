@@ -421,7 +421,7 @@ ONCE: dict[str, tuple[Any, str]] = {
     "sizes": (lambda w: dict(zip("abc", np.split(w, [5, 9]), strict=True)), "sizes 5, 4, 7"),
     "roll": (lambda w: {"w": np.roll(w, 3, 0)}, "shift 3"),
     "take": (lambda w: {"w": w[[3, 0, 9, 1, 14, 2]]}, "the indices of `take`"),
-    "slice": (lambda w: {"w": w[:7]}, "7"),
+    "slice": (lambda w: {"w": w[:7]}, "[:7]"),
     "scale": (lambda w: {"w": w * 0.353553}, "number 0.353553"),
 }
 
