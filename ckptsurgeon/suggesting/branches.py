@@ -26,6 +26,9 @@ LEAST_KEYS, LEAST_WORDS = 3, 2
 RIVAL = 0.8
 """The share of a prefix's keys that another must explain to be as good."""
 
+SOME = 0.2
+"""The share from which on another may be meant, of which the most is lacking."""
+
 MOST_BRANCHES = 12
 
 Prefixes = tuple[str, str]
@@ -196,6 +199,10 @@ def _settle(
     if rivals and _words(own) != _words(to):
         others = ", ".join(sorted({" -> ".join(one.prefixes) for one in rivals}))
         return best, Degree.LIKELY, f"told by its name: {others} would fit as well"
+    partly = [one for one in found.values() if one is not best and _rivals(one, best, SOME)]
+    if partly and _words(own) != _words(to):
+        others = ", ".join(sorted({one.prefixes[0] for one in partly}))
+        return best, Degree.LIKELY, f"{others}** has some of these, too"
     left, right = _words(own) - _words(to), _words(to) - _words(own)
     several = left and right and not (left | right) <= PLAIN
     one_sided = left | right
@@ -246,14 +253,14 @@ def _words(prefix: str) -> set[str]:
     return set(words_of(prefix)) - EMPTY
 
 
-def _rivals(one: Branch, best: Branch) -> bool:
-    """Whether a branch leads from another prefix, or to another, and explains about as much."""
+def _rivals(one: Branch, best: Branch, share: float = RIVAL) -> bool:
+    """Whether a branch leads from another prefix, or to another, and explains such a share."""
     (own, to), (mine, mine_to) = one.prefixes, best.prefixes
     if own == mine:
-        return len(one.keys) >= RIVAL * len(best.keys)
+        return len(one.keys) >= share * len(best.keys)
     if to != mine_to:
         return False
-    return len(one.keys.keys() & best.keys.keys()) >= RIVAL * len(best.keys)
+    return len(one.keys.keys() & best.keys.keys()) >= share * len(best.keys)
 
 
 def _choose_twin(best: Branch, rivals: list[Branch]) -> tuple[Branch, Degree, str]:
