@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.ops.indexing import Index
 
@@ -113,6 +113,12 @@ class Step:
     def gives(self) -> tuple[str, ...]:
         """The target keys that it makes."""
         return self.targets.keys if self.unit is None else self.unit.gives
+
+    def doubted(self, remark: str, degree: Degree = Degree.LIKELY) -> Step:
+        """The step, no more certain than that; without a remark, or less certain, as it is."""
+        if not remark or self.degree >= degree:
+            return self
+        return replace(self, degree=degree, remark=remark)
 
     @property
     def is_move(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.learning.example import Example
-from ckptsurgeon.suggesting.suggesting import find_steps
+from ckptsurgeon.suggesting.finding import find_steps
 
 
 def suggested_steps(example: Example) -> dict[str, Step]:

@@ -24,11 +24,12 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.slips import find_slips
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
-from ckptsurgeon.suggesting.doubts import Known
+from ckptsurgeon.suggesting.finding import Findings, find_steps
 from ckptsurgeon.suggesting.folding import is_foldable
+from ckptsurgeon.suggesting.known import Known
 from ckptsurgeon.suggesting.matching import count_pairs
 from ckptsurgeon.suggesting.squares import TURNED
-from ckptsurgeon.suggesting.suggesting import Findings, find_steps, suggest_rules, suggest_whole
+from ckptsurgeon.suggesting.suggesting import suggest_rules, suggest_whole
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.visible import visible
 

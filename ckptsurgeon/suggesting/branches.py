@@ -11,7 +11,7 @@ from ckptsurgeon.keys import has_digits, prefixes_of, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import TURNED_LIST, compare_names, may_be_turned
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
-from ckptsurgeon.suggesting.roles import TWINS, has_attention
+from ckptsurgeon.suggesting.roles import has_attention, is_twin
 from ckptsurgeon.suggesting.units import Specs
 
 DEEPEST = 4
@@ -265,7 +265,7 @@ def _rivals(one: Branch, best: Branch, share: float = RIVAL) -> bool:
 
 def _choose_twin(best: Branch, rivals: list[Branch]) -> tuple[Branch, Degree, str]:
     """The raw one of two sets of weights, where one follows the other; else none."""
-    raw = [one for one in (best, *rivals) if TWINS.isdisjoint(words_of(one.prefixes[0]))]
+    raw = [one for one in (best, *rivals) if not is_twin(one.prefixes[0])]
     others = [one for one in (best, *rivals) if one not in raw]
     if len(raw) == 1 and others:
         told = ", ".join(f"{one.prefixes[0]}**" for one in others)

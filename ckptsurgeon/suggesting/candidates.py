@@ -179,29 +179,27 @@ def _ranked(made: Sequence[Candidate]) -> list[Candidate]:
     return [
         replace(
             ranked[id(one)],
-            items=tuple(lengths[form] for form in _items_around(one) if lengths[form] > 1),
+            items=tuple(lengths[form] for form, _ in _containers_around(one) if lengths[form] > 1),
         )
         for one in made
     ]
 
 
-def _items_around(one: Candidate) -> Iterator[str]:
-    """The forms of containers with numbers that are no indices."""
+def _containers_around(one: Candidate) -> Iterator[tuple[str, str]]:
+    """The forms of containers with numbers that are no indices, and the pieces with these."""
     pieces = one.unit.module.split(".")
     for depth, piece in enumerate(pieces[:-1]):
         if has_digits(piece):
-            yield ".".join((*pieces[:depth], without_integers(piece)))
+            yield ".".join((*pieces[:depth], without_integers(piece))), piece
 
 
-def _count_items(made: Sequence[Candidate]) -> Counter[str]:
-    """How many containers differ in one number alone."""
+def _count_items(made: Sequence[Candidate]) -> Mapping[str, int]:
+    """How many containers differ in one number alone, by their forms."""
     seen: dict[str, set[str]] = defaultdict(set)
     for one in made:
-        pieces = one.unit.module.split(".")
-        for depth, piece in enumerate(pieces[:-1]):
-            if has_digits(piece):
-                seen[".".join((*pieces[:depth], without_integers(piece)))].add(piece)
-    return Counter({form: len(pieces) for form, pieces in seen.items()})
+        for form, piece in _containers_around(one):
+            seen[form].add(piece)
+    return {form: len(pieces) for form, pieces in seen.items()}
 
 
 def count_words(*sides: Sequence[Candidate]) -> Counter[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step, UnitRule, given_by, taken_by
 from ckptsurgeon.keys import integers_in, without_integers
+from ckptsurgeon.planner.compiling.compiled import BATCHNORM_VECTORS
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.units import Specs
 
 EPS = "eps is 1e-5, torch's own; 1e-3 in what comes from TensorFlow"
+
+UNREAD = f"a BatchNorm to fold: its tensors must be called {', '.join(BATCHNORM_VECTORS)} before"
 
 UNCLEAR = "a BatchNorm may be folded into it: which?"
 
@@ -101,7 +104,10 @@ class _Folds:
         """The fold of a layer, or its own step as an open one."""
         norm = None if self._is_branch(layer) else self._find(layer)
         if norm is None:
-            return replace(layer.step, degree=Degree.OPEN, remark=UNCLEAR)
+            return layer.step.doubted(UNCLEAR, Degree.OPEN)
+        read = {key.rpartition(".")[2] for key in self._lost[norm].values()}
+        if not read >= set(BATCHNORM_VECTORS):
+            return layer.step.doubted(UNREAD, Degree.OPEN)
         takes = (*modules[layer.source].values(), *self._lost[norm].values())
         to = wanted[layer.target]
         unit = UnitRule("fold_batchnorm", ("conv", "batchnorm"), takes, (to["weight"], to["bias"]))

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.suggesting.candidates import Candidate, Scope
 from ckptsurgeon.suggesting.names import spell
-from ckptsurgeon.suggesting.roles import Found
+from ckptsurgeon.suggesting.roles import PARTS, WHOLES, Found, value_of
 from ckptsurgeon.suggesting.units import Leaf, Shape, Unit
-
-WHOLES: Mapping[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
-    "qkv": ("part", (("q", "k", "v"), ("q", "kv"))),
-    "kv": ("part", (("k", "v"),)),
-    "gate_up": ("ffn", (("gate", "up"),)),
-}
-"""By what a whole is: the facet of its parts, and the parts in the order of its rows."""
-
-PARTS = frozenset({"q", "k", "v", "kv", "wq", "wk", "wv", "que", "val", "gate", "up", "w", "wi"})
-"""Words by which parts of one whole differ: those of the roles that parts have."""
 
 Candidates = list[Candidate]
 
@@ -42,7 +32,7 @@ def _fuse_one(
 ) -> Candidates:
     groups: dict[tuple[Scope | None, str, frozenset[str]], dict[str, Candidate]] = defaultdict(dict)
     for one in own:
-        value = _value(one, facet)
+        value = value_of(one.roles, facet)
         if value in parts and "norm" not in one.words:
             groups[one.scope, one.parent, _rest(one)].setdefault(value, one)
     wanted = _count(other, facet, whole)
@@ -61,14 +51,10 @@ def _fuse_one(
     return [one for one in own if id(one) not in gone] + made
 
 
-def _value(one: Candidate, facet: str) -> str:
-    found = one.roles.get(facet)
-    return "" if found is None else found.value
-
-
 def _is_reversed(one: Candidate, facet: str, whole: str, parts: tuple[str, ...]) -> bool:
     """Whether a whole's name has its parts in the other order, as `up_gate`."""
-    return _value(one, facet) == whole and f" {' '.join(parts[::-1])} " in spell(one.unit.spelled)
+    turned = f" {' '.join(parts[::-1])} "
+    return value_of(one.roles, facet) == whole and turned in spell(one.unit.spelled)
 
 
 def _rest(one: Candidate) -> frozenset[str]:
@@ -79,7 +65,7 @@ def _rest(one: Candidate) -> frozenset[str]:
 def _count(side: Sequence[Candidate], facet: str, value: str) -> dict[object, int]:
     found: dict[object, int] = defaultdict(int)
     for one in side:
-        if _value(one, facet) == value and "norm" not in one.words:
+        if value_of(one.roles, facet) == value and "norm" not in one.words:
             found[one.scope] += 1
     return found
 

@@ -11,7 +11,7 @@ from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.names import cut_leaf
-from ckptsurgeon.suggesting.roles import part_of
+from ckptsurgeon.suggesting.roles import WHOLES, part_of
 from ckptsurgeon.suggesting.units import Shape, Specs
 
 RANKS = 0.8
@@ -22,9 +22,6 @@ COLUMNS = frozenset({"q", "k", "v", "kv", "qkv", "gate", "up", "gate_up"})
 
 ROWS = frozenset({"o", "down"})
 """Layers whose inputs ranks share: their columns are joined, and each rank has their bias."""
-
-FUSED = frozenset({"qkv", "gate_up", "kv"})
-"""Layers of which each rank has a part of each part: joined, they lie in another order."""
 
 SAME = Call("same", (), 0)
 
@@ -53,14 +50,12 @@ class Gathered:
         joins = {self.joins[name] for name in names if name in self.joins}
         told = [self.doubts[name] for name in names if name in self.doubts]
         if len(ranks) > 1 or len(joins) != 1:
-            return replace(step, degree=Degree.OPEN, remark="ranks that hold it in other ways")
+            return step.doubted("ranks that hold it in other ways", Degree.OPEN)
         sizes = (*step.sources.sizes, *ranks)
         join = replace(joins.pop(), over=len(sizes) - 1)
         keys = tuple(key for name in names for key in self.keys[name])
         found = replace(step, sources=Grid(keys, sizes), calls=(join, *step.calls))
-        if told and found.degree < Degree.LIKELY:
-            found = replace(found, degree=Degree.LIKELY, remark=told[0])
-        return found
+        return found.doubted(told[0] if told else "")
 
 
 def _own_keys(grid: Grid, keys: Mapping[str, tuple[str, ...]]) -> Grid:
@@ -162,7 +157,7 @@ class _Ways:
     def _is_fused(self, name: str) -> bool:
         """Whether a layer is several in one: by its name, or giving twice what the next takes."""
         module, _, kind = cut_leaf(name)
-        if part_of(module) in FUSED:
+        if part_of(module) in WHOLES:
             return True
         down = self._downs.get(module.rpartition(".")[0])
         if part_of(module) != "up" or down is None or kind != "weight":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Degree, Step, drop, keep
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggesting.doubts import NOTHING, Known
+from ckptsurgeon.suggesting.known import NOTHING, Known
 from ckptsurgeon.suggesting.units import Specs
 
 COUNTER = "num_batches_tracked"
@@ -67,8 +67,7 @@ def settle_leftovers(
     settled += [keep(key, Degree.SURE) for key in missing if key in made]
     open = {key: asked.get(key, "no source was found for it") for key in missing if key not in made}
     lost = {key: doubted.get(key, "nothing takes it") for key in unused if key not in spare}
-    everything = Known(known.steps, {**known.source, **source}, {**known.target, **target})
-    return Leftovers(settled, open, lost, leave_both(open, lost, everything))
+    return Leftovers(settled, open, lost, leave_both(open, lost, known.beside(source, target)))
 
 
 def leave_both(open: Mapping[str, str], lost: Mapping[str, str], every: Known) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.suggesting.folding import HOLE, Index, fold, lists_of
 from ckptsurgeon.suggesting.names import EMPTY, words_of
 from ckptsurgeon.suggesting.roles import REVERSED, has_attention
-from ckptsurgeon.suggesting.units import Specs, Unit, holes_of, list_of, units_of
+from ckptsurgeon.suggesting.units import Specs, Unit, holes_of, lists_around, units_of
 
 MOST_ROUNDS = 4
 """How often lists without a partner are taken apart: each round may leave others without one."""
@@ -74,18 +74,11 @@ class Side:
         return self._profiles.get(name, {})
 
 
-def lists_above(module: str) -> Iterator[str]:
-    """The lists that a folded name is in, the innermost first."""
-    while module := list_of(module):
-        yield module
-        module = module.rpartition(".")[0]
-
-
 def _profiles(units: Sequence[Unit]) -> dict[str, dict[Index, Profile]]:
     """What the items of each list hold."""
     found: dict[str, dict[Index, Counter[Sizes]]] = defaultdict(lambda: defaultdict(Counter))
     for unit in units:
-        for one in lists_above(unit.module):
+        for one in lists_around(unit.module):
             _count(unit, holes_of(one), found[one])
     return {
         name: defaultdict(frozenset, {at: frozenset(one.items()) for at, one in items.items()})
@@ -124,7 +117,7 @@ def _find_lone(one: Side, other: Side) -> set[str]:
 
 
 def _outer(name: str) -> Iterator[str]:
-    return lists_above(name.rpartition(".")[0])
+    return reversed(lists_around(name.rpartition(".")[0]))
 
 
 def _may_pair(one: Side, name: str, other: Side, to: str) -> bool:

@@ -15,7 +15,6 @@ from ckptsurgeon.suggesting.lists import (
     TURNED_LIST,
     ListPair,
     Side,
-    lists_above,
     pair_lists,
     settle_sides,
 )
@@ -70,7 +69,9 @@ def _ask_lists(lists: Mapping[str, ListPair], target: Side) -> Iterator[tuple[st
     """What is asked of keys in lists that are longer on one side."""
     uneven = {pair.target: pair for pair in lists.values() if pair.is_uneven}
     for unit in target.units:
-        pair = next((uneven[one] for one in lists_above(unit.module) if one in uneven), None)
+        pair = next(
+            (uneven[one] for one in reversed(lists_around(unit.module)) if one in uneven), None
+        )
         if pair is not None:
             there, here = pair.counts
             told = f"{there} in the source, {pair.source}, and {here} here: which? pick: {{i: […]}}"
@@ -275,7 +276,7 @@ def _beyond(other: Candidate, chosen: Candidate) -> str:
 
 def _is_sure(fit: Fit, wide: float) -> bool:
     """Whether a pair leaves no other reading, by its own evidence and the next best."""
-    doubtful = fit.is_weak or any(one.doubt or one.cost >= 1 for one in fit.relations.values())
+    doubtful = fit.is_weak or any(one.cost >= 1 for one in fit.relations.values())
     named = fit.agrees or fit.exact >= CLEAR
     return wide >= WIDE and named and not (doubtful or fit.conflicts)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import without_integers
+from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.names import cut_leaf, spell, words_of
 from ckptsurgeon.suggesting.roles import Found, roles_of, roles_of_tensor
-from ckptsurgeon.suggesting.squares import block_of
 from ckptsurgeon.suggesting.units import Specs
 
 THIRD, OWN = " norm 3 ", " post self attn norm "
@@ -53,7 +52,7 @@ class Norms:
         norms = [module in block for module, block in zip(modules, blocks, strict=True)]
         if norms[0] != norms[1] and not any(map(_is_number, modules)):
             told = "one is a norm by its name, the other isn't"
-            return replace(step, degree=Degree.LIKELY, remark=told)
+            return step.doubted(told)
         roles = [roles_of_tensor(key).get("norm") for key in (step.takes[0], step.gives[0])]
         names = {module.rpartition(".")[2] for module in modules}
         if len(names) == 1 and roles[0] == roles[1]:
@@ -65,13 +64,13 @@ class Norms:
         plain = [role for role in roles if role is not None and not role.weak]
         if len(plain) == 1 and None in roles:
             told = "one name says which norm it is, the other doesn't"
-            return replace(step, degree=Degree.LIKELY, remark=told)
+            return step.doubted(told)
         mine, theirs = (block - {module} for block, module in zip(blocks, modules, strict=True))
         if not (mine or theirs):
             return step
         others = ", ".join(sorted(module.rpartition(".")[2] for module in mine)[:2])
         remark = f"{others} would fit as well" if others else "another norm of the block would fit"
-        return replace(step, degree=Degree.LIKELY, remark=remark)
+        return step.doubted(remark)
 
     def _is_told(self, modules: list[str]) -> bool:
         """Whether both names say the same in plain words, beside the other norms too."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import has_digits, without_integers
+from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.names import cut_leaf
-from ckptsurgeon.suggesting.squares import block_of
 from ckptsurgeon.suggesting.units import Specs
 
 LEAST = 3
@@ -35,7 +34,7 @@ class Numbers:
         if len(most) < LEAST or self._are_one(*keys):
             return step
         told = f"{', '.join(sorted(most))}: told apart by their numbers alone"
-        return replace(step, degree=Degree.LIKELY, remark=told)
+        return step.doubted(told)
 
     def _are_one(self, own: str, to: str) -> bool:
         """Whether the blocks of two keys are called the same, and one holds what the other does."""

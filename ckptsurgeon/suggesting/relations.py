@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from ckptsurgeon.drafting.steps import Call
-from ckptsurgeon.suggesting.roles import Found
+from ckptsurgeon.suggesting.roles import Found, value_of
 
 Shape = tuple[int, ...]
 Roles = Mapping[str, Found]
@@ -22,12 +22,11 @@ class Tensor(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """Ops that make one shape of another; a cost, and what no shape can tell of it."""
+    """Ops that make one shape of another, and a cost."""
 
     name: str
     calls: tuple[Call, ...] = ()
     cost: float = 0.0
-    doubt: str = ""
 
 
 SAME = Relation("same")
@@ -78,7 +77,7 @@ def _join_heads(source: Tensor, target: Tensor) -> Relation | None:
     if len(source.shape) != 3 or len(target.shape) != 2:
         return None
     first, middle, last = source.shape
-    is_out = _value(source, "part") == "o" or _value(target, "part") == "o"
+    is_out = "o" in (value_of(source.roles, "part"), value_of(target.roles, "part"))
     ways = (
         ("d h k -> (h k) d", (middle * last, first), not is_out),
         ("h k d -> d (h k)", (last, first * middle), is_out),
@@ -129,11 +128,6 @@ NAMES = "abcdefgh"
 def _dims(shape: Shape) -> str:
     names = iter(NAMES)
     return " ".join("1" if size == 1 else next(names) for size in shape)
-
-
-def _value(tensor: Tensor, facet: str) -> str:
-    found = tensor.roles.get(facet)
-    return found.value if found is not None else ""
 
 
 def is_square(shape: Shape) -> bool:

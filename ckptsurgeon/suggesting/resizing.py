@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.suggesting.names import cut_leaf
-from ckptsurgeon.suggesting.roles import roles_of
+from ckptsurgeon.suggesting.roles import roles_of, value_of
 from ckptsurgeon.suggesting.units import Shape, Specs
 
 CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
@@ -103,8 +103,8 @@ def _positions(
     own: str, key: str, shape: Shape, wanted: Shape, tokens: tuple[bool, bool]
 ) -> Resized | None:
     """The grid of an image's positions for another grid; other tables are asked about."""
-    roles = [roles_of(cut_leaf(one)[0]).get("embed") for one in (own, key)]
-    if not all(role is not None and role.value == "position" for role in roles):
+    roles = {value_of(roles_of(cut_leaf(one)[0]), "embed") for one in (own, key)}
+    if roles != {"position"}:
         return None
     if len(shape) != len(wanted) or shape[-1] != wanted[-1] or len(shape) < 2:
         return None

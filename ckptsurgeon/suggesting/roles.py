@@ -109,6 +109,21 @@ EXCLUSIVE = KINDS | {"part", "ffn", "norm", "embed", "modality", "half", "squeez
 TELLING = frozenset({"part", "ffn", "norm", "embed", "squeeze"})
 """Facets that say what a module is, and not only where."""
 
+WHOLES: Mapping[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "qkv": ("part", (("q", "k", "v"), ("q", "kv"))),
+    "kv": ("part", (("k", "v"),)),
+    "gate_up": ("ffn", (("gate", "up"),)),
+}
+"""By what a whole is: the facet of its parts, and the parts in the order of its rows.
+
+Codebases put these rows in several orders.
+"""
+
+PARTS = frozenset(
+    {"q", "k", "v", "kv", "wq", "wk", "wv", "wkv", "que", "val", "gate", "up", "w", "wi"}
+)
+"""Words by which parts of one whole differ: those of the roles that parts have."""
+
 OF_LAYERS = frozenset({"part", "ffn", "norm", "holder"})
 """Facets of single layers, which the last pieces of a name tell: `w2v_model.layers.0` is no v."""
 
@@ -156,6 +171,17 @@ def has_attention(keys: Iterable[str]) -> bool:
     return any("part" in roles_of(key) or "part" in roles_of_tensor(key) for key in keys)
 
 
+def value_of(roles: Mapping[str, Found], facet: str) -> str:
+    """What roles say of a facet; empty where they don't."""
+    found = roles.get(facet)
+    return "" if found is None else found.value
+
+
+def is_twin(text: str) -> bool:
+    """Whether a key or a prefix is of a copy that follows a network's weights."""
+    return not TWINS.isdisjoint(words_of(text))
+
+
 def part_of_tensor(key: str) -> str:
     """Which of attention's or the MLP's parts the module of a tensor is; else empty."""
     return part_of(cut_leaf(without_integers(key))[0])
@@ -164,7 +190,4 @@ def part_of_tensor(key: str) -> str:
 def part_of(module: str) -> str:
     """Which of attention's or the MLP's parts a module is: `q`, `gate`, …; else empty."""
     roles = roles_of(module)
-    for facet in ("part", "ffn"):
-        if facet in roles:
-            return roles[facet].value
-    return ""
+    return value_of(roles, "part") or value_of(roles, "ffn")

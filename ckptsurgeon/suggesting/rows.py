@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import prefixes_of, without_integers
+from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
-from ckptsurgeon.suggesting.roles import part_of, part_of_tensor, roles_of, roles_of_tensor
-from ckptsurgeon.suggesting.squares import block_of
+from ckptsurgeon.suggesting.roles import (
+    WHOLES,
+    part_of,
+    part_of_tensor,
+    roles_of,
+    roles_of_tensor,
+    value_of,
+)
 from ckptsurgeon.suggesting.units import Specs
 
 HEADWISE = frozenset(
@@ -22,9 +28,6 @@ HEADWISE = frozenset(
 
 COMPLEX = frozenset({"wq", "wk"})
 """Meta's names: its rotary embeddings pair neighbouring rows, others pair halves of a head."""
-
-FUSED = frozenset({"qkv", "kv", "gate_up"})
-"""Parts that are several in one: codebases put their rows in several orders."""
 
 ROTARY = "rotary rows: as they are, or by permute_rope"
 
@@ -54,12 +57,10 @@ class Rows:
         if not (step.takes and step.gives) or step.unit is not None:
             return step
         modules = [cut_leaf(key)[0] for key in (step.takes[0], step.gives[0])]
-        told = self._ask(step, modules) if step.degree < Degree.OPEN else ""
-        if told:
-            return replace(step, degree=Degree.OPEN, remark=told)
-        if step.degree < Degree.LIKELY and self._may_turn(step, modules):
-            return replace(step, degree=Degree.LIKELY, remark=ROTARY)
-        return step
+        told = self._ask(step, modules)
+        if not told and step.degree < Degree.LIKELY and self._may_turn(step, modules):
+            return step.doubted(ROTARY)
+        return step.doubted(told, Degree.OPEN)
 
     def _ask(self, step: Step, modules: Sequence[str]) -> str:
         names = [module.rpartition(".")[2] for module in modules]
@@ -111,13 +112,12 @@ class _Positions:
 
 
 def _is_table(form: str) -> bool:
-    found = roles_of_tensor(form).get("embed")
-    return found is not None and found.value == "position" and TURNS.isdisjoint(words_of(form))
+    is_position = value_of(roles_of_tensor(form), "embed") == "position"
+    return is_position and TURNS.isdisjoint(words_of(form))
 
 
 def _modality(form: str) -> str:
-    found = roles_of_tensor(form).get("modality")
-    return found.value if found is not None else ""
+    return value_of(roles_of_tensor(form), "modality")
 
 
 def _is_relative(form: str) -> bool:
@@ -140,7 +140,7 @@ def doubt_fused(step: Step) -> str:
     if not step.is_move or step.takes == step.gives:
         return ""
     modules = [without_integers(cut_leaf(key)[0]) for key in (step.takes[0], step.gives[0])]
-    if {part_of(module) for module in modules}.isdisjoint(FUSED):
+    if {part_of(module) for module in modules}.isdisjoint(WHOLES):
         return ""
     ends = [module.split(".")[-2:] for module in modules]
     name = modules[0].rpartition(".")[2]
@@ -148,5 +148,4 @@ def doubt_fused(step: Step) -> str:
 
 
 def _is_part(modules: Sequence[str], parts: Collection[str]) -> bool:
-    found = [roles_of(without_integers(module)).get("part") for module in modules]
-    return all(one is not None and one.value in parts for one in found)
+    return all(value_of(roles_of(without_integers(one)), "part") in parts for one in modules)

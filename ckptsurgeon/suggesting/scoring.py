@@ -247,15 +247,17 @@ def _says_more(one: Candidate, other: Candidate) -> bool:
     facets = one.roles.keys() - other.roles.keys()
     if "modality" in facets or not TELLING.isdisjoint(facets):
         return True
-    words = {word for word in _own_words(one) if word not in ROLE_WORDS}
-    return not all(any(word == to or share_start(word, to) for to in other.words) for word in words)
+    return bool(_lacking(_own_words(one) - ROLE_WORDS, other.words))
 
 
 def _are_called_otherwise(one: Collection[str], other: Collection[str]) -> bool:
     """Whether each of two names has a word that the other lacks, not even shortened."""
-    mine = [word for word in one if not any(word == to or share_start(word, to) for to in other)]
-    theirs = [word for word in other if not any(word == to or share_start(word, to) for to in one)]
-    return bool(mine and theirs)
+    return bool(_lacking(one, other) and _lacking(other, one))
+
+
+def _lacking(words: Collection[str], others: Collection[str]) -> list[str]:
+    """The words that others lack, even shortened."""
+    return [word for word in words if not any(word == to or share_start(word, to) for to in others)]
 
 
 def _own_words(one: Candidate) -> set[str]:

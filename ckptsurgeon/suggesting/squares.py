@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Step
 from ckptsurgeon.keys import without_integers
+from ckptsurgeon.suggesting.blocks import blocks_around
 from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.relations import is_square
 from ckptsurgeon.suggesting.roles import roles_of_tensor
@@ -18,8 +18,6 @@ TURNED = Call("transpose")
 
 STACKS = frozenset({"stack", "unstack"})
 """Ops that put matrices in a stack, or take them out of it."""
-
-_ITEM = re.compile(r".*?[0-9][^.]*\.")
 
 
 class Squares:
@@ -132,19 +130,6 @@ def _is_bare(step: Step) -> bool:
     """Whether only one side is a parameter of its own, or Haiku's `w`: it may be [in, out]."""
     leaves = [cut_leaf(keys[0])[1] for keys in (step.sources.keys, step.targets.keys)]
     return leaves[0] != leaves[1] and not {"", "w"}.isdisjoint(leaves)
-
-
-def blocks_around(key: str) -> Iterator[str]:
-    """The block that a key is in, and all blocks; what is in none has ways of its own."""
-    found = _ITEM.match(key)
-    if found is not None:
-        yield found[0]
-        yield ""
-
-
-def block_of(key: str) -> str:
-    """What a key begins with up to the first item of a list; empty where it is in none."""
-    return next(blocks_around(key), "")
 
 
 def _is_embedding(key: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from ckptsurgeon.drafting.steps import Step
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.suggesting.units import Specs
 
@@ -23,6 +24,20 @@ MOST_CONTAINERS = 60
 
 Held = Mapping[tuple[str, object], str]
 """The keys of a container by what is behind its name, and by shape."""
+
+
+def doubt_towers(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:
+    """The steps, those likely at most whose side has more towers that hold the same."""
+    ours, theirs = count_towers(source), count_towers(target)
+    for step in steps:
+        counts = (
+            {ours.get(key, ALONE) for key in step.takes},
+            {theirs.get(key, ALONE) for key in step.gives},
+        )
+        if counts[0] == counts[1] or step.takes == step.gives:
+            yield step
+        else:
+            yield step.doubted("several hold these, and not as many on the other side")
 
 
 def count_towers(specs: Specs) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folding import HOLE, Folded, Index
-from ckptsurgeon.suggesting.names import cut_leaf, words_of
+from ckptsurgeon.suggesting.names import cut_leaf
 from ckptsurgeon.suggesting.roles import Found, roles_of
 
 Shape = tuple[int, ...]
@@ -44,11 +44,6 @@ class Unit:
     indices: tuple[Index, ...]
     leaves: Mapping[str, Leaf]
     fused: str = ""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words of its name, and of a leaf that is no usual one."""
-        return words_of(self.spelled)
 
     @property
     def spelled(self) -> str:
