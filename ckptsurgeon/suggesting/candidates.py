@@ -53,7 +53,7 @@ def divide(
 
 
 class _Scopes:
-    """For each item of a paired list its class: what it holds, and what its partner does."""
+    """For each item of a paired list its class: what it and its partner hold, in equal shapes?"""
 
     def __init__(self, source: Side, target: Side, pairs: Mapping[str, ListPair]) -> None:
         self._pairs = {one.target: one for one in pairs.values()}
@@ -61,11 +61,13 @@ class _Scopes:
         self._of_source: dict[str, dict[Index, int]] = {}
         self._of_target: dict[str, dict[Index, int]] = {}
         for name, pair in pairs.items():
-            if pair.is_uneven:
+            if not pair.items:
                 continue
-            classes: dict[tuple[object, object], int] = {}
+            classes: dict[tuple[object, ...], int] = {}
+            ours, theirs = source.profiles(name), target.profiles(pair.target)
             for one, other in pair.items.items():
-                kind = held[name].get(one), wanted[pair.target].get(other)
+                alike = ours.get(one) == theirs.get(other)
+                kind = held[name].get(one), wanted[pair.target].get(other), alike
                 number = classes.setdefault(kind, len(classes))
                 self._of_source.setdefault(name, {})[one] = number
                 self._of_target.setdefault(pair.target, {})[other] = number
@@ -113,7 +115,8 @@ def _cut(
         return
     places: dict[int, list[int]] = defaultdict(list)
     for at, index in enumerate(unit.indices):
-        places[classes[index]].append(at)
+        if index in classes:
+            places[classes[index]].append(at)
     for number, some in places.items():
         order = sorted(
             some, key=lambda at: unit.indices[at] if back is None else back[unit.indices[at]]

@@ -29,7 +29,7 @@ Profile = frozenset[tuple[Sizes, int]]
 
 @dataclass(frozen=True, slots=True)
 class ListPair:
-    """Two lists that are one, and their items; without items where one of them is longer.
+    """Two lists that are one, and their items: those of as many numbers, where one is longer.
 
     A ragged one is in another list, with more items at one place and fewer at another. With gaps,
     the numbers of one side leave some out that the other has, or begin elsewhere. One that may be
@@ -211,10 +211,13 @@ def _pair(
     source: Side, name: str, target: Side, to: str, pairs: Mapping[str, ListPair]
 ) -> ListPair:
     left, right = source.lists[name], target.lists[to]
+    outer = next((pairs[one] for one in _outer(name) if one in pairs), None)
+    if outer is not None and outer.is_uneven:
+        right = _items_of(right, outer)
     counts = (len(left), len(right))
     if counts[0] != counts[1]:
-        return ListPair(name, to, {}, counts)
-    outer = next((pairs[one] for one in _outer(name) if one in pairs), None)
+        items = _first_items(source, name, target, to) if outer is None else {}
+        return ListPair(name, to, items, counts, has_gaps=True)
     if outer is not None and outer.items and outer.target in set(_outer(to)):
         left = _in_order_of(left, outer)
     else:
@@ -231,6 +234,28 @@ def _pair(
         not _is_regular(items) or _begins_elsewhere(name, to, items),
         may_be_turned(name, to) and not (source.is_attended(name) or target.is_attended(to)),
     )
+
+
+def _first_items(source: Side, name: str, target: Side, to: str) -> dict[Index, Index]:
+    """The items of a list and those of as many numbers of a longer one, where they hold the same.
+
+    Nothing where the source's is the longer one: nobody can say which of its items are left out.
+    Nor in one codebase, where items may be put in anywhere.
+    """
+    left, right = source.lists[name], target.lists[to]
+    if name == to or len(left) > len(right) or not (_is_run(left) and _is_run(right)):
+        return {}
+    items = dict(zip(left, right, strict=False))
+    ours, theirs = source.profiles(name), target.profiles(to)
+    shares = [_share(ours[one], theirs[other]) for one, other in items.items()]
+    return items if sum(shares) >= PLAINLY * len(shares) else {}
+
+
+def _items_of(items: Sequence[Index], outer: ListPair) -> list[Index]:
+    """The items of the target in those of its outer list that have a partner."""
+    known = set(outer.items.values())
+    holes = len(next(iter(known), ()))
+    return [item for item in items if item[:holes] in known]
 
 
 def _is_turned(source: Side, name: str, target: Side, to: str) -> bool:

@@ -74,7 +74,8 @@ def _ask_lists(lists: Mapping[str, ListPair], target: Side) -> Iterator[tuple[st
         )
         if pair is not None:
             there, here = pair.counts
-            told = f"{there} in the source, {pair.source}, and {here} here: which? pick: {{i: […]}}"
+            told = f"{there} in the source, {pair.source}, and {here} here"
+            told += "" if pair.items else ": which? pick: {i: […]}"
             yield from ((key, told) for leaf in unit.leaves.values() for key in leaf.keys)
 
 
