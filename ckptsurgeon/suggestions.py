@@ -31,7 +31,11 @@ def suggest(
     The words are those of `plan`. Rules of which names, shapes and structure leave one reading are
     sure; those of which something else would fit as well are likely, and `# CHECK:` says what; what
     is open stands as a comment, and so does all that would lose weights or leave them untrained.
-    No tensor is read. Raises CheckpointError.
+    `least` is "sure", "likely" or "all": down to which degree rules are written; "all" has those
+    that are open as comments, too. No tensor is read. Raises CheckpointError.
+
+    The result's `rules` are what `plan` and `transplant` take, `text()` is the file, `save(path)`
+    writes it; `sure`, `likely`, `open` and `unused` say what is settled.
     """
     refuse_word("least", least, get_args(Least))
     if into is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -83,7 +84,9 @@ def probe(
     _print(made, form, Style(verbose, color))
     seconds = time.perf_counter() - start
     code: int = made.exit_code
-    return say(f"{output}: {summarise(len(made.specs), moved, seconds)}", code)
+    told = f"{output}: {summarise(len(made.specs), moved, seconds)}"
+    then = f"ckptsurgeon learn {shlex.quote(output)} CONVERTED -o rules.yaml"
+    return say(f"{told}\nnext: run your conversion on it, then {then}", code)
 
 
 def _open(source: str, model_args: str | None) -> Any:

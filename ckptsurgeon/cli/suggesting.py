@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -75,7 +78,12 @@ def suggest(
         one_shard=asked["one_shard"],
         least=least,  # type: ignore[arg-type]  # click has one of them
     )
-    return _tell(made, file, force, form)
+    if file is not None:
+        made.save(file, force=force)
+    _print(made, file, form)
+    told = made.bottom_line if file is None else f"{file}: {made.bottom_line}"
+    steps = () if file is None else _next_steps(made, source, words["named"], into, file)
+    return say("\n".join((told, *steps)), made.exit_code)
 
 
 _UNASKED = {"config": None, "rules": ()}
@@ -91,15 +99,22 @@ def _read_places(first: str, second: str | None, named: Any) -> tuple[str | None
     return None, first
 
 
-def _tell(made: Any, file: str | None, force: bool, form: str) -> int:
-    code: int = made.exit_code
-    if file is not None:
-        made.save(file, force=force)
+def _print(made: Any, file: str | None, form: str) -> None:
+    """The suggestion on standard output, but for what a file has."""
     if form == "json":
         from ckptsurgeon.render.suggestion import suggestion_json
 
         print_out([suggestion_json(made)])
     elif file is None:
         print_out([made.text()])
-    written = "" if file is None else f"{file}: "
-    return say(f"{written}{made.bottom_line}", code)
+
+
+def _next_steps(
+    made: Any, source: str | None, named: Sequence[str], into: str, file: str
+) -> Iterator[str]:
+    """What to do with the file; above it the rulesets that come along and do the same."""
+    above = itertools.takewhile(lambda line: line.startswith("# "), made.text().splitlines())
+    yield from (line.removeprefix("# ") for line in above)
+    sources = [source] if source is not None else []
+    sources += [word for one in named for word in ("--source", one)]
+    yield f"next: {shlex.join(['ckptsurgeon', 'plan', *sources, '--into', into, '-r', file])}"

@@ -51,6 +51,8 @@ def learn(
     everything; unless told, more than 4 GB are sampled. `progress` is called with (bytes read,
     bytes in all, key).
 
+    The result's `rules` are what `plan` and `transplant` take, `text()` is the file, `save(path)`
+    writes it; `degrees` says how each tensor was proved, `unexplained` what no rule makes.
     Raises CheckpointError where a side has no values, or the two are not the same weights.
     """
     if progress is not None and not callable(progress):

@@ -125,7 +125,8 @@ class Scorer:
         weak = WEAK_ROLE in told and not (same_name or _have_one_name(one, other))
         more = _says_more(one, other) or _says_more(other, one)
         strong = (bool(told) and not (weak or more)) or same_name
-        conflict = min(conflicts, default=0) <= WEAK_CONFLICT
+        moved = one.family == other.family and one.digits != other.digits
+        conflict = moved or min(conflicts, default=0) <= WEAK_CONFLICT
         return Fit(total, relations, words, exact, strong, weak, conflict)
 
     def _compare_words(self, one: frozenset[str], other: frozenset[str]) -> tuple[float, float]:

@@ -28,7 +28,7 @@ def name_shipped(sources: Mapping[str, Checkpoint], destination: Checkpoint) -> 
         return
     for name in catalog.names():
         if told := _fit(name, source, destination):
-            yield f"{name} {told}: ckptsurgeon transplant … -r {name}"
+            yield f"{name} {told}: `-r {name}` in place of this file"
         elif told := _fit(name, destination, source):
             yield f"{name} makes the source of this, and {told}: the way back is `invert`"
 

@@ -134,7 +134,7 @@ def test_a_shipped_ruleset_that_fits_is_the_first_line() -> None:
     there = cs.suggest(source, converted).text().splitlines()[0]
     assert there == (
         f"# {SHIPPED} takes 176 of 176 keys and gives 176 of 176: "
-        f"ckptsurgeon transplant … -r {SHIPPED}"
+        f"`-r {SHIPPED}` in place of this file"
     )
     back = cs.suggest(converted, source).text().splitlines()[0]
     assert back.endswith("the way back is `invert`")
