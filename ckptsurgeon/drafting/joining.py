@@ -13,13 +13,12 @@ from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
     LIST,
     Choice,
-    Number,
     Piece,
     Star,
-    Unit,
     Units,
     common_start,
     cut_pieces,
+    is_literal,
     join_pieces,
     text_of,
 )
@@ -65,7 +64,7 @@ def _ending(arrow: Arrow) -> tuple[Piece, Piece] | None:
     """The last pieces, where only these differ, and hold nothing but text."""
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
     alike = source[:-1] == target[:-1] and len(source) > 1
-    plain = _is_text(source[-1]) and _is_text(target[-1])
+    plain = is_literal(source[-1]) and is_literal(target[-1])
     return (source[-1], target[-1]) if alike and plain and source[-1] != target[-1] else None
 
 
@@ -105,7 +104,7 @@ def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
     if not (arrow.source and arrow.target) or arrow.is_move or LIST in _units(arrow):
         return None
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
-    if source[-1] != target[-1] or not _is_text(source[-1]) or min(len(source), len(target)) < 2:
+    if source[-1] != target[-1] or not is_literal(source[-1]) or min(len(source), len(target)) < 2:
         return None
     return join_pieces(source[:-1]), join_pieces(target[:-1])
 
@@ -182,7 +181,7 @@ def _with_choice(group: Sequence[Arrow], hole: Hole) -> Arrow | None:
         return None
     left, right = _without_common(left, right), _without_common(right, left)
     choice = Choice(tuple(sorted(zip(left.words, right.words, strict=True), key=_rank)))
-    shared = sum(_is_text(piece) and bool(piece) for piece in sources[0]) - 1
+    shared = sum(is_literal(piece) and bool(piece) for piece in sources[0]) - 1
     readable = _reads_well(left, right) or shared >= LEAST_SHARED
     if not readable or choice in group[0].source:
         return None
@@ -223,7 +222,7 @@ def _differing(pieces: Sequence[Piece]) -> _Differing | None:
     elif start + end == shortest and end:
         end -= 1
     middles = [one[start : len(one) - end] for one in pieces]
-    if not (all(map(_is_text, middles)) and all(map(len, middles))):
+    if not (all(map(is_literal, middles)) and all(map(len, middles))):
         return None
     words = tuple(map(text_of, middles))
     if len(set(words)) < len(words):
@@ -265,10 +264,6 @@ def _reads_well(left: _Differing, right: _Differing) -> bool:
     words = {*left.words, *right.words}
     known = words <= LEAVES or words <= PROJECTIONS
     return left.words == right.words or left.numbered or shared or known
-
-
-def _is_text(units: Sequence[Unit]) -> bool:
-    return all(isinstance(unit, str | Number) for unit in units)
 
 
 def _merged(group: Sequence[Arrow], source: Units, target: Units) -> Arrow:

@@ -102,6 +102,11 @@ def _text(unit: Unit) -> str:
     return str(unit)
 
 
+def is_literal(units: Sequence[Unit]) -> bool:
+    """Whether units match one text alone."""
+    return all(isinstance(unit, str | Number) for unit in units)
+
+
 def cut_pieces(units: Units) -> tuple[Piece, ...]:
     """The units between the dots."""
     pieces: list[list[Unit]] = [[]]
