@@ -16,7 +16,7 @@ from ckptsurgeon.drafting.units import (
     Piece,
     Star,
     Units,
-    common_start,
+    common_ends,
     cut_pieces,
     is_literal,
     join_pieces,
@@ -213,10 +213,8 @@ class _Differing:
 def _differing(pieces: Sequence[Piece]) -> _Differing | None:
     """What differs in pieces; None where something else than text does, or two are equal."""
     first = pieces[0]
-    start = min(common_start(first, one) for one in pieces[1:])
-    end = min(common_start(first[::-1], one[::-1]) for one in pieces[1:])
+    start, end = common_ends(pieces)
     shortest = min(map(len, pieces))
-    end = min(end, shortest - start)
     if start + end == shortest and start:
         start -= 1  # no word is empty
     elif start + end == shortest and end:
