@@ -76,6 +76,11 @@ class Arrow:
         return max(self.source.count("."), self.target.count(".")) >= MOST_PIECES
 
     @property
+    def has_list(self) -> bool:
+        """Whether a side has several patterns."""
+        return LIST in self.source or LIST in self.target
+
+    @property
     def is_move(self) -> bool:
         """Whether it only gives other names."""
         whole = not any(self.told)

@@ -11,7 +11,6 @@ from ckptsurgeon.drafting.arrows import Arrow, is_drop
 from ckptsurgeon.drafting.groups import Groups
 from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
-    LIST,
     Choice,
     Piece,
     Star,
@@ -44,7 +43,7 @@ def join_endings(arrows: Sequence[Arrow]) -> list[Arrow]:
     """Renames of the end alone, wherever it stands, as `**.gamma -> **.weight`."""
     ends: dict[tuple[Units, Units, object], list[Arrow]] = defaultdict(list)
     for arrow in arrows:
-        if arrow.is_move and LIST not in arrow.target and (ending := _ending(arrow)) is not None:
+        if arrow.is_move and not arrow.has_list and (ending := _ending(arrow)) is not None:
             ends[ending[0], ending[1], arrow.behind].append(arrow)
     joined = {
         id(arrow): (ending, group)
@@ -101,7 +100,7 @@ def _without_leaf(units: Units) -> Units:
 
 def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
     """What stands before the last piece on both sides, where that is the same word."""
-    if not (arrow.source and arrow.target) or arrow.is_move or LIST in _units(arrow):
+    if not (arrow.source and arrow.target) or arrow.is_move or arrow.has_list:
         return None
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
     if source[-1] != target[-1] or not is_literal(source[-1]) or min(len(source), len(target)) < 2:
@@ -127,10 +126,6 @@ def join_words(arrows: Sequence[Arrow]) -> list[Arrow]:
     return list(groups.arrows)
 
 
-def _units(arrow: Arrow) -> Units:
-    return (*arrow.source, *arrow.target)
-
-
 Hole = tuple[int, tuple[int, ...], int | None, tuple[int, ...], int]
 """The places of a piece of the source and of one of the target, each with the numbers of all other
 pieces; and that of what stands behind. What is dropped has no target."""
@@ -144,7 +139,7 @@ class _Holes:
 
     def of(self, arrow: Arrow) -> Iterator[Hole]:
         """The arrow without one piece of its source and one of its target, in all ways."""
-        if LIST in _units(arrow):
+        if arrow.has_list:
             return
         behind = self._numbers[arrow.behind]
         targets = list(self._holes(arrow.target)) if arrow.target else []
