@@ -213,7 +213,7 @@ def _is_single(units: Units) -> bool:
 
 def _spared(
     pattern: Units, members: Sequence[tuple[int, Step, Row]], left: Collection[str]
-) -> list[Sequence[tuple[int, Step, Row]]]:
+) -> list[list[tuple[int, Step, Row]]]:
     """The members in groups whose patterns take fewer of the keys that are left; none if all may.
 
     They are divided by the integer that tells them from these, else one by one.
@@ -225,11 +225,7 @@ def _spared(
     columns = list(zip(*(row[0] for _, _, row in members), strict=True))
     varied = [at for at, column in enumerate(columns) if len(set(column)) > 1]
     telling = [at for at in varied if {row[at] for row in taken}.isdisjoint(columns[at])]
-    chosen = (telling or varied)[0]
-    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
-    for member in members:
-        groups[member[2][0][chosen]].append(member)
-    return list(groups.values())
+    return _by_column(members, (telling or varied)[0])
 
 
 def _spread(members: Sequence[tuple[int, Step, Row]]) -> list[tuple[int, Step, Row]]:
@@ -317,15 +313,8 @@ def _formula(column: tuple[int, ...], captured: dict[int, tuple[int, ...]]) -> U
 
 
 def _line(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
-    """(factor, offset) of three rows or more on a line."""
-    low, high = min(values), max(values)
-    rise = column[values.index(high)] - column[values.index(low)]
-    if len(set(values)) < 3 or rise % (high - low):
-        return None
-    factor = rise // (high - low)
-    offset = column[0] - factor * values[0]
-    fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
-    return (factor, offset) if fits and factor > 0 else None
+    """(factor, offset) of three values or more on a line."""
+    return _line_of_any(column, values) if len(set(values)) > 2 else None
 
 
 def _plane(
@@ -352,7 +341,9 @@ def _plane(
 
 
 def _line_of_any(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
-    factor, rest = divmod(column[1] - column[0], values[1] - values[0])
+    """(factor, offset) of two values or more on a line."""
+    low, high = values.index(min(values)), values.index(max(values))
+    factor, rest = divmod(column[high] - column[low], values[high] - values[low])
     offset = column[0] - factor * values[0]
     fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
     return (factor, offset) if fits and not rest and factor > 0 else None
@@ -380,8 +371,14 @@ def _divided(
     varying = [place for place, count in counts.items() if count > 1]
     if not varying:
         return [[member] for member in members]
-    column = min(varying, key=lambda place: counts[place])
+    return _by_column(members, min(varying, key=counts.__getitem__))
+
+
+def _by_column(
+    members: Sequence[tuple[int, Step, Row]], at: int
+) -> list[list[tuple[int, Step, Row]]]:
+    """The members by one integer of their sources."""
     groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
     for member in members:
-        groups[member[2][0][column]].append(member)
+        groups[member[2][0][at]].append(member)
     return list(groups.values())
