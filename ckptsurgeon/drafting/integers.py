@@ -1,4 +1,4 @@
-"""What the integers of source keys make those of target keys: captures, formulas, and picks."""
+"""The integers of target keys, as made of those of source keys: captures, formulas and picks."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
-from ckptsurgeon.drafting.drafting import draft, draft_most
+from ckptsurgeon.drafting.drafting import Task, draft, draft_most
 from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.leaving import leave_keys
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, drop, move
@@ -29,7 +29,7 @@ def rules_of(renames: dict[str, str | None]) -> list[str]:
     steps = [
         Step(Grid((old,)), Grid(() if new is None else (new,))) for old, new in renames.items()
     ]
-    found = draft(steps, Head(), ground_of(list(renames)))
+    found = draft(steps, Task(Head(), ground_of(list(renames))))
     assert found is not None
     return [line.removeprefix("  - ") for line in found.text.splitlines()[2:]]
 
@@ -108,7 +108,7 @@ def test_joins_and_splits_gather_and_spread() -> None:
         for at in range(2)
     ]
     keys = [key for step in fused for key in step.sources.keys]
-    found = draft(fused, Head(), ground_of(keys))
+    found = draft(fused, Task(Head(), ground_of(keys)))
     assert found is not None
     assert "a.<i>.<p:q|k|v> -> b.<i>.qkv: concat" in found.text
 
@@ -169,7 +169,7 @@ def test_what_is_drafted_makes_just_the_renames(renames: dict[str, str | None]) 
         Step(Grid((old,)), Grid(() if new is None else (new,))) for old, new in renames.items()
     ]
     ground = ground_of(list(renames))
-    found = draft(steps, Head(), ground)
+    found = draft(steps, Task(Head(), ground))
     assert found is not None
     yaml.safe_load(found.text)
     outputs = ground.plan(found.text).outputs
