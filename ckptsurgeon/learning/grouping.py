@@ -11,6 +11,7 @@ from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
 from ckptsurgeon.drafting.units import is_counted
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.permutations import name_split, name_take
+from ckptsurgeon.learning.shaping import of_dim
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 Member = tuple[str, Found]
@@ -100,7 +101,7 @@ def _split(members: Sequence[Member], shapes: Shapes) -> Step | None:
     if region.gone:
         if [int(part.order[0]) for part in regions] != list(range(size)):
             return None
-        return _step(one, targets, Call("unstack", _dim(region.dim), 0))
+        return _step(one, targets, Call("unstack", of_dim(region.dim), 0))
     if all(part.is_run for part in regions):
         sizes = _tiling(regions, size)
         if sizes is None:
@@ -133,7 +134,7 @@ def _split_items(members: Sequence[Member], shapes: Shapes) -> Step | None:
     keys = tuple(target for row in ordered for target, _ in row)
     targets = Grid(keys, (len(ordered), len(ordered[0])))
     split = _split_call(inner.dim, cuts[0], targets, over=1)
-    return _step(one, targets, split, Call("unstack", _dim(0), 0))
+    return _step(one, targets, split, Call("unstack", of_dim(0), 0))
 
 
 def _tiling(regions: Sequence[Region], size: int) -> tuple[int, ...] | None:
@@ -151,7 +152,7 @@ def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) 
         heads, kv_heads = Size(sizes[0] // sizes[1], "heads"), Size(1, "kv_heads")
         named = (("layout", "flat"), ("heads", heads), ("kv_heads", kv_heads))
         return Call("split_qkv", named, over)
-    given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
+    given: tuple[tuple[str, int | tuple[int, ...]], ...] = of_dim(dim)
     if len(set(sizes)) > 1:
         given = (*given, ("sizes", sizes))
     elif is_counted(targets.keys, targets.sizes, over):
@@ -164,7 +165,3 @@ def _are_grouped(sizes: tuple[int, ...]) -> bool:
     if len(sizes) != 3 or sizes[1] != sizes[2]:
         return False
     return sizes[0] > sizes[1] and sizes[0] % sizes[1] == 0
-
-
-def _dim(dim: int) -> tuple[tuple[str, int], ...]:
-    return (("dim", dim),) if dim else ()

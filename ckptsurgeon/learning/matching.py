@@ -5,24 +5,31 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call
 from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
-from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
-from ckptsurgeon.learning.shaping import MOST_PERMUTED, rearrangements, reorder, reshape
-from ckptsurgeon.learning.signatures import WORDS, Signature, squeeze
-from ckptsurgeon.learning.tables import UNIT, WHOLE, Tables, salted
+from ckptsurgeon.learning.padding import pads_of
+from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take, order_between
+from ckptsurgeon.learning.shaping import (
+    MOST_PERMUTED,
+    Shape,
+    actual_dim,
+    of_dim,
+    orders_between,
+    rearrangements,
+    reorder,
+    reshape,
+    resize,
+    with_size,
+    without_dim,
+    without_parts,
+)
+from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.tables import MOST_ALIKE, UNIT, WHOLE, Tables, salted
 from ckptsurgeon.learning.words import Array
-from ckptsurgeon.ops.splitmix import scramble_number
-
-MOST_PADDED = 8
-"""Tensors with one plane in common that are tried with zeros around them."""
-
-Shape = tuple[int, ...]
 
 Axis = tuple[int, int, int]
 
@@ -61,7 +68,7 @@ class Matcher:
         for dim, hashes in enumerate(signature.planes if not signature.constant else ()):
             starts, stops = planes.find(salted(hashes, signature.count // len(hashes)))
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-                near = range(start, min(stop, start + MOST_PADDED))
+                near = range(start, min(stop, start + MOST_ALIKE))
                 places = (at for at in near if planes.dims[at] == dim and planes.items[at] == WHOLE)
                 counts.update({(int(planes.tensors[at]), dim) for at in places})
         for (tensor, dim), count in counts.most_common():
@@ -80,7 +87,7 @@ class Matcher:
         yield from self._of_planes(signature, shape)
         yield from self._stacked(signature, shape)
         yield from self._stacked_joins(signature, shape)
-        yield from self._padded(signature, shape)
+        yield from pads_of(self._tables, signature, shape)
 
     # --- one whole tensor -------------------------------------------------------------------------
 
@@ -108,53 +115,17 @@ class Matcher:
         """The ops that bring a tensor's dims, and the items of each, into the order wanted."""
         other = self._tables.signatures[at]
         calls = reorder(self._shapes[at], dims, shape)
-        actual = [place for place, size in enumerate(shape) if size != 1]
         for to, dim in enumerate(dims):
-            order = _order_between(other.planes[dim], signature.planes[to])
+            order = order_between(other.planes[dim], signature.planes[to])
             if order is None:
                 return None
-            named = name_order(order, actual[to], len(shape)) or name_take(order, actual[to])
+            place = actual_dim(shape, to)
+            named = name_order(order, place, len(shape)) or name_take(order, place)
             if not np.array_equal(order, np.arange(len(order))):
                 if named is None:
                     return None
                 calls = (*calls, *named)
         return calls
-
-    def _padded(self, signature: Signature, shape: Shape) -> Iterator[Found]:
-        """One tensor with zeros before or behind it in one dim."""
-        for dim, hashes in enumerate(signature.planes):
-            size = signature.count // len(hashes)
-            filled = np.flatnonzero(hashes != np.uint64(size * scramble_number(0) % WORDS))
-            if not len(filled) or len(filled) == len(hashes):
-                continue
-            first = int(filled[0])
-            start, stop = self._tables.planes.find(salted(hashes[first : first + 1], size))
-            for place in range(int(start[0]), int(stop[0]))[:MOST_PADDED]:
-                yield from self._pads(place, first, dim, signature, shape)
-
-    def _pads(
-        self, place: int, first: int, dim: int, signature: Signature, shape: Shape
-    ) -> Iterator[Found]:
-        """The pads of the tensor of a plane that lead to where the plane stands."""
-        planes = self._tables.planes
-        tensor = int(planes.tensors[place])
-        own, wanted = self._tables.signatures[tensor].shape, signature.shape
-        if (
-            planes.items[place] != WHOLE
-            or planes.dims[place] != dim
-            or tensor >= self._tables.whole
-        ):
-            return
-        if (*own[:dim], *own[dim + 1 :]) != (*wanted[:dim], *wanted[dim + 1 :]):
-            return
-        added, before = wanted[dim] - own[dim], first - int(planes.indices[place])
-        where = {0: "end", added: "start", added / 2: "both"}.get(before)
-        actual = self._actual(tensor, dim)
-        if where is not None and added > 0 and len(shape) == len(self._shapes[tensor]):
-            given: tuple[tuple[str, int | str], ...] = (("to", wanted[dim]),)
-            given += (("dim", actual),) if actual else ()
-            given += (("at", where),) if where != "end" else ()
-            yield Found((self._tables.keys[tensor],), after=(Call("pad", given),))
 
     # --- parts and joins --------------------------------------------------------------------------
 
@@ -171,9 +142,11 @@ class Matcher:
                 index = np.array([planes.indices[place]])
                 outer: tuple[Region, ...] = ()
                 if item != WHOLE:
-                    outer = (Region(self._actual(tensor, 0), np.array([item]), gone=True),)
-                kept = Region(self._actual(tensor, dim), index)
-                if _without(self._shapes[tensor], (*outer, kept)) != shape:
+                    outer = (
+                        Region(actual_dim(self._shapes[tensor], 0), np.array([item]), gone=True),
+                    )
+                kept = Region(actual_dim(self._shapes[tensor], dim), index)
+                if without_parts(self._shapes[tensor], (*outer, kept)) != shape:
                     kept = Region(kept.dim, index, gone=True)
                 yield from self._shaped(tensor, (*outer, kept), signature, shape)
 
@@ -184,9 +157,9 @@ class Matcher:
         before = self._tables.before[tensor]
         if before and regions:
             return  # parts are taken before all ops
-        part = _without(self._shapes[tensor], regions)
+        part = without_parts(self._shapes[tensor], regions)
         keys = (self._tables.keys[tensor],)
-        for dims in _orders(squeeze(part), signature.shape):
+        for dims in orders_between(squeeze(part), signature.shape):
             calls = reorder(part, dims, shape)
             yield Found(keys, regions=regions, before=before, after=calls)
         for call in () if before else rearrangements(part, shape):
@@ -214,15 +187,15 @@ class Matcher:
         if source_dim == UNIT:
             return
         order = order_of(runs)
-        region = Region(self._actual(tensor, source_dim), np.unique(order))
+        region = Region(actual_dim(self._shapes[tensor], source_dim), np.unique(order))
         regions: tuple[Region, ...] = (region,)
         if item != WHOLE:
-            gone = Region(self._actual(tensor, 0), np.array([item]), gone=True)
+            gone = Region(actual_dim(self._shapes[tensor], 0), np.array([item]), gone=True)
             regions = (gone, region)
         elif len(region.order) == self._size(axis):
             regions = ()
         ranks = np.searchsorted(region.order, order)
-        once = _with_size(signature, shape, dim, len(region.order))
+        once = resize(signature, shape, dim, len(region.order))
         for found in self._shaped(tensor, regions, *once):
             calls = self._ordered(ranks, dim, shape)
             if calls is not None:
@@ -231,8 +204,7 @@ class Matcher:
 
     def _ordered(self, order: Array, dim: int, shape: Shape) -> tuple[Call, ...] | None:
         """The op that puts items of a dim, counted without those of size 1, in an order."""
-        actual = [place for place, size in enumerate(shape) if size != 1]
-        place = actual[dim] if actual else 0
+        place = actual_dim(shape, dim)
         if np.array_equal(order, np.arange(len(order))):
             return ()
         if len(set(order.tolist())) < len(order):
@@ -260,7 +232,7 @@ class Matcher:
         starts = [offset - region[0] for offset in offsets]
         order = order_of(runs, starts)
         for actual in self._join_dims(axes):
-            if len({_rest(self._shapes[tensor], actual) for tensor in tensors}) == 1:
+            if len({without_dim(self._shapes[tensor], actual) for tensor in tensors}) == 1:
                 join = (actual, dim)
                 yield from self._joined(tensors, region, sizes, order, join, signature, shape)
 
@@ -268,7 +240,7 @@ class Matcher:
         """The dims, counted with those of size 1, on which tensors may be joined."""
         for tensor, _, dim in axes:
             if dim != UNIT:
-                yield self._actual(tensor, dim)
+                yield actual_dim(self._shapes[tensor], dim)
                 return
         first = self._shapes[axes[0][0]]
         yield from (dim for dim, size in enumerate(first) if size == 1)
@@ -313,12 +285,12 @@ class Matcher:
             return
         if region[1] is not None:
             regions = (Region(actual, np.arange(region[0], region[1])),)
-        part = _with(self._shapes[first], actual, sum(sizes))
+        part = with_size(self._shapes[first], actual, sum(sizes))
         place = len(squeeze(part[:actual]))
-        for permuted in _orders(squeeze(part), signature.shape):
+        for permuted in orders_between(squeeze(part), signature.shape):
             if permuted[dim] != place:
                 continue
-            joins: tuple[Call, ...] = (Call("concat", _parameter("dim", actual), 0),)
+            joins: tuple[Call, ...] = (Call("concat", of_dim(actual), 0),)
             reordered = reorder(part, permuted, shape)
             calls: tuple[Call, ...] | None = ()
             if not np.array_equal(order, np.arange(len(order))):
@@ -352,10 +324,10 @@ class Matcher:
         if len(shapes) > 1 or len(set(tensors)) < len(tensors):
             return
         one = shapes.pop()
-        for permuted in _orders(squeeze(one), _rest(signature.shape, dim)):
-            before = reorder(one, permuted, _rest(squeeze(shape), dim))
+        for permuted in orders_between(squeeze(one), without_dim(signature.shape, dim)):
+            before = reorder(one, permuted, without_dim(squeeze(shape), dim))
             keys = tuple(self._tables.keys[tensor] for tensor in tensors)
-            joins = (Call("stack", _parameter("dim", dim), 0),)
+            joins = (Call("stack", of_dim(dim), 0),)
             after = reshape(signature.shape, shape)
             yield Found(keys, (len(keys),), before=before, joins=joins, after=after)
 
@@ -375,74 +347,10 @@ class Matcher:
             shapes = {self._shapes[tensor] for row in grid for tensor in row}
             plain = all(1 not in one for one in shapes) and shape == signature.shape
             if len(set(keys)) == len(keys) and len(grid[0]) > 1 and plain:
-                calls = (Call("stack", (), 0), Call("concat", _parameter("dim", dim), 1))
+                calls = (Call("stack", (), 0), Call("concat", of_dim(dim), 1))
                 yield Found(keys, (len(grid), len(grid[0])), joins=calls)
 
     def _is_all(self, run: Run, dim: int) -> bool:
         """Whether a run is a whole tensor, on this dim of it."""
         whole = self._tables.signatures[run.tensor].shape
         return run.dim == dim and run.start == 0 and run.length == whole[dim]
-
-    def _actual(self, tensor: int, dim: int) -> int:
-        """The dim of a tensor, counted with those of size 1."""
-        places = [place for place, size in enumerate(self._shapes[tensor]) if size != 1]
-        return places[dim] if places else 0
-
-
-# --- shapes ---------------------------------------------------------------------------------------
-
-
-def _parameter(name: str, value: int) -> tuple[tuple[str, int], ...]:
-    """A parameter, where it is not at its default of 0."""
-    return ((name, value),) if value else ()
-
-
-def _orders(shape: Shape, wanted: Shape) -> Iterator[tuple[int, ...]]:
-    """The orders of dims that lead from a shape to another, the unchanged one first."""
-    if len(shape) == len(wanted) <= MOST_PERMUTED:
-        for dims in itertools.permutations(range(len(shape))):
-            if tuple(shape[dim] for dim in dims) == wanted:
-                yield dims
-
-
-def _rest(shape: Shape, dim: int) -> Shape:
-    return (*shape[:dim], *shape[dim + 1 :])
-
-
-def _with(shape: Shape, dim: int, size: int) -> Shape:
-    return (*shape[:dim], size, *shape[dim + 1 :])
-
-
-def _with_size(signature: Signature, shape: Shape, dim: int, size: int) -> tuple[Signature, Shape]:
-    """A tensor whose dim, counted without those of size 1, has so many items, if more than one."""
-    if size in (1, signature.shape[dim]):
-        return signature, shape
-    place = [at for at, one in enumerate(shape) if one != 1][dim]
-    squeezed = (*signature.shape[:dim], size, *signature.shape[dim + 1 :])
-    return replace(signature, shape=squeezed), (*shape[:place], size, *shape[place + 1 :])
-
-
-def _without(shape: Shape, regions: Sequence[Region]) -> Shape:
-    """The shape of a part: with the sizes of its regions, and without dims that go."""
-    sizes = dict(enumerate(shape))
-    for region in regions:
-        sizes[region.dim] = len(region.order)
-    gone = {region.dim for region in regions if region.gone}
-    return tuple(size for dim, size in sizes.items() if dim not in gone)
-
-
-def _order_between(before: Array, after: Array) -> Array | None:
-    """The order in which planes stand after, of those before; None where it isn't certain."""
-    if np.array_equal(before, after):
-        return np.arange(len(before))
-    ranks = np.argsort(before, kind="stable")
-    ordered = before[ranks]
-    if len(ordered) > 1 and (ordered[1:] == ordered[:-1]).any():
-        return None
-    places = np.searchsorted(ordered, after)
-    if (places >= len(ordered)).any() or (
-        ordered[np.minimum(places, len(ordered) - 1)] != after
-    ).any():
-        return None
-    found: Array = ranks[places]
-    return found
