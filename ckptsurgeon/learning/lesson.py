@@ -9,7 +9,8 @@ from ckptsurgeon.drafting.checking import Trial
 from ckptsurgeon.drafting.drafting import count_rules, draft_most
 from ckptsurgeon.drafting.files import comment, with_footer
 from ckptsurgeon.drafting.steps import Call, Degree, Step, drop, given_by, taken_by
-from ckptsurgeon.learning.deciding import Decisions, decide
+from ckptsurgeon.learning.deciding import decide
+from ckptsurgeon.learning.decisions import Decisions
 from ckptsurgeon.learning.doubts import settle_doubts
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.heading import head_of
