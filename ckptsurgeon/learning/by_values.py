@@ -9,8 +9,8 @@ from ckptsurgeon.learning.decisions import Decisions
 from ckptsurgeon.learning.doubles import choose_doubles
 from ckptsurgeon.learning.doubts import doubt_scalar, doubted
 from ckptsurgeon.learning.example import Example
-from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.grouping import steps_of
+from ckptsurgeon.learning.ways import Way
 
 MOST_TRIED = 32
 """Ways to make one tensor that are tried on its values."""
@@ -19,12 +19,12 @@ MOST_TRIED = 32
 def decide_by_values(example: Example) -> Decisions:
     """What values decide alone."""
     decisions = Decisions(example)
-    found: dict[str, Found] = {}
+    found: dict[str, Way] = {}
     for target, spec in example.wanted.items():
         matcher, signature = example.matchers[spec.dtype], example.signatures[target]
         equal = matcher.equals(signature, spec.shape)
         if len(equal) == 1 and not signature.constant:
-            found[target] = Found((equal[0],))
+            found[target] = Way((equal[0],))
         elif len(equal) > 1 and (shared := _shards(example, equal)) is not None:
             found[target] = shared
         elif equal:
@@ -40,7 +40,7 @@ def decide_by_values(example: Example) -> Decisions:
     return decisions
 
 
-def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None:
+def _first(example: Example, target: str, ways: Iterator[Way]) -> Way | None:
     """The first way that makes the target's values."""
     for one, _ in zip(ways, range(MOST_TRIED), strict=False):
         (step,) = _steps(example, {target: one})
@@ -49,15 +49,15 @@ def _first(example: Example, target: str, ways: Iterator[Found]) -> Found | None
     return None
 
 
-def _steps(example: Example, found: Mapping[str, Found]) -> list[Step]:
+def _steps(example: Example, found: Mapping[str, Way]) -> list[Step]:
     shapes = {key: tensor.spec.shape for key, tensor in example.tensors.items()}
     return steps_of(found, shapes)
 
 
-def _shards(example: Example, keys: Sequence[str]) -> Found | None:
+def _shards(example: Example, keys: Sequence[str]) -> Way | None:
     """`same`, where every source has the tensor under one key, and there are several sources."""
     tensors = [example.tensors[key] for key in keys]
     every = len({one.source for one in tensors}) == len(example.ground.sources) == len(keys)
     if not every or len({tensor.key for tensor in tensors}) > 1:
         return None
-    return Found(tuple(keys), (len(keys),), joins=(Call("same", (), 0),))
+    return Way(tuple(keys), (len(keys),), joins=(Call("same", (), 0),))

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call
-from ckptsurgeon.learning.found import Found
 from ckptsurgeon.learning.shaping import Shape, actual_dim, of_dim, without_dim
 from ckptsurgeon.learning.signatures import WORDS, Signature
 from ckptsurgeon.learning.tables import MOST_ALIKE, WHOLE, Tables, salted
+from ckptsurgeon.learning.ways import Way
 from ckptsurgeon.ops.splitmix import scramble_number
 
 
-def pads_of(tables: Tables, signature: Signature, shape: Shape) -> Iterator[Found]:
+def pads_of(tables: Tables, signature: Signature, shape: Shape) -> Iterator[Way]:
     """The pads that may make a tensor, told by its first plane that is not zero."""
     for dim, hashes in enumerate(signature.planes):
         size = signature.count // len(hashes)
@@ -29,7 +29,7 @@ def pads_of(tables: Tables, signature: Signature, shape: Shape) -> Iterator[Foun
 
 def _pads(
     tables: Tables, place: int, first: int, dim: int, signature: Signature, shape: Shape
-) -> Iterator[Found]:
+) -> Iterator[Way]:
     """The pads of the tensor of a plane that lead to where the plane stands."""
     planes = tables.planes
     tensor = int(planes.tensors[place])
@@ -44,4 +44,4 @@ def _pads(
         given: tuple[tuple[str, int | str], ...] = (("to", wanted[dim]),)
         given += of_dim(actual_dim(tables.shapes[tensor], dim))
         given += (("at", where),) if where != "end" else ()
-        yield Found((tables.keys[tensor],), after=(Call("pad", given),))
+        yield Way((tables.keys[tensor],), after=(Call("pad", given),))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Size
-from ckptsurgeon.learning.found import Region
 from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.ways import Part
 
 NAMES = "abcdefghijklmnop"
 
@@ -165,12 +165,12 @@ def with_size(shape: Shape, dim: int, size: int) -> Shape:
     return (*shape[:dim], size, *shape[dim + 1 :])
 
 
-def without_parts(shape: Shape, regions: Sequence[Region]) -> Shape:
-    """The shape of a part: with the sizes of its regions, and without dims that go."""
+def cut_shape(shape: Shape, parts: Sequence[Part]) -> Shape:
+    """The shape of parts: with their sizes, and without dims that go."""
     sizes = dict(enumerate(shape))
-    for region in regions:
-        sizes[region.dim] = len(region.order)
-    gone = {region.dim for region in regions if region.gone}
+    for part in parts:
+        sizes[part.dim] = len(part.order)
+    gone = {part.dim for part in parts if part.gone}
     return tuple(size for dim, size in sizes.items() if dim not in gone)
 
 
