@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ckptsurgeon.drafting.integers import Row, fit_rows
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, UnitKind
 from ckptsurgeon.drafting.units import (
     LIST,
@@ -21,14 +21,10 @@ from ckptsurgeon.drafting.units import (
     forms_of,
     join_list,
     pattern_of,
-    places_of,
     regex_of_units,
     sort_by_form,
 )
 from ckptsurgeon.ops.indexing import Index
-
-LEAST_PICKED = 4
-"""Integers of a `pick`; fewer read better one by one."""
 
 SAMPLES = 4
 """Keys of an arrow that other patterns are tried on."""
@@ -38,9 +34,6 @@ MOST_DROPPED = 512
 
 MOST_PIECES = 24
 """Pieces of a pattern that is compared with others; keys of more have rules of their own."""
-
-Row = tuple[tuple[int, ...], tuple[int, ...]]
-"""The integers of a step's source and target patterns, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +67,11 @@ class Arrow:
     def is_deep(self) -> bool:
         """Whether a pattern has so many pieces that its rule is shared with no other."""
         return max(self.source.count("."), self.target.count(".")) >= MOST_PIECES
+
+    @property
+    def has_list(self) -> bool:
+        """Whether a side has several patterns."""
+        return LIST in self.source or LIST in self.target
 
     @property
     def is_move(self) -> bool:
@@ -171,7 +169,7 @@ def _arrows_of_family(
 ) -> list[Arrow]:
     """The arrows of steps whose keys differ in integers alone, which take none of what is left."""
     rows = [row for _, _, row in members]
-    fit = _fit(rows)
+    fit = fit_rows(rows)
     groups: Sequence[Sequence[tuple[int, Step, Row]]] = ()
     if fit is None:
         groups = _divided(members)
@@ -206,9 +204,31 @@ def _is_single(units: Units) -> bool:
     return not any(isinstance(unit, Open) or unit == LIST for unit in units)
 
 
+def _divided(
+    members: Sequence[tuple[int, Step, Row]],
+) -> list[list[tuple[int, Step, Row]]]:
+    """The members by one integer of their sources, that of the fewest values; else each alone."""
+    columns = list(zip(*(row[0] for _, _, row in members), strict=True))
+    counts = {place: len(set(column)) for place, column in enumerate(columns)}
+    varying = [place for place, count in counts.items() if count > 1]
+    if not varying:
+        return [[member] for member in members]
+    return _by_column(members, min(varying, key=counts.__getitem__))
+
+
+def _by_column(
+    members: Sequence[tuple[int, Step, Row]], at: int
+) -> list[list[tuple[int, Step, Row]]]:
+    """The members by one integer of their sources."""
+    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
+    for member in members:
+        groups[member[2][0][at]].append(member)
+    return list(groups.values())
+
+
 def _spared(
     pattern: Units, members: Sequence[tuple[int, Step, Row]], left: Collection[str]
-) -> list[Sequence[tuple[int, Step, Row]]]:
+) -> list[list[tuple[int, Step, Row]]]:
     """The members in groups whose patterns take fewer of the keys that are left; none if all may.
 
     They are divided by the integer that tells them from these, else one by one.
@@ -220,11 +240,7 @@ def _spared(
     columns = list(zip(*(row[0] for _, _, row in members), strict=True))
     varied = [at for at, column in enumerate(columns) if len(set(column)) > 1]
     telling = [at for at in varied if {row[at] for row in taken}.isdisjoint(columns[at])]
-    chosen = (telling or varied)[0]
-    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
-    for member in members:
-        groups[member[2][0][chosen]].append(member)
-    return list(groups.values())
+    return _by_column(members, (telling or varied)[0])
 
 
 def _spread(members: Sequence[tuple[int, Step, Row]]) -> list[tuple[int, Step, Row]]:
@@ -247,136 +263,3 @@ def _with_width(unit: Unit, width: int) -> Unit:
     if isinstance(unit, Number | Capture | Formula) and unit.width != width:
         return replace(unit, width=width)
     return unit
-
-
-# --- integers -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    source: tuple[Unit, ...]
-    target: tuple[Unit, ...]
-    pick: tuple[int, tuple[int, ...]] | None = None
-
-
-def _fit(rows: Sequence[Row]) -> _Fit | None:
-    """Captures and formulas that give every target integer; None where these rows have none."""
-    sources = list(zip(*(row[0] for row in rows), strict=True))
-    targets = list(zip(*(row[1] for row in rows), strict=True))
-    holes = _source_holes(sources)
-    captured = {hole.place: sources[hole.place] for hole in holes if isinstance(hole, Capture)}
-    given: list[Unit] = []
-    pick = None
-    for column in targets:
-        formula = _formula(column, captured)
-        if formula is None and pick is None:
-            pick = _picked(column, captured)
-            formula = None if pick is None else Capture(pick[0])
-        if formula is None:
-            return None
-        given.append(formula)
-    used = places_of(given)
-    if any(place not in used and len(targets) > 0 for place in captured):
-        return None
-    return _Fit(holes, tuple(given), pick)
-
-
-def _source_holes(columns: Sequence[tuple[int, ...]]) -> tuple[Unit, ...]:
-    """A capture for each column that varies, the same one for equal columns."""
-    holes: list[Unit] = []
-    for place, column in enumerate(columns):
-        same = next((at for at in range(place) if columns[at] == column), place)
-        varies = len(set(column)) > 1
-        holes.append(Capture(same) if varies else Number(column[0]))
-    return tuple(holes)
-
-
-def _formula(column: tuple[int, ...], captured: dict[int, tuple[int, ...]]) -> Unit | None:
-    """What gives a column of integers: a number, a capture with an offset, or two with factors."""
-    if len(set(column)) == 1:
-        return Number(column[0])
-    for place, values in captured.items():
-        if values == column:
-            return Capture(place)
-    for place, values in captured.items():
-        offset = column[0] - values[0]
-        if all(one - offset == value for one, value in zip(column, values, strict=True)):
-            return Formula(((place, 1),), offset)
-    for place, values in captured.items():
-        if found := _line(column, values):
-            return Formula(((place, found[0]),), found[1])
-    for one, other in itertools.combinations(captured, 2):
-        if plane := _plane(column, captured[one], captured[other]):
-            return Formula(((one, plane[0]), (other, plane[1])), plane[2])
-    return None
-
-
-def _line(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
-    """(factor, offset) of three rows or more on a line."""
-    low, high = min(values), max(values)
-    rise = column[values.index(high)] - column[values.index(low)]
-    if len(set(values)) < 3 or rise % (high - low):
-        return None
-    factor = rise // (high - low)
-    offset = column[0] - factor * values[0]
-    fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
-    return (factor, offset) if fits and factor > 0 else None
-
-
-def _plane(
-    column: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...]
-) -> tuple[int, int, int] | None:
-    """(factor, factor, offset) where two columns and an offset give the third."""
-    rows = dict.fromkeys(zip(first, second, column, strict=True))
-    by_first: dict[int, dict[int, int]] = defaultdict(dict)
-    for x, y, z in rows:
-        by_first[x][y] = z
-    steps = {
-        (z1 - z0) / (y1 - y0)
-        for line in by_first.values()
-        for (y0, z0), (y1, z1) in itertools.pairwise(sorted(line.items()))
-    }
-    if len(steps) != 1 or not (inner := steps.pop()).is_integer():
-        return None
-    rests = {x: {z - int(inner) * y for y, z in line.items()} for x, line in by_first.items()}
-    if any(len(rest) > 1 for rest in rests.values()) or len(rests) < 2:
-        return None
-    values = tuple(rests)
-    found = _line_of_any(tuple(rest.pop() for rest in rests.values()), values)
-    return None if found is None else (found[0], int(inner), found[1])
-
-
-def _line_of_any(column: tuple[int, ...], values: tuple[int, ...]) -> tuple[int, int] | None:
-    factor, rest = divmod(column[1] - column[0], values[1] - values[0])
-    offset = column[0] - factor * values[0]
-    fits = all(factor * x + offset == y for x, y in zip(values, column, strict=True))
-    return (factor, offset) if fits and not rest and factor > 0 else None
-
-
-def _picked(
-    column: tuple[int, ...], captured: dict[int, tuple[int, ...]]
-) -> tuple[int, tuple[int, ...]] | None:
-    """The capture of which some integers are taken, and these in the order of the target's."""
-    for place, values in captured.items():
-        pairs = set(zip(column, values, strict=True))
-        taken = tuple(value for _, value in sorted(pairs))
-        counted = len(pairs) == len(set(column)) == max(column) + 1 >= LEAST_PICKED
-        if counted and len(set(taken)) == len(taken):
-            return place, taken
-    return None
-
-
-def _divided(
-    members: Sequence[tuple[int, Step, Row]],
-) -> list[list[tuple[int, Step, Row]]]:
-    """The members by one integer of their sources, that of the fewest values; else each alone."""
-    columns = list(zip(*(row[0] for _, _, row in members), strict=True))
-    counts = {place: len(set(column)) for place, column in enumerate(columns)}
-    varying = [place for place, count in counts.items() if count > 1]
-    if not varying:
-        return [[member] for member in members]
-    column = min(varying, key=lambda place: counts[place])
-    groups: dict[int, list[tuple[int, Step, Row]]] = defaultdict(list)
-    for member in members:
-        groups[member[2][0][column]].append(member)
-    return list(groups.values())

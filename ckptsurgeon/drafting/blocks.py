@@ -10,7 +10,6 @@ from ckptsurgeon.drafting.groups import Groups
 from ckptsurgeon.drafting.ordering import sort_by_waits, waits_of
 from ckptsurgeon.drafting.units import (
     ALIAS,
-    LIST,
     Choice,
     Open,
     Piece,
@@ -65,7 +64,7 @@ def _find_blocks(arrows: Sequence[Arrow]) -> list[Block]:
 
 def _prefixes(arrow: Arrow) -> Iterator[tuple[Units, Units]]:
     """What may stand before an arrow's patterns in a `within`."""
-    if not (arrow.source and arrow.target) or LIST in (*arrow.source, *arrow.target):
+    if not (arrow.source and arrow.target) or arrow.has_list:
         return
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
     for at in range(1, len(source)):

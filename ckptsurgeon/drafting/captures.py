@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.units import (
-    LIST,
     Capture,
     Formula,
     Number,
@@ -41,7 +40,7 @@ def _alone(arrow: Arrow, keys: Mapping[str, Sequence[str]]) -> Arrow:
 
     As the only item of a list has: where nothing else would match.
     """
-    if arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
+    if arrow.pick is not None or arrow.has_list:
         return arrow
     place = -1
     for at, unit in enumerate(arrow.source):
@@ -97,7 +96,7 @@ def _captured(
     arrow: Arrow, shared: Mapping[Units, tuple[Capture, set[tuple[Units, int]]]]
 ) -> Arrow:
     """The arrow with captures for its integers, from the front on, as far as siblings have them."""
-    if not arrow.target or arrow.pick is not None or LIST in (*arrow.source, *arrow.target):
+    if not arrow.target or arrow.pick is not None or arrow.has_list:
         return arrow
     source, target = list(arrow.source), list(arrow.target)
     for at, unit in enumerate(source):

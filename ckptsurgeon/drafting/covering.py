@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 
 from ckptsurgeon.drafting.arrows import SAMPLES, Arrow, is_drop
 from ckptsurgeon.drafting.steps import Degree
-from ckptsurgeon.drafting.taking import is_literal
 from ckptsurgeon.drafting.units import (
     ALIAS,
     Piece,
     Star,
     cut_list,
     cut_pieces,
+    is_literal,
     join_list,
     join_pieces,
     places_of,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ckptsurgeon.drafting.arrows import Arrow, arrows_of
 from ckptsurgeon.drafting.blocks import Block, Entry, fold
@@ -27,34 +26,44 @@ class Draft:
     entries: tuple[Entry, ...]
 
 
-def draft(
-    steps: Sequence[Step],
-    head: Head,
-    ground: Ground,
-    *,
-    copies: bool = True,
-    footer: Sequence[str] = (),
-    left: Collection[str] = (),
-    kept: Sequence[Step] = (),
-    trials: Sequence[Trial] = (),
-) -> Draft | None:
-    """The shortest rule file of those tried that makes these steps; None where none does.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a rule file has around its rules, what they are tried on, and which keys they leave.
 
     With `copies`, keys that no rule takes keep their names. `footer` are lines behind the rules,
     `left` source keys that no rule is to take, `kept` steps that no rule says, as keys keep their
-    names. What is told of `trials` is drafted with the steps, and must hold there.
+    names.
     """
-    expected = ground.expect([*steps, *kept])
+
+    head: Head
+    ground: Ground
+    copies: bool = True
+    footer: Sequence[str] = ()
+    left: Collection[str] = ()
+    kept: Sequence[Step] = ()
+
+    def write(self, entries: Sequence[Entry]) -> Draft:
+        """The draft of these rules."""
+        return Draft(write_file(self.head, entries, self.footer), tuple(entries))
+
+
+def draft(steps: Sequence[Step], task: Task, trials: Sequence[Trial] = ()) -> Draft | None:
+    """The shortest rule file of those tried that makes these steps; None where none does.
+
+    What is told of `trials` is drafted with the steps, and must hold there.
+    """
+    expected = task.ground.expect([*steps, *task.kept])
     together = list(dict.fromkeys([*steps, *(step for one in trials for step in one.steps)]))
     ways: list[Callable[[], list[Entry] | None]] = [
-        *(partial(way.entries, together, copies, left) for way in _WAYS),
+        *(partial(way.entries, together, task.copies, task.left) for way in _WAYS),
         partial(_literal, together),
     ]
     for write in ways:
         entries = write()
         if entries is not None:
-            found = Draft(write_file(head, entries, footer), tuple(entries))
-            if ground.holds(found.text, expected) and all(one.holds(found.text) for one in trials):
+            found = task.write(entries)
+            holds = task.ground.holds(found.text, expected)
+            if holds and all(one.holds(found.text) for one in trials):
                 return found
     return None
 
@@ -74,27 +83,25 @@ def draft_most(
 
     Where trials don't hold, the file is that of the steps alone.
     """
-    words: dict[str, Any] = {
-        "copies": copies,
-        "footer": footer,
-        "left": few_of(left),
-        "kept": kept,
-    }
-    found = draft(steps, head, ground, **words, trials=trials)
+    task = Task(head, ground, copies, footer, few_of(left), kept)
+    found = draft(steps, task, trials)
     if found is None and trials:
-        found = draft(steps, head, ground, **words)
-    if found is not None:
-        return found, []
+        found = draft(steps, task)
+    return _draft_part(steps, task) if found is None else (found, [])
+
+
+def _draft_part(steps: Sequence[Step], task: Task) -> tuple[Draft, list[Step]]:
+    """The draft of as many steps as are found by halves, and the others."""
     held: list[Step] = []
     unheld: list[Step] = []
     waiting = [list(steps)]
-    best = Draft(write_file(head, (), footer), ())
+    best = task.write(())
     while waiting:
         some = waiting.pop()
         tried = [*held, *some]
-        if ground.destination is None:  # where there is one, what isn't given stays open
+        if task.ground.destination is None:  # where there is one, what isn't given stays open
             tried = _with_drops(tried, steps)
-        found = draft(tried, head, ground, **words)
+        found = draft(tried, task)
         if found is not None:
             held, best = [*held, *some], found
         elif len(some) > 1:

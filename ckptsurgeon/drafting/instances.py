@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.steps import Grid, Step
 from ckptsurgeon.drafting.units import (
-    LIST,
     Capture,
     Formula,
     Number,
@@ -35,7 +34,7 @@ class Instances:
             list
         )
         for arrow in arrows:
-            if not arrow.target or LIST in arrow.target or LIST in arrow.source or arrow.pick:
+            if not arrow.target or arrow.has_list or arrow.pick:
                 continue
             pattern = re.compile("".join(_group(at, one) for at, one in enumerate(arrow.target)))
             for target in arrow.targets:

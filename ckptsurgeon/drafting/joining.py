@@ -11,15 +11,13 @@ from ckptsurgeon.drafting.arrows import Arrow, is_drop
 from ckptsurgeon.drafting.groups import Groups
 from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
 from ckptsurgeon.drafting.units import (
-    LIST,
     Choice,
-    Number,
     Piece,
     Star,
-    Unit,
     Units,
-    common_start,
+    common_ends,
     cut_pieces,
+    is_literal,
     join_pieces,
     text_of,
 )
@@ -45,7 +43,7 @@ def join_endings(arrows: Sequence[Arrow]) -> list[Arrow]:
     """Renames of the end alone, wherever it stands, as `**.gamma -> **.weight`."""
     ends: dict[tuple[Units, Units, object], list[Arrow]] = defaultdict(list)
     for arrow in arrows:
-        if arrow.is_move and LIST not in arrow.target and (ending := _ending(arrow)) is not None:
+        if arrow.is_move and not arrow.has_list and (ending := _ending(arrow)) is not None:
             ends[ending[0], ending[1], arrow.behind].append(arrow)
     joined = {
         id(arrow): (ending, group)
@@ -65,7 +63,7 @@ def _ending(arrow: Arrow) -> tuple[Piece, Piece] | None:
     """The last pieces, where only these differ, and hold nothing but text."""
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
     alike = source[:-1] == target[:-1] and len(source) > 1
-    plain = _is_text(source[-1]) and _is_text(target[-1])
+    plain = is_literal(source[-1]) and is_literal(target[-1])
     return (source[-1], target[-1]) if alike and plain and source[-1] != target[-1] else None
 
 
@@ -102,10 +100,10 @@ def _without_leaf(units: Units) -> Units:
 
 def _leaf(arrow: Arrow) -> tuple[Units, Units] | None:
     """What stands before the last piece on both sides, where that is the same word."""
-    if not (arrow.source and arrow.target) or arrow.is_move or LIST in _units(arrow):
+    if not (arrow.source and arrow.target) or arrow.is_move or arrow.has_list:
         return None
     source, target = cut_pieces(arrow.source), cut_pieces(arrow.target)
-    if source[-1] != target[-1] or not _is_text(source[-1]) or min(len(source), len(target)) < 2:
+    if source[-1] != target[-1] or not is_literal(source[-1]) or min(len(source), len(target)) < 2:
         return None
     return join_pieces(source[:-1]), join_pieces(target[:-1])
 
@@ -128,10 +126,6 @@ def join_words(arrows: Sequence[Arrow]) -> list[Arrow]:
     return list(groups.arrows)
 
 
-def _units(arrow: Arrow) -> Units:
-    return (*arrow.source, *arrow.target)
-
-
 Hole = tuple[int, tuple[int, ...], int | None, tuple[int, ...], int]
 """The places of a piece of the source and of one of the target, each with the numbers of all other
 pieces; and that of what stands behind. What is dropped has no target."""
@@ -145,7 +139,7 @@ class _Holes:
 
     def of(self, arrow: Arrow) -> Iterator[Hole]:
         """The arrow without one piece of its source and one of its target, in all ways."""
-        if LIST in _units(arrow):
+        if arrow.has_list:
             return
         behind = self._numbers[arrow.behind]
         targets = list(self._holes(arrow.target)) if arrow.target else []
@@ -182,7 +176,7 @@ def _with_choice(group: Sequence[Arrow], hole: Hole) -> Arrow | None:
         return None
     left, right = _without_common(left, right), _without_common(right, left)
     choice = Choice(tuple(sorted(zip(left.words, right.words, strict=True), key=_rank)))
-    shared = sum(_is_text(piece) and bool(piece) for piece in sources[0]) - 1
+    shared = sum(is_literal(piece) and bool(piece) for piece in sources[0]) - 1
     readable = _reads_well(left, right) or shared >= LEAST_SHARED
     if not readable or choice in group[0].source:
         return None
@@ -214,16 +208,14 @@ class _Differing:
 def _differing(pieces: Sequence[Piece]) -> _Differing | None:
     """What differs in pieces; None where something else than text does, or two are equal."""
     first = pieces[0]
-    start = min(common_start(first, one) for one in pieces[1:])
-    end = min(common_start(first[::-1], one[::-1]) for one in pieces[1:])
+    start, end = common_ends(pieces)
     shortest = min(map(len, pieces))
-    end = min(end, shortest - start)
     if start + end == shortest and start:
         start -= 1  # no word is empty
     elif start + end == shortest and end:
         end -= 1
     middles = [one[start : len(one) - end] for one in pieces]
-    if not (all(map(_is_text, middles)) and all(map(len, middles))):
+    if not (all(map(is_literal, middles)) and all(map(len, middles))):
         return None
     words = tuple(map(text_of, middles))
     if len(set(words)) < len(words):
@@ -265,10 +257,6 @@ def _reads_well(left: _Differing, right: _Differing) -> bool:
     words = {*left.words, *right.words}
     known = words <= LEAVES or words <= PROJECTIONS
     return left.words == right.words or left.numbered or shared or known
-
-
-def _is_text(units: Sequence[Unit]) -> bool:
-    return all(isinstance(unit, str | Number) for unit in units)
 
 
 def _merged(group: Sequence[Arrow], source: Units, target: Units) -> Arrow:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from ckptsurgeon.drafting.units import (
     Choice,
-    Number,
     Open,
     Piece,
     Star,
@@ -16,6 +15,7 @@ from ckptsurgeon.drafting.units import (
     Units,
     cut_list,
     cut_pieces,
+    is_literal,
     join_pieces,
     regex_of_units,
     text_of,
@@ -74,11 +74,6 @@ class Takers:
                 below += (inner for pattern, inner in some if pattern.fullmatch(piece))
             nodes, start = below, start + len(piece) + 1
         return found.union(*(node.ends for node in nodes))
-
-
-def is_literal(piece: Piece) -> bool:
-    """Whether a piece matches one text alone."""
-    return all(isinstance(unit, str | Number) for unit in piece)
 
 
 def _spans(unit: Unit) -> bool:

@@ -102,6 +102,11 @@ def _text(unit: Unit) -> str:
     return str(unit)
 
 
+def is_literal(units: Sequence[Unit]) -> bool:
+    """Whether units match one text alone."""
+    return all(isinstance(unit, str | Number) for unit in units)
+
+
 def cut_pieces(units: Units) -> tuple[Piece, ...]:
     """The units between the dots."""
     pieces: list[list[Unit]] = [[]]
@@ -144,8 +149,15 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Unit]:
         yield from piece
 
 
-def common_start(one: Units, other: Units) -> int:
-    """How many units two patterns begin with alike."""
+def common_ends(patterns: Sequence[Units]) -> tuple[int, int]:
+    """How many units patterns begin with alike, and end with behind these."""
+    first = patterns[0]
+    start = min(_common_start(first, one) for one in patterns[1:])
+    end = min(_common_start(first[::-1], one[::-1]) for one in patterns[1:])
+    return start, min(end, min(map(len, patterns)) - start)
+
+
+def _common_start(one: Units, other: Units) -> int:
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:
@@ -216,9 +228,7 @@ def _count(patterns: Sequence[Units], dim: int) -> Units | None:
 def _list_words(patterns: Sequence[Units], dim: int) -> Units | None:
     """The pattern where one stretch of text differs."""
     first = patterns[0]
-    start = min(common_start(first, one) for one in patterns[1:])
-    end = min(common_start(first[::-1], one[::-1]) for one in patterns[1:])
-    end = min(end, min(map(len, patterns)) - start)
+    start, end = common_ends(patterns)
     middles = [one[start : len(one) - end] for one in patterns]
     if any(isinstance(unit, Open) for middle in middles for unit in middle):
         return None

@@ -20,10 +20,10 @@ from ckptsurgeon.errors import CkptSurgeonError, ShapeError
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.learning.comparing import agrees, is_equal
 from ckptsurgeon.learning.matching import Matcher
+from ckptsurgeon.learning.nearness import are_near, is_bfloat, numbers_of, shorten
 from ckptsurgeon.learning.signatures import Signature, sign
 from ckptsurgeon.learning.tables import Tables
 from ckptsurgeon.learning.words import Array, may_become
-from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.graph import Leaf, Node, call
 from ckptsurgeon.plans.views import renamed_keys
@@ -32,61 +32,11 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 LARGE_TENSOR = 16 << 20
 """Bytes of a tensor up to which all of it is compared for each way that it may be made."""
 
-TOLERANCES = {"F64": 1e-12, "F32": 1e-5, "F16": 2e-3, "BF16": 2e-2}
-"""How far computed values may lie apart, as a part of the largest, by the dtype of the result."""
-
-
 MOST_COMPUTED = 1 << 22
 """Elements of a tensor up to which ops that compute are tried on it."""
 
-ROUNDING = {"F16": 2**-10, "BF16": 2**-7}
-"""The distance of neighbouring numbers of narrow dtypes, as a part of them."""
-
-
 MOST_ROUNDED = 16
 """Tensors of each side that are looked at for values of a narrower dtype."""
-
-
-OWN, MOST = 100, 0.9
-"""How many times as far a number may be off by itself, and the share of those that are not more."""
-
-
-def _is_bfloat(numbers: Array | None) -> bool:
-    """Whether F32 values are such as BF16 has: the lower half of each word is empty."""
-    return numbers is None or not (numbers.astype(np.float32).view(np.uint32) & 0xFFFF).any()
-
-
-def _numbers(array: Array, dtype: str) -> Array | None:
-    """The values of a carrier in float64; None for what is no real number."""
-    if dtype not in TOLERANCES:
-        return None
-    return carriers.decode(array, dtype).astype(np.float64)
-
-
-def _are_near(made: Array, wanted: Array, dtype: str) -> bool:
-    """Whether numbers are equal but for rounding: all to the largest, and most to themselves."""
-    finite = np.isfinite(wanted)
-    if not np.array_equal(made[~finite], wanted[~finite], equal_nan=True):
-        return False
-    made, wanted = made[finite], wanted[finite]
-    if not np.isfinite(made).all():
-        return False
-    if not made.size:
-        return True
-    apart, size = np.abs(made - wanted), np.abs(wanted)
-    least = TOLERANCES["F64" if dtype == "F64" else "F32"]
-    rounding = ROUNDING.get(dtype, 0.0) * size
-    closely = apart <= OWN * least * size + rounding
-    return bool((apart <= least * size.max(initial=0) + rounding).all() and closely.mean() >= MOST)
-
-
-def _short(number: float, dtype: str) -> float | int:
-    """The number as people write it, where that is within the rounding of a dtype."""
-    for digits in range(1, 7):
-        short = float(f"{number:.{digits}g}")
-        if abs(short - number) <= max(2e-6, TOLERANCES[dtype] / 4) * abs(number):
-            return int(short) if short.is_integer() else short
-    return number
 
 
 @dataclass(frozen=True)
@@ -185,24 +135,24 @@ class Example:
 
     def nears(self, target: str, node: Node, evaluator: Evaluator) -> bool:
         """Whether a node's values are a target's but for rounding."""
-        made = _numbers(evaluator.array(node), node.spec.dtype)
+        made = numbers_of(evaluator.array(node), node.spec.dtype)
         wanted = self.wanted_numbers(target)
         if made is None or wanted is None or made.shape != wanted.shape:
             return False
-        return _are_near(made, wanted, self.wanted[target].dtype)
+        return are_near(made, wanted, self.wanted[target].dtype)
 
     def wanted_numbers(self, target: str) -> Array | None:
         """The values of a converted tensor in float64; None for what is large, or not real."""
         if self.wanted[target].count > MOST_COMPUTED:
             return None
-        return _numbers(self.converted.read(self.names[target]), self.wanted[target].dtype)
+        return numbers_of(self.converted.read(self.names[target]), self.wanted[target].dtype)
 
     def source_numbers(self, key: str) -> Array | None:
         """The values of a source's tensor in float64; None for what is large, or not real."""
         leaf = self.tensors[key]
         if leaf.spec.count > MOST_COMPUTED:
             return None
-        return _numbers(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
+        return numbers_of(self.ground.sources[leaf.source].read(leaf.name), leaf.spec.dtype)
 
     @property
     def is_rounded(self) -> bool:
@@ -211,9 +161,7 @@ class Example:
         own = [key for key, leaf in self.tensors.items() if leaf.spec.dtype == "F32"]
         made = [self.wanted_numbers(key) for key in wanted[:MOST_ROUNDED]]
         given = [self.source_numbers(key) for key in own[:MOST_ROUNDED]]
-        return (
-            bool(own and wanted) and all(map(_is_bfloat, made)) and not all(map(_is_bfloat, given))
-        )
+        return bool(own and wanted) and all(map(is_bfloat, made)) and not all(map(is_bfloat, given))
 
     def constants(self, key: str, target: str) -> Iterator[Call]:
         """The factor, or the sum, by which a target differs from a source throughout."""
@@ -224,8 +172,8 @@ class Example:
         dtype = self.wanted[target].dtype
         before, after = float(source.reshape(-1)[largest]), float(wanted.reshape(-1)[largest])
         factor, added = (
-            _short(after / before, dtype) if before else 0,
-            _short(after - before, dtype),
+            shorten(after / before, dtype) if before else 0,
+            shorten(after - before, dtype),
         )
         if factor not in (0, 1):
             yield Call("scale", (("number", factor),))
@@ -243,7 +191,7 @@ class Example:
         update = b @ a
         size = float((update * update).sum())
         scale = float(((wanted - base) * update).sum()) / size if size else 0.0
-        return _short(scale * len(a), self.wanted[target].dtype) if scale else None
+        return shorten(scale * len(a), self.wanted[target].dtype) if scale else None
 
     def _is(self, target: str, node: Node) -> bool:
         wanted = self.wanted.get(target)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Degree, Grid, Step, UnitRule
-from ckptsurgeon.learning.example import TOLERANCES, Example
+from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.likeness import Likeness
+from ckptsurgeon.learning.nearness import are_near_after_steps
 from ckptsurgeon.learning.words import Array
 
 EPS = (1e-5, 1e-3, 1e-6, 1e-4, 1e-12)
@@ -94,7 +95,7 @@ class Folds:
             factor: Array = made[at, largest] / rows[at, largest]
         if not np.isfinite(factor).all():
             return None
-        return factor if _are_near(rows * factor[:, None], made, dtype) else None
+        return factor if are_near_after_steps(rows * factor[:, None], made, dtype) else None
 
     def _fold(
         self, conv: str, factor: Array, target: str, bias: str, likeness: Likeness
@@ -155,7 +156,9 @@ def _misfit(
     factor, wanted = found
     exact = norm.factor(eps)
     bias = norm.bias + (shift - norm.mean) * exact
-    if not (_are_near(exact, factor, dtype) and _are_near(bias, wanted, dtype)):
+    if not (
+        are_near_after_steps(exact, factor, dtype) and are_near_after_steps(bias, wanted, dtype)
+    ):
         return None
     return float(np.abs(exact - factor).mean() + np.abs(bias - wanted).mean())
 
@@ -197,9 +200,3 @@ def _norms(example: Example) -> Iterator[Norm]:
         found = [values[name] for name in (MEAN, VARIANCE, WEIGHT, BIAS)]
         if all(one is not None and one.shape == ones.shape for one in found):
             yield Norm(prefix, tuple(beside), *(one for one in found if one is not None))
-
-
-def _are_near(made: Array, wanted: Array, dtype: str) -> bool:
-    """Whether values of a dtype are equal but for the rounding of a few steps."""
-    allowed = 10 * TOLERANCES.get(dtype, 0.0) * float(np.abs(wanted).max(initial=0))
-    return bool((np.abs(made - wanted) <= allowed).all())

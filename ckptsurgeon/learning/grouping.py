@@ -9,15 +9,16 @@ import numpy as np
 
 from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
 from ckptsurgeon.drafting.units import is_counted
-from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.permutations import name_split, name_take
+from ckptsurgeon.learning.shaping import of_dim
+from ckptsurgeon.learning.ways import Part, Way
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
-Member = tuple[str, Found]
+Member = tuple[str, Way]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def steps_of(found: Mapping[str, Found], shapes: Shapes) -> list[Step]:
+def steps_of(found: Mapping[str, Way], shapes: Shapes) -> list[Step]:
     """The proved steps that make all of these targets; `shapes` are those of the sources."""
     groups: dict[object, list[Member]] = defaultdict(list)
     for target, one in found.items():
@@ -28,18 +29,18 @@ def steps_of(found: Mapping[str, Found], shapes: Shapes) -> list[Step]:
     return steps
 
 
-def _group_of(one: Found) -> object:
+def _group_of(one: Way) -> object:
     """What targets share that may be parts of one tensor, or all of it again."""
-    where = tuple((region.dim, region.gone) for region in one.regions)
+    where = tuple((part.dim, part.gone) for part in one.parts)
     return one.keys, one.sizes, one.before, one.joins, one.after, where
 
 
 def _steps_of_group(members: Sequence[Member], shapes: Shapes) -> Iterator[Step]:
     one = members[0][1]
-    if one.regions and len(members) > 1 and (step := _split(members, shapes)) is not None:
+    if one.parts and len(members) > 1 and (step := _split(members, shapes)) is not None:
         yield step
         return
-    if not one.regions:
+    if not one.parts:
         targets = tuple(target for target, _ in members)
         yield _step(one, Grid(targets))
         return
@@ -47,7 +48,7 @@ def _steps_of_group(members: Sequence[Member], shapes: Shapes) -> Iterator[Step]
         yield _part(target, member, shapes)
 
 
-def _step(one: Found, targets: Grid, *splits: Call, index: Index = ()) -> Step:
+def _step(one: Way, targets: Grid, *splits: Call, index: Index = ()) -> Step:
     calls = (*splits, *one.before, *one.joins, *one.after)
     return Step(Grid(one.keys, one.sizes), targets, calls, index)
 
@@ -55,25 +56,25 @@ def _step(one: Found, targets: Grid, *splits: Call, index: Index = ()) -> Step:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _part(target: str, one: Found, shapes: Shapes) -> Step:
+def _part(target: str, one: Way, shapes: Shapes) -> Step:
     """A part that no others complete: a slice, or items that are taken one by one."""
     shape = shapes[one.keys[0]]
     items: dict[int, IndexItem] = {}
     takes: tuple[Call, ...] = ()
-    for region in one.regions:
-        item = _index_item(region, shape[region.dim])
+    for part in one.parts:
+        item = _index_item(part, shape[part.dim])
         if item is None:
-            takes = name_take(region.order, region.dim) or ()
+            takes = name_take(part.order, part.dim) or ()
         else:
-            items[region.dim] = item
+            items[part.dim] = item
     last = max(items, default=-1)
     index = tuple(items.get(dim, (None, None, None)) for dim in range(last + 1))
     return _step(one, Grid((target,)), *takes, index=index)
 
 
-def _index_item(region: Region, size: int) -> IndexItem | None:
-    order = region.order
-    if region.gone:
+def _index_item(part: Part, size: int) -> IndexItem | None:
+    order = part.order
+    if part.gone:
         return int(order[0])
     steps = np.unique(np.diff(order))
     if len(steps) > 1:
@@ -90,23 +91,23 @@ def _index_item(region: Region, size: int) -> IndexItem | None:
 def _split(members: Sequence[Member], shapes: Shapes) -> Step | None:
     """The step that gives all of the members, where their parts tile the sources."""
     one = members[0][1]
-    size = shapes[one.keys[0]][one.regions[-1].dim]
-    if len(one.regions) == 2:
+    size = shapes[one.keys[0]][one.parts[-1].dim]
+    if len(one.parts) == 2:
         return _split_items(members, shapes)
-    region = one.regions[0]
-    ordered = sorted(members, key=lambda member: int(member[1].regions[0].order[0]))
+    first = one.parts[0]
+    ordered = sorted(members, key=lambda member: int(member[1].parts[0].order[0]))
     targets = Grid(tuple(target for target, _ in ordered), (len(ordered),))
-    regions = [member.regions[0] for _, member in ordered]
-    if region.gone:
-        if [int(part.order[0]) for part in regions] != list(range(size)):
+    parts = [member.parts[0] for _, member in ordered]
+    if first.gone:
+        if [int(part.order[0]) for part in parts] != list(range(size)):
             return None
-        return _step(one, targets, Call("unstack", _dim(region.dim), 0))
-    if all(part.is_run for part in regions):
-        sizes = _tiling(regions, size)
+        return _step(one, targets, Call("unstack", of_dim(first.dim), 0))
+    if all(part.is_run for part in parts):
+        sizes = _tiling(parts, size)
         if sizes is None:
             return None
-        return _step(one, targets, _split_call(region.dim, sizes, targets))
-    named = None if region.dim else name_split([part.order for part in regions], size)
+        return _step(one, targets, _split_call(first.dim, sizes, targets))
+    named = None if first.dim else name_split([part.order for part in parts], size)
     return None if named is None else _step(one, targets, Call(named.op, named.parameters, 0))
 
 
@@ -116,29 +117,29 @@ def _split_items(members: Sequence[Member], shapes: Shapes) -> Step | None:
     shape = shapes[one.keys[0]]
     rows: dict[int, list[Member]] = defaultdict(list)
     for member in members:
-        rows[int(member[1].regions[0].order[0])].append(member)
-    outer = one.regions[0]
+        rows[int(member[1].parts[0].order[0])].append(member)
+    outer = one.parts[0]
     if outer.dim or sorted(rows) != list(range(shape[0])):
         return None
     ordered = [
-        sorted(row, key=lambda member: int(member[1].regions[1].order[0]))
+        sorted(row, key=lambda member: int(member[1].parts[1].order[0]))
         for _, row in sorted(rows.items())
     ]
-    inner = one.regions[1]
-    if inner.gone or any(not part.regions[1].is_run for _, part in members):
+    inner = one.parts[1]
+    if inner.gone or any(not way.parts[1].is_run for _, way in members):
         return None
-    cuts = [_tiling([part.regions[1] for _, part in row], shape[inner.dim]) for row in ordered]
+    cuts = [_tiling([way.parts[1] for _, way in row], shape[inner.dim]) for row in ordered]
     if cuts[0] is None or any(cut != cuts[0] for cut in cuts):
         return None
     keys = tuple(target for row in ordered for target, _ in row)
     targets = Grid(keys, (len(ordered), len(ordered[0])))
     split = _split_call(inner.dim, cuts[0], targets, over=1)
-    return _step(one, targets, split, Call("unstack", _dim(0), 0))
+    return _step(one, targets, split, Call("unstack", of_dim(0), 0))
 
 
-def _tiling(regions: Sequence[Region], size: int) -> tuple[int, ...] | None:
-    """The sizes of regions that follow each other and make up all of a dim."""
-    ends = [(int(region.order[0]), int(region.order[-1]) + 1) for region in regions]
+def _tiling(parts: Sequence[Part], size: int) -> tuple[int, ...] | None:
+    """The sizes of parts that follow each other and make up all of a dim."""
+    ends = [(int(part.order[0]), int(part.order[-1]) + 1) for part in parts]
     starts = [start for start, _ in ends] + [size]
     if starts[0] or any(stop != start for (_, stop), start in zip(ends, starts[1:], strict=True)):
         return None
@@ -151,7 +152,7 @@ def _split_call(dim: int, sizes: tuple[int, ...], targets: Grid, over: int = 0) 
         heads, kv_heads = Size(sizes[0] // sizes[1], "heads"), Size(1, "kv_heads")
         named = (("layout", "flat"), ("heads", heads), ("kv_heads", kv_heads))
         return Call("split_qkv", named, over)
-    given: tuple[tuple[str, int | tuple[int, ...]], ...] = _dim(dim)
+    given: tuple[tuple[str, int | tuple[int, ...]], ...] = of_dim(dim)
     if len(set(sizes)) > 1:
         given = (*given, ("sizes", sizes))
     elif is_counted(targets.keys, targets.sizes, over):
@@ -164,7 +165,3 @@ def _are_grouped(sizes: tuple[int, ...]) -> bool:
     if len(sizes) != 3 or sizes[1] != sizes[2]:
         return False
     return sizes[0] > sizes[1] and sizes[0] % sizes[1] == 0
-
-
-def _dim(dim: int) -> tuple[tuple[str, int], ...]:
-    return (("dim", dim),) if dim else ()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.learning.example import Example
-from ckptsurgeon.learning.once import doubt_numbers, numbers_of
+from ckptsurgeon.learning.once import Heads, doubt_numbers, numbers_of
 from ckptsurgeon.learning.variables import (
+    Var,
     choose_var,
     doubt_widths,
     heads_of,
@@ -39,50 +40,56 @@ class Headed:
 
 def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Headed:
     """The head that says what the steps of examples have in common, and the steps without that."""
-    first = examples[0]
-    sections = write_section(first.ground.options)
     dtype = _common_dtype(examples, lists)
-    words = []
-    if first.output.separator != ".":
-        words.append(f"separator: {first.output.separator}")
-    if dtype is not None:
-        words.append(f"dtype: {dtype}")
-        lists = [
-            [_without_cast(step, dtype, example) for step in steps]
-            for example, steps in zip(examples, lists, strict=True)
-        ]
-    if words:
-        sections.append(f"output: {{{', '.join(words)}}}")
     configs = [one.ground.config or {} for one in examples]
     named = [
-        name_sizes([with_heads(step, config) for step in steps])
-        for config, steps in zip(configs, lists, strict=True)
+        name_sizes([with_heads(_without_cast(step, dtype, example), config) for step in steps])
+        for example, config, steps in zip(examples, configs, lists, strict=True)
     ]
-    given = [values for _, values in named]
+    plain, given = [steps for steps, _ in named], [sizes for _, sizes in named]
     sized = [0, *(at for at in range(1, len(examples)) if _differ(at, examples, given))]
-    vars = {
-        name: choose_var(
-            size, [given[at].get(name) for at in sized], [examples[at] for at in sized]
-        )
-        for name, size in given[0].items()
-    }
-    for name, widths in widths_of(named[0][0], first).items():
+    vars = _choose_vars([examples[at] for at in sized], [given[at] for at in sized])
+    for name, widths in widths_of(plain[0], examples[0]).items():
         vars[name] = doubt_widths(vars[name], widths)
-    steps = [steps for steps, _ in named]
     numbers: list[str] = []
     if len(sized) == 1:
-        heads = heads_of(configs[0])
-        numbers = list(dict.fromkeys(text for step in steps[0] for text in numbers_of(step, heads)))
-        steps = [[doubt_numbers(step, heads) for step in some] for some in steps]
+        plain, numbers = _doubt_sizes(plain, heads_of(configs[0]))
     by_config = {name for name, one in vars.items() if one.told[0].startswith("config.")}
     return Headed(
-        Head(sections=tuple(sections), vars={name: one.told for name, one in vars.items()}),
-        steps,
+        Head((), _sections(examples[0], dtype), {name: one.told for name, one in vars.items()}),
+        plain,
         [{name: one[name].value for name in one if name in by_config} for one in given],
         [name for name, one in vars.items() if one.is_asked],
         [*(name for name, one in vars.items() if one.is_seen_once), *numbers],
         is_of_one_size=len(sized) == 1,
     )
+
+
+def _sections(example: Example, dtype: str | None) -> tuple[str, ...]:
+    """The lines of the `source` and of the `output` section."""
+    separator = example.output.separator
+    words = [f"separator: {separator}"] if separator != "." else []
+    words += [] if dtype is None else [f"dtype: {dtype}"]
+    output = [f"output: {{{', '.join(words)}}}"] if words else []
+    return (*write_section(example.ground.options), *output)
+
+
+def _choose_vars(
+    examples: Sequence[Example], given: Sequence[Mapping[str, Size]]
+) -> dict[str, Var]:
+    """The vars of the first example, by what examples of other sizes have for them."""
+    return {
+        name: choose_var(size, [sizes.get(name) for sizes in given], examples)
+        for name, size in given[0].items()
+    }
+
+
+def _doubt_sizes(
+    lists: Sequence[Sequence[Step]], heads: Heads
+) -> tuple[list[list[Step]], list[str]]:
+    """The steps of examples of one size in doubt of their numbers, and the first one's numbers."""
+    numbers = dict.fromkeys(text for step in lists[0] for text in numbers_of(step, heads))
+    return [[doubt_numbers(step, heads) for step in steps] for steps in lists], list(numbers)
 
 
 def _differ(at: int, examples: Sequence[Example], given: Sequence[Mapping[str, Size]]) -> bool:
@@ -115,8 +122,9 @@ def _is_floating(step: Step, example: Example) -> bool:
     return example.tensors[step.takes[0]].spec.dtype in FLOATING
 
 
-def _without_cast(step: Step, dtype: str, example: Example) -> Step:
-    is_last = step.calls[-1:] == (Call("cast", (("dtype", dtype),)),)
-    if is_last and _is_floating(step, example):
-        return replace(step, calls=step.calls[:-1])
-    return step
+def _without_cast(step: Step, dtype: str | None, example: Example) -> Step:
+    """The step without its cast to the dtype of all floating targets."""
+    if dtype is None or not _is_floating(step, example):
+        return step
+    is_cast = step.calls[-1:] == (Call("cast", (("dtype", dtype),)),)
+    return replace(step, calls=step.calls[:-1]) if is_cast else step

@@ -5,24 +5,31 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call
-from ckptsurgeon.learning.found import Found, Region
 from ckptsurgeon.learning.locating import Run, axes_of, locate, order_of
-from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take
-from ckptsurgeon.learning.shaping import MOST_PERMUTED, rearrangements, reorder, reshape
-from ckptsurgeon.learning.signatures import WORDS, Signature, squeeze
-from ckptsurgeon.learning.tables import UNIT, WHOLE, Tables, salted
+from ckptsurgeon.learning.padding import pads_of
+from ckptsurgeon.learning.permutations import name_fuse, name_order, name_take, order_between
+from ckptsurgeon.learning.shaping import (
+    MOST_PERMUTED,
+    Shape,
+    actual_dim,
+    cut_shape,
+    of_dim,
+    orders_between,
+    rearrangements,
+    reorder,
+    reshape,
+    resize,
+    with_size,
+    without_dim,
+)
+from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.tables import MOST_ALIKE, UNIT, WHOLE, Tables, salted
+from ckptsurgeon.learning.ways import Part, Way
 from ckptsurgeon.learning.words import Array
-from ckptsurgeon.ops.splitmix import scramble_number
-
-MOST_PADDED = 8
-"""Tensors with one plane in common that are tried with zeros around them."""
-
-Shape = tuple[int, ...]
 
 Axis = tuple[int, int, int]
 
@@ -61,7 +68,7 @@ class Matcher:
         for dim, hashes in enumerate(signature.planes if not signature.constant else ()):
             starts, stops = planes.find(salted(hashes, signature.count // len(hashes)))
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-                near = range(start, min(stop, start + MOST_PADDED))
+                near = range(start, min(stop, start + MOST_ALIKE))
                 places = (at for at in near if planes.dims[at] == dim and planes.items[at] == WHOLE)
                 counts.update({(int(planes.tensors[at]), dim) for at in places})
         for (tensor, dim), count in counts.most_common():
@@ -70,7 +77,7 @@ class Matcher:
                 return self._tables.keys[tensor], count
         return None
 
-    def find(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def find(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         """What it may be made of, the simplest first; nothing for one value throughout."""
         if signature.constant:
             return
@@ -80,16 +87,16 @@ class Matcher:
         yield from self._of_planes(signature, shape)
         yield from self._stacked(signature, shape)
         yield from self._stacked_joins(signature, shape)
-        yield from self._padded(signature, shape)
+        yield from pads_of(self._tables, signature, shape)
 
     # --- one whole tensor -------------------------------------------------------------------------
 
-    def _reshaped(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _reshaped(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         for at in self._tables.by_flat.get((signature.count, signature.flat), ()):
             if self._shapes[at] != shape:
-                yield Found((self._tables.keys[at],), after=reshape(self._shapes[at], shape))
+                yield Way((self._tables.keys[at],), after=reshape(self._shapes[at], shape))
 
-    def _permuted(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _permuted(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         for at in self._tables.by_total.get((signature.count, signature.total), ()):
             other = self._tables.signatures[at]
             if other.flat == signature.flat or len(other.shape) > MOST_PERMUTED:
@@ -98,9 +105,9 @@ class Matcher:
                 if tuple(other.shape[dim] for dim in dims) == signature.shape:
                     calls = self._in_order(at, dims, signature, shape)
                     if calls is not None:
-                        yield Found((self._tables.keys[at],), after=calls)
+                        yield Way((self._tables.keys[at],), after=calls)
             for call in rearrangements(self._shapes[at], shape):
-                yield Found((self._tables.keys[at],), after=(call,))
+                yield Way((self._tables.keys[at],), after=(call,))
 
     def _in_order(
         self, at: int, dims: Sequence[int], signature: Signature, shape: Shape
@@ -108,57 +115,21 @@ class Matcher:
         """The ops that bring a tensor's dims, and the items of each, into the order wanted."""
         other = self._tables.signatures[at]
         calls = reorder(self._shapes[at], dims, shape)
-        actual = [place for place, size in enumerate(shape) if size != 1]
         for to, dim in enumerate(dims):
-            order = _order_between(other.planes[dim], signature.planes[to])
+            order = order_between(other.planes[dim], signature.planes[to])
             if order is None:
                 return None
-            named = name_order(order, actual[to], len(shape)) or name_take(order, actual[to])
+            place = actual_dim(shape, to)
+            named = name_order(order, place, len(shape)) or name_take(order, place)
             if not np.array_equal(order, np.arange(len(order))):
                 if named is None:
                     return None
                 calls = (*calls, *named)
         return calls
 
-    def _padded(self, signature: Signature, shape: Shape) -> Iterator[Found]:
-        """One tensor with zeros before or behind it in one dim."""
-        for dim, hashes in enumerate(signature.planes):
-            size = signature.count // len(hashes)
-            filled = np.flatnonzero(hashes != np.uint64(size * scramble_number(0) % WORDS))
-            if not len(filled) or len(filled) == len(hashes):
-                continue
-            first = int(filled[0])
-            start, stop = self._tables.planes.find(salted(hashes[first : first + 1], size))
-            for place in range(int(start[0]), int(stop[0]))[:MOST_PADDED]:
-                yield from self._pads(place, first, dim, signature, shape)
-
-    def _pads(
-        self, place: int, first: int, dim: int, signature: Signature, shape: Shape
-    ) -> Iterator[Found]:
-        """The pads of the tensor of a plane that lead to where the plane stands."""
-        planes = self._tables.planes
-        tensor = int(planes.tensors[place])
-        own, wanted = self._tables.signatures[tensor].shape, signature.shape
-        if (
-            planes.items[place] != WHOLE
-            or planes.dims[place] != dim
-            or tensor >= self._tables.whole
-        ):
-            return
-        if (*own[:dim], *own[dim + 1 :]) != (*wanted[:dim], *wanted[dim + 1 :]):
-            return
-        added, before = wanted[dim] - own[dim], first - int(planes.indices[place])
-        where = {0: "end", added: "start", added / 2: "both"}.get(before)
-        actual = self._actual(tensor, dim)
-        if where is not None and added > 0 and len(shape) == len(self._shapes[tensor]):
-            given: tuple[tuple[str, int | str], ...] = (("to", wanted[dim]),)
-            given += (("dim", actual),) if actual else ()
-            given += (("at", where),) if where != "end" else ()
-            yield Found((self._tables.keys[tensor],), after=(Call("pad", given),))
-
     # --- parts and joins --------------------------------------------------------------------------
 
-    def _unstacked(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _unstacked(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         """An item of a dim of a larger tensor, or an item of an item."""
         hashes = np.array([signature.total], np.uint64)
         for planes in (self._tables.planes, self._tables.item_planes):
@@ -169,30 +140,32 @@ class Matcher:
                 if dim == UNIT:
                     continue
                 index = np.array([planes.indices[place]])
-                outer: tuple[Region, ...] = ()
+                outer: tuple[Part, ...] = ()
                 if item != WHOLE:
-                    outer = (Region(self._actual(tensor, 0), np.array([item]), gone=True),)
-                kept = Region(self._actual(tensor, dim), index)
-                if _without(self._shapes[tensor], (*outer, kept)) != shape:
-                    kept = Region(kept.dim, index, gone=True)
+                    outer = (
+                        Part(actual_dim(self._shapes[tensor], 0), np.array([item]), gone=True),
+                    )
+                kept = Part(actual_dim(self._shapes[tensor], dim), index)
+                if cut_shape(self._shapes[tensor], (*outer, kept)) != shape:
+                    kept = Part(kept.dim, index, gone=True)
                 yield from self._shaped(tensor, (*outer, kept), signature, shape)
 
     def _shaped(
-        self, tensor: int, regions: tuple[Region, ...], signature: Signature, shape: Shape
-    ) -> Iterator[Found]:
+        self, tensor: int, parts: tuple[Part, ...], signature: Signature, shape: Shape
+    ) -> Iterator[Way]:
         """A part of one tensor, its dims in the order that the shapes allow."""
         before = self._tables.before[tensor]
-        if before and regions:
+        if before and parts:
             return  # parts are taken before all ops
-        part = _without(self._shapes[tensor], regions)
+        own = cut_shape(self._shapes[tensor], parts)
         keys = (self._tables.keys[tensor],)
-        for dims in _orders(squeeze(part), signature.shape):
-            calls = reorder(part, dims, shape)
-            yield Found(keys, regions=regions, before=before, after=calls)
-        for call in () if before else rearrangements(part, shape):
-            yield Found(keys, regions=regions, after=(call,))
+        for dims in orders_between(squeeze(own), signature.shape):
+            calls = reorder(own, dims, shape)
+            yield Way(keys, parts=parts, before=before, after=calls)
+        for call in () if before else rearrangements(own, shape):
+            yield Way(keys, parts=parts, after=(call,))
 
-    def _of_planes(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _of_planes(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         """Planes of one source or of several, of whole tensors or of items."""
         for planes in (self._tables.planes, self._tables.item_planes):
             for dim, hashes in enumerate(signature.planes):
@@ -208,31 +181,30 @@ class Matcher:
 
     def _of_one(
         self, axis: Axis, runs: Sequence[Run], dim: int, signature: Signature, shape: Shape
-    ) -> Iterator[Found]:
+    ) -> Iterator[Way]:
         """Some items of a dim of one tensor, or of one item of it."""
         tensor, item, source_dim = axis
         if source_dim == UNIT:
             return
         order = order_of(runs)
-        region = Region(self._actual(tensor, source_dim), np.unique(order))
-        regions: tuple[Region, ...] = (region,)
+        part = Part(actual_dim(self._shapes[tensor], source_dim), np.unique(order))
+        parts: tuple[Part, ...] = (part,)
         if item != WHOLE:
-            gone = Region(self._actual(tensor, 0), np.array([item]), gone=True)
-            regions = (gone, region)
-        elif len(region.order) == self._size(axis):
-            regions = ()
-        ranks = np.searchsorted(region.order, order)
-        once = _with_size(signature, shape, dim, len(region.order))
-        for found in self._shaped(tensor, regions, *once):
+            gone = Part(actual_dim(self._shapes[tensor], 0), np.array([item]), gone=True)
+            parts = (gone, part)
+        elif len(part.order) == self._size(axis):
+            parts = ()
+        ranks = np.searchsorted(part.order, order)
+        once = resize(signature, shape, dim, len(part.order))
+        for found in self._shaped(tensor, parts, *once):
             calls = self._ordered(ranks, dim, shape)
             if calls is not None:
                 after = (*found.after, *calls)
-                yield Found(found.keys, regions=regions, before=found.before, after=after)
+                yield Way(found.keys, parts=parts, before=found.before, after=after)
 
     def _ordered(self, order: Array, dim: int, shape: Shape) -> tuple[Call, ...] | None:
         """The op that puts items of a dim, counted without those of size 1, in an order."""
-        actual = [place for place, size in enumerate(shape) if size != 1]
-        place = actual[dim] if actual else 0
+        place = actual_dim(shape, dim)
         if np.array_equal(order, np.arange(len(order))):
             return ()
         if len(set(order.tolist())) < len(order):
@@ -246,29 +218,29 @@ class Matcher:
         dim: int,
         signature: Signature,
         shape: Shape,
-    ) -> Iterator[Found]:
+    ) -> Iterator[Way]:
         """Several tensors, or the same part of each, one behind the other or mixed in an order."""
         if any(item != WHOLE for _, item, _ in axes):
             return
-        region = self._common_region(axes, runs)
-        if region is None:
+        span = self._common_span(axes, runs)
+        if span is None:
             return
         tensors = [tensor for tensor, *_ in axes]
-        whole = region == (0, None)
-        sizes = [self._size(axis) if whole else int(region[1] or 0) - region[0] for axis in axes]
+        whole = span == (0, None)
+        sizes = [self._size(axis) if whole else int(span[1] or 0) - span[0] for axis in axes]
         offsets = [0, *itertools.accumulate(sizes)][:-1]
-        starts = [offset - region[0] for offset in offsets]
+        starts = [offset - span[0] for offset in offsets]
         order = order_of(runs, starts)
         for actual in self._join_dims(axes):
-            if len({_rest(self._shapes[tensor], actual) for tensor in tensors}) == 1:
+            if len({without_dim(self._shapes[tensor], actual) for tensor in tensors}) == 1:
                 join = (actual, dim)
-                yield from self._joined(tensors, region, sizes, order, join, signature, shape)
+                yield from self._joined(tensors, span, sizes, order, join, signature, shape)
 
     def _join_dims(self, axes: Sequence[Axis]) -> Iterator[int]:
         """The dims, counted with those of size 1, on which tensors may be joined."""
         for tensor, _, dim in axes:
             if dim != UNIT:
-                yield self._actual(tensor, dim)
+                yield actual_dim(self._shapes[tensor], dim)
                 return
         first = self._shapes[axes[0][0]]
         yield from (dim for dim, size in enumerate(first) if size == 1)
@@ -278,7 +250,7 @@ class Matcher:
             return 1
         return self._tables.signatures[axis[0]].shape[axis[2]]
 
-    def _common_region(
+    def _common_span(
         self, axes: Sequence[Axis], runs: Sequence[Run]
     ) -> tuple[int, int | None] | None:
         """What is taken of each: all of it (0, None), or the same items from start to stop."""
@@ -297,32 +269,32 @@ class Matcher:
     def _joined(
         self,
         tensors: Sequence[int],
-        region: tuple[int, int | None],
+        span: tuple[int, int | None],
         sizes: Sequence[int],
         order: Array,
         join: tuple[int, int],
         signature: Signature,
         shape: Shape,
-    ) -> Iterator[Found]:
+    ) -> Iterator[Way]:
         """The tensors joined on a dim (theirs, and the result's), its items then in an order."""
         actual, dim = join
         first = tensors[0]
-        regions: tuple[Region, ...] = ()
+        parts: tuple[Part, ...] = ()
         before = self._tables.before[first]
-        if any(self._tables.before[one] != before for one in tensors) or (before and region[1]):
+        if any(self._tables.before[one] != before for one in tensors) or (before and span[1]):
             return
-        if region[1] is not None:
-            regions = (Region(actual, np.arange(region[0], region[1])),)
-        part = _with(self._shapes[first], actual, sum(sizes))
-        place = len(squeeze(part[:actual]))
-        for permuted in _orders(squeeze(part), signature.shape):
+        if span[1] is not None:
+            parts = (Part(actual, np.arange(span[0], span[1])),)
+        joined = with_size(self._shapes[first], actual, sum(sizes))
+        place = len(squeeze(joined[:actual]))
+        for permuted in orders_between(squeeze(joined), signature.shape):
             if permuted[dim] != place:
                 continue
-            joins: tuple[Call, ...] = (Call("concat", _parameter("dim", actual), 0),)
-            reordered = reorder(part, permuted, shape)
+            joins: tuple[Call, ...] = (Call("concat", of_dim(actual), 0),)
+            reordered = reorder(joined, permuted, shape)
             calls: tuple[Call, ...] | None = ()
             if not np.array_equal(order, np.arange(len(order))):
-                fused = None if actual or regions else name_fuse(order, sizes)
+                fused = None if actual or parts else name_fuse(order, sizes)
                 if fused is not None:
                     joins = (Call(fused.op, fused.parameters, 0),)
                 else:
@@ -330,11 +302,11 @@ class Matcher:
             if calls is not None:
                 keys = tuple(self._tables.keys[tensor] for tensor in tensors)
                 after = (*reordered, *calls)
-                yield Found(keys, (len(keys),), regions, before, joins, after)
+                yield Way(keys, (len(keys),), parts, before, joins, after)
 
     # --- stacks -----------------------------------------------------------------------------------
 
-    def _stacked(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _stacked(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         """Whole tensors, each a plane of one dim."""
         for dim, hashes in enumerate(signature.planes):
             size = signature.count // max(1, len(hashes))
@@ -347,19 +319,19 @@ class Matcher:
 
     def _stack_of(
         self, tensors: Sequence[int], dim: int, signature: Signature, shape: Shape
-    ) -> Iterator[Found]:
+    ) -> Iterator[Way]:
         shapes = {self._shapes[tensor] for tensor in tensors}
         if len(shapes) > 1 or len(set(tensors)) < len(tensors):
             return
         one = shapes.pop()
-        for permuted in _orders(squeeze(one), _rest(signature.shape, dim)):
-            before = reorder(one, permuted, _rest(squeeze(shape), dim))
+        for permuted in orders_between(squeeze(one), without_dim(signature.shape, dim)):
+            before = reorder(one, permuted, without_dim(squeeze(shape), dim))
             keys = tuple(self._tables.keys[tensor] for tensor in tensors)
-            joins = (Call("stack", _parameter("dim", dim), 0),)
+            joins = (Call("stack", of_dim(dim), 0),)
             after = reshape(signature.shape, shape)
-            yield Found(keys, (len(keys),), before=before, joins=joins, after=after)
+            yield Way(keys, (len(keys),), before=before, joins=joins, after=after)
 
-    def _stacked_joins(self, signature: Signature, shape: Shape) -> Iterator[Found]:
+    def _stacked_joins(self, signature: Signature, shape: Shape) -> Iterator[Way]:
         """Items of which each is several whole tensors one behind the other."""
         for dim, items in enumerate(signature.items, 1):
             size = signature.count // signature.shape[0] // items.shape[1]
@@ -375,74 +347,10 @@ class Matcher:
             shapes = {self._shapes[tensor] for row in grid for tensor in row}
             plain = all(1 not in one for one in shapes) and shape == signature.shape
             if len(set(keys)) == len(keys) and len(grid[0]) > 1 and plain:
-                calls = (Call("stack", (), 0), Call("concat", _parameter("dim", dim), 1))
-                yield Found(keys, (len(grid), len(grid[0])), joins=calls)
+                calls = (Call("stack", (), 0), Call("concat", of_dim(dim), 1))
+                yield Way(keys, (len(grid), len(grid[0])), joins=calls)
 
     def _is_all(self, run: Run, dim: int) -> bool:
         """Whether a run is a whole tensor, on this dim of it."""
         whole = self._tables.signatures[run.tensor].shape
         return run.dim == dim and run.start == 0 and run.length == whole[dim]
-
-    def _actual(self, tensor: int, dim: int) -> int:
-        """The dim of a tensor, counted with those of size 1."""
-        places = [place for place, size in enumerate(self._shapes[tensor]) if size != 1]
-        return places[dim] if places else 0
-
-
-# --- shapes ---------------------------------------------------------------------------------------
-
-
-def _parameter(name: str, value: int) -> tuple[tuple[str, int], ...]:
-    """A parameter, where it is not at its default of 0."""
-    return ((name, value),) if value else ()
-
-
-def _orders(shape: Shape, wanted: Shape) -> Iterator[tuple[int, ...]]:
-    """The orders of dims that lead from a shape to another, the unchanged one first."""
-    if len(shape) == len(wanted) <= MOST_PERMUTED:
-        for dims in itertools.permutations(range(len(shape))):
-            if tuple(shape[dim] for dim in dims) == wanted:
-                yield dims
-
-
-def _rest(shape: Shape, dim: int) -> Shape:
-    return (*shape[:dim], *shape[dim + 1 :])
-
-
-def _with(shape: Shape, dim: int, size: int) -> Shape:
-    return (*shape[:dim], size, *shape[dim + 1 :])
-
-
-def _with_size(signature: Signature, shape: Shape, dim: int, size: int) -> tuple[Signature, Shape]:
-    """A tensor whose dim, counted without those of size 1, has so many items, if more than one."""
-    if size in (1, signature.shape[dim]):
-        return signature, shape
-    place = [at for at, one in enumerate(shape) if one != 1][dim]
-    squeezed = (*signature.shape[:dim], size, *signature.shape[dim + 1 :])
-    return replace(signature, shape=squeezed), (*shape[:place], size, *shape[place + 1 :])
-
-
-def _without(shape: Shape, regions: Sequence[Region]) -> Shape:
-    """The shape of a part: with the sizes of its regions, and without dims that go."""
-    sizes = dict(enumerate(shape))
-    for region in regions:
-        sizes[region.dim] = len(region.order)
-    gone = {region.dim for region in regions if region.gone}
-    return tuple(size for dim, size in sizes.items() if dim not in gone)
-
-
-def _order_between(before: Array, after: Array) -> Array | None:
-    """The order in which planes stand after, of those before; None where it isn't certain."""
-    if np.array_equal(before, after):
-        return np.arange(len(before))
-    ranks = np.argsort(before, kind="stable")
-    ordered = before[ranks]
-    if len(ordered) > 1 and (ordered[1:] == ordered[:-1]).any():
-        return None
-    places = np.searchsorted(ordered, after)
-    if (places >= len(ordered)).any() or (
-        ordered[np.minimum(places, len(ordered) - 1)] != after
-    ).any():
-        return None
-    found: Array = ranks[places]
-    return found

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call, Size
+from ckptsurgeon.learning.shaping import of_dim
 from ckptsurgeon.learning.words import Array
 from ckptsurgeon.ops.attention import FuseQkv, Layout, PermuteRope, SplitQkv
 from ckptsurgeon.ops.base import Op
@@ -43,7 +44,7 @@ def name_order(order: Array, dim: int, dims: int) -> tuple[Call, ...] | None:
     if count < size:
         return _name_repeat(order, count, dim)
     if np.array_equal(order, np.arange(size)[::-1]):
-        return (Call("flip", _dim(dim)),)
+        return (Call("flip", of_dim(dim)),)
     for name in (_name_roll, _name_rope, _name_layout):
         if (found := name(order, dim)) is not None:
             return found
@@ -55,7 +56,7 @@ def _name_repeat(order: Array, count: int, dim: int) -> tuple[Call, ...] | None:
     times, rest = divmod(len(order), count)
     if rest:
         return None
-    given: tuple[tuple[str, int | bool], ...] = (("times", times), *_dim(dim))
+    given: tuple[tuple[str, int | bool], ...] = (("times", times), *of_dim(dim))
     if np.array_equal(order, np.tile(np.arange(count), times)):
         return (Call("repeat", given),)
     if np.array_equal(order, np.repeat(np.arange(count), times)):
@@ -67,12 +68,7 @@ def name_take(order: Array, dim: int) -> tuple[Call, ...] | None:
     """The op that takes these items of a dim, one by one."""
     if len(order) > MOST_LISTED:
         return None
-    return (Call("take", (("indices", tuple(map(int, order))), *_dim(dim))),)
-
-
-def _dim(dim: int) -> tuple[tuple[str, int], ...]:
-    """The parameter `dim`, where it is not the first."""
-    return (("dim", dim),) if dim else ()
+    return (Call("take", (("indices", tuple(map(int, order))), *of_dim(dim))),)
 
 
 def _name_roll(order: Array, dim: int) -> tuple[Call, ...] | None:
@@ -81,7 +77,7 @@ def _name_roll(order: Array, dim: int) -> tuple[Call, ...] | None:
     if not np.array_equal(order, (np.arange(size) - shift) % size):
         return None
     signed = shift - size if shift > size // 2 else shift
-    return (Call("roll", (("shift", signed), *_dim(dim))),)
+    return (Call("roll", (("shift", signed), *of_dim(dim))),)
 
 
 def _name_rope(order: Array, dim: int) -> tuple[Call, ...] | None:
@@ -252,3 +248,20 @@ def divisors(number: int) -> list[int]:
     """The divisors of a number, in order."""
     low = [one for one in range(1, math.isqrt(number) + 1) if number % one == 0]
     return sorted({*low, *(number // one for one in low)})
+
+
+def order_between(before: Array, after: Array) -> Array | None:
+    """The order in which planes stand after, of those before; None where it isn't certain."""
+    if np.array_equal(before, after):
+        return np.arange(len(before))
+    ranks = np.argsort(before, kind="stable")
+    ordered = before[ranks]
+    if len(ordered) > 1 and (ordered[1:] == ordered[:-1]).any():
+        return None
+    places = np.searchsorted(ordered, after)
+    if (places >= len(ordered)).any() or (
+        ordered[np.minimum(places, len(ordered) - 1)] != after
+    ).any():
+        return None
+    found: Array = ranks[places]
+    return found

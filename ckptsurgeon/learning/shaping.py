@@ -1,12 +1,14 @@
-"""The op that leads from one shape to another: dims in another order, joined or taken apart."""
+"""Shapes, and the op that leads from one to another: dims in an order, joined or taken apart."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Size
-from ckptsurgeon.learning.signatures import squeeze
+from ckptsurgeon.learning.signatures import Signature, squeeze
+from ckptsurgeon.learning.ways import Part
 
 NAMES = "abcdefghijklmnop"
 
@@ -129,3 +131,52 @@ def _pattern(groups: Sequence[Group]) -> Call:
             pairs = zip(named, after, strict=True)
             sizes += [(name, Size(size, name)) for name, size in pairs if name != "1"][:-1]
     return Call("rearrange", (("pattern", f"{' '.join(left)} -> {' '.join(right)}"), *sizes))
+
+
+# --- parts of shapes ------------------------------------------------------------------------------
+
+
+def of_dim(dim: int) -> tuple[tuple[str, int], ...]:
+    """The parameter `dim`, where it is not at its default of 0."""
+    return (("dim", dim),) if dim else ()
+
+
+def actual_dim(shape: Shape, dim: int) -> int:
+    """A dim counted with those of size 1, that is counted without them."""
+    places = [place for place, size in enumerate(shape) if size != 1]
+    return places[dim] if places else 0
+
+
+def orders_between(shape: Shape, wanted: Shape) -> Iterator[tuple[int, ...]]:
+    """The orders of dims that lead from a shape to another, the unchanged one first."""
+    if len(shape) == len(wanted) <= MOST_PERMUTED:
+        for dims in itertools.permutations(range(len(shape))):
+            if tuple(shape[dim] for dim in dims) == wanted:
+                yield dims
+
+
+def without_dim(shape: Shape, dim: int) -> Shape:
+    """The shape that lacks a dim."""
+    return (*shape[:dim], *shape[dim + 1 :])
+
+
+def with_size(shape: Shape, dim: int, size: int) -> Shape:
+    """The shape with another size of a dim."""
+    return (*shape[:dim], size, *shape[dim + 1 :])
+
+
+def cut_shape(shape: Shape, parts: Sequence[Part]) -> Shape:
+    """The shape of parts: with their sizes, and without dims that go."""
+    sizes = dict(enumerate(shape))
+    for part in parts:
+        sizes[part.dim] = len(part.order)
+    gone = {part.dim for part in parts if part.gone}
+    return tuple(size for dim, size in sizes.items() if dim not in gone)
+
+
+def resize(signature: Signature, shape: Shape, dim: int, size: int) -> tuple[Signature, Shape]:
+    """A tensor whose dim, counted without those of size 1, has so many items, if more than one."""
+    if size in (1, signature.shape[dim]):
+        return signature, shape
+    squeezed = with_size(signature.shape, dim, size)
+    return replace(signature, shape=squeezed), with_size(shape, actual_dim(shape, dim), size)

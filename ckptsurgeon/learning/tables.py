@@ -18,6 +18,9 @@ from ckptsurgeon.ops.splitmix import scramble_number
 WHOLE = -1
 """The item of a plane that is one of the whole tensor."""
 
+MOST_ALIKE = 8
+"""Tensors with one plane in common that are looked at."""
+
 UNIT = -1
 """The dim of a plane that is the whole tensor: the only one of a dim of size 1."""
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptsurgeon.checkpoints.memory import open_dict
+from ckptsurgeon.drafting.arrows import arrows_of
 from ckptsurgeon.drafting.checking import Ground
-from ckptsurgeon.drafting.drafting import draft, draft_most
-from ckptsurgeon.drafting.files import Head
+from ckptsurgeon.drafting.drafting import Task, draft, draft_most
+from ckptsurgeon.drafting.files import Head, write_file
 from ckptsurgeon.drafting.leaving import leave_keys
-from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, move
+from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, drop, move
 from ckptsurgeon.plans.fates import Fate
 
 
@@ -28,7 +29,7 @@ def rules_of(renames: dict[str, str | None]) -> list[str]:
     steps = [
         Step(Grid((old,)), Grid(() if new is None else (new,))) for old, new in renames.items()
     ]
-    found = draft(steps, Head(), ground_of(list(renames)))
+    found = draft(steps, Task(Head(), ground_of(list(renames))))
     assert found is not None
     return [line.removeprefix("  - ") for line in found.text.splitlines()[2:]]
 
@@ -107,19 +108,24 @@ def test_joins_and_splits_gather_and_spread() -> None:
         for at in range(2)
     ]
     keys = [key for step in fused for key in step.sources.keys]
-    found = draft(fused, Head(), ground_of(keys))
+    found = draft(fused, Task(Head(), ground_of(keys)))
     assert found is not None
     assert "a.<i>.<p:q|k|v> -> b.<i>.qkv: concat" in found.text
 
 
-def test_doubtful_rules_say_so_and_open_ones_are_comments() -> None:
-    steps = [
-        Step(Grid(("a",)), Grid(("x",)), degree=Degree.LIKELY, remark="b fits as well"),
-        Step(Grid(("b",)), Grid(()), degree=Degree.OPEN, remark="trained?"),
-    ]
-    found = draft(steps, Head(), ground_of(["a", "b"]), copies=False)
-    text = found.text if found else ""
-    assert text == "" or "# CHECK: b fits as well\n  - a -> x" in text
+def test_doubtful_rules_say_so_and_open_ones_are_left() -> None:
+    likely = move("a", "x", Degree.LIKELY, "b fits as well")
+    unsure = drop("b", Degree.OPEN, "trained?")
+    found, left = draft_most([likely, unsure], Head(), ground_of(["a", "b"]), copies=False)
+    rules = ["# CHECK: b fits as well", "- a -> x", "- drop: b"]
+    assert found.text == "".join(("format: 1\nrules:\n", *(f"  {rule}\n" for rule in rules)))
+    assert left == [unsure]
+
+
+def test_open_rules_are_comments() -> None:
+    arrows = arrows_of([drop("b", Degree.OPEN, "trained?")])
+    assert arrows is not None
+    assert write_file(Head(), arrows) == "format: 1\n# - drop: b  # trained?\nrules: []\n"
 
 
 def test_what_one_file_can_t_hold_is_left() -> None:
@@ -132,8 +138,7 @@ def test_what_one_file_can_t_hold_is_left() -> None:
 def test_few_patterns_leave_keys_and_no_others() -> None:
     told = dict.fromkeys(["h.w", "h.b"], "why")
     assert leave_keys("drop", told, ["a.w"]) == ["- drop: h.*  # why"]
-    lines = leave_keys("keep", told, ["h.c"])
-    assert lines == ["- keep: h.<w:w|b>  # why"] or len(lines) == 2
+    assert leave_keys("keep", told, ["h.c"]) == ["- keep: h.<w:w|b>  # why"]
     layers = dict.fromkeys((f"l.{i}.w" for i in range(9)), "why")
     assert leave_keys("keep", layers, ["l.0.b"]) == ["- keep: l.<i>.w  # why"]
 
@@ -164,7 +169,7 @@ def test_what_is_drafted_makes_just_the_renames(renames: dict[str, str | None]) 
         Step(Grid((old,)), Grid(() if new is None else (new,))) for old, new in renames.items()
     ]
     ground = ground_of(list(renames))
-    found = draft(steps, Head(), ground)
+    found = draft(steps, Task(Head(), ground))
     assert found is not None
     yaml.safe_load(found.text)
     outputs = ground.plan(found.text).outputs

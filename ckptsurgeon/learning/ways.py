@@ -9,7 +9,7 @@ from ckptsurgeon.learning.words import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Region:
+class Part:
     """A part of one dim: the items of `order`, or with `gone` the only one, whose dim goes."""
 
     dim: int
@@ -25,15 +25,15 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class Way:
     """Sources on a grid of these sizes, the ops on each, what joins them, and ops on the result.
 
-    `regions` are the parts that are taken of every source, before all ops.
+    `parts` are taken of every source, before all ops.
     """
 
     keys: tuple[str, ...]
     sizes: tuple[int, ...] = ()
-    regions: tuple[Region, ...] = ()
+    parts: tuple[Part, ...] = ()
     before: tuple[Call, ...] = ()
     joins: tuple[Call, ...] = ()
     after: tuple[Call, ...] = ()
