@@ -43,7 +43,9 @@ def head_of(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> Hea
     dtype = _common_dtype(examples, lists)
     configs = [one.ground.config or {} for one in examples]
     named = [
-        name_sizes([with_heads(_without_cast(step, dtype, example), config) for step in steps])
+        name_sizes(
+            [with_heads(_without_cast(step, dtype, example), config, configs[0]) for step in steps]
+        )
         for example, config, steps in zip(examples, configs, lists, strict=True)
     ]
     plain, given = [steps for steps, _ in named], [sizes for _, sizes in named]

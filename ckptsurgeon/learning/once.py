@@ -69,6 +69,8 @@ def _has_bounds(step: Step) -> bool:
 def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     given = dict(call.parameters)
     for name, value in call.parameters:
+        if name == "kv_heads" and given.get("layout") == "flat":
+            continue  # of flat rows the ratio to `heads` alone counts
         if _is_sized(OPS[call.op], name) and not isinstance(value, Size) and value != (-1,):
             numbers = value if isinstance(value, tuple) else (value,)
             many = len(numbers) > MOST_NUMBERS

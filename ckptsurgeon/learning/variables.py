@@ -23,14 +23,30 @@ CONFIG_NAMES = {
 WIDTHS = ("hidden_size", "n_embd", "d_model", "dim", "embed_dim")
 """What configs call the size of all heads together, where they don't tell a head's."""
 
+GROUP = "group"
+"""How many heads of q share one of k and v, where only this counts: a quotient of two entries."""
 
-def with_heads(step: Step, config: Mapping[str, object]) -> Step:
-    """The step with the config's numbers of heads, where only their ratio counts."""
+
+def with_heads(step: Step, config: Mapping[str, object], told: Mapping[str, object]) -> Step:
+    """The step with the config's numbers of heads, where only their ratio counts.
+
+    With that ratio, where `told`, the config of the first example, has no such numbers.
+    """
+    is_told = all(_entries(Size(1, name), told) for name in ("heads", "kv_heads"))
+    name = _config_heads if is_told else _ratio
     calls = tuple(
-        replace(call, parameters=_config_heads(call, config)) if _is_flat(call) else call
+        replace(call, parameters=name(call, config)) if _is_flat(call) else call
         for call in step.calls
     )
     return replace(step, calls=calls)
+
+
+def _ratio(call: Call, _: Mapping[str, object]) -> tuple[tuple[str, Value], ...]:
+    layout, heads, kv_heads = (value for _, value in call.parameters)
+    if not (isinstance(heads, Size) and isinstance(kv_heads, Size)):
+        return call.parameters
+    size = Size(heads.value // kv_heads.value, GROUP)
+    return (("layout", layout), ("heads", size), ("kv_heads", 1))
 
 
 def _is_flat(call: Call) -> bool:
@@ -113,9 +129,16 @@ def choose_var(size: Size, values: Sequence[Size | None], examples: Sequence[Exa
     if (shape := _dim_of(seen, examples)) is not None:
         told = f"{_list_values(seen)} in the examples, as there"
         return Var((shape, told), is_seen_once=True)
-    entry = CONFIG_NAMES.get(_plain_name(size), (size.name,))[0]
     told = f"{_list_values(seen)} in the examples: by --config, or --set {size.name}=…"
-    return Var((f"config.{entry}", told), is_asked=True)
+    return Var((_likely_entry(size), told), is_asked=True)
+
+
+def _likely_entry(size: Size) -> str:
+    """Where most configs tell a size."""
+    name = _plain_name(size)
+    if name == GROUP:
+        return " // ".join(f"config.{CONFIG_NAMES[one][0]}" for one in ("heads", "kv_heads"))
+    return f"config.{CONFIG_NAMES.get(name, (size.name,))[0]}"
 
 
 def _list_values(values: Sequence[int]) -> str:
