@@ -12,6 +12,9 @@ from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.ways import Way
 
+MOST_LISTED = 1 << 12
+"""Indices that a rule lists."""
+
 MOST_TRIED = 32
 """Ways to make one tensor that are tried on its values."""
 
@@ -33,11 +36,20 @@ def decide_by_values(example: Example) -> Decisions:
             found[target] = one
         else:
             decisions.open[target] = None
-    steps = (doubted(step) for step in _steps(example, found))
-    decisions.steps = [doubt_scalar(step, example) for step in steps]
+    for step in map(doubted, _steps(example, found)):
+        if _is_writable(step):
+            decisions.steps.append(doubt_scalar(step, example))
+        else:
+            decisions.open |= dict.fromkeys(step.gives)
     decisions.steps = list(choose_doubles(decisions))
     decisions.used = taken_by(decisions.steps)
     return decisions
+
+
+def _is_writable(step: Step) -> bool:
+    """Whether a person can read what a rule would list."""
+    lists = (value for call in step.calls for _, value in call.parameters)
+    return all(len(value) <= MOST_LISTED for value in lists if isinstance(value, tuple))
 
 
 def _first(example: Example, target: str, ways: Iterator[Way]) -> Way | None:

@@ -64,7 +64,7 @@ def _part(target: str, one: Way, shapes: Shapes) -> Step:
     for part in one.parts:
         item = _index_item(part, shape[part.dim])
         if item is None:
-            takes = name_take(part.order, part.dim) or ()
+            takes = name_take(part.order, part.dim)
         else:
             items[part.dim] = item
     last = max(items, default=-1)

@@ -22,9 +22,6 @@ from ckptsurgeon.specs import TensorSpec
 LAYOUTS: tuple[Layout, ...] = ("per_head", "per_group", "megatron_v1")
 """The layouts of q, k and v that are not one behind the other."""
 
-MOST_LISTED = 256
-"""Indices that a `take` lists."""
-
 MOST_ROWS = 1 << 16
 """Rows of which all layouts of q, k and v are tried."""
 
@@ -64,10 +61,8 @@ def _name_repeat(order: Array, count: int, dim: int) -> tuple[Call, ...] | None:
     return None
 
 
-def name_take(order: Array, dim: int) -> tuple[Call, ...] | None:
+def name_take(order: Array, dim: int) -> tuple[Call, ...]:
     """The op that takes these items of a dim, one by one."""
-    if len(order) > MOST_LISTED:
-        return None
     return (Call("take", (("indices", tuple(map(int, order))), *of_dim(dim))),)
 
 
