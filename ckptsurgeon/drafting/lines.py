@@ -26,7 +26,7 @@ from ckptsurgeon.language.yaml.nodes import Scalar
 from ckptsurgeon.language.yaml.quoting import quoted
 from ckptsurgeon.language.yaml.writing import write_key_text, written
 from ckptsurgeon.ops import OPS
-from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.ops.indexing import Slice, index_text
 
 
 def line_of(arrow: Arrow, before: tuple[Units, Units] = ((), ())) -> str:
@@ -153,7 +153,8 @@ def _ops(calls: Sequence[str]) -> str:
 
 def _call(call: Call, arrow: Arrow, names: Names) -> str:
     """An op as a rule has it: its word alone, or with its parameters."""
-    given = [(name, _value(value)) for name, value in call.parameters]
+    written = _slice if call.op == Slice.name else _value
+    given = [(name, written(value)) for name, value in call.parameters]
     side = _side(call)
     if isinstance(call.over, str):
         given.append(("over", call.over))
@@ -175,6 +176,12 @@ def _opens(arrow: Arrow, side: str) -> int:
     """How many dims of the grid a side of the rule has open."""
     units = arrow.source if side == "source" else arrow.target
     return len({unit.dim for unit in units if isinstance(unit, Open)})
+
+
+def _slice(index: Value) -> str:
+    """What an index takes, without its brackets."""
+    assert isinstance(index, tuple)  # as the op has it
+    return quoted(index_text(index).strip("[]"))
 
 
 def _value(value: Value) -> str:

@@ -12,7 +12,7 @@ from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.ways import Way
 
-MOST_LISTED = 1 << 12
+MOST_LISTED = 1 << 16
 """Indices that a rule lists."""
 
 MOST_TRIED = 32

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
 from ckptsurgeon.drafting.units import is_counted
-from ckptsurgeon.learning.permutations import name_split, name_take
+from ckptsurgeon.learning.permutations import name_split, name_strided, name_take
 from ckptsurgeon.learning.shaping import of_dim
 from ckptsurgeon.learning.ways import Part, Way
+from ckptsurgeon.learning.words import Array
 from ckptsurgeon.ops.indexing import Index, IndexItem
 
 Member = tuple[str, Way]
@@ -23,10 +25,29 @@ def steps_of(found: Mapping[str, Way], shapes: Shapes) -> list[Step]:
     groups: dict[object, list[Member]] = defaultdict(list)
     for target, one in found.items():
         groups[_group_of(one)].append((target, one))
+    tiled = _tiled(found, shapes)
     steps: list[Step] = []
     for members in groups.values():
-        steps += _steps_of_group(members, shapes)
+        steps += _steps_of_group(members, shapes, tiled)
     return steps
+
+
+def _tiled(found: Mapping[str, Way], shapes: Shapes) -> set[str]:
+    """The targets that are equal parts of one dim, all of which is taken, whatever follows."""
+    groups: dict[object, list[Member]] = defaultdict(list)
+    for target, one in found.items():
+        if len(one.parts) == 1 and not one.parts[0].gone and one.parts[0].is_run:
+            groups[one.keys, one.sizes, one.before, one.joins, one.parts[0].dim].append(
+                (target, one)
+            )
+    tiled: set[str] = set()
+    for members in groups.values():
+        parts = [one.parts[0] for _, one in members]
+        parts.sort(key=lambda part: int(part.order[0]))
+        sizes = _tiling(parts, shapes[members[0][1].keys[0]][parts[0].dim])
+        if sizes is not None and len(sizes) > 1 == len(set(sizes)):
+            tiled.update(target for target, _ in members)
+    return tiled
 
 
 def _group_of(one: Way) -> object:
@@ -35,7 +56,9 @@ def _group_of(one: Way) -> object:
     return one.keys, one.sizes, one.before, one.joins, one.after, where
 
 
-def _steps_of_group(members: Sequence[Member], shapes: Shapes) -> Iterator[Step]:
+def _steps_of_group(
+    members: Sequence[Member], shapes: Shapes, tiled: Collection[str]
+) -> Iterator[Step]:
     one = members[0][1]
     if one.parts and len(members) > 1 and (step := _split(members, shapes)) is not None:
         yield step
@@ -45,7 +68,7 @@ def _steps_of_group(members: Sequence[Member], shapes: Shapes) -> Iterator[Step]
         yield _step(one, Grid(targets))
         return
     for target, member in members:
-        yield _part(target, member, shapes)
+        yield _part(target, member, shapes, is_tiled=target in tiled)
 
 
 def _step(one: Way, targets: Grid, *splits: Call, index: Index = ()) -> Step:
@@ -56,20 +79,37 @@ def _step(one: Way, targets: Grid, *splits: Call, index: Index = ()) -> Step:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _part(target: str, one: Way, shapes: Shapes) -> Step:
-    """A part that no others complete: a slice, or items that are taken one by one."""
+def _part(target: str, one: Way, shapes: Shapes, *, is_tiled: bool) -> Step:
+    """A part of its own: a slice, one of equal parts (`is_tiled`), or items taken one by one."""
     shape = shapes[one.keys[0]]
     items: dict[int, IndexItem] = {}
     takes: tuple[Call, ...] = ()
     for part in one.parts:
-        item = _index_item(part, shape[part.dim])
+        item = None if is_tiled else _index_item(part, shape[part.dim])
         if item is None:
-            takes = name_take(part.order, part.dim)
+            one, takes = _takes(one, part, shape)
         else:
             items[part.dim] = item
     last = max(items, default=-1)
     index = tuple(items.get(dim, (None, None, None)) for dim in range(last + 1))
     return _step(one, Grid((target,)), *takes, index=index)
+
+
+def _takes(one: Way, part: Part, shape: tuple[int, ...]) -> tuple[Way, tuple[Call, ...]]:
+    """The way, and the ops that take items of a dim: of a grid of these, or one by one."""
+    if len(one.parts) == 1 and (strided := name_strided(part.order, part.dim, shape)):
+        return one, strided
+    one, order = _with_order(one, part)
+    return one, name_take(order, part.dim)
+
+
+def _with_order(one: Way, part: Part) -> tuple[Way, Array]:
+    """The way without a second take of the same dim, and the items that both take."""
+    second = dict(one.after[0].parameters) if one.after and one.after[0].op == "take" else {}
+    indices = second.get("indices")
+    if not isinstance(indices, tuple) or second.get("dim", 0) != part.dim:
+        return one, part.order
+    return replace(one, after=one.after[1:]), part.order[list(indices)]
 
 
 def _index_item(part: Part, size: int) -> IndexItem | None:

@@ -12,6 +12,7 @@ from ckptsurgeon.drafting.lines import pattern_text
 from ckptsurgeon.drafting.steps import Call, Size, Step
 from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
 from ckptsurgeon.keys import without_integers
+from ckptsurgeon.learning.permutations import PARTS, QKV
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import index_text
@@ -71,6 +72,8 @@ def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     for name, value in call.parameters:
         if name == "kv_heads" and given.get("layout") == "flat":
             continue  # of flat rows the ratio to `heads` alone counts
+        if call.op == "rearrange" and name == PARTS:
+            continue
         if _is_sized(OPS[call.op], name) and not isinstance(value, Size) and value != (-1,):
             numbers = value if isinstance(value, tuple) else (value,)
             many = len(numbers) > MOST_NUMBERS
@@ -95,6 +98,8 @@ def _has_equal_heads(step: Step) -> bool:
             return {part_of(module) for module in modules} == {"q", "k", "v"}
         if call.op in ("split_qkv", "fuse_qkv") and "kv_heads" not in given:
             return True
+        if call.op == "rearrange" and given.get(PARTS) == len(QKV):
+            return all(part_of(cut_leaf(without_integers(one))[0]) in QKV for one in step.gives)
     return False
 
 

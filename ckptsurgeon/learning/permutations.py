@@ -25,6 +25,12 @@ LAYOUTS: tuple[Layout, ...] = ("per_head", "per_group", "megatron_v1")
 MOST_ROWS = 1 << 16
 """Rows of which all layouts of q, k and v are tried."""
 
+QKV = ("q", "k", "v")
+"""What fused heads have."""
+
+PARTS = "t"
+"""The axis of equal parts of a dim, which are as many as the targets that take one."""
+
 OWN = "p"
 """The name of a dim that one op opens and the next one closes."""
 
@@ -179,6 +185,31 @@ def _layout(layout: Layout, heads: int, kv_heads: int) -> tuple[tuple[str, str |
     if kv_heads != heads:
         given = (*given, ("kv_heads", Size(kv_heads, "kv_heads")))
     return given
+
+
+def name_strided(order: Array, dim: int, shape: Sequence[int]) -> tuple[Call, ...]:
+    """The ops that take one of several equal parts of a dim, or of each head that it has.
+
+    Of rows [(heads, parts, head_dim)], as fused heads have theirs; nothing where items are others.
+    """
+    ends = np.flatnonzero(np.diff(order) != 1)
+    rows = int(ends[0]) + 1 if len(ends) else len(order)
+    if len(order) % rows or shape[dim] % len(order):
+        return ()
+    heads, parts, at = len(order) // rows, shape[dim] // len(order), int(order[0]) // rows
+    grid = np.arange(shape[dim]).reshape(heads, parts, rows)
+    if at >= parts or not np.array_equal(grid[:, at].reshape(-1), order):
+        return ()
+    before = "".join(f"{_axis_name(one)} " for one in range(dim))
+    rest = " ..." if len(shape) > dim + 1 else ""
+    axes = "(h t d)", "(h d)"
+    given: tuple[tuple[str, str | int | Size], ...] = ((PARTS, parts),)
+    if heads == 1:
+        axes = "(t d)", "d"
+    else:
+        given += (("d", Size(rows, "head_dim" if parts == len(QKV) else "rows")),)
+    pattern = f"{before}{axes[0]}{rest} -> t {before}{axes[1]}{rest}"
+    return Call("rearrange", (("pattern", pattern), *given)), Call("slice", (("index", (at,)),))
 
 
 # --- axes -----------------------------------------------------------------------------------------
