@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ckptsurgeon.drafting.steps import Call, Step, taken_by
 from ckptsurgeon.learning.decisions import Decisions
 from ckptsurgeon.learning.doubles import choose_doubles
-from ckptsurgeon.learning.doubts import doubt_scalar, doubted
+from ckptsurgeon.learning.doubts import doubt_order, doubt_scalar
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.ways import Way
@@ -33,7 +33,7 @@ def decide_by_values(example: Example) -> Decisions:
             found[target] = one
         else:
             decisions.open[target] = None
-    steps = (doubted(step) for step in _steps(example, found))
+    steps = (doubt_order(step) for step in _steps(example, found))
     decisions.steps = [doubt_scalar(step, example) for step in steps]
     decisions.steps = list(choose_doubles(decisions))
     decisions.used = taken_by(decisions.steps)
