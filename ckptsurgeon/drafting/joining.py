@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ckptsurgeon.drafting.arrows import Arrow, is_drop
 from ckptsurgeon.drafting.groups import Groups
-from ckptsurgeon.drafting.names import LEAVES, PROJECTIONS
+from ckptsurgeon.drafting.names import ENDINGS, PROJECTIONS
 from ckptsurgeon.drafting.units import (
     Choice,
     Piece,
@@ -255,7 +255,7 @@ def _reads_well(left: _Differing, right: _Differing) -> bool:
     """Whether the words have something in common: themselves, a piece around them, or numbers."""
     shared = any(map(bool, (left.before, left.after, right.before, right.after)))
     words = {*left.words, *right.words}
-    known = words <= LEAVES or words <= PROJECTIONS
+    known = words <= ENDINGS or words <= PROJECTIONS
     return left.words == right.words or left.numbered or shared or known
 
 

@@ -12,7 +12,7 @@ from ckptsurgeon.drafting.joining import join_words
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.ordering import order
 from ckptsurgeon.drafting.saying import is_sayable
-from ckptsurgeon.drafting.steps import Degree, Step, drop
+from ckptsurgeon.drafting.steps import Degree, drop
 from ckptsurgeon.drafting.units import Units, cut_key
 from ckptsurgeon.keys import without_integers
 
@@ -35,7 +35,7 @@ def leave_keys(
     known = set(map(without_integers, others))
     whole = [key for key in named if without_integers(key) not in known]
     places = {key: at for at, key in enumerate(named)}
-    drops = arrows_of([_drop(key, named[key]) for key in whole]) or []
+    drops = arrows_of([drop(key, Degree.OPEN, named[key]) for key in whole]) or []
     drops += [
         Arrow(cut_key(key), (), degree=Degree.OPEN, remark=remark, samples=(key,))
         for key, remark in named.items()
@@ -67,10 +67,6 @@ def _own(key: str) -> str:
     """A key without the alias before it."""
     alias, sign, own = key.partition("::")
     return own if sign and alias.isidentifier() else key
-
-
-def _drop(key: str, remark: str) -> Step:
-    return drop(key, Degree.OPEN, remark)
 
 
 def few_of(keys: Collection[str]) -> Collection[str]:

@@ -14,7 +14,7 @@ INTEGERS = ("i", "j", "k", "l", "m", "n")
 GATHERED = {"experts": "e", "expert": "e", "rank": "r", "shard": "s", "s": "s", "heads": "h"}
 """What stands before an integer that is gathered or spread, and its name; `s*` names files."""
 
-LEAVES = frozenset({"weight", "bias", "gamma", "beta", "kernel", "scale"})
+ENDINGS = frozenset({"weight", "bias", "gamma", "beta", "kernel", "scale"})
 """Ends of keys: a choice of them is `t`, as for tensors."""
 
 PROJECTIONS = frozenset({"q", "k", "v", "o", "query", "key", "value", "out"})
@@ -82,7 +82,7 @@ def _names_of_words(words: tuple[str, ...], before: str) -> Iterator[str]:
         yield GATHERED.get(before, "n")
     elif all(word.isdecimal() for word in words):
         yield "n"
-    elif LEAVES.issuperset(words):
+    elif ENDINGS.issuperset(words):
         yield "t"
     elif PROJECTIONS.issuperset(words):
         yield "p"

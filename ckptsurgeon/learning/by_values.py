@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ckptsurgeon.drafting.steps import Call, Step, taken_by
 from ckptsurgeon.learning.decisions import Decisions
 from ckptsurgeon.learning.doubles import choose_doubles
-from ckptsurgeon.learning.doubts import doubt_scalar, doubted
+from ckptsurgeon.learning.doubts import doubt_order, doubt_scalar
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.grouping import steps_of
 from ckptsurgeon.learning.ways import Way
@@ -36,7 +36,7 @@ def decide_by_values(example: Example) -> Decisions:
             found[target] = one
         else:
             decisions.open[target] = None
-    for step in map(doubted, _steps(example, found)):
+    for step in map(doubt_order, _steps(example, found)):
         if _is_writable(step):
             decisions.steps.append(doubt_scalar(step, example))
         else:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ckptsurgeon.drafting.steps import Degree, Grid, Step
 from ckptsurgeon.learning.decisions import Decisions
 from ckptsurgeon.learning.doubts import told_of
-from ckptsurgeon.learning.likeness import Likeness, words_of
+from ckptsurgeon.learning.likeness import Likeness, raw_words_of
 from ckptsurgeon.suggesting.roles import TWINS
 
 
@@ -50,7 +50,7 @@ def _likest(likeness: Likeness, keys: Sequence[str], targets: Sequence[str]) -> 
     """The source whose name is likest to those of targets, and no copy's that follows another."""
 
     def rate(key: str) -> tuple[bool, float]:
-        is_twin = not TWINS.isdisjoint(words_of(key))
+        is_twin = not TWINS.isdisjoint(raw_words_of(key))
         return not is_twin, sum(likeness.of(key, target) for target in targets)
 
     return max(keys, key=rate)

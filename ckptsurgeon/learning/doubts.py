@@ -22,7 +22,7 @@ MOST_NAMED = 2
 """Tensors of the same values that a doubt names."""
 
 
-def doubted(step: Step) -> Step:
+def doubt_order(step: Step) -> Step:
     """The step, likely alone where an op of another meaning does the same at this size."""
     if not any(map(_is_doubtful, step.calls)):
         return step

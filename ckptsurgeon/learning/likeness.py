@@ -31,7 +31,7 @@ class Likeness:
         self, sources: Iterable[str], targets: Iterable[str], known: Sequence[tuple[str, str]]
     ) -> None:
         keys = [*sources, *targets]
-        counts = Counter(word for key in keys for word in set(words_of(key)))
+        counts = Counter(word for key in keys for word in set(raw_words_of(key)))
         self._weights = {word: math.log(1 + len(keys) / count) for word, count in counts.items()}
         self._prefixes = {pair for source, target in known for pair in _prefixes(source, target)}
         self._alike: dict[tuple[tuple[str, ...], tuple[str, ...]], float] = {}
@@ -69,7 +69,7 @@ class Likeness:
         return max(found, default=0) / (depth + 2) + alike
 
 
-def words_of(key: str) -> list[str]:
+def raw_words_of(key: str) -> list[str]:
     """The words and integers of a key."""
     return WORD.findall(key.lower())
 
@@ -78,7 +78,7 @@ def words_of(key: str) -> list[str]:
 def _own_words(key: str) -> tuple[str, ...]:
     """The words of a key without the numbers of items, which names share by chance."""
     pieces = (piece for piece in key.split(".") if not piece.isdecimal())
-    return tuple(word for piece in pieces for word in words_of(piece))
+    return tuple(word for piece in pieces for word in raw_words_of(piece))
 
 
 def _prefixes(source: str, target: str) -> Iterator[tuple[str, str]]:

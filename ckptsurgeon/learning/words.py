@@ -73,7 +73,7 @@ def read_words(checkpoint: Checkpoint, key: str, wanted: str) -> Iterator[Words]
             yield from _cut(run.astype(np.uint64))
             continue
         for part in _cut(run.view(spec.carrier)):
-            yield words_of(part, spec.dtype, wanted)
+            yield bits_of(part, spec.dtype, wanted)
 
 
 def _cut(items: Array) -> Iterator[Array]:
@@ -81,7 +81,7 @@ def _cut(items: Array) -> Iterator[Array]:
         yield items[start : start + CHUNK]
 
 
-def words_of(items: Array, dtype: str, wanted: str) -> Words:
+def bits_of(items: Array, dtype: str, wanted: str) -> Words:
     """The bits of items of a carrier, as they are in another dtype."""
     if dtype != wanted:
         items = carriers.encode(carriers.decode(items, dtype), wanted)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Protocol
 
 from ckptsurgeon.ops.ranges import INTEGER_RANGES
+from ckptsurgeon.probing.looking import Looker
 from ckptsurgeon.specs import BITS, TensorSpec
 
 
 class Kind(enum.Enum):
-    """How the values of a tensor come about; the last three are the source's own."""
+    """How the values of a tensor come about."""
 
     SMALL = "small"  # around zero, as weights and biases are
     NEAR_ONE = "near one"  # weights of norms, and scales
@@ -26,6 +26,7 @@ class Kind(enum.Enum):
 
 
 KEPT = frozenset({Kind.KEPT_INTEGERS, Kind.KEPT_BOOLS, Kind.KEPT_TABLE})
+"""Kinds whose values are the source's own."""
 
 MADE_UP = frozenset({Kind.COUNTER, Kind.INDEX, Kind.FLAGS})
 """Kinds of integers that take their values from no source, and look like some."""
@@ -59,25 +60,12 @@ MASKS = re.compile(r"(.+_)?mask")
 BYTE = 8
 
 
-class Look(Protocol):
-    """What is asked of the values of a source."""
-
-    def is_finite(self, key: str) -> bool:
-        """Whether a tensor is small enough to be a table, and holds numbers alone."""
-
-    def is_sorted(self, key: str) -> bool:
-        """Whether a floating tensor rises or falls along a dim, as no trained one does."""
-
-    def is_mask(self, key: str) -> bool:
-        """Whether a tensor holds at most two values."""
-
-
 def last_name(key: str) -> str:
     """The last piece of a key, in small letters; Flax parts them by slashes."""
     return re.split(r"[./]", key)[-1].lower()
 
 
-def choose_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
+def choose_kind(key: str, spec: TensorSpec, look: Looker | None) -> Kind:
     """What a probe holds under a key; `look` is None where the source has no values."""
     if spec.carrier is None:
         return Kind.BITS
@@ -88,7 +76,7 @@ def choose_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
     return _number_kind(key, spec, look)
 
 
-def _integer_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
+def _integer_kind(key: str, spec: TensorSpec, look: Looker | None) -> Kind:
     name = last_name(key)
     if PACKED.fullmatch(name):
         return Kind.BITS
@@ -105,7 +93,7 @@ def _may_be_quantized(name: str, spec: TensorSpec) -> bool:
     return BITS[spec.dtype] == BYTE and is_matrix and not INDEXES.fullmatch(name)
 
 
-def _number_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
+def _number_kind(key: str, spec: TensorSpec, look: Looker | None) -> Kind:
     name = last_name(key)
     if look is not None and _is_table(key, name, look):
         return Kind.KEPT_TABLE
@@ -116,7 +104,7 @@ def _number_kind(key: str, spec: TensorSpec, look: Look | None) -> Kind:
     return Kind.SMALL
 
 
-def _is_table(key: str, name: str, look: Look) -> bool:
+def _is_table(key: str, name: str, look: Looker) -> bool:
     """Whether floating numbers are computed, not trained: by their name and values, or sorted."""
     if TABLES.fullmatch(name):
         return look.is_finite(key)

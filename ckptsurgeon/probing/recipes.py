@@ -26,8 +26,8 @@ Pool = tuple[str, ...]
 class FloatFormat:
     """A floating dtype: bits of its fraction, bias of its exponent, and where small numbers end.
 
-    Small numbers are below 2**top, of BINADES binades; a pool that has no room there gets twice as
-    many binades up to `spare` times.
+    Small numbers are below 2**top, of 2**LOG_BINADES binades; a pool that has no room there
+    gets twice as many binades up to `spare` times.
     """
 
     fraction: int

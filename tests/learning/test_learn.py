@@ -279,7 +279,7 @@ def test_it_shows_itself_in_every_way() -> None:
     assert "equal element for element" in str(found)
 
 
-# --- what an attack found -------------------------------------------------------------------------
+# --- what is easily mistaken ----------------------------------------------------------------------
 
 
 def test_empty_tensors_are_constants() -> None:
