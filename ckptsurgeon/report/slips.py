@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptsurgeon.keys import integers_in, without_integers
@@ -12,6 +12,9 @@ from ckptsurgeon.specs import TensorSpec
 
 NEAR = 0.8
 """How alike two names are, integers apart, of which one is a slip of the other: difflib's ratio."""
+
+LEAD = 0.02
+"""By how much it is more alike than the next one."""
 
 Specs = Mapping[str, TensorSpec]
 
@@ -36,8 +39,7 @@ def find_slips(given: Specs, missing: Specs) -> Slips:
     for key, spec in given.items():
         form, forms = without_integers(key), families.get(spec.shape, {})
         if (form, spec.shape) not in known:
-            near = difflib.get_close_matches(form, forms, n=1, cutoff=NEAR)
-            known[form, spec.shape] = near[0] if near else ""
+            known[form, spec.shape] = _nearest(form, forms)
         if not (near_form := known[form, spec.shape]):
             continue
         meant = _choose(key, forms[near_form], form == near_form)
@@ -46,6 +48,15 @@ def find_slips(given: Specs, missing: Specs) -> Slips:
         else:
             slips.unclear.add(key)
     return slips
+
+
+def _nearest(form: str, forms: Collection[str]) -> str:
+    """The form that is near; empty where another is about as near."""
+    near = difflib.get_close_matches(form, forms, n=2, cutoff=NEAR)
+    rates = [difflib.SequenceMatcher(None, one, form).ratio() for one in near]
+    if not near or (len(rates) > 1 and rates[0] - rates[1] < LEAD):
+        return ""
+    return near[0]
 
 
 def _choose(key: str, near: Sequence[str], is_number: bool) -> str:

@@ -11,7 +11,7 @@ from ckptsurgeon.keys import has_digits, prefixes_of, without_integers
 from ckptsurgeon.suggesting.folding import HOLE
 from ckptsurgeon.suggesting.lists import TURNED_LIST, compare_names, may_be_turned
 from ckptsurgeon.suggesting.names import EMPTY, cut_leaf, words_of
-from ckptsurgeon.suggesting.roles import has_attention, is_twin
+from ckptsurgeon.suggesting.roles import NETWORKS, has_attention, is_twin
 from ckptsurgeon.suggesting.units import Specs
 
 DEEPEST = 4
@@ -229,15 +229,6 @@ def _is_list(branch: Branch) -> bool:
     at = len(branch.prefixes[1])
     return all(key[at : at + 1].isdecimal() for key in branch.keys)
 
-
-NETWORKS = frozenset(
-    {
-        *("vision", "visual", "text", "image", "audio"),
-        *("policy", "value", "v", "actor", "critic", "generator", "discriminator"),
-        *("query", "passage", "teacher", "student", "target", "ema"),
-    }
-)
-"""Words for one network of several: what lacks them may be another."""
 
 PLAIN = frozenset({"transformer", "trunk", "visual", "body", "features", "layers", "blocks", "h"})
 """Words for a network as a whole: where these alone differ, no other network is meant."""

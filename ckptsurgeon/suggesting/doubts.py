@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ckptsurgeon.drafting.steps import Degree, Step
+from ckptsurgeon.specs import FLOATING
+from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.known import NOTHING, Known
 from ckptsurgeon.suggesting.layers import Layers
-from ckptsurgeon.suggesting.names import words_of
+from ckptsurgeon.suggesting.names import cut_leaf, words_of
 from ckptsurgeon.suggesting.norms import Norms
 from ckptsurgeon.suggesting.numbers import Numbers
-from ckptsurgeon.suggesting.roles import roles_of_tensor, value_of
+from ckptsurgeon.suggesting.roles import NETWORKS, roles_of_tensor, value_of
 from ckptsurgeon.suggesting.rows import Rows, doubt_fused
 from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
 from ckptsurgeon.suggesting.units import Specs
@@ -37,6 +39,7 @@ def doubt_steps(
         return [rows.judge(step) for step in steps]
     beside = holders_of_turned(every, source, target)
     layers = Layers(every, source, target)
+    is_reordered = _has_reordered(source, target)
     norms, numbers = Norms(source, target), Numbers(source, target)
     found = []
     for step in steps:
@@ -44,9 +47,12 @@ def doubt_steps(
         if step.degree < Degree.LIKELY:
             told = (
                 _doubt_place(step, source, target, beside)
+                or (_doubt_dims(step, source) if is_reordered else "")
                 or layers.doubt(step)
+                or _doubt_networks(step)
                 or _doubt_attention(step)
                 or _doubt_values(step)
+                or _doubt_dtypes(step, source, target)
                 or doubt_fused(step)
             )
             step = step.doubted(told)
@@ -76,6 +82,56 @@ def _doubt_attention(step: Step) -> str:
     keys = [keys[0] for keys in (step.takes, step.gives) if keys]
     crosses = {value_of(roles_of_tensor(key), "attention") == "cross" for key in keys}
     return "cross-attention by one name alone" if len(crosses) > 1 else ""
+
+
+def _has_reordered(source: Specs, target: Specs) -> bool:
+    """Whether a kernel stands under its own name with its dims in another order: channels last."""
+    return any(
+        len(spec.shape) > 2
+        and key in source
+        and source[key].shape != spec.shape
+        and sorted(source[key].shape) == sorted(spec.shape)
+        for key, spec in target.items()
+    )
+
+
+def _doubt_dims(step: Step, source: Specs) -> str:
+    """Why the dims of a kernel may be in another order, where others' are: two are equal."""
+    shape = source[step.takes[0]].shape if step.is_move and step.takes[0] in source else ()
+    is_kernel = len(shape) > 2 and len(set(shape)) < len(shape)
+    return "dims of other kernels are in another order, and its shape doesn't tell" * is_kernel
+
+
+def _doubt_networks(step: Step) -> str:
+    """Why a tensor may be another network's: a word of its containers that is on one side alone."""
+    if not step.is_move or step.takes == step.gives:
+        return ""
+    containers = [_containers(key) for key in (step.takes[0], step.gives[0])]
+    words = [NETWORKS.intersection(words_of(one)) for one in containers]
+    return (
+        f"{containers[0]}** and {containers[1]}** may be two networks"
+        if words[0] != words[1]
+        else ""
+    )
+
+
+def _containers(key: str) -> str:
+    """What stands before the first number, or else the module, of a key."""
+    block = block_of(key)
+    return block.rstrip("0123456789.") if block else cut_leaf(key)[0].rpartition(".")[0]
+
+
+INTEGERS = ("I8", "U8", "I32", "U32")
+"""Dtypes of values that are packed, or go with a scale."""
+
+
+def _doubt_dtypes(step: Step, source: Specs, target: Specs) -> str:
+    """Why the values of a matrix may be quantized: integers for floating numbers."""
+    if not step.is_move or step.takes[0] not in source or step.gives[0] not in target:
+        return ""
+    own, wanted = source[step.takes[0]], target[step.gives[0]]
+    is_packed = own.dtype in INTEGERS and len(own.shape) > 1 and wanted.dtype in FLOATING
+    return f"{own.dtype} there, {wanted.dtype} here: are they quantized?" if is_packed else ""
 
 
 COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})

@@ -47,6 +47,7 @@ def fold_layers(steps: Sequence[Step], source: Specs, target: Specs) -> list[Ste
     }
     if not lost:
         return list(steps)
+    steps = [step.doubted(_doubt_fold(step, lost, source, wanted)) for step in steps]
     layers = [
         layer
         for step in steps
@@ -57,6 +58,24 @@ def fold_layers(steps: Sequence[Step], source: Specs, target: Specs) -> list[Ste
     folds = _Folds(layers, lost, spare, source)
     changed = {id(layer.step): folds.fold(layer, modules, wanted) for layer in layers}
     return [changed.get(id(step), step) for step in steps]
+
+
+FOLDED = "a BatchNorm of its width goes: was it folded into this?"
+
+
+def _doubt_fold(
+    step: Step, lost: Mapping[str, Module], source: Specs, wanted: Mapping[str, Module]
+) -> str:
+    """Why a tensor of a layer that has a bias may be another: a BatchNorm beside it is lost."""
+    if not step.is_move or step.takes[0] not in source:
+        return ""
+    own, _, kind = cut_leaf(step.takes[0])
+    target = wanted.get(cut_leaf(step.gives[0])[0], {})
+    shape = source[step.takes[0]].shape
+    if kind not in ("weight", "bias") or "bias" not in target or "mean" in target or not shape:
+        return ""
+    near = (norm for name, norm in lost.items() if _parent(name) == _parent(own))
+    return FOLDED if any(source[norm["mean"]].shape == shape[:1] for norm in near) else ""
 
 
 def modules_of(specs: Specs) -> dict[str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -159,20 +159,18 @@ class _Ways:
         module, _, kind = cut_leaf(name)
         if part_of(module) in WHOLES:
             return True
-        down = self._downs.get(module.rpartition(".")[0])
-        if part_of(module) != "up" or down is None or kind != "weight":
-            return False
-        given = sum(spec.shape[0] for spec in self._shapes[name])
-        return given == 2 * sum(spec.shape[1] for spec in self._shapes[down])
+        given = sum(spec.shape[0] for spec in self._shapes[name] if spec.shape)
+        return kind == "weight" and given in self._doubled[module.rpartition(".")[0]]
 
     @cached_property
-    def _downs(self) -> Mapping[str, str]:
-        """The last layer of each MLP, by what holds it."""
-        found: dict[str, str] = {}
+    def _doubled(self) -> Mapping[str, set[int]]:
+        """Twice the columns of all layers together, by what holds these: of gate and up in one."""
+        found: dict[str, set[int]] = defaultdict(set)
         for name, specs in self._shapes.items():
             module, _, kind = cut_leaf(name)
-            if kind == "weight" and part_of(module) == "down" and len(specs[0].shape) == 2:
-                found[module.rpartition(".")[0]] = name
+            if kind == "weight" and len(specs[0].shape) == 2:
+                columns = sum(spec.shape[1] for spec in specs)
+                found[module.rpartition(".")[0]].add(2 * columns)
         return found
 
     def _doubt(

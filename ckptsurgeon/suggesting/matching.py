@@ -18,6 +18,7 @@ from ckptsurgeon.suggesting.lists import (
     pair_lists,
     settle_sides,
 )
+from ckptsurgeon.suggesting.relations import UNSURE
 from ckptsurgeon.suggesting.scoring import (
     Fit,
     Scorer,
@@ -277,7 +278,7 @@ def _beyond(other: Candidate, chosen: Candidate) -> str:
 
 def _is_sure(fit: Fit, wide: float) -> bool:
     """Whether a pair leaves no other reading, by its own evidence and the next best."""
-    doubtful = fit.is_weak or any(one.cost >= 1 for one in fit.relations.values())
+    doubtful = fit.is_weak or any(one.cost >= UNSURE for one in fit.relations.values())
     named = fit.agrees or fit.exact >= CLEAR
     return wide >= WIDE and named and not (doubtful or fit.conflicts)
 

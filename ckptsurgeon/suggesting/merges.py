@@ -7,7 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, given_by, taken_by
+from ckptsurgeon.keys import prefixes_of
+from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folds import modules_of
+from ckptsurgeon.suggesting.leftovers import is_buffer
+from ckptsurgeon.suggesting.names import LEAVES
 from ckptsurgeon.suggesting.units import Specs
 
 LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")
@@ -23,12 +27,6 @@ PRUNED = "pruned: the weight is weight_orig * weight_mask; save it from the modu
 QUANTIZED = ("F8", "F4", "F6", "I8", "U8", "I32")
 """The dtypes of values that a scale may go with."""
 
-SCALES = ("_scale_inv", "_scale", "_scales", ".absmax")
-"""What stands behind a weight's key in that of its scale: DeepSeek, vLLM, bitsandbytes."""
-
-SCALES_OF_ALL = ("SCB", "scales")
-"""Scales that have names of their own in a module: LLM.int8(), GPTQ and AWQ."""
-
 
 def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
     """The layers that have low-rank matrices beside them, with these by part."""
@@ -42,13 +40,53 @@ def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
 
 
 def doubt_parts(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
-    """The steps, those open that give a weight without what LoRA adds to it, or its scale."""
+    """The steps, those doubted that give a weight without what stands beside it in its module.
+
+    Open where that is LoRA, or goes with quantized values.
+    """
     matrices = lora_modules(source)
     used = taken_by(steps)
+    strangers = _Strangers(source, used)
     for step in steps:
-        own = step.takes[0] if step.takes and step.gives else ""
-        told = _beside_lora(own, matrices, used) or _beside_scale(own, source, used)
-        yield replace(step, degree=Degree.OPEN, remark=told) if told else step
+        own = step.takes[0] if step.takes and step.gives and step.unit is None else ""
+        if told := _beside_lora(own, matrices, used):
+            yield replace(step, degree=Degree.OPEN, remark=told)
+        elif (beside := strangers.beside(own)) and _is_quantized(source[own]):
+            told = f"quantized: {beside} goes with its values"
+            yield replace(step, degree=Degree.OPEN, remark=told)
+        else:
+            told = f"{beside} stands beside it, and nothing takes it"
+            yield step.doubted(told if beside else "")
+
+
+def _is_quantized(spec: TensorSpec) -> bool:
+    return spec.dtype.startswith(QUANTIZED)
+
+
+class _Strangers:
+    """The tensors that nothing takes, by the modules and the tensors that they are below.
+
+    What is usual in a module is none of these for the module itself.
+    """
+
+    def __init__(self, source: Specs, used: Collection[str]) -> None:
+        self._below: dict[str, str] = {}
+        for key in source:
+            if key in used or is_buffer(key, source[key]):
+                continue
+            module, _, leaf = key.rpartition(".")
+            is_usual = leaf in LEAVES and leaf != "scale"
+            for one in prefixes_of(key):
+                if not (is_usual and one == module):
+                    self._below.setdefault(one, key)
+
+    def beside(self, own: str) -> str:
+        """What is in the module of a weight beside it, or below a tensor; else empty."""
+        module, _, leaf = own.rpartition(".")
+        if own in self._below:
+            return self._below[own][len(module) + 1 :]
+        is_weight = LEAVES.get(leaf) == "weight" and module
+        return self._below.get(module, "")[len(module) + 1 :] if is_weight else ""
 
 
 def _beside_lora(own: str, matrices: Mapping[str, Mapping[str, str]], used: Collection[str]) -> str:
@@ -57,15 +95,6 @@ def _beside_lora(own: str, matrices: Mapping[str, Mapping[str, str]], used: Coll
     if leaf != "weight" or len(parts) != 2 or any(part in used for part in parts.values()):
         return ""
     return "LoRA beside it: merge_lora of weight, lora_A, lora_B with its alpha"
-
-
-def _beside_scale(own: str, source: Specs, used: Collection[str]) -> str:
-    if own not in source or not source[own].dtype.startswith(QUANTIZED):
-        return ""
-    module = own.rpartition(".")[0]
-    beside = (*(f"{own}{end}" for end in SCALES), *(f"{module}.{name}" for name in SCALES_OF_ALL))
-    scale = next((one for one in beside if one in source and one not in used), "")
-    return f"quantized: {scale.rpartition('.')[2]} goes with its values" if scale else ""
 
 
 def fuse_weight_norms(steps: Sequence[Step], source: Specs, target: Specs) -> Iterator[Step]:

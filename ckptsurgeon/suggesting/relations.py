@@ -104,7 +104,7 @@ _OF_KERNELS: tuple[Callable[[Tensor, Tensor], Relation | None], ...] = (
 
 def _transpose(source: Tensor, target: Tensor) -> Relation | None:
     if len(source.shape) == 2 and source.shape == target.shape[::-1]:
-        return Relation("transpose", (Call("transpose"),), 1.0)
+        return Relation("transpose", (Call("transpose"),), UNSURE)
     return None
 
 
@@ -118,7 +118,13 @@ def _squeeze(source: Tensor, target: Tensor) -> Relation | None:
     if len(wide) > len(NAMES):
         return None
     pattern = f"{_dims(source.shape)} -> {_dims(target.shape)}"
-    return Relation(pattern, (Call("rearrange", (("pattern", pattern),)),), 0.8)
+    moved = (source.shape[0] == 1) != (target.shape[0] == 1)
+    cost = UNSURE if moved and len(wide) > 1 and wide == wide[::-1] else 0.8
+    return Relation(pattern, (Call("rearrange", (("pattern", pattern),)),), cost)
+
+
+UNSURE = 1.0
+"""The cost of an op that no shape proves: a transpose, or channels that may change places."""
 
 
 NAMES = "abcdefgh"

@@ -138,6 +138,14 @@ ROLE_WORDS = frozenset(re.findall("[a-z]+", " ".join(role.pattern for role in RO
 TWINS = frozenset({"ema", "averaged", "shadow", "swa", "polyak", "target", "momentum"})
 """Words of copies that follow a network's weights: the raw ones are beside them."""
 
+NETWORKS = TWINS | {
+    *("vision", "text", "audio", "control"),
+    *("policy", "value", "v", "actor", "critic", "generator", "discriminator", "disc"),
+    *("q", "query", "passage", "teacher", "student", "thinker", "talker", "draft", "mtp", "lpips"),
+    *("grad", "delta", "avg"),  # of an optimizer, and of averages: these are no weights
+}
+"""Words for one network of several: what lacks them may be another."""
+
 REVERSED = frozenset({"up", "decoder", "fusion", "refinenet"})
 """Words of lists that some libraries count from the other end: of the way up in U-shaped nets."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import prefixes_of, without_integers
@@ -40,7 +41,7 @@ class Rows:
     """What both sides tell of their positions: the rows of q and k are in the order of these."""
 
     def __init__(self, source: Specs, target: Specs) -> None:
-        self._sides = _Positions(source), _Positions(target)
+        self._sides = _Side(source), _Side(target)
         forms = {without_integers(key) for side in (source, target) for key in side}
         embeds = {found.value for form in forms if (found := roles_of_tensor(form).get("embed"))}
         self._has_tokens = "token" in embeds or not embeds
@@ -72,11 +73,25 @@ class Rows:
         return ROTARY if is_complex and not self._has_table(step) else ""
 
     def _may_turn(self, step: Step, modules: Sequence[str]) -> bool:
-        if not (step.is_move and _is_of_another_attention(modules)):
+        if not step.is_move or not self._is_of_another_attention(modules):
             return False
         if not self._gated.isdisjoint(map(block_of, (step.takes[0], step.gives[0]))):
             return True
         return self._has_tokens and not (self._is_relative or self._has_table(step))
+
+    def _is_of_another_attention(self, modules: Sequence[str]) -> bool:
+        """Whether a layer of queries or keys goes to an attention that is called otherwise.
+
+        Or to one that holds others beside it. Codebases that name these alike order their rows in
+        two ways: transformers by halves of a head; torchtune, fairseq2 and Meta by pairs.
+        """
+        if not _is_part(modules, ("q", "k")):
+            return False
+        holders = [module.rpartition(".")[0] for module in modules]
+        names = [without_integers(one).rpartition(".")[2] for one in holders]
+        ends = zip(self._sides, holders, strict=True)
+        mine, theirs = (side.held.get(one, set()) for side, one in ends)
+        return names[0] != names[1] or not (mine <= theirs or theirs <= mine)
 
     def _has_table(self, step: Step) -> bool:
         """Whether one side has a table of positions for what a step moves."""
@@ -84,10 +99,17 @@ class Rows:
         return any(side.are_told(key) for side, key in ends)
 
 
-class _Positions:
-    """The tables of positions of one side, each with the prefix of the tower that it is for."""
+class _Side:
+    """What the attentions of one side hold, and its tables of positions with their towers.
+
+    A tower is told by the prefix of the attentions that a table is for.
+    """
 
     def __init__(self, specs: Specs) -> None:
+        self.held: Mapping[str, set[str]] = defaultdict(set)
+        for key in specs:
+            holder, _, name = cut_leaf(key)[0].rpartition(".")
+            self.held[holder].add(name)
         forms = set(map(without_integers, specs))
         self._tables: list[tuple[str, str]] = []
         tables = list(filter(_is_table, forms))
@@ -123,16 +145,6 @@ def _modality(form: str) -> str:
 def _is_relative(form: str) -> bool:
     """Whether a tensor is a table of relative positions, which take the place of rotary ones."""
     return "relative" in words_of(cut_leaf(form)[0]) or "rel" in words_of(form)
-
-
-def _is_of_another_attention(modules: Sequence[str]) -> bool:
-    """Whether a layer of queries or keys keeps its name in an attention that is called otherwise.
-
-    Codebases that name these alike order their rows in two ways: transformers by halves of a head,
-    torchtune and Meta by pairs.
-    """
-    parents = [without_integers(one.rpartition(".")[0]).rpartition(".")[2] for one in modules]
-    return parents[0] != parents[1] and _is_part(modules, ("q", "k"))
 
 
 def doubt_fused(step: Step) -> str:
