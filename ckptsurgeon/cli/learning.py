@@ -80,7 +80,7 @@ def learn(
     for name in (source, converted, *itertools.chain(*examples)):
         if name is not None:
             refuse_stream(name, "a checkpoint")
-    file = read_rule_file(output)
+    file = read_rule_file(output, force=force)
     with shown_progress() as progress:
         found = learn_from(
             source,

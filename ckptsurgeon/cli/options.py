@@ -129,13 +129,15 @@ rule_file = _join(
 """The options of every command that writes rules."""
 
 
-def read_rule_file(output: str | None) -> str | None:
-    """The file that rules are written to, its name checked; None for standard output."""
+def read_rule_file(output: str | None, *, force: bool) -> str | None:
+    """The file that rules are written to, its name and its place checked; None for stdout."""
     if output is None or output == STREAM:
         return None
+    from ckptsurgeon.checkpoints.writing.staging import refuse_file
     from ckptsurgeon.drafting.saving import refuse_name
 
     refuse_name(Path(output))
+    refuse_file(Path(output), force=force)
     return output
 
 

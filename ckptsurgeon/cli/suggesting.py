@@ -67,7 +67,7 @@ def suggest(
     """
     from ckptsurgeon.suggestions import suggest as make
 
-    file = read_rule_file(output)
+    file = read_rule_file(output, force=force)
     source, into = _read_places(first, second, words["named"])
     asked = open_streams(build_factory({**words, "source": source, "into": into, **_UNASKED}))
     made = make(

@@ -7,7 +7,9 @@ it, by names, and by ops that compute. Nothing is taken that the values contradi
 
 from __future__ import annotations
 
-from ckptsurgeon.drafting.steps import Degree
+from dataclasses import replace
+
+from ckptsurgeon.drafting.steps import Degree, Step
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.by_names import decide_by_names
 from ckptsurgeon.learning.by_place import decide_by_place
@@ -28,8 +30,16 @@ def decide(example: Example) -> Decisions:
     while decisions.ambiguous or decisions.open:
         if not any(decide_more(decisions) for decide_more in WAYS):
             break
-    decisions.steps = doubt_copies(decisions.folds.agree(decisions.steps), example)
+    steps = doubt_copies(decisions.folds.agree(decisions.steps), example)
+    decisions.steps = list(map(_trust_own_name, steps))
     return decisions
+
+
+def _trust_own_name(step: Step) -> Step:
+    """The step, sure where a tensor has its values under its own name, whatever else has them."""
+    if step.is_move and step.takes == step.gives and step.degree is Degree.LIKELY:
+        return replace(step, degree=Degree.SURE, remark="")
+    return step
 
 
 def _by_folds(decisions: Decisions) -> bool:

@@ -100,9 +100,10 @@ def _differ(at: int, examples: Sequence[Example], given: Sequence[Mapping[str, S
     return values[0] != values[1] or _shapes(examples[0]) != _shapes(examples[at])
 
 
-def _shapes(example: Example) -> dict[str, tuple[int, ...]]:
-    """The shapes of what was made."""
-    return {key: spec.shape for key, spec in example.wanted.items()}
+def _shapes(example: Example) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """The shapes of what there was, and of what was made."""
+    there = {key: tensor.spec.shape for key, tensor in example.tensors.items()}
+    return there, {key: spec.shape for key, spec in example.wanted.items()}
 
 
 def _common_dtype(examples: Sequence[Example], lists: Sequence[Sequence[Step]]) -> str | None:

@@ -182,6 +182,11 @@ def _hidden_name() -> str:
     return f".ckptsurgeon-{secrets.token_hex(8)}.partial"
 
 
+def refuse_file(target: Path, *, force: bool) -> None:
+    """Raises OutputError where a file can't go, before anything is done for it."""
+    _file_place(target, force)
+
+
 def _file_place(target: Path, force: bool) -> Path:
     """Where the file goes, links followed, after checking that it may go there."""
     place = _real(target)
