@@ -30,8 +30,8 @@ def decide(example: Example) -> Decisions:
     while decisions.ambiguous or decisions.open:
         if not any(decide_more(decisions) for decide_more in WAYS):
             break
-    steps = doubt_copies(decisions.folds.agree(decisions.steps), example)
-    decisions.steps = list(map(_trust_own_name, steps))
+    steps = list(map(_trust_own_name, decisions.folds.agree(decisions.steps)))
+    decisions.steps = doubt_copies(steps, example)
     return decisions
 
 
