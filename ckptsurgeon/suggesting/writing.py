@@ -14,6 +14,7 @@ from ckptsurgeon.drafting.joining import join_leaves, join_words
 from ckptsurgeon.drafting.leaving import few_of
 from ckptsurgeon.drafting.lines import line_of
 from ckptsurgeon.drafting.steps import Degree, Step, given_by, taken_by
+from ckptsurgeon.specs import plural
 from ckptsurgeon.suggesting.finding import Findings
 from ckptsurgeon.suggesting.known import Known
 from ckptsurgeon.suggesting.leftovers import Leftovers, leave_both, settle_leftovers
@@ -21,6 +22,7 @@ from ckptsurgeon.suggesting.sources import write_section
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.suggesting.ties import tied_sources
 from ckptsurgeon.suggesting.units import Specs
+from ckptsurgeon.wording import choose
 
 
 def write_rules(
@@ -48,6 +50,8 @@ def write_rules(
     if least == "all":
         taken = list(dict.fromkeys(key for step in active for key in step.takes))
         left = replace(left, footer=[*_open_lines(found.open, taken), *left.footer])
+    elif found.open:
+        left = replace(left, footer=[*left.footer, _tell_open(found.open)])
     text, lost = _draft(steps, ground, source, target, comments, left, copies=copies)
     unheld = set(lost)
     held = [step for step in steps if step not in unheld]
@@ -89,6 +93,13 @@ def _draft(
         return _draft(steps, ground, source, target, comments, left, copies=False)
     held = set(kept)
     return draft.text, [*lost, *(step for step in unsaid if step not in held)]
+
+
+def _tell_open(steps: Sequence[Step]) -> str:
+    """Where the rules are that may be meant."""
+    count = plural(len(given_by(steps)), "tensor")
+    way = choose("--least all", 'least="all"')
+    return f"{way} has rules that may be meant for {count}"
 
 
 def _remarks(unsure: Iterable[tuple[Step, Sequence[str]]]) -> dict[str, str]:
