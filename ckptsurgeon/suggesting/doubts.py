@@ -17,6 +17,15 @@ from ckptsurgeon.suggesting.rows import Rows, doubt_fused
 from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
 from ckptsurgeon.suggesting.units import Specs
 
+INTEGERS = ("I8", "U8", "I32", "U32")
+"""Dtypes of values that are packed, or go with a scale."""
+
+COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})
+"""Words of what is computed of a tensor, where only one of two names has them."""
+
+FLIPPED = frozenset({"transpose", "transposed", "deconv", "upscaling"})
+"""Words of transposed convolutions, whose kernels Flax has as torch has them turned around."""
+
 
 def doubt_steps(
     steps: Sequence[Step],
@@ -106,23 +115,16 @@ def _doubt_networks(step: Step) -> str:
     """Why a tensor may be another network's: a word of its containers that is on one side alone."""
     if not step.is_move or step.takes == step.gives:
         return ""
-    containers = [_containers(key) for key in (step.takes[0], step.gives[0])]
-    words = [NETWORKS.intersection(words_of(one)) for one in containers]
-    return (
-        f"{containers[0]}** and {containers[1]}** may be two networks"
-        if words[0] != words[1]
-        else ""
-    )
+    one, other = (_containers(key) for key in (step.takes[0], step.gives[0]))
+    if NETWORKS.intersection(words_of(one)) == NETWORKS.intersection(words_of(other)):
+        return ""
+    return f"{one}** and {other}** may be two networks"
 
 
 def _containers(key: str) -> str:
     """What stands before the first number, or else the module, of a key."""
     block = block_of(key)
     return block.rstrip("0123456789.") if block else cut_leaf(key)[0].rpartition(".")[0]
-
-
-INTEGERS = ("I8", "U8", "I32", "U32")
-"""Dtypes of values that are packed, or go with a scale."""
 
 
 def _doubt_dtypes(step: Step, source: Specs, target: Specs) -> str:
@@ -132,13 +134,6 @@ def _doubt_dtypes(step: Step, source: Specs, target: Specs) -> str:
     own, wanted = source[step.takes[0]], target[step.gives[0]]
     is_packed = own.dtype in INTEGERS and len(own.shape) > 1 and wanted.dtype in FLOATING
     return f"{own.dtype} there, {wanted.dtype} here: are they quantized?" if is_packed else ""
-
-
-COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})
-"""Words of what is computed of a tensor, where only one of two names has them."""
-
-FLIPPED = frozenset({"transpose", "transposed", "deconv", "upscaling"})
-"""Words of transposed convolutions, whose kernels Flax has as torch has them turned around."""
 
 
 def _doubt_values(step: Step) -> str:
