@@ -51,9 +51,10 @@ class Layers:
         """
         if not step.is_move or step.takes == step.gives:
             return ""
-        if self._is_rare(step):
+        forms = _forms(step)
+        if self._is_rare(*forms):
             return "in other layers another tensor gives this one"
-        if self._is_shifted(step):
+        if self._is_shifted(step, *forms):
             return "by the order of their numbers: one is left over on each side"
         if other := self._namesake_of(step):
             return f"{other} would fit as well"
@@ -72,9 +73,8 @@ class Layers:
             return f"{layers[0]} and {layers[1]} may be other layers"
         return ""
 
-    def _is_shifted(self, step: Step) -> bool:
+    def _is_shifted(self, step: Step, own: str, to: str) -> bool:
         """Whether numbers differ, and of what numbers tell apart some is left over on each side."""
-        own, to = _forms(step)
         if own not in self._left[0] or to not in self._left[1]:
             return False
         return integers_in(step.takes[0]) != integers_in(step.gives[0])
@@ -86,9 +86,8 @@ class Layers:
             return ""
         return self._spare.get((_tail(to), self._target[to].shape), "")
 
-    def _is_rare(self, step: Step) -> bool:
+    def _is_rare(self, own: str, to: str) -> bool:
         """Whether a target is mostly given by another, and its source mostly gives another."""
-        own, to = _forms(step)
         every = (self._moves[0][own], self._moves[1][to])
         return all(max(one.values()) > self._moves[0][own][to] for one in every)
 

@@ -42,12 +42,15 @@ class Norms:
 
     def __init__(self, source: Specs, target: Specs) -> None:
         self._sides = _norms_by_block(source), _norms_by_block(target)
+        self._norms = [set().union(*side.values()) for side in self._sides]
 
     def judge(self, step: Step) -> Step:
         """A norm among others of its block is likely at most, unless both names say which it is."""
         if step.degree is not Degree.SURE or not step.is_move:
             return step
         modules = [cut_leaf(keys[0])[0] for keys in (step.sources.keys, step.targets.keys)]
+        if not (modules[0] in self._norms[0] or modules[1] in self._norms[1]):
+            return step
         blocks = [side[block_of(module)] for side, module in zip(self._sides, modules, strict=True)]
         norms = [module in block for module, block in zip(modules, blocks, strict=True)]
         if norms[0] != norms[1] and not any(map(_is_number, modules)):
