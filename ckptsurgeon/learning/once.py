@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.drafting.arrows import Arrow
 from ckptsurgeon.drafting.captures import is_piece
 from ckptsurgeon.drafting.lines import pattern_text
-from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.drafting.steps import Call, Size, Step, Value
 from ckptsurgeon.drafting.units import Capture, Choice, Formula, Number, regex_of_units
 from ckptsurgeon.keys import without_integers
 from ckptsurgeon.learning.permutations import PARTS, QKV
@@ -72,7 +72,7 @@ def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     for name, value in call.parameters:
         if name == "kv_heads" and given.get("layout") == "flat":
             continue  # of flat rows the ratio to `heads` alone counts
-        if call.op == "rearrange" and name == PARTS:
+        if call.op == "rearrange" and name == PARTS and _is_of_all(given, step):
             continue
         if _is_sized(OPS[call.op], name) and not isinstance(value, Size) and value != (-1,):
             numbers = value if isinstance(value, tuple) else (value,)
@@ -81,6 +81,11 @@ def _numbers_of_call(call: Call, step: Step) -> Iterator[str]:
     forms = set(map(without_integers, step.targets.keys))
     if call.op == "split" and "sizes" not in given and len(forms) == 1:
         yield f"parts {len(step.targets.keys)}"
+
+
+def _is_of_all(given: Mapping[str, Value], step: Step) -> bool:
+    """Whether all parts of a dim have a target: those that it alone is cut into, or q, k and v."""
+    return "d" not in given or (given[PARTS] == len(QKV) and _are_qkv(step.gives))
 
 
 def _is_sized(op: type[Op], name: str) -> bool:
@@ -99,8 +104,12 @@ def _has_equal_heads(step: Step) -> bool:
         if call.op in ("split_qkv", "fuse_qkv") and "kv_heads" not in given:
             return True
         if call.op == "rearrange" and given.get(PARTS) == len(QKV):
-            return all(part_of(cut_leaf(without_integers(one))[0]) in QKV for one in step.gives)
+            return _are_qkv(step.gives)
     return False
+
+
+def _are_qkv(keys: Sequence[str]) -> bool:
+    return all(part_of(cut_leaf(without_integers(key))[0]) in QKV for key in keys)
 
 
 def _has_one_head(step: Step, heads: Heads) -> bool:

@@ -9,6 +9,7 @@ from ckptsurgeon.specs import FLOATING
 from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.known import NOTHING, Known
 from ckptsurgeon.suggesting.layers import Layers
+from ckptsurgeon.suggesting.merges import INTEGERS
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
 from ckptsurgeon.suggesting.norms import Norms
 from ckptsurgeon.suggesting.numbers import Numbers
@@ -16,9 +17,6 @@ from ckptsurgeon.suggesting.roles import NETWORKS, roles_of_tensor, value_of
 from ckptsurgeon.suggesting.rows import Rows, doubt_fused
 from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned
 from ckptsurgeon.suggesting.units import Specs
-
-INTEGERS = ("I8", "U8", "I32", "U32")
-"""Dtypes of values that are packed, or go with a scale."""
 
 COMPUTED = frozenset({"log", "inv", "inverse", "exp", "sqrt"})
 """Words of what is computed of a tensor, where only one of two names has them."""

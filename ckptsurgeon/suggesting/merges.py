@@ -24,8 +24,11 @@ SPECTRAL = "spectral norm: the weight is weight_orig / sigma; save it from the m
 
 PRUNED = "pruned: the weight is weight_orig * weight_mask; save it from the module itself"
 
-QUANTIZED = ("F8", "F4", "F6", "I8", "U8", "I32")
-"""The dtypes of values that a scale may go with."""
+INTEGERS = ("I8", "U8", "I32", "U32")
+"""Dtypes of values that are packed, or go with a scale."""
+
+QUANTIZED = (*INTEGERS, "F8", "F6", "F4")
+"""How the dtypes of values begin that a scale may go with."""
 
 
 def lora_modules(source: Specs) -> dict[str, dict[str, str]]:

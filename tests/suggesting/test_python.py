@@ -49,3 +49,34 @@ def test_what_a_long_file_only_counts_is_named_by_the_suggestion() -> None:
     told = [line for line in found.text().splitlines() if "# - keep" in line]
     assert len(told) == 200
     assert f"# … and {len(wanted) - 200} more to keep" in found.text()
+
+
+def layers(form: str, count: int, names: tuple[str, str]) -> dict[str, np.ndarray]:
+    shapes = ((16, 8), (8, 16))
+    return {
+        f"{form}.{at}.{name}.weight": np.zeros(shape, np.float32)
+        for at in range(count)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+
+
+def test_one_odd_shape_costs_its_own_tensor_alone() -> None:
+    source, into = layers("blocks", 4, ("ffn.a", "ffn.b")), layers("enc", 4, ("mlp.a", "mlp.b"))
+    into["enc.2.mlp.a.weight"] = np.zeros((24, 8), np.float32)
+    found = cs.suggest(source, into)
+    assert set(found.open) == {"enc.2.mlp.a.weight"}
+    assert set(found.unused) == {"blocks.2.ffn.a.weight"}
+
+
+def test_the_first_items_of_a_longer_list_are_given_with_a_doubt() -> None:
+    found = cs.suggest(layers("blocks", 4, ("fc1", "fc2")), layers("enc", 6, ("fc1", "fc2")))
+    assert {key.split(".")[1] for key in found.likely} == {"0", "1", "2", "3"}
+    assert {key.split(".")[1] for key in found.open} == {"4", "5"}
+
+
+def test_it_is_said_where_rules_of_open_tensors_are() -> None:
+    source = {"h.0.attention.wq.weight": np.zeros((8, 8)), "norm.weight": np.zeros(8)}
+    into = {"h.0.self_attn.q_proj.weight": np.zeros((8, 8)), "norm.weight": np.zeros(8)}
+    hint = '# least="all" has rules that may be meant for 1 tensor\n'
+    assert hint in cs.suggest(source, into).text()
+    assert hint not in cs.suggest(source, into, least="all").text()
