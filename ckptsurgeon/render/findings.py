@@ -12,7 +12,7 @@ from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import INDENT, View, place_text
-from ckptsurgeon.report.advice import Remark
+from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.suggesting.suggestion import Suggestion

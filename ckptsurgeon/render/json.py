@@ -13,7 +13,7 @@ from ckptsurgeon.plans.account import Finding, Note
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
 from ckptsurgeon.render.suggestion import describe_suggestion
-from ckptsurgeon.report.advice import Remark
+from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import Report, Row, Side, Tally
 from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 

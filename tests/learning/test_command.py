@@ -110,3 +110,9 @@ def test_other_weights_end_with_2(ckpt: Ckpt, files: tuple[str, str]) -> None:
     ran = ckpt("learn", old, new)
     assert ran.code == 2
     assert "these are not the same weights" in ran.err
+
+
+def test_where_rules_can_t_go_is_told_before_anything_is_read(ckpt: Ckpt) -> None:
+    ran = ckpt("learn", "absent.pt", "absent.pt", "-o", "nowhere/rules.yaml")
+    assert ran.code == 2
+    assert "nowhere does not exist; make it first" in ran.err

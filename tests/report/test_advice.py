@@ -24,7 +24,8 @@ from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
-from ckptsurgeon.report.advice import MOST_KEYS, Advice, advise
+from ckptsurgeon.report.advice import Advice, advise
+from ckptsurgeon.report.left import MOST_KEYS
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.leftovers import is_buffer
 
