@@ -120,9 +120,10 @@ def _doubt_networks(step: Step) -> str:
 
 
 def _containers(key: str) -> str:
-    """What stands before the first number, or else the module, of a key."""
+    """What stands before the first number, or else the module, of a key, as a prefix."""
     block = block_of(key)
-    return block.rstrip("0123456789.") if block else cut_leaf(key)[0].rpartition(".")[0]
+    name = block.rstrip("0123456789.") if block else cut_leaf(key)[0].rpartition(".")[0]
+    return f"{name}." if name else ""
 
 
 def _doubt_dtypes(step: Step, source: Specs, target: Specs) -> str:
