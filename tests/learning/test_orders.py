@@ -1,124 +1,157 @@
-"""Orders of rows at real sizes: named by an op where one makes them, else listed; never lost."""
+"""Orders of rows, named by the op that makes them; and hashes of planes, summed in any chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.memory import open_dict
+from ckptsurgeon.drafting.nodes import nodes_of
+from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
+from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.learning import signatures, words
+from ckptsurgeon.learning.permutations import factorise, name_order, name_split
+from ckptsurgeon.learning.shaping import rearrangements, reorder, reshape
+from ckptsurgeon.learning.signatures import sign, squeeze
+from ckptsurgeon.plans.graph import Leaf
 
-RNG = np.random.default_rng(3)
-
-Arrays = dict[str, np.ndarray]
-"""Tensors by their keys."""
-
-
-def fused(heads: int, head_dim: int, width: int = 4) -> Arrays:
-    return {"qkv.weight": RNG.random((3 * heads * head_dim, width), np.float32)}
-
-
-def turned(rows: np.ndarray, heads: int) -> np.ndarray:
-    """transformers' order of rotary rows, of those that lie by pairs."""
-    pairs = rows.reshape(heads, -1, 2, rows.shape[1])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
+Array = np.ndarray[Any, Any]
 
 
-def per_head(source: Arrays, heads: int) -> Arrays:
-    rows = source["qkv.weight"].reshape(heads, 3, -1, source["qkv.weight"].shape[1])
-    return {
-        f"{name}.weight": rows[:, at].reshape(-1, rows.shape[-1]) for at, name in enumerate("qkv")
-    }
+def applied(array: Array, calls: tuple[Call, ...]) -> Array:
+    """What ops make of an array of float32."""
+    checkpoint = open_dict({"w": array})
+    leaf = Leaf("", "w", checkpoint.contents.specs["w"], "w")
+    node = nodes_of(Step(Grid(("w",)), Grid(("x",)), calls), {"w": leaf})["x"]
+    return Evaluator({"": checkpoint}, [node]).array(node).view("f4")
 
 
-def flat(source: Arrays, heads: int) -> Arrays:
-    parts = np.split(source["qkv.weight"], 3)
-    return {f"{name}.weight": part for name, part in zip("qkv", parts, strict=True)}
+def numbered(*shape: int) -> Array:
+    return np.arange(np.prod(shape), dtype="f4").reshape(shape)
 
 
-def with_rope(convert: Callable[[Arrays, int], Arrays]) -> Callable[[Arrays, int], Arrays]:
-    def converted(source: Arrays, heads: int) -> Arrays:
-        made = convert(source, heads)
-        return {key: one if key[0] == "v" else turned(one, heads) for key, one in made.items()}
-
-    return converted
-
-
-def transposed(convert: Callable[[Arrays, int], Arrays]) -> Callable[[Arrays, int], Arrays]:
-    def converted(source: Arrays, heads: int) -> Arrays:
-        return convert({key: one.T.copy() for key, one in source.items()}, heads)
-
-    return converted
+ROWS = {
+    "flip": np.arange(12)[::-1],
+    "roll": np.roll(np.arange(12), 5),
+    "permute_rope": np.arange(24).reshape(3, 2, 4).transpose(0, 2, 1).reshape(-1),
+    "rearrange": np.arange(40).reshape(2, 5, 4).transpose(1, 0, 2).reshape(-1),
+    "repeat": np.tile(np.arange(6), 3),
+    "split_qkv": np.concatenate(np.split(np.arange(36).reshape(3, 12), 3, axis=1), axis=0).reshape(
+        -1
+    ),
+}
 
 
-@pytest.mark.parametrize("head_dim", [33, 64])
-def test_fused_heads_of_many_rows_are_found(head_dim: int) -> None:
-    source = fused(8, head_dim)
-    found = cs.learn(source, per_head(source, 8))
-    assert "{split_qkv: {layout: per_head, heads: heads}}" in found.text()
+@pytest.mark.parametrize("op", ROWS)
+def test_an_order_of_rows_is_named(op: str) -> None:
+    order = ROWS[op]
+    calls = name_order(order, 0, 2)
+    assert calls is not None
+    assert calls[0].op == op
+    rows = numbered(int(order.max()) + 1, 5)
+    assert np.array_equal(applied(rows, calls), rows[order])
 
 
-@pytest.mark.parametrize("cut", [flat, per_head])
-@pytest.mark.parametrize("is_turned", [False, True])
-def test_parts_that_other_ops_follow_hold_at_another_size(cut: Any, is_turned: bool) -> None:
-    convert = with_rope(cut)
-    sides = [fused(4, 6), fused(6, 8)]
-    if is_turned:
-        convert = transposed(convert)
-        sides = [{key: one.T.copy() for key, one in side.items()} for side in sides]
-    found = cs.learn(sides[0], convert(sides[0], 4))
-    assert "take" not in found.text()
-    made, _ = cs.apply(sides[1], found.rules, variables={"head_dim": 8})
-    wanted = convert(sides[1], 6)
-    assert all(np.array_equal(made[key], wanted[key]) for key in wanted)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(2, 5), st.permutations(range(3)))
+def test_axes_in_another_order_are_found(a: int, b: int, c: int, dims: list[int]) -> None:
+    order = np.arange(a * b * c).reshape(a, b, c).transpose(dims).reshape(-1)
+    calls = name_order(order, 0, 1)
+    assert calls is not None
+    rows = numbered(a * b * c)
+    assert np.array_equal(applied(rows, calls), rows[order])
 
 
-def test_chosen_rows_are_one_list() -> None:
-    """A vocabulary of which 300 tokens are kept, in an order of its own."""
-    rows = RNG.permutation(1000)[:300]
-    source = {"embed": RNG.random((1000, 4), np.float32)}
-    found = cs.learn(source, {"embed": source["embed"][rows]})
-    assert found.text().count("take") == 2  # the rule, and that its indices were seen once
-    assert f"take: [{', '.join(map(str, rows[:4]))}" in found.text()
+@given(st.permutations(range(9)))
+def test_no_order_is_named_wrongly(order: list[int]) -> None:
+    calls = name_order(np.array(order), 0, 1)
+    if calls is not None:
+        assert np.array_equal(applied(numbered(9), calls), numbered(9)[order])
 
 
-def test_every_third_of_a_dim_is_a_number_that_was_seen_once() -> None:
-    """Where nothing takes the other parts, they may be as many as this size has."""
-    source = {"w": RNG.random((24, 4), np.float32)}
-    found = cs.learn(source, {"w": source["w"].reshape(4, 3, 2, 4)[:, 1].reshape(8, 4)})
-    assert "t 3" in found.once
+def test_an_order_over_nothing_regular_has_no_axes() -> None:
+    assert factorise(np.array([0, 2, 1, 3, 5, 4])) is None
 
 
-def grouped(heads: int, kv_heads: int) -> tuple[Arrays, Arrays]:
-    sizes = [4 * heads, 4 * kv_heads, 4 * kv_heads]
-    source = {"qkv.weight": RNG.random((sum(sizes), 6), np.float32)}
-    parts = np.split(source["qkv.weight"], np.cumsum(sizes[:2]))
-    return source, {f"{name}.weight": part for name, part in zip("qkv", parts, strict=True)}
+def test_grouped_queries_are_split_by_their_layout() -> None:
+    rows = np.arange(2 * 4 * 3).reshape(2, 4, 3)
+    orders = [rows[:, :2].reshape(-1), rows[:, 2].reshape(-1), rows[:, 3].reshape(-1)]
+    found = name_split(orders, 24)
+    assert found == Call(
+        "split_qkv",
+        (("layout", "per_group"), ("heads", Size(4, "heads")), ("kv_heads", Size(2, "kv_heads"))),
+    )
 
 
-def test_a_ratio_of_heads_is_no_number_of_heads() -> None:
-    found = cs.learn(*grouped(6, 2), examples=[grouped(8, 4)])
-    quotient = "config.num_attention_heads // config.num_key_value_heads"
-    assert f"group: {quotient}  # 3 and 2 in the examples" in found.text()
-    source, wanted = grouped(12, 3)
-    config = {"num_attention_heads": 12, "num_key_value_heads": 3}
-    made, _ = cs.apply(source, found.rules, config=config)
-    assert all(np.array_equal(made[key], wanted[key]) for key in wanted)
+# --- shapes ---------------------------------------------------------------------------------------
+
+SHAPES = [
+    ((6, 4), (4, 6)),
+    ((2, 3, 4), (6, 4)),
+    ((6, 4), (2, 3, 4)),
+    ((5, 4), (5, 4, 1, 1)),
+    ((5, 4, 1, 1), (5, 4)),
+    ((1, 6), (6,)),
+    ((4, 6), (3, 8)),
+    ((), (1,)),
+    ((1,), ()),
+]
 
 
-def test_sources_of_other_sizes_tell_what_is_constant() -> None:
-    def stem(channels: int) -> tuple[Arrays, Arrays]:
-        source = {"stem": RNG.random((8, channels, 3, 3), np.float32)}
-        return source, {"stem": source["stem"][:, :3].copy()}
-
-    assert cs.learn(*stem(5)).once == ("[:, :3]",)
-    assert cs.learn(*stem(5), examples=[stem(7)]).once == ()
+@pytest.mark.parametrize(("shape", "wanted"), SHAPES)
+def test_a_reshape_keeps_the_order(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    array = numbered(*shape)
+    assert np.array_equal(applied(array, reshape(shape, wanted)), array.reshape(wanted))
 
 
-def test_a_tensor_under_its_own_name_is_sure_whatever_else_has_its_values() -> None:
-    source = {f"bn{at}.num_batches_tracked": np.int64(7) for at in range(3)}
-    source |= {f"bn{at}.weight": RNG.random(8, np.float32) for at in range(3)}
-    found = cs.learn(source, dict(source))
-    assert (found.likely, found.exit_code) == ((), 0)
+def test_dims_change_their_order() -> None:
+    array = numbered(2, 1, 3, 4)
+    calls = reorder((2, 1, 3, 4), (2, 0, 1), (4, 1, 2, 3))
+    assert np.array_equal(applied(array, calls), array.transpose(3, 1, 0, 2))
+    assert reorder((2, 3), (1, 0), (3, 2)) == (Call("transpose"),)
+
+
+def test_dims_are_put_together_in_every_order() -> None:
+    made = [applied(numbered(2, 3, 4), (call,)) for call in rearrangements((2, 3, 4), (12, 2))]
+    wanted = numbered(2, 3, 4).transpose(1, 2, 0).reshape(12, 2)
+    assert any(np.array_equal(one, wanted) for one in made)
+
+
+# --- hashes ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 7), min_size=0, max_size=4),
+    st.sampled_from([5, 16, 64, 1 << 17]),
+    st.sampled_from([16, 100, 8 << 20]),
+)
+def test_hashes_are_sums_over_planes(shape: list[int], chunk: int, read: int) -> None:
+    array = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (signatures, words):
+            patch.setattr(module, "CHUNK", chunk)
+        patch.setattr(words, "READ", read)
+        found = sign(open_dict({"w": array}), "w", "F32")
+    hashes = words.scramble(np.ravel(array).view("u4").astype("u8")).reshape(squeeze(array.shape))
+    assert found.total == int(hashes.sum(dtype="u8"))
+    for dim, planes in enumerate(found.planes):
+        others = tuple(other for other in range(hashes.ndim) if other != dim)
+        assert np.array_equal(planes, hashes.sum(others, dtype="u8"))
+    for dim, planes in enumerate(found.items, 1):
+        others = tuple(other for other in range(1, hashes.ndim) if other != dim)
+        assert np.array_equal(planes, hashes.sum(others, dtype="u8"))
+    for (start, stop), planes in found.merged.items():
+        others = tuple(dim for dim in range(hashes.ndim) if not start <= dim < stop)
+        assert np.array_equal(planes, hashes.sum(others, dtype="u8").reshape(-1))
+
+
+def test_equal_values_of_two_dtypes_have_one_hash() -> None:
+    numbers = np.float16([1, 2.5, -3])
+    narrow = sign(open_dict({"w": numbers}), "w", "F32")
+    wide = sign(open_dict({"w": numbers.astype("f4")}), "w", "F32")
+    assert narrow.flat == wide.flat
+    assert narrow.flat != sign(open_dict({"w": numbers[::-1].copy()}), "w", "F32").flat
