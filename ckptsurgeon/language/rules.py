@@ -52,16 +52,23 @@ class OpCall(Struct, frozen=True):
 class Span(Struct, frozen=True):
     """`a..b` of a pick, both ends included; a single integer is a span of itself."""
 
-    first: int
-    last: int
+    first: int | Expression
+    last: int | Expression
+
+
+Pick = tuple[Span, ...] | Expression
+"""What `pick` lists of a capture; an expression gives a list of integers."""
+
+Renames = Mapping[str, str] | Expression
+"""The table of a `map`, old to new; an expression gives one."""
 
 
 class Options(Struct, frozen=True):
     """The words that most rules take besides their own."""
 
     where: Expression | None = None
-    map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    pick: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    map: Mapping[str, Renames] = field(default_factory=dict)
+    pick: Mapping[str, Pick] = field(default_factory=dict)
     optional: bool = False
     count: int | Expression | None = None
     reuse: bool = False
@@ -202,15 +209,19 @@ class ShapeVar(Struct, frozen=True):
     dim: int | Expression
 
 
+Given = Expression | bool | int | float | str | tuple["Given", ...] | dict[str, "Given"]
+"""What a var is given: a value, an expression, or lists and tables of these."""
+
+
 class ConfigVar(Struct, frozen=True):
     """`{config: a.b, default: …}`."""
 
     path: str
-    default: Expression | bool | int | float | None = None
+    default: Given | None = None
 
 
 class Var(Struct, frozen=True):
-    value: Expression | bool | int | float | tuple[Argument, ...] | ShapeVar | ConfigVar
+    value: Given | ShapeVar | ConfigVar
     place: Place
 
 

@@ -22,7 +22,11 @@ from ckptsurgeon.planner.findings import Account
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_dead_rules
 from ckptsurgeon.planner.stage.dispatch import run_rules
-from ckptsurgeon.planner.stage.idle_rules import absent_aliases, undone_splits
+from ckptsurgeon.planner.stage.idle_rules import (
+    absent_aliases,
+    unasked_items,
+    undone_splits,
+)
 from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
 from ckptsurgeon.planner.stage.settling import settle_keys, unreadable_left
 from ckptsurgeon.planner.stage.state import StageRun
@@ -183,7 +187,7 @@ class Planning:
         self.rules += rule_infos(run)
         self.batches += run.batches.values()
         self.notes += fate_notes(Fates(fates))
-        self.notes += (*absent_aliases(run), *undone_splits(run))
+        self.notes += (*absent_aliases(run), *undone_splits(run), *unasked_items(run))
         return given
 
     def _finished(self, run: StageRun) -> Given:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.errors import CkptSurgeonError, ExpressionError, Problem, ProblemsError, nearest
-from ckptsurgeon.language.expressions import Expression, Value, kind_of, unknown_name
+from ckptsurgeon.language.expressions import Expression, Listed, Value, kind_of, unknown_name
 from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.wording import argument, choose, name_var
 
 MAX_LISTS = 32
-"""Most levels of lists in a value of the config: JSON's reader takes as many as Python's stack."""
+"""Most lists and tables in one another in the config: JSON's reader takes what the stack does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ class Vars:
             self._values[name] = self._evaluate(name)
         return self._values[name]
 
+    def lists(self) -> Iterator[tuple[str, Listed]]:
+        """The lists among the vars that were asked for, by name."""
+        for name, value in self._values.items():
+            if isinstance(value, Listed):
+                yield name, value
+
     def config_value(self, path: str) -> Value:
         """The value that `config.a.b` or `{config: a.b}` names; raises ExpressionError."""
         if self._around.config is None:
@@ -79,7 +85,8 @@ class Vars:
             raise ProblemsError([Problem(f"vars that need each other: {chain}", place)])
         self._open.append(name)
         try:
-            return self._of(self._around.given.get(name, self._table[name].value))
+            value = self._of(self._around.given.get(name, self._table[name].value))
+            return Listed(value) if isinstance(value, tuple) else value
         except ProblemsError:
             raise
         except CkptSurgeonError as error:
@@ -92,7 +99,7 @@ class Vars:
         finally:
             self._open.pop()
 
-    def _of(self, value: object) -> Value:
+    def _of(self, value: object, depth: int = 0) -> Value:
         scope = Scope({}, self)
         if isinstance(value, Expression):
             return value.evaluate(scope)
@@ -100,11 +107,15 @@ class Vars:
             return self._size(value, scope)
         if isinstance(value, ConfigVar):
             return self._configured(value, scope)
-        if isinstance(value, tuple):
-            return tuple(self._of(item) for item in value)
+        if depth > MAX_LISTS:
+            raise ExpressionError(f"more than {MAX_LISTS} lists and tables in one another")
+        if isinstance(value, tuple | list):
+            return tuple(self._of(item, depth + 1) for item in value)
+        if isinstance(value, Mapping):
+            return {str(name): self._of(item, depth + 1) for name, item in value.items()}
         if isinstance(value, bool | int | float | str):
             return value
-        raise ExpressionError(f"{value!r} is no number, word, list or condition")
+        raise ExpressionError(f"{value!r} is no number, word, list, table or condition")
 
     def _size(self, var: ShapeVar, scope: Scope) -> int:
         spec = self._around.spec_of(var.reference)
@@ -166,11 +177,14 @@ def _config_value(config: Mapping[str, Any], path: str) -> Value:
 
 def _plain(found: Any, path: str, depth: int = 0) -> Value:
     if depth > MAX_LISTS:
-        raise ExpressionError(f"the config's {path!r} has more than {MAX_LISTS} lists in lists")
+        message = f"the config's {path!r} has more than {MAX_LISTS} lists and tables in one another"
+        raise ExpressionError(message)
     if isinstance(found, float) and not math.isfinite(found):
         raise ExpressionError(f"the config's {path!r} is not finite")
     if isinstance(found, bool | int | float | str):
         return found
     if isinstance(found, list):
         return tuple(_plain(item, path, depth + 1) for item in found)
-    raise ExpressionError(f"the config's {path!r} is no number, text, truth value or list")
+    if isinstance(found, dict):
+        return {name: _plain(item, f"{path}.{name}", depth + 1) for name, item in found.items()}
+    raise ExpressionError(f"the config's {path!r} is no number, text, truth value, list or table")

@@ -15,6 +15,7 @@ from ckptsurgeon.language.expressions.terms import (
     Comparison,
     Constant,
     Expression,
+    Item,
     List,
     Name,
     Node,
@@ -84,7 +85,7 @@ class _Parser:
     """Recursive descent, by how tightly operators bind."""
 
     def __init__(self, text: str) -> None:
-        self.tokens = _tokens(text)
+        self.text, self.tokens = text, _tokens(text)
         self.at = 0
         self.depth = 0
         self.names: set[str] = set()
@@ -149,7 +150,27 @@ class _Parser:
     def signed(self) -> Node:
         if token := self.take("-", "+"):
             return Unary(token.text, self.nested(self.signed), token.column)
-        return self.atom()
+        return self.item()
+
+    def item(self) -> Node:
+        """An atom with the brackets behind it, as in `keep[i][0]`."""
+        start, depth, node = self.at, self.depth, self.atom()
+        while self.token.text == "[":
+            of = self.since(start)
+            self.next()
+            inner = self.at
+            self.depth += 1  # each of them is one level more to evaluate
+            index = self.nested(self.operands)
+            text = self.since(inner)
+            self.close("]")
+            node = Item(node, index, of, text, self.tokens[start].column)
+        self.depth = depth
+        return node
+
+    def since(self, start: int) -> str:
+        """The text from a token on to the last one that was taken."""
+        last = self.tokens[self.at - 1]
+        return self.text[self.tokens[start].column : last.column + len(last.text)]
 
     def atom(self) -> Node:
         token = self.token

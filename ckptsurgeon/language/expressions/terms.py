@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from ckptsurgeon.errors import ExpressionError, nearest
 
-Value = bool | int | float | str | tuple["Value", ...]
-"""What an expression gives: a truth value, an integer, a decimal, a word, or a list of these."""
+Value = bool | int | float | str | tuple["Value", ...] | Mapping[str, "Value"]
+"""What an expression gives: a truth value, an integer, a decimal, a word, or a list or table."""
 
 Scope = Mapping[str, Value]
 
 MAX_INTEGER = 2**63 - 1
+
+OF_TENSOR = frozenset({"shape", "dtype"})
+"""The names that mean something of the tensor at hand, where these are no captures or vars."""
 
 
 def kind_of(value: Value) -> str:
     """What a value is, in a user's words: `an integer`, `a word`, …"""
     if isinstance(value, bool):
         return "true or false"
+    if isinstance(value, Mapping):
+        return "a table"
     kinds = {int: "an integer", float: "a decimal", str: "a word", tuple: "a list"}
-    return kinds[type(value)]
+    return next(said for kind, said in kinds.items() if isinstance(value, kind))
+
+
+class Listed(tuple[Value, ...]):
+    """A list that notes which of its items were asked for by numbers that were worked out."""
+
+    asked: set[int]
+
+    def __new__(cls, items: Iterable[Value]) -> Listed:
+        made = super().__new__(cls, items)
+        made.asked = set()
+        return made
 
 
 class Constant(Struct, frozen=True):
@@ -38,6 +54,9 @@ class Name(Struct, frozen=True):
     name: str
     column: int
 
+    def __str__(self) -> str:
+        return self.name
+
     def evaluate(self, scope: Scope) -> Value:
         try:
             return scope[self.name]
@@ -50,6 +69,64 @@ class List(Struct, frozen=True):
 
     def evaluate(self, scope: Scope) -> Value:
         return tuple(item.evaluate(scope) for item in self.items)
+
+
+class Item(Struct, frozen=True):
+    """`of[index]`: an item of a list by its number, or of a table by its word.
+
+    `text` and `index_text` are what stands there. A number that is written may count from the end.
+    """
+
+    of: Node
+    index: Node
+    text: str
+    index_text: str
+    column: int
+
+    def evaluate(self, scope: Scope) -> Value:
+        items, index = self.of.evaluate(scope), self.index.evaluate(scope)
+        if isinstance(items, Mapping):
+            return self._entry(items, index)
+        if not isinstance(items, tuple):
+            message = f"`{self.text}` is {kind_of(items)}: it has no items"
+            raise ExpressionError(message, self.column)
+        return items[self._number(items, index)]
+
+    def _entry(self, table: Mapping[str, Value], word: Value) -> Value:
+        if isinstance(word, bool) or not isinstance(word, str | int):
+            message = f"`{self.text}` is a table, whose words `{self.index_text}` is none of"
+            raise ExpressionError(f"{message}: it is {kind_of(word)}", self.column)
+        if str(word) not in table:
+            message = f"`{self.text}` has no {str(word)!r}"
+            raise ExpressionError(message, self.column, nearest(str(word), table))
+        return table[str(word)]
+
+    def _number(self, items: tuple[Value, ...], index: Value) -> int:
+        if isinstance(index, bool) or not isinstance(index, int):
+            message = f"`{self.text}` is a list, whose items have numbers: `{self.index_text}` is"
+            raise ExpressionError(f"{message} {kind_of(index)} ({index!r})", self.column)
+        is_written = _is_written(self.index)
+        if index < 0 and not is_written:
+            help = "leave out what has no such item by `where`"
+            raise ExpressionError(f"the index {self.index_text} is {index}", self.column, help)
+        if not -len(items) <= index < len(items):
+            found = "" if is_written else f", and {self.index_text} is {index}"
+            raise ExpressionError(f"{self.text} has {_count(items)}{found}", self.column)
+        if isinstance(items, Listed) and not is_written:
+            items.asked.add(index)
+        return index
+
+    def __str__(self) -> str:
+        return f"{self.text}[{self.index_text}]"
+
+
+def _is_written(index: Node) -> bool:
+    """Whether an index is a number as it stands there, such as -1."""
+    return isinstance(index.operand if isinstance(index, Unary) else index, Constant)
+
+
+def _count(items: tuple[Value, ...]) -> str:
+    return f"{len(items)} item{'s' * (len(items) != 1)}"
 
 
 class Unary(Struct, frozen=True):
@@ -114,7 +191,7 @@ class Both(Struct, frozen=True):
         return _truth(self.right.evaluate(scope), self.symbol, self.column)
 
 
-Node = Constant | Name | List | Unary | Arithmetic | Comparison | Both
+Node = Constant | Name | List | Item | Unary | Arithmetic | Comparison | Both
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +228,22 @@ def expressions_in(value: object) -> Iterator[Expression]:
 def names_in(value: object) -> frozenset[str]:
     """The names that the expressions within a value need values of."""
     return frozenset().union(*(expression.names for expression in expressions_in(value)))
+
+
+def parts_that_name(part: object, names: Collection[str]) -> Iterator[Name | Item]:
+    """The parts of an expression that are one of these names, or an item of one."""
+    root = part
+    while isinstance(root, Item):
+        root = root.of
+    if isinstance(root, Name):
+        if root.name in names and isinstance(part, Name | Item):
+            yield part
+    elif isinstance(part, tuple):
+        for inner in part:
+            yield from parts_that_name(inner, names)
+    elif isinstance(part, Struct):
+        for field in part.__struct_fields__:
+            yield from parts_that_name(getattr(part, field), names)
 
 
 def unknown_name(

@@ -224,7 +224,7 @@ def _list_by_expression(node: Scalar) -> Argument:
         return formula
     if not isinstance(value, tuple):
         raise unlike(node, "a list")
-    return value
+    return typing.cast("Argument", value)
 
 
 def index(node: Node) -> WrittenIndex:

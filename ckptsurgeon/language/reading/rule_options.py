@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as Table
+from contextlib import suppress
+from functools import partial
 
-from ckptsurgeon.language.expressions import Expression, kind_of
+from ckptsurgeon.errors import ExpressionError, RulesetError
+from ckptsurgeon.language.expressions import Expression, kind_of, names_in, parse_expression
 from ckptsurgeon.language.problems import MAX_SHOWN, shown, wrong
 from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
 from ckptsurgeon.language.reading.notations import OTHER_SPAN
@@ -21,8 +24,8 @@ from ckptsurgeon.language.reading.scalars import (
     text,
     unlike,
 )
-from ckptsurgeon.language.rules import Options, Span
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
+from ckptsurgeon.language.rules import Options, Pick, Renames, Span
+from ckptsurgeon.language.yaml.nodes import Node, Scalar
 from ckptsurgeon.language.yaml.writing import written
 
 _SPAN = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.\.(0|[1-9][0-9]{0,17}))?")
@@ -37,11 +40,14 @@ def _condition(node: Node) -> Expression:
     return found
 
 
-def _spans(node: Node) -> tuple[Span, ...]:
+def _pick(node: Node) -> Pick:
+    """A list of integers and ranges, or an expression that gives a list."""
     if isinstance(node, Scalar) and not node.null:
         span = _other_span(node)
         help = find_list(node) or (f"write `[{span}]`" if span else "")
-        raise unlike(node, "a list of integers and ranges `a..b`", help)
+        if help or ".." in node.text:
+            raise unlike(node, "a list of integers and ranges `a..b`", help)
+        return expression(node)
     return each(node, _span, "integers and ranges `a..b`")
 
 
@@ -55,9 +61,7 @@ def _span(node: Node) -> Span:
     found = scalar(node, "an integer or a range `a..b`")
     match = _SPAN.fullmatch(found.text)
     if match is None:
-        message = f"an integer from 0 up, or a range `a..b`, is wanted, found {shown(found.text)}"
-        other = _other_span(found)
-        raise wrong(found.place, message, f"write `{other}`" if ".." in other else "")
+        return _worked_out(found)
     first = int(match[1])
     last = int(match[2]) if match[2] else first
     if last < first:
@@ -65,20 +69,38 @@ def _span(node: Node) -> Span:
     return Span(first, last)
 
 
-def _picks(node: Node) -> dict[str, tuple[Span, ...]]:
+def _worked_out(node: Scalar) -> Span:
+    """A span of which an end, at least, is an expression over names."""
+    first, dots, last = node.text.partition("..")
+    other = _other_span(node)
+    ends: list[Expression] = []
+    with suppress(ExpressionError):
+        ends = [parse_expression(end) for end in ((first, last) if dots else (first,))]
+    if other or not names_in(tuple(ends)):
+        message = f"an integer from 0 up, or a range `a..b`, is wanted, found {shown(node.text)}"
+        raise wrong(node.place, message, f"write `{other}`" if ".." in other else "")
+    return Span(ends[0], ends[-1])
+
+
+def _picks(node: Node) -> dict[str, Pick]:
     wanted = "a mapping `{i: [0, 2..5]}` of captures to lists"
-    return table(node, _spans, wanted, _name_capture(node))
+    return table(node, _pick, wanted, _name_capture(node))
 
 
-def _maps(node: Node) -> dict[str, dict[str, str]]:
-    values = [value for _, value in node.entries] if isinstance(node, Mapping) else []
-    if values and all(isinstance(value, Scalar) for value in values):
+def _maps(node: Node) -> dict[str, Renames]:
+    return table(
+        node, partial(_renames, whole=node), "a mapping `{p: {old: new}}` of captures to tables"
+    )
+
+
+def _renames(node: Node, whole: Node) -> Renames:
+    """A table, or an expression that gives one."""
+    if isinstance(node, Scalar) and not node.null:
+        with suppress(RulesetError):
+            if names_in(found := expression(node)):
+                return found
         message = "a table of captures is wanted, found one of values"
-        raise wrong(node.place, message, _name_capture(node))
-    return table(node, _renames, "a mapping `{p: {old: new}}` of captures to tables")
-
-
-def _renames(node: Node) -> dict[str, str]:
+        raise wrong(whole.place, message, _name_capture(whole))
     return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
 
 
@@ -101,9 +123,11 @@ def _table_of(values: Schema) -> Schema:
 _SPAN_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^[0-9]+(\.\.[0-9]+)?$"},
+        {"type": "string", "description": "An expression, or a range `a..b` of two."},
     ]
 }
+_SPANS = {"type": "array", "minItems": 1, "items": _SPAN_SCHEMA}
+_EXPRESSION = {"type": "string", "description": "An expression that gives it, as `keep[i]`."}
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
 
@@ -122,12 +146,12 @@ MOVING: Table[str, Field] = {
     **SHARED,
     "map": Field(
         _maps,
-        _table_of(_table_of(TEXT)),
+        _table_of({"anyOf": [_table_of(TEXT), _EXPRESSION]}),
         "Rewrites captures by a table, old to new; what is not listed doesn't match.",
     ),
     "pick": Field(
         _picks,
-        _table_of({"type": "array", "minItems": 1, "items": _SPAN_SCHEMA}),
+        _table_of({"anyOf": [_SPANS, _EXPRESSION]}),
         "Takes these integers of a capture, in this order, numbered anew from 0.",
     ),
     "reuse": Field(boolean, TRUTH, "Leaves its keys for later rules too."),

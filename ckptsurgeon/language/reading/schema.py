@@ -10,6 +10,7 @@ import msgspec
 from ckptsurgeon.language.reading.arguments import parameter_types
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, INCLUDE, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
+from ckptsurgeon.language.reading.variables import GIVEN
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.specs import BITS
@@ -38,6 +39,13 @@ def _definitions() -> Schema:
         "integer": {"anyOf": [{"type": "integer"}, expression]},
         "number": {"anyOf": [{"type": "number"}, expression]},
         "dtype": {"enum": list(BITS)},
+        "given": {
+            "anyOf": [
+                {"type": ["number", "boolean", "string"]},
+                {"type": "array", "items": GIVEN},
+                {"type": "object", "additionalProperties": GIVEN, "minProperties": 1},
+            ]
+        },
         "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
         "rule": {"anyOf": [_arrow(), _arrow_with_value(), *_rules_by_word()]},
         "behind": BEHIND.schema,

@@ -15,7 +15,7 @@ from ckptsurgeon.language.reading.scalars import (
     text,
     word,
 )
-from ckptsurgeon.language.reading.variables import CONFIG, SHAPE
+from ckptsurgeon.language.reading.variables import CONFIG, GIVEN, SHAPE
 from ckptsurgeon.language.rules import OutputOptions, SourceOptions
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
 from ckptsurgeon.specs import BITS
@@ -124,15 +124,14 @@ def _output(node: Node) -> OutputOptions:
 
 # --- the whole ------------------------------------------------------------------------------------
 
-_PLAIN_VAR = {"type": ["number", "boolean", "string"]}
+_LOOKED_UP = [{"required": [word]} for word in ("shape", "config")]
 _VARS_SCHEMA = {
     "type": "object",
     "additionalProperties": {
         "anyOf": [
-            _PLAIN_VAR,
-            {"type": "array", "items": _PLAIN_VAR},
             SHAPE.schema,
             CONFIG.schema,
+            {**GIVEN, "not": {"type": "object", "anyOf": _LOOKED_UP}},
         ]
     },
 }

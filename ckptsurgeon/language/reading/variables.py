@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping as Table
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from ckptsurgeon.errors import RulesetError, nearest
-from ckptsurgeon.language.expressions import Expression, names_in
+from ckptsurgeon.language.expressions import OF_TENSOR, Expression, names_in
 from ckptsurgeon.language.patterns import Reference, parse_reference
 from ckptsurgeon.language.problems import MAX_PROBLEMS, Problems, shown, told, wrong
 from ckptsurgeon.language.reading.fields import INTEGER, Field, Section
@@ -17,10 +18,11 @@ from ckptsurgeon.language.reading.scalars import (
     integer,
     parsed,
     scalar,
+    table,
     unlike,
     word,
 )
-from ckptsurgeon.language.rules import ConfigVar, ShapeVar, Var
+from ckptsurgeon.language.rules import ConfigVar, Given, ShapeVar, Var
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 RESERVED = frozenset({"and", "or", "not", "in", "true", "false", "True", "False", "config", "_"})
@@ -32,7 +34,9 @@ MAX_CHAIN = 50
 """Most vars that need one another in a row, so that working one out takes no deep recursion."""
 
 Plain = Expression | bool | int | float
-Value = Plain | tuple[Plain, ...] | ShapeVar | ConfigVar
+
+MAX_LEVELS = 32
+"""Most lists and tables of a var in one another."""
 
 
 def read_vars(node: Node | None, problems: Problems) -> dict[str, Var]:
@@ -71,17 +75,35 @@ def _var(entry: tuple[Scalar, Node]) -> tuple[str, Var]:
     return name, Var(_value(value), key.place)
 
 
-def _value(node: Node) -> Value:
+def _value(node: Node) -> Given | ShapeVar | ConfigVar:
     if isinstance(node, Mapping):
-        return _looked_up(node)
+        if "shape" in node.words:
+            read = SHAPE.read(node)
+            return ShapeVar(read.get("shape"), read.get("dim"))
+        if "config" in node.words:
+            read = CONFIG.read(node)
+            return ConfigVar(read.get("config"), read.get("default"))
+    return _given(node)
+
+
+def _given(node: Node, level: int = 0, *, in_table: bool = False) -> Given:
+    """A value, or a list or a table of values; texts in a table are words as they stand there."""
+    if level > MAX_LEVELS:
+        raise wrong(node.place, f"more than {MAX_LEVELS} lists and tables in one another")
     if isinstance(node, Sequence):
-        return () if not node.items else each(node, _plain, "numbers and expressions")
+        inner = partial(_given, level=level + 1, in_table=in_table)
+        return () if not node.items else each(node, inner, "numbers and expressions")
+    if isinstance(node, Mapping):
+        return table(node, partial(_given, level=level + 1, in_table=True), "a table of values")
+    if in_table and isinstance(node, Scalar) and not (node.numeric or node.null):
+        return node.text if node.truth is None else node.truth
     return _plain(node)
 
 
 def _plain(node: Node) -> Plain:
     """A number, a truth value, or a text, which is an expression."""
-    found = scalar(node, "a number, a truth value or an expression")
+    wanted = "a number, an expression, a list, a table, {shape: KEY, dim: n} or {config: NAME}"
+    found = scalar(node, wanted)
     if found.truth is not None:
         return found.truth
     return found.number() if found.numeric else expression(found)
@@ -105,7 +127,7 @@ def _path(node: Node) -> str:
     return path.removeprefix("config.")
 
 
-_VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
+GIVEN = {"$ref": "#/$defs/given"}
 
 SHAPE = Section(
     "a var of a shape",
@@ -119,24 +141,10 @@ CONFIG = Section(
     "a var of the config",
     {
         "config": Field(_path, {"type": "string"}, "The name in the config, such as num_heads."),
-        "default": Field(_plain, _VALUE_SCHEMA, "The value where the config lacks it."),
+        "default": Field(_given, GIVEN, "The value where the config lacks it."),
     },
     ("config",),
 )
-
-
-def _looked_up(node: Mapping) -> ShapeVar | ConfigVar:
-    if "shape" in node.words:
-        read = SHAPE.read(node)
-        return ShapeVar(read.get("shape"), read.get("dim"))
-    if "config" in node.words:
-        read = CONFIG.read(node)
-        return ConfigVar(read.get("config"), read.get("default"))
-    raise unlike(
-        node,
-        "a number, an expression, a list, {shape: KEY, dim: n} or {config: NAME}",
-        "vars have no levels: name each value alone",
-    )
 
 
 # --- what uses what -------------------------------------------------------------------------------
@@ -159,6 +167,10 @@ def _tell_strangers(vars: Table[str, Var], problems: Problems) -> None:
     )
     for number, (name, var, used) in enumerate(itertools.islice(strange, MAX_PROBLEMS)):
         message = f"the var {shown(name)} uses {shown(used)}, which is no var"
+        if used in OF_TENSOR:
+            message = f"the var {shown(name)} uses `{used}`: no tensor is at hand in a var"
+            problems.add(message, var.place, "a size of one key is `{shape: KEY, dim: 0}`")
+            continue
         quoted = f"a word wants quotes inside: \"'{used}'\""
         near = nearest(used, names - {name}) if number < MOST_COMPARED else ""
         problems.add(message, var.place, near or quoted)

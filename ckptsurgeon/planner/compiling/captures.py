@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.expressions import expressions_in, parse_expression, unknown_name
+from ckptsurgeon.language.expressions import (
+    OF_TENSOR,
+    expressions_in,
+    parse_expression,
+    unknown_name,
+)
 from ckptsurgeon.language.patterns import (
     Capture,
     Formula,
@@ -66,7 +71,7 @@ def _find_spread(
             _mention(capture, spread, at.place, problems)
     in_order = (name for one in expressions_in(at.index) for name in sorted(one.names))
     for name in in_order:
-        if name not in read and name not in vars and not name.startswith("config."):
+        if name not in {*read, *vars, *OF_TENSOR} and not name.startswith("config."):
             spread.setdefault(name, Capture(name, Kind.INT))
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
-from ckptsurgeon.language.expressions import names_in
+from ckptsurgeon.language.expressions import OF_TENSOR, Expression, names_in
 from ckptsurgeon.language.patterns import (
     Capture,
     Kind,
@@ -95,6 +95,13 @@ def check_gathered(rule: CompiledRule, problems: Problems) -> None:
     """Tells gathered words that are numbered otherwise than in the order in which they stand."""
     for capture in rule.gathered:
         renamed = rule.options.map.get(capture.name)
+        if isinstance(renamed, Expression):
+            problems.add(
+                f"map: `{capture.name}` is gathered, and what `{renamed}` lists is not known yet",
+                rule.options.places.get("map", rule.place),
+                f"write its table: `map: {{{capture.name}: {{old: new}}}}`",
+            )
+            continue
         words = [word for word in capture.words if renamed is None or word.left in renamed]
         numbers = [renamed[word.left] if renamed else word.right for word in words]
         if all(map(is_plain_integer, numbers)) and numbers != [word.left for word in words]:
@@ -125,16 +132,21 @@ def check_options(
     vars: Mapping[str, Var],
     place: Place,
     problems: Problems,
+    *,
+    has_tensor: bool = True,
 ) -> None:
     """Tells names in `where`, `count`, `map` and `pick` that are nothing here."""
     at = options.places
     if options.where is not None:
         place_of = at.get("where", place)
-        check_names(options.where.names, {*read, *vars}, place_of, problems, CONDITION)
+        looks = OF_TENSOR if has_tensor else ()
+        check_names(options.where.names, {*read, *vars, *looks}, place_of, problems, CONDITION)
     check_expressions(options.count, vars, at.get("count", place), problems)
     for word, table in (("map", options.map), ("pick", options.pick)):
-        for name in table:
+        for name, given in table.items():
             _check_table(word, name, read, at.get(word, place), problems)
+            place_of = at.get(word, place)
+            check_names(names_in(given), {*read, *vars}, place_of, problems, NUMBER)
     for name in options.map.keys() & options.pick.keys():
         problems.add(
             f"`map` and `pick` of `{name}`",
@@ -154,6 +166,21 @@ def _check_table(
         problems.add(
             f"pick: `{read[name]}` is no integer", place, "pick takes and numbers integers"
         )
+
+
+def check_varied(rule: CompiledRule, problems: Problems) -> None:
+    """Tells a `map` or a `pick` by captures that a reference lacks."""
+    options = rule.options
+    for word, table in (("map", options.map), ("pick", options.pick)):
+        for name, given in table.items():
+            for reader in rule.readers if name in rule.captures else ():
+                needed = (names_in(given) & frozenset(rule.captures)) - reader.names
+                for lacking in sorted(needed if name in reader.names else ()):
+                    problems.add(
+                        f"{word} of `{name}` needs `{lacking}`, which `{reader.text}` lacks",
+                        options.places.get(word, rule.place),
+                        f"capture `<{lacking}>` there, too",
+                    )
 
 
 def check_tie(rule: Tie, lookups: Sequence[Pattern], problems: Problems) -> None:

@@ -38,6 +38,7 @@ from ckptsurgeon.planner.compiling.checks import (
     check_options,
     check_stars,
     check_tie,
+    check_varied,
     check_where,
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
@@ -156,6 +157,7 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     check_ops(rule, compiled, problems)
     check_where(compiled, problems)
     check_gathered(compiled, problems)
+    check_varied(compiled, problems)
     return structs.replace(compiled, ops=trace(compiled, rule.ops))
 
 
@@ -255,7 +257,7 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
         lookups.append(resolve(placed.pattern, read))
     if isinstance(rule, Tie):
         check_tie(rule, lookups, problems)
-    check_options(rule.options, known, vars, rule.place, problems)
+    check_options(rule.options, known, vars, rule.place, problems, has_tensor=False)
     if isinstance(rule, Init):
         numbers = (rule.fill, rule.std, rule.seed, rule.shape)
         check_expressions(numbers, vars, rule.place, problems)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place
+from ckptsurgeon.language.expressions import OF_TENSOR
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
 from ckptsurgeon.language.rules import At, OpCall, Options, PlainRule, Stage, Var
 from ckptsurgeon.ops.base import Arity
@@ -71,8 +72,14 @@ class CompiledRule(Struct, frozen=True):
 
     @property
     def known(self) -> frozenset[str]:
-        """The names that a value is known of: captures of the source, and vars."""
-        return frozenset({*self.captures, *self.vars}.difference(c.name for c in self.spread))
+        """The names that a value is known of: captures of the source, vars, `shape`, `dtype`."""
+        known = {*self.captures, *self.vars, *self.looks}
+        return frozenset(known.difference(capture.name for capture in self.spread))
+
+    @property
+    def looks(self) -> frozenset[str]:
+        """`shape` and `dtype`, where they mean those of the tensor at hand."""
+        return OF_TENSOR.difference(self.captures, self.vars)
 
     @property
     def where_names(self) -> frozenset[str]:
@@ -81,9 +88,20 @@ class CompiledRule(Struct, frozen=True):
         return where.names & frozenset(self.captures) if where else frozenset()
 
     @property
+    def where_looks(self) -> frozenset[str]:
+        """What `where` asks of the tensor at hand, which is the first reference's in a step."""
+        where = self.options.where
+        return where.names & self.looks if where else frozenset()
+
+    @property
     def where_by_step(self) -> bool:
         """Whether `where` needs captures of several references, and so a whole step."""
-        return not any(self.where_names <= reader.names for reader in self.readers)
+        return not any(map(self.has_condition, self.readers))
+
+    def has_condition(self, reader: Reader) -> bool:
+        """Whether `where` is asked of each key that a reference reads."""
+        asked = reader is self.readers[0] or not (self.where_looks and self.targets)
+        return asked and self.where_names <= reader.names
 
     @property
     def options(self) -> Options:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.expressions import names_in
+from ckptsurgeon.language.expressions import OF_TENSOR, names_in
 from ckptsurgeon.language.patterns import Capture, Kind, Pattern, Regex, compile_pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Move
@@ -34,7 +34,7 @@ def readers_of(
     readers = []
     for at in sources:
         pattern = resolve(at.pattern, read)
-        check_names(names_in(at.index), known, at.place, problems, NUMBER)
+        check_names(names_in(at.index), {*known, *OF_TENSOR}, at.place, problems, NUMBER)
         with problems.at(at.place):
             named = resolve(at.alias or NOTHING, read)
             alias, matcher = compile_pattern(named), compile_pattern(pattern)
@@ -69,9 +69,10 @@ def names_of_targets(
     """All names that the targets use; tells those that are nothing."""
     needed: set[str] = set()
     for target in targets:
-        names = target.pattern.names | names_in(target.index)
-        check_names(names, known, target.place, problems, TARGET)
-        needed |= names
+        in_slice = names_in(target.index)
+        check_names(target.pattern.names, known, target.place, problems, TARGET)
+        check_names(in_slice, {*known, *OF_TENSOR}, target.place, problems, TARGET)
+        needed |= target.pattern.names | in_slice
     return frozenset(needed)
 
 

@@ -24,7 +24,7 @@ FILLS = {"weight": "ones", "bias": "zeros"}
 
 def run_norms(run: StageRun, rule: CompiledRule, written: FoldBatchNorm | FreezeBatchNorm) -> None:
     """Makes a step of every pair that is folded, and of every BatchNorm that is frozen."""
-    found = [run.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
+    found = run.find_all(rule)
     if not all(found):
         return
     failures, vars = Folded(run.problems, "step", "of this rule"), run.vars_of(rule)

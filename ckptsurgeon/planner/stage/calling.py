@@ -24,6 +24,7 @@ from ckptsurgeon.ops.joining import Split
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.planner.compiling.grids import TARGETS
 from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.at_hand import AtHand
 from ckptsurgeon.planner.stage.grouping import Group
 from ckptsurgeon.planner.stage.reading_keys import name_keys
 
@@ -38,6 +39,7 @@ class OpMaker:
         self._rule, self._vars = rule, vars
         self.sizes = {TARGETS: len(rule.targets)}
         self.sizes |= {c.name: len(c.words) for c in rule.spread if c.kind is Kind.WORDS}
+        self._at_hand = AtHand(rule, tuple(placed.call.arguments for placed in rule.ops), vars)
         self._makers = [self._maker(placed) for placed in rule.ops]
 
     def make(self, group: Group) -> list[Op]:
@@ -45,7 +47,7 @@ class OpMaker:
         ops: list[Op] = []
         for maker, placed in zip(self._makers, self._rule.ops, strict=True):
             try:
-                ops.append(maker(group.values))
+                ops.append(maker(group.values + self._at_hand.values(group.values, group.first)))
             except CkptSurgeonError as error:
                 raise at_op(error, placed.call, group) from None
         return ops
@@ -57,7 +59,8 @@ class OpMaker:
         def make(captures: Mapping[str, Value]) -> Op:
             return build(name, self._parameters(placed, arguments, Scope(captures, self._vars)))
 
-        return OfRow(names_in(arguments), self._rule.step_columns, make)
+        columns = (*self._rule.step_columns, *self._at_hand.names)
+        return OfRow(names_in(arguments), columns, make)
 
     def _parameters(
         self, placed: PlacedOp, arguments: Mapping[str, Argument], scope: Scope

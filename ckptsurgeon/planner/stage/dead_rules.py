@@ -10,9 +10,10 @@ import msgspec
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
+from ckptsurgeon.language.expressions import Value, names_in
 from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.places import COMMAND_LINE
-from ckptsurgeon.language.rules import Init, Keep, Move, Require, Span, evaluate
+from ckptsurgeon.language.rules import Init, Keep, Move, Require, evaluate
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
@@ -23,6 +24,7 @@ from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.strange_rules import explain_strange_rules
 from ckptsurgeon.planner.stage.tables import Leaves, Table, tell_taken
+from ckptsurgeon.planner.stage.varying import spans_of
 from ckptsurgeon.plans.graph import RuleInfo, full_key
 
 MANY = 3
@@ -186,31 +188,43 @@ def _check_count(run: StageRun, rule: CompiledRule, place: Place) -> None:
 
 def _check_picks(run: StageRun, rule: CompiledRule) -> None:
     """Tells picked integers that no key has; nothing where the pattern matches no key at all."""
-    for name, spans in rule.options.pick.items():
-        present = sorted(set(_present(run, rule, name)))
-        dead = [span for span in spans if present and not _meets(span, present)]
-        if dead:
-            place = rule.options.places.get("pick", rule.place)
-            shown = list_some(map(_span_text, dead), SHOWN_SPANS)
-            run.problems.add(f"pick: no key has `{name}` = {shown}", place)
+    for name, pick in rule.options.pick.items():
+        for captures, present in _present(run, rule, name, names_in(pick)).items():
+            among, there = dict(captures), sorted(present)
+            spans = spans_of(pick, Scope(among, run.vars_of(rule)))
+            dead = [span for span in spans if not _meets(span, there)]
+            if dead:
+                place = rule.options.places.get("pick", rule.place)
+                shown = list_some(map(_span_text, dead), SHOWN_SPANS)
+                where = " and ".join(f"`{other}` = {value}" for other, value in among.items())
+                where = f" where {where}" if where else ""
+                run.problems.add(f"pick: no key has `{name}` = {shown}{where}", place)
 
 
-def _meets(span: Span, present: list[int]) -> bool:
-    at = bisect.bisect_left(present, span.first)
-    return at < len(present) and present[at] <= span.last
+def _meets(span: tuple[int, int], present: list[int]) -> bool:
+    at = bisect.bisect_left(present, span[0])
+    return at < len(present) and present[at] <= span[1]
 
 
-def _present(run: StageRun, rule: CompiledRule, name: str) -> Iterator[int]:
+def _present(
+    run: StageRun, rule: CompiledRule, name: str, asked: frozenset[str]
+) -> dict[tuple[tuple[str, Value], ...], set[int]]:
+    """The integers that a capture has, by the values of other captures that are asked for."""
+    found: dict[tuple[tuple[str, Value], ...], set[int]] = {}
     for reader in rule.readers:
-        if name in reader.names:
-            number = reader.columns.index(name)
-            found = itertools.chain(*(found for _, found in match_keys(reader, run.tables)))
-            values = (row[number] for _, row in found)
-            yield from (value for value in values if isinstance(value, int))
+        if name not in reader.names:
+            continue
+        number = reader.columns.index(name)
+        others = [(at, other) for at, other in enumerate(reader.columns) if other in asked]
+        for _, row in itertools.chain(*(rows for _, rows in match_keys(reader, run.tables))):
+            among = tuple([(other, row[at]) for at, other in others])
+            value = row[number]
+            found.setdefault(among, set()).update([value] if isinstance(value, int) else [])
+    return {among: present for among, present in found.items() if present}
 
 
-def _span_text(span: Span) -> str:
-    return str(span.first) if span.first == span.last else f"{span.first}..{span.last}"
+def _span_text(span: tuple[int, int]) -> str:
+    return str(span[0]) if span[0] == span[1] else f"{span[0]}..{span[1]}"
 
 
 def rule_infos(run: StageRun) -> list[RuleInfo]:

@@ -10,14 +10,14 @@ import msgspec
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import PlanError, Problem
-from ckptsurgeon.language.expressions import Value
+from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Capture, Formula, Kind, Literal, Piece
 from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.rows import Row, pick_columns
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.compiling.grids import Dims
 from ckptsurgeon.planner.scope import Vars
-from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition
+from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition, spec_values
 from ckptsurgeon.plans.graph import full_key
 
 SHOWN_KEYS = 5
@@ -34,6 +34,11 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     values: Row
     matches: Sequence[Match]
     dims: Sequence[Dims]
+
+    @property
+    def first(self) -> Sequence[Match]:
+        """What the first reference reads."""
+        return self.matches[: math.prod([size for _, size in self.dims[0]])]
 
 
 def group_steps(
@@ -68,11 +73,17 @@ def _condition(
     rule: CompiledRule, vars: Vars
 ) -> Callable[[Sequence[Sequence[Match]]], bool] | None:
     """What tells whether `where` is true of a whole step; None where a reference alone tells."""
+    looks = sorted(rule.where_looks)
     columns = [name for reader in rule.readers for name in reader.columns]
-    holds = condition(rule, columns, vars) if rule.where_by_step else None
+    holds = condition(rule, (*columns, *looks), vars) if rule.where_by_step else None
     if holds is None:
         return None
-    return lambda per_reader: holds(tuple(value for own in per_reader for value in own[0].raw))
+
+    def holds_of_step(per_reader: Sequence[Sequence[Match]]) -> bool:
+        values = tuple(value for own in per_reader for value in own[0].raw)
+        return holds((*values, *spec_values(per_reader[0][0], looks)))
+
+    return holds_of_step
 
 
 # --- partners -------------------------------------------------------------------------------------
@@ -258,6 +269,7 @@ class _Layer:
             integers = (value for cell in cells if isinstance(value := cell[at], int))
             return range(1 + max(integers, default=-1))
         listed = self._rule.options.map.get(capture.name)
+        listed = None if isinstance(listed, Expression) else listed  # which is refused for words
         words = [word.left for word in capture.words if listed is None or word.left in listed]
         return [capture.value(word) for word in words]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.account import Note
+
+SHOWN_ITEMS = 5
 
 UNDONE = {"split": "concat", "unstack": "stack"}
 """What puts together again what an op parts, along the same dim."""
@@ -21,6 +24,17 @@ def absent_aliases(run: StageRun) -> Iterator[Note]:
             if rule.options.optional and all(captures is None for captures in named):
                 text = f"`{reader.text}` is of a source that was not given"
                 yield Note("alias", text, rule=run.info(rule))
+
+
+def unasked_items(run: StageRun) -> Iterator[Note]:
+    """Items of a var's list that no layer asked for, where others were asked for by number."""
+    for vars in run.vars.values():
+        for name, listed in vars.lists():
+            unasked = sorted(set(range(len(listed))) - listed.asked) if listed.asked else []
+            if unasked:
+                items = list_some([f"{name}[{number}]" for number in unasked], SHOWN_ITEMS)
+                were = "was" if len(unasked) == 1 else "were"
+                yield Note("unasked", f"{items} {were} not asked for")
 
 
 def undone_splits(run: StageRun) -> Iterator[Note]:

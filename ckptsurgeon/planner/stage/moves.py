@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
+from ckptsurgeon.planner.stage.at_hand import AtHand
 from ckptsurgeon.planner.stage.courses import Courses
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
@@ -21,7 +22,7 @@ from ckptsurgeon.specs import TensorSpec
 
 def run_move(run: StageRun, rule: CompiledRule) -> None:
     """Makes the steps of an arrow or a block."""
-    found = [run.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
+    found = run.find_all(rule)
     if not all(found):
         return
     groups: Sequence[Group] = group_steps(rule, found, run.vars_of(rule), run.problems)
@@ -46,7 +47,9 @@ class _Mover:
         self._claim = Claim(Fate.TAKEN, self._info)
         self._slices = [slice_of(reader, vars) for reader in rule.readers]
         self._has_slices = any(reader.index is not None for reader in rule.readers)
-        columns = (*rule.step_columns, *(capture.name for capture in rule.spread))
+        self._at_hand = AtHand(rule, tuple(target.index for target in rule.targets), vars)
+        spread = (capture.name for capture in rule.spread)
+        columns = (*rule.step_columns, *spread, *self._at_hand.names)
         self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
         self._courses = Courses(rule, vars, self._find_wanted)
 
@@ -63,8 +66,9 @@ class _Mover:
         course = self._courses.find(group, taken)
         run.production.count(course.made, rule.place)
         nodes, products = course.run(taken, self._info), []
+        looked = self._at_hand.values(group.values, group.first)
         for number, spread, at in course.placed:
-            key, index = self._targets[number].write(group.values + spread, matches)
+            key, index = self._targets[number].write(group.values + spread + looked, matches)
             if run.give(rule, number, key, index, nodes[at], matches):
                 products.append((key, index))
         return Done(matches, products, slices, course.ops)

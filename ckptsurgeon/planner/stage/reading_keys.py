@@ -5,21 +5,20 @@ Captures are rows of values, in the order of the reference's `columns`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
-from ckptsurgeon.language.expressions import Value, kind_of
-from ckptsurgeon.language.patterns import Kind, is_plain_integer
-from ckptsurgeon.language.rows import Memo, OfRow, Row
-from ckptsurgeon.language.rules import Span
+from ckptsurgeon.language.expressions import OF_TENSOR, Value, kind_of
+from ckptsurgeon.language.rows import OfRow, Row, pick_columns
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.planner.stage.varying import at_options, vary_rows
 from ckptsurgeon.plans.graph import Address, Node, full_key
+from ckptsurgeon.specs import UnreadableSpec
 
 
 class Match(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -62,21 +61,32 @@ def name_conditions(rule: CompiledRule) -> list[str]:
 
 
 def read_keys(
-    rule: CompiledRule, reader: Reader, tables: Sequence[Table], vars: Vars
+    rule: CompiledRule,
+    reader: Reader,
+    tables: Sequence[Table],
+    vars: Vars,
+    *,
+    regardless: bool = False,
 ) -> list[Match]:
-    """Every key that the reference matches, taken or not; raises PlanError."""
-    holds = condition(rule, reader.columns, vars) if rule.where_names <= reader.names else None
+    """Every key that the reference matches, taken or not; raises PlanError.
+
+    `regardless` of `where`, where that is not of interest.
+    """
+    holds = None
+    if not regardless and rule.has_condition(reader):
+        holds = _condition_of_keys(rule, reader, vars)
     found: list[Match] = []
     most = SPARE_STEPS + sum(len(table.nodes) for table in tables)
-    vary = vary_rows(rule, reader.columns, most)
+    vary = vary_rows(rule, reader, vars, most)
     for table, matched in match_keys(reader, tables):
         if holds is not None:
-            matched = [(key, raw) for key, raw in matched if holds(raw)]
+            matched = [(key, raw) for key, raw in matched if holds(table, key, raw)]
         if vary is None:
             found += [Match(table, key, raw, raw) for key, raw in matched]
             continue
         for key, raw in matched:
-            found += [Match(table, key, raw, values) for values in vary(raw)]
+            with at_options(rule, full_key(table.alias, key)):
+                found += [Match(table, key, raw, values) for values in vary(raw)]
             if len(found) > most:
                 place = rule.options.places.get("pick", rule.place)
                 raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])
@@ -125,15 +135,40 @@ def slice_of(reader: Reader, vars: Vars) -> Callable[[Match], Index | None]:
     if reader.index is None:
         return lambda match: None
     written = reader.index
-    evaluate = OfRow(written.names, reader.columns, lambda c: written.evaluate(Scope(c, vars)))
+    looks = sorted(name for name in written.names & OF_TENSOR if name not in vars)
+    columns = (*reader.columns, *looks)
+    evaluate = OfRow(written.names, columns, lambda c: written.evaluate(Scope(c, vars)))
 
     def index(match: Match) -> Index:
         try:
-            return evaluate(match.raw)
+            return evaluate((*match.raw, *spec_values(match, looks)) if looks else match.raw)
         except ExpressionError as error:
             raise ExpressionError(f"`{match.name}`: {error}", help=error.help) from None
 
     return index
+
+
+def leave_partners(
+    reader: Reader,
+    matches: Sequence[Match],
+    other: Reader,
+    kept: Sequence[Match],
+    left_out: Sequence[Match],
+) -> list[Match]:
+    """The matches of a reference without those whose partners in another are all left out."""
+    shared = sorted(reader.names & other.names)
+    theirs = pick_columns([other.columns.index(name) for name in shared])
+    ours = pick_columns([reader.columns.index(name) for name in shared])
+    gone = {theirs(one.values) for one in left_out} - {theirs(one.values) for one in kept}
+    return [match for match in matches if ours(match.values) not in gone]
+
+
+def spec_values(match: Match, names: Sequence[str]) -> Row:
+    """The values of `shape` and `dtype` of a key's tensor; raises ExpressionError if unknown."""
+    spec = match.node.spec
+    if isinstance(spec, UnreadableSpec) and not spec.has_shape and "shape" in names:
+        raise ExpressionError(f"`{match.name}` has no shape that is known: it is {spec.what}")
+    return tuple([spec.shape if name == "shape" else spec.dtype for name in names])
 
 
 # --- conditions -----------------------------------------------------------------------------------
@@ -147,6 +182,23 @@ def condition(
     if where is None:
         return None
     return OfRow(where.names, columns, lambda captures: holds(rule, captures, vars))
+
+
+def _condition_of_keys(
+    rule: CompiledRule, reader: Reader, vars: Vars
+) -> Callable[[Table, str, Row], bool] | None:
+    """What tells whether `where` is true of a key and its captures; None where there is none."""
+    looks = sorted(rule.where_looks)
+    asked = condition(rule, (*reader.columns, *looks), vars)
+    if asked is None:
+        return None
+    if not looks:
+        return lambda table, key, raw: asked(raw)
+
+    def holds(table: Table, key: str, raw: Row) -> bool:
+        return asked((*raw, *spec_values(Match(table, key, raw, raw), looks)))
+
+    return holds
 
 
 def holds(rule: CompiledRule, captures: Mapping[str, Value], vars: Vars) -> bool:
@@ -165,62 +217,3 @@ def holds(rule: CompiledRule, captures: Mapping[str, Value], vars: Vars) -> bool
         place = rule.options.places.get("where", rule.place)
         raise PlanError([Problem(f"where: {error}", place, error.help)]) from None
     return value
-
-
-# --- other values ---------------------------------------------------------------------------------
-
-
-def vary_rows(
-    rule: CompiledRule, columns: Sequence[str], most: int
-) -> Callable[[Row], Iterable[Row]] | None:
-    """What gives the captures after `map` and `pick`; None where a rule has neither.
-
-    There are none where these don't list a value, several where `pick` repeats one; no more than
-    one above `most`.
-    """
-    options = rule.options
-    if not (options.map or options.pick):
-        return None
-    changed = [at for at, name in enumerate(columns) if name in (*options.map, *options.pick)]
-    choices = [(at, _choices(rule, columns[at])) for at in changed]
-
-    def vary(row: Row) -> Iterable[Row]:
-        rows = [row]
-        for at, of in choices:
-            values = of[row[at]]
-            varied = ((*one[:at], value, *one[at + 1 :]) for one in rows for value in values)
-            rows = list(itertools.islice(varied, most + 1))
-        return rows
-
-    return vary
-
-
-def _choices(rule: CompiledRule, name: str) -> Memo[Value, Sequence[Value]]:
-    """The values of a capture after `map` and `pick`, by its own."""
-    table, spans = rule.options.map.get(name), rule.options.pick.get(name)
-
-    def choose(value: Value) -> Sequence[Value]:
-        new = value if table is None else table.get(str(value))
-        if new is None:
-            return ()
-        if spans is not None:
-            return list(_places(spans, value))
-        return (value if table is None else _new_value(rule, name, str(new)),)
-
-    return Memo(choose)
-
-
-def _new_value(rule: CompiledRule, name: str, text: str) -> Value:
-    capture = rule.captures[name]
-    if capture.kind in (Kind.INT, Kind.WORDS) and is_plain_integer(text):
-        return int(text)
-    return text
-
-
-def _places(spans: Sequence[Span], value: Value) -> Iterator[int]:
-    """The new numbers of an integer: where it stands in the list of spans."""
-    before = 0
-    for span in spans:
-        if isinstance(value, int) and span.first <= value <= span.last:
-            yield before + value - span.first
-        before += span.last - span.first + 1

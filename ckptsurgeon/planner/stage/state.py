@@ -15,7 +15,7 @@ from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.production import Production
-from ckptsurgeon.planner.stage.reading_keys import Match, read_keys
+from ckptsurgeon.planner.stage.reading_keys import Match, leave_partners, read_keys
 from ckptsurgeon.planner.stage.slices import Slices
 from ckptsurgeon.planner.stage.tables import Table
 from ckptsurgeon.plans.fates import Claim, Fate
@@ -122,6 +122,26 @@ class StageRun:
         if free:
             self.alive[rule.group].add(number)
         return free
+
+    def find_all(self, rule: CompiledRule) -> list[list[Match]]:
+        """The matches of every reference that are this rule's to take.
+
+        What `where` leaves out for the shape or dtype of the first takes its partners with it.
+        """
+        found = [self.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
+        if len(found) == 1 or not rule.where_looks or rule.where_by_step:
+            return found
+        first = rule.readers[0]
+        whole = read_keys(rule, first, self.tables, self.vars_of(rule), regardless=True)
+        kept = {match.address for match in found[0]}
+        left_out = [match for match in whole if match.address not in kept]
+        return [
+            found[0],
+            *(
+                leave_partners(reader, matches, first, found[0], left_out)
+                for reader, matches in zip(rule.readers[1:], found[1:], strict=True)
+            ),
+        ]
 
     def take(
         self, rule: CompiledRule, claim: Claim, match: Match, index: Index | None = None

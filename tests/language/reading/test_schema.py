@@ -145,7 +145,7 @@ def test_bad_rules_are_not_valid(rule: str) -> None:
         ("format: 1\nrulez: []", False),
         ("format: 1\nunmatched: ignore", False),
         ("format: 1\nsource: [root]", False),
-        ("format: 1\nvars: {n: {a: {b: 1}}}", False),
+        ("format: 1\nvars: {n: {a: {b: 1}}}", True),
         ("format: 1\nvars: {n: {shape: k, dim: 0, dmi: 1}}", False),
         ("format: 1\nrules: {b: c}", False),
     ],
