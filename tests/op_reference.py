@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
     "concat": ("<p:q|k> -> qk: {concat: 0}", {"q": (4, 6), "k": (2, 6)}),
     "stack": ("experts.<e> -> experts: stack", {"experts.0": (4, 6), "experts.1": (4, 6)}),
     "unstack": ("experts -> experts.<e>: unstack", {"experts": (2, 4, 6)}),
+    "copies": ("w -> w.<i>: {copies: 2}", {"w": (4, 6)}),
     "same": ("rank<r>.norm -> norm: same", {"rank0.norm": (8,), "rank1.norm": (8,)}),
     "transpose": ("w -> w: transpose", {"w": (4, 6)}),
     "permute": ("w -> w: {permute: [2, 0, 1]}", {"w": (4, 6, 3)}),

@@ -12,7 +12,7 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.channels import AdaptInputChannels
 from ckptsurgeon.ops.elementwise import Add, Average, Multiply, Scale, Shift
 from ckptsurgeon.ops.indexing import Slice, Take
-from ckptsurgeon.ops.joining import Concat, Same, Split, Stack, Unstack
+from ckptsurgeon.ops.joining import Concat, Copies, Same, Split, Stack, Unstack
 from ckptsurgeon.ops.layout import Flip, Permute, Reshape, Roll, Transpose
 from ckptsurgeon.ops.merging import FuseWeightNorm, MergeLora
 from ckptsurgeon.ops.padding import Pad, Repeat
@@ -32,6 +32,7 @@ _CLASSES: tuple[type[Op], ...] = (
     Concat,
     Stack,
     Unstack,
+    Copies,
     Same,
     Transpose,
     Permute,

@@ -60,7 +60,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     (`cast: BF16`), `further` the field that takes parameters of any other name as (name, value)
     pairs, `arithmetic` whether it computes (and so may round), `keeps_shape` whether it always
     gives the shape that it is given, `no_dim` what to add where there is no such dim. `sized` are
-    the parameters whose numbers may be sizes of one network: other networks have others.
+    the parameters whose numbers may be sizes of one network: other networks have others. `counted`
+    is the parameter that says how many tensors it gives, where that follows from what takes them.
     """
 
     name: ClassVar[str]
@@ -71,6 +72,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keeps_shape: ClassVar[bool] = False
     no_dim: ClassVar[str] = ""
     sized: ClassVar[tuple[str, ...]] = ()
+    counted: ClassVar[str] = ""
 
     @property
     def lacks_size(self) -> bool:

@@ -20,6 +20,7 @@ class Split(Move, frozen=True, kw_only=True):
     first: ClassVar[str | None] = "dim"
     no_dim: ClassVar[str] = "; how many it gives is `parts`"
     sized: ClassVar[tuple[str, ...]] = ("sizes",)
+    counted: ClassVar[str] = "parts"
 
     dim: int = 0
     parts: int | None = None
@@ -123,6 +124,31 @@ class Unstack(Move, frozen=True, kw_only=True):
 
     def inverse(self, specs: Specs) -> Op | None:
         return Stack(dim=position(self, self.dim, only(self, specs)))
+
+
+class Copies(Move, frozen=True, kw_only=True):
+    """[…] -> […] as often as there are takers; a plan has the tensor itself, and no op."""
+
+    name: ClassVar[str] = "copies"
+    arity: ClassVar[Arity] = Arity.SPLIT
+    first: ClassVar[str | None] = "times"
+    counted: ClassVar[str] = "times"
+    sized: ClassVar[tuple[str, ...]] = ("times",)
+
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.times is not None and not 1 <= self.times <= MAX_PARTS:
+            raise self.error(f"`times` must be from 1 to {MAX_PARTS}, found {self.times}")
+
+    def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
+        only(self, specs)
+        if self.times is None:
+            raise self.error("needs `times`", specs)
+        return tensors * self.times
+
+    def inverse(self, specs: Specs) -> Op | None:
+        return self if self.times == 1 else None
 
 
 class Same(Op, frozen=True, kw_only=True):

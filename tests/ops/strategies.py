@@ -125,6 +125,11 @@ def unstack_cases(draw: Draw) -> Case:
 
 
 @st.composite
+def copies_cases(draw: Draw) -> Case:
+    return case(draw, "copies", {"times": draw(st.integers(1, 4))}, draw(shapes(0)))
+
+
+@st.composite
 def same_cases(draw: Draw) -> Case:
     made = case(draw, "same", {}, draw(shapes(0)))
     copies = draw(st.integers(0, 2))
@@ -488,6 +493,7 @@ CASES: Mapping[str, st.SearchStrategy[Case]] = {
     "concat": concat_cases(),
     "stack": stack_cases(),
     "unstack": unstack_cases(),
+    "copies": copies_cases(),
     "same": same_cases(),
     "transpose": transpose_cases(),
     "permute": permute_cases(),

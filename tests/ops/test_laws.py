@@ -140,6 +140,8 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("stack", {}, ["F32[3, 4]", "BF16[3, 4]"]),
     ("unstack", {}, ["F32[]"]),
     ("unstack", {}, ["F32[0, 4]"]),
+    ("copies", {}, ["F32[3, 4]"]),
+    ("copies", {"times": 2}, ["F32[3, 4]", "F32[3, 4]"]),
     ("same", {}, ["F32[3, 4]", "F32[4, 3]"]),
     ("transpose", {}, ["F32[3]"]),
     ("transpose", {}, ["F32[3, 4, 5]"]),

@@ -218,10 +218,11 @@ def write_literal(text: str) -> str:
 
 def write_key(pattern: Pattern, scope: Scope) -> str:
     """The key that a resolved target names for these values; raises ExpressionError."""
-    return "".join(_write_piece(piece, scope) for piece in pattern.pieces)
+    return "".join(write_piece(piece, scope) for piece in pattern.pieces)
 
 
-def _write_piece(piece: Piece, scope: Scope) -> str:
+def write_piece(piece: Piece, scope: Scope) -> str:
+    """The text of a piece of a resolved target for these values; raises ExpressionError."""
     if isinstance(piece, Literal):
         return piece.text
     if isinstance(piece, Capture):

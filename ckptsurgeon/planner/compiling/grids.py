@@ -111,14 +111,15 @@ class _Course:
         return dim
 
     def _check_parts(self, call: OpCall, dim: str) -> None:
-        """Raises RulesetError for a `split` into another number of parts than take them."""
-        parts, sizes = call.arguments.get("parts"), call.arguments.get("sizes")
+        """Raises RulesetError for an op that gives another number of parts than take them."""
+        counted = OPS[call.name].counted
+        parts, sizes = call.arguments.get(counted), call.arguments.get("sizes")
         given = len(sizes) if isinstance(sizes, tuple) else parts
         wanted, takers = self.targets, "targets"
         if dim != TARGETS:
             words = self.captures[dim].words if dim in self.spread else ()
             wanted, takers = len(words), f"words of `{dim}`"
-        if call.name == "split" and isinstance(given, int) and wanted and given != wanted:
+        if counted and isinstance(given, int) and wanted and given != wanted:
             message = f"{call.name}: gives {given} tensors for {wanted} {takers}"
             raise wrong(call.place, message)
 
@@ -155,7 +156,7 @@ class _Course:
                 message = f"`{self.captures[name]}` is in the target alone, and no op spreads it"
                 help = (
                     f"write `<{name}>` in the source too where it is in its keys; an op that makes "
-                    "several tensors of one spreads it: `split`, `unstack`, `split_qkv`"
+                    "several tensors of one spreads it: `split`, `unstack`, `copies`"
                 )
                 if self.captures[name].kind is Kind.INT and not self.captures[name].width:
                     help += f"; or name one value: `vars: {{{name}: 0}}`"

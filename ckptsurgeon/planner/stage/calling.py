@@ -16,15 +16,13 @@ from ckptsurgeon.errors import (
 )
 from ckptsurgeon.files import follow_links
 from ckptsurgeon.language.expressions import Value, kind_of, names_in
-from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.rows import OfRow
 from ckptsurgeon.language.rules import Argument, OpCall, evaluate
 from ckptsurgeon.ops import OPS, Op, build
-from ckptsurgeon.ops.joining import Split
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
-from ckptsurgeon.planner.compiling.grids import TARGETS
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.at_hand import AtHand
+from ckptsurgeon.planner.stage.counting import Counts
 from ckptsurgeon.planner.stage.grouping import Group
 from ckptsurgeon.planner.stage.reading_keys import name_keys
 
@@ -32,13 +30,11 @@ from ckptsurgeon.planner.stage.reading_keys import name_keys
 class OpMaker:
     """Makes the ops of one rule, the same for equal captures.
 
-    `sizes` says how many parts the dims of a grid have that words or targets take.
+    `counts` says how many tensors those give that leave out their number.
     """
 
-    def __init__(self, rule: CompiledRule, vars: Vars) -> None:
-        self._rule, self._vars = rule, vars
-        self.sizes = {TARGETS: len(rule.targets)}
-        self.sizes |= {c.name: len(c.words) for c in rule.spread if c.kind is Kind.WORDS}
+    def __init__(self, rule: CompiledRule, vars: Vars, counts: Counts) -> None:
+        self._rule, self._vars, self._counts = rule, vars, counts
         self._at_hand = AtHand(rule, tuple(placed.call.arguments for placed in rule.ops), vars)
         self._makers = [self._maker(placed) for placed in rule.ops]
 
@@ -55,27 +51,34 @@ class OpMaker:
     def _maker(self, placed: PlacedOp) -> OfRow[Op]:
         """What makes the op for a step's captures."""
         name, arguments = placed.call.name, placed.call.arguments
+        counted = lacks_number(placed.call)
 
         def make(captures: Mapping[str, Value]) -> Op:
-            return build(name, self._parameters(placed, arguments, Scope(captures, self._vars)))
+            values = self._parameters(placed, arguments, Scope(captures, self._vars))
+            if counted:
+                values[counted] = self._counts.of(placed.dim, captures, counted)
+            return build(name, values)
 
         columns = (*self._rule.step_columns, *self._at_hand.names)
-        return OfRow(names_in(arguments), columns, make)
+        return OfRow({*names_in(arguments), *self._counted_by(placed)}, columns, make)
+
+    def _counted_by(self, placed: PlacedOp) -> frozenset[str]:
+        """The captures that say how many an op gives that leaves out its number."""
+        return self._counts.names(placed.dim) if lacks_number(placed.call) else frozenset()
 
     def _parameters(
         self, placed: PlacedOp, arguments: Mapping[str, Argument], scope: Scope
     ) -> dict[str, object]:
         values = {name: evaluate(value, scope) for name, value in arguments.items()}
-        if OPS[placed.call.name] is Split and "parts" not in values and "sizes" not in values:
-            values["parts"] = self._parts(placed)
         if placed.call.name == "take" and isinstance(values.get("file"), str):
             values["indices"] = load_indices(_beside(placed.call, str(values.pop("file"))))
         return values
 
-    def _parts(self, placed: PlacedOp) -> int:
-        if placed.dim not in self.sizes:
-            raise ShapeError(f"split over `{placed.dim}`: say how many: `parts` or `sizes`")
-        return self.sizes[placed.dim]
+
+def lacks_number(call: OpCall) -> str:
+    """The parameter by which an op would say how many it gives, where it doesn't."""
+    counted = OPS[call.name].counted
+    return "" if call.arguments.keys() & {counted, "sizes"} else counted
 
 
 def at_op(error: CkptSurgeonError, call: OpCall, group: Group) -> ProblemsError:

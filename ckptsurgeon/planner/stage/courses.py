@@ -16,10 +16,12 @@ from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture
 from ckptsurgeon.language.rows import Row
 from ckptsurgeon.ops import OPS, Arity, Op
+from ckptsurgeon.ops.joining import Copies
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.calling import OpMaker, at_op
+from ckptsurgeon.planner.stage.counting import Counts
 from ckptsurgeon.planner.stage.grouping import Group
 from ckptsurgeon.planner.stage.production import MAX_OUTPUTS
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
@@ -57,10 +59,14 @@ class Courses:
     """
 
     def __init__(
-        self, rule: CompiledRule, vars: Vars, find_wanted: Callable[[Group], TensorSpec | None]
+        self,
+        rule: CompiledRule,
+        vars: Vars,
+        find_wanted: Callable[[Group], TensorSpec | None],
+        counts: Counts,
     ) -> None:
-        self._rule, self._find_wanted = rule, find_wanted
-        self._ops = OpMaker(rule, vars)
+        self._rule, self._find_wanted, self._counts = rule, find_wanted, counts
+        self._ops = OpMaker(rule, vars, counts)
         self._known: dict[Hashable, Course] = {}
         self._plain = Course((), tuple((n, (), 0) for n in range(len(rule.targets))))
 
@@ -121,8 +127,8 @@ class Courses:
         ]
 
     def _split(self, draft: _Draft, placed: PlacedOp, op: Op, one: int) -> Sequence[int]:
-        parts = draft.call(op, one)
-        wanted = self._ops.sizes.get(placed.dim, len(parts))
+        parts = [one] * (op.times or 1) if isinstance(op, Copies) else draft.call(op, one)
+        wanted = self._counts.known.get(placed.dim, len(parts))
         if len(parts) != wanted:
             takers = "targets" if placed.dim == TARGETS else f"words of `{placed.dim}`"
             raise ShapeError(f"{op.name}: gives {len(parts)} tensors for {wanted} {takers}")

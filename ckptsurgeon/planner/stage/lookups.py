@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.language.expressions import Value
@@ -94,10 +94,15 @@ def _readable(piece: Piece, vars: Vars) -> Piece:
     return piece
 
 
-def _is_solved(formula: Formula, vars: Vars, read: Container[str] = ()) -> bool:
+def _is_solved(formula: Formula, vars: Vars, read: Iterable[str] = ()) -> bool:
     """Whether all that a formula looks at is known."""
-    names = formula.expression.names
-    return all(name in read or name in vars or name.startswith("config.") for name in names)
+    known = {*read, *vars.names()}
+    return all(is_known(name, known) for name in formula.expression.names)
+
+
+def is_known(name: str, known: Container[str]) -> bool:
+    """Whether a name has a value, where these have: those of the config are found as they are."""
+    return name in known or name.startswith("config.")
 
 
 def _unsolved(formula: Formula) -> str:

@@ -10,6 +10,7 @@ from ckptsurgeon.language.problems import Folded
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.stage.at_hand import AtHand
+from ckptsurgeon.planner.stage.counting import Counts
 from ckptsurgeon.planner.stage.courses import Courses
 from ckptsurgeon.planner.stage.grouping import Group, group_steps
 from ckptsurgeon.planner.stage.reading_keys import slice_of
@@ -51,7 +52,8 @@ class _Mover:
         spread = (capture.name for capture in rule.spread)
         columns = (*rule.step_columns, *spread, *self._at_hand.names)
         self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
-        self._courses = Courses(rule, vars, self._find_wanted)
+        counts = Counts(rule, vars, run.wanted)
+        self._courses = Courses(rule, vars, self._find_wanted, counts)
 
     def step(self, group: Group) -> Done:
         """Takes what a step reads, runs its ops and gives what comes out."""

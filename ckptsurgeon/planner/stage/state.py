@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place, PlanError, Problem
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Drop, Move, Norms, Require
@@ -17,7 +18,7 @@ from ckptsurgeon.planner.scope import Surroundings, Vars
 from ckptsurgeon.planner.stage.production import Production
 from ckptsurgeon.planner.stage.reading_keys import Match, leave_partners, read_keys
 from ckptsurgeon.planner.stage.slices import Slices
-from ckptsurgeon.planner.stage.tables import Table
+from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.steps import Batch
@@ -67,6 +68,7 @@ class StageRun:
     slices: Slices = field(default_factory=Slices)
     sliced: dict[int, list[Match]] = field(default_factory=dict)
     """What references with slices match, read before any rule runs, and kept until theirs does."""
+    _wanted: Table | None = None
 
     def begin(self, rule: CompiledRule) -> None:
         """Notes that a rule runs now."""
@@ -95,6 +97,13 @@ class StageRun:
         if key not in self.vars:
             self.vars[key] = Vars(rule.vars, self.surroundings)
         return self.vars[key]
+
+    @property
+    def wanted(self) -> Table | None:
+        """The destination's keys, where they can be looked for; None without a destination."""
+        if self._wanted is None and self.destination is not None:
+            self._wanted = Table(DESTINATION, Leaves(self.destination))
+        return self._wanted
 
     def table(self, alias: str) -> Table:
         """The table of an alias that is there."""

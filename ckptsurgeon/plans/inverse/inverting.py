@@ -21,7 +21,7 @@ from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Claim, Fate, Fates, KeyFates, Why
 from ckptsurgeon.plans.graph import Assembly, Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.inverse.losses import Losses
-from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
+from ckptsurgeon.plans.inverse.walking import LOST, Recovery, Spot, StandIns, spot_of
 from ckptsurgeon.plans.notes import fate_notes
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
@@ -219,6 +219,26 @@ class _Inverse:
         root = root_of(self.forward, self.view.alias)
         if root and not self.view.format.startswith("torch"):
             yield Note("root", f"keys are named as under the root `{root}` of {self.view.path}")
+        yield from _copies_notes(self.forward)
+
+
+def _copies_notes(plan: Plan) -> Iterator[Note]:
+    """Tensors that a plan gave several keys, of which the first goes back: they may differ by now.
+
+    Those of one rule, which gave each as often, are one note.
+    """
+    keys: dict[Spot, list[str]] = {}
+    for key, node in plan.outputs.nodes.items():
+        if key not in plan.ties:
+            keys.setdefault(spot_of(node), []).append(key)
+    alike: dict[tuple[RuleInfo | None, int], list[str]] = {}
+    for copies in keys.values():
+        if len(copies) > 1:
+            alike.setdefault((plan.outputs.rules[copies[0]], len(copies)), []).append(copies[0])
+    for (rule, count), firsts in alike.items():
+        more = f", and so for {len(firsts) - 1} more" if len(firsts) > 1 else ""
+        text = f"{count} copies go back as one, that of `{firsts[0]}`{more}"
+        yield Note("copies", text, rule=None if rule is None else _undone(rule))
 
 
 def _undone(rule: RuleInfo) -> RuleInfo:
