@@ -26,7 +26,7 @@ from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
-from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.graph import RuleInfo, place_giving
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import make_report
@@ -181,10 +181,12 @@ def _finding_problem(finding: Finding) -> Problem:
         if finding.source == DESTINATION:
             of, help = "the destination's ", f"allow `unreadable`, or make it plain: {spec.remedy}"
         text = f"unreadable: {of}`{finding.key}`, {spec.what}"
-        return Problem(text, finding.rule.place if finding.rule else None, help)
+        return Problem(
+            text, place_giving(finding.rule, finding.key) if finding.rule else None, help
+        )
     specs = {"found": finding.found, "wanted": finding.wanted}
     told = ", ".join(f"{word} {spec}" for word, spec in specs.items() if spec is not None)
-    place = finding.rule.place if finding.rule else None
+    place = place_giving(finding.rule, finding.key) if finding.rule else None
     return Problem(f"{finding.kind.value}: `{finding.key}` ({told})", place)
 
 

@@ -85,16 +85,47 @@ class BaseRule(Struct, frozen=True, kw_only=True):
 
 
 class Move(BaseRule, frozen=True):
-    """An arrow or a block. `targets` is empty where `to` is left out."""
+    """An arrow or a block. `targets` is empty where `to` is left out.
+
+    `names` are the references of `for`, whose keys give captures and no tensor.
+    """
 
     sources: tuple[At, ...]
     targets: tuple[At, ...] = ()
     ops: tuple[OpCall, ...] = ()
+    names: tuple[At, ...] = ()
 
     @property
     def plain(self) -> bool:
         """Whether nothing stands behind the arrow."""
-        return not self.ops and self.options == Options(places=self.options.places)
+        given = self.ops or self.names
+        return not given and self.options == Options(places=self.options.places)
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """A key of a table and its new name, None where it is dropped; `line` is where it stands."""
+
+    old: str
+    new: str | None
+    line: int
+
+
+class Listing(Struct, frozen=True):
+    """The entries of a table, and the file that they stand in."""
+
+    entries: tuple[Entry, ...]
+    file: str
+
+
+class Table(BaseRule, frozen=True):
+    """Keys by name, as they are; an expression gives a table when it is run.
+
+    `alias` is the source's, `before` what stands in front of the keys on both sides.
+    """
+
+    entries: Listing | Expression
+    alias: str = ""
+    before: tuple[str, str] = ("", "")
 
 
 class Drop(BaseRule, frozen=True):
@@ -109,7 +140,7 @@ FILLS = ("zeros", "ones", "eye", "normal")
 
 
 class Init(BaseRule, frozen=True):
-    """`fill` is one of FILLS, or a number."""
+    """`fill` is one of FILLS, or a number; `names` are the references of `for`."""
 
     targets: tuple[At, ...]
     fill: str | Number
@@ -117,6 +148,7 @@ class Init(BaseRule, frozen=True):
     seed: int | Expression = 0
     shape: tuple[int | Expression, ...] | None = None
     dtype: str | None = None
+    names: tuple[At, ...] = ()
 
 
 class BaseNorms(BaseRule, frozen=True):
@@ -197,7 +229,7 @@ class Within(Struct, frozen=True):
 Norms = BatchNorm | FoldBatchNorm | FreezeBatchNorm
 """The rules that read BatchNorms by their prefixes."""
 
-PlainRule = Move | Drop | Keep | Init | Norms | Tie | Require
+PlainRule = Move | Table | Drop | Keep | Init | Norms | Tie | Require
 
 Rule = PlainRule | Within
 

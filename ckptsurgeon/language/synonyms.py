@@ -26,7 +26,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("missing_ok", "allow_missing", "maybe"), "optional"),
     **dict.fromkeys(("expected", "times", "number"), "count"),
     **dict.fromkeys(("select", "layers", "choose"), "pick"),
-    **dict.fromkeys(("table", "rename_captures", "replace", "mapping", "translate"), "map"),
+    **dict.fromkeys(("rename_captures", "replace", "mapping", "translate"), "map"),
     **dict.fromkeys(("default", "else", "otherwise"), "fallback"),
     **dict.fromkeys(("again", "shared_source", "multiple"), "reuse"),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, PlanError
+from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, Place, PlanError
 from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
@@ -19,8 +19,17 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.fates import Fate, Fates, SourceFate
-from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, inputs_of, walk, work_of
+from ckptsurgeon.plans.fates import Fate, Fates, SourceFate, Why
+from ckptsurgeon.plans.graph import (
+    Leaf,
+    Node,
+    Result,
+    RuleInfo,
+    inputs_of,
+    place_reading,
+    walk,
+    work_of,
+)
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
@@ -33,11 +42,12 @@ MOST_BELOW = 3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule made of a key: `takes it`, or the reason why not."""
+    """What a rule made of a key: `takes it`, or the reason why not; `place` is where it says so."""
 
     rule: RuleInfo
     text: str
     matched: bool
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +178,15 @@ def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iter
     info = run.info(rule)
     taken = _how_taken(run, rule, table, key)
     if taken:
-        yield Verdict(info, taken, True)
+        yield Verdict(info, taken, True, place_reading(info, key))
         return
+    if info.lines is not None and key in info.lines.read:
+        taker = table.held.taker(key) or table.held.sliced.get(key)
+        late = f"comes too late: {place_reading(taker, key)} takes it" if taker else "takes it not"
+        yield Verdict(info, late, True, place_reading(info, key))
     single = Table(table.alias, {key: table.nodes[key]})
     for reader in rule.readers:
-        yield Verdict(info, *_why_not(run, rule, reader, single, table.held))
+        yield Verdict(info, *_why_not(run, rule, reader, single, table.held), info.place)
 
 
 def _how_taken(run: StageRun, rule: CompiledRule, table: Table, key: str) -> str:
@@ -181,6 +195,8 @@ def _how_taken(run: StageRun, rule: CompiledRule, table: Table, key: str) -> str
     if any(part.claim.rule is info for part in held.parts.get(key, ())):
         return "takes a slice of it"
     claim, batch = held.whole.get(key), run.batches.get(id(rule))
+    if claim and claim.rule is info and claim.why is Why.NULL:
+        return "drops it, by null"
     if claim and claim.rule is info and claim.fate is Fate.UNREADABLE:
         return "matches it, and can't read it"
     if (claim and claim.rule is info) or (batch and any(Steps([batch]).reading(table.alias, key))):

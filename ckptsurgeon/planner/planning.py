@@ -187,7 +187,7 @@ class Planning:
         self.rules += rule_infos(run)
         self.batches += run.batches.values()
         self.notes += fate_notes(Fates(fates))
-        self.notes += (*absent_aliases(run), *undone_splits(run), *unasked_items(run))
+        self.notes += (*run.said, *absent_aliases(run), *undone_splits(run), *unasked_items(run))
         return given
 
     def _finished(self, run: StageRun) -> Given:

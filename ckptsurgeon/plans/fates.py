@@ -28,6 +28,7 @@ class Why(enum.Enum):
 
     GAVE_WAY = "gave way to "  # and the rule that gives the key
     UNMATCHED = "by `unmatched: drop`"
+    NULL = "by null"
     OWN = "the destination's own"
     MADE = "made by `init`"
     UNNEEDED = "not needed"

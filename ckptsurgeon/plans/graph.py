@@ -8,7 +8,7 @@ millions of nodes, which are trees or shared, never in a circle: they are kept s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -24,10 +24,29 @@ Address = tuple[str, str]
 """A key with its alias."""
 
 
+class Lines(msgspec.Struct, frozen=True, gc=False):
+    """The lines of a table's entries in its file, by the keys that are read and given."""
+
+    file: str
+    read: dict[str, int]
+    given: dict[str, int]
+
+    def place(self, lines: Mapping[str, int], key: str) -> Place | None:
+        """Where an entry stands; None where the table has no such key."""
+        return Place(self.file, lines[key], 1) if key in lines else None
+
+    def __str__(self) -> str:
+        first, last = min(self.read.values()), max(self.read.values())
+        return f"{self.file}:{first}-{last}" if first != last else f"{self.file}:{first}"
+
+    def __hash__(self) -> int:
+        return hash(self.file)
+
+
 class RuleInfo(msgspec.Struct, frozen=True, gc=False):
     """A rule of a stage for reports: its kind (`move`, `keep`, …), its text on one line, its place.
 
-    `steps` says how many it made, where that is known.
+    `steps` says how many it made, where that is known; `lines` are those of a table's entries.
     """
 
     stage: int
@@ -36,6 +55,19 @@ class RuleInfo(msgspec.Struct, frozen=True, gc=False):
     text: str
     place: Place
     steps: int = 0
+    lines: Lines | None = None
+
+
+def place_reading(rule: RuleInfo, key: str) -> Place:
+    """Where it stands that a rule reads a key: a table has a line for each."""
+    lines = rule.lines
+    return rule.place if lines is None else lines.place(lines.read, key) or rule.place
+
+
+def place_giving(rule: RuleInfo, key: str) -> Place:
+    """Where it stands that a rule gives a key."""
+    lines = rule.lines
+    return rule.place if lines is None else lines.place(lines.given, key) or rule.place
 
 
 def full_key(alias: str, key: str) -> str:

@@ -9,7 +9,16 @@ from functools import cached_property
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.plans.graph import Leaf, Node, Operand, RuleInfo, op_texts, operands_of, uses
+from ckptsurgeon.plans.graph import (
+    Assembly,
+    Leaf,
+    Node,
+    Operand,
+    RuleInfo,
+    op_texts,
+    operands_of,
+    uses,
+)
 from ckptsurgeon.plans.kinds import OutputKind, sort_kinds
 from ckptsurgeon.specs import TensorSpec
 
@@ -31,7 +40,8 @@ OF_KIND = {"keep": Status.KEPT, "init": Status.INITIALISED}
 
 def status_of(key: str, node: Node, rule: RuleInfo | None) -> Status:
     """How a key's tensor, that a rule gives, came about; None gives what is copied or kept."""
-    if rule is not None and rule.kind in OF_KIND:
+    in_parts = isinstance(node, Assembly) and operands_of(node)
+    if rule is not None and rule.kind in OF_KIND and not in_parts:
         return OF_KIND[rule.kind]
     if not isinstance(node, Leaf):
         return Status.CHANGED if operands_of(node) else Status.INITIALISED

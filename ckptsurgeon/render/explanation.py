@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
-from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.plans.graph import full_key, place_giving
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.steps import Step
 from ckptsurgeon.render.json import describe
@@ -64,9 +64,7 @@ def _counted(others: int, more: bool) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return (
-        f"{escape(str(verdict.rule.place))}: `{escape(verdict.rule.text)}` {escape(verdict.text)}"
-    )
+    return f"{escape(str(verdict.place))}: `{escape(verdict.rule.text)}` {escape(verdict.text)}"
 
 
 def _step(step: Step) -> Iterator[str]:
@@ -78,7 +76,8 @@ def _step(step: Step) -> Iterator[str]:
 
 def _output(output: Output) -> Iterator[str]:
     yield f"{escape(output.key)}  {output.spec}  (key of the output)"
-    by = f" by {escape(str(output.rule.place))}" if output.rule else " by no rule"
+    rule = output.rule
+    by = f" by {escape(str(place_giving(rule, output.key)))}" if rule else " by no rule"
     yield f"  {output.status.value}{by}"
     for operand in output.sources:
         part = index_text(operand.index) if operand.index is not None else ""
@@ -124,18 +123,18 @@ def _describe_sighting(sighting: Sighting) -> dict[str, Any]:
 
 
 def _describe_verdict(verdict: Verdict) -> dict[str, Any]:
-    place = {"file": verdict.rule.place.file, "line": verdict.rule.place.line}
+    place = {"file": verdict.place.file, "line": verdict.place.line}
     told = {"text": verdict.rule.text, "matches": verdict.matched, "verdict": verdict.text}
     return {**place, **told}
 
 
 def _describe_output(output: Output) -> dict[str, Any]:
-    rule = output.rule
+    place = None if output.rule is None else place_giving(output.rule, output.key)
     return {
         "spec": describe(output.spec),
         "status": output.status.value,
-        "file": None if rule is None else rule.place.file,
-        "line": None if rule is None else rule.place.line,
+        "file": None if place is None else place.file,
+        "line": None if place is None else place.line,
         "sources": [describe(one) for one in output.sources],
         "ops": list(output.ops),
     }

@@ -10,7 +10,14 @@ from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate, SourceFate
-from ckptsurgeon.plans.graph import Leaf, Node, Operand, full_key, operands_of
+from ckptsurgeon.plans.graph import (
+    Leaf,
+    Node,
+    Operand,
+    full_key,
+    operands_of,
+    place_giving,
+)
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette
@@ -120,8 +127,20 @@ def _status_section(report: Report, status: Status, view: View) -> list[str]:
     if not kinds:
         return []
     title = _title(TITLES.get(status, status.value), report.counts[status], view)
-    lots = [_lot(report.rows, kind, status) for kind in kinds]
+    lots = [
+        _lot(report.rows, one, status)
+        for kind in kinds
+        for one in (_by_entry(report.rows, kind) if view.verbose else [kind])
+    ]
     return [title, *view.fold(lots, _show_line, view.limits.section)]
+
+
+def _by_entry(rows: Rows, kind: OutputKind) -> list[OutputKind]:
+    """The outputs of a kind, each alone where they come from entries of a table."""
+    rule = rows.outputs.rules[kind.keys[0]]
+    if rule is None or rule.lines is None:
+        return [kind]
+    return [OutputKind([key], [at]) for key, at in zip(kind.keys, kind.numbers, strict=True)]
 
 
 def _title(text: str, tally: Tally, view: View) -> str:
@@ -130,11 +149,11 @@ def _title(text: str, tally: Tally, view: View) -> str:
 
 def _lot(rows: Rows, kind: OutputKind, status: Status) -> Lot:
     """What is told of outputs of one kind."""
-    outputs, first = rows.outputs, rows.outputs.first(kind)
+    outputs, first, alone = rows.outputs, rows.outputs.first(kind), len(kind.keys) == 1
     told = status not in (Status.KEPT, Status.INITIALISED)
     origins = [_origins(outputs.nodes[key]) if told else () for key in kind.keys]
     before = rows.find_spec(first.sources) if told else None
-    return Lot(first.spec, before, _label(first), kind.numbers, kind.keys, origins)
+    return Lot(first.spec, before, _label(first, alone=alone), kind.numbers, kind.keys, origins)
 
 
 def _origins(node: Node) -> tuple[str, ...]:
@@ -144,9 +163,12 @@ def _origins(node: Node) -> tuple[str, ...]:
     return tuple(map(_operand, operands_of(node)))
 
 
-def _label(output: Output) -> tuple[str, ...]:
+def _label(output: Output, *, alone: bool) -> tuple[str, ...]:
     allowed = f"{output.allowed} allowed" if output.allowed else ""
-    return ", ".join(output.ops or making(output)), allowed, place_text(output.rule)
+    place = place_text(output.rule)
+    if alone and output.rule is not None:
+        place = place_giving(output.rule, output.key).file_line
+    return ", ".join(output.ops or making(output)), allowed, place
 
 
 def _operand(operand: Operand) -> str:

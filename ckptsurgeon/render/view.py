@@ -76,8 +76,10 @@ class View:
 
 
 def place_text(rule: RuleInfo | None) -> str:
-    """`rules.yaml:4`: the rule behind a line."""
-    return rule.place.file_line if rule else ""
+    """`rules.yaml:4`: the rule behind a line; of a table the lines of all its entries."""
+    if rule is None:
+        return ""
+    return rule.place.file_line if rule.lines is None else str(rule.lines)
 
 
 def join_texts(texts: Sequence[str], limit: int) -> str:

@@ -38,7 +38,7 @@ CASES = load_cases(Path(__file__).parent / "cases")
 
 Law = Callable[[Request, Execution, Path], None]
 
-TAKES = ("takes it", "takes a slice of it", "gives the key, and drops it")
+TAKES = ("drops it, by null", "takes it", "takes a slice of it", "gives the key, and drops it")
 """What `explain` says of a rule that took a key."""
 
 USED = (Fate.TAKEN, Fate.COPIED)

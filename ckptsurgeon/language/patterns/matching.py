@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import has_digits
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
 from ckptsurgeon.language.patterns.regexes import compile_re2
 from ckptsurgeon.language.rows import Memo, Row
+
+SHOWN_PATHS = 3
+
+Paths = Mapping[str, tuple[str, ...]]
+"""The paths that are known, by their texts without dots."""
+
+
+def flatten_paths(paths: Iterable[str], capture: Capture) -> Paths:
+    """Paths by what they are in keys that a capture reads."""
+    flat: dict[str, tuple[str, ...]] = {}
+    for path in dict.fromkeys(paths):
+        text = capture.flatten(path)
+        flat[text] = (*flat.get(text, ()), path)
+    return flat
 
 
 class Matcher(Struct, frozen=True):
@@ -20,7 +35,8 @@ class Matcher(Struct, frozen=True):
 
     `prefix` is the literal text that every match starts with, `needle` the longest that every match
     holds: looking for that first is ten times as fast as matching. `reads_forms` says that it
-    matches no key whose form (`keys.without_integers`) it doesn't match.
+    matches no key whose form (`keys.without_integers`) it doesn't match. `paths` are those that the
+    texts of a capture with a separator may be, by its name.
     """
 
     prefix: str
@@ -28,6 +44,12 @@ class Matcher(Struct, frozen=True):
     program: Any
     captures: tuple[Capture, ...]
     reads_forms: bool = False
+    paths: Mapping[str, Paths] = {}
+
+    @property
+    def flat(self) -> tuple[Capture, ...]:
+        """The captures that are read by the paths that are known."""
+        return tuple(one for one in self.captures if one.separator is not None)
 
     @property
     def literal(self) -> bool:
@@ -47,8 +69,11 @@ class Matcher(Struct, frozen=True):
     def row_reader(self) -> Callable[[str], Row | None]:
         """What gives the captures' values where the whole of a key matches.
 
-        A name that stands twice must have matched the same text.
+        A name that stands twice must have matched the same text. Raises PatternError for a text
+        that is two of the paths that are known.
         """
+        if self.flat:
+            return self._path_reader()
         firsts: dict[str, int] = {}
         again: list[tuple[int, int]] = []
         for number, capture in enumerate(self.captures):
@@ -67,6 +92,35 @@ class Matcher(Struct, frozen=True):
             return tuple([value(texts[number] or "") for number, value in readers])
 
         return read
+
+    def _path_reader(self) -> Callable[[str], Row | None]:
+        """As `row_reader`, where texts stand for paths: one that is no known path doesn't match."""
+        fullmatch, needle, captures = self.program.fullmatch, self.needle, self.captures
+
+        def read(key: str) -> Row | None:
+            found = fullmatch(key) if needle in key else None
+            row: dict[str, Value] = {}
+            for capture, text in zip(captures, found.groups() if found else (), strict=False):
+                value = self._path(key, capture, text or "")
+                if value is None or row.setdefault(capture.name, value) != value:
+                    return None
+            row.pop("_", None)
+            return tuple(row.values()) if found else None
+
+        return read
+
+    def _path(self, key: str, capture: Capture, text: str) -> Value | None:
+        """The value of a text; None for one that is no known path."""
+        if capture.separator is None:
+            return "" if capture.nameless else capture.value(text)
+        paths = self.paths.get(capture.name, {}).get(text, ())
+        if len(paths) > 1:
+            some = " or ".join(f"`{path}`" for path in paths[:SHOWN_PATHS])
+            raise PatternError(
+                f"`{key}` may be {some}",
+                help="put a `table` entry for it before this rule, or narrow the names by `for`",
+            )
+        return paths[0] if paths else None
 
 
 def _value_of(capture: Capture) -> Callable[[str], Value]:
@@ -162,7 +216,8 @@ def _regex(piece: Piece) -> str:
         return f"({'|'.join(re.escape(word.left) for word in piece.words)})"
     if piece.kind is Kind.INT:
         return f"([0-9]{{{piece.width}}})" if piece.width else "(0|[1-9][0-9]{0,17})"
-    return r"([^.]+)" if piece.kind is Kind.TEXT else r"([^.]+(?:\.[^.]+)*)"
+    of_dots = piece.kind is Kind.PATH and piece.separator is None
+    return r"([^.]+(?:\.[^.]+)*)" if of_dots else r"([^.]+)"
 
 
 def _plainly_linear(pieces: Iterable[Piece]) -> bool:
@@ -190,4 +245,6 @@ def _of_one_length(capture: Capture) -> bool:
 
 
 def _spans_dots(capture: Capture) -> bool:
-    return capture.kind is Kind.PATH or any("." in word.left for word in capture.words)
+    if capture.kind is Kind.PATH:
+        return capture.separator is None
+    return any("." in word.left for word in capture.words)

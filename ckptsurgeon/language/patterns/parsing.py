@@ -233,11 +233,26 @@ def _capture(name: str, kind: str | None, column: int) -> Capture:
         return Capture(name, Kind.BARE, column=column)
     if kind in _KINDS:
         return Capture(name, _KINDS[kind], column=column)
+    if kind.startswith("path:") and not re.search(r"[|=]", kind):
+        return Capture(name, Kind.PATH, column=column, separator=_separator(name, kind, column))
     if re.fullmatch(r"0[1-9][0-9]?", kind):
         if int(kind) > 18:
             raise PatternError(f"a width of {int(kind)} digits; at most 18", column)
         return Capture(name, Kind.INT, width=int(kind), column=column)
     return Capture(name, Kind.WORDS, words=_words(kind, column), column=column)
+
+
+def _separator(name: str, kind: str, column: int) -> str:
+    """What stands between the pieces of `<name:path:_>`."""
+    separator = kind.removeprefix("path:")
+    if name == "_":
+        raise PatternError(f"`<_:{kind}>` has no name that could be known", column, "name it")
+    if "." in separator:
+        raise PatternError("a path has dots without a separator", column, f"write `<{name}:path>`")
+    if "\\" in separator:
+        message = "a separator holds no backslash"
+        raise PatternError(message, column, "it is what stands between pieces, such as `_`")
+    return separator
 
 
 def _words(text: str, column: int) -> tuple[Word, ...]:

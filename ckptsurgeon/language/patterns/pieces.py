@@ -56,7 +56,8 @@ class Literal(Struct, frozen=True):
 class Capture(Struct, frozen=True):
     """A named piece; stars are named `*1`, `*2`, … in the order of their pattern.
 
-    `width` is the number of digits of a zero-padded integer, 0 where it is plain. `column` is where
+    `width` is the number of digits of a zero-padded integer, 0 where it is plain. `separator` is
+    what stands between the pieces of a path instead of dots, None where dots do. `column` is where
     it stands in its text.
     """
 
@@ -65,6 +66,7 @@ class Capture(Struct, frozen=True):
     width: int = 0
     words: tuple[Word, ...] = ()
     column: int = 0
+    separator: str | None = None
 
     @property
     def nameless(self) -> bool:
@@ -90,7 +92,11 @@ class Capture(Struct, frozen=True):
             return write_integer(value, self.width)
         if self.kind is Kind.WORDS:
             return next((w.right for w in self.words if self.value(w.left) == value), str(value))
-        return str(value)
+        return self.flatten(str(value))
+
+    def flatten(self, path: str) -> str:
+        """A path with what stands for its dots."""
+        return path if self.separator is None else path.replace(".", self.separator)
 
     def __str__(self) -> str:
         if self.star:
@@ -100,7 +106,8 @@ class Capture(Struct, frozen=True):
             return f"<{self.name}:{'|'.join(map(str, self.words))}>"
         if self.kind is Kind.INT and (self.width or self.nameless):
             return f"<{self.name}:0{self.width}>" if self.width else f"<{self.name}:int>"
-        return f"<{self.name}{kinds[self.kind]}>"
+        flat = "" if self.separator is None else f":{self.separator}"
+        return f"<{self.name}{kinds[self.kind]}{flat}>"
 
 
 class Formula(Struct, frozen=True):

@@ -34,6 +34,24 @@ def targets(node: Node) -> tuple[At, ...]:
     return one_or_each(node, target, "references")
 
 
+def names(node: Node) -> tuple[At, ...]:
+    """One reference or a list of them, whose keys give names and no tensor."""
+    return one_or_each(node, _name_giver, "references")
+
+
+def _name_giver(node: Node) -> At:
+    found = source(node)
+    if found.index is not None:
+        raise wrong(found.place, "`for` takes names, no slice", "leave the slice out")
+    for capture in found.captures:
+        if capture.separator is not None:
+            help = "read names as they stand there: `<name:path>`"
+            raise wrong(
+                found.place, f"`{capture}` in `for`, which tells what names there are", help
+            )
+    return found
+
+
 def source(node: Node) -> At:
     return _reference(node, is_target=False)
 
@@ -46,9 +64,10 @@ def _reference(node: Node, *, is_target: bool) -> At:
     found = scalar(node, "a reference such as `conv1.weight`")
     traps.refuse_long(found)
     traps.refuse_cut(found)
-    if "->" in found.text:
+    before, *further = split_arrow(found.text)
+    if further:
         raise wrong(
-            found.at(found.text.index("->")),
+            found.at(len(before[0])),
             "an arrow where one reference is wanted",
             _tell_lone_arrow(found),
         )
@@ -156,7 +175,7 @@ def _prefix(node: Node) -> Prefix:
     found = scalar(node, "a prefix such as `layer<i>. -> stages.<i-1>.`")
     if re.search(r"\s", found.text):
         refuse_other_arrow(found, "a prefix `A -> B`")
-    if "->" not in found.text:
+    if len(split_arrow(found.text)) == 1:
         return Prefix(parsed(found, parse_prefix), None, found.place)
     (left, left_at), (right, right_at) = _sides(found, "a prefix `A -> B`")
     first, second = both(

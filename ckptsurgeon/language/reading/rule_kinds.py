@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Table
 
+import msgspec
 from msgspec import Struct
 
 from ckptsurgeon.errors import Place, nearest
@@ -27,6 +28,7 @@ from ckptsurgeon.language.reading.fields import (
     as_it_is,
 )
 from ckptsurgeon.language.reading.rule_options import MOVING, SHARED, options
+from ckptsurgeon.language.reading.tables import listing
 from ckptsurgeon.language.rules import (
     FILLS,
     BatchNorm,
@@ -41,6 +43,7 @@ from ckptsurgeon.language.rules import (
     Require,
     Tie,
 )
+from ckptsurgeon.language.rules import Table as NameTable
 from ckptsurgeon.language.yaml.nodes import Node
 
 
@@ -54,10 +57,11 @@ class Kind(Struct, frozen=True):
     rule: type[PlainRule]
     fields: Fields
     result_of: str = ""
+    shared: Fields = msgspec.field(default_factory=lambda: SHARED)
 
     @property
     def section(self) -> Section:
-        return Section(f"a rule `{self.word}`", {**self.fields, **SHARED}, (self.word,))
+        return Section(f"a rule `{self.word}`", {**self.fields, **self.shared}, (self.word,))
 
     def make(self, outer: Read, place: Place) -> PlainRule:
         """The rule that the words say, some of which may stand in a mapping behind its word."""
@@ -72,9 +76,17 @@ class Kind(Struct, frozen=True):
 
 # --- arrows and blocks ----------------------------------------------------------------------------
 
+_FOR = Field(
+    references.names,
+    REFERENCES,
+    "Keys that give captures and no tensor: a step for each of their values.",
+    "names",
+)
+
 BEHIND = Section(
     "the words of an arrow",
     {
+        "for": _FOR,
         "ops": Field(ops, {"$ref": "#/$defs/ops"}, "What is done to the tensors, in this order."),
         **MOVING,
     },
@@ -120,6 +132,7 @@ INIT = Section(
         "to": Field(
             references.targets, REFERENCES, "The keys that are given new values.", "targets"
         ),
+        "for": _FOR,
         "fill": Field(
             _fill,
             {"anyOf": [{"enum": list(FILLS)}, NUMBER]},
@@ -163,6 +176,8 @@ REQUIRE = Section(
     ("key",),
 )
 
+_KEY_OR_NULL = {"anyOf": [TEXT, {"type": "null"}]}
+
 # --- all kinds ------------------------------------------------------------------------------------
 
 WITHIN = Section(
@@ -195,6 +210,17 @@ INCLUDE = Section(
     ("include",),
 )
 
+_TABLE = Field(
+    listing,
+    {
+        "anyOf": [
+            {"type": "object", "minProperties": 1, "additionalProperties": _KEY_OR_NULL},
+            {"type": "string", "description": "names.json, names.csv, or a var."},
+        ]
+    },
+    "Keys by name, old to new; null drops one. Inline, a JSON or CSV file, or a var.",
+    "entries",
+)
 _DROP = Field(references.sources, REFERENCES, "Source keys to leave out.", "sources")
 _KEEP = Field(
     references.targets, REFERENCES, "Keys that keep the destination's own value.", "targets"
@@ -210,6 +236,12 @@ _BATCHNORM = Field(
 
 _KINDS = (
     Kind("from", Move, {"from": _FROM, "to": _TO, **BEHIND.fields}),
+    Kind(
+        "table",
+        NameTable,
+        {"table": _TABLE},
+        shared={word: MOVING[word] for word in ("optional", "reuse")},
+    ),
     Kind("drop", Drop, {"drop": _DROP}),
     Kind("keep", Keep, {"keep": _KEEP}),
     Kind("init", Init, {"init": INIT.field("Keys that get new values.")}),

@@ -14,7 +14,7 @@ from ckptsurgeon.language.patterns import Pattern, Reference
 from ckptsurgeon.language.places import PYTHON_RULES
 from ckptsurgeon.language.problems import Problems, both, shown, told, wrong
 from ckptsurgeon.language.reading import arguments, references, rule_guesses
-from ckptsurgeon.language.reading.fields import unknown_word
+from ckptsurgeon.language.reading.fields import Read, unknown_word
 from ckptsurgeon.language.reading.op_guesses import find_op
 from ckptsurgeon.language.reading.rule_kinds import (
     BEHIND,
@@ -31,8 +31,6 @@ from ckptsurgeon.language.rules import (
     MAX_RULES,
     Init,
     Move,
-    OpCall,
-    Options,
     Prefix,
     Rule,
     Var,
@@ -159,21 +157,22 @@ def _arrow_with_value(node: Mapping) -> Move:
         help = f"put it behind the colon: `A -> B: {{{other.text}: …, ops: […]}}`"
         raise wrong(other.place, f"{shown(other.text)} beside an arrow", help)
     traps.refuse_colon_in_slice(key)
-    (source, target), (ops, given) = both(lambda: references.arrow(key), lambda: _behind(value))
-    return Move((source,), (target,), ops, options=given, place=key.place)
+    (source, target), behind = both(lambda: references.arrow(key), lambda: _behind(value))
+    ops, names = behind.get("ops", ()), behind.get("names", ())
+    return Move((source,), (target,), ops, names, options=options(behind), place=key.place)
 
 
-def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
+def _behind(value: Node) -> Read:
+    """What stands behind the colon of an arrow, by its words; ops may stand there alone."""
     if isinstance(value, Scalar) and value.null:
         help = "leave the colon out, or write an op"
         raise wrong(value.place, "nothing stands behind the `:` of an arrow", help)
     if not isinstance(value, Mapping):
-        return arguments.ops(value), Options()
+        return Read({"ops": arguments.ops(value)}, {})
     _refuse_unknown_behind(value)
     op_words = [key for key, _ in value.entries if key.text in OPS]
     if not op_words:
-        read = BEHIND.read(value)
-        return read.get("ops", ()), options(read)
+        return BEHIND.read(value)
     option = next((key for key, _ in value.entries if key.text in BEHIND.fields), None)
     if option is not None:
         op = op_words[0].text
@@ -182,7 +181,7 @@ def _behind(value: Node) -> tuple[tuple[OpCall, ...], Options]:
             f"`{op}` is an op, `{option.text}` is a word of the rule: they don't mix",
             f"write `{{{option.text}: …, ops: [{{{op}: …}}]}}`",
         )
-    return arguments.ops(value), Options()
+    return Read({"ops": arguments.ops(value)}, {})
 
 
 def _refuse_unknown_behind(value: Mapping) -> None:

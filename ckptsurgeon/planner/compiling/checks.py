@@ -168,12 +168,42 @@ def _check_table(
         )
 
 
+def check_flat(references: Sequence[At], word: str, problems: Problems) -> None:
+    """Tells paths without dots where no names are known by which they could be read."""
+    for at in references:
+        for capture in at.captures:
+            if capture.separator is not None:
+                problems.add(
+                    f"`{capture}` in {word}, which knows no names to read it by",
+                    at.place,
+                    f"`{capture}` stands in arrows, blocks and the prefixes around them; `*` is a "
+                    "piece of any text",
+                )
+
+
+def check_names_alone(rule: CompiledRule, problems: Problems) -> None:
+    """Tells captures of `for` that nothing uses, which would make the same step many times."""
+    options = rule.options
+    used = {*options.map, *options.pick, *names_in((options.map, options.pick))}
+    used |= {*(options.where.names if options.where else ()), *rule.steps_by}
+    used = used.union(*(reader.names for reader in rule.readers))
+    for reader in rule.namers:
+        for capture in (*reader.alias.captures, *reader.keys.captures):
+            if not (capture.nameless or capture.star or capture.name in used):
+                kind = {Kind.PATH: "path", Kind.TEXT: "str"}.get(capture.kind, "int")
+                problems.add(
+                    f"`<{capture.name}>` is in `for` alone",
+                    reader.place,
+                    f"write it in the target, or `<_:{kind}>` where it doesn't matter",
+                )
+
+
 def check_varied(rule: CompiledRule, problems: Problems) -> None:
     """Tells a `map` or a `pick` by captures that a reference lacks."""
     options = rule.options
     for word, table in (("map", options.map), ("pick", options.pick)):
         for name, given in table.items():
-            for reader in rule.readers if name in rule.captures else ():
+            for reader in rule.all_readers if name in rule.captures else ():
                 needed = (names_in(given) & frozenset(rule.captures)) - reader.names
                 for lacking in sorted(needed if name in reader.names else ()):
                     problems.add(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from ckptsurgeon.errors import PatternError, RulesetError
+from ckptsurgeon.language.expressions import Expression
 from ckptsurgeon.language.patterns import Capture, Literal, Pattern, parse_reference
 from ckptsurgeon.language.problems import MAX_PROBLEMS, Problems
 from ckptsurgeon.language.reading.move_guesses import other_sides
@@ -28,12 +29,21 @@ from ckptsurgeon.language.rules import (
     Require,
     Ruleset,
     Stage,
+    Table,
     Tie,
 )
-from ckptsurgeon.planner.compiling.captures import check_expressions, find_kinds, resolve
+from ckptsurgeon.planner.compiling.captures import (
+    NUMBER,
+    check_expressions,
+    check_names,
+    find_kinds,
+    resolve,
+)
 from ckptsurgeon.planner.compiling.checks import (
+    check_flat,
     check_gathered,
     check_groups,
+    check_names_alone,
     check_ops,
     check_options,
     check_stars,
@@ -46,6 +56,7 @@ from ckptsurgeon.planner.compiling.grids import trace
 from ckptsurgeon.planner.compiling.sides import (
     gathered_captures,
     names_of_targets,
+    place_names,
     place_source,
     place_target,
     readers_of,
@@ -120,12 +131,16 @@ def _compile(rule: PlainRule, one: PlacedRule) -> CompiledRule:
     with problems.at(rule.place):
         if isinstance(rule, Move):
             compiled = _move(rule, one, problems)
+        elif isinstance(rule, Table):
+            compiled = _table(rule, one, problems)
         elif isinstance(rule, Norms):
             compiled = _norms(rule, one, problems)
         elif isinstance(rule, Drop):
             compiled = _reading(rule, rule.sources, one, problems)
         elif isinstance(rule, Require):
             compiled = _reading(rule, (rule.source,), one, problems)
+        elif isinstance(rule, Init) and rule.names:
+            compiled = _named(rule, one, problems)
         else:
             compiled = _looking(rule, one, problems)
     problems.raise_if_any()
@@ -158,7 +173,19 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     check_where(compiled, problems)
     check_gathered(compiled, problems)
     check_varied(compiled, problems)
+    check_names_alone(compiled, problems)
     return structs.replace(compiled, ops=trace(compiled, rule.ops))
+
+
+def _table(rule: Table, one: PlacedRule, problems: Problems) -> CompiledRule:
+    """A table behind prefixes that are texts; others are unfolded to rules of its entries."""
+    context, vars = one.context, one.context.vars
+    if isinstance(rule.entries, Expression):
+        check_names(rule.entries.names, vars, rule.place, problems, NUMBER)
+    alias = (context.alias.literal if context.alias else "") or ""
+    before = (context.source.literal or "", context.target.literal or "")
+    placed = structs.replace(rule, alias=alias, before=before)
+    return CompiledRule(placed, one.group, vars, {})
 
 
 def _norms(rule: Norms, one: PlacedRule, problems: Problems) -> CompiledRule:
@@ -170,6 +197,7 @@ def _norms(rule: Norms, one: PlacedRule, problems: Problems) -> CompiledRule:
         sources.append(structs.replace(prefix, pattern=pattern))
     compiled = _both_sides(one, sources, [place_target(rule.target, one.context)], problems)
     _check_norms(rule, compiled, problems)
+    check_flat(sources, f"`{rule.word}`", problems)
     return compiled
 
 
@@ -178,23 +206,26 @@ def _both_sides(
 ) -> CompiledRule:
     """A rule that reads keys and names those that it gives."""
     rule, vars = one.rule, one.context.vars
-    read, spread = find_kinds(sources, targets, vars, problems)
+    names = place_names(rule, one.context, problems) if isinstance(rule, Move | Init) else []
+    read, spread = find_kinds([*sources, *names], targets, vars, problems)
     # What is in the target alone is spread by ops, which the rules of BatchNorms have none of.
-    known = {**read, **spread} if isinstance(rule, Move) else read
+    known = read if isinstance(rule, Norms) else {**read, **spread}
     resolved = tuple(resolve_target(at, known) for at in targets)
     needed = names_of_targets(resolved, {*known, *vars}, problems)
     check_stars(resolved, read, problems)
     check_groups(sources, targets, problems)
     check_options(rule.options, read, vars, rule.place, problems)
+    readers = readers_of(sources, read, {*read, *vars}, problems)
     return CompiledRule(
         rule,
         one.group,
         vars,
         known,
-        readers=readers_of(sources, read, {*read, *vars}, problems),
+        readers=readers,
+        namers=readers_of(names, read, (), problems),
         targets=resolved,
         steps_by=frozenset(read) & needed,
-        gathered=gathered_captures(read, needed, rule.place, problems),
+        gathered=gathered_captures(read, readers, needed, rule.place, problems),
         spread=tuple(spread.values()),
     )
 
@@ -227,6 +258,7 @@ def _reading(
     known: dict[str, Capture] = {}
     for reference in references:
         at = place_source(reference, one.context, problems)
+        check_flat([at], f"`{type(rule).__name__.lower()}`", problems)
         read, _ = find_kinds([at], (), vars, problems)
         known |= read
         readers += readers_of([at], read, {*read, *vars}, problems)
@@ -236,6 +268,28 @@ def _reading(
             problems.add("`require` takes a whole key, no slice", rule.source.place)
         check_expressions(rule.shape, vars, rule.place, problems)
     return CompiledRule(rule, one.group, vars, known, readers=tuple(readers))
+
+
+def _named(rule: Init, one: PlacedRule, problems: Problems) -> CompiledRule:
+    """An `init` of keys that `for` names."""
+    targets = []
+    for at in rule.targets:
+        if at.alias is not None:
+            problems.add("takes keys with no alias", at.place)
+        targets.append(place_target(at, one.context))
+    compiled = _both_sides(one, (), targets, problems)
+    given = ", ".join(name for name in compiled.captures if name in compiled.steps_by)
+    for capture in compiled.spread:
+        problems.add(
+            f"`<{capture.name}>` is in the target alone; `for` has {given or 'none'}",
+            rule.place,
+            "`init` makes the keys that `for` names: capture it there",
+        )
+    check_names_alone(compiled, problems)
+    check_flat(targets, "`init`", problems)
+    numbers = (rule.fill, rule.std, rule.seed, rule.shape)
+    check_expressions(numbers, compiled.known, rule.place, problems)
+    return compiled
 
 
 def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> CompiledRule:
@@ -248,9 +302,10 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
     lookups: list[Pattern] = []
     known: dict[str, Capture] = {}
     for at in rule.targets:
-        if at.index is not None or at.alias is not None:
+        if at.alias is not None or (at.index is not None and not isinstance(rule, Init)):
             problems.add("takes whole keys, with no alias and no slice", at.place)
-        placed = At(at.pattern.after(one.context.target), place=at.place)
+        placed = place_target(at, one.context)
+        check_flat([placed], f"`{type(rule).__name__.lower()}`", problems)
         own, _ = find_kinds([placed], (), (), problems)
         read = {name: prefix.get(name, kind) for name, kind in own.items() if name not in vars}
         known |= read
@@ -260,5 +315,7 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
     check_options(rule.options, known, vars, rule.place, problems, has_tensor=False)
     if isinstance(rule, Init):
         numbers = (rule.fill, rule.std, rule.seed, rule.shape)
-        check_expressions(numbers, vars, rule.place, problems)
+        check_expressions(numbers, {*known, *vars}, rule.place, problems)
+        for at in rule.targets:
+            check_expressions(at.index, {*known, *vars}, at.place, problems)
     return CompiledRule(rule, one.group, vars, known, lookups=tuple(lookups))

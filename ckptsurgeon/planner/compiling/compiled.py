@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions import OF_TENSOR
 from ckptsurgeon.language.patterns import Capture, Matcher, Pattern, WrittenIndex
@@ -26,6 +27,11 @@ class Reader(Struct, frozen=True):
     index: WrittenIndex | None
     place: Place
     text: str
+
+    @property
+    def of_destination(self) -> bool:
+        """Whether it reads the destination's keys, as `for` alone may."""
+        return self.alias_pattern.literal == DESTINATION
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -49,7 +55,8 @@ class CompiledRule(Struct, frozen=True):
     """A rule of one stage, ready to look for its keys; what its references say is resolved.
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
-    of mention, `spread` those that only targets have. `lookups` read destination or output keys.
+    of mention, `spread` those that only targets have. `namers` are the references of `for`, which
+    read names. `lookups` read destination or output keys.
     """
 
     rule: PlainRule
@@ -57,6 +64,7 @@ class CompiledRule(Struct, frozen=True):
     vars: Mapping[str, Var]
     captures: Mapping[str, Capture]
     readers: tuple[Reader, ...] = ()
+    namers: tuple[Reader, ...] = ()
     targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
     ops: tuple[PlacedOp, ...] = ()
@@ -65,9 +73,14 @@ class CompiledRule(Struct, frozen=True):
     spread: tuple[Capture, ...] = ()
 
     @property
+    def all_readers(self) -> tuple[Reader, ...]:
+        """What reads keys: those of tensors, then those of names alone."""
+        return (*self.readers, *self.namers)
+
+    @property
     def step_columns(self) -> tuple[str, ...]:
         """The captures that name a step, in the order in which rows hold them."""
-        names = (name for reader in self.readers for name in reader.columns)
+        names = (name for reader in self.all_readers for name in reader.columns)
         return tuple(dict.fromkeys(name for name in names if name in self.steps_by))
 
     @property
@@ -96,11 +109,11 @@ class CompiledRule(Struct, frozen=True):
     @property
     def where_by_step(self) -> bool:
         """Whether `where` needs captures of several references, and so a whole step."""
-        return not any(map(self.has_condition, self.readers))
+        return not any(map(self.has_condition, self.all_readers))
 
     def has_condition(self, reader: Reader) -> bool:
         """Whether `where` is asked of each key that a reference reads."""
-        asked = reader is self.readers[0] or not (self.where_looks and self.targets)
+        asked = reader is self.all_readers[0] or not (self.where_looks and self.targets)
         return asked and self.where_names <= reader.names
 
     @property

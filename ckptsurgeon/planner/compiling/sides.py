@@ -6,11 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place
 from ckptsurgeon.language.expressions import OF_TENSOR, names_in
-from ckptsurgeon.language.patterns import Capture, Kind, Pattern, Regex, compile_pattern
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Formula,
+    Kind,
+    Pattern,
+    Regex,
+    compile_pattern,
+)
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import At, Move
+from ckptsurgeon.language.rules import At, Init, Move
 from ckptsurgeon.planner.compiling.captures import NUMBER, TARGET, check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
 from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, number_stars
@@ -20,6 +28,20 @@ def place_source(at: At, context: Context, problems: Problems) -> At:
     """A reference that reads keys, behind its prefix and with its alias."""
     own, alias = number_stars(context, at, at.place, problems)
     return replace(at, pattern=Pattern(context.source.pieces + own.pieces), alias=alias)
+
+
+def place_names(rule: Move | Init, context: Context, problems: Problems) -> list[At]:
+    """The references of `for` behind their prefix: the source's, or the target's of `dst::`."""
+    placed = []
+    for at in rule.names:
+        if at.alias is None or at.alias.literal != DESTINATION:
+            placed.append(place_source(at, context, problems))
+            continue
+        if any(isinstance(piece, Formula) for piece in context.target.pieces):
+            message = f"`{at}` behind the prefix `{context.target}`, whose formula reads no keys"
+            problems.add(message, at.place, "put the rule beside that `within`, with whole keys")
+        placed.append(replace(at, pattern=at.pattern.after(context.target)))
+    return placed
 
 
 def place_target(at: At, context: Context) -> At:
@@ -77,12 +99,17 @@ def names_of_targets(
 
 
 def gathered_captures(
-    read: Mapping[str, Capture], needed: frozenset[str], place: Place, problems: Problems
+    read: Mapping[str, Capture],
+    readers: Sequence[Reader],
+    needed: frozenset[str],
+    place: Place,
+    problems: Problems,
 ) -> tuple[Capture, ...]:
     """The captures that only sources have; text can't be gathered."""
     gathered = []
+    own = frozenset().union(*(reader.names for reader in readers))
     for name, capture in read.items():
-        if name in needed:
+        if name in needed or name not in own:
             continue
         if capture.kind in (Kind.TEXT, Kind.PATH):
             written = "path" if capture.kind is Kind.PATH else "str"

@@ -8,9 +8,23 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.patterns import Pattern, Reference
+from ckptsurgeon.language.expressions import Expression
+from ckptsurgeon.language.patterns import Literal, Pattern, Reference, write_literal
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import MAX_RULES, PlainRule, Prefix, Rule, ShapeVar, Var, Within
+from ckptsurgeon.language.rules import (
+    MAX_RULES,
+    At,
+    Drop,
+    Entry,
+    Move,
+    PlainRule,
+    Prefix,
+    Rule,
+    ShapeVar,
+    Table,
+    Var,
+    Within,
+)
 
 NOTHING = Pattern(())
 
@@ -36,7 +50,8 @@ def unfold(rules: Sequence[Rule], vars: Mapping[str, Var], problems: Problems) -
     """All rules, `within` by `within`; a list of prefixes repeats its rules for each of them."""
     placed: list[PlacedRule] = []
     groups: dict[int, int] = {}
-    for rule, context in _walk(rules, Context(vars=vars), problems):
+    unfolding = _Unfolding(problems)
+    for rule, context in unfolding.walk(rules, Context(vars=vars)):
         placed.append(PlacedRule(rule, context, groups.setdefault(id(rule), len(groups))))
         if len(placed) > MAX_RULES:
             problems.add(f"`within` unfolds to more than {MAX_RULES} rules", rule.place)
@@ -44,16 +59,54 @@ def unfold(rules: Sequence[Rule], vars: Mapping[str, Var], problems: Problems) -
     return placed
 
 
-def _walk(
-    rules: Sequence[Rule], context: Context, problems: Problems
-) -> Iterator[tuple[PlainRule, Context]]:
-    for rule in rules:
-        if not isinstance(rule, Within):
-            yield rule, context
-            continue
-        for prefix in rule.prefixes:
-            inner = _inside(context, prefix, rule, problems)
-            yield from _walk(rule.rules, inner, problems)
+class _Unfolding:
+    """Goes through the rules; what a table is written as stays one for all prefixes."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._written: dict[int, tuple[PlainRule, ...]] = {}
+
+    def walk(self, rules: Sequence[Rule], context: Context) -> Iterator[tuple[PlainRule, Context]]:
+        """The rules, each with what stands around it."""
+        for rule in rules:
+            if isinstance(rule, Within):
+                for prefix in rule.prefixes:
+                    inner = _inside(context, prefix, rule, self._problems)
+                    yield from self.walk(rule.rules, inner)
+            elif isinstance(rule, Table) and not _is_literal(context):
+                yield from ((one, context) for one in self._write(rule))
+            else:
+                yield rule, context
+
+    def _write(self, table: Table) -> tuple[PlainRule, ...]:
+        """The entries of a table as rules of their own, as they stand behind captures."""
+        if isinstance(table.entries, Expression):
+            message = f"`table: {table.entries}` behind a prefix with captures"
+            help = "write the table there, or into a file: a var is not known yet"
+            self._problems.add(message, table.place, help)
+            return ()
+        if id(table) not in self._written:
+            file, entries = table.entries.file, table.entries.entries
+            self._written[id(table)] = tuple(
+                _written(entry, Place(file, entry.line, 1), table) for entry in entries
+            )
+        return self._written[id(table)]
+
+
+def _written(entry: Entry, place: Place, table: Table) -> Move | Drop:
+    """An entry of a table as an arrow, or as a drop."""
+    old = At(Pattern((Literal(entry.old),)), text=write_literal(entry.old), place=place)
+    if entry.new is None:
+        options = replace(table.options, reuse=False)
+        return Drop(sources=(old,), options=options, place=place)
+    new = At(Pattern((Literal(entry.new),)), text=write_literal(entry.new), place=place)
+    return Move(sources=(old,), targets=(new,), options=table.options, place=place)
+
+
+def _is_literal(context: Context) -> bool:
+    """Whether the prefixes of both sides, and the alias, are texts as they are."""
+    patterns = (context.source, context.target, context.alias or NOTHING)
+    return all(pattern.literal is not None for pattern in patterns)
 
 
 def _inside(context: Context, prefix: Prefix, rule: Within, problems: Problems) -> Context:

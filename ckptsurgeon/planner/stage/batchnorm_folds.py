@@ -25,10 +25,10 @@ FILLS = {"weight": "ones", "bias": "zeros"}
 def run_norms(run: StageRun, rule: CompiledRule, written: FoldBatchNorm | FreezeBatchNorm) -> None:
     """Makes a step of every pair that is folded, and of every BatchNorm that is frozen."""
     found = run.find_all(rule)
-    if not all(found):
+    if not found:
         return
     failures, vars = Folded(run.problems, "step", "of this rule"), run.vars_of(rule)
-    for group in group_steps(rule, found, vars, run.problems):
+    for group in group_steps(rule, *found, vars, run.problems):
         with failures.at(rule.group, rule.place):
             captures = dict(zip(rule.step_columns, group.values, strict=True))
             taking = Taking(run, rule, Scope(captures, vars))

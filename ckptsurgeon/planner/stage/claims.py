@@ -7,7 +7,7 @@ import math
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem, ShapeError
 from ckptsurgeon.keys import nearest_key
 from ckptsurgeon.language.rules import Init, Number, evaluate
-from ckptsurgeon.planner.compiling.compiled import CompiledRule
+from ckptsurgeon.ops.indexing import Index, index_text, resolve_index, taken_shape
 from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.calling import evaluate_number
 from ckptsurgeon.planner.stage.state import StageRun
@@ -31,16 +31,19 @@ def keep(key: str, destination: SourceView | None) -> Leaf:
     return destination.leaf(key)
 
 
-def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Made:
-    """A tensor that `init` makes, its spec from the rule, else from the output or destination."""
-    scope, destination = Scope({}, run.vars_of(rule)), run.destination
+def initialise(run: StageRun, written: Init, key: str, part: Index | None, scope: Scope) -> Made:
+    """A tensor that `init` makes, its spec from the rule, else from the output or destination.
+
+    It is one for the part of the key that an index names; `scope` has the captures of the key.
+    """
+    destination = run.destination
     wanted = destination.specs.get(key) if destination else None
     if destination and not wanted and written.shape is None:
         text = f"`{key}` has no shape: the rule gives none, and the destination lacks the key"
         near = nearest_key(key, destination.specs)
         add = "add `shape: […]` and `dtype: F32`"
         raise PlanError([Problem(text, written.place, f"{near} or {add}" if near else add)])
-    shape = _shape(key, written, wanted, scope)
+    shape = _shape(key, written, wanted, part, scope)
     spec = TensorSpec(_dtype(run, key, written, wanted), shape)
     seed = evaluate(written.seed, scope)
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -48,7 +51,8 @@ def initialise(run: StageRun, rule: CompiledRule, written: Init, key: str) -> Ma
     std = float(_number(written.std, "std", scope))
     fill = written.fill
     filled = fill if isinstance(fill, str) else _number(fill, "fill", scope)
-    return check_made(Made(spec, key, filled, std, seed))
+    seeded = key if part is None else key + index_text(part)
+    return check_made(Made(spec, seeded, filled, std, seed))
 
 
 def _dtype(run: StageRun, key: str, written: Init, wanted: TensorSpec | None) -> str:
@@ -61,11 +65,15 @@ def _dtype(run: StageRun, key: str, written: Init, wanted: TensorSpec | None) ->
     return written.dtype or (asked if asked and is_asked else dtype)
 
 
-def _shape(key: str, written: Init, wanted: TensorSpec | None, scope: Scope) -> tuple[int, ...]:
+def _shape(
+    key: str, written: Init, wanted: TensorSpec | None, part: Index | None, scope: Scope
+) -> tuple[int, ...]:
     if written.shape is not None:
         return tuple(_size(size, scope) for size in written.shape)
     if wanted is not None and not (isinstance(wanted, UnreadableSpec) and not wanted.has_shape):
-        return wanted.shape
+        if part is None:
+            return wanted.shape
+        return taken_shape(part, resolve_index(part, wanted.shape))
     why = "it is not known in the destination" if wanted else "no destination has the key"
     text = f"`{key}` has no shape: the rule gives none, and {why}"
     into = "" if wanted else f", or give the destination by {argument('into', 'DST')}"

@@ -14,18 +14,21 @@ from ckptsurgeon.language.expressions import Value, names_in
 from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.places import COMMAND_LINE
 from ckptsurgeon.language.rules import Init, Keep, Move, Require, evaluate
+from ckptsurgeon.language.rules import Table as NameTable
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
-from ckptsurgeon.planner.stage.absences import explain_absence, find_alike
+from ckptsurgeon.planner.stage.absences import NONE_IS_FINE, explain_absence, find_alike
 from ckptsurgeon.planner.stage.lookups import readable
 from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, read_keys
 from ckptsurgeon.planner.stage.searching import Reason, Search
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.strange_rules import explain_strange_rules
+from ckptsurgeon.planner.stage.table_rules import dead_entries
 from ckptsurgeon.planner.stage.tables import Leaves, Table, tell_taken
 from ckptsurgeon.planner.stage.varying import spans_of
 from ckptsurgeon.plans.graph import RuleInfo, full_key
+from ckptsurgeon.wording import argument
 
 MANY = 3
 """Rules from which on it is one problem that none of them matches."""
@@ -47,9 +50,12 @@ def tell_dead_rules(run: StageRun) -> None:
         run.problems.add(message, reading[0][1].place, help)
         dead = [one for one in dead if isinstance(one[0].rule, Require)]
     for rule, reader in dead:
-        message, help = _why_dead(run, rule, reader, search)
+        why = _why_no_name if reader in rule.namers else _why_dead
+        message, help = why(run, rule, reader, search)
         run.problems.add(message, reader.place, help)
     for rule in _sound_rules(run):
+        if isinstance(rule.rule, NameTable) and not rule.options.optional:
+            run.problems.take(dead_entries(run, rule, rule.rule, search))
         if isinstance(rule.rule, Keep | Init) and not rule.options.optional:
             _tell_dead_lookups(run, rule, rule.rule, search)
 
@@ -72,7 +78,7 @@ def _dead_entries(run: StageRun) -> Iterator[tuple[CompiledRule, Reader]]:
     typed = any(one.place.file == COMMAND_LINE for one in run.compiled.rules)
     for rule in _sound_rules(run):
         alive = run.alive.get(rule.group, set())
-        for number, reader in enumerate(rule.readers):
+        for number, reader in enumerate(rule.all_readers):
             if number in alive or rule.options.optional:
                 continue
             if not (typed and _overridden(run, rule, reader)):
@@ -92,6 +98,8 @@ def _tell_dead_lookups(
     run: StageRun, rule: CompiledRule, written: Keep | Init, search: Search
 ) -> None:
     """Entries of a `keep` or an `init` that name no key of the destination."""
+    if not rule.lookups:  # its keys are named by `for`
+        return
     alive, view = run.alive.get(rule.group, set()), run.destination
     tables = [] if view is None else [Table(view.alias, Leaves(view))]
     for number, (pattern, at) in enumerate(zip(rule.lookups, written.targets, strict=True)):
@@ -155,6 +163,22 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
     reason = explain_absence(run, rule, reader, search)
     lacks = "the source lacks" if isinstance(rule.rule, Require) else "no key matches"
     return _join(f"{lacks} `{_whole(reader)}`", reason), reason.help
+
+
+def _why_no_name(
+    run: StageRun, rule: CompiledRule, reader: Reader, search: Search
+) -> tuple[str, str]:
+    """The message for a reference of `for` that no key matches, and the next step."""
+    tables = run.tables_of(reader)
+    if reader.of_destination and not tables:
+        if not run.is_last:
+            return f"`{reader.text}`: the last stage alone sees the destination", "move it there"
+        return f"`{reader.text}`: there is no destination", f"give {argument('into', 'DST')}"
+    own = [table for table in tables if reader.alias.match(table.alias) is not None]
+    near = search.nearest(reader.pattern, itertools.chain(*(table.nodes for table in own)))
+    help = f"the nearest key is `{near}`; " if near else ""
+    what = "key of the destination" if reader.of_destination else "key"
+    return f"no {what} matches `{_whole(reader)}`", f"{help}{NONE_IS_FINE}"
 
 
 def _whole(reader: Reader) -> str:

@@ -15,24 +15,32 @@ from ckptsurgeon.language.rules import (
     Keep,
     Move,
     Require,
+    Table,
 )
+from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope
+from ckptsurgeon.planner.stage.at_hand import AtHand
 from ckptsurgeon.planner.stage.batchnorm_folds import run_norms
 from ckptsurgeon.planner.stage.batchnorm_units import run_batchnorm, vectors_beside
 from ckptsurgeon.planner.stage.claims import initialise, keep
-from ckptsurgeon.planner.stage.lookups import keys_named
+from ckptsurgeon.planner.stage.grouping import named_steps
+from ckptsurgeon.planner.stage.known_paths import find_paths
+from ckptsurgeon.planner.stage.lookups import Named, keys_named
 from ckptsurgeon.planner.stage.moves import run_move
-from ckptsurgeon.planner.stage.reading_keys import slice_of
+from ckptsurgeon.planner.stage.reading_keys import name_keys, slice_of
 from ckptsurgeon.planner.stage.requirements import check_requirement
 from ckptsurgeon.planner.stage.slices import tell_overlaps
 from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.planner.stage.table_rules import run_table
+from ckptsurgeon.planner.stage.targets import write_pattern
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 
 
 def run_rules(run: StageRun) -> None:
     """Runs every rule of the stage; what is wrong is told to its `problems`."""
+    find_paths(run)
     _find_slices(run)
     whole = run.problems
     for rule in run.compiled.rules:
@@ -50,6 +58,8 @@ def run_rules(run: StageRun) -> None:
 def _run_rule(run: StageRun, rule: CompiledRule) -> None:
     if isinstance(rule.rule, Move):
         run_move(run, rule)
+    elif isinstance(rule.rule, Table):
+        run_table(run, rule, rule.rule)
     elif isinstance(rule.rule, BatchNorm):
         run_batchnorm(run, rule)
     elif isinstance(rule.rule, FoldBatchNorm | FreezeBatchNorm):
@@ -58,6 +68,8 @@ def _run_rule(run: StageRun, rule: CompiledRule) -> None:
         _drop(run, rule)
     elif isinstance(rule.rule, Require):
         _require(run, rule, rule.rule)
+    elif isinstance(rule.rule, Init) and rule.namers:
+        _initialise_named(run, rule, rule.rule)
     elif isinstance(rule.rule, Keep | Init):
         _claim(run, rule, rule.rule)
 
@@ -106,28 +118,64 @@ def _require(run: StageRun, rule: CompiledRule, written: Require) -> None:
 
 def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     """`keep` and `init`: keys of the destination that no source tensor gives."""
-    info = run.info(rule)
+    vars = run.vars_of(rule)
     for number, lookup in enumerate(rule.lookups):
-        place = written.targets[number].place
-        with run.problems.at(place):
-            keys = keys_named(rule, lookup, written, run.destination, run.vars_of(rule))
-            for key in _readable(run, written, lookup, keys):
-                node: Node
-                if isinstance(written, Keep):
-                    node = keep(key, run.destination)
-                else:
-                    node = initialise(run, rule, written, key)
+        target = written.targets[number]
+        with run.problems.at(target.place):
+            keys = keys_named(rule, lookup, written, run.destination, vars)
+            for key, captures in _readable(run, written, lookup, keys):
                 run.alive[rule.group].add(number)
-                run.made[rule.group] += 1
-                run.claimed[key] = info
-                run.production.give(key, node, info, place)
+                if isinstance(written, Keep):
+                    _give(run, rule, written, number, key, keep(key, run.destination))
+                else:
+                    _initialise(run, rule, written, number, key, Scope(captures, vars))
 
 
 def _readable(
-    run: StageRun, written: Keep | Init, lookup: Pattern, keys: Iterable[str]
-) -> Iterable[str]:
+    run: StageRun, written: Keep | Init, lookup: Pattern, keys: Iterable[Named]
+) -> Iterable[Named]:
     """The keys without those of a pattern that `keep` can't keep, which are told as findings."""
     destination = run.destination
     if destination is None or isinstance(written, Init) or lookup.literal is not None:
         return keys
-    return (key for key in keys if destination.readable(key) is not None)
+    return ((key, of) for key, of in keys if destination.readable(key) is not None)
+
+
+def _initialise_named(run: StageRun, rule: CompiledRule, written: Init) -> None:
+    """An `init` of the keys that `for` names: one for each of its values."""
+    vars, names = run.vars_of(rule), [run.names(rule, n) for n in range(len(rule.namers))]
+    numbers = (written.fill, written.std, written.seed, written.shape)
+    at_hand = AtHand(rule, (numbers, tuple(at.index for at in rule.targets)), vars)
+    columns = (*rule.step_columns, *at_hand.names)
+    write = [write_pattern(target.pattern, columns, vars) for target in rule.targets]
+    for values, matches in named_steps(rule, names, vars) if all(names) else ():
+        with run.problems.at(rule.place, f"{name_keys(matches[:1])}: "):
+            row = (*values, *at_hand.values(values, matches))
+            scope = Scope(dict(zip(columns, row, strict=True)), vars)
+            for number, key in enumerate(write):
+                _initialise(run, rule, written, number, key(row), scope)
+
+
+def _initialise(
+    run: StageRun, rule: CompiledRule, written: Init, number: int, key: str, scope: Scope
+) -> None:
+    index = written.targets[number].index
+    part = None if index is None else index.evaluate(scope)
+    _give(run, rule, written, number, key, initialise(run, written, key, part, scope), part)
+
+
+def _give(
+    run: StageRun,
+    rule: CompiledRule,
+    written: Keep | Init,
+    number: int,
+    key: str,
+    node: Node,
+    index: Index | None = None,
+) -> None:
+    """Notes that the destination's, or a new tensor is what a key, or a part of it, gets."""
+    info, place = run.info(rule), written.targets[number].place
+    run.made[rule.group] += 1
+    if index is None:
+        run.claimed[key] = info
+    run.production.give(key, node, info, place, index)

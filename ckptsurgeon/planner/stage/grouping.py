@@ -42,13 +42,18 @@ class Group(msgspec.Struct, frozen=True, gc=False):
 
 
 def group_steps(
-    rule: CompiledRule, found: Sequence[Sequence[Match]], vars: Vars, problems: Problems
+    rule: CompiledRule,
+    found: Sequence[Sequence[Match]],
+    names: Sequence[Sequence[Match]],
+    vars: Vars,
+    problems: Problems,
 ) -> list[Group]:
     """The rule's steps; tells references without partner, holes, and two keys in one place.
 
-    Incomplete steps of an `optional` rule are left out; a hole in integers never is.
+    `names` are the keys of `for`, which make steps and go into none. Incomplete steps of an
+    `optional` rule are left out; a hole in integers never is.
     """
-    if len(found) == 1 and not rule.gathered:  # as of most rules: a step for each key
+    if len(found) == 1 and not (rule.gathered or names):  # as of most rules: a step for each key
         (matches,) = found
         if len({match.values for match in matches}) == len(matches):
             return [Group(match.values, (match,), ((),)) for match in matches]
@@ -57,10 +62,10 @@ def group_steps(
     holds = _condition(rule, vars)
     layers = [_Layer(rule, reader, failures) for reader in rule.readers]
     groups = []
-    for values, per_reader in _joined(rule, complete):
+    for values, per_reader in _joined(rule, [*complete, *names]):
         if holds is not None and not holds(per_reader):
             continue
-        laid = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=True)]
+        laid = [layer.lay_out(own) for layer, own in zip(layers, per_reader, strict=False)]
         known = [one for one in laid if one is not None]
         if len(known) == len(laid):
             matches = [match for _, own in known for match in own]
@@ -69,12 +74,22 @@ def group_steps(
     return groups
 
 
+def named_steps(
+    rule: CompiledRule, names: Sequence[Sequence[Match]], vars: Vars
+) -> Iterator[tuple[Row, list[Match]]]:
+    """The steps of a rule that reads names alone, each with the keys of the first reference."""
+    holds = _condition(rule, vars)
+    for values, per_reader in _joined(rule, names):
+        if holds is None or holds(per_reader):
+            yield values, per_reader[0]
+
+
 def _condition(
     rule: CompiledRule, vars: Vars
 ) -> Callable[[Sequence[Sequence[Match]]], bool] | None:
     """What tells whether `where` is true of a whole step; None where a reference alone tells."""
     looks = sorted(rule.where_looks)
-    columns = [name for reader in rule.readers for name in reader.columns]
+    columns = [name for reader in rule.all_readers for name in reader.columns]
     holds = condition(rule, (*columns, *looks), vars) if rule.where_by_step else None
     if holds is None:
         return None
@@ -148,7 +163,7 @@ def _expected(piece: Piece, raw: Values) -> str:
         return piece.text
     if isinstance(piece, Capture) and piece.name in raw:
         value = raw[piece.name]
-        return f"{value:0{piece.width}d}" if isinstance(value, int) else str(value)
+        return f"{value:0{piece.width}d}" if isinstance(value, int) else piece.flatten(str(value))
     return str(piece) if isinstance(piece, Capture | Formula) else f"re:{piece.text}"
 
 
@@ -169,7 +184,7 @@ def _joined(rule: CompiledRule, found: Sequence[Sequence[Match]]) -> list[Joined
     steps: list[Joined] = [((), [])]
     known: tuple[str, ...] = ()
     most = SPARE_STEPS + sum(map(len, found))
-    for reader, matches in zip(rule.readers, found, strict=True):
+    for reader, matches in zip(rule.all_readers, found, strict=True):
         names = [name for name in reader.columns if name in rule.steps_by]
         steps = _extended(rule, steps, known, _by_values(reader, names, matches), names, most)
         known = (*known, *(name for name in names if name not in known))

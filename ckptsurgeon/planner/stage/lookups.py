@@ -25,6 +25,9 @@ from ckptsurgeon.planner.stage.reading_keys import condition, holds
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.wording import argument
 
+Named = tuple[str, Mapping[str, Value]]
+"""A key, and its captures."""
+
 
 def keys_named(
     rule: CompiledRule,
@@ -32,22 +35,22 @@ def keys_named(
     written: Keep | Init,
     destination: SourceView | None,
     vars: Vars,
-) -> Iterator[str]:
+) -> Iterator[Named]:
     """The destination's keys that a `keep` or `init` names; an `init` may name new ones."""
     pattern = readable(lookup, vars)
     if isinstance(written, Init) and pattern.literal is not None:
         if holds(rule, {}, vars):
-            yield pattern.literal
+            yield pattern.literal, {}
         return
     if destination is None:
         if isinstance(written, Keep):
             raise ShapeError(f"`keep` needs a destination: give it by {argument('into', 'DST')}")
         raise ShapeError(
             f"`{pattern}` stands for keys of the destination, and there is none: name each key, as "
-            f"`{_name_one(pattern)}`, or give a destination by {argument('into', 'DST')}"
+            f"`{_name_one(pattern)}`, let `for` name them, or give a destination by "
+            f"{argument('into', 'DST')}"
         )
-    for key, _ in keys_like(pattern, destination.specs, rule, vars):
-        yield key
+    yield from keys_like(pattern, destination.specs, rule, vars)
 
 
 def _name_one(pattern: Pattern) -> str:
@@ -63,7 +66,7 @@ def _name_one(pattern: Pattern) -> str:
 
 def keys_like(
     pattern: Pattern, keys: Collection[str], rule: CompiledRule, vars: Vars
-) -> Iterator[tuple[str, Mapping[str, Value]]]:
+) -> Iterator[Named]:
     """The keys that a readable pattern matches and `where` lets through, with their captures."""
     matcher = compile_pattern(pattern)
     read, is_true = matcher.row_reader(), condition(rule, matcher.columns, vars)

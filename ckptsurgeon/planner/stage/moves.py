@@ -24,9 +24,13 @@ from ckptsurgeon.specs import TensorSpec
 def run_move(run: StageRun, rule: CompiledRule) -> None:
     """Makes the steps of an arrow or a block."""
     found = run.find_all(rule)
-    if not all(found):
+    if not found:
+        if all(found.names) and run.alive[rule.group].issuperset(range(len(rule.readers))):
+            _tell_no_step(run, rule)
         return
-    groups: Sequence[Group] = group_steps(rule, found, run.vars_of(rule), run.problems)
+    groups: Sequence[Group] = group_steps(rule, *found, run.vars_of(rule), run.problems)
+    if rule.namers and not groups:
+        _tell_no_step(run, rule)
     if any(table.has_unreadable for table in run.tables):
         is_optional = rule.options.optional is True
         groups = leave_unreadable(groups, run.info(rule), is_optional=is_optional)
@@ -37,6 +41,14 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
     steps = failures.run_each(rule.group, rule.place, _Mover(run, rule).step, groups)
     run.note_steps(rule, [step for step in steps if step is not None])
     failures.tell()
+
+
+def _tell_no_step(run: StageRun, rule: CompiledRule) -> None:
+    """Tells a rule whose references and whose `for` have no values in common."""
+    if rule.namers and not rule.options.optional:
+        names = " and ".join(f"`{reader.text}`" for reader in rule.namers)
+        text = f"`for`: no key of {names} has captures that those of the rule have"
+        run.problems.add(text, rule.namers[0].place, "`optional: true` lets the rule make no step")
 
 
 class _Mover:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import typing
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
@@ -15,13 +16,25 @@ from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
-from ckptsurgeon.plans.graph import Assembly, Leaf, Node, Part, RuleInfo, full_key, operands_of
+from ckptsurgeon.plans.graph import (
+    Assembly,
+    Leaf,
+    Node,
+    Part,
+    RuleInfo,
+    full_key,
+    operands_of,
+    place_giving,
+    place_reading,
+)
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.wording import argument
 
 MAX_OUTPUTS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
+
+_FLAT = re.compile(r"<\w+:path:([^>]*)>")
 
 Prepare = Callable[[str, Node, RuleInfo | None], Node]
 """What a stage's options make of a tensor that a rule gives under a key."""
@@ -90,7 +103,7 @@ class Production:
     def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:
         first, rules = self.nodes[key], (self.rules[key], rule)
         nodes = (first or self._parts[key][0].node, node)
-        names = [_named(*one) for one in zip(nodes, rules, strict=True)]
+        names = [_named(key, *one) for one in zip(nodes, rules, strict=True)]
         self.collide(
             rules,
             Problem(
@@ -181,13 +194,22 @@ def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -
             return f"to keep the destination's put `drop: {drop}` {where}"
     if "keep" in kinds or "init" in kinds:
         return "leave out one of them, or let it take fewer keys"
+    if rules[0] is not None and rules[0] is rules[1] and (flat := _FLAT.search(rules[0].text)):
+        return (
+            f"names that differ by dots are one with `{flat[1]}` for the dots: name one of them in "
+            "a rule before this one"
+        )
     return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
 
 
-def _named(node: Node, rule: RuleInfo | None) -> str:
+def _named(key: str, node: Node, rule: RuleInfo | None) -> str:
+    """What gives a key, and where that stands; of two entries of a table by what they read."""
     sources = operands_of(node)
-    key = f"`{full_key(sources[0].source, sources[0].key)}`" if sources else "its own value"
-    return f"{key} by {rule.place}" if rule else f"{key} by no rule"
+    named = f"`{full_key(sources[0].source, sources[0].key)}`" if sources else "its own value"
+    if rule is None:
+        return f"{named} by no rule"
+    place = place_reading(rule, sources[0].key) if sources else place_giving(rule, key)
+    return f"{named} by {place}"
 
 
 # --- parts ----------------------------------------------------------------------------------------

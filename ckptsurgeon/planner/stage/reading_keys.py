@@ -163,6 +163,19 @@ def leave_partners(
     return [match for match in matches if ours(match.values) not in gone]
 
 
+def keep_shared(
+    reader: Reader, matches: list[Match], other: Reader, known: Sequence[Match]
+) -> list[Match]:
+    """The matches of a reference whose captures that another has, too, have values of its own."""
+    shared = sorted(reader.names & other.names)
+    if not shared:
+        return matches
+    theirs = pick_columns([other.columns.index(name) for name in shared])
+    ours = pick_columns([reader.columns.index(name) for name in shared])
+    there = {theirs(one.values) for one in known}
+    return [match for match in matches if ours(match.values) in there]
+
+
 def spec_values(match: Match, names: Sequence[str]) -> Row:
     """The values of `shape` and `dtype` of a key's tensor; raises ExpressionError if unknown."""
     spec = match.node.spec

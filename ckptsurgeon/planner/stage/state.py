@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.errors import Place, PlanError, Problem
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import Drop, Move, Norms, Require
+from ckptsurgeon.language.rules import Drop, Listing, Move, Norms, Require
+from ckptsurgeon.language.rules import Table as NameTable
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage, Reader
 from ckptsurgeon.planner.scope import Surroundings, Vars
+from ckptsurgeon.planner.stage.listings import listing_of, table_info, table_text
 from ckptsurgeon.planner.stage.production import Production
-from ckptsurgeon.planner.stage.reading_keys import Match, leave_partners, read_keys
+from ckptsurgeon.planner.stage.reading_keys import Match, keep_shared, leave_partners, read_keys
 from ckptsurgeon.planner.stage.slices import Slices
 from ckptsurgeon.planner.stage.tables import Leaves, Table
+from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.steps import Batch
@@ -59,12 +63,15 @@ class StageRun:
     """Steps by rule number."""
     alive: dict[int, set[int]] = field(default_factory=dict)
     """Entries that have matched, by rule number."""
+    said: list[Note] = field(default_factory=list)
+    """Notes of rules."""
     failed: set[int] = field(default_factory=set)
     """Rules with problems of their own: whether they matched is not asked."""
     dead: set[int] = field(default_factory=set)
     """Rules of which was told that they match nothing."""
     infos: dict[int, RuleInfo] = field(default_factory=dict)
     vars: dict[int, Vars] = field(default_factory=dict)
+    listings: dict[int, Listing] = field(default_factory=dict)
     slices: Slices = field(default_factory=Slices)
     sliced: dict[int, list[Match]] = field(default_factory=dict)
     """What references with slices match, read before any rule runs, and kept until theirs does."""
@@ -78,10 +85,20 @@ class StageRun:
     def info(self, rule: CompiledRule) -> RuleInfo:
         """What reports say of a rule."""
         if id(rule) not in self.infos:
-            self.infos[id(rule)] = RuleInfo(
-                self.number, rule.group, kind_of_rule(rule), rule_text(rule), rule.place
-            )
+            self.infos[id(rule)] = self._info(rule)
         return self.infos[id(rule)]
+
+    def _info(self, rule: CompiledRule) -> RuleInfo:
+        if isinstance(rule.rule, NameTable):
+            return table_info(self.number, rule, rule.rule, self.listing(rule, rule.rule))
+        kind, text = kind_of_rule(rule), rule_text(rule)
+        return RuleInfo(self.number, rule.group, kind, text, rule.place)
+
+    def listing(self, rule: CompiledRule, written: NameTable) -> Listing:
+        """The entries of a table; raises PlanError where a var gives none."""
+        if id(rule) not in self.listings:
+            self.listings[id(rule)] = listing_of(written, self.vars_of(rule))
+        return self.listings[id(rule)]
 
     def given_as(self, rule: RuleInfo, alias: str, key: str) -> str:
         """What a rule made of a key that it only gave another name; empty where it did more."""
@@ -132,14 +149,39 @@ class StageRun:
             self.alive[rule.group].add(number)
         return free
 
-    def find_all(self, rule: CompiledRule) -> list[list[Match]]:
-        """The matches of every reference that are this rule's to take.
+    def find_all(self, rule: CompiledRule) -> Found:
+        """The matches of every reference that are this rule's to take, and the names of `for`.
 
-        What `where` leaves out for the shape or dtype of the first takes its partners with it.
+        What `where` leaves out for the shape or dtype of the first takes its partners with it, and
+        keys whose values `for` lacks don't match.
         """
-        found = [self.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
-        if len(found) == 1 or not rule.where_looks or rule.where_by_step:
-            return found
+        taken = [self.find(rule, number, reader) for number, reader in enumerate(rule.readers)]
+        if len(taken) > 1 and rule.where_looks and not rule.where_by_step:
+            taken = self._with_first(rule, taken)
+        names = [self.names(rule, number) for number in range(len(rule.namers))]
+        for namer, given in zip(rule.namers, names, strict=True):
+            taken = [
+                keep_shared(reader, matches, namer, given)
+                for reader, matches in zip(rule.readers, taken, strict=True)
+            ]
+        return Found(taken, names)
+
+    def names(self, rule: CompiledRule, number: int) -> list[Match]:
+        """The keys of a reference of `for`."""
+        reader = rule.namers[number]
+        found = read_keys(rule, reader, self.tables_of(reader), self.vars_of(rule))
+        if found:
+            self.alive[rule.group].add(len(rule.readers) + number)
+        return found
+
+    def tables_of(self, reader: Reader) -> Sequence[Table]:
+        """What a reference looks for its keys in: the sources, or the destination."""
+        if not reader.of_destination:
+            return self.tables
+        return () if self.wanted is None else (self.wanted,)
+
+    def _with_first(self, rule: CompiledRule, found: list[list[Match]]) -> list[list[Match]]:
+        """The matches without those whose partners in the first reference are left out."""
         first = rule.readers[0]
         whole = read_keys(rule, first, self.tables, self.vars_of(rule), regardless=True)
         kept = {match.address for match in found[0]}
@@ -209,6 +251,17 @@ class StageRun:
         )
 
 
+class Found(NamedTuple):
+    """What a rule finds: the matches of each reference, and those of each in `for`."""
+
+    taken: list[list[Match]]
+    names: list[list[Match]]
+
+    def __bool__(self) -> bool:
+        """Whether each of them has matched."""
+        return all(self.taken) and all(self.names)
+
+
 def tell_needed(key: str, spec: TensorSpec, place: Place) -> Problem:
     """The problem of a rule that needs a tensor that can't be read."""
     what, remedy = (spec.what, spec.remedy) if isinstance(spec, UnreadableSpec) else ("?", "?")
@@ -234,6 +287,8 @@ def rule_text(rule: CompiledRule) -> str:
     if isinstance(written, Norms):
         sources = ", ".join(str(at) for at, _ in written.reads)
         return f"{written.word}: {sources} -> {written.target}"
+    if isinstance(written, NameTable):
+        return table_text(written)
     if isinstance(written, Drop | Require):
         names = [reader.text for reader in rule.readers]
     else:

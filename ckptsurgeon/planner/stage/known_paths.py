@@ -1,0 +1,93 @@
+"""The paths by which keys without their dots are read: those that `for` or the destination has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from ckptsurgeon.errors import PlanError, Problem
+from ckptsurgeon.language.patterns import Capture, compile_pattern
+from ckptsurgeon.language.patterns.matching import Paths, flatten_paths
+from ckptsurgeon.language.rules import At
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.stage.lookups import readable
+from ckptsurgeon.planner.stage.reading_keys import match_keys
+from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.wording import argument
+
+
+def find_paths(run: StageRun) -> None:
+    """Gives the rules of a stage that read keys without dots the paths that these may be."""
+    rules = tuple(_with_paths(run, rule) for rule in run.compiled.rules)
+    run.compiled = replace(run.compiled, rules=rules)
+
+
+def _with_paths(run: StageRun, rule: CompiledRule) -> CompiledRule:
+    if not any(reader.keys.flat for reader in rule.readers):
+        return rule
+    try:
+        readers = tuple(_reader_with_paths(run, rule, reader) for reader in rule.readers)
+    except PlanError as error:
+        run.problems.take(error.problems)
+        run.failed.add(rule.group)
+        return rule
+    return replace(rule, readers=readers)
+
+
+def _reader_with_paths(run: StageRun, rule: CompiledRule, reader: Reader) -> Reader:
+    paths: dict[str, Paths] = {}
+    for capture in reader.keys.flat:
+        found, origin = _known(run, rule, reader, capture)
+        paths[capture.name] = flatten_paths(found, capture)
+        text = f"`{capture}` is read by the {len(found):,} names that {origin} has"
+        run.said.append(Note("names", text, rule=run.info(rule)))
+    return replace(reader, keys=replace(reader.keys, paths=paths))
+
+
+def _known(
+    run: StageRun, rule: CompiledRule, reader: Reader, capture: Capture
+) -> tuple[Sequence[str], str]:
+    """The paths that a capture may stand for, and where they were found."""
+    namers = [one for one in rule.namers if capture.name in one.names]
+    if namers:
+        return list(dict.fromkeys(_in_names(run, namers, capture))), "`for`"
+    targets = [at for at in rule.targets if _has_dots(at, capture.name)]
+    if not targets or run.wanted is None:
+        raise PlanError(
+            [
+                Problem(
+                    f"`{capture}` is read by names that are known",
+                    reader.place,
+                    f"give them by {argument('into', 'DST')}, or by `for:`, as `for: KEYS` with "
+                    f"`<{capture.name}:path>`",
+                )
+            ]
+        )
+    found = (path for at in targets for path in _in_destination(run, rule, at, capture))
+    return list(dict.fromkeys(found)), "the destination"
+
+
+def _has_dots(target: At, name: str) -> bool:
+    """Whether a target has a path as it is, so that keys tell it."""
+    return any(one.name == name and one.separator is None for one in target.pattern.captures)
+
+
+def _in_names(run: StageRun, namers: Sequence[Reader], capture: Capture) -> Iterator[str]:
+    for reader in namers:
+        at = reader.columns.index(capture.name)
+        for _, found in match_keys(reader, run.tables_of(reader)):
+            yield from (str(row[at]) for _, row in found)
+
+
+def _in_destination(
+    run: StageRun, rule: CompiledRule, target: At, capture: Capture
+) -> Iterator[str]:
+    """What a capture is in the destination's keys that a target may name."""
+    matcher = compile_pattern(readable(target.pattern, run.vars_of(rule)))
+    read, at = matcher.row_reader(), matcher.columns.index(capture.name)
+    for key in run.wanted.candidates(matcher) if run.wanted else ():
+        row = read(key)
+        if row is not None:
+            yield str(row[at])
