@@ -60,13 +60,24 @@ class Boxed:
         """What is read."""
         return (one for link in self.links for one in link.inputs if one is not None)
 
+    @property
+    def ratio(self) -> int:
+        """How many items are read for one that is made: a scale is that of a whole block."""
+        inputs = (node.spec.count for link in self.links for node in link.result.call.inputs)
+        return -(-max(self.spec.count, *inputs) // max(self.spec.count, 1))
+
+    @property
+    def least(self) -> int:
+        """The memory that the smallest box takes."""
+        return math.prod(map(min, self.grain, self.spec.shape)) * self.ratio * ITEM_BYTES
+
     def blocks(self, mover: BlockMover, memory: int) -> Iterator[tuple[int, Array]]:
         """Offset in bytes and uint8 bytes of each part of the tensor.
 
         Raises CastOverflow, and ShapeError of ops.
         """
         itemsize, strides = BITS[self.spec.dtype] // 8, row_strides(self.spec.shape)
-        items = max(1, min(MOST_ITEMS, memory // ITEM_BYTES))
+        items = max(1, min(MOST_ITEMS, memory // ITEM_BYTES) // self.ratio)
         for box in grained_boxes(self.spec.shape, self.grain, items):
             made = self._made(mover, box)
             for part in _stretches(box, self.spec.shape):
@@ -92,8 +103,8 @@ class Boxed:
         return made
 
 
-def boxed(node: Node, lowering: Lowering) -> Boxed | None:
-    """How a computed tensor is made box by box; None where that can't be."""
+def boxed(node: Node, lowering: Lowering, memory: int) -> Boxed | None:
+    """How a computed tensor is made box by box; None where that can't be in so much memory."""
     spec, links, grain = node.spec, list[Link](), (1,) * len(node.spec.shape)
     waiting: Node | None = node
     while waiting is not None:
@@ -109,7 +120,8 @@ def boxed(node: Node, lowering: Lowering) -> Boxed | None:
         links.append(Link(waiting, inputs))
         grain = tuple(map(math.lcm, grain, own))
         waiting = computed[0] if computed else None
-    return Boxed(spec, tuple(reversed(links)), grain)
+    found = Boxed(spec, tuple(reversed(links)), grain)
+    return found if found.least <= memory else None
 
 
 def _part_of(spec: TensorSpec, region: Region) -> TensorSpec:

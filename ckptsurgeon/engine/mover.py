@@ -181,7 +181,7 @@ class Mover:
         """How a tensor is computed for which there is no room as a whole."""
         if whole_bytes(output.node, size_of) <= self._memory:
             return None
-        return boxed(output.node, self._lowering)
+        return boxed(output.node, self._lowering, self._memory)
 
     def _mosaic(self, output: Output) -> Mosaic | None:
         return self._lowering.mosaic(output.node) if output.spec.carrier else None

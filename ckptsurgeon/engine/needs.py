@@ -37,7 +37,7 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
         whole = whole_bytes(first.node, sizes)
         if whole <= memory:
             continue
-        in_blocks = made_in_blocks(first.node, lowering)
+        in_blocks = made_in_blocks(first.node, lowering, memory)
         if in_blocks and all(leaf.spec.nbytes <= memory for leaf in leaves_of(first.node)):
             continue
         for key in kind.keys:
@@ -54,13 +54,13 @@ def size_of(work: Work) -> int:
     return sum(spec.nbytes for spec in specs)
 
 
-def made_in_blocks(node: Node, lowering: Lowering) -> bool:
+def made_in_blocks(node: Node, lowering: Lowering, memory: int) -> bool:
     """Whether a tensor is made in blocks: nothing of it is computed on whole tensors."""
     if isinstance(node, Leaf):
         return True
     if node.spec.carrier is None:
         return False
-    return lowering.mosaic(node) is not None or boxed(node, lowering) is not None
+    return lowering.mosaic(node) is not None or boxed(node, lowering, memory) is not None
 
 
 def leaves_of(node: Node) -> Iterator[Leaf]:

@@ -93,7 +93,7 @@ class OfBlocks(Computed, frozen=True, kw_only=True):
 
     def _spread(self, scales: Array, shape: tuple[int, ...]) -> Array:
         """The scales of a box of whole blocks, each as often as its block has items."""
-        rows, columns = self._block
+        rows, columns = map(min, self._block, shape[-2:])
         return scales.repeat(rows, -2)[..., : shape[-2], :].repeat(columns, -1)[..., : shape[-1]]
 
 

@@ -22,7 +22,7 @@ def generator(text: str) -> np.random.RandomState:
     """What draws the numbers of a text, one after the other."""
     import numpy as np
 
-    digest = hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     words = [int.from_bytes(digest[at : at + 4], "little") for at in range(0, 32, 4)]
     return np.random.RandomState(words)
 

@@ -1,4 +1,4 @@
-"""dequantize_blocks and quantize_blocks: bit for bit as plain torch computes DeepSeek-V3's blocks."""
+"""dequantize_blocks and quantize_blocks: bit for bit as plain torch computes blocks."""
 
 from __future__ import annotations
 

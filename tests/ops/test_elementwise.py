@@ -1,4 +1,4 @@
-"""scale, shift, add, multiply, divide, average, sum and mean: against torch, Python's integers, and NaN.
+"""Ops of items, sum and mean: against torch, Python's integers, and NaN.
 
 What is computed item by item has one right answer, so it is compared bit for bit; sums have not.
 """
