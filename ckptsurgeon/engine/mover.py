@@ -179,9 +179,9 @@ class Mover:
 
     def _boxed(self, output: Output) -> Boxed | None:
         """How a tensor is computed for which there is no room as a whole."""
-        if whole_bytes(output.node, size_of) <= self._memory:
-            return None
-        return boxed(output.node, self._lowering, self._memory)
+        found = boxed(output.node, self._lowering, self._memory)
+        fits = found is None or whole_bytes(output.node, size_of) <= self._memory
+        return None if fits else found
 
     def _mosaic(self, output: Output) -> Mosaic | None:
         return self._lowering.mosaic(output.node) if output.spec.carrier else None
@@ -201,10 +201,10 @@ class Mover:
                 for offset, block in self._workers.own.blocks(job.mosaic, output.spec):
                     writer.write(output.name, block, offset)
         elif job.boxes is not None:
-            with located(output):
-                for offset, block in job.boxes.blocks(
-                    self._workers.own, self._memory // self._threads
-                ):
+            share = self._memory // self._threads
+            alone = self._computing if job.boxes.least > share else nullcontext()
+            with located(output), alone:
+                for offset, block in job.boxes.blocks(self._workers.own, share):
                     writer.write(output.name, block, offset)
         elif evaluator is not None:
             with self._computing:

@@ -37,7 +37,6 @@ class OfBlocks(Computed, frozen=True, kw_only=True):
     """An op between weights and blocks of them. `block` is a size, or [rows, columns]."""
 
     first: ClassVar[str | None] = "block"
-    sized: ClassVar[tuple[str, ...]] = ()
     codes: ClassVar[tuple[str, ...]]
     """The dtypes that may result."""
 

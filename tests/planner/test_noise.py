@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from command_line import Ckpt, ckpt, folder
 from safetensors.numpy import load_file, save_file
 
@@ -101,6 +102,13 @@ def test_the_second_target_does_not_matter() -> None:
     both = made({"from": "up", "to": ["a", "b"], "ops": {"noise": 1}})
     assert np.array_equal(both["a"], both["b"])
     assert np.array_equal(both["a"], made({"up -> a": {"noise": 1}})["a"])
+
+
+def test_tensors_that_were_tied_are_no_longer() -> None:
+    tensor = torch.zeros(4, 3)
+    found, report = cs.apply({"a": tensor, "b": tensor}, [{"<n:a|b> -> <n>": {"noise": 1}}])
+    assert not torch.equal(found["a"], found["b"])
+    assert "untied" in {note.kind for note in report.notes}
 
 
 # --- told and saved -------------------------------------------------------------------------------
