@@ -210,14 +210,14 @@ class QuantizeBlocks(OfBlocks, frozen=True, kw_only=True):
             raise self.error(f"{lost} items are infinite or NaN: no scale fits them", specs)
 
     def _scales_of(self, numbers: Array) -> Array:
-        """The scales of a box of whole blocks; all but the last are reduced without a copy."""
+        """The scales of a box of whole blocks; columns first, which lie side by side."""
         import numpy as np
 
         starts = [
             range(0, size, of) for size, of in zip(numbers.shape[-2:], self._block, strict=True)
         ]
-        largest = np.maximum.reduceat(np.abs(numbers), starts[0], -2)
-        largest = np.maximum.reduceat(largest, starts[1], -1)
+        largest = np.maximum.reduceat(np.abs(numbers), starts[1], -1)
+        largest = np.maximum.reduceat(largest, starts[0], -2)
         scales = np.maximum(largest / LARGEST[self.dtype], SMALLEST_SCALE)
         scales = np.where(largest == 0, 1, scales)
         if scales.max(initial=0) > LARGEST["F32"]:

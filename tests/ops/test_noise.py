@@ -47,6 +47,14 @@ def test_any_part_of_the_numbers(start: int, count: int) -> None:
     assert np.array_equal(normals("a", start, count), drawn("a", start + count)[start:])
 
 
+def test_the_numbers_stay_what_they_are() -> None:
+    """Another version must give the same: people name a seed to get the same weights again."""
+    how = {"std": 1, "key": "a.weight", "place": 0}
+    made = applied("placed_noise", how, torch.zeros(RUN + 2))
+    wanted = [-0.18403919, -1.35196839, -1.24685692, -1.48440753]
+    torch.testing.assert_close(made[[0, 1, RUN, RUN + 1]], torch.tensor(wanted))
+
+
 def test_they_are_normal() -> None:
     noise = applied("noise", {"std": 2}, torch.zeros(1000, 1000))
     assert abs(float(noise.mean())) < 0.01
