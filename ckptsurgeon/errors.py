@@ -103,7 +103,14 @@ class OutputError(CkptSurgeonError):
 
 
 class ShapeError(CkptSurgeonError):
-    """An op that does not fit: says the shapes it was given and what must hold."""
+    """An op that does not fit: says the shapes it was given and what must hold.
+
+    `help` is the next step, where there is one.
+    """
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
 
 
 class CastOverflow(ShapeError):

@@ -28,7 +28,7 @@ END = "<!-- The end of what tests/op_reference.py writes. -->"
 
 Shape = tuple[int, ...]
 
-EXAMPLES: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
+EXAMPLES: Mapping[str, tuple[str, Mapping[str, Shape | str]]] = {
     "slice": ("w -> w: {slice: '[2:8, ::2]'}", {"w": (10, 6)}),
     "take": ("w -> w: {take: [3, 0, 0]}", {"w": (4, 6)}),
     "pad": ("w -> w: {pad: {to: 8, value: 1}}", {"w": (5, 6)}),
@@ -64,18 +64,29 @@ EXAMPLES: Mapping[str, tuple[str, Mapping[str, Shape]]] = {
     "mean": ("w -> w: {mean: {dim: 1, keepdim: true}}", {"w": (4, 6)}),
     "add": ("<p:w|delta> -> w: add", {"w": (4, 6), "delta": (6,)}),
     "multiply": ("<p:w|gain> -> w: multiply", {"w": (4, 6), "gain": (4, 1)}),
+    "divide": ("<p:w|gain> -> w: divide", {"w": (4, 6), "gain": (4, 1)}),
     "average": ("run<r>.w -> w: {average: [3, 1]}", {"run0.w": (4, 6), "run1.w": (4, 6)}),
+    "noise": ("w -> w: {noise: {std: 1e-3, seed: 1}}", {"w": (4, 6)}),
     "adapt_input_channels": ("w -> w: {adapt_input_channels: 4}", {"w": (8, 3, 7, 7)}),
     "resize_pos_embed": ("p -> p: {resize_pos_embed: [8, 8]}", {"p": (1, 197, 8)}),
     "resample_patch_embed": ("w -> w: {resample_patch_embed: 14}", {"w": (8, 3, 16, 16)}),
     "resize_rel_pos_bias": ("b -> b: {resize_rel_pos_bias: [12, 12]}", {"b": (169, 4)}),
     "fuse_weight_norm": ("w_<p:g|v> -> w: fuse_weight_norm", {"w_g": (8, 1), "w_v": (8, 4)}),
+    "fuse_spectral_norm": (
+        "w_<p:orig|u|v> -> w: fuse_spectral_norm",
+        {"w_orig": (8, 4, 3, 3), "w_u": (8,), "w_v": (36,)},
+    ),
     "merge_lora": (
         "<p:w|A|B> -> w: {merge_lora: {alpha: 16}}",
         {"w": (8, 6), "A": (2, 6), "B": (8, 2)},
     ),
+    "dequantize_blocks": (
+        "{from: [w, w_scale_inv], to: w, ops: dequantize_blocks}",
+        {"w": "F8_E4M3[300, 200]", "w_scale_inv": "F32[3, 2]"},
+    ),
+    "quantize_blocks": ("{from: w, to: [w, w_scale_inv], ops: quantize_blocks}", {"w": (300, 200)}),
 }
-"""For each op a rule, and the shapes of F32 tensors to run it on."""
+"""For each op a rule, and the shapes of F32 tensors to run it on, or specs of others."""
 
 
 def reference() -> str:
@@ -123,9 +134,18 @@ def _kind(kind: Any) -> str:
     return "list"
 
 
-def _run(rule: str, shapes: Mapping[str, Shape]) -> Iterator[str]:
+def _spec(text: str) -> TensorSpec:
+    """The spec that is written `F32[3, 4]`."""
+    dtype, _, sizes = text.rstrip("]").partition("[")
+    return TensorSpec(dtype, tuple(map(int, sizes.split(", "))))
+
+
+def _run(rule: str, shapes: Mapping[str, Shape | str]) -> Iterator[str]:
     """The rule, and each key with its spec before and after."""
-    specs = {key: TensorSpec("F32", shape) for key, shape in shapes.items()}
+    specs = {
+        key: _spec(shape) if isinstance(shape, str) else TensorSpec("F32", shape)
+        for key, shape in shapes.items()
+    }
     rules = parse_ruleset(f"format: 1\nrules:\n  - {rule}\n", "example.yaml")
     source = MemoryCheckpoint(contents=Contents(specs), has_values=False)
     plan = ckptsurgeon.plan(source, rules)

@@ -124,4 +124,4 @@ def located(output: Output) -> Iterator[None]:
         problem = Problem(f"`{output.key}`: {error}", place, "cast to a wider dtype")
         raise FindingsError([problem]) from None
     except ShapeError as error:
-        raise PlanError([Problem(f"`{output.key}`: {error}", place)]) from None
+        raise PlanError([Problem(f"`{output.key}`: {error}", place, error.help)]) from None

@@ -6,9 +6,9 @@ others the last place of a float64 may differ, which a cast to a narrower dtype 
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.ops.normals import generator
 from ckptsurgeon.plans.fills import numbers_of
 from ckptsurgeon.plans.graph import Made
 
@@ -24,8 +24,8 @@ BLOCK = 1 << 20
 def fill(made: Made) -> Array:
     """The tensor in its carrier dtype.
 
-    `normal` draws from NumPy's legacy generator, whose stream is frozen, seeded by SHA-256 of the
-    seed and the key; it is drawn in float64, scaled by std, and cast.
+    `normal` is seeded by the seed and the key (`ops/normals.py`), drawn in float64, scaled by std,
+    and cast.
     """
     import numpy as np
 
@@ -47,14 +47,9 @@ def _normal(made: Made) -> Array:
     from ckptsurgeon.ops.carriers import numpy_dtype
 
     dtype = numpy_dtype(made.spec.dtype)
-    draws = np.random.RandomState(_seed(made))
+    draws = generator(f"{made.seed}\0{made.key}")
     values = np.empty(made.spec.count, dtype)
     for start in range(0, values.size, BLOCK):
         block = values[start : start + BLOCK]
         block[:] = (draws.standard_normal(block.size) * made.std).astype(dtype)
     return values.reshape(made.spec.shape).view(made.spec.carrier)
-
-
-def _seed(made: Made) -> list[int]:
-    digest = hashlib.sha256(f"{made.seed}\0{made.key}".encode()).digest()
-    return [int.from_bytes(digest[at : at + 4], "little") for at in range(0, 32, 4)]

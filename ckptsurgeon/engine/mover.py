@@ -19,7 +19,9 @@ from ckptsurgeon.checkpoints.transfer import Extent, naming, read_ranges
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
+from ckptsurgeon.engine.boxes import Boxed, boxed
 from ckptsurgeon.engine.evaluation import Evaluator, located
+from ckptsurgeon.engine.needs import size_of, whole_bytes
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers
 from ckptsurgeon.ops.mosaic import Mosaic
@@ -64,15 +66,23 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One output tensor: as runs of files, as a mosaic, or neither, to be computed whole."""
+    """One output tensor: as runs of files, as a mosaic, in boxes, or else to be computed whole."""
 
     output: Output
     runs: list[Run] | None
     mosaic: Mosaic | None
+    boxes: Boxed | None = None
+
+    @property
+    def mosaics(self) -> Iterable[Mosaic]:
+        """What is read in parts."""
+        if self.boxes is not None:
+            return self.boxes.mosaics
+        return () if self.mosaic is None else (self.mosaic,)
 
     @property
     def computed(self) -> bool:
-        return self.runs is None and self.mosaic is None
+        return self.runs is None and self.mosaic is None and self.boxes is None
 
 
 def without_short_runs(jobs: list[Job]) -> list[Job]:
@@ -120,7 +130,8 @@ class Mover:
         self._plan, self._checkpoints = plan, checkpoints
         self._threads = jobs or default_jobs()
         self._computing = threading.Lock()
-        self._workers = Workers(checkpoints, (memory or MEMORY) // self._threads)
+        self._memory = memory or MEMORY
+        self._workers = Workers(checkpoints, self._memory // self._threads)
         self._lowering = Lowering(self._workers.stride)
 
     def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
@@ -164,7 +175,13 @@ class Mover:
             mosaic = self._mosaic(output)
             itemsize = BITS[output.spec.dtype] // 8
             runs = kernel_runs(mosaic, itemsize, self._workers.place) if mosaic else None
-            yield Job(output, runs, mosaic)
+            yield Job(output, runs, mosaic, self._boxed(output) if mosaic is None else None)
+
+    def _boxed(self, output: Output) -> Boxed | None:
+        """How a tensor is computed for which there is no room as a whole."""
+        found = boxed(output.node, self._lowering, self._memory)
+        fits = found is None or whole_bytes(output.node, size_of) <= self._memory
+        return None if fits else found
 
     def _mosaic(self, output: Output) -> Mosaic | None:
         return self._lowering.mosaic(output.node) if output.spec.carrier else None
@@ -173,7 +190,7 @@ class Mover:
 
     def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
         output = job.output
-        for source in {tile.view.source for tile in job.mosaic.tiles} if job.mosaic else ():
+        for source in {tile.view.source for mosaic in job.mosaics for tile in mosaic.tiles}:
             if isinstance(source, Leaf):
                 self._workers.check(source)
         if job.runs is not None:
@@ -182,6 +199,12 @@ class Mover:
         elif job.mosaic is not None:
             with located(output):
                 for offset, block in self._workers.own.blocks(job.mosaic, output.spec):
+                    writer.write(output.name, block, offset)
+        elif job.boxes is not None:
+            share = self._memory // self._threads
+            alone = self._computing if job.boxes.least > share else nullcontext()
+            with located(output), alone:
+                for offset, block in job.boxes.blocks(self._workers.own, share):
                     writer.write(output.name, block, offset)
         elif evaluator is not None:
             with self._computing:

@@ -1,7 +1,8 @@
 """Which tensors of a plan take more memory than a run is given, told before it starts.
 
-What only moves elements is made in blocks, and always fits. What is computed on whole tensors, or
-read from a file which has other values than theirs (conjugate ones), needs room for these.
+What only moves elements is made in blocks, and always fits; so is what is computed in
+boxes. What is computed on whole tensors, or read from a file which has other values than theirs
+(conjugate ones), needs room for these.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.engine.boxes import boxed
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import Call, Leaf, Node, Work, in_order, inputs_of, uses, work_of
 from ckptsurgeon.plans.lowering import Lowering
@@ -20,7 +22,7 @@ from ckptsurgeon.specs import human_bytes
 
 def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int) -> Iterator[Note]:
     """A note for each output that takes more than `memory` bytes at once."""
-    lowering = Lowering()
+    lowering, sizes = Lowering(), functools.cache(size_of)
 
     def in_parts(leaf: Leaf) -> bool:
         checkpoint = checkpoints[leaf.source]
@@ -29,18 +31,13 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
         )
         return any(one is not None for one in found)
 
-    @functools.cache
-    def size_of(work: Work) -> int:  # a split has one of its results for each output
-        specs = work.specs if isinstance(work, Call) else (work.spec,)
-        return sum(spec.nbytes for spec in specs)
-
     outputs = plan.outputs
     for kind in outputs.kinds:
         first = outputs.first(kind)
-        whole = whole_bytes(first.node, size_of)
+        whole = whole_bytes(first.node, sizes)
         if whole <= memory:
             continue
-        in_blocks = moves_in_blocks(first.node, lowering)
+        in_blocks = made_in_blocks(first.node, lowering, memory)
         if in_blocks and all(leaf.spec.nbytes <= memory for leaf in leaves_of(first.node)):
             continue
         for key in kind.keys:
@@ -51,11 +48,19 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
                 yield Note("memory", text, key, first.rule)
 
 
-def moves_in_blocks(node: Node, lowering: Lowering) -> bool:
+def size_of(work: Work) -> int:
+    """The bytes of all results: a split has one of them for each output."""
+    specs = work.specs if isinstance(work, Call) else (work.spec,)
+    return sum(spec.nbytes for spec in specs)
+
+
+def made_in_blocks(node: Node, lowering: Lowering, memory: int) -> bool:
     """Whether a tensor is made in blocks: nothing of it is computed on whole tensors."""
     if isinstance(node, Leaf):
         return True
-    return node.spec.carrier is not None and lowering.mosaic(node) is not None
+    if node.spec.carrier is None:
+        return False
+    return lowering.mosaic(node) is not None or boxed(node, lowering, memory) is not None
 
 
 def leaves_of(node: Node) -> Iterator[Leaf]:

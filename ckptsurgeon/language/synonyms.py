@@ -47,7 +47,8 @@ OPS: Mapping[str, str] = {
     **dict.fromkeys(("narrow", "crop", "trim", "cut"), "slice"),
     **dict.fromkeys(("zero_pad", "constant_pad", "extend"), "pad"),
     **dict.fromkeys(("mul", "product", "prod"), "multiply"),
-    **dict.fromkeys(("div", "divide", "factor", "neg", "negate"), "scale"),
+    **dict.fromkeys(("div", "quotient", "true_divide"), "divide"),
+    **dict.fromkeys(("factor", "neg", "negate"), "scale"),
     **dict.fromkeys(("plus", "subtract", "sub", "offset", "add_scalar"), "shift"),
     **dict.fromkeys(("avg", "soup", "ema"), "average"),
     **dict.fromkeys(("reverse", "flipud", "fliplr"), "flip"),
@@ -56,7 +57,12 @@ OPS: Mapping[str, str] = {
     **dict.fromkeys(("unfuse_qkv", "chunk_qkv", "qkv"), "split_qkv"),
     **dict.fromkeys(("merge_qkv", "concat_qkv", "cat_qkv"), "fuse_qkv"),
     **dict.fromkeys(("weight_norm", "remove_weight_norm", "fold_weight_norm"), "fuse_weight_norm"),
+    **dict.fromkeys(
+        ("spectral_norm", "remove_spectral_norm", "fold_spectral_norm"), "fuse_spectral_norm"
+    ),
     **dict.fromkeys(("lora", "fuse_lora", "add_lora", "bake_lora"), "merge_lora"),
+    **dict.fromkeys(("dequantize", "dequant", "weight_dequant", "unquantize"), "dequantize_blocks"),
+    **dict.fromkeys(("quantize", "quant", "weight_quant", "to_fp8"), "quantize_blocks"),
     **dict.fromkeys(("interpolate", "resize_pos", "interpolate_pos_embed"), "resize_pos_embed"),
     **dict.fromkeys(("in_channels", "adapt_conv", "inflate"), "adapt_input_channels"),
     **dict.fromkeys(("equal", "assert_equal", "identical", "dedupe"), "same"),
@@ -79,6 +85,7 @@ PARAMETERS: Mapping[str, str] = {
     **dict.fromkeys(("length", "target", "total"), "to"),
     **dict.fromkeys(("repeats", "count", "reps"), "times"),
     **dict.fromkeys(("by", "value", "factor", "scalar"), "number"),
+    **dict.fromkeys(("block_size", "weight_block_size", "group_size"), "block"),
     **dict.fromkeys(("num_prefix_tokens", "prefix", "cls_token"), "prefix_tokens"),
 }
 """Parameters of ops: what is tried, and the parameter."""
@@ -86,9 +93,6 @@ PARAMETERS: Mapping[str, str] = {
 _COPIES = ("copy", "cp", "clone", "duplicate")
 _ARROW = "a rule that moves or renames is an arrow: `OLD -> NEW`"
 _PREFIX = "a prefix is taken off by `source: {strip: ['module.']}`, and put on by `** -> model.**`"
-_SPECTRAL = (
-    "no op does that yet: `torch.nn.utils.remove_spectral_norm` in the model, then save its weights"
-)
 
 _FREEZE = "`keep: KEY` keeps the destination's value; `freeze_batchnorm` makes constants of a norm"
 
@@ -98,7 +102,6 @@ SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("squeeze", "unsqueeze", "expand_dims", "flatten", "unflatten"), _RESHAPE),
     **dict.fromkeys(("rename", "move", "transfer", "mv", "assign", "load", *_COPIES), _ARROW),
     **dict.fromkeys(("strip", "strip_prefix", "add_prefix", "remove_prefix"), _PREFIX),
-    **dict.fromkeys(("fuse_spectral_norm", "spectral_norm", "remove_spectral_norm"), _SPECTRAL),
     **dict.fromkeys(("freeze", "frozen"), _FREEZE),
     "strict": "rules must match something unless they say `optional: true`",
     "regex": "a regular expression is written `re:…` in place of a key",

@@ -8,13 +8,15 @@ from ckptsurgeon.errors import ShapeError, nearest
 from ckptsurgeon.ops.attention import FuseQkv, PermuteRope, SplitQkv
 from ckptsurgeon.ops.base import Arity, Op
 from ckptsurgeon.ops.batchnorms import BatchNormScale, BatchNormShift, FoldIdentity, FoldKernel
+from ckptsurgeon.ops.blockwise import DequantizeBlocks, QuantizeBlocks
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.channels import AdaptInputChannels
-from ckptsurgeon.ops.elementwise import Add, Average, Multiply, Scale, Shift
+from ckptsurgeon.ops.elementwise import Add, Average, Divide, Multiply, Scale, Shift
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.joining import Concat, Copies, Same, Split, Stack, Unstack
 from ckptsurgeon.ops.layout import Flip, Permute, Reshape, Roll, Transpose
-from ckptsurgeon.ops.merging import FuseWeightNorm, MergeLora
+from ckptsurgeon.ops.merging import FuseSpectralNorm, FuseWeightNorm, MergeLora
+from ckptsurgeon.ops.noise import Noise, PlacedNoise
 from ckptsurgeon.ops.padding import Pad, Repeat
 from ckptsurgeon.ops.parameters import make
 from ckptsurgeon.ops.positions import ResamplePatchEmbed, ResizePosEmbed
@@ -51,22 +53,27 @@ _CLASSES: tuple[type[Op], ...] = (
     Mean,
     Add,
     Multiply,
+    Divide,
     Average,
+    Noise,
     AdaptInputChannels,
     ResizePosEmbed,
     ResamplePatchEmbed,
     ResizeRelPosBias,
     FuseWeightNorm,
+    FuseSpectralNorm,
     MergeLora,
+    DequantizeBlocks,
+    QuantizeBlocks,
 )
 
 OPS: Mapping[str, type[Op]] = {cls.name: cls for cls in _CLASSES}
 """Every op by its word in a rule file, in the order of the reference."""
 
 INTERNAL: Mapping[str, type[Op]] = {
-    cls.name: cls for cls in (BatchNormScale, BatchNormShift, FoldKernel, FoldIdentity)
+    cls.name: cls for cls in (BatchNormScale, BatchNormShift, FoldKernel, FoldIdentity, PlacedNoise)
 }
-"""Ops that rules of their own make, and that stand in saved plans; no rule file names them."""
+"""Ops that the planner makes, and that stand in saved plans; no rule file names them."""
 
 
 def build(name: str, parameters: Mapping[str, object]) -> Op:

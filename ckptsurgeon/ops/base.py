@@ -27,6 +27,8 @@ from ckptsurgeon.specs import BITS, MAX_BYTES, Specs, TensorSpec, human_bytes
 if TYPE_CHECKING:
     import numpy as np
 
+    from ckptsurgeon.ops.indexing import Region
+
     Array = np.ndarray[Any, Any]
     Arrays = tuple[Array, ...]
 
@@ -105,14 +107,28 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The op that turns `infer(specs)` back into `specs` to the byte; None where none can."""
         raise NotImplementedError
 
+    def grain(self, number: int, specs: Specs) -> tuple[int, ...] | None:
+        """Of which sizes the boxes of a result must be, on each dim, to be computed one by one.
+
+        None for an op that needs whole tensors.
+        """
+        return None
+
+    def part(self, number: int, box: Region, specs: Specs) -> tuple[Op, tuple[Region, ...]]:
+        """The op that makes a box of a result, and what it takes of each input.
+
+        Of inputs of the result's shape that is the box itself.
+        """
+        raise NotImplementedError
+
     def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
         """How many finite values of `before` are not finite in `after = apply(before, specs)`."""
         return 0
 
-    def error(self, message: str, specs: Specs = ()) -> ShapeError:
+    def error(self, message: str, specs: Specs = (), help: str = "") -> ShapeError:
         """A ShapeError that names the op first and the tensors it was given last."""
         given = f"; given {list_specs(specs)}" if specs else ""
-        return ShapeError(f"{self.name}: {message}{given}")
+        return ShapeError(f"{self.name}: {message}{given}", help)
 
 
 class Move(Op, frozen=True, kw_only=True):

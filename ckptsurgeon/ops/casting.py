@@ -12,6 +12,7 @@ from ckptsurgeon.specs import BITS, CARRIERS, Specs
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays, Mosaics
+    from ckptsurgeon.ops.indexing import Region
 
 
 class Cast(Op, frozen=True, kw_only=True):
@@ -59,6 +60,12 @@ class Cast(Op, frozen=True, kw_only=True):
                 refuse_misfits(self, numbers, self.dtype, specs)
             carriers.decode(target, self.dtype)[...] = carriers.convert(numbers, self.dtype)
         return (result,)
+
+    def grain(self, number: int, specs: Specs) -> tuple[int, ...] | None:
+        return (1,) * len(specs[0].shape)
+
+    def part(self, number: int, box: Region, specs: Specs) -> tuple[Op, tuple[Region, ...]]:
+        return self, (box,)
 
     def overflows(self, before: Arrays, after: Arrays, specs: Specs) -> int:
         if self.dtype in INTEGER_RANGES or widens(specs[0].dtype, self.dtype):

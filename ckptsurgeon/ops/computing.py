@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ckptsurgeon.ops.base import Op
-from ckptsurgeon.ops.indexing import as_slices
+from ckptsurgeon.ops.indexing import Region, as_slices
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, lacks
 from ckptsurgeon.ops.regions import boxes
 from ckptsurgeon.specs import Specs, TensorSpec
@@ -63,11 +63,25 @@ class Itemwise(Computed, frozen=True, kw_only=True):
         """How large any integer on the way can get, by the largest size in each tensor."""
         raise NotImplementedError
 
+    def grain(self, number: int, specs: Specs) -> tuple[int, ...] | None:
+        # What NumPy makes of complex numbers may depend on where in an array they stand.
+        return None if specs[0].dtype in COMPLEX else (1,) * len(specs[0].shape)
+
+    def part(self, number: int, box: Region, specs: Specs) -> tuple[Op, tuple[Region, ...]]:
+        return self, tuple(_stretched(spec.shape, specs[0].shape, box) for spec in specs)
+
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         formula = functools.partial(self.formula, specs=specs)
         if specs[0].dtype in INTEGER_RANGES:
             return (exact(self, arrays, specs, formula, self.bound),)
         return (_rowwise(self, arrays, specs, formula),)
+
+
+def _stretched(shape: tuple[int, ...], first: tuple[int, ...], box: Region) -> Region:
+    """What a box of the first takes of a tensor that broadcasts to it."""
+    behind = len(first) - len(shape)
+    pairs = zip(shape, first[behind:], box[behind:], strict=True)
+    return tuple(own if size == wanted else range(1) for size, wanted, own in pairs)
 
 
 class Resizing(Computed, frozen=True, kw_only=True):

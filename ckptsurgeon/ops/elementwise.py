@@ -1,4 +1,4 @@
-"""Ops that compute item by item: scale and shift by a number; add, multiply and average tensors."""
+"""Ops that compute item by item: by a number, or several tensors, which broadcast to the first."""
 
 from __future__ import annotations
 
@@ -124,6 +124,28 @@ class Multiply(Combined, frozen=True, kw_only=True):
 
     def bound(self, sizes: Sequence[int]) -> int:
         return math.prod(sizes)  # where one is all zeros, so is the product
+
+
+class Divide(Combined, frozen=True, kw_only=True):
+    """[…] as often as there are tensors -> […], the first by the others; all broadcast to it.
+
+    That nothing is divided by 0 is seen when run.
+    """
+
+    name: ClassVar[str] = "divide"
+
+    def infer(self, specs: Specs) -> Specs:
+        (spec,) = super().infer(specs)
+        refuse_fractions(self, specs, "a quotient")
+        return (spec,)
+
+    def formula(self, numbers: Iterator[Array], specs: Specs) -> Array:
+        quotient = next(numbers)
+        for number, divisor in enumerate(numbers, 2):
+            if not divisor.all():
+                raise self.error(f"number {number} has items that are 0: nothing is divided by 0")
+            quotient = quotient / divisor
+        return quotient
 
 
 class Average(Combined, frozen=True, kw_only=True):

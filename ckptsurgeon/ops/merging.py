@@ -1,7 +1,8 @@
-"""Ops that put together what training kept apart: weight norm's g and v, LoRA's factors."""
+"""Ops that put together what training kept apart: weight norm's g and v, spectral norm, LoRA."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ckptsurgeon.ops.base import Arity, position, whole
@@ -10,10 +11,11 @@ from ckptsurgeon.ops.computing import (
     check_finite,
     narrow,
     refuse_all_but_real,
+    summing_dtype,
     tensor_of,
     widen,
 )
-from ckptsurgeon.specs import Specs
+from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays
@@ -65,6 +67,67 @@ class FuseWeightNorm(Computed, frozen=True, kw_only=True):
         lost = int((flat == 0).all(1).sum())
         if lost:
             raise self.error(f"v is all zeros in {lost} of {len(flat)} rows: no direction", specs)
+
+
+class FuseSpectralNorm(Computed, frozen=True, kw_only=True):
+    """orig[…], u[n] and v[rest] -> w[…], orig / (u · W v), W being orig with dim first, [n, rest].
+
+    That is what torch.nn.utils.spectral_norm computes with in eval mode, of weight_orig, weight_u
+    and weight_v; `dim` is 1 for its transposed convolutions, else 0. parametrizations.spectral_norm
+    has the three as weight.original, weight.0._u and weight.0._v. Sums are added up in float64.
+    """
+
+    name: ClassVar[str] = "fuse_spectral_norm"
+    arity: ClassVar[Arity] = Arity.JOIN
+    first: ClassVar[str | None] = "dim"
+
+    dim: int = 0
+
+    def infer(self, specs: Specs) -> Specs:
+        if len(specs) != 3:
+            raise self.error(f"takes three tensors, orig, u and v, was given {len(specs)}", specs)
+        weight, *vectors = whole(self, specs)
+        refuse_all_but_real(self, specs)
+        dim = position(self, self.dim, weight)
+        for name, vector, size in zip("uv", vectors, _vector_sizes(weight, dim), strict=True):
+            if len(vector.shape) != 1:
+                raise self.error(f"{name} must have one dim", specs)
+            if vector.shape[0] != size:
+                rest = f"dim {dim} has {size}" if name == "u" else f"the dims but {dim} have {size}"
+                found = f"{name} has {vector.shape[0]} items and {rest}"
+                raise self.error(found, specs, self._tell_dim(weight, vectors))
+        return (weight,)
+
+    def _tell_dim(self, weight: TensorSpec, vectors: list[TensorSpec]) -> str:
+        """The next step where u and v are of another dim of the weight."""
+        sizes = tuple(vector.shape[0] for vector in vectors if len(vector.shape) == 1)
+        for dim in range(len(weight.shape)):
+            if sizes == _vector_sizes(weight, dim):
+                what = ", as of transposed convolutions" if dim == 1 else ""
+                return f"write `{{{self.name}: {dim}}}`{what}"
+        return ""
+
+    def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
+        import numpy as np
+
+        (result,) = self.infer(specs)
+        weight, *vectors = (
+            widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
+        )
+        dim, wide = position(self, self.dim, result), summing_dtype(result.dtype)
+        left, right = (vector.astype(wide) for vector in vectors)
+        with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
+            matrix = np.moveaxis(weight, dim, 0).reshape(left.size, -1).astype(wide)
+            norm = (left @ (matrix @ right)).astype(weight.dtype)
+            if norm == 0:
+                raise self.error("u · W v is 0: there is no norm to divide by", specs)
+            return (narrow(weight / norm, result.dtype),)
+
+
+def _vector_sizes(weight: TensorSpec, dim: int) -> tuple[int, int]:
+    """How many items u and v of a weight have whose spectral norm is that of rows along a dim."""
+    rest = (size for at, size in enumerate(weight.shape) if at != dim)
+    return weight.shape[dim], math.prod(rest)
 
 
 class MergeLora(Computed, frozen=True, kw_only=True):

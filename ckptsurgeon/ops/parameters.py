@@ -30,6 +30,7 @@ WANTED: Mapping[object, str] = {
     str: "text",
     str | None: "text",
     tuple[int, int] | None: "a list of two integers",
+    int | tuple[int, int]: "an integer or a list of two",
     int | tuple[int, int] | None: "an integer or a list of two",
     tuple[int | float, ...] | None: "a list of numbers",
     tuple[str, ...]: "a list of words",

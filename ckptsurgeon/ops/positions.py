@@ -56,7 +56,8 @@ class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
     N is `prefix_tokens` (class and register tokens) and the places of a grid, row by row. `to` is
     the number of tokens that results, or its grid [height, width]; `grid` is the one that there
     is, if it is not square. With `antialias` as timm's resample_abs_pos_embed, without as
-    interpolate_pos_encoding of transformers.
+    interpolate_pos_encoding of transformers. [1, H, W, D], as SAM has it, is its own grid,
+    without prefix tokens.
     """
 
     name: ClassVar[str] = "resize_pos_embed"
@@ -79,25 +80,35 @@ class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
             check_grid(self, "to", self.to)
 
     def size_in(self, wanted: TensorSpec) -> object:
+        if _is_grid(wanted):
+            return wanted.shape[1:3]
         return wanted.shape[-2] if len(wanted.shape) > 1 else None
 
     def infer(self, specs: Specs) -> Specs:
         spec = only(self, specs)
         shape = spec.shape
-        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 1):
-            raise self.error("takes tensors of [1, tokens, width] or [tokens, width]", specs)
+        if len(shape) not in (2, 3, 4) or (len(shape) > 2 and shape[0] != 1):
+            takes = "[1, tokens, width], [tokens, width] or [1, height, width, channels]"
+            raise self.error(f"takes tensors of {takes}", specs)
         height, width = self._new(specs)
         self._old(specs)
         refuse_all_but_real(self, specs)
         tokens = self.prefix_tokens + height * width
-        return (larger_spec(self, spec.dtype, (*shape[:-2], tokens, shape[-1]), specs),)
+        places = (1, height, width) if _is_grid(spec) else (*shape[:-2], tokens)
+        return (larger_spec(self, spec.dtype, (*places, shape[-1]), specs),)
 
     def _new(self, specs: Specs) -> Grid:
         if self.to is None:
             raise self.error("needs `to`, the number of tokens or the grid that results", specs)
-        return self._square("to", self.to, specs) if isinstance(self.to, int) else self.to
+        if not isinstance(self.to, int):
+            return self.to
+        if _is_grid(specs[0]):
+            raise self.error("a grid has no number of tokens; give `to` as [height, width]", specs)
+        return self._square("to", self.to, specs)
 
     def _old(self, specs: Specs) -> Grid:
+        if _is_grid(specs[0]):
+            return self._own_grid(specs)
         tokens = specs[0].shape[-2]
         if self.grid is None:
             return self._square("grid", tokens, specs)
@@ -109,6 +120,22 @@ class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
                 specs,
             )
         return self.grid
+
+    def _own_grid(self, specs: Specs) -> Grid:
+        """The grid that a tensor of [1, H, W, D] is, which a given one must be too."""
+        _, height, width, _ = specs[0].shape
+        if self.prefix_tokens > 1:
+            raise self.error(
+                f"a grid has no prefix tokens, and `prefix_tokens` is {self.prefix_tokens};"
+                " leave it out",
+                specs,
+            )
+        if self.grid not in (None, (height, width)):
+            found = f"`grid` is {list(self.grid)}, and the tensor's own [{height}, {width}]"
+            raise self.error(f"{found}; leave it out", specs)
+        if not height * width:
+            raise self.error("the grid has no places", specs)
+        return height, width
 
     def _square(self, name: str, tokens: int, specs: Specs) -> Grid:
         grid = square(tokens - self.prefix_tokens)
@@ -126,13 +153,19 @@ class ResizePosEmbed(Resizing, frozen=True, kw_only=True):
             return arrays
         import numpy as np
 
-        array = arrays[0].reshape(specs[0].shape[-2:])
-        prefix, places = array[: self.prefix_tokens], array[self.prefix_tokens :]
+        array = arrays[0].reshape(math.prod(specs[0].shape[:-1]), result.shape[-1])
+        first = 0 if _is_grid(result) else self.prefix_tokens
+        prefix, places = array[:first], array[first:]
         rows = widen(places, result.dtype)
         sizes = self._old(specs), self._new(specs)
         made = resize_rows(rows, *sizes, self.mode, self.antialias)
         encoded = narrow(made, result.dtype)
         return (np.concatenate([prefix, encoded]).reshape(result.shape),)
+
+
+def _is_grid(spec: TensorSpec) -> bool:
+    """Whether an embedding is [1, height, width, channels], and not a list of tokens."""
+    return len(spec.shape) == 4
 
 
 class ResamplePatchEmbed(Resizing, frozen=True, kw_only=True):

@@ -30,6 +30,23 @@ def boxes(shape: tuple[int, ...], items: int) -> Iterator[Region]:
             yield (*(range(at, at + 1) for at in leading), range(start, stop), *behind)
 
 
+def grained_boxes(shape: tuple[int, ...], grain: Sequence[int], items: int) -> Iterator[Region]:
+    """A tensor cut into boxes of about so many items, which begin at multiples of a grain.
+
+    They are no smaller than a grain, but for the last on each dim. Where the grain is 1 on all
+    dims, each is a stretch of the row order.
+    """
+    sizes = list(shape)
+    for dim, least in enumerate(grain):
+        others = math.prod(sizes) // max(sizes[dim], 1)
+        fitting = items // max(others, 1) // least * least
+        sizes[dim] = min(max(fitting, least), shape[dim])
+    starts = (range(0, size, max(own, 1)) for size, own in zip(shape, sizes, strict=True))
+    for at in itertools.product(*starts):
+        ends = zip(at, sizes, shape, strict=True)
+        yield tuple(range(start, min(start + own, size)) for start, own, size in ends)
+
+
 def overlap(one: Region, other: Region) -> bool:
     """Whether two slices of one tensor share an element: they do where every dim does."""
     return all(_common(a, b) for a, b in zip(one, other, strict=True))

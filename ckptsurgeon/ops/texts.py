@@ -8,10 +8,13 @@ import msgspec
 
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.ops.noise import PlacedNoise
 
 
 def op_text(op: Op) -> str:
     """An op for reports: its word and the parameters that differ from their defaults."""
+    if isinstance(op, PlacedNoise):
+        op = op.written
     given = {
         name: value
         for name, default in _defaults(type(op))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
+from ckptsurgeon.ops.noise import PlacedNoise
 from ckptsurgeon.plans.graph import (
     Assembly,
     Call,
@@ -87,7 +88,8 @@ class _Recipes:
             for one in inputs_of(work)
         ]
         if isinstance(work, Call):
-            return id(work.op), id(work.specs), id(work.rule), *inputs
+            own = work.op.written if isinstance(work.op, PlacedNoise) else id(work.op)
+            return own, id(work.specs), id(work.rule), *inputs
         if isinstance(work, Assembly):
             return id(work.spec), *[id(part.index) for part in work.parts], *inputs
         if isinstance(work, Made):

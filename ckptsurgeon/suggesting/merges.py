@@ -20,7 +20,7 @@ LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")
 BASE = ".base_layer"
 """What PEFT calls the layer that they are added to."""
 
-SPECTRAL = "spectral norm: the weight is weight_orig / sigma; save it from the module itself"
+SPECTRAL = "spectral norm: fuse_spectral_norm of weight_orig, weight_u, weight_v"
 
 PRUNED = "pruned: the weight is weight_orig * weight_mask; save it from the module itself"
 

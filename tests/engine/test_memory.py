@@ -15,6 +15,8 @@ import pytest
 import torch
 from command_line import Ckpt
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
+from safetensors.torch import save_file as save_torch
 from sparse_files import write_sparse
 
 ROWS, COLUMNS = 20_000, 19_000
@@ -252,3 +254,69 @@ def test_damage_of_a_strided_tensor_is_seen(memory: str, ckpt: Ckpt, tmp_path: P
     ran = ckpt("transplant", path, "-o", tmp_path / "o.safetensors", "--memory", memory)
     assert ran.code == 2
     assert "don't have the CRC-32 that the file gives: damaged" in ran.err
+
+
+# --- what is computed -----------------------------------------------------------------------------
+
+IN_BOXES = {
+    "w -> w: {scale: 3}": False,
+    "w -> w: {noise: 0.5}": False,
+    "w -> w: [transpose, {noise: 0.5}, {cast: F16}]": False,
+    "w[3:] -> w: {noise: 0.5}": False,
+    "{from: [w, v], to: w, ops: multiply}": False,
+    "{from: [w, v], to: w, ops: [divide, {shift: 1}]}": False,
+    "{from: [w, w], to: w, ops: [concat, {scale: 2}]}": False,
+    "w -> w.<p:weight|scale>: quantize_blocks": False,
+    "w -> w.<p:weight|scale>: {quantize_blocks: [33, 400]}": False,
+    "w -> w.<p:weight|scale>: {quantize_blocks: 1024}": True,
+    "w -> w: [{noise: 0.5}, transpose]": True,
+    "w -> w: {sum: 0}": True,
+}
+"""Rules, and whether whole tensors are needed."""
+
+
+@pytest.mark.parametrize("rule", IN_BOXES)
+def test_what_is_computed_in_boxes_is_what_whole_tensors_give(
+    rule: str, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "a.safetensors", tmp_path / "o.safetensors"
+    save_file({"w": RANDOM, "v": RANDOM[:1] + 1}, path)
+    found = []
+    for memory in ("1MiB", "64MiB"):
+        words = ("transplant", path, "-e", rule, "-o", output, "--memory", memory, "--force")
+        ran = ckpt(*words)
+        assert ran.code == 0, ran.err
+        assert ("at once" in ran.out) == (IN_BOXES[rule] and memory == "1MiB")
+        found.append(output.read_bytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32"])
+@pytest.mark.parametrize("shape", [(1000, 900), (3, 300, 900)])
+def test_blocks_of_float8_under_a_budget(
+    dtype: str, shape: tuple[int, ...], ckpt: Ckpt, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "a.safetensors", tmp_path / "o.safetensors"
+    scales = (*shape[:-2], -(-shape[-2] // 128), -(-shape[-1] // 128))
+    weight = torch.tensor(RANDOM.reshape(-1)[: int(np.prod(shape))].reshape(shape))
+    held = {"w": weight.to(torch.float8_e4m3fn), "s": torch.rand(scales) + 0.5}
+    save_torch(held, path)
+    rule = f"{{from: [w, s], to: w, ops: {{dequantize_blocks: {{dtype: {dtype}}}}}}}"
+    ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", "1MiB")
+    assert ran.code == 0, ran.err
+    assert "at once" not in ran.out
+    spread = held["s"].repeat_interleave(128, -2).repeat_interleave(128, -1)
+    exact = held["w"].float() * spread[..., : shape[-2], : shape[-1]]
+    wanted = exact.bfloat16() if dtype == "BF16" else exact
+    assert torch.equal(load_torch(output)["w"], wanted)
+
+
+def test_an_overflow_in_a_box_is_told(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"w": RANDOM.astype(np.float16)}, path)
+    rule, output = "w -> w: [{scale: 60000}, {scale: 60000}]", tmp_path / "o.safetensors"
+    ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", "1MiB")
+    assert ran.code == 1
+    assert "`w`: " in ran.err
+    assert "finite values overflow in F16" in ran.err
+    assert not output.exists()

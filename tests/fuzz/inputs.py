@@ -199,7 +199,8 @@ RULE_WORDS = """\
 {~}~[~]~'~"~|~>~#~\\~\t~\n~---\n~: ~ -> ~- ~? ~&a ~*a~!!~\u202e~
 <i>~<p:q|v>~**~re:(?P<x>.)~dst::~::~...~[::2]~[-1]~99999999999~1e999~
 within: ~rules: ~ops: ~where: ~map: ~pick: ~format: 1\n~optional: true~
-fallback: true~split~concat~reshape: [-1]~rearrange: 'a b -> b a'~cast: F16"""
+fallback: true~split~concat~reshape: [-1]~rearrange: 'a b -> b a'~cast: F16~
+noise: 0.5~divide~quantize_blocks: 2~dequantize_blocks: [1, 9]~fuse_spectral_norm: 1"""
 
 RULE_TOKENS = [b"\xff", *(word.encode() for word in RULE_WORDS.split("~"))]
 
@@ -228,6 +229,8 @@ def saved_plan() -> Any:
         rules = [
             {"from": "a.w[...]", "to": "x", "ops": ["transpose", {"cast": "F16"}], "reuse": True},
             {"from": "a.w[:1]", "to": "a.w[:1]", "reuse": True},
+            {"from": "a.w", "to": "n", "ops": [{"noise": 0.5}], "reuse": True},
+            {"from": "a.w", "to": ["e", "s"], "ops": "quantize_blocks", "reuse": True},
             {"init": {"to": "z", "fill": "normal", "shape": [2]}},
             {"within": ["b"], "rules": [".w -> .w"]},
             {"tie": ["x", "y"]},

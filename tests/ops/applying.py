@@ -19,12 +19,21 @@ from ckptsurgeon.ops import build
 
 def applied(name: str, parameters: Mapping[str, object], *tensors: torch.Tensor) -> torch.Tensor:
     """What the op makes of the tensors; its spec is checked against what was inferred."""
+    (made,) = results(name, parameters, *tensors)
+    return made
+
+
+def results(
+    name: str, parameters: Mapping[str, object], *tensors: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """All that the op makes of the tensors."""
     held = checkpoint_of({str(number): tensor for number, tensor in enumerate(tensors)})
     specs = tuple(held.contents.specs.values())
     op = build(name, parameters)
-    (array,) = op.apply(tuple(map(held.read, held.contents.specs)), specs)
-    (spec,) = op.infer(specs)
-    made: Any = to_torch(array, spec, "cpu")
+    arrays = op.apply(tuple(map(held.read, held.contents.specs)), specs)
+    made: Any = tuple(
+        to_torch(array, spec, "cpu") for array, spec in zip(arrays, op.infer(specs), strict=True)
+    )
     return made  # type: ignore[no-any-return]
 
 

@@ -362,6 +362,26 @@ def combined_cases(draw: Draw, name: str) -> Case:
 
 
 @st.composite
+def divide_cases(draw: Draw) -> Case:
+    made = computed(draw, "divide", {}, (*REAL, *sorted(COMPLEX)), *draw(broadcast_shapes()))
+    others = (np.where(array == 0, 1, array) for array in made.arrays[1:])  # a 0 is refused
+    divisors = zip(others, made.specs[1:], strict=True)
+    return Case(
+        made.op,
+        made.specs,
+        (*made.arrays[:1], *(array.astype(spec.carrier) for array, spec in divisors)),
+    )
+
+
+@st.composite
+def noise_cases(draw: Draw, name: str) -> Case:
+    how: dict[str, object] = {"std": draw(st.floats(0, 4)), "seed": draw(st.integers(-9, 9))}
+    if name == "placed_noise":
+        how |= {"key": draw(st.text("aü.", max_size=3)), "place": draw(st.integers(0, 9))}
+    return computed(draw, name, how, REAL, draw(shapes(0)))
+
+
+@st.composite
 def average_cases(draw: Draw) -> Case:
     drawn = draw(broadcast_shapes())
     weights = draw(st.lists(st.floats(0.5, 4), min_size=len(drawn), max_size=len(drawn)))
@@ -387,6 +407,8 @@ def resize_pos_embed_cases(draw: Draw) -> Case:
     prefix, width = draw(st.integers(0, 2)), draw(st.integers(1, 4))
     how = {"grid": old, "to": new, "prefix_tokens": prefix, "antialias": draw(st.booleans())}
     shape = (*draw(st.sampled_from([(1,), ()])), prefix + old[0] * old[1], width)
+    if draw(st.booleans()):
+        how, shape = {"to": new, "antialias": how["antialias"]}, (1, *old, width)
     mode = draw(st.sampled_from(["bicubic", "bilinear"]))
     return computed(draw, "resize_pos_embed", {**how, "mode": mode}, REAL, shape)
 
@@ -424,6 +446,49 @@ def fuse_weight_norm_cases(draw: Draw) -> Case:
 
 
 @st.composite
+def fuse_spectral_norm_cases(draw: Draw) -> Case:
+    shape = draw(shapes(1, smallest=1))
+    dim = draw(dims_of(shape))
+    size = shape[dim]
+    dtypes = [draw(st.sampled_from(["F32", "F64", "F16", "BF16"])) for _ in range(3)]
+    sizes = (shape, (size,), (int(np.prod(shape)) // size,))
+    specs = tuple(map(TensorSpec, dtypes, sizes))
+    return Case(build("fuse_spectral_norm", {"dim": dim}), specs, positive(draw, specs))
+
+
+@st.composite
+def blocked(draw: Draw) -> tuple[tuple[int, ...], list[int], tuple[int, ...]]:
+    """The shape of a weight, its block, and the shape of the scales."""
+    before, sizes = draw(shapes(0, 1)), [draw(st.integers(0, 9)) for _ in range(2)]
+    block = [draw(st.integers(1, 5)) for _ in range(2)]
+    scales = (-(-size // of) for size, of in zip(sizes, block, strict=True))
+    return (*before, *sizes), block, (*before, *scales)
+
+
+@st.composite
+def dequantize_blocks_cases(draw: Draw) -> Case:
+    shape, block, scales = draw(blocked())
+    dtype = draw(st.sampled_from(["F8_E4M3", "F8_E5M2"]))
+    of_scales = draw(st.sampled_from(REAL))
+    specs = TensorSpec(dtype, shape), TensorSpec(of_scales, scales)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    how = {"block": block, "dtype": draw(st.sampled_from(["BF16", "F16", "F32", "F64"]))}
+    arrays = tuple(random_bits(spec, random) for spec in specs)
+    return Case(build("dequantize_blocks", how), specs, arrays)
+
+
+@st.composite
+def quantize_blocks_cases(draw: Draw) -> Case:
+    shape, block, _ = draw(blocked())
+    how = {"block": block, "dtype": draw(st.sampled_from(["F8_E4M3", "F8_E5M2"]))}
+    real = tuple(code for code in REAL if code != "F64")  # whose scales may be beyond F32
+    made = computed(draw, "quantize_blocks", how, real, shape)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    finite = tuple(numbers(spec, spec.dtype, random) for spec in made.specs)
+    return Case(made.op, made.specs, finite)
+
+
+@st.composite
 def merge_lora_cases(draw: Draw) -> Case:
     out, into, rank = (draw(st.integers(1, 4)) for _ in range(3))
     kernel = draw(st.sampled_from([(), (2,), (3, 2)]))
@@ -450,11 +515,15 @@ def batchnorm_case(
     shapes_ = {"kernel": kernel}
     dtypes = {part: draw(st.sampled_from(["F32", "F64", "F16", "BF16"])) for part in parts}
     specs = tuple(TensorSpec(dtypes[part], shapes_.get(part, (channels,))) for part in parts)
+    return Case(build(name, {"parts": parts, **parameters}), specs, positive(draw, specs))
+
+
+def positive(draw: Draw, specs: Specs) -> tuple[Array, ...]:
+    """Random numbers above 0, none of them large."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    numbers_ = (np.abs(random.normal(size=spec.shape)).astype("f4") + 0.1 for spec in specs)
-    pairs = zip(numbers_, specs, strict=True)
-    arrays = (carriers.encode(array, spec.dtype) for array, spec in pairs)
-    return Case(build(name, {"parts": parts, **parameters}), specs, tuple(arrays))
+    drawn = (np.abs(random.normal(size=spec.shape)).astype("f4") + 0.1 for spec in specs)
+    pairs = zip(drawn, specs, strict=True)
+    return tuple(carriers.encode(array, spec.dtype) for array, spec in pairs)
 
 
 @st.composite
@@ -512,16 +581,22 @@ CASES: Mapping[str, st.SearchStrategy[Case]] = {
     "mean": mean_cases(),
     "add": combined_cases("add"),
     "multiply": combined_cases("multiply"),
+    "divide": divide_cases(),
     "average": average_cases(),
+    "noise": noise_cases("noise"),
     "adapt_input_channels": adapt_input_channels_cases(),
     "resize_pos_embed": resize_pos_embed_cases(),
     "resample_patch_embed": resample_patch_embed_cases(),
     "resize_rel_pos_bias": resize_rel_pos_bias_cases(),
     "fuse_weight_norm": fuse_weight_norm_cases(),
+    "fuse_spectral_norm": fuse_spectral_norm_cases(),
     "merge_lora": merge_lora_cases(),
+    "dequantize_blocks": dequantize_blocks_cases(),
+    "quantize_blocks": quantize_blocks_cases(),
     "batchnorm_scale": batchnorm_scale_cases(),
     "batchnorm_shift": batchnorm_shift_cases(),
     "fold_kernel": fold_kernel_cases(),
     "fold_identity": fold_identity_cases(),
+    "placed_noise": noise_cases("placed_noise"),
 }
 """A strategy for every op: `test_laws` holds that none is left out."""

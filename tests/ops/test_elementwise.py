@@ -1,4 +1,4 @@
-"""scale, shift, add, multiply, average, sum and mean: against torch, Python's integers, and NaN.
+"""Ops of items, sum and mean: against torch, Python's integers, and NaN.
 
 What is computed item by item has one right answer, so it is compared bit for bit; sums have not.
 """
@@ -45,6 +45,7 @@ def test_tensors_together_as_torch(dtype: torch.dtype) -> None:
     one, two, three = map(wide, parts)
     assert torch.equal(applied("add", {}, *parts), (one + two + three).to(dtype))
     assert torch.equal(applied("multiply", {}, *parts), (one * two * three).to(dtype))
+    assert torch.equal(applied("divide", {}, *parts), (one / two / three).to(dtype))
     assert torch.equal(applied("average", {}, *parts), ((one + two + three) / 3).to(dtype))
     weighted = applied("average", {"weights": [3, 0.5, 1]}, *parts)
     assert torch.equal(weighted, ((one * 3 + two * 0.5 + three) / 4.5).to(dtype))
@@ -81,6 +82,16 @@ def test_complex_numbers_stay_complex() -> None:
     assert torch.equal(applied("scale", {"number": 0.5}, tensor), tensor * 0.5)
     assert torch.equal(applied("add", {}, tensor, tensor), tensor + tensor)
     torch.testing.assert_close(applied("sum", {"dim": 0}, tensor), tensor.sum(0))
+
+
+def test_nothing_is_divided_by_0() -> None:
+    with pytest.raises(ShapeError, match="number 3 has items that are 0: nothing is divided by 0"):
+        applied("divide", {}, random(2, 3), random(3), torch.tensor([1.0, -0.0, 2.0]))
+
+
+def test_a_quotient_of_integers_is_refused() -> None:
+    with pytest.raises(ShapeError, match="a quotient of I64 would have fractions; cast it first"):
+        applied("divide", {}, torch.tensor([4]), torch.tensor([2]))
 
 
 # --- integers -------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from ops.strategies import CASES, Case
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops import INTERNAL, OPS, Arity, build
 from ckptsurgeon.ops.base import MAX_DIMS, Move
+from ckptsurgeon.ops.indexing import Region, as_slices
+from ckptsurgeon.ops.regions import grained_boxes
 from ckptsurgeon.specs import Specs, TensorSpec
 
 EVERY = {**OPS, **INTERNAL}
@@ -61,6 +63,28 @@ def test_the_inverse_gives_the_bytes_back(name: str, data: st.DataObject) -> Non
     assert inverse.infer(inferred) == case.specs
     back = inverse.apply(case.op.apply(case.arrays, case.specs), inferred)
     assert [array.tobytes() for array in back] == [array.tobytes() for array in case.arrays]
+
+
+@every_op
+@quickly
+@given(data=st.data())
+def test_a_box_that_is_computed_alone_is_that_of_the_whole(name: str, data: st.DataObject) -> None:
+    case: Case = data.draw(CASES[name])
+    results = case.op.apply(case.arrays, case.specs)
+    for number, (spec, whole) in enumerate(zip(case.op.infer(case.specs), results, strict=True)):
+        grain = case.op.grain(number, case.specs)
+        if grain is None:
+            return
+        for box in grained_boxes(spec.shape, grain, data.draw(st.integers(1, 20))):
+            op, regions = case.op.part(number, box, case.specs)
+            parts = tuple(map(taken, case.arrays, regions))
+            pairs = zip(case.specs, parts, strict=True)
+            specs = tuple(TensorSpec(own.dtype, part.shape) for own, part in pairs)
+            assert op.apply(parts, specs)[number].tobytes() == taken(whole, box).tobytes()
+
+
+def taken(array: Any, region: Region) -> Any:
+    return array[(*as_slices(region), ...)]
 
 
 @every_op
@@ -178,9 +202,15 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("add", {}, ["F32[1, 4]", "F32[3, 4]"]),
     ("add", {}, ["F32[3, 4]", "F16[3, 4]"]),
     ("multiply", {}, ["F32[3, 4]", "F32[3]"]),
+    ("divide", {}, ["I32[3, 4]", "I32[4]"]),
+    ("divide", {}, ["F32[3, 4]", "F32[3]"]),
     ("average", {}, ["I8[3, 4]", "I8[3, 4]"]),
     ("average", {"weights": [1, 2, 3]}, ["F32[3, 4]", "F32[3, 4]"]),
     ("average", {"weights": [1e300, 1]}, ["F32[3, 4]", "F32[3, 4]"]),
+    ("noise", {"std": 1}, ["I8[3, 4]"]),
+    ("noise", {"std": 1}, ["C64[3, 4]"]),
+    ("noise", {"std": 1e39}, ["F16[3, 4]"]),
+    ("placed_noise", {"std": 1, "key": "a", "place": 0}, ["BOOL[3, 4]"]),
     ("adapt_input_channels", {"to": 4}, ["F32[3]"]),
     ("adapt_input_channels", {"to": 4}, ["F32[3, 0, 7, 7]"]),
     ("adapt_input_channels", {"to": 4}, ["I8[3, 3, 7, 7]"]),
@@ -195,6 +225,11 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("resize_pos_embed", {"to": 50}, ["C64[1, 197, 8]"]),
     ("resize_pos_embed", {"to": 50, "grid": [12, 16]}, ["F32[1, 197, 8]"]),
     ("resize_pos_embed", {"to": 50, "prefix_tokens": 1}, ["F32[1, 0, 8]"]),
+    ("resize_pos_embed", {"to": 50}, ["F32[1, 14, 14, 8]"]),
+    ("resize_pos_embed", {"to": [7, 7]}, ["F32[2, 14, 14, 8]"]),
+    ("resize_pos_embed", {"to": [7, 7]}, ["F32[1, 0, 14, 8]"]),
+    ("resize_pos_embed", {"to": [7, 7], "grid": [7, 14]}, ["F32[1, 14, 14, 8]"]),
+    ("resize_pos_embed", {"to": [7, 7], "prefix_tokens": 2}, ["F32[1, 14, 14, 8]"]),
     ("resample_patch_embed", {}, ["F32[8, 3, 16, 16]"]),
     ("resample_patch_embed", {"to": 8}, ["F32[8, 3, 16]"]),
     ("resample_patch_embed", {"to": 65}, ["F32[8, 3, 16, 16]"]),
@@ -213,12 +248,25 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("fuse_weight_norm", {}, ["F32[4]", "F32[4, 3]"]),
     ("fuse_weight_norm", {}, ["F16[4, 1]", "F32[4, 3]"]),
     ("fuse_weight_norm", {"dim": 2}, ["F32[4, 1]", "F32[4, 3]"]),
+    ("fuse_spectral_norm", {}, ["F32[4, 3]", "F32[4]"]),
+    ("fuse_spectral_norm", {}, ["F32[4, 3]", "F32[3]", "F32[4]"]),
+    ("fuse_spectral_norm", {}, ["F32[4, 3, 2]", "F32[4]", "F32[3]"]),
+    ("fuse_spectral_norm", {}, ["F32[4, 3]", "F32[4, 1]", "F32[3]"]),
+    ("fuse_spectral_norm", {}, ["I8[4, 3]", "F32[4]", "F32[3]"]),
     ("merge_lora", {"alpha": 8}, ["F32[4, 3]", "F32[2, 3]"]),
     ("merge_lora", {"alpha": 8}, ["F32[4, 3]", "F32[4, 2]", "F32[2, 3]"]),
     ("merge_lora", {"alpha": 8}, ["F32[4, 3]", "F32[2, 3]", "F32[4, 3]"]),
     ("merge_lora", {"alpha": 8}, ["F32[4, 3]", "F32[0, 3]", "F32[4, 0]"]),
     ("merge_lora", {"alpha": 8, "fan_in_fan_out": True}, ["F32[4, 3]", "F32[2, 3]", "F32[4, 2]"]),
     ("merge_lora", {"alpha": 8}, ["I8[4, 3]", "F32[2, 3]", "F32[4, 2]"]),
+    ("dequantize_blocks", {}, ["F8_E4M3[300, 200]", "F32[2, 2]"]),
+    ("dequantize_blocks", {}, ["F8_E4M3[2, 300, 200]", "F32[3, 2]"]),
+    ("dequantize_blocks", {}, ["BF16[300, 200]", "F32[3, 2]"]),
+    ("dequantize_blocks", {}, ["F8_E4M3[300, 200]", "I32[3, 2]"]),
+    ("dequantize_blocks", {}, ["F32[3, 2]", "F8_E4M3[300, 200]"]),
+    ("quantize_blocks", {}, ["F32[300]"]),
+    ("quantize_blocks", {}, ["I8[300, 200]"]),
+    ("quantize_blocks", {}, ["C64[300, 200]"]),
     ("batchnorm_scale", {"parts": ["running_var"]}, ["F32[4, 1]"]),
     ("batchnorm_scale", {"parts": ["running_var"]}, ["I64[4]"]),
     ("batchnorm_scale", {"parts": ["running_var", "weight"]}, ["F32[4]", "F32[5]"]),

@@ -5,6 +5,8 @@ The same holds for transformers, where it has another formula.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from comparison import assert_rounded_alike
@@ -13,6 +15,7 @@ from transformers import BeitConfig, ViTConfig
 from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 from transformers.models.vit.modeling_vit import ViTEmbeddings
 
+from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops import build
 from ckptsurgeon.specs import TensorSpec
 
@@ -110,6 +113,36 @@ def test_positions_as_transformers(size: int) -> None:
     assert_resized_alike(made, wanted, module.position_embeddings)
 
 
+@every_dtype
+@antialiased
+@every_mode
+@pytest.mark.parametrize(("old", "new"), [((8, 8), (4, 4)), ((4, 6), (6, 4)), ((3, 3), (7, 2))])
+def test_a_grid_of_positions_as_for_sam(
+    dtype: torch.dtype, antialias: bool, mode: str, old: tuple[int, int], new: tuple[int, int]
+) -> None:
+    """What users of SAM do for another size of images (segment-anything#338)."""
+    embedding = random(1, *old, 6, dtype=dtype)
+    wanted = torch.nn.functional.interpolate(
+        embedding.float().permute(0, 3, 1, 2), new, mode=mode, antialias=antialias
+    )
+    how = {"to": new, "antialias": antialias, "mode": mode}
+    made = applied("resize_pos_embed", how, embedding)
+    assert_resized_alike(made, wanted.permute(0, 2, 3, 1).to(dtype), embedding)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"to": 17}, "a grid has no number of tokens; give `to` as [height, width]"),
+        ({"to": [2, 2], "prefix_tokens": 2}, "a grid has no prefix tokens, and `prefix_tokens` is"),
+        ({"to": [2, 2], "grid": [8, 2]}, "`grid` is [8, 2], and the tensor's own [4, 4]; leave it"),
+    ],
+)
+def test_what_a_grid_does_not_take(parameters: dict[str, object], words: str) -> None:
+    with pytest.raises(ShapeError, match=re.escape(words)):
+        applied("resize_pos_embed", parameters, random(1, 4, 4, 6))
+
+
 def test_double_precision_is_kept() -> None:
     embedding = random(17, 8).double()
     made = applied("resize_pos_embed", {"to": [6, 6]}, embedding)
@@ -200,6 +233,7 @@ def test_bias_tables_as_transformers(old: int, new: int) -> None:
         ("adapt_input_channels", (8, 3, 7, 7), (8, 4, 7, 7)),
         ("resize_pos_embed", (1, 50, 8), (1, 17, 8)),
         ("resize_pos_embed", (50, 8), (17, 8)),
+        ("resize_pos_embed", (1, 7, 7, 8), (1, 4, 5, 8)),
         ("resample_patch_embed", (8, 3, 16, 16), (8, 3, 14, 12)),
         ("resize_rel_pos_bias", (169, 4), (529, 4)),
         ("resize_rel_pos_bias", (172, 4), (532, 4)),

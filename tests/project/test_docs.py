@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
+import torch
 
 import ckptsurgeon as cs
 
@@ -64,18 +64,25 @@ def test_every_rule_in_the_docs_is_read(example: Example, tmp_path: Path) -> Non
     assert cs.load_ruleset(file).stages
 
 
-def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
-    """`q.weight [4, 2]` -> the key and the shape; [2] where none is written."""
-    key, bracket, sizes = text.strip().partition(" [")
-    if not bracket:
-        return key, (2,)
-    return key.rstrip(), tuple(int(size) for size in sizes.strip(" ]").split(",") if size)
+DTYPES = {"": torch.float32, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn}
+SPEC = re.compile(r"(.+?) +([A-Z]\w*)?\[([\d, ]*)\]")
+
+Spec = tuple[torch.dtype, tuple[int, ...]]
 
 
-def columns(keys: str) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+def spec_of(text: str) -> tuple[str, Spec]:
+    """`q.weight BF16[4, 2]` -> the key and the spec: F32 and [2] where none is written."""
+    found = SPEC.fullmatch(text.strip())
+    if found is None:
+        return text.strip(), (torch.float32, (2,))
+    sizes = tuple(int(size) for size in found[3].split(",") if size)
+    return found[1], (DTYPES[found[2] or ""], sizes)
+
+
+def columns(keys: str) -> tuple[dict[str, Spec], dict[str, Spec]]:
     lines = [line.partition("->") for line in keys.splitlines()]
-    left = dict(shape_of(line[0]) for line in lines if line[0].strip())
-    return left, dict(shape_of(line[2]) for line in lines if line[2].strip())
+    left = dict(spec_of(line[0]) for line in lines if line[0].strip())
+    return left, dict(spec_of(line[2]) for line in lines if line[2].strip())
 
 
 @pytest.mark.parametrize("example", RUN, ids=name)
@@ -83,9 +90,9 @@ def test_every_pair_of_rules_and_keys_is_what_happens(example: Example, tmp_path
     file = tmp_path / "rules.yaml"
     file.write_text(whole(example.rules), encoding="utf-8")
     source, wanted = columns(example.keys)
-    arrays = {key: np.ones(shape, np.float32) for key, shape in source.items()}
-    tensors, _ = cs.apply(arrays, file)
-    assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == wanted
+    held = {key: torch.ones(shape).to(dtype) for key, (dtype, shape) in source.items()}
+    tensors, _ = cs.apply(held, file)
+    assert {key: (one.dtype, tuple(one.shape)) for key, one in tensors.items()} == wanted
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

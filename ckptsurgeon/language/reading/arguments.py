@@ -104,7 +104,7 @@ def _tell_parameters(text: str) -> str:
     )
 
 
-_BY_A_NUMBER = {"multiply": "scale", "add": "shift"}
+_BY_A_NUMBER = {"multiply": "scale: {}", "divide": "scale: 1 / {}", "add": "shift: {}"}
 """Ops of several tensors, and what does the same with one and a number."""
 
 
@@ -121,7 +121,7 @@ def _entries(
     if cls.first is None:
         help = f"write `{name.text}`"
         if isinstance(parameters, Scalar) and parameters.numeric and name.text in _BY_A_NUMBER:
-            help = f"by a number: `{{{_BY_A_NUMBER[name.text]}: {parameters.text}}}`"
+            help = f"by a number: `{{{_BY_A_NUMBER[name.text].format(parameters.text)}}}`"
         elif cls.arity is Arity.JOIN and not (
             isinstance(parameters, Scalar) and (parameters.numeric or parameters.truth is not None)
         ):

@@ -17,6 +17,7 @@ from ckptsurgeon.language.patterns import Capture
 from ckptsurgeon.language.rows import Row
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.joining import Copies
+from ckptsurgeon.ops.noise import Noise, PlacedNoise
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Vars
@@ -41,13 +42,14 @@ class Course(Struct, frozen=True, gc=False):
     ops: tuple[Op, ...] = ()
     made: int = 0
 
-    def run(self, taken: Sequence[Node], info: RuleInfo) -> Sequence[Node]:
-        """All tensors of a step."""
+    def run(self, taken: Sequence[Node], info: RuleInfo, address: str) -> Sequence[Node]:
+        """All tensors of a step; `address` is that of its first output, for noise."""
         if not self.calls:
             return taken
         nodes = list(taken)
         for op, inputs, specs in self.calls:
-            nodes += results(Call(op, tuple([nodes[at] for at in inputs]), specs, info))
+            own = op.under(address) if isinstance(op, PlacedNoise) else op
+            nodes += results(Call(own, tuple([nodes[at] for at in inputs]), specs, info))
         return nodes
 
 
@@ -110,6 +112,9 @@ class Courses:
     def _apply(
         self, draft: _Draft, placed: PlacedOp, op: Op, grids: Sequence[Grid]
     ) -> Sequence[Grid]:
+        if isinstance(op, Noise):
+            placed_ops = map(op.at, itertools.count())
+            return [grid.each(lambda one: draft.call(next(placed_ops), one)[0]) for grid in grids]
         if placed.arity is Arity.EACH:
             return [grid.each(lambda one: draft.call(op, one)[0]) for grid in grids]
         if placed.arity is Arity.SPLIT:

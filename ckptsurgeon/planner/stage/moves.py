@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ckptsurgeon.language.problems import Folded
-from ckptsurgeon.ops.indexing import Index
+from ckptsurgeon.ops.indexing import Index, index_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.stage.at_hand import AtHand
 from ckptsurgeon.planner.stage.counting import Counts
@@ -79,10 +79,14 @@ class _Mover:
             taken = [run.take(rule, claim, match) for match in matches]
         course = self._courses.find(group, taken)
         run.production.count(course.made, rule.place)
-        nodes, products = course.run(taken, self._info), []
         looked = self._at_hand.values(group.values, group.first)
-        for number, spread, at in course.placed:
-            key, index = self._targets[number].write(group.values + spread + looked, matches)
+        written = [
+            self._targets[number].write(group.values + spread + looked, matches)
+            for number, spread, _ in course.placed
+        ]
+        nodes = course.run(taken, self._info, _address(*written[0]) if written else "")
+        products = []
+        for (number, _, at), (key, index) in zip(course.placed, written, strict=True):
             if run.give(rule, number, key, index, nodes[at], matches):
                 products.append((key, index))
         return Done(matches, products, slices, course.ops)
@@ -103,3 +107,8 @@ class _Mover:
         if destination is None or rule.spread or rule.targets[0].index is not None:
             return None
         return destination.readable(self._targets[0].key(group.values))
+
+
+def _address(key: str, index: Index | None) -> str:
+    """A target's key with its slice."""
+    return key if index is None else key + index_text(index)
