@@ -34,12 +34,6 @@ def evaluate(value: Argument, scope: Scope) -> object:
     return value
 
 
-class At(Reference, frozen=True, kw_only=True):
-    """A reference of a rule, with its place (the start of its text)."""
-
-    place: Place
-
-
 class OpCall(Struct, frozen=True):
     """One op of a rule as written. `over` is the planner's: the capture it closes or opens."""
 
@@ -47,6 +41,21 @@ class OpCall(Struct, frozen=True):
     arguments: Mapping[str, Argument]
     over: str | None
     place: Place
+
+
+class Block(Struct, frozen=True):
+    """A block within `from`: its ops run on what it holds; `outer` is the block around it."""
+
+    ops: tuple[OpCall, ...]
+    place: Place
+    outer: Block | None = None
+
+
+class At(Reference, frozen=True, kw_only=True):
+    """A reference of a rule, with its place (the start of its text) and the block it stands in."""
+
+    place: Place
+    block: Block | None = None
 
 
 class Span(Struct, frozen=True):
@@ -94,6 +103,22 @@ class Move(BaseRule, frozen=True):
     targets: tuple[At, ...] = ()
     ops: tuple[OpCall, ...] = ()
     names: tuple[At, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks within `from`, those within others first."""
+        found: dict[int, Block] = {}
+        for at in self.sources:
+            block = at.block
+            while block is not None:
+                found.setdefault(id(block), block)
+                block = block.outer
+        return tuple(found.values())
+
+    @property
+    def calls(self) -> tuple[OpCall, ...]:
+        """All ops: those of blocks, and those of the rule."""
+        return (*(call for block in self.blocks for call in block.ops), *self.ops)
 
     @property
     def plain(self) -> bool:

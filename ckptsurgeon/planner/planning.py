@@ -24,6 +24,7 @@ from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_
 from ckptsurgeon.planner.stage.dispatch import run_rules
 from ckptsurgeon.planner.stage.idle_rules import (
     absent_aliases,
+    rule_remarks,
     unasked_items,
     undone_splits,
 )
@@ -187,7 +188,13 @@ class Planning:
         self.rules += rule_infos(run)
         self.batches += run.batches.values()
         self.notes += fate_notes(Fates(fates))
-        self.notes += (*run.said, *absent_aliases(run), *undone_splits(run), *unasked_items(run))
+        self.notes += (
+            *run.said,
+            *rule_remarks(run),
+            *absent_aliases(run),
+            *undone_splits(run),
+            *unasked_items(run),
+        )
         return given
 
     def _finished(self, run: StageRun) -> Given:

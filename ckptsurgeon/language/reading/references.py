@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import partial
 
-from msgspec.structs import astuple
+from msgspec import structs
 
 from ckptsurgeon.language.patterns import (
     Pattern,
@@ -16,11 +17,13 @@ from ckptsurgeon.language.patterns import (
 )
 from ckptsurgeon.language.places import COMMAND_LINE, PYTHON_RULES
 from ckptsurgeon.language.problems import MAX_SHOWN, both, shown, wrong
+from ckptsurgeon.language.reading.arguments import ops
 from ckptsurgeon.language.reading.arrow_guesses import find_arrow, listed_keys
-from ckptsurgeon.language.reading.scalars import one_or_each, parsed, scalar
-from ckptsurgeon.language.rules import At, Prefix
+from ckptsurgeon.language.reading.fields import Field, Section, as_it_is
+from ckptsurgeon.language.reading.scalars import each, one_or_each, parsed, scalar
+from ckptsurgeon.language.rules import At, Block, Prefix
 from ckptsurgeon.language.yaml import traps
-from ckptsurgeon.language.yaml.nodes import Node, Scalar
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.ops import OPS
 
 
@@ -32,6 +35,52 @@ def sources(node: Node) -> tuple[At, ...]:
 def targets(node: Node) -> tuple[At, ...]:
     """One reference or a list of them, which name keys."""
     return one_or_each(node, target, "references")
+
+
+MAX_BLOCKS = 8
+"""Most blocks in one another within `from`."""
+
+BLOCK = Section(
+    "a block within `from`",
+    {
+        "from": Field(as_it_is, {"$ref": "#/$defs/operands"}, "What its ops run on."),
+        "ops": Field(ops, {"$ref": "#/$defs/ops"}, "What is done to it, in this order."),
+    },
+    ("from",),
+)
+
+
+def operands(node: Node, outer: Block | None = None, level: int = 0) -> tuple[At, ...]:
+    """References of `from`, one or a list, and blocks of them, each with ops of its own."""
+    if isinstance(node, Sequence):
+        each_of = each(node, partial(_operand, outer=outer, level=level), "references")
+        return tuple(itertools.chain(*each_of))
+    return _operand(node, outer, level)
+
+
+def _operand(node: Node, outer: Block | None, level: int) -> tuple[At, ...]:
+    """A reference, or all those of a block."""
+    if not isinstance(node, Mapping):
+        found = source(node)
+        return (found if outer is None else structs.replace(found, block=outer),)
+    if level == MAX_BLOCKS:
+        raise wrong(node.place, f"more than {MAX_BLOCKS} blocks in one another")
+    _refuse_words(node)
+    read = BLOCK.read(node)
+    block = Block(read.get("ops", ()), node.entries[0][0].place, outer)
+    return operands(read.get("from"), block, level + 1)
+
+
+def _refuse_words(node: Mapping) -> None:
+    """Raises RulesetError for words that stand in a rule, and in no block within its `from`."""
+    for key, _ in node.entries:
+        if key.text not in BLOCK.fields and key.text in RULE_ONLY:
+            help = "the other words stand beside the rule's own `from`"
+            message = f"a block within `from` takes `from` and `ops`, no `{key.text}`"
+            raise wrong(key.place, message, help)
+
+
+RULE_ONLY = ("to", "for", "where", "map", "pick", "optional", "count", "reuse", "fallback")
 
 
 def names(node: Node) -> tuple[At, ...]:
@@ -80,7 +129,7 @@ def _reference(node: Node, *, is_target: bool) -> At:
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
     found = parsed(node, partial(parse_reference, target=is_target), text, column)
-    return At(*astuple(found), place=node.at(column + lead))
+    return At(*structs.astuple(found), place=node.at(column + lead))
 
 
 def _tell_lone_arrow(node: Scalar) -> str:

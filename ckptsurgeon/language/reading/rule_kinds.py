@@ -93,7 +93,12 @@ BEHIND = Section(
 )
 """What may stand behind an arrow, and beside `from` and `to`."""
 
-_FROM = Field(references.sources, REFERENCES, "The source keys that the rule takes.", "sources")
+_FROM = Field(
+    references.operands,
+    {"$ref": "#/$defs/operands"},
+    "The source keys that the rule takes; a block with `from` and `ops` stands for what it gives.",
+    "sources",
+)
 _TO = Field(
     references.targets,
     REFERENCES,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.language.reading.arguments import parameter_types
+from ckptsurgeon.language.reading.references import BLOCK
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, INCLUDE, KINDS, WITHIN
 from ckptsurgeon.language.reading.sections import STAGE
 from ckptsurgeon.language.reading.variables import GIVEN
@@ -16,6 +17,10 @@ from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.specs import BITS
 
 Schema = dict[str, Any]
+
+
+_OPERAND = {"anyOf": [{"$ref": "#/$defs/text"}, BLOCK.schema]}
+"""A reference of `from`, or a block."""
 
 
 def json_schema() -> Schema:
@@ -36,6 +41,7 @@ def _definitions() -> Schema:
         # A text is taken as written, so what looks like a number is one to editors alone.
         "text": {"type": ["string", "number", "boolean"]},
         "references": {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]},
+        "operands": {"anyOf": [_OPERAND, {"type": "array", "items": _OPERAND, "minItems": 1}]},
         "integer": {"anyOf": [{"type": "integer"}, expression]},
         "number": {"anyOf": [{"type": "number"}, expression]},
         "dtype": {"enum": list(BITS)},

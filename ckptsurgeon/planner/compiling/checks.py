@@ -65,7 +65,7 @@ _GROUP_NUMBER = re.compile(r"\$\{?\d\}?|\{\d\}")
 def check_ops(rule: Move, compiled: CompiledRule, problems: Problems) -> None:
     """Tells names in ops that have no one value for a step."""
     lost = {capture.name for capture in compiled.gathered}
-    for call in rule.ops:
+    for call in rule.calls:
         names = names_in(call.arguments)
         joins = OPS[call.name].arity is Arity.JOIN
         for name in sorted(names & lost):

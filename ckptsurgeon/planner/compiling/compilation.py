@@ -174,7 +174,9 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     check_gathered(compiled, problems)
     check_varied(compiled, problems)
     check_names_alone(compiled, problems)
-    return structs.replace(compiled, ops=trace(compiled, rule.ops))
+    join, remarks = trace(compiled, rule)
+    ops = tuple(call for one in join.joins for call in one.ops)
+    return structs.replace(compiled, join=join, ops=ops, remarks=remarks)
 
 
 def _table(rule: Table, one: PlacedRule, problems: Problems) -> CompiledRule:

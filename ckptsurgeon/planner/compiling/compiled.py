@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
@@ -51,12 +51,28 @@ class PlacedOp(Struct, frozen=True):
     dim: str
 
 
+class Join(Struct, frozen=True):
+    """What stands in a list of `from`, references by their number or blocks, and the ops on it."""
+
+    parts: tuple[int | Join, ...] = ()
+    ops: tuple[PlacedOp, ...] = ()
+
+    @property
+    def joins(self) -> Iterator[Join]:
+        """Those of blocks, and this one behind them."""
+        for part in self.parts:
+            if isinstance(part, Join):
+                yield from part.joins
+        yield self
+
+
 class CompiledRule(Struct, frozen=True):
     """A rule of one stage, ready to look for its keys; what its references say is resolved.
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
     of mention, `spread` those that only targets have. `namers` are the references of `for`, which
-    read names. `lookups` read destination or output keys.
+    read names. `lookups` read destination or output keys. `join` is the tree of `from`, `ops` are
+    all of it in the order in which they run. `remarks` are to be said of the rule as it is written.
     """
 
     rule: PlainRule
@@ -67,7 +83,9 @@ class CompiledRule(Struct, frozen=True):
     namers: tuple[Reader, ...] = ()
     targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
+    join: Join = Join()
     ops: tuple[PlacedOp, ...] = ()
+    remarks: tuple[str, ...] = ()
     steps_by: frozenset[str] = frozenset()
     gathered: tuple[Capture, ...] = ()
     spread: tuple[Capture, ...] = ()

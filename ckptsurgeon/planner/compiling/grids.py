@@ -16,10 +16,10 @@ from ckptsurgeon.errors import Place, ShapeError, nearest
 from ckptsurgeon.language.patterns import Kind
 from ckptsurgeon.language.problems import Problems, wrong
 from ckptsurgeon.language.reading.move_guesses import tell_listed
-from ckptsurgeon.language.rules import Move, OpCall
+from ckptsurgeon.language.rules import Block, Move, OpCall
 from ckptsurgeon.ops import OPS
 from ckptsurgeon.ops.base import Arity
-from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, Join, PlacedOp
 
 MAX_TENSORS = 2**18
 """Most tensors in flight of one step, so that splits of splits can't ask for billions."""
@@ -31,17 +31,45 @@ LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
 
 
-def trace(rule: CompiledRule, calls: Sequence[OpCall]) -> tuple[PlacedOp, ...]:
-    """The ops of a rule with their dims.
+def trace(rule: CompiledRule, written: Move) -> tuple[Join, tuple[str, ...]]:
+    """The ops of a rule with their dims, in the tree of its `from`; and what is to be said of them.
 
     Raises RulesetError for what is joined twice, never joined or never spread.
     """
-    course, problems = _Course(rule), Problems()
-    placed = problems.gather(course.place, calls)
-    problems.raise_if_any()
+    course = _Course(rule)
+    join = course.follow(_nest([at.block for at in written.sources]), written.ops)
+    problems = Problems()
     course.finish(rule.place, problems)
     problems.raise_if_any()
-    return tuple(placed)
+    return join, tuple(course.remarks)
+
+
+class _Nested(Struct, frozen=True):
+    """What a block holds: references by their number, and blocks."""
+
+    parts: tuple[int | _Nested, ...]
+    block: Block | None = None
+
+
+def _nest(blocks: Sequence[Block | None]) -> _Nested:
+    """The tree of references, by the block that each stands in."""
+    chains = [_chain(block) for block in blocks]
+
+    def nest(numbers: Sequence[int], depth: int, block: Block | None) -> _Nested:
+        parts: list[int | _Nested] = []
+        for inner, group in itertools.groupby(
+            numbers, lambda number: chains[number][depth] if depth < len(chains[number]) else None
+        ):
+            own = list(group)
+            parts += own if inner is None else [nest(own, depth + 1, inner)]
+        return _Nested(tuple(parts), block)
+
+    return nest(range(len(blocks)), 0, None)
+
+
+def _chain(block: Block | None) -> tuple[Block, ...]:
+    """A block behind all those around it."""
+    return () if block is None else (*_chain(block.outer), block)
 
 
 class _Course:
@@ -51,10 +79,33 @@ class _Course:
         self.rule, self.captures, self.targets = rule, rule.captures, len(rule.targets)
         self.spread = [capture.name for capture in rule.spread]
         gathered = [capture.name for capture in rule.gathered]
-        self.open = [[name for name in gathered if name in one.names] for one in rule.readers]
+        self.read = [[name for name in gathered if name in one.names] for one in rule.readers]
+        self.open: list[list[str]] = []
+        """The dims that are open of each reference, or block, of the list at hand."""
         self.opened: set[str] = set()
         self.joined: dict[str, str] = {}
         """What was joined, each with the op that did it."""
+        self.remarks: list[str] = []
+
+    def follow(self, nested: _Nested, calls: Sequence[OpCall]) -> Join:
+        """Runs the ops of a block behind those within it; its dims are open then."""
+        own: list[list[str]] = []
+        parts: list[int | Join] = []
+        for part in nested.parts:
+            if isinstance(part, int):
+                own.append(self.read[part])
+                parts.append(part)
+            else:
+                parts.append(self.follow(part, part.block.ops if part.block else ()))
+                own += self.open
+        self.open = own
+        problems = Problems()
+        placed = problems.gather(self.place, calls)
+        problems.raise_if_any()
+        if nested.block is not None and len(self.open) > 1:
+            message, help = self._left_apart()
+            raise wrong(nested.block.place, message, help)
+        return Join(tuple(parts), tuple(placed))
 
     def place(self, call: OpCall) -> PlacedOp:
         arity = OPS[call.name].arity
@@ -74,12 +125,26 @@ class _Course:
         if dim == LIST:
             self.open = [self._all_open()]
         elif dim in self._all_open():
+            self._remark(call, dim)
             self.open = [[name for name in dims if name != dim] for dims in self.open]
             self.opened.discard(dim)
             self.joined[dim] = call.name
         else:
             raise wrong(call.place, f"{call.name}: `{dim}` is not open here{self._those_open()}")
         return dim
+
+    def _remark(self, call: OpCall, dim: str) -> None:
+        """Notes an op that computes, and that joins what some of the references have open alone."""
+        without = sum(dim not in dims for dims in self.open)
+        if call.over or not without or not OPS[call.name].arithmetic:
+            return
+        name = next((one.text for one in self.rule.readers if dim in one.names), dim)
+        self.remarks.append(
+            f"`{call.name}` joins all `{name}` with each other, for `{dim}` is open in "
+            f"{len(self.open) - without} of {len(self.open)} references: to join each with the "
+            f"other references put what joins `{dim}` before it, as `[stack, {call.name}]`; if "
+            f"this is meant, say `over: {dim}`"
+        )
 
     def _only_open(self, call: OpCall) -> str:
         candidates = self._joinable()
@@ -124,7 +189,7 @@ class _Course:
             raise wrong(call.place, message)
 
     def _only_spread(self, call: OpCall) -> str:
-        waiting = [name for name in self.spread if name not in self.opened]
+        waiting = [name for name in self.spread if name not in self._all_open()]
         if len(waiting) > 1:
             raise wrong(
                 call.place,
@@ -133,7 +198,7 @@ class _Course:
             )
         if waiting:
             return waiting[0]
-        if self.targets > 1 and TARGETS not in self.opened:
+        if self.targets > 1 and TARGETS not in self._all_open():
             return TARGETS
         raise wrong(
             call.place,

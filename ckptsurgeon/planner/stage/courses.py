@@ -18,7 +18,7 @@ from ckptsurgeon.language.rows import Row
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.joining import Copies
 from ckptsurgeon.ops.noise import Noise, PlacedNoise
-from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, Join, PlacedOp
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.calling import OpMaker, at_op
@@ -92,22 +92,27 @@ class Courses:
         specs: Sequence[TensorSpec],
     ) -> Course:
         """The course of a step that takes tensors of these specs."""
-        draft, used = _Draft(specs), list[Op]()
-        grids: Sequence[Grid] = _lay_out(group)
-        for number, (op, placed) in enumerate(zip(ops, self._rule.ops, strict=True)):
-            try:
-                used.append(self._fit(number, op, wanted))
-                grids = self._apply(draft, placed, used[-1], grids)
-            except CkptSurgeonError as error:
-                raise at_op(error, placed.call, group) from None
-        given = tuple(self._place(grids[0]))
-        return Course(tuple(draft.calls), given, tuple(used), draft.made)
+        draft, used, read, made = _Draft(specs), list[Op](), _lay_out(group), iter(ops)
 
-    def _fit(self, number: int, op: Op, wanted: TensorSpec | None) -> Op:
-        """The op with the destination's size, unless an op behind it changes the shape again."""
-        behind = (OPS[placed.call.name] for placed in self._rule.ops[number + 1 :])
-        fits = wanted is not None and op.lacks_size and all(cls.keeps_shape for cls in behind)
-        return op.fitted(wanted) if fits and wanted is not None else op
+        def run(join: Join, *, keeps_shape: bool) -> Grid:
+            """What comes of a list of `from`; whether nothing behind it changes a shape."""
+            grids: Sequence[Grid] = [
+                read[part]
+                if isinstance(part, int)
+                else run(part, keeps_shape=keeps_shape and _keep_shape(join.ops))
+                for part in join.parts
+            ]
+            for number, placed in enumerate(join.ops):
+                fits = keeps_shape and _keep_shape(join.ops[number + 1 :])
+                try:
+                    used.append(_fit(next(made), wanted if fits else None))
+                    grids = self._apply(draft, placed, used[-1], grids)
+                except CkptSurgeonError as error:
+                    raise at_op(error, placed.call, group) from None
+            return grids[0]
+
+        given = tuple(self._place(run(self._rule.join, keeps_shape=True)))
+        return Course(tuple(draft.calls), given, tuple(used), draft.made)
 
     def _apply(
         self, draft: _Draft, placed: PlacedOp, op: Op, grids: Sequence[Grid]
@@ -150,6 +155,16 @@ class Courses:
             )
             chosen = (at[TARGETS],) if TARGETS in at else numbers
             yield from ((number, spread, node) for number in chosen)
+
+
+def _keep_shape(ops: Sequence[PlacedOp]) -> bool:
+    """Whether none of these ops changes a shape."""
+    return all(OPS[placed.call.name].keeps_shape for placed in ops)
+
+
+def _fit(op: Op, wanted: TensorSpec | None) -> Op:
+    """The op with the size of the destination, where that is what it gives."""
+    return op.fitted(wanted) if wanted is not None and op.lacks_size else op
 
 
 class _Draft:

@@ -26,6 +26,12 @@ def absent_aliases(run: StageRun) -> Iterator[Note]:
                 yield Note("alias", text, rule=run.info(rule))
 
 
+def rule_remarks(run: StageRun) -> Iterator[Note]:
+    """What is to be said of rules as they are written, of each once."""
+    for rule in run.compiled.rules:
+        yield from (Note("ops", text, rule=run.info(rule)) for text in rule.remarks)
+
+
 def unasked_items(run: StageRun) -> Iterator[Note]:
     """Items of a var's list that no layer asked for, where others were asked for by number."""
     for vars in run.vars.values():
@@ -49,7 +55,8 @@ def undone_splits(run: StageRun) -> Iterator[Note]:
 
 
 def _undone(rule: CompiledRule) -> Iterator[tuple[PlacedOp, PlacedOp]]:
-    for first, second in itertools.pairwise(rule.ops):
+    pairs = (itertools.pairwise(join.ops) for join in rule.join.joins)
+    for first, second in itertools.chain.from_iterable(pairs):
         dims = {one.call.arguments.get("dim", 0) for one in (first, second)}
         undoes = UNDONE.get(first.call.name) == second.call.name
         if undoes and first.dim == second.dim and len(dims) == 1:

@@ -60,7 +60,7 @@ def _computed_names(rule: PlainRule) -> frozenset[str]:
     """The names that formulas, ops and the condition of a rule take for numbers."""
     targets = rule.targets if isinstance(rule, Move) else ()
     formulas = (one for at in targets for one in at.pattern.pieces if isinstance(one, Formula))
-    ops = names_in([call.arguments for call in rule.ops]) if isinstance(rule, Move) else ()
+    ops = names_in([call.arguments for call in rule.calls]) if isinstance(rule, Move) else ()
     condition = rule.options.where
     with_words = condition is not None and re.search("['\"]", condition.text)
     where = condition.names if condition and not with_words else ()
