@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.checkpoints.nesting import FLAT
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
@@ -105,6 +106,7 @@ def _recalled_view(saved: SavedView, path: Path) -> SourceView:
         names=names,
         specs=specs,
         contents=Contents(own, aliases=saved.aliases),
+        nesting=saved.nesting or FLAT,
     )
 
 
@@ -140,6 +142,7 @@ class _Restoring:
             ties=united((*saved.ties.items(), *carried.items()), outputs),
             checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
             separator=saved.separator,
+            files=saved.files,
         )
         _check_shapes(plan)
         self._check_ties(plan)

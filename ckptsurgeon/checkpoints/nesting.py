@@ -1,0 +1,55 @@
+"""How tensors are nested in a file of dicts: under a root, and in dicts that are fronts of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Path = tuple[str, ...]
+"""The names of dicts in one another, from the outside in; a name may hold dots itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nesting:
+    """The dicts of a file that hold tensors: `root`, and below it those of `wrappers`.
+
+    `{"m": {"ema": {"a.w": T}, "b": T}}` has the root `m` and the wrapper `ema`: its keys are
+    `ema.a.w` and `b`. `prefix` is what keys have in front of the rest in their dict, where the root
+    that was opened is a prefix and no dict; `separator` stands in keys besides dots.
+    """
+
+    root: Path = ()
+    wrappers: tuple[Path, ...] = ()
+    prefix: str = ""
+    separator: str = "."
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a tensor may lie in another dict than the outermost."""
+        return bool(self.root or self.wrappers)
+
+    @property
+    def root_text(self) -> str:
+        """The root as a user names it."""
+        return ".".join((*self.root, *([self.prefix] if self.prefix else ())))
+
+    @property
+    def wrapper_texts(self) -> tuple[str, ...]:
+        """The wrappers as a user names them."""
+        return tuple(map(".".join, self.wrappers))
+
+
+FLAT = Nesting()
+"""All tensors in the outermost dict."""
+
+
+def split_path(text: str, known: tuple[Path, ...]) -> Path:
+    """The names of dicts that a dotted text is: each dot parts two, but in names that are known.
+
+    `known` are paths of dicts that there are. `split_path("model.ema.x", (("model.ema",),))` is
+    `("model.ema", "x")`.
+    """
+    fitting = (path[:end] for path in known for end in range(1, len(path) + 1))
+    fronts = [path for path in fitting if f"{text}.".startswith(".".join(path) + ".")]
+    front = max(fronts, key=lambda path: len(".".join(path)), default=())
+    rest = text[len(".".join(front)) :].removeprefix(".")
+    return (*front, *(rest.split(".") if rest else ()))
