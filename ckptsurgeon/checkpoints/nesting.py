@@ -14,13 +14,16 @@ class Nesting:
 
     `{"m": {"ema": {"a.w": T}, "b": T}}` has the root `m` and the wrapper `ema`: its keys are
     `ema.a.w` and `b`. `prefix` is what keys have in front of the rest in their dict, where the root
-    that was opened is a prefix and no dict; `separator` stands in keys besides dots.
+    that was opened is a prefix and no dict; `separator` stands in keys besides dots. `homes` are
+    the wrappers of keys that don't lie in the longest one which begins them: in
+    `{"a": {"w": T}, "a.b": T}` that of `a.b` is `()`.
     """
 
     root: Path = ()
     wrappers: tuple[Path, ...] = ()
     prefix: str = ""
     separator: str = "."
+    homes: tuple[tuple[str, Path], ...] = ()
 
     @property
     def is_nested(self) -> bool:
@@ -36,6 +39,11 @@ class Nesting:
     def wrapper_texts(self) -> tuple[str, ...]:
         """The wrappers as a user names them."""
         return tuple(map(".".join, self.wrappers))
+
+    def locate(self, key: str) -> Path:
+        """The names of the dicts that lead to the tensor of a dotted key."""
+        leading = (path for path in self.wrappers if key.startswith(".".join(path) + "."))
+        return (*self.root, *max(leading, key=lambda path: len(".".join(path)), default=()))
 
 
 FLAT = Nesting()

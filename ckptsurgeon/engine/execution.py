@@ -84,12 +84,12 @@ class Execution:
         plan = replace(self.plan, notes=(*self.plan.notes, *notes), files=(file,))
         return replace(self, plan=plan, target=os.fspath(target or ""), memory=memory, jobs=jobs)
 
-    def hold(self) -> Execution:
-        """The execution where tensors by key are wanted and no file, which has no nesting."""
+    def hold(self, what: str = "a dict of tensors by key") -> Execution:
+        """The execution where tensors are wanted and no file; `what` they go to has no nesting."""
         file = self.plan.files[0]
         if file.decided != OUTPUT or not file.nesting.is_nested:
             return replace(self, plan=replace(self.plan, files=()))
-        notes = (*self.plan.notes, flat_note(self.plan, "a dict of tensors by key"))
+        notes = (*self.plan.notes, flat_note(self.plan, what))
         return replace(self, plan=replace(self.plan, notes=notes, files=()))
 
     @contextlib.contextmanager

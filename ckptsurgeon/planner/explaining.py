@@ -61,6 +61,7 @@ class Explanation(Shown):
 
     `missing` is the destination's spec of a key that nothing gives, `error` holds the problems that
     keep the rules from being a plan, `notes` what is to be said of how the sources were found.
+    `dicts` are those that an output stands in where it is written as one of torch's files.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Explanation(Shown):
     missing: TensorSpec | None
     error: PlanError | None
     notes: tuple[Note, ...] = ()
+    dicts: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -109,7 +111,8 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         raise CheckpointError(f"there is no key `{key}`: {_tell_near(key, known)}")
-    return Explanation(key, sightings, output, missing, problem, inputs.notes)
+    dicts = plan.files[0].nesting.locate(key) if plan and output is not None else ()
+    return Explanation(key, sightings, output, missing, problem, inputs.notes, dicts)
 
 
 def _names_in(table: Table, key: str) -> Iterator[str]:

@@ -60,8 +60,8 @@ def nesting_notes(stages: Sequence[Stage], file: OutputFile) -> Iterator[Note]:
     for stage in stages[:-1]:
         for front in fronts_of(stage.output):
             word = "root" if front in stage.output.roots.values() else "wrappers"
-            text = f"`output: {word}` of {front.place.file_line}: only the last stage is written"
-            yield Note("nesting", f"{text}, and by its own `output`")
+            unused = f"`output: {word}` of {front.place.file_line} is not used"
+            yield Note("nesting", f"only the last stage is written: {unused}")
             break
     if file.decided == OUTPUT and len(file.nesting.root) > 1:
         inside = " in ".join(f"`{name}`" for name in reversed(file.nesting.root))

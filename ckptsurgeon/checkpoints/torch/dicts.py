@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptsurgeon.checkpoints.nesting import Nesting, Path
@@ -14,13 +14,37 @@ from ckptsurgeon.checkpoints.torch.objects import is_module
 def nesting_of(tree: Any, root: str) -> Nesting:
     """How the tensors below a root lie in the dicts of a tree."""
     path, prefix = _find(tree, root)
-    inner = (holder[len(path) :] for holder, _ in holders(tree) if holder[: len(path)] == path)
-    below = (way for way in inner if way and _is_below(way, prefix))
-    return Nesting(path, tuple(dict.fromkeys(below)), prefix)
+    below = {
+        way[len(path) :]: holder
+        for way, holder in holders(tree)
+        if way[: len(path)] == path and _is_below(way[len(path) :], prefix)
+    }
+    wrappers = tuple(way for way in below if way)
+    return Nesting(path, wrappers, prefix, homes=tuple(_homes(below)) if wrappers else ())
+
+
+def _homes(holders: Mapping[Path, Any]) -> Iterator[tuple[str, Path]]:
+    """The keys that lie in another dict than the longest that begins them, with their dicts."""
+    known = {".".join(way): way for way in holders}
+    for way, holder in holders.items():
+        for piece, entry in children(holder):
+            if is_tensor(entry):
+                key = ".".join((*way, piece))
+                if known.get(_longest(key, known), ()) != way:
+                    yield key, way
+
+
+def _longest(key: str, known: Mapping[str, Path]) -> str:
+    """The longest of the known fronts of a key; "" for none."""
+    end = key.rfind(".")
+    while end > 0 and key[:end] not in known:
+        end = key.rfind(".", 0, end)
+    return key[: max(end, 0)]
 
 
 def _is_below(way: Path, prefix: str) -> bool:
-    return not prefix or ".".join(way).startswith(f"{prefix}.") or ".".join(way) == prefix
+    """Whether a dict lies at the root, or below it where that is a prefix of names."""
+    return not (way and prefix) or ".".join(way).startswith(f"{prefix}.") or ".".join(way) == prefix
 
 
 def _find(tree: Any, root: str) -> tuple[Path, str]:

@@ -96,11 +96,15 @@ class Skeleton:
         root = skeleton._make(top, nesting.root, "")
         path = ".".join(nesting.root)
         skeleton.places = {"": top, path: root}
-        root.kind = "OrderedDict"
+        root.kind = "dict" if nesting.wrappers else "OrderedDict"
         for wrapper in nesting.wrappers:
             inner = skeleton._make(root, wrapper, path)
             inner.kind = "OrderedDict"
             skeleton.places[join(path, ".".join(wrapper))] = inner
+        for key, wrapper in nesting.homes:
+            name = key[len(".".join(wrapper)) :] if wrapper else key
+            home = skeleton._make(root, wrapper, path), name.removeprefix(".") if wrapper else name
+            skeleton.homes[join(path, key)] = home
         return skeleton
 
     def _make(self, holder: DictValue, names: tuple[Any, ...], path: str) -> DictValue:

@@ -15,11 +15,12 @@ from ckptsurgeon.language.reading.scalars import (
     scalar,
     table,
     text,
+    unlike,
     word,
 )
 from ckptsurgeon.language.reading.variables import CONFIG, SHAPE
 from ckptsurgeon.language.rules import Front, OutputOptions, SourceOptions
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.specs import BITS
 
 FORMAT = 1
@@ -116,8 +117,10 @@ MOST_DICTS = 50
 
 def _root(node: Node) -> dict[str, Front]:
     """The root of all outputs; an empty one is the top."""
-    found = scalar(node, "text")
-    return {"": _checked(Front(found.text, found.place)) if found.text else Front("", found.place)}
+    if isinstance(node, Scalar) and node.null:
+        raise unlike(node, "text", 'write `root: ""` for the top')
+    front = Front(text(node), node.place)
+    return {"": _checked(front) if front.path else front}
 
 
 def _wrappers(node: Node) -> dict[str, tuple[Front, ...]]:
