@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.checkpoints.nesting import Path as NestedPath
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import ShardedWriter
+from ckptsurgeon.checkpoints.torch.dicts import find_nesting, holders
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.errors import OutputError
 
@@ -79,21 +80,13 @@ def changed_containers(
 def nesting_of(checkpoint: Checkpoint) -> Nesting:
     """How a checkpoint's tensors lie in dicts; flat where its format has none."""
     tree = getattr(checkpoint, "tree", None)
-    if tree is None:
-        return FLAT
-    from ckptsurgeon.checkpoints.torch import dicts
-
-    return dicts.nesting_of(tree, checkpoint.contents.root)
+    return FLAT if tree is None else find_nesting(tree, checkpoint.contents.root)
 
 
 def paths_of_dicts(checkpoint: Checkpoint) -> tuple[NestedPath, ...]:
     """The paths of all dicts that hold tensors, in whatever part of a checkpoint."""
     tree = getattr(checkpoint, "tree", None)
-    if tree is None:
-        return ()
-    from ckptsurgeon.checkpoints.torch.dicts import holders
-
-    return tuple(path for path, _ in holders(tree))
+    return () if tree is None else tuple(path for path, _ in holders(tree))
 
 
 def conflicting_entries(

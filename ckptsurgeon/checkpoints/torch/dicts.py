@@ -11,7 +11,7 @@ from ckptsurgeon.checkpoints.torch.nesting import children, has_parts, is_contai
 from ckptsurgeon.checkpoints.torch.objects import is_module
 
 
-def nesting_of(tree: Any, root: str) -> Nesting:
+def find_nesting(tree: Any, root: str) -> Nesting:
     """How the tensors below a root lie in the dicts of a tree."""
     path, prefix = _find(tree, root)
     below = {
@@ -72,13 +72,13 @@ def holders(tree: Any) -> Iterator[tuple[Path, Any]]:
 def _holders(value: Any, path: Path, above: set[int]) -> Iterator[tuple[Path, Any]]:
     if id(value) in above or not has_parts(value):
         return
-    entries = list(children(value))
     if is_module(value):
         yield path, value
         return
-    if any(is_tensor(entry) for _, entry in entries):
+    if any(is_tensor(entry) for _, entry in children(value)):
         yield path, value
     above.add(id(value))
-    for piece, entry in entries:
-        yield from _holders(entry, (*path, piece), above)
+    for piece, entry in children(value):
+        if is_container(entry):
+            yield from _holders(entry, (*path, piece), above)
     above.discard(id(value))
