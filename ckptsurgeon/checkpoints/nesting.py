@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 Path = tuple[str, ...]
 """The names of dicts in one another, from the outside in; a name may hold dots itself."""
@@ -31,6 +32,12 @@ class Nesting:
         return bool(self.root or self.wrappers)
 
     @property
+    def is_sound(self) -> bool:
+        """Whether it can be written: no more dicts in one another than are read."""
+        paths = (*self.wrappers, *(path for _, path in self.homes), ())
+        return max(map(len, paths)) + len(self.root) <= MOST_NAMES
+
+    @property
     def root_text(self) -> str:
         """The root as a user names it."""
         return ".".join((*self.root, *([self.prefix] if self.prefix else ())))
@@ -49,6 +56,9 @@ class Nesting:
 FLAT = Nesting()
 """All tensors in the outermost dict."""
 
+MOST_NAMES = 100
+"""Dicts in one another that a root and a wrapper lead through, together."""
+
 
 def split_path(text: str, known: tuple[Path, ...]) -> Path:
     """The names of dicts that a dotted text is: each dot parts two, but in names that are known.
@@ -56,8 +66,8 @@ def split_path(text: str, known: tuple[Path, ...]) -> Path:
     `known` are paths of dicts that there are. `split_path("model.ema.x", (("model.ema",),))` is
     `("model.ema", "x")`.
     """
-    fitting = (path[:end] for path in known for end in range(1, len(path) + 1))
-    fronts = [path for path in fitting if f"{text}.".startswith(".".join(path) + ".")]
+    parts = (path[a:b] for path in known for a, b in combinations(range(len(path) + 1), 2))
+    fronts = [part for part in parts if f"{text}.".startswith(".".join(part) + ".")]
     front = max(fronts, key=lambda path: len(".".join(path)), default=())
     rest = text[len(".".join(front)) :].removeprefix(".")
     return (*front, *(rest.split(".") if rest else ()))

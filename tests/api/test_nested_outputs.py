@@ -136,6 +136,9 @@ def test_a_name_with_a_dot_is_one_dict_where_it_is_known(tmp_path: Path) -> None
     given = rules(root="model.ema") | {"source": {"root": "model.ema"}}
     assert written(tmp_path, {"model.ema": FLAT}, given) == {"model.ema": FLAT}
     assert written(tmp_path, FLAT, rules(root="model.ema")) == {"model": {"ema": FLAT}}
+    given = rules(root="s", wrappers=["m.e"]) | {"source": {"root": ""}}
+    given["rules"] = ["s.m.e.** -> m.e.**"]
+    assert written(tmp_path, {"s": {"m.e": FLAT}}, given) == {"s": {"m.e": FLAT}}
     plan = cs.plan(saved(tmp_path / "flat.pt", FLAT), rules(root="model.ema"))
     assert [one.text for one in plan.notes if one.kind == "nesting"] == [
         "the root `model.ema` is a dict `ema` in `model`: dots part dicts"
@@ -232,6 +235,9 @@ REFUSED = [
     ({"wrappers": ["a..b"]}, "'a..b' has an empty name", "write `a.b`"),
     ({"root": "."}, "'.' has an empty name", "`state_dict`"),
     ({"root": "m." * 60 + "m"}, "names 61 dicts", "name fewer"),
+    ({"wrappers": ["m" * 500]}, "1 dicts in 500 characters", "name fewer"),
+    ({"wrappers": {"a": "b"}}, "text is wanted, found a mapping", ""),
+    ({"root": None}, "text is wanted, found nothing", 'write `root: ""` for the top'),
     ({"root": "epoch"}, "the source has an entry `epoch`", "another name"),
     ({"root": "epoch.x"}, "the source has an entry `epoch`", "another name"),
 ]
@@ -249,6 +255,45 @@ def test_what_is_refused(output: Any, message: str, help: str, tmp_path: Path) -
         assert message in str(caught.value)
         assert help in str(caught.value)
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_a_problem_has_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("format: 1\noutput:\n  root: m\n  wrappers: [a, x]\n")
+    with pytest.raises(cs.PlanError) as caught:
+        cs.plan(saved(tmp_path / "source.pt", TRAINED), file)
+    (problem,) = caught.value.problems
+    assert problem.place is not None
+    assert (problem.place.line, problem.place.column) == (4, 17)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("nesting", {"root": ["m"] * 5000}),
+        ("nesting", {"root": [], "wrappers": [["m"] * 101]}),
+        ("nesting", {"root": "m"}),
+        ("decided", "destination"),
+    ],
+    ids=str,
+)
+def test_a_saved_plan_that_was_changed(field: str, value: Any, tmp_path: Path) -> None:
+    source = saved(tmp_path / "source.pt", TRAINED)
+    cs.plan(source, rules(root="m")).save(tmp_path / "plan.json")
+    data = json.loads((tmp_path / "plan.json").read_text())
+    data["files"][0][field] = value
+    (tmp_path / "plan.json").write_text(json.dumps(data, separators=(",", ":")))
+    with pytest.raises(cs.CkptSurgeonError, match="saved plan"):
+        cs.transplant(source, tmp_path / "out.pt", cs.load_plan(tmp_path / "plan.json"))
+
+
+def test_the_deepest_nesting_is_read_again(tmp_path: Path) -> None:
+    deep = ".".join("m" * 40)
+    key = ".".join("w" * 40)
+    source = saved(tmp_path / "source.pt", {f"{key}.x": 1.0})
+    cs.transplant(source, tmp_path / "out.pt", rules(root=deep, wrappers=[key]))
+    (found,) = cs.plan(tmp_path / "out.pt", root=f"{deep}.{key}").outputs
+    assert found == "x"
 
 
 def test_an_entry_in_the_way_of_the_destination_s_dict_is_told(tmp_path: Path) -> None:

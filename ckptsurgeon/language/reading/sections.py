@@ -108,10 +108,10 @@ def _source(node: Node) -> SourceOptions:
 
 # --- output ---------------------------------------------------------------------------------------
 
-LONGEST_FRONT = 1000
-"""Characters of the names of dicts in one another; no longer ones are read again."""
+LONGEST_FRONT = 400
+"""Characters of a root or of a wrapper: the two together are read again."""
 
-MOST_DICTS = 50
+MOST_DICTS = 40
 """Dicts in one another that a root or a wrapper may name."""
 
 
