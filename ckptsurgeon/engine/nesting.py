@@ -49,7 +49,7 @@ def nesting_notes(
     Raises PlanError for such entries where the rules ask for the nesting.
     """
     if plan.files[0].nesting.is_nested and not file.nesting.is_nested:
-        return [flat_note(plan, file.format)] if file.decided == OUTPUT else []
+        return [flat_note(plan, "safetensors")] if file.decided == OUTPUT else []
     nesting = output_nesting(plan, checkpoints)
     if nesting is None or "" not in checkpoints:
         return []
