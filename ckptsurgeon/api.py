@@ -146,8 +146,9 @@ def apply(
     `source` is mostly a dict of torch tensors or NumPy arrays; else as in `plan`. A tensor that no
     op touches is the very object that was given, and shares its memory; others are new. Tensors are
     of the kind that the source holds (None where all `sources` are named: the first of these),
-    arrays where it is a file, on the device of their first source. No dict is altered. Raises what
-    `transplant` raises. The order of 0.1, (rules, state_dict), still works, with a warning.
+    arrays where it is a file, on the device of their first source. No dict is altered, and none is
+    nested: keys are those below the root. Raises what `transplant` raises. The order of 0.1,
+    (rules, state_dict), still works, with a warning.
     """
     if _is_old_order(source, rules):
         text = "apply(rules, state_dict) is now apply(state_dict, rules), as in plan"
@@ -163,7 +164,7 @@ def apply(
         allow=allow,
         root=root,
         one_shard=one_shard,
-    )
+    ).hold()
     return _Tensors(execution).all(), make_report(execution.plan, done="made")
 
 

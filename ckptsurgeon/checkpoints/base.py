@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ckptsurgeon.checkpoints.nesting import Nesting
 from ckptsurgeon.checkpoints.stored import gather
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
 from ckptsurgeon.errors import CheckpointError
@@ -152,6 +153,7 @@ class Layout:
     `template` is the checkpoint whose nesting and non-tensor entries the output carries (`.pt`
     -> `.pt`); the tensors replace what stands under its root. `shards` names the file of each key
     in a folder, and `index` the file that lists them; without them a folder is cut by size.
+    `nesting` is that of the output where it isn't the template's, or a checkpoint that has it.
     """
 
     specs: Mapping[str, TensorSpec]
@@ -161,6 +163,7 @@ class Layout:
     template: Checkpoint | None = None
     shards: Mapping[str, str] = field(default_factory=dict)
     index: str = ""
+    nesting: Nesting | Checkpoint | None = None
 
 
 def group_ties(views: Mapping[str, object]) -> tuple[tuple[str, ...], ...]:

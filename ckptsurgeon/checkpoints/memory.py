@@ -24,7 +24,7 @@ from ckptsurgeon.checkpoints.torch.choosing import choose_part
 from ckptsurgeon.checkpoints.torch.described import opaque
 from ckptsurgeon.checkpoints.torch.inert import DTYPE_CODES
 from ckptsurgeon.checkpoints.torch.keys import MAX_BITS
-from ckptsurgeon.checkpoints.torch.nesting import Leaf, flatten, wrappers
+from ckptsurgeon.checkpoints.torch.nesting import EXTRA_STATE, Leaf, flatten, wrappers
 from ckptsurgeon.checkpoints.torch.rivals import find_rivals
 from ckptsurgeon.checkpoints.torch.unreadable import META, of_class
 from ckptsurgeon.checkpoints.transfer import Array
@@ -34,21 +34,22 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec, unreadable_spec
 MEMORY = "memory"
 """The format of what is in no file."""
 
-EXTRA_STATE = "_extra_state"
-"""How the key ends under which a module keeps what its `get_extra_state` gives."""
-
 TENSOR = ("torch", "Tensor")
 """The module and the name of the class of all tensors, which may not be imported here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryCheckpoint(Checkpoint):
-    """Tensors by key, also as arrays in the carriers of their specs; converted when asked for."""
+    """Tensors by key, also as arrays in the carriers of their specs; converted when asked for.
+
+    `tree` is what they were nested in.
+    """
 
     path: Path = Path("<memory>")
     format: str = MEMORY
     files: tuple[Path, ...] = ()
     tensors: Mapping[str, Any] = field(default_factory=dict)
+    tree: Any = None
 
     def read(self, key: str) -> Array:
         """The array of a key, not a copy of it."""
@@ -98,7 +99,7 @@ def open_dict(held: Mapping[Any, Any], root: str | None = None) -> MemoryCheckpo
         root=part.root,
         wrappers=wrappers(tree),
     )
-    return replace(found, contents=contents)
+    return replace(found, contents=contents, tree=tree)
 
 
 def has_root(held: Mapping[Any, Any], root: str | None) -> bool:

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Layout, Opaque
+from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
+from ckptsurgeon.checkpoints.nesting import Path as NestedPath
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import ShardedWriter
+from ckptsurgeon.checkpoints.torch.dicts import find_nesting, holders
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.errors import OutputError
 
@@ -58,14 +61,43 @@ def left_out(checkpoint: Checkpoint, wanted: OutputFormat | None) -> tuple[Opaqu
 
 
 def changed_containers(
-    checkpoint: Checkpoint, wanted: OutputFormat | None, keys: Iterable[str]
+    checkpoint: Checkpoint,
+    wanted: OutputFormat | None,
+    keys: Iterable[str],
+    nesting: Nesting | Checkpoint | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """The containers of a source that aren't the same with these keys in them, and what becomes."""
+    """The containers that aren't the same with these keys in them, and what becomes of them.
+
+    They are a source's, or those of the nesting, where the output has another.
+    """
     if wanted is not OutputFormat.TORCH or checkpoint.format not in CARRYING:
         return iter(())
-    from ckptsurgeon.checkpoints.torch.skeleton import changed_lists
+    from ckptsurgeon.checkpoints.torch.composing import changed_lists
 
-    return changed_lists(checkpoint, keys)
+    return changed_lists(checkpoint, keys, nesting)
+
+
+def nesting_of(checkpoint: Checkpoint) -> Nesting:
+    """How a checkpoint's tensors lie in dicts; flat where its format has none."""
+    tree = getattr(checkpoint, "tree", None)
+    return FLAT if tree is None else find_nesting(tree, checkpoint.contents.root)
+
+
+def paths_of_dicts(checkpoint: Checkpoint) -> tuple[NestedPath, ...]:
+    """The paths of all dicts that hold tensors, in whatever part of a checkpoint."""
+    tree = getattr(checkpoint, "tree", None)
+    return () if tree is None else tuple(path for path, _ in holders(tree))
+
+
+def conflicting_entries(
+    checkpoint: Checkpoint, wanted: OutputFormat | None, nesting: Nesting | Checkpoint
+) -> tuple[str, ...]:
+    """The entries of a source that a torch file would carry, and that would be its dicts."""
+    if wanted is not OutputFormat.TORCH or checkpoint.format not in CARRYING:
+        return ()
+    from ckptsurgeon.checkpoints.torch import composing
+
+    return composing.conflicting_entries(checkpoint, nesting)
 
 
 def open_writer(

@@ -23,11 +23,13 @@ from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
+from ckptsurgeon.engine.nesting import aimed, flat_note, nesting_notes, output_nesting
 from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.graph import RuleInfo, place_giving
 from ckptsurgeon.plans.notes import entry_notes
+from ckptsurgeon.plans.output_files import OUTPUT
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import UnreadableSpec
@@ -61,10 +63,13 @@ class Execution:
         """The execution with a target, and notes of what it leaves out and what needs more memory.
 
         torch's files carry the plain entries of the unnamed source; that is told where there is no
-        target yet, too. No other entry is ever written.
+        target yet, too. No other entry is ever written. Raises PlanError where an entry has the
+        name of a dict that `output` asks for.
         """
         wanted = OutputFormat.TORCH if target is None else output_format(target)
-        notes = [
+        file = aimed(self.plan.files[0], target, wanted)
+        notes = nesting_notes(self.plan, self.checkpoints, file, wanted)
+        notes += [
             note
             for alias, checkpoint in self.checkpoints.items()
             if alias != DESTINATION
@@ -72,11 +77,20 @@ class Execution:
         ]
         if "" in self.checkpoints:
             names = (output.name for output in self.plan.outputs.values())
-            found = changed_containers(self.checkpoints[""], wanted, names)
+            nesting = output_nesting(self.plan, self.checkpoints)
+            found = changed_containers(self.checkpoints[""], wanted, names, nesting)
             notes += (Note("entry", text, key) for key, text in found)
         notes += memory_notes(self.plan, self.checkpoints, memory or MEMORY)
-        plan = replace(self.plan, notes=(*self.plan.notes, *notes))
+        plan = replace(self.plan, notes=(*self.plan.notes, *notes), files=(file,))
         return replace(self, plan=plan, target=os.fspath(target or ""), memory=memory, jobs=jobs)
+
+    def hold(self, what: str = "a dict of tensors by key") -> Execution:
+        """The execution where tensors are wanted and no file; `what` they go to has no nesting."""
+        file = self.plan.files[0]
+        if file.decided != OUTPUT or not file.nesting.is_nested:
+            return replace(self, plan=replace(self.plan, files=()))
+        notes = (*self.plan.notes, flat_note(self.plan, what))
+        return replace(self, plan=replace(self.plan, notes=notes, files=()))
 
     @contextlib.contextmanager
     def open_output(
@@ -199,6 +213,7 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
         metadata=plan.sources[0].contents.metadata if plan.sources else {},
         module_metadata=output_metadata(plan),
         template=checkpoints.get(""),
+        nesting=output_nesting(plan, checkpoints),
     )
 
 

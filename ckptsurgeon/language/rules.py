@@ -295,11 +295,23 @@ class SourceOptions(Struct, frozen=True):
     one_shard: bool = False
 
 
+class Front(Struct, frozen=True):
+    """A dict of an output as written, dots in front of those inside, with its place."""
+
+    path: str
+    place: Place
+
+
 class OutputOptions(Struct, frozen=True):
-    """`output:`. `dtype` is a code, or `destination`."""
+    """`output:`. `dtype` is a code, or `destination`.
+
+    `roots` and `wrappers` are by alias, "" standing for every output that is not named there.
+    """
 
     dtype: str | None = None
     separator: str = "."
+    roots: Mapping[str, Front] = field(default_factory=dict)
+    wrappers: Mapping[str, tuple[Front, ...]] = field(default_factory=dict)
 
 
 class Stage(Struct, frozen=True):

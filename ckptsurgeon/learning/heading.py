@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ckptsurgeon.checkpoints.nesting import FLAT
+from ckptsurgeon.checkpoints.output import CARRYING, nesting_of
 from ckptsurgeon.drafting.files import Head
 from ckptsurgeon.drafting.steps import Call, Size, Step
+from ckptsurgeon.language.yaml.quoting import quoted
+from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.learning.example import Example
 from ckptsurgeon.learning.once import Heads, doubt_numbers, numbers_of
 from ckptsurgeon.learning.variables import (
@@ -20,6 +24,9 @@ from ckptsurgeon.learning.variables import (
 )
 from ckptsurgeon.specs import FLOATING
 from ckptsurgeon.suggesting.sources import write_section
+
+MOST_WRAPPERS = 8
+"""Dicts of a converted file that a rule file names: more are modules, and no wrappers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,28 @@ def _sections(example: Example, dtype: str | None) -> tuple[str, ...]:
     separator = example.output.separator
     words = [f"separator: {separator}"] if separator != "." else []
     words += [] if dtype is None else [f"dtype: {dtype}"]
+    words += _nesting_words(example)
     output = [f"output: {{{', '.join(words)}}}"] if words else []
     return (*write_section(example.ground.options), *output)
+
+
+def _nesting_words(example: Example) -> list[str]:
+    """The words that nest an output as the converted file, where the source's nesting is another.
+
+    Names of dicts that hold dots can't be said.
+    """
+    source = example.ground.sources.get("")
+    found = nesting_of(example.converted)
+    own = FLAT if source is None or source.format not in CARRYING else nesting_of(source)
+    known = (*found.root, *(name for path in found.wrappers for name in path))
+    told = len(found.wrappers) <= MOST_WRAPPERS and not any("." in name for name in known)
+    is_same = (found.root, set(found.wrappers)) == (own.root, set(own.wrappers))
+    if example.converted.format not in CARRYING or is_same or not told or found.prefix:
+        return []
+    wrappers = [write_key_text(one) for one in found.wrapper_texts]
+    root = write_key_text(found.root_text) if found.root else quoted("")
+    roots = [f"root: {root}"] if found.root or not wrappers else []
+    return roots + ([f"wrappers: [{', '.join(wrappers)}]"] if wrappers else [])
 
 
 def _choose_vars(

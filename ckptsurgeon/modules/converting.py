@@ -17,7 +17,6 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.memory import EXTRA_STATE
 from ckptsurgeon.checkpoints.models import (
     checkpoint_of_model,
     name_model,
@@ -26,6 +25,7 @@ from ckptsurgeon.checkpoints.models import (
     unwrapped,
 )
 from ckptsurgeon.checkpoints.tensors import is_torch
+from ckptsurgeon.checkpoints.torch.nesting import EXTRA_STATE
 from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, FindingsError, PlanError

@@ -108,7 +108,7 @@ def load(
     values = dict(new_values(execution))
     check_values(module, state, values, destination)
     _write(state, values)
-    return make_report(execution.plan, done="written")
+    return make_report(execution.hold("a model").plan, done="written")
 
 
 # --- planning -------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from ckptsurgeon.plans.graph import (
     walk,
     work_of,
 )
+from ckptsurgeon.plans.output_files import OF_SOURCE
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Step, Steps
@@ -71,6 +72,8 @@ class Explanation(Shown):
 
     `missing` is the destination's spec of a key that nothing gives, `error` holds the problems that
     keep the rules from being a plan, `notes` what is to be said of how the sources were found.
+    `dicts` are those that an output stands in, where it is written as one of torch's files and
+    another than the source decides how that is nested.
     """
 
     key: str
@@ -79,6 +82,7 @@ class Explanation(Shown):
     missing: TensorSpec | None
     error: PlanError | None
     notes: tuple[Note, ...] = ()
+    dicts: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -119,7 +123,14 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         raise CheckpointError(f"there is no key `{key}`: {_tell_near(key, known)}")
-    return Explanation(key, sightings, output, missing, problem, inputs.notes)
+    dicts = _dicts_of(key, plan) if plan and output is not None else ()
+    return Explanation(key, sightings, output, missing, problem, inputs.notes, dicts)
+
+
+def _dicts_of(key: str, plan: Plan) -> tuple[str, ...]:
+    """The dicts that an output stands in, where another than the source decides that."""
+    file = plan.files[0]
+    return () if file.decided == OF_SOURCE else file.nesting.locate(key)
 
 
 def _names_in(table: Table, key: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.findings import Account
+from ckptsurgeon.planner.nesting import nest_output, nesting_notes, nesting_problems
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_dead_rules
 from ckptsurgeon.planner.stage.dispatch import run_rules
@@ -48,6 +49,7 @@ from ckptsurgeon.plans.notes import (
     tie_notes,
     unique_notes,
 )
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import OF_KIND, Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs, two_of_one_name
 from ckptsurgeon.plans.steps import Batch, Steps
@@ -241,6 +243,8 @@ class Planning:
                 self.stages[-1].stage.place,
                 f"drop or rename one of them, as in `{other} -> NEW`",
             )
+        file = self._output_file()
+        self.problems.take(nesting_problems(self.stages[-1].stage.output, file, outputs.keys()))
         account.unused(fates)
         account.unreadable(fates)
         account.nothing(outputs)
@@ -259,6 +263,7 @@ class Planning:
         sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,
+            *nesting_notes([one.stage for one in self.stages], file),
             *config_notes(self.inputs.config, self.config_reads),
             *account.notes,
             *left_out_notes(outputs, fates),
@@ -280,7 +285,14 @@ class Planning:
             ties=ties,
             checked_ties=tuple(_to_check(tied, outputs, storages)),
             separator=separator,
+            files=(file,),
         )
+
+    def _output_file(self) -> OutputFile:
+        """Where the output goes, which is nested as `output`, the destination or the source say."""
+        inputs, options = self.inputs, self.stages[-1].stage.output
+        held = [] if inputs.destination is None else [inputs.destination]
+        return nest_output(options, self.views, self.destination, [*held, *inputs.sources.values()])
 
 
 def _to_check(ties: Ties, outputs: Outputs, storages: Storages) -> list[CheckedTie]:

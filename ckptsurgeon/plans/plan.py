@@ -12,6 +12,7 @@ from ckptsurgeon.plans.account import CheckedTie, Finding, Note
 from ckptsurgeon.plans.fates import Fates
 from ckptsurgeon.plans.files.saving import save_plan
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
@@ -30,6 +31,7 @@ class Plan(Shown):
     `outputs` is in output order. `ties` maps an output key to the first one whose storage it
     shares, which is tied to none itself. `checked_ties` are ties whose values must be compared
     when run. `fates` tells of every source key of every stage (stage 0 reads the checkpoints).
+    `files` are those to be written.
     """
 
     sources: tuple[SourceView, ...]
@@ -43,6 +45,7 @@ class Plan(Shown):
     ties: Mapping[str, str] = field(default_factory=dict)
     checked_ties: tuple[CheckedTie, ...] = ()
     separator: str = "."
+    files: tuple[OutputFile, ...] = (OutputFile(),)
 
     @property
     def views(self) -> tuple[SourceView, ...]:

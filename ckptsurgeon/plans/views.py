@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
+from ckptsurgeon.checkpoints.output import nesting_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.digests import digest
@@ -17,7 +19,8 @@ from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 class SourceView:
     """A checkpoint as the rules see it: keys after `root`, `strip` and `separator`.
 
-    `names` leads from these keys to the file's own; `specs` is by the rules' keys, in file order.
+    `names` leads from these keys to the file's own; `specs` is by the rules' keys, in file order;
+    `nesting` is of the dicts that they lie in.
     """
 
     alias: str
@@ -29,6 +32,7 @@ class SourceView:
     contents: Contents
     has_values: bool = True
     has_unreadable: bool = False
+    nesting: Nesting = FLAT
 
     def leaf(self, key: str) -> Leaf:
         """The node of a key's tensor."""
@@ -59,6 +63,7 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
         contents=checkpoint.contents,
         has_values=checkpoint.has_values,
         has_unreadable=any(type(spec) is not TensorSpec for spec in specs.values()),
+        nesting=nesting_of(checkpoint),
     )
 
 

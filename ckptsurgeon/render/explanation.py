@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckptsurgeon.ops.indexing import index_text
@@ -22,7 +22,7 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
     """The explanation as text that ends in a newline; rules that don't match are only counted."""
     blocks = ["\n".join(_sighting(explanation, one, verbose)) for one in explanation.sightings]
     if explanation.output is not None:
-        blocks.append("\n".join(_output(explanation.output)))
+        blocks.append("\n".join(_output(explanation.output, explanation.dicts)))
     if explanation.missing is not None:
         missing = explanation.missing
         key = f"{escape(explanation.key)}  {missing}  (key of the destination)"
@@ -74,7 +74,7 @@ def _step(step: Step) -> Iterator[str]:
         yield f"  gives {escape(product.key)}{part}{through}"
 
 
-def _output(output: Output) -> Iterator[str]:
+def _output(output: Output, dicts: Sequence[str]) -> Iterator[str]:
     yield f"{escape(output.key)}  {output.spec}  (key of the output)"
     rule = output.rule
     by = f" by {escape(str(place_giving(rule, output.key)))}" if rule else " by no rule"
@@ -84,6 +84,9 @@ def _output(output: Output) -> Iterator[str]:
         yield f"  from {escape(full_key(operand.source, operand.key))}{part}"
     if output.ops:
         yield f"  through {', '.join(map(escape, output.ops))}"
+    if dicts:
+        ways = " of ".join(f"`{escape(name)}`" for name in reversed(dicts))
+        yield f"  stands in {ways} of a .pt"
 
 
 # --- for machines ---------------------------------------------------------------------------------
@@ -98,7 +101,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "exit_code": explanation.exit_code,
         "key": explanation.key,
         "read": [_describe_sighting(one) for one in explanation.sightings],
-        "output": None if output is None else _describe_output(output),
+        "output": None if output is None else _describe_output(output, explanation.dicts),
         "missing": None if missing is None else describe(missing),
         "problems": [] if error is None else describe_problems(error),
         "notes": [{"kind": one.kind, "text": one.text} for one in explanation.notes],
@@ -128,7 +131,7 @@ def _describe_verdict(verdict: Verdict) -> dict[str, Any]:
     return {**place, **told}
 
 
-def _describe_output(output: Output) -> dict[str, Any]:
+def _describe_output(output: Output, dicts: Sequence[str]) -> dict[str, Any]:
     place = None if output.rule is None else place_giving(output.rule, output.key)
     return {
         "spec": describe(output.spec),
@@ -137,4 +140,5 @@ def _describe_output(output: Output) -> dict[str, Any]:
         "line": None if place is None else place.line,
         "sources": [describe(one) for one in output.sources],
         "ops": list(output.ops),
+        "dicts": list(dicts),
     }

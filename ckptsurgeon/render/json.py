@@ -12,6 +12,7 @@ from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Finding, Note
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.render.suggestion import describe_suggestion
 from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import Report, Row, Side, Tally
@@ -23,6 +24,7 @@ VERSION = 2
 FIELDS: Mapping[type, str] = {
     Tally: "tensors nbytes",
     Side: "alias path format tensors nbytes unreadable root wrappers outside has_values digest",
+    OutputFile: "alias path format root wrappers decided",
     Outside: "key tensors nbytes",
     RuleInfo: "stage number place.file place.line",
     Row: "key spec spec.nbytes status.value sources found ops rule wanted allowed",
@@ -79,6 +81,7 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
     yield "bottom_line", report.bottom_line
     yield "sources", report.sources
     yield "destination", report.destination
+    yield "outputs", report.files
     yield "total", report.total
     yield "counts", {status.value: tally for status, tally in report.counts.items()}
     fates = {fate.value: tally for fate, tally in report.fate_counts.items()}

@@ -19,6 +19,13 @@ from ckptsurgeon.plans.graph import (
     place_giving,
 )
 from ckptsurgeon.plans.kinds import OutputKind
+from ckptsurgeon.plans.output_files import (
+    OF_DESTINATION,
+    OF_INVERTED,
+    OF_SOURCE,
+    OUTPUT,
+    OutputFile,
+)
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.findings import show_advice, show_findings
@@ -86,7 +93,8 @@ def _header(report: Report, view: View) -> list[str]:
     sides = [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
     first, left_out = cut(sides, view.limits.section)
     target = [_side("destination", report.destination)] if report.destination else []
-    shown = view.align([*first, *target], "")
+    files = [_file(file) for file in report.files if _is_told_of(file)]
+    shown = view.align([*first, *target, *files], "")
     more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
     return [*shown[: len(first)], *more, *shown[len(first) :]]
 
@@ -98,6 +106,33 @@ def _side(name: str, side: Side) -> Aligned:
     facts += [] if side.has_values else ["shapes only"]
     facts += [f"opened `{safe(side.root)}`"] if side.root else []
     return Aligned((safe(name), safe(side.path)), ", ".join(facts))
+
+
+DECIDED = {
+    OF_DESTINATION: "as the destination",
+    OF_SOURCE: "as the source",
+    OF_INVERTED: "as the source was",
+}
+
+
+def _is_told_of(file: OutputFile) -> bool:
+    """Whether there is something to say of how a file is nested."""
+    return file.decided == OUTPUT or file.nesting.is_nested
+
+
+def _file(file: OutputFile) -> Aligned:
+    """The format of a file, its nesting and what decides that."""
+    facts = [file.format or "as .pt"]
+    facts += [f"root `{safe(file.root)}`"] if file.root else []
+    if file.wrappers:
+        names = join_texts([f"`{one}`" for one in map(str, fold_keys(file.wrappers))], MOST_ORIGINS)
+        facts.append(f"{'wrapper' if len(file.wrappers) == 1 else 'wrappers'} {names}")
+    facts += [] if file.nesting.is_nested else ["flat"]
+    place = f" ({safe(file.place.file_line)})" if file.place else ""
+    by = DECIDED.get(file.decided, f"by `output`{place}")
+    return Aligned(
+        (safe(f"output {file.alias}".rstrip()), safe(file.path)), f"{', '.join(facts)}, {by}"
+    )
 
 
 def _outside(report: Report, view: View) -> list[str]:

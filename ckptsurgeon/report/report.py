@@ -19,6 +19,7 @@ from ckptsurgeon.plans.fates import Fate, Fates, Why
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.notes import WITHOUT_VALUES
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
@@ -154,7 +155,8 @@ Done = Literal["would be written", "made", "written"]
 class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
-    `kinds` are those of the outputs by how they got their values, `counts` counts them.
+    `kinds` are those of the outputs by how they got their values, `counts` counts them; `files` are
+    those to be written.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those of which
     a part alone ends in the output, with the bytes that don't.
     """
@@ -174,6 +176,7 @@ class Report(Shown):
     notes: tuple[Note, ...]
     advice: Advice
     ties: Mapping[str, str]
+    files: tuple[OutputFile, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     done: Done = "would be written"
 
@@ -270,6 +273,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         notes=plan.notes,
         advice=advise(plan),
         ties=plan.ties,
+        files=plan.files,
         versions={"ckptsurgeon": VERSION},
         done=done,
     )

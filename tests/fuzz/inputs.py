@@ -168,7 +168,7 @@ rules:
     """\
 format: 1
 source: {strip: [a.], separator: /}
-output: {dtype: F16}
+output: {dtype: F16, root: m.n, wrappers: [b, c.d]}
 unmatched: drop
 rules:
   - c.<i>.q -> q: {stack: {over: i}}

@@ -101,6 +101,26 @@ def test_files_and_folders_and_nested_ones(tmp_path: Path) -> None:
     assert found.text() == f"{head}source: {{root: state_dict, strip: ['module.']}}\nrules:{rules}"
 
 
+def test_the_nesting_of_the_converted_file_is_learned(tmp_path: Path) -> None:
+    state = {key: torch.from_numpy(one) for key, one in network(1).items()}
+    parts = [dict(list(state.items())[:2]), dict(list(state.items())[2:])]
+    torch.save({"model": state}, tmp_path / "source.pt")
+    trees = {
+        "output: {root: ''}": state,
+        "output: {root: net}": {"net": state},
+        "output: {wrappers: [a, b]}": {"a": parts[0], "b": parts[1]},
+        "rules:": {"model": state},
+    }
+    for line, tree in trees.items():
+        torch.save(tree, tmp_path / "converted.pt")
+        root = {"dst": "net"} if "net" in tree else None
+        found = cs.learn(tmp_path / "source.pt", tmp_path / "converted.pt", root=root)
+        lines = found.text().splitlines()
+        assert next(one for one in lines if one.startswith(("output", "rules"))).startswith(line)
+        cs.transplant(tmp_path / "source.pt", tmp_path / "out.pt", found.rules, force=True)
+        assert torch.load(tmp_path / "out.pt", weights_only=True).keys() == tree.keys()
+
+
 def test_shards_are_joined() -> None:
     rng = np.random.default_rng(0)
     parts = [

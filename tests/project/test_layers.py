@@ -38,6 +38,7 @@ LAZY = {
     "ckptsurgeon.ops.carriers": "imports NumPy",
     "ckptsurgeon.checkpoints.npz": "only an npz file needs it",
     "ckptsurgeon.checkpoints.torch.skeleton": "only a torch source has entries to carry",
+    "ckptsurgeon.checkpoints.torch.composing": "only a torch output is composed of dicts",
     "ckptsurgeon.checkpoints.torch.zipped": "only a torch file needs the pickle interpreter",
     "ckptsurgeon.checkpoints.torch.legacy": "only a torch file needs the pickle interpreter",
     "ckptsurgeon.checkpoints.torch.writer": "only a torch output needs it",

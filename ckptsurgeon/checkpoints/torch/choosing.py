@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptsurgeon.checkpoints.torch.described import escaped
+from ckptsurgeon.checkpoints.torch.dicts import holders
 from ckptsurgeon.checkpoints.torch.inert import DictValue
 from ckptsurgeon.checkpoints.torch.nesting import (
     BARE,
@@ -60,9 +61,25 @@ def choose_part(tree: Any, leaves: list[Leaf], root: str | None, identify: Ident
 
 
 def _module_metadata(tree: Any, root: str) -> Mapping[str, Mapping[str, Any]] | None:
-    """torch's `_metadata` of the state dict at a root, or its part where the root is a prefix."""
+    """torch's `_metadata` of the state dict at a root, or its part where the root is a prefix.
+
+    Dicts in it may be state dicts with their own.
+    """
     node = node_at(tree, root)
-    holder, prefix = (tree, root) if node is None else (node, "")
+    if node is None:
+        return _metadata_of(tree, root)
+    inner = {
+        join(".".join(path), module) if module else ".".join(path): entry
+        for path, holder in holders(node)
+        if path
+        for module, entry in (_metadata_of(holder) or {}).items()
+    }
+    own = _metadata_of(node)
+    return {**own, **inner} if own is not None else inner or None
+
+
+def _metadata_of(holder: Any, prefix: str = "") -> Mapping[str, Mapping[str, Any]] | None:
+    """The `_metadata` of a dict, of the modules under a prefix."""
     attributes = holder.attributes if isinstance(holder, DictValue) else None
     held = attributes.entries.get("_metadata") if attributes else None
     if not isinstance(held, DictValue):

@@ -70,6 +70,9 @@ FLAT = frozenset((bool, int, float, str, bytes, type(None)))
 BARE = "tensor"
 """The key of a tensor that was saved alone, without a dict around it."""
 
+EXTRA_STATE = "_extra_state"
+"""How the key ends under which a module keeps what its `get_extra_state` gives."""
+
 MAX_DEPTH = 100
 """Deepest nesting that is followed; a model's own nesting stays below 30."""
 
@@ -273,6 +276,11 @@ def _is_flat_dict(value: Any) -> bool:
         return False
     entries = value.entries
     return FLAT.issuperset(map(type, entries.values())) and OddKey not in set(map(type, entries))
+
+
+def has_parts(value: Any) -> bool:
+    """Whether a value is a container of more than numbers and texts."""
+    return is_container(value) and not (_is_flat(value) or _is_flat_dict(value))
 
 
 def holds_tensor(*values: Any, flat: dict[int, bool] | None = None) -> bool:

@@ -1,12 +1,13 @@
-"""What a `.pt` output takes over from its template: the nesting, and the entries that are plain."""
+"""The dicts of a `.pt` output without its tensors: a template's with its entries, or others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
+from ckptsurgeon.checkpoints.nesting import Nesting
 from ckptsurgeon.checkpoints.torch.arrays import scalar_of
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import (
@@ -16,7 +17,7 @@ from ckptsurgeon.checkpoints.torch.inert import (
     TensorRecord,
     is_tensor,
 )
-from ckptsurgeon.checkpoints.torch.keys import is_plain_key, named_entries
+from ckptsurgeon.checkpoints.torch.keys import is_plain_key, key_text, named_entries
 from ckptsurgeon.checkpoints.torch.nesting import (
     OPTIMIZERS,
     children,
@@ -31,8 +32,6 @@ from ckptsurgeon.checkpoints.torch.pickler import MAX_UNFOLDED, is_plain
 from ckptsurgeon.checkpoints.torch.reader import TorchCheckpoint
 from ckptsurgeon.errors import OutputError
 
-METADATA = "_metadata"
-
 LISTS = {"list": list, "tuple": tuple}
 """Kinds of containers that are copied as dicts by number, and are made of these at the end."""
 
@@ -41,11 +40,6 @@ PLAIN_DICTS = ("dict", "OrderedDict")
 
 HOLE = object()
 """Where a list waits for a tensor."""
-
-PLACED = object()
-"""What stands for a tensor where only the place matters."""
-
-ModuleMetadata = Mapping[str, Mapping[str, Any]]
 
 
 def dropped_entries(checkpoint: Checkpoint) -> tuple[Opaque, ...]:
@@ -56,64 +50,22 @@ def dropped_entries(checkpoint: Checkpoint) -> tuple[Opaque, ...]:
     """
     if not isinstance(checkpoint, TorchCheckpoint):
         return checkpoint.contents.opaque
-    return tuple(_Skeleton.of(checkpoint).dropped)
-
-
-def changed_lists(checkpoint: Checkpoint, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The template's lists that these keys under its root would change, with what they become."""
-    if not isinstance(checkpoint, TorchCheckpoint):
-        return
-    skeleton = _Skeleton.of(checkpoint)
-    kinds = [made.kind for _, made in skeleton.copies]
-    if not any(kind in LISTS for kind in kinds):
-        return
-    for key in keys:
-        place, name = skeleton.find(join(skeleton.root, key))
-        place.entries[name] = PLACED
-    became: dict[int, str] = {}
-    holder = skeleton.places.get(skeleton.root)
-    _settle(skeleton.places[""], skeleton.copied, holder, became)
-    for kind, (path, made) in zip(kinds, skeleton.copies, strict=True):
-        if id(made) in became:
-            yield path, f"a {kind} {became[id(made)]}"
-
-
-def compose(
-    template: Checkpoint | None,
-    records: Mapping[str, TensorRecord],
-    module_metadata: ModuleMetadata | None,
-) -> Any:
-    """The tree of an output: the template's nesting and plain entries, with these tensors.
-
-    A key goes into the deepest dict of the template whose dotted path begins it; without a
-    template all keys stand in one OrderedDict. Raises OutputError where a tensor's key is that of
-    an entry which is carried.
-    """
-    if not isinstance(template, TorchCheckpoint):
-        tree = DictValue("OrderedDict", dict(records))
-        _describe_modules(tree, module_metadata, "")
-        return tree
-    skeleton = _Skeleton.of(template)
-    root = template.contents.root
-    for key, record in records.items():
-        skeleton.place(join(root, key), record)
-    holder = skeleton.places.get(root)
-    top = skeleton.places[""]
-    if (holder or top).kind not in LISTS:
-        _describe_modules(holder or top, module_metadata, "" if holder else root)
-    return _settle(top, skeleton.copied, holder, {})
+    return tuple(Skeleton.of(checkpoint).dropped)
 
 
 @dataclass(slots=True)
-class _Skeleton:
-    """A copy of a template without its tensors: `places` are its dicts by dotted path.
+class Skeleton:
+    """Dicts without their tensors: a copy of a template's, or those that a nesting names.
 
-    `copies` are all containers that were copied, with their paths; `homes` where each tensor stood:
-    its container, and its key there, by dotted path.
+    `places` are those that keys may go into, by dotted path, `copies` all containers that were
+    made, with their paths; `homes` where each tensor of a template stood: its container, and its
+    key there, by dotted path. `separator` parts keys besides dots.
     """
 
     root: str
-    with_optimizers: bool
+    with_optimizers: bool = False
+    with_entries: bool = True
+    separator: str = "."
     places: dict[str, DictValue] = field(default_factory=dict)
     copies: list[tuple[str, DictValue]] = field(default_factory=list)
     homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
@@ -124,43 +76,146 @@ class _Skeleton:
     dropped: list[Opaque] = field(default_factory=list)
 
     @classmethod
-    def of(cls, template: TorchCheckpoint) -> _Skeleton:
-        """The skeleton of a torch file that was opened at its root."""
-        skeleton = cls(template.contents.root, template.asked is not None)
+    def of(cls, template: TorchCheckpoint, *, with_entries: bool = True) -> Skeleton:
+        """The skeleton of a torch file that was opened at its root, also without its entries."""
+        skeleton = cls(template.contents.root, template.asked is not None, with_entries)
         skeleton.ancestors.add(id(template.tree))
         skeleton._copy(template.tree if is_container(template.tree) else DictValue(), "")
         return skeleton
+
+    @classmethod
+    def empty(cls) -> Skeleton:
+        """That of a file without nesting."""
+        return cls("", places={"": DictValue("OrderedDict")})
+
+    @classmethod
+    def nested(cls, nesting: Nesting) -> Skeleton:
+        """The dicts that a nesting names; only its root and its wrappers are places."""
+        skeleton = cls(nesting.root_text, separator=nesting.separator)
+        skeleton.places[""] = top = DictValue()
+        root = skeleton._make(top, nesting.root, "")
+        path = ".".join(nesting.root)
+        skeleton.places = {"": top, path: root}
+        root.kind = "dict" if nesting.wrappers else "OrderedDict"
+        for wrapper in nesting.wrappers:
+            inner = skeleton._make(root, wrapper, path)
+            inner.kind = "OrderedDict"
+            skeleton.places[join(path, ".".join(wrapper))] = inner
+        for key, wrapper in nesting.homes:
+            name = key[len(".".join(wrapper)) :] if wrapper else key
+            home = skeleton._make(root, wrapper, path), name.removeprefix(".") if wrapper else name
+            skeleton.homes[join(path, key)] = home
+        return skeleton
+
+    def _make(self, holder: DictValue, names: tuple[Any, ...], path: str) -> DictValue:
+        """The dict at these names in another, made as far as it isn't there."""
+        for name in names:
+            path = join(path, key_text(name))
+            inner = holder.entries.get(name)
+            if not isinstance(inner, DictValue):
+                inner = holder.entries[name] = DictValue()
+                self.copies.append((path, inner))
+            holder = inner
+        return holder
+
+    @property
+    def top(self) -> DictValue:
+        """The outermost container."""
+        return self.places[""]
+
+    # --- tensors ----------------------------------------------------------------------------------
 
     def place(self, key: str, record: TensorRecord) -> None:
         """Put a tensor where one of its key stood, else into the deepest dict that leads to it."""
         holder, name = self.find(key)
         entries = holder.entries
-        if entries.get(name, HOLE) is not HOLE:
+        there = entries.get(name, HOLE)
+        if there is not HOLE:
             raise OutputError(
-                f"the key {escaped(key)!r} is also an entry of the template that is carried over; "
-                "rename the tensor, or write safetensors"
+                f"the key {escaped(key)!r} would be a tensor and a dict; rename the tensor, or "
+                "write safetensors"
+                if isinstance(there, DictValue)
+                else f"the key {escaped(key)!r} is also an entry of the template that is carried "
+                "over; rename the tensor, or write safetensors"
             )
         entries[name] = record
 
     def find(self, key: str) -> tuple[DictValue, Any]:
         """The container that a tensor of this key goes into, and its key there."""
-        if key in self.homes:
-            return self.homes[key]
-        path, name = self._deepest(key)
+        whole = join(self.root, key)
+        if whole in self.homes:
+            return self.homes[whole]
+        path, name = self._deepest(whole)
         return self.places[path], name
+
+    def find_dict(self, path: str) -> tuple[str, str]:
+        """The path of the deepest place that begins another path, and the rest of that."""
+        return (path, "") if path in self.places else self._deepest(path)
+
+    def _deepest(self, key: str) -> tuple[str, str]:
+        """As `find_dict`, of a key, which has a name of its own behind its dict."""
+        end = self._cut(key, len(key))
+        while end > 0:
+            path = key[:end] if self.separator == "." else self._dotted(key[:end])
+            if path in self.places:
+                mark = 1 if key[end] == "." else len(self.separator)
+                return path, key[end + mark :]
+            end = self._cut(key, end)
+        return "", key
+
+    def _cut(self, key: str, end: int) -> int:
+        """Where the last dot or separator before an end begins; -1 where there is none."""
+        return max(key.rfind(mark, 0, end) for mark in {".", self.separator})
+
+    def _dotted(self, key: str) -> str:
+        return key.replace(self.separator, ".")
+
+    # --- entries ----------------------------------------------------------------------------------
+
+    def entries(self) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """The entries that are no tensors and hold none, each with the names that lead to it."""
+        made = self.copied | {id(place) for place in self.places.values()}
+        yield from self._entries_of(self.top, (), made)
+
+    def _entries_of(
+        self, holder: DictValue, names: tuple[Any, ...], made: set[int]
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        for name, entry in holder.entries.items():
+            if id(entry) in made:
+                yield from self._entries_of(entry, (*names, name), made)
+            elif entry is not HOLE:
+                yield (*names, name), entry
+
+    def put_inside(self, key: str, own: Any, value: Any) -> bool:
+        """Put an entry below the root where a tensor of its key would go; False for no place.
+
+        `own` is its name as it was, which need be no text.
+        """
+        holder, name = self.find(key)
+        return self._put(holder, own if key_text(own) == name else name, value)
+
+    def put_beside(self, names: tuple[Any, ...], value: Any) -> bool:
+        """Put an entry at these names from the top; False for no place."""
+        holder = self.top
+        for name in names[:-1]:
+            there = holder.entries.get(name)
+            if there is not None and id(there) not in self.copied:
+                return False
+            holder = self._make(holder, (name,), "")
+        return self._put(holder, names[-1], value)
+
+    def _put(self, holder: DictValue, name: Any, value: Any) -> bool:
+        if holder.entries.get(name, HOLE) is not HOLE:
+            return False
+        holder.entries[name] = value
+        return True
+
+    # --- a template -------------------------------------------------------------------------------
 
     @property
     def copied(self) -> set[int]:
         """The ids of the containers that were copied."""
         return {id(made) for _, made in self.copies}
-
-    def _deepest(self, key: str) -> tuple[str, str]:
-        end = key.rfind(".")
-        while end > 0:
-            if key[:end] in self.places:
-                return key[:end], key[end + 1 :]
-            end = key.rfind(".", 0, end)
-        return "", key
 
     def _copy(self, value: Any, path: str) -> DictValue:
         """A container that holds tensors of the root, or leads to it, without its tensors.
@@ -234,6 +289,8 @@ class _Skeleton:
             return self._copied(value, path) if (inside or leads) and not is_aside else None
         if is_aside and is_container(value):
             return self._drop(value, path, "optimizer state")
+        if not self.with_entries:
+            return None
         if (scalar := scalar_of(value)) is not None:
             return (scalar[1],)
         return (value,) if self._is_carried(value) else self._drop(value, path, "")
@@ -262,49 +319,3 @@ class _Skeleton:
         kind, text = describe(value)
         self.dropped.append(Opaque(path, kind, f"{text} ({reason})" if reason else text))
         return None
-
-
-def _describe_modules(holder: DictValue, metadata: ModuleMetadata | None, prefix: str) -> None:
-    """Give a state dict the `_metadata` of its modules, and only that."""
-    kept = dict(holder.attributes.entries) if holder.attributes else {}
-    kept.pop(METADATA, None)
-    if metadata is not None:
-        paths = {
-            join(prefix, path) if path else prefix: DictValue(entries=dict(entry))
-            for path, entry in metadata.items()
-        }
-        kept[METADATA] = DictValue("OrderedDict", dict(paths))
-        holder.kind = "OrderedDict"
-    holder.attributes = DictValue(entries=kept) if kept else None
-
-
-def _settle(
-    value: DictValue, copies: set[int], holder: DictValue | None, became: dict[int, str]
-) -> Any:
-    """A copied container without the containers that nothing was put into.
-
-    Lists are lists again, with None in holes, so that what follows keeps its number; one that got
-    other keys is a dict, without them; `became` tells of both, by the list's id. `holder`, the dict
-    of the root, stays though it be empty.
-    """
-    for key, entry in value.entries.items():
-        if id(entry) in copies:
-            settled = _settle(entry, copies, holder, became)
-            is_empty = isinstance(settled, DictValue) and not settled.entries
-            value.entries[key] = HOLE if is_empty and entry is not holder else settled
-    filled = {key: entry for key, entry in value.entries.items() if entry is not HOLE}
-    if value.kind in LISTS and filled and _are_numbers(value.entries):
-        if len(filled) < len(value.entries):
-            became[id(value)] = "that has None where something was"
-        return LISTS[value.kind](filled.get(number) for number in value.entries)
-    if value.kind in LISTS:
-        value.kind = "dict"
-        if filled:
-            became[id(value)] = "that becomes a dict: its keys are no longer 0, 1, …"
-    value.entries = filled
-    return value
-
-
-def _are_numbers(pieces: Iterable[Any]) -> bool:
-    """Whether these are a list's: 0, 1, 2 and so on."""
-    return all(piece == str(number) for number, piece in enumerate(pieces))

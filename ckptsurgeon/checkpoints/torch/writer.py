@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.crc import combine_all
+from ckptsurgeon.checkpoints.torch.composing import compose
 from ckptsurgeon.checkpoints.torch.described import escaped
 from ckptsurgeon.checkpoints.torch.inert import (
     STORAGE_NAMES,
@@ -24,7 +25,6 @@ from ckptsurgeon.checkpoints.torch.records import (
     local_header,
     plan_members,
 )
-from ckptsurgeon.checkpoints.torch.skeleton import compose
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
 from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
@@ -154,7 +154,7 @@ def _record(key: str, spec: TensorSpec, number: str) -> TensorRecord:
 
 def _text_members(records: Mapping[str, TensorRecord], layout: Layout) -> Mapping[str, bytes]:
     """The members that are no tensors, as torch 2 writes them."""
-    tree = compose(layout.template, records, layout.module_metadata)
+    tree = compose(layout.template, records, layout.module_metadata, layout.nesting)
     return {
         f"{FOLDER}/data.pkl": dump_pickle(tree),
         f"{FOLDER}/.format_version": b"1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
     boolean,
@@ -11,13 +12,15 @@ from ckptsurgeon.language.reading.scalars import (
     destination_or_dtype,
     each,
     one_or_each,
+    scalar,
     table,
     text,
+    unlike,
     word,
 )
 from ckptsurgeon.language.reading.variables import CONFIG, GIVEN, SHAPE
-from ckptsurgeon.language.rules import OutputOptions, SourceOptions
-from ckptsurgeon.language.yaml.nodes import Mapping, Node, Sequence
+from ckptsurgeon.language.rules import Front, OutputOptions, SourceOptions
+from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.specs import BITS
 
 FORMAT = 1
@@ -105,6 +108,58 @@ def _source(node: Node) -> SourceOptions:
 
 # --- output ---------------------------------------------------------------------------------------
 
+LONGEST_FRONT = 400
+"""Characters of a root or of a wrapper: the two together are read again."""
+
+MOST_DICTS = 40
+"""Dicts in one another that a root or a wrapper may name."""
+
+
+def _root(node: Node) -> dict[str, Front]:
+    """The root of all outputs; an empty one is the top."""
+    if isinstance(node, Scalar) and node.null:
+        raise unlike(node, "text", 'write `root: ""` for the top')
+    front = Front(text(node), node.place)
+    return {"": _checked(front) if front.path else front}
+
+
+def _wrappers(node: Node) -> dict[str, tuple[Front, ...]]:
+    """The wrappers of all outputs, each once."""
+    fronts = one_or_each(node, _wrapper, "names of dicts")
+    problems = Problems()
+    for number, front in enumerate(fronts):
+        if any(other.path == front.path for other in fronts[:number]):
+            message = f"{shown(front.path)} stands twice in `wrappers`"
+            problems.add(message, front.place, "leave one of them out")
+    problems.raise_if_any()
+    return {"": fronts}
+
+
+def _wrapper(node: Node) -> Front:
+    found = scalar(node, "text")
+    if not found.text:
+        help = "a wrapper is the front of keys, such as `ema`; other keys stay at the top anyway"
+        raise wrong(found.place, "an empty text where a wrapper is wanted", help)
+    return _checked(Front(found.text, found.place))
+
+
+def _checked(front: Front) -> Front:
+    """A front that names dicts; raises RulesetError for pieces that name none, and for too many."""
+    pieces = front.path.split(".")
+    if not all(piece.strip() for piece in pieces):
+        message = f"{shown(front.path)} has an empty name; dots stand between the names of dicts"
+        meant = ".".join(piece for piece in pieces if piece.strip())
+        help = f"write `{meant}`" if meant else "a name such as `state_dict` is wanted"
+        raise wrong(front.place, message, help)
+    if len(pieces) > MOST_DICTS or len(front.path) > LONGEST_FRONT:
+        message = (
+            f"{shown(front.path)} names {len(pieces)} dicts in {len(front.path):,} characters; "
+            f"at most {MOST_DICTS} in {LONGEST_FRONT:,} are written"
+        )
+        raise wrong(front.place, message, "name fewer")
+    return front
+
+
 OUTPUT = Section(
     "`output`",
     {
@@ -114,6 +169,18 @@ OUTPUT = Section(
             "What every floating tensor is cast to that no rule cast.",
         ),
         "separator": _SEPARATOR,
+        "root": Field(
+            _root,
+            TEXT,
+            'The dict of a .pt file that everything is put under; "" puts it at the top.',
+            "roots",
+        ),
+        "wrappers": Field(
+            _wrappers,
+            _TEXTS,
+            "Fronts of keys that are dicts of a .pt file, as `[image_proj, ip_adapter]`.",
+            "wrappers",
+        ),
     },
 )
 

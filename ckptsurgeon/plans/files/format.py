@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from ckptsurgeon.checkpoints.nesting import Nesting
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 VERSION = 3
@@ -21,7 +23,7 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `specs` are by the keys that rules see, but for those of tensors that can't be read, which are
     told with their places among the others; `names` has the file's own where they differ; `aliases`
-    are the groups of names that share a storage.
+    are the groups of names that share a storage, `nesting` the dicts that they lay in.
     """
 
     alias: str
@@ -33,6 +35,7 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
     names: dict[str, str] = {}
     aliases: tuple[tuple[str, ...], ...] = ()
     unreadable: tuple[tuple[int, str, UnreadableSpec], ...] = ()
+    nesting: Nesting | None = None
 
     def all_specs(self) -> dict[str, TensorSpec]:
         """The specs of all keys, in their order."""
@@ -79,3 +82,4 @@ class SavedPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     findings: list[list[Any]]
     notes: list[list[Any]]
     repeated: list[RuleInfo] = []
+    files: tuple[OutputFile, ...] = (OutputFile(),)

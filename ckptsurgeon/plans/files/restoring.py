@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.checkpoints.nesting import FLAT
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
@@ -24,6 +25,7 @@ from ckptsurgeon.plans.files.codec import Decoder, Listed
 from ckptsurgeon.plans.files.format import BEGINNING, VERSION, SavedFates, SavedPlan, SavedView
 from ckptsurgeon.plans.fills import check_made
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Made, Node, RuleInfo
+from ckptsurgeon.plans.output_files import OF_DESTINATION
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs, two_of_one_name
 from ckptsurgeon.plans.steps import Batch, Steps
@@ -105,6 +107,7 @@ def _recalled_view(saved: SavedView, path: Path) -> SourceView:
         names=names,
         specs=specs,
         contents=Contents(own, aliases=saved.aliases),
+        nesting=saved.nesting or FLAT,
     )
 
 
@@ -140,7 +143,9 @@ class _Restoring:
             ties=united((*saved.ties.items(), *carried.items()), outputs),
             checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
             separator=saved.separator,
+            files=saved.files,
         )
+        _check_files(plan)
         _check_shapes(plan)
         self._check_ties(plan)
         return plan
@@ -209,6 +214,16 @@ class _Restoring:
                 raise ValueError(f"`{key}` is tied to `{leader}`, and one of them is no output")
             if plan.outputs.nodes[key].spec != plan.outputs.nodes[leader].spec:
                 raise ValueError(f"`{key}` is tied to `{leader}`, which is of another shape")
+
+
+def _check_files(plan: Plan) -> None:
+    """Raises ValueError for other files than one, and for nesting that can't be written."""
+    (file,) = plan.files
+    nestings = (file.nesting, *(view.nesting for view in plan.views))
+    if not all(nesting.is_sound for nesting in nestings):
+        raise ValueError("dicts that are nested too deep")
+    if file.decided == OF_DESTINATION and plan.destination is None:
+        raise ValueError("the output is nested as a destination that it lacks")
 
 
 def _check_shapes(plan: Plan) -> None:

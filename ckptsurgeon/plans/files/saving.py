@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.transfer import write_bytes
 from ckptsurgeon.checkpoints.writing.staging import staged_file
@@ -80,6 +81,7 @@ def _saved(plan: Plan) -> SavedPlan:
         findings=list(map(encoder.fields, plan.findings)),
         notes=list(map(encoder.fields, plan.notes)),
         repeated=encoder.repeated,
+        files=tuple(replace(file, path="", format="") for file in plan.files),
     )
 
 
@@ -98,6 +100,7 @@ def _saved_view(view: SourceView) -> SavedView:
             for place, (key, spec) in enumerate(view.specs.items())
             if isinstance(spec, UnreadableSpec)
         ),
+        view.nesting if view.nesting.is_nested else None,
     )
 
 

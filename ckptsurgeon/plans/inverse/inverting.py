@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops.indexing import resolve_index
@@ -23,6 +24,7 @@ from ckptsurgeon.plans.graph import Assembly, Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.inverse.losses import Losses
 from ckptsurgeon.plans.inverse.walking import LOST, Recovery, Spot, StandIns, spot_of
 from ckptsurgeon.plans.notes import fate_notes
+from ckptsurgeon.plans.output_files import OF_INVERTED, OutputFile
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
@@ -102,6 +104,7 @@ class _Inverse:
             rules=tuple(_undone(rule) for rule in self.forward.rules),
             notes=(*self._notes(), *fate_notes(fates)),
             ties=self._ties(outputs),
+            files=(OutputFile("", self.view.nesting, OF_INVERTED),),
         )
 
     # --- what goes in -----------------------------------------------------------------------------
@@ -117,12 +120,18 @@ class _Inverse:
             names={key: key for key in specs},
             specs=specs,
             contents=Contents(specs),
+            nesting=self._nesting(),
         )
 
+    def _nesting(self) -> Nesting:
+        """How the plan's output lies in dicts, where it is one of torch's files."""
+        return self.forward.files[0].nesting if self.forward.files else FLAT
+
     def _roots(self) -> Mapping[str, str]:
-        """Where torch's files nest the output: where the unnamed source had it."""
+        """Where torch's files nest the output."""
         lost = root_of(self.forward, self.view.alias) if self.lost else None
-        roots = {"": self.view.options.roots.get(""), LOST: lost}
+        nesting = self._nesting()
+        roots = {"": nesting.root_text if nesting.is_nested else None, LOST: lost}
         return {alias: root for alias, root in roots.items() if root is not None}
 
     # --- what comes out ---------------------------------------------------------------------------

@@ -219,6 +219,10 @@ def test_top() -> None:
     assert found.output == OutputOptions()
     found = stage("output: {dtype: destination, separator: /}\nunmatched: error")
     assert (found.output, found.unmatched) == (OutputOptions("destination", "/"), "error")
+    output = stage("output: {root: m.n, wrappers: [a, 1.10]}").output
+    assert output.roots[""].path == "m.n"
+    assert [one.path for one in output.wrappers[""]] == ["a", "1.10"]
+    assert stage("output: {root: ''}").output.roots[""].path == ""
 
 
 def test_comments_alone_are_no_rules() -> None:

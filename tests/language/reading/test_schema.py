@@ -134,6 +134,10 @@ def test_bad_rules_are_not_valid(rule: str) -> None:
     [
         ("format: 1", True),
         ("format: 1\nabout: x\nunmatched: drop\noutput: {dtype: destination, separator: /}", True),
+        ("format: 1\noutput: {root: '', wrappers: [a, b.c]}", True),
+        ("format: 1\noutput: {wrappers: a}", True),
+        ("format: 1\noutput: {wrappers: []}", False),
+        ("format: 1\noutput: {root: [a]}", False),
         ("format: 1\nsource: {root: {v: m}, strip: [a., {anywhere: b}]}", True),
         (
             "format: 1\nvars: {a: 1, b: {shape: k, dim: a}, c: {config: n, default: 2}, d: [1, a]}",

@@ -1,0 +1,84 @@
+"""Which dicts of nested values hold tensors, and how they lie in one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckptsurgeon.checkpoints.nesting import Nesting, Path
+from ckptsurgeon.checkpoints.torch.inert import is_tensor
+from ckptsurgeon.checkpoints.torch.nesting import children, has_parts, is_container
+from ckptsurgeon.checkpoints.torch.objects import is_module
+
+
+def find_nesting(tree: Any, root: str) -> Nesting:
+    """How the tensors below a root lie in the dicts of a tree."""
+    path, prefix = _find(tree, root)
+    below = {
+        way[len(path) :]: holder
+        for way, holder in holders(tree)
+        if way[: len(path)] == path and _is_below(way[len(path) :], prefix)
+    }
+    wrappers = tuple(way for way in below if way)
+    return Nesting(path, wrappers, prefix, homes=tuple(_homes(below)) if wrappers else ())
+
+
+def _homes(holders: Mapping[Path, Any]) -> Iterator[tuple[str, Path]]:
+    """The keys that lie in another dict than the longest that begins them, with their dicts."""
+    known = {".".join(way): way for way in holders}
+    for way, holder in holders.items():
+        for piece, entry in children(holder):
+            if is_tensor(entry):
+                key = ".".join((*way, piece))
+                if known.get(_longest(key, known), ()) != way:
+                    yield key, way
+
+
+def _longest(key: str, known: Mapping[str, Path]) -> str:
+    """The longest of the known fronts of a key; "" for none."""
+    end = key.rfind(".")
+    while end > 0 and key[:end] not in known:
+        end = key.rfind(".", 0, end)
+    return key[: max(end, 0)]
+
+
+def _is_below(way: Path, prefix: str) -> bool:
+    """Whether a dict lies at the root, or below it where that is a prefix of names."""
+    return not (way and prefix) or ".".join(way).startswith(f"{prefix}.") or ".".join(way) == prefix
+
+
+def _find(tree: Any, root: str) -> tuple[Path, str]:
+    """The names of the dicts that a root leads through, and what is left where it is a prefix."""
+    if not root:
+        return (), ""
+    longest: tuple[Path, str] = (), root
+    for piece, entry in children(tree):
+        if piece == root and is_container(entry):
+            return (piece,), ""
+        if piece and root.startswith(f"{piece}.") and is_container(entry):
+            path, prefix = _find(entry, root[len(piece) + 1 :])
+            if not prefix:
+                return (piece, *path), ""
+            if len(prefix) < len(longest[1]):
+                longest = (piece, *path), prefix
+    return longest
+
+
+def holders(tree: Any) -> Iterator[tuple[Path, Any]]:
+    """The containers that hold tensors themselves, with their paths; a module's state is one."""
+    yield from _holders(tree, (), set())
+
+
+def _holders(value: Any, path: Path, above: set[int]) -> Iterator[tuple[Path, Any]]:
+    if id(value) in above or not has_parts(value):
+        return
+    if is_module(value):
+        yield path, value
+        return
+    if any(is_tensor(entry) for _, entry in children(value)):
+        yield path, value
+    above.add(id(value))
+    for piece, entry in children(value):
+        if is_container(entry):
+            yield from _holders(entry, (*path, piece), above)
+    above.discard(id(value))

@@ -1,0 +1,108 @@
+"""How the output is nested: as `output` says, else as the destination is, else as the source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.nesting import Nesting, Path, split_path
+from ckptsurgeon.checkpoints.output import CARRYING, paths_of_dicts
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.errors import Problem, nearest
+from ckptsurgeon.language.rules import Front, OutputOptions, Stage
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.output_files import OF_DESTINATION, OF_SOURCE, OUTPUT, OutputFile
+from ckptsurgeon.plans.views import SourceView
+
+MOST_FRONTS = 4
+"""Fronts of keys that a help names."""
+
+
+def nest_output(
+    options: OutputOptions,
+    sources: Sequence[SourceView],
+    destination: SourceView | None,
+    checkpoints: Sequence[Checkpoint],
+) -> OutputFile:
+    """The output's file, with the nesting that it will have; `checkpoints` know names of dicts."""
+    root, wrappers = options.roots.get(""), options.wrappers.get("", ())
+    if root is not None or wrappers:
+        known = _dotted(checkpoints) if any("." in one.path for one in fronts_of(options)) else ()
+        nesting = Nesting(
+            split_path(root.path, known) if root is not None else (),
+            tuple(split_path(one.path, known) for one in wrappers),
+            separator=options.separator,
+        )
+        return OutputFile("", nesting, OUTPUT, (root or wrappers[0]).place)
+    if destination is not None and destination.nesting.is_nested:
+        return OutputFile("", destination.nesting, OF_DESTINATION)
+    for view in sources:
+        if not view.alias and view.format in CARRYING and view.nesting.is_nested:
+            return OutputFile("", view.nesting, OF_SOURCE)
+    return OutputFile()
+
+
+def fronts_of(options: OutputOptions) -> Iterator[Front]:
+    """All that names dicts of outputs."""
+    yield from options.roots.values()
+    for wrappers in options.wrappers.values():
+        yield from wrappers
+
+
+def _dotted(checkpoints: Sequence[Checkpoint]) -> tuple[Path, ...]:
+    """The paths of dicts of which one has a dot in its name."""
+    paths = (path for one in checkpoints for path in paths_of_dicts(one))
+    return tuple(path for path in paths if any("." in name for name in path))
+
+
+def nesting_notes(stages: Sequence[Stage], file: OutputFile) -> Iterator[Note]:
+    """Nesting that a stage before the last asks for, and a root whose dots part dicts."""
+    for stage in stages[:-1]:
+        for front in fronts_of(stage.output):
+            word = "root" if front in stage.output.roots.values() else "wrappers"
+            unused = f"`output: {word}` of {front.place.file_line} is not used"
+            yield Note("nesting", f"only the last stage is written: {unused}")
+            break
+    if file.decided == OUTPUT and len(file.nesting.root) > 1:
+        inside = " in ".join(f"`{name}`" for name in reversed(file.nesting.root))
+        yield Note("nesting", f"the root `{file.root}` is a dict {inside}: dots part dicts")
+
+
+def nesting_problems(
+    options: OutputOptions, file: OutputFile, keys: Collection[str]
+) -> Iterator[Problem]:
+    """What is wrong with the wrappers of an output that has these keys."""
+    root = options.roots.get("")
+    written = zip(options.wrappers.get("", ()), file.nesting.wrappers, strict=True)
+    told: set[str] = set()
+    for front, path in written if file.decided == OUTPUT else ():
+        texts = (".".join(path[: end + 1]) for end in range(len(path)))
+        clash = next((text for text in texts if text in keys), None)
+        if clash is not None and clash not in told:
+            told.add(clash)
+            yield Problem(
+                f"`{clash}` would be a tensor and a dict",
+                front.place,
+                f"rename the tensor by a rule that gives it another key, or leave `{front.path}` "
+                "out of `wrappers`",
+            )
+        elif clash is None and not any(key.startswith(f"{front.path}.") for key in keys):
+            yield _tell_empty(front, root, keys)
+
+
+def _tell_empty(front: Front, root: Front | None, keys: Collection[str]) -> Problem:
+    """The problem of a wrapper that no key lies under."""
+    message, under = f"no key lies under `{front.path}`", root.path if root is not None else ""
+    below = front.path.removeprefix(f"{under}.") if under else front.path
+    if under == front.path:
+        help = "it is the root, under which all keys are put: leave it out of `wrappers`"
+    elif below != front.path and any(key.startswith(f"{below}.") for key in keys):
+        help = f"wrappers lie under the root: write `{below}`"
+    else:
+        depth = front.path.count(".") + 1
+        cuts = (key.split(".") for key in keys)
+        found = list(dict.fromkeys(".".join(cut[:depth]) for cut in cuts if len(cut) > depth))
+        begin = list_some((f"`{one}`" for one in found), MOST_FRONTS)
+        near = nearest(front.path, found) or (f"keys lie under {begin}" if found else "")
+        help = f"{near}; or leave it out" if near else "leave it out"
+    return Problem(message, front.place, help)
