@@ -42,6 +42,11 @@ NOT_LEARNED = {
     ),
     "a key that no file of rules can hold": ("patterns: a newline within a piece",),
     "two colons within a key, which stand behind an alias": ("patterns: escaped signs",),
+    "ops on one of the references that are joined": (
+        "blocks: an op on one of two references",
+        "blocks: dims of a block that the outer op joins",
+    ),
+    "a key called null": ("tables: a table inline", "tables: a table of CSV"),
     "one value throughout": ("corners: every dtype moves",),
 }
 

@@ -122,7 +122,7 @@ def test_a_config_that_python_can_just_read_is_refused_where_it_is_used(
     Path("deep.json").write_text(f'{{"n": {"[" * deep}{"]" * deep}}}')
     for rule in ("fc.bias -> x.<config.n>", "{from: fc.bias, to: x, where: 1 in config.n}"):
         ran = ckpt("plan", "dst.pt", "--config", "deep.json", "-e", rule)
-        told = "lists in lists" in ran.err or "nested far deeper" in ran.err
+        told = "lists and tables in one another" in ran.err or "nested far deeper" in ran.err
         assert (ran.code, told) == (2, True), ran
 
 
