@@ -68,8 +68,24 @@ class Span(Struct, frozen=True):
 Pick = tuple[Span, ...] | Expression
 """What `pick` lists of a capture; an expression gives a list of integers."""
 
-Renames = Mapping[str, str] | Expression
-"""The table of a `map`, old to new; an expression gives one."""
+
+class Entry(Struct, frozen=True, gc=False):
+    """A key of a table and its new name, None where it is dropped; `line` is where it stands."""
+
+    old: str
+    new: str | None
+    line: int
+
+
+class Listing(Struct, frozen=True):
+    """The entries of a table, and the file that they stand in."""
+
+    entries: tuple[Entry, ...]
+    file: str
+
+
+Renames = Mapping[str, str] | Listing | Expression
+"""The table of a `map`, old to new, or that of a file; an expression gives one."""
 
 
 class Options(Struct, frozen=True):
@@ -125,21 +141,6 @@ class Move(BaseRule, frozen=True):
         """Whether nothing stands behind the arrow."""
         given = self.ops or self.names
         return not given and self.options == Options(places=self.options.places)
-
-
-class Entry(Struct, frozen=True, gc=False):
-    """A key of a table and its new name, None where it is dropped; `line` is where it stands."""
-
-    old: str
-    new: str | None
-    line: int
-
-
-class Listing(Struct, frozen=True):
-    """The entries of a table, and the file that they stand in."""
-
-    entries: tuple[Entry, ...]
-    file: str
 
 
 class Table(BaseRule, frozen=True):

@@ -28,6 +28,7 @@ from ckptsurgeon.planner.stage.idle_rules import (
     rule_remarks,
     unasked_items,
     undone_splits,
+    unmet_entries,
 )
 from ckptsurgeon.planner.stage.production import Given, Production, order_by_source
 from ckptsurgeon.planner.stage.settling import settle_keys, unreadable_left
@@ -196,6 +197,7 @@ class Planning:
             *absent_aliases(run),
             *undone_splits(run),
             *unasked_items(run),
+            *unmet_entries(run),
         )
         return given
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping as Table
 from contextlib import suppress
 from functools import partial
 
-from ckptsurgeon.errors import ExpressionError, RulesetError
+from ckptsurgeon.errors import ExpressionError, Place, RulesetError
 from ckptsurgeon.language.expressions import Expression, kind_of, names_in, parse_expression
 from ckptsurgeon.language.problems import MAX_SHOWN, shown, wrong
 from ckptsurgeon.language.reading.fields import NOTHING, TEXT, TRUTH, Field, Read, Schema
@@ -24,7 +24,8 @@ from ckptsurgeon.language.reading.scalars import (
     text,
     unlike,
 )
-from ckptsurgeon.language.rules import Options, Pick, Renames, Span
+from ckptsurgeon.language.reading.tables import is_file, read_file
+from ckptsurgeon.language.rules import Listing, Options, Pick, Renames, Span
 from ckptsurgeon.language.yaml.nodes import Node, Scalar
 from ckptsurgeon.language.yaml.writing import written
 
@@ -94,14 +95,33 @@ def _maps(node: Node) -> dict[str, Renames]:
 
 
 def _renames(node: Node, whole: Node) -> Renames:
-    """A table, or an expression that gives one."""
+    """A table, a file of one, or an expression that gives one."""
     if isinstance(node, Scalar) and not node.null:
+        if is_file(node):
+            return _without_null(read_file(node))
         with suppress(RulesetError):
             if names_in(found := expression(node)):
                 return found
         message = "a table of captures is wanted, found one of values"
         raise wrong(whole.place, message, _name_capture(whole))
-    return table(node, text, "a table `{old: new}`", "`pick` takes a list of integers")
+    return table(node, _new_text, "a table `{old: new}`", "`pick` takes a list of integers")
+
+
+_NO_NULL = "a capture can't be null: leave {} out, and drop its keys"
+
+
+def _new_text(node: Node) -> str:
+    if isinstance(node, Scalar) and node.null:
+        raise wrong(node.place, _NO_NULL.format("it"))
+    return text(node)
+
+
+def _without_null(listing: Listing) -> Listing:
+    """The entries of a file, which all give captures something."""
+    for entry in listing.entries:
+        if entry.new is None:
+            raise wrong(Place(listing.file, entry.line, 1), _NO_NULL.format(shown(entry.old)))
+    return listing
 
 
 def _name_capture(node: Node) -> str:
@@ -147,7 +167,7 @@ MOVING: Table[str, Field] = {
     "map": Field(
         _maps,
         _table_of({"anyOf": [_table_of(TEXT), _EXPRESSION]}),
-        "Rewrites captures by a table, old to new; what is not listed doesn't match.",
+        "Rewrites captures by a table, or names.json; what is not listed doesn't match.",
     ),
     "pick": Field(
         _picks,

@@ -19,7 +19,7 @@ from ckptsurgeon.language.patterns import (
 )
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arguments import parameter_types
-from ckptsurgeon.language.rules import At, Move, Options, Tie, Var
+from ckptsurgeon.language.rules import At, Listing, Move, Options, Tie, Var
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.parameters import words_of
 from ckptsurgeon.planner.compiling.captures import (
@@ -95,6 +95,8 @@ def check_gathered(rule: CompiledRule, problems: Problems) -> None:
     """Tells gathered words that are numbered otherwise than in the order in which they stand."""
     for capture in rule.gathered:
         renamed = rule.options.map.get(capture.name)
+        if isinstance(renamed, Listing):
+            renamed = {one.old: one.new or "" for one in renamed.entries}
         if isinstance(renamed, Expression):
             problems.add(
                 f"map: `{capture.name}` is gathered, and what `{renamed}` lists is not known yet",

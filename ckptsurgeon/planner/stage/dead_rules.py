@@ -230,6 +230,15 @@ def _meets(span: tuple[int, int], present: list[int]) -> bool:
     return at < len(present) and present[at] <= span[1]
 
 
+def present_values(run: StageRun, rule: CompiledRule, name: str) -> Iterator[Value]:
+    """What a capture is in the keys that the patterns of a rule match."""
+    for reader in rule.all_readers:
+        if name in reader.names:
+            at = reader.columns.index(name)
+            for _, found in match_keys(reader, run.tables_of(reader)):
+                yield from (row[at] for _, row in found)
+
+
 def _present(
     run: StageRun, rule: CompiledRule, name: str, asked: frozenset[str]
 ) -> dict[tuple[tuple[str, Value], ...], set[int]]:

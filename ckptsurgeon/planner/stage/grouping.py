@@ -18,6 +18,7 @@ from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.compiling.grids import Dims
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.reading_keys import SPARE_STEPS, Match, condition, spec_values
+from ckptsurgeon.planner.stage.varying import table_of
 from ckptsurgeon.plans.graph import full_key
 
 SHOWN_KEYS = 5
@@ -283,8 +284,9 @@ class _Layer:
         if capture.kind is Kind.INT:
             integers = (value for cell in cells if isinstance(value := cell[at], int))
             return range(1 + max(integers, default=-1))
-        listed = self._rule.options.map.get(capture.name)
-        listed = None if isinstance(listed, Expression) else listed  # which is refused for words
+        renamed = self._rule.options.map.get(capture.name)
+        is_fixed = renamed is not None and not isinstance(renamed, Expression)
+        listed = table_of(renamed, {}) if renamed is not None and is_fixed else None
         words = [word.left for word in capture.words if listed is None or word.left in listed]
         return [capture.value(word) for word in words]
 

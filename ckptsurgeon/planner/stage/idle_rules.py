@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 from ckptsurgeon.cutting import list_some
+from ckptsurgeon.language.rules import Listing
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
+from ckptsurgeon.planner.stage.dead_rules import present_values
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.account import Note
 
@@ -30,6 +32,19 @@ def rule_remarks(run: StageRun) -> Iterator[Note]:
     """What is to be said of rules as they are written, of each once."""
     for rule in run.compiled.rules:
         yield from (Note("ops", text, rule=run.info(rule)) for text in rule.remarks)
+
+
+def unmet_entries(run: StageRun) -> Iterator[Note]:
+    """How many entries of a file, which `map` names, no key has."""
+    for rule in run.compiled.rules:
+        for name, listing in rule.options.map.items():
+            if isinstance(listing, Listing):
+                met = {str(value) for value in present_values(run, rule, name)}
+                unmet = sum(entry.old not in met for entry in listing.entries)
+                if unmet:
+                    total = len(listing.entries)
+                    text = f"{unmet:,} of {total:,} entries of {listing.file} met nothing"
+                    yield Note("map", text, rule=run.info(rule))
 
 
 def unasked_items(run: StageRun) -> Iterator[Note]:

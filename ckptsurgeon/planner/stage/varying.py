@@ -10,7 +10,7 @@ from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Expression, Value, kind_of, names_in
 from ckptsurgeon.language.patterns import Kind, is_plain_integer
 from ckptsurgeon.language.rows import OfRow, Row
-from ckptsurgeon.language.rules import Pick, evaluate
+from ckptsurgeon.language.rules import Listing, Pick, Renames, evaluate
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 
@@ -69,8 +69,12 @@ def _choices(
 
         return OfRow(asked, columns, places)
 
+    known = None if isinstance(written, Expression) else table_of(written or {}, {})
+
     def renamed(captures: Mapping[str, Value]) -> Sequence[Value]:
-        table = table_of(written, Scope(captures, vars)) if written is not None else {}
+        table = known
+        if table is None:
+            table = table_of(written or {}, Scope(captures, vars))
         new = table.get(str(captures[name]))
         return () if new is None else (_new_value(rule, name, new),)
 
@@ -121,10 +125,10 @@ def _places(spans: Spans, value: Value) -> Iterator[int]:
 # --- map ------------------------------------------------------------------------------------------
 
 
-def table_of(
-    written: Mapping[str, str] | Expression, scope: Mapping[str, Value]
-) -> Mapping[str, str]:
+def table_of(written: Renames, scope: Mapping[str, Value]) -> Mapping[str, str]:
     """The table of a `map`, old to new; raises ExpressionError."""
+    if isinstance(written, Listing):
+        return {entry.old: entry.new for entry in written.entries if entry.new is not None}
     if not isinstance(written, Expression):
         return written
     table = written.evaluate(scope)
