@@ -306,13 +306,21 @@ class Front(Struct, frozen=True):
 class OutputOptions(Struct, frozen=True):
     """`output:`. `dtype` is a code, or `destination`.
 
-    `roots` and `wrappers` are by alias, "" standing for every output that is not named there.
+    `separators`, `roots` and `wrappers` are by alias, which may be a pattern; "" stands for every
+    output that is not named there.
     """
 
     dtype: str | None = None
-    separator: str = "."
+    separators: Mapping[str, str] = field(default_factory=dict)
     roots: Mapping[str, Front] = field(default_factory=dict)
     wrappers: Mapping[str, tuple[Front, ...]] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each alias stands that is named."""
+
+    @property
+    def separator(self) -> str:
+        """What stands for dots in every output that has none of its own."""
+        return self.separators.get("", ".")
 
 
 class Stage(Struct, frozen=True):

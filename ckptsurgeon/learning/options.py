@@ -23,7 +23,7 @@ def choose_source_options(
 
 def choose_output_options(names: Collection[str]) -> OutputOptions:
     """The options of a file with these names."""
-    return OutputOptions(separator="/" if _is_slashed(names) else ".")
+    return OutputOptions(separators={"": "/"} if _is_slashed(names) else {})
 
 
 def _is_slashed(names: Collection[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.addresses import COLONS, alias_of
 from ckptsurgeon.plans.fates import Fate, Fates
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo, operands_of
 from ckptsurgeon.plans.outputs import Outputs
@@ -19,10 +20,19 @@ MISFITS = (FindingKind.MISMATCHED, FindingKind.UNEXPECTED)
 
 
 class Account:
-    """Outputs, findings and notes of a result, with or without a destination."""
+    """Outputs, findings and notes of a result, with or without a destination.
 
-    def __init__(self, destination: SourceView | None, allow: Collection[str]) -> None:
-        self._destination = destination
+    `is_held` tells the keys of outputs that are held against the destination, `aliases` are those
+    that outputs may have.
+    """
+
+    def __init__(
+        self,
+        destination: SourceView | None,
+        allow: Collection[str],
+        is_held: Callable[[str], bool] = lambda key: True,
+    ) -> None:
+        self._destination, self._is_held = destination, is_held
         self._allow = frozenset(allow)
         self._accepted: dict[str, str] = {}
         self.findings: list[Finding] = []
@@ -41,7 +51,8 @@ class Account:
                 nodes[key] = node
         for key, node in given.nodes.items():
             if key not in wanted:
-                self._tell(FindingKind.UNEXPECTED, key, node, given.rules[key])
+                if self._is_held(key):
+                    self._tell(FindingKind.UNEXPECTED, key, node, given.rules[key])
                 nodes[key] = node
         rules = {**given.rules, **dict.fromkeys(self._accepted)} if self._accepted else given.rules
         return Outputs(nodes, rules, name_of, wanted, self._accepted)
@@ -111,9 +122,18 @@ class Account:
             rule, source = fate.rule, fate.source
             self._add(FindingKind.UNREADABLE, fate.key, found=fate.spec, rule=rule, source=source)
 
-    def nothing(self, outputs: Outputs) -> None:
-        """A finding where no key that fits comes from a source, or there is no tensor at all."""
+    def nothing(self, outputs: Outputs, aliases: Collection[str] = ()) -> None:
+        """A finding where no key that fits comes from a source, or there is no tensor at all.
+
+        Where outputs have names, it is one for each of these `aliases`.
+        """
         misfits = {one.key for one in self.findings if one.kind in MISFITS}
-        fitting = (node for key, node in outputs.nodes.items() if key not in misfits)
-        if not any(map(operands_of, fitting)):
-            self._add(FindingKind.NOTHING, "")
+        fitting = ((key, node) for key, node in outputs.nodes.items() if key not in misfits)
+        if not aliases:
+            if not any(operands_of(node) for _, node in fitting):
+                self._add(FindingKind.NOTHING, "")
+            return
+        filled = {alias_of(key) for key, node in fitting if operands_of(node)}
+        for alias in aliases:
+            if alias not in filled:
+                self._add(FindingKind.NOTHING, f"{alias}{COLONS}" if alias else "")

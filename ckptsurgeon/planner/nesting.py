@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.nesting import Nesting, Path, split_path
-from ckptsurgeon.checkpoints.output import CARRYING, paths_of_dicts
+from ckptsurgeon.checkpoints.nesting import FLAT, Nesting, Path, split_path
+from ckptsurgeon.checkpoints.output import CARRYING, nesting_of, paths_of_dicts
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Problem, nearest
 from ckptsurgeon.language.rules import Front, OutputOptions, Stage
+from ckptsurgeon.planner.aliases import of_alias
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.output_files import OF_DESTINATION, OF_SOURCE, OUTPUT, OutputFile
 from ckptsurgeon.plans.views import SourceView
@@ -18,28 +21,37 @@ MOST_FRONTS = 4
 """Fronts of keys that a help names."""
 
 
-def nest_output(
+def output_file(
     options: OutputOptions,
+    alias: str,
     sources: Sequence[SourceView],
-    destination: SourceView | None,
+    destination: Checkpoint | None,
     checkpoints: Sequence[Checkpoint],
 ) -> OutputFile:
-    """The output's file, with the nesting that it will have; `checkpoints` know names of dicts."""
-    root, wrappers = options.roots.get(""), options.wrappers.get("", ())
+    """An output's file, with the nesting that it will have.
+
+    `destination` is what it is held against; `checkpoints` know names of dicts.
+    """
+    separator = of_alias(options.separators, alias) or "."
+    into = "" if destination is None else str(destination.path)
+    file = OutputFile(alias, separator=separator, into=into)
+    root, wrappers = of_alias(options.roots, alias), of_alias(options.wrappers, alias) or ()
     if root is not None or wrappers:
         known = _dotted(checkpoints) if any("." in one.path for one in fronts_of(options)) else ()
         nesting = Nesting(
             split_path(root.path, known) if root is not None else (),
             tuple(split_path(one.path, known) for one in wrappers),
-            separator=options.separator,
+            separator=separator,
         )
-        return OutputFile("", nesting, OUTPUT, (root or wrappers[0]).place)
-    if destination is not None and destination.nesting.is_nested:
-        return OutputFile("", destination.nesting, OF_DESTINATION)
+        place = (root or wrappers[0]).place
+        return replace(file, nesting=nesting, decided=OUTPUT, place=place)
+    nesting = FLAT if destination is None else nesting_of(destination)
+    if nesting.is_nested:
+        return replace(file, nesting=nesting, decided=OF_DESTINATION)
     for view in sources:
         if not view.alias and view.format in CARRYING and view.nesting.is_nested:
-            return OutputFile("", view.nesting, OF_SOURCE)
-    return OutputFile()
+            return replace(file, nesting=view.nesting, decided=OF_SOURCE)
+    return file
 
 
 def fronts_of(options: OutputOptions) -> Iterator[Front]:
@@ -55,7 +67,7 @@ def _dotted(checkpoints: Sequence[Checkpoint]) -> tuple[Path, ...]:
     return tuple(path for path in paths if any("." in name for name in path))
 
 
-def nesting_notes(stages: Sequence[Stage], file: OutputFile) -> Iterator[Note]:
+def nesting_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
     """Nesting that a stage before the last asks for, and a root whose dots part dicts."""
     for stage in stages[:-1]:
         for front in fronts_of(stage.output):
@@ -63,19 +75,22 @@ def nesting_notes(stages: Sequence[Stage], file: OutputFile) -> Iterator[Note]:
             unused = f"`output: {word}` of {front.place.file_line} is not used"
             yield Note("nesting", f"only the last stage is written: {unused}")
             break
-    if file.decided == OUTPUT and len(file.nesting.root) > 1:
-        inside = " in ".join(f"`{name}`" for name in reversed(file.nesting.root))
-        yield Note("nesting", f"the root `{file.root}` is a dict {inside}: dots part dicts")
+    for file in files:
+        if file.decided == OUTPUT and len(file.nesting.root) > 1:
+            inside = " in ".join(f"`{name}`" for name in reversed(file.nesting.root))
+            yield Note("nesting", f"the root `{file.root}` is a dict {inside}: dots part dicts")
 
 
 def nesting_problems(
     options: OutputOptions, file: OutputFile, keys: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong with the wrappers of an output that has these keys."""
-    root = options.roots.get("")
-    written = zip(options.wrappers.get("", ()), file.nesting.wrappers, strict=True)
+    if file.decided != OUTPUT:
+        return
+    root = of_alias(options.roots, file.alias)
+    written = zip(of_alias(options.wrappers, file.alias) or (), file.nesting.wrappers, strict=True)
     told: set[str] = set()
-    for front, path in written if file.decided == OUTPUT else ():
+    for front, path in written:
         texts = (".".join(path[: end + 1]) for end in range(len(path)))
         clash = next((text for text in texts if text in keys), None)
         if clash is not None and clash not in told:

@@ -10,16 +10,22 @@ from itertools import chain
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.several import parts_of
 from ckptsurgeon.errors import CheckpointError, PlanError, Problem, ShapeError, nearest
 from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import Ruleset, SourceOptions, Stage
+from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.ops.casting import Cast
+from ckptsurgeon.planner.aliases import of_alias, partly_held, strange_aliases
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.findings import Account
-from ckptsurgeon.planner.nesting import nest_output, nesting_notes, nesting_problems
+from ckptsurgeon.planner.nesting import (
+    nesting_notes,
+    nesting_problems,
+    output_file,
+)
 from ckptsurgeon.planner.scope import Surroundings
 from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_dead_rules
 from ckptsurgeon.planner.stage.dispatch import run_rules
@@ -36,6 +42,8 @@ from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import CheckedTie, Note
+from ckptsurgeon.plans.addresses import MAX_OUTPUTS as MAX_ALIASES
+from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.layers import list_notes
@@ -44,6 +52,7 @@ from ckptsurgeon.plans.notes import (
     config_notes,
     fate_notes,
     left_out_notes,
+    named_notes,
     output_notes,
     reading_notes,
     source_notes,
@@ -63,7 +72,7 @@ from ckptsurgeon.plans.ties import (
     template_ties,
     united,
 )
-from ckptsurgeon.plans.views import SourceView, renamed_keys, view_source
+from ckptsurgeon.plans.views import SourceView, renamed_keys, view_destination, view_source
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.wording import argument, name_var
 
@@ -83,6 +92,7 @@ class Inputs:
     given: Mapping[str, Value | Expression] = field(default_factory=dict)
     allow: Collection[str] = ()
     notes: tuple[Note, ...] = ()
+    has_unnamed: bool = False
 
 
 def make_plan(rulesets: Sequence[Ruleset], inputs: Inputs) -> Plan:
@@ -140,8 +150,10 @@ class Planning:
         views = tuple(view_source(c, alias, first.source) for alias, c in inputs.sources.items())
         destination = None
         if inputs.destination is not None:
-            options = SourceOptions(separator=last.output.separator)
-            destination = view_source(inputs.destination, DESTINATION, options)
+            separators = last.output.separators
+            destination = view_destination(
+                inputs.destination, lambda alias: of_alias(separators, alias) or "."
+            )
         return cls(stages, views, destination, inputs)
 
     def plan(self) -> Plan:
@@ -155,7 +167,7 @@ class Planning:
             given = self._stage(number, compiled, tables, is_last=is_last)
             self.problems.raise_if_any(PlanError)
             if not is_last:
-                tables = (self._next_table(number + 1, given),)
+                tables = self._next_tables(number + 1, given, is_named=compiled.is_named)
         ordered = given if self.destination is not None else order_by_source(given, self.views)
         return self._settled(ordered)
 
@@ -178,6 +190,11 @@ class Planning:
             problems=self.problems,
             production=Production(self.problems, self.runs[-1].production.made if self.runs else 0),
             is_last=is_last,
+            held=self._held(compiled, destination),
+            copies_unnamed=not is_last
+            or not compiled.is_named
+            or compiled.gives_unnamed
+            or self.inputs.has_unnamed,
             views=self.views,
             earlier=tuple(self.runs),
         )
@@ -223,33 +240,57 @@ class Planning:
 
         return Surroundings(spec_of, self.inputs.config, self.inputs.given, self.config_reads)
 
-    def _next_table(self, number: int, given: Given) -> Table:
+    def _held(self, compiled: CompiledStage, destination: SourceView | None) -> frozenset[str]:
+        """The aliases of the outputs that are held against the destination."""
+        if destination is None:
+            return frozenset()
+        if not compiled.is_named:
+            return frozenset({""})
+        return frozenset(map(alias_of, destination.specs))
+
+    def _next_tables(self, number: int, given: Given, *, is_named: bool) -> tuple[Table, ...]:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""
-        stage = self.stages[number].stage
         left = unreadable_left(self.runs[-1])
-        before = {**given.nodes, **left}
-        names = renamed_keys(before, stage.source, "the stage before")
-        nodes = {key: before[name] for key, name in names.items()}
-        rules = {key: given.rules.get(name) for key, name in names.items()}
-        return Table("", nodes, rules, has_unreadable=bool(left))
+        parts: dict[str, dict[str, str]] = {"": {}}
+        for address in given.nodes:
+            alias, key = split_address(address) if is_named else ("", address)
+            parts.setdefault(alias, {})[key] = address
+        tables = []
+        for alias, own in parts.items():
+            before = {key: given.nodes[address] for key, address in own.items()}
+            before |= {} if alias else left
+            if not before and is_named:
+                continue
+            names = renamed_keys(before, self.stages[number].stage.source, "the stage before")
+            nodes = {key: before[name] for key, name in names.items()}
+            rules = {key: given.rules.get(own.get(name, "")) for key, name in names.items()}
+            tables.append(Table(alias, nodes, rules, has_unreadable=bool(left) and not alias))
+        return tuple(tables)
 
     def _settled(self, given: Given) -> Plan:
-        destination, separator = self.destination, self.stages[-1].stage.output.separator
+        destination, is_named = self.destination, self.is_named
+        run, options = self.runs[-1], self.stages[-1].stage.output
         fates = Fates(self.fates)
-        account = Account(destination, self.inputs.allow)
-        outputs = account.outputs(given, name_outputs(destination, separator))
-        if (twice := two_of_one_name(outputs, separator)) is not None:
+        account = Account(destination, self.inputs.allow, run.is_held)
+        separators = {alias: of_alias(options.separators, alias) or "." for alias in run.held}
+        separators |= {"": options.separator}
+        if is_named:
+            aliases = dict.fromkeys(map(alias_of, given.nodes))
+            separators |= {one: of_alias(options.separators, one) or "." for one in aliases}
+        name_of = name_outputs(destination, separators, is_named=is_named)
+        outputs = account.outputs(given, name_of)
+        if (twice := two_of_one_name(outputs, is_named=is_named)) is not None:
             one, other, name = twice
             self.problems.add(
                 f"`{one}` and `{other}` both become `{name}` by `output: separator`",
                 self.stages[-1].stage.place,
                 f"drop or rename one of them, as in `{other} -> NEW`",
             )
-        file = self._output_file()
-        self.problems.take(nesting_problems(self.stages[-1].stage.output, file, outputs.keys()))
+        files = self._output_files(outputs)
+        self.problems.take(self._file_problems(files, outputs))
         account.unused(fates)
         account.unreadable(fates)
-        account.nothing(outputs)
+        account.nothing(outputs, [file.alias for file in files] if is_named else ())
         self.problems.raise_if_any(PlanError)
         views = self.views if destination is None else (*self.views, destination)
         storages = Storages(views)
@@ -265,7 +306,8 @@ class Planning:
         sources = {view.alias: view for view in self.views}
         notes = (
             *self.notes,
-            *nesting_notes([one.stage for one in self.stages], file),
+            *nesting_notes([one.stage for one in self.stages], files),
+            *(named_notes(files) if is_named else ()),
             *config_notes(self.inputs.config, self.config_reads),
             *account.notes,
             *left_out_notes(outputs, fates),
@@ -286,15 +328,49 @@ class Planning:
             notes=unique_notes(notes),
             ties=ties,
             checked_ties=tuple(_to_check(tied, outputs, storages)),
-            separator=separator,
-            files=(file,),
+            separator=options.separator,
+            files=files,
+            is_named=is_named,
         )
 
-    def _output_file(self) -> OutputFile:
-        """Where the output goes, which is nested as `output`, the destination or the source say."""
+    @property
+    def is_named(self) -> bool:
+        """Whether outputs have names, and so keys are addresses."""
+        return self.stages[-1].is_named
+
+    def _output_files(self, outputs: Outputs) -> tuple[OutputFile, ...]:
+        """Where the outputs go, each nested as `output`, its destination or the source say."""
         inputs, options = self.inputs, self.stages[-1].stage.output
-        held = [] if inputs.destination is None else [inputs.destination]
-        return nest_output(options, self.views, self.destination, [*held, *inputs.sources.values()])
+        held: Mapping[str, Checkpoint] = {}
+        if inputs.destination is not None:
+            held = parts_of(inputs.destination, self.runs[-1].held)
+        known = [*held.values(), *inputs.sources.values()]
+        aliases = [""]
+        if self.is_named:
+            aliases = list(dict.fromkeys((*map(alias_of, outputs), *held)))
+        return tuple(
+            output_file(options, alias, self.views, held.get(alias), known) for alias in aliases
+        )
+
+    def _file_problems(self, files: Sequence[OutputFile], outputs: Outputs) -> Iterator[Problem]:
+        """What is wrong with the nesting of outputs, and with what they are held against."""
+        options, held = self.stages[-1].stage.output, self.runs[-1].held
+        if not self.is_named:
+            yield from nesting_problems(options, files[0], outputs.keys())
+            return
+        keys: dict[str, list[str]] = {file.alias: [] for file in files}
+        for address in outputs:
+            alias, key = split_address(address)
+            keys[alias].append(key)
+        if len(keys) > MAX_ALIASES:
+            text = f"{len(keys):,} outputs; at most {MAX_ALIASES:,} are written at once"
+            yield Problem(text, self.stages[-1].stage.place)
+        for file in files:
+            yield from nesting_problems(options, file, keys[file.alias])
+        yield from strange_aliases(options, list(keys))
+        if self.destination is not None:
+            run = self.runs[-1]
+            yield from partly_held(run.compiled, list(keys), held, run.vars_of)
 
 
 def _to_check(ties: Ties, outputs: Outputs, storages: Storages) -> list[CheckedTie]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.language.patterns import is_plain_integer
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, LARGEST_WHOLE, rounds
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
 from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, Result, RuleInfo, text_of, walk
+from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.plans.views import SourceView, Unchanged
@@ -27,6 +30,9 @@ GATHER_TEXT = (
 )
 
 FLAT_TEXT = "many weights in one, as FSDP has them: save with `StateDictType.FULL_STATE_DICT`"
+
+MOST_NAMED = 4
+"""Outputs that a note names."""
 
 FEW = 4
 """Empty tensors that are a few beside others: some modules have such buffers."""
@@ -50,6 +56,21 @@ def unique_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
             by_id[rule] = numbers.setdefault(note.rule, len(numbers)), note.rule
         unique[note.kind, note.text, note.key, by_id[rule][0]] = note
     return tuple(unique.values())
+
+
+def named_notes(files: Sequence[OutputFile]) -> Iterator[Note]:
+    """Holes in the numbers of outputs: `rank0` and `rank2`, and no `rank1`."""
+    numbered: dict[str, dict[int, str]] = {}
+    for file in files:
+        stem = file.alias.rstrip("0123456789")
+        digits = file.alias[len(stem) :]
+        if is_plain_integer(digits):
+            numbered.setdefault(stem, {})[int(digits)] = file.alias
+    for stem, found in numbered.items():
+        lacking = next((n for n in range(max(found)) if n not in found), None)
+        if lacking is not None and len(found) > 1:
+            there = list_some(found.values(), MOST_NAMED)
+            yield Note("outputs", f"outputs {there}, no {stem}{lacking}")
 
 
 def config_notes(config: object, reads: Collection[str]) -> Iterator[Note]:

@@ -15,13 +15,17 @@ class OutputFile(Struct, frozen=True, omit_defaults=True):
     """A file to be written; `alias` is "" for the one without a name.
 
     `nesting` is what a torch file will have, `decided` by what, "" where no one did; `place` is
-    where in the rules. `path` and `format` are known where something is written.
+    where in the rules. `separator` stands for dots in its keys. `into` is the path of what it is
+    held against, "" where that is nothing. `path` and `format` are known where something is
+    written.
     """
 
     alias: str = ""
     nesting: Nesting = FLAT
     decided: str = ""
     place: Place | None = None
+    separator: str = "."
+    into: str = ""
     path: str = ""
     format: str = ""
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ckptsurgeon.plans.account import CheckedTie, Finding, Note
+from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.fates import Fates
 from ckptsurgeon.plans.files.saving import save_plan
 from ckptsurgeon.plans.graph import RuleInfo
@@ -31,7 +32,8 @@ class Plan(Shown):
     `outputs` is in output order. `ties` maps an output key to the first one whose storage it
     shares, which is tied to none itself. `checked_ties` are ties whose values must be compared
     when run. `fates` tells of every source key of every stage (stage 0 reads the checkpoints).
-    `files` are those to be written.
+    `files` are those to be written. `is_named` says that outputs have names, and so that their keys
+    are addresses, as `rank0::norm.weight`.
     """
 
     sources: tuple[SourceView, ...]
@@ -46,6 +48,7 @@ class Plan(Shown):
     checked_ties: tuple[CheckedTie, ...] = ()
     separator: str = "."
     files: tuple[OutputFile, ...] = (OutputFile(),)
+    is_named: bool = False
 
     @property
     def views(self) -> tuple[SourceView, ...]:
@@ -80,25 +83,36 @@ class Plan(Shown):
         return sum(node.spec.nbytes for node in self.outputs.nodes.values())
 
 
-def name_outputs(destination: SourceView | None, separator: str) -> Callable[[str], str]:
+def name_outputs(
+    destination: SourceView | None, separators: Mapping[str, str], *, is_named: bool = False
+) -> Callable[[str], str]:
     """What gives the name that an output key has in the file: the destination's own, if it has one.
 
-    Others are written with the separator.
+    Others are written with the separator of their output, "" standing for every one that is not
+    among these. `is_named` says that keys are addresses; a name has no alias.
     """
     known = {} if destination is None else destination.names
-    return partial(_name_output, known, separator)
+    if is_named:
+        return partial(_name_address, known, separators)
+    return partial(_name_output, known, separators.get("", "."))
 
 
-def two_of_one_name(outputs: Outputs, separator: str) -> tuple[str, str, str] | None:
-    """Two output keys that get one name in the file, and that; None where there are none."""
-    if separator == ".":
-        return None
-    keys: dict[str, str] = {}
+def two_of_one_name(outputs: Outputs, *, is_named: bool = False) -> tuple[str, str, str] | None:
+    """Two output keys that get one name in one file, and that; None where there are none."""
+    keys: dict[tuple[str, str], str] = {}
     for output in outputs.values():
-        if output.name in keys:
-            return keys[output.name], output.key, output.name
-        keys[output.name] = output.key
+        place = alias_of(output.key) if is_named else "", output.name
+        if place in keys:
+            return keys[place], output.key, output.name
+        keys[place] = output.key
     return None
+
+
+def _name_address(known: Mapping[str, str], separators: Mapping[str, str], address: str) -> str:
+    alias, key = split_address(address)
+    if address in known:
+        return split_address(known[address])[1]
+    return _name_output({}, separators.get(alias, separators.get("", ".")), key)
 
 
 def _name_output(known: Mapping[str, str], separator: str, key: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.checkpoints.output import nesting_of
+from ckptsurgeon.checkpoints.several import Several, address_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.digests import digest
@@ -65,6 +66,19 @@ def view_source(checkpoint: Checkpoint, alias: str, options: SourceOptions) -> S
         has_unreadable=any(type(spec) is not TensorSpec for spec in specs.values()),
         nesting=nesting_of(checkpoint),
     )
+
+
+def view_destination(checkpoint: Checkpoint, separators: Callable[[str], str]) -> SourceView:
+    """The view of a destination; of several by their aliases, each with its separator."""
+    if not isinstance(checkpoint, Several):
+        return view_source(checkpoint, DESTINATION, SourceOptions(separator=separators("")))
+    names: dict[str, str] = {}
+    for alias, part in checkpoint.parts.items():
+        options = SourceOptions(separator=separators(alias))
+        own = renamed_keys(part.contents.specs, options, str(part.path))
+        names |= {address_of(alias, key): address_of(alias, name) for key, name in own.items()}
+    whole = view_source(checkpoint, DESTINATION, SourceOptions())
+    return replace(whole, names=names, specs=_by_key(names, checkpoint.contents.specs))
 
 
 def _by_key(names: Mapping[str, str], specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:

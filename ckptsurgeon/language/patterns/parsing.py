@@ -39,7 +39,7 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
     alias_end = _alias_end(body, start)
     alias = None
     if alias_end >= 0:
-        alias = Pattern(_pieces(body, start, alias_end, target=False))
+        alias = Pattern(_pieces(body, start, alias_end, target))
         start = alias_end + 2
     if body.startswith("re:", start):
         if target:
@@ -62,13 +62,15 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
 def parse_prefix(text: str, *, target: bool = False) -> Reference:
     """The prefix of a `within`: a reference without a slice.
 
-    It may be empty on the right, and behind the alias of a source.
+    It may be empty on the right, and behind an alias.
     """
     if target and not text.strip():
         return Reference(Pattern(()))
-    alias, colons, rest = text.partition("::")
-    if colons and alias.strip() and not rest.strip():  # all of a source, as it is
-        named = Pattern(_pieces(alias, len(alias) - len(alias.lstrip()), len(alias), target=False))
+    body = text.rstrip()
+    start = len(body) - len(body.lstrip())
+    end = _alias_end(body, start)
+    if end > start and not body[end + 2 :].strip():  # all of a source, or an output, as it is
+        named = Pattern(_pieces(body, start, end, target))
         return Reference(Pattern(()), named, None, text.strip())
     reference = parse_reference(text, target=target)
     if reference.index is not None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
 from msgspec.structs import replace
 
+from ckptsurgeon.errors import Place
+from ckptsurgeon.language.patterns import parse_prefix
 from ckptsurgeon.language.problems import Problems, shown, wrong
-from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Section, as_it_is
+from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Schema, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
     boolean,
     choice,
     destination_or_dtype,
     each,
     one_or_each,
+    parsed,
     scalar,
     table,
     text,
@@ -22,6 +29,8 @@ from ckptsurgeon.language.reading.variables import CONFIG, GIVEN, SHAPE
 from ckptsurgeon.language.rules import Front, OutputOptions, SourceOptions
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from ckptsurgeon.specs import BITS
+
+T = TypeVar("T")
 
 FORMAT = 1
 UNMATCHED = ("copy", "drop", "error")
@@ -115,16 +124,39 @@ MOST_DICTS = 40
 """Dicts in one another that a root or a wrapper may name."""
 
 
-def _root(node: Node) -> dict[str, Front]:
-    """The root of all outputs; an empty one is the top."""
+def _by_alias(read: Callable[[Node], T]) -> Callable[[Node], dict[str, tuple[T, Place | None]]]:
+    """A reader of one value for all outputs, or of a mapping by their aliases."""
+
+    def read_all(node: Node) -> dict[str, tuple[T, Place | None]]:
+        if not isinstance(node, Mapping):
+            return {"": (read(node), None)}
+        problems = Problems()
+        found = problems.gather(lambda one: _of_alias(one, read), node.entries)
+        problems.raise_if_any()
+        return dict(found)
+
+    return read_all
+
+
+def _of_alias(
+    entry: tuple[Scalar, Node], read: Callable[[Node], T]
+) -> tuple[str, tuple[T, Place | None]]:
+    key, value = entry
+    if key.text:
+        parsed(key, partial(parse_prefix, target=False), f"{key.text}::")
+    return key.text, (read(value), key.place)
+
+
+def _root(node: Node) -> Front:
+    """The root of an output; an empty one is the top."""
     if isinstance(node, Scalar) and node.null:
         raise unlike(node, "text", 'write `root: ""` for the top')
     front = Front(text(node), node.place)
-    return {"": _checked(front) if front.path else front}
+    return _checked(front) if front.path else front
 
 
-def _wrappers(node: Node) -> dict[str, tuple[Front, ...]]:
-    """The wrappers of all outputs, each once."""
+def _wrappers(node: Node) -> tuple[Front, ...]:
+    """The wrappers of an output, each once."""
     fronts = one_or_each(node, _wrapper, "names of dicts")
     problems = Problems()
     for number, front in enumerate(fronts):
@@ -132,7 +164,7 @@ def _wrappers(node: Node) -> dict[str, tuple[Front, ...]]:
             message = f"{shown(front.path)} stands twice in `wrappers`"
             problems.add(message, front.place, "leave one of them out")
     problems.raise_if_any()
-    return {"": fronts}
+    return fronts
 
 
 def _wrapper(node: Node) -> Front:
@@ -160,6 +192,13 @@ def _checked(front: Front) -> Front:
     return front
 
 
+def _of_outputs(schema: Schema) -> Schema:
+    """The schema of a value for all outputs, or of a mapping by their aliases."""
+    return {
+        "anyOf": [schema, {"type": "object", "minProperties": 1, "additionalProperties": schema}]
+    }
+
+
 OUTPUT = Section(
     "`output`",
     {
@@ -168,17 +207,24 @@ OUTPUT = Section(
             {"enum": ["destination", *BITS]},
             "What every floating tensor is cast to that no rule cast.",
         ),
-        "separator": _SEPARATOR,
+        "separator": Field(
+            _by_alias(word),
+            _of_outputs({"type": "string"}),
+            "What stands between the pieces of its keys (.); a mapping sets it by output.",
+            "separators",
+        ),
         "root": Field(
-            _root,
-            TEXT,
-            'The dict of a .pt file that everything is put under; "" puts it at the top.',
+            _by_alias(_root),
+            _of_outputs(TEXT),
+            'The dict of a .pt file that everything is put under; "" puts it at the top. A mapping '
+            "sets it by output.",
             "roots",
         ),
         "wrappers": Field(
-            _wrappers,
-            _TEXTS,
-            "Fronts of keys that are dicts of a .pt file, as `[image_proj, ip_adapter]`.",
+            _by_alias(_wrappers),
+            _of_outputs(_TEXTS),
+            "Fronts of keys that are dicts of a .pt file, as `[image_proj, ip_adapter]`. A mapping "
+            "sets them by output.",
             "wrappers",
         ),
     },
@@ -186,7 +232,20 @@ OUTPUT = Section(
 
 
 def _output(node: Node) -> OutputOptions:
-    return OutputOptions(**OUTPUT.read(node).values)
+    read = OUTPUT.read(node)
+    places = {
+        alias: place
+        for word in ("separators", "roots", "wrappers")
+        for alias, (_, place) in read.get(word, {}).items()
+        if place is not None and alias
+    }
+
+    def values(word: str) -> dict[str, Any]:
+        return {alias: value for alias, (value, _) in read.get(word, {}).items()}
+
+    return OutputOptions(
+        read.get("dtype"), values("separators"), values("roots"), values("wrappers"), places
+    )
 
 
 # --- the whole ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -64,6 +64,7 @@ from ckptsurgeon.planner.compiling.sides import (
     targets_of,
 )
 from ckptsurgeon.planner.compiling.unfolding import PlacedRule, unfold
+from ckptsurgeon.plans.addresses import COLONS
 
 
 def refuse_problems(rulesets: Sequence[Ruleset]) -> tuple[Ruleset, ...]:
@@ -116,7 +117,22 @@ def _compile_stage(stage: Stage, rules: Sequence[PlacedRule], problems: Problems
                 first = one.group not in failed and len(failed) < MAX_PROBLEMS
                 failed.add(one.group)
                 raise (_with_guess(error, one) if first else error) from None
-    return CompiledStage(stage, tuple(compiled))
+    named = {is_named for one in compiled for is_named in _outputs_of(one)}
+    return CompiledStage(stage, tuple(compiled), True in named, False in named)
+
+
+def _outputs_of(rule: CompiledRule) -> Iterator[bool]:
+    """Whether each of a rule's targets is a key of an output that has a name."""
+    if isinstance(rule.rule, Table):
+        yield COLONS in rule.rule.before[1]
+    elif rule.lookups:
+        yield from (COLONS in _literals(lookup) for lookup in rule.lookups)
+    else:
+        yield from (target.alias is not None for target in rule.targets)
+
+
+def _literals(pattern: Pattern) -> str:
+    return "".join(one.text if isinstance(one, Literal) else " " for one in pattern.pieces)
 
 
 def _with_guess(error: RulesetError, one: PlacedRule) -> RulesetError:
@@ -185,7 +201,8 @@ def _table(rule: Table, one: PlacedRule, problems: Problems) -> CompiledRule:
     if isinstance(rule.entries, Expression):
         check_names(rule.entries.names, vars, rule.place, problems, NUMBER)
     alias = (context.alias.literal if context.alias else "") or ""
-    before = (context.source.literal or "", context.target.literal or "")
+    output = f"{context.output.literal}{COLONS}" if context.output else ""
+    before = (context.source.literal or "", output + (context.target.literal or ""))
     placed = structs.replace(rule, alias=alias, before=before)
     return CompiledRule(placed, one.group, vars, {})
 
@@ -197,7 +214,9 @@ def _norms(rule: Norms, one: PlacedRule, problems: Problems) -> CompiledRule:
         prefix = place_source(at, one.context, problems)
         pattern = Pattern((Literal(f".{name}"),)).after(prefix.pattern)
         sources.append(structs.replace(prefix, pattern=pattern))
-    compiled = _both_sides(one, sources, [place_target(rule.target, one.context)], problems)
+    compiled = _both_sides(
+        one, sources, [place_target(rule.target, one.context, problems)], problems
+    )
     _check_norms(rule, compiled, problems)
     check_flat(sources, f"`{rule.word}`", problems)
     return compiled
@@ -274,11 +293,7 @@ def _reading(
 
 def _named(rule: Init, one: PlacedRule, problems: Problems) -> CompiledRule:
     """An `init` of keys that `for` names."""
-    targets = []
-    for at in rule.targets:
-        if at.alias is not None:
-            problems.add("takes keys with no alias", at.place)
-        targets.append(place_target(at, one.context))
+    targets = [place_target(at, one.context, problems) for at in rule.targets]
     compiled = _both_sides(one, (), targets, problems)
     given = ", ".join(name for name in compiled.captures if name in compiled.steps_by)
     for capture in compiled.spread:
@@ -304,9 +319,9 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
     lookups: list[Pattern] = []
     known: dict[str, Capture] = {}
     for at in rule.targets:
-        if at.alias is not None or (at.index is not None and not isinstance(rule, Init)):
-            problems.add("takes whole keys, with no alias and no slice", at.place)
-        placed = place_target(at, one.context)
+        if at.index is not None and not isinstance(rule, Init):
+            problems.add("takes whole keys, and no slice", at.place)
+        placed = place_target(at, one.context, problems)
         check_flat([placed], f"`{type(rule).__name__.lower()}`", problems)
         own, _ = find_kinds([placed], (), (), problems)
         read = {name: prefix.get(name, kind) for name, kind in own.items() if name not in vars}

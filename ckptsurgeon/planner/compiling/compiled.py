@@ -144,5 +144,13 @@ class CompiledRule(Struct, frozen=True):
 
 
 class CompiledStage(Struct, frozen=True):
+    """A document whose rules can be run.
+
+    Its outputs have names where a rule names one; `gives_unnamed` says that some rule gives keys of
+    the output without a name, all the same.
+    """
+
     stage: Stage
     rules: tuple[CompiledRule, ...]
+    is_named: bool = False
+    gives_unnamed: bool = True

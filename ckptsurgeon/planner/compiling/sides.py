@@ -13,6 +13,7 @@ from ckptsurgeon.language.patterns import (
     Capture,
     Formula,
     Kind,
+    Literal,
     Pattern,
     Regex,
     compile_pattern,
@@ -21,7 +22,8 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Init, Move
 from ckptsurgeon.planner.compiling.captures import NUMBER, TARGET, check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
-from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, number_stars
+from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_output, number_stars
+from ckptsurgeon.plans.addresses import COLONS
 
 
 def place_source(at: At, context: Context, problems: Problems) -> At:
@@ -44,9 +46,13 @@ def place_names(rule: Move | Init, context: Context, problems: Problems) -> list
     return placed
 
 
-def place_target(at: At, context: Context) -> At:
-    """A reference that names keys, behind its prefix."""
-    return replace(at, pattern=at.pattern.after(context.target))
+def place_target(at: At, context: Context, problems: Problems) -> At:
+    """A reference that names keys, behind its prefix; the name of its output is in the pattern."""
+    alias = join_output(context.output, at, at.place, problems)
+    pattern = at.pattern.after(context.target)
+    if alias is not None:
+        pattern = Pattern((*alias.pieces, Literal(COLONS), *pattern.pieces))
+    return replace(at, pattern=pattern, alias=alias)
 
 
 def readers_of(
@@ -66,23 +72,25 @@ def readers_of(
 
 def targets_of(rule: Move, context: Context, problems: Problems) -> list[At]:
     """The targets behind their prefix; without `to`, the pattern of `from`."""
-    for at in rule.targets:
-        if at.alias is not None:
-            problems.add("a target has no alias: there is one output", at.place)
     if rule.targets:
-        return [place_target(at, context) for at in rule.targets]
+        return [place_target(at, context, problems) for at in rule.targets]
     if len(rule.sources) > 1:
         problems.add("several references and no `to`", rule.place, "name the target: `to: KEY`")
     source = rule.sources[0]
     if any(isinstance(piece, Regex) for piece in source.pattern.pieces):
         problems.add("a `re:` and no `to`", rule.place, "name the target: `to: KEY`")
         return []
-    return [place_target(At(source.pattern, place=source.place), context)]
+    return [place_target(At(source.pattern, place=source.place), context, problems)]
 
 
 def resolve_target(at: At, known: Mapping[str, Capture]) -> At:
     """A target whose captures are resolved; its text is what it was, behind its prefix."""
-    return replace(at, pattern=resolve(at.pattern, known), text=f"{at.pattern}{at.index or ''}")
+    return replace(
+        at,
+        pattern=resolve(at.pattern, known),
+        alias=None if at.alias is None else resolve(at.alias, known),
+        text=f"{at.pattern}{at.index or ''}",
+    )
 
 
 def names_of_targets(

@@ -30,11 +30,15 @@ NOTHING = Pattern(())
 
 
 class Context(Struct, frozen=True):
-    """What stands around a rule: prefixes for both sides, the alias, and the vars in force."""
+    """What stands around a rule: prefixes for both sides, and the vars in force.
+
+    `alias` is that of the source, `output` that of the output.
+    """
 
     source: Pattern = NOTHING
     target: Pattern = NOTHING
     alias: Pattern | None = None
+    output: Pattern | None = None
     vars: Mapping[str, Var] = field(default_factory=dict)
 
 
@@ -105,17 +109,22 @@ def _written(entry: Entry, place: Place, table: Table) -> Move | Drop:
 
 def _is_literal(context: Context) -> bool:
     """Whether the prefixes of both sides, and the alias, are texts as they are."""
-    patterns = (context.source, context.target, context.alias or NOTHING)
+    aliases = (context.alias or NOTHING, context.output or NOTHING)
+    patterns = (context.source, context.target, *aliases)
     return all(pattern.literal is not None for pattern in patterns)
 
 
 def _inside(context: Context, prefix: Prefix, rule: Within, problems: Problems) -> Context:
     own, alias = number_stars(context, prefix.source, prefix.place, problems)
     target = own if prefix.target is None else prefix.target.pattern.numbered_after(context.target)
+    output = context.output
+    if prefix.target is not None:
+        output = join_output(output, prefix.target, prefix.place, problems)
     inner = Context(
         Pattern(context.source.pieces + own.pieces),
         Pattern(context.target.pieces + target.pieces),
         alias,
+        output,
         context.vars,
     )
     if rule.vars is None:
@@ -143,6 +152,15 @@ def join_alias(
     """The alias in force; two of them are a problem."""
     if outer is not None and reference.alias is not None:
         problems.add(f"`{reference}` names a source, and so does the `within` around it", place)
+    return outer if reference.alias is None else reference.alias
+
+
+def join_output(
+    outer: Pattern | None, reference: Reference, place: Place, problems: Problems
+) -> Pattern | None:
+    """The alias of the output in force; two of them are a problem."""
+    if outer is not None and reference.alias is not None:
+        problems.add(f"`{reference}` names an output, and so does the `within` around it", place)
     return outer if reference.alias is None else reference.alias
 
 

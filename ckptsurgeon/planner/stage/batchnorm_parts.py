@@ -15,6 +15,7 @@ from ckptsurgeon.planner.scope import Scope
 from ckptsurgeon.planner.stage.reading_keys import Match
 from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.tables import tell_taken
+from ckptsurgeon.plans.addresses import check_alias
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo, call
 
@@ -80,7 +81,10 @@ class Taking:
 
     def key(self, name: str) -> str:
         """The output key of a tensor of the target."""
-        return f"{write_key(self.rule.targets[0].pattern, self.scope)}.{name}"
+        target = self.rule.targets[0]
+        if target.alias is not None:
+            check_alias(write_key(target.alias, self.scope))
+        return f"{write_key(target.pattern, self.scope)}.{name}"
 
     def give(self, name: str, node: Node, parts: Iterable[str]) -> None:
         """Gives a tensor of the target, made from these parts."""

@@ -39,7 +39,8 @@ class _Unit:
         self._reader: Reader = rule.readers[0]
         self._claim = Claim(Fate.TAKEN, run.info(rule))
         self._index_of = slice_of(self._reader, vars)
-        self._target = TargetWriter(rule.targets[0], self._reader.columns, vars)
+        columns, named = self._reader.columns, run.compiled.is_named
+        self._target = TargetWriter(rule.targets[0], columns, vars, is_named=named)
 
     def step(self, mean: Match) -> None:
         """Moves the parts of a BatchNorm that are there and not taken."""

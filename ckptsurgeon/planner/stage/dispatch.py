@@ -33,7 +33,7 @@ from ckptsurgeon.planner.stage.requirements import check_requirement
 from ckptsurgeon.planner.stage.slices import tell_overlaps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.table_rules import run_table
-from ckptsurgeon.planner.stage.targets import write_pattern
+from ckptsurgeon.planner.stage.targets import write_target
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 
@@ -147,7 +147,8 @@ def _initialise_named(run: StageRun, rule: CompiledRule, written: Init) -> None:
     numbers = (written.fill, written.std, written.seed, written.shape)
     at_hand = AtHand(rule, (numbers, tuple(at.index for at in rule.targets)), vars)
     columns = (*rule.step_columns, *at_hand.names)
-    write = [write_pattern(target.pattern, columns, vars) for target in rule.targets]
+    named = run.compiled.is_named
+    write = [write_target(target, columns, vars, is_named=named) for target in rule.targets]
     for values, matches in named_steps(rule, names, vars) if all(names) else ():
         with run.problems.at(rule.place, f"{name_keys(matches[:1])}: "):
             row = (*values, *at_hand.values(values, matches))

@@ -63,7 +63,10 @@ class _Mover:
         self._at_hand = AtHand(rule, tuple(target.index for target in rule.targets), vars)
         spread = (capture.name for capture in rule.spread)
         columns = (*rule.step_columns, *spread, *self._at_hand.names)
-        self._targets = [TargetWriter(target, columns, vars) for target in rule.targets]
+        named = run.compiled.is_named
+        self._targets = [
+            TargetWriter(target, columns, vars, is_named=named) for target in rule.targets
+        ]
         counts = Counts(rule, vars, run.wanted)
         self._courses = Courses(rule, vars, self._find_wanted, counts)
 

@@ -12,6 +12,7 @@ from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.regions import covered_count
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Table, TakenPart
+from ckptsurgeon.plans.addresses import check_unnamed
 from ckptsurgeon.plans.fates import Claim, Fate, KeyFates, Why
 from ckptsurgeon.plans.graph import Leaf, Node, RuleInfo
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
@@ -102,13 +103,16 @@ def _unmatched(run: StageRun, table: Table, key: str, onto: list[str]) -> Claim:
         if key in run.production:
             onto.append(key)
         return COPIED
-    if table.alias or stage.unmatched == "error":
+    if table.alias or stage.unmatched == "error" or not run.copies_unnamed:
         return UNUSED
     if key in run.production:
         onto.append(key)
-    elif run.destination is not None and key not in run.destination.specs:
+    elif run.destination is not None and "" in run.held and key not in run.destination.specs:
         return UNUSED
     else:
+        if run.compiled.is_named:
+            with run.problems.at(stage.place):
+                check_unnamed(key)
         run.production.give(key, table.nodes[key], table.rules.get(key), stage.place)
     return COPIED
 

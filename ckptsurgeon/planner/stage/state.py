@@ -23,6 +23,7 @@ from ckptsurgeon.planner.stage.reading_keys import Match, keep_shared, leave_par
 from ckptsurgeon.planner.stage.slices import Slices
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.steps import Batch
@@ -43,6 +44,8 @@ class Done(msgspec.Struct, frozen=True, gc=False):
 class StageRun:
     """What a stage has found out so far. `claimed` are destination keys of `keep` and `init`.
 
+    `held` are the aliases of the outputs that are held against the destination; `copies_unnamed`
+    says whether there is an output without a name, to which keys are copied that no rule takes.
     `views` are the sources of the first stage, `earlier` the stages before.
     """
 
@@ -54,6 +57,8 @@ class StageRun:
     problems: Problems
     production: Production
     is_last: bool = True
+    held: frozenset[str] = frozenset()
+    copies_unnamed: bool = True
     views: tuple[SourceView, ...] = ()
     earlier: tuple[StageRun, ...] = ()
     claimed: dict[str, RuleInfo] = field(default_factory=dict)
@@ -121,6 +126,10 @@ class StageRun:
         if self._wanted is None and self.destination is not None:
             self._wanted = Table(DESTINATION, Leaves(self.destination))
         return self._wanted
+
+    def is_held(self, key: str) -> bool:
+        """Whether the output that a key goes to is held against the destination."""
+        return (alias_of(key) if self.compiled.is_named else "") in self.held
 
     def table(self, alias: str) -> Table:
         """The table of an alias that is there."""

@@ -14,6 +14,7 @@ from ckptsurgeon.planner.stage.searching import Search
 from ckptsurgeon.planner.stage.state import StageRun, tell_needed
 from ckptsurgeon.planner.stage.tables import Table as KeyTable
 from ckptsurgeon.planner.stage.tables import tell_taken
+from ckptsurgeon.plans.addresses import check_unnamed
 from ckptsurgeon.plans.fates import Claim, Fate, Why
 from ckptsurgeon.plans.graph import full_key, place_reading
 from ckptsurgeon.plans.steps import Batch
@@ -51,6 +52,8 @@ def run_table(run: StageRun, rule: CompiledRule, written: Table) -> None:
             _refuse_unreadable(table, key, Place(listing.file, entry.line, 1))
         taken[key] = taking
         new = after + entry.new
+        if run.compiled.is_named and not after:
+            check_unnamed(new)
         place = Place(listing.file, entry.line, 1)
         run.production.give(new, table.nodes[key], info, place)
         read.append((table.alias, key))

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns import Capture, Formula, Literal, Pattern, write_integer
-from ckptsurgeon.language.rows import OfRow, Row
+from ckptsurgeon.language.rows import Memo, OfRow, Row
 from ckptsurgeon.language.rules import At
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.reading_keys import Match, name_keys
+from ckptsurgeon.plans.addresses import COLONS, check_alias, check_unnamed
 
 
 class TargetWriter:
@@ -20,9 +21,11 @@ class TargetWriter:
     `key` writes the key alone; it raises ExpressionError.
     """
 
-    def __init__(self, target: At, columns: Sequence[str], vars: Vars) -> None:
+    def __init__(
+        self, target: At, columns: Sequence[str], vars: Vars, *, is_named: bool = False
+    ) -> None:
         self.target = target
-        self.key = write_pattern(target.pattern, columns, vars)
+        self.key = write_target(target, columns, vars, is_named=is_named)
         self._index: OfRow[Index] | None = None
         if target.index is not None:
             index = target.index
@@ -35,6 +38,23 @@ class TargetWriter:
         except ExpressionError as error:
             text = f"{name_keys(matches)} -> `{self.target.text}`: {error}"
             raise PlanError([Problem(text, self.target.place, error.help)]) from None
+
+
+def write_target(
+    target: At, columns: Sequence[str], vars: Vars, *, is_named: bool
+) -> Callable[[Row], str]:
+    """What writes the key of a target, or its address where it is one of a named output.
+
+    `is_named` says that outputs have names. It raises ExpressionError, also for texts of which no
+    address can be made.
+    """
+    if target.alias is None:
+        write = write_pattern(target.pattern, columns, vars)
+        return (lambda row: check_unnamed(write(row))) if is_named else write
+    rest = Pattern(target.pattern.pieces[len(target.alias.pieces) + 1 :])
+    alias, key = (write_pattern(one, columns, vars) for one in (target.alias, rest))
+    checked = Memo(check_alias)
+    return lambda row: f"{checked[alias(row)]}{COLONS}{key(row)}"
 
 
 def write_pattern(pattern: Pattern, columns: Sequence[str], vars: Vars) -> Callable[[Row], str]:

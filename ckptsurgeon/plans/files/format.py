@@ -83,3 +83,4 @@ class SavedPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     notes: list[list[Any]]
     repeated: list[RuleInfo] = []
     files: tuple[OutputFile, ...] = (OutputFile(),)
+    is_named: bool = False

@@ -14,11 +14,13 @@ import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.nesting import FLAT
+from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError
 from ckptsurgeon.ops.indexing import resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
 from ckptsurgeon.plans.account import CheckedTie, Finding, FindingKind, Note
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.fates import Claim, Fates, KeyFates
 from ckptsurgeon.plans.files.codec import Decoder, Listed
@@ -30,7 +32,7 @@ from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs, two_of_one_name
 from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import Storages, carried_ties, united
-from ckptsurgeon.plans.views import SourceView, view_source
+from ckptsurgeon.plans.views import SourceView, view_destination, view_source
 from ckptsurgeon.specs import TensorSpec, shapes_agree
 from ckptsurgeon.wording import choose
 
@@ -56,7 +58,12 @@ def restore_plan(saved: SavedPlan, checkpoints: Mapping[str, Checkpoint], path: 
 
     `path` is the file that it was read from, for errors.
     """
-    return _held_together(saved, lambda view: _view(view, checkpoints), path)
+    separators = {file.alias: file.separator for file in saved.files}
+
+    def view(own: SavedView) -> SourceView:
+        return _view(own, checkpoints, lambda alias: separators.get(alias, saved.separator))
+
+    return _held_together(saved, view, path)
 
 
 def recall_plan(saved: SavedPlan, path: Path) -> Plan:
@@ -76,11 +83,19 @@ def _held_together(saved: SavedPlan, viewed: Callable[[SavedView], SourceView], 
         ) from None
 
 
-def _view(saved: SavedView, checkpoints: Mapping[str, Checkpoint]) -> SourceView:
+def _view(
+    saved: SavedView,
+    checkpoints: Mapping[str, Checkpoint],
+    separator_of: Callable[[str], str],
+) -> SourceView:
     name = "the destination" if saved.alias == DESTINATION else f"source {saved.alias}".rstrip()
     if saved.alias not in checkpoints:
         raise CheckpointError(f"the plan needs {name} (it was {saved.path}), which is not given")
-    view = view_source(checkpoints[saved.alias], saved.alias, saved.options)
+    checkpoint = checkpoints[saved.alias]
+    if isinstance(checkpoint, Several):
+        view = view_destination(checkpoint, separator_of)
+    else:
+        view = view_source(checkpoint, saved.alias, saved.options)
     if view.digest != saved.digest:
         raise CheckpointError(
             f"{view.path}: its keys, dtypes or shapes are not those of {name} ({saved.path}) that "
@@ -144,6 +159,7 @@ class _Restoring:
             checked_ties=tuple(decoder.struct(fields, CheckedTie) for fields in saved.checked_ties),
             separator=saved.separator,
             files=saved.files,
+            is_named=saved.is_named,
         )
         _check_files(plan)
         _check_shapes(plan)
@@ -192,9 +208,12 @@ class _Restoring:
         if len(nodes) != len(self._saved.outputs):
             raise ValueError("two outputs have one key")
         wanted = self._destination.specs if self._destination else {}
-        name_of = name_outputs(self._destination, self._saved.separator)
+        is_named = self._saved.is_named
+        separators = {file.alias: file.separator for file in self._saved.files}
+        separators = {"": self._saved.separator, **separators}
+        name_of = name_outputs(self._destination, separators, is_named=is_named)
         outputs = Outputs(nodes, rules, name_of, wanted, allowed)
-        if two_of_one_name(outputs, self._saved.separator) is not None:
+        if two_of_one_name(outputs, is_named=is_named) is not None:
             raise ValueError("two outputs have one name")
         return outputs
 
@@ -217,12 +236,17 @@ class _Restoring:
 
 
 def _check_files(plan: Plan) -> None:
-    """Raises ValueError for other files than one, and for nesting that can't be written."""
-    (file,) = plan.files
-    nestings = (file.nesting, *(view.nesting for view in plan.views))
+    """Raises ValueError for files other than those of the outputs, and for impossible nesting."""
+    aliases = [file.alias for file in plan.files]
+    given = set(map(alias_of, plan.outputs)) if plan.is_named else {""}
+    if not given <= set(aliases) or len(set(aliases)) != len(aliases) or not aliases:
+        raise ValueError("its files aren't those of its outputs")
+    if not plan.is_named and aliases != [""]:
+        raise ValueError("its files have names, and its outputs none")
+    nestings = (*(file.nesting for file in plan.files), *(view.nesting for view in plan.views))
     if not all(nesting.is_sound for nesting in nestings):
         raise ValueError("dicts that are nested too deep")
-    if file.decided == OF_DESTINATION and plan.destination is None:
+    if plan.destination is None and any(file.decided == OF_DESTINATION for file in plan.files):
         raise ValueError("the output is nested as a destination that it lacks")
 
 

@@ -81,6 +81,7 @@ def _saved(plan: Plan) -> SavedPlan:
         findings=list(map(encoder.fields, plan.findings)),
         notes=list(map(encoder.fields, plan.notes)),
         repeated=encoder.repeated,
+        is_named=plan.is_named,
         files=tuple(replace(file, path="", format="") for file in plan.files),
     )
 

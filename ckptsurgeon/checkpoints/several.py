@@ -1,0 +1,82 @@
+"""Several checkpoints as one, whose keys are addresses: `rank0::norm.weight`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Span
+from ckptsurgeon.checkpoints.transfer import Array, Extent
+
+SEVERAL = "several"
+"""The format of several checkpoints, each of which has one of its own."""
+
+COLONS = "::"
+
+
+def address_of(alias: str, key: str) -> str:
+    """A key behind the alias of its checkpoint, if that has one."""
+    return f"{alias}{COLONS}{key}" if alias else key
+
+
+def parts_of(checkpoint: Checkpoint, aliases: Iterable[str] = ("",)) -> Mapping[str, Checkpoint]:
+    """A checkpoint's parts by alias; one that has none is that of all these aliases."""
+    if isinstance(checkpoint, Several):
+        return checkpoint.parts
+    return dict.fromkeys(aliases, checkpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several(Checkpoint):
+    """Checkpoints by alias, "" for the one without a name."""
+
+    parts: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Checkpoint]) -> Several:
+        """All tensors of some checkpoints, behind their aliases."""
+        contents = {alias: part.contents for alias, part in parts.items()}
+        return cls(
+            path=Path(", ".join(str(part.path) for part in parts.values())),
+            format=SEVERAL,
+            contents=Contents(
+                specs={
+                    address_of(alias, key): spec
+                    for alias, own in contents.items()
+                    for key, spec in own.specs.items()
+                },
+                aliases=tuple(
+                    tuple(address_of(alias, key) for key in group)
+                    for alias, own in contents.items()
+                    for group in own.aliases
+                ),
+                notes=tuple(
+                    f"{alias}: {note}" for alias, own in contents.items() for note in own.notes
+                ),
+            ),
+            files=tuple(itertools.chain(*(part.files for part in parts.values()))),
+            has_values=all(part.has_values for part in parts.values()),
+            parts=parts,
+        )
+
+    def _find(self, address: str) -> tuple[Checkpoint, str]:
+        alias, colons, key = address.partition(COLONS)
+        return (self.parts[alias], key) if colons else (self.parts[""], address)
+
+    def extent(self, key: str) -> Extent | None:
+        part, name = self._find(key)
+        return part.extent(name)
+
+    def blocks(self, key: str) -> Iterator[bytes] | None:
+        part, name = self._find(key)
+        return part.blocks(name)
+
+    def span(self, key: str) -> Span | None:
+        part, name = self._find(key)
+        return part.span(name)
+
+    def read(self, key: str) -> Array:
+        part, name = self._find(key)
+        return part.read(name)

@@ -1,0 +1,68 @@
+"""Outputs by their aliases: what holds for which, and which of them are held against something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeVar
+
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.language.patterns import Pattern, compile_pattern, parse_prefix
+from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.rules import At, OutputOptions
+from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
+from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage
+from ckptsurgeon.planner.scope import Vars
+from ckptsurgeon.planner.stage.lookups import readable
+from ckptsurgeon.wording import argument
+
+T = TypeVar("T")
+
+VarsOf = Callable[[CompiledRule], Vars]
+
+MOST_NAMED = 4
+"""Outputs that an error names."""
+
+
+def of_alias(values: Mapping[str, T], alias: str) -> T | None:
+    """What holds for an output: by its alias, by a pattern that matches it, else for all."""
+    if alias in values:
+        return values[alias]
+    named = (value for name, value in values.items() if name and _reads(name, alias))
+    return next(named, values.get(""))
+
+
+def _reads(name: str, alias: str) -> bool:
+    """Whether a pattern of aliases matches one; its captures are integers."""
+    pattern = parse_prefix(f"{name}::").alias or Pattern(())
+    kinds, _ = find_kinds([At(pattern, place=Place("", 0, 0))], (), (), Problems())
+    return compile_pattern(resolve(pattern, kinds)).match(alias) is not None
+
+
+def strange_aliases(options: OutputOptions, aliases: Collection[str]) -> Iterator[Problem]:
+    """Outputs that `output` names, and that the rules don't give."""
+    for name, place in options.places.items():
+        if not any(name == alias or _reads(name, alias) for alias in aliases):
+            there = list_some(
+                (f"`{one or 'the one without a name'}`" for one in aliases), MOST_NAMED
+            )
+            yield Problem(f"no output is called `{name}`", place, f"the rules give {there}")
+
+
+def partly_held(
+    compiled: CompiledStage, aliases: Collection[str], held: Collection[str], vars_of: VarsOf
+) -> Iterator[Problem]:
+    """Outputs of one pattern of which some are held against a destination, and others are not."""
+    for rule in compiled.rules:
+        for target in rule.targets:
+            if target.alias is None:
+                continue
+            read = compile_pattern(readable(target.alias, vars_of(rule))).match
+            own = [alias for alias in aliases if read(alias) is not None]
+            bare = [alias for alias in own if alias not in held]
+            if bare and len(bare) < len(own):
+                has = list_some([alias for alias in own if alias in held], MOST_NAMED)
+                into = argument("into", f"{bare[0]}=PATH")
+                text = f"{list_some(bare, MOST_NAMED)} has no {argument('into', '…')}, {has} have"
+                yield Problem(text, target.place, f"give it by {into}")
+                return
