@@ -17,6 +17,7 @@ from ckptsurgeon.checkpoints.output import (
     output_format,
 )
 from ckptsurgeon.checkpoints.writing.filling import Writer
+from ckptsurgeon.checkpoints.writing.several import staged_outputs
 from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.engine.evaluation import Evaluator, located
@@ -25,15 +26,19 @@ from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.engine.nesting import aimed, flat_note, nesting_notes, output_nesting
 from ckptsurgeon.engine.reading import NodeReader
+from ckptsurgeon.engine.several import parts_of_plan
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
-from ckptsurgeon.plans.graph import RuleInfo, place_giving
+from ckptsurgeon.plans.graph import RuleInfo, full_key, place_giving
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.output_files import OUTPUT
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wording import argument
+
+Target = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None
+"""Where an output is written, or several by their aliases."""
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
@@ -43,53 +48,63 @@ Stamps = Mapping[Path, tuple[int, ...]]
 class Execution:
     """A plan with its checkpoints by alias, the destination as `dst`, and how they were found.
 
-    `target` is what will be written, if anything. `memory` bounds the bytes that are held of
+    `paths` are what will be written, if anything, by the alias of the output. `memory` bounds the bytes that are held of
     tensors (256 MiB), over all of `jobs` threads.
     """
 
     plan: Plan
     checkpoints: Mapping[str, Checkpoint]
     stamps: Stamps = field(default_factory=dict)
-    target: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
     memory: int | None = None
     jobs: int | None = None
 
     def aim(
         self,
-        target: str | os.PathLike[str] | None,
+        target: Target,
         memory: int | None = None,
         jobs: int | None = None,
     ) -> Execution:
         """The execution with a target, and notes of what it leaves out and what needs more memory.
 
+        Several outputs have a path each, by alias.
+
         torch's files carry the plain entries of the unnamed source; that is told where there is no
         target yet, too. No other entry is ever written. Raises PlanError where an entry has the
         name of a dict that `output` asks for.
         """
-        wanted = OutputFormat.TORCH if target is None else output_format(target)
-        file = aimed(self.plan.files[0], target, wanted)
-        notes = nesting_notes(self.plan, self.checkpoints, file, wanted)
-        notes += [
-            note
-            for alias, checkpoint in self.checkpoints.items()
-            if alias != DESTINATION
-            for note in entry_notes(alias, left_out(checkpoint, None if alias else wanted))
-        ]
-        if "" in self.checkpoints:
-            names = (output.name for output in self.plan.outputs.values())
-            nesting = output_nesting(self.plan, self.checkpoints)
-            found = changed_containers(self.checkpoints[""], wanted, names, nesting)
-            notes += (Note("entry", text, key) for key, text in found)
+        paths = _by_alias(target)
+        files, notes = [], list[Note]()
+        for planned in self.plan.files:
+            path = paths.get(planned.alias)
+            wanted = OutputFormat.TORCH if path is None else output_format(path)
+            files.append(aimed(planned, path, wanted))
+            notes += nesting_notes(planned, self.checkpoints, files[-1], wanted)
+        aimed_at = replace(self.plan, files=tuple(files))
+        notes += self._entry_notes(aimed_at)
         notes += memory_notes(self.plan, self.checkpoints, memory or MEMORY)
-        plan = replace(self.plan, notes=(*self.plan.notes, *notes), files=(file,))
-        return replace(self, plan=plan, target=os.fspath(target or ""), memory=memory, jobs=jobs)
+        plan = replace(aimed_at, notes=(*self.plan.notes, *notes))
+        return replace(self, plan=plan, paths=paths, memory=memory, jobs=jobs)
+
+    def _entry_notes(self, plan: Plan) -> Iterator[Note]:
+        """What is left out of the entries of sources, and the containers that change with keys."""
+        formats = [OutputFormat(file.format or OutputFormat.TORCH) for file in plan.files]
+        wanted = OutputFormat.TORCH if OutputFormat.TORCH in formats else formats[0]
+        for alias, checkpoint in self.checkpoints.items():
+            if alias != DESTINATION:
+                yield from entry_notes(alias, left_out(checkpoint, None if alias else wanted))
+        parts = parts_of_plan(plan, self.checkpoints) if "" in self.checkpoints else {}
+        for file, form in zip(plan.files, formats, strict=True):
+            if file.alias in parts:
+                names = (output.name for output in parts[file.alias].outputs.values())
+                nesting = output_nesting(file, self.checkpoints)
+                found = changed_containers(self.checkpoints[""], form, names, nesting)
+                yield from (Note("entry", text, key) for key, text in found)
 
     def hold(self, what: str = "a dict of tensors by key") -> Execution:
         """The execution where tensors are wanted and no file; `what` they go to has no nesting."""
-        file = self.plan.files[0]
-        if file.decided != OUTPUT or not file.nesting.is_nested:
-            return replace(self, plan=replace(self.plan, files=()))
-        notes = (*self.plan.notes, flat_note(self.plan, what))
+        nested = [one for one in self.plan.files if one.decided == OUTPUT and one.nesting.is_nested]
+        notes = (*self.plan.notes, *(flat_note(file, what) for file in nested))
         return replace(self, plan=replace(self.plan, notes=notes, files=()))
 
     @contextlib.contextmanager
@@ -104,15 +119,39 @@ class Execution:
         """
         _refuse_findings(self.plan)
         _refuse_shapes_alone(self.plan)
-        refuse_inputs(Path(self.target), self.checkpoints)
-        layout = output_layout(self.plan, self.checkpoints)
-        with open_writer(self.target, layout, force=force, max_shard_size=max_shard_size) as writer:
-            yield lambda progress: self._fill(writer, progress)
+        for path in self.paths.values():
+            refuse_inputs(Path(path), self.checkpoints)
+        _check_ties(self.plan, self.checkpoints, self.memory)
+        parts = parts_of_plan(self.plan, self.checkpoints)
+        if not self.plan.is_named:
+            with self._opened(parts[""], self.paths[""], max_shard_size, force=force) as writer:
+                yield lambda progress: self._fill(parts[""], writer, progress)
+                refuse_changed(self.stamps)
+            return
+        names = {alias: Path(path) for alias, path in self.paths.items()}
+        with staged_outputs(names, force=force, nbytes=self.plan.nbytes) as staged:
+
+            def fill(progress: Progress | None) -> Moved:
+                moved, tell = Moved(0, 0), _over_all(progress, self.plan)
+                for alias, part in parts.items():
+                    place = staged.place_of(names[alias])
+                    with self._opened(part, place, max_shard_size, force=False) as writer:
+                        own = self._fill(part, writer, tell(alias, part))
+                    moved = Moved(moved.copied + own.copied, moved.computed + own.computed)
+                return moved
+
+            yield fill
             refuse_changed(self.stamps)
 
-    def _fill(self, writer: Writer, progress: Progress | None) -> Moved:
-        _check_ties(self.plan, self.checkpoints, self.memory)
-        mover = Mover(self.plan, self.checkpoints, memory=self.memory, jobs=self.jobs)
+    def _opened(
+        self, part: Plan, path: str | Path, max_shard_size: int | None, *, force: bool
+    ) -> Writer:
+        """The writer of one output."""
+        layout = output_layout(part, self.checkpoints)
+        return open_writer(path, layout, force=force, max_shard_size=max_shard_size)
+
+    def _fill(self, part: Plan, writer: Writer, progress: Progress | None) -> Moved:
+        mover = Mover(part, self.checkpoints, memory=self.memory, jobs=self.jobs)
         return mover.move(writer, progress)
 
     def evaluate(self) -> Evaluator:
@@ -124,6 +163,30 @@ class Execution:
         _refuse_shapes_alone(self.plan)
         _check_ties(self.plan, self.checkpoints)
         return Evaluator.of(self.plan, self.checkpoints)
+
+
+def _by_alias(target: Target) -> dict[str, str]:
+    """The paths of outputs by alias."""
+    if target is None:
+        return {}
+    named = target if isinstance(target, Mapping) else {"": target}
+    return {alias: os.fspath(path) for alias, path in named.items()}
+
+
+def _over_all(
+    progress: Progress | None, plan: Plan
+) -> Callable[[str, Plan], Progress | None]:
+    """What makes the progress of one output that of all: its bytes behind those before it."""
+    total, before = sum(plan.outputs[key].spec.nbytes for key in plan.outputs), 0
+
+    def of_part(alias: str, part: Plan) -> Progress | None:
+        nonlocal before
+        start, before = before, before + part.nbytes
+        if progress is None:
+            return None
+        return lambda done, _, key: progress(start + done, total, full_key(alias, key))
+
+    return of_part
 
 
 def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
@@ -213,7 +276,7 @@ def output_layout(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> Layout:
         metadata=plan.sources[0].contents.metadata if plan.sources else {},
         module_metadata=output_metadata(plan),
         template=checkpoints.get(""),
-        nesting=output_nesting(plan, checkpoints),
+        nesting=output_nesting(plan.files[0], checkpoints),
     )
 
 

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.checkpoints.output import CARRYING, OutputFormat, conflicting_entries
+from ckptsurgeon.checkpoints.several import parts_of
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.output_files import OF_DESTINATION, OF_SOURCE, OUTPUT, OutputFile
-from ckptsurgeon.plans.plan import Plan
 
 
 def aimed(
@@ -28,29 +28,29 @@ def aimed(
 
 
 def output_nesting(
-    plan: Plan, checkpoints: Mapping[str, Checkpoint]
+    file: OutputFile, checkpoints: Mapping[str, Checkpoint]
 ) -> Nesting | Checkpoint | None:
-    """What the output is nested by: a nesting, or the destination; None for the source itself."""
-    file = plan.files[0]
+    """What an output is nested by: a nesting, or the destination; None for the source itself."""
     if file.decided == OF_DESTINATION:
-        destination = checkpoints[DESTINATION]
+        destination = parts_of(checkpoints[DESTINATION])[file.alias]
         return destination if destination.format in CARRYING else file.nesting
     return None if file.decided in (OF_SOURCE, "") else file.nesting
 
 
 def nesting_notes(
-    plan: Plan,
+    planned: OutputFile,
     checkpoints: Mapping[str, Checkpoint],
     file: OutputFile,
     wanted: OutputFormat | None,
 ) -> list[Note]:
     """What is to be said of nesting that the format lacks, and of entries that have no place.
 
+    `file` is the `planned` one with its path and format.
     Raises PlanError for such entries where the rules ask for the nesting.
     """
-    if plan.files[0].nesting.is_nested and not file.nesting.is_nested:
-        return [flat_note(plan, "safetensors")] if file.decided == OUTPUT else []
-    nesting = output_nesting(plan, checkpoints)
+    if planned.nesting.is_nested and not file.nesting.is_nested:
+        return [flat_note(planned, "safetensors")] if file.decided == OUTPUT else []
+    nesting = output_nesting(planned, checkpoints)
     if nesting is None or "" not in checkpoints:
         return []
     entries = conflicting_entries(checkpoints[""], wanted, nesting)
@@ -60,13 +60,13 @@ def nesting_notes(
     return [Note("entry", text, entry) for entry in entries]
 
 
-def flat_note(plan: Plan, form: str) -> Note:
+def flat_note(file: OutputFile, form: str) -> Note:
     """What is to be said where `output` asks for dicts and the result has none."""
-    file = plan.files[0]
     root = f"keys have no `{file.root}.` in front" if file.root else ""
     fronts = "wrappers are fronts of keys" if file.wrappers else ""
     told = " and ".join(filter(None, (root, fronts)))
-    return Note("nesting", f"{form} has no dicts in dicts: {told}")
+    name = f"{file.alias}: " if file.alias else ""
+    return Note("nesting", f"{name}{form} has no dicts in dicts: {told}")
 
 
 def _tell_entry(entry: str, file: OutputFile) -> Problem:
