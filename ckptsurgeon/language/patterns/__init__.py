@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ckptsurgeon.language.patterns.matching import Matcher as Matcher
 from ckptsurgeon.language.patterns.matching import compile_pattern as compile_pattern
+from ckptsurgeon.language.patterns.parsing import find_outside as find_outside
+from ckptsurgeon.language.patterns.parsing import parse_name as parse_name
 from ckptsurgeon.language.patterns.parsing import parse_prefix as parse_prefix
 from ckptsurgeon.language.patterns.parsing import parse_reference as parse_reference
 from ckptsurgeon.language.patterns.parsing import split_arrow as split_arrow
@@ -25,6 +27,7 @@ from ckptsurgeon.language.patterns.pieces import is_plain_integer as is_plain_in
 from ckptsurgeon.language.patterns.pieces import write_integer as write_integer
 from ckptsurgeon.language.patterns.pieces import write_key as write_key
 from ckptsurgeon.language.patterns.pieces import write_literal as write_literal
+from ckptsurgeon.language.patterns.pieces import write_piece as write_piece
 from ckptsurgeon.language.patterns.regexes import name_groups as name_groups
 from ckptsurgeon.language.patterns.slices import WrittenIndex as WrittenIndex
 from ckptsurgeon.language.patterns.slices import parse_index as parse_index

@@ -140,17 +140,21 @@ class _Whole(Struct, frozen=True):
         return ()
 
 
-def compile_pattern(pattern: Pattern) -> Matcher:
-    """A matcher for a pattern whose captures are resolved; linear in the key's length."""
+def compile_pattern(pattern: Pattern, separator: str = ".") -> Matcher:
+    """A matcher for a pattern whose captures are resolved; linear in the key's length.
+
+    `separator` is what stands between the pieces of what it reads: `/` in paths of files.
+    """
     if (literal := pattern.literal) is not None:
         return Matcher(literal, literal, _Whole(literal), ())
     literals = list(_literals(pattern.pieces))
     needle = max(literals, key=len)
     captures = tuple(pattern.captures)
-    text = "".join(_regex(piece) for piece in pattern.pieces)
+    text = "".join(_regex(piece, separator) for piece in pattern.pieces)
     if isinstance(pattern.pieces[-1], Regex):
         return Matcher(literals[0], needle, _some_groups(text, pattern), captures)
-    program = re.compile(text) if _plainly_linear(pattern.pieces) else compile_re2(text)
+    linear = _plainly_linear(pattern.pieces, separator)
+    program = re.compile(text) if linear else compile_re2(text)
     return Matcher(literals[0], needle, program, captures, all(map(_reads_forms, pattern.pieces)))
 
 
@@ -205,7 +209,7 @@ def _some_groups(text: str, pattern: Pattern) -> _SomeGroups:
     return _SomeGroups(program, tuple(numbers))
 
 
-def _regex(piece: Piece) -> str:
+def _regex(piece: Piece, separator: str) -> str:
     if isinstance(piece, Literal):
         return re.escape(piece.text)
     if isinstance(piece, Regex):
@@ -216,12 +220,15 @@ def _regex(piece: Piece) -> str:
         return f"({'|'.join(re.escape(word.left) for word in piece.words)})"
     if piece.kind is Kind.INT:
         return f"([0-9]{{{piece.width}}})" if piece.width else "(0|[1-9][0-9]{0,17})"
-    of_dots = piece.kind is Kind.PATH and piece.separator is None
-    return r"([^.]+(?:\.[^.]+)*)" if of_dots else r"([^.]+)"
+    of_several = piece.kind is Kind.PATH and piece.separator is None
+    one = f"[^{separator}]+"
+    return rf"({one}(?:\{separator}{one})*)" if of_several else f"({one})"
 
 
-def _plainly_linear(pieces: Iterable[Piece]) -> bool:
+def _plainly_linear(pieces: Iterable[Piece], separator: str) -> bool:
     """Whether backtracking has no choice: one piece that spans dots, a dot between any two others.
+
+    The dot stands for the separator here.
 
     Two integers side by side share out their digits in as many ways as there are digits, and a row
     of them in exponentially many.
@@ -229,9 +236,9 @@ def _plainly_linear(pieces: Iterable[Piece]) -> bool:
     spanning, dot_since = 0, True
     for piece in pieces:
         if isinstance(piece, Literal):
-            dot_since = dot_since or "." in piece.text
+            dot_since = dot_since or separator in piece.text
         elif isinstance(piece, Capture) and not _of_one_length(piece):
-            spanning += _spans_dots(piece)
+            spanning += _spans(piece, separator)
             if not dot_since or spanning > 1:
                 return False
             dot_since = False
@@ -244,7 +251,7 @@ def _of_one_length(capture: Capture) -> bool:
     return capture.kind is Kind.INT and capture.width > 0
 
 
-def _spans_dots(capture: Capture) -> bool:
+def _spans(capture: Capture, separator: str) -> bool:
     if capture.kind is Kind.PATH:
         return capture.separator is None
-    return any("." in word.left for word in capture.words)
+    return any(separator in word.left for word in capture.words)

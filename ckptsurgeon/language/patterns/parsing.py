@@ -46,7 +46,7 @@ def parse_reference(text: str, *, target: bool = False) -> Reference:
             raise PatternError("`re:` reads keys; a target names them", start)
         regex = parse_regex(body[start + 3 :], start + 3)
         return Reference(Pattern((regex,)), alias, None, text.strip())
-    bracket = _find(body, "[", start)
+    bracket = find_outside(body, "[", start)
     index = None
     if bracket >= 0:
         index = _closed_index(body[bracket:], bracket)
@@ -78,6 +78,22 @@ def parse_prefix(text: str, *, target: bool = False) -> Reference:
     if any(isinstance(piece, Regex) for piece in reference.pattern.pieces):
         raise PatternError("a prefix takes no `re:`")
     return reference
+
+
+def parse_name(text: str, *, target: bool = False) -> Pattern:
+    """The pattern that a name says which is no key, as a file's: without an alias or a slice.
+
+    Brackets and white space are literal. Raises PatternError with the column of what is wrong.
+    """
+    if len(text) > MAX_TEXT:
+        raise PatternError(f"a pattern of {len(text)} characters; at most {MAX_TEXT}")
+    return Pattern(_pieces(text, 0, len(text), target, spaced=True))
+
+
+def find_outside(text: str, wanted: str, start: int = 0) -> int:
+    """Where `wanted` stands unescaped and outside of `<…>`; -1 where it doesn't."""
+    (before, _), *others = _split(text[start:], wanted, but=_ANGLED)
+    return start + len(before) if others else -1
 
 
 def split_arrow(text: str) -> list[tuple[str, int]]:
@@ -118,14 +134,8 @@ def _alias_end(text: str, start: int) -> int:
     """Where the `::` behind an alias stands; -1 for one in a slice or an expression, or none."""
     if text.startswith("re:", start):
         return -1
-    bracket = _find(text, "[", start)
-    return _find(text if bracket < 0 else text[:bracket], "::", start)
-
-
-def _find(text: str, wanted: str, start: int) -> int:
-    """Where `wanted` stands unescaped and outside of `<…>`; -1 where it doesn't."""
-    (before, _), *others = _split(text[start:], wanted, but=_ANGLED)
-    return start + len(before) if others else -1
+    bracket = find_outside(text, "[", start)
+    return find_outside(text if bracket < 0 else text[:bracket], "::", start)
 
 
 _PIECE = re.compile(
@@ -134,13 +144,15 @@ _PIECE = re.compile(
 )
 
 
-def _pieces(text: str, start: int, end: int, target: bool) -> tuple[Piece, ...]:
+def _pieces(
+    text: str, start: int, end: int, target: bool, *, spaced: bool = False
+) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     literal, at, stars = "", start, 0
     while found := _PIECE.match(text, at, end):
         at = found.end()
         if found.lastgroup is None:
-            _refuse_space(found, target)
+            _refuse_space(found, target and not spaced)
             literal += found[0]
             continue
         if found.lastgroup == "escape":
