@@ -17,6 +17,7 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError, OutputError
+from ckptsurgeon.file_names import paths_of_outputs
 from ckptsurgeon.given_rules import hold_tensors, look_like_rules
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
@@ -30,6 +31,7 @@ from ckptsurgeon.request import (
     Allow,
     Config,
     Given,
+    Into,
     Root,
     Source,
     open_request,
@@ -43,7 +45,7 @@ from ckptsurgeon.wanted import Size, check_count, kind_of, read_size, refuse, re
 def plan(
     source: Source | None,
     rules: Rules | None = None,
-    into: Source | None = None,
+    into: Into | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
@@ -55,9 +57,10 @@ def plan(
     """The plan of `rules` for a source and a destination, from headers alone.
 
     `source` and `into` are paths, factories by name, dicts of tensors, models or open checkpoints;
-    `sources` names further ones by alias. `rules` is a path, a shipped name, a dict as YAML would
-    give it, a list of rules or a Ruleset; without rules every key is copied. `variables` override
-    vars (a text is an expression). `allow` accepts findings by kind (`KindOfFinding`). `root` is
+    `sources` names further ones by alias, and a dict of paths as `into` the destinations of several
+    outputs. Names of files may be patterns: {"r<r>": "mp_rank_<r:02>.pt"}. `rules` is a path, a
+    shipped name, a dict as YAML would give it, a list of rules or a Ruleset; without rules every
+    key is copied. `variables` override vars (a text is an expression). `allow` accepts findings by kind (`KindOfFinding`). `root` is
     the wrapper to open in the sources, or a dict by alias in which `dst` is the destination's; it
     wins over the rules' own. `one_shard` says that a file which is one shard of a set is meant,
     without the others.
@@ -80,9 +83,9 @@ def plan(
 
 def transplant(
     source: Source | None,
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     rules: Rules | Plan | None = None,
-    into: Source | None = None,
+    into: Into | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
@@ -100,7 +103,10 @@ def transplant(
 
     `rules` may be a plan that was made, with the words that it was made with in it; a source or a
     destination that is None is then read where it was.
-    The output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
+    `output` is a path, or a dict of paths by the aliases of outputs; an alias may be a pattern, as
+    in {"rank<r>": "tp4/mp_rank_<r:02>.pt"}, and "" is the output without a name. All appear
+    together.
+    An output's format follows its suffix. `memory` bounds what is held of tensors (256 MiB) over
     all of `jobs` threads; `max_shard_size` the tensors of one shard (5 GB). Raises what `plan`
     raises, FindingsError where findings are left that `allow` doesn't name, OutputError, e.g. where
     the output exists (`force`), ValueError for a size or a number of jobs below 1, and
@@ -121,8 +127,10 @@ def transplant(
         allow=allow,
         root=root,
         one_shard=one_shard,
-    ).aim(output, *limits)
-    if into is None and not (force or isinstance(rules, Plan)):
+        has_unnamed=not isinstance(output, Mapping) or "" in output,
+    )
+    execution = execution.aim(paths_of_outputs(output, execution.plan), *limits)
+    if into is None and not (force or isinstance(rules, Plan) or isinstance(output, Mapping)):
         _refuse_destination(output)
     with execution.open_output(force=force, max_shard_size=shard_size) as fill:
         fill(progress)
@@ -132,7 +140,7 @@ def transplant(
 def apply(
     source: Source | None,
     rules: Rules | Plan | None = None,
-    into: Source | None = None,
+    into: Into | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
@@ -171,16 +179,17 @@ def apply(
 def _prepare(
     source: Source | None,
     rules: Rules | Plan | None,
-    into: Source | None,
+    into: Into | None,
     *,
     sources: Mapping[str, Source] | None,
     one_shard: bool,
+    has_unnamed: bool = False,
     **words: Any,
 ) -> Execution:
     """What is to be run, of rules or of a plan; `words` are those that plans are made with."""
     if not isinstance(rules, Plan):
-        request = open_request(rules, source, into, sources=sources, one_shard=one_shard, **words)
-        return request.prepare()
+        said = {**words, "one_shard": one_shard, "has_unnamed": has_unnamed}
+        return open_request(rules, source, into, sources=sources, **said).prepare()
     if given := [name for name, value in words.items() if value or value == ""]:
         raise CkptSurgeonError(f"{given[0]}: is said where a plan is made, by `plan`; this one is")
     require("sources", sources or {}, Mapping, "a dict of paths, dicts or models by alias")
@@ -198,7 +207,7 @@ def explain(
     key: str,
     source: Source | None,
     rules: Rules | None = None,
-    into: Source | None = None,
+    into: Into | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
@@ -272,6 +281,15 @@ def _refuse_rules_as_output(output: object) -> None:
             "`modules.load(model, source)` loads a checkpoint"
         )
         raise OutputError(f"{kind_of(output)} {order}; {ways}")
+    if (
+        isinstance(output, Mapping)
+        and output
+        and all(
+            isinstance(alias, str) and isinstance(path, str | os.PathLike)
+            for alias, path in output.items()
+        )
+    ):
+        return
     if not isinstance(output, str | os.PathLike):
         raise OutputError(f"{kind_of(output)} {order}")
     if look_like_rules(str(output)) or " -> " in str(output):
@@ -309,8 +327,12 @@ class _Tensors:
             if key in checked or not isinstance(outputs[key].node, Leaf)
         }  # the others share their storage as they were given, and may stay the objects
         made = {key: self._tensor(outputs[key]) for key in outputs if key not in following}
-        tensors = {one.name: made[following.get(key, key)] for key, one in outputs.items()}
-        metadata = output_metadata(self._plan)
+        is_named = self._plan.is_named  # and so keys are addresses
+        tensors = {
+            key if is_named else one.name: made[following.get(key, key)]
+            for key, one in outputs.items()
+        }
+        metadata = None if is_named else output_metadata(self._plan)
         if metadata is None:
             return tensors
         ordered: Any = OrderedDict(tensors)

@@ -6,16 +6,17 @@ import glob
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, get_args
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
 from ckptsurgeon.checkpoints.memory import MEMORY, has_root, open_dict
 from ckptsurgeon.checkpoints.models import open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.planting import is_model
+from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import (
@@ -27,12 +28,14 @@ from ckptsurgeon.errors import (
     nearest,
 )
 from ckptsurgeon.factories import is_factory, open_factory
+from ckptsurgeon.file_names import find_files
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.given_rules import load_rulesets, put_before, put_words
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
 from ckptsurgeon.language.rules import Ruleset, SourceOptions
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.numbering import number_notes
+from ckptsurgeon.planner.aliases import of_alias
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.wanted import kind_of, require
@@ -61,6 +64,9 @@ KindOfFinding: TypeAlias = Literal[
 
 Allow: TypeAlias = KindOfFinding | Collection[KindOfFinding]
 """Kinds of finding to accept, or one alone."""
+
+Into: TypeAlias = "Source | Mapping[str, str | os.PathLike[str]]"
+"""A destination, or the paths of several by the aliases of outputs."""
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
 Given = Mapping[str, Value | Expression]
@@ -99,7 +105,7 @@ class Request:
 def open_request(
     rules: Rules | Sequence[Ruleset] | None,
     source: Source | None,
-    into: Source | None = None,
+    into: Into | None = None,
     *,
     sources: Mapping[str, Source] | None = None,
     config: Config | None = None,
@@ -107,6 +113,7 @@ def open_request(
     allow: Collection[str] = (),
     root: Root | None = None,
     one_shard: bool = False,
+    has_unnamed: bool = False,
 ) -> Request:
     """The request that the words of `ckptsurgeon.plan` make; sources open by the first stage.
 
@@ -130,7 +137,7 @@ def open_request(
     destination = None if into is None else open_destination(into, options.roots, one_shard)
     given = {name: _read_var(name, value) for name, value in (variables or {}).items()}
     kinds = read_kinds(allow)
-    inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes)
+    inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes, has_unnamed)
     return Request(rulesets, inputs)
 
 
@@ -144,7 +151,7 @@ def read_roots(root: Root | None) -> Mapping[str, str]:
 
 
 def _refuse_roots(
-    roots: Mapping[str, str], sources: Mapping[str, Source], into: Source | None
+    roots: Mapping[str, str], sources: Mapping[str, Source], into: Into | None
 ) -> None:
     """Raises CheckpointError for a root of what is no file, or of a destination that is not there.
 
@@ -154,7 +161,7 @@ def _refuse_roots(
         asked, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
         raise CheckpointError(f"{asked}: there is no destination; give it by {dst}")
     asked_of = {alias: roots.get(alias, roots.get("")) for alias in sources}
-    given = {**sources, DESTINATION: into}
+    given = {**sources, DESTINATION: None if is_by_alias(into) else into}
     for alias, root in {**asked_of, DESTINATION: roots.get(DESTINATION)}.items():
         one = given[alias]
         if root is not None and one is not None:
@@ -249,11 +256,38 @@ def _ask_for_root(contents: Contents, alias: str) -> str:
     )
 
 
-def open_destination(
-    source: Source, roots: Mapping[str, str], one_shard: bool = False
-) -> Checkpoint:
-    """The destination, opened at its own root alone."""
-    return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
+def open_destination(source: Into, roots: Mapping[str, str], one_shard: bool = False) -> Checkpoint:
+    """The destination, opened at its own root alone; several as one, by their aliases."""
+    if not is_by_alias(source):
+        return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
+    parts: dict[str, Checkpoint] = {}
+    for alias, path in _find_destinations(source):
+        if alias in parts:
+            raise CheckpointError(f"{argument('into', alias)}: there are two of this name")
+        root = root_of_destination(roots, alias)
+        parts[alias] = open_source(path, root, f"{DESTINATION}::{alias}", one_shard=one_shard)
+    return Several.of(parts)
+
+
+def is_by_alias(into: object) -> TypeGuard[Mapping[str, str | os.PathLike[str]]]:
+    """Whether destinations are given by the aliases of outputs, and no tensors by key."""
+    paths = into.values() if isinstance(into, Mapping) else ()
+    return bool(paths) and all(isinstance(path, str | os.PathLike) for path in paths)
+
+
+def _find_destinations(given: Mapping[str, str | os.PathLike[str]]) -> Iterator[tuple[str, str]]:
+    for alias, path in given.items():
+        if "<" in alias:
+            yield from find_files(alias, os.fspath(path), "into")
+        else:
+            yield alias, os.fspath(path)
+
+
+def root_of_destination(roots: Mapping[str, str], alias: str) -> str | None:
+    """The root that a destination is opened at: its own, or that of all destinations."""
+    prefix = f"{DESTINATION}::"
+    own = {name.removeprefix(prefix): one for name, one in roots.items() if name.startswith(prefix)}
+    return of_alias({**own, "": roots[DESTINATION]} if DESTINATION in roots else own, alias)
 
 
 def _open(
@@ -284,7 +318,11 @@ _FIRST = (SHELL_SOURCE, PYTHON_SOURCE, "src", "first", "input")
 def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
     """The checkpoints of sources by alias, opened; raises CheckpointError."""
     roots, together = options.roots, list(given.values())
-    absent = [alias for alias in roots if alias not in (*given, "", DESTINATION)]
+    absent = [
+        alias
+        for alias in roots
+        if alias not in (*given, "", DESTINATION) and not alias.startswith(f"{DESTINATION}::")
+    ]
     if absent:
         there = ", ".join(map(name_alias, given))
         if absent[0] in _FIRST and "" in given:
@@ -335,7 +373,9 @@ def gather_sources(
     notes: list[Note] = []
     for alias, one in named.items():
         numbered: Sequence[tuple[str, Source]] = [(alias, one)]
-        if "*" in alias:
+        if "<" in alias and isinstance(one, str | os.PathLike):
+            numbered = find_files(alias, os.fspath(one))
+        elif "*" in alias:
             numbered = files = _number_files(alias, one)
             notes += number_notes(str(one), files)
         for name, each in numbered:

@@ -21,6 +21,7 @@ from ckptsurgeon.plans.files.saving import encode_plan
 from ckptsurgeon.plans.inverse.inverting import PLANNED
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import (
+    Into,
     Source,
     gather_sources,
     open_destination,
@@ -40,7 +41,7 @@ def prepare_saved(
     plan: Plan | Path,
     source: Source | None,
     named: Mapping[str, Source],
-    into: Source | None,
+    into: Into | None,
     one_shard: bool = False,
 ) -> Execution:
     """A plan, or the file of a saved one, with the checkpoints to run it on.

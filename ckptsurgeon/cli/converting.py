@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ckptsurgeon.cli.options import (
     prepare_saved,
     quiet,
     read_bytes,
+    read_paths,
     report,
     request,
 )
@@ -111,6 +113,7 @@ def _save(plan: Any, output: str | None) -> bool:
         "ckptsurgeon transplant old.pt -e 'module.** -> **' -o out.pt",
         "ckptsurgeon transplant --source 's*=shard_*.pt' -r rules.yaml -o folder/",
         "ckptsurgeon transplant old.pt --plan plan.json -o out.safetensors",
+        "ckptsurgeon transplant old.pt -r tp.yaml -o 'rank<r>=tp4/mp_rank_<r:02>.pt'",
     ),
 )
 @inputs
@@ -132,15 +135,18 @@ def _save(plan: Any, output: str | None) -> bool:
     "-o",
     "--output",
     required=True,
-    metavar="OUT",
+    metavar="[ALIAS=]OUT",
     type=PATH,
-    help="What is written, by its suffix: .safetensors, .pt; folder/ for shards.",
+    multiple=True,
+    callback=read_paths,
+    help="What is written, by its suffix: .safetensors, .pt; folder/ for shards. Of several "
+    "outputs one for each, also as 'rank<r>=tp4/mp_rank_<r:02>.pt'; all appear together.",
 )
 @click.option("--plan", "saved", metavar="PLAN", type=PATH, help="Run a plan that `plan -o` saved.")
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
 @quiet
 def transplant(
-    output: str,
+    output: str | dict[str, str],
     max_shard_size: int | None,
     saved: str | None,
     force: bool,
@@ -158,11 +164,13 @@ def transplant(
 
     start = time.perf_counter()
     style = Style(verbose, color)
-    refuse_stream(output, "a checkpoint")
+    for path in [output] if isinstance(output, str) else output.values():
+        refuse_stream(path, "a checkpoint")
     execution = prepare_saved(saved, words, output) if saved is not None else prepare(words, output)
     if execution.plan.open_findings:
         print_report(execution.plan, form, style)
-        return say(f"{output}: not written, for the findings above", FindingsError.exit_code)
+        text = f"{_name(output)}: not written, for the findings above"
+        return say(text, FindingsError.exit_code)
     report = report_of(execution.plan, "written")
     with execution.open_output(force=force, max_shard_size=max_shard_size) as fill:
         if not quiet:
@@ -173,7 +181,15 @@ def transplant(
     elif report.findings:
         print_out([f"{report.bottom_line}\n"])
     seconds = time.perf_counter() - start
-    return say(f"{output}: {summarise(len(execution.plan.outputs), moved, seconds)}", 0)
+    told = summarise(len(execution.plan.outputs), moved, seconds)
+    return say(f"{_name(output)}: {told}", 0)
+
+
+def _name(output: str | Mapping[str, str]) -> str:
+    """What is written, as it was given."""
+    if isinstance(output, str):
+        return output
+    return ", ".join(f"{alias}={path}" if alias else path for alias, path in output.items())
 
 
 def _fill(fill: Any, plan: Any) -> Any:

@@ -27,6 +27,8 @@ def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, 
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if option == "--source" and (sides := _split_word(word)) is not None:
+            name, value = sides
         if option == "--source" and not equals:
             named = shlex.quote(f"NAME={word or 'PATH'}")
             told = f"the one source stands alone; a further one is `--source {named}`"
@@ -37,6 +39,33 @@ def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, 
             raise click.UsageError(f"{option} {name}: given twice")
         found[name] = value
     return found
+
+
+def _split_word(word: str) -> tuple[str, str] | None:
+    """The alias and the path of `ALIAS=PATH`, whose words may hold a `=`, as `<p:a=b>`."""
+    if "<" not in word:
+        return None
+    from ckptsurgeon.file_names import split_word
+
+    return split_word(word)
+
+
+def read_paths(
+    context: click.Context, option: click.Parameter, words: tuple[str, ...]
+) -> str | dict[str, str] | None:
+    """One path alone, or several by their aliases; "" is the one without a name."""
+    from ckptsurgeon.file_names import split_word
+
+    found: dict[str, str] = {}
+    for word in words:
+        alias, path = split_word(word) or ("", word)
+        if alias in found:
+            what = f"{alias!r} is given twice" if alias else "two paths without a name"
+            raise click.BadParameter(f"{what}; write ALIAS=PATH for each", context, option)
+        if alias and not path:
+            raise click.BadParameter(f"{word}: no path behind `=`", context, option)
+        found[alias] = path
+    return found.get("") if found.keys() <= {""} else found
 
 
 def read_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
@@ -102,8 +131,8 @@ def further_sources(second: str = "DST") -> Decorator:
             "named",
             multiple=True,
             metavar="ALIAS=PATH",
-            help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files. "
-            "May be repeated.",
+            help="Further source, whose keys are ALIAS::KEY in rules; 's*=GLOB' numbers files, "
+            "'r<r>=mp_rank_<r:02>.pt' takes their numbers. May be repeated.",
         ),
         click.option(
             "--root",
@@ -145,10 +174,13 @@ inputs = _join(
     click.argument("source", metavar="[SRC]", required=False, type=PATH),
     click.option(
         "--into",
-        metavar="DST",
+        metavar="[ALIAS=]DST",
         type=PATH,
+        multiple=True,
+        callback=read_paths,
         help="What the result must fit: checkpoint, JSON spec (- for stdin), or factory "
-        "(pkg.mod:name, transformers:FOLDER, timm:NAME).",
+        "(pkg.mod:name, transformers:FOLDER, timm:NAME). Of several outputs one for each, also as "
+        "'rank<r>=mp_rank_<r:02>.pt'.",
     ),
     click.option(
         "--model-args",
@@ -231,12 +263,26 @@ quiet = click.option(
 )
 
 
-def prepare(words: Mapping[str, Any], output: str | None) -> Any:
+def prepare(words: Mapping[str, Any], output: str | Mapping[str, str] | None) -> Any:
     """The Execution that a command's words ask for; `output` is what it will write, if anything."""
-    return request(words).prepare().aim(output, *limits(words))
+    has_unnamed = isinstance(output, str) or (output is not None and "" in output)
+    return aim(request(words, has_unnamed=has_unnamed).prepare(), output, words)
 
 
-def prepare_saved(saved: str, words: Mapping[str, Any], output: str | None) -> Any:
+def aim(execution: Any, output: str | Mapping[str, str] | None, words: Mapping[str, Any]) -> Any:
+    """The execution with the paths of its outputs."""
+    from ckptsurgeon.file_names import paths_of_outputs
+
+    if output is not None and not execution.plan.open_findings:
+        output = paths_of_outputs(output, execution.plan)
+    elif isinstance(output, Mapping):
+        output = None
+    return execution.aim(output, *limits(words))
+
+
+def prepare_saved(
+    saved: str, words: Mapping[str, Any], output: str | Mapping[str, str] | None
+) -> Any:
     """The Execution of a saved plan, which has its rules and all that was said beside them."""
     from ckptsurgeon import saved as saved_plans
 
@@ -249,7 +295,7 @@ def prepare_saved(saved: str, words: Mapping[str, Any], output: str | None) -> A
     execution = saved_plans.prepare_saved(
         Path(saved), words["source"], named_sources(words), words["into"], words["one_shard"]
     )
-    return execution.aim(output, *limits(words))
+    return aim(execution, output, words)
 
 
 def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -257,7 +303,7 @@ def limits(words: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return words["memory"], words.get("jobs")
 
 
-def request(words: Mapping[str, Any]) -> Any:
+def request(words: Mapping[str, Any], *, has_unnamed: bool = False) -> Any:
     """The Request that the words of `inputs` make."""
     from ckptsurgeon.request import open_request
 
@@ -272,6 +318,7 @@ def request(words: Mapping[str, Any]) -> Any:
         allow=words["allow"],
         root=read_roots(words["root"]),
         one_shard=words["one_shard"],
+        has_unnamed=has_unnamed,
     )
 
 
@@ -298,7 +345,8 @@ def build_factory(words: Mapping[str, Any]) -> Mapping[str, Any]:
 
     if words["model_args"] is None:
         return words
-    named = [word for word in ("into", "source") if words[word] and is_factory(words[word])]
+    given = [word for word in ("into", "source") if isinstance(words[word], str)]
+    named = [word for word in given if is_factory(words[word])]
     if not named:
         raise click.UsageError("--model-args: neither DST nor SRC is a factory, as pkg.mod:name")
     arguments = read_arguments(words["model_args"], "--model-args")

@@ -48,8 +48,8 @@ Stamps = Mapping[Path, tuple[int, ...]]
 class Execution:
     """A plan with its checkpoints by alias, the destination as `dst`, and how they were found.
 
-    `paths` are what will be written, if anything, by the alias of the output. `memory` bounds the bytes that are held of
-    tensors (256 MiB), over all of `jobs` threads.
+    `paths` are what will be written, if anything, by the alias of the output. `memory` bounds the
+    bytes that are held of tensors (256 MiB), over all of `jobs` threads.
     """
 
     plan: Plan
@@ -173,9 +173,7 @@ def _by_alias(target: Target) -> dict[str, str]:
     return {alias: os.fspath(path) for alias, path in named.items()}
 
 
-def _over_all(
-    progress: Progress | None, plan: Plan
-) -> Callable[[str, Plan], Progress | None]:
+def _over_all(progress: Progress | None, plan: Plan) -> Callable[[str, Plan], Progress | None]:
     """What makes the progress of one output that of all: its bytes behind those before it."""
     total, before = sum(plan.outputs[key].spec.nbytes for key in plan.outputs), 0
 

@@ -54,9 +54,7 @@ def _part(
             {} if destination is None else destination.specs,
             {key_of[one]: outputs.allowed[one] for one in addresses if one in outputs.allowed},
         ),
-        ties={
-            key_of[one]: key_of[leader] for one, leader in plan.ties.items() if one in key_of
-        },
+        ties={key_of[one]: key_of[leader] for one, leader in plan.ties.items() if one in key_of},
         checked_ties=(),
         files=(file,),
         is_named=False,

@@ -1,0 +1,91 @@
+"""The paths of a plan's outputs, as they are named: one alone, or several by their aliases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.errors import OutputError
+from ckptsurgeon.file_names.writing import OutputName
+from ckptsurgeon.plans.addresses import alias_of
+from ckptsurgeon.plans.plan import Plan
+from ckptsurgeon.wording import choose
+
+MOST_NAMED = 4
+
+Given = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+"""The name of an output, or names by alias, which may be patterns; "" is the unnamed one."""
+
+
+def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
+    """The path of each output by its alias.
+
+    Raises OutputError for an output that has no name, and for a name that is of no output.
+    """
+    named = given if isinstance(given, Mapping) else {"": given}
+    patterns = {
+        alias: OutputName.parse(alias, os.fspath(path)) for alias, path in named.items() if alias
+    }
+    found: dict[str, str] = {}
+    met: set[str] = set()
+    for file in plan.files:
+        if not file.alias:
+            if "" in named:
+                met.add("")
+                found[""] = os.fspath(named[""])
+            else:
+                raise _unnamed(plan)
+            continue
+        for name, pattern in patterns.items():
+            path = _path_of(pattern, file.alias, plan)
+            if path is not None:
+                met.add(name)
+                found[file.alias] = path
+                break
+        else:
+            raise _nameless(file.alias, plan)
+    for name in named:
+        if name not in met:
+            raise _not_given(name, plan, os.fspath(named[name]))
+    return found
+
+
+def _path_of(pattern: OutputName, alias: str, plan: Plan) -> str | None:
+    try:
+        return pattern.path_of(alias)
+    except OutputError as error:
+        raise OutputError(f"{error} (from {_first(plan, alias)})") from None
+
+
+def _first(plan: Plan, alias: str) -> str:
+    """The first key of an output, as the reason why there is one."""
+    return next((f"`{key}`" for key in plan.outputs if alias_of(key) == alias), f"`{alias}`")
+
+
+def _nameless(alias: str, plan: Plan) -> OutputError:
+    option = choose("no -o names", "`output` doesn't name")
+    way = choose(f"add `-o {alias}=PATH`", f"add {alias!r}: PATH to `output`")
+    return OutputError(f"{_first(plan, alias)} goes to an output that {option}; {way}")
+
+
+def _unnamed(plan: Plan) -> OutputError:
+    """The error for keys of the output without a name, which are only there beside others."""
+    key = next((key for key in plan.outputs if not plan.is_named or not alias_of(key)), "")
+    what = f"`{key}` goes to the output without a name" if key else "the output has no name"
+    way = choose("add `-o PATH`", "add '': PATH to `output`")
+    return OutputError(f"{what}, and there is no path for it; {way}")
+
+
+def _not_given(name: str, plan: Plan, path: str) -> OutputError:
+    """The error for the name of an output that no rule gives."""
+    aliases = [file.alias for file in plan.files if file.alias]
+    if not name:
+        there = list_some((f"`{alias}`" for alias in aliases), MOST_NAMED)
+        way = choose("-o ALIAS=PATH", "output={ALIAS: PATH}")
+        text = f"{path}: no rule gives an output without a name; there are {there}: {way}"
+        return OutputError(text)
+    there = list_some((f"`{alias}`" for alias in aliases), MOST_NAMED)
+    help = f"; there are {there}" if aliases else ""
+    file = choose(f"; for a file of that name write `./{name}={path}`", "")
+    return OutputError(f"no rule gives the output {name}{help}{file}")
