@@ -216,7 +216,7 @@ inputs = _join(
         "given",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Overrides a var. May be repeated.",
+        help="Overrides a var by an expression, as 8 or '[[1, 3], [0, 2]]'. May be repeated.",
     ),
     click.option(
         "--allow",

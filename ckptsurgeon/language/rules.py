@@ -19,7 +19,7 @@ MAX_RULES = 50_000
 """Most rules of a list, and of a stage with all that `within` repeats."""
 
 Number = int | float | Expression
-"""A number as written: a literal, or an expression over captures and vars."""
+"""A number as written: a literal, or an expression over captures, vars, `shape` and `dtype`."""
 
 Argument = bool | int | float | str | Expression | WrittenIndex | tuple["Argument", ...] | None
 """An op's parameter as written."""

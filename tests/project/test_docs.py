@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +19,25 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]*)(#[^)]*)?\)")
 
 
+BESIDE = ("csv", "destination", "keys")
+"""What may follow a block of rules: names.csv, the keys of a destination, and those of a run."""
+
+
 class Example(NamedTuple):
-    """A block of YAML and, where one follows it, the block of keys."""
+    """A block of YAML and the blocks that follow it, by their kind."""
 
     page: str
     line: int
     rules: str
-    keys: str
+    beside: Mapping[str, str]
+
+    def save(self, folder: Path) -> Path:
+        """The rule file, with names.csv beside it."""
+        if "csv" in self.beside:
+            (folder / "names.csv").write_text(self.beside["csv"], encoding="utf-8")
+        file = folder / "rules.yaml"
+        file.write_text(whole(self.rules), encoding="utf-8")
+        return file
 
 
 def examples() -> list[Example]:
@@ -32,12 +45,13 @@ def examples() -> list[Example]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         blocks = list(FENCE.finditer(text))
-        for block, following in itertools.zip_longest(blocks, blocks[1:]):
+        for number, block in enumerate(blocks):
             if block[1] != "yaml" or ("rules:" not in block[2] and "- " not in block[2][:2]):
                 continue
-            keys = following[2] if following and following[1] == "keys" else ""
+            following = itertools.takewhile(lambda one: one[1] in BESIDE, blocks[number + 1 :])
             line = text.count("\n", 0, block.start()) + 1
-            found.append(Example(page.name, line, block[2], keys))
+            beside = {one[1]: one[2] for one in following}
+            found.append(Example(page.name, line, block[2], beside))
     return found
 
 
@@ -50,7 +64,7 @@ def whole(rules: str) -> str:
 
 
 EXAMPLES = examples()
-RUN = [example for example in EXAMPLES if example.keys]
+RUN = [example for example in EXAMPLES if "keys" in example.beside]
 
 
 def name(example: Example) -> str:
@@ -59,9 +73,7 @@ def name(example: Example) -> str:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
 def test_every_rule_in_the_docs_is_read(example: Example, tmp_path: Path) -> None:
-    file = tmp_path / "rules.yaml"
-    file.write_text(whole(example.rules), encoding="utf-8")
-    assert cs.load_ruleset(file).stages
+    assert cs.load_ruleset(example.save(tmp_path)).stages
 
 
 DTYPES = {"": torch.float32, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn}
@@ -85,13 +97,15 @@ def columns(keys: str) -> tuple[dict[str, Spec], dict[str, Spec]]:
     return left, dict(spec_of(line[2]) for line in lines if line[2].strip())
 
 
+def held(specs: Mapping[str, Spec]) -> dict[str, torch.Tensor]:
+    return {key: torch.ones(shape).to(dtype) for key, (dtype, shape) in specs.items()}
+
+
 @pytest.mark.parametrize("example", RUN, ids=name)
 def test_every_pair_of_rules_and_keys_is_what_happens(example: Example, tmp_path: Path) -> None:
-    file = tmp_path / "rules.yaml"
-    file.write_text(whole(example.rules), encoding="utf-8")
-    source, wanted = columns(example.keys)
-    held = {key: torch.ones(shape).to(dtype) for key, (dtype, shape) in source.items()}
-    tensors, _ = cs.apply(held, file)
+    source, wanted = columns(example.beside["keys"])
+    template, _ = columns(example.beside.get("destination", ""))
+    tensors, _ = cs.apply(held(source), example.save(tmp_path), held(template) or None)
     assert {key: (one.dtype, tuple(one.shape)) for key, one in tensors.items()} == wanted
 
 

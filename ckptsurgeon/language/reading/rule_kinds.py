@@ -79,7 +79,7 @@ class Kind(Struct, frozen=True):
 _FOR = Field(
     references.names,
     REFERENCES,
-    "Keys that give captures and no tensor: a step for each of their values.",
+    "Keys that give captures and no tensor, a step for each value; `dst::` asks the destination.",
     "names",
 )
 
@@ -135,18 +135,23 @@ INIT = Section(
     "`init`",
     {
         "to": Field(
-            references.targets, REFERENCES, "The keys that are given new values.", "targets"
+            references.targets,
+            REFERENCES,
+            "The keys, or slices of them, that are given new values.",
+            "targets",
         ),
         "for": _FOR,
         "fill": Field(
             _fill,
             {"anyOf": [{"enum": list(FILLS)}, NUMBER]},
-            "What the tensor is filled with: a word, a number or an expression.",
+            "What the tensor is filled with: a word, a number, or an expression, as `i + 1`.",
         ),
         "std": Field(_std, NUMBER, "Deviation of `normal` (0.02)."),
         "seed": Field(_seed, INTEGER, "Seed of `normal`, per key (0)."),
         "shape": Field(
-            scalars.sizes, SIZES, "Its shape, if there is no destination to take it from."
+            scalars.sizes,
+            SIZES,
+            "Its shape, if no destination has it; sizes may ask that of `for`, as `shape[1]`.",
         ),
         "dtype": Field(
             scalars.dtype, DTYPE, "Its dtype, if there is no destination to take it from."
@@ -220,7 +225,10 @@ _TABLE = Field(
     {
         "anyOf": [
             {"type": "object", "minProperties": 1, "additionalProperties": _KEY_OR_NULL},
-            {"type": "string", "description": "names.json, names.csv, or a var."},
+            {
+                "type": "string",
+                "description": "names.json or names.csv in the rule file's folder, or a var.",
+            },
         ]
     },
     "Keys by name, old to new; null drops one. Inline, a JSON or CSV file, or a var.",

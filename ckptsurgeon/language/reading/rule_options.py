@@ -147,13 +147,19 @@ _SPAN_SCHEMA = {
     ]
 }
 _SPANS = {"type": "array", "minItems": 1, "items": _SPAN_SCHEMA}
-_EXPRESSION = {"type": "string", "description": "An expression that gives it, as `keep[i]`."}
+_LIST = {"type": "string", "description": "A list by name: a var, or an item, as `keep[i]`."}
+_TABLE = {
+    "type": "string",
+    "description": "A table by name: a var, an item, as `names[i]`, names.json or names.csv.",
+}
 _CONDITION = {"type": ["string", "boolean"]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
 
 SHARED: Table[str, Field] = {
     "where": Field(
-        _condition, _CONDITION, "A condition over captures (as in the source) and vars."
+        _condition,
+        _CONDITION,
+        "A condition over captures (as in the source), vars, and the tensor's `shape` and `dtype`.",
     ),
     "optional": Field(
         boolean, TRUTH, "Matching nothing is no error; incomplete steps are skipped."
@@ -166,12 +172,12 @@ MOVING: Table[str, Field] = {
     **SHARED,
     "map": Field(
         _maps,
-        _table_of({"anyOf": [_table_of(TEXT), _EXPRESSION]}),
-        "Rewrites captures by a table, or names.json; what is not listed doesn't match.",
+        _table_of({"anyOf": [_table_of(TEXT), _TABLE]}),
+        "Rewrites captures by a table, old to new; what it lacks doesn't match.",
     ),
     "pick": Field(
         _picks,
-        _table_of({"anyOf": [_SPANS, _EXPRESSION]}),
+        _table_of({"anyOf": [_SPANS, _LIST]}),
         "Takes these integers of a capture, in this order, numbered anew from 0.",
     ),
     "reuse": Field(boolean, TRUTH, "Leaves its keys for later rules too."),

@@ -273,7 +273,7 @@ STAGE = Section(
         "unmatched": Field(
             choice(UNMATCHED), {"enum": list(UNMATCHED)}, "What becomes of keys that no rule takes."
         ),
-        "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, lists and sizes."),
+        "vars": Field(as_it_is, _VARS_SCHEMA, "Names for numbers, words, sizes, lists and tables."),
         "rules": Field(as_it_is, {"anyOf": [RULES, {"type": "null"}]}, "The rules, in order."),
     },
 )
