@@ -60,10 +60,10 @@ def plan(
     `sources` names further ones by alias, and a dict of paths as `into` the destinations of several
     outputs. Names of files may be patterns: {"r<r>": "mp_rank_<r:02>.pt"}. `rules` is a path, a
     shipped name, a dict as YAML would give it, a list of rules or a Ruleset; without rules every
-    key is copied. `variables` override vars (a text is an expression). `allow` accepts findings by kind (`KindOfFinding`). `root` is
-    the wrapper to open in the sources, or a dict by alias in which `dst` is the destination's; it
-    wins over the rules' own. `one_shard` says that a file which is one shard of a set is meant,
-    without the others.
+    key is copied. `variables` override vars (a text is an expression). `allow` accepts findings by
+    kind (`KindOfFinding`). `root` is the wrapper to open in the sources, or a dict by alias in
+    which `dst` is the destination's; it wins over the rules' own. `one_shard` says that a file
+    which is one shard of a set is meant, without the others.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """
@@ -253,11 +253,12 @@ def invert(
     only: str | None = None,
     source_of_lost: Source | None = None,
 ) -> Plan:
-    """The plan that makes a plan's source out of its output, exact to the byte.
+    """The plan that makes a plan's sources out of its outputs, exact to the byte.
 
-    `plan` is a Plan, or the path of a saved one. `only` is the alias of the source to give back, of
-    several. `source_of_lost` is a checkpoint to take from what the plan loses: what was dropped,
-    parts that nobody took, what an op rounds.
+    `plan` is a Plan, or the path of a saved one. Several sources are several outputs of the
+    inverse, under their aliases; `only` is the alias of one to give back. `source_of_lost` is a
+    checkpoint to take from what the plan loses: what was dropped, parts that nobody took, what an
+    op rounds.
 
     Raises PlanError, which holds every tensor that is lost with its rule, and CheckpointError.
     """

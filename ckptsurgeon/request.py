@@ -261,11 +261,14 @@ def open_destination(source: Into, roots: Mapping[str, str], one_shard: bool = F
     if not is_by_alias(source):
         return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
     parts: dict[str, Checkpoint] = {}
-    for alias, path in _find_destinations(source):
+    found = list(_find_destinations(source))
+    together = [path for _, path in found]
+    for alias, path in found:
         if alias in parts:
             raise CheckpointError(f"{argument('into', alias)}: there are two of this name")
         root = root_of_destination(roots, alias)
-        parts[alias] = open_source(path, root, f"{DESTINATION}::{alias}", one_shard=one_shard)
+        name = f"{DESTINATION}::{alias}" if alias else DESTINATION
+        parts[alias] = open_source(path, root, name, one_shard=one_shard, together=together)
     return Several.of(parts)
 
 

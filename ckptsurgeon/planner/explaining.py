@@ -19,12 +19,14 @@ from ckptsurgeon.planner.stage.reading_keys import match_keys, name_conditions, 
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Holdings, Table
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.addresses import split_address
 from ckptsurgeon.plans.fates import Fate, Fates, SourceFate, Why
 from ckptsurgeon.plans.graph import (
     Leaf,
     Node,
     Result,
     RuleInfo,
+    full_key,
     inputs_of,
     place_reading,
     walk,
@@ -83,6 +85,7 @@ class Explanation(Shown):
     error: PlanError | None
     notes: tuple[Note, ...] = ()
     dicts: tuple[str, ...] = ()
+    further: tuple[Output, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -110,7 +113,7 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         plan = planning.plan()
     except PlanError as error:
         problem = error
-    output = plan.outputs.get(key) if plan else None
+    given = _given_as(key, plan) if plan else ()
     tables = [(run, table) for run in planning.runs for table in run.tables]
     sightings = tuple(
         _sighting(planning, run, table, name)
@@ -118,18 +121,28 @@ def explain(rulesets: Sequence[Ruleset], inputs: Inputs, key: str) -> Explanatio
         for name in _names_in(table, key)
     )
     wanted = planning.destination.specs if planning.destination and plan else {}
-    missing = None if output is not None else wanted.get(key)
-    if not sightings and output is None and missing is None:
+    missing = None if given else wanted.get(key)
+    if not sightings and not given and missing is None:
         known = [name for run in planning.runs for table in run.tables for name in table.nodes]
         known += plan.outputs if plan else ()
         raise CheckpointError(f"there is no key `{key}`: {_tell_near(key, known)}")
-    dicts = _dicts_of(key, plan) if plan and output is not None else ()
-    return Explanation(key, sightings, output, missing, problem, inputs.notes, dicts)
+    first, further = (given[0] if given else None), given[1:]
+    dicts = _dicts_of(first.key, plan) if plan and first is not None else ()
+    return Explanation(key, sightings, first, missing, problem, inputs.notes, dicts, further)
 
 
-def _dicts_of(key: str, plan: Plan) -> tuple[str, ...]:
+def _given_as(key: str, plan: Plan) -> tuple[Output, ...]:
+    """The outputs that a key names: one, or those of every output that has the key."""
+    if key in plan.outputs or not plan.is_named:
+        return (plan.outputs[key],) if key in plan.outputs else ()
+    addresses = (full_key(file.alias, key) for file in plan.files)
+    return tuple(plan.outputs[one] for one in addresses if one in plan.outputs)
+
+
+def _dicts_of(address: str, plan: Plan) -> tuple[str, ...]:
     """The dicts that an output stands in, where another than the source decides that."""
-    file = plan.files[0]
+    alias, key = split_address(address) if plan.is_named else ("", address)
+    file = next(one for one in plan.files if one.alias == alias)
     return () if file.decided == OF_SOURCE else file.nesting.locate(key)
 
 

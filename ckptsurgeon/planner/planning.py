@@ -69,6 +69,7 @@ from ckptsurgeon.plans.ties import (
     broken_ties,
     carried_ties,
     earlier_ties,
+    parted_ties,
     template_ties,
     united,
 )
@@ -295,10 +296,10 @@ class Planning:
         views = self.views if destination is None else (*self.views, destination)
         storages = Storages(views)
         tied = {key: tie for key, tie in self.ties.items() if {key, tie[0]} <= outputs.keys()}
-        tied |= earlier_ties(outputs, self.tied)
+        tied |= earlier_ties(outputs, self.tied, is_named=is_named)
         ruled = ((key, leader) for key, (leader, _) in tied.items())
         template = template_ties(outputs, destination) if destination else {}
-        carried = carried_ties(outputs, storages)
+        carried = carried_ties(outputs, storages, is_named=is_named)
         pairs = (*carried.items(), *template.items(), *ruled)
         ties = united(pairs, outputs)
         untied = broken_ties(outputs, ties, self.views, destination, storages)
@@ -308,6 +309,7 @@ class Planning:
             *self.notes,
             *nesting_notes([one.stage for one in self.stages], files),
             *(named_notes(files) if is_named else ()),
+            *(parted_ties(outputs, self.views) if is_named else ()),
             *config_notes(self.inputs.config, self.config_reads),
             *account.notes,
             *left_out_notes(outputs, fates),

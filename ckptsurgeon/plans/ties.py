@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.graph import Leaf, Node, Result, RuleInfo, full_key, op_texts, operands_of
+from ckptsurgeon.plans.addresses import alias_of
+from ckptsurgeon.plans.graph import (
+    Address,
+    Leaf,
+    Node,
+    Result,
+    RuleInfo,
+    full_key,
+    op_texts,
+    operands_of,
+)
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.views import SourceView
 
@@ -67,13 +77,19 @@ class Storages:
             yield from ((one.at, made) for one in read if one.at in self._first)
 
 
-def carried_ties(outputs: Outputs, storages: Storages) -> dict[str, str]:
-    """Ties of the source that hold in the output: one storage, through the same ops."""
-    leaders: dict[Identity, str] = {}
+def file_of(is_named: bool) -> Callable[[str], str]:
+    """What gives the alias of the file that an output key goes to; two files share no storage."""
+    return alias_of if is_named else lambda key: ""
+
+
+def carried_ties(outputs: Outputs, storages: Storages, *, is_named: bool = False) -> dict[str, str]:
+    """Ties of the source that hold in an output: one storage, through the same ops."""
+    leaders: dict[tuple[str, Identity], str] = {}
     ties: dict[str, str] = {}
+    alias = file_of(is_named)
     for key, node in outputs.nodes.items() if storages else ():
         if storages.is_shared(node):
-            leader = leaders.setdefault(storages.of(node), key)
+            leader = leaders.setdefault((alias(key), storages.of(node)), key)
             if leader != key:
                 ties[key] = leader
     return ties
@@ -90,18 +106,41 @@ def template_ties(outputs: Outputs, destination: SourceView) -> dict[str, str]:
     return ties
 
 
-def earlier_ties(outputs: Outputs, tied: Sequence[tuple[Node, Node, RuleInfo]]) -> Ties:
+def earlier_ties(
+    outputs: Outputs, tied: Sequence[tuple[Node, Node, RuleInfo]], *, is_named: bool = False
+) -> Ties:
     """Ties that rules of earlier stages made, for the keys that these tensors have come to."""
+    alias = file_of(is_named)
     keys: dict[Identity, list[str]] = {}
     for key, node in outputs.nodes.items() if tied else ():
         keys.setdefault(identity(node), []).append(key)
     ties: Ties = {}
     for one, other, rule in tied:
         found = dict.fromkeys([*keys.get(identity(one), ()), *keys.get(identity(other), ())])
-        if len(found) > 1:
-            leader, *others = found
+        files: dict[str, list[str]] = {}
+        for key in found:
+            files.setdefault(alias(key), []).append(key)
+        for leader, *others in files.values():
             ties |= dict.fromkeys(others, (leader, rule))
     return ties
+
+
+def parted_ties(outputs: Outputs, sources: Iterable[SourceView]) -> Iterator[Note]:
+    """Tied source tensors that go to outputs of which none has both."""
+    shared = [view for view in sources if view.contents.aliases]
+    used: dict[Address, dict[str, str]] = {}
+    for key, node in outputs.nodes.items() if shared else ():
+        if isinstance(node, Leaf):
+            used.setdefault((node.source, node.key), {}).setdefault(alias_of(key), key)
+    for view in shared:
+        for first, *others in _aliases(view):
+            there = used.get((view.alias, first), {})
+            for other in others:
+                own = used.get((view.alias, other), {})
+                if there and own and not there.keys() & own.keys():
+                    leader, key = next(iter(there.values())), next(iter(own.values()))
+                    text = f"tied to `{leader}` in the source, and two files share no storage"
+                    yield Note("untied", text, key, outputs.rules[key])
 
 
 def united(pairs: Iterable[tuple[str, str]], outputs: Iterable[str]) -> dict[str, str]:

@@ -17,12 +17,16 @@ from ckptsurgeon.specs import UnreadableSpec
 
 VERSION = 1
 
+MOST_OUTPUTS = 1
+"""Further outputs with a key that are told one by one."""
+
 
 def render_explanation(explanation: Explanation, *, verbose: bool = False) -> str:
     """The explanation as text that ends in a newline; rules that don't match are only counted."""
     blocks = ["\n".join(_sighting(explanation, one, verbose)) for one in explanation.sightings]
     if explanation.output is not None:
         blocks.append("\n".join(_output(explanation.output, explanation.dicts)))
+    blocks += _further(explanation.further, verbose)
     if explanation.missing is not None:
         missing = explanation.missing
         key = f"{escape(explanation.key)}  {missing}  (key of the destination)"
@@ -35,6 +39,14 @@ def render_explanation(explanation: Explanation, *, verbose: bool = False) -> st
     if explanation.notes:
         blocks.append("\n".join(f"{one.kind}: {escape(one.text)}" for one in explanation.notes))
     return "\n\n".join(blocks) + "\n"
+
+
+def _further(outputs: Sequence[Output], verbose: bool) -> list[str]:
+    """The same key in other outputs: made alike in most, and so in a line."""
+    if verbose or len(outputs) <= MOST_OUTPUTS:
+        return ["\n".join(_output(output, ())) for output in outputs]
+    first, last = (escape(one.key) for one in (outputs[0], outputs[-1]))
+    return [f"{len(outputs):,} more outputs have the key, {first} to {last}; -v shows each"]
 
 
 def _sighting(explanation: Explanation, sighting: Sighting, verbose: bool) -> Iterator[str]:
@@ -102,6 +114,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "key": explanation.key,
         "read": [_describe_sighting(one) for one in explanation.sightings],
         "output": None if output is None else _describe_output(output, explanation.dicts),
+        "further_outputs": [_describe_output(one, ()) for one in explanation.further],
         "missing": None if missing is None else describe(missing),
         "problems": [] if error is None else describe_problems(error),
         "notes": [{"kind": one.kind, "text": one.text} for one in explanation.notes],
@@ -134,6 +147,7 @@ def _describe_verdict(verdict: Verdict) -> dict[str, Any]:
 def _describe_output(output: Output, dicts: Sequence[str]) -> dict[str, Any]:
     place = None if output.rule is None else place_giving(output.rule, output.key)
     return {
+        "key": output.key,
         "spec": describe(output.spec),
         "status": output.status.value,
         "file": None if place is None else place.file,

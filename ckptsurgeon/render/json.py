@@ -10,21 +10,22 @@ from typing import Any
 from ckptsurgeon.checkpoints.base import Outside
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Finding, Note
+from ckptsurgeon.plans.addresses import split_address
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
-from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.render.suggestion import describe_suggestion
 from ckptsurgeon.report.remarks import Remark
-from ckptsurgeon.report.report import Report, Row, Side, Tally
+from ckptsurgeon.report.report import OutputSide, Report, Row, Side, Tally
 from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 
-VERSION = 2
+VERSION = 3
 """Grows when a field changes its meaning or goes; new fields leave it as it is."""
 
 FIELDS: Mapping[type, str] = {
     Tally: "tensors nbytes",
     Side: "alias path format tensors nbytes unreadable root wrappers outside has_values digest",
-    OutputFile: "alias path format root wrappers decided",
+    OutputSide: "file.alias file.path file.format file.root file.wrappers file.decided file.into "
+    "tensors nbytes",
     Outside: "key tensors nbytes",
     RuleInfo: "stage number place.file place.line",
     Row: "key spec spec.nbytes status.value sources found ops rule wanted allowed",
@@ -48,6 +49,10 @@ NAMES = {
     "fate.value": "fate",
     "kind.value": "kind",
     "claim.dropped": "dropped",
+    **{
+        f"file.{word}": word
+        for word in ("alias", "path", "format", "root", "wrappers", "decided", "into")
+    },
 }
 
 READERS = {
@@ -101,11 +106,18 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
 
 def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
     yield "rules", map(_describe_rule, report.rules)
-    yield "rows", report.rows
+    yield "rows", _by_output(report, report.rows)
     yield "fates", report.fates
-    yield "findings", report.findings
-    yield "notes", report.notes
+    yield "findings", _by_output(report, report.findings)
+    yield "notes", _by_output(report, report.notes)
     yield "remarks", report.advice.remarks
+
+
+def _by_output(report: Report, entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Entries with the name of the output that their key is of, "" of the one without."""
+    for entry in entries:
+        alias, key = split_address(entry.key) if report.is_named else ("", entry.key)
+        yield {**describe(entry), "key": key, "output": alias}
 
 
 def describe(value: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
+from ckptsurgeon.checkpoints.several import SEVERAL
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
@@ -24,7 +27,6 @@ from ckptsurgeon.plans.output_files import (
     OF_INVERTED,
     OF_SOURCE,
     OUTPUT,
-    OutputFile,
 )
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette
@@ -40,7 +42,7 @@ from ckptsurgeon.render.view import (
     place_text,
 )
 from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
+from ckptsurgeon.report.report import OutputSide, Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
 from ckptsurgeon.wording import tell_more
 
@@ -92,8 +94,10 @@ def render_bottom(report: Report, *, color: bool) -> str:
 def _header(report: Report, view: View) -> list[str]:
     sides = [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
     first, left_out = cut(sides, view.limits.section)
-    target = [_side("destination", report.destination)] if report.destination else []
-    files = [_file(file) for file in report.files if _is_told_of(file)]
+    destination = report.destination
+    is_told = destination is not None and destination.format != SEVERAL  # else with the outputs
+    target = [_side("destination", destination)] if destination and is_told else []
+    files = [_file(group, report) for group in _alike(report)]
     shown = view.align([*first, *target, *files], "")
     more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
     return [*shown[: len(first)], *more, *shown[len(first) :]]
@@ -115,24 +119,60 @@ DECIDED = {
 }
 
 
-def _is_told_of(file: OutputFile) -> bool:
-    """Whether there is something to say of how a file is nested."""
-    return file.decided == OUTPUT or file.nesting.is_nested
+def _alike(report: Report) -> list[list[OutputSide]]:
+    """The files that there is something to say of, those together that differ in numbers alone."""
+    groups: dict[Hashable, list[OutputSide]] = {}
+    for side in report.files:
+        file = side.file
+        if report.is_named or file.decided == OUTPUT or file.nesting.is_nested:
+            names = [re.sub(r"[0-9]+", "0", one) for one in (file.alias, file.path, file.into)]
+            alike = (*names, file.format, file.nesting, file.decided, file.place, side.tensors)
+            groups.setdefault(alike, []).append(side)
+    return list(groups.values())
 
 
-def _file(file: OutputFile) -> Aligned:
-    """The format of a file, its nesting and what decides that."""
+def _count_alike(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return sum(1 for _ in alike)
+
+
+def _span(texts: Sequence[str]) -> str:
+    """Texts that differ in one number as one: `mp_rank_<00..03>.pt`."""
+    first, last = texts[0], texts[-1]
+    if first == last:
+        return first
+    start = len(first[: _count_alike(first, last)].rstrip("0123456789"))
+    end = _count_alike(first[start:][::-1], last[start:][::-1])
+    end = len(first[len(first) - end :].lstrip("0123456789"))
+    parts = [text[start : len(text) - end] for text in (first, last)]
+    if not all(part.isdigit() for part in parts):
+        return f"{first} .. {last}"
+    return f"{first[:start]}<{parts[0]}..{parts[1]}>{first[len(first) - end :]}"
+
+
+def _file(sides: Sequence[OutputSide], report: Report) -> Aligned:
+    """The format of files that are alike, their nesting and what decides that."""
+    file, nbytes = sides[0].file, [side.nbytes for side in sides]
     facts = [file.format or "as .pt"]
     facts += [f"root `{safe(file.root)}`"] if file.root else []
     if file.wrappers:
         names = join_texts([f"`{one}`" for one in map(str, fold_keys(file.wrappers))], MOST_ORIGINS)
         facts.append(f"{'wrapper' if len(file.wrappers) == 1 else 'wrappers'} {names}")
-    facts += [] if file.nesting.is_nested else ["flat"]
-    place = f" ({safe(file.place.file_line)})" if file.place else ""
-    by = DECIDED.get(file.decided, f"by `output`{place}")
-    return Aligned(
-        (safe(f"output {file.alias}".rstrip()), safe(file.path)), f"{', '.join(facts)}, {by}"
-    )
+    if file.decided == OUTPUT or file.nesting.is_nested:
+        facts += [] if file.nesting.is_nested else ["flat"]
+        place = f" ({safe(file.place.file_line)})" if file.place else ""
+        facts.append(DECIDED.get(file.decided, f"by `output`{place}"))
+    elif not file.format:
+        facts = []
+    if report.is_named:
+        each = " each" if len(sides) > 1 else ""
+        facts.append(f"{plural(sides[0].tensors, 'tensor')}, {human_bytes(nbytes[0])}{each}")
+        facts += [f"{human_bytes(sum(nbytes))} in all"] if each else []
+        held = _span([side.file.into for side in sides])
+        facts += [f"held against {safe(held)}"] if held else []
+    alias, path = (_span([getattr(one.file, word) for one in sides]) for word in ("alias", "path"))
+    return Aligned((safe(f"output {alias}".rstrip()), safe(path)), ", ".join(facts))
 
 
 def _outside(report: Report, view: View) -> list[str]:

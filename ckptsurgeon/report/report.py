@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Outside
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Fate, Fates, Why
@@ -32,6 +34,9 @@ from ckptsurgeon.version import VERSION
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
 """The statuses of output keys whose values come from a source."""
 
+
+MOST_NAMED = 4
+"""Outputs that the bottom line names."""
 
 FOLDS = ("fold_batchnorm", "freeze_batchnorm")
 """The kinds of rules that take tensors of which nothing ends in the output."""
@@ -132,6 +137,15 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputSide:
+    """A file to be written, and what goes into it."""
+
+    file: OutputFile
+    tensors: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """How much the source gives and how much of it is used.
 
@@ -156,7 +170,7 @@ class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them; `files` are
-    those to be written.
+    those to be written, `is_named` says that keys have the names of outputs in front.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those of which
     a part alone ends in the output, with the bytes that don't.
     """
@@ -176,7 +190,8 @@ class Report(Shown):
     notes: tuple[Note, ...]
     advice: Advice
     ties: Mapping[str, str]
-    files: tuple[OutputFile, ...] = ()
+    files: tuple[OutputSide, ...] = ()
+    is_named: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     done: Done = "would be written"
 
@@ -211,6 +226,15 @@ class Report(Shown):
         return self.bottom_line
 
     @property
+    def _held_against_nothing(self) -> str:
+        """The outputs that are held against no destination, where others are."""
+        bare = [one.file.alias for one in self.files if not one.file.into]
+        if self.destination is None or not self.is_named or not bare:
+            return ""
+        names = list_some((alias or "the one without a name" for alias in bare), MOST_NAMED)
+        return f"; {names} {'is' if len(bare) == 1 else 'are'} held against nothing"
+
+    @property
     def bottom_line(self) -> str:
         """The one sentence to read where there is no time for more."""
         unsettled = self.open_findings
@@ -220,13 +244,24 @@ class Report(Shown):
                 f"{plural(len(unsettled), 'finding')}: {count_kinds(unsettled)}"
                 f"; nothing is written until {they} settled or allowed"
             )
-        done = f"{self.total} {self.done}"
+        several = f" in {plural(len(self.files), 'output')}" if self.is_named else ""
+        done = f"{self.total}{several} {self.done}{self._held_against_nothing}"
         without = sum(note.text == WITHOUT_VALUES for note in self.notes)
         if without:
             done = f"{self.total} fit, of which {without:,} have no values: nothing can be written"
         return (
             f"allowed: {count_kinds(self.findings)}; {done}" if self.findings else f"clean: {done}"
         )
+
+
+def _count_files(plan: Plan) -> tuple[OutputSide, ...]:
+    """The files with the number and the size of their tensors."""
+    tensors, nbytes = Counter[str](), Counter[str]()
+    for key, node in plan.outputs.nodes.items():
+        alias = alias_of(key) if plan.is_named else ""
+        tensors[alias] += 1
+        nbytes[alias] += node.spec.nbytes
+    return tuple(OutputSide(one, tensors[one.alias], nbytes[one.alias]) for one in plan.files)
 
 
 def count_kinds(findings: Iterable[Finding]) -> str:
@@ -273,7 +308,8 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         notes=plan.notes,
         advice=advise(plan),
         ties=plan.ties,
-        files=plan.files,
+        files=_count_files(plan),
+        is_named=plan.is_named,
         versions={"ckptsurgeon": VERSION},
         done=done,
     )

@@ -85,11 +85,15 @@ def targets_of(rule: Move, context: Context, problems: Problems) -> list[At]:
 
 def resolve_target(at: At, known: Mapping[str, Capture]) -> At:
     """A target whose captures are resolved; its text is what it was, behind its prefix."""
+    if at.alias is None:
+        text = f"{at.pattern}{at.index or ''}"
+        return replace(at, pattern=resolve(at.pattern, known), text=text)
+    key = Pattern(at.pattern.pieces[len(at.alias.pieces) + 1 :])
     return replace(
         at,
         pattern=resolve(at.pattern, known),
-        alias=None if at.alias is None else resolve(at.alias, known),
-        text=f"{at.pattern}{at.index or ''}",
+        alias=resolve(at.alias, known),
+        text=f"{at.alias}{COLONS}{key}{at.index or ''}",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.rules import Tie
@@ -13,6 +13,7 @@ from ckptsurgeon.planner.stage.lookups import keys_like, readable, written_key
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.planner.stage.searching import Search
 from ckptsurgeon.planner.stage.state import StageRun
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.ties import Ties
 
 MOST_LOOKED_FOR = 4
@@ -32,9 +33,18 @@ def tie_outputs(run: StageRun, given: Given) -> Ties:
                 if not (groups or rule.options.optional):
                     raise _none_given(run, rule, given.nodes, search)
                 for group in groups:
+                    if run.compiled.is_named and len({*map(alias_of, group)}) > 1:
+                        raise _in_two_files(rule, group)
                     run.made[rule.group] += 1
                     ties |= _tie(rule, run, group, given)
     return ties
+
+
+def _in_two_files(rule: CompiledRule, group: Sequence[str]) -> PlanError:
+    """The error for keys of several outputs in one tie."""
+    keys = " and ".join(f"`{key}`" for key in group[:MOST_LOOKED_FOR])
+    text = f"`tie`: {keys} lie in several outputs: two files can't share a storage"
+    return PlanError([Problem(text, rule.place, "tie the keys of each output for itself")])
 
 
 def _none_given(

@@ -145,7 +145,7 @@ class _Restoring:
         saved, decoder = self._saved, self._decoder
         sources = tuple(self._views[view.alias] for view in saved.sources)
         outputs = self._outputs()
-        carried = carried_ties(outputs, Storages(sources))
+        carried = carried_ties(outputs, Storages(sources), is_named=saved.is_named)
         plan = Plan(
             sources=sources,
             destination=self._destination,

@@ -19,8 +19,17 @@ from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.ops.regions import taken_count
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.fates import Claim, Fate, Fates, KeyFates, Why
-from ckptsurgeon.plans.graph import Assembly, Leaf, Node, RuleInfo, operands_of
+from ckptsurgeon.plans.graph import (
+    Address,
+    Assembly,
+    Leaf,
+    Node,
+    RuleInfo,
+    full_key,
+    operands_of,
+)
 from ckptsurgeon.plans.inverse.losses import Losses
 from ckptsurgeon.plans.inverse.walking import LOST, Recovery, Spot, StandIns, spot_of
 from ckptsurgeon.plans.notes import fate_notes
@@ -29,7 +38,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView, view_source
-from ckptsurgeon.specs import UnreadableSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.wording import argument, name_alias
 
 PLANNED = "planned"
@@ -49,16 +58,17 @@ def invert_plan(
     only: str | None = None,
     lost: Checkpoint | None = None,
 ) -> Plan:
-    """The plan that makes one source of `plan` out of its output; `name` names the plan for people.
+    """The plan that makes the sources of `plan` out of its outputs; `name` is its name for people.
 
-    `only` is the alias of the source, which may be left out where there is one. `lost` is a
-    checkpoint that has what the outputs lack. Raises PlanError with every tensor that is lost.
+    The outputs of the one are the sources of the other, under the same aliases. `only` is the alias
+    of one source to give back. `lost` is a checkpoint that has what the outputs lack. Raises
+    PlanError with every tensor that is lost.
     """
     if plan.open_findings:
         raise CkptSurgeonError(f"{name}: has findings, so it has no output to be turned around")
-    view = _chosen(plan, name, only)
-    lost_view = None if lost is None else view_source(lost, LOST, view.options)
-    return _Inverse(plan, view, name, lost_view).plan()
+    views = _chosen(plan, name, only, alone=lost is not None)
+    lost_view = None if lost is None else view_source(lost, LOST, views[0].options)
+    return _Inverse(plan, views, name, lost_view).plan()
 
 
 def root_of(plan: Plan, only: str | None) -> str | None:
@@ -68,35 +78,37 @@ def root_of(plan: Plan, only: str | None) -> str | None:
     return roots.get(alias or "", roots.get(""))
 
 
-def _chosen(plan: Plan, name: str, only: str | None) -> SourceView:
+def _chosen(plan: Plan, name: str, only: str | None, *, alone: bool) -> tuple[SourceView, ...]:
+    """The sources to give back: all, or the one that is named; `alone` says that one must be."""
     known = {view.alias: view for view in plan.sources}
-    if only is None and len(known) == 1:
-        return plan.sources[0]
+    if only is None and (len(known) == 1 or not alone):
+        return plan.sources
     listed = ", ".join(alias or f"'' ({name_alias('')})" for alias in known)
     if only is None:
         raise CkptSurgeonError(
-            f"{name}: reads {len(known)} sources ({listed}), and an inverse writes one checkpoint: "
+            f"{name}: reads {len(known)} sources ({listed}), and what is lost is of one of them: "
             f"name the one to give back by {argument('only', 'ALIAS')}"
         )
     if only not in known:
         raise CkptSurgeonError(f"{name}: has no source {only!r}; it has {listed}")
-    return known[only]
+    return (known[only],)
 
 
 @dataclass(frozen=True, slots=True)
 class _Inverse:
-    """The way back to the source `view` of a plan."""
+    """The way back to the sources `views` of a plan; keys are addresses where there are several."""
 
     forward: Plan
-    view: SourceView
+    views: tuple[SourceView, ...]
     name: str
     lost: SourceView | None
 
     def plan(self) -> Plan:
         outputs = self._outputs(self._tensors())
-        fates = Fates(list(self._fates(outputs)))
+        written = self._written()
+        fates = Fates(list(self._fates(outputs, written)))
         return Plan(
-            sources=(self._written(), *([self.lost] if self.lost else [])),
+            sources=(*written, *([self.lost] if self.lost else [])),
             destination=None,
             outputs=outputs,
             steps=Steps(()),
@@ -104,62 +116,95 @@ class _Inverse:
             rules=tuple(_undone(rule) for rule in self.forward.rules),
             notes=(*self._notes(), *fate_notes(fates)),
             ties=self._ties(outputs),
-            files=(OutputFile("", self.view.nesting, OF_INVERTED),),
+            files=tuple(
+                OutputFile(self._alias(view), view.nesting, OF_INVERTED) for view in self.views
+            ),
+            is_named=self._is_named,
         )
+
+    @property
+    def _is_named(self) -> bool:
+        return len(self.views) > 1
+
+    def _alias(self, view: SourceView) -> str:
+        """The name of the output that a source becomes."""
+        return view.alias if self._is_named else ""
+
+    def _key(self, view: SourceView, name: str) -> str:
+        """The key of an output, by its name in the source."""
+        return full_key(self._alias(view), name)
 
     # --- what goes in -----------------------------------------------------------------------------
 
-    def _written(self) -> SourceView:
-        """The plan's output as it will be read: the file's own names, whatever its format."""
-        specs = {output.name: output.spec for output in self.forward.outputs.values()}
-        return SourceView(
-            alias="",
-            path=f"the output of {self.name}",
-            format=PLANNED,
-            options=SourceOptions(roots=self._roots(), one_shard=self.lost is not None),
-            names={key: key for key in specs},
-            specs=specs,
-            contents=Contents(specs),
-            nesting=self._nesting(),
+    def _address(self, output: Output) -> Address:
+        """Where an output is read again: under its file's alias and by its name there."""
+        return alias_of(output.key) if self.forward.is_named else "", output.name
+
+    def _written(self) -> tuple[SourceView, ...]:
+        """The plan's outputs as they will be read: the files' own names, whatever the format."""
+        specs: dict[str, dict[str, TensorSpec]] = {}
+        for output in self.forward.outputs.values():
+            alias, name = self._address(output)
+            specs.setdefault(alias, {})[name] = output.spec
+        nestings = {file.alias: file.nesting for file in self.forward.files}
+        options = SourceOptions(roots=self._roots(nestings), one_shard=self.lost is not None)
+        return tuple(
+            SourceView(
+                alias=alias,
+                path=f"the output {alias} of {self.name}".replace("  ", " "),
+                format=PLANNED,
+                options=options,
+                names={key: key for key in own},
+                specs=own,
+                contents=Contents(own),
+                nesting=nestings.get(alias, FLAT),
+            )
+            for alias, own in specs.items()
         )
 
-    def _nesting(self) -> Nesting:
-        """How the plan's output lies in dicts, where it is one of torch's files."""
-        return self.forward.files[0].nesting if self.forward.files else FLAT
-
-    def _roots(self) -> Mapping[str, str]:
-        """Where torch's files nest the output."""
-        lost = root_of(self.forward, self.view.alias) if self.lost else None
-        nesting = self._nesting()
-        roots = {"": nesting.root_text if nesting.is_nested else None, LOST: lost}
+    def _roots(self, nestings: Mapping[str, Nesting]) -> Mapping[str, str]:
+        """Where torch's files nest the outputs."""
+        lost = root_of(self.forward, self.views[0].alias) if self.lost else None
+        roots: dict[str, str | None] = {
+            alias: one.root_text if one.is_nested else None for alias, one in nestings.items()
+        }
+        roots[LOST] = lost
         return {alias: root for alias, root in roots.items() if root is not None}
 
     # --- what comes out ---------------------------------------------------------------------------
 
-    def _tensors(self) -> dict[str, Node]:
-        """Every tensor of the source as made of outputs; raises PlanError where any is lost.
+    def _tensors(self) -> dict[Address, Node]:
+        """Every tensor of the sources as made of outputs; raises PlanError where any is lost.
 
         Other checkpoints, and other keys of one storage, are asked for what no output tells.
         """
-        outputs = self.forward.outputs.values()
-        given = [(one.node, Leaf("", one.name, one.spec, one.name)) for one in outputs]
+        given = []
+        for one in self.forward.outputs.values():
+            alias, name = self._address(one)
+            given.append((one.node, Leaf(alias, name, one.spec, name)))
         recovery = Recovery(given)
-        leaves = [self.view.leaf(key) for key in self.view.specs]
-        found = {leaf.key: recovery.tensor(leaf) for leaf in leaves}
-        found |= self._tied(found)
-        missing = [leaf for leaf in leaves if found[leaf.key] is None]
+        leaves = [view.leaf(key) for view in self.views for key in view.specs]
+        found = {(leaf.source, leaf.key): recovery.tensor(leaf) for leaf in leaves}
+        for view in self.views:
+            found |= self._tied(view, found)
+        missing = [leaf for leaf in leaves if found[leaf.source, leaf.key] is None]
         if missing and self.lost is not None:
-            stand_in = StandIns(self.view.alias, self.lost)
+            stand_in = StandIns(self.views[0].alias, self.lost)
             completed = Recovery(given, stand_in)
-            found |= {leaf.key: completed.tensor(leaf) or stand_in(leaf) for leaf in missing}
-        self._refuse([leaf for leaf in missing if found[leaf.key] is None], recovery)
-        return {key: node for key, node in found.items() if node is not None}
+            found |= {
+                (leaf.source, leaf.key): completed.tensor(leaf) or stand_in(leaf)
+                for leaf in missing
+            }
+        self._refuse([one for one in missing if found[one.source, one.key] is None], recovery)
+        return {address: node for address, node in found.items() if node is not None}
 
-    def _tied(self, found: Mapping[str, Node | None]) -> dict[str, Node]:
+    def _tied(
+        self, view: SourceView, found: Mapping[Address, Node | None]
+    ) -> dict[Address, Node | None]:
         """Lost keys whose tensors are there under the key that they shared their storage with."""
-        keys = {name: key for key, name in self.view.names.items()}
-        twins: dict[str, Node] = {}
-        for group in self.view.contents.aliases:
+        keys = {name: (view.alias, key) for key, name in view.names.items()}
+        twins: dict[Address, Node | None] = {}
+        for group in view.contents.aliases:
             nodes = [found[keys[name]] for name in group]
             node = next((node for node in nodes if node is not None), None)
             if node is not None:
@@ -185,49 +230,59 @@ class _Inverse:
                 held += f", unreadable: it is {found.what}"
             yield Problem(f"`{leaf.key}` {leaf.spec} is lost, and {lost.path} {held}")
 
-    def _outputs(self, tensors: Mapping[str, Node]) -> Outputs:
-        fates = self.forward.fates
-        makers = {output.name: output.rule for output in self.forward.outputs.values()}
+    def _outputs(self, tensors: Mapping[Address, Node]) -> Outputs:
+        fates, outputs = self.forward.fates, self.forward.outputs.values()
+        makers = {self._address(output): output.rule for output in outputs}
+        nodes: dict[str, Node] = {}
         rules: dict[str, RuleInfo | None] = {}
-        for key, node in tensors.items():
-            fate = fates.find(0, self.view.alias, key)
-            by = (makers.get(one.key) for one in operands_of(node) if not one.source)
-            rule = (fate and fate.rule) or next(filter(None, by), None)
-            rules[self.view.names[key]] = _undone(rule) if rule else None
-        nodes = {self.view.names[key]: node for key, node in tensors.items()}
-        return Outputs(nodes, rules, str, {}, {})
+        for view in self.views:
+            for key, name in view.names.items():
+                node, fate = tensors[view.alias, key], fates.find(0, view.alias, key)
+                by = (makers.get(one.at) for one in operands_of(node))
+                rule = (fate and fate.rule) or next(filter(None, by), None)
+                given = self._key(view, name)
+                nodes[given], rules[given] = node, _undone(rule) if rule else None
+        return Outputs(nodes, rules, self._name, {}, {})
+
+    def _name(self, key: str) -> str:
+        """The name of an output in its file."""
+        return split_address(key)[1] if self._is_named else key
 
     # --- the account ------------------------------------------------------------------------------
 
-    def _fates(self, outputs: Outputs) -> Iterator[KeyFates]:
+    def _fates(self, outputs: Outputs, written: Sequence[SourceView]) -> Iterator[KeyFates]:
         takers = {one.at: output for output in outputs.values() for one in output.sources}
-        claims: dict[str, Claim] = {}
+        claims: dict[str, dict[str, Claim]] = {view.alias: {} for view in written}
         for output in self.forward.outputs.values():
             rule = _undone(output.rule) if output.rule else None
-            taker = takers.get(("", output.name))
+            alias, name = self._address(output)
+            taker = takers.get((alias, name))
             if taker is not None:
                 fate = Fate.COPIED if taker.status is Status.COPIED else Fate.TAKEN
-                claims[output.name] = Claim(fate, rule, untaken=_untaken(output))
+                claims[alias][name] = Claim(fate, rule, untaken=_untaken(output))
             else:
-                claims[output.name] = Claim(Fate.DROPPED, rule, _unneeded(output))
-        yield KeyFates(0, "", self._written().specs, claims)
+                claims[alias][name] = Claim(Fate.DROPPED, rule, _unneeded(output))
+        yield from (KeyFates(0, one.alias, one.specs, claims[one.alias]) for one in written)
         if self.lost is not None:
             specs = {key: spec for key, spec in self.lost.specs.items() if (LOST, key) in takers}
             yield KeyFates(0, LOST, specs, dict.fromkeys(specs, Claim(Fate.TAKEN)))
 
     def _ties(self, outputs: Outputs) -> dict[str, str]:
-        """Keys that shared their storage in the source, where one tensor gives them all."""
+        """Keys that shared their storage in a source, where one tensor gives them all."""
         ties: dict[str, str] = {}
-        for leader, *others in self.view.contents.aliases:
-            node = outputs.nodes[leader]
-            ties |= {key: leader for key in others if outputs.nodes[key] is node}
+        for view in self.views:
+            for group in view.contents.aliases:
+                leader, *others = (self._key(view, name) for name in group)
+                node = outputs.nodes[leader]
+                ties |= {key: leader for key in others if outputs.nodes[key] is node}
         return ties
 
     def _notes(self) -> Iterator[Note]:
         yield from (note for note in self.forward.notes if note.kind == "entry")
-        root = root_of(self.forward, self.view.alias)
-        if root and not self.view.format.startswith("torch"):
-            yield Note("root", f"keys are named as under the root `{root}` of {self.view.path}")
+        for view in self.views:
+            root = root_of(self.forward, view.alias)
+            if root and not view.format.startswith("torch"):
+                yield Note("root", f"keys are named as under the root `{root}` of {view.path}")
         yield from _copies_notes(self.forward)
 
 
