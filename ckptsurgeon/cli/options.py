@@ -60,8 +60,10 @@ def read_paths(
     for word in words:
         alias, path = split_word(word) or ("", word)
         if alias in found:
-            what = f"{alias!r} is given twice" if alias else "two paths without a name"
-            raise click.BadParameter(f"{what}; write ALIAS=PATH for each", context, option)
+            name = option.opts[0] if len(option.opts) == 1 else min(option.opts, key=len)
+            twice = f"{name} {alias}=: given twice" if alias else f"{name} stands twice"
+            help = "it takes one value, or ALIAS=PATH for each output"
+            raise click.UsageError(f"{twice}: {help}")
         if alias and not path:
             raise click.BadParameter(f"{word}: no path behind `=`", context, option)
         found[alias] = path

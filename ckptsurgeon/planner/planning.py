@@ -359,6 +359,7 @@ class Planning:
         options, held = self.stages[-1].stage.output, self.runs[-1].held
         if not self.is_named:
             yield from nesting_problems(options, files[0], outputs.keys())
+            yield from strange_aliases(options, [""])
             return
         keys: dict[str, list[str]] = {file.alias: [] for file in files}
         for address in outputs:

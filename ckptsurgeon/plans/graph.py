@@ -8,7 +8,7 @@ millions of nodes, which are trees or shared, never in a circle: they are kept s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -36,11 +36,16 @@ class Lines(msgspec.Struct, frozen=True, gc=False):
         return Place(self.file, lines[key], 1) if key in lines else None
 
     def __str__(self) -> str:
-        first, last = min(self.read.values()), max(self.read.values())
-        return f"{self.file}:{first}-{last}" if first != last else f"{self.file}:{first}"
+        return span_lines(self.file, self.read.values())
 
     def __hash__(self) -> int:
         return hash(self.file)
+
+
+def span_lines(file: str, lines: Collection[int]) -> str:
+    """`names.csv:2-13`: the lines of a file from the first to the last."""
+    first, last = min(lines), max(lines)
+    return f"{file}:{first}-{last}" if first != last else f"{file}:{first}"
 
 
 class RuleInfo(msgspec.Struct, frozen=True, gc=False):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ckptsurgeon.checkpoints.several import SEVERAL
 from ckptsurgeon.cutting import cut
+from ckptsurgeon.errors import Place
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.ops.indexing import index_text
 from ckptsurgeon.plans.account import Note
@@ -20,6 +21,8 @@ from ckptsurgeon.plans.graph import (
     full_key,
     operands_of,
     place_giving,
+    place_reading,
+    span_lines,
 )
 from ckptsurgeon.plans.kinds import OutputKind
 from ckptsurgeon.plans.output_files import (
@@ -266,11 +269,28 @@ def _dropped(report: Report, view: View) -> list[str]:
     if not dropped:
         return []
     nbytes = sum(round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped)
+    places = _lines_dropped(dropped)
     title = _title("dropped", Tally(len(dropped), nbytes), view)
     return [
         title,
-        *view.fold(gather_lots(map(_drop_entry, dropped)), _show_line, view.limits.section),
+        *view.fold(
+            gather_lots(_drop_entry(fate, places) for fate in dropped),
+            _show_line,
+            view.limits.section,
+        ),
     ]
+
+
+def _lines_dropped(dropped: Iterable[SourceFate]) -> dict[int, str]:
+    """The lines of the entries of tables that drop keys, by the id of their rule."""
+    found: dict[int, list[Place]] = {}
+    for fate in dropped:
+        if fate.rule is not None and fate.rule.lines is not None:
+            found.setdefault(id(fate.rule), []).append(place_reading(fate.rule, fate.key))
+    return {
+        rule: span_lines(places[0].file, [place.line for place in places])
+        for rule, places in found.items()
+    }
 
 
 def _share_dropped(fate: SourceFate) -> float:
@@ -278,12 +298,13 @@ def _share_dropped(fate: SourceFate) -> float:
     return 1 - fate.untaken if fate.fate is Fate.DROPPED else fate.claim.dropped
 
 
-def _drop_entry(fate: SourceFate) -> Entry:
+def _drop_entry(fate: SourceFate, places: Mapping[int, str]) -> Entry:
     key = full_key(fate.source, fate.key)
     dropped = _share_dropped(fate)
     share = _percent(dropped, 1) if dropped < 1 else ""
     rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
-    return Entry(key, fate.spec, label=(share or fate.reason, place_text(rule)))
+    place = places.get(id(rule)) or place_text(rule)
+    return Entry(key, fate.spec, label=(share or fate.reason, place))
 
 
 def _ties(report: Report, view: View) -> list[str]:

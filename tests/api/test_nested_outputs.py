@@ -201,6 +201,9 @@ def test_the_report_tells_what_decided(tmp_path: Path) -> None:
             "root": "m",
             "wrappers": ["a"],
             "decided": "output",
+            "into": "",
+            "tensors": 3,
+            "bytes": 24,
         }
     ]
     report = cs.transplant(source, tmp_path / "4.pt", rules(root="m"))
@@ -236,7 +239,7 @@ REFUSED = [
     ({"root": "."}, "'.' has an empty name", "`state_dict`"),
     ({"root": "m." * 60 + "m"}, "names 61 dicts", "name fewer"),
     ({"wrappers": ["m" * 500]}, "1 dicts in 500 characters", "name fewer"),
-    ({"wrappers": {"a": "b"}}, "text is wanted, found a mapping", ""),
+    ({"wrappers": {"a": "b"}}, "no output is called `a`", "the rules give one without a name"),
     ({"root": None}, "text is wanted, found nothing", 'write `root: ""` for the top'),
     ({"root": "epoch"}, "the source has an entry `epoch`", "another name"),
     ({"root": "epoch.x"}, "the source has an entry `epoch`", "another name"),

@@ -201,7 +201,7 @@ def test_force_replaces_and_allow_keeps(ckpt: Ckpt, folder: Path) -> None:
 def test_json_is_complete_and_reads_back(ckpt: Ckpt, folder: Path) -> None:
     line = words("plan train.pt --into dst.pt -r rules.yaml --format json")
     report = json.loads(ckpt(*line).out)
-    assert report["version"] == 2
+    assert report["version"] == 3
     assert [row["key"] for row in report["rows"]] == list(torch.load("dst.pt"))
     assert {note["key"] for note in report["notes"] if note["kind"] == "entry"} == {"args"}
     assert [one["key"] for one in report["sources"][0]["outside"]] == ["optimizer"]

@@ -37,6 +37,7 @@ from safetensors.numpy import load_file
 import ckptsurgeon
 from ckptsurgeon.errors import CkptSurgeonError, ProblemsError
 from ckptsurgeon.language.rulesets import load_ruleset
+from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.request import Request, open_request
 
@@ -139,9 +140,15 @@ class Run:
         source, rules, into = self.arguments
         if source is not None and not self.through_file:
             return ckptsurgeon.apply(source, rules, into, **self.options)[0]
-        output = self.folder / "out.safetensors"
-        ckptsurgeon.transplant(source, output, rules, into, **self.options)
-        return load_file(output)
+        files = [file.alias for file in self.plan().files]
+        if files == [""]:
+            output = self.folder / "out.safetensors"
+            ckptsurgeon.transplant(source, output, rules, into, **self.options)
+            return load_file(output)
+        outputs = {alias: self.folder / f"out-{alias}.safetensors" for alias in files}
+        ckptsurgeon.transplant(source, outputs, rules, into, **self.options)
+        found = {alias: load_file(path) for alias, path in outputs.items()}
+        return {full_key(a, key): one for a, own in found.items() for key, one in own.items()}
 
     def expected(self, text: str) -> np.ndarray[Any, Any]:
         """The tensor that a text of `gives` says."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from language.running import Case, Run, load_cases
 
-from ckptsurgeon.checkpoints.base import DESTINATION, Contents
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.memory import MemoryCheckpoint
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.execution import Execution
@@ -22,6 +22,7 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.planner.explaining import Sighting, explain
 from ckptsurgeon.planner.planning import make_plan
 from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saving import save_plan
@@ -241,7 +242,10 @@ def its_own_output_fits(request: Request, execution: Execution, folder: Path) ->
     plan = execution.plan
     if plan.open_findings:
         return
-    specs = {output.name: output.spec for output in plan.outputs.values()}
+    specs = {
+        output.key if plan.is_named else output.name: output.spec
+        for output in plan.outputs.values()
+    }
     arrays = {name: zeros(spec) for name, spec in specs.items()}
     into = MemoryCheckpoint(contents=Contents(specs), tensors=arrays, has_values=needs_values(plan))
     again = make_plan(request.rulesets, replace(request.inputs, destination=into))
@@ -279,16 +283,23 @@ def an_inverse_gives_the_source_or_is_refused(
     if isinstance(evaluated(execution), str):
         return
     evaluator, outputs = Evaluator.of(plan, execution.checkpoints), plan.outputs.values()
-    arrays = {output.name: evaluator.output(output) for output in outputs}
-    specs = {output.name: output.spec for output in outputs}
-    output = MemoryCheckpoint(contents=Contents(specs), tensors=arrays)
+    by_file: dict[str, list[Output]] = {file.alias: [] for file in plan.files}
+    for output in outputs:
+        by_file[alias_of(output.key) if plan.is_named else ""].append(output)
+    files: dict[str, Checkpoint] = {
+        alias: MemoryCheckpoint(
+            contents=Contents({output.name: output.spec for output in own}),
+            tensors={output.name: evaluator.output(output) for output in own},
+        )
+        for alias, own in by_file.items()
+    }
     for view in plan.sources:
         try:
             inverse = invert_plan(plan, "it", only=view.alias)
         except CkptSurgeonError:
             continue
         source = execution.checkpoints[view.alias]
-        assert evaluated(Execution(inverse, {"": output})) == {
+        assert evaluated(Execution(inverse, files)) == {
             name: source.read(name).tobytes() for name in view.names.values()
         }
 

@@ -319,7 +319,11 @@ def _compare(left: Value, symbol: str, right: Value, column: int) -> bool:
     if symbol in ("==", "!="):
         return _equal(left, right, symbol, column) == (symbol == "==")
     if symbol in ("in", "not in"):
+        if isinstance(right, Mapping):
+            is_word = isinstance(left, str | int) and not isinstance(left, bool)
+            return (is_word and str(left) in right) == (symbol == "in")
         if not isinstance(right, tuple):
-            raise ExpressionError(f"{symbol} looks into a list, found {kind_of(right)}", column)
+            message = f"{symbol} looks into a list or a table, found {kind_of(right)}"
+            raise ExpressionError(message, column)
         return any(_equal(left, item, symbol, column) for item in right) == (symbol == "in")
     return _ORDERING[symbol](_number(left, symbol, column), _number(right, symbol, column))

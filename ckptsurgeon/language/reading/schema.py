@@ -49,7 +49,7 @@ def _definitions() -> Schema:
             "anyOf": [
                 {"type": ["number", "boolean", "string"]},
                 {"type": "array", "items": GIVEN},
-                {"type": "object", "additionalProperties": GIVEN, "minProperties": 1},
+                {"type": "object", "additionalProperties": GIVEN},
             ]
         },
         "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},

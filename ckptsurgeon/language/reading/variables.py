@@ -93,6 +93,8 @@ def _given(node: Node, level: int = 0, *, in_table: bool = False) -> Given:
     if isinstance(node, Sequence):
         inner = partial(_given, level=level + 1, in_table=in_table)
         return () if not node.items else each(node, inner, "numbers and expressions")
+    if isinstance(node, Mapping) and not node.entries and node.whole:
+        return {}
     if isinstance(node, Mapping):
         return table(node, partial(_given, level=level + 1, in_table=True), "a table of values")
     if in_table and isinstance(node, Scalar) and not (node.numeric or node.null):

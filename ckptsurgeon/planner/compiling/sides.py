@@ -62,7 +62,15 @@ def readers_of(
     readers = []
     for at in sources:
         pattern = resolve(at.pattern, read)
-        check_names(names_in(at.index), {*known, *OF_TENSOR}, at.place, problems, NUMBER)
+        own = {capture.name for capture in at.captures}
+        names, elsewhere = names_in(at.index), set(read) - own
+        for name in sorted(names & elsewhere):
+            problems.add(
+                f"`{name}` is captured, and not in `{at.text}`, of which this is a slice",
+                at.place,
+                "a slice knows the captures of its reference; the op `slice` knows all of a step",
+            )
+        check_names(names - elsewhere, {*known, *OF_TENSOR}, at.place, problems, NUMBER)
         with problems.at(at.place):
             named = resolve(at.alias or NOTHING, read)
             alias, matcher = compile_pattern(named), compile_pattern(pattern)

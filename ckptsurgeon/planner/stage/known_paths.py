@@ -15,6 +15,7 @@ from ckptsurgeon.planner.stage.lookups import readable
 from ckptsurgeon.planner.stage.reading_keys import match_keys
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.specs import plural
 from ckptsurgeon.wording import argument
 
 
@@ -41,7 +42,7 @@ def _reader_with_paths(run: StageRun, rule: CompiledRule, reader: Reader) -> Rea
     for capture in reader.keys.flat:
         found, origin = _known(run, rule, reader, capture)
         paths[capture.name] = flatten_paths(found, capture)
-        text = f"`{capture}` is read by the {len(found):,} names that {origin} has"
+        text = f"`{capture}` is read by the {plural(len(found), 'name')} that {origin} has"
         run.said.append(Note("names", text, rule=run.info(rule)))
     return replace(reader, keys=replace(reader.keys, paths=paths))
 
@@ -54,6 +55,10 @@ def _known(
     if namers:
         return list(dict.fromkeys(_in_names(run, namers, capture))), "`for`"
     targets = [at for at in rule.targets if _has_dots(at, capture.name)]
+    if not targets and run.wanted is not None:
+        help = f"write `<{capture.name}>` with its dots in the target, or give names by `for:`"
+        text = f"`{capture}` is read by names that are known, and no target has it with its dots"
+        raise PlanError([Problem(text, reader.place, help)])
     if not targets or run.wanted is None:
         raise PlanError(
             [

@@ -218,7 +218,7 @@ def test_top() -> None:
     assert (found.about, found.unmatched, found.rules) == ("4-channel no", "copy", ())
     assert found.output == OutputOptions()
     found = stage("output: {dtype: destination, separator: /}\nunmatched: error")
-    assert (found.output, found.unmatched) == (OutputOptions("destination", "/"), "error")
+    assert (found.output, found.unmatched) == (OutputOptions("destination", {"": "/"}), "error")
     output = stage("output: {root: m.n, wrappers: [a, 1.10]}").output
     assert output.roots[""].path == "m.n"
     assert [one.path for one in output.wrappers[""]] == ["a", "1.10"]

@@ -177,7 +177,8 @@ def test_one_of_several_sources_must_be_chosen(folder: Path) -> None:
     rules = ["x::x -> x", "y::y -> y"]
     plan = cs.plan(source(), rules, sources=sources)
     with pytest.raises(cs.CkptSurgeonError, match=r"reads 3 sources \('' \(`source`\), x, y\)"):
-        cs.invert(plan)
+        cs.invert(plan, source_of_lost=source())
+    assert list(cs.invert(plan).outputs) == [*SHAPES, "x::x", "y::y"]
     with pytest.raises(cs.CkptSurgeonError, match="has no source 'z'"):
         cs.invert(plan, only="z")
     output, _ = cs.apply(source(), rules, sources=sources)
