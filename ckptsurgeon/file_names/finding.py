@@ -13,7 +13,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.errors import CheckpointError
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.errors import CheckpointError, TextError
 from ckptsurgeon.file_names.sides import Option, Sides, parse_sides, tell_word, told, write_texts
 from ckptsurgeon.files import near_file
 from ckptsurgeon.language.expressions import Value
@@ -34,6 +35,9 @@ MOST_FILES = 4096
 
 MOST_ENTRIES = 100_000
 """Files and folders that are looked at for one pattern."""
+
+SHOWN = 3
+"""Files that a message names."""
 
 NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """What an OS says of what is no folder, or a link that leads nowhere."""
@@ -224,6 +228,30 @@ def _prefixes(parts: Iterable[tuple[Piece, ...]]) -> Iterator[Pattern]:
         yield Pattern(pieces)
 
 
+def tell_left_out(right: str) -> str:
+    """What is to be said of files that the path `right` reads but for how many digits they have.
+
+    That is `""` where there are none. A path that can't be read is told by `find_files`.
+    """
+    try:
+        search = _Search.of(parse_sides("a", right, "source").read)
+        loose = _loosened(search)
+        found, others = {one.path for one in search.find()}, sorted(loose.find(), key=_order)
+    except (CheckpointError, TextError):
+        return ""
+    of_digits = [at for at, name in enumerate(loose.columns) if name in _integers_of(search)]
+    left = [
+        one.path
+        for one in others
+        if one.path not in found and all(_is_number(one.row[at]) for at in of_digits)
+    ]
+    if not left:
+        return ""
+    own = ", ".join(map(_tell_capture, _integers_of(search).values()))
+    have = "has" if len(left) == 1 else "have"
+    return f"{list_some(left, SHOWN)} {have} another number of digits than {own}: not read"
+
+
 # --- where none is found --------------------------------------------------------------------------
 
 
@@ -236,8 +264,7 @@ def _advise(search: _Search) -> str:
 
 def _find_other_kind(search: _Search) -> str:
     """A file that matches but for what its integers are, and how these are captured."""
-    loose = tuple(tuple(map(_loosen, part)) for part in search.parts)
-    other = _Search(search.root, loose, _matchers_of(loose), search.of_folders)
+    other = _loosened(search)
     try:
         found = min(other.find(), key=_order, default=None)
     except CheckpointError:  # too many: nothing can be said
@@ -245,8 +272,8 @@ def _find_other_kind(search: _Search) -> str:
     if found is None:
         return ""
     values = dict(zip(other.columns, found.row, strict=True))
-    named = {one.name: one for one in search.pattern.captures if one.kind is Kind.INT}
-    fitting = {name: _fit(one, str(values[name])) for name, one in named.items() if name != "_"}
+    named = _integers_of(search)
+    fitting = {name: _fit(one, str(values[name])) for name, one in named.items()}
     changed = {name: kind for name, kind in fitting.items() if kind != named[name]}
     trial = Pattern(tuple(_exchange(piece, changed) for piece in search.pattern.pieces))
     path = found.path.removeprefix(search.root)
@@ -254,6 +281,17 @@ def _find_other_kind(search: _Search) -> str:
         return ""
     what = _tell_text(str(values[next(iter(changed))]))
     return f"; {found.path} has {what}: {', '.join(map(_tell_capture, changed.values()))}"
+
+
+def _integers_of(search: _Search) -> dict[str, Capture]:
+    captures = search.pattern.captures
+    return {one.name: one for one in captures if one.kind is Kind.INT and not one.nameless}
+
+
+def _loosened(search: _Search) -> _Search:
+    """The search for the same with any text in the place of integers."""
+    loose = tuple(tuple(map(_loosen, part)) for part in search.parts)
+    return _Search(search.root, loose, _matchers_of(loose), search.of_folders)
 
 
 def _loosen(piece: Piece) -> Piece:
@@ -269,16 +307,20 @@ def _exchange(piece: Piece, kinds: dict[str, Capture]) -> Piece:
 
 def _fit(capture: Capture, text: str) -> Capture:
     """The capture that reads a text: of its own kind, if it can be."""
-    digits = text.isascii() and text.isdigit()
-    if not digits:
+    if not _is_number(text):
         return replace(capture, kind=Kind.TEXT, width=0)
     if capture.width == len(text) or (not capture.width and is_plain_integer(text)):
         return capture
     return replace(capture, width=0 if is_plain_integer(text) else len(text))
 
 
+def _is_number(text: Value) -> bool:
+    """Whether a text is digits, however many."""
+    return isinstance(text, str) and text.isascii() and text.isdigit()
+
+
 def _tell_text(text: str) -> str:
-    if not (text.isascii() and text.isdigit()):
+    if not _is_number(text):
         return f"{text!r} there"
     count = COUNTS[len(text)] if len(text) < len(COUNTS) else str(len(text))
     return f"{count} digit{'s' * (len(text) != 1)}"

@@ -339,6 +339,21 @@ def test_a_thousand_outputs_take_few_descriptors(source: Path) -> None:
     assert open_checkpoint("many/xr3.safetensors").contents == checkpoint.contents
 
 
+def test_every_format_is_written_as_alone(source: Path) -> None:
+    checkpoint = open_checkpoint(source)
+    names = ("a.pt", "a.safetensors", "shards", "dotted.v1/", "a.bin", "tp/a.ckpt", "tp/shards.x/")
+    os.mkdir("dotted.v1")
+    for force in (False, True):
+        with staged_outputs(dict(zip(names, names, strict=True)), force=force) as staged:
+            for name in names:
+                copy(checkpoint, staged.place_of(name))
+        for name in names:
+            assert open_checkpoint(name).contents.specs == checkpoint.contents.specs
+        assert os.path.isdir("dotted.v1")
+        assert os.path.isdir("tp/shards.x")
+        assert sorted(os.listdir("tp")) == ["a.ckpt", "shards.x"]
+
+
 @pytest.fixture(name="source")
 def _source(write: Callable[..., Path], tmp_path: Path) -> Path:
     return write(tmp_path / "source.safetensors")
