@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.file_names import find_files, finding, split_word, tell_left_out
+from ckptsurgeon.file_names import find_files, finding, searching, split_word, tell_left_out
 from ckptsurgeon.wording import speaking_to_shell
 
 
@@ -174,7 +174,7 @@ def test_files_and_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "MOST_FILES", 9)
     with pytest.raises(CheckpointError, match="10 files match, at most 9"):
         find_files("<m>_<r>", "<m:str>/r<r>.pt")
-    monkeypatch.setattr(finding, "MOST_ENTRIES", 9)
+    monkeypatch.setattr(searching, "MOST_ENTRIES", 9)
     with pytest.raises(CheckpointError, match="more than 9 files are in the folders"):
         find_files("<m>_<r>", "<m:str>/r<r>.pt")
 
