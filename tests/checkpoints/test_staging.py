@@ -28,7 +28,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Systems with unnamed files and exchanged names, and those without."""
     if request.param == "with a hidden name":
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-        monkeypatch.setattr(staging, "_swapped", lambda first, second: False)
+        monkeypatch.setattr(staging, "swapped", lambda first, second: False)
 
 
 def put(target: Path, content: bytes = b"new", *, force: bool = False) -> None:
@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "folder", b"old")
-    monkeypatch.setattr(staging, "_swapped", lambda first, second: False)
+    monkeypatch.setattr(staging, "swapped", lambda first, second: False)
     rename, calls = os.rename, []
 
     def second_fails(source: Path, target: Path) -> None:

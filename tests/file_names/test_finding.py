@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.file_names import find_files, finding, split_word
+from ckptsurgeon.file_names import find_files, finding, searching, split_word, tell_left_out
 from ckptsurgeon.wording import speaking_to_shell
 
 
@@ -123,6 +123,25 @@ def test_what_is_said(left: str, right: str, told: str) -> None:
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ("r_<r:02>.pt", "r_1.pt, r_100.pt have another number of digits than <r:02>: not read"),
+        ("r_<r>.pt", "r_00.pt, r_01.pt have another number of digits than <r>: not read"),
+        ("s_<r:02>.pt", "s_0.pt has another number of digits than <r:02>: not read"),
+        ("<n:str>_<r>.pt", "r_00.pt, r_01.pt have another number of digits than <r>: not read"),
+        ("r_<n:str>.pt", ""),
+        ("r_00.pt", ""),
+        ("none_<r>.pt", ""),
+        ("<r", ""),
+        ("/", ""),
+    ],
+)
+def test_files_of_other_widths_are_told(right: str, told: str) -> None:
+    make(["r_00.pt", "r_01.pt", "r_100.pt", "r_1.pt", "r_x.pt", "s_0.pt"])
+    assert tell_left_out(right) == told
+
+
 def test_the_option_is_told_as_it_was_given() -> None:
     with pytest.raises(CheckpointError, match=r"^into=\{'r<r>': 'x<r>'\}: no file matches"):
         find_files("r<r>", "x<r>", "into")
@@ -155,7 +174,7 @@ def test_files_and_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "MOST_FILES", 9)
     with pytest.raises(CheckpointError, match="10 files match, at most 9"):
         find_files("<m>_<r>", "<m:str>/r<r>.pt")
-    monkeypatch.setattr(finding, "MOST_ENTRIES", 9)
+    monkeypatch.setattr(searching, "MOST_ENTRIES", 9)
     with pytest.raises(CheckpointError, match="more than 9 files are in the folders"):
         find_files("<m>_<r>", "<m:str>/r<r>.pt")
 

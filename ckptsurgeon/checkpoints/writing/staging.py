@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ckptsurgeon.errors import OutputError
@@ -45,12 +45,12 @@ def staged_file(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[int]:
     Raises OutputError where `target` exists and `force` is not given, where its folder does not,
     and where the disk is full.
     """
-    place = _file_place(target, force)
+    place = file_place(target, force)
     require_space(place.parent, nbytes)
-    with _told(target), _StagedFile(place.parent, nbytes) as staged:
+    with told(target), _StagedFile(place.parent, nbytes) as staged:
         yield staged.descriptor
         staged.publish(place, force)
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
 
 
 class StagedFolder:
@@ -68,12 +68,12 @@ class StagedFolder:
 
     def gather(self) -> Path:
         """A hidden folder, synced, that holds all files under their names."""
-        folder = self._beside / _hidden_name()
+        folder = self._beside / hidden_name()
         folder.mkdir()
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name, staged in self._files.items():
             staged.publish(folder / name, force=False)
-        _sync_folder(folder)
+        sync_folder(folder)
         return folder
 
 
@@ -84,15 +84,15 @@ def staged_folder(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[Sta
     With `force` an existing folder is replaced as a whole, but only if it holds nothing else than
     safetensors files and their indexes: whatever stands beside them would be lost.
     """
-    place = _folder_place(target, force)
+    place = folder_place(target, force)
     require_space(place.parent, nbytes)
-    with _told(target), contextlib.ExitStack() as stack:
+    with told(target), contextlib.ExitStack() as stack:
         staged = StagedFolder(place.parent, stack)
         yield staged
         gathered = staged.gather()
-        _folder_place(target, force)
+        folder_place(target, force)
         _exchange_folders(gathered, place)
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
 
 
 def require_space(folder: Path, nbytes: int) -> None:
@@ -141,7 +141,7 @@ class _StagedFile:
             self._link(place)
             return
         if self._name is None:
-            name = self._folder / _hidden_name()
+            name = self._folder / hidden_name()
             self._link_to(name)
             self._name = name
         os.replace(self._name, place)
@@ -151,7 +151,7 @@ class _StagedFile:
         if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
             with contextlib.suppress(OSError):
                 return os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
-        name = self._folder / _hidden_name()
+        name = self._folder / hidden_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(name, flags, 0o666)
         self._name = name
@@ -168,26 +168,32 @@ class _StagedFile:
 
     def _link(self, place: Path) -> None:
         """Name the file without ever replacing another, which a rename would."""
-        try:
-            self._link_to(place)
-        except FileExistsError:
-            raise OutputError(_exists(place)) from None
-        except OSError:
-            if self._name is None or place.exists():
-                raise
-            os.rename(self._name, place)  # file systems without hard links
+        name_new(self._link_to, self._name, place)
 
 
-def _hidden_name() -> str:
-    return f".ckptsurgeon-{secrets.token_hex(8)}.partial"
+def name_new(link: Callable[[Path], None], name: Path | None, place: Path) -> None:
+    """Have a file linked to a place, where nothing may be; its `name`, if any, is moved else."""
+    try:
+        link(place)
+    except FileExistsError:
+        raise OutputError(exists_already(place)) from None
+    except OSError:
+        if name is None or place.exists():
+            raise
+        os.rename(name, place)  # file systems without hard links
+
+
+def hidden_name(token: str = "") -> str:
+    """A name for what is not there yet."""
+    return f".ckptsurgeon-{token or secrets.token_hex(8)}.partial"
 
 
 def refuse_file(target: Path, *, force: bool) -> None:
     """Raises OutputError where a file can't go, before anything is done for it."""
-    _file_place(target, force)
+    file_place(target, force)
 
 
-def _file_place(target: Path, force: bool) -> Path:
+def file_place(target: Path, force: bool) -> Path:
     """Where the file goes, links followed, after checking that it may go there."""
     place = _real(target)
     if place.is_dir():
@@ -196,11 +202,11 @@ def _file_place(target: Path, force: bool) -> Path:
         if not stat.S_ISREG(place.stat().st_mode):
             raise OutputError(f"{target}: is no regular file; choose another name for the output")
         if not force:
-            raise OutputError(_exists(target))
+            raise OutputError(exists_already(target))
     return place
 
 
-def _folder_place(target: Path, force: bool) -> Path:
+def folder_place(target: Path, force: bool) -> Path:
     """Where the folder goes, links followed, after checking that it may go there."""
     place = _real(target)
     if not place.exists():
@@ -217,7 +223,7 @@ def _folder_place(target: Path, force: bool) -> Path:
             "write to a new folder, then copy over what belongs beside it"
         )
     if held and not force:
-        raise OutputError(_exists(target))
+        raise OutputError(exists_already(target))
     return place
 
 
@@ -242,7 +248,8 @@ def _real(target: Path) -> Path:
     return place
 
 
-def _exists(target: Path) -> str:
+def exists_already(target: Path) -> str:
+    """What is said of a target that is there, where it may not be replaced."""
     return f"{target}: exists already; {choose('--force', 'force=True')} replaces it"
 
 
@@ -254,10 +261,10 @@ def _exchange_folders(new: Path, place: Path) -> None:
     """
     if not place.exists():
         os.rename(new, place)
-    elif _swapped(new, place):
+    elif swapped(new, place):
         shutil.rmtree(new, ignore_errors=True)
     else:
-        aside = place.parent / _hidden_name()
+        aside = place.parent / hidden_name()
         os.rename(place, aside)
         try:
             os.rename(new, place)
@@ -267,7 +274,7 @@ def _exchange_folders(new: Path, place: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _swapped(first: Path, second: Path) -> bool:
+def swapped(first: Path, second: Path) -> bool:
     """Whether the OS swapped the two names; only Linux has the call, and not on every disk."""
     import ctypes  # only replacing a folder needs it
 
@@ -277,7 +284,8 @@ def _swapped(first: Path, second: Path) -> bool:
     return call is not None and call(here, names[0], here, names[1], RENAME_EXCHANGE) == 0
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -289,7 +297,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(target: Path) -> Iterator[None]:
+def told(target: Path) -> Iterator[None]:
     """Turn what the OS says of a disk that is full or closed into words about the output."""
     try:
         yield
