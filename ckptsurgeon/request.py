@@ -28,13 +28,13 @@ from ckptsurgeon.errors import (
     nearest,
 )
 from ckptsurgeon.factories import is_factory, open_factory
-from ckptsurgeon.file_names import find_files
+from ckptsurgeon.file_names import find_files, tell_left_out
 from ckptsurgeon.files import read_regular
 from ckptsurgeon.given_rules import load_rulesets, put_before, put_words
 from ckptsurgeon.language.expressions import Expression, Value, parse_expression
 from ckptsurgeon.language.rules import Ruleset, SourceOptions
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.numbering import number_notes
+from ckptsurgeon.numbering import OF_FILES, number_notes
 from ckptsurgeon.planner.aliases import of_alias
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.plans.account import Note
@@ -378,6 +378,7 @@ def gather_sources(
         numbered: Sequence[tuple[str, Source]] = [(alias, one)]
         if "<" in alias and isinstance(one, str | os.PathLike):
             numbered = find_files(alias, os.fspath(one))
+            notes += _left_out_notes(os.fspath(one))
         elif "*" in alias:
             numbered = files = _number_files(alias, one)
             notes += number_notes(str(one), files)
@@ -387,6 +388,12 @@ def gather_sources(
                 raise CheckpointError(f"{name_source(name)}: there are two of this name")
             found[name] = each
     return found, tuple(notes)
+
+
+def _left_out_notes(pattern: str) -> Iterator[Note]:
+    """Files that are as good as those that a pattern reads, and that it doesn't read."""
+    if told := tell_left_out(pattern):
+        yield Note(OF_FILES, told)
 
 
 def _check_alias(alias: str) -> None:

@@ -128,13 +128,12 @@ class Execution:
                 yield lambda progress: self._fill(parts[""], writer, progress)
                 refuse_changed(self.stamps)
             return
-        names = {alias: Path(path) for alias, path in self.paths.items()}
-        with staged_outputs(names, force=force, nbytes=self.plan.nbytes) as staged:
+        with staged_outputs(self.paths, force=force, nbytes=self.plan.nbytes) as staged:
 
             def fill(progress: Progress | None) -> Moved:
                 moved, tell = Moved(0, 0), _over_all(progress, self.plan)
                 for alias, part in parts.items():
-                    place = staged.place_of(names[alias])
+                    place = staged.place_of(alias)
                     with self._opened(part, place, max_shard_size, force=False) as writer:
                         own = self._fill(part, writer, tell(alias, part))
                     moved = Moved(moved.copied + own.copied, moved.computed + own.computed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from ckptsurgeon.cutting import list_some
@@ -44,7 +45,7 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
                 found[file.alias] = path
                 break
         else:
-            raise _nameless(file.alias, plan)
+            raise _nameless(file.alias, plan, patterns)
     for name in named:
         if name not in met:
             raise _not_given(name, plan, os.fspath(named[name]))
@@ -63,9 +64,14 @@ def _first(plan: Plan, alias: str) -> str:
     return next((f"`{key}`" for key in plan.outputs if alias_of(key) == alias), f"`{alias}`")
 
 
-def _nameless(alias: str, plan: Plan) -> OutputError:
+def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> OutputError:
+    """The error for an output that has no path, or whose name a pattern reads as another kind."""
     option = choose("no -o names", "`output` doesn't name")
     way = choose(f"add `-o {alias}=PATH`", f"add {alias!r}: PATH to `output`")
+    for name, pattern in patterns.items():
+        meant = re.sub(r"<(\w+)>", r"<\1:str>", name)
+        if meant != name and OutputName.parse(meant, pattern.right).path_of(alias) is not None:
+            way = f"`<name>` reads a number: write `{meant}={pattern.right}`"
     return OutputError(f"{_first(plan, alias)} goes to an output that {option}; {way}")
 
 
