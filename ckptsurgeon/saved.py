@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -92,9 +93,10 @@ def _open_views(
         alias: given[alias] if alias in given else _remembered(path, view)
         for alias, view in views.items()
     }
+    together = list(found.values())
     for view in saved.sources:
         if view.format == PLANNED:
-            found[view.alias] = _open_output(view, found[view.alias], options)
+            found[view.alias] = _open_output(view, found[view.alias], options, together)
     return open_sources(found, options)
 
 
@@ -121,14 +123,19 @@ def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:
     return replace(options, one_shard=one_shard or options.one_shard)
 
 
-def _open_output(view: SavedView, source: Source, options: SourceOptions) -> Checkpoint:
+def _open_output(
+    view: SavedView, source: Source, options: SourceOptions, together: Sequence[Source]
+) -> Checkpoint:
     """The output of another plan: nested under the root where it is torch's, else flat."""
     if source == view.path:
         raise CheckpointError(f"the plan needs {view.path}: name it as {name_alias('')}")
-    root, one_shard = options.roots.get(""), options.one_shard
+    root = options.roots.get(view.alias, options.roots.get(""))
+    opened = partial(
+        open_source, source, alias=view.alias, one_shard=options.one_shard, together=together
+    )
     try:
-        return open_source(source, root, one_shard=one_shard)
+        return opened(root)
     except CheckpointError:
         if root is None:
             raise
-    return open_source(source, one_shard=one_shard)
+    return opened(None)

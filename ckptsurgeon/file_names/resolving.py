@@ -28,6 +28,9 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
     patterns = {
         alias: OutputName.parse(alias, os.fspath(path)) for alias, path in named.items() if alias
     }
+    if not plan.is_named and "" not in named:
+        name = next(iter(named))
+        raise _not_given(name, plan, os.fspath(named[name]))
     found: dict[str, str] = {}
     met: set[str] = set()
     for file in plan.files:
