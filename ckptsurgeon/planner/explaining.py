@@ -209,6 +209,9 @@ def _verdicts(run: StageRun, rule: CompiledRule, table: Table, key: str) -> Iter
         late = f"comes too late: {place_reading(taker, key)} takes it" if taker else "takes it not"
         yield Verdict(info, late, True, place_reading(info, key))
     single = Table(table.alias, {key: table.nodes[key]})
+    for reader in rule.namers:
+        if not reader.of_destination and any(found for _, found in match_keys(reader, [single])):
+            yield Verdict(info, "takes its name alone, by `for`", True, info.place)
     for reader in rule.readers:
         yield Verdict(info, *_why_not(run, rule, reader, single, table.held), info.place)
 

@@ -279,6 +279,8 @@ def op_texts(node: Node) -> tuple[str, ...]:
         own: tuple[str, ...] = ()
         if isinstance(work, Call) and sliced_leaf(work) is None:
             own = (text_of(work.op, work.rule),)
+        elif isinstance(work, Made):
+            own = (f"init({work.fill})",)
         texts[id(work)] = (*itertools.chain(*earlier), *own)
     return texts[id(work_of(node))]
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ckptsurgeon.ops.indexing import index_text
+from ckptsurgeon.ops.indexing import Slice, index_text
 from ckptsurgeon.planner.explaining import Explanation, Sighting, Verdict
-from ckptsurgeon.plans.graph import full_key, place_giving
+from ckptsurgeon.plans.graph import (
+    Call,
+    Node,
+    full_key,
+    place_giving,
+    sliced_leaf,
+    text_of,
+    work_of,
+)
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.steps import Step
 from ckptsurgeon.render.json import describe
@@ -16,6 +25,12 @@ from ckptsurgeon.render.terminal import escape
 from ckptsurgeon.specs import UnreadableSpec
 
 VERSION = 1
+
+MOST_LINES = 40
+"""Lines of the joins that an output is made of."""
+
+MOST_LEVELS = 10
+"""Joins in one another that are told."""
 
 MOST_OUTPUTS = 1
 """Further outputs with a key that are told one by one."""
@@ -94,11 +109,42 @@ def _output(output: Output, dicts: Sequence[str]) -> Iterator[str]:
     for operand in output.sources:
         part = index_text(operand.index) if operand.index is not None else ""
         yield f"  from {escape(full_key(operand.source, operand.key))}{part}"
-    if output.ops:
+    tree = list(itertools.islice(_tree(output.node), MOST_LINES + 1))
+    if sum(1 for _, joins in tree if joins) > 1:
+        yield "  made of"
+        yield from (f"    {escape(line)}" for line, _ in tree[:MOST_LINES])
+        yield from ["    …"] if len(tree) > MOST_LINES else []
+    elif output.ops:
         yield f"  through {', '.join(map(escape, output.ops))}"
     if dicts:
         ways = " of ".join(f"`{escape(name)}`" for name in reversed(dicts))
         yield f"  stands in {ways} of a .pt"
+
+
+def _tree(node: Node, depth: int = 0) -> Iterator[tuple[str, bool]]:
+    """A line for each join of several tensors, and for each tensor that goes into it.
+
+    Ops stand before what they are done to; each line tells whether it is one of a join.
+    """
+    ops: list[str] = []
+    work = work_of(node)
+    while isinstance(work, Call) and len(work.inputs) == 1 and sliced_leaf(work) is None:
+        ops.append(text_of(work.op, work.rule))
+        work = work_of(work.inputs[0])
+    before, indent = "".join(f"{op} of " for op in ops), "  " * depth
+    if isinstance(work, Call) and len(work.inputs) > 1 and depth < MOST_LEVELS:
+        yield f"{indent}{before}{text_of(work.op, work.rule)} of", True
+        for one in work.inputs:
+            yield from _tree(one, depth + 1)
+        return
+    leaf = sliced_leaf(work)
+    if leaf is None:
+        yield f"{indent}{before}several", False
+        return
+    index = (
+        index_text(work.op.index) if isinstance(work, Call) and isinstance(work.op, Slice) else ""
+    )
+    yield f"{indent}{before}{full_key(leaf.source, leaf.key)}{index}", False
 
 
 # --- for machines ---------------------------------------------------------------------------------

@@ -188,6 +188,19 @@ format: 1
 rules:
   - drop: '**'
 """,
+    """\
+format: 1
+vars: {n: [[0, 1], {q: a}], tp: 2}
+output: {root: {'r<r>': m, e: ''}, wrappers: {e: [b]}, separator: {e: /}}
+rules:
+  - {from: 'x_<m:path:_>', for: 'dst::<m:path>.w', to: '<m>.w', where: "shape[0] > 1"}
+  - {from: [{from: [a, b.<i>], ops: [multiply, {sum: 1}]}, c], to: d, ops: add}
+  - {from: 'c.<i>.<e>', pick: {e: 'n[0]', i: [0..tp-1]}, map: {e: 'n[1]'}}
+  - w -> r<r>::w: {split: {parts: tp, over: r}}
+  - {table: {a: b, c: null}, reuse: true}
+  - {init: {to: 'e::z[1:]', for: 'c.<i>.q', fill: i * 2, shape: ['shape[1]'], dtype: F32}}
+  - {from: a, to: 'h.<i>', ops: [{copies: 2}, {noise: 0.1}]}
+""",
 )
 
 RULE_SEEDS = [
@@ -200,6 +213,8 @@ RULE_WORDS = """\
 <i>~<p:q|v>~**~re:(?P<x>.)~dst::~::~...~[::2]~[-1]~99999999999~1e999~
 within: ~rules: ~ops: ~where: ~map: ~pick: ~format: 1\n~optional: true~
 fallback: true~split~concat~reshape: [-1]~rearrange: 'a b -> b a'~cast: F16~
+for: ~table: ~copies~copies: 3~shape[0]~dtype~<m:path:_>~<m:path:>~r<r>::~names.csv~
+{from: a, ops: add}~
 noise: 0.5~divide~quantize_blocks: 2~dequantize_blocks: [1, 9]~fuse_spectral_norm: 1"""
 
 RULE_TOKENS = [b"\xff", *(word.encode() for word in RULE_WORDS.split("~"))]
@@ -212,6 +227,22 @@ EXPRESSIONS = [
 EXPRESSION_TOKENS = [
     *b"( ) [ ] ** // % ' . , i 0 1e308 == < lambda".split(),
     *(b" in ", b" not ", b" and ", b"9" * 40),
+]
+
+TABLES = [
+    b'a.w,x\nb.w,\n"c,d",e\n',
+    b'{"a.w": "x", "b.w": null}',
+    b'{\n  "a.w": "\\u0061",\n  "b.w": "y"\n}\n',
+]
+
+TABLE_TOKENS = [*b', " { } : \\ null \r\n \n'.split(b" "), b"\\ud800", b"a.w", b"\xff", b"\0"]
+
+FILE_NAMES = [
+    b"r<r>=mp_rank_<r:02>.pt",
+    b"L<n-2>_r<r>=d<n:02>/layer_<r>.pt",
+    b"<m:str>=out/<m>.pt",
+    b"./a=b.pt",
+    b"x<p:a=b|c>=<p>.pt",
 ]
 
 REFERENCES = [

@@ -24,6 +24,7 @@ from ckptsurgeon.checkpoints.index_files import load_indices
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.factories import read_arguments
+from ckptsurgeon.file_names import OutputName, find_files, split_word
 from ckptsurgeon.language.expressions import parse_expression
 from ckptsurgeon.language.patterns import parse_prefix, parse_reference
 from ckptsurgeon.language.rulesets import load_with_problems
@@ -120,6 +121,32 @@ def plan_rules(data: bytes, folder: Path) -> None:
     told(cs.plan(_spec(folder), str(folder / "rules.yaml"), into=_spec(folder)))
 
 
+def read_tables(data: bytes, folder: Path) -> None:
+    """A table as both formats, of keys and of captures."""
+    for name in ("names.csv", "names.json"):
+        (folder / name).write_bytes(data)
+        for rule in ({"table": name}, {"from": "<n:str>.w", "to": "<n>.x", "map": {"n": name}}):
+            (folder / "rules.yaml").write_text(json.dumps({"format": 1, "rules": [rule]}))
+            with contextlib.suppress(CkptSurgeonError):
+                told(cs.plan(_spec(folder), str(folder / "rules.yaml")))
+
+
+def read_file_names(data: bytes, folder: Path) -> None:
+    """Names of files with captures, found and made."""
+    (folder / "mp_rank_00.pt").write_bytes(b"")
+    sides = split_word(data.decode("utf-8", "replace"))
+    if sides is None:
+        return
+    left, right = sides
+    with contextlib.suppress(CkptSurgeonError):
+        find_files(left, f"{folder}/{right}")
+    name = OutputName.parse(left, right)
+    for alias in ("r0", "rank11", "..", "a/b", "x\u202e"):
+        with contextlib.suppress(CkptSurgeonError):
+            path = name.path_of(alias)
+            assert path is None or "\0" not in path
+
+
 def parse_references(data: bytes, folder: Path) -> None:
     """A reference, as either side and as a prefix; what can be read can be written."""
     text = data.decode("utf-8", "replace")
@@ -200,6 +227,8 @@ TARGETS = {
             texts_near([dumped(inputs.CONFIG)], [b"[", b"{"]),
         ),
     ),
+    "tables": Target(read_tables, texts_near(inputs.TABLES, inputs.TABLE_TOKENS)),
+    "names": Target(read_file_names, texts_near(inputs.FILE_NAMES, [b"<", b">", b"=", b"/", b"*"])),
     "rules": Target(read_rules, texts_near(inputs.RULE_SEEDS, inputs.RULE_TOKENS)),
     "planning": Target(
         plan_rules, texts_near(inputs.RULE_SEEDS, inputs.RULE_TOKENS), bounded=False

@@ -140,10 +140,9 @@ class _Course:
             return
         name = next((one.text for one in self.rule.readers if dim in one.names), dim)
         self.remarks.append(
-            f"`{call.name}` joins all `{name}` with each other, for `{dim}` is open in "
-            f"{len(self.open) - without} of {len(self.open)} references: to join each with the "
-            f"other references put what joins `{dim}` before it, as `[stack, {call.name}]`; if "
-            f"this is meant, say `over: {dim}`"
+            f"`{call.name}` joins all `{name}` with each other: `{dim}` is open in "
+            f"{len(self.open) - without} of {len(self.open)} references. To join each with the "
+            f"others: `[stack, {call.name}]`; if it is meant: `over: {dim}`"
         )
 
     def _only_open(self, call: OpCall) -> str:

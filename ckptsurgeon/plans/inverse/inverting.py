@@ -25,6 +25,7 @@ from ckptsurgeon.plans.graph import (
     Address,
     Assembly,
     Leaf,
+    Made,
     Node,
     RuleInfo,
     full_key,
@@ -313,14 +314,17 @@ def _undone(rule: RuleInfo) -> RuleInfo:
 
 
 def _untaken(output: Output) -> float:
-    """The share of an output that came from the destination, and so is no source's."""
+    """The share of an output that is no source's: the destination's own, or made by `init`."""
     node = output.node
-    if not (isinstance(node, Assembly) and isinstance(node.base, Leaf)):
+    if not isinstance(node, Assembly):
         return 0.0
-    if node.base.source != DESTINATION:
-        return 0.0
-    parts = (taken_count(resolve_index(part.index, node.spec.shape)) for part in node.parts)
-    return 1 - sum(parts) / math.prod(node.spec.shape)
+    is_own = isinstance(node.base, Leaf) and node.base.source == DESTINATION
+    parts = [one for one in node.parts if not is_own or not isinstance(one.node, Made)]
+    if not is_own:
+        parts = [one for one in node.parts if isinstance(one.node, Made)]
+    count = sum(taken_count(resolve_index(part.index, node.spec.shape)) for part in parts)
+    share = count / math.prod(node.spec.shape)
+    return 1 - share if is_own else share
 
 
 def _unneeded(output: Output) -> Why:
