@@ -377,8 +377,8 @@ def gather_sources(
     for alias, one in named.items():
         numbered: Sequence[tuple[str, Source]] = [(alias, one)]
         if "<" in alias and isinstance(one, str | os.PathLike):
-            numbered = find_files(alias, os.fspath(one))
-            notes += _left_out_notes(os.fspath(one))
+            numbered = files = find_files(alias, os.fspath(one))
+            notes += (*number_notes(str(one), files), *_left_out_notes(os.fspath(one)))
         elif "*" in alias:
             numbered = files = _number_files(alias, one)
             notes += number_notes(str(one), files)

@@ -31,6 +31,7 @@ from ckptsurgeon.planner.stage.dead_rules import check_counts, rule_infos, tell_
 from ckptsurgeon.planner.stage.dispatch import run_rules
 from ckptsurgeon.planner.stage.idle_rules import (
     absent_aliases,
+    copied_noise,
     rule_remarks,
     unasked_items,
     undone_splits,
@@ -212,6 +213,7 @@ class Planning:
         self.notes += (
             *run.said,
             *rule_remarks(run),
+            *copied_noise(run),
             *absent_aliases(run),
             *undone_splits(run),
             *unasked_items(run),

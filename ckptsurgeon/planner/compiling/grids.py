@@ -158,12 +158,26 @@ class _Course:
         if len(self.open) > 1:
             return LIST
         move = self.rule.rule
+        if named := self._named_by_both():
+            raise wrong(
+                call.place,
+                f"{call.name}: there is one tensor here; `<{named}>` names the step, as the "
+                "target uses it",
+                f"to join over `{named}` give the output's capture another name",
+            )
         listed = tell_listed(move) if isinstance(move, Move) else ""
         raise wrong(
             call.place,
             f"{call.name}: there is one tensor here, and nothing to join it with",
             listed or "gather a capture (one that no target uses), or give a list of references",
         )
+
+    def _named_by_both(self) -> str:
+        """A capture in the alias of a source and in that of an output; empty for none."""
+        read = (one.name for reader in self.rule.readers for one in reader.alias.captures)
+        aliases = (target.alias for target in self.rule.targets if target.alias is not None)
+        written = {one.name for alias in aliases for one in alias.captures}
+        return next((name for name in read if name in written), "")
 
     def _split(self, call: OpCall) -> str:
         dim = call.over or self._only_spread(call)

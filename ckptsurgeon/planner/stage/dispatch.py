@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptsurgeon.language.patterns import Pattern
+from ckptsurgeon.errors import PatternError
+from ckptsurgeon.language.patterns import Literal, Pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     BatchNorm,
@@ -34,6 +35,7 @@ from ckptsurgeon.planner.stage.slices import tell_overlaps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.table_rules import run_table
 from ckptsurgeon.planner.stage.targets import write_target
+from ckptsurgeon.plans.addresses import COLONS
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 
@@ -122,6 +124,8 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     for number, lookup in enumerate(rule.lookups):
         target = written.targets[number]
         with run.problems.at(target.place):
+            if isinstance(written, Keep):
+                _refuse_unnamed(run, lookup)
             keys = keys_named(rule, lookup, written, run.destination, vars)
             for key, captures in _readable(run, written, lookup, keys):
                 run.alive[rule.group].add(number)
@@ -129,6 +133,17 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
                     _give(run, rule, written, number, key, keep(key, run.destination))
                 else:
                     _initialise(run, rule, written, number, key, Scope(captures, vars))
+
+
+def _refuse_unnamed(run: StageRun, lookup: Pattern) -> None:
+    """Raises PatternError where keys of an output without a name are meant, and there is none."""
+    texts = (one.text for one in lookup.pieces if isinstance(one, Literal))
+    if not run.compiled.is_named or "" in run.held or any(COLONS in text for text in texts):
+        return
+    targets = (one.alias for rule in run.compiled.rules for one in rule.targets)
+    alias = next((one for one in targets if one is not None), None)
+    help = f"write `{alias}{COLONS}{lookup}`" if alias is not None else ""
+    raise PatternError("there is no output without a name", help=help)
 
 
 def _readable(

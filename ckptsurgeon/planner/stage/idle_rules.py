@@ -28,6 +28,15 @@ def absent_aliases(run: StageRun) -> Iterator[Note]:
                 yield Note("alias", text, rule=run.info(rule))
 
 
+def copied_noise(run: StageRun) -> Iterator[Note]:
+    """Noise that several keys share, for it was added before they were copied."""
+    for rule in run.compiled.rules:
+        names = [placed.call.name for join in rule.join.joins for placed in join.ops]
+        if "noise" in names and "copies" in names[names.index("noise") :]:
+            text = "all copies have the same noise: `[copies, noise]` gives each its own"
+            yield Note("ops", text, rule=run.info(rule))
+
+
 def rule_remarks(run: StageRun) -> Iterator[Note]:
     """What is to be said of rules as they are written, of each once."""
     for rule in run.compiled.rules:
