@@ -288,7 +288,6 @@ def _named(rule: Init, one: PlacedRule, problems: Problems) -> CompiledRule:
             "`init` makes the keys that `for` names: capture it there",
         )
     check_names_alone(compiled, problems)
-    check_flat(targets, "`init`", problems)
     numbers = (rule.fill, rule.std, rule.seed, rule.shape)
     check_expressions(numbers, compiled.known, rule.place, problems)
     return compiled
