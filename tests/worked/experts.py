@@ -46,9 +46,7 @@ def other_experts(how: str, keep: list[list[int]]) -> Job:
     name = f"other experts in {len(keep)} layers, --{how}"
     if how == "set":
         words = ("--set", f"keep={json.dumps(keep)}")
-        return Job(
-            name, "experts_of_each_layer", source, wanted, words=words, lost=tuple(lost)
-        )
+        return Job(name, "experts_of_each_layer", source, wanted, words=words, lost=tuple(lost))
     return Job(
         name,
         "experts_of_the_config",

@@ -35,7 +35,7 @@ class Near:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """A tensor to which normal values were added: all within six times their `std`, and few alike."""
+    """A tensor to which normal values were added, all within six times their `std`."""
 
     value: Tensor
     std: float

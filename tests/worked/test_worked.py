@@ -39,7 +39,11 @@ def test_the_output_is_what_other_code_makes(job: Job, ckpt: Ckpt, tmp_path: Pat
 def test_the_way_back(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
     """The source to the byte, nested as it was; what is lost is named, and taken from elsewhere."""
     words = arguments(job, tmp_path)
-    output, plan, inverse = tmp_path / job.output_name, tmp_path / "plan.json", tmp_path / "back.json"
+    output, plan, inverse = (
+        tmp_path / job.output_name,
+        tmp_path / "plan.json",
+        tmp_path / "back.json",
+    )
     assert ckpt("plan", *words, "-o", plan).code == 0
     assert ckpt("transplant", *words, "-o", output).code == 0
     turned = ckpt("invert", plan, "-o", inverse)
@@ -56,13 +60,18 @@ def test_the_way_back(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
     hold(tensors_alone(read(back)), tensors_alone(job.source))
 
 
+# A key, and what a later stage knows it as.
+KEY = r"`([^`]+)`(?: as `[^`]+`)?"
+LOST = re.compile(rf"((?:{KEY}(?:, )?)+)(?: and (\d+) more)? (?:is|are) lost:")
+
+
 def assert_lost(job: Job, told: str) -> None:
     """All keys that are lost are named, and no others; long lists are cut, with a count."""
     named: set[str] = set()
     count = 0
-    for keys, more in re.findall(r"((?:`[^`]+`(?:, )?)+)(?: and (\d+) more)? (?:is|are) lost:", told):
-        found = re.findall("`([^`]+)`", keys)
+    for match in LOST.finditer(told):
+        found = re.findall(KEY, match[1])
         named |= set(found)
-        count += len(found) + int(more or 0)
+        count += len(found) + int(match[3] or 0)
     assert named <= job.lost_keys
     assert count == len(job.lost_keys)

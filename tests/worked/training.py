@@ -79,7 +79,7 @@ def _diffusion() -> tuple[dict[str, torch.Tensor], ...]:
 
 
 def ip_adapter(depth: int) -> Job:
-    """The loader counts the attentions: down, up, then the middle, those of images at odd numbers."""
+    """The loader counts the attentions: down, up, then the middle; the odd are of images."""
     names = [f"down_blocks.{b}.attentions.{a}" for b in range(3) for a in range(2)]
     names += [f"up_blocks.{b}.attentions.{a}" for b in (1, 2, 3) for a in range(3)]
     names += ["mid_block.attentions.0"]

@@ -45,7 +45,7 @@ def _heads(layers: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def beit_to_mmseg(layers: int, width: int) -> Job:
-    """BEiT has no bias for keys; mmseg's has one of zeros between the others, and no shared table."""
+    """BEiT has no bias for keys, where mmseg has zeros, and one table that mmseg has by layer."""
     table = random(25, 2)
     source = {
         "cls_token": random(1, 1, width),
@@ -81,7 +81,7 @@ def beit_to_mmseg(layers: int, width: int) -> Job:
 
 
 def sam(old: int, new: int, width: int) -> Job:
-    """Another image size: the embedding of the grid, and tables of the global blocks by distance."""
+    """Another image size: the embedding of the grid, and global blocks' tables by distance."""
     positions = random(1, old, old, width)
     source = {"image_encoder.pos_embed": positions}
     wanted: dict[str, object] = {
@@ -111,7 +111,9 @@ def sam(old: int, new: int, width: int) -> Job:
     )
 
 
-def _interpolated(image: Tensor, size: tuple[int, int], order: tuple[int, ...], length: int) -> Near:
+def _interpolated(
+    image: Tensor, size: tuple[int, int], order: tuple[int, ...], length: int
+) -> Near:
     """As SAM's users do it. Places are float32, up to the length, so the weights err by its eps."""
     value = F.interpolate(image.double(), size, mode="bilinear", align_corners=False)
     value = value.permute(order) if len(order) == 4 else value[0, 0]
