@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Same:
 class Job:
     """Source and output are nested as their files are; safetensors has one level.
 
+    A job has a `source`, or `sources` by their aliases.
+
     `wanted` has a tensor where its bytes are meant, else what holds it against the one found.
     `words` are further words of the command line. `front` is what the rules don't see of the
     source's keys: a root, or what is stripped. `lost` are regular expressions of keys, as the
@@ -70,9 +72,10 @@ class Job:
 
     name: str
     rules: str
-    source: Nested
-    wanted: Nested
+    source: Nested = field(default_factory=dict)
+    wanted: Nested = field(default_factory=dict)
     into: Nested | None = None
+    sources: Mapping[str, Nested] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     config: Nested | None = None
     lost: tuple[str, ...] = ()
@@ -82,11 +85,18 @@ class Job:
 
     @property
     def lost_keys(self) -> set[str]:
-        """The keys that `lost` means; each of its patterns means some."""
-        keys = {key.removeprefix(self.front) for key, _ in flat(self.source)}
-        found = [{key for key in keys if re.fullmatch(one, key)} for one in self.lost]
-        assert all(found)
-        return set().union(*found)
+        """The addresses that `lost` means."""
+        return set().union(*(self._lost_of(alias) for alias in self.all_sources))
+
+    @property
+    def all_sources(self) -> Mapping[str, Nested]:
+        """Each source by its alias, "" being the one without."""
+        return self.sources or {"": self.source}
+
+    def _lost_of(self, alias: str) -> set[str]:
+        keys = [key.removeprefix(self.front) for key, _ in flat(self.all_sources[alias])]
+        lost = [key for key in keys if any(re.fullmatch(one, key) for one in self.lost)]
+        return {f"{alias}::{key}" if alias else key for key in lost}
 
 
 def flat(tensors: Nested, front: str = "") -> Iterator[tuple[str, Any]]:
