@@ -25,7 +25,7 @@ Address = tuple[str, str]
 
 
 class Lines(msgspec.Struct, frozen=True, gc=False):
-    """The lines of a table's entries in its file, by the keys that are read and given."""
+    """The lines of a table's entries, in its file's order, by the keys that are read and given."""
 
     file: str
     read: dict[str, int]
@@ -36,7 +36,7 @@ class Lines(msgspec.Struct, frozen=True, gc=False):
         return Place(self.file, lines[key], 1) if key in lines else None
 
     def __str__(self) -> str:
-        first, last = min(self.read.values()), max(self.read.values())
+        first, last = next(iter(self.read.values())), next(reversed(self.read.values()))
         return f"{self.file}:{first}-{last}" if first != last else f"{self.file}:{first}"
 
     def __hash__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -91,6 +91,7 @@ class _Inverse:
     view: SourceView
     name: str
     lost: SourceView | None
+    _known: dict[int, RuleInfo] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         outputs = self._outputs(self._tensors())
@@ -193,9 +194,15 @@ class _Inverse:
             fate = fates.find(0, self.view.alias, key)
             by = (makers.get(one.key) for one in operands_of(node) if not one.source)
             rule = (fate and fate.rule) or next(filter(None, by), None)
-            rules[self.view.names[key]] = _undone(rule) if rule else None
+            rules[self.view.names[key]] = self._undone(rule) if rule else None
         nodes = {self.view.names[key]: node for key, node in tensors.items()}
         return Outputs(nodes, rules, str, {}, {})
+
+    def _undone(self, rule: RuleInfo) -> RuleInfo:
+        """One object for all that a rule made: reports tell these as one."""
+        if id(rule) not in self._known:
+            self._known[id(rule)] = _undone(rule)
+        return self._known[id(rule)]
 
     # --- the account ------------------------------------------------------------------------------
 
@@ -203,7 +210,7 @@ class _Inverse:
         takers = {one.at: output for output in outputs.values() for one in output.sources}
         claims: dict[str, Claim] = {}
         for output in self.forward.outputs.values():
-            rule = _undone(output.rule) if output.rule else None
+            rule = self._undone(output.rule) if output.rule else None
             taker = takers.get(("", output.name))
             if taker is not None:
                 fate = Fate.COPIED if taker.status is Status.COPIED else Fate.TAKEN
