@@ -15,6 +15,7 @@ def jobs() -> list[Job]:
         *(other_experts(how, keep) for how in ("set", "config") for keep in KEPT),
         dense_to_moe(experts=4, width=16),
         dense_to_moe(experts=3, width=24),
+        dense_to_moe(experts=4, width=8, noise=False),
         fp8_blocks(block=4, edge=(10, 7)),
         fp8_blocks(block=128, edge=(130, 256)),
     ]
@@ -57,7 +58,8 @@ def other_experts(how: str, keep: list[list[int]]) -> Job:
     )
 
 
-def dense_to_moe(experts: int, width: int) -> Job:
+def dense_to_moe(experts: int, width: int, noise: bool = True) -> Job:
+    """Experts that are the MLP, exactly or but for noise, and a router that knows none of them."""
     source: dict[str, Tensor] = {}
     wanted: dict[str, object] = {}
     parts = {"gate": "w1", "up": "w3", "down": "w2"}
@@ -67,17 +69,19 @@ def dense_to_moe(experts: int, width: int) -> Job:
             shape = (width, 2 * width) if part == "down" else (2 * width, width)
             weight = source[f"{front}.mlp.{part}_proj.weight"] = random(*shape)
             for expert in range(experts):
-                wanted[f"{sparse}.experts.{expert}.{new}.weight"] = Noisy(weight, 1e-3)
+                wanted[f"{sparse}.experts.{expert}.{new}.weight"] = (
+                    Noisy(weight, 1e-3) if noise else weight
+                )
         wanted[f"{sparse}.gate.weight"] = torch.zeros(experts, width)
         norm = f"{front}.input_layernorm.weight"
         source[norm] = wanted[norm] = random(width)
     return Job(
-        f"dense -> {experts} experts",
-        "dense_to_moe",
+        f"dense -> {experts} experts" + ("" if noise else " without noise"),
+        "dense_to_moe" if noise else "dense_to_copies",
         source,
         wanted,
         words=("--set", f"n={experts}"),
-        lost=(r".*\.mlp\..*",),
+        lost=(r".*\.mlp\..*",) if noise else (),
     )
 
 
