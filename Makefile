@@ -14,7 +14,7 @@ test: lint types
 
 # What computes, as processors without vector units and those without AVX-512 have it, in one thread and
 # in two; then with sums that are off in their last place (torch.compile can't be watched for that).
-COMPUTING := tests/ops tests/batchnorm tests/conversions tests/modules tests/proof
+COMPUTING := tests/ops tests/batchnorm tests/conversions tests/modules tests/proof tests/worked
 
 test-processors: $(VENV)/.tested
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \

@@ -25,7 +25,7 @@ Address = tuple[str, str]
 
 
 class Lines(msgspec.Struct, frozen=True, gc=False):
-    """The lines of a table's entries in its file, by the keys that are read and given."""
+    """The lines of a table's entries, in its file's order, by the keys that are read and given."""
 
     file: str
     read: dict[str, int]
@@ -36,7 +36,8 @@ class Lines(msgspec.Struct, frozen=True, gc=False):
         return Place(self.file, lines[key], 1) if key in lines else None
 
     def __str__(self) -> str:
-        return span_lines(self.file, self.read.values())
+        lines = self.read.values()  # in the order of the file
+        return span_lines(self.file, (next(iter(lines)), next(reversed(lines))))
 
     def __hash__(self) -> int:
         return hash(self.file)

@@ -38,14 +38,15 @@ class SavedView(msgspec.Struct, frozen=True, omit_defaults=True):
     nesting: Nesting | None = None
 
     def all_specs(self) -> dict[str, TensorSpec]:
-        """The specs of all keys, in their order."""
+        """The specs of all keys, in their order; equal ones are one object, as of a file."""
+        shared: dict[TensorSpec, TensorSpec] = {}
         waiting = {place: (key, spec) for place, key, spec in self.unreadable}
         found: dict[str, TensorSpec] = {}
         for key, spec in self.specs.items():
             while len(found) in waiting:
                 other, unreadable = waiting.pop(len(found))
                 found[other] = unreadable
-            found[key] = spec
+            found[key] = shared.setdefault(spec, spec)
         return {**found, **dict(waiting[place] for place in sorted(waiting))}
 
 

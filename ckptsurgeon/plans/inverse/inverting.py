@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -103,6 +103,7 @@ class _Inverse:
     views: tuple[SourceView, ...]
     name: str
     lost: SourceView | None
+    _known: dict[int, RuleInfo] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         outputs = self._outputs(self._tensors())
@@ -242,12 +243,18 @@ class _Inverse:
                 by = (makers.get(one.at) for one in operands_of(node))
                 rule = (fate and fate.rule) or next(filter(None, by), None)
                 given = self._key(view, name)
-                nodes[given], rules[given] = node, _undone(rule) if rule else None
+                nodes[given], rules[given] = node, self._undone(rule) if rule else None
         return Outputs(nodes, rules, self._name, {}, {})
 
     def _name(self, key: str) -> str:
         """The name of an output in its file."""
         return split_address(key)[1] if self._is_named else key
+
+    def _undone(self, rule: RuleInfo) -> RuleInfo:
+        """One object for all that a rule made: reports tell these as one."""
+        if id(rule) not in self._known:
+            self._known[id(rule)] = _undone(rule)
+        return self._known[id(rule)]
 
     # --- the account ------------------------------------------------------------------------------
 
@@ -255,7 +262,7 @@ class _Inverse:
         takers = {one.at: output for output in outputs.values() for one in output.sources}
         claims: dict[str, dict[str, Claim]] = {view.alias: {} for view in written}
         for output in self.forward.outputs.values():
-            rule = _undone(output.rule) if output.rule else None
+            rule = self._undone(output.rule) if output.rule else None
             alias, name = self._address(output)
             taker = takers.get((alias, name))
             if taker is not None:

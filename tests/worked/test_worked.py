@@ -1,0 +1,84 @@
+"""Each worked job by the command line: the output, the way back, and what is lost on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from command_line import Ckpt
+from command_line import ckpt as ckpt
+
+from worked import JOBS
+from worked.job import RULES, Job, hold, read, save, tensors_alone
+
+every_job = pytest.mark.parametrize("job", JOBS, ids=[job.name for job in JOBS])
+
+
+def source_path(job: Job, alias: str, folder: Path) -> Path:
+    return folder / f"{alias}{job.source_name}"
+
+
+def arguments(job: Job, folder: Path) -> list[object]:
+    """Words for `plan` and `transplant`; the files are written."""
+    words: list[object] = []
+    for alias, tensors in job.all_sources.items():
+        path = save(tensors, source_path(job, alias, folder))
+        words += ["--source", f"{alias}={path}"] if alias else [path]
+    if job.into is not None:
+        words += ["--into", save(job.into, folder / f"into{Path(job.source_name).suffix}")]
+    if job.config is not None:
+        (folder / "config.json").write_text(json.dumps(job.config))
+        words += ["--config", folder / "config.json"]
+    return [*words, "-r", RULES / f"{job.rules}.yaml", *job.words]
+
+
+@every_job
+def test_the_output_is_what_other_code_makes(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
+    output = tmp_path / job.output_name
+    ran = ckpt("transplant", *arguments(job, tmp_path), "-o", output)
+    assert ran.code == 0, ran
+    hold(read(output), job.wanted)
+
+
+@every_job
+def test_the_way_back(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
+    """The source to the byte, nested as it was; what is lost is named, and taken from elsewhere."""
+    words = arguments(job, tmp_path)
+    output, plan = tmp_path / job.output_name, tmp_path / "plan.json"
+    assert ckpt("plan", *words, "-o", plan).code == 0
+    assert ckpt("transplant", *words, "-o", output).code == 0
+    told = set()
+    for alias, source in job.all_sources.items():
+        only = ("--only", alias) if alias else ()
+        path = source_path(job, alias, tmp_path)
+        inverse, back = tmp_path / f"inverse{alias}.json", path.with_stem(f"back{alias}")
+        turned = ckpt("invert", plan, *only, "-o", inverse)
+        lost: tuple[object, ...] = ()
+        if turned.code:
+            told.add(turned.err)
+            again = ckpt("invert", plan, *only, "-o", inverse, "--source-of-lost", path)
+            assert again.code == 0, again
+            lost = ("--source", f"lost={path}")
+        ran = ckpt("transplant", output, *lost, "--plan", inverse, "-o", back)
+        assert ran.code == 0, ran
+        hold(tensors_alone(read(back)), tensors_alone(source))
+    assert_lost(job, "\n".join(told))
+
+
+# A key, and what a later stage knows it as.
+KEY = r"`([^`]+)`(?: as `[^`]+`)?"
+LOST = re.compile(rf"((?:{KEY}(?:, )?)+)(?: and (\d+) more)? (?:is|are) lost:")
+
+
+def assert_lost(job: Job, told: str) -> None:
+    """All keys that are lost are named, and no others; long lists are cut, with a count."""
+    named: set[str] = set()
+    count = 0
+    for match in LOST.finditer(told):
+        found = re.findall(KEY, match[1])
+        named |= set(found)
+        count += len(found) + int(match[3] or 0)
+    assert named <= job.lost_keys
+    assert count == len(job.lost_keys)
