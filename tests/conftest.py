@@ -1,16 +1,21 @@
-"""What holds for every test: quiet libraries, no network, one thread, the same random numbers."""
+"""What holds for every test: quiet libraries, no network or hurry, one thread, the same numbers."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # No quarrel over the cores among pytest-xdist's processes; no test counts on the order of sums.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test fails because the machine was busy.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def strange_aliases(options: OutputOptions, aliases: Collection[str]) -> Iterato
     for name, place in options.places.items():
         if not any(name == alias or _reads(name, alias) for alias in aliases):
             there = list_some(
-                (f"`{one or 'the one without a name'}`" for one in aliases), MOST_NAMED
+                (f"`{one}`" if one else "one without a name" for one in aliases), MOST_NAMED
             )
             yield Problem(f"no output is called `{name}`", place, f"the rules give {there}")
 

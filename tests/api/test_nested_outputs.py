@@ -336,14 +336,14 @@ def is_plain(tree: Any) -> bool:
     return bool(keys) and len(set(keys)) == len(keys) and not fronts & set(keys)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=TREES.filter(is_plain))
 def test_without_rules_the_nesting_stays(tree: Any, tmp_path_factory: Any) -> None:
     tmp_path = tmp_path_factory.mktemp("laws")
     assert written(tmp_path, tree, None, root="") == tree
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=TREES.filter(is_plain))
 def test_a_destination_gives_its_nesting(tree: Any, tmp_path_factory: Any) -> None:
     tmp_path = tmp_path_factory.mktemp("laws")
@@ -353,7 +353,7 @@ def test_a_destination_gives_its_nesting(tree: Any, tmp_path_factory: Any) -> No
     assert found == only_tensors(tree)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=TREES.filter(is_plain), root=st.sampled_from(["", "m", "m.n"]))
 def test_an_inverse_gives_the_nesting_back(tree: Any, root: str, tmp_path_factory: Any) -> None:
     tmp_path = tmp_path_factory.mktemp("laws")

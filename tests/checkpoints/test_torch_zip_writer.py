@@ -69,9 +69,7 @@ def write_all(path: Path, layout: Layout, arrays: Mapping[str, Any]) -> None:
         list(pool.map(lambda key: writer.write(key, arrays[key]), reversed(list(arrays))))
 
 
-@settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.text(max_size=12),

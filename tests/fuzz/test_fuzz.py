@@ -16,7 +16,6 @@ FOUND = sorted(path for path in (Path(__file__).parent / "found").rglob("*") if 
 @pytest.mark.parametrize("name", TARGETS)
 @settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -212,7 +212,7 @@ CONDITIONS = st.recursive(
 
 
 @given(st.one_of(ARITHMETIC, CONDITIONS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_python_agrees(text: str) -> None:
     names = {name: value for name, value in SCOPE.items() if name.isidentifier()}
     try:
@@ -227,7 +227,7 @@ def test_python_agrees(text: str) -> None:
 
 
 @given(st.text(alphabet="ip01.+-*/%()[]<>=!'\" andort,", max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_read_or_refused(text: str) -> None:
     column = 0
     try:

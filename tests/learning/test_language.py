@@ -58,7 +58,9 @@ def sources_of(run: Run) -> dict[str, Arrays]:
 
 
 def is_exact(plan: Plan) -> bool:
-    """Whether all that comes out is moved, or cast, from the sources."""
+    """Whether all that comes out is moved, or cast, from the sources, into one checkpoint."""
+    if plan.is_named:
+        return False  # each of several outputs is learned for itself
     for output in plan.outputs.values():
         for work in walk(output.node):
             if isinstance(work, Call) and work.op.arithmetic and work.op.name != "cast":

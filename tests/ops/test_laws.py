@@ -20,9 +20,7 @@ from ckptsurgeon.specs import Specs, TensorSpec
 
 EVERY = {**OPS, **INTERNAL}
 every_op = pytest.mark.parametrize("name", list(EVERY))
-quickly = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+quickly = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def test_every_op_has_a_strategy() -> None:

@@ -23,9 +23,7 @@ from ckptsurgeon.specs import TensorSpec
 Array = np.ndarray[Any, Any]
 
 MOVING = [name for name, cls in OPS.items() if issubclass(cls, Move | Cast)]
-quickly = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def positions(view: View) -> Array:

@@ -123,7 +123,7 @@ def test_same_compares_both_halves_of_complex_items() -> None:
         build("same", {}).apply((one, other), specs)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(grouping=groupings(smallest=1))
 def test_rearrange_as_einops(grouping: Grouping) -> None:
     array = matrix(*grouping.shape)
@@ -168,7 +168,7 @@ def test_a_turned_pattern_knows_every_size() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 def test_take_of_a_permutation_is_undone_by_a_take(data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(6)))
     op = build("take", {"indices": order, "dim": 1})

@@ -29,7 +29,7 @@ def test_two_stretches_overlap_where_they_share_a_position() -> None:
         assert overlap((one,), (other,)) == bool({*one} & {*other}), (one, other)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.lists(st.tuples(items, items), max_size=5))
 def test_two_that_overlap_are_found_if_there_are_any(
     regions: list[Region],

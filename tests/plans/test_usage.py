@@ -54,7 +54,7 @@ SOURCE = {
 ALL = ("missing", "unexpected", "unused", "mismatched", "unreadable", "nothing")
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     st.lists(st.sampled_from(FIRST), max_size=4, unique_by=str),
     st.lists(st.sampled_from(SECOND), max_size=3, unique_by=str),

@@ -31,7 +31,7 @@ checkpoints = st.dictionaries(
     keys, st.builds(TensorSpec, st.sampled_from(sorted(BITS)), shapes), min_size=1, max_size=12
 )
 seeds = st.integers(0, 2**70)
-unhurried = settings(max_examples=60, deadline=None)
+unhurried = settings(max_examples=60)
 
 
 def recipes_of(specs: Specs, seed: int = 0) -> dict[str, Recipe]:

@@ -264,13 +264,13 @@ def layers(draw: st.DrawFn) -> list[Entry]:
     return draw(st.permutations(made)) if draw(st.booleans()) else made
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(entries(), layers()))
 def test_any_lines_are_those_of_the_slow_way(told: list[Entry]) -> None:
     assert fold_lots(gather_lots(told)) == fold_slowly(told)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(entries(), layers()))
 def test_lines_tell_exactly_the_entries(told: list[Entry]) -> None:
     lines = fold_lots(gather_lots(told))

@@ -378,7 +378,7 @@ def test_an_error_carries_the_suggestion() -> None:
     assert "- net.** -> 0.**" in str(raised.value) or raised.value.suggestion is not None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sets(st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE)), max_size=8))
 def test_advice_is_printable(keys: set[str]) -> None:
     specs = {key: TensorSpec("F32", (1,)) for key in sorted(keys)}

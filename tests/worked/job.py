@@ -62,9 +62,9 @@ class Same:
 class Job:
     """Source and output are nested as their files are; safetensors has one level.
 
-    A job has a `source`, or `sources` by their aliases.
+    A job has a `source`, or `sources` by their aliases; it has `wanted`, or several outputs.
 
-    `wanted` has a tensor where its bytes are meant, else what holds it against the one found.
+    An output has a tensor where its bytes are meant, else what holds it against the one found.
     `words` are further words of the command line. `front` is what the rules don't see of the
     source's keys: a root, or what is stripped. `lost` are regular expressions of keys, as the
     rules see them, that the plan loses.
@@ -76,6 +76,7 @@ class Job:
     wanted: Nested = field(default_factory=dict)
     into: Nested | None = None
     sources: Mapping[str, Nested] = field(default_factory=dict)
+    outputs: Mapping[str, Nested] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     config: Nested | None = None
     lost: tuple[str, ...] = ()
@@ -92,6 +93,10 @@ class Job:
     def all_sources(self) -> Mapping[str, Nested]:
         """Each source by its alias, "" being the one without."""
         return self.sources or {"": self.source}
+
+    @property
+    def all_outputs(self) -> Mapping[str, Nested]:
+        return self.outputs or {"": self.wanted}
 
     def _lost_of(self, alias: str) -> set[str]:
         keys = [key.removeprefix(self.front) for key, _ in flat(self.all_sources[alias])]

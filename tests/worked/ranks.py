@@ -1,7 +1,4 @@
-"""Tensor parallel ranks: files of one layer and rank, and weights cut for others.
-
-Rule files for several outputs write each rank under a prefix, `rank<r>.`, in place of an alias.
-"""
+"""Tensor parallel ranks: files of one layer and rank, and weights cut for others."""
 
 from __future__ import annotations
 
@@ -94,14 +91,12 @@ def megatron_ranks(before: int, after: int, width: int) -> Job:
     }
     front = "decoder.layers.0."
     sources = {f"r{rank}": _ranked(full, rank, before, front) for rank in range(before)}
-    wanted: Tensors = {}
-    for rank in range(after):
-        wanted |= _ranked(full, rank, after, f"rank{rank}.{front}")
+    outputs = {f"rank{rank}": _ranked(full, rank, after, front) for rank in range(after)}
     return Job(
         f"Megatron, {before} ranks -> {after}",
         "megatron_ranks",
-        wanted=wanted,
         sources=sources,
+        outputs=outputs,
         words=("--set", f"tp={after}"),
     )
 
@@ -130,7 +125,7 @@ def vocabulary_of_ranks(words: int, rows: int, ranks: int) -> Job:
         f"vocabulary of {words} padded to {rows}, {ranks} ranks",
         "vocab_of_ranks",
         {"model.embed_tokens.weight": table},
-        {f"rank{rank}.{key}": part for rank, part in enumerate(padded)},
+        outputs={f"rank{rank}": {key: part} for rank, part in enumerate(padded)},
         words=("--set", f"rows={rows}", "--set", f"tp={ranks}"),
     )
 
@@ -138,22 +133,23 @@ def vocabulary_of_ranks(words: int, rows: int, ranks: int) -> Job:
 def more_ranks_than_heads(ranks: int, heads: int, size: int) -> Job:
     """Some ranks have the same head of keys and values."""
     width = ranks * size
-    source, wanted = {}, {}
+    source: Tensors = {}
+    outputs: dict[str, Tensors] = {f"rank{rank}": {} for rank in range(ranks)}
     front = "model.layers.0.self_attn"
     for name in "qo":
         weight = source[f"{front}.{name}_proj.weight"] = random(width, width)
         for rank, part in enumerate(weight.chunk(ranks, "qo".index(name))):
-            wanted[f"rank{rank}.{front}.{name}_proj.weight"] = part
+            outputs[f"rank{rank}"][f"{front}.{name}_proj.weight"] = part
     for name in "kv":
         weight = source[f"{front}.{name}_proj.weight"] = random(heads * size, width)
         for rank in range(ranks):
             head = rank * heads // ranks
             part = weight[head * size : (head + 1) * size]
-            wanted[f"rank{rank}.{front}.{name}_proj.weight"] = part
+            outputs[f"rank{rank}"][f"{front}.{name}_proj.weight"] = part
     return Job(
         f"{ranks} ranks for {heads} heads of {size}",
         "more_ranks_than_heads",
         source,
-        wanted,
+        outputs=outputs,
         words=("--set", f"tp={ranks}", "--set", f"kv={heads}", "--set", f"d={size}"),
     )

@@ -20,12 +20,31 @@ def source_path(job: Job, alias: str, folder: Path) -> Path:
     return folder / f"{alias}{job.source_name}"
 
 
+def output_paths(job: Job, folder: Path) -> dict[str, Path]:
+    """Where each output is written, by its alias."""
+    return {alias: folder / f"made_{alias}{job.output_name}" for alias in job.all_outputs}
+
+
+def by_alias(option: str, paths: dict[str, Path]) -> list[object]:
+    """The option for each path; SRC stands without one."""
+    words: list[object] = []
+    for alias, path in paths.items():
+        if alias:
+            words += [option, f"{alias}={path}"]
+        else:
+            words += [path] if option == "--source" else [option, path]
+    return words
+
+
 def arguments(job: Job, folder: Path) -> list[object]:
     """Words for `plan` and `transplant`; the files are written."""
-    words: list[object] = []
-    for alias, tensors in job.all_sources.items():
-        path = save(tensors, source_path(job, alias, folder))
-        words += ["--source", f"{alias}={path}"] if alias else [path]
+    words = by_alias(
+        "--source",
+        {
+            alias: save(tensors, source_path(job, alias, folder))
+            for alias, tensors in job.all_sources.items()
+        },
+    )
     if job.into is not None:
         words += ["--into", save(job.into, folder / f"into{Path(job.source_name).suffix}")]
     if job.config is not None:
@@ -36,32 +55,36 @@ def arguments(job: Job, folder: Path) -> list[object]:
 
 @every_job
 def test_the_output_is_what_other_code_makes(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
-    output = tmp_path / job.output_name
-    ran = ckpt("transplant", *arguments(job, tmp_path), "-o", output)
+    outputs = output_paths(job, tmp_path)
+    ran = ckpt("transplant", *arguments(job, tmp_path), *by_alias("-o", outputs))
     assert ran.code == 0, ran
-    hold(read(output), job.wanted)
+    for alias, path in outputs.items():
+        hold(read(path), job.all_outputs[alias])
 
 
 @every_job
 def test_the_way_back(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
     """The source to the byte, nested as it was; what is lost is named, and taken from elsewhere."""
-    words = arguments(job, tmp_path)
-    output, plan = tmp_path / job.output_name, tmp_path / "plan.json"
+    words, plan, outputs = (
+        arguments(job, tmp_path),
+        tmp_path / "plan.json",
+        output_paths(job, tmp_path),
+    )
     assert ckpt("plan", *words, "-o", plan).code == 0
-    assert ckpt("transplant", *words, "-o", output).code == 0
+    assert ckpt("transplant", *words, *by_alias("-o", outputs)).code == 0
     told = set()
     for alias, source in job.all_sources.items():
         only = ("--only", alias) if alias else ()
         path = source_path(job, alias, tmp_path)
         inverse, back = tmp_path / f"inverse{alias}.json", path.with_stem(f"back{alias}")
         turned = ckpt("invert", plan, *only, "-o", inverse)
-        lost: tuple[object, ...] = ()
+        given = by_alias("--source", outputs)
         if turned.code:
             told.add(turned.err)
             again = ckpt("invert", plan, *only, "-o", inverse, "--source-of-lost", path)
             assert again.code == 0, again
-            lost = ("--source", f"lost={path}")
-        ran = ckpt("transplant", output, *lost, "--plan", inverse, "-o", back)
+            given += by_alias("--source", {"lost": path})
+        ran = ckpt("transplant", *given, "--plan", inverse, "-o", back)
         assert ran.code == 0, ran
         hold(tensors_alone(read(back)), tensors_alone(source))
     assert_lost(job, "\n".join(told))

@@ -63,7 +63,7 @@ def _value(capture: Capture, draw: st.DrawFn) -> Value:
 
 
 @given(patterns(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_written_is_read(pattern: Pattern, data: st.DataObject) -> None:
     values = {c.name: _value(c, data.draw) for c in pattern.captures}
     key = write_key(pattern, values)
@@ -73,7 +73,7 @@ def test_what_is_written_is_read(pattern: Pattern, data: st.DataObject) -> None:
 
 
 @given(patterns(), st.text(alphabet="ab.:*<[_10", max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_re_and_re2_agree(pattern: Pattern, key: str) -> None:
     text = "".join(_regex(piece, ".") for piece in pattern.pieces)
     if not _plainly_linear(pattern.pieces, "."):
@@ -83,7 +83,7 @@ def test_re_and_re2_agree(pattern: Pattern, key: str) -> None:
 
 
 @given(patterns(renamed=True))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_printed_pattern_is_read_as_the_same_also_in_an_arrow(pattern: Pattern) -> None:
     for text, _ in [(str(pattern), 0), *split_arrow(f"{pattern} -> {pattern}")]:
         assert _as_written(parse_reference(text).pattern) == _as_written(pattern)
@@ -121,7 +121,7 @@ def test_escapes_in_words(text: str, words: list[tuple[str, str]]) -> None:
 
 
 @given(st.text(alphabet="ab.<>*[]:\\|=i0 ", max_size=25), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_read_or_refused(text: str, target: bool) -> None:
     column = 0
     try:

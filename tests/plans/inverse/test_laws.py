@@ -46,7 +46,7 @@ def assert_equal(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> Non
         assert found[key].tobytes() == array.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(conversions())
 def test_the_inverse_gives_the_bytes_back(conversion: tuple[dict[str, Array], list[Any]]) -> None:
     tensors, rules = conversion
@@ -56,7 +56,7 @@ def test_the_inverse_gives_the_bytes_back(conversion: tuple[dict[str, Array], li
 
 
 @pytest.mark.parametrize("op", EACH)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_each_op_is_undone_alone(op: Callable[..., Any], data: st.DataObject) -> None:
     made = Conversion(data.draw)
@@ -67,7 +67,7 @@ def test_each_op_is_undone_alone(op: Callable[..., Any], data: st.DataObject) ->
     assert_equal(carried_out(invert_plan(plan, "it"), output), made.tensors)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(conversions(), st.data())
 def test_stages_are_undone_from_the_last_to_the_first(
     conversion: tuple[dict[str, Array], list[Any]], data: st.DataObject
@@ -80,7 +80,7 @@ def test_stages_are_undone_from_the_last_to_the_first(
     assert_equal(carried_out(invert_plan(plan, "it"), output), tensors)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(conversions(both_ways=True))
 def test_turned_around_twice_it_does_what_it_did(
     conversion: tuple[dict[str, Array], list[Any]],
@@ -111,7 +111,7 @@ def overlapping_slices(draw: Any) -> tuple[tuple[int, ...], list[str]]:
     return shape, [", ".join(map(item, shape)) for _ in range(count)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(overlapping_slices(), st.booleans())
 def test_slices_that_cover_a_tensor_give_it_back(
     drawn: tuple[tuple[int, ...], list[str]], completed: bool
