@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ckptsurgeon.checkpoints.several import SEVERAL
@@ -25,16 +23,11 @@ from ckptsurgeon.plans.graph import (
     span_lines,
 )
 from ckptsurgeon.plans.kinds import OutputKind
-from ckptsurgeon.plans.output_files import (
-    OF_DESTINATION,
-    OF_INVERTED,
-    OF_SOURCE,
-    OUTPUT,
-)
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.findings import show_advice, show_findings
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
+from ckptsurgeon.render.outputs import output_lines
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import (
     CLEAN,
@@ -45,7 +38,7 @@ from ckptsurgeon.render.view import (
     place_text,
 )
 from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import OutputSide, Report, Rows, Side, Tally, making
+from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
 from ckptsurgeon.specs import human_bytes, plural
 from ckptsurgeon.wording import tell_more
 
@@ -100,8 +93,7 @@ def _header(report: Report, view: View) -> list[str]:
     destination = report.destination
     is_told = destination is not None and destination.format != SEVERAL  # else with the outputs
     target = [_side("destination", destination)] if destination and is_told else []
-    files = [_file(group, report) for group in _alike(report)]
-    shown = view.align([*first, *target, *files], "")
+    shown = view.align([*first, *target, *output_lines(report)], "")
     more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
     return [*shown[: len(first)], *more, *shown[len(first) :]]
 
@@ -113,69 +105,6 @@ def _side(name: str, side: Side) -> Aligned:
     facts += [] if side.has_values else ["shapes only"]
     facts += [f"opened `{safe(side.root)}`"] if side.root else []
     return Aligned((safe(name), safe(side.path)), ", ".join(facts))
-
-
-DECIDED = {
-    OF_DESTINATION: "as the destination",
-    OF_SOURCE: "as the source",
-    OF_INVERTED: "as the source was",
-}
-
-
-def _alike(report: Report) -> list[list[OutputSide]]:
-    """The files that there is something to say of, those together that differ in numbers alone."""
-    groups: dict[Hashable, list[OutputSide]] = {}
-    for side in report.files:
-        file = side.file
-        if report.is_named or file.decided == OUTPUT or file.nesting.is_nested:
-            names = [re.sub(r"[0-9]+", "0", one) for one in (file.alias, file.path, file.into)]
-            alike = (*names, file.format, file.nesting, file.decided, file.place, side.tensors)
-            groups.setdefault(alike, []).append(side)
-    return list(groups.values())
-
-
-def _count_alike(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return sum(1 for _ in alike)
-
-
-def _span(texts: Sequence[str]) -> str:
-    """Texts that differ in one number as one: `mp_rank_<00..03>.pt`."""
-    first, last = texts[0], texts[-1]
-    if first == last:
-        return first
-    start = len(first[: _count_alike(first, last)].rstrip("0123456789"))
-    end = _count_alike(first[start:][::-1], last[start:][::-1])
-    end = len(first[len(first) - end :].lstrip("0123456789"))
-    parts = [text[start : len(text) - end] for text in (first, last)]
-    if not all(part.isdigit() for part in parts):
-        return f"{first} .. {last}"
-    return f"{first[:start]}<{parts[0]}..{parts[1]}>{first[len(first) - end :]}"
-
-
-def _file(sides: Sequence[OutputSide], report: Report) -> Aligned:
-    """The format of files that are alike, their nesting and what decides that."""
-    file, nbytes = sides[0].file, [side.nbytes for side in sides]
-    facts = [file.format or "as .pt"]
-    facts += [f"root `{safe(file.root)}`"] if file.root else []
-    if file.wrappers:
-        names = join_texts([f"`{one}`" for one in map(str, fold_keys(file.wrappers))], MOST_ORIGINS)
-        facts.append(f"{'wrapper' if len(file.wrappers) == 1 else 'wrappers'} {names}")
-    if file.decided == OUTPUT or file.nesting.is_nested:
-        facts += [] if file.nesting.is_nested else ["flat"]
-        place = f" ({safe(file.place.file_line)})" if file.place else ""
-        facts.append(DECIDED.get(file.decided, f"by `output`{place}"))
-    elif not file.format:
-        facts = []
-    if report.is_named:
-        each = " each" if len(sides) > 1 else ""
-        facts.append(f"{plural(sides[0].tensors, 'tensor')}, {human_bytes(nbytes[0])}{each}")
-        facts += [f"{human_bytes(sum(nbytes))} in all"] if each else []
-        held = _span([side.file.into for side in sides])
-        facts += [f"held against {safe(held)}"] if held else []
-    alias, path = (_span([getattr(one.file, word) for one in sides]) for word in ("alias", "path"))
-    return Aligned((safe(f"output {alias}".rstrip()), safe(path)), ", ".join(facts))
 
 
 def _outside(report: Report, view: View) -> list[str]:

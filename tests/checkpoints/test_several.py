@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -484,7 +485,13 @@ def test_what_waits_aside_is_never_taken_away() -> None:
             waiting = told.split("c is moved to ")[1].split(";")[0]
             refuse_outputs({"x": "x.pt"}, force=False)
             put({"x": "x.pt"})
+            with pytest.raises(OutputError, match=f"move {re.escape(waiting)} back to c,"):
+                put({"c": "c/"})
             assert Path(waiting, "m.safetensors").read_bytes() == b"oldc"
+            os.rename(waiting, "c")
+            with pytest.raises(OutputError, match="exists already"):
+                put({"c": "c/"})
+            assert Path("c/m.safetensors").read_bytes() == b"oldc"
             return
     pytest.fail("no moment without a name")
 

@@ -143,8 +143,20 @@ class EarlierRun:
     @property
     def halfway(self) -> bool:
         """Whether it was stopped while it put its files in place."""
-        states = {one.placed for one in self.entries}
-        return len(states) > 1 or any(one.gone for one in self.entries)
+        return len({one.placed for one in self.entries}) > 1 or bool(self.gone)
+
+    @property
+    def gone(self) -> list[Entry]:
+        """What waits aside, in its hidden folders alone, with nothing in its place."""
+        return [one for one in self.entries if one.gone]
+
+    @property
+    def removable(self) -> list[str]:
+        """Those of its hidden folders that nothing waits in."""
+        holders = {one.aside.parent for one in self.gone}
+        return [
+            shown for one, shown in zip(self.folders, self.shown, strict=True) if one not in holders
+        ]
 
     @property
     def harmless(self) -> bool:
@@ -166,10 +178,12 @@ class EarlierRun:
         rest = [one for one in self.entries if not one.placed]
         parts = [list_some(map(str, group), SHOWN) for group in (first, rest) if group]
         force = choose("--force", "force=True")
-        away = list_some([visible(one.shown) for one in first] + list(self.shown), SHOWN)
+        back = [f"move {visible(str(one.aside))} back to {visible(one.shown)}" for one in self.gone]
+        away = [visible(one) for one in (*(one.shown for one in first), *self.removable)]
+        ways = [*back[:SHOWN], *([f"remove {list_some(away, SHOWN)}"] if away else [])]
         return (
             "an earlier run was stopped while it put its files in place: "
-            f"{', '.join(parts)}; remove {away}, or write all again by {force}"
+            f"{', '.join(parts)}; {', '.join(ways)}, or write all again by {force}"
         )
 
 

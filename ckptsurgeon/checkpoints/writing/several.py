@@ -185,7 +185,17 @@ def _plan(targets: Targets, force: bool) -> dict[str, _Output]:
         told = tell_interrupted(targets.values())
         raise OutputError(f"{error}\n{told}" if told else str(error)) from None
     _refuse_overlaps(outputs)
+    if not force:
+        _refuse_what_waits(targets)
     return outputs
+
+
+def _refuse_what_waits(targets: Targets) -> None:
+    """Raises OutputError where what was in an output's place waits aside: it would be lost."""
+    places = {_follow(target) for target in targets.values()}
+    for run in find_earlier(_shown_parents(targets)):
+        if any(one.place in places for one in run.gone):
+            raise OutputError(run.tell())
 
 
 def _place(target: str, force: bool) -> _Output:
@@ -229,7 +239,7 @@ def _require_space(
     try:
         staging.require_space(next(iter(homes.values())), nbytes)
     except OutputError as error:
-        left = [name for run in earlier if not run.harmless for name in run.shown]
+        left = [name for run in earlier if not run.harmless for name in run.removable]
         more = f"; an earlier run left {', '.join(left[:3])}, which can be removed" if left else ""
         raise OutputError(f"{error}{more}") from None
 

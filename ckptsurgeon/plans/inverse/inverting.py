@@ -6,7 +6,6 @@ refused, all at once, or taken from another checkpoint.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -32,7 +31,7 @@ from ckptsurgeon.plans.graph import (
     operands_of,
 )
 from ckptsurgeon.plans.inverse.losses import Losses
-from ckptsurgeon.plans.inverse.walking import LOST, Recovery, Spot, StandIns, spot_of
+from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
 from ckptsurgeon.plans.notes import fate_notes
 from ckptsurgeon.plans.output_files import OF_INVERTED, OutputFile
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
@@ -106,7 +105,8 @@ class _Inverse:
     _known: dict[int, RuleInfo] = field(default_factory=dict)
 
     def plan(self) -> Plan:
-        outputs = self._outputs(self._tensors())
+        recovery = Recovery(self._given())
+        outputs = self._outputs(self._tensors(recovery))
         written = self._written()
         fates = Fates(list(self._fates(outputs, written)))
         return Plan(
@@ -116,7 +116,7 @@ class _Inverse:
             steps=Steps(()),
             fates=fates,
             rules=tuple(_undone(rule) for rule in self.forward.rules),
-            notes=(*self._notes(), *fate_notes(fates)),
+            notes=(*self._notes(recovery), *fate_notes(fates)),
             ties=self._ties(outputs),
             files=tuple(
                 OutputFile(self._alias(view), view.nesting, OF_INVERTED) for view in self.views
@@ -153,7 +153,9 @@ class _Inverse:
         return tuple(
             SourceView(
                 alias=alias,
-                path=f"the output {alias} of {self.name}".replace("  ", " "),
+                path=f"the output {alias} of {self.name}"
+                if alias
+                else f"the output of {self.name}",
                 format=PLANNED,
                 options=options,
                 names={key: key for key in own},
@@ -175,16 +177,20 @@ class _Inverse:
 
     # --- what comes out ---------------------------------------------------------------------------
 
-    def _tensors(self) -> dict[Address, Node]:
+    def _given(self) -> list[tuple[Node, Node]]:
+        """What each output holds, and the output itself; those that are tied are one."""
+        given: list[tuple[Node, Node]] = []
+        for one in self.forward.outputs.values():
+            if one.key not in self.forward.ties:
+                alias, name = self._address(one)
+                given.append((one.node, Leaf(alias, name, one.spec, name)))
+        return given
+
+    def _tensors(self, recovery: Recovery) -> dict[Address, Node]:
         """Every tensor of the sources as made of outputs; raises PlanError where any is lost.
 
         Other checkpoints, and other keys of one storage, are asked for what no output tells.
         """
-        given = []
-        for one in self.forward.outputs.values():
-            alias, name = self._address(one)
-            given.append((one.node, Leaf(alias, name, one.spec, name)))
-        recovery = Recovery(given)
         leaves = [view.leaf(key) for view in self.views for key in view.specs]
         found = {(leaf.source, leaf.key): recovery.tensor(leaf) for leaf in leaves}
         for view in self.views:
@@ -192,7 +198,7 @@ class _Inverse:
         missing = [leaf for leaf in leaves if found[leaf.source, leaf.key] is None]
         if missing and self.lost is not None:
             stand_in = StandIns(self.views[0].alias, self.lost)
-            completed = Recovery(given, stand_in)
+            completed = Recovery(self._given(), stand_in)
             found |= {
                 (leaf.source, leaf.key): completed.tensor(leaf) or stand_in(leaf)
                 for leaf in missing
@@ -285,32 +291,28 @@ class _Inverse:
                 ties |= {key: leader for key in others if outputs.nodes[key] is node}
         return ties
 
-    def _notes(self) -> Iterator[Note]:
+    def _notes(self, recovery: Recovery) -> Iterator[Note]:
         yield from (note for note in self.forward.notes if note.kind == "entry")
         for view in self.views:
             root = root_of(self.forward, view.alias)
             if root and not view.format.startswith("torch"):
                 yield Note("root", f"keys are named as under the root `{root}` of {view.path}")
-        yield from _copies_notes(self.forward)
+        yield from self._copies_notes(recovery)
 
+    def _copies_notes(self, recovery: Recovery) -> Iterator[Note]:
+        """Tensors that several outputs hold, of which the first goes back: they may differ by now.
 
-def _copies_notes(plan: Plan) -> Iterator[Note]:
-    """Tensors that a plan gave several keys, of which the first goes back: they may differ by now.
-
-    Those of one rule, which gave each as often, are one note.
-    """
-    keys: dict[Spot, list[str]] = {}
-    for key, node in plan.outputs.nodes.items():
-        if key not in plan.ties:
-            keys.setdefault(spot_of(node), []).append(key)
-    alike: dict[tuple[RuleInfo | None, int], list[str]] = {}
-    for copies in keys.values():
-        if len(copies) > 1:
-            alike.setdefault((plan.outputs.rules[copies[0]], len(copies)), []).append(copies[0])
-    for (rule, count), firsts in alike.items():
-        more = f", and so for {len(firsts) - 1} more" if len(firsts) > 1 else ""
-        text = f"{count} copies go back as one, that of `{firsts[0]}`{more}"
-        yield Note("copies", text, rule=None if rule is None else _undone(rule))
+        Those of one rule, which gave each as often, are one note.
+        """
+        makers = {self._address(output): output.rule for output in self.forward.outputs.values()}
+        alike: dict[tuple[RuleInfo | None, int], list[str]] = {}
+        for node, count in recovery.copies():
+            first = next(iter(operands_of(node)))
+            alike.setdefault((makers.get(first.at), count), []).append(full_key(*first.at))
+        for (rule, count), firsts in alike.items():
+            more = f", and so for {len(firsts) - 1} more" if len(firsts) > 1 else ""
+            text = f"{count} copies go back as one, that of `{firsts[0]}`{more}"
+            yield Note("copies", text, rule=None if rule is None else self._undone(rule))
 
 
 def _undone(rule: RuleInfo) -> RuleInfo:
@@ -330,7 +332,7 @@ def _untaken(output: Output) -> float:
     if not is_own:
         parts = [one for one in node.parts if isinstance(one.node, Made)]
     count = sum(taken_count(resolve_index(part.index, node.spec.shape)) for part in parts)
-    share = count / math.prod(node.spec.shape)
+    share = count / node.spec.count if node.spec.count else 0.0
     return 1 - share if is_own else share
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from ckptsurgeon.ops.indexing import (
@@ -51,8 +52,9 @@ def spot_of(node: Node) -> Spot:
 class Recovery:
     """Tensors of a plan as made of its outputs.
 
-    `given` are the outputs' nodes, each with what stands for it. `stand_in` makes a tensor of the
-    plan from another checkpoint, or gives None; only what no output tells is asked of it.
+    `given` are the outputs' nodes, each with what stands for it; of what several tell, the first
+    is taken. `stand_in` makes a tensor of the plan from another checkpoint, or gives None; only
+    what no output tells is asked of it.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Recovery:
     ) -> None:
         self._stand_in = stand_in
         self._known: dict[Spot, Node] = {}
+        self._times: Counter[Spot] = Counter()
         self._parts: dict[Spot, list[Part]] = {}
         self._causes: dict[Spot, Call] = {}
         for node, own in given:
@@ -82,8 +85,15 @@ class Recovery:
         """Whether outputs hold parts of the tensor."""
         return bool(self._parts.get(spot_of(node)))
 
+    def copies(self) -> Iterator[tuple[Node, int]]:
+        """What was told several times: the one that was taken, and how many there are."""
+        for spot, times in self._times.items():
+            if times > 1:
+                yield self._known[spot], times
+
     def _give(self, node: Node, value: Node) -> None:
         self._known.setdefault(spot_of(node), value)
+        self._times[spot_of(node)] += 1
 
     def _of_parts(self, node: Node) -> Node | None:
         parts = self._parts.get(spot_of(node), [])
@@ -167,9 +177,9 @@ class Recovery:
 
 
 def _consumers_first(nodes: Sequence[Node]) -> Iterator[Work]:
-    """The work behind nodes, each before what it needs."""
+    """The work behind nodes, each before what it needs; that of the first nodes first."""
     done: dict[int, Work] = {}
-    for node in nodes:
+    for node in reversed(nodes):
         for work in in_order(work_of(node), lambda work: id(work) in done):
             done[id(work)] = work
     return reversed(done.values())
