@@ -230,7 +230,7 @@ def open_source(
     alias: str = "",
     *,
     one_shard: bool = False,
-    together: Collection[Source] = (),
+    together: Collection[Path] = frozenset(),
 ) -> Checkpoint:
     """The checkpoint that a path, a factory, a dict of tensors, or an open checkpoint is.
 
@@ -241,6 +241,11 @@ def open_source(
     if checkpoint.contents.rivals and root is None:
         raise CheckpointError(f"{checkpoint.path}: {_ask_for_root(checkpoint.contents, alias)}")
     return checkpoint
+
+
+def paths_of(sources: Iterable[Source]) -> frozenset[Path]:
+    """The paths among sources, to be given as those that are opened together."""
+    return frozenset(Path(one) for one in sources if isinstance(one, str | os.PathLike))
 
 
 def _ask_for_root(contents: Contents, alias: str) -> str:
@@ -262,7 +267,7 @@ def open_destination(source: Into, roots: Mapping[str, str], one_shard: bool = F
         return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
     parts: dict[str, Checkpoint] = {}
     found = list(_find_destinations(source))
-    together = [path for _, path in found]
+    together = paths_of(path for _, path in found)
     for alias, path in found:
         if alias in parts:
             raise CheckpointError(f"{argument('into', alias)}: there are two of this name")
@@ -294,14 +299,13 @@ def root_of_destination(roots: Mapping[str, str], alias: str) -> str | None:
 
 
 def _open(
-    source: Source, root: str | None, one_shard: bool, together: Collection[Source]
+    source: Source, root: str | None, one_shard: bool, together: Collection[Path]
 ) -> Checkpoint:
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         if is_factory(name):
             return open_factory(name)
-        paths = [os.fspath(one) for one in together if isinstance(one, str | os.PathLike)]
-        return open_checkpoint(name, root, one_shard=one_shard, together=paths)
+        return open_checkpoint(name, root, one_shard=one_shard, together=together)
     if isinstance(source, Mapping):
         return open_dict(source, root)
     if isinstance(source, Checkpoint):
@@ -320,7 +324,7 @@ _FIRST = (SHELL_SOURCE, PYTHON_SOURCE, "src", "first", "input")
 
 def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
     """The checkpoints of sources by alias, opened; raises CheckpointError."""
-    roots, together = options.roots, list(given.values())
+    roots, together = options.roots, paths_of(given.values())
     absent = [
         alias
         for alias in roots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ckptsurgeon.request import (
     open_destination,
     open_source,
     open_sources,
+    paths_of,
     read_whole,
 )
 from ckptsurgeon.wording import argument, name_alias
@@ -88,12 +89,13 @@ def _open_views(
     """The sources that the plan was made for, by alias."""
     views = {view.alias: view for view in saved.sources}
     if unknown := [alias for alias in given if alias not in views]:
-        raise CheckpointError(f"{path}: has no source {unknown[0]!r}; it has {list(views)}")
+        there = ", ".join(map(name_alias, views))
+        raise CheckpointError(f"{path}: has no source {unknown[0]!r}; there are: {there}")
     found = {
         alias: given[alias] if alias in given else _remembered(path, view)
         for alias, view in views.items()
     }
-    together = list(found.values())
+    together = paths_of(found.values())
     for view in saved.sources:
         if view.format == PLANNED:
             found[view.alias] = _open_output(view, found[view.alias], options, together)
@@ -124,11 +126,11 @@ def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:
 
 
 def _open_output(
-    view: SavedView, source: Source, options: SourceOptions, together: Sequence[Source]
+    view: SavedView, source: Source, options: SourceOptions, together: Collection[Path]
 ) -> Checkpoint:
     """The output of another plan: nested under the root where it is torch's, else flat."""
     if source == view.path:
-        raise CheckpointError(f"the plan needs {view.path}: name it as {name_alias('')}")
+        raise CheckpointError(f"the plan needs {view.path}: name it as {name_alias(view.alias)}")
     root = options.roots.get(view.alias, options.roots.get(""))
     opened = partial(
         open_source, source, alias=view.alias, one_shard=options.one_shard, together=together

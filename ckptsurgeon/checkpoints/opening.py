@@ -42,7 +42,7 @@ def open_checkpoint(
     root: str | None = None,
     *,
     one_shard: bool = False,
-    together: Collection[str | Path] = (),
+    together: Collection[Path] = frozenset(),
 ) -> Checkpoint:
     """The checkpoint in a file or folder, recognised by its content; only headers are read.
 
@@ -62,7 +62,7 @@ def open_checkpoint(
         file = choose_in_folder(path)
         found = _check_shard(_open_file(file, root), file, one_shard, ())
         return _add_notes(found, note_others(path, found.files, file))
-    return _check_shard(_open_file(path, root), path, one_shard, [Path(one) for one in together])
+    return _check_shard(_open_file(path, root), path, one_shard, together)
 
 
 def _open_file(path: Path, root: str | None) -> Checkpoint:

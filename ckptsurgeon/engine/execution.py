@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout
+from ckptsurgeon.checkpoints.nesting import FLAT
 from ckptsurgeon.checkpoints.output import (
     OutputFormat,
     changed_containers,
@@ -22,7 +23,7 @@ from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.module_metadata import output_metadata
-from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress
+from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress, count_moved
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.engine.nesting import aimed, flat_note, nesting_notes, output_nesting
 from ckptsurgeon.engine.reading import NodeReader
@@ -33,7 +34,7 @@ from ckptsurgeon.plans.graph import RuleInfo, full_key, place_giving
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.output_files import OUTPUT
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.report.report import make_report
+from ckptsurgeon.report.report import make_report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wording import argument
 
@@ -105,7 +106,9 @@ class Execution:
         """The execution where tensors are wanted and no file; `what` they go to has no nesting."""
         nested = [one for one in self.plan.files if one.decided == OUTPUT and one.nesting.is_nested]
         notes = (*self.plan.notes, *(flat_note(file, what) for file in nested))
-        return replace(self, plan=replace(self.plan, notes=notes, files=()))
+        files = [replace(file, nesting=FLAT, decided="") for file in self.plan.files]
+        held = replace(self.plan, notes=notes, files=tuple(files) if self.plan.is_named else ())
+        return replace(self, plan=held)
 
     @contextlib.contextmanager
     def open_output(
@@ -131,7 +134,7 @@ class Execution:
         with staged_outputs(self.paths, force=force, nbytes=self.plan.nbytes) as staged:
 
             def fill(progress: Progress | None) -> Moved:
-                moved, tell = Moved(0, 0), _over_all(progress, self.plan)
+                moved, tell = Moved(0, 0), _over_all(progress, parts.values())
                 for alias, part in parts.items():
                     place = staged.place_of(alias)
                     with self._opened(part, place, max_shard_size, force=False) as writer:
@@ -172,13 +175,15 @@ def _by_alias(target: Target) -> dict[str, str]:
     return {alias: os.fspath(path) for alias, path in named.items()}
 
 
-def _over_all(progress: Progress | None, plan: Plan) -> Callable[[str, Plan], Progress | None]:
+def _over_all(
+    progress: Progress | None, parts: Iterable[Plan]
+) -> Callable[[str, Plan], Progress | None]:
     """What makes the progress of one output that of all: its bytes behind those before it."""
-    total, before = sum(plan.outputs[key].spec.nbytes for key in plan.outputs), 0
+    total, before = sum(map(count_moved, parts)), 0
 
     def of_part(alias: str, part: Plan) -> Progress | None:
         nonlocal before
-        start, before = before, before + part.nbytes
+        start, before = before, before + count_moved(part)
         if progress is None:
             return None
         return lambda done, _, key: progress(start + done, total, full_key(alias, key))
@@ -248,7 +253,7 @@ def _tell_shapes_alone(rule: RuleInfo | None, keys: Sequence[str]) -> Problem:
 
 def _finding_problem(finding: Finding) -> Problem:
     if finding.kind is FindingKind.NOTHING:
-        return Problem("nothing: nothing of the source ends in the output", None)
+        return Problem(f"nothing: {tell_nothing([finding])}", None)
     spec = finding.found or finding.wanted
     if isinstance(spec, UnreadableSpec):
         of, help = "", spec.remedy

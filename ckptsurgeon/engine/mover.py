@@ -97,6 +97,12 @@ def without_short_runs(jobs: list[Job]) -> list[Job]:
     return [replace(job, runs=None) if number else job for job, number in pairs]
 
 
+def count_moved(plan: Plan) -> int:
+    """The bytes that a progress tells in all: tensors that are tied are moved once."""
+    nodes = plan.outputs.nodes
+    return sum(node.spec.nbytes for key, node in nodes.items() if key not in plan.ties)
+
+
 def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Job], None]:
     """What tells a progress after each job how many bytes are done of all."""
     sizes = [job.output.spec.nbytes for job in jobs]

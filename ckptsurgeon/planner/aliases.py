@@ -62,7 +62,7 @@ def partly_held(
             bare = [alias for alias in own if alias not in held]
             if bare and len(bare) < len(own):
                 has = list_some([alias for alias in own if alias in held], MOST_NAMED)
-                into = argument("into", f"{bare[0]}=PATH")
-                text = f"{list_some(bare, MOST_NAMED)} has no {argument('into', '…')}, {has} have"
+                into = argument("into", f"{bare[0]}=PATH", f"{{{bare[0]!r}: path}}")
+                text = f"{list_some(bare, MOST_NAMED)}: no destination, as {has} got"
                 yield Problem(text, target.place, f"give it by {into}")
                 return

@@ -7,13 +7,24 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
 from ckptsurgeon.cutting import list_some
+from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.language.patterns import is_plain_integer
 from ckptsurgeon.ops.batchnorms import FoldIdentity, FoldKernel
 from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.ops.ranges import INTEGER_RANGES, LARGEST_WHOLE, rounds
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fates, Why
-from ckptsurgeon.plans.graph import Assembly, Call, Leaf, Node, Result, RuleInfo, text_of, walk
+from ckptsurgeon.plans.graph import (
+    Assembly,
+    Call,
+    Leaf,
+    Node,
+    Result,
+    RuleInfo,
+    full_key,
+    text_of,
+    walk,
+)
 from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.usage import Usage, any_left_out
@@ -67,10 +78,14 @@ def named_notes(files: Sequence[OutputFile]) -> Iterator[Note]:
         if is_plain_integer(digits):
             numbered.setdefault(stem, {})[int(digits)] = file.alias
     for stem, found in numbered.items():
-        lacking = next((n for n in range(max(found)) if n not in found), None)
-        if lacking is not None and len(found) > 1:
-            there = list_some(found.values(), MOST_NAMED)
-            yield Note("outputs", f"outputs {there}, no {stem}{lacking}")
+        lacking = [f"{stem}{n}" for n in range(max(found)) if n not in found]
+        if lacking and len(found) > 1:
+            there = (found[number] for number in sorted(found))
+            yield Note("outputs", f"outputs {_folded(there)}, no {_folded(lacking)}")
+
+
+def _folded(names: Iterable[str]) -> str:
+    return list_some(map(str, fold_keys(names)), MOST_NAMED)
 
 
 def config_notes(config: object, reads: Collection[str]) -> Iterator[Note]:
@@ -144,9 +159,9 @@ def fate_notes(fates: Fates) -> Iterator[Note]:
             alike = id(fate.claim), id(fate.spec)
             if alike not in texts:
                 texts[alike] = f"{fate.untaken:.1%} of {fate.spec} is taken by no rule"
-            yield Note("untaken", texts[alike], fate.key, fate.rule)
+            yield Note("untaken", texts[alike], full_key(fate.source, fate.key), fate.rule)
         if fate.claim.why is Why.GAVE_WAY:
-            yield Note("fallback", fate.reason, fate.key, fate.rule)
+            yield Note("fallback", fate.reason, full_key(fate.source, fate.key), fate.rule)
 
 
 def left_out_notes(outputs: Outputs, fates: Fates) -> Iterator[Note]:
@@ -159,7 +174,7 @@ def left_out_notes(outputs: Outputs, fates: Fates) -> Iterator[Note]:
         if not (claim.untaken or claim.dropped):
             share = 1 - used / leaf.spec.nbytes
             text = f"{share:.1%} of {leaf.spec} is left out by what the rule does with it"
-            yield Note("untaken", text, leaf.key, claim.rule)
+            yield Note("untaken", text, full_key(leaf.source, leaf.key), claim.rule)
 
 
 def output_notes(outputs: Outputs, destination: SourceView | None) -> Iterator[Note]:

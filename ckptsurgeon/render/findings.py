@@ -13,7 +13,7 @@ from ckptsurgeon.render.lines import Entry, Line, gather_lots
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import INDENT, View, place_text
 from ckptsurgeon.report.remarks import Remark
-from ckptsurgeon.report.report import Report
+from ckptsurgeon.report.report import Report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.suggesting.suggestion import Suggestion
 from ckptsurgeon.wording import tell_more, tell_suggest
@@ -24,7 +24,6 @@ MEANINGS = {
     FindingKind.UNUSED: "nothing takes these keys of the source",
     FindingKind.MISMATCHED: "the destination wants other shapes",
     FindingKind.UNREADABLE: "their values can't be read: `drop` them, or allow them to be left out",
-    FindingKind.NOTHING: "nothing of the source ends in the output",
 }
 
 CHECKED = "look at what says CHECK; what begins with # is no rule yet"
@@ -57,7 +56,7 @@ def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list
     word = f"{kind.value} (allowed)" if allowed else kind.value
     paint = view.palette.bold if allowed else view.palette.bad
     if kind is FindingKind.NOTHING:
-        return [f"{paint(word)}  {view.palette.dim(MEANINGS[kind])}"]
+        return [f"{paint(word)}  {view.palette.dim(tell_nothing(findings))}"]
     meaning = MEANINGS[kind]
     if kind is FindingKind.UNREADABLE:
         meaning = _meaning_unreadable(findings, allowed)

@@ -274,6 +274,14 @@ def count_kinds(findings: Iterable[Finding]) -> str:
     )
 
 
+def tell_nothing(findings: Sequence[Finding]) -> str:
+    """`nothing of the source ends in rank0, rank1`: the outputs that findings of the kind name."""
+    names = [alias_of(finding.key) for finding in findings]
+    named = (name or "the one without a name" for name in names)
+    there = list_some(named, MOST_NAMED) if any(names) else "the output"
+    return f"nothing of the source ends in {there}"
+
+
 def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
     """The report of a plan, and what was done with its output."""
     outputs, kinds = plan.outputs, _sort_kinds(plan)

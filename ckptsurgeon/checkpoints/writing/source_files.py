@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.transfer import naming, open_source
 
-MOST_OPEN = 64
+MOST_OPEN = 32
 """Files that stay open while nobody reads them: an OS lets a process have a few hundred."""
 
 

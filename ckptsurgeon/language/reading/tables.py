@@ -20,7 +20,7 @@ from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.reading.scalars import expression, unlike
 from ckptsurgeon.language.rules import Entry, Listing
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.specs import human_bytes, plural
 
 MAX_BYTES = 64 * 2**20
 """Largest file of a table: a million of entries."""
@@ -118,7 +118,7 @@ def _of_csv(text: str, file: str) -> Iterator[Entry]:
         if row is None:
             return
         if row and (len(row) != 2 or not row[0]):
-            found = f"{len(row)} cells" if len(row) != 2 else "an empty first cell"
+            found = plural(len(row), "cell") if len(row) != 2 else "an empty first cell"
             message = f"two cells, `old,new`, are wanted, found {found}"
             help = "a key with a comma stands in quotes" if len(row) > 2 else ""
             help = help or ("`old,` drops a key" if len(row) == 1 else "")

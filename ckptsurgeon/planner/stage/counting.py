@@ -71,7 +71,8 @@ class Counts:
                 keys.setdefault(row[at], key)
         numbers = sorted(number for number in keys if isinstance(number, int))
         if not numbers:
-            raise ShapeError(f"the destination has no key like `{pattern}` to count `{dim}` by")
+            text = f"the destination has no key like `{target.text}` to count `{dim}` by"
+            raise ShapeError(text)
         lacking = [number for number in range(numbers[-1]) if number not in keys]
         if lacking:
             has = list_some((f"`{keys[number]}`" for number in numbers), SHOWN_KEYS)
