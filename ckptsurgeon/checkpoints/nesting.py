@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,7 +18,8 @@ class Nesting:
     `ema.a.w` and `b`. `prefix` is what keys have in front of the rest in their dict, where the root
     that was opened is a prefix and no dict; `separator` stands in keys besides dots. `homes` are
     the wrappers of keys that don't lie in the longest one which begins them: in
-    `{"a": {"w": T}, "a.b": T}` that of `a.b` is `()`.
+    `{"a": {"w": T}, "a.b": T}` that of `a.b` is `()`. `integers` are the dotted paths, from the top
+    on, of dicts and tensors whose names are integers and no texts, as in optimizers.
     """
 
     root: Path = ()
@@ -25,6 +27,7 @@ class Nesting:
     prefix: str = ""
     separator: str = "."
     homes: tuple[tuple[str, Path], ...] = ()
+    integers: tuple[str, ...] = ()
 
     @property
     def is_nested(self) -> bool:
@@ -33,9 +36,12 @@ class Nesting:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it can be written: no more dicts in one another than are read."""
+        """Whether it can be written: no more dicts in one another than are read, and integers."""
         paths = (*self.wrappers, *(path for _, path in self.homes), ())
-        return max(map(len, paths)) + len(self.root) <= MOST_NAMES
+        names = (path.rpartition(".")[2] for path in self.integers)
+        return max(map(len, paths)) + len(self.root) <= MOST_NAMES and all(
+            map(INTEGER_NAME.fullmatch, names)
+        )
 
     @property
     def root_text(self) -> str:
@@ -52,6 +58,9 @@ class Nesting:
         leading = (path for path in self.wrappers if key.startswith(".".join(path) + "."))
         return (*self.root, *max(leading, key=lambda path: len(".".join(path)), default=()))
 
+
+INTEGER_NAME = re.compile("-?[0-9]{1,18}")
+"""An integer as a name of a dict or tensor; longer ones are names of texts when written."""
 
 FLAT = Nesting()
 """All tensors in the outermost dict."""

@@ -12,7 +12,7 @@ from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.checkpoints.nesting import Path as NestedPath
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import ShardedWriter
-from ckptsurgeon.checkpoints.torch.dicts import find_nesting, holders
+from ckptsurgeon.checkpoints.torch.dicts import find_nesting, holders, integer_names
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.errors import OutputError
 
@@ -81,6 +81,12 @@ def nesting_of(checkpoint: Checkpoint) -> Nesting:
     """How a checkpoint's tensors lie in dicts; flat where its format has none."""
     tree = getattr(checkpoint, "tree", None)
     return FLAT if tree is None else find_nesting(tree, checkpoint.contents.root)
+
+
+def integer_names_of(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The dotted paths of dicts and tensors that have integers as names, in whatever part."""
+    tree = getattr(checkpoint, "tree", None)
+    return () if tree is None else tuple(integer_names(tree))
 
 
 def paths_of_dicts(checkpoint: Checkpoint) -> tuple[NestedPath, ...]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Layout
-from ckptsurgeon.checkpoints.nesting import FLAT
 from ckptsurgeon.checkpoints.output import (
     OutputFormat,
     changed_containers,
@@ -32,7 +31,7 @@ from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, Plan
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.graph import RuleInfo, full_key, place_giving
 from ckptsurgeon.plans.notes import entry_notes
-from ckptsurgeon.plans.output_files import OUTPUT
+from ckptsurgeon.plans.output_files import OUTPUT, OutputFile
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import make_report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
@@ -106,9 +105,11 @@ class Execution:
         """The execution where tensors are wanted and no file; `what` they go to has no nesting."""
         nested = [one for one in self.plan.files if one.decided == OUTPUT and one.nesting.is_nested]
         notes = (*self.plan.notes, *(flat_note(file, what) for file in nested))
-        files = [replace(file, nesting=FLAT, decided="") for file in self.plan.files]
-        held = replace(self.plan, notes=notes, files=tuple(files) if self.plan.is_named else ())
-        return replace(self, plan=held)
+        named = self.plan.files if self.plan.is_named else ()
+        files = tuple(
+            OutputFile(one.alias, separator=one.separator, into=one.into) for one in named
+        )
+        return replace(self, plan=replace(self.plan, notes=notes, files=files))
 
     @contextlib.contextmanager
     def open_output(

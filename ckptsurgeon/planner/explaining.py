@@ -236,9 +236,9 @@ def _why_not(
     run: StageRun, rule: CompiledRule, reader: Reader, single: Table, held: Holdings
 ) -> tuple[str, bool]:
     """Why a reference did not take the one key of a table, and whether its pattern matches."""
-    if not any(found for _, found in match_keys(reader, [single])):
-        return "its pattern does not match", False
     try:
+        if not any(found for _, found in match_keys(reader, [single])):
+            return "its pattern does not match", False
         match = next(iter(read_keys(rule, reader, [single], run.vars_of(rule))), None)
     except CkptSurgeonError as error:
         return str(error), True

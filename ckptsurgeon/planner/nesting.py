@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.nesting import FLAT, Nesting, Path, split_path
-from ckptsurgeon.checkpoints.output import CARRYING, nesting_of, paths_of_dicts
+from ckptsurgeon.checkpoints.output import CARRYING, integer_names_of, nesting_of, paths_of_dicts
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Problem, nearest
 from ckptsurgeon.language.rules import Front, OutputOptions, Stage
@@ -42,6 +42,7 @@ def output_file(
             split_path(root.path, known) if root is not None else (),
             tuple(split_path(one.path, known) for one in wrappers),
             separator=separator,
+            integers=tuple(name for one in checkpoints for name in integer_names_of(one)),
         )
         place = (root or wrappers[0]).place
         return replace(file, nesting=nesting, decided=OUTPUT, place=place)

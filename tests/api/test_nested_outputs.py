@@ -370,3 +370,60 @@ def only_tensors(tree: Any, ones: bool = True) -> Any:
         return 1.0 if ones else tree
     kept = {key: one for key, one in tree.items() if keys_of(one, "x.")}
     return {key: only_tensors(one, ones) for key, one in kept.items()}
+
+
+# --- optimizers -----------------------------------------------------------------------------------
+
+STATES = [f"optimizer.state.{number}" for number in range(4)]
+
+
+def trained(path: Path) -> tuple[Path, torch.nn.Module]:
+    """A training checkpoint of four parameters, with AdamW's state, which numbers them."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    optimizer = torch.optim.AdamW(net.parameters())
+    net(torch.randn(8, 3)).sum().backward()
+    optimizer.step()
+    state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    torch.save(state, path)
+    return path, net
+
+
+def assert_resumes(path: Path, source: Path, net: torch.nn.Module) -> None:
+    """AdamW takes its state, that of every parameter with the values that it had."""
+    optimizer = torch.optim.AdamW(net.parameters())
+    optimizer.load_state_dict(torch.load(path, weights_only=True)["optimizer"])
+    wanted = torch.load(source, weights_only=True)["optimizer"]
+    found = optimizer.state_dict()
+    assert found["param_groups"] == wanted["param_groups"]
+    assert found["state"].keys() == wanted["state"].keys() == {0, 1, 2, 3}
+    for number, state in wanted["state"].items():
+        assert all(torch.equal(found["state"][number][name], one) for name, one in state.items())
+
+
+@pytest.mark.parametrize(
+    "wrappers", [["model", *STATES], ["model", "optimizer", *STATES], ["model.lin", *STATES]]
+)
+def test_optimizers_resume_from_named_dicts(wrappers: list[str], tmp_path: Path) -> None:
+    """Numbers stay numbers, and what stands beside the state goes beside it."""
+    source, net = trained(tmp_path / "source.pt")
+    rules = {
+        "format": 1,
+        "source": {"root": ""},
+        "output": {"root": "", "wrappers": wrappers},
+        "rules": ["model.0.** -> model.lin.**"],
+    }
+    cs.transplant(source, tmp_path / "out.pt", rules)
+    assert_resumes(tmp_path / "out.pt", source, net)
+
+
+def test_optimizers_resume_from_what_an_inverse_gives_back(tmp_path: Path) -> None:
+    source, net = trained(tmp_path / "source.pt")
+    rules = {"format": 1, "source": {"root": ""}, "rules": ["model.0.** -> model.lin.**"]}
+    plan = cs.plan(source, rules)
+    plan.save(tmp_path / "plan.json")
+    cs.invert(cs.load_plan(tmp_path / "plan.json")).save(tmp_path / "inverse.json")
+    cs.transplant(source, tmp_path / "out.pt", rules)
+    inverse = cs.load_plan(tmp_path / "inverse.json")
+    cs.transplant(tmp_path / "out.pt", tmp_path / "back.pt", inverse)
+    assert_resumes(tmp_path / "back.pt", source, net)
+    net.load_state_dict(torch.load(tmp_path / "back.pt", weights_only=True)["model"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ckptsurgeon.checkpoints.nesting import Nesting, Path
-from ckptsurgeon.checkpoints.torch.inert import is_tensor
+from ckptsurgeon.checkpoints.nesting import INTEGER_NAME, Nesting, Path
+from ckptsurgeon.checkpoints.torch.inert import DictValue, is_tensor
+from ckptsurgeon.checkpoints.torch.keys import named_entries
 from ckptsurgeon.checkpoints.torch.nesting import children, has_parts, is_container
 from ckptsurgeon.checkpoints.torch.objects import is_module
 
@@ -20,7 +21,26 @@ def find_nesting(tree: Any, root: str) -> Nesting:
         if way[: len(path)] == path and _is_below(way[len(path) :], prefix)
     }
     wrappers = tuple(way for way in below if way)
-    return Nesting(path, wrappers, prefix, homes=tuple(_homes(below)) if wrappers else ())
+    if not (path or wrappers):
+        return Nesting(prefix=prefix)
+    homes = tuple(_homes(below)) if wrappers else ()
+    return Nesting(path, wrappers, prefix, homes=homes, integers=tuple(integer_names(tree)))
+
+
+def integer_names(tree: Any) -> Iterator[str]:
+    """The dotted paths of what an integer names in a dict: a tensor, or what leads to tensors."""
+    leading = {way[:end] for way, _ in holders(tree) for end in range(len(way) + 1)}
+    yield from _integer_names(tree, (), leading)
+
+
+def _integer_names(value: Any, path: Path, leading: Collection[Path]) -> Iterator[str]:
+    for piece, key, entry in named_entries(value) if isinstance(value, DictValue) else ():
+        is_integer = isinstance(key, int) and INTEGER_NAME.fullmatch(piece)
+        if is_integer and (is_tensor(entry) or (*path, piece) in leading):
+            yield ".".join((*path, piece))
+    for piece, entry in children(value):
+        if (*path, piece) in leading:
+            yield from _integer_names(entry, (*path, piece), leading)
 
 
 def _homes(holders: Mapping[Path, Any]) -> Iterator[tuple[str, Path]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Opaque
-from ckptsurgeon.checkpoints.nesting import Nesting
+from ckptsurgeon.checkpoints.nesting import INTEGER_NAME, Nesting
 from ckptsurgeon.checkpoints.torch.arrays import scalar_of
 from ckptsurgeon.checkpoints.torch.described import describe, escaped, opaque
 from ckptsurgeon.checkpoints.torch.inert import (
@@ -59,14 +59,18 @@ class Skeleton:
 
     `places` are those that keys may go into, by dotted path, `copies` all containers that were
     made, with their paths; `homes` where each tensor of a template stood: its container, and its
-    key there, by dotted path. `separator` parts keys besides dots.
+    key there, by dotted path. `separator` parts keys besides dots. Of a nesting, `integers` are the
+    paths of what an integer names, `leading` the dicts that entries may go into: places, and what
+    leads to them.
     """
 
     root: str
     with_optimizers: bool = False
     with_entries: bool = True
     separator: str = "."
+    integers: frozenset[str] = frozenset()
     places: dict[str, DictValue] = field(default_factory=dict)
+    leading: dict[str, DictValue] = field(default_factory=dict)
     copies: list[tuple[str, DictValue]] = field(default_factory=list)
     homes: dict[str, tuple[DictValue, Any]] = field(default_factory=dict)
     ancestors: set[int] = field(default_factory=set)
@@ -92,6 +96,7 @@ class Skeleton:
     def nested(cls, nesting: Nesting) -> Skeleton:
         """The dicts that a nesting names; only its root and its wrappers are places."""
         skeleton = cls(nesting.root_text, separator=nesting.separator)
+        skeleton.integers = frozenset(nesting.integers)
         skeleton.places[""] = top = DictValue()
         root = skeleton._make(top, nesting.root, "")
         path = ".".join(nesting.root)
@@ -102,21 +107,27 @@ class Skeleton:
             inner.kind = "OrderedDict"
             skeleton.places[join(path, ".".join(wrapper))] = inner
         for key, wrapper in nesting.homes:
-            name = key[len(".".join(wrapper)) :] if wrapper else key
-            home = skeleton._make(root, wrapper, path), name.removeprefix(".") if wrapper else name
+            name = key[len(".".join(wrapper)) :].removeprefix(".") if wrapper else key
+            home = skeleton._make(root, wrapper, path), skeleton._name(join(path, key), name)
             skeleton.homes[join(path, key)] = home
+        skeleton.leading = {**dict(skeleton.copies), **skeleton.places}
         return skeleton
 
     def _make(self, holder: DictValue, names: tuple[Any, ...], path: str) -> DictValue:
         """The dict at these names in another, made as far as it isn't there."""
-        for name in names:
-            path = join(path, key_text(name))
+        for piece in names:
+            path = join(path, key_text(piece))
+            name = self._name(path, piece)
             inner = holder.entries.get(name)
             if not isinstance(inner, DictValue):
                 inner = holder.entries[name] = DictValue()
                 self.copies.append((path, inner))
             holder = inner
         return holder
+
+    def _name(self, path: str, name: Any) -> Any:
+        """What has the dotted path is called so in its dict: by a text, or an integer."""
+        return int(name) if path in self.integers and INTEGER_NAME.fullmatch(str(name)) else name
 
     @property
     def top(self) -> DictValue:
@@ -146,18 +157,19 @@ class Skeleton:
         if whole in self.homes:
             return self.homes[whole]
         path, name = self._deepest(whole)
-        return self.places[path], name
+        return self.places[path], self._name(whole, name)
 
     def find_dict(self, path: str) -> tuple[str, str]:
         """The path of the deepest place that begins another path, and the rest of that."""
         return (path, "") if path in self.places else self._deepest(path)
 
-    def _deepest(self, key: str) -> tuple[str, str]:
+    def _deepest(self, key: str, places: Mapping[str, DictValue] | None = None) -> tuple[str, str]:
         """As `find_dict`, of a key, which has a name of its own behind its dict."""
+        places = self.places if places is None else places
         end = self._cut(key, len(key))
         while end > 0:
             path = key[:end] if self.separator == "." else self._dotted(key[:end])
-            if path in self.places:
+            if path in places:
                 mark = 1 if key[end] == "." else len(self.separator)
                 return path, key[end + mark :]
             end = self._cut(key, end)
@@ -192,6 +204,10 @@ class Skeleton:
         `own` is its name as it was, which need be no text.
         """
         holder, name = self.find(key)
+        whole = join(self.root, key)
+        if self.leading and whole not in self.homes:
+            path, name = self._deepest(whole, self.leading)
+            holder = self.leading[path]
         return self._put(holder, own if key_text(own) == name else name, value)
 
     def put_beside(self, names: tuple[Any, ...], value: Any) -> bool:

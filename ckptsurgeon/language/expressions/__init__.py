@@ -18,3 +18,4 @@ from ckptsurgeon.language.expressions.terms import kind_of as kind_of
 from ckptsurgeon.language.expressions.terms import names_in as names_in
 from ckptsurgeon.language.expressions.terms import parts_that_name as parts_that_name
 from ckptsurgeon.language.expressions.terms import unknown_name as unknown_name
+from ckptsurgeon.language.expressions.terms import words_compared_to as words_compared_to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -244,6 +245,25 @@ def parts_that_name(part: object, names: Collection[str]) -> Iterator[Name | Ite
     elif isinstance(part, Struct):
         for field in part.__struct_fields__:
             yield from parts_that_name(getattr(part, field), names)
+
+
+def words_compared_to(name: str, part: object) -> Iterator[str]:
+    """The words that an expression compares this name to, alone or in lists."""
+    if isinstance(part, Comparison):
+        operands = [part.first, *(operand for _, operand, _ in part.links)]
+        for one, other in itertools.pairwise(operands):
+            yield from (*_words_beside(name, one, other), *_words_beside(name, other, one))
+    for inner in part if isinstance(part, tuple) else ():
+        yield from words_compared_to(name, inner)
+    for word in part.__struct_fields__ if isinstance(part, Struct) else ():
+        yield from words_compared_to(name, getattr(part, word))
+
+
+def _words_beside(name: str, named: Node, other: Node) -> Iterator[str]:
+    if isinstance(named, Name) and named.name == name:
+        for item in other.items if isinstance(other, List) else (other,):
+            if isinstance(item, Constant) and isinstance(item.value, str):
+                yield item.value
 
 
 def unknown_name(

@@ -86,12 +86,13 @@ def dtype(node: Node) -> str:
     found = scalar(node, "a dtype such as F32")
     if found.text in BITS:
         return found.text
-    code = find_dtype(found.text)
-    raise wrong(
-        found.place,
-        f"unknown dtype {shown(found.text)}",
-        f"did you mean {code!r}?" if code else suggestion(found.text.upper(), BITS),
-    )
+    raise wrong(found.place, f"unknown dtype {shown(found.text)}", near_dtype(found.text))
+
+
+def near_dtype(name: str) -> str:
+    """What was meant by a name that is no dtype's code."""
+    code = find_dtype(name)
+    return f"did you mean {code!r}?" if code else suggestion(name.upper(), BITS)
 
 
 def find_dtype(name: str) -> str:

@@ -108,8 +108,11 @@ def _once(entries: Iterable[Entry], file: str) -> Iterator[Entry]:
 
 
 def _of_csv(text: str, file: str) -> Iterator[Entry]:
-    """A line of two cells for each entry, without a header; an empty second cell drops the key."""
-    rows, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    """A line of two cells for each entry, without a header; an empty second cell drops the key.
+
+    Spaces around a cell are none of the key's.
+    """
+    rows, line = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True), 1
     while True:
         try:
             row = next(rows, None)
@@ -117,6 +120,7 @@ def _of_csv(text: str, file: str) -> Iterator[Entry]:
             raise wrong(Place(file, line, 1), f"the line is no CSV: {error}") from None
         if row is None:
             return
+        row = [cell.strip() for cell in row]
         if row and (len(row) != 2 or not row[0]):
             found = plural(len(row), "cell") if len(row) != 2 else "an empty first cell"
             message = f"two cells, `old,new`, are wanted, found {found}"

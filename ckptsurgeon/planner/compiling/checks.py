@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ckptsurgeon.errors import Place, nearest
-from ckptsurgeon.language.expressions import OF_TENSOR, Expression, names_in
+from ckptsurgeon.language.expressions import OF_TENSOR, Expression, names_in, words_compared_to
 from ckptsurgeon.language.patterns import (
     Capture,
     Kind,
@@ -19,6 +19,7 @@ from ckptsurgeon.language.patterns import (
 )
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.arguments import parameter_types
+from ckptsurgeon.language.reading.scalars import near_dtype
 from ckptsurgeon.language.rules import At, Listing, Move, Options, Tie, Var
 from ckptsurgeon.ops import OPS, Arity, Op
 from ckptsurgeon.ops.parameters import words_of
@@ -29,6 +30,7 @@ from ckptsurgeon.planner.compiling.captures import (
     check_names,
 )
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
+from ckptsurgeon.specs import BITS
 
 
 def check_stars(targets: Sequence[At], read: Mapping[str, Capture], problems: Problems) -> None:
@@ -143,6 +145,8 @@ def check_options(
         place_of = at.get("where", place)
         looks = OF_TENSOR if has_tensor else ()
         check_names(options.where.names, {*read, *vars, *looks}, place_of, problems, CONDITION)
+        if has_tensor and not {"dtype"} & {*read, *vars}:
+            _check_dtypes(options.where, place_of, problems)
     check_expressions(options.count, vars, at.get("count", place), problems)
     for word, table in (("map", options.map), ("pick", options.pick)):
         for name, given in table.items():
@@ -155,6 +159,13 @@ def check_options(
             at.get("map", place),
             "`pick` numbers it anew: leave one of them out",
         )
+
+
+def _check_dtypes(where: Expression, place: Place, problems: Problems) -> None:
+    """Tells words that `dtype` is compared to, and that are no dtype's code."""
+    for word in words_compared_to("dtype", where.root):
+        if word not in BITS:
+            problems.add(f"where: unknown dtype {word!r}", place, near_dtype(word))
 
 
 def _check_table(

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.language.rules import Listing
+from ckptsurgeon.language.rules import Listing, Table
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, PlacedOp
 from ckptsurgeon.planner.stage.dead_rules import present_values
 from ckptsurgeon.planner.stage.state import StageRun
@@ -44,7 +44,7 @@ def rule_remarks(run: StageRun) -> Iterator[Note]:
 
 
 def unmet_entries(run: StageRun) -> Iterator[Note]:
-    """How many entries of a file, which `map` names, no key has."""
+    """How many entries of a file that `map` names, or of an optional `table`, no key has."""
     for rule in run.compiled.rules:
         for name, listing in rule.options.map.items():
             if isinstance(listing, Listing):
@@ -54,6 +54,13 @@ def unmet_entries(run: StageRun) -> Iterator[Note]:
                     total = len(listing.entries)
                     text = f"{unmet:,} of {total:,} entries of {listing.file} met nothing"
                     yield Note("map", text, rule=run.info(rule))
+        if isinstance(rule.rule, Table) and rule.options.optional:
+            total = len(run.listing(rule, rule.rule).entries)
+            unmet = total - len(run.alive.get(rule.group, ()))
+            if unmet:
+                yield Note(
+                    "table", f"{unmet:,} of {total:,} entries met nothing", rule=run.info(rule)
+                )
 
 
 def unasked_items(run: StageRun) -> Iterator[Note]:

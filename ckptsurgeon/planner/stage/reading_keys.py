@@ -107,6 +107,8 @@ def match_keys(
         if own is None:
             continue
         keys = list(table.candidates(reader.keys))
+        if reader.keys.flat:  # what another rule took need not be read, where it may be several
+            keys = [key for key in keys if key not in table.held.whole]
         rows: Iterable[Row | None] = map(read_key, keys)
         if own:
             rows = (None if row is None else merge(own, row) for row in rows)

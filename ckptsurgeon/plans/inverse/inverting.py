@@ -6,6 +6,7 @@ refused, all at once, or taken from another checkpoint.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -31,7 +32,7 @@ from ckptsurgeon.plans.graph import (
     operands_of,
 )
 from ckptsurgeon.plans.inverse.losses import Losses
-from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns
+from ckptsurgeon.plans.inverse.walking import LOST, Recovery, StandIns, spot_of
 from ckptsurgeon.plans.notes import fate_notes
 from ckptsurgeon.plans.output_files import OF_INVERTED, OutputFile
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
@@ -178,12 +179,11 @@ class _Inverse:
     # --- what comes out ---------------------------------------------------------------------------
 
     def _given(self) -> list[tuple[Node, Node]]:
-        """What each output holds, and the output itself; those that are tied are one."""
+        """What each output holds, and the output itself."""
         given: list[tuple[Node, Node]] = []
         for one in self.forward.outputs.values():
-            if one.key not in self.forward.ties:
-                alias, name = self._address(one)
-                given.append((one.node, Leaf(alias, name, one.spec, name)))
+            alias, name = self._address(one)
+            given.append((one.node, Leaf(alias, name, one.spec, name)))
         return given
 
     def _tensors(self, recovery: Recovery) -> dict[Address, Node]:
@@ -304,11 +304,14 @@ class _Inverse:
 
         Those of one rule, which gave each as often, are one note.
         """
-        makers = {self._address(output): output.rule for output in self.forward.outputs.values()}
+        outputs, ties = self.forward.outputs, self.forward.ties
+        makers = {self._address(output): output.rule for output in outputs.values()}
+        tied = Counter(spot_of(outputs.nodes[key]) for key in ties)
         alike: dict[tuple[RuleInfo | None, int], list[str]] = {}
-        for node, count in recovery.copies():
-            first = next(iter(operands_of(node)))
-            alike.setdefault((makers.get(first.at), count), []).append(full_key(*first.at))
+        for spot, node, times in recovery.copies():
+            count, first = times - tied[spot], next(iter(operands_of(node)))
+            if count > 1:
+                alike.setdefault((makers.get(first.at), count), []).append(full_key(*first.at))
         for (rule, count), firsts in alike.items():
             more = f", and so for {len(firsts) - 1} more" if len(firsts) > 1 else ""
             text = f"{count} copies go back as one, that of `{firsts[0]}`{more}"

@@ -85,11 +85,11 @@ class Recovery:
         """Whether outputs hold parts of the tensor."""
         return bool(self._parts.get(spot_of(node)))
 
-    def copies(self) -> Iterator[tuple[Node, int]]:
+    def copies(self) -> Iterator[tuple[Spot, Node, int]]:
         """What was told several times: the one that was taken, and how many there are."""
         for spot, times in self._times.items():
             if times > 1:
-                yield self._known[spot], times
+                yield spot, self._known[spot], times
 
     def _give(self, node: Node, value: Node) -> None:
         self._known.setdefault(spot_of(node), value)
