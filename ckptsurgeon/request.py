@@ -17,7 +17,7 @@ from ckptsurgeon.checkpoints.models import open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.several import Several
-from ckptsurgeon.checkpoints.strict_json import TOO_DEEP
+from ckptsurgeon.checkpoints.strict_json import TOO_DEEP, distinct
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import (
     CheckpointError,
@@ -430,7 +430,8 @@ def read_config(config: Config | None) -> Any:
         return config
     path = Path(config)
     try:
-        found = json.loads(read_whole(path, "config").decode())
+        text = read_whole(path, "config").decode()
+        found = json.loads(text, object_pairs_hook=distinct)
     except UnicodeDecodeError as error:
         raise CkptSurgeonError(f"{path}: the config is not UTF-8 at byte {error.start}") from None
     except RecursionError:

@@ -26,7 +26,7 @@ from ckptsurgeon.plans.graph import (
 )
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
-from ckptsurgeon.specs import Specs
+from ckptsurgeon.specs import Specs, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,24 +93,34 @@ class Evaluator:
         return run_op(call.op, arrays, tuple(node.spec for node in call.inputs))
 
     def _assembled(self, node: Assembly) -> Array:
-        import numpy as np
-
         if node.base is not None:
             whole: Array = self._taken(node.base).copy()
         else:
-            whole = np.empty(node.spec.shape, dtype=node.spec.carrier)
+            whole = _empty(node.spec)
         for part in node.parts:
             region = resolve_index(part.index, node.spec.shape)
             whole[as_slices(region)] = self._taken(part.node).reshape(tuple(map(len, region)))
         return whole
 
 
+def _empty(spec: TensorSpec) -> Array:
+    import numpy as np
+
+    return np.empty(spec.shape, dtype=spec.carrier)
+
+
 def run_op(op: Op, arrays: Arrays, specs: Specs) -> Arrays:
-    """What an op makes of arrays; raises CastOverflow where finite values become infinite."""
+    """What an op makes of arrays: of results without elements nothing is computed.
+
+    Raises CastOverflow where finite values become infinite.
+    """
+    wanted = op.infer(specs)
+    if not any(spec.count for spec in wanted):
+        return tuple(_empty(spec) for spec in wanted)
     results = op.apply(arrays, specs)
     lost = op.overflows(arrays, results, specs)
     if lost:
-        raise CastOverflow(f"{lost} finite values overflow in {op.infer(specs)[0].dtype}")
+        raise CastOverflow(f"{lost} finite values overflow in {wanted[0].dtype}")
     return results
 
 

@@ -128,7 +128,12 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def error(self, message: str, specs: Specs = (), help: str = "") -> ShapeError:
         """A ShapeError that names the op first and the tensors it was given last."""
         given = f"; given {list_specs(specs)}" if specs else ""
-        return ShapeError(f"{self.name}: {message}{given}", help)
+        return ShapeError(f"{self.word}: {message}{given}", help)
+
+    @property
+    def word(self) -> str:
+        """What a rule calls the op."""
+        return self.name
 
 
 class Move(Op, frozen=True, kw_only=True):

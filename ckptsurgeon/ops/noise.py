@@ -70,6 +70,10 @@ class PlacedNoise(Noise, frozen=True, kw_only=True):
     start: int = 0
 
     @property
+    def word(self) -> str:
+        return Noise.name
+
+    @property
     def written(self) -> Noise:
         """The op as a rule has it."""
         return Noise(std=self.std, seed=self.seed)

@@ -339,3 +339,42 @@ def test_extra_state_and_arrays_of_texts_are_entries() -> None:
     tensors, report = cs.apply(given, None)
     assert list(tensors) == ["w"]
     assert report.clean
+
+
+SMALL = (("g", 2), ("w", 1), ("v", 10), ("x", 100), ("y", 1000))
+
+
+def test_blocks_of_equal_ops_are_several() -> None:
+    """In rules of Python all that a rule has stands at one place."""
+    state = {name: np.array([value], "f4") for name, value in SMALL}
+    product, other = ({"from": list(pair), "ops": "multiply"} for pair in ("wv", "xy"))
+    total = {"from": ["g", product, other], "to": "sum", "ops": "add"}
+    assert cs.apply(state, [total])[0]["sum"] == 2 + 1 * 10 + 100 * 1000
+    doubled = [{"from": name, "ops": {"scale": 2}} for name in "wv"]
+    pair = {"from": doubled, "to": "pair", "ops": "concat"}
+    assert cs.apply(state, [pair])[0]["pair"].tolist() == [2, 20]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "rule", "shape"),
+    [
+        ({"w_orig": (0, 3), "w_u": (0,), "w_v": (3,)}, "fuse_spectral_norm", (0, 3)),
+        ({"w_p": (1, 17, 0)}, {"resize_pos_embed": [2, 2]}, (1, 5, 0)),
+        ({"w_p": (0, 3, 4, 4)}, {"resample_patch_embed": 2}, (0, 3, 2, 2)),
+        ({"w_p": (2, 0, 4, 4)}, {"resample_patch_embed": 2}, (2, 0, 2, 2)),
+        ({"w_p": (25, 0)}, {"resize_rel_pos_bias": 9}, (9, 0)),
+    ],
+    ids=str,
+)
+def test_nothing_is_computed_of_no_elements(
+    shapes: dict[str, tuple[int, ...]], rule: Any, shape: tuple[int, ...]
+) -> None:
+    state = {key: np.zeros(sizes, "f4") for key, sizes in shapes.items()}
+    result, _ = cs.apply(state, [{"from": list(shapes), "to": "w", "ops": rule}])
+    assert result["w"].shape == shape
+
+
+def test_a_config_names_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"names": {"a": "x", "a": "b"}}')
+    with pytest.raises(cs.CkptSurgeonError, match="'a'"):
+        cs.plan({"a": np.zeros(1)}, [{"table": "config.names"}], config=tmp_path / "config.json")

@@ -118,6 +118,7 @@ class Run:
             into = folder / "dst.json"
             into.write_text(json.dumps({k: _spec(v) for k, v in (case.into or {}).items()}))
         for name, text in case.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         self.rules = [load_ruleset(path) for path in _rule_files(case, folder)]
         self.arguments = (self.source, self.rules, into)

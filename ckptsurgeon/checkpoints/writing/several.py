@@ -207,6 +207,8 @@ def _place(target: str, force: bool) -> _Output:
     if not os.path.lexists(place.parent):
         if not place.parent.parent.is_dir():
             above = place.parent.parent
+            if os.path.lexists(place.parent.parent):
+                raise OutputError(f"{target}: {above} is no folder")
             raise OutputError(f"{target}: the folder {above} does not exist; make it first")
         return _Output(target, place, is_folder, made=place.parent)
     check = staging.folder_place if is_folder else staging.file_place
@@ -219,7 +221,8 @@ def _refuse_overlaps(outputs: Mapping[str, _Output]) -> None:
     for name, one in outputs.items():
         other = names.setdefault(one.place, name)
         if other != name:
-            raise OutputError(f"{other} and {name} are both written to {one.target}")
+            pair = " and ".join(each or "the output without a name" for each in (other, name))
+            raise OutputError(f"{pair} are both written to {one.target}")
     for name, one in outputs.items():
         holder = next((names[above] for above in one.place.parents if above in names), None)
         if holder is not None:

@@ -19,6 +19,9 @@ Scope = Mapping[str, Value]
 
 MAX_INTEGER = 2**63 - 1
 
+MOST_ITEMS = 65_536
+"""Most items of a list that is worked out, those of lists in it each counted where they stand."""
+
 OF_TENSOR = frozenset({"shape", "dtype"})
 """The names that mean something of the tensor at hand, where these are no captures or vars."""
 
@@ -69,7 +72,17 @@ class List(Struct, frozen=True):
     items: tuple[Node, ...]
 
     def evaluate(self, scope: Scope) -> Value:
-        return tuple(item.evaluate(scope) for item in self.items)
+        made = tuple(item.evaluate(scope) for item in self.items)
+        if any(isinstance(item, tuple) for item in made) and _count_items(made) > MOST_ITEMS:
+            raise ExpressionError(
+                f"a list of more than {MOST_ITEMS:,} items, with those in its lists"
+            )
+        return made
+
+
+def _count_items(value: Value) -> int:
+    """The items of a list, and of the lists in it."""
+    return sum(map(_count_items, value)) if isinstance(value, tuple) else 1
 
 
 class Item(Struct, frozen=True):

@@ -73,7 +73,7 @@ def read_file(node: Scalar) -> Listing:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise wrong(node.place, f"{shown(node.text)} is no text in UTF-8") from None
-    file = str(Path(node.place.file).with_name(node.text))
+    file = str(Path(node.place.file).parent / node.text)
     read = _of_json if node.text.lower().endswith(".json") else _of_csv
     entries = tuple(_once(read(text, file), file))
     if not entries:

@@ -57,11 +57,12 @@ def _nest(blocks: Sequence[Block | None]) -> _Nested:
 
     def nest(numbers: Sequence[int], depth: int, block: Block | None) -> _Nested:
         parts: list[int | _Nested] = []
-        for inner, group in itertools.groupby(
-            numbers, lambda number: chains[number][depth] if depth < len(chains[number]) else None
-        ):
+        inner = {number: chains[number][depth : depth + 1] for number in numbers}
+        # two blocks may be equal, and are two
+        for _, group in itertools.groupby(numbers, lambda number: [*map(id, inner[number])]):
             own = list(group)
-            parts += own if inner is None else [nest(own, depth + 1, inner)]
+            here = inner[own[0]]
+            parts += [nest(own, depth + 1, here[0])] if here else own
         return _Nested(tuple(parts), block)
 
     return nest(range(len(blocks)), 0, None)
