@@ -127,9 +127,10 @@ class Execution:
             refuse_inputs(Path(path), self.checkpoints)
         _check_ties(self.plan, self.checkpoints, self.memory)
         parts = parts_of_plan(self.plan, self.checkpoints)
+        mover = Mover(self.checkpoints, memory=self.memory, jobs=self.jobs)
         if not self.plan.is_named:
             with self._opened(parts[""], self.paths[""], max_shard_size, force=force) as writer:
-                yield lambda progress: self._fill(parts[""], writer, progress)
+                yield lambda progress: mover.move(parts[""], writer, progress)
                 refuse_changed(self.stamps)
             return
         with staged_outputs(self.paths, force=force, nbytes=self.plan.nbytes) as staged:
@@ -139,7 +140,7 @@ class Execution:
                 for alias, part in parts.items():
                     place = staged.place_of(alias)
                     with self._opened(part, place, max_shard_size, force=False) as writer:
-                        own = self._fill(part, writer, tell(alias, part))
+                        own = mover.move(part, writer, tell(alias, part))
                     moved = Moved(moved.copied + own.copied, moved.computed + own.computed)
                 return moved
 
@@ -152,10 +153,6 @@ class Execution:
         """The writer of one output."""
         layout = output_layout(part, self.checkpoints)
         return open_writer(path, layout, force=force, max_shard_size=max_shard_size)
-
-    def _fill(self, part: Plan, writer: Writer, progress: Progress | None) -> Moved:
-        mover = Mover(part, self.checkpoints, memory=self.memory, jobs=self.jobs)
-        return mover.move(writer, progress)
 
     def evaluate(self) -> Evaluator:
         """The evaluator of the outputs, where tensors are wanted and no file.

@@ -119,30 +119,29 @@ def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Jo
 
 
 class Mover:
-    """Moves a plan's tensors from its checkpoints, by alias, into a writer.
+    """Moves tensors of plans from their checkpoints, by alias, into writers, one after the other.
 
-    `memory` bounds what is held of tensors over all of the `jobs` threads; a single tensor that
-    must be computed whole may need more, and is then made alone.
+    What plans share is lowered once. `memory` bounds what is held of tensors over all of the `jobs`
+    threads; a single tensor that must be computed whole may need more, and is then made alone.
     """
 
     def __init__(
         self,
-        plan: Plan,
         checkpoints: Mapping[str, Checkpoint],
         *,
         memory: int | None = None,
         jobs: int | None = None,
     ) -> None:
-        self._plan, self._checkpoints = plan, checkpoints
+        self._checkpoints = checkpoints
         self._threads = jobs or default_jobs()
         self._computing = threading.Lock()
         self._memory = memory or MEMORY
         self._workers = Workers(checkpoints, self._memory // self._threads)
         self._lowering = Lowering(self._workers.stride)
 
-    def move(self, writer: Writer, progress: Progress | None = None) -> Moved:
+    def move(self, plan: Plan, writer: Writer, progress: Progress | None = None) -> Moved:
         """Fills the writer with every output tensor; raises FindingsError and PlanError."""
-        jobs = without_short_runs(list(self._lowered()))
+        jobs = without_short_runs(list(self._lowered(plan)))
         copies = [job for job in jobs if _is_copied(job, writer)]
         others = [job for job in jobs if not _is_copied(job, writer)]
         whole = [job.output.node for job in others if job.computed]
@@ -171,9 +170,9 @@ class Mover:
 
     # --- lowering ---------------------------------------------------------------------------------
 
-    def _lowered(self) -> Iterator[Job]:
-        for key, output in self._plan.outputs.items():
-            if key in self._plan.ties:
+    def _lowered(self, plan: Plan) -> Iterator[Job]:
+        for key, output in plan.outputs.items():
+            if key in plan.ties:
                 continue  # filled with the tensor that it is tied to
             if isinstance(output.node, Leaf) and (extent := self._workers.extent(output.node)):
                 yield Job(output, [Run(extent, 0)], None)

@@ -30,9 +30,9 @@ def moved(source: Path, target: Path, rules: Any, **options: Any) -> dict[str, A
     """The tensors that the engine writes, checked against `apply` of the same rules."""
     plan = ckptsurgeon.plan(str(source), rules)
     layout = Layout({key: output.spec for key, output in plan.outputs.items()}, plan.ties)
-    mover = Mover(plan, {"": open_checkpoint(source)}, **options)
+    mover = Mover({"": open_checkpoint(source)}, **options)
     with open_writer(target, layout, force=True) as writer:
-        mover.move(writer)
+        mover.move(plan, writer)
     written = open_checkpoint(target)
     tensors, _ = ckptsurgeon.apply(load_file(source), rules)
     assert list(tensors) == list(plan.outputs)

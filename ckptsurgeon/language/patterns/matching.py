@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -12,13 +13,11 @@ from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import has_digits
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
+from ckptsurgeon.language.patterns.readings import Part, Paths, readings_of
 from ckptsurgeon.language.patterns.regexes import compile_re2
 from ckptsurgeon.language.rows import Memo, Row
 
 SHOWN_PATHS = 3
-
-Paths = Mapping[str, tuple[str, ...]]
-"""The paths that are known, by their texts without dots."""
 
 
 def flatten_paths(paths: Iterable[str], capture: Capture) -> Paths:
@@ -36,7 +35,7 @@ class Matcher(Struct, frozen=True):
     `prefix` is the literal text that every match starts with, `needle` the longest that every match
     holds: looking for that first is ten times as fast as matching. `reads_forms` says that it
     matches no key whose form (`keys.without_integers`) it doesn't match. `paths` are those that the
-    texts of a capture with a separator may be, by its name.
+    texts of a capture with a separator may be, by its name; `parts` is what stands around it.
     """
 
     prefix: str
@@ -44,6 +43,7 @@ class Matcher(Struct, frozen=True):
     program: Any
     captures: tuple[Capture, ...]
     reads_forms: bool = False
+    parts: tuple[Part, ...] = ()
     paths: Mapping[str, Paths] = {}
 
     @property
@@ -95,32 +95,26 @@ class Matcher(Struct, frozen=True):
 
     def _path_reader(self) -> Callable[[str], Row | None]:
         """As `row_reader`, where texts stand for paths: one that is no known path doesn't match."""
-        fullmatch, needle, captures = self.program.fullmatch, self.needle, self.captures
+        fullmatch, needle, columns = self.program.fullmatch, self.needle, self.columns
+        read_all = readings_of(self.parts, self.paths, partial(_regex, separator="."))
 
         def read(key: str) -> Row | None:
-            found = fullmatch(key) if needle in key else None
-            row: dict[str, Value] = {}
-            for capture, text in zip(captures, found.groups() if found else (), strict=False):
-                value = self._path(key, capture, text or "")
-                if value is None or row.setdefault(capture.name, value) != value:
-                    return None
-            row.pop("_", None)
-            return tuple(row.values()) if found else None
+            found = read_all(key) if needle in key and fullmatch(key) else []
+            if len(found) > 1:
+                raise PatternError(_tell_readings(key, found), help=ONE_READING)
+            return tuple([found[0][name] for name in columns]) if found else None
 
         return read
 
-    def _path(self, key: str, capture: Capture, text: str) -> Value | None:
-        """The value of a text; None for one that is no known path."""
-        if capture.separator is None:
-            return "" if capture.nameless else capture.value(text)
-        paths = self.paths.get(capture.name, {}).get(text, ())
-        if len(paths) > 1:
-            some = " or ".join(f"`{path}`" for path in paths[:SHOWN_PATHS])
-            raise PatternError(
-                f"`{key}` may be {some}",
-                help="put a `table` entry for it before this rule, or narrow the names by `for`",
-            )
-        return paths[0] if paths else None
+
+ONE_READING = "put a `table` entry for it before this rule, or narrow the names by `for`"
+
+
+def _tell_readings(key: str, found: Sequence[Mapping[str, Value]]) -> str:
+    """The ways in which a key may be read, by the captures that differ."""
+    names = [name for name in found[0] if len({str(one[name]) for one in found}) > 1]
+    texts = (", ".join(f"`{one[name]}`" for name in names) for one in found[:SHOWN_PATHS])
+    return f"`{key}` may be {' or '.join(texts)}"
 
 
 def _value_of(capture: Capture) -> Callable[[str], Value]:
@@ -155,7 +149,9 @@ def compile_pattern(pattern: Pattern, separator: str = ".") -> Matcher:
         return Matcher(literals[0], needle, _some_groups(text, pattern), captures)
     linear = _plainly_linear(pattern.pieces, separator)
     program = re.compile(text) if linear else compile_re2(text)
-    return Matcher(literals[0], needle, program, captures, all(map(_reads_forms, pattern.pieces)))
+    parts = tuple(one for one in pattern.pieces if isinstance(one, Literal | Capture))
+    forms = all(map(_reads_forms, pattern.pieces))
+    return Matcher(literals[0], needle, program, captures, forms, parts)
 
 
 def _literals(pieces: Iterable[Piece]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.language.patterns import Capture, compile_pattern
-from ckptsurgeon.language.patterns.matching import Paths, flatten_paths
+from ckptsurgeon.language.patterns.matching import flatten_paths
+from ckptsurgeon.language.patterns.readings import Paths
 from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.stage.lookups import readable
