@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal as Choice
@@ -58,9 +58,11 @@ def parse_sides(left: str, right: str, option: Option) -> Sides:
         _check_text(side, text)
     reading, writing = parse_name(read), parse_name(written, target=True)
     known: dict[str, Capture] = {}
+    plain = (Kind.BARE, Kind.INT)
+    said = {one.name: one for one in writing.captures if one.kind not in plain}
     for capture in reading.captures:
         _check_read(capture)
-        _mention(capture, known)
+        _mention(capture, known, said)
     for capture in writing.captures:
         _check_written(capture, known, option)
     sides = Sides(resolve(reading, known), resolve(writing, known))
@@ -90,11 +92,15 @@ def _check_read(capture: Capture) -> None:
         raise PatternError(f"a word of `{capture}` holds a `/`", capture.column, help)
 
 
-def _mention(capture: Capture, known: dict[str, Capture]) -> None:
+def _mention(capture: Capture, known: dict[str, Capture], said: Mapping[str, Capture]) -> None:
+    """A name is what the side that is read says of it, else what the other one `said`."""
     if capture.nameless or capture.star:
         return
-    kind = Kind.INT if capture.kind is Kind.BARE else capture.kind
-    _agree(capture, known.setdefault(capture.name, replace(capture, kind=kind)))
+    first = replace(capture, kind=Kind.INT) if capture.kind is Kind.BARE else capture
+    if capture.kind is Kind.BARE and capture.name in said:
+        other = said[capture.name]
+        first = replace(capture, kind=other.kind, words=other.words)
+    _agree(capture, known.setdefault(capture.name, first))
 
 
 def _agree(capture: Capture, first: Capture) -> None:

@@ -67,6 +67,8 @@ FOUND = [
     ("r<r>", "a b[<r>].pt", ["a b[1].pt"], ["r1 a b[1].pt"]),
     ("one", "d/a.pt", ["d/a.pt"], ["one d/a.pt"]),
     ("a<x>b<y>", "<x:str>_<y:str>.pt", ["1_z.pt"], ["a1bz 1_z.pt"]),
+    ("<p:str>", "<p>_dst.pt", ["enc_dst.pt"], ["enc enc_dst.pt"]),
+    ("<p:enc|dec>", "<p>_dst.pt", ["enc_dst.pt", "x_dst.pt"], ["enc enc_dst.pt"]),
 ]  # fmt: skip
 
 
@@ -103,7 +105,7 @@ REFUSED = [
     ("r<r>", "<r:a/b|c>.pt", "holds a `/`; name the folder by a capture of its own"),
     ("r*", "mp_rank_*.pt", "`*` can't be written in the alias"),
     ("r<_:str>", "<_:str>.pt", "`<_:str>` can't be written in the alias"),
-    ("r<r:str>", "s_<r>.pt", "`<r:str>` and `<r>` are one name, and differ; write `<r>`"),
+    ("r<r:str>", "s_<r:1|2>.pt", "are one name, and differ; write `<r>`"),
     ("r<r>", "", "the path is empty; write"),
     ("", "a.pt", "the alias is empty"),
     ("r<r", "s_<r>.pt", "`<` without its closing `>`"),

@@ -28,6 +28,8 @@ WRITTEN = [
     ("ema", "../ema.safetensors", "ema", "../ema.safetensors"),
     ("<_:str>_r<r>", "<r>.pt", "x_r0", "0.pt"),
     ("*_r<r>", "<r>.pt", "x_r0", "0.pt"),
+    ("<p>", "<p:str>.pt", "enc", "enc.pt"),
+    ("r<r>", "r_<r:02>.pt", "r3", "r_03.pt"),
 ]
 
 
@@ -93,7 +95,7 @@ def test_a_name_that_no_file_system_takes_is_refused() -> None:
         ("rank<r>", "out_*.pt", "`*` can't be written in the path; name it on both sides"),
         ("rank<r>", "out_<_:str>.pt", "`<_:str>` can't be written in the path"),
         ("<m:path>", "<m>.pt", "`<m:path>` would span folders"),
-        ("rank<r>", "out_<r:str>.pt", "are one name, and differ"),
+        ("rank<r:1|2>", "out_<r:str>.pt", "are one name, and differ"),
         ("rank<r>", " ", "the path is empty"),
         ("re:x", "out.pt", "`re:` reads keys"),
         ("rank<r>", "out_<r +>.pt", "in `<r +>`: "),
