@@ -1,4 +1,4 @@
-"""Files that a star numbers by their order, whose own numbers are others: what to say of them."""
+"""Files that are numbered by their order, or by their names: holes, steps, and where they begin."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ class File(NamedTuple):
         return f"`{self.alias}` is {self.name}"
 
 
-def number_notes(pattern: str, numbered: Sequence[tuple[str, str]]) -> Iterator[Note]:
+def number_notes(
+    pattern: str, numbered: Sequence[tuple[str, str]], *, holes_alone: bool = False
+) -> Iterator[Note]:
     """Where numbers in the names of files have holes, go by steps, or don't begin at 0.
 
     `numbered` are aliases and paths in order, `pattern` is the path with a star that they match.
+    Where aliases have the files' own numbers, holes alone are worth a word.
     """
     folder = os.path.commonpath([os.path.dirname(path) for _, path in numbered])
     groups: dict[tuple[str, ...], list[File]] = {}
@@ -53,7 +56,7 @@ def number_notes(pattern: str, numbered: Sequence[tuple[str, str]]) -> Iterator[
         if len(numbered) == 1 and os.path.dirname(pattern) == folder:
             varying = _find_starred(os.path.basename(pattern), files[0])
         if varying:
-            yield from (Note(OF_FILES, text) for text in _tell(files, varying))
+            yield from (Note(OF_FILES, text) for text in _tell(files, varying, holes_alone))
 
 
 def _read(alias: str, name: str) -> File:
@@ -76,7 +79,7 @@ def _find_starred(pattern: str, only: File) -> list[int]:
     return [at] if at < len(only.digits) else []
 
 
-def _tell(files: Sequence[File], varying: Sequence[int]) -> Iterator[str]:
+def _tell(files: Sequence[File], varying: Sequence[int], holes_alone: bool) -> Iterator[str]:
     """What is to be said of files whose names differ in these numbers alone."""
     axes = [_find_range(files, at) for at in varying]
     there = {_place(one, varying) for one in files}
@@ -88,6 +91,8 @@ def _tell(files: Sequence[File], varying: Sequence[int]) -> Iterator[str]:
         points = itertools.product(*axes) if others else ((number,) for number in one)
         lost = itertools.islice((point for point in points if point not in there), MOST_NAMES)
         yield _tell_lost(files, varying, list(lost), holes)
+    if holes_alone:
+        return
     steps = [axis.step for axis in axes if axis.step > 1]
     yield from (f"{files[1]}: the files count by {step:,}" for step in steps[:1])
     starts = [min(one.numbers[at] for one in files) for at in varying]

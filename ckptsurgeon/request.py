@@ -382,7 +382,8 @@ def gather_sources(
         numbered: Sequence[tuple[str, Source]] = [(alias, one)]
         if "<" in alias and isinstance(one, str | os.PathLike):
             numbered = files = find_files(alias, os.fspath(one))
-            notes += (*number_notes(str(one), files), *_left_out_notes(os.fspath(one)))
+            notes += number_notes(str(one), files, holes_alone=True)
+            notes += _left_out_notes(os.fspath(one))
         elif "*" in alias:
             numbered = files = _number_files(alias, one)
             notes += number_notes(str(one), files)

@@ -56,6 +56,10 @@ WITHOUT_VALUES = "the destination's own, which has shapes alone: nothing can be 
 FOLD_TEXT = "a BatchNorm is folded into it; names don't prove the order of layers: verify"
 
 
+NOTES_OF_SOURCES = frozenset({"untaken", "fallback", "entry"})
+"""The kinds of notes whose keys are those of a source."""
+
+
 def unique_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Each note once. There may be a million of few rules, whose fields are compared once."""
     numbers: dict[RuleInfo | None, int] = {}

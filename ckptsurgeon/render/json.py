@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import Outside
+from ckptsurgeon.checkpoints.base import DESTINATION, Outside
 from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Finding, Note
+from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.addresses import split_address
 from ckptsurgeon.plans.fates import SourceFate
 from ckptsurgeon.plans.graph import Operand, RuleInfo
+from ckptsurgeon.plans.notes import NOTES_OF_SOURCES
 from ckptsurgeon.render.suggestion import describe_suggestion
 from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import OutputSide, Report, Row, Side, Tally
@@ -114,10 +115,21 @@ def _lists(report: Report) -> Iterator[tuple[str, Iterable[object]]]:
 
 
 def _by_output(report: Report, entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Entries with the name of the output that their key is of, "" of the one without."""
+    """Entries with the name of the output that their key is of, "" of the one without.
+
+    The keys of some are a source's, with its alias, and of no output.
+    """
     for entry in entries:
-        alias, key = split_address(entry.key) if report.is_named else ("", entry.key)
+        is_address = report.is_named and not _is_of_source(entry)
+        alias, key = split_address(entry.key) if is_address else ("", entry.key)
         yield {**describe(entry), "key": key, "output": alias}
+
+
+def _is_of_source(entry: Any) -> bool:
+    if isinstance(entry, Finding):
+        is_unreadable = entry.kind is FindingKind.UNREADABLE and entry.source != DESTINATION
+        return entry.kind is FindingKind.UNUSED or is_unreadable
+    return isinstance(entry, Note) and entry.kind in NOTES_OF_SOURCES
 
 
 def describe(value: Any) -> Any:
