@@ -49,6 +49,17 @@ def strange_aliases(options: OutputOptions, aliases: Collection[str]) -> Iterato
             yield Problem(f"no output is called `{name}`", place, f"the rules give {there}")
 
 
+def unnamed_destination(
+    held: Collection[str], given: Collection[str], place: Place
+) -> Iterator[Problem]:
+    """A destination without a name where all outputs have one."""
+    if "" in held and given and "" not in given:
+        there = list_some((f"`{one}`" for one in given), MOST_NAMED)
+        into = argument("into", "ALIAS=PATH", "{ALIAS: path}")
+        text = "the destination has no name, and nothing goes to an output without one"
+        yield Problem(text, place, f"say whose it is by {into}: the outputs are {there}")
+
+
 def partly_held(
     compiled: CompiledStage, aliases: Collection[str], held: Collection[str], vars_of: VarsOf
 ) -> Iterator[Problem]:

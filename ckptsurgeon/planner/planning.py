@@ -17,7 +17,7 @@ from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.planner.aliases import of_alias, partly_held, strange_aliases
+from ckptsurgeon.planner.aliases import of_alias, partly_held, strange_aliases, unnamed_destination
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.findings import Account
@@ -375,6 +375,8 @@ class Planning:
         yield from strange_aliases(options, list(keys))
         if self.destination is not None:
             run = self.runs[-1]
+            given = [alias for alias, own in keys.items() if own]
+            yield from unnamed_destination(held, given, self.stages[-1].stage.place)
             yield from partly_held(run.compiled, list(keys), held, run.vars_of)
 
 
