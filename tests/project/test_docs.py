@@ -105,8 +105,21 @@ def held(specs: Mapping[str, Spec]) -> dict[str, torch.Tensor]:
 def test_every_pair_of_rules_and_keys_is_what_happens(example: Example, tmp_path: Path) -> None:
     source, wanted = columns(example.beside["keys"])
     template, _ = columns(example.beside.get("destination", ""))
-    tensors, _ = cs.apply(held(source), example.save(tmp_path), held(template) or None)
+    first, others = by_alias(held(source))
+    rules = example.save(tmp_path)
+    tensors, _ = cs.apply(first or None, rules, held(template) or None, sources=others)
     assert {key: (one.dtype, tuple(one.shape)) for key, one in tensors.items()} == wanted
+
+
+def by_alias(
+    tensors: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, torch.Tensor]]]:
+    """The tensors of the source without a name, and those of others."""
+    sources: dict[str, dict[str, torch.Tensor]] = {"": {}}
+    for address, tensor in tensors.items():
+        alias, colons, key = address.partition("::")
+        sources.setdefault(alias if colons else "", {})[key if colons else address] = tensor
+    return sources.pop(""), sources
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
