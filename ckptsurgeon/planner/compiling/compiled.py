@@ -58,6 +58,12 @@ class Join(Struct, frozen=True):
     ops: tuple[PlacedOp, ...] = ()
 
     @property
+    def first(self) -> int:
+        """The number of the first reference in it."""
+        part = self.parts[0]
+        return part if isinstance(part, int) else part.first
+
+    @property
     def joins(self) -> Iterator[Join]:
         """Those of blocks, and this one behind them."""
         for part in self.parts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from ckptsurgeon.errors import ExpressionError
 from ckptsurgeon.language.expressions import (
@@ -14,6 +15,7 @@ from ckptsurgeon.language.expressions import (
 from ckptsurgeon.language.rows import Row
 from ckptsurgeon.planner.compiling.compiled import CompiledRule
 from ckptsurgeon.planner.scope import Scope, Vars
+from ckptsurgeon.planner.stage.grouping import Group
 from ckptsurgeon.planner.stage.reading_keys import Match, spec_values
 
 
@@ -45,6 +47,12 @@ class AtHand:
         return spec_values(first, self.names)
 
     def _compare(self, values: Row, first: Match, other: Match) -> None:
+        if told := self.difference(values, first, other):
+            help = "what is asked of tensors that are gathered must be the same of all"
+            raise ExpressionError(told, help=help)
+
+    def difference(self, values: Row, first: Match, other: Match) -> str:
+        """`shape[0] is 4 for a and 5 for b`, where two tensors differ in what is asked; else ""."""
         captures = dict(zip(self._rule.step_columns, values, strict=True))
         for part in self._asked:
             one, two = (
@@ -52,12 +60,32 @@ class AtHand:
                 for match in (first, other)
             )
             if one != two:
-                texts = (f"{_told(one)} for `{first.name}`", f"{_told(two)} for `{other.name}`")
-                help = "what is asked of tensors that are gathered must be the same of all"
-                raise ExpressionError(f"{part} is {texts[0]} and {texts[1]}", help=help)
+                of = f"{_told(one)} for `{first.name}` and {_told(two)} for `{other.name}`"
+                return f"{part} is {of}"
+        return ""
 
     def _of(self, match: Match) -> Mapping[str, Value]:
         return dict(zip(self.names, spec_values(match, self.names), strict=True))
+
+
+class BlocksAtHand:
+    """What blocks within `from` ask of the rule's first reference, and their own has otherwise."""
+
+    def __init__(self, rule: CompiledRule, vars: Vars) -> None:
+        blocks = [join for join in rule.join.joins if join is not rule.join]
+        asked = (
+            (join.first, AtHand(rule, tuple(placed.call.arguments for placed in join.ops), vars))
+            for join in blocks
+        )
+        self._blocks = [(number, at_hand) for number, at_hand in asked if at_hand.names and number]
+
+    def remarks(self, group: Group) -> Iterator[str]:
+        """A remark for each block whose own first tensor differs."""
+        for number, at_hand in self._blocks:
+            pair = group.first[0], group.of_reference(number)[0]
+            with contextlib.suppress(ExpressionError):  # its own can't be meant, or the op tells it
+                if told := at_hand.difference(group.values, *pair):
+                    yield f"in a block: {told}; the rule's first reference is meant"
 
 
 def _told(value: Value) -> str:

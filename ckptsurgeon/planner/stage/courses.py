@@ -21,6 +21,7 @@ from ckptsurgeon.ops.noise import Noise, PlacedNoise
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Join, PlacedOp
 from ckptsurgeon.planner.compiling.grids import LIST, TARGETS, Grid
 from ckptsurgeon.planner.scope import Vars
+from ckptsurgeon.planner.stage.at_hand import BlocksAtHand
 from ckptsurgeon.planner.stage.calling import OpMaker, at_op
 from ckptsurgeon.planner.stage.counting import Counts
 from ckptsurgeon.planner.stage.grouping import Group
@@ -69,6 +70,9 @@ class Courses:
     ) -> None:
         self._rule, self._find_wanted, self._counts = rule, find_wanted, counts
         self._ops = OpMaker(rule, vars, counts)
+        self._blocks = BlocksAtHand(rule, vars)
+        self.remarks: dict[str, None] = {}
+        """What is to be said of steps."""
         self._known: dict[Hashable, Course] = {}
         self._plain = Course((), tuple((n, (), 0) for n in range(len(rule.targets))))
 
@@ -81,6 +85,7 @@ class Courses:
         specs = [node.spec for node in taken]
         alike = (tuple(group.dims), id(wanted), *map(id, ops), *map(id, specs))  # all are kept
         if alike not in self._known:
+            self.remarks |= dict.fromkeys(self._blocks.remarks(group))
             self._known[alike] = self._trace(group, ops, wanted, specs)
         return self._known[alike]
 

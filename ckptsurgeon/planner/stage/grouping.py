@@ -39,7 +39,12 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     @property
     def first(self) -> Sequence[Match]:
         """What the first reference reads."""
-        return self.matches[: math.prod([size for _, size in self.dims[0]])]
+        return self.of_reference(0)
+
+    def of_reference(self, number: int) -> Sequence[Match]:
+        """What one of the references reads."""
+        counts = [math.prod([size for _, size in dims]) for dims in self.dims[: number + 1]]
+        return self.matches[sum(counts[:-1]) : sum(counts)]
 
 
 def group_steps(

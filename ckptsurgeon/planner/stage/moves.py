@@ -17,6 +17,7 @@ from ckptsurgeon.planner.stage.reading_keys import slice_of
 from ckptsurgeon.planner.stage.state import Done, StageRun
 from ckptsurgeon.planner.stage.targets import TargetWriter
 from ckptsurgeon.planner.stage.unreadable import leave_unreadable
+from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.specs import TensorSpec
 
@@ -38,7 +39,9 @@ def run_move(run: StageRun, rule: CompiledRule) -> None:
         place = rule.options.places.get("where", rule.place)
         run.problems.add("`where` leaves out every step", place)
     failures = Folded(run.problems, "step", "of this rule")
-    steps = failures.run_each(rule.group, rule.place, _Mover(run, rule).step, groups)
+    mover = _Mover(run, rule)
+    steps = failures.run_each(rule.group, rule.place, mover.step, groups)
+    run.said += (Note("shape", text, rule=run.info(rule)) for text in mover.remarks)
     run.note_steps(rule, [step for step in steps if step is not None])
     failures.tell()
 
@@ -49,6 +52,10 @@ def _tell_no_step(run: StageRun, rule: CompiledRule) -> None:
         names = " and ".join(f"`{reader.text}`" for reader in rule.namers)
         text = f"`for`: no key of {names} has captures that those of the rule have"
         run.problems.add(text, rule.namers[0].place, "`optional: true` lets the rule make no step")
+
+
+MOST_REMARKS = 2
+"""Remarks on the steps of one rule; there may be one for each layer."""
 
 
 class _Mover:
@@ -93,6 +100,11 @@ class _Mover:
             if run.give(rule, number, key, index, nodes[at], matches):
                 products.append((key, index))
         return Done(matches, products, slices, course.ops)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is to be said of the steps, the first few."""
+        return list(self._courses.remarks)[:MOST_REMARKS]
 
     def _slices_of(self, group: Group) -> Sequence[Index | None]:
         """The slices of all keys that a step reads."""
