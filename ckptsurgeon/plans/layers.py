@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from ckptsurgeon.keys import INTEGER, group_forms, without_integers
+from ckptsurgeon.keys import INTEGER, group_forms, range_text, without_integers
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.graph import Address
 from ckptsurgeon.plans.leftovers import Leftovers, find_origin
@@ -63,9 +63,10 @@ def list_notes(
     """A note for each list of the destination that is longer or shorter than the source's.
 
     Lists belong together where tensors go from layers of one to layers of the other; what the
-    longer one has more must be left over.
+    longer one has more must be left over. Without a destination, holes are told.
     """
     if destination is None:
+        yield from _hole_notes(outputs, sources)
         return
     reads = {alias: _Side(view, left.read.get(alias, ())) for alias, view in sources.items()}
     wants, told = _Side(destination, left.wanted), set[str]()
@@ -92,6 +93,43 @@ def _count_both(
     side, slot, key = sides[longer]
     left = side.count_left(slot, key, lists[longer])
     return counts if left >= abs(counts[0] - counts[1]) else (0, 0)
+
+
+def _hole_notes(outputs: Outputs, sources: Mapping[str, SourceView]) -> Iterator[Note]:
+    """A note for each list with holes, of layers that come from a list without any.
+
+    Of a key's numbers the first is looked at. Outputs are one where they share out a list.
+    """
+    keys = {address.rpartition("::")[2]: address for address in outputs}
+    for before, numbers in _count_lists(keys).items():
+        holes = [one for one in range(min(numbers), max(numbers)) if one not in numbers]
+        if not holes or max(numbers) >= MOST_LAYERS or _is_regular(sorted(numbers)):
+            continue
+        first = next(key for key in keys if key.startswith(before) and NUMBER.search(key))
+        origin = find_origin(outputs.nodes[keys[first]])
+        number = origin and NUMBER.search(origin[1])
+        if origin is None or not number or origin[0] not in sources:
+            continue
+        front = origin[1][: number.start()]
+        there = _count_lists(sources[origin[0]].specs)[front]
+        if len(there) == max(there) - min(there) + 1 > 1:
+            lacking = range_text(tuple(holes)).strip("<>")
+            text = f"no {lacking}, and the source has all of its `{front}<i>`"
+            yield Note("layers", text, f"{before}<i>")
+
+
+def _count_lists(keys: Iterable[str]) -> dict[str, set[int]]:
+    """The first numbers of keys, by what stands before them."""
+    lists: dict[str, set[int]] = {}
+    for key in keys:
+        if number := NUMBER.search(key):
+            lists.setdefault(key[: number.start()], set()).add(int(number[0]))
+    return lists
+
+
+def _is_regular(numbers: Sequence[int]) -> bool:
+    """Whether numbers go by steps, as those of layers with activations between them."""
+    return len({after - before for before, after in itertools.pairwise(numbers)}) == 1
 
 
 # --- lists that belong together -------------------------------------------------------------------
