@@ -137,7 +137,7 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
         dropped = ", ".join(map(write_key_text, patterns[:MOST_PATTERNS]))
         drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
         more = len(patterns) - MOST_PATTERNS
-        rest = f", and {more:,} patterns more," if more > 0 else ""
+        rest = f", and {more:,} patterns more" if more > 0 else ""
         if giver and giver.number in fallbacks:
             drop = (
                 f"{' and '.join(f'`{one} -> {one}`' for one in patterns[:MOST_PATTERNS])} before it"

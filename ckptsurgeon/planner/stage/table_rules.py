@@ -99,6 +99,8 @@ def _tell_lacking(
     )
     near = search.nearest(Pattern((Literal(keys[0]),)), table.nodes)
     help = f"the nearest key to the first is `{near}`; " if near else ""
+    if lacking[0].line == 1 and not near and listing.file.lower().endswith(".csv"):
+        help += "line 1 of a table is no header; "
     text = f"the source has no key {some if len(keys) > 1 else shown(keys[0])}"
     help += "`optional: true` beside `table` passes over entries without a key"
     return Problem(text, Place(listing.file, lacking[0].line, 1), help)
