@@ -45,6 +45,8 @@ NOT_LEARNED = {
     "ops on one of the references that are joined": (
         "blocks: an op on one of two references",
         "blocks: dims of a block that the outer op joins",
+        "blocks: the shape in a block is that of another tensor",
+        "blocks: a dim that the block's own tensor lacks",
     ),
     "a key called null": ("tables: a table inline", "tables: a table of CSV"),
     "one value throughout": ("corners: every dtype moves",),
