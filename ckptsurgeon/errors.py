@@ -16,6 +16,7 @@ CkptSurgeonError            exit code 2 unless said otherwise
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,7 +180,21 @@ class FindingsError(ProblemsError):
         return FindingsError, (self.problems, None, str(self))
 
 
+ALIKE = 4
+"""Letters at the beginning of a word that count more than others."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'transpose'?`, or nothing where no known word is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    """`did you mean 'transpose'?`, or nothing where no known word is near.
+
+    Of those that are near, one that begins alike is nearer (as W. E. Winkler has it for names).
+    """
+
+    def likeness(other: str) -> float:
+        ratio = difflib.SequenceMatcher(a=other, b=word).ratio()
+        pairs = zip(word[:ALIKE], other[:ALIKE], strict=False)
+        alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return ratio + alike * 0.1 * (1 - ratio)
+
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"did you mean {max(close, key=likeness)!r}?" if close else ""

@@ -56,6 +56,15 @@ def follow_links(path: str | Path) -> Path:
         raise OSError(0, str(error)) from None
 
 
+def find_below(folder: Path, name: str) -> Path | None:
+    """The file of a name, without links; None where it lies neither in the folder nor below.
+
+    `folder` has no links. Raises OSError for names that no file can have.
+    """
+    path = follow_links(folder / name)
+    return path if path.is_relative_to(folder) else None
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

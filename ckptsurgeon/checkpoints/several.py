@@ -15,6 +15,9 @@ SEVERAL = "several"
 
 COLONS = "::"
 
+MOST_OUTPUTS = 4096
+"""Outputs of one run, and files that one pattern may find."""
+
 
 def address_of(alias: str, key: str) -> str:
     """A key behind the alias of its checkpoint, if that has one."""

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION
+from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.file_names.advising import advise
 from ckptsurgeon.file_names.searching import Found, Search, in_order
 from ckptsurgeon.file_names.sides import Option, Sides, parse_sides, tell_word, told, write_texts
-
-MOST_FILES = 4096
-"""Files that one pattern may find."""
 
 
 def find_files(left: str, right: str, option: Option = "source") -> list[tuple[str, str]]:
@@ -28,10 +26,10 @@ def find_files(left: str, right: str, option: Option = "source") -> list[tuple[s
         found = sorted(search.find(), key=in_order)
     if not found:
         raise CheckpointError(f"{place}: no file matches{advise(search)}")
-    if len(found) > MOST_FILES:
+    if len(found) > MOST_OUTPUTS:
         raise CheckpointError(
-            f"{place}: {len(found):,} files match, at most {MOST_FILES:,}; name fewer by words, as "
-            "`<r:0|1>`"
+            f"{place}: {len(found):,} files match, at most {MOST_OUTPUTS:,}; name fewer by "
+            "words, as `<r:0|1>`"
         )
     return _name_all(found, sides, search.columns, place)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 
 from ckptsurgeon.cutting import list_some
@@ -25,9 +26,8 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
     Raises OutputError for an output that has no name, and for a name that is of no output.
     """
     named = given if isinstance(given, Mapping) else {"": given}
-    patterns = {
-        alias: OutputName.parse(alias, os.fspath(path)) for alias, path in named.items() if alias
-    }
+    aliases = sorted(filter(None, named), key=lambda alias: "<" in alias)  # one's own path first
+    patterns = {alias: OutputName.parse(alias, os.fspath(named[alias])) for alias in aliases}
     if not plan.is_named and "" not in named:
         name = next(iter(named))
         raise _not_given(name, plan, os.fspath(named[name]))
@@ -70,7 +70,11 @@ def _first(plan: Plan, alias: str) -> str:
 def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> OutputError:
     """The error for an output that has no path, or whose name a pattern reads as another kind."""
     option = choose("no -o names", "`output` doesn't name")
-    way = choose(f"add `-o {alias}=PATH`", f"add {alias!r}: PATH to `output`")
+    stem = alias.rstrip("0123456789")
+    others = sum(file.alias.rstrip("0123456789") == stem != file.alias for file in plan.files)
+    several = stem != alias and others > 1
+    name, path = (f"{stem}<n>", "PATH_<n>") if several else (alias, "PATH")
+    way = choose(f"add `-o {shlex.quote(f'{name}={path}')}`", f"add {name!r}: {path} to `output`")
     for name, pattern in patterns.items():
         meant = re.sub(r"<(\w+)>", r"<\1:str>", name)
         if meant != name and OutputName.parse(meant, pattern.right).path_of(alias) is not None:

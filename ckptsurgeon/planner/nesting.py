@@ -71,11 +71,11 @@ def _dotted(checkpoints: Sequence[Checkpoint]) -> tuple[Path, ...]:
 def nesting_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
     """Nesting that a stage before the last asks for, and a root whose dots part dicts."""
     for stage in stages[:-1]:
-        for front in fronts_of(stage.output):
+        front = next(fronts_of(stage.output), None)
+        if front is not None:
             word = "root" if front in stage.output.roots.values() else "wrappers"
             unused = f"`output: {word}` of {front.place.file_line} is not used"
             yield Note("nesting", f"only the last stage is written: {unused}")
-            break
     for file in files:
         if file.decided == OUTPUT and len(file.nesting.root) > 1:
             inside = " in ".join(f"`{name}`" for name in reversed(file.nesting.root))

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
-from ckptsurgeon.checkpoints.several import parts_of
+from ckptsurgeon.checkpoints.several import MOST_OUTPUTS, parts_of
 from ckptsurgeon.errors import CheckpointError, PlanError, Problem, ShapeError, nearest
 from ckptsurgeon.language.expressions import Expression, Value
 from ckptsurgeon.language.patterns import Reference
@@ -43,7 +43,6 @@ from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import CheckedTie, Note
-from ckptsurgeon.plans.addresses import MAX_OUTPUTS as MAX_ALIASES
 from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
@@ -367,8 +366,8 @@ class Planning:
         for address in outputs:
             alias, key = split_address(address)
             keys[alias].append(key)
-        if len(keys) > MAX_ALIASES:
-            text = f"{len(keys):,} outputs; at most {MAX_ALIASES:,} are written at once"
+        if len(keys) > MOST_OUTPUTS:
+            text = f"{len(keys):,} outputs; at most {MOST_OUTPUTS:,} are written at once"
             yield Problem(text, self.stages[-1].stage.place)
         for file in files:
             yield from nesting_problems(options, file, keys[file.alias])

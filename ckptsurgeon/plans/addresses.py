@@ -14,9 +14,6 @@ from ckptsurgeon.plans.graph import Address
 
 _ALIAS = re.compile(r"[^\s:=/\\<>\x00-\x1f\x7f]+")
 
-MAX_OUTPUTS = 4096
-"""Most outputs of one plan."""
-
 
 def split_address(text: str) -> Address:
     """The alias and the key of an address, where outputs have names; "" is the unnamed output."""

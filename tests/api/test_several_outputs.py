@@ -232,7 +232,7 @@ def test_a_saved_plan_runs_against_the_same_destinations(folder: Path, ckpt: Ckp
 
 REFUSED: list[tuple[list[str], str]] = [
     (["-o", "rank<r>=out.pt"], "rank0 and rank1 are both written to"),
-    (["-o", "out.pt"], "goes to an output that no -o names; add `-o rank0=PATH`"),
+    (["-o", "out.pt"], "goes to an output that no -o names; add `-o 'rank<n>=PATH_<n>'`"),
     (["-o", "rank0=a.pt"], "`rank1::layers.0.norm.weight` goes to an output that no -o names"),
     (["-o", "rank<r>=a_<r>.pt", "-o", "ema=e.pt"], "write `./ema=e.pt`"),
     (["-o", "rank<r>=a_<r>.pt", "-o", "o.pt"], "no rule gives an output without a name"),

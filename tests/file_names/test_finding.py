@@ -173,7 +173,7 @@ def test_odd_names_are_passed_over() -> None:
 
 def test_files_and_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     make(f"{folder}/r{number}.pt" for folder in "ab" for number in range(5))
-    monkeypatch.setattr(finding, "MOST_FILES", 9)
+    monkeypatch.setattr(finding, "MOST_OUTPUTS", 9)
     with pytest.raises(CheckpointError, match="10 files match, at most 9"):
         find_files("<m>_<r>", "<m:str>/r<r>.pt")
     monkeypatch.setattr(searching, "MOST_ENTRIES", 9)

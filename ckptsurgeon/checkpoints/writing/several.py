@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckptsurgeon.checkpoints.output import OutputFormat, output_format
+from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.checkpoints.writing import staging
 from ckptsurgeon.checkpoints.writing.journal import EarlierRun, StagingFolder, find_earlier
 from ckptsurgeon.checkpoints.writing.placing import Placement, Stuck, put_all
 from ckptsurgeon.errors import CheckpointError, OutputError
-
-MOST_OUTPUTS = 4096
 
 Targets = Mapping[str, "str | os.PathLike[str]"]
 """Where outputs go, by their names."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ckptsurgeon.errors import RulesetError
-from ckptsurgeon.files import follow_links, read_regular
+from ckptsurgeon.files import find_below, follow_links, read_regular
 from ckptsurgeon.language import catalog
 from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.yaml.composing import MAX_TEXT, decode
@@ -75,13 +75,12 @@ def _beside(node: Scalar, chain: tuple[Path, ...]) -> Path:
     if not node.text.startswith("./") or ".." in Path(node.text).parts:
         message = f"a path out of the rule file's folder: {shown(node.text)}"
         raise wrong(node.place, message, "write ./file.yaml, beside the file or below")
-    folder = chain[-1].parent
     try:
-        path = follow_links(folder / node.text)
-        regular = path.is_file()
+        path = find_below(chain[-1].parent, node.text)
+        regular = path is not None and path.is_file()
     except OSError as error:
         raise wrong(node.place, f"can't read {shown(node.text)}: {error.strerror}") from None
-    if not path.is_relative_to(folder):
+    if path is None:
         raise wrong(node.place, f"{shown(node.text)} leads out of the rule file's folder")
     if not regular:
         raise wrong(node.place, _absence(path, shown(node.text)))

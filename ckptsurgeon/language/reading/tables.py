@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ckptsurgeon.errors import Place, RulesetError
-from ckptsurgeon.files import follow_links, near_file, read_regular
+from ckptsurgeon.files import find_below, follow_links, near_file, read_regular
 from ckptsurgeon.language.expressions import Expression, names_in
 from ckptsurgeon.language.problems import shown, wrong
 from ckptsurgeon.language.reading.scalars import expression, unlike
@@ -84,11 +84,10 @@ def read_file(node: Scalar) -> Listing:
 def _beside(node: Scalar) -> Path:
     """The file: beside the rule file or below, never outside of its folder."""
     try:
-        folder = follow_links(node.place.file).parent
-        path = follow_links(folder / node.text)
+        path = find_below(follow_links(node.place.file).parent, node.text)
     except OSError as error:
         raise wrong(node.place, f"can't read {shown(node.text)}: {error.strerror}") from None
-    if not path.is_relative_to(folder):
+    if path is None:
         raise wrong(node.place, f"{shown(node.text)} leads out of the rule file's folder")
     return path
 

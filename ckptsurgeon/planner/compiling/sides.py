@@ -22,7 +22,7 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, Init, Move
 from ckptsurgeon.planner.compiling.captures import NUMBER, TARGET, check_names, resolve
 from ckptsurgeon.planner.compiling.compiled import Reader
-from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_output, number_stars
+from ckptsurgeon.planner.compiling.unfolding import NOTHING, Context, join_alias, number_stars
 from ckptsurgeon.plans.addresses import COLONS
 
 
@@ -48,7 +48,7 @@ def place_names(rule: Move | Init, context: Context, problems: Problems) -> list
 
 def place_target(at: At, context: Context, problems: Problems) -> At:
     """A reference that names keys, behind its prefix; the name of its output is in the pattern."""
-    alias = join_output(context.output, at, at.place, problems)
+    alias = join_alias(context.output, at, at.place, problems, "an output")
     pattern = at.pattern.after(context.target)
     if alias is not None:
         pattern = Pattern((*alias.pieces, Literal(COLONS), *pattern.pieces))

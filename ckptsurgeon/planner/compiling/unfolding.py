@@ -119,7 +119,7 @@ def _inside(context: Context, prefix: Prefix, rule: Within, problems: Problems) 
     target = own if prefix.target is None else prefix.target.pattern.numbered_after(context.target)
     output = context.output
     if prefix.target is not None:
-        output = join_output(output, prefix.target, prefix.place, problems)
+        output = join_alias(output, prefix.target, prefix.place, problems, "an output")
     inner = Context(
         Pattern(context.source.pieces + own.pieces),
         Pattern(context.target.pieces + target.pieces),
@@ -139,7 +139,7 @@ def number_stars(
 
     Their stars are numbered on from those that stand before them: the alias is before the key.
     """
-    alias = join_alias(context.alias, reference, place, problems)
+    alias = join_alias(context.alias, reference, place, problems, "a source")
     if reference.alias is not None:
         alias = reference.alias.numbered_after(context.source)
         return reference.pattern.numbered_after(context.source), alias
@@ -147,20 +147,11 @@ def number_stars(
 
 
 def join_alias(
-    outer: Pattern | None, reference: Reference, place: Place, problems: Problems
+    outer: Pattern | None, reference: Reference, place: Place, problems: Problems, what: str
 ) -> Pattern | None:
-    """The alias in force; two of them are a problem."""
+    """The alias in force, of `a source` or `an output`; two of them are a problem."""
     if outer is not None and reference.alias is not None:
-        problems.add(f"`{reference}` names a source, and so does the `within` around it", place)
-    return outer if reference.alias is None else reference.alias
-
-
-def join_output(
-    outer: Pattern | None, reference: Reference, place: Place, problems: Problems
-) -> Pattern | None:
-    """The alias of the output in force; two of them are a problem."""
-    if outer is not None and reference.alias is not None:
-        problems.add(f"`{reference}` names an output, and so does the `within` around it", place)
+        problems.add(f"`{reference}` names {what}, and so does the `within` around it", place)
     return outer if reference.alias is None else reference.alias
 
 

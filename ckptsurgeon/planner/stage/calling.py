@@ -14,7 +14,7 @@ from ckptsurgeon.errors import (
     ProblemsError,
     ShapeError,
 )
-from ckptsurgeon.files import follow_links
+from ckptsurgeon.files import find_below, follow_links
 from ckptsurgeon.language.expressions import Value, kind_of, names_in
 from ckptsurgeon.language.rows import OfRow
 from ckptsurgeon.language.rules import Argument, OpCall, evaluate
@@ -101,9 +101,9 @@ def _beside(call: OpCall, name: str) -> Path:
     """A file that a rule file names: beside it or below, never outside of its folder."""
     try:
         folder = follow_links(call.place.file).parent
-        path = follow_links(folder / name)
+        path = find_below(folder, name)
     except OSError:
         raise ShapeError(f"{call.name}: {name!r} is no file name") from None
-    if not path.is_relative_to(folder):
+    if path is None:
         raise ShapeError(f"{call.name}: {name!r} leaves the rule file's folder {folder}")
     return path

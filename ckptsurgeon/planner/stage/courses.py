@@ -25,7 +25,7 @@ from ckptsurgeon.planner.stage.at_hand import BlocksAtHand
 from ckptsurgeon.planner.stage.calling import OpMaker, at_op
 from ckptsurgeon.planner.stage.counting import Counts
 from ckptsurgeon.planner.stage.grouping import Group
-from ckptsurgeon.planner.stage.production import MAX_OUTPUTS
+from ckptsurgeon.planner.stage.production import MAX_TENSORS
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, results
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -189,8 +189,8 @@ class _Draft:
         specs = op.infer(tuple([self._specs[one] for one in inputs]))
         self.calls.append((op, inputs, specs))
         self._specs += specs
-        if len(self._specs) > MAX_OUTPUTS:
-            raise ShapeError(f"{op.name}: more than {MAX_OUTPUTS} tensors in one step")
+        if len(self._specs) > MAX_TENSORS:
+            raise ShapeError(f"{op.name}: more than {MAX_TENSORS} tensors in one step")
         return range(len(self._specs) - len(specs), len(self._specs))
 
 

@@ -165,9 +165,7 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
     return _join(f"{lacks} `{_whole(reader)}`", reason), reason.help
 
 
-def _why_no_name(
-    run: StageRun, rule: CompiledRule, reader: Reader, search: Search
-) -> tuple[str, str]:
+def _why_no_name(run: StageRun, _: CompiledRule, reader: Reader, search: Search) -> tuple[str, str]:
     """The message for a reference of `for` that no key matches, and the next step."""
     tables = run.tables_of(reader)
     if reader.of_destination and not tables:

@@ -31,7 +31,7 @@ from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.wording import argument
 
-MAX_OUTPUTS = 4_000_000
+MAX_TENSORS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
 
 _FLAT = re.compile(r"<\w+:path:([^>]*)>")
@@ -91,14 +91,14 @@ class Production:
             self.nodes[key] = None
             self.rules.setdefault(key, rule)
             self._parts.setdefault(key, []).append(Contribution(node, rule, index, place))
-        if len(self.nodes) > MAX_OUTPUTS:
-            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors", place)])
+        if len(self.nodes) > MAX_TENSORS:
+            raise PlanError([Problem(f"more than {MAX_TENSORS} tensors", place)])
 
     def count(self, made: int, place: Place) -> None:
         """Counts tensors that are made on the way; raises PlanError where they are too many."""
         self.made += made
-        if self.made > MAX_OUTPUTS:
-            raise PlanError([Problem(f"more than {MAX_OUTPUTS} tensors on the way", place)])
+        if self.made > MAX_TENSORS:
+            raise PlanError([Problem(f"more than {MAX_TENSORS} tensors on the way", place)])
 
     def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:
         first, rules = self.nodes[key], (self.rules[key], rule)
