@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,15 +81,12 @@ def lazy():
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A working folder with modules in it, which are forgotten afterwards."""
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with modules in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("import nets\nimport no_such_thing\n")
     (tmp_path / "raising.py").write_text("1 / 0\n")
-    yield
-    for name in ("nets", "broken", "raising", "timm"):
-        sys.modules.pop(name, None)
 
 
 def specs(name: str, arguments: dict[str, Any] | None = None) -> dict[str, str]:
