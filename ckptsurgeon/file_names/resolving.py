@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import OutputError, nearest
 from ckptsurgeon.file_names.writing import OutputName
 from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.plan import Plan
@@ -48,7 +48,7 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
                 found[file.alias] = path
                 break
         else:
-            raise _nameless(file.alias, plan, patterns)
+            raise _nameless(file.alias, plan, patterns, met)
     for name in named:
         if name not in met:
             raise _not_given(name, plan, os.fspath(named[name]))
@@ -67,7 +67,9 @@ def _first(plan: Plan, alias: str) -> str:
     return next((f"`{key}`" for key in plan.outputs if alias_of(key) == alias), f"`{alias}`")
 
 
-def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> OutputError:
+def _nameless(
+    alias: str, plan: Plan, patterns: Mapping[str, OutputName], met: Collection[str]
+) -> OutputError:
     """The error for an output that has no path, or whose name a pattern reads as another kind."""
     option = choose("no -o names", "`output` doesn't name")
     stem = alias.rstrip("0123456789")
@@ -79,6 +81,9 @@ def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> Out
         meant = re.sub(r"<(\w+)>", r"<\1:str>", name)
         if meant != name and OutputName.parse(meant, pattern.right).path_of(alias) is not None:
             way = f"`<name>` reads a number: write `{meant}={pattern.right}`"
+    given = {file.alias for file in plan.files}
+    if near := nearest(alias, [name for name in patterns if name not in {*met, *given}]):
+        way = f"{near[:-1]}, which no rule gives? Or {way}"
     return OutputError(f"{_first(plan, alias)} goes to an output that {option}; {way}")
 
 

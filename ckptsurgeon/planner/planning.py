@@ -17,7 +17,14 @@ from ckptsurgeon.language.patterns import Reference
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.ops.casting import Cast
-from ckptsurgeon.planner.aliases import of_alias, partly_held, strange_aliases, unnamed_destination
+from ckptsurgeon.planner.aliases import (
+    colon_slips,
+    misnamed_outputs,
+    of_alias,
+    partly_held,
+    strange_aliases,
+    unnamed_destination,
+)
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.compiling.compiled import CompiledStage
 from ckptsurgeon.planner.findings import Account
@@ -310,6 +317,7 @@ class Planning:
             *self.notes,
             *nesting_notes([one.stage for one in self.stages], files),
             *(named_notes(files) if is_named else ()),
+            *(misnamed_outputs(run.held, set(map(alias_of, outputs))) if is_named else ()),
             *(parted_ties(outputs, self.views) if is_named else ()),
             *config_notes(self.inputs.config, self.config_reads),
             *account.notes,
@@ -372,6 +380,7 @@ class Planning:
         for file in files:
             yield from nesting_problems(options, file, keys[file.alias])
         yield from strange_aliases(options, list(keys))
+        yield from colon_slips(self.runs[-1].compiled, {*keys, *held})
         if self.destination is not None:
             run = self.runs[-1]
             given = [alias for alias, own in keys.items() if own]

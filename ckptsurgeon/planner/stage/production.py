@@ -16,6 +16,7 @@ from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.graph import (
     Assembly,
     Leaf,
@@ -109,7 +110,7 @@ class Production:
             Problem(
                 f"two producers of `{key}`: {names[0]}, and {names[1]}",
                 place,
-                _tell_way_out(rules, nodes),
+                _tell_way_out(key, rules, nodes),
             ),
         )
 
@@ -179,13 +180,15 @@ def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
     return given.keyed(sorted(given.nodes, key=position))
 
 
-def _tell_way_out(rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -> str:
+def _tell_way_out(given: str, rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -> str:
     """The next step of two producers: of a kept value the source's is dropped before."""
     kinds = [rule.kind if rule else "" for rule in rules]
     if "keep" in kinds:
         other = 1 - kinds.index("keep")
         leaf, rule = nodes[other], rules[other]
         if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
+            if alias_of(given):
+                return f"to keep the destination's leave this target out of {rule.place.file_line}"
             key = full_key(leaf.source, leaf.key)
             if rule.kind == "batchnorm":  # which takes whole layers
                 key = f"{key.rpartition('.')[0]}.*"
