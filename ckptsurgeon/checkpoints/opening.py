@@ -35,6 +35,7 @@ from ckptsurgeon.checkpoints.strict_json import MAX_JSON, load_index
 from ckptsurgeon.checkpoints.transfer import naming, opened, read_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.files import is_address, near_file, tell_fetch
+from ckptsurgeon.wording import name_source
 
 
 def open_checkpoint(
@@ -126,6 +127,10 @@ def _absent(path: Path) -> str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not path.parent.exists():
         fetch = f"`hf download {path}`"
         return f"there is no such file; names on the Hugging Face hub are not read: {fetch} first"
+    alias, equals, named = path.name.partition("=")
+    if equals and alias.isidentifier() and path.with_name(named).exists():
+        way = name_source(alias, str(path.with_name(named)))
+        return f"there is no such file; a source with a name is given by {way}"
     near = near_file(path)
     module, _, name = str(path).rpartition(".")
     if not near and name.isidentifier() and _is_python(module):

@@ -133,10 +133,8 @@ def tell_extra(command: str, extra: str) -> str:
         what = f"the destination is given by `--into {quoted}`"
         output = f", the output by `-o {quoted}`" if command == "transplant" else ""
         saved = f", a saved plan by `--plan {quoted}`" if extra.endswith(".json") else ""
-        first = (
-            f"{saved}, a further source by `--source {shlex.quote(f'{_name_of(extra)}={extra}')}`"
-        )
-        return what + output + first
+        source = shlex.quote(extra if "=" in extra else f"{_name_of(extra)}={extra}")
+        return f"{what}{output}{saved}, a further source by `--source {source}`"
     return "it takes no further word"
 
 

@@ -266,8 +266,8 @@ class _Course:
             )
         return (
             f"`{capture}` is in the source alone, so its tensors are gathered, and never joined",
-            f"put `<{name}>` into the target, join it (`stack` or `concat`), or name it `<_:…>`"
-            " where it doesn't matter",
+            f"put `<{name}>` into the target, join it (`stack`, `concat`, or `same` where all are"
+            " equal), or name it `<_:…>` where it doesn't matter",
         )
 
     def _those_open(self) -> str:

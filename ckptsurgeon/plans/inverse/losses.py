@@ -9,6 +9,7 @@ from ckptsurgeon.errors import Place, Problem
 from ckptsurgeon.ops.batchnorms import OfBatchNorm
 from ckptsurgeon.ops.indexing import Slice, Take
 from ckptsurgeon.ops.texts import op_text
+from ckptsurgeon.plans.addresses import split_address
 from ckptsurgeon.plans.fates import Fate, SourceFate, Why
 from ckptsurgeon.plans.graph import Address, Call, Leaf, RuleInfo, full_key
 from ckptsurgeon.plans.plan import Plan
@@ -65,10 +66,11 @@ class Losses:
                 fate = self._plan.fates.find(stage, *address)
                 if fate is not None:
                     yield fate
-                    copied = [("", address[1])] if fate.fate is Fate.COPIED else []
                     steps = self._steps.get((stage, *address), [])
-                    given = (("", product.key) for step in steps for product in step.products)
-                    following |= dict.fromkeys([*copied, *given])
+                    given = [product.key for step in steps for product in step.products]
+                    given += [address[1]] if fate.fate is Fate.COPIED else []
+                    following |= dict.fromkeys(("", key) for key in given)
+                    following |= dict.fromkeys(map(split_address, given))  # of named stages
             addresses = list(following)
 
     def _first_place(self, leaf: Leaf) -> Place | None:
@@ -96,7 +98,8 @@ def _tell(fate: SourceFate) -> str:
 def _named(leaf: Leaf, fate: SourceFate | None) -> str:
     """`a.weight`, and what a later stage knows it as, where it was lost there."""
     name = f"`{full_key(leaf.source, leaf.key)}`"
-    return f"{name} as `{fate.key}`" if fate and fate.stage and fate.key != leaf.key else name
+    there = full_key(fate.source, fate.key) if fate else ""
+    return f"{name} as `{there}`" if fate and fate.stage and fate.key != leaf.key else name
 
 
 def _by_op(cause: Call, rule: RuleInfo) -> str:

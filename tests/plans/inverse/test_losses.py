@@ -184,3 +184,16 @@ def test_one_of_several_sources_must_be_chosen(folder: Path) -> None:
     output, _ = cs.apply(source(), rules, sources=sources)
     assert list(carried_out(cs.invert(plan, only="y"), out=output)) == ["y"]
     assert list(carried_out(cs.invert(plan, only=""), out=output)) == list(SHAPES)
+
+
+def test_what_a_stage_of_several_outputs_loses_is_told_by_its_own_name(folder: Path) -> None:
+    stages = [
+        {"format": 1, "rules": ["<p:a|b>.w -> tmp::<p>", "** -> **"]},
+        {"format": 1, "rules": ["tmp::a -> a", {"drop": "tmp::b"}]},
+    ]
+    with pytest.raises(cs.PlanError) as caught:
+        cs.invert(cs.plan(source(), [cs.load_ruleset(one) for one in stages]))
+    (problem,) = caught.value.problems
+    assert problem.message == "`b.w` as `tmp::b` is lost: dropped"
+    assert problem.place is not None
+    assert problem.place.text.strip() == "{'drop': 'tmp::b'}"
