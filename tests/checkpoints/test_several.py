@@ -305,6 +305,20 @@ def test_too_little_room_is_told_before_a_byte_is_written(monkeypatch: pytest.Mo
     assert tree() == {}
 
 
+@pytest.mark.parametrize(("target", "folder"), [("b.pt", ""), ("tp/b.pt", "/tp"), ("f", "")])
+def test_room_that_is_gone_meanwhile_is_told_of_the_folder(
+    target: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged_outputs({"b": target}, force=False, nbytes=1) as staged:
+        full = SimpleNamespace(f_bavail=0, f_frsize=1024)
+        with monkeypatch.context() as patched, pytest.raises(OutputError) as caught:
+            patched.setattr(os, "statvfs", lambda _: full)
+            write(staged.place_of("b"), b"x")
+        told = str(staged.rename(str(caught.value)))
+        write(staged.place_of("b"), b"x")
+    assert told.startswith(f"{os.getcwd()}{folder}: has 0 B free")
+
+
 def test_errors_of_writers_name_the_target() -> None:
     spec = TensorSpec("F32", (1,))
     with (

@@ -122,11 +122,14 @@ class StagedOutputs:
             folder.close(keep=keep)
 
     def rename(self, text: object) -> object:
-        """A text with the targets in place of where they are staged."""
-        if isinstance(text, str):
-            for name, staged in self._staged.items():
-                bare = staged.rstrip("/")
-                text = text.replace(bare, self._outputs[name].target) if bare in text else text
+        """A text with the targets, and their folders, in place of where they are staged."""
+        if not isinstance(text, str) or staging.HIDDEN not in text:
+            return text
+        for name, staged in self._staged.items():
+            text = text.replace(staged.rstrip("/"), self._outputs[name].target)
+        for place, staged_unit in self._units.items():
+            text = text.replace(str(staged_unit), str(place))
+            text = text.replace(str(staged_unit.parent), str(place.parent))
         return text
 
 

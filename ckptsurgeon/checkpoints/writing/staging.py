@@ -32,6 +32,9 @@ TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 REPLACEABLE = (".safetensors", ".index.json")
 """Endings of the files that a folder may hold to be replaced as a whole."""
 
+HIDDEN = ".ckptsurgeon-"
+"""How the names of what is not there yet begin."""
+
 RENAME_EXCHANGE = 2
 """Linux's flag for swapping two names at once."""
 
@@ -185,7 +188,7 @@ def name_new(link: Callable[[Path], None], name: Path | None, place: Path) -> No
 
 def hidden_name(token: str = "") -> str:
     """A name for what is not there yet."""
-    return f".ckptsurgeon-{token or secrets.token_hex(8)}.partial"
+    return f"{HIDDEN}{token or secrets.token_hex(8)}.partial"
 
 
 def refuse_file(target: Path, *, force: bool) -> None:
