@@ -311,9 +311,10 @@ def test_room_that_is_gone_meanwhile_is_told_of_the_folder(
 ) -> None:
     with staged_outputs({"b": target}, force=False, nbytes=1) as staged:
         full = SimpleNamespace(f_bavail=0, f_frsize=1024)
-        with monkeypatch.context() as patched, pytest.raises(OutputError) as caught:
+        with monkeypatch.context() as patched:
             patched.setattr(os, "statvfs", lambda _: full)
-            write(staged.place_of("b"), b"x")
+            with pytest.raises(OutputError) as caught:
+                write(staged.place_of("b"), b"x")
         told = str(staged.rename(str(caught.value)))
         write(staged.place_of("b"), b"x")
     assert told.startswith(f"{os.getcwd()}{folder}: has 0 B free")

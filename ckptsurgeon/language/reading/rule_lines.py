@@ -27,6 +27,7 @@ from ckptsurgeon.language.reading.rule_kinds import (
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import one_or_each, readable, scalar, unlike
 from ckptsurgeon.language.reading.sections import STAGE
+from ckptsurgeon.language.reading.tables import refuse_two_of_one
 from ckptsurgeon.language.rules import (
     MAX_RULES,
     Init,
@@ -36,6 +37,7 @@ from ckptsurgeon.language.rules import (
     Var,
     Within,
 )
+from ckptsurgeon.language.rules import Table as NameTable
 from ckptsurgeon.language.synonyms import find_meant, find_word, is_rename
 from ckptsurgeon.language.yaml import traps
 from ckptsurgeon.language.yaml.nodes import (
@@ -227,6 +229,8 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
         refuse_strange_fill(rule, context.vars)
+    elif isinstance(rule, NameTable) and not rule.options.optional:
+        refuse_two_of_one(rule.entries)
     return rule
 
 

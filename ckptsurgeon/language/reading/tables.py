@@ -105,6 +105,21 @@ def _once(entries: Iterable[Entry], file: str) -> Iterator[Entry]:
         yield entry
 
 
+def refuse_two_of_one(entries: Listing | Expression) -> None:
+    """Raises RulesetError for a new key that two entries give, each of which must be met."""
+    if isinstance(entries, Expression):
+        return
+    lines: dict[str, int] = {}
+    for entry in entries.entries:
+        if entry.new is None:
+            continue
+        if entry.new in lines:
+            message = f"{shown(entry.new)} is given twice, first in line {lines[entry.new]}"
+            help = "rename or drop one; of a table with `optional: true` either may be there"
+            raise wrong(Place(entries.file, entry.line, 1), message, help)
+        lines[entry.new] = entry.line
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 

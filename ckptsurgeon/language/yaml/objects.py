@@ -108,4 +108,4 @@ def _plain(value: bool | int | float | None) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf"
     # An int too large to be used anywhere may be too large to be written out, as well.
-    return repr(value) if abs(value) < 2**64 else "1e30"
+    return repr(value) if abs(value) < 10**40 else "1e40"
