@@ -120,7 +120,9 @@ def run_op(op: Op, arrays: Arrays, specs: Specs) -> Arrays:
     results = op.apply(arrays, specs)
     lost = op.overflows(arrays, results, specs)
     if lost:
-        raise CastOverflow(f"{lost} finite values overflow in {wanted[0].dtype}")
+        dtype = wanted[0].dtype
+        help = "" if dtype == "F64" else "cast to a wider dtype"
+        raise CastOverflow(f"{lost} finite values overflow in {dtype}", help)
     return results
 
 
@@ -131,7 +133,6 @@ def located(output: Output) -> Iterator[None]:
     try:
         yield
     except CastOverflow as error:
-        problem = Problem(f"`{output.key}`: {error}", place, "cast to a wider dtype")
-        raise FindingsError([problem]) from None
+        raise FindingsError([Problem(f"`{output.key}`: {error}", place, error.help)]) from None
     except ShapeError as error:
         raise PlanError([Problem(f"`{output.key}`: {error}", place, error.help)]) from None

@@ -99,8 +99,8 @@ class OfBlocks(Computed, frozen=True, kw_only=True):
 class DequantizeBlocks(OfBlocks, frozen=True, kw_only=True):
     """weight[…, R, C] of float8 and scale[…, R / block, C / block] -> weight[…, R, C] in `dtype`.
 
-    Each item times the scale of its block, in F32, and rounded once. As weight_dequant of
-    DeepSeek-V3, with its weight_scale_inv.
+    Each item times the scale of its block, in F32 (F64 where scale or result is F64), and rounded
+    once. As weight_dequant of DeepSeek-V3, with its weight_scale_inv.
     """
 
     name: ClassVar[str] = "dequantize_blocks"
@@ -150,10 +150,11 @@ class DequantizeBlocks(OfBlocks, frozen=True, kw_only=True):
             carriers.decode(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
         )
         made: Array = np.empty(result.shape, np.dtype(result.carrier))
+        work = "F64" if "F64" in (result.dtype, specs[1].dtype) else "F32"
         for box, own in self._boxes(specs[0]):
-            numbers = carriers.convert(weight[box], "F32")
+            numbers = carriers.convert(weight[box], work)
             with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-                scaled = numbers * self._spread(carriers.convert(scale[own], "F32"), numbers.shape)
+                scaled = numbers * self._spread(carriers.convert(scale[own], work), numbers.shape)
             made[box] = carriers.encode(scaled, result.dtype)
         return (made,)
 

@@ -58,7 +58,14 @@ def test_dequantized_as_torch(
     assert torch.equal(made, exact.to(wanted))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_double_precision_is_multiplied_as_such() -> None:
+    weight = torch.full((4, 6), 448.0).to(torch.float8_e4m3fn)
+    scale = torch.full((2, 3), 1e300, dtype=torch.float64)
+    made = applied("dequantize_blocks", {"block": 2, "dtype": "F64"}, weight, scale)
+    assert torch.equal(made, torch.full((4, 6), 448.0 * 1e300, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_scales_of_other_dtypes_are_computed_with_in_f32(dtype: torch.dtype) -> None:
     weight, scale = random(5, 7).to(torch.float8_e4m3fn), (random(2, 2).abs() + 0.1).to(dtype)
     made = applied("dequantize_blocks", {"block": 4}, weight, scale)
