@@ -32,6 +32,11 @@ def of_alias(values: Mapping[str, T], alias: str) -> T | None:
     return next(named, values.get(""))
 
 
+def separator_of(options: OutputOptions, alias: str) -> str:
+    """What stands for dots in the keys of an output."""
+    return of_alias(options.separators, alias) or "."
+
+
 def _reads(name: str, alias: str) -> bool:
     """Whether a pattern of aliases matches one; its captures are integers."""
     pattern = parse_prefix(f"{name}::").alias or Pattern(())
