@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.errors import PlanError
 from ckptsurgeon.planner.findings import Account
-from ckptsurgeon.planner.nesting import nesting_notes
+from ckptsurgeon.planner.nesting import front_notes
 from ckptsurgeon.planner.output_files import (
     clashing_names,
     file_problems,
@@ -164,7 +164,7 @@ def _notes(
     """What is to be said of the plan, the notes of the stages first."""
     last, destination = staged.last, staged.destination
     yield from staged.notes
-    yield from nesting_notes([run.compiled.stage for run in (*last.earlier, last)], files)
+    yield from front_notes([run.compiled.stage for run in (*last.earlier, last)], files)
     if staged.is_named:
         yield from named_notes(files)
         yield from parted_ties(outputs, staged.views)

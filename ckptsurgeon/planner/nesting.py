@@ -68,8 +68,8 @@ def _dotted(checkpoints: Sequence[Checkpoint]) -> tuple[Path, ...]:
     return tuple(path for path in paths if any("." in name for name in path))
 
 
-def nesting_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
-    """Nesting that a stage before the last asks for, and a root whose dots part dicts."""
+def front_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
+    """Fronts that a stage before the last asks for, and a root whose dots part dicts."""
     for stage in stages[:-1]:
         front = next(fronts_of(stage.output), None)
         if front is not None:
