@@ -357,6 +357,17 @@ def test_options_of_outputs_by_their_aliases(folder: Path) -> None:
     assert list(ema) == ["a/b"]
 
 
+def test_an_output_that_is_there_is_told_before_ties_are_compared(folder: Path) -> None:
+    source = {"a": random(4), "b": random(4) + 1}
+    rules = ["a -> x::a", "b -> x::b", {"tie": ["x::a", "x::b"]}]
+    target = folder / "x.safetensors"
+    with pytest.raises(cs.PlanError, match="`x::b` and `x::a` hold different values"):
+        cs.transplant(source, {"x": target}, rules)
+    save_file(source, target)
+    with pytest.raises(cs.OutputError, match=r"x\.safetensors: exists already"):
+        cs.transplant(source, {"x": target}, rules)
+
+
 def test_tied_tensors_that_go_to_two_files_part(folder: Path) -> None:
     embedding = random(4, 2)
     torch.save({"embed": embedding, "head": embedding}, folder / "tied.pt")
