@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import OutputError, nearest
 from ckptsurgeon.file_names.writing import OutputName
 from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.plan import Plan
@@ -29,12 +29,18 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
     patterns = _parse(named)
     if not plan.is_named and "" not in named:
         raise _not_given(next(iter(named)), plan, named)
-    found = {file.alias: _find(file.alias, named, patterns, plan) for file in plan.files}
-    met = {name for name, _ in found.values()}
+    found: dict[str, str] = {}
+    met: set[str] = set()
+    for file in plan.files:
+        name, path = _find(file.alias, named, patterns, plan)
+        if path is None:
+            raise _nameless(file.alias, plan, patterns, met) if file.alias else _unnamed(plan)
+        found[file.alias] = path
+        met.add(name)
     unmet = next((name for name in named if name not in met), None)
     if unmet is not None:
         raise _not_given(unmet, plan, named)
-    return {alias: path for alias, (_, path) in found.items()}
+    return found
 
 
 def _by_alias(given: Given) -> dict[str, str]:
@@ -51,17 +57,12 @@ def _parse(named: Mapping[str, str]) -> dict[str, OutputName]:
 
 def _find(
     alias: str, named: Mapping[str, str], patterns: Mapping[str, OutputName], plan: Plan
-) -> tuple[str, str]:
-    """The name that gives the path of an output, and the path; raises OutputError for none."""
+) -> tuple[str, str | None]:
+    """The name that gives the path of an output, and the path; None where no name does."""
     if not alias:
-        if "" not in named:
-            raise _unnamed(plan)
-        return "", named[""]
-    for name, pattern in patterns.items():
-        path = _path_of(pattern, alias, plan)
-        if path is not None:
-            return name, path
-    raise _nameless(alias, plan, patterns)
+        return "", named.get("")
+    paths = ((name, _path_of(pattern, alias, plan)) for name, pattern in patterns.items())
+    return next(((name, path) for name, path in paths if path is not None), ("", None))
 
 
 def _path_of(pattern: OutputName, alias: str, plan: Plan) -> str | None:
@@ -76,7 +77,9 @@ def _first(plan: Plan, alias: str) -> str:
     return next((f"`{key}`" for key in plan.outputs if alias_of(key) == alias), f"`{alias}`")
 
 
-def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> OutputError:
+def _nameless(
+    alias: str, plan: Plan, patterns: Mapping[str, OutputName], met: Collection[str]
+) -> OutputError:
     """The error for an output that has no path, or whose name a pattern reads as another kind."""
     option = choose("no -o names", "`output` doesn't name")
     stem = alias.rstrip("0123456789")
@@ -88,6 +91,9 @@ def _nameless(alias: str, plan: Plan, patterns: Mapping[str, OutputName]) -> Out
         meant = re.sub(r"<(\w+)>", r"<\1:str>", name)
         if meant != name and OutputName.parse(meant, pattern.right).path_of(alias) is not None:
             way = f"`<name>` reads a number: write `{meant}={pattern.right}`"
+    given = {file.alias for file in plan.files}
+    if near := nearest(alias, [name for name in patterns if name not in {*met, *given}]):
+        way = f"{near[:-1]}, which no rule gives? Or {way}"
     return OutputError(f"{_first(plan, alias)} goes to an output that {option}; {way}")
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import Place, Problem
+from ckptsurgeon.errors import Place, Problem, nearest
 from ckptsurgeon.language.patterns import Matcher, compile_pattern, parse_alias
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, OutputOptions
@@ -15,6 +15,8 @@ from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, CompiledStage
 from ckptsurgeon.planner.scope import Vars
 from ckptsurgeon.planner.stage.lookups import readable
+from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.addresses import COLONS
 from ckptsurgeon.wording import argument
 
 T = TypeVar("T")
@@ -72,6 +74,27 @@ def unnamed_destination(
         yield Problem(text, place, f"say whose it is by {into}: the outputs are {there}")
 
 
+def colon_slips(compiled: CompiledStage, known: Collection[str]) -> Iterator[Problem]:
+    """Targets such as `decoder:x.w`, where `decoder` is the name of an output."""
+    for rule in compiled.rules:
+        for target in rule.targets:
+            name, colon, key = str(target.pattern).partition(":")
+            if target.alias is None and colon and name in known:
+                text = f"`{target.text}`: `{COLONS}` stands between an output's name and a key"
+                yield Problem(text, target.place, f"write `{name}{COLONS}{key}`")
+
+
+def misnamed_outputs(held: Collection[str], given: Collection[str]) -> Iterator[Note]:
+    """Outputs without a destination, where a name like theirs has one and is given nothing."""
+    idle = [alias for alias in held if alias and alias not in given]
+    near = {alias: nearest(alias, idle) for alias in given if alias not in held}
+    strange = [alias for alias, meant in near.items() if meant]
+    if strange:
+        text = f"`{strange[0]}` is held against no destination; {near[strange[0]]}"
+        others = len(strange) - 1
+        yield Note("outputs", f"{text}; {others} more likewise" if others else text)
+
+
 def partly_held(
     compiled: CompiledStage, aliases: Collection[str], held: Collection[str], vars_of: VarsOf
 ) -> Iterator[Problem]:
@@ -86,6 +109,7 @@ def partly_held(
             if bare and len(bare) < len(own):
                 has = list_some([alias for alias in own if alias in held], MOST_NAMED)
                 into = argument("into", f"{bare[0]}=PATH", f"{{{bare[0]!r}: path}}")
+                near = nearest(bare[0], [alias for alias in held if alias not in own])
                 text = f"{list_some(bare, MOST_NAMED)}: no destination, as {has} got"
-                yield Problem(text, target.place, f"give it by {into}")
+                yield Problem(text, target.place, near or f"give it by {into}")
                 return

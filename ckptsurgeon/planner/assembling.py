@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.errors import PlanError
+from ckptsurgeon.planner.aliases import misnamed_outputs
 from ckptsurgeon.planner.findings import Account
 from ckptsurgeon.planner.nesting import front_notes
 from ckptsurgeon.planner.output_files import (
@@ -19,6 +20,7 @@ from ckptsurgeon.planner.output_files import (
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.account import CheckedTie, Note
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.fates import Fates
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.layers import list_notes
@@ -167,6 +169,7 @@ def _notes(
     yield from front_notes([run.compiled.stage for run in (*last.earlier, last)], files)
     if staged.is_named:
         yield from named_notes(files)
+        yield from misnamed_outputs(last.held, set(map(alias_of, outputs)))
         yield from parted_ties(outputs, staged.views)
     yield from config_notes(last.surroundings.config, last.surroundings.reads)
     yield from account.notes

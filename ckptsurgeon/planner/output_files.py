@@ -8,6 +8,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.errors import Problem
 from ckptsurgeon.planner.aliases import (
+    colon_slips,
     partly_held,
     separator_of,
     strange_aliases,
@@ -72,6 +73,7 @@ def file_problems(
     for file in files:
         yield from nesting_problems(options, file, keys[file.alias])
     yield from strange_aliases(options, list(keys))
+    yield from colon_slips(last.compiled, {*keys, *last.held})
     if last.destination is not None:
         yield from unnamed_destination(last.held, [one for one in keys if keys[one]], place)
         yield from partly_held(last.compiled, list(keys), last.held, last.vars_of)

@@ -125,7 +125,8 @@ class Item(Struct, frozen=True):
             raise ExpressionError(f"the index {self.index_text} is {index}", self.column, help)
         if not -len(items) <= index < len(items):
             found = "" if is_written else f", and {self.index_text} is {index}"
-            raise ExpressionError(f"{self.text} has {_count(items)}{found}", self.column)
+            help = f"the last one is `{self.text}[{len(items) - 1}]`" if items else ""
+            raise ExpressionError(f"{self.text} has {_count(items)}{found}", self.column, help)
         if isinstance(items, Listed) and not is_written:
             items.asked.add(index)
         return index

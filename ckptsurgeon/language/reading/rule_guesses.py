@@ -31,6 +31,7 @@ from ckptsurgeon.language.reading.rule_nodes import (
     with_ops,
     with_word,
 )
+from ckptsurgeon.language.reading.rule_options import SHARED
 from ckptsurgeon.language.synonyms import find_word, fold_word, is_copy, is_rename
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
@@ -260,6 +261,8 @@ def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
     value = node.get(word)
     texts = value.text if isinstance(value, Scalar) else ""
     if word in _SIDES and value is not None:
+        if set(node.words) - {word, *SHARED}:
+            yield _put_inside(node, word, value)
         yield from (_replaced_value(node, word, one) for one in _sided(value, *_SIDES[word]))
     if word in ("drop", "keep", "tie"):
         keys = arrow_guesses.listed_keys(texts)
@@ -293,6 +296,14 @@ def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
         yield _replaced(node, {word: f"{left} -> {right}"})
         for one, two in other_notations(left, right):
             yield _replaced(node, {word: f"{one} -> {two}"})
+
+
+def _put_inside(node: Mapping, word: str, value: Node) -> Mapping:
+    """The rule with all words that stand beside its own in the mapping: `{init: x, fill: 1}`."""
+    own = mapping_node(value.place, (_SIDES[word][0], value))
+    entries = value.entries if isinstance(value, Mapping) else own.entries
+    beside = (entry for entry in node.entries if entry[0].text != word)
+    return mapping_node(node.place, (word, Mapping((*entries, *beside), value.place)))
 
 
 def _replaced_value(node: Mapping, word: str, value: Node) -> Mapping:

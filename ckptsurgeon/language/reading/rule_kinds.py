@@ -162,16 +162,23 @@ INIT = Section(
 )
 
 
-def refuse_unknown_fill(rule: Init, vars: frozenset[str]) -> None:
-    """Raises RulesetError for a name that stands alone, and is neither one of FILLS nor a var."""
-    fill = rule.fill
+def refuse_strange_fill(rule: Init, vars: frozenset[str]) -> None:
+    """Raises RulesetError for a fill that is no value, or that other words don't go with.
+
+    A name that stands alone is one of FILLS or a var; `std` and `seed` are those of `normal`.
+    """
+    fill, places = rule.fill, rule.options.places
+    for word in ("std", "seed"):
+        if word in places and fill != "normal":
+            text = f"`{word}` goes with `fill: normal`, found `fill: {fill}`"
+            raise wrong(places[word], text, "leave it out, or write `fill: normal`")
     if not isinstance(fill, Expression) or fill.names != {fill.text}:
         return
     captured = {capture.name for at in rule.targets for capture in at.pattern.captures}
     if fill.text not in vars | captured:
         message = f"unknown word {shown(fill.text)}; {_FILL_WANTED} is wanted"
         help = nearest(fill.text, FILLS) or "`fill: normal` takes `std` and `seed`"
-        raise wrong(rule.options.places["fill"], message, help)
+        raise wrong(places["fill"], message, help)
 
 
 REQUIRE = Section(

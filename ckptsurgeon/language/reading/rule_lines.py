@@ -22,7 +22,7 @@ from ckptsurgeon.language.reading.rule_kinds import (
     KINDS,
     RULE_WORDS,
     WITHIN,
-    refuse_unknown_fill,
+    refuse_strange_fill,
 )
 from ckptsurgeon.language.reading.rule_options import options
 from ckptsurgeon.language.reading.scalars import one_or_each, readable, scalar, unlike
@@ -226,7 +226,7 @@ def _of_kind(node: Mapping, context: Context) -> Rule:
         raise wrong(op.place, message, f"write `ops: {op.text}`")
     rule = kind.make(kind.section.read(node), place)
     if isinstance(rule, Init):
-        refuse_unknown_fill(rule, context.vars)
+        refuse_strange_fill(rule, context.vars)
     return rule
 
 

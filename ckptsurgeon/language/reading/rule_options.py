@@ -186,7 +186,7 @@ MOVING: Table[str, Field] = {
 """What an arrow or a block takes."""
 
 
-PLACED = (*MOVING, "fill")
+PLACED = (*MOVING, "fill", "std", "seed")
 """The words whose own places are asked for once all is read."""
 
 

@@ -40,6 +40,8 @@ def listing(node: Node) -> Listing | Expression:
         raise unlike(node, _WANTED)
     if is_file(node):
         return read_file(node)
+    if re.fullmatch(r"(?!config\.)[\w./-]*\.[A-Za-z]\w*", node.text):
+        raise unlike(node, _WANTED)
     found = expression(node)
     if not names_in(found):
         raise unlike(node, _WANTED)
@@ -124,7 +126,9 @@ def _of_csv(text: str, file: str) -> Iterator[Entry]:
             found = plural(len(row), "cell") if len(row) != 2 else "an empty first cell"
             message = f"two cells, `old,new`, are wanted, found {found}"
             help = "a key with a comma stands in quotes" if len(row) > 2 else ""
-            help = help or ("`old,` drops a key" if len(row) == 1 else "")
+            if len(row) == 1:
+                other = re.search("[;\t]", row[0])
+                help = "a comma parts the cells" if other else "`old,` drops a key"
             raise wrong(Place(file, line, 1), message, help)
         if row:
             yield Entry(row[0], row[1] or None, line)

@@ -136,7 +136,11 @@ def check_names(
     """Tells each name that is neither a capture nor a var; `help` has a place for the name."""
     known = [name for name in known if not name.startswith("*")]
     for name in sorted(set(names).difference(known)):
-        if not name.startswith(("config.", "*")):
+        if name in OF_TENSOR:
+            text = f"`{name}` isn't known here: ops, slices and `where` of taken tensors have it"
+            ask = "`vars: {n: {shape: KEY, dim: 0}}` asks a key for its"
+            problems.add(text, place, ask if name == "shape" else "")
+        elif not name.startswith(("config.", "*")):
             with problems.at(place):
                 raise unknown_name(name, known, help=help.format(name=name))
 

@@ -8,17 +8,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from ckptsurgeon.checkpoints.base import name_outside
 from ckptsurgeon.errors import PatternError
-from ckptsurgeon.language.patterns import Literal, Pattern, compile_pattern, parse_reference
+from ckptsurgeon.language.patterns import (
+    Capture,
+    Literal,
+    Pattern,
+    compile_pattern,
+    parse_reference,
+)
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.reading.move_guesses import other_sides, tell_call, tell_listed
 from ckptsurgeon.language.rules import At, Drop, Move, Norms, PlainRule, Require
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
+from ckptsurgeon.planner.stage.known_paths import naming_targets
 from ckptsurgeon.planner.stage.near import Use
 from ckptsurgeon.planner.stage.rewriting import dot_within, index_text, once_within, write_rule
 from ckptsurgeon.planner.stage.searching import Reason, Search
@@ -56,6 +63,8 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     )
     if elsewhere is not None:
         return elsewhere
+    if nameless := _no_names(run, rule, reader, search):
+        return nameless
     miswritten = _wrong_prefix(run, own, rule, reader) or _several(own, rule, reader)
     if miswritten is not None:
         return miswritten
@@ -70,6 +79,36 @@ def _explain(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) 
     nearest = f"the nearest key is `{near}`" if near else ""
     none = "" if isinstance(rule.rule, Require) else NONE_IS_FINE
     return Reason(found.why, "; ".join(filter(None, (nearest, none))), near or "")
+
+
+def _no_names(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> Reason | None:
+    """A capture that is read by names, of which none is known, or none of the keys holds one."""
+    for capture in reader.keys.flat:
+        names = [one for one in rule.namers if capture.name in one.names]
+        origin = "`for`" if names else "the destination"
+        if known := reader.keys.paths.get(capture.name):
+            if any(find_alike(_with_any_path(reader.pattern), run.tables)):
+                some = next(iter(known.values()))[0]
+                text = f"none of the {len(known):,} names for `{capture}` is in a key"
+                return Reason(text, f"the names are such as `{some}`, as {origin} has them")
+            continue
+        why = f"{origin} has 0 names for `{capture}`"
+        targets = [] if names else naming_targets(rule, capture)
+        if not targets:
+            return Reason(why, NONE_IS_FINE)
+        wanted = [] if run.wanted is None else [run.wanted]
+        found = search.find_reading(targets[0].pattern, wanted, lambda near: str(near.pattern))
+        matches = f"no key of it matches `{targets[0].pattern}`"
+        return Reason(why, "; ".join(filter(None, (matches, found.help))))
+    return None
+
+
+def _with_any_path(pattern: Pattern) -> Pattern:
+    """The pattern where captures that are read by names match whatever stands there."""
+    pieces = pattern.pieces
+    return Pattern(
+        tuple([replace(one, separator=None) if isinstance(one, Capture) else one for one in pieces])
+    )
 
 
 def _in_destination(run: StageRun, reader: Reader) -> bool:

@@ -10,10 +10,11 @@ import msgspec
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place
+from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.language.expressions import Value, names_in
 from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.places import COMMAND_LINE
-from ckptsurgeon.language.rules import Init, Keep, Move, Require, evaluate
+from ckptsurgeon.language.rules import At, Init, Keep, Move, Require, evaluate
 from ckptsurgeon.language.rules import Table as NameTable
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
@@ -27,6 +28,7 @@ from ckptsurgeon.planner.stage.strange_rules import explain_strange_rules
 from ckptsurgeon.planner.stage.table_rules import dead_entries
 from ckptsurgeon.planner.stage.tables import Leaves, Table, tell_taken
 from ckptsurgeon.planner.stage.varying import spans_of
+from ckptsurgeon.plans.addresses import COLONS
 from ckptsurgeon.plans.graph import RuleInfo, full_key
 from ckptsurgeon.wording import argument
 
@@ -106,11 +108,26 @@ def _tell_dead_lookups(
         if number not in alive:
             own, reason = readable(pattern, run.vars_of(rule)), Reason()
             if search.may_explain():
-                reason = search.find_reading(own, tables, lambda near: str(near.pattern))
-                if not reason.help:
-                    reason = _of_a_source(run, own) or reason
-            message = f"no key of the destination matches `{pattern}`"
+                reason = _why_no_lookup(run, own, at, tables, search)
+            message = f"no key of the destination matches `{_address(pattern, at)}`"
             run.problems.add(_join(message, reason), at.place, reason.help)
+
+
+def _why_no_lookup(
+    run: StageRun, pattern: Pattern, at: At, tables: Sequence[Table], search: Search
+) -> Reason:
+    reason = search.find_reading(pattern, tables, lambda near: _address(near.pattern, at))
+    if not reason.help:
+        reason = _of_a_source(run, pattern) or reason
+    near = search.nearest(pattern, itertools.chain(*(table.nodes for table in tables)))
+    if reason.help or not near:
+        return reason
+    return Reason(reason.why, f"the nearest key is `{near}`")
+
+
+def _address(pattern: Pattern, at: At) -> str:
+    """The pattern of a destination's keys as it is written, behind the alias of an output."""
+    return str(pattern) if at.alias is None else str(pattern).replace("\\::", COLONS, 1)
 
 
 def _of_a_source(run: StageRun, pattern: Pattern) -> Reason | None:
@@ -220,7 +237,10 @@ def _check_picks(run: StageRun, rule: CompiledRule) -> None:
                 shown = list_some(map(_span_text, dead), SHOWN_SPANS)
                 where = " and ".join(f"`{other}` = {value}" for other, value in among.items())
                 where = f" where {where}" if where else ""
-                run.problems.add(f"pick: no key has `{name}` = {shown}{where}", place)
+                boxes = fold_keys(map(str, there))
+                have = list_some((str(one).strip("<>") for one in boxes), SHOWN_SPANS)
+                help = f"the keys have {have}"
+                run.problems.add(f"pick: no key has `{name}` = {shown}{where}", place, help)
 
 
 def _meets(span: tuple[int, int], present: list[int]) -> bool:

@@ -55,7 +55,7 @@ def _known(
     namers = [one for one in rule.namers if capture.name in one.names]
     if namers:
         return list(dict.fromkeys(_in_names(run, namers, capture))), "`for`"
-    targets = [at for at in rule.targets if _has_dots(at, capture.name)]
+    targets = naming_targets(rule, capture)
     if not targets and run.wanted is not None:
         help = f"write `<{capture.name}>` with its dots in the target, or give names by `for:`"
         text = f"`{capture}` is read by names that are known, and no target has it with its dots"
@@ -75,9 +75,13 @@ def _known(
     return list(dict.fromkeys(found)), "the destination"
 
 
-def _has_dots(target: At, name: str) -> bool:
-    """Whether a target has a path as it is, so that keys tell it."""
-    return any(one.name == name and one.separator is None for one in target.pattern.captures)
+def naming_targets(rule: CompiledRule, capture: Capture) -> list[At]:
+    """The targets that have a path as it is, so that keys of the destination tell it."""
+
+    def is_path(one: Capture) -> bool:
+        return one.name == capture.name and one.separator is None
+
+    return [at for at in rule.targets if any(map(is_path, at.pattern.captures))]
 
 
 def _in_names(run: StageRun, namers: Sequence[Reader], capture: Capture) -> Iterator[str]:

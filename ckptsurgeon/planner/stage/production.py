@@ -15,6 +15,7 @@ from ckptsurgeon.language.problems import Folded, Problems
 from ckptsurgeon.language.yaml.writing import write_key_text
 from ckptsurgeon.ops.indexing import Index, IndexItem, Region, resolve_index, taken_shape
 from ckptsurgeon.ops.regions import overlapping, taken_count
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.graph import (
     Assembly,
     Leaf,
@@ -117,7 +118,7 @@ class Production:
             Problem(
                 f"two producers of `{key}`: {names[0]}, and {names[1]}",
                 place,
-                _tell_way_out(rules, nodes, separator),
+                _tell_way_out(key, rules, nodes, separator),
             ),
         )
 
@@ -188,7 +189,10 @@ def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
 
 
 def _tell_way_out(
-    rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...], separator: str | None
+    given: str,
+    rules: tuple[RuleInfo | None, ...],
+    nodes: tuple[Node, ...],
+    separator: str | None,
 ) -> str:
     """The next step of two producers: of a kept value the source's is dropped before."""
     kinds = [rule.kind if rule else "" for rule in rules]
@@ -196,6 +200,8 @@ def _tell_way_out(
         other = 1 - kinds.index("keep")
         leaf, rule = nodes[other], rules[other]
         if isinstance(leaf, Leaf) and leaf.source != DESTINATION and rule:
+            if alias_of(given):
+                return f"to keep the destination's leave this target out of {rule.place.file_line}"
             key = full_key(leaf.source, leaf.key)
             if rule.kind == "batchnorm":  # which takes whole layers
                 key = f"{key.rpartition('.')[0]}.*"

@@ -6,6 +6,7 @@ Captures are rows of values, in the order of the reference's `columns`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -211,7 +212,13 @@ def _condition_of_keys(
         return lambda table, key, raw: asked(raw)
 
     def holds(table: Table, key: str, raw: Row) -> bool:
-        return asked((*raw, *spec_values(Match(table, key, raw, raw), looks)))
+        match = Match(table, key, raw, raw)
+        try:
+            return asked((*raw, *spec_values(match, looks)))
+        except PlanError as error:
+            raise PlanError(
+                replace(one, message=f"`{match.name}`: {one.message}") for one in error.problems
+            ) from None
 
     return holds
 

@@ -127,12 +127,14 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
     last = run.compiled.rules[-1].place
     (table,) = (table for table in run.tables if not table.alias)
     modules, targets = _by_module(table.nodes), _targets_by_group(run)
+    picked = _picked_by_group(run)
     fallbacks = {rule.group for rule in run.compiled.rules if rule.options.fallback}
     by_giver: dict[RuleInfo | None, list[str]] = {}
     for key in keys:
         by_giver.setdefault(run.production.rules[key], []).append(key)
     for giver, given in by_giver.items():
         patterns = _of_target(table, targets.get(giver.number, ()) if giver else (), given)
+        patterns = patterns or _passed_over(picked.get(giver.number, ()) if giver else (), given)
         patterns = patterns or _patterns_of(modules, given)
         dropped = ", ".join(map(write_key_text, patterns[:MOST_PATTERNS]))
         drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
@@ -190,6 +192,24 @@ def _targets_by_group(run: StageRun) -> dict[int, list[Pattern]]:
             if pattern.literal is None:
                 groups.setdefault(rule.group, []).append(pattern)
     return groups
+
+
+def _picked_by_group(run: StageRun) -> dict[int, list[Pattern]]:
+    """What rules with `pick` read, and take a part of, by the number of their rule."""
+    groups: dict[int, list[Pattern]] = {}
+    for rule in run.compiled.rules:
+        if rule.options.pick:
+            groups.setdefault(rule.group, []).extend(reader.pattern for reader in rule.readers)
+    return groups
+
+
+def _passed_over(picked: Sequence[Pattern], keys: Sequence[str]) -> list[str]:
+    """The pattern of a rule that matches these keys, which its `pick` passes over."""
+    for pattern in picked:
+        read = compile_pattern(pattern).row_reader()
+        if all(read(key) is not None for key in keys):
+            return [str(pattern)]
+    return []
 
 
 def _of_target(table: Table, targets: Sequence[Pattern], keys: Sequence[str]) -> list[str]:
