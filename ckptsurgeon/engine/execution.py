@@ -17,7 +17,7 @@ from ckptsurgeon.checkpoints.output import (
     output_format,
 )
 from ckptsurgeon.checkpoints.writing.filling import Writer
-from ckptsurgeon.checkpoints.writing.several import staged_outputs
+from ckptsurgeon.checkpoints.writing.several import refuse_outputs, staged_outputs
 from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.engine.evaluation import Evaluator, located
@@ -125,6 +125,8 @@ class Execution:
         _refuse_shapes_alone(self.plan)
         for path in self.paths.values():
             refuse_inputs(Path(path), self.checkpoints)
+        if self.plan.is_named:
+            refuse_outputs(self.paths, force=force)
         _check_ties(self.plan, self.checkpoints, self.memory)
         parts = parts_of_plan(self.plan, self.checkpoints)
         mover = Mover(self.checkpoints, memory=self.memory, jobs=self.jobs)

@@ -25,34 +25,44 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
 
     Raises OutputError for an output that has no name, and for a name that is of no output.
     """
-    named = given if isinstance(given, Mapping) else {"": given}
-    aliases = sorted(filter(None, named), key=lambda alias: "<" in alias)  # one's own path first
-    patterns = {alias: OutputName.parse(alias, os.fspath(named[alias])) for alias in aliases}
+    named = _by_alias(given)
+    patterns = _parse(named)
     if not plan.is_named and "" not in named:
-        name = next(iter(named))
-        raise _not_given(name, plan, os.fspath(named[name]))
+        raise _not_given(next(iter(named)), plan, named)
     found: dict[str, str] = {}
     met: set[str] = set()
     for file in plan.files:
-        if not file.alias:
-            if "" in named:
-                met.add("")
-                found[""] = os.fspath(named[""])
-            else:
-                raise _unnamed(plan)
-            continue
-        for name, pattern in patterns.items():
-            path = _path_of(pattern, file.alias, plan)
-            if path is not None:
-                met.add(name)
-                found[file.alias] = path
-                break
-        else:
-            raise _nameless(file.alias, plan, patterns, met)
-    for name in named:
-        if name not in met:
-            raise _not_given(name, plan, os.fspath(named[name]))
+        name, path = _find(file.alias, named, patterns, plan)
+        if path is None:
+            raise _nameless(file.alias, plan, patterns, met) if file.alias else _unnamed(plan)
+        found[file.alias] = path
+        met.add(name)
+    unmet = next((name for name in named if name not in met), None)
+    if unmet is not None:
+        raise _not_given(unmet, plan, named)
     return found
+
+
+def _by_alias(given: Given) -> dict[str, str]:
+    """The paths by their names, which are aliases or patterns of these."""
+    named = given if isinstance(given, Mapping) else {"": given}
+    return {name: os.fspath(path) for name, path in named.items()}
+
+
+def _parse(named: Mapping[str, str]) -> dict[str, OutputName]:
+    """What each name says, those of one output before patterns."""
+    names = sorted(filter(None, named), key=lambda name: "<" in name)
+    return {name: OutputName.parse(name, named[name]) for name in names}
+
+
+def _find(
+    alias: str, named: Mapping[str, str], patterns: Mapping[str, OutputName], plan: Plan
+) -> tuple[str, str | None]:
+    """The name that gives the path of an output, and the path; None where no name does."""
+    if not alias:
+        return "", named.get("")
+    paths = ((name, _path_of(pattern, alias, plan)) for name, pattern in patterns.items())
+    return next(((name, path) for name, path in paths if path is not None), ("", None))
 
 
 def _path_of(pattern: OutputName, alias: str, plan: Plan) -> str | None:
@@ -95,15 +105,14 @@ def _unnamed(plan: Plan) -> OutputError:
     return OutputError(f"{what}, and there is no path for it; {way}")
 
 
-def _not_given(name: str, plan: Plan, path: str) -> OutputError:
+def _not_given(name: str, plan: Plan, named: Mapping[str, str]) -> OutputError:
     """The error for the name of an output that no rule gives."""
-    aliases = [file.alias for file in plan.files if file.alias]
+    path, aliases = named[name], [file.alias for file in plan.files if file.alias]
+    there = list_some((f"`{alias}`" for alias in aliases), MOST_NAMED)
     if not name:
-        there = list_some((f"`{alias}`" for alias in aliases), MOST_NAMED)
         way = choose("-o ALIAS=PATH", "output={ALIAS: PATH}")
         text = f"{path}: no rule gives an output without a name; there are {there}: {way}"
         return OutputError(text)
-    there = list_some((f"`{alias}`" for alias in aliases), MOST_NAMED)
     help = f"; there are {there}" if aliases else ""
     file = choose(f"; for a file of that name write `./{name}={path}`", "")
     return OutputError(f"no rule gives the output {name}{help}{file}")

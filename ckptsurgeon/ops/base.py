@@ -178,6 +178,18 @@ def only(op: Op, specs: Specs) -> TensorSpec:
     return whole(op, specs)[0]
 
 
+_NUMBERS = {2: "two", 3: "three"}
+
+
+def one_each(op: Op, specs: Specs, *names: str) -> Specs:
+    """The specs that an op is given which takes one tensor for each of these names."""
+    if len(specs) != len(names):
+        named = f"{', '.join(names[:-1])} and {names[-1]}"
+        takes = f"takes {_NUMBERS[len(names)]} tensors, {named}"
+        raise op.error(f"{takes}, was given {len(specs)}", specs)
+    return whole(op, specs)
+
+
 def alike(op: Op, specs: Specs) -> TensorSpec:
     """The first of one or more specs, which must all have its dtype and its number of dims."""
     if not specs:

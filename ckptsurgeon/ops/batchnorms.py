@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ckptsurgeon.ops.base import Arity, larger_spec, whole
-from ckptsurgeon.ops.computing import Computed, check_finite, narrow, refuse_all_but_real, widen
+from ckptsurgeon.ops.computing import (
+    Computed,
+    check_finite,
+    narrow,
+    refuse_all_but_real,
+    widen_each,
+)
 from ckptsurgeon.specs import BITS, FLOATING, Specs, TensorSpec
 
 if TYPE_CHECKING:
@@ -71,7 +77,7 @@ class OfBatchNorm(Computed, frozen=True, kw_only=True):
         """The tensors by part as numbers, all in float64 where any of them is."""
         import numpy as np
 
-        seen = [widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)]
+        seen = widen_each(arrays, specs)
         widest = np.result_type(*seen)
         return {
             name: array.astype(widest, copy=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from ckptsurgeon.ops.base import Arity, Op, larger_spec, only, whole
+from ckptsurgeon.ops.base import Arity, Op, larger_spec, one_each, only
 from ckptsurgeon.ops.computing import Computed, non_finite, refuse_all_but_real, widen
 from ckptsurgeon.ops.indexing import Region, as_slices
 from ckptsurgeon.ops.ranges import COMPLEX, LARGEST
@@ -112,10 +112,7 @@ class DequantizeBlocks(OfBlocks, frozen=True, kw_only=True):
     dtype: str = "BF16"
 
     def infer(self, specs: Specs) -> Specs:
-        if len(specs) != 2:
-            found = f"takes two tensors, weight and scale, was given {len(specs)}"
-            raise self.error(found, specs)
-        weight, scale = whole(self, specs)
+        weight, scale = one_each(self, specs, "weight", "scale")
         if weight.dtype not in FLOAT8:
             codes, turned = ", ".join(FLOAT8), scale.dtype in FLOAT8
             help = "the weight comes first, then its scale" if turned else ""

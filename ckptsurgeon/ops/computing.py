@@ -162,6 +162,11 @@ def widen(array: Array, code: str) -> Array:
     return carriers.convert(carriers.decode(array, code), _kind(code)[0])
 
 
+def widen_each(arrays: Arrays, specs: Specs) -> list[Array]:
+    """The numbers of several carriers in the dtypes that are computed with."""
+    return [widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)]
+
+
 def narrow(numbers: Array, code: str) -> Array:
     """Results in the carrier of their dtype code, rounded once."""
     from ckptsurgeon.ops import carriers

@@ -29,8 +29,7 @@ class Split(Move, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.parts is not None and self.sizes is not None:
             raise self.error("takes `parts` or `sizes`, not both")
-        if self.parts is not None and not 1 <= self.parts <= MAX_PARTS:
-            raise self.error(f"`parts` must be from 1 to {MAX_PARTS}, found {self.parts}")
+        _check_count(self, "parts", self.parts)
         if self.sizes is not None and (not self.sizes or min(self.sizes) < 0):
             raise self.error(f"`sizes` must be one or more of 0 up, found {list(self.sizes)}")
 
@@ -138,8 +137,7 @@ class Copies(Move, frozen=True, kw_only=True):
     times: int | None = None
 
     def __post_init__(self) -> None:
-        if self.times is not None and not 1 <= self.times <= MAX_PARTS:
-            raise self.error(f"`times` must be from 1 to {MAX_PARTS}, found {self.times}")
+        _check_count(self, "times", self.times)
 
     def move(self, tensors: tuple[M, ...], specs: Specs) -> tuple[M, ...]:
         only(self, specs)
@@ -149,6 +147,12 @@ class Copies(Move, frozen=True, kw_only=True):
 
     def inverse(self, specs: Specs) -> Op | None:
         return self if self.times == 1 else None
+
+
+def _check_count(op: Op, word: str, count: int | None) -> None:
+    """Raises ShapeError where an op would give none, or more than a rule may make."""
+    if count is not None and not 1 <= count <= MAX_PARTS:
+        raise op.error(f"`{word}` must be from 1 to {MAX_PARTS}, found {count}")
 
 
 class Same(Op, frozen=True, kw_only=True):

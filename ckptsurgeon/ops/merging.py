@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ckptsurgeon.ops.base import Arity, position, whole
+from ckptsurgeon.ops.base import Arity, one_each, position
 from ckptsurgeon.ops.computing import (
     Computed,
     check_finite,
@@ -14,6 +14,7 @@ from ckptsurgeon.ops.computing import (
     summing_dtype,
     tensor_of,
     widen,
+    widen_each,
 )
 from ckptsurgeon.specs import Specs, TensorSpec
 
@@ -35,9 +36,7 @@ class FuseWeightNorm(Computed, frozen=True, kw_only=True):
     dim: int = 0
 
     def infer(self, specs: Specs) -> Specs:
-        if len(specs) != 2:
-            raise self.error(f"takes two tensors, g and v, was given {len(specs)}", specs)
-        magnitude, direction = whole(self, specs)
+        magnitude, direction = one_each(self, specs, "g", "v")
         if magnitude.dtype != direction.dtype:
             raise self.error("the dtypes must be equal", specs)
         refuse_all_but_real(self, specs)
@@ -84,9 +83,7 @@ class FuseSpectralNorm(Computed, frozen=True, kw_only=True):
     dim: int = 0
 
     def infer(self, specs: Specs) -> Specs:
-        if len(specs) != 3:
-            raise self.error(f"takes three tensors, orig, u and v, was given {len(specs)}", specs)
-        weight, *vectors = whole(self, specs)
+        weight, *vectors = one_each(self, specs, "orig", "u", "v")
         refuse_all_but_real(self, specs)
         dim = position(self, self.dim, weight)
         for name, vector, size in zip("uv", vectors, _vector_sizes(weight, dim), strict=True):
@@ -111,9 +108,7 @@ class FuseSpectralNorm(Computed, frozen=True, kw_only=True):
         import numpy as np
 
         (result,) = self.infer(specs)
-        weight, *vectors = (
-            widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
-        )
+        weight, *vectors = widen_each(arrays, specs)
         dim, wide = position(self, self.dim, result), summing_dtype(result.dtype)
         left, right = (vector.astype(wide) for vector in vectors)
         with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
@@ -152,9 +147,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
             raise self.error(f"`rank` must be 1 or more, found {self.rank}")
 
     def infer(self, specs: Specs) -> Specs:
-        if len(specs) != 3:
-            raise self.error(f"takes three tensors, W, A and B, was given {len(specs)}", specs)
-        weight, one, other = whole(self, specs)
+        weight, one, other = one_each(self, specs, "W", "A", "B")
         refuse_all_but_real(self, specs)
         if len(weight.shape) < 2 or (self.fan_in_fan_out and len(weight.shape) != 2):
             raise self.error("W must be [out, in], or a convolution's weight", specs)
@@ -173,9 +166,7 @@ class MergeLora(Computed, frozen=True, kw_only=True):
         import numpy as np
 
         (result,) = self.infer(specs)
-        weight, one, other = (
-            widen(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
-        )
+        weight, one, other = widen_each(arrays, specs)
         product = _product(*(factor.astype(weight.dtype, copy=False) for factor in (other, one)))
         if self.fan_in_fan_out:
             product = product.T

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Place, Problem, nearest
-from ckptsurgeon.language.patterns import Pattern, compile_pattern, parse_prefix
+from ckptsurgeon.language.patterns import Matcher, compile_pattern, parse_alias
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At, OutputOptions
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
@@ -34,11 +35,22 @@ def of_alias(values: Mapping[str, T], alias: str) -> T | None:
     return next(named, values.get(""))
 
 
+def separator_of(options: OutputOptions, alias: str) -> str:
+    """What stands for dots in the keys of an output."""
+    return of_alias(options.separators, alias) or "."
+
+
 def _reads(name: str, alias: str) -> bool:
-    """Whether a pattern of aliases matches one; its captures are integers."""
-    pattern = parse_prefix(f"{name}::").alias or Pattern(())
+    """Whether a pattern of aliases matches one."""
+    return _matcher(name).match(alias) is not None
+
+
+@lru_cache(256)  # for all outputs
+def _matcher(name: str) -> Matcher:
+    """What matches the aliases of a pattern, its bare names being integers."""
+    pattern = parse_alias(name)
     kinds, _ = find_kinds([At(pattern, place=Place("", 0, 0))], (), (), Problems())
-    return compile_pattern(resolve(pattern, kinds)).match(alias) is not None
+    return compile_pattern(resolve(pattern, kinds))
 
 
 def strange_aliases(options: OutputOptions, aliases: Collection[str]) -> Iterator[Problem]:

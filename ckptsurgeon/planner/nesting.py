@@ -12,7 +12,7 @@ from ckptsurgeon.checkpoints.output import CARRYING, integer_names_of, nesting_o
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import Problem, nearest
 from ckptsurgeon.language.rules import Front, OutputOptions, Stage
-from ckptsurgeon.planner.aliases import of_alias
+from ckptsurgeon.planner.aliases import of_alias, separator_of
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.output_files import OF_DESTINATION, OF_SOURCE, OUTPUT, OutputFile
 from ckptsurgeon.plans.views import SourceView
@@ -32,7 +32,7 @@ def output_file(
 
     `destination` is what it is held against; `checkpoints` know names of dicts.
     """
-    separator = of_alias(options.separators, alias) or "."
+    separator = separator_of(options, alias)
     into = "" if destination is None else str(destination.path)
     file = OutputFile(alias, separator=separator, into=into)
     root, wrappers = of_alias(options.roots, alias), of_alias(options.wrappers, alias) or ()
@@ -68,8 +68,8 @@ def _dotted(checkpoints: Sequence[Checkpoint]) -> tuple[Path, ...]:
     return tuple(path for path in paths if any("." in name for name in path))
 
 
-def nesting_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
-    """Nesting that a stage before the last asks for, and a root whose dots part dicts."""
+def front_notes(stages: Sequence[Stage], files: Sequence[OutputFile]) -> Iterator[Note]:
+    """Fronts that a stage before the last asks for, and a root whose dots part dicts."""
     for stage in stages[:-1]:
         front = next(fronts_of(stage.output), None)
         if front is not None:

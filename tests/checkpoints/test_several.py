@@ -384,28 +384,17 @@ def copy(checkpoint: Any, target: str) -> None:
 # --- kills ----------------------------------------------------------------------------------------
 
 KILLED = """
-import os, signal, sys
-from pathlib import Path
+import sys
+from kills import Moments
 from test_several import put, staging
 
-moment, force, swaps, count = int(sys.argv[1]), sys.argv[2] == "force", sys.argv[3] == "swaps", 0
+moments, force, swaps = Moments(int(sys.argv[1])), sys.argv[2] == "force", sys.argv[3] == "swaps"
 if not swaps:
     staging.swapped = lambda first, second: False
-
-def counted(call):
-    def wrapped(*args, **kwargs):
-        global count
-        count += 1
-        if count == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*args, **kwargs)
-    return wrapped
-
-for name in ("open", "mkdir", "link", "rename", "replace", "unlink", "rmdir", "fsync"):
-    setattr(os, name, counted(getattr(os, name)))
-staging.swapped = counted(staging.swapped)
+moments.watch("open", "mkdir", "link", "rename", "replace", "unlink", "rmdir", "fsync")
+staging.swapped = moments.counted(staging.swapped)
 put(dict(word.split("=") for word in sys.argv[4:]), force=force)
-print(count)
+print(moments.count)
 """
 
 

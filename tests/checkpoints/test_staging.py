@@ -182,23 +182,15 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old(
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.base import Layout
+from kills import Moments
 
 source, target, moment, count = sys.argv[1:]
-real, left = getattr(os, moment), int(count)
-
-def dying(*args, **kwargs):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*args, **kwargs)
-
-setattr(os, moment, dying)
+Moments(int(count)).watch(moment)
 checkpoint = open_checkpoint(source)
 layout = Layout(checkpoint.contents.specs)
 most = None if Path(target).suffix else 40
@@ -233,7 +225,9 @@ def test_a_kill_leaves_the_old_or_nothing(
     if there:
         put(target, b"old")
     command = [sys.executable, "-c", KILLED, str(source), str(target), moment, str(count)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    root = Path(__file__).parents[2]
+    path = os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"}
+    done = subprocess.run(command, env=path, check=False)
     assert done.returncode == -signal.SIGKILL
     if target.suffix and hasattr(os, "O_TMPFILE"):
         names = {entry.name for entry in tmp_path.iterdir()}

@@ -168,7 +168,7 @@ def test_a_bug_of_ours_is_70_in_words(
     def broken(*_: object) -> None:
         raise RuntimeError("a \x1b[31m key")
 
-    monkeypatch.setattr("ckptsurgeon.request.make_plan", broken)
+    monkeypatch.setattr("ckptsurgeon.request.request.make_plan", broken)
     ran = ckpt("plan", "train.pt")
     assert (ran.code, ran.out) == (70, "")
     assert ran.err.startswith("a bug in ckptsurgeon ")
@@ -185,7 +185,7 @@ def test_memory_and_interrupts_are_told(
         def make(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("ckptsurgeon.request.make_plan", make)
+        monkeypatch.setattr("ckptsurgeon.request.request.make_plan", make)
 
     raises(MemoryError())
     assert ckpt("plan", "train.pt")[::2] == (2, "error: out of memory\n")

@@ -135,7 +135,7 @@ def test_a_folder_that_may_not_be_written_to(ckpt: Ckpt, folder: Path) -> None:
 def test_a_source_that_changes_between_plan_and_write_is_told(
     source: str, change: str, ckpt: Ckpt, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ckptsurgeon import request
+    from ckptsurgeon.request import request
 
     made = request.make_plan
     data = Path(source).read_bytes()

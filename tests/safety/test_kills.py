@@ -15,25 +15,15 @@ from safetensors.torch import load_file, save_file
 ROOT = Path(__file__).parents[2]
 
 KILLED_AT = """\
-import os, signal, sys
+import sys
 from ckptsurgeon.cli import run
+from kills import Moments
 
-moment, count = int(sys.argv[1]), 0
-NAMES = ("open", "ftruncate", "pwrite", "copy_file_range", "fsync", "link", "rename", "replace")
-
-def counted(call):
-    def wrapped(*args, **kwargs):
-        global count
-        count += 1
-        if count == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*args, **kwargs)
-    return wrapped
-
-for name in NAMES:
-    setattr(os, name, counted(getattr(os, name)))
+moments = Moments(int(sys.argv[1]))
+moments.watch("open", "ftruncate", "pwrite", "copy_file_range")
+moments.watch("fsync", "link", "rename", "replace")
 code = run(sys.argv[2:])
-print(count)
+print(moments.count)
 sys.exit(code)
 """
 """Kills itself at the n-th call of those that make, fill and name files."""
@@ -43,7 +33,7 @@ def run(folder: Path, moment: int, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "-c", KILLED_AT, str(moment), "transplant", *words, "-q"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
         timeout=60,

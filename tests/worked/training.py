@@ -17,6 +17,8 @@ SHAPES = {
     "out.2.weight": (4, 4, 3, 3),
 }
 
+State = dict[str, torch.Tensor]
+
 
 def jobs() -> list[Job]:
     return [
@@ -32,38 +34,32 @@ def jobs() -> list[Job]:
 def ema_by_destination() -> Job:
     """The destination has the names, and the model's own weights go."""
     source, wanted, into = _diffusion()
-    lost = (r"model\.diffusion_model\..*", r"model_ema\.(decay|num_updates)")
-    return Job(
-        "EMA without dots, --into",
-        "ema_by_destination",
-        {"state_dict": source, "epoch": 3},
-        {"state_dict": wanted, "epoch": 3},
-        {"state_dict": into},
-        lost=lost,
-        front="state_dict.",
-        source_name="source.ckpt",
-        output_name="output.ckpt",
-    )
+    return _ema("--into", "ema_by_destination", source, wanted, into)
 
 
 def ema_by_model() -> Job:
     """The model has the names, and what the EMA lacks."""
     source, wanted, _ = _diffusion()
     source["model.logvar"] = wanted["model.logvar"] = random(5)
-    lost = (r"model\.diffusion_model\..*", r"model_ema\.(decay|num_updates)")
+    return _ema("for", "ema_by_model", source, wanted)
+
+
+def _ema(by: str, rules: str, source: State, wanted: State, into: State | None = None) -> Job:
+    """The average comes, and the model's own weights and the EMA's counters go."""
     return Job(
-        "EMA without dots, for",
-        "ema_by_model",
+        f"EMA without dots, {by}",
+        rules,
         {"state_dict": source, "epoch": 3},
         {"state_dict": wanted, "epoch": 3},
-        lost=lost,
+        None if into is None else {"state_dict": into},
+        lost=(r"model\.diffusion_model\..*", r"model_ema\.(decay|num_updates)"),
         front="state_dict.",
         source_name="source.ckpt",
         output_name="output.ckpt",
     )
 
 
-def _diffusion() -> tuple[dict[str, torch.Tensor], ...]:
+def _diffusion() -> tuple[State, ...]:
     """The training state, the average under the model's names, and a network just built."""
     source, wanted = {}, {}
     for key, shape in SHAPES.items():

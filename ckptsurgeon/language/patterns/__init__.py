@@ -10,6 +10,7 @@ from __future__ import annotations
 from ckptsurgeon.language.patterns.matching import Matcher as Matcher
 from ckptsurgeon.language.patterns.matching import compile_pattern as compile_pattern
 from ckptsurgeon.language.patterns.parsing import find_outside as find_outside
+from ckptsurgeon.language.patterns.parsing import parse_alias as parse_alias
 from ckptsurgeon.language.patterns.parsing import parse_name as parse_name
 from ckptsurgeon.language.patterns.parsing import parse_prefix as parse_prefix
 from ckptsurgeon.language.patterns.parsing import parse_reference as parse_reference

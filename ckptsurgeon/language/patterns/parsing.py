@@ -80,6 +80,11 @@ def parse_prefix(text: str, *, target: bool = False) -> Reference:
     return reference
 
 
+def parse_alias(text: str) -> Pattern:
+    """The pattern that the alias of a source or an output says, as it stands before `::`."""
+    return parse_prefix(f"{text}::").alias or Pattern(())
+
+
 def parse_name(text: str, *, target: bool = False) -> Pattern:
     """The pattern that a name says which is no key, as a file's: without an alias or a slice.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from ckptsurgeon.errors import Place
-from ckptsurgeon.language.patterns import parse_prefix
+from ckptsurgeon.language.patterns import parse_alias
 from ckptsurgeon.language.problems import Problems, shown, wrong
 from ckptsurgeon.language.reading.fields import RULES, TEXT, Field, Schema, Section, as_it_is
 from ckptsurgeon.language.reading.scalars import (
@@ -143,7 +142,7 @@ def _of_alias(
 ) -> tuple[str, tuple[T, Place | None]]:
     key, value = entry
     if key.text:
-        parsed(key, partial(parse_prefix, target=False), f"{key.text}::")
+        parsed(key, parse_alias)
     return key.text, (read(value), key.place)
 
 

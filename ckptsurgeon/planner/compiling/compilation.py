@@ -5,7 +5,7 @@ Nothing here looks at a checkpoint, so all that this finds wrong, `ckptsurgeon c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -192,7 +192,14 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     check_names_alone(compiled, problems)
     join, remarks = trace(compiled, rule)
     ops = tuple(call for one in join.joins for call in one.ops)
-    return structs.replace(compiled, join=join, ops=ops, remarks=remarks)
+    separator = _separator_of((*rule.sources, *compiled.targets))
+    return structs.replace(compiled, join=join, ops=ops, remarks=remarks, separator=separator)
+
+
+def _separator_of(references: Iterable[At]) -> str | None:
+    """What stands for dots in the first path that has something else for them."""
+    captures = (capture for at in references for capture in at.captures)
+    return next((one.separator for one in captures if one.separator is not None), None)
 
 
 def _table(rule: Table, one: PlacedRule, problems: Problems) -> CompiledRule:

@@ -79,6 +79,7 @@ class CompiledRule(Struct, frozen=True):
     of mention, `spread` those that only targets have. `namers` are the references of `for`, which
     read names. `lookups` read destination or output keys. `join` is the tree of `from`, `ops` are
     all of it in the order in which they run. `remarks` are to be said of the rule as it is written.
+    `separator` is what stands for the dots of a path in its names, None where they keep theirs.
     """
 
     rule: PlainRule
@@ -92,6 +93,7 @@ class CompiledRule(Struct, frozen=True):
     join: Join = Join()
     ops: tuple[PlacedOp, ...] = ()
     remarks: tuple[str, ...] = ()
+    separator: str | None = None
     steps_by: frozenset[str] = frozenset()
     gathered: tuple[Capture, ...] = ()
     spread: tuple[Capture, ...] = ()

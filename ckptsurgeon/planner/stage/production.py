@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import typing
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
@@ -34,8 +33,6 @@ from ckptsurgeon.wording import argument
 
 MAX_TENSORS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
-
-_FLAT = re.compile(r"<\w+:path:([^>]*)>")
 
 Prepare = Callable[[str, Node, RuleInfo | None], Node]
 """What a stage's options make of a tensor that a rule gives under a key."""
@@ -81,11 +78,20 @@ class Production:
         return key in self.nodes
 
     def give(
-        self, key: str, node: Node, rule: RuleInfo | None, place: Place, index: Index | None = None
+        self,
+        key: str,
+        node: Node,
+        rule: RuleInfo | None,
+        place: Place,
+        index: Index | None = None,
+        separator: str | None = None,
     ) -> None:
-        """Notes a producer; a second one for the whole key is a problem."""
+        """Notes a producer; a second one for the whole key is a problem.
+
+        `separator` is what stands for dots in the rule's names, if it changes them.
+        """
         if key in self.nodes and (index is None or key not in self._parts):
-            self._tell_two(key, node, rule, place)
+            self._tell_two(key, node, rule, place, separator)
         elif index is None:
             self.nodes[key], self.rules[key] = node, rule
         else:
@@ -101,7 +107,9 @@ class Production:
         if self.made > MAX_TENSORS:
             raise PlanError([Problem(f"more than {MAX_TENSORS} tensors on the way", place)])
 
-    def _tell_two(self, key: str, node: Node, rule: RuleInfo | None, place: Place) -> None:
+    def _tell_two(
+        self, key: str, node: Node, rule: RuleInfo | None, place: Place, separator: str | None
+    ) -> None:
         first, rules = self.nodes[key], (self.rules[key], rule)
         nodes = (first or self._parts[key][0].node, node)
         names = [_named(key, *one) for one in zip(nodes, rules, strict=True)]
@@ -110,7 +118,7 @@ class Production:
             Problem(
                 f"two producers of `{key}`: {names[0]}, and {names[1]}",
                 place,
-                _tell_way_out(key, rules, nodes),
+                _tell_way_out(key, rules, nodes, separator),
             ),
         )
 
@@ -180,7 +188,12 @@ def order_by_source(given: Given, views: Iterable[SourceView]) -> Given:
     return given.keyed(sorted(given.nodes, key=position))
 
 
-def _tell_way_out(given: str, rules: tuple[RuleInfo | None, ...], nodes: tuple[Node, ...]) -> str:
+def _tell_way_out(
+    given: str,
+    rules: tuple[RuleInfo | None, ...],
+    nodes: tuple[Node, ...],
+    separator: str | None,
+) -> str:
     """The next step of two producers: of a kept value the source's is dropped before."""
     kinds = [rule.kind if rule else "" for rule in rules]
     if "keep" in kinds:
@@ -197,10 +210,10 @@ def _tell_way_out(given: str, rules: tuple[RuleInfo | None, ...], nodes: tuple[N
             return f"to keep the destination's put `drop: {drop}` {where}"
     if "keep" in kinds or "init" in kinds:
         return "leave out one of them, or let it take fewer keys"
-    if rules[0] is not None and rules[0] is rules[1] and (flat := _FLAT.search(rules[0].text)):
+    if separator is not None and rules[0] is rules[1]:
         return (
-            f"names that differ by dots are one with `{flat[1]}` for the dots: name one of them in "
-            "a rule before this one"
+            f"names that differ by dots are one with `{separator}` for the dots: name one of them "
+            "in a rule before this one"
         )
     return "drop or rename one of them; `fallback: true` makes a rule give way to earlier ones"
 

@@ -243,7 +243,8 @@ class StageRun:
                 for match in matches:
                     match.table.held.winners[match.key] = winner
                 return False
-        production.give(key, node, info, rule.targets[number].place, index)
+        place = rule.targets[number].place
+        production.give(key, node, info, place, index, separator=rule.separator)
         return True
 
     def note_steps(self, rule: CompiledRule, steps: Sequence[Done]) -> None:
