@@ -57,13 +57,13 @@ def plan(
     """The plan of `rules` for a source and a destination, from headers alone.
 
     `source` and `into` are paths, factories by name, dicts of tensors, models or open checkpoints;
-    `sources` names further ones by alias, and a dict of paths as `into` the destinations of several
-    outputs. Names of files may be patterns: {"r<r>": "mp_rank_<r:02>.pt"}. `rules` is a path, a
-    shipped name, a dict as YAML would give it, a list of rules or a Ruleset; without rules every
-    key is copied. `variables` override vars (a text is an expression). `allow` accepts findings by
-    kind (`KindOfFinding`). `root` is the wrapper to open in the sources, or a dict by alias in
-    which `dst` is the destination's; it wins over the rules' own. `one_shard` says that a file
-    which is one shard of a set is meant, without the others.
+    `sources` names further ones by alias, and so does a dict of any of these as `into` the
+    destinations of several outputs. Names of files may be patterns: {"r<r>": "mp_rank_<r:02>.pt"}.
+    `rules` is a path, a shipped name, a dict as YAML would give it, a list of rules or a Ruleset;
+    without rules every key is copied. `variables` override vars (a text is an expression). `allow`
+    accepts findings by kind (`KindOfFinding`). `root` is the wrapper to open in the sources, or a
+    dict by alias in which `dst` is the destination's; it wins over the rules' own. `one_shard` says
+    that a file which is one shard of a set is meant, without the others.
 
     Raises RulesetError or PlanError, which hold every problem with its place, and CheckpointError.
     """

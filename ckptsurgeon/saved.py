@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.memory import MEMORY
+from ckptsurgeon.checkpoints.several import SEVERAL
 from ckptsurgeon.engine.execution import Execution, stamps_of
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import is_factory
@@ -32,6 +34,9 @@ from ckptsurgeon.request import (
     read_whole,
 )
 from ckptsurgeon.wording import argument, name_alias
+
+IN_MEMORY = re.compile("<.*>")
+"""The path of what is no file: `<memory>`, or the class of a model."""
 
 
 def recall(path: Path) -> Plan:
@@ -64,9 +69,10 @@ def prepare_saved(
         raise CheckpointError(f"{path}: was made without a destination: plan again with {asked}")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
-            _remembered(path, saved.destination) if into is None else into,
+            _remembered_destination(path, saved, saved.destination) if into is None else into,
             options.roots,
             options.one_shard,
+            are_named=saved.is_named,
         )
     stamps = stamps_of(checkpoints)
     restored = restore_plan(saved, checkpoints, path)
@@ -109,14 +115,35 @@ def _remembered(path: Path, view: SavedView) -> str:
     word of a file.
     """
     word = argument("into", "DST") if view.alias == DESTINATION else name_alias(view.alias)
-    if is_factory(view.path):
+    return _file_of(path, view.path, word, in_memory=view.format == MEMORY)
+
+
+def _remembered_destination(path: Path, saved: SavedPlan, view: SavedView) -> Into:
+    """Where the destination was when the plan was made; several by the aliases of outputs."""
+    if view.format != SEVERAL:
+        return _remembered(path, view)
+    return {
+        file.alias: _file_of(
+            path,
+            file.into,
+            argument("into", f"{file.alias}=DST", f"{{{file.alias!r}: …}}"),
+            in_memory=bool(IN_MEMORY.fullmatch(file.into)),
+        )
+        for file in saved.files
+        if file.into
+    }
+
+
+def _file_of(path: Path, name: str, word: str, *, in_memory: bool) -> str:
+    """The file that a plan was made for; raises CheckpointError for what is none."""
+    if is_factory(name):
         raise CheckpointError(
-            f"{path}: was made for the model {view.path}, which is code, and plans run none; "
+            f"{path}: was made for the model {name}, which is code, and plans run none; "
             f"name it by {word}"
         )
-    if view.format == MEMORY:
+    if in_memory:
         raise CheckpointError(f"{path}: was made for what was in memory: give it as {word}")
-    return view.path
+    return name
 
 
 def _options(saved: SavedPlan, one_shard: bool) -> SourceOptions:

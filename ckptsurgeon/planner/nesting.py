@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
@@ -53,6 +54,18 @@ def output_file(
         if not view.alias and view.format in CARRYING and view.nesting.is_nested:
             return replace(file, nesting=view.nesting, decided=OF_SOURCE)
     return file
+
+
+def with_wrappers_of_keys(file: OutputFile, keys: Collection[str]) -> OutputFile:
+    """The file with those of the source's wrappers that its keys lie under."""
+    if file.decided != OF_SOURCE:
+        return file
+    fronts = {path: f"{'.'.join(path)}." for path in file.nesting.wrappers}
+    wrappers = tuple(
+        path for path, front in fronts.items() if any(key.startswith(front) for key in keys)
+    )
+    nesting = dataclasses.replace(file.nesting, wrappers=wrappers)
+    return replace(file, nesting=nesting, decided=OF_SOURCE if nesting.is_nested else "")
 
 
 def fronts_of(options: OutputOptions) -> Iterator[Front]:

@@ -14,11 +14,11 @@ from ckptsurgeon.planner.aliases import (
     strange_aliases,
     unnamed_destination,
 )
-from ckptsurgeon.planner.nesting import nesting_problems, output_file
+from ckptsurgeon.planner.nesting import nesting_problems, output_file, with_wrappers_of_keys
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.plans.addresses import alias_of, split_address
-from ckptsurgeon.plans.output_files import OutputFile
+from ckptsurgeon.plans.output_files import OF_SOURCE, OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import two_of_one_name
 
@@ -40,10 +40,14 @@ def output_files(
     known = [*held.values(), *sources.values()]
     named = (*map(alias_of, outputs), *held) if last.compiled.is_named else ("",)
     options = last.compiled.stage.output
-    return tuple(
+    files = tuple(
         output_file(options, alias, last.views, held.get(alias), known)
         for alias in dict.fromkeys(named)
     )
+    if not any(file.decided == OF_SOURCE for file in files):
+        return files
+    keys = _keys_of(files, outputs) if last.compiled.is_named else {"": list(outputs)}
+    return tuple(with_wrappers_of_keys(file, keys[file.alias]) for file in files)
 
 
 def clashing_names(last: StageRun, outputs: Outputs) -> Iterator[Problem]:

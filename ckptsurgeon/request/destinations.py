@@ -7,48 +7,70 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias, TypeGuard
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
+from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.file_names import find_files
 from ckptsurgeon.planner.aliases import of_alias
-from ckptsurgeon.request.opening import Source, open_source, paths_of
+from ckptsurgeon.request.opening import Source, open_source, paths_of, refuse_root
+from ckptsurgeon.wanted import kind_of
 from ckptsurgeon.wording import argument
 
-Into: TypeAlias = "Source | Mapping[str, str | os.PathLike[str]]"
-"""A destination, or the paths of several by the aliases of outputs."""
+Into: TypeAlias = "Source | Mapping[str, Source]"
+"""A destination, or several by the aliases of outputs."""
 
 OF_DESTINATION = f"{DESTINATION}::"
 """What stands before the alias of one of several destinations, where a root is named."""
 
 
-def open_destination(source: Into, roots: Mapping[str, str], one_shard: bool = False) -> Checkpoint:
-    """The destination, opened at its own root alone; several as one, by their aliases."""
-    if not is_by_alias(source):
-        return open_source(source, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
+def open_destination(
+    into: Into, roots: Mapping[str, str], one_shard: bool = False, *, are_named: bool = False
+) -> Checkpoint:
+    """The destination, opened at its own root alone; several as one, by their aliases.
+
+    `are_named` says that outputs have names, as for `is_by_alias`.
+    """
+    if not is_by_alias(into, are_named=are_named):
+        return open_source(into, roots.get(DESTINATION), DESTINATION, one_shard=one_shard)
     parts: dict[str, Checkpoint] = {}
-    found = list(_find_destinations(source))
-    together = paths_of(path for _, path in found)
-    for alias, path in found:
+    found = list(_find_destinations(into))
+    together = paths_of(one for _, one in found)
+    for alias, one in found:
         if alias in parts:
-            raise CheckpointError(f"{argument('into', alias)}: there are two of this name")
+            raise CheckpointError(f"{_name(alias)}: there are two of this name")
         root = root_of_destination(roots, alias)
         name = f"{OF_DESTINATION}{alias}" if alias else DESTINATION
-        parts[alias] = open_source(path, root, name, one_shard=one_shard, together=together)
+        if root is not None:
+            refuse_root(one, root, name)
+        parts[alias] = open_source(one, root, name, one_shard=one_shard, together=together)
     return Several.of(parts)
 
 
-def is_by_alias(into: object) -> TypeGuard[Mapping[str, str | os.PathLike[str]]]:
-    """Whether destinations are given by the aliases of outputs, and no tensors by key."""
-    paths = into.values() if isinstance(into, Mapping) else ()
-    return bool(paths) and all(isinstance(path, str | os.PathLike) for path in paths)
+def is_by_alias(into: object, *, are_named: bool = False) -> TypeGuard[Mapping[str, Source]]:
+    """Whether destinations are given by the aliases of outputs, and no tensors by key.
+
+    Dicts in a dict are wrappers of one checkpoint, or several where outputs `are_named`.
+    """
+    given = list(into.values()) if isinstance(into, Mapping) else []
+    if any(isinstance(one, Checkpoint) or is_model(one) for one in given):
+        return True
+    known = (str, os.PathLike, *((Mapping,) if are_named else ()))
+    return bool(given) and all(isinstance(one, known) for one in given)
 
 
-def _find_destinations(given: Mapping[str, str | os.PathLike[str]]) -> Iterator[tuple[str, str]]:
-    for alias, path in given.items():
-        if "<" in alias:
-            yield from find_files(alias, os.fspath(path), "into")
+def _name(alias: str) -> str:
+    """One of several destinations, as who gave it writes it."""
+    return argument("into", alias, f"{{{alias!r}: …}}")
+
+
+def _find_destinations(given: Mapping[str, Source]) -> Iterator[tuple[str, Source]]:
+    for alias, one in given.items():
+        if "<" not in alias:
+            yield alias, one
+        elif isinstance(one, str | os.PathLike):
+            yield from find_files(alias, os.fspath(one), "into")
         else:
-            yield alias, os.fspath(path)
+            raise CheckpointError(f"{_name(alias)}: {kind_of(one)} where names of files are wanted")
 
 
 def root_of_destination(roots: Mapping[str, str], alias: str) -> str | None:

@@ -12,6 +12,7 @@ from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.given_rules import load_rulesets, put_before, put_words
 from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import Rules
+from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.planning import Inputs, make_plan
 from ckptsurgeon.request.destinations import Into, is_by_alias, open_destination
 from ckptsurgeon.request.opening import Source, refuse_root
@@ -80,10 +81,13 @@ def open_request(
     if config is not None:
         require("config", config, (str, os.PathLike, Mapping), "a path, or a dict")
     gathered, notes = gather_sources(source, sources or {})
-    _refuse_roots(roots, gathered, into)
+    are_named = isinstance(into, Mapping) and compile_rulesets(rulesets)[-1].is_named
+    _refuse_roots(roots, gathered, into, are_named=are_named)
     options = rulesets[0].stages[0].source
     checkpoints = open_sources(gathered, options)
-    destination = None if into is None else open_destination(into, options.roots, one_shard)
+    destination = None
+    if into is not None:
+        destination = open_destination(into, options.roots, one_shard, are_named=are_named)
     given = {name: read_var(name, value) for name, value in (variables or {}).items()}
     kinds = read_kinds(allow)
     inputs = Inputs(checkpoints, destination, read_config(config), given, kinds, notes, has_unnamed)
@@ -91,7 +95,7 @@ def open_request(
 
 
 def _refuse_roots(
-    roots: Mapping[str, str], sources: Mapping[str, Source], into: Into | None
+    roots: Mapping[str, str], sources: Mapping[str, Source], into: Into | None, *, are_named: bool
 ) -> None:
     """Raises CheckpointError for a root of what is no file, or of a destination that is not there.
 
@@ -101,7 +105,7 @@ def _refuse_roots(
         asked, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
         raise CheckpointError(f"{asked}: there is no destination; give it by {dst}")
     asked_of = {alias: roots.get(alias, roots.get("")) for alias in sources}
-    given = {**sources, DESTINATION: None if is_by_alias(into) else into}
+    given = {**sources, DESTINATION: None if is_by_alias(into, are_named=are_named) else into}
     for alias, root in {**asked_of, DESTINATION: roots.get(DESTINATION)}.items():
         one = given[alias]
         if root is not None and one is not None:

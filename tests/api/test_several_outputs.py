@@ -226,6 +226,70 @@ def test_a_saved_plan_runs_against_the_same_destinations(folder: Path, ckpt: Ckp
     assert ran.code == 0, ran.err
     found = torch.load(folder / "saved_1.pt", weights_only=True)
     assert_equal(found["model"], ranks_of(network(), 4)[1])
+    again = ckpt("transplant", "--plan", plan, "-o", f"rank<r>={folder}/again_<r>.pt")
+    assert again.code == 0, again.err
+    assert (folder / "again_1.pt").read_bytes() == (folder / "saved_1.pt").read_bytes()
+
+
+class Rank(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros(2, 3))
+
+
+SPLIT: Any = [{"from": "w", "to": "rank<r>::w", "ops": "split"}]
+
+
+@pytest.mark.parametrize(
+    "second", [{"w": torch.zeros(2, 3)}, {"model": {"w": torch.zeros(2, 3)}}, Rank()]
+)
+@pytest.mark.parametrize("first", [{"w": torch.zeros(2, 3)}, Rank()])
+def test_destinations_in_memory_by_alias(first: Any, second: Any) -> None:
+    whole = random(4, 3)
+    tensors, report = cs.apply({"w": whole}, SPLIT, {"rank0": first, "rank1": second})
+    assert_equal(tensors, {"rank0::w": whole[:2], "rank1::w": whole[2:]})
+    assert report.clean
+
+
+def test_dicts_in_a_dict_are_wrappers_where_no_rule_names_an_output() -> None:
+    made = cs.plan({"w": random(2, 3)}, None, {"rank0": {"w": torch.zeros(2, 3)}})
+    assert not made.is_named
+    assert made.destination is not None
+    assert list(made.destination.specs) == ["w"]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"rank<r>": {"w": torch.zeros(2, 3)}}, "a dict where names of files are wanted"),
+    ({"rank0": Rank(), "rank1": 3}, "an int is no checkpoint"),
+    ({"rank0": {"w": torch.zeros(2, 3)}, "rank1": "nope.pt"}, "there is no such file"),
+]
+
+
+@pytest.mark.parametrize(("into", "message"), WRONG)
+def test_destinations_that_are_none(into: Any, message: str) -> None:
+    with pytest.raises(cs.CkptSurgeonError, match=message):
+        cs.plan({"w": random(4, 3)}, SPLIT, into)
+
+
+def test_a_plan_for_destinations_in_memory_wants_them_again(folder: Path) -> None:
+    into = {f"rank{r}": {"w": torch.zeros(2, 3)} for r in range(2)}
+    outputs = {"rank<r>": folder / "r<r>.pt"}
+    made = cs.plan({"w": random(4, 3)}, SPLIT, into)
+    with pytest.raises(cs.CkptSurgeonError, match="give it as into="):
+        cs.transplant({"w": random(4, 3)}, outputs, made)
+    assert cs.transplant({"w": random(4, 3)}, outputs, made, into).clean
+
+
+def test_wrappers_of_the_source_are_those_of_the_keys(folder: Path) -> None:
+    source = {"model": {"w": random(2)}, "ema": {"w": random(2)}, "epoch": 3}
+    torch.save(source, folder / "train.pt")
+    rules = {
+        "format": 1,
+        "source": {"root": ""},
+        "rules": ["model.w -> a::w", "ema.w -> b::model.w"],
+    }
+    made = cs.plan(folder / "train.pt", rules)
+    assert [(file.alias, file.wrappers) for file in made.files] == [("a", ()), ("b", ("model",))]
 
 
 # --- what is refused ------------------------------------------------------------------------------
