@@ -13,7 +13,7 @@ from ckptsurgeon.checkpoints.nesting import Path as NestedPath
 from ckptsurgeon.checkpoints.safetensors.writer import SafetensorsWriter
 from ckptsurgeon.checkpoints.sharded import ShardedWriter
 from ckptsurgeon.checkpoints.torch.dicts import find_nesting, holders, integer_names
-from ckptsurgeon.checkpoints.writing.filling import Writer
+from ckptsurgeon.checkpoints.writing.filling import Writer, WriterFiles
 from ckptsurgeon.errors import OutputError
 
 
@@ -112,28 +112,29 @@ def open_writer(
     *,
     force: bool,
     max_shard_size: int | None = None,
+    files: WriterFiles | None = None,
 ) -> Writer:
     """A writer of the format that the target asks for, to be used as a context manager.
 
     A shard holds at most `max_shard_size` bytes of tensors, also where the layout says in which
-    shards keys lie. Raises OutputError, also where the
-    target exists and `force` is not given.
+    shards keys lie. `files` are those that it shares with other writers. Raises OutputError, also
+    where the target exists and `force` is not given.
     """
     if not os.fspath(target):
         raise OutputError("the output's name is empty: is a variable of the shell unset?")
     path, wanted = Path(target), output_format(target)
     if wanted is OutputFormat.SHARDS:
-        return ShardedWriter(path, layout, force, max_shard_size)
+        return ShardedWriter(path, layout, force, max_shard_size, files)
     if max_shard_size is not None:
         raise OutputError(
             f"{target}: is one file, and shards make a folder: name one, `{path.stem}/`"
         )
     if wanted is OutputFormat.SAFETENSORS:
-        return SafetensorsWriter(path, layout, force)
+        return SafetensorsWriter(path, layout, force, files)
     if wanted is OutputFormat.TORCH:
         from ckptsurgeon.checkpoints.torch.writer import TorchZipWriter
 
-        return TorchZipWriter(path, layout, force)
+        return TorchZipWriter(path, layout, force, files)
     raise OutputError(f"{target}: {_unwritable(path.suffix.lower())}")
 
 

@@ -21,7 +21,7 @@ from ckptsurgeon.checkpoints.safetensors.writer import plan_file
 from ckptsurgeon.checkpoints.shards import find_set, read_shard_name
 from ckptsurgeon.checkpoints.strict_json import shorten, shorten_all
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, write_bytes
-from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer
+from ckptsurgeon.checkpoints.writing.filling import FileFiller, Writer, WriterFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_folder
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
@@ -245,9 +245,14 @@ class ShardedWriter(Writer):
     """
 
     def __init__(
-        self, target: Path, layout: Layout, force: bool, max_shard_size: int | None
+        self,
+        target: Path,
+        layout: Layout,
+        force: bool,
+        max_shard_size: int | None,
+        files: WriterFiles | None = None,
     ) -> None:
-        super().__init__(layout.ties)
+        super().__init__(layout.ties, files)
         self._target, self._force = target, force
         as_told = layout.shards and max_shard_size is None
         parts = _told_shards(layout) if as_told else _cut_shards(layout, max_shard_size)
@@ -257,15 +262,18 @@ class ShardedWriter(Writer):
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler per shard; the index, which the plan knows already, is written at once."""
-        index = self._index() if self._index_name else b""
+        index, files = self._index() if self._index_name else b"", self._files
         nbytes = len(index) + sum(plan.nbytes for plan in self._plans.values())
-        folder = stack.enter_context(staged_folder(self._target, force=self._force, nbytes=nbytes))
+        filled = files.filled
+        staged = staged_folder(self._target, force=self._force, nbytes=nbytes, filled=filled)
+        folder = stack.enter_context(staged)
         fillers: dict[str, FileFiller] = {}
         for name, plan in self._plans.items():
-            filler = FileFiller(folder.create(name, plan.nbytes), plan, self._sources)
+            filler = FileFiller(folder.create(name, plan.nbytes).opened, plan, files.sources)
             fillers.update(dict.fromkeys(plan.specs, stack.enter_context(filler)))
         if index:
-            write_bytes(folder.create(self._index_name, len(index)), 0, index)
+            with folder.create(self._index_name, len(index)).opened() as descriptor:
+                write_bytes(descriptor, 0, index)
         return fillers
 
     def _index(self) -> bytes:

@@ -20,5 +20,5 @@ def save_text(text: str, path: Path, *, force: bool = False) -> None:
     """Writes a rule file; one that exists is replaced with `force`. Raises OutputError."""
     refuse_name(path)
     data = text.encode("utf-8", "surrogatepass")
-    with staged_file(path, force=force, nbytes=len(data)) as descriptor:
+    with staged_file(path, force=force, nbytes=len(data)) as staged, staged.opened() as descriptor:
         write_bytes(descriptor, 0, data)

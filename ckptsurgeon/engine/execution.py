@@ -16,20 +16,24 @@ from ckptsurgeon.checkpoints.output import (
     open_writer,
     output_format,
 )
-from ckptsurgeon.checkpoints.writing.filling import Writer
-from ckptsurgeon.checkpoints.writing.several import refuse_outputs, staged_outputs
+from ckptsurgeon.checkpoints.writing.filling import Writer, WriterFiles
+from ckptsurgeon.checkpoints.writing.several import (
+    StagedOutputs,
+    refuse_outputs,
+    staged_outputs,
+)
 from ckptsurgeon.checkpoints.writing.staging import real_path
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.engine.evaluation import Evaluator, located
 from ckptsurgeon.engine.module_metadata import output_metadata
-from ckptsurgeon.engine.mover import MEMORY, Moved, Mover, Progress, count_moved
+from ckptsurgeon.engine.mover import MEMORY, Filling, Moved, Mover, Progress, count_moved
 from ckptsurgeon.engine.needs import memory_notes
 from ckptsurgeon.engine.nesting import aimed, flat_note, nesting_notes, output_nesting
 from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.engine.several import parts_of_plan
 from ckptsurgeon.errors import CheckpointError, FindingsError, OutputError, PlanError, Problem
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
-from ckptsurgeon.plans.graph import RuleInfo, full_key, place_giving
+from ckptsurgeon.plans.graph import RuleInfo, place_giving
 from ckptsurgeon.plans.notes import entry_notes
 from ckptsurgeon.plans.output_files import OUTPUT, OutputFile
 from ckptsurgeon.plans.plan import Plan
@@ -131,30 +135,52 @@ class Execution:
         parts = parts_of_plan(self.plan, self.checkpoints)
         mover = Mover(self.checkpoints, memory=self.memory, jobs=self.jobs)
         if not self.plan.is_named:
-            with self._opened(parts[""], self.paths[""], max_shard_size, force=force) as writer:
-                yield lambda progress: mover.move(parts[""], writer, progress)
+            path, size = self.paths[""], max_shard_size
+            with self._opened(parts[""], path, size, force=force) as writer:
+                filling = Filling(parts[""], writer)
+                yield lambda progress: mover.move(filling, progress=progress)
                 refuse_changed(self.stamps)
             return
-        with staged_outputs(self.paths, force=force, nbytes=self.plan.nbytes) as staged:
+        sizes = {alias: part.nbytes for alias, part in parts.items()}
+        with staged_outputs(self.paths, force=force, nbytes=sizes) as staged:
 
             def fill(progress: Progress | None) -> Moved:
                 moved, tell = Moved(0, 0), _over_all(progress, parts.values())
-                for alias, part in parts.items():
-                    place = staged.place_of(alias)
-                    with self._opened(part, place, max_shard_size, force=False) as writer:
-                        own = mover.move(part, writer, tell(alias, part))
-                    moved = Moved(moved.copied + own.copied, moved.computed + own.computed)
+                for group in mover.groups(parts):
+                    own = {alias: parts[alias] for alias in group}
+                    with self._staged(own, staged, max_shard_size) as fillings:
+                        moved += mover.move(*fillings, progress=tell(own.values()))
                 return moved
 
             yield fill
             refuse_changed(self.stamps)
 
+    @contextlib.contextmanager
+    def _staged(
+        self, parts: Mapping[str, Plan], staged: StagedOutputs, max_shard_size: int | None
+    ) -> Iterator[list[Filling]]:
+        """Outputs with their writers; several don't have all of their files open."""
+        files = WriterFiles.shared() if len(parts) > 1 else None
+        with contextlib.ExitStack() as stack:
+            fillings = []
+            for alias, part in parts.items():
+                place, size = staged.place_of(alias), max_shard_size
+                opened = self._opened(part, place, size, force=False, files=files)
+                fillings.append(Filling(part, stack.enter_context(opened), alias))
+            yield fillings
+
     def _opened(
-        self, part: Plan, path: str | Path, max_shard_size: int | None, *, force: bool
+        self,
+        part: Plan,
+        path: str,
+        max_shard_size: int | None,
+        *,
+        force: bool,
+        files: WriterFiles | None = None,
     ) -> Writer:
         """The writer of one output."""
-        layout = output_layout(part, self.checkpoints)
-        return open_writer(path, layout, force=force, max_shard_size=max_shard_size)
+        layout, size = output_layout(part, self.checkpoints), max_shard_size
+        return open_writer(path, layout, force=force, max_shard_size=size, files=files)
 
     def evaluate(self) -> Evaluator:
         """The evaluator of the outputs, where tensors are wanted and no file.
@@ -177,18 +203,18 @@ def _by_alias(target: Target) -> dict[str, str]:
 
 def _over_all(
     progress: Progress | None, parts: Iterable[Plan]
-) -> Callable[[str, Plan], Progress | None]:
-    """What makes the progress of one output that of all: its bytes behind those before it."""
+) -> Callable[[Iterable[Plan]], Progress | None]:
+    """What makes the progress of some outputs that of all: their bytes behind those before."""
     total, before = sum(map(count_moved, parts)), 0
 
-    def of_part(alias: str, part: Plan) -> Progress | None:
+    def of_group(group: Iterable[Plan]) -> Progress | None:
         nonlocal before
-        start, before = before, before + count_moved(part)
+        start, before = before, before + sum(map(count_moved, group))
         if progress is None:
             return None
-        return lambda done, _, key: progress(start + done, total, full_key(alias, key))
+        return lambda done, _, key: progress(start + done, total, key)
 
-    return of_part
+    return of_group
 
 
 def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:

@@ -6,13 +6,14 @@ after the other; the rest is made by several threads under one memory budget.
 
 from __future__ import annotations
 
+import heapq
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Span
 from ckptsurgeon.checkpoints.transfer import Extent, naming, read_ranges
@@ -21,11 +22,12 @@ from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.boxes import Boxed, boxed
 from ckptsurgeon.engine.evaluation import Evaluator, located
-from ckptsurgeon.engine.needs import size_of, whole_bytes
+from ckptsurgeon.engine.needs import whole_bytes
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers
+from ckptsurgeon.engine.sharing import group_sharing, order_by_sharing
 from ckptsurgeon.ops.mosaic import Mosaic
-from ckptsurgeon.plans.graph import Leaf
+from ckptsurgeon.plans.graph import Leaf, Node, full_key, nbytes_of
 from ckptsurgeon.plans.lowering import Lowering, dense_strides
 from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
@@ -63,11 +65,23 @@ class Moved:
     copied: int
     computed: int
 
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(self.copied + other.copied, self.computed + other.computed)
+
+
+class Filling(NamedTuple):
+    """A plan and the writer that it goes into; the alias of the output, if it has one."""
+
+    plan: Plan
+    writer: Writer
+    alias: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One output tensor: as runs of files, as a mosaic, in boxes, or else to be computed whole."""
 
+    filling: Filling
     output: Output
     runs: list[Run] | None
     mosaic: Mosaic | None
@@ -84,6 +98,17 @@ class Job:
     def computed(self) -> bool:
         return self.runs is None and self.mosaic is None and self.boxes is None
 
+    @property
+    def copied(self) -> bool:
+        """Whether the kernel moves all of it."""
+        copies = self.filling.writer.copies
+        return self.runs is not None and all(copies(run.extent) for run in self.runs)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it fills, in each of its places."""
+        return self.output.spec.nbytes * self.filling.writer.count_places(self.output.name)
+
 
 def without_short_runs(jobs: list[Job]) -> list[Job]:
     """The jobs, of which those that have short runs are made in blocks if any other one is.
@@ -95,6 +120,11 @@ def without_short_runs(jobs: list[Job]) -> list[Job]:
         return jobs
     pairs = zip(jobs, short, strict=True)
     return [replace(job, runs=None) if number else job for job, number in pairs]
+
+
+def _side_by_side(computed: Sequence[Job]) -> list[Job]:
+    """The jobs, those that share work next to each other."""
+    return [computed[at] for at in order_by_sharing([job.output.node for job in computed])]
 
 
 def count_moved(plan: Plan) -> int:
@@ -113,16 +143,17 @@ def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Jo
         if progress is not None:
             with one_at_a_time:
                 done += job.output.spec.nbytes
-                progress(done, total, job.output.key)
+                progress(done, total, full_key(job.filling.alias, job.output.key))
 
     return tell
 
 
 class Mover:
-    """Moves tensors of plans from their checkpoints, by alias, into writers, one after the other.
+    """Moves tensors of plans from their checkpoints, by alias, into writers.
 
-    What plans share is lowered once. `memory` bounds what is held of tensors over all of the `jobs`
-    threads; a single tensor that must be computed whole may need more, and is then made alone.
+    What plans share is lowered once, and computed once by those that are moved together. `memory`
+    bounds what is held of tensors over all of the `jobs` threads; a single tensor that must be
+    computed whole may need more, and is then made alone.
     """
 
     def __init__(
@@ -139,62 +170,83 @@ class Mover:
         self._workers = Workers(checkpoints, self._memory // self._threads)
         self._lowering = Lowering(self._workers.stride)
 
-    def move(self, plan: Plan, writer: Writer, progress: Progress | None = None) -> Moved:
-        """Fills the writer with every output tensor; raises FindingsError and PlanError."""
-        jobs = without_short_runs(list(self._lowered(plan)))
-        copies = [job for job in jobs if _is_copied(job, writer)]
-        others = [job for job in jobs if not _is_copied(job, writer)]
-        whole = [job.output.node for job in others if job.computed]
-        evaluator = Evaluator(self._checkpoints, whole) if whole else None
+    def groups(self, plans: Mapping[str, Plan]) -> list[list[str]]:
+        """The aliases of plans, those in one group that share what is computed."""
 
-        tell = _count_bytes(progress, jobs)
+        def computed(plan: Plan) -> Iterator[Node]:
+            nodes = plan.outputs.nodes.values()
+            return (one for one in nodes if not isinstance(one, Leaf) and self._mosaic(one) is None)
 
-        def make(job: Job) -> None:
-            self._make(job, evaluator, writer)
-            tell(job)
+        return group_sharing({alias: computed(plan) for alias, plan in plans.items()})
+
+    def move(self, *fillings: Filling, progress: Progress | None = None) -> Moved:
+        """Fills the writers with every output tensor; raises FindingsError and PlanError."""
+        lowered = (job for filling in fillings for job in self._lowered(filling))
+        jobs = without_short_runs(list(lowered))
+        copies = [job for job in jobs if job.copied]
+        computed = _side_by_side([job for job in jobs if job.computed])
+        in_blocks = [job for job in jobs if not job.computed and not job.copied]
+        evaluator = self._evaluator(computed, in_blocks)
+        tell, stopped = _count_bytes(progress, jobs), threading.Event()
+
+        def make(some: Iterable[Job]) -> None:
+            for job in some:
+                if stopped.is_set():
+                    return
+                self._make(job, evaluator)
+                tell(job)
 
         with self._workers, ThreadPoolExecutor(self._threads) as pool:
-            making = [pool.submit(make, job) for job in others]
+            making = [pool.submit(make, computed)] if computed else []
+            making += (pool.submit(make, [job]) for job in in_blocks)
             try:
-                for job in copies:
-                    make(job)
+                make(copies)
                 for future in making:
                     future.result()
             except BaseException:
+                stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
         return Moved(
-            _nbytes((job for job in jobs if job.runs is not None), writer),
-            _nbytes((job for job in jobs if job.runs is None), writer),
+            sum(job.nbytes for job in jobs if job.runs is not None),
+            sum(job.nbytes for job in jobs if job.runs is None),
         )
+
+    def _evaluator(self, computed: Sequence[Job], in_blocks: Sequence[Job]) -> Evaluator:
+        """What computes whole tensors, with the memory that other threads leave it."""
+        share = self._memory // self._threads
+        taken = (max(share, job.boxes.least if job.boxes else 0) for job in in_blocks)
+        room = self._memory - sum(heapq.nlargest(self._threads - 1, taken))
+        return Evaluator(self._checkpoints, (job.output.node for job in computed), room)
 
     # --- lowering ---------------------------------------------------------------------------------
 
-    def _lowered(self, plan: Plan) -> Iterator[Job]:
-        for key, output in plan.outputs.items():
-            if key in plan.ties:
+    def _lowered(self, filling: Filling) -> Iterator[Job]:
+        for key, output in filling.plan.outputs.items():
+            if key in filling.plan.ties:
                 continue  # filled with the tensor that it is tied to
             if isinstance(output.node, Leaf) and (extent := self._workers.extent(output.node)):
-                yield Job(output, [Run(extent, 0)], None)
+                yield Job(filling, output, [Run(extent, 0)], None)
                 continue
-            mosaic = self._mosaic(output)
+            mosaic = self._mosaic(output.node)
             itemsize = BITS[output.spec.dtype] // 8
             runs = kernel_runs(mosaic, itemsize, self._workers.place) if mosaic else None
-            yield Job(output, runs, mosaic, self._boxed(output) if mosaic is None else None)
+            boxes = self._boxed(output) if mosaic is None else None
+            yield Job(filling, output, runs, mosaic, boxes)
 
     def _boxed(self, output: Output) -> Boxed | None:
         """How a tensor is computed for which there is no room as a whole."""
         found = boxed(output.node, self._lowering, self._memory)
-        fits = found is None or whole_bytes(output.node, size_of) <= self._memory
+        fits = found is None or whole_bytes(output.node, nbytes_of) <= self._memory
         return None if fits else found
 
-    def _mosaic(self, output: Output) -> Mosaic | None:
-        return self._lowering.mosaic(output.node) if output.spec.carrier else None
+    def _mosaic(self, node: Node) -> Mosaic | None:
+        return self._lowering.mosaic(node) if node.spec.carrier else None
 
     # --- making -----------------------------------------------------------------------------------
 
-    def _make(self, job: Job, evaluator: Evaluator | None, writer: Writer) -> None:
-        output = job.output
+    def _make(self, job: Job, evaluator: Evaluator) -> None:
+        output, writer = job.output, job.filling.writer
         for source in {tile.view.source for mosaic in job.mosaics for tile in mosaic.tiles}:
             if isinstance(source, Leaf):
                 self._workers.check(source)
@@ -211,20 +263,9 @@ class Mover:
             with located(output), alone:
                 for offset, block in job.boxes.blocks(self._workers.own, share):
                     writer.write(output.name, block, offset)
-        elif evaluator is not None:
+        else:
             with self._computing:
                 writer.write(output.name, evaluator.output(output))
-
-
-def _is_copied(job: Job, writer: Writer) -> bool:
-    """Whether the kernel moves all of it."""
-    return job.runs is not None and all(writer.copies(run.extent) for run in job.runs)
-
-
-def _nbytes(jobs: Iterable[Job], writer: Writer) -> int:
-    """The bytes that some jobs fill, in each of their places."""
-    outputs = (job.output for job in jobs)
-    return sum(one.spec.nbytes * writer.count_places(one.name) for one in outputs)
 
 
 class Workers:

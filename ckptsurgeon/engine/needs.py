@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.engine.boxes import boxed
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.graph import Call, Leaf, Node, Work, in_order, inputs_of, uses, work_of
+from ckptsurgeon.plans.graph import Leaf, Node, Work, in_order, inputs_of, nbytes_of, uses, work_of
 from ckptsurgeon.plans.lowering import Lowering
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.specs import human_bytes
@@ -22,7 +22,7 @@ from ckptsurgeon.specs import human_bytes
 
 def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int) -> Iterator[Note]:
     """A note for each output that takes more than `memory` bytes at once."""
-    lowering, sizes = Lowering(), functools.cache(size_of)
+    lowering, sizes = Lowering(), functools.cache(nbytes_of)
 
     def in_parts(leaf: Leaf) -> bool:
         checkpoint = checkpoints[leaf.source]
@@ -46,12 +46,6 @@ def memory_notes(plan: Plan, checkpoints: Mapping[str, Checkpoint], memory: int)
             if needed > memory:
                 text = f"needs {human_bytes(needed)} at once, of {human_bytes(memory)}"
                 yield Note("memory", text, key, first.rule)
-
-
-def size_of(work: Work) -> int:
-    """The bytes of all results: a split has one of them for each output."""
-    specs = work.specs if isinstance(work, Call) else (work.spec,)
-    return sum(spec.nbytes for spec in specs)
 
 
 def made_in_blocks(node: Node, lowering: Lowering, memory: int) -> bool:

@@ -167,6 +167,12 @@ def work_of(node: Node) -> Work:
     return node.call if isinstance(node, Result) else node
 
 
+def nbytes_of(work: Work) -> int:
+    """The bytes of all results: a split has one of them for each output."""
+    specs = work.specs if isinstance(work, Call) else (work.spec,)
+    return sum(spec.nbytes for spec in specs)
+
+
 def inputs_of(work: Work) -> tuple[Node, ...]:
     """The nodes that must be there first, once for every use."""
     if isinstance(work, Call):

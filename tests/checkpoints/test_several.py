@@ -47,7 +47,9 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 def put(targets: Mapping[str, str], content: bytes = b"new", *, force: bool = False) -> None:
     """Write these outputs with the name of each in it, as files or folders of one file."""
-    with staged_outputs(targets, force=force, nbytes=len(content)) as staged:
+    with staged_outputs(
+        targets, force=force, nbytes=dict.fromkeys(targets, len(content))
+    ) as staged:
         for name in targets:
             write(staged.place_of(name), content + name.encode())
 
@@ -55,10 +57,15 @@ def put(targets: Mapping[str, str], content: bytes = b"new", *, force: bool = Fa
 def write(place: str, content: bytes) -> None:
     if place.endswith("/"):
         with staging.staged_folder(Path(place), force=False, nbytes=len(content)) as folder:
-            os.pwrite(folder.create("m.safetensors", len(content)), content, 0)
+            fill(folder.create("m.safetensors", len(content)), content)
     else:
-        with staging.staged_file(Path(place), force=False, nbytes=len(content)) as descriptor:
-            os.pwrite(descriptor, content, 0)
+        with staging.staged_file(Path(place), force=False, nbytes=len(content)) as staged:
+            fill(staged, content)
+
+
+def fill(staged: staging.StagedFile, content: bytes) -> None:
+    with staged.opened() as descriptor:
+        os.pwrite(descriptor, content, 0)
 
 
 def tree() -> dict[str, bytes]:
@@ -300,7 +307,7 @@ def test_links_are_written_through() -> None:
 
 def test_too_little_room_is_told_before_a_byte_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=2, f_frsize=1024))
-    with pytest.raises(OutputError, match=r"has 2\.0 KiB free, the output takes 4\.0 KiB"):
+    with pytest.raises(OutputError, match=r"has 2\.0 KiB free, the output takes 8\.0 KiB"):
         put({"a": "a.pt", "b": "tp/b.pt"}, bytes(4096))
     assert tree() == {}
 

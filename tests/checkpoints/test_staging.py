@@ -17,7 +17,13 @@ import pytest
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.writing import staging
-from ckptsurgeon.checkpoints.writing.staging import require_space, staged_file, staged_folder
+from ckptsurgeon.checkpoints.writing.staging import (
+    StagedFile,
+    StagedFolder,
+    require_space,
+    staged_file,
+    staged_folder,
+)
 from ckptsurgeon.errors import OutputError
 
 Put = Callable[..., None]
@@ -34,11 +40,16 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def put(target: Path, content: bytes = b"new", *, force: bool = False) -> None:
     """Write a staged file, or a folder with one file in it."""
     if target.suffix:
-        with staged_file(target, force=force, nbytes=len(content)) as descriptor:
-            os.pwrite(descriptor, content, 0)
+        with staged_file(target, force=force, nbytes=len(content)) as staged:
+            fill(staged, content)
     else:
         with staged_folder(target, force=force, nbytes=len(content)) as folder:
-            os.pwrite(folder.create("a.safetensors", len(content)), content, 0)
+            fill(folder.create("a.safetensors", len(content)), content)
+
+
+def fill(staged: StagedFile, content: bytes) -> None:
+    with staged.opened() as descriptor:
+        os.pwrite(descriptor, content, 0)
 
 
 def content_of(target: Path) -> bytes | None:
@@ -68,7 +79,7 @@ def test_an_exception_leaves_nothing(name: str, error: type[BaseException], tmp_
     def fail(force: bool) -> None:
         stage = staged_file if "." in name else staged_folder
         with stage(tmp_path / name, force=force) as staged:
-            if not isinstance(staged, int):
+            if isinstance(staged, StagedFolder):
                 staged.create("a.safetensors", 10)
             raise error
 

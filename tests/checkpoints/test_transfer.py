@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,7 +114,7 @@ def test_neighbours_are_joined_and_others_not(
     monkeypatch.setattr(target_module, "copy_bytes", copy)
     path = tmp_path / "source"
     sources = SourceFiles()
-    copies = Target(files[1], sources)
+    copies = Target(lambda: nullcontext(files[1]), sources)
     for start, nbytes, place in ((0, 10, 50), (10, 5, 60), (15, 0, 65), (15, 5, 70), (0, 9, 75)):
         copies.copy(Extent(path, start, nbytes), place)
     copies.flush()
@@ -137,7 +138,7 @@ def test_the_disk_begins_while_more_is_copied(
     monkeypatch.setattr(target_module, "WRITEBACK", 1000)
     monkeypatch.setattr(transfer_module, "CHUNK", 600)
     sources = SourceFiles()
-    target = Target(files[1], sources)
+    target = Target(lambda: nullcontext(files[1]), sources)
     target.copy(Extent(tmp_path / "source", 0, 2000), 50)
     target.flush()
     target.write(DATA[2000:3000], 2050)

@@ -19,7 +19,7 @@ import ckptsurgeon
 from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
-from ckptsurgeon.engine.mover import Mover
+from ckptsurgeon.engine.mover import Filling, Mover
 from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.plans.lowering import Lowering
 
@@ -32,7 +32,7 @@ def moved(source: Path, target: Path, rules: Any, **options: Any) -> dict[str, A
     layout = Layout({key: output.spec for key, output in plan.outputs.items()}, plan.ties)
     mover = Mover({"": open_checkpoint(source)}, **options)
     with open_writer(target, layout, force=True) as writer:
-        mover.move(plan, writer)
+        mover.move(Filling(plan, writer))
     written = open_checkpoint(target)
     tensors, _ = ckptsurgeon.apply(load_file(source), rules)
     assert list(tensors) == list(plan.outputs)

@@ -10,7 +10,7 @@ from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.safetensors.header import Entry, unfit, write_header
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.transfer import naming
-from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
+from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer, WriterFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import BITS, TensorSpec
@@ -38,15 +38,20 @@ def plan_file(specs: Mapping[str, TensorSpec], metadata: Mapping[str, str]) -> F
 class SafetensorsWriter(Writer):
     """Writes one safetensors file, staged beside its target."""
 
-    def __init__(self, target: Path, layout: Layout, force: bool) -> None:
-        super().__init__(layout.ties)
+    def __init__(
+        self, target: Path, layout: Layout, force: bool, files: WriterFiles | None = None
+    ) -> None:
+        super().__init__(layout.ties, files)
         self._target, self._force = target, force
         with naming(target):
             self._plan = plan_file(layout.specs, layout.metadata)
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler for all keys."""
-        staged = staged_file(self._target, force=self._force, nbytes=self._plan.nbytes)
-        descriptor = stack.enter_context(staged)
-        filler = stack.enter_context(FileFiller(descriptor, self._plan, self._sources))
+        own, files = self._plan, self._files
+        staged = staged_file(
+            self._target, force=self._force, nbytes=own.nbytes, filled=files.filled
+        )
+        opened = stack.enter_context(staged).opened
+        filler = stack.enter_context(FileFiller(opened, own, files.sources))
         return dict.fromkeys(self._plan.specs, filler)

@@ -26,10 +26,10 @@ from ckptsurgeon.checkpoints.torch.records import (
     plan_members,
 )
 from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
-from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer
+from ckptsurgeon.checkpoints.writing.filling import FileFiller, FilePlan, Writer, WriterFiles
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import staged_file
-from ckptsurgeon.checkpoints.writing.target import flat_bytes
+from ckptsurgeon.checkpoints.writing.target import Opened, flat_bytes
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.specs import DTYPE_NAMES, TensorSpec, row_strides
 
@@ -48,17 +48,20 @@ class ZipPlan(FilePlan):
 class TorchZipWriter(Writer):
     """Writes one torch zip file, staged beside its target; ties share a storage."""
 
-    def __init__(self, target: Path, layout: Layout, force: bool) -> None:
-        super().__init__(ties={})
+    def __init__(
+        self, target: Path, layout: Layout, force: bool, files: WriterFiles | None = None
+    ) -> None:
+        super().__init__({}, files)
         self._path, self._force = target, force
         with naming(target):
             self._plan = _plan_zip(layout)
 
     def open_fillers(self, stack: contextlib.ExitStack) -> Mapping[str, FileFiller]:
         """One filler for all keys that have a storage of their own."""
-        staged = staged_file(self._path, force=self._force, nbytes=self._plan.nbytes)
-        descriptor = stack.enter_context(staged)
-        filler = stack.enter_context(ZipFiller(descriptor, self._plan, self._sources))
+        own, files = self._plan, self._files
+        staged = staged_file(self._path, force=self._force, nbytes=own.nbytes, filled=files.filled)
+        opened = stack.enter_context(staged).opened
+        filler = stack.enter_context(ZipFiller(opened, own, files.sources))
         return dict.fromkeys(self._plan.specs, filler)
 
     def copies(self, extent: Extent) -> bool:
@@ -69,8 +72,8 @@ class TorchZipWriter(Writer):
 class ZipFiller(FileFiller):
     """Fills a zip file, whose records tell the CRC-32 of each member."""
 
-    def __init__(self, descriptor: int, plan: ZipPlan, sources: SourceFiles) -> None:
-        super().__init__(descriptor, plan, sources)
+    def __init__(self, opened: Opened, plan: ZipPlan, sources: SourceFiles) -> None:
+        super().__init__(opened, plan, sources)
         self._zip = plan
         self._parts: dict[str, list[tuple[int, int, int]]] = {key: [] for key in plan.specs}
 

@@ -7,13 +7,15 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ckptsurgeon.checkpoints.strict_json import shorten
 from ckptsurgeon.checkpoints.transfer import Array, Extent
+from ckptsurgeon.checkpoints.writing.open_files import OpenFiles
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
-from ckptsurgeon.checkpoints.writing.target import Target, flat_bytes
+from ckptsurgeon.checkpoints.writing.staging import open_staged
+from ckptsurgeon.checkpoints.writing.target import Opened, Target, flat_bytes
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
@@ -29,13 +31,13 @@ class FilePlan:
 
 
 class FileFiller:
-    """Fills a planned file through a descriptor: tensors in any order, from any thread.
+    """Fills a planned file: tensors in any order, from any thread.
 
     A context manager: leaving it moves what is still waiting, and makes sure that every key came.
     """
 
-    def __init__(self, descriptor: int, plan: FilePlan, sources: SourceFiles) -> None:
-        self._plan, self._target = plan, Target(descriptor, sources)
+    def __init__(self, opened: Opened, plan: FilePlan, sources: SourceFiles) -> None:
+        self._plan, self._target = plan, Target(opened, sources)
         self._lock = threading.Lock()
         self._filled: Counter[str] = Counter()
 
@@ -80,19 +82,42 @@ class FileFiller:
         return self._plan.offsets[key] + offset
 
 
+@dataclass(frozen=True, slots=True)
+class WriterFiles:
+    """What writers have open: the files that they copy from, and those that they fill.
+
+    Without `filled` each file that is filled stays open until it is whole.
+    """
+
+    sources: SourceFiles = field(default_factory=SourceFiles)
+    filled: OpenFiles | None = None
+
+    @classmethod
+    def shared(cls) -> WriterFiles:
+        """Those of several writers that fill their files at the same time."""
+        return cls(filled=OpenFiles(open_staged))
+
+    def close(self) -> None:
+        """Let go of them while nobody uses them."""
+        self.sources.close()
+        if self.filled is not None:
+            self.filled.close()
+
+
 class Writer(abc.ABC):
     """Writes one checkpoint whose specs are all known before the first tensor.
 
     Parts of a key may come in any order and from several threads, each byte once. Used as a context
     manager: leaving it normally publishes the output whole; leaving it by an exception removes
     every trace. A key that is tied to another one is filled with it, unless a format has ties.
+    `files` are those that it has open, its own unless it shares them.
     """
 
-    def __init__(self, ties: Mapping[str, str]) -> None:
+    def __init__(self, ties: Mapping[str, str], files: WriterFiles | None) -> None:
         self._tied: dict[str, list[str]] = {}
         for key, owner in ties.items():
             self._tied.setdefault(owner, []).append(key)
-        self._sources = SourceFiles()
+        self._files = files or WriterFiles()
         self._stack = contextlib.ExitStack()
         self._fillers: Mapping[str, FileFiller] = {}
 
@@ -102,7 +127,7 @@ class Writer(abc.ABC):
 
     def __enter__(self) -> Writer:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._sources.close)
+            stack.callback(self._files.close)
             self._fillers = self.open_fillers(stack)
             self._stack = stack.pop_all()
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,17 +135,19 @@ class StagedOutputs:
 
 
 @contextlib.contextmanager
-def staged_outputs(targets: Targets, *, force: bool, nbytes: int = 0) -> Iterator[StagedOutputs]:
+def staged_outputs(
+    targets: Targets, *, force: bool, nbytes: Mapping[str, int] | None = None
+) -> Iterator[StagedOutputs]:
     """Where outputs are written, by their names; leaving it normally has all of them appear.
 
     Leaving by an exception leaves nothing. The folder of a target is made if it is not there, and
     its own parent is. Raises OutputError where a target may not be written, two are one, one lies
-    in another, or their disk lacks room for `nbytes`.
+    in another, or a disk lacks room for the `nbytes` of those that go to it.
     """
     outputs = _plan(targets, force)
     earlier = find_earlier(_shown_parents(targets))
     _clear_harmless(earlier)
-    _require_space(outputs, nbytes, earlier)
+    _require_space(outputs, nbytes or {}, earlier)
     staged = StagedOutputs(outputs)
     keep = False
     try:
@@ -235,14 +238,18 @@ def _refuse_overlaps(outputs: Mapping[str, _Output]) -> None:
 
 
 def _require_space(
-    outputs: Mapping[str, _Output], nbytes: int, earlier: Iterable[EarlierRun]
+    outputs: Mapping[str, _Output], nbytes: Mapping[str, int], earlier: Iterable[EarlierRun]
 ) -> None:
-    """Raises OutputError where all outputs go to one disk that lacks the room."""
-    homes = {one.home.stat().st_dev: one.home for one in outputs.values()}
-    if len(homes) != 1:  # how much goes to each is known when it is written
-        return
+    """Raises OutputError where a disk lacks the room for all that goes to it."""
+    homes: dict[int, Path] = {}
+    sizes: Counter[int] = Counter()
+    for name, one in outputs.items():
+        disk = one.home.stat().st_dev
+        homes.setdefault(disk, one.home)
+        sizes[disk] += nbytes.get(name, 0)
     try:
-        staging.require_space(next(iter(homes.values())), nbytes)
+        for disk, home in homes.items():
+            staging.require_space(home, sizes[disk])
     except OutputError as error:
         left = [name for run in earlier if not run.harmless for name in run.removable]
         more = f"; an earlier run left {', '.join(left[:3])}, which can be removed" if left else ""

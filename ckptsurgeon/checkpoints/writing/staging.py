@@ -1,7 +1,8 @@
 """Outputs that appear whole or not at all: staged beside the target, fsynced, then given its name.
 
 A staged file has no name until it is complete, where the file system can do that (O_TMPFILE), so
-that even a killed process leaves nothing behind. Elsewhere it has a hidden name.
+that even a killed process leaves nothing behind. Elsewhere it has a hidden name, and so has one
+that is closed in between.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ckptsurgeon.checkpoints.writing.open_files import OpenFiles
 from ckptsurgeon.errors import OutputError
 from ckptsurgeon.files import follow_links
 from ckptsurgeon.specs import human_bytes
@@ -40,18 +43,21 @@ RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def staged_file(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[int]:
-    """A descriptor, open for reading and writing, of the file that becomes `target`.
+def staged_file(
+    target: Path, *, force: bool, nbytes: int = 0, filled: OpenFiles | None = None
+) -> Iterator[StagedFile]:
+    """The file that becomes `target`.
 
-    The file is made `nbytes` long at once, if there is room. Leaving normally publishes it;
+    It is made `nbytes` long at once, if there is room. Leaving normally publishes it;
     leaving by an exception leaves nothing. A link is written through to the place that it names.
     Raises OutputError where `target` exists and `force` is not given, where its folder does not,
-    and where the disk is full.
+    and where the disk is full. It stays open all the time, unless it is one of those that are
+    `filled` in turns.
     """
     place = file_place(target, force)
     require_space(place.parent, nbytes)
-    with told(target), _StagedFile(place.parent, nbytes) as staged:
-        yield staged.descriptor
+    with told(target), StagedFile(target, place.parent, nbytes, filled) as staged:
+        yield staged
         staged.publish(place, force)
         sync_folder(place.parent)
 
@@ -59,15 +65,17 @@ def staged_file(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[int]:
 class StagedFolder:
     """The files of a folder that has no name yet."""
 
-    def __init__(self, beside: Path, stack: contextlib.ExitStack) -> None:
-        self._beside, self._stack = beside, stack
-        self._files: dict[str, _StagedFile] = {}
+    def __init__(
+        self, target: Path, beside: Path, stack: contextlib.ExitStack, filled: OpenFiles | None
+    ) -> None:
+        self._target, self._beside, self._stack, self._filled = target, beside, stack, filled
+        self._files: dict[str, StagedFile] = {}
 
-    def create(self, name: str, nbytes: int) -> int:
-        """A descriptor, open for reading and writing, of a new file of that size."""
-        staged = self._stack.enter_context(_StagedFile(self._beside, nbytes))
-        self._files[name] = staged
-        return staged.descriptor
+    def create(self, name: str, nbytes: int) -> StagedFile:
+        """A new file of that size."""
+        staged = StagedFile(self._target, self._beside, nbytes, self._filled)
+        self._files[name] = self._stack.enter_context(staged)
+        return staged
 
     def gather(self) -> Path:
         """A hidden folder, synced, that holds all files under their names."""
@@ -81,7 +89,9 @@ class StagedFolder:
 
 
 @contextlib.contextmanager
-def staged_folder(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[StagedFolder]:
+def staged_folder(
+    target: Path, *, force: bool, nbytes: int = 0, filled: OpenFiles | None = None
+) -> Iterator[StagedFolder]:
     """The folder that becomes `target`, all its files at once; else as `staged_file`.
 
     With `force` an existing folder is replaced as a whole, but only if it holds nothing else than
@@ -90,7 +100,7 @@ def staged_folder(target: Path, *, force: bool, nbytes: int = 0) -> Iterator[Sta
     place = folder_place(target, force)
     require_space(place.parent, nbytes)
     with told(target), contextlib.ExitStack() as stack:
-        staged = StagedFolder(place.parent, stack)
+        staged = StagedFolder(target, place.parent, stack, filled)
         yield staged
         gathered = staged.gather()
         folder_place(target, force)
@@ -111,35 +121,62 @@ def require_space(folder: Path, nbytes: int) -> None:
         )
 
 
-class _StagedFile:
-    """One file being written: without a name where the OS can, else with a hidden one."""
+class StagedFile:
+    """One file being written: without a name where the OS can, else with a hidden one.
 
-    def __init__(self, folder: Path, nbytes: int) -> None:
-        self._folder, self._nbytes = folder, nbytes
+    One of those that are open in turns (`filled`) has a hidden name.
+    """
+
+    def __init__(
+        self, target: Path, folder: Path, nbytes: int, filled: OpenFiles | None = None
+    ) -> None:
+        self._target, self._folder, self._nbytes = target, folder, nbytes
+        self._filled = filled
         self._name: Path | None = None
-        self.descriptor = -1
+        self._descriptor = -1
 
-    def __enter__(self) -> _StagedFile:
+    def __enter__(self) -> StagedFile:
         try:
-            self.descriptor = self._open()
-            os.ftruncate(self.descriptor, self._nbytes)
+            self._descriptor = self._open()
+            os.ftruncate(self._descriptor, self._nbytes)
+            if self._filled is not None:
+                self._close()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        self._close()
         if self._name is not None:
             self._name.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int]:
+        """Its descriptor, open for reading and writing as long as the block.
+
+        Raises OutputError for what the OS says.
+        """
+        with told(self._target), self._held() as descriptor:
+            yield descriptor
+
+    def _held(self) -> AbstractContextManager[int]:
+        if self._filled is None or self._name is None:
+            return contextlib.nullcontext(self._descriptor)
+        return self._filled.opened(self._name)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def publish(self, place: Path, force: bool) -> None:
         """Give the file its name; with `force` over an existing one, at once.
 
         Its bytes are on the disk before a name points to them.
         """
-        os.fsync(self.descriptor)
+        with self._held() as descriptor:
+            os.fsync(descriptor)
         if not force:
             self._link(place)
             return
@@ -151,7 +188,8 @@ class _StagedFile:
         self._name = None
 
     def _open(self) -> int:
-        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        unnamed = self._filled is None and hasattr(os, "O_TMPFILE")
+        if unnamed and os.path.isdir("/proc/self/fd"):
             with contextlib.suppress(OSError):
                 return os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
         name = self._folder / hidden_name()
@@ -166,12 +204,17 @@ class _StagedFile:
             os.link(self._name, name)
         else:
             # Without a folder descriptor Python calls link(2), which would link the link in /proc.
-            source = f"/proc/self/fd/{self.descriptor}"
-            os.link(source, name, src_dir_fd=self.descriptor, follow_symlinks=True)
+            source = f"/proc/self/fd/{self._descriptor}"
+            os.link(source, name, src_dir_fd=self._descriptor, follow_symlinks=True)
 
     def _link(self, place: Path) -> None:
         """Name the file without ever replacing another, which a rename would."""
         name_new(self._link_to, self._name, place)
+
+
+def open_staged(path: Path) -> int:
+    """A descriptor for reading and writing of a file that is there."""
+    return os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
 
 
 def name_new(link: Callable[[Path], None], name: Path | None, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""A file that is filled through a descriptor: by copies that the kernel makes, and from memory.
+"""A file that is filled: by copies that the kernel makes, and from memory.
 
 What was written goes to the disk while the rest is still being made, so that the fsync at the end
 finds little to do.
@@ -11,6 +11,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from ckptsurgeon.checkpoints.transfer import (
     BUFFER,
@@ -24,6 +25,9 @@ from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 
 RUN = 64 << 20
 """Longest run of copies that is gathered, so that progress is seen."""
+
+Opened = Callable[[], AbstractContextManager[int]]
+"""Gives the descriptor of a file that is filled, good as long as the block."""
 
 SYNC_FILE_RANGE_WRITE = 2
 """Linux's flag for beginning with what is not on its way yet."""
@@ -39,11 +43,11 @@ class Target:
     moved by one call of the kernel. `flush` moves what is still waiting.
     """
 
-    def __init__(self, descriptor: int, sources: SourceFiles) -> None:
-        self._descriptor, self._sources = descriptor, sources
+    def __init__(self, opened: Opened, sources: SourceFiles) -> None:
+        self._opened, self._sources = opened, sources
         self._lock = threading.Lock()
         self._waiting: tuple[Extent, int] | None = None
-        self._dirty = Dirty(descriptor)
+        self._dirty = Dirty()
 
     def copy(self, extent: Extent, offset: int) -> None:
         """Fill a place with bytes of a file, now or by the next `flush`."""
@@ -66,8 +70,9 @@ class Target:
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """Fill a place from memory."""
-        write_bytes(self._descriptor, offset, data)
-        self._dirty.add(offset, len(data))
+        with self._opened() as descriptor:
+            write_bytes(descriptor, offset, data)
+            self._dirty.add(descriptor, offset, len(data))
 
     def flush(self) -> None:
         """Move what is waiting."""
@@ -92,9 +97,9 @@ class Target:
         if ready is None or ready[0].nbytes == 0:
             return
         extent, offset = ready
-        with self._sources.opened(extent.path) as source:
-            ends = (source, extent.offset, self._descriptor, offset)
-            copy_bytes(*ends, extent.nbytes, self._dirty.add)
+        with self._opened() as target, self._sources.opened(extent.path) as source:
+            landed = functools.partial(self._dirty.add, target)
+            copy_bytes(source, extent.offset, target, offset, extent.nbytes, landed)
 
 
 def flat_bytes(array: Array) -> memoryview:
@@ -107,12 +112,11 @@ def flat_bytes(array: Array) -> memoryview:
 class Dirty:
     """What of a file was written and waits in memory."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._nbytes, self._start, self._end = 0, 0, 0
 
-    def add(self, offset: int, nbytes: int) -> None:
+    def add(self, descriptor: int, offset: int, nbytes: int) -> None:
         """Notes a range that was written; the disk begins when many bytes wait."""
         with self._lock:
             if self._nbytes:
@@ -124,7 +128,7 @@ class Dirty:
             if self._nbytes < WRITEBACK:
                 return
             start, end, self._nbytes = self._start, self._end, 0
-        start_writeback(self._descriptor, start, end - start)
+        start_writeback(descriptor, start, end - start)
 
 
 def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:

@@ -39,7 +39,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     if path.exists() and not _is_plan(path):
         raise OutputError(f"{path}: exists, and is no plan that could be replaced")
     data = encode_plan(plan, path)
-    with staged_file(path, force=True, nbytes=len(data)) as descriptor:
+    with staged_file(path, force=True, nbytes=len(data)) as staged, staged.opened() as descriptor:
         write_bytes(descriptor, 0, data)
 
 
