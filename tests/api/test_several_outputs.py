@@ -255,7 +255,7 @@ def test_dicts_in_a_dict_are_wrappers_where_no_rule_names_an_output() -> None:
     made = cs.plan({"w": random(2, 3)}, None, {"rank0": {"w": torch.zeros(2, 3)}})
     assert not made.is_named
     assert made.destination is not None
-    assert list(made.destination.specs) == ["w"]
+    assert list(made.destination.specs) == ["rank0.w"]
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
