@@ -11,6 +11,7 @@ from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.names import cut_leaf, spell
+from ckptsurgeon.suggesting.quantized import weight_of
 from ckptsurgeon.suggesting.regrouping import Sizes, dim_of, regroup, sizes_of, whole_shapes
 from ckptsurgeon.suggesting.roles import WHOLES, part_of
 from ckptsurgeon.suggesting.rows import is_headwise
@@ -27,6 +28,8 @@ ROWS = frozenset({"o", "down"})
 
 IN_PROJ = " in proj "
 """What torch calls query, key and value in one, which are of one size; Mamba's holds others."""
+
+OWN_BLOCKS = "each rank is taken to have blocks of its own"
 
 SAME = Call("same", (), 0)
 
@@ -61,10 +64,13 @@ class Gathered:
         sizes = (*step.sources.sizes, *ranks)
         join = replace(joins.pop(), over=len(sizes) - 1)
         keys = tuple(key for name in names for key in self.keys[name])
-        found = replace(step, sources=Grid(keys, sizes))
-        if len(names) == 1 and names[0] in self.fused:
-            return regroup(found, join, self.fused[names[0]], len(keys))
-        return replace(found, calls=(join, *step.calls)).doubted(told[0] if told else "")
+        lead = [call for call in step.calls[:1] if call.op == "dequantize_blocks"]
+        found = replace(step, sources=Grid(keys, sizes), calls=step.calls[len(lead) :])
+        if names[0] in self.fused and len(names) == 1 + len(lead):
+            found = regroup(found, join, self.fused[names[0]], sizes[-1])
+        else:
+            found = replace(found, calls=(join, *found.calls)).doubted(told[0] if told else "")
+        return replace(found, calls=(*lead, *found.calls)).doubted(OWN_BLOCKS if lead else "")
 
 
 def _own_keys(grid: Grid, keys: Mapping[str, tuple[str, ...]]) -> Grid:
@@ -142,6 +148,9 @@ class _Ways:
         if len(specs) == 1:
             return None, specs[0].shape, ""
         ways = list(_ways([spec.shape for spec in specs]))
+        if weight := weight_of(name, self._shapes):
+            call = self.choose(weight)[0]
+            return next(((*way, "") for way in ways if way[0] == call), (None, specs[0].shape, ""))
         own = self._target.get(name)
         fitting = [way for way in ways if own is not None and way[1] == own.shape]
         wholes = self._wholes.get(part_of(cut_leaf(name)[0]), ())
