@@ -58,6 +58,7 @@ def find_steps(
     """
     odd = {key for key in target if not is_foldable(key)}
     copied = {key: key for key in odd if key in source and source[key].shape == target[key].shape}
+    offered, wanted = source, target
     source, target = _foldable(source), _foldable(target)
     same, shifted = equal_keys(source, target)
     same |= copied
@@ -88,8 +89,8 @@ def find_steps(
     if not steps:
         return Findings((), asked)
     steps = doubt_steps(steps, source, target, guessed, known)
-    steps = list(scale_steps(steps, source, target, every))
-    return sort_steps(doubt_parts(steps, source), asked)
+    steps = list(scale_steps(steps, offered, wanted, known.beside(offered, wanted)))
+    return sort_steps(doubt_parts(steps, offered), asked)
 
 
 def _resize(
