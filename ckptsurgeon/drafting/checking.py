@@ -64,14 +64,19 @@ class Ground:
 
     def can_say(self, step: Step) -> bool:
         """Whether patterns can name all keys of a step, and its ops can make its targets."""
-        keys = (*(self._seen[key] for key in step.takes), *step.gives)
-        return all(map(is_sayable, keys)) and self._can_make(step)
+        return not self.why_unsaid(step)
 
-    def _can_make(self, step: Step) -> bool:
+    def why_unsaid(self, step: Step) -> str:
+        """Why no rule says a step: it can't name a key, or an op doesn't fit; else empty."""
+        keys = (*(self._seen[key] for key in step.takes), *step.gives)
+        odd = [key for key in keys if not is_sayable(key)]
+        if odd:
+            return f"no rule can name {odd[0]}"
         try:
-            return not step.calls or bool(self._made(step))
-        except CkptSurgeonError:
-            return False
+            made = not step.calls or bool(self._made(step))
+        except CkptSurgeonError as error:
+            return str(error)
+        return "" if made else "its ops make nothing"
 
     def part_sayable(self, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
         """The steps that rules can say, and the others."""

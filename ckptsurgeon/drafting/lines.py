@@ -158,7 +158,7 @@ def _call(call: Call, arrow: Arrow, names: Names) -> str:
     side = _side(call)
     if isinstance(call.over, str):
         given.append(("over", call.over))
-    elif call.over is not None and _opens(arrow, side) > 1:
+    elif call.over is not None and (_opens(arrow, side) > 1 or _is_mixed(arrow)):
         given.append(("over", names.of_open(side, call.over)))
     if not given:
         return call.op
@@ -170,6 +170,12 @@ def _call(call: Call, arrow: Arrow, names: Names) -> str:
 
 def _side(call: Call) -> str:
     return "target" if OPS[call.op].arity.value == "split" else "source"
+
+
+def _is_mixed(arrow: Arrow) -> bool:
+    """Whether a rule opens dims and closes others, so that each op says which."""
+    arities = {OPS[call.op].arity for call in arrow.calls if call.over is not None}
+    return len(arities) > 1
 
 
 def _opens(arrow: Arrow, side: str) -> int:

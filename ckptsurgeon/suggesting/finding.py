@@ -14,6 +14,7 @@ from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.known import NOTHING, Known
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import ask_parametrized, doubt_parts, fuse_weight_norms
+from ckptsurgeon.suggesting.quantized import is_unscaled, scale_steps
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.towers import doubt_towers
@@ -41,8 +42,9 @@ def sort_steps(steps: Iterable[Step], asked: Mapping[str, str]) -> Findings:
     known = list(steps)
     open = [step for step in known if step.degree is Degree.OPEN]
     remarks = {key: step.remark for step in open for key in step.gives}
+    sound = [step for step in open if not is_unscaled(step)]
     return Findings(
-        [step for step in known if step.degree < Degree.OPEN], {**asked, **remarks}, open
+        [step for step in known if step.degree < Degree.OPEN], {**asked, **remarks}, sound
     )
 
 
@@ -56,6 +58,7 @@ def find_steps(
     """
     odd = {key for key in target if not is_foldable(key)}
     copied = {key: key for key in odd if key in source and source[key].shape == target[key].shape}
+    offered, wanted = source, target
     source, target = _foldable(source), _foldable(target)
     same, shifted = equal_keys(source, target)
     same |= copied
@@ -86,7 +89,8 @@ def find_steps(
     if not steps:
         return Findings((), asked)
     steps = doubt_steps(steps, source, target, guessed, known)
-    return sort_steps(doubt_parts(steps, source), asked)
+    steps = list(scale_steps(steps, offered, wanted, known.beside(offered, wanted)))
+    return sort_steps(doubt_parts(steps, offered), asked)
 
 
 def _resize(

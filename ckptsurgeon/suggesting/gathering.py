@@ -10,8 +10,11 @@ from functools import cached_property
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.suggesting.names import cut_leaf
+from ckptsurgeon.suggesting.names import cut_leaf, spell
+from ckptsurgeon.suggesting.quantized import weight_of
+from ckptsurgeon.suggesting.regrouping import Sizes, dim_of, regroup, sizes_of, whole_shapes
 from ckptsurgeon.suggesting.roles import WHOLES, part_of
+from ckptsurgeon.suggesting.rows import is_headwise
 from ckptsurgeon.suggesting.units import Shape, Specs
 
 RANKS = 0.8
@@ -23,6 +26,11 @@ COLUMNS = frozenset({"q", "k", "v", "kv", "qkv", "gate", "up", "gate_up"})
 ROWS = frozenset({"o", "down"})
 """Layers whose inputs ranks share: their columns are joined, and each rank has their bias."""
 
+IN_PROJ = " in proj "
+"""What torch calls query, key and value in one, which are of one size; Mamba's holds others."""
+
+OWN_BLOCKS = "each rank is taken to have blocks of its own"
+
 SAME = Call("same", (), 0)
 
 
@@ -30,7 +38,8 @@ SAME = Call("same", (), 0)
 class Gathered:
     """Sources as one: specs by name, and for each name its keys and what joins them.
 
-    `doubts` say of names why what joins them is a guess.
+    `doubts` say of names why what joins them is a guess; `fused` are the sizes of the parts that
+    each rank has of a fused layer, empty where nothing tells them.
     """
 
     specs: Specs
@@ -38,6 +47,7 @@ class Gathered:
     joins: Mapping[str, Call] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
     is_soup: bool = False
+    fused: Mapping[str, Sizes] = field(default_factory=dict)
 
     def expand(self, step: Step) -> Step:
         """The step on the sources' own keys."""
@@ -54,8 +64,13 @@ class Gathered:
         sizes = (*step.sources.sizes, *ranks)
         join = replace(joins.pop(), over=len(sizes) - 1)
         keys = tuple(key for name in names for key in self.keys[name])
-        found = replace(step, sources=Grid(keys, sizes), calls=(join, *step.calls))
-        return found.doubted(told[0] if told else "")
+        lead = [call for call in step.calls[:1] if call.op == "dequantize_blocks"]
+        found = replace(step, sources=Grid(keys, sizes), calls=step.calls[len(lead) :])
+        if names[0] in self.fused and len(names) == 1 + len(lead):
+            found = regroup(found, join, self.fused[names[0]], sizes[-1])
+        else:
+            found = replace(found, calls=(join, *found.calls)).doubted(told[0] if told else "")
+        return replace(found, calls=(*lead, *found.calls)).doubted(OWN_BLOCKS if lead else "")
 
 
 def _own_keys(grid: Grid, keys: Mapping[str, tuple[str, ...]]) -> Grid:
@@ -96,6 +111,7 @@ def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Sp
     }
     ways = _Ways(shapes, target)
     chosen = {name: ways.choose(name) for name in names}
+    fused = {name: sizes for name in names if (sizes := ways.cut(name)) is not None}
     is_soup = all(call is not None and call.op == "same" for call, _, _ in chosen.values())
     return Gathered(
         {name: TensorSpec(shapes[name][0].dtype, shape) for name, (_, shape, _) in chosen.items()},
@@ -103,6 +119,7 @@ def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Sp
         {name: call for name, (call, _, _) in chosen.items() if call is not None},
         {name: told for name, (_, _, told) in chosen.items() if told},
         is_soup,
+        fused,
     )
 
 
@@ -117,6 +134,7 @@ class _Ways:
         self._shapes, self._target = shapes, target
         wanted = {spec.shape for spec in target.values()}
         self._wanted = wanted | {shape[::-1] for shape in wanted if len(shape) == 2}
+        self._wholes = whole_shapes(target)
         self._known: dict[str, tuple[Call | None, Shape, str]] = {}
 
     def choose(self, name: str) -> tuple[Call | None, Shape, str]:
@@ -130,9 +148,13 @@ class _Ways:
         if len(specs) == 1:
             return None, specs[0].shape, ""
         ways = list(_ways([spec.shape for spec in specs]))
+        if weight := weight_of(name, self._shapes):
+            call = self.choose(weight)[0]
+            return next(((*way, "") for way in ways if way[0] == call), (None, specs[0].shape, ""))
         own = self._target.get(name)
         fitting = [way for way in ways if own is not None and way[1] == own.shape]
-        fitting = fitting or [way for way in ways if way[1] in self._wanted]
+        wholes = self._wholes.get(part_of(cut_leaf(name)[0]), ())
+        fitting = fitting or [way for way in ways if way[1] in self._wanted or way[1] in wholes]
         meant = self._meant(name)
         if not fitting:
             return None, ways[0][1] if ways else specs[0].shape, "its parts fit nothing"
@@ -154,13 +176,51 @@ class _Ways:
             return SAME
         return _concat(0) if part in COLUMNS else _concat(1) if part in ROWS else None
 
-    def _is_fused(self, name: str) -> bool:
+    def cut(self, name: str) -> Sizes | None:
+        """The sizes of a fused layer's parts in one rank; empty where nothing tells them.
+
+        None of what is no such layer by its name, or one whose parts lie head by head.
+        """
+        module = cut_leaf(name)[0]
+        whole = part_of(module)
+        call, shape, _ = self.choose(name)
+        if whole not in WHOLES or is_headwise(module) or call is None or call.op != "concat":
+            return None
+        dim = dim_of(call)
+        if len(shape) > 2 and not dim:  # experts are shared
+            return None
+        queries = self._queries(module, shape[dim]) if whole == "qkv" else 0
+        return sizes_of(whole, shape[dim], queries, len(self._shapes[name]))
+
+    def _queries(self, module: str, size: int) -> int:
+        """The rows of q in a fused layer, as the layer behind takes them, or a third; else 0."""
+        behind = self._behind.get(module.rpartition(".")[0], 0)
+        if behind and (3 * behind == size or IN_PROJ not in spell(module)):
+            return behind
+        weights = self._shapes.get(f"{module}.weight", ())
+        shape = weights[0].shape if weights else ()
+        return size // 3 if size % 3 == 0 and size // 3 in shape else 0
+
+    @cached_property
+    def _behind(self) -> Mapping[str, int]:
+        """What the layers take that give the outputs of attentions, by what holds these."""
+        found: dict[str, int] = {}
+        for name in self._shapes:
+            module, _, kind = cut_leaf(name)
+            if kind == "weight" and part_of(module) == "o":
+                call, shape, _ = self.choose(name)
+                if call is not None and call.op == "concat":
+                    found[module.rpartition(".")[0]] = shape[dim_of(call)]
+        return found
+
+    def _is_fused(self, name: str, call: Call) -> bool:
         """Whether a layer is several in one: by its name, or giving twice what the next takes."""
         module, _, kind = cut_leaf(name)
         if part_of(module) in WHOLES:
             return True
         given = sum(spec.shape[0] for spec in self._shapes[name] if spec.shape)
-        return kind == "weight" and given in self._doubled[module.rpartition(".")[0]]
+        is_first = kind == "weight" and not dim_of(call)
+        return is_first and given in self._doubled[module.rpartition(".")[0]]
 
     @cached_property
     def _doubled(self) -> Mapping[str, set[int]]:
@@ -176,7 +236,7 @@ class _Ways:
     def _doubt(
         self, name: str, call: Call | None, fitting: Sequence[Way], meant: Call | None
     ) -> str:
-        if call is not None and call.op == "concat" and self._is_fused(name):
+        if call is not None and call.op == "concat" and self._is_fused(name, call):
             return "each rank has a part of each fused part: joined, they lie in another order"
         if len(fitting) > 1 and name not in self._target and call != meant:
             return "its shape tells no more than that ranks hold parts of it"

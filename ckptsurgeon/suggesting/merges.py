@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, given_by, taken_by
 from ckptsurgeon.keys import prefixes_of
-from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.folds import modules_of
 from ckptsurgeon.suggesting.leftovers import is_buffer
 from ckptsurgeon.suggesting.names import LEAVES
+from ckptsurgeon.suggesting.quantized import ASKED, is_quantized
 from ckptsurgeon.suggesting.units import Specs
 
 LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")
@@ -23,12 +23,6 @@ BASE = ".base_layer"
 SPECTRAL = "spectral norm: fuse_spectral_norm of weight_orig, weight_u, weight_v"
 
 PRUNED = "pruned: the weight is weight_orig * weight_mask; save it from the module itself"
-
-INTEGERS = ("I8", "U8", "I32", "U32")
-"""Dtypes of values that are packed, or go with a scale."""
-
-QUANTIZED = (*INTEGERS, "F8", "F6", "F4")
-"""How the dtypes of values begin that a scale may go with."""
 
 
 def lora_modules(source: Specs) -> dict[str, dict[str, str]]:
@@ -54,16 +48,21 @@ def doubt_parts(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
         own = step.takes[0] if step.takes and step.gives and step.unit is None else ""
         if told := _beside_lora(own, matrices, used):
             yield replace(step, degree=Degree.OPEN, remark=told)
-        elif (beside := strangers.beside(own)) and _is_quantized(source[own]):
-            told = f"quantized: {beside} goes with its values"
+        elif step.degree >= Degree.OPEN:
+            yield step
+        elif own and _is_raw(step, source) and (beside := strangers.behind(own)):
+            told = f"{ASKED}{beside} goes with its values"
             yield replace(step, degree=Degree.OPEN, remark=told)
         else:
+            beside = strangers.beside(own)
             told = f"{beside} stands beside it, and nothing takes it"
             yield step.doubted(told if beside else "")
 
 
-def _is_quantized(spec: TensorSpec) -> bool:
-    return spec.dtype.startswith(QUANTIZED)
+def _is_raw(step: Step, source: Specs) -> bool:
+    """Whether a step gives quantized values as they are."""
+    is_read = any(call.op == "dequantize_blocks" for call in step.calls)
+    return is_quantized(source[step.takes[0]]) and not is_read
 
 
 class _Strangers:
@@ -74,6 +73,7 @@ class _Strangers:
 
     def __init__(self, source: Specs, used: Collection[str]) -> None:
         self._below: dict[str, str] = {}
+        self._behind: dict[str, str] = {}
         for key in source:
             if key in used or is_buffer(key, source[key]):
                 continue
@@ -82,6 +82,8 @@ class _Strangers:
             for one in prefixes_of(key):
                 if not (is_usual and one == module):
                     self._below.setdefault(one, key)
+            for cut in re.finditer("_", leaf):
+                self._behind.setdefault(f"{module}.{leaf[: cut.start()]}".lstrip("."), leaf)
 
     def beside(self, own: str) -> str:
         """What is in the module of a weight beside it, or below a tensor; else empty."""
@@ -90,6 +92,10 @@ class _Strangers:
             return self._below[own][len(module) + 1 :]
         is_weight = LEAVES.get(leaf) == "weight" and module
         return self._below.get(module, "")[len(module) + 1 :] if is_weight else ""
+
+    def behind(self, own: str) -> str:
+        """What is beside a weight, or has its name in front of another word; else empty."""
+        return self.beside(own) or self._behind.get(own, "")
 
 
 def _beside_lora(own: str, matrices: Mapping[str, Mapping[str, str]], used: Collection[str]) -> str:

@@ -40,7 +40,7 @@ ROLES = (
     Role("part", "o", r" attn (.* )?(out|o|wo|proj|c proj|linear|out proj) (\d |linear )?$"),
     Role("part", "o", r" (wo|o proj|out proj) $", weak=True),  # T5's MLP has a wo, too
     # What of an MLP it is.
-    Role("ffn", "gate_up", r" (gate up|up gate|w 12) "),  # Phi-3, DINOv2's SwiGLU
+    Role("ffn", "gate_up", r" (gate up|up gate|w 12|w 13) "),  # Phi-3, DINOv2, vLLM
     Role("ffn", "gate", r" gate (proj|linear) "),  # a gate alone may be an MoE's router
     Role("ffn", "gate", r" (w 1|wi 0) ", weak=True),  # Llama's and T5's own files
     Role("ffn", "up", r" (up proj|c linear|c fc|intermediate|h to 4 h) "),

@@ -147,6 +147,11 @@ def _is_relative(form: str) -> bool:
     return "relative" in words_of(cut_leaf(form)[0]) or "rel" in words_of(form)
 
 
+def is_headwise(module: str) -> bool:
+    """Whether the rows of a fused layer lie head by head, or group by group, as its name tells."""
+    return module.rpartition(".")[2] in HEADWISE
+
+
 def doubt_fused(step: Step) -> str:
     """What may be wrong with fused rows that go to a module of another name, or in another one."""
     if not step.is_move or step.takes == step.gives:

@@ -55,15 +55,33 @@ def write_rules(
     text, lost = _draft(steps, ground, source, target, comments, left, copies=copies)
     unheld = set(lost)
     held = [step for step in steps if step not in unheld]
-    gone = dict.fromkeys(given_by(lost), UNHELD)
-    spare = dict.fromkeys(taken_by(lost) - taken_by(held), UNHELD)
+    gone, spare = _tell_lost(lost, ground, taken_by(held))
     if lost:
         text = with_footer(text, leave_both(gone, spare, known.beside(source, target)))
     degrees = {key: step.degree for step in held for key in step.gives}
     return Suggestion(text, degrees, {**left.open, **gone}, {**left.unused, **spare})
 
 
-UNHELD = "no rule file holds it"
+def _tell_lost(
+    lost: Sequence[Step], ground: Ground, used: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What is said of the keys of steps that the file doesn't hold: why, or what would give them.
+
+    Of source keys those that no other step uses are told.
+    """
+    gone: dict[str, str] = {}
+    spare: dict[str, str] = {}
+    for step in lost:
+        why = ground.why_unsaid(step)
+        of, to = next(iter(step.takes), "its own value"), next(iter(step.gives), "")
+        gone |= dict.fromkeys(step.gives, why or f"{of} is for it{UNHELD}")
+        told = why or f"it is for {to}{UNHELD}" if to else "nothing takes it"
+        own = [key for key in step.takes if key not in used]
+        spare |= {key: "nothing takes it" if key in why else told for key in own}
+    return gone, spare
+
+
+UNHELD = ", by a rule that doesn't go with the others"
 
 
 def _draft(

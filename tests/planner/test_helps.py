@@ -1259,3 +1259,36 @@ def test_keys_that_are_taken(rules: list[str], told: str) -> None:
     with pytest.raises(ProblemsError) as caught:
         cs.plan(source_of("net"), rules_from_arrows(rules))
     assert told in caught.value.problems[0].help
+
+
+SCALED = {
+    f"model.layers.{number}.{name}_proj.{end}": (4, 4)
+    for number in range(3)
+    for name in ("mlp.down", "self_attn.q")
+    for end in ("weight", "weight_scales_inv")
+}
+"""Quantized weights whose scales are called a little otherwise than people think."""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "**.weight_scale_inv",
+        "<k:path>.weight_scale_inv",
+        "model.<k:path>.weight_scale_inv",
+        "model.layers.<i>.<m:path>_proj.weight_scale_inv",
+        "<k:path>.mlp.down_proj.weight_scale_inv",
+    ],
+)
+def test_the_nearest_key_is_told_by_what_stands_behind_any_front(written: str) -> None:
+    arrays = {key: np.zeros(shape, np.float32) for key, shape in SCALED.items()}
+    with pytest.raises(cs.PlanError, match=r"nearest key is `model\.layers\.0\..*scales_inv`"):
+        cs.plan(arrays, {"format": 1, "rules": [{"drop": written}]})
+
+
+@pytest.mark.parametrize("written", ["**.gamma", "**.running_mean", "**inv_freq"])
+def test_no_key_is_near_where_its_end_is_another(written: str) -> None:
+    arrays = {f"a.b.c.{number}.weight": np.zeros(2, np.float32) for number in range(3)}
+    with pytest.raises(cs.PlanError) as raised:
+        cs.plan(arrays, {"format": 1, "rules": [{"drop": written}]})
+    assert "nearest" not in str(raised.value)

@@ -85,3 +85,16 @@ def test_numbers_that_no_pattern_counts(number: str) -> None:
     target = {key.replace("c.", "d.").replace("a.", "e."): one for key, one in source.items()}
     assert {"b", "d.1.w"} <= cs.suggest(source, target).degrees.keys()
     assert {"b", "d.1.w"} <= cs.learn(source, target).degrees.keys()
+
+
+def test_why_a_file_holds_no_rule_is_told() -> None:
+    """Parts of two dtypes, which no op joins as they are; a name that none can write."""
+    parts = {f"h.0.attn.{part}.weight": np.zeros((4, 4), np.float32) for part in "qkv"}
+    parts["h.0.attn.k.weight"] = parts["h.0.attn.k.weight"].astype(np.float16)
+    found = cs.suggest(parts, {"h.0.attn.qkv.weight": np.zeros((12, 4), np.float32)})
+    told = "concat: the dtypes must be equal; number 2 is F16[4, 4], not F32[4, 4]"
+    assert found.open == {"h.0.attn.qkv.weight": told}
+    assert set(found.unused.values()) == {told}
+    found = suggest({**PLAIN, "x\ny.w": (3, 4)}, {**PLAIN, "z.y.w": (3, 4)})
+    assert found.open == {"z.y.w": "no rule can name x\ny.w"}
+    assert found.unused == {"x\ny.w": "nothing takes it"}

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.language.patterns import Kind, Literal, Pattern, compile_pattern
+from ckptsurgeon.language.patterns import Capture, Kind, Literal, Pattern, compile_pattern
 from ckptsurgeon.planner.compiling.compiled import Reader
 from ckptsurgeon.planner.stage.near import PREFIX, REST, Near, Use, join_words
 from ckptsurgeon.planner.stage.near_captures import read_padded
@@ -193,16 +193,34 @@ class Search:
         self._searches -= 1
         if self._searches < 0 or len(text) > LONGEST_KEY:
             return None
+        looked = list(itertools.islice(keys, READ_KEYS))
+        found = self._closest(text, looked)
+        end = _end_of(pattern) if found is None else ""
+        return self._closest(end, looked, end.count(".") + 1) if end else found
+
+    def _closest(self, text: str, keys: Sequence[str], pieces: int = 0) -> str | None:
+        """The first key of those that look most like a text: by so many last pieces, or whole."""
         shapes: dict[str, str] = {}
         wanted = without_integers(re.sub(r"<[^>]*>", "0", text).lower())
-        for key in itertools.islice(keys, READ_KEYS):
+        for key in keys:
             if len(key) <= LONGEST_KEY:
-                shapes.setdefault(without_integers(key.lower()), key)
+                own = ".".join(key.split(".")[-pieces:]) if pieces else key
+                shapes.setdefault(without_integers(own.lower()), key)
             if len(shapes) * len(wanted) * len(key) > COMPARED - self._compared:
                 break
         self._compared += sum(map(len, shapes)) * len(wanted)
         close = difflib.get_close_matches(wanted, shapes, n=1, cutoff=0.6)
         return shapes[close[0]] if close else None
+
+
+def _end_of(pattern: Pattern) -> str:
+    """The whole pieces behind the last capture of a path, which may be any front; else empty."""
+    kinds = [one.kind if isinstance(one, Capture) else None for one in pattern.pieces]
+    if Kind.PATH not in kinds:
+        return ""
+    behind = kinds[::-1].index(Kind.PATH)
+    end = str(Pattern(pattern.pieces[len(kinds) - behind :]))
+    return end[1:] if end.startswith(".") else ""
 
 
 def _is_short(pattern: Pattern) -> bool:
