@@ -6,6 +6,7 @@ where shapes aren't those of blocks, a user is asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -71,7 +72,10 @@ def weight_of(key: str, specs: Mapping[str, object]) -> str:
 
 
 class _Side:
-    """The quantized weights of a side with their scales, and the blocks of all that are alike."""
+    """The quantized weights of a side with their scales, and the blocks of all that are alike.
+
+    Where each has one number, nothing but a name tells of blocks.
+    """
 
     def __init__(self, specs: Specs) -> None:
         self._specs = specs
@@ -80,19 +84,28 @@ class _Side:
         groups: dict[str, list[tuple[TensorSpec, TensorSpec]]] = {}
         for key, scale in self.scales.items():
             groups.setdefault(_end(scale), []).append((specs[key], specs[scale]))
-        self._blocks = {end: _common_block(pairs) for end, pairs in groups.items()}
+        self._grids = {
+            end
+            for end, pairs in groups.items()
+            if any(math.prod(one.shape) > 1 for _, one in pairs)
+        }
+        self._blocks = {
+            end: _common_block(pairs)
+            for end, pairs in groups.items()
+            if end in self._grids or end.endswith(PLAIN)
+        }
 
     def block_of(self, key: str) -> tuple[Block | None, str]:
         """The block of a weight, and why it is a guess; None where its scale is none of blocks'."""
         weight, scale = self._specs[key], self._specs[self.scales[key]]
         end = _end(self.scales[key])
-        size = self._blocks[end]
+        size = self._blocks.get(end)
         if size is None:
             rows = (1, weight.shape[-1]) if len(weight.shape) > 1 else (1, 1)
             fits = _fits(weight, scale, rows)
             told = f"{ASKED}dequantize_blocks, if each row times its {end} is meant"
             return (rows, told) if fits else (None, "")
-        if size == USUAL and end.endswith(PLAIN):
+        if size == USUAL and end.endswith(PLAIN) and end in self._grids:
             return (size, size), ""
         told = f"{end} is taken for what blocks of {size} x {size} are multiplied by"
         return (size, size), told
@@ -190,9 +203,7 @@ def _call(op: str, block: Block, dtype: str, usual: str, over: int) -> Call:
 def _unread(step: Step, side: _Side, scaled: Sequence[str]) -> Step:
     """A step that is open, for weights whose scales nothing works into them."""
     scale = _end(side.scales[scaled[0]])
-    told = (
-        f"{ASKED}{scale} goes with its values; dequantize_blocks takes float8 and scales of blocks"
-    )
+    told = f"{scale} goes with its values; dequantize_blocks is for float8 and scales of blocks"
     return step.doubted(f"{ASKED}{told}", Degree.OPEN)
 
 

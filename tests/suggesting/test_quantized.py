@@ -136,6 +136,12 @@ def test_other_scales_leave_their_weights_open(other: Other, to: str) -> None:
     assert named == (other.end not in ("SCB", "weight_amax")), found.open[to]
 
 
+def test_one_number_for_each_weight_is_to_be_checked() -> None:
+    source = {"fc.weight": torch.randn(100, 60).to(F8), "fc.weight_scale_inv": torch.rand(1, 1)}
+    found = check(source, whole(source, "weight_scale_inv"))
+    assert found.likely == ("fc.weight",)
+
+
 @pytest.mark.parametrize("end", ["_scale_inv", "_scale", "_blockscale"])
 def test_scales_of_parameters_are_those_of_their_names(end: str) -> None:
     """Of stacked experts, which are no modules of their own."""
