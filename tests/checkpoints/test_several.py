@@ -316,7 +316,7 @@ def test_too_little_room_is_told_before_a_byte_is_written(monkeypatch: pytest.Mo
 def test_room_that_is_gone_meanwhile_is_told_of_the_folder(
     target: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with staged_outputs({"b": target}, force=False, nbytes=1) as staged:
+    with staged_outputs({"b": target}, force=False) as staged:
         full = SimpleNamespace(f_bavail=0, f_frsize=1024)
         with monkeypatch.context() as patched:
             patched.setattr(os, "statvfs", lambda _: full)
