@@ -192,13 +192,13 @@ def _move(rule: Move, one: PlacedRule, problems: Problems) -> CompiledRule:
     check_names_alone(compiled, problems)
     join, remarks = trace(compiled, rule)
     ops = tuple(call for one in join.joins for call in one.ops)
-    separator = _separator_of((*rule.sources, *compiled.targets))
+    separator = _separator_of(compiled.targets)
     return structs.replace(compiled, join=join, ops=ops, remarks=remarks, separator=separator)
 
 
-def _separator_of(references: Iterable[At]) -> str | None:
-    """What stands for dots in the first path that has something else for them."""
-    captures = (capture for at in references for capture in at.captures)
+def _separator_of(targets: Iterable[At]) -> str | None:
+    """What stands for dots in the first path of a target that has something else for them."""
+    captures = (capture for at in targets for capture in at.captures)
     return next((one.separator for one in captures if one.separator is not None), None)
 
 
