@@ -6,7 +6,6 @@ at most one is computed itself, in the result's shape.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.engine.blocks import BlockMover
 from ckptsurgeon.engine.evaluation import run_op
+from ckptsurgeon.errors import CastOverflow
 from ckptsurgeon.ops.indexing import Region, as_slices
 from ckptsurgeon.ops.mosaic import Mosaic
-from ckptsurgeon.ops.regions import grained_boxes
+from ckptsurgeon.ops.regions import first_item, grained_boxes, stretches, within
 from ckptsurgeon.plans.graph import Node, Result
 from ckptsurgeon.plans.lowering import Lowering
-from ckptsurgeon.specs import BITS, TensorSpec, row_strides
+from ckptsurgeon.specs import BITS, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,14 +76,14 @@ class Boxed:
 
         Raises CastOverflow, and ShapeError of ops.
         """
-        itemsize, strides = BITS[self.spec.dtype] // 8, row_strides(self.spec.shape)
+        itemsize = BITS[self.spec.dtype] // 8
         items = max(1, min(MOST_ITEMS, memory // ITEM_BYTES) // self.ratio)
         for box in grained_boxes(self.spec.shape, self.grain, items):
             made = self._made(mover, box)
-            for part in _stretches(box, self.spec.shape):
-                within = as_slices(_within(part, box))
-                first = sum(own.start * stride for own, stride in zip(part, strides, strict=True))
-                yield first * itemsize, made[within].reshape(-1).view("u1")
+            for part in stretches(box, self.spec.shape):
+                first = first_item(part, self.spec.shape)
+                own = made[as_slices(within(part, box))]
+                yield first * itemsize, own.reshape(-1).view("u1")
 
     def _made(self, mover: BlockMover, box: Region) -> Array:
         """The box of the tensor."""
@@ -97,7 +97,10 @@ class Boxed:
                 _gathered(mover, mosaic.within(region), spec) if mosaic is not None else made
                 for mosaic, region, spec in zip(link.inputs, regions, own, strict=True)
             )
-            made = run_op(op, tuple(one for one in arrays if one is not None), own)[number]
+            try:
+                made = run_op(op, tuple(one for one in arrays if one is not None), own)[number]
+            except CastOverflow as error:  # further boxes may have more
+                raise CastOverflow(f"at least {error}", error.help) from None
         if made is None:
             raise TypeError("nothing is computed")
         return made
@@ -136,19 +139,3 @@ def _gathered(mover: BlockMover, mosaic: Mosaic, spec: TensorSpec) -> Array:
     for offset, block in mover.blocks(mosaic, spec):
         data[offset : offset + block.nbytes] = block
     return data.view(str(spec.carrier)).reshape(spec.shape)
-
-
-def _within(region: Region, box: Region) -> Region:
-    """A region of a tensor as one of the box that it lies in."""
-    pairs = zip(region, box, strict=True)
-    return tuple(range(own.start - of.start, own.stop - of.start) for own, of in pairs)
-
-
-def _stretches(box: Region, shape: tuple[int, ...]) -> Iterator[Region]:
-    """The box as stretches of the tensor's row order, as few as there are."""
-    whole = len(shape)
-    while whole and len(box[whole - 1]) == shape[whole - 1]:
-        whole -= 1
-    before = box[: max(whole - 1, 0)]
-    for leading in itertools.product(*before):
-        yield (*(range(at, at + 1) for at in leading), *box[len(before) :])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -15,8 +15,10 @@ from ckptsurgeon.ops.computing import (
     refuse_all_but_real,
     widen,
 )
+from ckptsurgeon.ops.indexing import as_slices
 from ckptsurgeon.ops.normals import normals
-from ckptsurgeon.specs import Specs, row_strides
+from ckptsurgeon.ops.regions import first_item, stretches, within
+from ckptsurgeon.specs import Specs
 
 if TYPE_CHECKING:
     from ckptsurgeon.ops.base import Array, Arrays
@@ -60,14 +62,15 @@ class PlacedNoise(Noise, frozen=True, kw_only=True):
     """[…] -> […], each item plus a normal number: noise of which a plan knows the place.
 
     `key` is the address of the step's first output, `place` the tensor's number among those in
-    flight. Of a part of a tensor, `start` is the number of its first item.
+    flight. `of` is the shape of the tensor that it is given a part of, from `starts` on.
     """
 
     name: ClassVar[str] = "placed_noise"
 
     key: str
     place: int
-    start: int = 0
+    of: tuple[int, ...] | None = None
+    starts: tuple[int, ...] = ()
 
     @property
     def word(self) -> str:
@@ -86,9 +89,8 @@ class PlacedNoise(Noise, frozen=True, kw_only=True):
         return (1,) * len(specs[0].shape)
 
     def part(self, number: int, box: Region, specs: Specs) -> tuple[Op, tuple[Region, ...]]:
-        strides = row_strides(specs[0].shape)
-        first = sum(part.start * stride for part, stride in zip(box, strides, strict=True))
-        return msgspec.structs.replace(self, start=self.start + first), (box,)
+        starts = tuple(own.start for own in box)
+        return msgspec.structs.replace(self, of=specs[0].shape, starts=starts), (box,)
 
     def apply(self, arrays: Arrays, specs: Specs) -> Arrays:
         import numpy as np
@@ -97,11 +99,17 @@ class PlacedNoise(Noise, frozen=True, kw_only=True):
 
         (spec,) = self.infer(specs)
         made: Array = np.empty(spec.shape, np.dtype(spec.carrier))
-        text, at = f"noise\0{self.seed}\0{self.place}\0{self.key}", self.start
-        for items, target in carriers.blocks(arrays[0], made, writes=True):
-            numbers = widen(items, spec.dtype)
-            drawn = normals(text, at, numbers.size) * self.std
-            with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
-                target[...] = narrow(numbers + drawn.astype(numbers.dtype), spec.dtype)
-            at += numbers.size
+        text = f"noise\0{self.seed}\0{self.place}\0{self.key}"
+        whole = spec.shape if self.of is None else self.of
+        starts = self.starts or (0,) * len(spec.shape)
+        box = tuple(range(at, at + size) for at, size in zip(starts, spec.shape, strict=True))
+        for part in stretches(box, whole):
+            at = first_item(part, whole)
+            own: Any = (*as_slices(within(part, box)), ...)
+            for items, target in carriers.blocks(arrays[0][own], made[own], writes=True):
+                numbers = widen(items, spec.dtype)
+                drawn = normals(text, at, numbers.size) * self.std
+                with np.errstate(all="ignore"):  # what overflows is counted by whoever asked
+                    target[...] = narrow(numbers + drawn.astype(numbers.dtype), spec.dtype)
+                at += numbers.size
         return (made,)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ckptsurgeon.errors import ShapeError
 from ckptsurgeon.ops.indexing import Region
+from ckptsurgeon.specs import row_strides
 
 MAX_COMPARISONS = 1_000_000
 """How often parts of one tensor are compared with each other, which takes a second or two."""
@@ -45,6 +46,28 @@ def grained_boxes(shape: tuple[int, ...], grain: Sequence[int], items: int) -> I
     for at in itertools.product(*starts):
         ends = zip(at, sizes, shape, strict=True)
         yield tuple(range(start, min(start + own, size)) for start, own, size in ends)
+
+
+def stretches(box: Region, shape: tuple[int, ...]) -> Iterator[Region]:
+    """A box of a tensor of that shape as stretches of the row order, as few as there are."""
+    whole = len(shape)
+    while whole and len(box[whole - 1]) == shape[whole - 1]:
+        whole -= 1
+    before = box[: max(whole - 1, 0)]
+    for leading in itertools.product(*before):
+        yield (*(range(at, at + 1) for at in leading), *box[len(before) :])
+
+
+def within(region: Region, box: Region) -> Region:
+    """A region of a tensor as one of the box that it lies in."""
+    pairs = zip(region, box, strict=True)
+    return tuple(range(own.start - of.start, own.stop - of.start) for own, of in pairs)
+
+
+def first_item(box: Region, shape: tuple[int, ...]) -> int:
+    """The number of the first item of a box, in the row order of its tensor."""
+    strides = row_strides(shape)
+    return sum(own.start * stride for own, stride in zip(box, strides, strict=True))
 
 
 def overlap(one: Region, other: Region) -> bool:

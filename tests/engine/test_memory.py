@@ -267,6 +267,7 @@ IN_BOXES = {
     "{from: [w, v], to: w, ops: [divide, {shift: 1}]}": False,
     "{from: [w, w], to: w, ops: [concat, {scale: 2}]}": False,
     "w -> w.<p:weight|scale>: quantize_blocks": False,
+    "w -> w.<p:weight|scale>: [{noise: 0.5}, quantize_blocks]": True,
     "w -> w.<p:weight|scale>: {quantize_blocks: [33, 400]}": False,
     "w -> w.<p:weight|scale>: {quantize_blocks: 1024}": True,
     "w -> w: [{noise: 0.5}, transpose]": True,
@@ -318,5 +319,6 @@ def test_an_overflow_in_a_box_is_told(ckpt: Ckpt, tmp_path: Path) -> None:
     ran = ckpt("transplant", path, "-e", rule, "-o", output, "--memory", "1MiB")
     assert ran.code == 1
     assert "`w`: " in ran.err
+    assert "at least" in ran.err
     assert "finite values overflow in F16" in ran.err
     assert not output.exists()
