@@ -27,6 +27,18 @@ MAX_TENSORS = 2**18
 Dims = tuple[tuple[str, int], ...]
 """The dims of a grid, each with its name and size."""
 
+BY_PLACE = frozenset(
+    {
+        "fuse_qkv",
+        "merge_lora",
+        "divide",
+        "fuse_weight_norm",
+        "fuse_spectral_norm",
+        "dequantize_blocks",
+    }
+)
+"""Joins that take another tensor in each place."""
+
 LIST = "(the list of references)"
 TARGETS = "(the list of targets)"
 
@@ -87,6 +99,8 @@ class _Course:
         self.joined: dict[str, str] = {}
         """What was joined, each with the op that did it."""
         self.remarks: list[str] = []
+        self.untold: tuple[OpCall, str] | None = None
+        """The last join that took a capture of all references of a list, and doesn't say so."""
 
     def follow(self, nested: _Nested, calls: Sequence[OpCall]) -> Join:
         """Runs the ops of a block behind those within it; its dims are open then."""
@@ -99,7 +113,7 @@ class _Course:
             else:
                 parts.append(self.follow(part, part.block.ops if part.block else ()))
                 own += self.open
-        self.open = own
+        self.open, self.untold = own, None
         problems = Problems()
         placed = problems.gather(self.place, calls)
         problems.raise_if_any()
@@ -124,14 +138,19 @@ class _Course:
     def _join(self, call: OpCall) -> str:
         dim = call.over or self._only_open(call)
         if dim == LIST:
+            self._tell_order(call)
             self.open = [self._all_open()]
         elif dim in self._all_open():
             self._remark(call, dim)
+            if len(self.open) > 1 and not call.over and all(dim in dims for dims in self.open):
+                self.untold = (call, dim)
             self.open = [[name for name in dims if name != dim] for dims in self.open]
             self.opened.discard(dim)
             self.joined[dim] = call.name
         else:
-            raise wrong(call.place, f"{call.name}: `{dim}` is not open here{self._those_open()}")
+            by = f"; `{self.joined[dim]}` has joined it" if dim in self.joined else ""
+            text = f"{call.name}: `{dim}` is not open here{by or self._those_open()}"
+            raise wrong(call.place, text, self._tell_over(dim))
         return dim
 
     def _remark(self, call: OpCall, dim: str) -> None:
@@ -145,6 +164,25 @@ class _Course:
             f"{len(self.open) - without} of {len(self.open)} references. To join each with the "
             f"others: `[stack, {call.name}]`; if it is meant: `over: {dim}`"
         )
+
+    def _tell_order(self, call: OpCall) -> None:
+        """Tells that a capture was joined before the list, where the other order may be meant.
+
+        Raises RulesetError where it is the likelier: `stack` is for what is alike, and some ops
+        mean another tensor by each place.
+        """
+        if self.untold is None or self.untold[0].name == "stack":
+            return
+        (first, dim), self.untold = self.untold, None
+        text = f"`{first.name}` joins `{dim}` of each reference, then `{call.name}` their list"
+        if call.name == "stack" or first.name in BY_PLACE:
+            help = (
+                f"for the other order write `[{call.name}: {{over: {dim}}}, {first.name}: …]`, or "
+                "the list as words of a capture, as `<p:gate|up>`, with `over: p`; if it is meant, "
+                f"`{first.name}: {{over: {dim}}}`"
+            )
+            raise wrong(first.place, text, help)
+        self.remarks.append(f"{text}; `over: {dim}` says that it is meant")
 
     def _only_open(self, call: OpCall) -> str:
         candidates = self._joinable()
@@ -244,6 +282,12 @@ class _Course:
                     message = f"`{name}` is in the target, and `{op}` has joined it again"
                     near = f"leave out that `{op}`"
                 problems.add(message, place, near or help)
+
+    def _tell_over(self, dim: str) -> str:
+        """The next step where a join names what an earlier one has taken of a list."""
+        if dim not in self.joined or len(self.open) < 2:
+            return ""
+        return f"the list is left: a join without `over` takes it; put `over: {dim}` first"
 
     def _left_apart(self) -> tuple[str, str]:
         """What is told of references that nothing joins, and the next step."""
