@@ -93,7 +93,8 @@ class Step:
     """Source keys, with the aliases of their sources, that become target keys.
 
     With a `unit`, these are the prefixes of its rule. Without targets they are dropped, without
-    sources the destination's own are kept. `index` is a slice of every source.
+    sources the destination's own are kept. `index` is a slice of every source. A step that
+    `lacks_scale` would give quantized values without what they are multiplied by.
     """
 
     sources: Grid
@@ -103,6 +104,7 @@ class Step:
     degree: Degree = Degree.PROVED
     remark: str = ""
     unit: UnitRule | None = None
+    lacks_scale: bool = False
 
     @property
     def takes(self) -> tuple[str, ...]:

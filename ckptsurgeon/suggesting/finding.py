@@ -14,7 +14,7 @@ from ckptsurgeon.suggesting.folds import fold_layers
 from ckptsurgeon.suggesting.known import NOTHING, Known
 from ckptsurgeon.suggesting.matching import match_units
 from ckptsurgeon.suggesting.merges import ask_parametrized, doubt_parts, fuse_weight_norms
-from ckptsurgeon.suggesting.quantized import is_unscaled, scale_steps
+from ckptsurgeon.suggesting.quantized import scale_steps
 from ckptsurgeon.suggesting.resizing import find_resized, pair_alone
 from ckptsurgeon.suggesting.stacking import restack, unstack_both
 from ckptsurgeon.suggesting.towers import doubt_towers
@@ -42,7 +42,7 @@ def sort_steps(steps: Iterable[Step], asked: Mapping[str, str]) -> Findings:
     known = list(steps)
     open = [step for step in known if step.degree is Degree.OPEN]
     remarks = {key: step.remark for step in open for key in step.gives}
-    sound = [step for step in open if not is_unscaled(step)]
+    sound = [step for step in open if not step.lacks_scale]
     return Findings(
         [step for step in known if step.degree < Degree.OPEN], {**asked, **remarks}, sound
     )

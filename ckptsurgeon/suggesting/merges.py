@@ -11,7 +11,7 @@ from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.suggesting.folds import modules_of
 from ckptsurgeon.suggesting.leftovers import is_buffer
 from ckptsurgeon.suggesting.names import LEAVES
-from ckptsurgeon.suggesting.quantized import ASKED, is_quantized
+from ckptsurgeon.suggesting.quantized import is_quantized, without_scale
 from ckptsurgeon.suggesting.units import Specs
 
 LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")
@@ -48,11 +48,10 @@ def doubt_parts(steps: Sequence[Step], source: Specs) -> Iterator[Step]:
         own = step.takes[0] if step.takes and step.gives and step.unit is None else ""
         if told := _beside_lora(own, matrices, used):
             yield replace(step, degree=Degree.OPEN, remark=told)
+        elif own and _is_raw(step, source) and (beside := strangers.behind(own)):
+            yield without_scale(step, f"{beside} goes with its values")
         elif step.degree >= Degree.OPEN:
             yield step
-        elif own and _is_raw(step, source) and (beside := strangers.behind(own)):
-            told = f"{ASKED}{beside} goes with its values"
-            yield replace(step, degree=Degree.OPEN, remark=told)
         else:
             beside = strangers.beside(own)
             told = f"{beside} stands beside it, and nothing takes it"

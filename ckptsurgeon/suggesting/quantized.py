@@ -37,11 +37,6 @@ INTEGERS = ("I8", "U8", "I32", "U32")
 QUANTIZED = (*INTEGERS, "F8", "F6", "F4")
 """How the dtypes of values begin that a scale may go with."""
 
-ASKED = "quantized: "
-"""How questions begin whose step would give the values without their scale."""
-
-OPS = frozenset({"dequantize_blocks", "quantize_blocks"})
-
 Block = tuple[int, int]
 
 
@@ -50,9 +45,9 @@ def is_quantized(spec: TensorSpec) -> bool:
     return spec.dtype.startswith(QUANTIZED)
 
 
-def is_unscaled(step: Step) -> bool:
-    """Whether a step that is open would give values without their scale, whatever a user says."""
-    return step.remark.startswith(ASKED) and not OPS.intersection(call.op for call in step.calls)
+def without_scale(step: Step, told: str) -> Step:
+    """The step as one that a user is asked about, and that no rule is offered for."""
+    return replace(step.doubted(f"quantized: {told}", Degree.OPEN), lacks_scale=True)
 
 
 def scale_of(key: str, specs: Specs) -> str:
@@ -95,7 +90,7 @@ class _Side:
             if end in self._grids or end.endswith(PLAIN)
         }
 
-    def block_of(self, key: str) -> tuple[Block | None, str]:
+    def block_of(self, key: str) -> tuple[Block | None, str, Degree]:
         """The block of a weight, and why it is a guess; None where its scale is none of blocks'."""
         weight, scale = self._specs[key], self._specs[self.scales[key]]
         end = _end(self.scales[key])
@@ -103,12 +98,12 @@ class _Side:
         if size is None:
             rows = (1, weight.shape[-1]) if len(weight.shape) > 1 else (1, 1)
             fits = _fits(weight, scale, rows)
-            told = f"{ASKED}dequantize_blocks, if each row times its {end} is meant"
-            return (rows, told) if fits else (None, "")
+            told = f"quantized: dequantize_blocks, if each row times its {end} is meant"
+            return (rows if fits else None, told, Degree.OPEN)
         if size == USUAL and end.endswith(PLAIN) and end in self._grids:
-            return (size, size), ""
+            return (size, size), "", Degree.PROVED
         told = f"{end} is taken for what blocks of {size} x {size} are multiplied by"
-        return (size, size), told
+        return (size, size), told, Degree.LIKELY
 
 
 def _end(scale: str) -> str:
@@ -165,7 +160,7 @@ def _dequantized(step: Step, side: _Side, target: Specs) -> Step:
     scaled = [key for key in step.takes if key in side.scales]
     ways = {side.block_of(key) for key in scaled}
     dtypes = {target[key].dtype for key in step.gives}
-    (block, told), (dtype,) = next(iter(ways)), list(dtypes)[:1]
+    (block, told, degree), dtype = next(iter(ways)), next(iter(dtypes))
     alike = len(ways) == len(dtypes) == 1 and len(scaled) == len(step.takes)
     if not alike or block is None or step.index or dtype not in DequantizeBlocks.codes:
         return _unread(step, side, scaled)
@@ -173,13 +168,13 @@ def _dequantized(step: Step, side: _Side, target: Specs) -> Step:
     sizes = (*step.sources.sizes, 2)
     call = _call("dequantize_blocks", block, dtype, "BF16", len(sizes) - 1)
     made = replace(step, sources=Grid(keys, sizes), calls=(call, *step.calls))
-    return made.doubted(told, Degree.OPEN if told.startswith(ASKED) else Degree.LIKELY)
+    return made.doubted(told, degree)
 
 
 def _quantized(step: Step, side: _Side, target: Specs) -> Step:
     """The step of one weight with its scale, both made of it behind all else."""
     key = step.gives[0]
-    block, _ = side.block_of(key) if len(step.gives) == 1 else (None, "")
+    block = side.block_of(key)[0] if len(step.gives) == 1 else None
     scale = side.scales.get(key, "")
     dtype = target[key].dtype
     if block is None or dtype not in QuantizeBlocks.codes or target[scale].dtype != "F32":
@@ -204,11 +199,11 @@ def _unread(step: Step, side: _Side, scaled: Sequence[str]) -> Step:
     """A step that is open, for weights whose scales nothing works into them."""
     scale = _end(side.scales[scaled[0]])
     told = f"{scale} goes with its values; dequantize_blocks is for float8 and scales of blocks"
-    return step.doubted(f"{ASKED}{told}", Degree.OPEN)
+    return without_scale(step, told)
 
 
 def _unmade(step: Step, side: _Side, wanted: Sequence[str]) -> Step:
     """A step that is open, for weights whose scales nothing makes."""
     scale = _end(side.scales[wanted[0]])
     told = f"{scale} goes with its values here; quantize_blocks makes both, in float8"
-    return step.doubted(f"{ASKED}{told}", Degree.OPEN)
+    return without_scale(step, told)
