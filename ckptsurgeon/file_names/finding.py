@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.file_names.advising import advise
 from ckptsurgeon.file_names.searching import Found, Search, in_order
 from ckptsurgeon.file_names.sides import Option, Sides, parse_sides, tell_word, told, write_texts
+from ckptsurgeon.plans.addresses import check_alias
 
 
 def find_files(left: str, right: str, option: Option = "source") -> list[tuple[str, str]]:
@@ -42,8 +41,9 @@ def _name_all(
     for path, row in found:
         with told(f"{place}: {path}", CheckpointError):
             scope = dict(zip(columns, row, strict=True))
-            alias = "".join(text for _, text in write_texts(sides.written, scope))
-        _check_alias(alias, path, place)
+            alias = check_alias(
+                "".join(text for _, text in write_texts(sides.written, scope)), "a source"
+            )
         if alias in named:
             raise CheckpointError(
                 f"{place}: {named[alias]} and {path} are both {alias}: capture what tells them "
@@ -51,13 +51,3 @@ def _name_all(
             )
         named[alias] = path
     return list(named.items())
-
-
-def _check_alias(alias: str, path: str, place: str) -> None:
-    if alias == DESTINATION:
-        raise CheckpointError(f"{place}: {path}: the alias {alias} means the destination")
-    if not re.fullmatch(r"[^\W\d]\w*", alias):
-        raise CheckpointError(
-            f"{place}: {path}: its alias would be {alias!r}, and an alias is a name of letters, "
-            "digits and _; words rename: `<n:a-b=a_b>`"
-        )

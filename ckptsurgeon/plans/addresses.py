@@ -26,14 +26,14 @@ def alias_of(text: str) -> str:
     return split_address(text)[0]
 
 
-def check_alias(alias: str) -> str:
-    """The alias itself; raises ExpressionError for a text that can name no output."""
+def check_alias(alias: str, what: str = "an output") -> str:
+    """The alias itself; raises ExpressionError for a text that can name no output, or source."""
     if not _ALIAS.fullmatch(alias):
-        what = f"{alias!r} can't name an output" if alias else "the name of an output is empty"
+        text = f"{alias!r} can't name {what}" if alias else f"the name of {what} is empty"
         help = "a name has no spaces, colons, slashes or `=`: capture another part of the key"
-        raise ExpressionError(what, help=help)
+        raise ExpressionError(text, help=help)
     if alias == DESTINATION:
-        raise ExpressionError(f"{alias!r} can't name an output: it means the destination")
+        raise ExpressionError(f"{alias!r} can't name {what}: it means the destination")
     return alias
 
 

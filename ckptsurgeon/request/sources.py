@@ -11,9 +11,11 @@ from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.memory import MEMORY
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.file_names import find_files, tell_left_out
+from ckptsurgeon.file_names.sides import told
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.numbering import OF_FILES, number_notes
 from ckptsurgeon.plans.account import Note
+from ckptsurgeon.plans.addresses import check_alias
 from ckptsurgeon.request.destinations import OF_DESTINATION
 from ckptsurgeon.request.opening import Source, open_source, paths_of
 from ckptsurgeon.wording import (
@@ -102,7 +104,8 @@ def gather_sources(
             numbered = files = _number_files(alias, one)
             notes += number_notes(str(one), files)
         for name, each in numbered:
-            _check_alias(name)
+            with told(name_source(name), CheckpointError):
+                check_alias(name, "a source")
             if name in found:
                 raise CheckpointError(f"{name_source(name)}: there are two of this name")
             found[name] = each
@@ -113,13 +116,6 @@ def _left_out_notes(pattern: str) -> Iterator[Note]:
     """Files that are as good as those that a pattern reads, and that it doesn't read."""
     if told := tell_left_out(pattern):
         yield Note(OF_FILES, told)
-
-
-def _check_alias(alias: str) -> None:
-    if not re.fullmatch(r"[^\W\d]\w*", alias):
-        raise CheckpointError(f"{name_source(alias)}: an alias is a name of letters, digits and _")
-    if alias == DESTINATION:
-        raise CheckpointError(f"{name_source(alias)}: that alias means the destination")
 
 
 def _number_files(alias: str, source: Source) -> list[tuple[str, str]]:

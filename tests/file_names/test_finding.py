@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ckptsurgeon as cs
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.file_names import find_files, finding, searching, split_word, tell_left_out
 from ckptsurgeon.wording import speaking_to_shell
@@ -96,9 +98,7 @@ REFUSED = [
     ("L<s+1>", "mp_rank_00.pt", "`s` is in the alias alone; the path has no captures"),
     ("L<r-1>", "mp_rank_<r:02>.pt", "mp_rank_00.pt: `<r-1>` is -1, and a name takes no negative"),
     ("L<r/0>", "mp_rank_<r:02>.pt", "mp_rank_00.pt: "),
-    ("<n>", "<n:str>_00.pt", "an alias is a name of letters"),
-    ("<r>", "mp_rank_<r:02>.pt", "its alias would be '0', and an alias is a name of letters"),
-    ("dst", "s_1.pt", "the alias dst means the destination"),
+    ("dst", "s_1.pt", "'dst' can't name a source: it means the destination"),
     ("r<r>", "**/<r>.pt", "`**` would span folders"),
     ("r<r>", "<m:path>/<r>.pt", "`<m:path>` would span folders; `<m:str>` is any text"),
     ("r<r>", "re:(?P<r>.*)", "`re:` reads keys; names of files have captures alone"),
@@ -167,7 +167,7 @@ def test_odd_names_are_passed_over() -> None:
     with open(b"r\xff.pt", "w"):
         pass
     assert find_files("r<r>", "r<r>.pt") == [("r0", "r0.pt")]
-    with pytest.raises(CheckpointError, match="an alias is a name"):
+    with pytest.raises(CheckpointError, match="can't name a source"):
         find_files("x<n>", "r<n:str>.pt")
 
 
@@ -196,3 +196,11 @@ def test_a_folder_that_cannot_be_read_is_named() -> None:
             find_files("r<r>", "a/r<r>.pt")
     finally:
         os.chmod("a", 0o755)
+
+
+def test_what_names_an_output_names_a_source() -> None:
+    tensors = {"w": np.arange(2, dtype="f4")}
+    names = ("x.y-z", "1st", "$HOME", "0")
+    rules = [f"{name}::w -> {name}.w" for name in names]
+    made, _ = cs.apply(None, rules, sources=dict.fromkeys(names, tensors))
+    assert sorted(made) == sorted(f"{name}.w" for name in names)

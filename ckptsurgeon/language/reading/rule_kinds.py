@@ -174,7 +174,7 @@ def refuse_strange_fill(rule: Init, vars: frozenset[str]) -> None:
             raise wrong(places[word], text, "leave it out, or write `fill: normal`")
     if not isinstance(fill, Expression) or fill.names != {fill.text}:
         return
-    captured = {capture.name for at in rule.targets for capture in at.pattern.captures}
+    captured = {capture.name for at in rule.targets for capture in at.captures}
     if fill.text not in vars | captured:
         message = f"unknown word {shown(fill.text)}; {_FILL_WANTED} is wanted"
         help = nearest(fill.text, FILLS) or "`fill: normal` takes `std` and `seed`"

@@ -70,14 +70,20 @@ class _Unfolding:
         self._problems = problems
         self._written: dict[int, tuple[PlainRule, ...]] = {}
 
-    def walk(self, rules: Sequence[Rule], context: Context) -> Iterator[tuple[PlainRule, Context]]:
-        """The rules, each with what stands around it."""
+    def walk(
+        self, rules: Sequence[Rule], context: Context, *, writes: bool = False
+    ) -> Iterator[tuple[PlainRule, Context]]:
+        """The rules, each with what stands around it; with `writes` tables as rules of entries.
+
+        A table is written so behind all of its prefixes where one of these has captures.
+        """
         for rule in rules:
             if isinstance(rule, Within):
-                for prefix in rule.prefixes:
-                    inner = _inside(context, prefix, rule, self._problems)
-                    yield from self.walk(rule.rules, inner)
-            elif isinstance(rule, Table) and not _is_literal(context):
+                all_inner = [_inside(context, one, rule, self._problems) for one in rule.prefixes]
+                writes_inner = writes or not all(map(_is_literal, all_inner))
+                for inner in all_inner:
+                    yield from self.walk(rule.rules, inner, writes=writes_inner)
+            elif isinstance(rule, Table) and (writes or not _is_literal(context)):
                 yield from ((one, context) for one in self._write(rule))
             else:
                 yield rule, context
