@@ -33,7 +33,7 @@ from ckptsurgeon.request import (
     paths_of,
     read_whole,
 )
-from ckptsurgeon.wording import argument, name_alias
+from ckptsurgeon.wording import argument, name_alias, name_source
 
 IN_MEMORY = re.compile("<.*>")
 """The path of what is no file: `<memory>`, or the class of a model."""
@@ -96,7 +96,10 @@ def _open_views(
     views = {view.alias: view for view in saved.sources}
     if unknown := [alias for alias in given if alias not in views]:
         there = ", ".join(map(name_alias, views))
-        raise CheckpointError(f"{path}: has no source {unknown[0]!r}; there are: {there}")
+        way = name_source(saved.sources[0].alias, "PATH") if saved.sources else ""
+        help = f": give them by {way}" if way and not unknown[0] else ""
+        word = name_alias(unknown[0])
+        raise CheckpointError(f"{path}: has no source {word}; there are: {there}{help}")
     found = {
         alias: given[alias] if alias in given else _remembered(path, view)
         for alias, view in views.items()

@@ -213,7 +213,8 @@ def describe_set(shard: ShardName, folder: Path) -> str:
     if shard.is_rank:
         return (
             f"each rank keeps a part of the tensors: name all of them by `{given}`, and join the "
-            "parts by rules (`concat`, or `same` for what each has whole)"
+            "parts by rules (`concat`, or `same` for what each has whole); destinations by "
+            f"""`{argument("into", "'rank<r>=PATH_<r>'", "{'rank<r>': 'PATH_<r>'}")}`"""
         )
     return (
         "their index (*.index.json) is not there: fetch it and open that, or name all of them by "

@@ -84,10 +84,11 @@ def colon_slips(compiled: CompiledStage, known: Collection[str]) -> Iterator[Pro
                 yield Problem(text, target.place, f"write `{name}{COLONS}{key}`")
 
 
-def misnamed_outputs(held: Collection[str], given: Collection[str]) -> Iterator[Note]:
-    """Outputs without a destination, where a name like theirs has one and is given nothing."""
-    idle = [alias for alias in held if alias and alias not in given]
-    near = {alias: nearest(alias, idle) for alias in given if alias not in held}
+def misnamed_outputs(
+    held: Collection[str], given: Collection[str], lacking: Collection[str]
+) -> Iterator[Note]:
+    """Outputs without a destination, where a name like theirs has one, and lacks keys."""
+    near = {alias: nearest(alias, lacking) for alias in given if alias not in held}
     strange = [alias for alias, meant in near.items() if meant]
     if strange:
         text = f"`{strange[0]}` is held against no destination; {near[strange[0]]}"

@@ -19,7 +19,7 @@ from ckptsurgeon.planner.output_files import (
 )
 from ckptsurgeon.planner.stage.production import Given
 from ckptsurgeon.planner.stage.state import StageRun
-from ckptsurgeon.plans.account import CheckedTie, Note
+from ckptsurgeon.plans.account import CheckedTie, FindingKind, Note
 from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.fates import Fates
 from ckptsurgeon.plans.graph import Node, RuleInfo
@@ -169,7 +169,9 @@ def _notes(
     yield from front_notes([run.compiled.stage for run in (*last.earlier, last)], files)
     if staged.is_named:
         yield from named_notes(files)
-        yield from misnamed_outputs(last.held, set(map(alias_of, outputs)))
+        missing = (one.key for one in account.findings if one.kind is FindingKind.MISSING)
+        lacking = list(dict.fromkeys(filter(None, map(alias_of, missing))))
+        yield from misnamed_outputs(last.held, dict.fromkeys(map(alias_of, outputs)), lacking)
         yield from parted_ties(outputs, staged.views)
     yield from config_notes(last.surroundings.config, last.surroundings.reads)
     yield from account.notes

@@ -163,8 +163,10 @@ def _told_mismatched(
     remark = next((step.remark for step in steps if step.remark), "")
     if not remark and _origin(plan, one) is None:
         remark = "change its ops or its sizes"
-    return f"{told}: {remark or OTHER_SIZE}"
+    return f"{told}: {remark or (SMALLER if all(map(_is_smaller, findings)) else OTHER_SIZE)}"
 
+
+SMALLER = "it fills a part of the target by a slice there, as `KEY[:8]`, or all by `pad`"
 
 ONE_IS_GONE = "a size of 1 is gone: `keepdim: true` of the op keeps it, or `reshape` makes it"
 
@@ -172,6 +174,14 @@ OTHER_SIZE = (
     "take a part by a slice, or drop its sources before it and `keep` or `init` what it gave"
 )
 """What can be done with a tensor of another size that no op is known for."""
+
+
+def _is_smaller(finding: Finding) -> bool:
+    """Whether what is given would fit into what is wanted."""
+    if finding.found is None or finding.wanted is None:
+        return False
+    one, other = finding.found.shape, finding.wanted.shape
+    return len(one) == len(other) and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _lacks_ones(finding: Finding) -> bool:

@@ -1145,7 +1145,7 @@ def test_the_drop_for_two_producers_is_of_all_that_the_rule_gives(
     told = f"; {number - 1:,} more key" if number > 1 else "which is copied"
     assert told in problem.message
     arrows = [rule, f"drop: {pattern}"]
-    assert f"add `drop: {pattern}`; to keep `a." in problem.help
+    assert f"add `drop: {pattern}` behind it; to keep `a." in problem.help
     kept = problem.help.rpartition("as `")[2].rstrip("`")
     assert (
         "a.bn.weight" in cs.plan(source_of("twice"), rules_from_arrows([*arrows[1:], kept])).outputs
@@ -1159,7 +1159,7 @@ def test_the_drop_for_two_producers_takes_no_other_key() -> None:
         cs.plan(state, rules_from_arrows(["a.<i>.w -> b.<i>.w"]))
     state = {f"{m}.{n}": np.ones(2) for m in "ab" for n in "ABCDEFGHIJKL"}
     state["b.other"] = np.ones(2)
-    with pytest.raises(ProblemsError, match=r"b\.H\]`, and 4 patterns more"):
+    with pytest.raises(ProblemsError, match=r"b\.H\]`, and 4 patterns more behind it"):
         cs.plan(state, rules_from_arrows(["{from: a.*, to: b.*, where: true}"]))
 
 

@@ -128,6 +128,9 @@ def _reference(node: Node, *, is_target: bool) -> At:
 
 def _side(node: Scalar, text: str, column: int, *, is_target: bool) -> At:
     lead = len(text) - len(text.lstrip())
+    if re.fullmatch(r"""(['"]).*\1""", text.strip()):
+        message = f"quotes in the text of a rule are part of a key: {shown(text.strip())}"
+        raise wrong(node.at(column + lead), message, "quote the whole rule, or leave them out")
     found = parsed(node, partial(parse_reference, target=is_target), text, column)
     return At(*structs.astuple(found), place=node.at(column + lead))
 

@@ -198,6 +198,8 @@ def _no_alias(run: StageRun, reader: Reader) -> Reason:
         return Reason("the first source is written without a name", f"write {plain}")
     if not written:
         return Reason("all sources have names", f"write one of them and `::` in front: {aliases}")
+    if not any(table.alias for table in run.tables):
+        return Reason("the source has no name", f"write {plain}")
     return Reason("no source has that alias", f"there are: {aliases}")
 
 

@@ -140,10 +140,10 @@ def _tell_copied_onto(run: StageRun, keys: Sequence[str]) -> None:
         drop = f"`drop: {f'[{dropped}]' if len(patterns) > 1 else dropped}`"
         more = len(patterns) - MOST_PATTERNS
         rest = f", and {more:,} patterns more" if more > 0 else ""
+        rest += " behind it"
         if giver and giver.number in fallbacks:
-            drop = (
-                f"{' and '.join(f'`{one} -> {one}`' for one in patterns[:MOST_PATTERNS])} before it"
-            )
+            drop = " and ".join(f"`{one} -> {one}`" for one in patterns[:MOST_PATTERNS])
+            rest = " before it"
         for key in given:
             told = Problem(
                 f"two producers of `{key}`: this rule, and the source's own `{key}`, "
