@@ -100,6 +100,7 @@ def partly_held(
     compiled: CompiledStage, aliases: Collection[str], held: Collection[str], vars_of: VarsOf
 ) -> Iterator[Problem]:
     """Outputs of one pattern of which some are held against a destination, and others are not."""
+    told: set[tuple[str, ...]] = set()
     for rule in compiled.rules:
         for target in rule.targets:
             if target.alias is None:
@@ -107,10 +108,10 @@ def partly_held(
             read = compile_pattern(readable(target.alias, vars_of(rule))).match
             own = [alias for alias in aliases if read(alias) is not None]
             bare = [alias for alias in own if alias not in held]
-            if bare and len(bare) < len(own):
+            if bare and len(bare) < len(own) and tuple(bare) not in told:
+                told.add(tuple(bare))
                 has = list_some([alias for alias in own if alias in held], MOST_NAMED)
                 into = argument("into", f"{bare[0]}=PATH", f"{{{bare[0]!r}: path}}")
                 near = nearest(bare[0], [alias for alias in held if alias not in own])
                 text = f"{list_some(bare, MOST_NAMED)}: no destination, as {has} got"
                 yield Problem(text, target.place, near or f"give it by {into}")
-                return

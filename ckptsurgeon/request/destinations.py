@@ -46,6 +46,11 @@ def open_destination(
     return Several.of(parts)
 
 
+def holds_dicts(into: object) -> bool:
+    """Whether a destination is dicts in a dict, which only the rules tell from several."""
+    return isinstance(into, Mapping) and any(isinstance(one, Mapping) for one in into.values())
+
+
 def is_by_alias(into: object, *, are_named: bool = False) -> TypeGuard[Mapping[str, Source]]:
     """Whether destinations are given by the aliases of outputs, and no tensors by key.
 

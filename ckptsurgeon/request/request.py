@@ -14,7 +14,12 @@ from ckptsurgeon.language.rules import Ruleset
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
 from ckptsurgeon.planner.planning import Inputs, make_plan
-from ckptsurgeon.request.destinations import Into, is_by_alias, open_destination
+from ckptsurgeon.request.destinations import (
+    Into,
+    holds_dicts,
+    is_by_alias,
+    open_destination,
+)
 from ckptsurgeon.request.opening import Source, refuse_root
 from ckptsurgeon.request.sources import gather_sources, open_sources
 from ckptsurgeon.request.words import (
@@ -81,7 +86,7 @@ def open_request(
     if config is not None:
         require("config", config, (str, os.PathLike, Mapping), "a path, or a dict")
     gathered, notes = gather_sources(source, sources or {})
-    are_named = isinstance(into, Mapping) and compile_rulesets(rulesets)[-1].is_named
+    are_named = holds_dicts(into) and compile_rulesets(rulesets)[-1].is_named
     _refuse_roots(roots, gathered, into, are_named=are_named)
     options = rulesets[0].stages[0].source
     checkpoints = open_sources(gathered, options)
