@@ -164,16 +164,30 @@ def _of_json(text: str, file: str) -> Iterator[Entry]:
         found = _PAIR.match(text, at) if begin else None
         line += text.count("\n", counted, at)
         counted = at
+        place = Place(file, line, at - text.rfind("\n", 0, at))
         if found is None:
-            raise _no_object(Place(file, line, 1))
+            raise _no_object(place, _tell_json(text, at))
         try:
             old, new = (json.loads(found[number]) for number in (1, 2))
         except ValueError:
-            raise _no_object(Place(file, line, 1)) from None
+            raise _no_object(place, "") from None
         yield Entry(old, new, line)
         at, closed = found.end(), found[3] is not None
 
 
-def _no_object(place: Place) -> RulesetError:
+def _no_object(place: Place, help: str) -> RulesetError:
     message = 'an entry `"old": "new"` or `"gone": null` of one object is wanted here'
-    return wrong(place, message)
+    return wrong(place, message, help)
+
+
+def _tell_json(text: str, at: int) -> str:
+    """What stands in the place of an entry, by its signs alone."""
+    key = re.compile(rf"{_TEXT}\s*:\s*").match(text, at)
+    if key is not None:
+        value = re.compile(_TEXT).match(text, key.end())
+        ends = "a comma or the last `}` is missing behind it"
+        return ends if value else "a new key is a text in double quotes, or null"
+    if text[at : at + 1] == "}" and text[:at].rstrip().endswith(","):
+        return "leave out the comma behind the last entry"
+    told = {"'": "texts stand in double quotes", "[": "a list is no object of names"}
+    return told.get(text[at : at + 1], "")

@@ -155,9 +155,10 @@ def _overridden(run: StageRun, rule: CompiledRule, reader: Reader) -> bool:
 def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search) -> tuple[str, str]:
     """The message for a reference that took nothing, and the next step."""
     text = reader.text
-    passed = next(itertools.chain(*(found for _, found in match_keys(reader, run.tables))), None)
+    every = ((one, key) for one, found in match_keys(reader, run.tables) for key, _ in found)
+    table, passed = next(every, (None, ""))
     found = None
-    if passed is not None:
+    if table is not None:
         found = next(iter(read_keys(rule, reader, run.tables, run.vars_of(rule))), None)
     if found is not None:
         key, held = found.key, found.table.held
@@ -173,10 +174,12 @@ def _why_dead(run: StageRun, rule: CompiledRule, reader: Reader, search: Search)
             help = f"a whole reference passes over these; {help}"
         name = full_key(found.table.alias, key)
         return f"`{text}` matches only keys that are taken: `{name}`{how}{where}", help
-    if passed is not None:
+    if table is not None:
         words = name_conditions(rule)
         leave = "leaves" if len(words) == 1 else "leave"
-        return f"`{text}` matches no key: {' and '.join(words)} {leave} out `{passed[0]}`", ""
+        asked = f", {table.nodes[passed].spec}" if rule.where_looks else ""
+        told = f"{' and '.join(words)} {leave} out `{passed}`{asked}"
+        return f"`{text}` matches no key: {told}", ""
     reason = explain_absence(run, rule, reader, search)
     lacks = "the source lacks" if isinstance(rule.rule, Require) else "no key matches"
     return _join(f"{lacks} `{_whole(reader)}`", reason), reason.help

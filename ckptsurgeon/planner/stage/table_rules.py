@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ckptsurgeon.cutting import list_some
@@ -102,5 +103,8 @@ def _tell_lacking(
     if lacking[0].line == 1 and not near and listing.file.lower().endswith(".csv"):
         help += "line 1 of a table is no header; "
     text = f"the source has no key {some if len(keys) > 1 else shown(keys[0])}"
-    help += "`optional: true` beside `table` passes over entries without a key"
+    if re.search(r"[<*]", lacking[0].old):
+        help += "keys of a table are no patterns: write an arrow for these"
+    else:
+        help += "`optional: true` beside `table` passes over entries without a key"
     return Problem(text, Place(listing.file, lacking[0].line, 1), help)
