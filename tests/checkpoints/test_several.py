@@ -336,6 +336,21 @@ def test_errors_of_writers_name_the_target() -> None:
         open_writer(staged.place_of("a"), Layout({"__metadata__": spec}), force=False)
 
 
+@pytest.mark.parametrize("folder", ["", "tp/"])
+def test_an_output_is_not_named_by_one_whose_name_begins_its_own(folder: str) -> None:
+    targets = {f"o{number}": f"{folder}o{number}/" for number in range(17)}
+
+    def fail(name: str) -> None:
+        with staged_outputs(targets, force=False) as staged:
+            path = Path(staged.place_of(name), "model.safetensors")
+            raise OutputError(f"{path}: the disk is full")
+
+    for name, target in targets.items():
+        with pytest.raises(OutputError) as caught:
+            fail(name)
+        assert str(caught.value) == f"{target}model.safetensors: the disk is full"
+
+
 def test_an_output_that_was_not_written_leaves_nothing() -> None:
     with (
         pytest.raises(RuntimeError, match="the output b was never written"),

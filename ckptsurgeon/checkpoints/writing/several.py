@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -124,14 +125,16 @@ class StagedOutputs:
 
     def rename(self, text: object) -> object:
         """A text with the targets, and their folders, in place of where they are staged."""
-        if not isinstance(text, str) or staging.HIDDEN not in text:
+        if not isinstance(text, str) or staging.HIDDEN not in text or not self._units:
             return text
-        for name, staged in self._staged.items():
-            text = text.replace(staged.rstrip("/"), self._outputs[name].target)
-        for place, staged_unit in self._units.items():
-            text = text.replace(str(staged_unit), str(place))
-            text = text.replace(str(staged_unit.parent), str(place.parent))
-        return text
+        shown = {str(staged.parent): str(place.parent) for place, staged in self._units.items()}
+        shown |= {str(staged): str(place) for place, staged in self._units.items()}
+        for name, path in self._staged.items():
+            target = self._outputs[name].target
+            folder = path.rstrip("/")
+            shown |= {folder: target, f"{folder}/": os.path.join(target, "")}
+        longest_first = sorted(shown, key=len, reverse=True)  # `out/o16` is not in `out/o1`
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: shown[found[0]], text)
 
 
 @contextlib.contextmanager
