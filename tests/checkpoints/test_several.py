@@ -21,6 +21,8 @@ from ckptsurgeon.checkpoints.base import Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
 from ckptsurgeon.checkpoints.writing import several, staging
+from ckptsurgeon.checkpoints.writing.interrupts import Interrupted
+from ckptsurgeon.checkpoints.writing.placing import Placement
 from ckptsurgeon.checkpoints.writing.several import (
     refuse_outputs,
     staged_outputs,
@@ -292,6 +294,34 @@ def test_refused_before_anything_is_done(targets: dict[str, str], force: bool, w
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.usefixtures("_ctrl_c")
+def test_what_fails_while_outputs_are_taken_back_keeps_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    targets = {name: f"{name}.pt" for name in "abcd"}
+    put(targets, b"old")
+    real_put, real_back = Placement.put, Placement.take_back
+
+    def stopped_put(one: Placement, force: bool) -> None:
+        real_put(one, force)
+        if one.place.name == "c.pt":
+            raise KeyboardInterrupt
+
+    def stopped_back(one: Placement) -> None:
+        if one.place.name == "b.pt":
+            raise KeyboardInterrupt
+        real_back(one)
+
+    with monkeypatch.context() as patching:
+        patching.setattr(Placement, "put", stopped_put)
+        patching.setattr(Placement, "take_back", stopped_back)
+        with pytest.raises(OutputError, match=r"can't be taken back: b\.pt \(KeyboardInterrupt\)"):
+            put(targets, force=True)
+    assert visible() == {"a.pt": b"olda", "b.pt": b"newb", "c.pt": b"oldc", "d.pt": b"oldd"}
+    assert b"oldb" in tree().values()
+    assert "b.pt is the new one" in tell_interrupted(targets.values())
+
+
 def test_links_are_written_through() -> None:
     os.mkdir("real")
     os.symlink("real/b.bin", "a.pt")
@@ -401,6 +431,75 @@ def copy(checkpoint: Any, target: str) -> None:
     with open_writer(target, Layout(checkpoint.contents.specs), force=False) as writer:
         for key in checkpoint.contents.specs:
             writer.copy(key, checkpoint.extent(key))
+
+
+# --- interrupts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """A Ctrl-C is Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Interrupting(Failing):
+    """From the n-th call on each one is met by a Ctrl-C; the last of two numbers fails, too."""
+
+    def __init__(self, patching: pytest.MonkeyPatch, moment: int, failing: int) -> None:
+        self.failing = failing
+        super().__init__(patching, moment, errno.EIO)
+        patching.setattr(os, "unlink", self.counted("unlink", os.unlink))
+
+    def counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        fails = super().counted(name, call)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if self.count + 1 >= self.moment:
+                signal.raise_signal(signal.SIGINT)
+            if self.count + 1 == self.failing:
+                self.moment = self.failing
+                return fails(*args, **kwargs)
+            self.count += 1
+            return call(*args, **kwargs)
+
+        return wrapped
+
+
+@pytest.mark.usefixtures("system", "_ctrl_c")
+@pytest.mark.parametrize("there", [True, False], ids=["over old ones", "new"])
+@pytest.mark.parametrize("fails", [True, False], ids=["and one fails", "and none fails"])
+def test_interrupts_while_outputs_are_put_in_place_leave_all_or_nothing(
+    there: bool, fails: bool
+) -> None:
+    targets, written = PLACES["beside"], WRITTEN["beside"]
+    if there:
+        put(targets, b"old")
+    before, seen = tree(), set()
+
+    def put_interrupted(patching: pytest.MonkeyPatch, moment: int) -> None:
+        nonlocal interrupting
+        with staged_outputs(targets, force=there) as staged:
+            for name in targets:
+                write(staged.place_of(name), b"new" + name.encode())
+            interrupting = Interrupting(patching, moment, moment + 3 if fails else 0)
+
+    interrupting: Interrupting
+    for moment in range(1, 100):
+        with (
+            pytest.MonkeyPatch.context() as patching,
+            pytest.raises((KeyboardInterrupt, OutputError)) as caught,
+        ):
+            put_interrupted(patching, moment)
+        seen.add(caught.type)
+        if caught.type is Interrupted:
+            assert (visible() if fails else tree()) == written  # what is hidden may not go away
+            if interrupting.count < moment + 3:
+                break
+            reset(targets, there)
+        assert tree() == before, moment
+    assert seen >= ({OutputError, Interrupted} if fails else {Interrupted})
 
 
 # --- kills ----------------------------------------------------------------------------------------

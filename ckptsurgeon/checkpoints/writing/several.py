@@ -19,8 +19,9 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.output import OutputFormat, output_format
 from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.checkpoints.writing import staging
+from ckptsurgeon.checkpoints.writing.interrupts import held_back
 from ckptsurgeon.checkpoints.writing.journal import EarlierRun, StagingFolder, find_earlier
-from ckptsurgeon.checkpoints.writing.placing import Placement, Stuck, put_all
+from ckptsurgeon.checkpoints.writing.placing import Placement, put_all, take_back_all
 from ckptsurgeon.errors import CheckpointError, OutputError
 
 Targets = Mapping[str, "str | os.PathLike[str]"]
@@ -55,6 +56,7 @@ class StagedOutputs:
         self._homes: dict[Path, StagingFolder] = {}
         self._units: dict[Path, Path] = {}
         self._staged: dict[str, str] = {}
+        self._settled = True
 
     def place_of(self, name: str) -> str:
         """The path that the output's writer is given: of the target's format, on its disk."""
@@ -114,14 +116,21 @@ class StagedOutputs:
                         staging.sync_folder(one.staged.parent)
                 own = [one for one in placements if one.place.parent == home]
                 folder.write_journal(own, len(self._homes))
-        put_all(placements, force)
+        self._settled = False
+        try:
+            put_all(placements, force)
+        except BaseException as error:
+            take_back_all(placements, error)
+            self._settled = True
+            raise
+        self._settled = True
         for folder in self._homes.values():
             folder.forget()
 
-    def close(self, *, keep: bool = False) -> None:
-        """Take away what is hidden."""
+    def close(self) -> None:
+        """Take away what is hidden, unless it holds what could not be taken back."""
         for folder in reversed(self._homes.values()):
-            folder.close(keep=keep)
+            folder.close(keep=not self._settled)
 
     def rename(self, text: object) -> object:
         """A text with the targets, and their folders, in place of where they are staged."""
@@ -143,7 +152,8 @@ def staged_outputs(
 ) -> Iterator[StagedOutputs]:
     """Where outputs are written, by their names; leaving it normally has all of them appear.
 
-    Leaving by an exception leaves nothing. The folder of a target is made if it is not there, and
+    Leaving by an exception leaves nothing, but by Interrupted, a Ctrl-C that comes while they are
+    put in place: that waits until they are. The folder of a target is made if it is not there, and
     its own parent is. Raises OutputError where a target may not be written, two are one, one lies
     in another, or a disk lacks room for the `nbytes` of those that go to it.
     """
@@ -152,23 +162,32 @@ def staged_outputs(
     _clear_harmless(earlier)
     _require_space(outputs, nbytes or {}, earlier)
     staged = StagedOutputs(outputs)
-    keep = False
     try:
         staged.stage()
         yield staged
-        staged.publish(force)
-    except Stuck:
-        keep = True
-        raise
-    except (OutputError, CheckpointError) as error:
+    except BaseException as error:
+        with held_back():
+            staged.close()
+            _rename_in(error, staged)
+            raise
+    with held_back():
+        try:
+            staged.publish(force)
+        except BaseException as error:
+            _rename_in(error, staged)
+            raise
+        finally:
+            staged.close()
+        places = {place for one in outputs.values() for place in (one.place, one.place.parent)}
+        for run in earlier:
+            if run.concerns(places):
+                run.clear()
+
+
+def _rename_in(error: BaseException, staged: StagedOutputs) -> None:
+    """Have an error of ours name targets."""
+    if isinstance(error, (OutputError, CheckpointError)):
         error.args = tuple(map(staged.rename, error.args))
-        raise
-    finally:
-        staged.close(keep=keep)
-    places = {place for one in outputs.values() for place in (one.place, one.place.parent)}
-    for run in earlier:
-        if run.concerns(places):
-            run.clear()
 
 
 def tell_interrupted(targets: Iterable[str | os.PathLike[str]]) -> str:
