@@ -621,6 +621,25 @@ def test_what_waits_aside_is_never_taken_away() -> None:
     pytest.fail("no moment without a name")
 
 
+@pytest.mark.parametrize("targets", [{"a": "a.pt", "x": "x.pt"}, {"a": "a.pt"}])
+def test_what_waits_aside_is_kept_where_others_of_its_run_are_written(
+    targets: dict[str, str],
+) -> None:
+    Path("a.pt").write_bytes(b"newa")
+    files = [["a.pt", os.lstat("a.pt").st_ino, True, "0-old"], ["b.pt", INODE, True, "1-old"]]
+    hidden = plant({"folders": 1, "files": files})
+    Path(hidden, "1-old").write_bytes(b"oldb")
+    with pytest.raises(OutputError, match=r"an earlier run .*move .*1-old back to b\.pt"):
+        put(targets, force=True)
+    os.unlink("a.pt")  # so that nothing is in the way
+    with pytest.raises(OutputError, match=r"an earlier run .*move .*1-old back to b\.pt"):
+        put(targets)
+    assert Path(hidden, "1-old").read_bytes() == b"oldb"
+    put({**targets, "b": "b.pt"}, force=True)
+    assert set(visible()) == {*targets.values(), "b.pt"}
+    assert not os.path.exists(hidden)
+
+
 def test_a_run_that_lives_is_left_alone() -> None:
     with staged_outputs({"a": "a.pt"}, force=False) as staged:
         write(staged.place_of("a"), b"first")

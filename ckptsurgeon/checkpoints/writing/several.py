@@ -178,9 +178,9 @@ def staged_outputs(
             raise
         finally:
             staged.close()
-        places = {place for one in outputs.values() for place in (one.place, one.place.parent)}
+        places = _places_of(targets)
         for run in earlier:
-            if run.concerns(places):
+            if run.concerns(places) and not run.gone:
                 run.clear()
 
 
@@ -212,16 +212,19 @@ def _plan(targets: Targets, force: bool) -> dict[str, _Output]:
         told = tell_interrupted(targets.values())
         raise OutputError(f"{error}\n{told}" if told else str(error)) from None
     _refuse_overlaps(outputs)
-    if not force:
-        _refuse_what_waits(targets)
+    _refuse_what_waits(targets, force)
     return outputs
 
 
-def _refuse_what_waits(targets: Targets) -> None:
-    """Raises OutputError where what was in an output's place waits aside: it would be lost."""
-    places = {_follow(target) for target in targets.values()}
+def _refuse_what_waits(targets: Targets, force: bool) -> None:
+    """Raises OutputError where what an earlier run has moved aside would be lost.
+
+    With `force` that is what was in other places than those that are written now.
+    """
+    places = _places_of(targets)
     for run in find_earlier(_shown_parents(targets)):
-        if any(one.place in places for one in run.gone):
+        waits = [one for one in run.gone if not force or one.place not in places]
+        if waits and run.concerns(places):
             raise OutputError(run.tell())
 
 
