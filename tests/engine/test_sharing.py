@@ -23,7 +23,7 @@ from ckptsurgeon.engine import evaluation
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.needs import whole_bytes
 from ckptsurgeon.engine.sharing import group_sharing, order_by_sharing
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import FindingsError, OutputError
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.elementwise import Add, Scale
 from ckptsurgeon.ops.joining import Concat, Split
@@ -160,6 +160,23 @@ def test_what_is_stopped_computes_no_more(source: Path, ran: Counter[str]) -> No
         write(source, RULES["scaled, then split"][0], ".safetensors", progress=stop)
     assert ran == {"Scale": 1, "Split": 1}
     assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+OVERFLOWING: dict[str, tuple[list[Any], int | None]] = {
+    "in blocks": ([SPLIT, {"cast": "F16"}], None),
+    "computed": ([{"scale": 1.5}, SPLIT, {"cast": "F16"}], None),
+    "in boxes": ([{"scale": 1.5}, SPLIT, {"cast": "F16"}], NBYTES),
+}
+
+
+@pytest.mark.parametrize("how", OVERFLOWING)
+def test_what_overflows_is_told_with_its_output(how: str, tmp_path: Path) -> None:
+    ops, memory = OVERFLOWING[how]
+    tensor = np.ones(SHAPE, np.float32)
+    tensor[7] = 1e30  # in the fourth of forty pieces
+    save_file({"l.2.w": tensor}, tmp_path / "s.safetensors")
+    with pytest.raises(FindingsError, match=r"`rank3::l\.2\.w`: .* overflow"):
+        write(tmp_path / "s.safetensors", {TO: ops}, ".pt", memory=memory)
 
 
 # --- graphs ---------------------------------------------------------------------------------------
