@@ -190,11 +190,15 @@ class Mover:
         tell, stopped = _count_bytes(progress, jobs), threading.Event()
 
         def make(some: Iterable[Job]) -> None:
-            for job in some:
-                if stopped.is_set():
-                    return
-                self._make(job, evaluator)
-                tell(job)
+            try:
+                for job in some:
+                    if stopped.is_set():
+                        return
+                    self._make(job, evaluator)
+                    tell(job)
+            except BaseException:
+                stopped.set()  # whichever thread it is, the others make no more
+                raise
 
         with self._workers, ThreadPoolExecutor(self._threads) as pool:
             making = [pool.submit(make, computed)] if computed else []
@@ -203,7 +207,7 @@ class Mover:
                 make(copies)
                 for future in making:
                     future.result()
-            except BaseException:
+            except BaseException:  # or a Ctrl-C while it waits
                 stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
