@@ -59,7 +59,9 @@ class Several(Checkpoint):
                     for group in own.aliases
                 ),
                 notes=tuple(
-                    f"{alias}: {note}" for alias, own in contents.items() for note in own.notes
+                    f"{alias}: {note}" if alias else note
+                    for alias, own in contents.items()
+                    for note in own.notes
                 ),
             ),
             files=tuple(itertools.chain(*(part.files for part in parts.values()))),

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.checkpoints.writing import several, staging
 from ckptsurgeon.checkpoints.writing.interrupts import Interrupted
 from ckptsurgeon.checkpoints.writing.placing import Placement
@@ -271,6 +272,13 @@ REFUSED = [
     ({"r0": "up/a.pt", "r1": "uplink/a.pt"}, True, "r0 and r1 are both written to uplink/a.pt"),
     ({"r0": "tp", "r1": "tp/a.pt"}, True, "r1 goes to tp/a.pt, which lies in tp, where r0 goes"),
     ({"r0": "up", "r1": "up/a.pt"}, True, "r1 goes to up/a.pt, which lies in up, where r0 goes"),
+    (
+        {"": "up/a.pt", "r": "up"},
+        True,
+        "^the output without a name goes to up/a.pt, which lies",
+    ),
+    ({"": "up", "r": "up/a.pt"}, True, "^r goes to .*, where the output without a name goes; choo"),
+    ({"": "a.pt", "r": "a.pt"}, True, "^the output without a name and r are both written to a.pt$"),
     ({"a": ""}, True, "the output's name is empty"),
     ({"a": "a\0.pt"}, True, "can't be written"),
     ({str(number): f"{number}.pt" for number in range(4097)}, True, "4,097 outputs; at most 4,096"),
@@ -333,6 +341,12 @@ def test_links_are_written_through() -> None:
     assert Path("real/b.bin").read_bytes() == b"newera"
     assert Path("real/made/b.pt").read_bytes() == b"newerb"
     assert not [name for name in os.listdir() + os.listdir("real") if name.startswith(".")]
+
+
+def test_notes_of_several_have_the_alias_of_theirs_if_it_has_one() -> None:
+    contents = Contents({}, notes=("a note",))
+    noted = Checkpoint(path=Path("x"), format="pt", contents=contents, files=())
+    assert Several.of({"": noted, "ema": noted}).contents.notes == ("a note", "ema: a note")
 
 
 def test_too_little_room_is_told_before_a_byte_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

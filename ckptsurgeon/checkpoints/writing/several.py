@@ -251,15 +251,19 @@ def _refuse_overlaps(outputs: Mapping[str, _Output]) -> None:
     for name, one in outputs.items():
         other = names.setdefault(one.place, name)
         if other != name:
-            pair = " and ".join(each or "the output without a name" for each in (other, name))
+            pair = f"{_called(other)} and {_called(name)}"
             raise OutputError(f"{pair} are both written to {one.target}")
     for name, one in outputs.items():
         holder = next((names[above] for above in one.place.parents if above in names), None)
         if holder is not None:
             raise OutputError(
-                f"{name} goes to {one.target}, which lies in {outputs[holder].target}, where "
-                f"{holder} goes; choose another place for one"
+                f"{_called(name)} goes to {one.target}, which lies in {outputs[holder].target}, "
+                f"where {_called(holder)} goes; choose another place for one"
             )
+
+
+def _called(name: str) -> str:
+    return name or "the output without a name"
 
 
 def _require_space(
