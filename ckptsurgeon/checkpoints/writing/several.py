@@ -109,12 +109,14 @@ class StagedOutputs:
     def publish(self, force: bool) -> None:
         """Put all in place, or none."""
         placements = self._placements()
+        placed_in: dict[Path, list[Placement]] = {}
+        for one in placements:
+            placed_in.setdefault(one.place.parent, []).append(one)
         for home, folder in self._homes.items():
+            own = placed_in[home]
             with staging.told(home):
-                for one in placements:
-                    if one.place.parent == home:
-                        staging.sync_folder(one.staged.parent)
-                own = [one for one in placements if one.place.parent == home]
+                for one in own:
+                    staging.sync_folder(one.staged.parent)
                 folder.write_journal(own, len(self._homes))
         self._settled = False
         try:
