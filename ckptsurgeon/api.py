@@ -17,7 +17,7 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError, OutputError
-from ckptsurgeon.file_names import paths_of_outputs
+from ckptsurgeon.file_names import OutputPaths, paths_of_outputs
 from ckptsurgeon.given_rules import hold_tensors, look_like_rules
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
@@ -78,12 +78,12 @@ def plan(
         root=root,
         one_shard=one_shard,
     )
-    return request.prepare().aim(None).plan
+    return request.prepare().aim({}).plan
 
 
 def transplant(
     source: Source | None,
-    output: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
+    output: OutputPaths,
     rules: Rules | Plan | None = None,
     into: Into | None = None,
     *,

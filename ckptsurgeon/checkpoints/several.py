@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +24,14 @@ def address_of(alias: str, key: str) -> str:
     return f"{alias}{COLONS}{key}" if alias else key
 
 
-def parts_of(checkpoint: Checkpoint, aliases: Iterable[str] = ("",)) -> Mapping[str, Checkpoint]:
-    """A checkpoint's parts by alias; one that has none is that of all these aliases."""
-    if isinstance(checkpoint, Several):
-        return checkpoint.parts
-    return dict.fromkeys(aliases, checkpoint)
+def parts_of(checkpoint: Checkpoint) -> Mapping[str, Checkpoint]:
+    """A checkpoint's parts by alias; one that has none is that without a name."""
+    return checkpoint.parts if isinstance(checkpoint, Several) else {"": checkpoint}
+
+
+def destination_of(destination: Checkpoint | None, alias: str) -> Checkpoint | None:
+    """What an output is held against: one without a name is that of the unnamed output alone."""
+    return None if destination is None else parts_of(destination).get(alias)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,9 @@ class Several(Checkpoint):
                     for group in own.aliases
                 ),
                 notes=tuple(
-                    f"{alias}: {note}" for alias, own in contents.items() for note in own.notes
+                    f"{alias}: {note}" if alias else note
+                    for alias, own in contents.items()
+                    for note in own.notes
                 ),
             ),
             files=tuple(itertools.chain(*(part.files for part in parts.values()))),

@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from ckptsurgeon import __version__
+from ckptsurgeon.checkpoints.writing.interrupts import Interrupted
 from ckptsurgeon.cli.commands import Group
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.learning import learn
@@ -71,8 +72,9 @@ def _run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _print_json(CkptSurgeonError(error.format_message()), as_json)
         return _tell_usage(error)
-    except click.exceptions.Abort:
-        return say("stopped; nothing was written", 130)
+    except click.exceptions.Abort as error:
+        done = isinstance(error.__cause__, Interrupted)
+        return say(f"stopped; {'all was written before' if done else 'nothing was written'}", 130)
     except CkptSurgeonError as error:
         return _tell(error, verbose, as_json)
     except (OSError, MemoryError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ckptsurgeon.checkpoints.writing.interrupts import stopped_when_done
 from ckptsurgeon.cli.commands import Command
 from ckptsurgeon.cli.options import (
     PATH,
@@ -176,13 +177,14 @@ def transplant(
         if not quiet:
             print_beginning(report, form, style)
         moved = _fill(fill, execution.plan)
-    if form == "json" or not quiet:
-        print_ending(report, form, style)
-    elif report.findings:
-        print_out([f"{report.bottom_line}\n"])
-    seconds = time.perf_counter() - start
-    told = summarise(len(execution.plan.outputs), moved, seconds)
-    return say(f"{_name(output)}: {told}", 0)
+    with stopped_when_done():
+        if form == "json" or not quiet:
+            print_ending(report, form, style)
+        elif report.findings:
+            print_out([f"{report.bottom_line}\n"])
+        seconds = time.perf_counter() - start
+        told = summarise(len(execution.plan.outputs), moved, seconds)
+        return say(f"{_name(output)}: {told}", 0)
 
 
 def _name(output: str | Mapping[str, str]) -> str:

@@ -275,11 +275,10 @@ def aim(execution: Any, output: str | Mapping[str, str] | None, words: Mapping[s
     """The execution with the paths of its outputs."""
     from ckptsurgeon.file_names import paths_of_outputs
 
+    paths = {"": output} if isinstance(output, str) else {}
     if output is not None and not execution.plan.open_findings:
-        output = paths_of_outputs(output, execution.plan)
-    elif isinstance(output, Mapping):
-        output = None
-    return execution.aim(output, *limits(words))
+        paths = paths_of_outputs(output, execution.plan)
+    return execution.aim(paths, *limits(words))
 
 
 def prepare_saved(

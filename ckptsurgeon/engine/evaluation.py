@@ -20,6 +20,7 @@ from ckptsurgeon.plans.graph import (
     Node,
     Result,
     Work,
+    full_key,
     in_order,
     inputs_of,
     nbytes_of,
@@ -71,9 +72,12 @@ class Evaluator:
         """The evaluator of all outputs of a plan."""
         return cls(checkpoints, (output.node for output in plan.outputs.values()))
 
-    def output(self, output: Output) -> Array:
-        """The array of an output key; raises FindingsError or PlanError at its rule."""
-        with located(output):
+    def output(self, output: Output, alias: str = "") -> Array:
+        """The array of an output key; raises FindingsError or PlanError at its rule.
+
+        `alias` is that of its file, where the key is without.
+        """
+        with located(output, alias):
             return self.array(output.node)
 
     def array(self, node: Node) -> Array:
@@ -195,12 +199,15 @@ def run_op(op: Op, arrays: Arrays, specs: Specs) -> Arrays:
 
 
 @contextmanager
-def located(output: Output) -> Iterator[None]:
-    """Errors of ops and casts told at the rule of an output key: PlanError, FindingsError."""
-    place = output.rule.place if output.rule else None
+def located(output: Output, alias: str = "") -> Iterator[None]:
+    """Errors of ops and casts told at the rule of an output key: PlanError, FindingsError.
+
+    `alias` is that of its file, where the key is without.
+    """
+    place, key = output.rule.place if output.rule else None, full_key(alias, output.key)
     try:
         yield
     except CastOverflow as error:
-        raise FindingsError([Problem(f"`{output.key}`: {error}", place, error.help)]) from None
+        raise FindingsError([Problem(f"`{key}`: {error}", place, error.help)]) from None
     except ShapeError as error:
-        raise PlanError([Problem(f"`{output.key}`: {error}", place, error.help)]) from None
+        raise PlanError([Problem(f"`{key}`: {error}", place, error.help)]) from None

@@ -41,9 +41,6 @@ from ckptsurgeon.report.report import make_report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wording import argument
 
-Target = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None
-"""Where an output is written, or several by their aliases."""
-
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file is still the one that was opened: its number, size and time."""
 
@@ -65,19 +62,18 @@ class Execution:
 
     def aim(
         self,
-        target: Target,
+        paths: Mapping[str, str],
         memory: int | None = None,
         jobs: int | None = None,
     ) -> Execution:
-        """The execution with a target, and notes of what it leaves out and what needs more memory.
+        """The execution with paths, and notes of what it leaves out and what needs more memory.
 
-        Several outputs have a path each, by alias.
+        Each output has its path by its alias; there are none where nothing is written yet.
 
         torch's files carry the plain entries of the unnamed source; that is told where there is no
-        target yet, too. No other entry is ever written. Raises PlanError where an entry has the
+        path yet, too. No other entry is ever written. Raises PlanError where an entry has the
         name of a dict that `output` asks for.
         """
-        paths = _by_alias(target)
         files, notes = [], list[Note]()
         for planned in self.plan.files:
             path = paths.get(planned.alias)
@@ -191,14 +187,6 @@ class Execution:
         _refuse_shapes_alone(self.plan)
         _check_ties(self.plan, self.checkpoints)
         return Evaluator.of(self.plan, self.checkpoints)
-
-
-def _by_alias(target: Target) -> dict[str, str]:
-    """The paths of outputs by alias."""
-    if target is None:
-        return {}
-    named = target if isinstance(target, Mapping) else {"": target}
-    return {alias: os.fspath(path) for alias, path in named.items()}
 
 
 def _over_all(

@@ -190,11 +190,15 @@ class Mover:
         tell, stopped = _count_bytes(progress, jobs), threading.Event()
 
         def make(some: Iterable[Job]) -> None:
-            for job in some:
-                if stopped.is_set():
-                    return
-                self._make(job, evaluator)
-                tell(job)
+            try:
+                for job in some:
+                    if stopped.is_set():
+                        return
+                    self._make(job, evaluator)
+                    tell(job)
+            except BaseException:
+                stopped.set()  # whichever thread it is, the others make no more
+                raise
 
         with self._workers, ThreadPoolExecutor(self._threads) as pool:
             making = [pool.submit(make, computed)] if computed else []
@@ -203,7 +207,7 @@ class Mover:
                 make(copies)
                 for future in making:
                     future.result()
-            except BaseException:
+            except BaseException:  # or a Ctrl-C while it waits
                 stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -246,7 +250,7 @@ class Mover:
     # --- making -----------------------------------------------------------------------------------
 
     def _make(self, job: Job, evaluator: Evaluator) -> None:
-        output, writer = job.output, job.filling.writer
+        output, writer, alias = job.output, job.filling.writer, job.filling.alias
         for source in {tile.view.source for mosaic in job.mosaics for tile in mosaic.tiles}:
             if isinstance(source, Leaf):
                 self._workers.check(source)
@@ -254,18 +258,18 @@ class Mover:
             for run in job.runs:
                 writer.copy(output.name, run.extent, run.offset)
         elif job.mosaic is not None:
-            with located(output):
+            with located(output, alias):
                 for offset, block in self._workers.own.blocks(job.mosaic, output.spec):
                     writer.write(output.name, block, offset)
         elif job.boxes is not None:
             share = self._memory // self._threads
             alone = self._computing if job.boxes.least > share else nullcontext()
-            with located(output), alone:
+            with located(output, alias), alone:
                 for offset, block in job.boxes.blocks(self._workers.own, share):
                     writer.write(output.name, block, offset)
         else:
             with self._computing:
-                writer.write(output.name, evaluator.output(output))
+                writer.write(output.name, evaluator.output(output, alias))
 
 
 class Workers:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
 from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
 from ckptsurgeon.checkpoints.output import CARRYING, OutputFormat, conflicting_entries
-from ckptsurgeon.checkpoints.several import parts_of
+from ckptsurgeon.checkpoints.several import destination_of
 from ckptsurgeon.errors import PlanError, Problem
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.output_files import OF_DESTINATION, OF_SOURCE, OUTPUT, OutputFile
@@ -31,8 +31,8 @@ def output_nesting(
     file: OutputFile, checkpoints: Mapping[str, Checkpoint]
 ) -> Nesting | Checkpoint | None:
     """What an output is nested by: a nesting, or the destination; None for the source itself."""
-    if file.decided == OF_DESTINATION:
-        destination = parts_of(checkpoints[DESTINATION])[file.alias]
+    destination = destination_of(checkpoints.get(DESTINATION), file.alias)
+    if file.decided == OF_DESTINATION and destination is not None:
         return destination if destination.format in CARRYING else file.nesting
     return None if file.decided in (OF_SOURCE, "") else file.nesting
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint
-from ckptsurgeon.checkpoints.several import Several
+from ckptsurgeon.checkpoints.several import destination_of
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.output_files import OutputFile
@@ -33,8 +33,7 @@ def parts_of_plan(plan: Plan, checkpoints: Mapping[str, Checkpoint]) -> dict[str
 
 def _destination(file: OutputFile, checkpoints: Mapping[str, Checkpoint]) -> SourceView | None:
     """What an output is held against, alone."""
-    whole = checkpoints.get(DESTINATION)
-    part = whole.parts.get(file.alias) if isinstance(whole, Several) else None
+    part = destination_of(checkpoints.get(DESTINATION), file.alias)
     options = SourceOptions(separator=file.separator)
     return None if part is None else view_source(part, DESTINATION, options)
 

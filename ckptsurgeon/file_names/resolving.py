@@ -16,11 +16,11 @@ from ckptsurgeon.wording import choose
 
 MOST_NAMED = 4
 
-Given = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+OutputPaths = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
 """The name of an output, or names by alias, which may be patterns; "" is the unnamed one."""
 
 
-def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
+def paths_of_outputs(given: OutputPaths, plan: Plan) -> dict[str, str]:
     """The path of each output by its alias.
 
     Raises OutputError for an output that has no name, and for a name that is of no output.
@@ -43,7 +43,7 @@ def paths_of_outputs(given: Given, plan: Plan) -> dict[str, str]:
     return found
 
 
-def _by_alias(given: Given) -> dict[str, str]:
+def _by_alias(given: OutputPaths) -> dict[str, str]:
     """The paths by their names, which are aliases or patterns of these."""
     named = given if isinstance(given, Mapping) else {"": given}
     return {name: os.fspath(path) for name, path in named.items()}

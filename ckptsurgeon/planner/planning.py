@@ -39,7 +39,7 @@ from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.tables import Leaves, Table
 from ckptsurgeon.planner.stage.tying import tie_outputs
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.addresses import alias_of, split_address
+from ckptsurgeon.plans.addresses import split_address
 from ckptsurgeon.plans.fates import Fates, KeyFates
 from ckptsurgeon.plans.graph import Node, RuleInfo
 from ckptsurgeon.plans.notes import fate_notes, reading_notes, source_notes
@@ -147,7 +147,7 @@ class Planning:
         inputs, last = self.inputs, self.runs[-1]
         held: Mapping[str, Checkpoint] = {}
         if inputs.destination is not None:
-            held = parts_of(inputs.destination, last.held)
+            held = parts_of(inputs.destination)
         return Staged(
             last=last,
             given=given if self.destination is not None else order_by_source(given, self.views),
@@ -237,11 +237,10 @@ class Planning:
 
     def _held(self, compiled: CompiledStage, destination: SourceView | None) -> frozenset[str]:
         """The aliases of the outputs that are held against the destination."""
-        if destination is None:
+        whole = self.inputs.destination
+        if destination is None or whole is None:
             return frozenset()
-        if not compiled.is_named:
-            return frozenset({""})
-        return frozenset(map(alias_of, destination.specs))
+        return frozenset(parts_of(whole) if compiled.is_named else {""})
 
     def _next_tables(self, number: int, given: Given, *, is_named: bool) -> tuple[Table, ...]:
         """What the next stage reads: the keys of this one, by its `strip` and `separator`."""

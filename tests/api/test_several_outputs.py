@@ -386,9 +386,35 @@ def test_outputs_held_against_nothing_are_told(folder: Path) -> None:
     plan = cs.plan(
         {"w": np.zeros(2, "f"), "v": np.ones(3, "f")},
         ["w -> a::w", "v -> ema::v"],
-        into={"a::w": np.zeros(2, "f")},
+        into={"a": {"w": np.zeros(2, "f")}},
     )
     assert cs.make_report(plan).bottom_line.endswith("; ema is held against nothing")
+
+
+def test_a_destination_without_a_name_is_that_of_the_unnamed_output_alone(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+    source, into = network.state_dict(), tmp_path / "dst.pt"
+    torch.save(network.state_dict(), into)
+    paths = {"": tmp_path / "whole.pt", "ema": tmp_path / "ema.pt"}
+    cs.transplant(source, paths, [{"from": "0.weight", "to": ["0.weight", "ema::w"]}], into)
+    wanted, written = (torch.load(path)._metadata for path in (into, paths[""]))
+    assert written == wanted
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_key_of_a_destination_without_a_name_names_an_output(
+    nested: bool, tmp_path: Path
+) -> None:
+    keys = {"rank0::w": torch.zeros(2), "v": torch.zeros(3)}
+    torch.save({"state_dict": keys} if nested else keys, tmp_path / "dst.pt")
+    source = {"w": random(2), "v": random(3)}
+    with pytest.raises(cs.PlanError, match="the destination has no name, and nothing goes to an"):
+        cs.plan(source, ["w -> rank0::w"], tmp_path / "dst.pt", allow=["unused"])
+    plan = cs.plan(source, ["w -> rank0::w", "v -> v"], tmp_path / "dst.pt")
+    assert [(file.alias, bool(file.into)) for file in plan.files] == [("rank0", False), ("", True)]
+    paths = {alias: tmp_path / f"{alias}.pt" for alias in ("", "rank0")}
+    cs.transplant(source, paths, plan)
+    assert_equal(torch.load(paths["rank0"]), {"w": source["w"]})
 
 
 def test_explain_answers_for_every_output(folder: Path, ckpt: Ckpt) -> None:

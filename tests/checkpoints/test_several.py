@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 
-from ckptsurgeon.checkpoints.base import Layout
+from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Layout
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.checkpoints.output import open_writer
+from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.checkpoints.writing import several, staging
+from ckptsurgeon.checkpoints.writing.interrupts import Interrupted
+from ckptsurgeon.checkpoints.writing.placing import Placement
 from ckptsurgeon.checkpoints.writing.several import (
     refuse_outputs,
     staged_outputs,
@@ -269,6 +272,13 @@ REFUSED = [
     ({"r0": "up/a.pt", "r1": "uplink/a.pt"}, True, "r0 and r1 are both written to uplink/a.pt"),
     ({"r0": "tp", "r1": "tp/a.pt"}, True, "r1 goes to tp/a.pt, which lies in tp, where r0 goes"),
     ({"r0": "up", "r1": "up/a.pt"}, True, "r1 goes to up/a.pt, which lies in up, where r0 goes"),
+    (
+        {"": "up/a.pt", "r": "up"},
+        True,
+        "^the output without a name goes to up/a.pt, which lies",
+    ),
+    ({"": "up", "r": "up/a.pt"}, True, "^r goes to .*, where the output without a name goes; choo"),
+    ({"": "a.pt", "r": "a.pt"}, True, "^the output without a name and r are both written to a.pt$"),
     ({"a": ""}, True, "the output's name is empty"),
     ({"a": "a\0.pt"}, True, "can't be written"),
     ({str(number): f"{number}.pt" for number in range(4097)}, True, "4,097 outputs; at most 4,096"),
@@ -292,6 +302,34 @@ def test_refused_before_anything_is_done(targets: dict[str, str], force: bool, w
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.usefixtures("_ctrl_c")
+def test_what_fails_while_outputs_are_taken_back_keeps_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    targets = {name: f"{name}.pt" for name in "abcd"}
+    put(targets, b"old")
+    real_put, real_back = Placement.put, Placement.take_back
+
+    def stopped_put(one: Placement, force: bool) -> None:
+        real_put(one, force)
+        if one.place.name == "c.pt":
+            raise KeyboardInterrupt
+
+    def stopped_back(one: Placement) -> None:
+        if one.place.name == "b.pt":
+            raise KeyboardInterrupt
+        real_back(one)
+
+    with monkeypatch.context() as patching:
+        patching.setattr(Placement, "put", stopped_put)
+        patching.setattr(Placement, "take_back", stopped_back)
+        with pytest.raises(OutputError, match=r"can't be taken back: b\.pt \(KeyboardInterrupt\)"):
+            put(targets, force=True)
+    assert visible() == {"a.pt": b"olda", "b.pt": b"newb", "c.pt": b"oldc", "d.pt": b"oldd"}
+    assert b"oldb" in tree().values()
+    assert "b.pt is the new one" in tell_interrupted(targets.values())
+
+
 def test_links_are_written_through() -> None:
     os.mkdir("real")
     os.symlink("real/b.bin", "a.pt")
@@ -303,6 +341,12 @@ def test_links_are_written_through() -> None:
     assert Path("real/b.bin").read_bytes() == b"newera"
     assert Path("real/made/b.pt").read_bytes() == b"newerb"
     assert not [name for name in os.listdir() + os.listdir("real") if name.startswith(".")]
+
+
+def test_notes_of_several_have_the_alias_of_theirs_if_it_has_one() -> None:
+    contents = Contents({}, notes=("a note",))
+    noted = Checkpoint(path=Path("x"), format="pt", contents=contents, files=())
+    assert Several.of({"": noted, "ema": noted}).contents.notes == ("a note", "ema: a note")
 
 
 def test_too_little_room_is_told_before_a_byte_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,6 +378,21 @@ def test_errors_of_writers_name_the_target() -> None:
         staged_outputs({"a": "tp/a.safetensors"}, force=False) as staged,
     ):
         open_writer(staged.place_of("a"), Layout({"__metadata__": spec}), force=False)
+
+
+@pytest.mark.parametrize("folder", ["", "tp/"])
+def test_an_output_is_not_named_by_one_whose_name_begins_its_own(folder: str) -> None:
+    targets = {f"o{number}": f"{folder}o{number}/" for number in range(17)}
+
+    def fail(name: str) -> None:
+        with staged_outputs(targets, force=False) as staged:
+            path = Path(staged.place_of(name), "model.safetensors")
+            raise OutputError(f"{path}: the disk is full")
+
+    for name, target in targets.items():
+        with pytest.raises(OutputError) as caught:
+            fail(name)
+        assert str(caught.value) == f"{target}model.safetensors: the disk is full"
 
 
 def test_an_output_that_was_not_written_leaves_nothing() -> None:
@@ -386,6 +445,75 @@ def copy(checkpoint: Any, target: str) -> None:
     with open_writer(target, Layout(checkpoint.contents.specs), force=False) as writer:
         for key in checkpoint.contents.specs:
             writer.copy(key, checkpoint.extent(key))
+
+
+# --- interrupts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """A Ctrl-C is Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Interrupting(Failing):
+    """From the n-th call on each one is met by a Ctrl-C; the last of two numbers fails, too."""
+
+    def __init__(self, patching: pytest.MonkeyPatch, moment: int, failing: int) -> None:
+        self.failing = failing
+        super().__init__(patching, moment, errno.EIO)
+        patching.setattr(os, "unlink", self.counted("unlink", os.unlink))
+
+    def counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        fails = super().counted(name, call)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if self.count + 1 >= self.moment:
+                signal.raise_signal(signal.SIGINT)
+            if self.count + 1 == self.failing:
+                self.moment = self.failing
+                return fails(*args, **kwargs)
+            self.count += 1
+            return call(*args, **kwargs)
+
+        return wrapped
+
+
+@pytest.mark.usefixtures("system", "_ctrl_c")
+@pytest.mark.parametrize("there", [True, False], ids=["over old ones", "new"])
+@pytest.mark.parametrize("fails", [True, False], ids=["and one fails", "and none fails"])
+def test_interrupts_while_outputs_are_put_in_place_leave_all_or_nothing(
+    there: bool, fails: bool
+) -> None:
+    targets, written = PLACES["beside"], WRITTEN["beside"]
+    if there:
+        put(targets, b"old")
+    before, seen = tree(), set()
+
+    def put_interrupted(patching: pytest.MonkeyPatch, moment: int) -> None:
+        nonlocal interrupting
+        with staged_outputs(targets, force=there) as staged:
+            for name in targets:
+                write(staged.place_of(name), b"new" + name.encode())
+            interrupting = Interrupting(patching, moment, moment + 3 if fails else 0)
+
+    interrupting: Interrupting
+    for moment in range(1, 100):
+        with (
+            pytest.MonkeyPatch.context() as patching,
+            pytest.raises((KeyboardInterrupt, OutputError)) as caught,
+        ):
+            put_interrupted(patching, moment)
+        seen.add(caught.type)
+        if caught.type is Interrupted:
+            assert (visible() if fails else tree()) == written  # what is hidden may not go away
+            if interrupting.count < moment + 3:
+                break
+            reset(targets, there)
+        assert tree() == before, moment
+    assert seen >= ({OutputError, Interrupted} if fails else {Interrupted})
 
 
 # --- kills ----------------------------------------------------------------------------------------
@@ -505,6 +633,25 @@ def test_what_waits_aside_is_never_taken_away() -> None:
             assert Path("c/m.safetensors").read_bytes() == b"oldc"
             return
     pytest.fail("no moment without a name")
+
+
+@pytest.mark.parametrize("targets", [{"a": "a.pt", "x": "x.pt"}, {"a": "a.pt"}])
+def test_what_waits_aside_is_kept_where_others_of_its_run_are_written(
+    targets: dict[str, str],
+) -> None:
+    Path("a.pt").write_bytes(b"newa")
+    files = [["a.pt", os.lstat("a.pt").st_ino, True, "0-old"], ["b.pt", INODE, True, "1-old"]]
+    hidden = plant({"folders": 1, "files": files})
+    Path(hidden, "1-old").write_bytes(b"oldb")
+    with pytest.raises(OutputError, match=r"an earlier run .*move .*1-old back to b\.pt"):
+        put(targets, force=True)
+    os.unlink("a.pt")  # so that nothing is in the way
+    with pytest.raises(OutputError, match=r"an earlier run .*move .*1-old back to b\.pt"):
+        put(targets)
+    assert Path(hidden, "1-old").read_bytes() == b"oldb"
+    put({**targets, "b": "b.pt"}, force=True)
+    assert set(visible()) == {*targets.values(), "b.pt"}
+    assert not os.path.exists(hidden)
 
 
 def test_a_run_that_lives_is_left_alone() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import Ckpt
+
+from ckptsurgeon.checkpoints.writing.journal import StagingFolder
 
 CLEAN = (
     "inspect train.pt",
@@ -190,7 +193,31 @@ def test_memory_and_interrupts_are_told(
     raises(MemoryError())
     assert ckpt("plan", "train.pt")[::2] == (2, "error: out of memory\n")
     raises(KeyboardInterrupt())
-    assert ckpt("plan", "train.pt").code == 130
+    assert ckpt("plan", "train.pt")[::2] == (130, "\nstopped; nothing was written\n")
+
+
+def test_an_interrupt_when_all_is_written_does_not_say_that_nothing_is(
+    ckpt: Ckpt, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = StagingFolder.forget
+
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def forgets(staging: StagingFolder) -> None:
+        interrupted()
+        forget(staging)
+
+    rule = "module.conv.weight -> o<r>::w: {copies: 2}"
+    line = (*words("transplant train.pt -e"), rule, "-o", "o<r>=out/<r>.pt", "--allow", "unused")
+    told = "\nstopped; all was written before\n"
+    with monkeypatch.context() as patching:
+        patching.setattr(StagingFolder, "forget", forgets)
+        assert ckpt(*line)[::2] == (130, told)
+    assert sorted(path.name for path in Path().glob("out/*")) == ["0.pt", "1.pt"]
+    assert not list(Path().glob(".ckptsurgeon*"))
+    monkeypatch.setattr("ckptsurgeon.cli.converting.print_ending", interrupted)
+    assert ckpt(*line, "--force")[::2] == (130, told)
 
 
 def test_force_replaces_and_allow_keeps(ckpt: Ckpt, folder: Path) -> None:

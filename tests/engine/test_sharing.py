@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
+import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -21,9 +23,10 @@ from ckptsurgeon.checkpoints.writing import target as target_module
 from ckptsurgeon.checkpoints.writing.open_files import MOST_OPEN
 from ckptsurgeon.engine import evaluation
 from ckptsurgeon.engine.evaluation import Evaluator
+from ckptsurgeon.engine.mover import Job, Mover
 from ckptsurgeon.engine.needs import whole_bytes
 from ckptsurgeon.engine.sharing import group_sharing, order_by_sharing
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import FindingsError, OutputError
 from ckptsurgeon.ops.base import Op
 from ckptsurgeon.ops.elementwise import Add, Scale
 from ckptsurgeon.ops.joining import Concat, Split
@@ -160,6 +163,55 @@ def test_what_is_stopped_computes_no_more(source: Path, ran: Counter[str]) -> No
         write(source, RULES["scaled, then split"][0], ".safetensors", progress=stop)
     assert ran == {"Scale": 1, "Split": 1}
     assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+def test_what_fails_in_one_thread_stops_the_others(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, seen = threading.Event(), list[str]()
+    real = Mover._make
+
+    def make(mover: Mover, job: Job, evaluator: Evaluator) -> None:
+        try:
+            real(mover, job, evaluator)
+        except FindingsError:
+            failed.set()
+            raise
+
+    def progress(done: int, total: int, key: str) -> None:
+        if "bad" not in key:
+            assert failed.wait(60)
+            time.sleep(0.05)  # until it is known
+            seen.append(key)
+
+    monkeypatch.setattr(Mover, "_make", make)
+    tensors = load_file(source) | {"bad": np.full(SHAPE, 1e30, np.float32)}
+    save_file(tensors, source)
+    rules = [
+        RULES["scaled, then split"][0],
+        {"from": "bad", "to": "rank0::bad", "ops": [{"cast": "F16"}]},
+    ]
+    paths = {f"rank{rank}": source.parent / f"{rank}.pt" for rank in range(RANKS)}
+    with pytest.raises(FindingsError, match="rank0::bad"):
+        ckptsurgeon.transplant(source, paths, rules, allow=["unused"], progress=progress, jobs=2)
+    assert len(seen) < 10
+
+
+OVERFLOWING: dict[str, tuple[list[Any], int | None]] = {
+    "in blocks": ([SPLIT, {"cast": "F16"}], None),
+    "computed": ([{"scale": 1.5}, SPLIT, {"cast": "F16"}], None),
+    "in boxes": ([{"scale": 1.5}, SPLIT, {"cast": "F16"}], NBYTES),
+}
+
+
+@pytest.mark.parametrize("how", OVERFLOWING)
+def test_what_overflows_is_told_with_its_output(how: str, tmp_path: Path) -> None:
+    ops, memory = OVERFLOWING[how]
+    tensor = np.ones(SHAPE, np.float32)
+    tensor[7] = 1e30  # in the fourth of forty pieces
+    save_file({"l.2.w": tensor}, tmp_path / "s.safetensors")
+    with pytest.raises(FindingsError, match=r"`rank3::l\.2\.w`: .* overflow"):
+        write(tmp_path / "s.safetensors", {TO: ops}, ".pt", memory=memory)
 
 
 # --- graphs ---------------------------------------------------------------------------------------

@@ -105,31 +105,37 @@ def inode_of(path: Path) -> int | None:
 
 
 def put_all(placements: list[Placement], force: bool) -> None:
-    """Put all in place, or none; raises OutputError, also where one can't be taken back."""
-    try:
-        for one in placements:
-            with staging.told(Path(one.target)):
-                one.put(force)
-        for folder in dict.fromkeys(one.place.parent for one in placements):
-            with staging.told(folder):
-                staging.sync_folder(folder)
-    except BaseException as error:
-        _take_back_all(placements, error)
-        raise
+    """Put all in place; raises OutputError where one can't be, with those before it in place."""
+    for one in placements:
+        with staging.told(Path(one.target)):
+            one.put(force)
+    for folder in _folders(placements):
+        with staging.told(folder):
+            staging.sync_folder(folder)
 
 
 class Stuck(OutputError):
     """Outputs that could neither all be put in place nor all be taken back."""
 
 
-def _take_back_all(placements: list[Placement], reason: BaseException) -> None:
+def take_back_all(placements: list[Placement], reason: BaseException) -> None:
+    """Have everywhere what stood there before; raises Stuck where that fails, after all others."""
     stuck = []
     for one in reversed(placements):
         try:
             one.take_back()
-        except OSError as error:
-            stuck.append(f"{one.target} ({error.strerror})")
+        except BaseException as error:  # whatever it is, the others are taken back
+            told = getattr(error, "strerror", None) or type(error).__name__
+            stuck.append(f"{one.target} ({told})")
+    for folder in _folders(placements):
+        with contextlib.suppress(OSError):
+            staging.sync_folder(folder)
     if stuck:
+        why = str(reason) or type(reason).__name__
         raise Stuck(
-            f"{reason}; what was put in place before can't be taken back: {', '.join(stuck[:5])}"
+            f"{why}; what was put in place before can't be taken back: {', '.join(stuck[:5])}"
         ) from reason
+
+
+def _folders(placements: list[Placement]) -> list[Path]:
+    return list(dict.fromkeys(one.place.parent for one in placements))

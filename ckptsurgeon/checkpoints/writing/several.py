@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +19,9 @@ from pathlib import Path
 from ckptsurgeon.checkpoints.output import OutputFormat, output_format
 from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.checkpoints.writing import staging
+from ckptsurgeon.checkpoints.writing.interrupts import held_back
 from ckptsurgeon.checkpoints.writing.journal import EarlierRun, StagingFolder, find_earlier
-from ckptsurgeon.checkpoints.writing.placing import Placement, Stuck, put_all
+from ckptsurgeon.checkpoints.writing.placing import Placement, put_all, take_back_all
 from ckptsurgeon.errors import CheckpointError, OutputError
 
 Targets = Mapping[str, "str | os.PathLike[str]"]
@@ -54,6 +56,7 @@ class StagedOutputs:
         self._homes: dict[Path, StagingFolder] = {}
         self._units: dict[Path, Path] = {}
         self._staged: dict[str, str] = {}
+        self._settled = True
 
     def place_of(self, name: str) -> str:
         """The path that the output's writer is given: of the target's format, on its disk."""
@@ -106,32 +109,43 @@ class StagedOutputs:
     def publish(self, force: bool) -> None:
         """Put all in place, or none."""
         placements = self._placements()
+        placed_in: dict[Path, list[Placement]] = {}
+        for one in placements:
+            placed_in.setdefault(one.place.parent, []).append(one)
         for home, folder in self._homes.items():
+            own = placed_in[home]
             with staging.told(home):
-                for one in placements:
-                    if one.place.parent == home:
-                        staging.sync_folder(one.staged.parent)
-                own = [one for one in placements if one.place.parent == home]
+                for one in own:
+                    staging.sync_folder(one.staged.parent)
                 folder.write_journal(own, len(self._homes))
-        put_all(placements, force)
+        self._settled = False
+        try:
+            put_all(placements, force)
+        except BaseException as error:
+            take_back_all(placements, error)
+            self._settled = True
+            raise
+        self._settled = True
         for folder in self._homes.values():
             folder.forget()
 
-    def close(self, *, keep: bool = False) -> None:
-        """Take away what is hidden."""
+    def close(self) -> None:
+        """Take away what is hidden, unless it holds what could not be taken back."""
         for folder in reversed(self._homes.values()):
-            folder.close(keep=keep)
+            folder.close(keep=not self._settled)
 
     def rename(self, text: object) -> object:
         """A text with the targets, and their folders, in place of where they are staged."""
-        if not isinstance(text, str) or staging.HIDDEN not in text:
+        if not isinstance(text, str) or staging.HIDDEN not in text or not self._units:
             return text
-        for name, staged in self._staged.items():
-            text = text.replace(staged.rstrip("/"), self._outputs[name].target)
-        for place, staged_unit in self._units.items():
-            text = text.replace(str(staged_unit), str(place))
-            text = text.replace(str(staged_unit.parent), str(place.parent))
-        return text
+        shown = {str(staged.parent): str(place.parent) for place, staged in self._units.items()}
+        shown |= {str(staged): str(place) for place, staged in self._units.items()}
+        for name, path in self._staged.items():
+            target = self._outputs[name].target
+            folder = path.rstrip("/")
+            shown |= {folder: target, f"{folder}/": os.path.join(target, "")}
+        longest_first = sorted(shown, key=len, reverse=True)  # `out/o16` is not in `out/o1`
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: shown[found[0]], text)
 
 
 @contextlib.contextmanager
@@ -140,7 +154,8 @@ def staged_outputs(
 ) -> Iterator[StagedOutputs]:
     """Where outputs are written, by their names; leaving it normally has all of them appear.
 
-    Leaving by an exception leaves nothing. The folder of a target is made if it is not there, and
+    Leaving by an exception leaves nothing, but by Interrupted, a Ctrl-C that comes while they are
+    put in place: that waits until they are. The folder of a target is made if it is not there, and
     its own parent is. Raises OutputError where a target may not be written, two are one, one lies
     in another, or a disk lacks room for the `nbytes` of those that go to it.
     """
@@ -149,23 +164,32 @@ def staged_outputs(
     _clear_harmless(earlier)
     _require_space(outputs, nbytes or {}, earlier)
     staged = StagedOutputs(outputs)
-    keep = False
     try:
         staged.stage()
         yield staged
-        staged.publish(force)
-    except Stuck:
-        keep = True
-        raise
-    except (OutputError, CheckpointError) as error:
+    except BaseException as error:
+        with held_back():
+            staged.close()
+            _rename_in(error, staged)
+            raise
+    with held_back():
+        try:
+            staged.publish(force)
+        except BaseException as error:
+            _rename_in(error, staged)
+            raise
+        finally:
+            staged.close()
+        places = _places_of(targets)
+        for run in earlier:
+            if run.concerns(places) and not run.gone:
+                run.clear()
+
+
+def _rename_in(error: BaseException, staged: StagedOutputs) -> None:
+    """Have an error of ours name targets."""
+    if isinstance(error, (OutputError, CheckpointError)):
         error.args = tuple(map(staged.rename, error.args))
-        raise
-    finally:
-        staged.close(keep=keep)
-    places = {place for one in outputs.values() for place in (one.place, one.place.parent)}
-    for run in earlier:
-        if run.concerns(places):
-            run.clear()
 
 
 def tell_interrupted(targets: Iterable[str | os.PathLike[str]]) -> str:
@@ -190,16 +214,19 @@ def _plan(targets: Targets, force: bool) -> dict[str, _Output]:
         told = tell_interrupted(targets.values())
         raise OutputError(f"{error}\n{told}" if told else str(error)) from None
     _refuse_overlaps(outputs)
-    if not force:
-        _refuse_what_waits(targets)
+    _refuse_what_waits(targets, force)
     return outputs
 
 
-def _refuse_what_waits(targets: Targets) -> None:
-    """Raises OutputError where what was in an output's place waits aside: it would be lost."""
-    places = {_follow(target) for target in targets.values()}
+def _refuse_what_waits(targets: Targets, force: bool) -> None:
+    """Raises OutputError where what an earlier run has moved aside would be lost.
+
+    With `force` that is what was in other places than those that are written now.
+    """
+    places = _places_of(targets)
     for run in find_earlier(_shown_parents(targets)):
-        if any(one.place in places for one in run.gone):
+        waits = [one for one in run.gone if not force or one.place not in places]
+        if waits and run.concerns(places):
             raise OutputError(run.tell())
 
 
@@ -226,15 +253,19 @@ def _refuse_overlaps(outputs: Mapping[str, _Output]) -> None:
     for name, one in outputs.items():
         other = names.setdefault(one.place, name)
         if other != name:
-            pair = " and ".join(each or "the output without a name" for each in (other, name))
+            pair = f"{_called(other)} and {_called(name)}"
             raise OutputError(f"{pair} are both written to {one.target}")
     for name, one in outputs.items():
         holder = next((names[above] for above in one.place.parents if above in names), None)
         if holder is not None:
             raise OutputError(
-                f"{name} goes to {one.target}, which lies in {outputs[holder].target}, where "
-                f"{holder} goes; choose another place for one"
+                f"{_called(name)} goes to {one.target}, which lies in {outputs[holder].target}, "
+                f"where {_called(holder)} goes; choose another place for one"
             )
+
+
+def _called(name: str) -> str:
+    return name or "the output without a name"
 
 
 def _require_space(
