@@ -12,6 +12,7 @@ from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.names import cut_leaf, spell
 from ckptsurgeon.suggesting.quantized import weight_of
+from ckptsurgeon.suggesting.ranking import order_ranks
 from ckptsurgeon.suggesting.regrouping import Sizes, dim_of, regroup, sizes_of, whole_shapes
 from ckptsurgeon.suggesting.roles import WHOLES, part_of
 from ckptsurgeon.suggesting.rows import is_headwise
@@ -39,7 +40,8 @@ class Gathered:
     """Sources as one: specs by name, and for each name its keys and what joins them.
 
     `doubts` say of names why what joins them is a guess; `fused` are the sizes of the parts that
-    each rank has of a fused layer, empty where nothing tells them.
+    each rank has of a fused layer, empty where nothing tells them. `order` says why the order of
+    the sources is a guess.
     """
 
     specs: Specs
@@ -48,6 +50,7 @@ class Gathered:
     doubts: Mapping[str, str] = field(default_factory=dict)
     is_soup: bool = False
     fused: Mapping[str, Sizes] = field(default_factory=dict)
+    order: str = ""
 
     def expand(self, step: Step) -> Step:
         """The step on the sources' own keys."""
@@ -70,6 +73,7 @@ class Gathered:
             found = regroup(found, join, self.fused[names[0]], sizes[-1])
         else:
             found = replace(found, calls=(join, *found.calls)).doubted(told[0] if told else "")
+        found = found.doubted(self.order if join.op == "concat" else "")
         return replace(found, calls=(*lead, *found.calls)).doubted(OWN_BLOCKS if lead else "")
 
 
@@ -85,7 +89,9 @@ def gather(sources: Mapping[str, Specs], target: Specs) -> Gathered:
     counts = Counter(key for specs in sources.values() for key in specs)
     shared = [key for key, count in counts.items() if count == len(sources)]
     if len(shared) >= RANKS * len(counts):
-        return _join_ranks(sources, counts, target)
+        aliases, told = order_ranks(list(sources))
+        ranks = {alias: sources[alias] for alias in aliases}
+        return replace(_join_ranks(ranks, counts, target), order=told)
     return _union(sources, counts)
 
 
