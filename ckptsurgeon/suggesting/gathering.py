@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,9 +12,18 @@ from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.names import cut_leaf, spell
 from ckptsurgeon.suggesting.quantized import weight_of
-from ckptsurgeon.suggesting.regrouping import Sizes, dim_of, regroup, sizes_of, whole_shapes
+from ckptsurgeon.suggesting.ranking import order_ranks
+from ckptsurgeon.suggesting.regrouping import (
+    Sizes,
+    dim_of,
+    equal_sizes,
+    regroup,
+    sizes_of,
+    whole_shapes,
+)
 from ckptsurgeon.suggesting.roles import WHOLES, part_of
 from ckptsurgeon.suggesting.rows import is_headwise
+from ckptsurgeon.suggesting.sharing import UNKNOWN, Joined, Layers
 from ckptsurgeon.suggesting.units import Shape, Specs
 
 RANKS = 0.8
@@ -39,7 +48,8 @@ class Gathered:
     """Sources as one: specs by name, and for each name its keys and what joins them.
 
     `doubts` say of names why what joins them is a guess; `fused` are the sizes of the parts that
-    each rank has of a fused layer, empty where nothing tells them.
+    each rank has of a fused layer, empty where nothing tells them. `order` says why the order of
+    the sources is a guess. Of `guessed` names the shape is one of several.
     """
 
     specs: Specs
@@ -48,6 +58,8 @@ class Gathered:
     doubts: Mapping[str, str] = field(default_factory=dict)
     is_soup: bool = False
     fused: Mapping[str, Sizes] = field(default_factory=dict)
+    order: str = ""
+    guessed: Collection[str] = ()
 
     def expand(self, step: Step) -> Step:
         """The step on the sources' own keys."""
@@ -70,6 +82,7 @@ class Gathered:
             found = regroup(found, join, self.fused[names[0]], sizes[-1])
         else:
             found = replace(found, calls=(join, *found.calls)).doubted(told[0] if told else "")
+        found = found.doubted(self.order if join.op == "concat" else "")
         return replace(found, calls=(*lead, *found.calls)).doubted(OWN_BLOCKS if lead else "")
 
 
@@ -85,7 +98,9 @@ def gather(sources: Mapping[str, Specs], target: Specs) -> Gathered:
     counts = Counter(key for specs in sources.values() for key in specs)
     shared = [key for key, count in counts.items() if count == len(sources)]
     if len(shared) >= RANKS * len(counts):
-        return _join_ranks(sources, counts, target)
+        aliases, told = order_ranks(list(sources))
+        ranks = {alias: sources[alias] for alias in aliases}
+        return replace(_join_ranks(ranks, counts, target), order=told)
     return _union(sources, counts)
 
 
@@ -112,14 +127,16 @@ def _join_ranks(sources: Mapping[str, Specs], names: Collection[str], target: Sp
     ways = _Ways(shapes, target)
     chosen = {name: ways.choose(name) for name in names}
     fused = {name: sizes for name in names if (sizes := ways.cut(name)) is not None}
+    doubts = {name: told for name in names if (told := ways.doubt(name))}
     is_soup = all(call is not None and call.op == "same" for call, _, _ in chosen.values())
     return Gathered(
         {name: TensorSpec(shapes[name][0].dtype, shape) for name, (_, shape, _) in chosen.items()},
         keys,
         {name: call for name, (call, _, _) in chosen.items() if call is not None},
-        {name: told for name, (_, _, told) in chosen.items() if told},
+        doubts,
         is_soup,
         fused,
+        guessed={name for name, told in doubts.items() if told != UNKNOWN},
     )
 
 
@@ -161,7 +178,9 @@ class _Ways:
         call, shape = next((way for way in fitting if way[0] == meant), fitting[0])
         turned = any(way[1] == shape[::-1] for way in ways if len(shape) == 2 and way[0] != call)
         told = "joined in the other dim it fits when it is transposed" if turned else ""
-        return call, shape, self._doubt(name, call, fitting, meant) or told
+        if len(fitting) > 1 and own is None and call != meant:
+            told = "its shape tells no more than that ranks hold parts of it"
+        return call, shape, told
 
     def _meant(self, name: str) -> Call | None:
         """What the role of a layer says, or its weight of its bias."""
@@ -184,13 +203,16 @@ class _Ways:
         module = cut_leaf(name)[0]
         whole = part_of(module)
         call, shape, _ = self.choose(name)
-        if whole not in WHOLES or is_headwise(module) or call is None or call.op != "concat":
+        if call is None or call.op != "concat" or (whole in WHOLES and is_headwise(module)):
             return None
-        dim = dim_of(call)
+        dim, ranks = dim_of(call), len(self._shapes[name])
         if len(shape) > 2 and not dim:  # experts are shared
             return None
+        if whole not in WHOLES:
+            count = self._layers.count(name)
+            return equal_sizes(count, shape[dim], ranks) if count > 1 else None
         queries = self._queries(module, shape[dim]) if whole == "qkv" else 0
-        return sizes_of(whole, shape[dim], queries, len(self._shapes[name]))
+        return sizes_of(whole, shape[dim], queries, ranks)
 
     def _queries(self, module: str, size: int) -> int:
         """The rows of q in a fused layer, as the layer behind takes them, or a third; else 0."""
@@ -213,34 +235,24 @@ class _Ways:
                     found[module.rpartition(".")[0]] = shape[dim_of(call)]
         return found
 
-    def _is_fused(self, name: str, call: Call) -> bool:
-        """Whether a layer is several in one: by its name, or giving twice what the next takes."""
-        module, _, kind = cut_leaf(name)
-        if part_of(module) in WHOLES:
-            return True
-        given = sum(spec.shape[0] for spec in self._shapes[name] if spec.shape)
-        is_first = kind == "weight" and not dim_of(call)
-        return is_first and given in self._doubled[module.rpartition(".")[0]]
-
     @cached_property
-    def _doubled(self) -> Mapping[str, set[int]]:
-        """Twice the columns of all layers together, by what holds these: of gate and up in one."""
-        found: dict[str, set[int]] = defaultdict(set)
-        for name, specs in self._shapes.items():
-            module, _, kind = cut_leaf(name)
-            if kind == "weight" and len(specs[0].shape) == 2:
-                columns = sum(spec.shape[1] for spec in specs)
-                found[module.rpartition(".")[0]].add(2 * columns)
-        return found
+    def _layers(self) -> Layers:
+        """All layers, by what joins their tensors."""
+        found = {}
+        for name in self._shapes:
+            call, shape, _ = self.choose(name)
+            if call is not None and call.op == "concat":
+                found[name] = Joined(dim_of(call) - len(shape), shape[dim_of(call)])
+        return Layers(found, self._shapes)
 
-    def _doubt(
-        self, name: str, call: Call | None, fitting: Sequence[Way], meant: Call | None
-    ) -> str:
-        if call is not None and call.op == "concat" and self._is_fused(name, call):
+    def doubt(self, name: str) -> str:
+        """Why what joins a tensor is a guess."""
+        call, _, told = self.choose(name)
+        if call is None or call.op != "concat":
+            return told
+        if part_of(cut_leaf(name)[0]) in WHOLES:
             return "each rank has a part of each fused part: joined, they lie in another order"
-        if len(fitting) > 1 and name not in self._target and call != meant:
-            return "its shape tells no more than that ranks hold parts of it"
-        return ""
+        return told or (UNKNOWN if self._layers.count(name) != 1 else "")
 
 
 def _ways(shapes: Sequence[Shape]) -> Iterator[Way]:

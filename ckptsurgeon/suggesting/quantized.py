@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, Value, given_by, taken_by
 from ckptsurgeon.ops.blockwise import FLOAT8, DequantizeBlocks, QuantizeBlocks
@@ -36,6 +37,8 @@ INTEGERS = ("I8", "U8", "I32", "U32")
 
 QUANTIZED = (*INTEGERS, "F8", "F6", "F4")
 """How the dtypes of values begin that a scale may go with."""
+
+LACKING = "others have their scales, this one's isn't beside it"
 
 Block = tuple[int, int]
 
@@ -76,6 +79,7 @@ class _Side:
         self._specs = specs
         every = ((key, scale_of(key, specs)) for key in specs if is_quantized(specs[key]))
         self.scales = {key: scale for key, scale in every if scale}
+        self._is_scaled = bool(self.scales) or any(map(self._is_scale, specs))
         groups: dict[str, list[tuple[TensorSpec, TensorSpec]]] = {}
         for key, scale in self.scales.items():
             groups.setdefault(_end(scale), []).append((specs[key], specs[scale]))
@@ -89,6 +93,23 @@ class _Side:
             for end, pairs in groups.items()
             if end in self._grids or end.endswith(PLAIN)
         }
+
+    def lacks_scale(self, key: str) -> bool:
+        """Whether a weight is quantized, and its scale isn't beside it though there are scales."""
+        spec = self._specs[key]
+        is_weight = spec.dtype.startswith("F") or len(spec.shape) > 1
+        is_bare = self._is_scaled and is_quantized(spec) and key not in self.scales
+        return is_bare and is_weight and not (weight_of(key, self._specs) or self._is_scale(key))
+
+    @cached_property
+    def _scale_names(self) -> set[str]:
+        """The last pieces of names that scales of its quantized weights have, wherever they are."""
+        weights = (key for key, spec in self._specs.items() if is_quantized(spec))
+        leaves = {_end(key) for key in weights}
+        return {f"{leaf}{end}" for leaf in leaves for end in SCALES} | set(IN_MODULE[1:])
+
+    def _is_scale(self, key: str) -> bool:
+        return _end(key) in self._scale_names
 
     def block_of(self, key: str) -> tuple[Block | None, str, Degree]:
         """The block of a weight, and why it is a guess; None where its scale is none of blocks'."""
@@ -146,6 +167,9 @@ def scale_steps(
         if scaled and is_read:
             can = free.issuperset(ours.scales[key] for key in scaled)
             yield _dequantized(step, ours, target) if can else _unread(step, ours, scaled)
+        elif is_read and any(map(ours.lacks_scale, step.takes)):
+            made = any(target[key].dtype in FLOATING for key in step.gives)
+            yield without_scale(step, LACKING) if made else step
         elif wanted and is_made:
             can = open.issuperset(theirs.scales[key] for key in wanted)
             yield _quantized(step, theirs, target) if can else _unmade(step, theirs, wanted)

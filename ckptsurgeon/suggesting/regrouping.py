@@ -72,6 +72,11 @@ def sizes_of(whole: str, size: int, queries: int, ranks: int) -> Sizes:
     return tuple(one // ranks for one in sizes) if is_even else ()
 
 
+def equal_sizes(count: int, size: int, ranks: int) -> Sizes:
+    """The sizes of so many equal parts in one rank, of a whole that all have; empty with a rest."""
+    return () if size % (count * ranks) else (size // count // ranks,) * count
+
+
 def regroup(step: Step, join: Call, sizes: Sizes, ranks: int) -> Step:
     """The step of ranks of a fused layer, whose parts are joined one by one.
 

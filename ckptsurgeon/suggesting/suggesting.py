@@ -78,13 +78,13 @@ def suggest_rules(
 
 def _find_once(gathered: Gathered, target: Specs, ground: Ground, known: Known) -> Findings:
     """What gives the target's keys, where it is no question which of tied keys is meant."""
-    found = find_steps(gathered.specs, target, gathered.doubts, known)
+    found = find_steps(gathered.specs, target, gathered.guessed, known)
     taken = taken_by(found.steps)
     doubles = find_doubles(gathered.keys, tied_sources(ground.views), taken)
     if not doubles or not found.asked:
         return found
     specs = {key: spec for key, spec in gathered.specs.items() if key not in doubles}
-    found = find_steps(specs, target, gathered.doubts, known)
+    found = find_steps(specs, target, gathered.guessed, known)
     others = {key: double for double, key in doubles.items()}
     steps = []
     for step in found.steps:

@@ -203,3 +203,155 @@ def test_what_the_next_layer_takes_is_no_gate() -> None:
     wanted = {"attn.o_proj.weight": fresh(16, 16), "attn.v_proj.weight": fresh(16, 16)}
     text = cs.suggest(None, wanted, sources={"r0": rank, "r1": rank}).text()
     assert "each rank" not in text
+
+
+def two(name: str, shape: tuple[int, ...], parts: int = 2, dim: int = 0) -> dict[str, list[Array]]:
+    """A layer of so many equal parts, as two ranks have it, and behind these the whole."""
+    made = [fresh(*shape) for _ in range(parts)]
+    return {name: [*fused(made, 2, dim), np.concatenate(made, dim)]}
+
+
+BESIDE: tuple[tuple[str, dict[str, list[Array]]], ...] = (
+    (
+        "its bias",
+        {
+            **two("mlp.linear_fc1.weight", (20, 12)),
+            **two("mlp.linear_fc1.bias", (20,)),
+            **two("mlp.linear_fc2.weight", (12, 20), 1, 1),
+        },
+    ),
+    (
+        "diffusers' GEGLU",
+        {**two("ff.net.0.proj.weight", (20, 12)), **two("ff.net.2.weight", (12, 20), 1, 1)},
+    ),
+    (
+        "Megatron's experts",
+        {
+            **two("mlp.experts.linear_fc1.weight0", (20, 12)),
+            **two("mlp.experts.linear_fc2.weight0", (12, 20), 1, 1),
+        },
+    ),
+    (
+        "in-by-out kernels",
+        {**two("mlp.fc1.kernel", (12, 20), 2, 1), **two("mlp.fc2.kernel", (20, 12), 1)},
+    ),
+    (
+        "Conv1D",
+        {**two("mlp.c_fc.weight", (12, 20), 2, 1), **two("mlp.c_proj.weight", (20, 12), 1)},
+    ),
+    *(
+        (
+            f"stacked {one}",
+            {
+                **two(f"mlp.experts.{one}", (3, 20, 12), 2, 1),
+                **two(f"mlp.experts.{other}", (3, 12, 20), 1, 2),
+            },
+        )
+        for one, other in (("w1", "w2"), ("fc1", "fc2"), ("weight1", "weight2"))
+    ),
+    *(
+        (
+            f"three in {name}",
+            {
+                **two(f"attn.{name}.weight", (12, 12), 3),
+                **two(f"attn.{name}.bias", (12,), 3),
+                **two("attn.o_proj.weight", (12, 12), 1, 1),
+            },
+        )
+        for name in ("fused_dims", "att_proj", "kvq")
+    ),
+)
+
+
+def of_ranks(layers: Mapping[str, list[Array]]) -> tuple[dict[str, Arrays], Arrays]:
+    whole = {f"h.0.{key}": one[2] for key, one in layers.items()}
+    ranks = ({f"h.0.{key}": one[rank] for key, one in layers.items()} for rank in (0, 1))
+    return dict(zip(("r0", "r1"), ranks, strict=True)), whole
+
+
+@pytest.mark.parametrize("layers", [one for _, one in BESIDE], ids=[title for title, _ in BESIDE])
+def test_what_gives_more_than_the_next_takes_is_joined_by_part(
+    layers: dict[str, list[Array]],
+) -> None:
+    sources, whole = of_ranks(layers)
+    assert next(iter(whole)) in check(sources, whole).likely
+
+
+def joins(shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]) -> cs.Suggestion:
+    """What is suggested for two ranks of such tensors, joined in these dims, and a norm of both."""
+    layers = {key: two(key, shape, 1, dims[key])[key] for key, shape in shapes.items()}
+    sources, whole = of_ranks(layers)
+    return check(sources, whole)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mixer.conv1d.weight", "mixer.dt_bias", "lstm.weight_ih_l0", "lstm.bias_ih_l0"),
+        *("attn.qkvg.weight", "attn.qk.weight", "attn.q_gate.weight", "conv.weight"),
+        *("mlp.wi.weight", "mlp.fc1.bias", "single.linear1.weight", "attn.proj.weight"),
+    ],
+)
+def test_what_no_name_tells_to_be_one_layer_is_to_be_checked(name: str) -> None:
+    shape = (16,) if "bias" in name else (16, 12)
+    found = joins({name: shape, "norm.weight": (12, 8)}, {name: 0, "norm.weight": 0})
+    assert f"h.0.{name}" in found.likely
+    assert "its name doesn't tell whether it is fused" in found.text()
+
+
+SINGLE = {
+    "attn.q_proj": 0,
+    "attn.wk": 0,
+    "attention.self.value": 0,
+    "attn.q_b_proj": 0,
+    "attn.kv_b_proj": 0,
+    "attn.o_proj": 1,
+    "attention.wo": 1,
+    "attn.proj": 1,
+    "mlp.gate_proj": 0,
+    "mlp.up_proj": 0,
+    "mlp.down_proj": 1,
+    "embed_tokens": 0,
+    "lm_head": 0,
+    "output": 0,
+}
+"""Layers that are one by their names, and the dims that ranks share."""
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_layer_that_is_one_by_its_name_is_sure(name: str) -> None:
+    key = f"{name}.weight"
+    found = joins({key: (16, 12)}, {key: SINGLE[name]})
+    assert found.sure == (f"h.0.{key}",), found.text()
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("mlp.fc1", "mlp.fc2"),
+        ("mlp.linear_fc1", "mlp.linear_fc2"),
+        ("intermediate.dense", "output.dense"),
+        ("feed_forward.w1", "feed_forward.w2"),
+    ],
+)
+def test_what_gives_as_much_as_the_next_takes_is_one(first: str, last: str) -> None:
+    shapes = {f"{first}.weight": (20, 12), f"{first}.bias": (20,), f"{last}.weight": (12, 20)}
+    dims = {f"{first}.weight": 0, f"{first}.bias": 0, f"{last}.weight": 1}
+    assert not joins(shapes, dims).likely
+
+
+def test_a_layer_that_takes_what_several_give_is_to_be_checked() -> None:
+    """Flux's, of which each rank takes its part of attention and of the MLP."""
+    shapes = {"single.linear1.weight": (64, 8), "single.linear2.weight": (8, 40)}
+    found = joins(shapes, {"single.linear1.weight": 0, "single.linear2.weight": 1})
+    assert not found.sure
+
+
+def test_the_next_layer_is_none_of_another_mlp() -> None:
+    """The shared expert takes twice what another does, which is what gate and up are in one."""
+    shapes = {"experts.fc1.weight": (40, 12), "shared_experts.down_proj.weight": (12, 40)}
+    found = joins(
+        {f"mlp.{key}": shape for key, shape in shapes.items()},
+        {f"mlp.{key}": dim for key, dim in zip(shapes, (0, 1), strict=True)},
+    )
+    assert found.likely == ("h.0.mlp.experts.fc1.weight",)

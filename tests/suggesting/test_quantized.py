@@ -206,6 +206,46 @@ def test_scales_that_a_rule_took_are_still_beside_their_weights() -> None:
     assert {key for key in target if "proj" in key} <= set(found.open)
 
 
+@pytest.mark.parametrize("to", ["model.layers", "blocks"])
+def test_a_weight_that_lacks_its_scale_beside_others_is_open(to: str) -> None:
+    source = quantized("weight_scale_inv")
+    key = "model.layers.1.attn.q_a_proj.weight"
+    wanted = {
+        name.replace("model.layers", to): one
+        for name, one in whole(source, "weight_scale_inv").items()
+    }
+    del source[f"{key}_scale_inv"]
+    found = cs.suggest(source, blank(wanted))
+    lost = key.replace("model.layers", to)
+    assert tuple(found.open) == (lost,), found.text()
+    assert "isn't beside it" in found.open[lost]
+    assert set(found.sure) == set(wanted) - {lost}
+    with pytest.raises(cs.FindingsError):
+        cs.apply(source, found.rules, blank(wanted))
+
+
+@pytest.mark.parametrize("end", ["weight_scale_inv", "weight_scale", "scales"])
+def test_weights_whose_scales_stand_elsewhere_are_open(end: str) -> None:
+    source = quantized(end)
+    wanted = whole(source, end)
+    moved = {f"scales.{key}" if key.endswith(end) else key: one for key, one in source.items()}
+    found = cs.suggest(moved, blank(wanted))
+    assert {key for key in wanted if "proj" in key} == set(found.open), found.text()
+
+
+def test_float8_without_any_scale_is_copied() -> None:
+    """As files are that were cast; CLIP's `logit_scale` is the scale of no weight."""
+    source = {"clip.fc.weight": torch.randn(64, 32).to(F8), "clip.logit_scale": torch.ones(())}
+    wanted = {key: one.to(BF16) for key, one in source.items()}
+    assert set(cs.suggest(source, blank(wanted)).sure) == set(wanted)
+
+
+def test_a_weight_without_a_scale_on_both_sides_is_copied() -> None:
+    source = quantized("weight_scale_inv")
+    del source["model.layers.1.attn.q_a_proj.weight_scale_inv"]
+    assert set(cs.suggest(source, blank(source)).sure) == set(source)
+
+
 # --- the other way --------------------------------------------------------------------------------
 
 
