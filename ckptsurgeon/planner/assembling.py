@@ -36,6 +36,7 @@ from ckptsurgeon.plans.notes import (
 from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan, name_outputs
+from ckptsurgeon.plans.scales import scale_notes
 from ckptsurgeon.plans.steps import Batch, Steps
 from ckptsurgeon.plans.ties import (
     Storages,
@@ -182,4 +183,5 @@ def _notes(
     left = Leftovers.of(staged.fates, outputs, account.findings)
     sources = {view.alias: view for view in staged.views}
     yield from fold_notes(left, outputs, sources)
+    yield from scale_notes(left, sources)
     yield from list_notes(left, outputs, sources, destination)

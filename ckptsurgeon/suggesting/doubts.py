@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ckptsurgeon.drafting.steps import Degree, Step
+from ckptsurgeon.plans.scales import INTEGERS
 from ckptsurgeon.specs import FLOATING
 from ckptsurgeon.suggesting.blocks import block_of
 from ckptsurgeon.suggesting.known import NOTHING, Known
@@ -12,7 +13,6 @@ from ckptsurgeon.suggesting.layers import Layers
 from ckptsurgeon.suggesting.names import cut_leaf, words_of
 from ckptsurgeon.suggesting.norms import Norms
 from ckptsurgeon.suggesting.numbers import Numbers
-from ckptsurgeon.suggesting.quantized import INTEGERS
 from ckptsurgeon.suggesting.roles import NETWORKS, roles_of_tensor, value_of
 from ckptsurgeon.suggesting.rows import Rows, doubt_fused
 from ckptsurgeon.suggesting.squares import TURNED, Squares, holder_of, holders_of_turned

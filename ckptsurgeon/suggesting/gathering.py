@@ -9,9 +9,9 @@ from functools import cached_property
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step
 from ckptsurgeon.plans.graph import full_key
+from ckptsurgeon.plans.scales import weight_of
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.suggesting.names import cut_leaf, spell
-from ckptsurgeon.suggesting.quantized import weight_of
 from ckptsurgeon.suggesting.ranking import order_ranks
 from ckptsurgeon.suggesting.regrouping import (
     Sizes,

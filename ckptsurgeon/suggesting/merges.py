@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, given_by, taken_by
 from ckptsurgeon.keys import prefixes_of
+from ckptsurgeon.plans.scales import is_quantized
 from ckptsurgeon.suggesting.folds import modules_of
 from ckptsurgeon.suggesting.leftovers import is_buffer
 from ckptsurgeon.suggesting.names import LEAVES
-from ckptsurgeon.suggesting.quantized import is_quantized, without_scale
+from ckptsurgeon.suggesting.quantized import without_scale
 from ckptsurgeon.suggesting.units import Specs
 
 LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|down|up)(?P<rest>\..+)?")

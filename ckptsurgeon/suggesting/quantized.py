@@ -7,21 +7,16 @@ where shapes aren't those of blocks, a user is asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from ckptsurgeon.drafting.steps import Call, Degree, Grid, Step, Value, given_by, taken_by
 from ckptsurgeon.ops.blockwise import FLOAT8, DequantizeBlocks, QuantizeBlocks
+from ckptsurgeon.plans.scales import IN_MODULE, SCALES, is_quantized, scale_of, weight_of
 from ckptsurgeon.specs import FLOATING, TensorSpec
 from ckptsurgeon.suggesting.known import Known
 from ckptsurgeon.suggesting.units import Specs
-
-SCALES = ("_scale_inv", "_scale", "_scales")
-"""What stands behind a weight's own name in that of its scale."""
-
-IN_MODULE = ("scale", "scales", "scale_inv", "scale_weight")
-"""What a weight's scale is called beside it."""
 
 PLAIN = "_scale_inv"
 """What DeepSeek-V3's files call the scales of blocks, which the values are multiplied by."""
@@ -32,41 +27,14 @@ USUAL = 128
 BLOCKS = (USUAL, 64, 32, 16, 256, 512)
 """Sizes of blocks that are tried."""
 
-INTEGERS = ("I8", "U8", "I32", "U32")
-"""Dtypes of values that are packed, or go with a scale."""
-
-QUANTIZED = (*INTEGERS, "F8", "F6", "F4")
-"""How the dtypes of values begin that a scale may go with."""
-
 LACKING = "others have their scales, this one's isn't beside it"
 
 Block = tuple[int, int]
 
 
-def is_quantized(spec: TensorSpec) -> bool:
-    """Whether a dtype is one that a scale may go with."""
-    return spec.dtype.startswith(QUANTIZED)
-
-
 def without_scale(step: Step, told: str) -> Step:
     """The step as one that a user is asked about, and that no rule is offered for."""
     return replace(step.doubted(f"quantized: {told}", Degree.OPEN), lacks_scale=True)
-
-
-def scale_of(key: str, specs: Specs) -> str:
-    """The scale of a weight, by its name; empty where there is none."""
-    module, _, leaf = key.rpartition(".")
-    names = [f"{key}{end}" for end in SCALES]
-    names += [f"{module}.{name}" for name in IN_MODULE if module and leaf == "weight"]
-    return next((name for name in names if name in specs), "")
-
-
-def weight_of(key: str, specs: Mapping[str, object]) -> str:
-    """The weight that a tensor is the scale of, by its name; empty where it is none."""
-    own = next((key.removesuffix(end) for end in SCALES if key.endswith(end)), "")
-    module, _, leaf = key.rpartition(".")
-    own = f"{module}.weight" if leaf in IN_MODULE else own
-    return own if own in specs else ""
 
 
 class _Side:

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ckptsurgeon.plans.scales import weight_of
 from ckptsurgeon.suggesting.names import cut_leaf, spell
-from ckptsurgeon.suggesting.quantized import weight_of
 from ckptsurgeon.suggesting.roles import NEAR, WHOLES, part_of, roles_of, value_of
 
 UNKNOWN = "its name doesn't tell whether it is fused: joined, its parts would lie rank by rank"

@@ -56,6 +56,17 @@ NUMPY = {
 CODES = {name: code for code, name in NUMPY.items()} | {"bfloat16": "BF16"}
 
 
+def _by_alias(tensors: Arrays | None) -> object:
+    """A destination, or several by their aliases where all keys are addresses."""
+    if not tensors or not all("::" in key for key in tensors):
+        return tensors
+    parts: dict[str, Arrays] = {}
+    for address, tensor in tensors.items():
+        alias, _, key = address.partition("::")
+        parts.setdefault(alias, {})[key] = tensor
+    return parts
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -113,7 +124,7 @@ class Run:
         self.source = None if case.source is None else numbers.tensors(case.source)
         self.sources = {alias: numbers.tensors(specs) for alias, specs in case.sources.items()}
         self.into = None if case.into is None else numbers.tensors(case.into)
-        into: Any = self.into
+        into: Any = _by_alias(self.into)
         if case.shapes_only:
             into = folder / "dst.json"
             into.write_text(json.dumps({k: _spec(v) for k, v in (case.into or {}).items()}))
