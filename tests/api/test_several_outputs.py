@@ -271,6 +271,12 @@ def test_destinations_that_are_none(into: Any, message: str) -> None:
         cs.plan({"w": random(4, 3)}, SPLIT, into)
 
 
+def test_a_key_that_reads_as_one_of_another_destination() -> None:
+    into = {"": {"rank0::w": torch.zeros(2, 3)}, "rank0": {"w": torch.zeros(2, 3)}}
+    with pytest.raises(cs.CheckpointError, match="has `rank0::w`: `::` stands behind the name"):
+        cs.plan({"w": random(4, 3)}, SPLIT, into)
+
+
 def test_a_plan_for_destinations_in_memory_wants_them_again(folder: Path) -> None:
     into = {f"rank{r}": {"w": torch.zeros(2, 3)} for r in range(2)}
     outputs = {"rank<r>": folder / "r<r>.pt"}
