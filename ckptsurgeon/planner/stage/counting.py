@@ -73,10 +73,10 @@ class Counts:
         if not numbers:
             text = f"the destination has no key like `{target.text}` to count `{dim}` by"
             raise ShapeError(text)
-        lacking = [number for number in range(numbers[-1]) if number not in keys]
-        if lacking:
+        lacking = next((at for at, number in enumerate(numbers) if at != number), None)
+        if lacking is not None:
             has = list_some((f"`{keys[number]}`" for number in numbers), SHOWN_KEYS)
-            text = f"the destination has {has}, and none where `{dim}` is {lacking[0]}"
+            text = f"the destination has {has}, and none where `{dim}` is {lacking}"
             raise ShapeError(f"{text}; for those that are there: `for: dst::{target.text}`")
         return len(numbers)
 
