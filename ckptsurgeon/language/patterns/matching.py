@@ -13,7 +13,7 @@ from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import has_digits
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
-from ckptsurgeon.language.patterns.readings import Part, Paths, readings_of
+from ckptsurgeon.language.patterns.readings import ONE_READING, Part, Paths, readings_of
 from ckptsurgeon.language.patterns.regexes import compile_re2
 from ckptsurgeon.language.rows import Memo, Row
 
@@ -70,7 +70,7 @@ class Matcher(Struct, frozen=True):
         """What gives the captures' values where the whole of a key matches.
 
         A name that stands twice must have matched the same text. Raises PatternError for a text
-        that is two of the paths that are known.
+        that is two of the paths that are known, or may be of too many.
         """
         if self.flat:
             return self._path_reader()
@@ -105,9 +105,6 @@ class Matcher(Struct, frozen=True):
             return tuple([found[0][name] for name in columns]) if found else None
 
         return read
-
-
-ONE_READING = "put a `table` entry for it before this rule, or narrow the names by `for`"
 
 
 def _tell_readings(key: str, found: Sequence[Mapping[str, Value]]) -> str:
