@@ -298,6 +298,20 @@ def test_wrappers_of_the_source_are_those_of_the_keys(folder: Path) -> None:
     assert [(file.alias, file.wrappers) for file in made.files] == [("a", ()), ("b", ("model",))]
 
 
+def test_wrappers_of_the_source_whose_names_begin_alike(folder: Path) -> None:
+    state = {n: {"m": random(2) + n} for n in range(12)}
+    torch.save({"opt": {"state": state}, "opt.x": {"w": random(2)}}, folder / "train.pt")
+    rules = [
+        {"drop": "opt.state.1.**"},
+        {"drop": "opt.x.**"},
+        "opt.** -> opt.**",
+    ]
+    made = cs.plan(folder / "train.pt", {"format": 1, "source": {"root": ""}, "rules": rules})
+    (file,) = made.files
+    states = [f"opt.state.{n}" for n in range(12) if n != 1]
+    assert file.wrappers == tuple(states)
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 REFUSED: list[tuple[list[str], str]] = [
