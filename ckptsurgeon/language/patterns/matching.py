@@ -218,6 +218,13 @@ def _regex(piece: Piece, separator: str) -> str:
     return rf"({one}(?:\{separator}{one})*)" if of_several else f"({one})"
 
 
+def is_read_one_way(pattern: Pattern) -> bool:
+    """Whether a pattern, whose captures are resolved, reads each key in one way or in none."""
+    is_known = all(isinstance(piece, Literal | Capture) for piece in pattern.pieces)
+    is_flat = any(capture.separator is not None for capture in pattern.captures)
+    return is_known and not is_flat and _plainly_linear(pattern.pieces, ".")
+
+
 def _plainly_linear(pieces: Iterable[Piece], separator: str) -> bool:
     """Whether backtracking has no choice: one piece that spans dots, a dot between any two others.
 
