@@ -9,11 +9,15 @@ from pathlib import Path
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Span
 from ckptsurgeon.checkpoints.transfer import Array, Extent
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.errors import CheckpointError
 
 SEVERAL = "several"
 """The format of several checkpoints, each of which has one of its own."""
 
 COLONS = "::"
+
+SHOWN_KEYS = 3
 
 MOST_OUTPUTS = 4096
 """Outputs of one run, and files that one pattern may find."""
@@ -42,7 +46,12 @@ class Several(Checkpoint):
 
     @classmethod
     def of(cls, parts: Mapping[str, Checkpoint]) -> Several:
-        """All tensors of some checkpoints, behind their aliases."""
+        """All tensors of some checkpoints, behind their aliases.
+
+        Raises CheckpointError where a key of the one without a name reads as one of another.
+        """
+        if "" in parts:
+            _check_unnamed(parts[""])
         contents = {alias: part.contents for alias, part in parts.items()}
         return cls(
             path=Path(", ".join(str(part.path) for part in parts.values())),
@@ -88,3 +97,12 @@ class Several(Checkpoint):
     def read(self, key: str) -> Array:
         part, name = self._find(key)
         return part.read(name)
+
+
+def _check_unnamed(part: Checkpoint) -> None:
+    named = [f"`{key}`" for key in part.contents.specs if COLONS in key]
+    if named:
+        raise CheckpointError(
+            f"{part.path}: has {list_some(named, SHOWN_KEYS)}: `{COLONS}` stands behind the name "
+            "of a checkpoint where there are several; give this one a name, too"
+        )

@@ -12,7 +12,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from ckptsurgeon.errors import Place, Problem
-from ckptsurgeon.language.expressions import Expression, Scope
+from ckptsurgeon.language.expressions import Expression, Plain, Scope
 from ckptsurgeon.language.patterns import Reference, WrittenIndex
 
 MAX_RULES = 50_000
@@ -77,7 +77,7 @@ class Entry(Struct, frozen=True, gc=False):
     line: int
 
 
-class Listing(Struct, frozen=True):
+class Listing(Plain, frozen=True):
     """The entries of a table, and the file that they stand in."""
 
     entries: tuple[Entry, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -60,12 +60,33 @@ def with_wrappers_of_keys(file: OutputFile, keys: Collection[str]) -> OutputFile
     """The file with those of the source's wrappers that its keys lie under."""
     if file.decided != OF_SOURCE:
         return file
-    fronts = {path: f"{'.'.join(path)}." for path in file.nesting.wrappers}
-    wrappers = tuple(
-        path for path, front in fronts.items() if any(key.startswith(front) for key in keys)
-    )
+    fronts = {path: ".".join(path) for path in file.nesting.wrappers}
+    held = _that_hold(fronts.values(), keys)
+    wrappers = tuple(path for path, front in fronts.items() if front in held)
     nesting = dataclasses.replace(file.nesting, wrappers=wrappers)
     return replace(file, nesting=nesting, decided=OF_SOURCE if nesting.is_nested else "")
+
+
+def _that_hold(fronts: Iterable[str], keys: Iterable[str]) -> set[str]:
+    """Those of some fronts that a key lies under, as `a.b` has `a.b.weight`."""
+    wanted = set(fronts)
+    deepest = max((front.count(".") + 1 for front in wanted), default=0)
+    left = set(wanted)
+    for key in keys:
+        if not left:
+            break
+        left.difference_update(_fronts_of_key(key, deepest))
+    return wanted - left
+
+
+def _fronts_of_key(key: str, deepest: int) -> Iterator[str]:
+    """What stands before each of the first dots of a key."""
+    end = -1
+    for _ in range(deepest):
+        end = key.find(".", end + 1)
+        if end < 0:
+            return
+        yield key[:end]
 
 
 def fronts_of(options: OutputOptions) -> Iterator[Front]:
@@ -99,14 +120,16 @@ def nesting_problems(
     options: OutputOptions, file: OutputFile, keys: Collection[str]
 ) -> Iterator[Problem]:
     """What is wrong with the wrappers of an output that has these keys."""
-    if file.decided != OUTPUT:
+    fronts = of_alias(options.wrappers, file.alias) or ()
+    if file.decided != OUTPUT or not fronts:
         return
     root = of_alias(options.roots, file.alias)
-    written = zip(of_alias(options.wrappers, file.alias) or (), file.nesting.wrappers, strict=True)
+    written = zip(fronts, file.nesting.wrappers, strict=True)
+    held, known = _that_hold((front.path for front in fronts), keys), frozenset(keys)
     told: set[str] = set()
     for front, path in written:
         texts = (".".join(path[: end + 1]) for end in range(len(path)))
-        clash = next((text for text in texts if text in keys), None)
+        clash = next((text for text in texts if text in known), None)
         if clash is not None and clash not in told:
             told.add(clash)
             yield Problem(
@@ -115,7 +138,7 @@ def nesting_problems(
                 f"rename the tensor by a rule that gives it another key, or leave `{front.path}` "
                 "out of `wrappers`",
             )
-        elif clash is None and not any(key.startswith(f"{front.path}.") for key in keys):
+        elif clash is None and front.path not in held:
             yield _tell_empty(front, root, keys)
 
 

@@ -102,8 +102,10 @@ def _hole_notes(outputs: Outputs, sources: Mapping[str, SourceView]) -> Iterator
     """
     keys = {address.rpartition("::")[2]: address for address in outputs}
     for before, numbers in _count_lists(keys).items():
+        if max(numbers) >= MOST_LAYERS or _is_regular(sorted(numbers)):
+            continue
         holes = [one for one in range(min(numbers), max(numbers)) if one not in numbers]
-        if not holes or max(numbers) >= MOST_LAYERS or _is_regular(sorted(numbers)):
+        if not holes:
             continue
         first = next(key for key in keys if key.startswith(before) and NUMBER.search(key))
         origin = find_origin(outputs.nodes[keys[first]])

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Contents, Opaque
+from ckptsurgeon.checkpoints.several import MOST_OUTPUTS
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.language.patterns import is_plain_integer
@@ -82,7 +83,8 @@ def named_notes(files: Sequence[OutputFile]) -> Iterator[Note]:
         if is_plain_integer(digits):
             numbered.setdefault(stem, {})[int(digits)] = file.alias
     for stem, found in numbered.items():
-        lacking = [f"{stem}{n}" for n in range(max(found)) if n not in found]
+        numbers = range(min(max(found), MOST_OUTPUTS))
+        lacking = [f"{stem}{n}" for n in numbers if n not in found]
         if lacking and len(found) > 1:
             there = (found[number] for number in sorted(found))
             yield Note("outputs", f"outputs {_folded(there)}, no {_folded(lacking)}")

@@ -301,7 +301,7 @@ def _is_run(items: Sequence[Index]) -> bool:
     inner: dict[Index, list[int]] = defaultdict(list)
     for item in items:
         inner[item[:-1]].append(item[-1])
-    return all(sorted(some) == list(range(min(some), max(some) + 1)) for some in inner.values())
+    return all(len(some) == len(set(some)) == max(some) - min(some) + 1 for some in inner.values())
 
 
 def _in_order_of(items: Sequence[Index], outer: ListPair) -> list[Index]:

@@ -271,6 +271,12 @@ def test_destinations_that_are_none(into: Any, message: str) -> None:
         cs.plan({"w": random(4, 3)}, SPLIT, into)
 
 
+def test_a_key_that_reads_as_one_of_another_destination() -> None:
+    into = {"": {"rank0::w": torch.zeros(2, 3)}, "rank0": {"w": torch.zeros(2, 3)}}
+    with pytest.raises(cs.CheckpointError, match="has `rank0::w`: `::` stands behind the name"):
+        cs.plan({"w": random(4, 3)}, SPLIT, into)
+
+
 def test_a_plan_for_destinations_in_memory_wants_them_again(folder: Path) -> None:
     into = {f"rank{r}": {"w": torch.zeros(2, 3)} for r in range(2)}
     outputs = {"rank<r>": folder / "r<r>.pt"}
@@ -290,6 +296,20 @@ def test_wrappers_of_the_source_are_those_of_the_keys(folder: Path) -> None:
     }
     made = cs.plan(folder / "train.pt", rules)
     assert [(file.alias, file.wrappers) for file in made.files] == [("a", ()), ("b", ("model",))]
+
+
+def test_wrappers_of_the_source_whose_names_begin_alike(folder: Path) -> None:
+    state = {n: {"m": random(2) + n} for n in range(12)}
+    torch.save({"opt": {"state": state}, "opt.x": {"w": random(2)}}, folder / "train.pt")
+    rules = [
+        {"drop": "opt.state.1.**"},
+        {"drop": "opt.x.**"},
+        "opt.** -> opt.**",
+    ]
+    made = cs.plan(folder / "train.pt", {"format": 1, "source": {"root": ""}, "rules": rules})
+    (file,) = made.files
+    states = [f"opt.state.{n}" for n in range(12) if n != 1]
+    assert file.wrappers == tuple(states)
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptsurgeon.errors import ExpressionError
-from ckptsurgeon.language.expressions import Value, parse_expression
+from ckptsurgeon.language.expressions import Value, names_in, parse_expression
 from ckptsurgeon.language.expressions.parsing import MAX_TEXT
 from ckptsurgeon.language.expressions.terms import MAX_INTEGER
+from ckptsurgeon.language.rules import Entry, Listing
 
 SCOPE: dict[str, Value] = {
     "i": 5,
@@ -180,6 +183,15 @@ def test_names() -> None:
         "n",
         "p",
     }
+
+
+def test_a_listing_is_not_searched_for_names() -> None:
+    class Endless(tuple[Entry, ...]):
+        def __iter__(self) -> Iterator[Entry]:
+            raise AssertionError("its entries are gone through")
+
+    written = {"p": Listing(Endless(), "names.json"), "i": parse_expression("n")}
+    assert names_in(written) == {"n"}
 
 
 NUMBERS = st.sampled_from(["0", "1", "2", "3", "17", "i", "n", "0.5", "half"])

@@ -1292,3 +1292,15 @@ def test_no_key_is_near_where_its_end_is_another(written: str) -> None:
     with pytest.raises(cs.PlanError) as raised:
         cs.plan(arrays, {"format": 1, "rules": [{"drop": written}]})
     assert "nearest" not in str(raised.value)
+
+
+def test_entries_that_no_repetition_meets_are_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"q": "query",\n"k": "key",\n"v": "value"}')
+    rules = tmp_path / "r.yaml"
+    rules.write_text(
+        "format: 1\nrules:\n  - within: [a., b.]\n    rules:\n"
+        "      - <p:str>.w -> n.<p>.w: {map: {p: m.json}}\n"
+    )
+    made = cs.plan({"a.q.w": np.zeros(1, "f4"), "b.k.w": np.zeros(1, "f4")}, rules)
+    (note,) = (note for note in made.notes if note.kind == "map")
+    assert note.text == f"1 of 3 entries of {tmp_path / 'm.json'} met nothing"

@@ -11,6 +11,7 @@ from ckptsurgeon.language.expressions.parsing import parse_expression as parse_e
 from ckptsurgeon.language.expressions.terms import OF_TENSOR as OF_TENSOR
 from ckptsurgeon.language.expressions.terms import Expression as Expression
 from ckptsurgeon.language.expressions.terms import Listed as Listed
+from ckptsurgeon.language.expressions.terms import Plain as Plain
 from ckptsurgeon.language.expressions.terms import Scope as Scope
 from ckptsurgeon.language.expressions.terms import Value as Value
 from ckptsurgeon.language.expressions.terms import expressions_in as expressions_in

@@ -225,6 +225,10 @@ class Expression:
         return self.text
 
 
+class Plain(Struct, frozen=True):
+    """A part of a rule that holds no expressions, and may be too long to be searched for them."""
+
+
 def expressions_in(value: object) -> Iterator[Expression]:
     """The expressions within a value as rules have it: in lists, tables, slices and vars."""
     parts: Iterable[object] = ()
@@ -234,7 +238,7 @@ def expressions_in(value: object) -> Iterator[Expression]:
         parts = value.values()
     elif isinstance(value, tuple):
         parts = value
-    elif isinstance(value, Struct):
+    elif isinstance(value, Struct) and not isinstance(value, Plain):
         parts = (getattr(value, name) for name in value.__struct_fields__)
     for part in parts:
         yield from expressions_in(part)

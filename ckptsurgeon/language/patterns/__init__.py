@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ckptsurgeon.language.patterns.matching import Matcher as Matcher
 from ckptsurgeon.language.patterns.matching import compile_pattern as compile_pattern
+from ckptsurgeon.language.patterns.matching import is_read_one_way as is_read_one_way
 from ckptsurgeon.language.patterns.parsing import find_outside as find_outside
 from ckptsurgeon.language.patterns.parsing import parse_alias as parse_alias
 from ckptsurgeon.language.patterns.parsing import parse_name as parse_name

@@ -13,7 +13,7 @@ from ckptsurgeon.errors import PatternError
 from ckptsurgeon.keys import has_digits
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Kind, Literal, Pattern, Piece, Regex
-from ckptsurgeon.language.patterns.readings import Part, Paths, readings_of
+from ckptsurgeon.language.patterns.readings import ONE_READING, Part, Paths, readings_of
 from ckptsurgeon.language.patterns.regexes import compile_re2
 from ckptsurgeon.language.rows import Memo, Row
 
@@ -70,7 +70,7 @@ class Matcher(Struct, frozen=True):
         """What gives the captures' values where the whole of a key matches.
 
         A name that stands twice must have matched the same text. Raises PatternError for a text
-        that is two of the paths that are known.
+        that is two of the paths that are known, or may be of too many.
         """
         if self.flat:
             return self._path_reader()
@@ -105,9 +105,6 @@ class Matcher(Struct, frozen=True):
             return tuple([found[0][name] for name in columns]) if found else None
 
         return read
-
-
-ONE_READING = "put a `table` entry for it before this rule, or narrow the names by `for`"
 
 
 def _tell_readings(key: str, found: Sequence[Mapping[str, Value]]) -> str:
@@ -219,6 +216,13 @@ def _regex(piece: Piece, separator: str) -> str:
     of_several = piece.kind is Kind.PATH and piece.separator is None
     one = f"[^{separator}]+"
     return rf"({one}(?:\{separator}{one})*)" if of_several else f"({one})"
+
+
+def is_read_one_way(pattern: Pattern) -> bool:
+    """Whether a pattern, whose captures are resolved, reads each key in one way or in none."""
+    is_known = all(isinstance(piece, Literal | Capture) for piece in pattern.pieces)
+    is_flat = any(capture.separator is not None for capture in pattern.captures)
+    return is_known and not is_flat and _plainly_linear(pattern.pieces, ".")
 
 
 def _plainly_linear(pieces: Iterable[Piece], separator: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from ckptsurgeon.errors import PatternError
 from ckptsurgeon.language.expressions import Value
 from ckptsurgeon.language.patterns.pieces import Capture, Literal
 from ckptsurgeon.language.rows import Row
@@ -17,16 +20,28 @@ Part = Literal | Capture
 MOST_READINGS = 4
 """Ways in which a key can be read that are told apart."""
 
+MOST_TRIED = 50_000
+"""Texts of a key that are tried behind the first of a name that stands twice."""
+
+ONE_READING = "put a `table` entry for it before this rule, or narrow the names by `for`"
+
+Bound = tuple[tuple[str, Value], ...]
+"""Values of names that stand again further on."""
+
 
 def readings_of(
     parts: Sequence[Part], paths: Mapping[str, Paths], regex_of: Callable[[Part], str]
 ) -> Callable[[str], list[dict[str, Value]]]:
     """What gives the captures' values for each way to read a key, the first few of them.
 
-    `paths` are those that the texts of captures may be, by their names. Takes time by the number of
-    places where a capture may end.
+    `paths` are those that the texts of captures may be, by their names. A name that stands twice
+    has one value. Takes time by the number of places where a capture may end; it raises
+    PatternError where there are too many for a name that stands twice.
     """
     programs = [re.compile(regex_of(part)) for part in parts]
+    names = [part.name for part in parts if isinstance(part, Capture)]
+    twice = {name for name, count in Counter(names).items() if count > 1} - {"_"}
+    last = {part.name: n for n, part in enumerate(parts) if isinstance(part, Capture)}
 
     def values(number: int, capture: Capture, text: str) -> Iterable[Value]:
         if capture.separator is not None:
@@ -35,29 +50,42 @@ def readings_of(
             return ()
         return ("",) if capture.nameless else (capture.value(text),)
 
-    def read(key: str) -> list[dict[str, Value]]:
-        known: dict[tuple[int, int], tuple[Row, ...]] = {}
+    def bind(number: int, name: str, value: Value, bound: Bound) -> Bound | None:
+        """What is bound behind a capture; None where its name has another value."""
+        if name not in twice:
+            return bound
+        others = tuple(pair for pair in bound if pair[0] != name)
+        if len(others) < len(bound) and (name, value) not in bound:
+            return None
+        return others if last[name] == number else (*others, (name, value))
 
-        def rows(number: int, start: int) -> tuple[Row, ...]:
+    def read(key: str) -> list[dict[str, Value]]:
+        known: dict[tuple[int, int, Bound], tuple[Row, ...]] = {}
+        tried = itertools.count()
+
+        def rows(number: int, start: int, bound: Bound) -> tuple[Row, ...]:
             if number == len(parts):
                 return ((),) if start == len(key) else ()
-            if (number, start) not in known:
-                found = dict.fromkeys(_rows(number, start))
-                known[number, start] = tuple(found)[:MOST_READINGS]
-            return known[number, start]
+            at = number, start, bound
+            if at not in known:
+                known[at] = tuple(dict.fromkeys(_rows(*at)))[:MOST_READINGS]
+            return known[at]
 
-        def _rows(number: int, start: int) -> Iterator[Row]:
+        def _rows(number: int, start: int, bound: Bound) -> Iterator[Row]:
             part = parts[number]
             if isinstance(part, Literal):
                 if key.startswith(part.text, start):
-                    yield from rows(number + 1, start + len(part.text))
+                    yield from rows(number + 1, start + len(part.text), bound)
                 return
             for end in _ends(parts, number, key, start):
+                if bound and next(tried) >= MOST_TRIED:
+                    raise PatternError(f"`{key}` may be read in too many ways", help=ONE_READING)
                 for value in values(number, part, key[start:end]):
-                    yield from ((value, *rest) for rest in rows(number + 1, end))
+                    after = bind(number, part.name, value, bound)
+                    if after is not None:
+                        yield from ((value, *rest) for rest in rows(number + 1, end, after))
 
-        names = [part.name for part in parts if isinstance(part, Capture)]
-        return _distinct(dict(zip(names, row, strict=True)) for row in _agreeing(names, rows(0, 0)))
+        return _distinct(dict(zip(names, row, strict=True)) for row in rows(0, 0, ()))
 
     return read
 
@@ -75,14 +103,6 @@ def _ends(parts: Sequence[Part], number: int, key: str, start: int) -> Iterator[
     while end >= 0:
         yield end
         end = key.find(after.text, end + 1)
-
-
-def _agreeing(names: Sequence[str], rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows in which a name that stands twice has one value."""
-    for row in rows:
-        firsts: dict[str, Value] = {}
-        if all(firsts.setdefault(*pair) == pair[1] for pair in zip(names, row, strict=True)):
-            yield row
 
 
 def _distinct(found: Iterable[dict[str, Value]]) -> list[dict[str, Value]]:

@@ -44,11 +44,19 @@ def rule_remarks(run: StageRun) -> Iterator[Note]:
 
 
 def unmet_entries(run: StageRun) -> Iterator[Note]:
-    """How many entries of a file that `map` names, or of an optional `table`, no key has."""
+    """How many entries of a file that `map` names, or of an optional `table`, no key has.
+
+    What is met in one of the repetitions of a rule is met.
+    """
+    repetitions: dict[int, list[CompiledRule]] = {}
     for rule in run.compiled.rules:
+        repetitions.setdefault(rule.group, []).append(rule)
+    for repeated in repetitions.values():
+        rule = repeated[0]
         for name, listing in rule.options.map.items():
             if isinstance(listing, Listing):
-                met = {str(value) for value in present_values(run, rule, name)}
+                present = (present_values(run, one, name) for one in repeated)
+                met = set(map(str, itertools.chain.from_iterable(present)))
                 unmet = sum(entry.old not in met for entry in listing.entries)
                 if unmet:
                     total = len(listing.entries)

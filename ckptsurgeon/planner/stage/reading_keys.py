@@ -17,7 +17,7 @@ from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.planner.compiling.compiled import CompiledRule, Reader
 from ckptsurgeon.planner.scope import Scope, Vars
 from ckptsurgeon.planner.stage.tables import Table
-from ckptsurgeon.planner.stage.varying import at_options, vary_rows
+from ckptsurgeon.planner.stage.varying import vary_rows
 from ckptsurgeon.plans.graph import Address, Node, full_key
 from ckptsurgeon.specs import UnreadableSpec
 
@@ -86,8 +86,8 @@ def read_keys(
             found += [Match(table, key, raw, raw) for key, raw in matched]
             continue
         for key, raw in matched:
-            with at_options(rule, full_key(table.alias, key)):
-                found += [Match(table, key, raw, values) for values in vary(raw)]
+            varied = vary(full_key(table.alias, key), raw)
+            found += [Match(table, key, raw, values) for values in varied]
             if len(found) > most:
                 place = rule.options.places.get("pick", rule.place)
                 raise PlanError([Problem(f"`pick` repeats keys more than {most} times", place)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from ckptsurgeon.errors import ExpressionError, PlanError, Problem
 from ckptsurgeon.language.expressions import Expression, Value, kind_of, names_in
@@ -20,11 +19,11 @@ Spans = Sequence[tuple[int, int]]
 
 def vary_rows(
     rule: CompiledRule, reader: Reader, vars: Vars, most: int
-) -> Callable[[Row], Iterable[Row]] | None:
-    """What gives the captures after `map` and `pick`; None where a rule has neither.
+) -> Callable[[str, Row], Iterable[Row]] | None:
+    """What gives the captures of a key after `map` and `pick`; None where a rule has neither.
 
     There are none where these don't list a value, several where `pick` repeats one; no more than
-    one above `most`. It raises ExpressionError.
+    one above `most`. It raises PlanError, at the one of both that is wrong, with the key.
     """
     options, columns = rule.options, reader.columns
     if not (options.map or options.pick):
@@ -32,10 +31,14 @@ def vary_rows(
     changed = [at for at, name in enumerate(columns) if name in (*options.map, *options.pick)]
     choices = [(at, _choices(rule, columns[at], columns, vars)) for at in changed]
 
-    def vary(row: Row) -> Iterable[Row]:
+    def vary(key: str, row: Row) -> Iterable[Row]:
         rows = [row]
         for at, of in choices:
-            values = of(row)
+            try:
+                values = of(row)
+            except ExpressionError as error:
+                word = "pick" if columns[at] in options.pick else "map"
+                raise PlanError([_at_option(rule, word, key, error)]) from None
             varied = ((*one[:at], value, *one[at + 1 :]) for one in rows for value in values)
             rows = list(itertools.islice(varied, most + 1))
         return rows
@@ -43,15 +46,10 @@ def vary_rows(
     return vary
 
 
-@contextmanager
-def at_options(rule: CompiledRule, key: str) -> Iterator[None]:
+def _at_option(rule: CompiledRule, word: str, key: str, error: ExpressionError) -> Problem:
     """An error of `map` or `pick` told at its place, with the key."""
-    try:
-        yield
-    except ExpressionError as error:
-        word = "pick" if rule.options.pick else "map"
-        place = rule.options.places.get(word, rule.place)
-        raise PlanError([Problem(f"{word}: `{key}`: {error}", place, error.help)]) from None
+    place = rule.options.places.get(word, rule.place)
+    return Problem(f"{word}: `{key}`: {error}", place, error.help)
 
 
 def _choices(

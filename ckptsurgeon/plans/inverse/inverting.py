@@ -14,12 +14,13 @@ import msgspec
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.nesting import FLAT, Nesting
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.errors import CkptSurgeonError, PlanError, Problem
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.ops.indexing import resolve_index
 from ckptsurgeon.ops.regions import taken_count
 from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.addresses import alias_of, split_address
+from ckptsurgeon.plans.addresses import COLONS, alias_of, split_address
 from ckptsurgeon.plans.fates import Claim, Fate, Fates, KeyFates, Why
 from ckptsurgeon.plans.graph import (
     Address,
@@ -44,6 +45,8 @@ from ckptsurgeon.wording import argument, name_alias
 
 PLANNED = "planned"
 """The format of a checkpoint that a plan will write, as long as nobody has."""
+
+SHOWN_KEYS = 3
 
 UNDO = "undo: "
 """What the text of a rule begins with where it is undone."""
@@ -220,15 +223,33 @@ class _Inverse:
         return twins
 
     def _refuse(self, leaves: Sequence[Leaf], recovery: Recovery) -> None:
+        problems = [*self._misnamed(), *self._unfound(leaves, recovery)]
+        if problems:
+            raise PlanError(problems)
+
+    def _misnamed(self) -> Iterator[Problem]:
+        """Keys of the unnamed source that would be read as those of a named one."""
+        for view in (one for one in self.views if self._is_named and not one.alias):
+            named = [f"`{name}`" for name in view.names.values() if COLONS in name]
+            if named:
+                only = argument("only", "''", "''")
+                yield Problem(
+                    f"{view.path}: has {list_some(named, SHOWN_KEYS)}: `{COLONS}` stands behind "
+                    "the name of an output where there are several",
+                    help=f"give one source back at a time: this one by `{only}`",
+                )
+
+    def _unfound(self, leaves: Sequence[Leaf], recovery: Recovery) -> Iterator[Problem]:
         if not leaves:
             return
         if self.lost is not None:
-            raise PlanError(self._lacking(leaves, self.lost))
+            yield from self._lacking(leaves, self.lost)
+            return
         lost = [(leaf, recovery.cause(leaf), recovery.in_part(leaf)) for leaf in leaves]
         *problems, last = Losses(self.forward).problems(lost)
         given = argument("source_of_lost", "CKPT")
         help = f"`{given}` takes what is lost from a checkpoint that has it, such as the source"
-        raise PlanError([*problems, replace(last, help=help)])
+        yield from (*problems, replace(last, help=help))
 
     def _lacking(self, leaves: Sequence[Leaf], lost: SourceView) -> Iterator[Problem]:
         for leaf in leaves:

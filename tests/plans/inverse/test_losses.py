@@ -186,6 +186,24 @@ def test_one_of_several_sources_must_be_chosen(folder: Path) -> None:
     assert list(carried_out(cs.invert(plan, only=""), out=output)) == list(SHAPES)
 
 
+def test_a_key_of_the_unnamed_source_that_reads_as_one_of_a_named_one(folder: Path) -> None:
+    there = {"b::x": np.zeros(1, "f4"), "l": np.ones(1, "f4")}
+    named = {"x": np.full(1, 2, "f4")}
+    plan = cs.plan(there, [r"b\::x -> two", {"drop": "l"}, "b::x -> one"], sources={"b": named})
+    with pytest.raises(cs.PlanError) as caught:
+        cs.invert(plan)
+    first, second = caught.value.problems
+    assert first.message.startswith("<memory>: has `b::x`: `::` stands behind the name of an")
+    assert first.help == "give one source back at a time: this one by `only=''`"
+    assert second.message == "`l` is lost: dropped"
+
+
+def test_a_source_with_such_a_key_comes_back_alone(folder: Path) -> None:
+    there, named = {"b::x": np.zeros(1, "f4")}, {"b": {"x": np.ones(1, "f4")}}
+    plan = cs.plan(there, [r"b\::x -> two", "b::x -> one"], sources=named)
+    assert list(cs.invert(plan, only="").outputs) == ["b::x"]
+
+
 def test_what_a_stage_of_several_outputs_loses_is_told_by_its_own_name(folder: Path) -> None:
     stages = [
         {"format": 1, "rules": ["<p:a|b>.w -> tmp::<p>", "** -> **"]},
