@@ -24,7 +24,7 @@ from ckptsurgeon.checkpoints.index_files import load_indices
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.factories import read_arguments
-from ckptsurgeon.file_names import OutputName, find_files, split_word
+from ckptsurgeon.file_names import OutputName, find_files, paths_of_outputs, split_word
 from ckptsurgeon.language.expressions import parse_expression
 from ckptsurgeon.language.patterns import parse_prefix, parse_reference
 from ckptsurgeon.language.rulesets import load_with_problems
@@ -182,7 +182,9 @@ def _invert(path: Path) -> None:
 
 def _run_saved(path: Path) -> None:
     source = path.parent / "good.safetensors"
-    execution = prepare_saved(path, source, {}, source).aim(path.parent / "out.pt", None, 1)
+    execution = prepare_saved(path, source, {}, source)
+    paths = paths_of_outputs(path.parent / "out.pt", execution.plan)
+    execution = execution.aim(paths, None, 1)
     with execution.open_output(force=True) as fill:
         fill(None)
 

@@ -203,7 +203,9 @@ def test_a_plan_with_it_is_saved_and_run(tmp_path: Path) -> None:
             "copied",
             "taken",
         ]
-    execution = prepare_saved(tmp_path / "plan.json", source, {}, None).aim(tmp_path / "o.pt")
+    execution = prepare_saved(tmp_path / "plan.json", source, {}, None).aim(
+        {"": str(tmp_path / "o.pt")}
+    )
     with execution.open_output() as fill:
         fill(None)
     assert list(torch.load(tmp_path / "o.pt")) == ["a.w", "c.w", "tail"]

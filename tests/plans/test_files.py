@@ -74,7 +74,7 @@ def test_another_source_or_destination_is_refused(ckpt: Ckpt, folder: Path) -> N
         assert ran.code == 2
         assert "its keys, dtypes or shapes are not those of" in ran.err
     ran = ckpt("transplant", "--source", "x=dst.pt", "--plan", "plan.json", "-o", "out.pt")
-    assert (ran.code, "plan.json: has no source 'x'" in ran.err) == (2, True)
+    assert (ran.code, "plan.json: has no source `x`" in ran.err) == (2, True)
     assert not Path("out.pt").exists()
 
 

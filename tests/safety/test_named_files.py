@@ -38,7 +38,7 @@ TOLD = {
     "plan deep.json -r half.yaml": "half.yaml:3:9: `b`: `output: dtype`: cast: takes tensors of",
     "plan small.safetensors -r half.yaml -e 'f -> f'": "-e:1:1: `f`: `output: dtype`: cast: F4",
     "transplant one.safetensors --plan p.json --into dst.pt -o o.pt": "p.json: was made without",
-    "transplant --source x=dst.pt --plan p.json -o o.pt": "p.json: has no source 'x'; there",
+    "transplant --source x=dst.pt --plan p.json -o o.pt": "p.json: has no source `x`; there",
     "transplant one.safetensors --plan torn.json -o o.pt": "torn.json: the saved plan doesn't hold",
     "invert torn.json": "torn.json: the saved plan doesn't hold together",
     "plan dst.pt --config deep.yaml": "deep.yaml: the config is not JSON",
