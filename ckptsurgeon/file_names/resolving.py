@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection, Mapping
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.errors import OutputError, nearest
+from ckptsurgeon.errors import OutputError
 from ckptsurgeon.file_names.writing import OutputName
 from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.plan import Plan
@@ -89,12 +89,19 @@ def _nameless(
     way = choose(f"add `-o {shlex.quote(f'{name}={path}')}`", f"add {name!r}: {path} to `output`")
     for name, pattern in patterns.items():
         meant = re.sub(r"<(\w+)>", r"<\1:str>", name)
-        if meant != name and OutputName.parse(meant, pattern.right).path_of(alias) is not None:
+        if meant != name and _reads(meant, pattern.right, alias):
             way = f"`<name>` reads a number: write `{meant}={pattern.right}`"
-    given = {file.alias for file in plan.files}
-    if near := nearest(alias, [name for name in patterns if name not in {*met, *given}]):
-        way = f"{near[:-1]}, which no rule gives? Or {way}"
-    return OutputError(f"{_first(plan, alias)} goes to an output that {option}; {way}")
+    given = {*met, *(file.alias for file in plan.files)}
+    unmet = next((f", and no rule gives `{name}`" for name in patterns if name not in given), "")
+    return OutputError(f"{_first(plan, alias)} goes to an output that {option}{unmet}; {way}")
+
+
+def _reads(left: str, right: str, alias: str) -> bool:
+    """Whether a name would give an output a path."""
+    try:
+        return OutputName.parse(left, right).path_of(alias) is not None
+    except OutputError:
+        return False
 
 
 def _unnamed(plan: Plan) -> OutputError:

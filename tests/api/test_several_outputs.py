@@ -317,6 +317,8 @@ def test_wrappers_of_the_source_whose_names_begin_alike(folder: Path) -> None:
 REFUSED: list[tuple[list[str], str]] = [
     (["-o", "rank<r>=out.pt"], "rank0 and rank1 are both written to"),
     (["-o", "out.pt"], "goes to an output that no -o names; add `-o 'rank<n>=PATH_<n>'`"),
+    (["-o", "rnk<r>=a_<r>.pt"], "no -o names, and no rule gives `rnk<r>`; add `-o 'rank<n>=PATH"),
+    (["-o", "rnk<r>=a_<r:02>.pt"], "no -o names, and no rule gives `rnk<r>`; add `-o 'rank<n>=P"),
     (["-o", "rank0=a.pt"], "`rank1::layers.0.norm.weight` goes to an output that no -o names"),
     (["-o", "rank<r>=a_<r>.pt", "-o", "ema=e.pt"], "write `./ema=e.pt`"),
     (["-o", "rank<r>=a_<r>.pt", "-o", "o.pt"], "no rule gives an output without a name"),
