@@ -102,6 +102,8 @@ def tell_option(name: str, known: Collection[str], command: str) -> str:
     answer = OPTIONS.get(name.partition("=")[0], "")
     if answer == _PLAN and command == "plan":
         return "leave it out: `plan` writes nothing"
+    if command == "suggest" and name.partition("=")[0] == "--into":
+        return "the destination stands behind the source: `ckptsurgeon suggest SRC DST`"
     if command == "check" and name in ("-r", "--rules"):
         return "rule files stand alone: `ckptsurgeon check RULES`"
     word = answer.split(" ")[0].rstrip(",")

@@ -85,6 +85,7 @@ TROUBLE = {
 USAGE = {
     "nope": "No such command 'nope'",
     "plan --nope": "No such option",
+    "suggest train.pt --into dst.pt": "the destination stands behind the source",
     "plan train.pt dst.pt": "one word too many: the destination is given by `--into dst.pt`",
     "plan train.pt a=dst.pt": "a further source by `--source a=dst.pt`",
     "plan train.pt --allow everything": "'everything' is not one of 'missing'",
