@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ckptsurgeon.errors import Place, RulesetError
@@ -164,20 +165,20 @@ def _of_json(text: str, file: str) -> Iterator[Entry]:
         found = _PAIR.match(text, at) if begin else None
         line += text.count("\n", counted, at)
         counted = at
-        place = Place(file, line, at - text.rfind("\n", 0, at))
         if found is None:
-            raise _no_object(place, _tell_json(text, at))
+            raise _no_object(text, at, Place(file, line, 1))
         try:
             old, new = (json.loads(found[number]) for number in (1, 2))
         except ValueError:
-            raise _no_object(place, "") from None
+            raise _no_object(text, at, Place(file, line, 1)) from None
         yield Entry(old, new, line)
         at, closed = found.end(), found[3] is not None
 
 
-def _no_object(place: Place, help: str) -> RulesetError:
+def _no_object(text: str, at: int, line: Place) -> RulesetError:
+    place = replace(line, column=at - text.rfind("\n", 0, at))
     message = 'an entry `"old": "new"` or `"gone": null` of one object is wanted here'
-    return wrong(place, message, help)
+    return wrong(place, message, _tell_json(text, at))
 
 
 def _tell_json(text: str, at: int) -> str:
