@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,56 +37,85 @@ def readings_of(
     has one value. Takes time by the number of places where a capture may end; it raises
     PatternError where there are too many for a name that stands twice.
     """
-    programs = [re.compile(regex_of(part)) for part in parts]
+    known = _Known(parts, paths, [re.compile(regex_of(part)) for part in parts])
     names = [part.name for part in parts if isinstance(part, Capture)]
-    twice = {name for name, count in Counter(names).items() if count > 1} - {"_"}
-    last = {part.name: n for n, part in enumerate(parts) if isinstance(part, Capture)}
 
-    def values(number: int, capture: Capture, text: str) -> Iterable[Value]:
+    def read(key: str) -> list[dict[str, Value]]:
+        rows = _Reading(key, known).rows(0, 0, ())
+        return _distinct(dict(zip(names, row, strict=True)) for row in rows)
+
+    return read
+
+
+class _Known:
+    """What the captures of a pattern may stand for."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        paths: Mapping[str, Paths],
+        programs: Sequence[re.Pattern[str]],
+    ) -> None:
+        self.parts, self._paths, self._programs = parts, paths, programs
+        captures = [(part.name, n) for n, part in enumerate(parts) if isinstance(part, Capture)]
+        counted = Counter(name for name, _ in captures)
+        self._twice = {name for name, count in counted.items() if count > 1} - {"_"}
+        self._last = dict(captures)
+
+    def values(self, number: int, capture: Capture, text: str) -> Iterable[Value]:
+        """What a capture may be where it has this text."""
         if capture.separator is not None:
-            return paths.get(capture.name, {}).get(text, ())
-        if programs[number].fullmatch(text) is None:
+            return self._paths.get(capture.name, {}).get(text, ())
+        if self._programs[number].fullmatch(text) is None:
             return ()
         return ("",) if capture.nameless else (capture.value(text),)
 
-    def bind(number: int, name: str, value: Value, bound: Bound) -> Bound | None:
+    def bind(self, number: int, name: str, value: Value, bound: Bound) -> Bound | None:
         """What is bound behind a capture; None where its name has another value."""
-        if name not in twice:
+        if name not in self._twice:
             return bound
         others = tuple(pair for pair in bound if pair[0] != name)
         if len(others) < len(bound) and (name, value) not in bound:
             return None
-        return others if last[name] == number else (*others, (name, value))
+        return others if self._last[name] == number else (*others, (name, value))
 
-    def read(key: str) -> list[dict[str, Value]]:
-        known: dict[tuple[int, int, Bound], tuple[Row, ...]] = {}
-        tried = itertools.count()
 
-        def rows(number: int, start: int, bound: Bound) -> tuple[Row, ...]:
-            if number == len(parts):
-                return ((),) if start == len(key) else ()
-            at = number, start, bound
-            if at not in known:
-                known[at] = tuple(dict.fromkeys(_rows(*at)))[:MOST_READINGS]
-            return known[at]
+class _Reading:
+    """The ways to read one key, each rest of it once."""
 
-        def _rows(number: int, start: int, bound: Bound) -> Iterator[Row]:
-            part = parts[number]
-            if isinstance(part, Literal):
-                if key.startswith(part.text, start):
-                    yield from rows(number + 1, start + len(part.text), bound)
-                return
-            for end in _ends(parts, number, key, start):
-                if bound and next(tried) >= MOST_TRIED:
-                    raise PatternError(f"`{key}` may be read in too many ways", help=ONE_READING)
-                for value in values(number, part, key[start:end]):
-                    after = bind(number, part.name, value, bound)
-                    if after is not None:
-                        yield from ((value, *rest) for rest in rows(number + 1, end, after))
+    def __init__(self, key: str, known: _Known) -> None:
+        self._key, self._known, self._parts = key, known, known.parts
+        self._rows: dict[tuple[int, int, Bound], tuple[Row, ...]] = {}
+        self._tried = 0
 
-        return _distinct(dict(zip(names, row, strict=True)) for row in rows(0, 0, ()))
+    def rows(self, number: int, start: int, bound: Bound) -> tuple[Row, ...]:
+        """The values of the captures from a part on, for the key from a place on."""
+        if number == len(self._parts):
+            return ((),) if start == len(self._key) else ()
+        at = number, start, bound
+        if at not in self._rows:
+            self._rows[at] = tuple(dict.fromkeys(self._found(*at)))[:MOST_READINGS]
+        return self._rows[at]
 
-    return read
+    def _found(self, number: int, start: int, bound: Bound) -> Iterator[Row]:
+        part = self._parts[number]
+        if isinstance(part, Literal):
+            if self._key.startswith(part.text, start):
+                yield from self.rows(number + 1, start + len(part.text), bound)
+            return
+        for end in _ends(self._parts, number, self._key, start):
+            self._count_try(bound)
+            for value in self._known.values(number, part, self._key[start:end]):
+                after = self._known.bind(number, part.name, value, bound)
+                if after is not None:
+                    rests = self.rows(number + 1, end, after)
+                    yield from ((value, *rest) for rest in rests)
+
+    def _count_try(self, bound: Bound) -> None:
+        self._tried += bool(bound)
+        if self._tried > MOST_TRIED:
+            text = f"`{self._key}` may be read in too many ways"
+            raise PatternError(text, help=ONE_READING)
 
 
 def _ends(parts: Sequence[Part], number: int, key: str, start: int) -> Iterator[int]:
