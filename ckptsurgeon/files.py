@@ -72,6 +72,13 @@ def _without_waiting(path: str, flags: int) -> int:
 MOST_LISTED = 1000
 """Files of a folder among which a name that is not there is looked for."""
 
+LIKE_STEMS = 0.6
+"""How alike names without their suffix are, where one may be meant for the other."""
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(a=one, b=other).ratio()
+
 
 def near_file(path: Path) -> str:
     """The file beside one that is not there whose name is most like its own; "" for none."""
@@ -80,6 +87,12 @@ def near_file(path: Path) -> str:
             names = [one.name for one in itertools.islice(found, MOST_LISTED)]
     except (OSError, ValueError):  # also of names that no file can have
         return ""
-    folded = {name.lower(): name for name in names if name.isprintable()}
+    stem = path.stem.lower()
+    # A suffix that many files have says nothing of any.
+    folded = {
+        name.lower(): name
+        for name in names
+        if name.isprintable() and _alike(stem, Path(name).stem.lower()) >= LIKE_STEMS
+    }
     close = difflib.get_close_matches(path.name.lower(), folded, n=1, cutoff=0.8)
     return str(path.with_name(folded[close[0]])) if close else ""

@@ -72,6 +72,8 @@ TROUBLE = {
     "inspect no": "error: no: there is no such file",
     "plan a=train.pt": "a source with a name is given by --source a=train.pt",
     "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",
+    "inspect tarin.pt": "error: tarin.pt: there is no such file; did you mean `train.pt`?",
+    "inspect zq.safetensors": "error: zq.safetensors: there is no such file\n",
     "inspect ''": "error: the name of a checkpoint is empty",
     "transplant train.pt -o out.npz": "error: out.npz: npz files are read, never written",
     "transplant train.pt -o out.foo": "error: out.foo: no format is known by the suffix .foo",
