@@ -238,14 +238,20 @@ memory = click.option(
     help="Bytes to hold of tensors at a time, as 128MiB; 256MiB unless given.",
 )
 
-formats = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How it is printed; JSON is complete, and never folded.",
-)
+
+def formats_with(*further: str) -> Decorator:
+    """The option that says how a result is printed: as text, as JSON, or in a further format."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json", *further]),
+        default="text",
+        show_default=True,
+        help="How it is printed; JSON is complete, and never folded.",
+    )
+
+
+formats = formats_with()
 color = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
@@ -254,8 +260,14 @@ color = click.option(
     help="Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
 )
 verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
-report = _join(formats, color, verbose)
-"""The options of every command that prints a report."""
+
+
+def report_with(*further: str) -> Decorator:
+    """The options of a command that prints a report, in text, JSON or a further format."""
+    return _join(formats_with(*further), color, verbose)
+
+
+report = report_with()
 
 quiet = click.option(
     "-q",

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.checkpoints.runs import read_runs
 from ckptsurgeon.checkpoints.transfer import Extent, read_extent
 from ckptsurgeon.engine.reading import NodeReader
-from ckptsurgeon.learning.words import Array, read_runs
+from ckptsurgeon.learning.words import Array
 from ckptsurgeon.ops.indexing import Region
 from ckptsurgeon.plans.graph import Node
 from ckptsurgeon.specs import BITS, TensorSpec, row_strides

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.transfer import Extent, naming, read_extent
+from ckptsurgeon.checkpoints.runs import read_runs
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES
 from ckptsurgeon.ops.splitmix import scramble
@@ -20,9 +20,6 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 CHUNK = 1 << 17
 """Items that are held at a time: what a core's cache holds as words."""
 
-READ = 8 << 20
-"""Bytes of one read."""
-
 
 def may_become(dtype: str, wanted: str) -> bool:
     """Whether values of a dtype may be those of another, rounded if need be."""
@@ -33,36 +30,6 @@ def may_become(dtype: str, wanted: str) -> bool:
     if wanted == "BOOL":
         return dtype == wanted
     return dtype in INTEGER_RANGES or wanted not in INTEGER_RANGES
-
-
-def read_runs(checkpoint: Checkpoint, key: str) -> Iterator[Array]:
-    """The tensor's bytes in order, in runs that end between items."""
-    spec = checkpoint.contents.specs[key]
-    step = READ // max(1, BITS[spec.dtype] // 8) * max(1, BITS[spec.dtype] // 8)
-    extent = checkpoint.extent(key)
-    if extent is not None:
-        for start in range(0, extent.nbytes, step):
-            count = min(step, extent.nbytes - start)
-            yield read_extent(Extent(extent.path, extent.offset + start, count))
-        return
-    blocks = checkpoint.blocks(key)
-    if blocks is None:
-        yield np.ascontiguousarray(checkpoint.read(key)).reshape(-1).view(np.uint8)
-        return
-    with naming(f"{checkpoint.path}: {key!r}"):
-        yield from _whole_items(blocks, step)
-
-
-def _whole_items(blocks: Iterator[bytes], step: int) -> Iterator[Array]:
-    """Blocks put together to runs of one size, and a shorter last one."""
-    waiting = bytearray()
-    for block in blocks:
-        waiting += block
-        while len(waiting) >= step:
-            yield np.frombuffer(bytes(waiting[:step]), np.uint8)
-            del waiting[:step]
-    if waiting:
-        yield np.frombuffer(bytes(waiting), np.uint8)
 
 
 def read_words(checkpoint: Checkpoint, key: str, wanted: str) -> Iterator[Words]:
