@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command, Group
-from ckptsurgeon.cli.options import PATH, color, formats, load_rules, read_factory_arguments
+from ckptsurgeon.cli.options import PATH, color, formats_with, load_rules, read_factory_arguments
 from ckptsurgeon.cli.printing import Style, print_json, print_out, say
 from ckptsurgeon.cli.streams import refuse_stream
 
@@ -35,7 +35,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "spec"]),
+    type=click.Choice(["text", "json", "markdown", "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -66,6 +66,10 @@ def inspect(
         from ckptsurgeon.render.inspection import inspection_json
 
         print_out(inspection_json(found))
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.inspection import render_inspection as render
+
+        print_out([render(found, verbose=verbose)])
     else:
         from ckptsurgeon.render.inspection import render_inspection
 
@@ -92,14 +96,14 @@ def _print_spec(found: Any) -> None:
     examples=("ckptsurgeon check rules.yaml", "ckptsurgeon check first.yaml second.yaml"),
 )
 @click.argument("rules", nargs=-1, required=True, type=PATH)
-@formats
+@formats_with("github")
 def check(rules: Sequence[str], form: str) -> None:
     """Validate rule files without a checkpoint; several are stages, one after the other.
 
     RULES are rule files, shipped rulesets, or - for stdin.
     """
     from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-    from ckptsurgeon.visible import visible
+    from ckptsurgeon.visible import disarm, visible
 
     compiled = compile_rulesets(load_rules(rules))
     count = sum(len(stage.rules) for stage in compiled)
@@ -108,8 +112,8 @@ def check(rules: Sequence[str], form: str) -> None:
         print_json({"version": 1, "clean": True, "exit_code": 0, **names, "problems": []})
         return
     stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    names_told = ", ".join(map(visible, rules))
-    print_out([f"{names_told}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
+    told = f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems"
+    print_out([f"{disarm(visible(told))}\n"])
 
 
 @click.group(cls=Group, short_help="Shipped rulesets; the schema.")

@@ -224,33 +224,46 @@ def _show_tie(line: Line) -> Aligned:
 # --- notes ----------------------------------------------------------------------------------------
 
 
+def group_notes(report: Report) -> list[list[Note]]:
+    """The notes that nothing else of the report tells: those of one kind, text and rule together.
+
+    The kinds stand in the order in which they appear.
+    """
+    notes = [note for note in report.notes if not _is_told(note, report)]
+    kinds = _group(notes, lambda note: note.kind).values()
+    return [
+        alike
+        for kind in kinds
+        for alike in _group(kind, lambda note: (note.text, place_text(note.rule))).values()
+    ]
+
+
 def _is_told(note: Note, report: Report) -> bool:
     """Whether the header, the ties or the section of what no rule copied say it already."""
     return note.kind in ("wrapper", "copied") or (note.kind == "ties" and note.key in report.ties)
 
 
 def tell_notes(report: Report, view: View) -> Section | None:
-    """The notes that nothing else of the report tells, by kind."""
-    notes = [note for note in report.notes if not _is_told(note, report)]
-    if not notes:
-        return None
+    """The notes, of each kind the first ones."""
     lines: list[Aligned] = []
-    for kind, group in _group(notes, lambda note: note.kind).items():
-        texts = _group(group, lambda note: (note.text, place_text(note.rule)))
-        shown, left_out = cut(list(texts.items()), view.limits.note)
-        lines += (_note(kind, *text, found, view) for text, found in shown)
+    for groups in _group(group_notes(report), lambda group: group[0].kind).values():
+        shown, left_out = cut(groups, view.limits.note)
+        lines += (show_notes(group, view) for group in shown)
         if left_out:
             lines.append(Aligned(("", f"... {left_out:,} more notes ({tell_more()})", "")))
-    return Section("notes", "", lines, limit=len(lines), heads=("note", "what", "rule", ""))
+    heads = ("note", "what", "rule", "")
+    return Section("notes", "", lines, limit=len(lines), heads=heads) if lines else None
 
 
-def _note(kind: str, text: str, place: str, notes: Sequence[Note], view: View) -> Aligned:
-    keys = list(dict.fromkeys(note.key for note in notes if note.key))
+def show_notes(notes: Sequence[Note], view: View) -> Aligned:
+    """The kind of notes that are alike, with their number, what they say, and the rule's place."""
+    one, keys = notes[0], list(dict.fromkeys(note.key for note in notes if note.key))
     count = len(keys) or len(notes)
     number = f" ({count:,})" if count > 1 else ""
     shown = keys if view.verbose else list(map(str, fold_keys(keys)))
     where = f": {join_texts(shown, len(shown) if view.verbose else 2)}" if keys else ""
-    return Aligned((f"{safe(kind)}{number}", safe(text) + where, safe(place)))
+    place = place_text(one.rule)
+    return Aligned((f"{safe(one.kind)}{number}", safe(one.text) + where, safe(place)))
 
 
 def _group(items: Iterable[T], kind: Callable[[T], K]) -> dict[K, list[T]]:

@@ -40,17 +40,17 @@ LONGEST_LINE = 1000
 
 def tell_findings(report: Report, view: View) -> Iterator[Section]:
     """A section for the findings of each kind: first those that are allowed, then the others."""
-    found: dict[tuple[FindingKind, bool], list[Finding]] = {}
+    found: dict[tuple[int, bool], list[Finding]] = {}
     for finding in report.findings:
-        found.setdefault((finding.kind, finding.allowed), []).append(finding)
+        found.setdefault((id(finding.kind), finding.allowed), []).append(finding)
     for kind in FindingKind:
         for allowed in (True, False):
-            if findings := found.get((kind, allowed)):
-                yield _section(findings, view)
+            if findings := found.get((id(kind), allowed)):
+                yield tell_alike(findings, view)
 
 
-def _section(findings: Sequence[Finding], view: View) -> Section:
-    """The findings of a kind that are all allowed, or all not."""
+def tell_alike(findings: Sequence[Finding], view: View) -> Section:
+    """Findings of one kind that are all allowed, or all not."""
     kind, allowed = findings[0].kind, findings[0].allowed
     word = f"{kind.value} (allowed)" if allowed else kind.value
     if kind is FindingKind.NOTHING:

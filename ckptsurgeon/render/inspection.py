@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, View
@@ -34,12 +35,19 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
     """
     view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.align(list(_facts(found, verbose)))
+    return view.page(*map(view.show, tell_inspection(found, verbose=verbose)))
+
+
+def tell_inspection(found: Inspection, *, verbose: bool) -> Iterator[Section]:
+    """The facts of a checkpoint, then its tensors."""
+    facts = list(_facts(found, verbose))
+    path = safe(str(found.checkpoint.path))
+    yield Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
     specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
-    shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
-    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
-    return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
+    limit, heads = len(lines) if verbose else MOST_LINES, ("module", "size", "tensors")
+    if lines:
+        yield Section("tensors", "", lines, limit=limit, heads=heads)
 
 
 # --- facts ----------------------------------------------------------------------------------------
