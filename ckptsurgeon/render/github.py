@@ -137,9 +137,10 @@ def _problem(problem: Problem) -> Annotation:
 
 def _command(one: Annotation, folder: str) -> str:
     """`::error file=rules.yaml,line=4,col=5,title=3 missing::message`."""
-    properties = {**_properties(one.place, folder), "title": one.title}
+    properties = {**_properties(one.place, folder), "title": visible(one.title)}
     told = ",".join(f"{name}={_escape_property(text)}" for name, text in properties.items())
-    return f"::{one.level} {told}::{_escape_data(one.message)}"
+    message = "\n".join(map(visible, one.message.split("\n")))
+    return f"::{one.level} {told}::{_escape_data(message)}"
 
 
 def _properties(place: Place | None, folder: str) -> dict[str, str]:

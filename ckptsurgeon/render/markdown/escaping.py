@@ -15,7 +15,10 @@ from ckptsurgeon.visible import visible
 EMPTY = "(empty)"
 """What stands for an empty text: there is no empty code span."""
 
-_PLAIN = re.compile(r"['(]?([A-Za-z]+(['-][a-z]+)?|\d[\d,]*(\.\d+)?%?)[')]?[,;:.]?'?")
+_PLAIN = re.compile(
+    r"['(]?[A-Za-z]+(['-][a-z]+)?[')]?[,;:.]?'?"  # a word
+    r"|\(?\d[\d,]*(\.\d+)?%?[,;:]?"  # a number, but not that of an item of a list: `1.`, `1)`
+)
 """A word that no markdown can be made of, and that GitHub makes no link of."""
 
 
