@@ -11,6 +11,7 @@ from ckptsurgeon.cli.commands import Command, Group
 from ckptsurgeon.cli.options import PATH, color, formats_with, load_rules, read_factory_arguments
 from ckptsurgeon.cli.printing import Style, print_json, print_out, say
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.errors import Problem, RulesetError
 
 
 @click.command(
@@ -93,27 +94,54 @@ def _print_spec(found: Any) -> None:
 @click.command(
     cls=Command,
     short_help="Validate rule files.",
-    examples=("ckptsurgeon check rules.yaml", "ckptsurgeon check first.yaml second.yaml"),
+    examples=(
+        "ckptsurgeon check rules.yaml",
+        "ckptsurgeon check first.yaml second.yaml",
+        "ckptsurgeon check --each rules/*.yaml --format github   # a gate for CI",
+    ),
 )
 @click.argument("rules", nargs=-1, required=True, type=PATH)
+@click.option("--each", is_flag=True, help="RULES stand alone, and are no stages.")
 @formats_with("github")
-def check(rules: Sequence[str], form: str) -> None:
+def check(rules: Sequence[str], each: bool, form: str) -> None:
     """Validate rule files without a checkpoint; several are stages, one after the other.
 
     RULES are rule files, shipped rulesets, or - for stdin.
     """
-    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-    from ckptsurgeon.visible import disarm, visible
-
-    compiled = compile_rulesets(load_rules(rules))
-    count = sum(len(stage.rules) for stage in compiled)
+    files = [[name] for name in rules] if each else [list(rules)]
+    compiled = _compile_each(files)
     if form == "json":
-        names = {"files": list(rules), "rules": count, "stages": len(compiled)}
+        count = sum(len(stage.rules) for stages in compiled for stage in stages)
+        names = {"files": list(rules), "rules": count, "stages": sum(map(len, compiled))}
         print_json({"version": 1, "clean": True, "exit_code": 0, **names, "problems": []})
         return
-    stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    told = f"{', '.join(rules)}: {count} rule{'s' * (count != 1)}{stages}, no problems"
-    print_out([f"{disarm(visible(told))}\n"])
+    print_out(_tell_checked(*pair) for pair in zip(files, compiled, strict=True))
+
+
+def _compile_each(files: Sequence[Sequence[str]]) -> list[Sequence[Any]]:
+    """The stages of each of some lists of rule files; raises RulesetError with all problems."""
+    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
+
+    compiled: list[Sequence[Any]] = []
+    problems: list[Problem] = []
+    for names in files:
+        try:
+            compiled.append(compile_rulesets(load_rules(names)))
+        except RulesetError as error:
+            problems += error.problems
+    if problems:
+        raise RulesetError(problems)
+    return compiled
+
+
+def _tell_checked(names: Sequence[str], stages: Sequence[Any]) -> str:
+    """`rules.yaml: 3 rules, no problems`."""
+    from ckptsurgeon.visible import disarm, visible
+
+    count = sum(len(stage.rules) for stage in stages)
+    number = f", {len(stages)} stages" if len(stages) > 1 else ""
+    told = f"{', '.join(names)}: {count} rule{'s' * (count != 1)}{number}, no problems"
+    return f"{disarm(visible(told))}\n"
 
 
 @click.group(cls=Group, short_help="Shipped rulesets; the schema.")
