@@ -74,7 +74,8 @@ def inspect(
     else:
         from ckptsurgeon.render.inspection import render_inspection
 
-        print_out([render_inspection(found, **Style(verbose, color).layout)])
+        style = Style(verbose, color)
+        print_out([render_inspection(found, **style.layout, pictures=style.draws)])
 
 
 def _print_spec(found: Any) -> None:

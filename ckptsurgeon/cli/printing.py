@@ -66,7 +66,7 @@ def print_beginning(report: Any, form: str, style: Style) -> None:
     if form == "text":
         from ckptsurgeon.render.text import render_body
 
-        print_out([render_body(report, **style.layout)])
+        print_out([render_body(report, **style.layout, pictures=style.draws)])
 
 
 def print_ending(report: Any, form: str, style: Style) -> None:
@@ -158,6 +158,16 @@ class Style:
         if os.environ.get("FORCE_COLOR"):
             return True
         return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def draws(self) -> bool:
+        """Whether there are pictures: in colours, where stdout can write what they are made of."""
+        from ckptsurgeon.render.pictures import SIGNS
+
+        try:
+            return self.paints and bool(SIGNS.encode(sys.stdout.encoding))
+        except (LookupError, UnicodeError):
+            return False
 
     @property
     def layout(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.pictures import draw_dtypes
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
@@ -29,13 +30,17 @@ MOST_SHAPES = 4
 LONGEST_NAMES = 64
 
 
-def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bool = False) -> str:
+def render_inspection(
+    found: Inspection, *, width: int, color: bool, verbose: bool = False, pictures: bool = False
+) -> str:
     """The checkpoint as text that ends in a newline; safe to print as it is.
 
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
+    `pictures` has a bar of the bytes by dtype, in colour and if it is folded.
     """
-    view = View(width, Palette(color), verbose, EVERYTHING)
-    return view.page(*map(view.show, tell_inspection(found, verbose=verbose)))
+    view = View(width, Palette(color), verbose, EVERYTHING, pictures and color and not verbose)
+    facts, *tensors = map(view.show, tell_inspection(found, verbose=verbose))
+    return view.page([*facts, *draw_dtypes(found.specs.values(), view)], *tensors)
 
 
 def tell_inspection(found: Inspection, *, verbose: bool) -> Iterator[Section]:

@@ -12,6 +12,7 @@ from ckptsurgeon.render.accounting import (
 )
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import show_advice, tell_advice, tell_findings
+from ckptsurgeon.render.pictures import draw_report
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, UNSETTLED, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import percent
@@ -24,17 +25,21 @@ def render_text(report: Report, *, width: int, color: bool, verbose: bool = Fals
     return body + render_bottom(report, color=color)
 
 
-def render_body(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
+def render_body(
+    report: Report, *, width: int, color: bool, verbose: bool = False, pictures: bool = False
+) -> str:
     """The report without its last lines.
 
     Repeated layers fold into ranges and long lists are cut, with a count of what is left out;
-    `verbose` gives every key its own line. What comes from files is escaped (`terminal.safe`), so
+    `verbose` gives every key its own line. `pictures` has bars, in colour and if it is folded.
+    What comes from files is escaped (`terminal.safe`), so
     the text can be printed as it is.
     """
     limits = EVERYTHING if verbose else (UNSETTLED if report.open_findings else CLEAN)
-    view = View(width, Palette(color), verbose, limits)
+    view = View(width, Palette(color), verbose, limits, pictures and color and not verbose)
     return view.page(
         _header(report, view),
+        draw_report(report, view),
         view.show(tell_outside(report, view)),
         *map(view.show, tell_outputs(report, view)),
         view.show(tell_notes(report, view)),

@@ -40,12 +40,13 @@ EVERYTHING = Limits(*[10**12] * 4)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a report is to be shown."""
+    """How a report is to be shown; `pictures` are drawn only where there is colour."""
 
     width: int
     palette: Palette
     verbose: bool
     limits: Limits
+    pictures: bool = False
 
     def fold(self, lots: Iterable[Lot], show: Callable[[Line], Aligned], limit: int) -> list[str]:
         """The entries of lots on few lines, at most `limit` of them."""
