@@ -18,10 +18,11 @@ from ckptsurgeon.render.accounting import group_notes, show_notes
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import ADVICE, tell_advice, tell_alike
 from ckptsurgeon.render.problems import shorten_text
+from ckptsurgeon.render.terminal import safe_sentence
 from ckptsurgeon.render.view import UNSETTLED, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import plural
-from ckptsurgeon.visible import disarm, visible
+from ckptsurgeon.visible import visible
 
 MOST = 10
 """Annotations of one level: GitHub shows no more of a step."""
@@ -67,7 +68,7 @@ def write_annotations(annotations: Iterable[Annotation], last: str, folder: str 
         for level in LEVELS
         for one in _first([one for one in found if one.level == level])
     ]
-    return "\n".join((*lines, disarm(visible(last)))) + "\n"
+    return "\n".join((*lines, safe_sentence(last))) + "\n"
 
 
 def _first(annotations: Sequence[Annotation]) -> Iterator[Annotation]:

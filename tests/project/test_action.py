@@ -228,3 +228,38 @@ def test_the_hook_finds_rule_files_by_their_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["config.yaml", "rules.json", "overrules.yaml", ".github/ci.yml"])
 def test_the_hook_leaves_other_files_alone(name: str) -> None:
     assert not re.search(HOOK["files"], name)
+
+
+PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+WORKFLOW, HOOKS = map(yaml.safe_load, re.findall(r"^```yml\n(.*?)^```$", PAGE, re.M | re.S))
+
+
+def test_the_workflow_of_the_docs_asks_for_little_and_pins_what_it_uses() -> None:
+    (job,) = WORKFLOW["jobs"].values()
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert "pull_request" in WORKFLOW.values()  # YAML 1.1 reads `on` as true
+    used = [step["uses"].partition("@") for step in job["steps"]]
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for _, _, commit in used)
+    assert used[-1][0].endswith("/" + str(PLACE.relative_to(ROOT)))
+
+
+def test_the_workflow_of_the_docs_gives_the_action_what_it_takes(work: Path) -> None:
+    (job,) = WORKFLOW["jobs"].values()
+    given = job["steps"][-1]["with"]
+    assert given.keys() <= ACTION["inputs"].keys()
+    assert {name for name, one in ACTION["inputs"].items() if one.get("required")} <= given.keys()
+    (work / "conversion").mkdir()
+    spec = '{"a": ["F32", [2]]}'
+    for name in ("source", "into"):
+        (work / given[name]).write_text(spec)
+    (work / given["rules"]).write_text("format: 1\nrules:\n  - a -> a\n")
+    assert run_plan(work, **given).code == 0
+
+
+def test_the_docs_tell_every_input_of_the_action() -> None:
+    assert [name for name in ACTION["inputs"] if f"| `{name}` |" not in PAGE] == []
+
+
+def test_the_hook_of_the_docs_is_there() -> None:
+    (repository,) = HOOKS["repos"]
+    assert [hook["id"] for hook in repository["hooks"]] == [HOOK["id"]]

@@ -10,6 +10,7 @@ import html
 import itertools
 import re
 
+from ckptsurgeon.render.terminal import safe_sentence
 from ckptsurgeon.visible import visible
 
 EMPTY = "(empty)"
@@ -51,8 +52,9 @@ def cell(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """A sentence of ours; as a code span where it names what may come from a file."""
-    return text if all(map(_PLAIN.fullmatch, text.split(" "))) else code(text)
+    """A sentence of ours, not too long; as a code span where it names what may come from a file."""
+    shown = safe_sentence(text)
+    return shown if all(map(_PLAIN.fullmatch, shown.split(" "))) else code(shown)
 
 
 def tagged(text: str) -> str:
