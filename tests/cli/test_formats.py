@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,21 @@ def test_files_are_named_as_the_workspace_has_them(
     monkeypatch.chdir("sub")
     commands, _ = read_log(ckpt("check", "wrong.yaml", "--format", "github").out)
     assert {one.properties["file"] for one in commands} == {file}
+
+
+def test_files_are_stages_unless_each_stands_alone(ckpt: Ckpt, folder: Path) -> None:
+    names = ("rules.yaml", "rules.yaml")
+    assert "`keep` before the last stage" in ckpt("check", *names).err
+    assert ckpt("check", "--each", *names).out == "rules.yaml: 3 rules, no problems\n" * 2
+    told = json.loads(ckpt("check", "--each", *names, "--format", "json").out)
+    assert (told["files"], told["rules"], told["stages"]) == (list(names), 6, 2)
+
+
+def test_what_is_wrong_in_each_of_several_files_is_told_at_once(ckpt: Ckpt, folder: Path) -> None:
+    for name in ("one.yaml", "other.yaml"):
+        Path(name).write_text(WRONG)
+    ran = ckpt("check", "--each", "one.yaml", "rules.yaml", "other.yaml", "--format", "github")
+    commands, lines = read_log(ran.out)
+    places = [(one.properties["file"], one.properties["line"]) for one in commands]
+    assert (ran.code, lines) == (2, ["4 problems"])
+    assert places == [(name, line) for name in ("one.yaml", "other.yaml") for line in "34"]

@@ -13,7 +13,8 @@ from ckptsurgeon.render.verification import list_facts, list_outputs, list_sides
 def render_verification(found: Verification, *, verbose: bool = False) -> str:
     """The verification as markdown that ends in a newline, at most 65,000 bytes long."""
     blocks = [verdict(found.bottom_line, found.exit_code)]
-    for section in tell_findings(found, verbose=verbose):
+    sections = tell_findings(found, verbose=verbose)
+    for section in sorted(sections, key=lambda one: not one.is_wrong):
         blocks += fold_section(section, Rank.WRONG if section.is_wrong else Rank.ALLOWED)
     head, *rows = tabulate(("", "", "holds"), list(list_sides(found)))
     blocks.append(Block(Rank.FRAME, head, rows))
