@@ -221,6 +221,24 @@ def _show_tie(line: Line) -> Aligned:
     return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
 
 
+# --- how much ------------------------------------------------------------------------------------
+
+
+def tell_coverage(report: Report) -> str:
+    """How much of the destination comes from the source, and how much of that is used."""
+    coverage = report.coverage
+    whole = "source's" if not any(side.root for side in report.sources) else "root's"
+    known = "" if all(side.all_sizes_known for side in report.sources) else " known"
+    share = percent(coverage.consumed, coverage.offered)
+    used = f"{share} of the {whole}{known} bytes are used"
+    if coverage.outside.tensors:
+        used += f"; {coverage.outside} stand outside of it"
+    if not coverage.wanted:
+        return used
+    keys = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
+    return f"{keys}; {used}"
+
+
 # --- notes ----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.accounting import (
     list_sources,
     list_targets,
+    tell_coverage,
     tell_notes,
     tell_outputs,
     tell_outside,
@@ -15,7 +16,6 @@ from ckptsurgeon.render.findings import show_advice, tell_advice, tell_findings
 from ckptsurgeon.render.pictures import draw_report
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, UNSETTLED, View
 from ckptsurgeon.report.report import Report
-from ckptsurgeon.specs import percent
 from ckptsurgeon.wording import tell_more
 
 
@@ -32,8 +32,7 @@ def render_body(
 
     Repeated layers fold into ranges and long lists are cut, with a count of what is left out;
     `verbose` gives every key its own line. `pictures` has bars, in colour and if it is folded.
-    What comes from files is escaped (`terminal.safe`), so
-    the text can be printed as it is.
+    What comes from files is escaped (`terminal.safe`), so the text can be printed as it is.
     """
     limits = EVERYTHING if verbose else (UNSETTLED if report.open_findings else CLEAN)
     view = View(width, Palette(color), verbose, limits, pictures and color and not verbose)
@@ -62,18 +61,3 @@ def _header(report: Report, view: View) -> list[str]:
     shown = view.align([*first, *list_targets(report)], "")
     more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
     return [*shown[: len(first)], *more, *shown[len(first) :]]
-
-
-def tell_coverage(report: Report) -> str:
-    """How much of the destination comes from the source, and how much of that is used."""
-    coverage = report.coverage
-    whole = "source's" if not any(side.root for side in report.sources) else "root's"
-    known = "" if all(side.all_sizes_known for side in report.sources) else " known"
-    share = percent(coverage.consumed, coverage.offered)
-    used = f"{share} of the {whole}{known} bytes are used"
-    if coverage.outside.tensors:
-        used += f"; {coverage.outside} stand outside of it"
-    if not coverage.wanted:
-        return used
-    keys = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
-    return f"{keys}; {used}"

@@ -10,6 +10,7 @@ from ckptsurgeon.render.accounting import (
     TITLES,
     list_sources,
     list_targets,
+    tell_coverage,
     tell_notes,
     tell_outputs,
     tell_outside,
@@ -20,7 +21,6 @@ from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
 from ckptsurgeon.render.markdown.escaping import prose
 from ckptsurgeon.render.markdown.tables import WIDTH, fence, fold_section, tabulate, verdict
 from ckptsurgeon.render.sections import Section
-from ckptsurgeon.render.text import tell_coverage
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import human_bytes

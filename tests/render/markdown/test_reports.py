@@ -19,11 +19,11 @@ from report.plans import compared, resnet18, view
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
+from ckptsurgeon.render.accounting import tell_coverage
 from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
 from ckptsurgeon.render.markdown.report import render_report
 from ckptsurgeon.render.markdown.tables import fence
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.text import tell_coverage
 from ckptsurgeon.report.advice import Advice
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.specs import TensorSpec
