@@ -45,12 +45,12 @@ class Annotation:
 
 
 def annotate_report(report: Report, folder: str = "") -> str:
-    """The findings, notes and advice of a report as commands, then its last line.
+    """The findings of a report, what settles them, and its notes as commands, then its last line.
 
     Names of files are relative to `folder`, and are told relative to what that is relative to.
     """
     view = View(WIDTH, Palette(color=False), verbose=False, limits=UNSETTLED)
-    found = [*_findings(report, view), *_notes(report, view), *_advice(report, view)]
+    found = [*_findings(report, view), *_advice(report, view), *_notes(report, view)]
     return write_annotations(found, report.bottom_line, folder)
 
 
@@ -103,15 +103,8 @@ def _place(rule: RuleInfo | None, report: Report) -> Place | None:
     """Where a rule stands; without one, the beginning of the last rule file."""
     if rule is not None:
         return rule.place
-    file = next((rule.place.file for rule in reversed(report.rules)), "")
-    return Place(file, 1, 1) if file else None
-
-
-def _notes(report: Report, view: View) -> Iterator[Annotation]:
-    for notes in group_notes(report):
-        kind, text, _ = show_notes(notes, view).cells
-        rule = notes[0].rule
-        yield Annotation("notice", f"note: {kind}", text, rule.place if rule else None)
+    files = [one.place.file for one in report.rules if is_file(one.place.file)]
+    return Place(files[-1], 1, 1) if files else None
 
 
 def _advice(report: Report, view: View) -> Iterator[Annotation]:
@@ -120,6 +113,13 @@ def _advice(report: Report, view: View) -> Iterator[Annotation]:
         lines = [line for line, _ in advised.lines]
         message = "\n".join((advised.told, *lines)).lstrip("\n")
         yield Annotation("notice", ADVICE, message, _place(None, report))
+
+
+def _notes(report: Report, view: View) -> Iterator[Annotation]:
+    for notes in group_notes(report):
+        kind, text, _ = show_notes(notes, view).cells
+        rule = notes[0].rule
+        yield Annotation("notice", f"note: {kind}", text, rule.place if rule else None)
 
 
 def _problem(problem: Problem) -> Annotation:

@@ -102,6 +102,19 @@ def test_rules_that_match_nothing_are_annotated_at_their_place(ckpt: Ckpt, folde
     assert (ran.code, command.properties["line"], command.properties["col"]) == (2, "3", "5")
 
 
+def test_what_no_rule_gives_is_annotated_at_the_beginning_of_the_rules(
+    ckpt: Ckpt, folder: Path
+) -> None:
+    Path("part.yaml").write_text("format: 1\nrules:\n  - conv.weight -> conv.weight\n")
+    words = ("plan", "src.safetensors", "-r", "part.yaml", "-e", "bn.* -> norm.*")
+    ran = ckpt(*words, "--into", "dst.pt", "--format", "github")
+    told = {one.properties["title"]: one.properties for one in read_log(ran.out)[0]}
+    assert (told["2 missing"]["file"], told["2 missing"]["line"]) == ("part.yaml", "1")
+    assert "file" not in told["2 unexpected"]  # of a rule that was typed
+    (mismatched, *_) = [at for title, at in told.items() if "mismatched" in title]
+    assert mismatched["file"] == "part.yaml"
+
+
 def test_good_rules_are_one_plain_line(ckpt: Ckpt, folder: Path) -> None:
     ran = ckpt("check", "rules.yaml", "--format", "github")
     assert (ran.code, ran.out) == (0, "rules.yaml: 3 rules, no problems\n")

@@ -102,10 +102,11 @@ def test_findings_stand_at_their_rules() -> None:
         (one.name, one.properties["title"], one.properties.get("file"), one.properties.get("line"))
         for one in commands
     ]
-    assert told[:5] == [
+    assert told == [
         ("error", "1 mismatched", "work/sub/rules.yaml", "7"),
         ("error", "1 missing", "work/sub/rules.yaml", "1"),
         ("warning", "1 unused (allowed)", "work/sub/rules.yaml", "1"),
+        ("notice", "to settle this, in the rule file", "work/sub/rules.yaml", "1"),
         ("notice", "note: untaken", "work/sub/rules.yaml", "7"),
         ("notice", "note: entry", None, None),
     ]
