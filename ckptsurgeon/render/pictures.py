@@ -129,7 +129,8 @@ def divide(parts: Sequence[int], width: int) -> list[int]:
     """
     whole = sum(parts)
     sizes = [max(1, part * width // whole) for part in parts]
-    by_remainder = sorted(range(len(parts)), key=lambda at: -(parts[at] * width % whole))
+    larger = [at for at, part in enumerate(parts) if part * width >= whole]
+    by_remainder = sorted(larger, key=lambda at: -(parts[at] * width % whole))
     for at in by_remainder[: max(0, width - sum(sizes))]:
         sizes[at] += 1
     while sum(sizes) > width and max(sizes) > 1:

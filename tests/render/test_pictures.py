@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Ckpt, ckpt, folder
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from render.test_inspection import CHECKPOINTS, look
 from render.test_text import PLANS
@@ -94,6 +94,7 @@ def test_a_larger_part_is_no_shorter(parts: list[int], width: int) -> None:
 
 
 @given(PARTS, st.integers(12, 100))
+@example(parts=[22, 23, 220], width=12)
 def test_a_part_of_columns_has_about_as_many(parts: list[int], width: int) -> None:
     sizes = divide(parts, width)
     for part, size in zip(parts, sizes, strict=True):
