@@ -83,7 +83,7 @@ COMMANDS: Mapping[str, str] = {
         "inspect",
     ),
     **dict.fromkeys(("dry-run", "dryrun", "preview", "report", "simulate"), "plan"),
-    **dict.fromkeys(("diff", "compare"), "plan OLD --into NEW"),
+    **dict.fromkeys(("compare", "cmp", "difference"), "diff A B"),
     **dict.fromkeys(("validate", "lint", "parse"), "check"),
     **dict.fromkeys(("test", "prove", "load", "evaluate"), "verify"),
     **dict.fromkeys(("why", "trace", "where", "blame"), "explain"),
