@@ -37,8 +37,7 @@ from ckptsurgeon.cli.printing import Style, print_out, shown_progress
         "ckptsurgeon diff a.safetensors timm:resnet18            # shapes alone",
     ),
 )
-@click.argument("first", metavar="[A]", type=PATH)
-@click.argument("second", metavar="B", required=False, type=PATH)
+@click.argument("files", metavar="[A] B", nargs=-1, required=True, type=PATH)
 @given_rules
 @further_sources("B", "A")
 @variables
@@ -63,8 +62,7 @@ from ckptsurgeon.cli.printing import Style, print_out, shown_progress
 @jobs
 @report
 def diff(
-    first: str,
-    second: str | None,
+    files: tuple[str, ...],
     memory: int | None,
     jobs: int | None,
     form: str,
@@ -74,14 +72,15 @@ def diff(
 ) -> int:
     """What is in B that is not in A: names, dtypes, shapes, and how far which values moved.
 
-    A and B are files, folders, JSON specs (- for stdin) or factories; with rules, what they make of
-    A is compared. NaN equals NaN at the same place, -0.0 equals 0.0. Exits 0 where all is equal, 1
-    where something differs, 2 where it can't be told.
+    A and B are files, folders, JSON specs (- for stdin) or factories. With rules, what they make of
+    A is compared; for several outputs B is ALIAS=PATH each, or 'rank<r>=mp_rank_<r:02>.pt'. NaN
+    equals NaN at the same place, -0.0 equals 0.0. Exits 0 where all is equal, 1 where something
+    differs, 2 where it can't be told.
     """
     from ckptsurgeon.comparing.comparing import diff as compare
     from ckptsurgeon.render.difference import difference_json, render_difference
 
-    source, into = _read_places(first, second, words["named"])
+    source, into = _read_files(files, words["named"])
     asked = open_streams(build_factory({**words, "source": source, "into": into}))
     has_rules = asked["rules"] or asked["arrows"]
     with shown_progress() as progress:
@@ -109,10 +108,21 @@ _PLAIN = ("one_shard", "only", "exact", "atol", "rtol", "any_dtype", "headers")
 """Words that the function takes as they are."""
 
 
-def _read_places(first: str, second: str | None, named: Any) -> tuple[str | None, str]:
-    """A, if it has no name, and B, which comes last."""
-    if second is not None:
-        return first, second
+def _read_files(
+    files: tuple[str, ...], named: tuple[str, ...]
+) -> tuple[str | None, str | dict[str, str]]:
+    """A, if it has no name, and B: the last word, or all words that are ALIAS=PATH."""
+    from ckptsurgeon.file_names import split_word
+
+    several = dict(sides for word in files if (sides := split_word(word)) is not None)
+    plain = [word for word in files if split_word(word) is None]
+    most = 1 if several else 2
+    if len(plain) > most:
+        raise click.UsageError(f"{plain[most]!r} is one word too many: wanted A and B")
+    if several:
+        return (plain[0] if plain else None), several
+    if len(plain) == 2:
+        return plain[0], plain[1]
     if not named:
         raise click.UsageError("the second checkpoint is missing: `ckptsurgeon diff A B`")
-    return None, first
+    return None, plain[0]

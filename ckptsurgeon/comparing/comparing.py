@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import starmap
 
+from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.comparing.change import Change, Compared, Measure
 from ckptsurgeon.comparing.difference import Conditions, Difference, Row, Status
 from ckptsurgeon.comparing.elements import compare_blocks
-from ckptsurgeon.comparing.halves import Half, converted_half, half_of
+from ckptsurgeon.comparing.halves import A, B, Half, converted_half, half_of
 from ckptsurgeon.comparing.moved import Origin, find_moved
 from ckptsurgeon.comparing.notes import tell_beside
 from ckptsurgeon.comparing.workers import Reader, Workers, tell_progress
@@ -18,20 +19,17 @@ from ckptsurgeon.engine.execution import refuse_changed, stamps_of
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.request import Config, Given, Request, Root, Source, open_request
+from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open_request
 from ckptsurgeon.selecting import read_only, select
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.wanted import Size, check_count, read_size, require
-
-A, B = "A", "B"
-"""What the two are called."""
 
 Tell = Callable[[str, int], None]
 
 
 def diff(
     a: Source | None,
-    b: Source,
+    b: Into,
     *,
     rules: Rules | None = None,
     sources: Mapping[str, Source] | None = None,
@@ -52,9 +50,10 @@ def diff(
     """How `b` differs from `a`: keys, dtypes, shapes, and how far which values moved.
 
     Both are paths, factories by name, dicts of tensors, models or open checkpoints. With `rules`
-    (and `sources`, `config`, `variables`, as in `plan`) what they make of `a` is compared. `root`
-    is the wrapper to open in both, or a dict by alias in which "" is `a` and `dst` is `b`. `only`
-    are patterns as rules have them, of which a key must match one.
+    (and `sources`, `config`, `variables`, as in `plan`) what they make of `a` is compared; `b` is
+    then a dict by alias where they give several outputs. `root` is the wrapper to open in both, or
+    a dict by alias in which "" is `a` and `dst` is `b`. `only` are patterns as rules have them, of
+    which a key must match one.
 
     NaN equals NaN at the same place and -0.0 equals 0.0, unless bits are to be equal (`exact`).
     With a tolerance a value is close enough where |b - a| <= atol + rtol |b|, as in
@@ -90,7 +89,7 @@ def diff(
     refuse_changed(stamps, "compare again")
     return Difference(
         first.sides,
-        second.sides[0],
+        second.sides,
         conditions,
         tuple(rows),
         (*first.notes, *tell_beside(first, second)),
@@ -115,6 +114,8 @@ def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:
         raise CkptSurgeonError("b: nothing to compare with")
     if are_converted:
         return converted_half(request.prepare()), half_of(inputs.destination, B)
+    if isinstance(inputs.destination, Several):
+        raise CkptSurgeonError("b: several are what rules give alone; give `rules`, or one of them")
     if len(inputs.sources) > 1:
         raise CkptSurgeonError("sources: several are one checkpoint by rules alone; give `rules`")
     (source,) = inputs.sources.values()

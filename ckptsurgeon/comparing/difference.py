@@ -13,7 +13,7 @@ from ckptsurgeon.comparing.change import Change, total
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.report.sides import Side, Tally, count_tensors
 from ckptsurgeon.showing import Shown
-from ckptsurgeon.specs import TensorSpec, plural
+from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
 
 class Status(enum.Enum):
@@ -93,12 +93,12 @@ class Conditions:
 class Difference(Shown):
     """What `diff` found. `rows` are B's tensors in its order, then those of A that B lacks.
 
-    `sources` are A, or what A was made of by rules; `other` is B. `notes` say what else a user
+    `sources` are A, or what A was made of by rules; `others` are B. `notes` say what else a user
     should know: ties, entries, keys that rules leave.
     """
 
     sources: tuple[Side, ...]
-    other: Side
+    others: tuple[Side, ...]
     conditions: Conditions
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...] = ()
@@ -176,12 +176,8 @@ class Difference(Shown):
             largest = f"largest |Δ| {self.whole.largest:.2e}"
             return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
         how = "bit for bit" if self.conditions.exact else "in every value"
-        return f"equal {how}: {number}, {self.other_tally}{told}"
-
-    @property
-    def other_tally(self) -> str:
-        """`44.7 MiB`: the size of what was compared."""
-        return str(count_tensors(row.spec for row in self.rows)).partition(", ")[2]
+        size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)
+        return f"equal {how}: {number}, {size}{told}"
 
     def _told(self) -> Iterator[str]:
         for status, tally in self.counts.items():

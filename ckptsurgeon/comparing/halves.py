@@ -7,16 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
-from ckptsurgeon.checkpoints.several import Several
+from ckptsurgeon.checkpoints.several import address_of, parts_of
 from ckptsurgeon.engine.execution import Execution
-from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rules import SourceOptions
 from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.addresses import alias_of
 from ckptsurgeon.plans.graph import Leaf, Node, full_key, walk
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.report.sides import Side, side_of
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
+
+A, B = "A", "B"
+"""What the two are called."""
 
 Notes = tuple[tuple[str, str], ...]
 
@@ -47,13 +50,10 @@ class Half:
 
 def half_of(checkpoint: Checkpoint, name: str) -> Half:
     """A checkpoint as it is."""
-    if isinstance(checkpoint, Several):
-        raise CkptSurgeonError(f"{name}: several checkpoints, where one is compared at a time")
-    view = replace(view_source(checkpoint, "", SourceOptions()), alias=name)
     specs = checkpoint.contents.specs
     readable = (key for key, spec in specs.items() if not isinstance(spec, UnreadableSpec))
     return Half(
-        sides=(side_of(view),),
+        sides=tuple(_side(part, name, alias) for alias, part in parts_of(checkpoint).items()),
         specs=specs,
         nodes={key: Leaf("", key, specs[key], key) for key in readable},
         checkpoints={"": checkpoint},
@@ -63,17 +63,15 @@ def half_of(checkpoint: Checkpoint, name: str) -> Half:
 
 
 def converted_half(execution: Execution) -> Half:
-    """What rules make of the sources, before it is written."""
+    """What rules make of the sources, before it is written; of several outputs by address."""
     plan = execution.plan
-    if plan.is_named:
-        raise CkptSurgeonError(
-            "the rules give several outputs, and one is compared at a time: `transplant` them, and "
-            "compare each"
-        )
-    outputs = {output.name: output for output in plan.outputs.values()}
+    outputs = {
+        address_of(alias_of(key) if plan.is_named else "", output.name): output
+        for key, output in plan.outputs.items()
+    }
     sources = {name: one for name, one in execution.checkpoints.items() if name != DESTINATION}
     return Half(
-        sides=tuple(side_of(_named(view)) for view in plan.sources),
+        sides=tuple(_named(view, A) for view in plan.sources),
         specs={name: output.spec for name, output in outputs.items()},
         nodes={name: output.node for name, output in outputs.items()},
         checkpoints=execution.checkpoints,
@@ -84,8 +82,13 @@ def converted_half(execution: Execution) -> Half:
     )
 
 
-def _named(view: SourceView) -> SourceView:
-    return replace(view, alias=f"A {view.alias}".rstrip())
+def _side(checkpoint: Checkpoint, name: str, alias: str) -> Side:
+    return _named(view_source(checkpoint, alias, SourceOptions()), name)
+
+
+def _named(view: SourceView, name: str) -> Side:
+    """A checkpoint as a report names it: A, B, or one of several that are it."""
+    return side_of(replace(view, alias=f"{name} {view.alias}".rstrip()))
 
 
 def _find_left(execution: Execution) -> Iterator[tuple[str, TensorSpec]]:

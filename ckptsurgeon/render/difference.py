@@ -61,12 +61,17 @@ def render_difference(found: Difference, *, width: int, color: bool, verbose: bo
     view = View(width, Palette(color), verbose, EVERYTHING if verbose else LIMITS)
     paint = view.palette.good if found.equal else view.palette.bad
     return view.page(
-        view.align([side_line(side.alias, side) for side in (*found.sources, found.other)], ""),
-        outside_block((*found.sources, found.other), OUTSIDE, view),
+        [*_sides(found.sources, view), *_sides(found.others, view)],
+        outside_block((*found.sources, *found.others), OUTSIDE, view),
         *(_section(found, status, view) for status in Status),
         _notes(found.notes, view),
         [*_whole(found, view), paint(safe_sentence(found.bottom_line))],
     )
+
+
+def _sides(sides: Sequence[Side], view: View) -> list[str]:
+    lines = [side_line(side.alias, side) for side in sides]
+    return view.table(lines, lambda line: line, view.limits.section, "")
 
 
 def _section(found: Difference, status: Status, view: View) -> list[str]:
@@ -184,7 +189,7 @@ def _head(found: Difference) -> Iterator[tuple[str, Any]]:
     yield "exit_code", found.exit_code
     yield "bottom_line", found.bottom_line
     yield "a", [_describe_side(side) for side in found.sources]
-    yield "b", _describe_side(found.other)
+    yield "b", [_describe_side(side) for side in found.others]
     yield "conditions", msgspec.to_builtins(found.conditions)
     counts = found.counts.items()
     yield "counts", {one.value: {"tensors": n.tensors, "bytes": n.nbytes} for one, n in counts}
