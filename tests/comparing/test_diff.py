@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import save_file
 
 import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.comparing.difference import Status
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -243,13 +244,13 @@ def test_several_outputs_are_compared_by_alias() -> None:
     a = {"x": np.arange(6, dtype=np.float32)}
     b = {"r0": {"x": a["x"][:3]}, "r1": {"x": a["x"][3:] + 1}}
     rules = [{"x -> r<r>::x": "split"}]
-    assert statuses(cs.diff(a, b, rules)) == {"r1::x": "other values"}
+    assert statuses(cs.diff(a, b, rules=rules)) == {"r1::x": "other values"}
 
 
 def test_several_checkpoints_are_nothing_without_rules() -> None:
     a = {"x": np.ones(3, np.float32)}
     with pytest.raises(cs.CkptSurgeonError, match="b: several are what rules give alone"):
-        cs.diff(a, {"one": cs.open_checkpoint, "two": 3})  # type: ignore[dict-item]
+        cs.diff(a, {"one": open_dict(a), "two": open_dict(a)})
 
 
 @pytest.mark.parametrize(
