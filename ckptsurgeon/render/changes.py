@@ -10,7 +10,6 @@ from ckptsurgeon.comparing.change import Change, total
 from ckptsurgeon.comparing.difference import Row
 from ckptsurgeon.keys import read_key
 from ckptsurgeon.render.columns import Aligned, fit_names
-from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.specs import TensorSpec
 
@@ -87,16 +86,17 @@ def _line(label: str, groups: Groups, branch: Branch, moves: Moves) -> Aligned:
 
 def _tell_tensors(keys: Sequence[str], moves: Moves) -> str:
     """The specs of tensors that are alike, and the rank of their differences."""
-    rows = [moves.tensors[key] for key in keys]
-    return tell_row(rows[0], [row.rank for row in rows])
+    return tell_rows([moves.tensors[key] for key in keys])
 
 
-def tell_row(row: Row, ranks: Sequence[int]) -> str:
-    """`F32[256, 768], Δ of rank 8`."""
-    specs = tell_change(row.before, row.after)
-    if not all(ranks):
-        return specs
-    return f"{specs}, Δ of rank {range_of(min(ranks), max(ranks))}"
+def tell_rows(rows: Sequence[Row]) -> str:
+    """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
+    told = [tell_change(rows[0].before, rows[0].after)]
+    ranks = [row.rank for row in rows]
+    if all(ranks):
+        told.append(f"Δ of rank {range_of(min(ranks), max(ranks))}")
+    change = total(row.change for row in rows if row.change is not None)
+    return ", ".join(filter(None, (*told, tell_strange(change))))
 
 
 def range_of(least: int, most: int) -> str:
@@ -181,7 +181,7 @@ def _strange(number: float) -> str:
     return "inf" if number == math.inf else "?"
 
 
-def tell_values(change: Change) -> str:
+def tell_strange(change: Change) -> str:
     """What is not finite on either side: `NaN 0 -> 3, inf 1 -> 1`."""
     told = (("NaN", change.nans), ("inf", change.infinities))
-    return ", ".join(f"{safe(word)} {a:,} -> {b:,}" for word, (a, b) in told if a or b)
+    return ", ".join(f"{word} {a:,} -> {b:,}" for word, (a, b) in told if a or b)

@@ -16,9 +16,9 @@ from ckptsurgeon.render.changes import (
     HEADING,
     change_lines,
     figures,
-    tell_row,
+    tell_rows,
     tell_share,
-    tell_values,
+    tell_strange,
 )
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.json import describe
@@ -112,10 +112,10 @@ def _are_cast(rows: Sequence[Row]) -> bool:
 
 def _entry(row: Row) -> Entry:
     origins = (row.origin,) if row.origin and row.origin != row.key else ()
-    return Entry(row.key, row.spec, origins, row.before, (_tell_rows(row),))
+    return Entry(row.key, row.spec, origins, row.before, (_tell_parts(row),))
 
 
-def _tell_rows(row: Row) -> str:
+def _tell_parts(row: Row) -> str:
     """What is told of values in other shapes."""
     if row.status is not Status.RESHAPED or row.change is None:
         return ""
@@ -137,7 +137,7 @@ def _row_line(row: Row) -> Aligned:
     """A tensor on a line of its own."""
     came = f"<- {safe(row.origin)}" if row.origin and row.origin != row.key else ""
     far, *others = ("", "", "", "") if row.change is None else figures(row.change)
-    tail = ", ".join(filter(None, (tell_row(row, [row.rank]), _tell_rows(row))))
+    tail = ", ".join(filter(None, (tell_rows([row]), _tell_parts(row))))
     return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)
 
 
@@ -151,11 +151,11 @@ def _notes(notes: Sequence[tuple[str, str]], view: View) -> list[str]:
 def _whole(found: Difference, view: View) -> list[str]:
     """The figures of all values that were compared, and the tensor that moved farthest."""
     whole, farthest = found.whole, found.farthest
-    if whole.are_equal or not whole.moved:
+    if whole.are_equal:
         return []
     relative, largest, cosine, equal = figures(whole)
     told = [f"relative L2 {relative}", f"max |Δ| {largest}", f"cosine {cosine}", f"{equal} equal"]
-    told += filter(None, [tell_values(whole)])
+    told += filter(None, [tell_strange(whole)])
     lines = [f"all values together: {', '.join(told)}"]
     if farthest is not None and farthest.change is not None:
         far = tell_share(farthest.change.relative)
