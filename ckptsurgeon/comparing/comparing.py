@@ -159,12 +159,11 @@ class Comparison:
         if self.conditions.headers:
             return {}
         names = [name for name in self.second.specs if self._is_comparable(name)]
-        names.sort(key=lambda name: -self.second.specs[name].nbytes)
 
-        def told(name: str) -> None:
-            tell(name, self.first.specs[name].nbytes + self.second.specs[name].nbytes)
+        def nbytes(name: str) -> int:
+            return self.first.specs[name].nbytes + self.second.specs[name].nbytes
 
-        return self.workers.run(names, self._compare, told)
+        return self.workers.run(names, self._compare, nbytes, lambda name: tell(name, nbytes(name)))
 
     def _is_comparable(self, name: str) -> bool:
         before, after = self.first.specs.get(name), self.second.specs[name]

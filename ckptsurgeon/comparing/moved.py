@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ckptsurgeon.comparing.workers import Array, Reader, Workers
+from ckptsurgeon.comparing.workers import SHORT, Array, Reader, Workers
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.learning.words import may_become
 from ckptsurgeon.ops import carriers
@@ -71,14 +71,17 @@ def find_moved(
     tell nothing alone: such a tensor goes where others with its front went.
     """
 
-    def told(asked: Asked) -> None:
+    def nbytes(asked: Asked) -> int:
         half = workers.first if asked.is_first else workers.second
-        tell(asked.name, half.specs[asked.name].nbytes)
+        return half.specs[asked.name].nbytes
+
+    def told(asked: Asked) -> None:
+        tell(asked.name, nbytes(asked))
 
     asked = _ask(workers, [*left, *settled], wanted)
     heads = workers.run(asked, _see_head)
     alike = [one for group in _group(heads) for one in group]
-    return _choose(_equals(workers.run(alike, _see_all, told)), frozenset(left))
+    return _choose(_equals(workers.run(alike, _see_all, nbytes, told)), frozenset(left))
 
 
 def _ask(workers: Workers, sources: Sequence[str], wanted: Collection[str]) -> list[Asked]:
@@ -131,7 +134,8 @@ def _equals(seen: Mapping[Asked, Seen]) -> list[Equals]:
 def _see_head(asked: Asked, first: Reader, second: Reader) -> Seen:
     reader = first if asked.is_first else second
     spec = reader.half.specs[asked.name]
-    part = reader.part(asked.name, _front(spec.shape)) if spec.carrier else None
+    is_long = spec.nbytes > SHORT and spec.carrier is not None
+    part = reader.part(asked.name, _front(spec.shape)) if is_long else None
     block = next(reader.blocks(asked.name)) if part is None else part
     items = _as_dtype(block, spec, asked.dtype)[:HEAD]
     return Seen(spec.count.to_bytes(8, "little") + items.tobytes())

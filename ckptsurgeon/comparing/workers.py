@@ -19,6 +19,9 @@ from ckptsurgeon.ops.indexing import Region
 
 Array = np.ndarray[Any, Any]
 
+SHORT = 64 << 10
+"""Bytes that are read, and compared, in about the time that threads of Python need for a turn."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -52,12 +55,17 @@ class Workers:
         self,
         items: Iterable[Item],
         work: Callable[[Item, Reader, Reader], Result],
+        nbytes: Callable[[Item], int] = lambda item: 0,
         tell: Callable[[Item], None] = lambda item: None,
     ) -> dict[Item, Result]:
-        """What the work gives for each item; the first error ends all of it."""
-        waiting, done = deque(items), dict[Item, Result]()
-        jobs = min(self.jobs or default_jobs(), len(waiting))
-        memory = (self.memory or MEMORY) // (2 * max(jobs, 1))
+        """What the work gives for each item, the largest first; the first error ends all of it.
+
+        Items of few bytes each are for one thread: several would wait for each other.
+        """
+        waiting, done = deque(sorted(items, key=nbytes, reverse=True)), dict[Item, Result]()
+        are_short = sum(map(nbytes, waiting)) < SHORT * len(waiting)
+        jobs = 1 if are_short else min(self.jobs or default_jobs(), max(len(waiting), 1))
+        memory = (self.memory or MEMORY) // (2 * jobs)
         one_at_a_time = threading.Lock()
 
         def work_on() -> None:
@@ -72,7 +80,7 @@ class Workers:
                         done[item] = result
                         tell(item)
 
-        with ThreadPoolExecutor(max(jobs, 1)) as threads, _ended_early(waiting):
+        with ThreadPoolExecutor(jobs) as threads, _ended_early(waiting):
             for future in [threads.submit(_ended_early(waiting)(work_on)) for _ in range(jobs)]:
                 future.result()
         return done
