@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
+from ckptsurgeon.cli.guesses import tell_extra
 from ckptsurgeon.cli.options import (
     PATH,
     build_factory,
@@ -118,7 +119,8 @@ def _read_files(
     plain = [word for word in files if split_word(word) is None]
     most = 1 if several else 2
     if len(plain) > most:
-        raise click.UsageError(f"{plain[most]!r} is one word too many: wanted A and B")
+        told = tell_extra("diff", plain[most])
+        raise click.UsageError(f"{plain[most]!r} is one word too many: {told}")
     if several:
         return (plain[0] if plain else None), several
     if len(plain) == 2:
