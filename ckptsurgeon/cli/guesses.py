@@ -57,10 +57,7 @@ OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),
     **dict.fromkeys(("--no-color", "--nocolor", "--no-colour"), "--color never"),
     **dict.fromkeys(("--silent",), "-q"),
-    **dict.fromkeys(
-        ("--tol", "--tolerance", "--threshold", "--epsilon", "--eps"),
-        "--atol NUMBER, --rtol NUMBER",
-    ),
+    **dict.fromkeys(("--tol", "--threshold", "--epsilon", "--eps"), "--atol NUMBER"),
     **dict.fromkeys(("--bitwise", "--bits", "--bit-exact", "--identical"), "--exact"),
     **dict.fromkeys(("--ignore-dtype", "--ignore-dtypes", "--no-dtype"), "--any-dtype"),
     **dict.fromkeys(
