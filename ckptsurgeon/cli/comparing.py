@@ -93,6 +93,7 @@ def diff(
             config=asked["config"],
             variables=read_assignments(asked["given"], "--set", "NAME=VALUE"),
             root=read_roots(asked["root"]),
+            sizes=form != "text",
             memory=memory,
             jobs=jobs,
             progress=progress,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -14,12 +14,14 @@ from typing import NamedTuple
 class Measure:
     """What counts as equal, and as close enough: |b - a| <= absolute + relative * |b|.
 
-    NaN equals NaN and -0.0 equals 0.0, unless bits are to be equal (`is_exact`).
+    NaN equals NaN and -0.0 equals 0.0, unless bits are to be equal (`is_exact`). `has_sizes` asks
+    for the differences by their sizes.
     """
 
     absolute: float = 0.0
     relative: float = 0.0
     is_exact: bool = False
+    has_sizes: bool = False
 
     @property
     def is_loose(self) -> bool:
@@ -35,7 +37,8 @@ class Change:
     `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
     are over pairs of finite values: `base` of a², `cross` of aΔ, `moved` of Δ², where Δ = b - a.
     `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
-    A, rounded to B's dtype.
+    A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
+    where that was asked for.
     """
 
     count: int = 0
@@ -48,6 +51,7 @@ class Change:
     nans: tuple[int, int] = (0, 0)
     infinities: tuple[int, int] = (0, 0)
     is_rounded: bool = True
+    sizes: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def relative(self) -> float:
@@ -104,7 +108,14 @@ class Change:
             (self.nans[0] + other.nans[0], self.nans[1] + other.nans[1]),
             (self.infinities[0] + other.infinities[0], self.infinities[1] + other.infinities[1]),
             self.is_rounded and other.is_rounded,
+            _add_counts(self.sizes, other.sizes),
         )
+
+
+def _add_counts(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, int]:
+    if not (one and other):
+        return one or other
+    return {size: one.get(size, 0) + other.get(size, 0) for size in sorted({*one, *other})}
 
 
 def total(changes: Iterable[Change]) -> Change:

@@ -43,6 +43,7 @@ def diff(
     rtol: float = 0.0,
     any_dtype: bool = False,
     headers: bool = False,
+    sizes: bool = False,
     memory: Size | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -58,7 +59,8 @@ def diff(
     NaN equals NaN at the same place and -0.0 equals 0.0, unless bits are to be equal (`exact`).
     With a tolerance a value is close enough where |b - a| <= atol + rtol |b|, as in
     `torch.allclose`. `any_dtype` says that another dtype alone is no difference. `headers` compares
-    no values; so it is where one of the two has none. `memory` bounds what is held of tensors
+    no values; so it is where one of the two has none. `sizes` counts the differences of elements by
+    powers of two, for a third more of time. `memory` bounds what is held of tensors
     (256 MiB) over all of `jobs` threads.
 
     Raises CheckpointError for what can't be read, what `plan` raises for rules, and
@@ -76,7 +78,7 @@ def diff(
         one_shard=one_shard,
     )
     names = tuple(ruleset.file for ruleset in request.rulesets) if rules is not None else ()
-    conditions = Conditions(exact, atol, rtol, any_dtype, headers, read_only(only), names)
+    conditions = Conditions(exact, atol, rtol, any_dtype, headers, sizes, read_only(only), names)
     _refuse_words(conditions)
     first, second = _open_halves(request, are_converted=rules is not None)
     if conditions.only:
@@ -175,7 +177,8 @@ class Comparison:
         return before.count == after.count or are_rows
 
     def _compare(self, name: str, first: Reader, second: Reader) -> Compared:
-        measure = Measure(self.conditions.atol, self.conditions.rtol, self.conditions.exact)
+        asked = self.conditions
+        measure = Measure(asked.atol, asked.rtol, asked.exact, asked.sizes)
         specs = self.first.specs[name], self.second.specs[name]
         return compare_blocks(first.blocks(name), second.blocks(name), *specs, measure)
 
@@ -214,9 +217,10 @@ class Comparison:
     def _moved(self, rows: Mapping[str, Row], tell: Tell) -> dict[str, Row]:
         """New rows for the tensors of B that have the values of others of A."""
         wanted = [name for name, row in rows.items() if _is_searched(row)]
-        settled = {row.origin for row in rows.values() if row.origin and not _is_searched(row)}
-        left = [name for name in self.first.specs if name not in settled]
-        found = find_moved(self.workers, left, sorted(settled), wanted, tell)
+        own = {row.origin for row in rows.values() if row.origin and not _is_searched(row)}
+        left = [name for name in self.first.specs if name not in own]
+        settled = [name for name in self.first.specs if name in own]
+        found = find_moved(self.workers, left, settled, wanted, tell)
         return {name: self._moved_row(rows[name], origin) for name, origin in found.items()}
 
     def _moved_row(self, row: Row, origin: Origin) -> Row:

@@ -80,6 +80,7 @@ class Conditions:
     rtol: float = 0.0
     any_dtype: bool = False
     headers: bool = False
+    sizes: bool = False
     only: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
 

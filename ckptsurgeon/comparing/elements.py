@@ -65,6 +65,10 @@ def pair_items(
         a, b = a[size:], b[size:]
 
 
+EXPONENT, BIAS, NOT_FINITE = 52, 1023, 2047
+"""Where the exponent of a float64 stands, what is added to it, and that of infinities and NaN."""
+
+
 class _Pairing:
     """What is known of every pair of two tensors' elements, with memory to compute in."""
 
@@ -119,7 +123,8 @@ class _Pairing:
         if self.measure.is_exact and self.is_of_one_dtype:
             same = close = a == b
         counts = len(a), _count(same), _count(close)
-        return Change(*counts, largest, *sums, nans, infinities, is_rounded)
+        sizes = _count_sizes(distances) if self.measure.has_sizes else {}
+        return Change(*counts, largest, *sums, nans, infinities, is_rounded, sizes)
 
     def _numbers_of_b(self, b: Array) -> Array:
         return carriers.decode(b, self.after.dtype).astype(self._wide)
@@ -151,6 +156,13 @@ class _Pairing:
         rounded = carriers.decode(carriers.encode(x, self.after.dtype), self.after.dtype)
         wide = rounded.astype(self._wide)
         return np.array_equal(wide, self._numbers_of_b(b), equal_nan=True)
+
+
+def _count_sizes(distances: Array) -> dict[int, int]:
+    """How many differences there are of each power of two: by the exponents in their bits."""
+    counts = np.bincount(distances.view(np.int64) >> EXPONENT, minlength=1)
+    found = np.flatnonzero(counts)
+    return {int(one) - BIAS: int(counts[one]) for one in found if 0 < one < NOT_FINITE}
 
 
 def _sum_finite(x: Array, y: Array) -> tuple[float, float, float]:

@@ -112,6 +112,6 @@ def tell_progress(progress: Progress | None, total: int) -> Callable[[str, int],
         nonlocal done
         done += nbytes
         if progress is not None:
-            progress(done, total, key)
+            progress(min(done, total), total, key)  # what may have moved is read again
 
     return tell

@@ -234,6 +234,7 @@ def _describe_change(change: Change) -> dict[str, Any]:
         "nan": change.nans,
         "infinite": change.infinities,
         "rounded": change.is_rounded,
+        **({"sizes": change.sizes} if change.sizes else {}),
     }
 
 

@@ -173,6 +173,18 @@ def test_distances_of_wide_integers_are_exact(dtype: str) -> None:
     assert compared(a.view("u8"), b[:1].view("u8"), (dtype, dtype)).change.largest == 1
 
 
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F64"])
+def test_differences_by_their_sizes(dtype: str) -> None:
+    random = np.random.default_rng(6)
+    x, y = random.normal(size=(2, 5000)) * random.choice([1e-5, 1, 1e4], 5000)
+    a, b = carriers.encode(x, dtype), carriers.encode(np.where(x > 0, x, y), dtype)
+    change = compared(a, b, (dtype, dtype), Measure(has_sizes=True)).change
+    distances = np.abs(numbers(b, dtype) - numbers(a, dtype))
+    sizes, counts = np.unique(np.frexp(distances[distances > 0])[1] - 1, return_counts=True)
+    assert change.sizes == dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+    assert sum(change.sizes.values()) == change.count - change.equal
+
+
 def test_complex_numbers() -> None:
     random = np.random.default_rng(1)
     x = random.normal(size=50) + 1j * random.normal(size=50)
