@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ckptsurgeon.comparing.halves import Half
 from ckptsurgeon.comparing.workers import SHORT, Array, Reader, Workers
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.learning.words import may_become
@@ -42,11 +43,16 @@ class Seen(NamedTuple):
 
 
 class Equals(NamedTuple):
-    """The tensors of A and of B that have the same values."""
+    """The tensors of A and of B that have the same values; A's of B's dtype stand first."""
 
-    first: list[str]
+    exact: list[str]
+    rounded: list[str]
     second: list[str]
     is_constant: bool
+
+    @property
+    def first(self) -> list[str]:
+        return [*self.exact, *self.rounded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,9 @@ def find_moved(
     asked = _ask(workers, [*left, *settled], wanted)
     heads = workers.run(asked, _see_head)
     alike = [one for group in _group(heads) for one in group]
-    return _choose(_equals(workers.run(alike, _see_all, nbytes, told)), frozenset(left))
+    seen = workers.run(alike, _see_all, nbytes, told)
+    groups = [_equals(group, seen, workers.first) for group in _group(seen)]
+    return _choose(groups, dict.fromkeys(left))
 
 
 def _ask(workers: Workers, sources: Sequence[str], wanted: Collection[str]) -> list[Asked]:
@@ -117,15 +125,14 @@ def _group(seen: Mapping[Asked, Seen]) -> Iterator[list[Asked]]:
     return (group for group in groups.values() if len({one.is_first for one in group}) == 2)
 
 
-def _equals(seen: Mapping[Asked, Seen]) -> list[Equals]:
-    return [
-        Equals(
-            [one.name for one in group if one.is_first],
-            [one.name for one in group if not one.is_first],
-            seen[group[0]].is_constant,
-        )
-        for group in _group(seen)
-    ]
+def _equals(group: Sequence[Asked], seen: Mapping[Asked, Seen], first: Half) -> Equals:
+    of_first = [one for one in group if one.is_first]
+    return Equals(
+        [one.name for one in of_first if first.specs[one.name].dtype == one.dtype],
+        [one.name for one in of_first if first.specs[one.name].dtype != one.dtype],
+        [one.name for one in group if not one.is_first],
+        seen[group[0]].is_constant,
+    )
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -174,32 +181,36 @@ def _as_dtype(block: Array, spec: TensorSpec, dtype: str) -> Array:
 # --- which goes where -----------------------------------------------------------------------------
 
 
-def _choose(groups: Sequence[Equals], left: frozenset[str]) -> dict[str, Origin]:
-    """An origin for each tensor of B that has one, of equal ones the one with the nearest name."""
+def _choose(groups: Sequence[Equals], free: dict[str, None]) -> dict[str, Origin]:
+    """An origin for each tensor of B that has one; `free` are A's that have no place yet."""
+    telling = [group for group in groups if not group.is_constant]
     chosen: dict[str, Origin] = {}
-    for group in groups:
-        if not group.is_constant:
-            chosen |= _pair(group, left)
+    for group, names in (*((g, g.exact) for g in telling), *((g, g.rounded) for g in telling)):
+        _pair(group.second, names, free, chosen)
+    for group in telling:
+        for name in group.second:
+            if name not in chosen and (origin := _nearest(name, group.first)) is not None:
+                chosen[name] = Origin(origin, is_copy=True)
     went: dict[str, dict[str, None]] = defaultdict(dict)
-    for name, origin in chosen.items():
-        front, own = _fronts(origin.name, name)
+    for name, one in chosen.items():
+        front, own = _fronts(one.name, name)
         went[own][front] = None
     for group in groups:
         if group.is_constant:
-            chosen |= _follow(group, left, went)
+            chosen |= _follow(group, free, went)
     return chosen
 
 
-def _pair(group: Equals, left: frozenset[str]) -> Iterator[tuple[str, Origin]]:
-    """Each of B with one of A: first with those that have no place yet."""
-    free = dict.fromkeys(name for name in group.first if name in left)
-    for name in group.second:
-        for names in (free, group.first):
-            origin = _nearest(name, names)
-            if origin is not None:
-                yield name, Origin(origin, is_copy=names is not free)
-                free.pop(origin, None)
-                break
+def _pair(
+    second: Sequence[str], names: Sequence[str], free: dict[str, None], chosen: dict[str, Origin]
+) -> None:
+    """Chooses for each of B the nearest of some names of A that are free."""
+    waiting = dict.fromkeys(name for name in names if name in free)
+    for name in second:
+        origin = None if name in chosen else _nearest(name, waiting)
+        if origin is not None:
+            chosen[name] = Origin(origin, is_copy=False)
+            del waiting[origin], free[origin]
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:
@@ -227,16 +238,17 @@ def _fronts(one: str, other: str) -> tuple[str, str]:
 
 
 def _follow(
-    group: Equals, left: frozenset[str], went: Mapping[str, Iterable[str]]
+    group: Equals, free: dict[str, None], went: Mapping[str, Iterable[str]]
 ) -> Iterator[tuple[str, Origin]]:
     """Those of one value throughout, where others went the same way from one front to another."""
-    free = set(group.first) & left
+    names = set(group.first)
     for name in group.second:
         fronts = (*prefixes_of(name), "")
         origins = (_replace(name, own, front) for own in fronts for front in went.get(own, ()))
-        origin = next((one for one in origins if one in free and one != name), None)
+        found = (one for one in origins if one in names and one in free and one != name)
+        origin = next(found, None)
         if origin is not None:
-            free.remove(origin)
+            del free[origin]
             yield name, Origin(origin, is_copy=False)
 
 
