@@ -28,11 +28,13 @@ from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.outputs import output_lines
 from ckptsurgeon.render.sections import Section
+from ckptsurgeon.render.sides import side_line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import View, join_texts, place_text
 from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
-from ckptsurgeon.specs import human_bytes, percent, plural
+from ckptsurgeon.report.report import Report, Rows, making
+from ckptsurgeon.report.sides import Tally
+from ckptsurgeon.specs import percent, plural
 from ckptsurgeon.wording import tell_more
 
 T = TypeVar("T")
@@ -54,46 +56,20 @@ def tell_outputs(report: Report, view: View) -> Iterator[Section]:
 
 SIDE_HEADS = ("", "path", "holds")
 
+OUTSIDE = "left behind, outside of the root"
+
 
 def list_sources(report: Report) -> list[Aligned]:
     """A line for each source."""
-    return [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
+    return [side_line(f"source {side.alias}".rstrip(), side) for side in report.sources]
 
 
 def list_targets(report: Report) -> list[Aligned]:
     """Lines for the destination and for the outputs, where there is something to say of them."""
     destination = report.destination
     is_told = destination is not None and destination.format != SEVERAL  # else with the outputs
-    target = [_side("destination", destination)] if destination and is_told else []
+    target = [side_line("destination", destination)] if destination and is_told else []
     return [*target, *output_lines(report)]
-
-
-def _side(name: str, side: Side) -> Aligned:
-    unreadable = f" ({side.unreadable:,} unreadable)" if side.unreadable else ""
-    number = plural(side.tensors, "tensor") + unreadable
-    facts = [side.format, number, human_bytes(side.nbytes)]
-    facts += [] if side.has_values else ["shapes only"]
-    facts += [f"opened `{safe(side.root)}`"] if side.root else []
-    return Aligned((safe(name), safe(side.path)), ", ".join(facts))
-
-
-def tell_outside(report: Report, view: View) -> Section | None:
-    """The tensors that stand outside of the roots, and are left behind."""
-    sides = [side for side in report.sources if side.outside]
-    if not sides:
-        return None
-    lines = [
-        Aligned((safe(full_key(side.alias, one.key)), str(one)))
-        for side in sides
-        for one in side.outside
-    ]
-    return Section(
-        "left behind, outside of the root",
-        str(report.coverage.outside),
-        lines,
-        limit=view.limits.section,
-        heads=("key", "holds", ""),
-    )
 
 
 # --- what comes out -------------------------------------------------------------------------------

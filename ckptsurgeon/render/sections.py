@@ -14,7 +14,8 @@ class Section:
     """A title, what is told beside it, and a line for each of `items`, of which `limit` are shown.
 
     `show` makes the cells of a line, safe to show; `heads` name its columns, the last one what is
-    behind these. `hints` stand below. `is_wrong` says that it keeps a result from being written.
+    behind these; text has them too where it `shows_heads`, for they are not plain. `hints` stand
+    below. `is_wrong` says that it keeps a result from being written.
     """
 
     title: str
@@ -25,3 +26,4 @@ class Section:
     heads: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     is_wrong: bool = False
+    shows_heads: bool = False

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.accounting import (
+    OUTSIDE,
     list_sources,
     list_targets,
     tell_coverage,
     tell_notes,
     tell_outputs,
-    tell_outside,
 )
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import show_advice, tell_advice, tell_findings
 from ckptsurgeon.render.pictures import draw_report
+from ckptsurgeon.render.sides import tell_outside
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, UNSETTLED, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.wording import tell_more
@@ -39,7 +40,7 @@ def render_body(
     return view.page(
         _header(report, view),
         draw_report(report, view),
-        view.show(tell_outside(report, view)),
+        view.show(tell_outside(report.sources, OUTSIDE, view)),
         *map(view.show, tell_outputs(report, view)),
         view.show(tell_notes(report, view)),
         *map(view.show, tell_findings(report, view)),

@@ -61,10 +61,11 @@ class View:
         if section is None:
             return []
         paint = self.palette.bad if section.is_wrong else self.palette.bold
+        heads = [Aligned(section.heads[:-1])] if section.shows_heads else []
         told = f"{GAP}{self.palette.dim(section.told)}" if section.told else ""
         return [
             f"{paint(section.title)}{told}",
-            *self.table(section.items, section.show, section.limit),
+            *self.table(section.items, section.show, section.limit, heads=heads),
             *(INDENT + self.palette.hint(hint) for hint in section.hints),
         ]
 
@@ -74,10 +75,11 @@ class View:
         show: Callable[[Item], Aligned],
         limit: int,
         indent: str = INDENT,
+        heads: Sequence[Aligned] = (),
     ) -> list[str]:
-        """The lines that `show` makes, aligned, and how many more there are."""
+        """The lines that `show` makes, aligned below heads, and how many more there are."""
         first, left_out = cut(lines, limit)
-        shown = self.align(list(map(show, first)), indent)
+        shown = self.align([*heads, *map(show, first)], indent)
         if left_out:
             shown.append(self.palette.dim(f"{indent}... {left_out:,} more lines ({tell_more()})"))
         return shown

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.accounting import (
+    OUTSIDE,
     SIDE_HEADS,
     TITLES,
     list_sources,
@@ -13,7 +14,6 @@ from ckptsurgeon.render.accounting import (
     tell_coverage,
     tell_notes,
     tell_outputs,
-    tell_outside,
 )
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import ADVICE, Advised, tell_advice, tell_findings
@@ -21,6 +21,7 @@ from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
 from ckptsurgeon.render.markdown.escaping import prose
 from ckptsurgeon.render.markdown.tables import WIDTH, fence, fold_section, tabulate, verdict
 from ckptsurgeon.render.sections import Section
+from ckptsurgeon.render.sides import tell_outside
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import human_bytes
@@ -47,7 +48,7 @@ def _blocks(report: Report, view: View) -> Iterator[Block]:
     yield _counts(report)
     yield _sides(report)
     yield from _folded((one for one in findings if not one.is_wrong), Rank.ALLOWED)
-    notes = tell_outside(report, view), tell_notes(report, view)
+    notes = tell_outside(report.sources, OUTSIDE, view), tell_notes(report, view)
     yield from _folded((one for one in notes if one), Rank.NOTES)
     yield from _folded(tell_outputs(report, view), Rank.CLEAN)
 
