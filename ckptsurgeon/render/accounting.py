@@ -54,8 +54,6 @@ def tell_outputs(report: Report, view: View) -> Iterator[Section]:
 
 # --- what goes in ---------------------------------------------------------------------------------
 
-SIDE_HEADS = ("", "path", "holds")
-
 OUTSIDE = "left behind, outside of the root"
 
 

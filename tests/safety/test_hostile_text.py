@@ -79,6 +79,8 @@ COMMANDS = (
     ("plan", "::error::owned", "--format", "github"),
     ("plan", "dst.pt", "-r", "::error::owned", "--format", "github"),
     ("inspect", "hostile.pt", "--format", "markdown"),
+    ("diff", "hostile.safetensors", "dst.pt", "--format", "markdown"),
+    ("diff", "dst.pt", "hostile.pt", "--format", "markdown", "-v"),
     ("check", "::error::owned.yaml"),
     ("check", "::error::owned.yaml", "--format", "github"),
     ("plan", "hostile.safetensors", "-e", SLICED),

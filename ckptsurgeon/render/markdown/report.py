@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.accounting import (
     OUTSIDE,
-    SIDE_HEADS,
     TITLES,
     list_sources,
     list_targets,
@@ -19,15 +18,20 @@ from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import ADVICE, Advised, tell_advice, tell_findings
 from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
 from ckptsurgeon.render.markdown.escaping import prose
-from ckptsurgeon.render.markdown.tables import WIDTH, fence, fold_section, tabulate, verdict
+from ckptsurgeon.render.markdown.tables import (
+    FOLDED,
+    SIDE_HEADS,
+    WIDTH,
+    fence,
+    fold_section,
+    tabulate,
+    verdict,
+)
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.sides import tell_outside
-from ckptsurgeon.render.view import EVERYTHING, Limits, View
+from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import human_bytes
-
-FOLDED = Limits(section=200, finding=400, note=20, suggestion=EVERYTHING.suggestion)
-"""Lines of a table: it is folded, and the page is held short by its bytes."""
 
 
 def render_report(report: Report, *, verbose: bool = False) -> str:

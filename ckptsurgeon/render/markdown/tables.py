@@ -9,9 +9,16 @@ from ckptsurgeon.render.columns import Aligned, fit_names
 from ckptsurgeon.render.markdown.blocks import MOST_ROWS, REST, Block, Rank
 from ckptsurgeon.render.markdown.escaping import cell, code, longest_run, prose, tagged
 from ckptsurgeon.render.sections import Section
+from ckptsurgeon.render.view import EVERYTHING, Limits
 
 WIDTH = 100
 """Columns of a line of text to which a table is laid out."""
+
+FOLDED = Limits(section=200, finding=400, note=20, suggestion=EVERYTHING.suggestion)
+"""Lines of a table: it is folded, and the page is held short by its bytes."""
+
+SIDE_HEADS = ("", "path", "holds")
+"""What is told of a checkpoint."""
 
 NAMES = 60
 """Characters of the names of tensors that are told of one module."""
@@ -41,7 +48,7 @@ def fence(rank: Rank, title: str, language: str, lines: Sequence[str], comment: 
 
 EXITS = {
     0: "exit code 0: nothing is open",
-    1: "exit code 1: there are findings",
+    1: "exit code 1: there are findings, or differences",
     2: "exit code 2: it can't be done",
 }
 
@@ -57,7 +64,7 @@ def tabulate(heads: Sequence[str], lines: Sequence[Aligned]) -> list[str]:
     filled = ([*line.cells, *[""] * (width - len(line.cells))] for line in lines)
     rows = [[*cells, _tail(line)] for cells, line in zip(filled, lines, strict=True)]
     kept = [at for at in range(len(heads)) if any(row[at] for row in rows)]
-    head = [_row(heads[at] for at in kept), _row("---" for _ in kept)]
+    head = [_row(heads[at].replace("|", r"\|") for at in kept), _row("---" for _ in kept)]
     return ["\n".join(head), *(_row(cell(row[at]) for at in kept) for row in rows)]
 
 
