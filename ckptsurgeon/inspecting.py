@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
+from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CheckpointError, PatternError, Place
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
@@ -16,9 +18,11 @@ from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.report.inspection import Inspection
+from ckptsurgeon.report.values import find_limits, find_remarks
 from ckptsurgeon.request import Source, open_source, refuse_root
 from ckptsurgeon.specs import plural
-from ckptsurgeon.wanted import require
+from ckptsurgeon.wanted import Size, read_size, refuse, require
+from ckptsurgeon.wording import argument
 
 
 def inspect(
@@ -27,6 +31,9 @@ def inspect(
     root: str | None = None,
     only: str | Collection[str] = (),
     arguments: Mapping[str, Any] | None = None,
+    stats: bool = False,
+    memory: Size | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """What is in a checkpoint: tensors, ties, wrappers and entries, from its headers alone.
 
@@ -34,8 +41,13 @@ def inspect(
     the wrapper to open, "" for everything. `only` are patterns as rules have them, such as
     `layers.<i>.**`, of which a key must match one. `arguments` are those of a factory, by keyword.
 
+    With `stats` the values of these tensors are read too, once, and `statistics` of the result tell
+    of them by key. `memory` bounds what is held of tensors at a time, as 268435456 or "256MiB";
+    `progress` is called with (bytes read, bytes in all, key).
+
     Raises CheckpointError for what can't be read, also where no key matches.
     """
+    limit = _check_values(stats, memory, progress)
     if root is not None:
         require("root", root, str, "a name")
     if arguments is not None:
@@ -57,7 +69,34 @@ def inspect(
                 f"{opened.path}: no key matches {listed}; `*` is one piece, `**` are one or more"
             )
             raise CheckpointError(message + near)
-    return Inspection(opened, specs, patterns)
+    found = Inspection(opened, specs, patterns)
+    return _measure(found, limit, progress) if stats else found
+
+
+def _check_values(stats: bool, memory: Size | None, progress: Progress | None) -> int | None:
+    """The bytes that may be held of tensors; raises where what is asked of values is no such."""
+    require("stats", stats, bool, "true or false")
+    if progress is not None and not callable(progress):
+        refuse("progress", progress, "a function of (done, total, key)")
+    return read_size(memory, "memory")
+
+
+def _measure(found: Inspection, memory: int | None, progress: Progress | None) -> Inspection:
+    """The same with what is told of its values; raises CheckpointError where it has none."""
+    from ckptsurgeon.measuring.measuring import measure
+
+    if not found.checkpoint.has_values:
+        name = argument("stats", "", "True")
+        raise CheckpointError(
+            f"{found.checkpoint.path}: holds shapes alone, no values for {name}; "
+            "name the file or the folder that the weights are in"
+        )
+    limits = find_limits(found.specs)
+    measured = measure(
+        found.checkpoint, found.specs, limits=limits, memory=memory, progress=progress
+    )
+    remarks = tuple(find_remarks(found.specs, measured))
+    return replace(found, measurements=measured, remarks=remarks)
 
 
 def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:

@@ -8,8 +8,15 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command, Group
-from ckptsurgeon.cli.options import PATH, color, formats, load_rules, read_factory_arguments
-from ckptsurgeon.cli.printing import Style, print_json, print_out, say
+from ckptsurgeon.cli.options import (
+    PATH,
+    color,
+    formats,
+    load_rules,
+    memory,
+    read_factory_arguments,
+)
+from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
 
 
@@ -19,6 +26,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     examples=(
         "ckptsurgeon inspect model.pt",
         "ckptsurgeon inspect model.safetensors --only 'layers.<i>.mlp.**' -v",
+        "ckptsurgeon inspect model.safetensors --stats",
         "ckptsurgeon inspect folder/ --format spec > shapes.json",
         "ckptsurgeon inspect timm:resnet18",
     ),
@@ -32,6 +40,8 @@ from ckptsurgeon.cli.streams import refuse_stream
     help="Tensors whose keys match, as in rules: 'fc.*', 'layers.<i>.**'. May be repeated.",
 )
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
+@click.option("--stats", is_flag=True, help="Read the values too, and tell what they are like.")
+@memory
 @click.option(
     "--format",
     "form",
@@ -47,11 +57,13 @@ def inspect(
     root: str | None,
     only: Sequence[str],
     model_args: str | None,
+    stats: bool,
+    memory: int | None,
     form: str,
     color: str,
     verbose: bool,
 ) -> None:
-    """What is in CHECKPOINT: tensors, ties, wrappers, entries.
+    """What is in CHECKPOINT: tensors, ties, wrappers, entries; with --stats their values.
 
     CHECKPOINT is a file, a folder, or a factory as pkg.mod:name, transformers:FOLDER, timm:NAME.
     """
@@ -59,17 +71,35 @@ def inspect(
 
     refuse_stream(checkpoint, "a checkpoint")
     arguments = read_factory_arguments(checkpoint, model_args)
-    found = look(checkpoint, root=root, only=only, arguments=arguments)
+    _check_words(stats, memory, form)
+    with shown_progress(LONG_WORK if stats else 0) as progress:
+        found = look(
+            checkpoint,
+            root=root,
+            only=only,
+            arguments=arguments,
+            stats=stats,
+            memory=memory,
+            progress=progress,
+        )
     if form == "spec":
         _print_spec(found)
     elif form == "json":
-        from ckptsurgeon.render.inspection import inspection_json
+        from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
     else:
         from ckptsurgeon.render.inspection import render_inspection
 
         print_out([render_inspection(found, **Style(verbose, color).layout)])
+
+
+def _check_words(stats: bool, memory: int | None, form: str) -> None:
+    """Raises UsageError for words that say nothing together."""
+    if memory is not None and not stats:
+        raise click.UsageError("--memory: values are read with --stats alone")
+    if stats and form == "spec":
+        raise click.UsageError("--stats: a spec has no values; wanted --format text or json")
 
 
 def _print_spec(found: Any) -> None:

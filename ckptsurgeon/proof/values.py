@@ -10,14 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.proof.results import Finding, Kind
+from ckptsurgeon.report.values import FRESH, STATISTICS, tell_all, tell_share
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HUGE = 1e15
 """Magnitude beyond which no weight lies; memory that was never written often does."""
-
-STATISTICS = ("running_mean", "running_var")
 
 
 def check_values(state: Mapping[str, Any], parameters: Collection[str]) -> Iterator[Finding]:
@@ -59,8 +58,13 @@ def _numbers(tensor: Tensor) -> Tensor:
 
 
 def _share(count: int, numbers: Tensor) -> str:
-    verb = "is" if count == 1 else "are"
-    return f"{count:,} of {numbers.numel():,} values {verb}"
+    total = numbers.numel()
+    return tell_share((count, count), (total, total))
+
+
+def _all(numbers: Tensor, what: str) -> str:
+    total = numbers.numel()
+    return tell_all((total, total), what)
 
 
 def _garbage(numbers: Tensor, tensor: Tensor) -> str:
@@ -87,9 +91,9 @@ def _one_value(key: str, numbers: Tensor) -> Iterator[Finding]:
     if low != high or numbers.numel() == 1:
         return
     if low == 0 and "bias" not in _last(key):
-        yield Finding(Kind.ZERO, key, f"all {numbers.numel():,} values are zero")
+        yield Finding(Kind.ZERO, key, _all(numbers, "zero"))
     elif low != 0 and numbers.dim() > 1:
-        yield Finding(Kind.CONSTANT, key, f"all {numbers.numel():,} values are {low:g}")
+        yield Finding(Kind.CONSTANT, key, _all(numbers, f"{low:g}"))
 
 
 def _fresh(state: Mapping[str, Any]) -> Iterator[Finding]:
@@ -97,8 +101,7 @@ def _fresh(state: Mapping[str, Any]) -> Iterator[Finding]:
     for key, mean in state.items():
         prefix, dot, last = key.rpartition(".")
         if last == "running_mean" and _is_new(mean, state.get(f"{prefix}{dot}running_var")):
-            text = "mean 0 and variance 1 in every channel, as in a new BatchNorm"
-            yield Finding(Kind.FRESH, key, text)
+            yield Finding(Kind.FRESH, key, FRESH)
 
 
 def _is_new(mean: Tensor, variance: Tensor | None) -> bool:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
-from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.value_remarks import show_remarks
+from ckptsurgeon.render.values import MOST_LINES, show_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 from ckptsurgeon.wording import tell_more
 
-VERSION = 1
 MOST_FACTS = 6
-MOST_LINES = 200
 MOST_SHAPES = 4
 """Shapes of a module's tensors that one line tells."""
 LONGEST_NAMES = 64
@@ -35,10 +31,12 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
     """
     view = View(width, Palette(color), verbose, EVERYTHING)
     facts = view.align(list(_facts(found, verbose)))
+    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
+    if found.measurements is not None:
+        return view.page(head, show_values(found, view), show_remarks(found.remarks, view))
     specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
     shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
-    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
     return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
 
 
@@ -167,57 +165,3 @@ def _listed(specs: Mapping[str, TensorSpec]) -> list[Aligned]:
         Aligned((safe(key), f"{human_bytes(spec.nbytes):>10}"), str(spec))
         for key, spec in specs.items()
     ]
-
-
-# --- for machines ---------------------------------------------------------------------------------
-
-
-def inspection_json(found: Inspection) -> Iterator[str]:
-    """The checkpoint in pieces that join to one JSON object: versioned, complete, pure ASCII."""
-    yield "{\n"
-    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(v)}" for name, v in _described(found))
-    yield ',\n"tensors": {'
-    separator = "\n"
-    for key, spec in found.specs.items():
-        entry = {**describe(spec), "bytes": spec.nbytes}
-        yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
-        separator = ",\n"
-    yield "\n}\n}\n"
-
-
-def _described(found: Inspection) -> Iterable[tuple[str, Any]]:
-    checkpoint, contents = found.checkpoint, found.checkpoint.contents
-    return {
-        "version": VERSION,
-        "exit_code": 0,
-        "path": str(checkpoint.path),
-        "format": checkpoint.format,
-        "shard": contents.shard,
-        "has_values": checkpoint.has_values,
-        "bytes_on_disk": size_on_disk(checkpoint),
-        "count": len(contents.specs),
-        "elements": count_elements(contents),
-        "bytes": sum(spec.nbytes for spec in contents.specs.values()),
-        "dtypes": dict(count_dtypes(contents)),
-        "root": contents.root,
-        "wrappers": list(contents.wrappers),
-        "ties": [list(group) for group in contents.aliases],
-        "metadata": dict(contents.metadata),
-        "module_metadata": _plain(contents.module_metadata),
-        "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
-        "outside": [describe(one) for one in contents.outside],
-        "rivals": [describe(one) for one in contents.rivals],
-        "notes": list(contents.notes),
-        "only": list(found.only),
-    }.items()
-
-
-def _plain(value: Any) -> Any:
-    """The value with what JSON has no word for as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
