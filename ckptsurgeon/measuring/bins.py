@@ -57,6 +57,18 @@ class Bins:
         return Histogram(self._exponent, self._start, tuple(self._counts.tolist()))
 
 
+def count_bins(
+    numbers: Array, times: Array, least: float, most: float, scratch: Scratch
+) -> Histogram:
+    """The histogram of finite float64 numbers that stand so many times each."""
+    exponent = choose_exponent(least, most)
+    start = find_bin(least, exponent)
+    counts = np.zeros(MOST_BINS, np.int64)
+    np.add.at(counts, _find_bins(numbers, exponent, start, scratch), times)
+    bins = find_bin(most, exponent) - start + 1
+    return Histogram(exponent, start, tuple(counts[:bins].tolist()))
+
+
 def _find_bins(numbers: Array, exponent: int, start: int, scratch: Scratch) -> Array:
     """The number of each number's bin, from that of the first one on, as uint8."""
     if numbers.dtype == np.float32 and exponent not in PLAIN:

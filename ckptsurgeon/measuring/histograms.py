@@ -83,7 +83,7 @@ class Histogram:
         return Histogram(exponent, start, tuple(counts))
 
     def fit(self, bins: int) -> Histogram:
-        """The same numbers in at most so many bins, as few times as wide as that takes."""
+        """The same numbers in at most so many bins, two at least, no wider than that takes."""
         found = self
         while len(found.counts) > bins:
             found = found.widen(found.exponent + 1)

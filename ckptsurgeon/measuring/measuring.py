@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add, attrgetter
 
+import numpy as np
+
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.engine.mover import MEMORY, Progress, default_jobs
@@ -152,11 +154,14 @@ class Crew:
             raise
 
     def _measure(self, job: Job, scratch: Scratch) -> Stretch:
-        meter = Meter(job.spec, job.at, self._limits.get(job.key), scratch)
-        for run in read_chunks(self._checkpoint, job.key, job.extent, scratch, self._memory):
-            meter.add(run)
-            if self._stopped.is_set():
-                break
+        count = job.nbytes // number_width(job.spec.dtype)
+        meter = Meter(job.spec, job.at, count, self._limits.get(job.key), scratch)
+        chunks = read_chunks(self._checkpoint, job.key, job.extent, scratch, self._memory)
+        with np.errstate(invalid="ignore"):  # a NaN may be one that signals
+            for chunk in chunks:
+                meter.add(chunk)
+                if self._stopped.is_set():
+                    break
         return meter.stretch
 
 

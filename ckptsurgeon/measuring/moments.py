@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ckptsurgeon.measuring.scratch import Scratch
@@ -17,15 +19,17 @@ def find_moments(numbers: Array, scratch: Scratch) -> Moments:
     """
     count = len(numbers)
     wide = scratch.take(np.dtype(np.float64), count)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         np.copyto(wide, numbers)
         mean = _add_up(wide) / count
-        if not np.isfinite(mean):  # the sum is beyond float64
+        if not math.isfinite(mean):  # the sum is beyond float64
             mean = float((wide / count).sum())
         np.subtract(wide, mean, out=wide)
         rest = _add_up(wide)
         squares = float(np.einsum("i,i->", wide, wide)) - rest * (rest / count)
-    return Moments(count, mean + rest / count, max(squares, 0.0))
+    if not math.isfinite(squares):  # it is beyond float64, as the rest may be
+        return Moments(count, float(mean), math.inf)
+    return Moments(count, float(mean + rest / count), max(squares, 0.0))
 
 
 def _add_up(numbers: Array) -> float:

@@ -11,7 +11,7 @@ from ckptsurgeon.render.columns import Aligned, Palette, fit_names
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.value_remarks import show_remarks
-from ckptsurgeon.render.values import MOST_LINES, show_values
+from ckptsurgeon.render.values import MOST_LINES, show_left_out, show_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import count_tensors
@@ -33,7 +33,9 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
     facts = view.align(list(_facts(found, verbose)))
     head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
     if found.measurements is not None:
-        return view.page(head, show_values(found, view), show_remarks(found.remarks, view))
+        measured = found.measurements
+        values, left_out = show_values(found.specs, measured, view), show_left_out(measured, view)
+        return view.page(head, values, left_out, show_remarks(found.remarks, view))
     specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
     shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)

@@ -10,14 +10,16 @@ from operator import add
 
 from ckptsurgeon.keys import Template, read_key
 from ckptsurgeon.measuring.histograms import Histogram
+from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.render.columns import Aligned, fit_names
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import View
-from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.values import OUTLIER
 from ckptsurgeon.specs import TensorSpec
+
+Specs = Mapping[str, TensorSpec]
 
 MOST_LINES = 200
 
@@ -45,16 +47,26 @@ ROOM_FOR_SPECS = 120
 """Columns of a terminal from which on lines end in the spec."""
 
 
-def show_values(found: Inspection, view: View) -> list[str]:
-    """The lines of the tensors of a checkpoint whose values were read."""
-    rows = _list(found.specs) if view.verbose else _fold(grow_tree(found.specs), "", [()])
+def show_values(specs: Specs, measured: Measurements, view: View) -> list[str]:
+    """The lines of those tensors whose values were read."""
+    known = {key: spec for key, spec in specs.items() if key in measured.tensors}
+    rows = _list(known) if view.verbose else _fold(grow_tree(known), "", [()])
     has_specs = view.verbose or view.width >= ROOM_FOR_SPECS
-    lines = [_show(row, found, has_specs) for row in rows]
+    lines = [_show(row, measured.tensors, has_specs) for row in rows]
     heads = (*(f"{head:>{NUMBER}}" for head in HEADS), f"{'zeros':>{SHARE}}")
     head = Aligned(("", *heads, "histogram", ""))
     limit = len(lines) if view.verbose else MOST_LINES
     shown = view.table([head, *lines], lambda line: line, limit + 1)
     return [view.palette.bold("values"), *shown] if lines else []
+
+
+def show_left_out(measured: Measurements, view: View) -> list[str]:
+    """Which tensors have no values that could be read, and why."""
+    keys: dict[str, list[str]] = {}
+    for key, why in measured.left_out.items():
+        keys.setdefault(why, []).append(key)
+    lines = [Aligned((safe(why),), names=tuple(names)) for why, names in keys.items()]
+    return [view.palette.bold("without values"), *view.align(lines)] if lines else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Row:
     keys: tuple[str, ...] = ()
 
 
-def _list(specs: Mapping[str, TensorSpec]) -> Iterator[Row]:
+def _list(specs: Specs) -> Iterator[Row]:
     return (Row(safe(key), spec, (key,)) for key, spec in specs.items())
 
 
@@ -103,17 +115,14 @@ def _label(branch: Branch) -> str:
     return fit_names(branch.names, LONGEST_NAMES)
 
 
-def _show(row: Row, found: Inspection, has_specs: bool) -> Aligned:
+def _show(row: Row, tensors: Mapping[str, Measured], has_specs: bool) -> Aligned:
     """The columns of a row: numbers, a histogram, and how far the farthest value lies."""
-    measurements = found.measurements
-    if row.spec is None or measurements is None:
+    if row.spec is None:
         return Aligned((row.label, *NOTHING))
-    left_out = [measurements.left_out[key] for key in row.keys if key in measurements.left_out]
-    if left_out:
-        return Aligned((row.label, *NOTHING), tail=safe(left_out[0]))
-    told = reduce(add, (measurements.tensors[key].statistics for key in row.keys))
+    every = [tensors[key].statistics for key in row.keys]
+    told = reduce(add, every)
     cells = (*map(_tell, (told.least, told.most, told.mean, told.std)), _share(told))
-    far = max(measurements.tensors[key].statistics.farthest for key in row.keys)
+    far = max(one.farthest for one in every)
     mark = f"{far:.0f} {SIGMA}" if far >= OUTLIER else ""
     tail = str(row.spec) if has_specs else ""
     return Aligned((row.label, *cells, draw(told.histogram), mark), tail=tail)
