@@ -18,10 +18,11 @@ from ckptsurgeon.engine.mover import MEMORY, Progress, default_jobs
 from ckptsurgeon.measuring.channels import count_zero_rows
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.meter import Meter, Stretch
-from ckptsurgeon.measuring.reading import cut_extent, read_chunks
+from ckptsurgeon.measuring.reading import cut_extent, needs_whole, read_chunks
 from ckptsurgeon.measuring.scratch import ROOM, Scratch
 from ckptsurgeon.measuring.statistics import Statistics
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec, number_width
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, number_width
+from ckptsurgeon.wording import argument
 
 Limits = Mapping[str, float]
 """By key, the limit below which numbers are counted."""
@@ -48,15 +49,13 @@ def measure(
 ) -> Measurements:
     """What is known of the numbers of some tensors; of keys that are tied, one is read.
 
-    `memory` bounds what is held of tensors over all threads, which hold a few MB each: a tensor
-    that can only be read whole takes its own size beside. Raises CheckpointError for what can't be
-    read.
+    `memory` bounds what is held of tensors over all threads, which hold a few MB each; what can
+    only be read whole, and has no room, is left out. Raises CheckpointError for what can't be read.
     """
-    wanted = list(keys)
-    left_out = dict(_left_out(checkpoint, wanted))
+    wanted, limit = list(keys), memory or MEMORY
+    left_out = dict(_left_out(checkpoint, wanted, limit))
     twins = _find_twins(checkpoint, [key for key in wanted if key not in left_out])
     jobs = [job for key in dict.fromkeys(twins.values()) for job in _jobs(checkpoint, key)]
-    limit = memory or MEMORY
     threads = max(1, min(default_jobs(), len(jobs), limit // ROOM))
     crew = Crew(checkpoint, limits, limit // threads, _count_bytes(progress, jobs))
     stretches = crew.run(sorted(jobs, key=attrgetter("nbytes"), reverse=True), threads)
@@ -65,14 +64,19 @@ def measure(
     return Measurements({key: found.get(twins[key], nothing) for key in twins}, left_out)
 
 
-def _left_out(checkpoint: Checkpoint, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The keys that have no numbers, and why."""
+def _left_out(
+    checkpoint: Checkpoint, keys: Iterable[str], memory: int
+) -> Iterator[tuple[str, str]]:
+    """The keys that have no numbers, or too many, and why."""
     for key in keys:
         spec = checkpoint.contents.specs[key]
         if isinstance(spec, UnreadableSpec):
             yield key, spec.what
         elif spec.carrier is None:
             yield key, f"{spec.dtype}: its items are smaller than a byte"
+        elif spec.nbytes > memory and needs_whole(checkpoint, key):
+            size = human_bytes(spec.nbytes)
+            yield key, f"can only be read whole, in {size}; {argument('memory')} gives it room"
 
 
 def _find_twins(checkpoint: Checkpoint, keys: Sequence[str]) -> dict[str, str]:

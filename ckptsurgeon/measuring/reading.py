@@ -24,6 +24,12 @@ def cut_extent(extent: Extent) -> Iterator[Extent]:
         yield Extent(extent.path, extent.offset + at, nbytes)
 
 
+def needs_whole(checkpoint: Checkpoint, key: str) -> bool:
+    """Whether a tensor of a file can only be read as a whole, as one whose items lie far apart."""
+    ways = (checkpoint.extent, checkpoint.blocks, checkpoint.span)
+    return bool(checkpoint.files) and all(way(key) is None for way in ways)
+
+
 def read_chunks(
     checkpoint: Checkpoint, key: str, extent: Extent | None, scratch: Scratch, memory: int
 ) -> Iterator[Array]:

@@ -148,7 +148,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("memory", [None, 60_000])
 def test_tensors_of_a_torch_file_in_any_layout(
     name: str, memory: int | None, tmp_path: Path
 ) -> None:
@@ -156,6 +156,24 @@ def test_tensors_of_a_torch_file_in_any_layout(
     torch.save({"w": tensor}, tmp_path / "w.pt")
     opened = open_checkpoint(tmp_path / "w.pt")
     assert_told(measure(opened, ["w"], limits={}, memory=memory).tensors["w"], tensor)
+
+
+@pytest.mark.parametrize("name", ["transposed", "columns"])
+def test_what_can_be_read_in_parts_needs_no_room(name: str, tmp_path: Path) -> None:
+    tensor = LAYOUTS[name](torch.randn(300, 40))
+    torch.save({"w": tensor}, tmp_path / "w.pt")
+    opened = open_checkpoint(tmp_path / "w.pt")
+    assert_told(measure(opened, ["w"], limits={}, memory=1).tensors["w"], tensor)
+
+
+@pytest.mark.parametrize("name", ["every third row", "expanded"])
+def test_what_must_be_read_whole_and_has_no_room_is_left_out(name: str, tmp_path: Path) -> None:
+    torch.save({"w": LAYOUTS[name](torch.randn(150, 40)), "b": torch.ones(2)}, tmp_path / "w.pt")
+    opened = open_checkpoint(tmp_path / "w.pt")
+    found = measure(opened, ["w", "b"], limits={}, memory=1000)
+    assert list(found.tensors) == ["b"]
+    told = "can only be read whole, in 7.8 KiB; memory=… gives it room"
+    assert found.left_out == {"w": told}
 
 
 def test_arrays_that_are_deflated(tmp_path: Path) -> None:
@@ -181,6 +199,14 @@ def test_tied_tensors_are_read_once(tmp_path: Path) -> None:
     assert found.tensors["a"] is found.tensors["b"]
     assert [(done, total) for done, total, _ in told] == [(120, 128), (128, 128)]
     assert [key for _, _, key in told] == ["b", "c"]
+
+
+def test_items_below_a_byte_have_no_numbers(tmp_path: Path) -> None:
+    header = b'{"w": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}'
+    head = len(header).to_bytes(8, "little") + header
+    (tmp_path / "w.safetensors").write_bytes(head + b"\1\2")
+    found = measure(open_checkpoint(tmp_path / "w.safetensors"), ["w"], limits={})
+    assert found.left_out == {"w": "F4: its items are smaller than a byte"}
 
 
 def test_tensors_that_have_no_numbers_say_why(tmp_path: Path) -> None:
