@@ -197,8 +197,8 @@ def test_tied_tensors_are_read_once(tmp_path: Path) -> None:
     found = measure(opened, ["b", "a", "c"], limits={}, progress=lambda *now: told.append(now))
     assert list(found.tensors) == ["b", "a", "c"]
     assert found.tensors["a"] is found.tensors["b"]
-    assert [(done, total) for done, total, _ in told] == [(120, 128), (128, 128)]
-    assert [key for _, _, key in told] == ["b", "c"]
+    assert told[-1][:2] == (128, 128)
+    assert sorted(key for _, _, key in told) == ["b", "c"]
 
 
 def test_items_below_a_byte_have_no_numbers(tmp_path: Path) -> None:
