@@ -27,7 +27,7 @@ def network() -> dict[str, Tensor]:
         weight[number] = 0
         state[f"blocks.{number}.conv.weight"] = weight
         state[f"blocks.{number}.bn.weight"] = torch.linspace(0.5, 1.5, 8) + number
-        state[f"blocks.{number}.bn.running_mean"] = torch.linspace(-1, 1, 8)
+        state[f"blocks.{number}.bn.running_mean"] = torch.linspace(-1, 1.5, 8)
         state[f"blocks.{number}.bn.running_var"] = torch.tensor([1e-7, 0.0, *[2.0] * 6])
         state[f"blocks.{number}.bn.num_batches_tracked"] = torch.tensor(123_456_789 + number)
     state["head.weight"] = torch.full((2, 4), float("nan"))
