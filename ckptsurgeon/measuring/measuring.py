@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from operator import add, attrgetter
@@ -26,6 +27,9 @@ from ckptsurgeon.wording import argument
 
 Limits = Mapping[str, float]
 """By key, the limit below which numbers are counted."""
+
+SHORT = 512 << 10
+"""Bytes of a part that takes no longer than it takes threads of Python to change places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,10 @@ def measure(
     left_out = dict(_left_out(checkpoint, wanted, limit))
     twins = _find_twins(checkpoint, [key for key in wanted if key not in left_out])
     jobs = [job for key in dict.fromkeys(twins.values()) for job in _jobs(checkpoint, key)]
-    threads = max(1, min(default_jobs(), len(jobs), limit // ROOM))
-    crew = Crew(checkpoint, limits, limit // threads, _count_bytes(progress, jobs))
-    stretches = crew.run(sorted(jobs, key=attrgetter("nbytes"), reverse=True), threads)
-    found = {key: _put_together(parts) for key, parts in stretches.items()}
+    threads = max(1, min(default_jobs(), limit // ROOM))
+    room = max(1, limit // threads - ROOM)
+    crew = Crew(checkpoint, limits, room, _count_bytes(progress, jobs))
+    found = {key: _put_together(parts) for key, parts in crew.run(jobs, threads).items()}
     nothing = Measured(Statistics())
     return Measurements({key: found.get(twins[key], nothing) for key in twins}, left_out)
 
@@ -114,7 +118,7 @@ def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Jo
 
 
 class Crew:
-    """Threads that measure parts of tensors; `memory` is that of one of them."""
+    """Threads that measure parts of tensors; `memory` is what one of them has for reading."""
 
     def __init__(
         self,
@@ -126,13 +130,16 @@ class Crew:
         self._checkpoint, self._limits, self._memory = checkpoint, limits, memory
         self._tell = tell
         self._stopped, self._taking = threading.Event(), threading.Lock()
+        self._holding = threading.Lock()
         self._found: dict[str, list[Stretch]] = defaultdict(list)
 
     def run(self, jobs: Iterable[Job], threads: int) -> Mapping[str, Sequence[Stretch]]:
-        """What is known of the parts, by key; the jobs are begun in order."""
-        waiting = iter(jobs)
+        """What is known of the parts, by key. The largest come first, short ones in one thread."""
+        ordered = sorted(jobs, key=attrgetter("nbytes"), reverse=True)
+        long = iter([job for job in ordered if job.nbytes > SHORT])
+        short = (job for job in ordered if job.nbytes <= SHORT)
         with ThreadPoolExecutor(threads) as pool:
-            working = [pool.submit(self._work, waiting) for _ in range(threads)]
+            working = [pool.submit(self._work, some) for some in (*[long] * threads, short)]
             try:
                 for future in working:
                     future.result()
@@ -161,12 +168,17 @@ class Crew:
         count = job.nbytes // number_width(job.spec.dtype)
         meter = Meter(job.spec, job.at, count, self._limits.get(job.key), scratch)
         chunks = read_chunks(self._checkpoint, job.key, job.extent, scratch, self._memory)
-        with np.errstate(invalid="ignore"):  # a NaN may be one that signals
+        with self._room(job), np.errstate(invalid="ignore"):  # a NaN may be one that signals
             for chunk in chunks:
                 meter.add(chunk)
                 if self._stopped.is_set():
                     break
         return meter.stretch
+
+    def _room(self, job: Job) -> AbstractContextManager[object]:
+        """The right to hold a tensor that may have to be read whole, which one thread has."""
+        is_large = job.extent is None and job.nbytes > self._memory
+        return self._holding if is_large else nullcontext()
 
 
 def _put_together(parts: Sequence[Stretch]) -> Measured:

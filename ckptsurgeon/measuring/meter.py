@@ -50,10 +50,8 @@ class Meter:
         count = len(run) // number_width(self._code)
         zeros = self._measure(run) if self._tally is None else self._tally.add(run)
         if self._row > 1:
-            find = (
-                find_rows(to_floats(run, self._code) == 0, self._at, self._row) if zeros else None
-            )
-            self._rows.append(find or skip_rows(count, self._at, self._row))
+            rows = self._find_rows(run) if zeros else skip_rows(count, self._at, self._row)
+            self._rows.append(rows)
         if self._code in WIDEST:
             self._note_range(read_numbers(run, self._code))
         self._at += count

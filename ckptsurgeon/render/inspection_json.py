@@ -86,7 +86,8 @@ def _describe_values(found: Inspection, key: str) -> Mapping[str, Any]:
 
 def _describe_statistics(told: Statistics) -> dict[str, Any]:
     """Numbers that JSON has no word for are texts, as `inf`."""
-    histogram = {"edges": told.histogram.edges, "counts": told.histogram.counts}
+    edges = told.histogram.edges
+    ends = (*map(_plain, edges[:1]), *edges[1:-1], *map(_plain, edges[1:][-1:]))
     return {
         "count": told.count,
         "min": told.least,
@@ -98,7 +99,7 @@ def _describe_statistics(told: Statistics) -> dict[str, Any]:
         "positive_infinity": told.positive_infinities,
         "negative_infinity": told.negative_infinities,
         "farthest": _plain(told.farthest),
-        "histogram": _plain(histogram),
+        "histogram": {"edges": ends, "counts": told.histogram.counts},
     }
 
 
