@@ -15,7 +15,7 @@ import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.transfer import Extent
-from ckptsurgeon.engine.mover import MEMORY, Progress, default_jobs
+from ckptsurgeon.engine.mover import MEMORY, Progress, count_up, default_jobs
 from ckptsurgeon.measuring.channels import count_zero_rows
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.meter import Meter, Stretch
@@ -62,7 +62,8 @@ def measure(
     jobs = [job for key in dict.fromkeys(twins.values()) for job in _jobs(checkpoint, key)]
     threads = max(1, min(default_jobs(), limit // ROOM))
     room = max(1, limit // threads - ROOM)
-    crew = Crew(checkpoint, limits, room, _count_bytes(progress, jobs))
+    tell = count_up(progress, sum(job.nbytes for job in jobs))
+    crew = Crew(checkpoint, limits, room, tell)
     found = {key: _put_together(parts) for key, parts in crew.run(jobs, threads).items()}
     nothing = Measured(Statistics())
     return Measurements({key: found.get(twins[key], nothing) for key in twins}, left_out)
@@ -103,20 +104,6 @@ def _jobs(checkpoint: Checkpoint, key: str) -> Iterator[Job]:
         yield Job(key, spec, at, part.nbytes, part)
 
 
-def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Job], None]:
-    """What tells a progress after each job how many bytes are done of all."""
-    total, done, one_at_a_time = sum(job.nbytes for job in jobs), 0, threading.Lock()
-
-    def tell(job: Job) -> None:
-        nonlocal done
-        if progress is not None:
-            with one_at_a_time:
-                done += job.nbytes
-                progress(done, total, job.key)
-
-    return tell
-
-
 class Crew:
     """Threads that measure parts of tensors; `memory` is what one of them has for reading."""
 
@@ -125,7 +112,7 @@ class Crew:
         checkpoint: Checkpoint,
         limits: Limits,
         memory: int,
-        tell: Callable[[Job], None],
+        tell: Callable[[int, str], None],
     ) -> None:
         self._checkpoint, self._limits, self._memory = checkpoint, limits, memory
         self._tell = tell
@@ -159,7 +146,7 @@ class Crew:
                 stretch = self._measure(job, scratch)
                 with self._taking:
                     self._found[job.key].append(stretch)
-                self._tell(job)
+                self._tell(job.nbytes, job.key)
         except BaseException:
             self._stopped.set()  # whichever thread it is, the others begin nothing more
             raise
