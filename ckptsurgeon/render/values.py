@@ -129,9 +129,9 @@ def _show(row: Row, tensors: Mapping[str, Measured], has_specs: bool) -> Aligned
 
 
 def _tell(number: float | None) -> str:
-    """A number for people, at the right end of its column."""
+    """A number for people, at the right end of its column; a dash where no value is finite."""
     if number is None:
-        return ""
+        return f"{'-':>{NUMBER}}"
     if isinstance(number, int) and abs(number) < INTEGERS:
         return f"{number:>{NUMBER}}"
     text = f"{number:.3g}"
