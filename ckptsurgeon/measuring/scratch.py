@@ -17,8 +17,8 @@ CHUNK = 1 << 18
 WIDEST = 8
 """Bytes of the widest number."""
 
-ROOM = 16 << 20
-"""Bytes that a thread takes at most for a chunk, with what is read and what is computed."""
+ROOM = 32 << 20
+"""Bytes that a thread takes at most for a chunk, with what is inflated and what is computed."""
 
 
 class Scratch:

@@ -244,7 +244,7 @@ def test_little_memory_means_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(measuring.Crew, "run", note)
     monkeypatch.setattr(measuring, "default_jobs", lambda: 4)
     opened = open_dict({str(number): torch.ones(2) for number in range(9)})
-    for memory in (None, 64 << 20, 40 << 20, 1):
+    for memory in (None, 128 << 20, 80 << 20, 1):
         measure(opened, opened.contents.specs, limits={}, memory=memory)
     assert asked == [4, 4, 2, 1]
 
