@@ -15,6 +15,7 @@ from ckptsurgeon.cli.options import (
     PATH,
     formats,
     inputs,
+    jobs,
     memory,
     prepare,
     prepare_saved,
@@ -37,9 +38,6 @@ from ckptsurgeon.cli.printing import (
 )
 from ckptsurgeon.cli.streams import STREAM, refuse_stream
 from ckptsurgeon.errors import FindingsError, OutputError
-
-MOST_JOBS = 64
-"""More threads than processors gain nothing; far more only cost."""
 
 
 @click.command(
@@ -119,12 +117,7 @@ def _save(plan: Any, output: str | None) -> bool:
 )
 @inputs
 @memory
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(1, MOST_JOBS),
-    help="Threads; one for each processor, up to 8, unless given.",
-)
+@jobs
 @click.option(
     "--max-shard-size",
     metavar="SIZE",

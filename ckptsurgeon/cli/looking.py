@@ -14,6 +14,7 @@ from ckptsurgeon.cli.options import (
     formats,
     load_rules,
     memory,
+    only,
     read_factory_arguments,
 )
 from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
@@ -33,12 +34,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 )
 @click.argument("checkpoint", type=PATH)
 @click.option("--root", help="The wrapper to open; '' for everything.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="PATTERN",
-    help="Tensors whose keys match, as in rules: 'fc.*', 'layers.<i>.**'. May be repeated.",
-)
+@only
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
 @click.option("--stats", is_flag=True, help="Read the values too, and tell what they are like.")
 @memory

@@ -14,7 +14,7 @@ from ckptsurgeon.render.value_remarks import show_remarks
 from ckptsurgeon.render.values import MOST_LINES, show_left_out, show_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
-from ckptsurgeon.report.report import count_tensors
+from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 from ckptsurgeon.wording import tell_more
 

@@ -28,6 +28,7 @@ from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.findings import show_advice, show_findings
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.outputs import output_lines
+from ckptsurgeon.render.sides import outside_block, side_line, title_line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import (
     CLEAN,
@@ -38,14 +39,17 @@ from ckptsurgeon.render.view import (
     place_text,
 )
 from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
-from ckptsurgeon.specs import human_bytes, plural
+from ckptsurgeon.report.report import Report, Rows, making
+from ckptsurgeon.report.sides import Tally
+from ckptsurgeon.specs import plural
 from ckptsurgeon.wording import tell_more
 
 T = TypeVar("T")
 K = TypeVar("K")
 
 MOST_ORIGINS = 6
+
+OUTSIDE = "left behind, outside of the root"
 
 
 def render_text(report: Report, *, width: int, color: bool, verbose: bool = False) -> str:
@@ -65,7 +69,7 @@ def render_body(report: Report, *, width: int, color: bool, verbose: bool = Fals
     view = View(width, Palette(color), verbose, limits)
     return view.page(
         _header(report, view),
-        _outside(report, view),
+        outside_block(report.sources, OUTSIDE, view),
         *(_status_section(report, status, view) for status in Status),
         _dropped(report, view),
         _ties(report, view),
@@ -88,37 +92,14 @@ def render_bottom(report: Report, *, color: bool) -> str:
 
 
 def _header(report: Report, view: View) -> list[str]:
-    sides = [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
+    sides = [side_line(f"source {side.alias}".rstrip(), side) for side in report.sources]
     first, left_out = cut(sides, view.limits.section)
     destination = report.destination
     is_told = destination is not None and destination.format != SEVERAL  # else with the outputs
-    target = [_side("destination", destination)] if destination and is_told else []
+    target = [side_line("destination", destination)] if destination and is_told else []
     shown = view.align([*first, *target, *output_lines(report)], "")
     more = [view.palette.dim(f"... {left_out:,} more sources ({tell_more()})")] if left_out else []
     return [*shown[: len(first)], *more, *shown[len(first) :]]
-
-
-def _side(name: str, side: Side) -> Aligned:
-    unreadable = f" ({side.unreadable:,} unreadable)" if side.unreadable else ""
-    number = plural(side.tensors, "tensor") + unreadable
-    facts = [side.format, number, human_bytes(side.nbytes)]
-    facts += [] if side.has_values else ["shapes only"]
-    facts += [f"opened `{safe(side.root)}`"] if side.root else []
-    return Aligned((safe(name), safe(side.path)), ", ".join(facts))
-
-
-def _outside(report: Report, view: View) -> list[str]:
-    """The tensors that stand outside of the roots, and are left behind."""
-    sides = [side for side in report.sources if side.outside]
-    if not sides:
-        return []
-    lines = [
-        Aligned((safe(full_key(side.alias, one.key)), str(one)))
-        for side in sides
-        for one in side.outside
-    ]
-    title = _title("left behind, outside of the root", report.coverage.outside, view)
-    return [title, *view.table(lines, lambda line: line, view.limits.section)]
 
 
 # --- what comes out -------------------------------------------------------------------------------
@@ -133,7 +114,7 @@ def _status_section(report: Report, status: Status, view: View) -> list[str]:
     kinds = report.kinds[status]
     if not kinds:
         return []
-    title = _title(TITLES.get(status, status.value), report.counts[status], view)
+    title = title_line(TITLES.get(status, status.value), report.counts[status], view)
     lots = [
         _lot(report.rows, one, status)
         for kind in kinds
@@ -148,10 +129,6 @@ def _by_entry(rows: Rows, kind: OutputKind) -> list[OutputKind]:
     if rule is None or rule.lines is None:
         return [kind]
     return [OutputKind([key], [at]) for key, at in zip(kind.keys, kind.numbers, strict=True)]
-
-
-def _title(text: str, tally: Tally, view: View) -> str:
-    return f"{view.palette.bold(text)}  {view.palette.dim(str(tally))}"
 
 
 def _lot(rows: Rows, kind: OutputKind, status: Status) -> Lot:
@@ -199,7 +176,7 @@ def _dropped(report: Report, view: View) -> list[str]:
         return []
     nbytes = sum(round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped)
     places = _lines_dropped(dropped)
-    title = _title("dropped", Tally(len(dropped), nbytes), view)
+    title = title_line("dropped", Tally(len(dropped), nbytes), view)
     return [
         title,
         *view.fold(

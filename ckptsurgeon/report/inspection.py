@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.measuring.measured import Measurements
 from ckptsurgeon.measuring.statistics import Statistics
-from ckptsurgeon.report.report import count_tensors
+from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.report.values import ValueRemark
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, human_bytes, plural

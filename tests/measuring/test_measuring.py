@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
@@ -295,3 +297,17 @@ def test_trained_weights_are_told_as_torch_tells_them(name: str) -> None:
         if wide.dim() > 1:
             dead = (wide.flatten(1) == 0).all(1).sum()
             assert measured.zero_channels == int(dead)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"w": torch.randn(1000)}, path)
+
+    def touch(done: int, total: int, key: str) -> None:
+        os.utime(path, ns=(0, 0))
+
+    with pytest.raises(CheckpointError, match="was changed while it was read; inspect again"):
+        cs.inspect(path, stats=True, progress=touch)

@@ -82,6 +82,11 @@ def test_inspect_loads_no_numpy_unless_values_are_asked_for(files: Path) -> None
     assert loaded("inspect", one(files, "source"), "--stats") & {"numpy", "torch"} == {"numpy"}
 
 
+def test_diff_never_loads_torch(files: Path) -> None:
+    source = one(files, "source")
+    assert "torch" not in loaded("diff", source, source)
+
+
 def test_plan_never_loads_torch(files: Path) -> None:
     words = (one(files, "source"), "--into", one(files, "destination"))
     assert "torch" not in loaded("plan", *words, "-r", files / "rules.yaml")

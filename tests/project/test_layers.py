@@ -52,10 +52,12 @@ BY_COMMAND = "ckptsurgeon.cli"
 NUMPY_FIRST = ("ckptsurgeon.ops.carriers",)
 """The modules that import NumPy at the top, and that nothing imports at its top."""
 
-IN_NUMPY = ("learning", "measuring")
-"""The rooms that compare values, and that are loaded when somebody asks for that."""
+IN_NUMPY = ("comparing", "learning", "measuring")
+"""The rooms that compare or measure values, and that are loaded when somebody asks for that."""
 
 WITHOUT_NUMPY = (
+    "ckptsurgeon.comparing.change",
+    "ckptsurgeon.comparing.difference",
     "ckptsurgeon.learning.learned",
     "ckptsurgeon.measuring.histograms",
     "ckptsurgeon.measuring.measured",
