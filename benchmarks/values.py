@@ -27,7 +27,8 @@ HALVES = "format: 1\noutput: {dtype: BF16}\n"
 class ValueJob:
     """One row: what we run on the sources, and what the scripts call the same.
 
-    `compare` is given both results as JSON, and raises Failed where they differ.
+    `compare` is given both results as JSON, and raises Failed where they differ. `codes` are those
+    that ours may end with.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ValueJob:
     script: str
     libraries: tuple[str, ...]
     compare: Callable[[Any, Any], None]
+    codes: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +99,24 @@ def run_value_job(job: ValueJob, folder: Path, runs: int) -> ValueRow:
     ours = [*OURS, job.words[0], *paths, *job.words[1:]]
     script = [sys.executable, str(HERE / "value_scripts.py"), job.script]
     contenders = {library: [*script, library, *paths] for library in job.libraries}
-    told = _result([*ours, "--format", "json"])
+    told = _result([*ours, "--format", "json"], job.codes)
     for command in contenders.values():
         job.compare(told, _result(command))
     contenders |= {"ours": ours, "read": ["sh", "-c", READ, "sh", *paths]}
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(runs):
         for name, command in contenders.items():
-            costs[name].append(measured(command))
+            costs[name].append(measured(command, job.codes if name == "ours" else (0,)))
     found = {name: medians(some) for name, some in costs.items()}
     scripts = {library: found[library] for library in job.libraries}
     nbytes = sum(size_of(folder / name) for name in job.sources)
     return ValueRow(job, nbytes, found["ours"], found["read"], scripts)
 
 
-def _result(command: Sequence[str]) -> Any:
-    ran = subprocess.run(command, capture_output=True, check=True)
+def _result(command: Sequence[str], codes: Sequence[int] = (0,)) -> Any:
+    ran = subprocess.run(command, capture_output=True, check=False)
+    if ran.returncode not in codes:
+        raise Failed(f"{' '.join(command)}: code {ran.returncode}\n{ran.stderr.decode()[-2000:]}")
     return json.loads(ran.stdout)
 
 
