@@ -78,7 +78,7 @@ def _measure(found: Inspection, memory: int | None, progress: Progress | None) -
             "name the file or the folder that the weights are in"
         )
     stamps = stamps_of({"": checkpoint})
-    limits = find_limits(specs)
+    limits = find_limits(checkpoint.contents.specs)
     measured = measure(checkpoint, specs, limits=limits, memory=memory, progress=progress)
     refuse_changed(stamps, "inspect again")
     remarks = tuple(find_remarks(specs, measured))

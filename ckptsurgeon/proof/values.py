@@ -10,7 +10,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.proof.results import Finding, Kind
-from ckptsurgeon.report.values import FRESH, STATISTICS, tell_all, tell_share
+from ckptsurgeon.report.values import (
+    FRESH,
+    STATISTICS,
+    is_bias,
+    last_piece,
+    tell_all,
+    tell_share,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +35,7 @@ def check_values(state: Mapping[str, Any], parameters: Collection[str]) -> Itera
     for key, tensor in state.items():
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             is_weight = key in parameters
-            yield from _checked(key, tensor, is_weight, is_weight or _last(key) in STATISTICS)
+            yield from _checked(key, tensor, is_weight, is_weight or last_piece(key) in STATISTICS)
     yield from _fresh(state)
 
 
@@ -45,7 +52,7 @@ def _checked(key: str, tensor: Tensor, is_weight: bool, is_finite: bool) -> Iter
         yield Finding(Kind.GARBAGE, key, f"{told}: memory that was never written looks like this")
     elif is_weight:
         yield from _one_value(key, numbers)
-    elif _last(key) == "running_var" and (below := int((numbers < 0).sum())):
+    elif last_piece(key) == "running_var" and (below := int((numbers < 0).sum())):
         yield Finding(Kind.VARIANCE, key, f"{_share(below, numbers)} below zero")
 
 
@@ -90,7 +97,7 @@ def _one_value(key: str, numbers: Tensor) -> Iterator[Finding]:
     low, high = map(float, numbers.aminmax())
     if low != high or numbers.numel() == 1:
         return
-    if low == 0 and "bias" not in _last(key):
+    if low == 0 and not is_bias(key):
         yield Finding(Kind.ZERO, key, _all(numbers, "zero"))
     elif low != 0 and numbers.dim() > 1:
         yield Finding(Kind.CONSTANT, key, _all(numbers, f"{low:g}"))
@@ -108,7 +115,3 @@ def _is_new(mean: Tensor, variance: Tensor | None) -> bool:
     if variance is None or mean.numel() < 2:
         return False
     return not mean.count_nonzero() and bool((variance == 1).all())
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

@@ -130,9 +130,8 @@ def _of_tensor(key: str, spec: TensorSpec, measured: Measured) -> Iterator[Value
         yield ValueRemark(ValueKind.INFINITE, key, told.infinities, told.count)
     if not (spec.floating or spec.dtype.startswith("C")) or told.count < 2:
         return
-    name = _last(key)
     if told.zeros == told.count:
-        if "bias" not in name and name not in STATISTICS:
+        if not is_bias(key) and last_piece(key) not in STATISTICS:
             yield ValueRemark(ValueKind.ZERO, key, told.count, told.count)
     elif told.least == told.most and told.finite == told.count and len(spec.shape) > 1:
         yield ValueRemark(ValueKind.CONSTANT, key, told.count, told.count)
@@ -168,5 +167,11 @@ def _part_beside(key: str, name: str, other: str) -> str | None:
     return f"{prefix}{dot}{other}" if last == name else None
 
 
-def _last(key: str) -> str:
+def is_bias(key: str) -> bool:
+    """Whether a tensor is one that may be all zero, as biases begin."""
+    return "bias" in last_piece(key)
+
+
+def last_piece(key: str) -> str:
+    """What a tensor is called in its module."""
     return key.rpartition(".")[2]

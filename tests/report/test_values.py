@@ -92,6 +92,12 @@ def test_a_new_network_is_told_for_its_norms_alone() -> None:
     ]
 
 
+def test_a_variance_is_known_by_what_stands_beside_it_in_the_file() -> None:
+    state = norm(running_var=[1e-6, 0.5, 1.0])
+    (found,) = cs.inspect(state, stats=True, only="*.running_var").remarks
+    assert found.kind is ValueKind.SMALL_VARIANCE
+
+
 def test_remarks_of_many_tensors_are_one_sentence() -> None:
     found = tell_values(ValueKind.ZERO_CHANNELS, (1, 17), (32, 1152))
     assert found == "1 to 17 of 32 to 1,152 channels of dim 0 are zero"
