@@ -23,7 +23,7 @@ class Gauge:
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
-        self._count = self._nans = self._infinities = self._negative_infinities = 0
+        self._count = self._nans = self._positive_infinities = self._negative_infinities = 0
         self._zeros = 0
         self._least, self._most = math.inf, -math.inf
         self._moments, self._bins = Moments(), Bins()
@@ -51,7 +51,7 @@ class Gauge:
     def _take_finite(self, numbers: Array) -> Array:
         """The finite ones of some numbers; the others are counted."""
         self._nans += int(np.count_nonzero(np.isnan(numbers)))
-        self._infinities += int(np.count_nonzero(numbers == np.inf))
+        self._positive_infinities += int(np.count_nonzero(numbers == np.inf))
         self._negative_infinities += int(np.count_nonzero(numbers == -np.inf))
         finite: Array = numbers[np.isfinite(numbers)]
         return finite
@@ -63,7 +63,7 @@ class Gauge:
         return Statistics(
             self._count,
             self._nans,
-            self._infinities,
+            self._positive_infinities,
             self._negative_infinities,
             self._zeros,
             self._least if has_any else None,
