@@ -13,10 +13,11 @@ from ckptsurgeon.cli.options import (
     color,
     formats_with,
     load_rules,
+    memory,
     only,
     read_factory_arguments,
 )
-from ckptsurgeon.cli.printing import Style, print_json, print_out, say
+from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
 from ckptsurgeon.errors import Problem, RulesetError
 
@@ -27,6 +28,7 @@ from ckptsurgeon.errors import Problem, RulesetError
     examples=(
         "ckptsurgeon inspect model.pt",
         "ckptsurgeon inspect model.safetensors --only 'layers.<i>.mlp.**' -v",
+        "ckptsurgeon inspect model.safetensors --stats",
         "ckptsurgeon inspect folder/ --format spec > shapes.json",
         "ckptsurgeon inspect timm:resnet18",
     ),
@@ -35,6 +37,8 @@ from ckptsurgeon.errors import Problem, RulesetError
 @click.option("--root", help="The wrapper to open; '' for everything.")
 @only
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
+@click.option("--stats", is_flag=True, help="Read the values too, and tell what they are like.")
+@memory
 @click.option(
     "--format",
     "form",
@@ -50,11 +54,13 @@ def inspect(
     root: str | None,
     only: Sequence[str],
     model_args: str | None,
+    stats: bool,
+    memory: int | None,
     form: str,
     color: str,
     verbose: bool,
 ) -> None:
-    """What is in CHECKPOINT: tensors, ties, wrappers, entries.
+    """What is in CHECKPOINT: tensors, ties, wrappers, entries; with --stats their values.
 
     CHECKPOINT is a file, a folder, or a factory as pkg.mod:name, transformers:FOLDER, timm:NAME.
     """
@@ -62,11 +68,21 @@ def inspect(
 
     refuse_stream(checkpoint, "a checkpoint")
     arguments = read_factory_arguments(checkpoint, model_args)
-    found = look(checkpoint, root=root, only=only, arguments=arguments)
+    _check_words(stats, memory, form)
+    with shown_progress(LONG_WORK if stats else 0) as progress:
+        found = look(
+            checkpoint,
+            root=root,
+            only=only,
+            arguments=arguments,
+            stats=stats,
+            memory=memory,
+            progress=progress,
+        )
     if form == "spec":
         _print_spec(found)
     elif form == "json":
-        from ckptsurgeon.render.inspection import inspection_json
+        from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
     elif form == "markdown":
@@ -78,6 +94,14 @@ def inspect(
 
         style = Style(verbose, color)
         print_out([render_inspection(found, **style.layout, pictures=style.draws)])
+
+
+def _check_words(stats: bool, memory: int | None, form: str) -> None:
+    """Raises UsageError for words that say nothing together."""
+    if memory is not None and not stats:
+        raise click.UsageError("--memory: values are read with --stats alone")
+    if stats and form == "spec":
+        raise click.UsageError("--stats: a spec has no values; wanted --format text or json")
 
 
 def _print_spec(found: Any) -> None:

@@ -17,7 +17,8 @@ from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import difference_json, render_difference
 from ckptsurgeon.render.explanation import explanation_json, render_explanation
 from ckptsurgeon.render.findings import show_advice, tell_advice, tell_findings
-from ckptsurgeon.render.inspection import inspection_json, render_inspection
+from ckptsurgeon.render.inspection import render_inspection
+from ckptsurgeon.render.inspection_json import inspection_json
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.learning import learned_json, render_learned
 from ckptsurgeon.render.probing import probe_json, render_probe

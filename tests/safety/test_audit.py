@@ -39,6 +39,7 @@ def of_checkpoint(name: str) -> list[str]:
     return [
         f"inspect {name} -v",
         f"inspect {name} --format json",
+        f"inspect {name} --stats",
         f"plan {name}",
         f"plan {name} --format markdown",
         f"plan good.pt --into {name} --format github",

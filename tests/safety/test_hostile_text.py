@@ -54,6 +54,8 @@ COMMANDS = (
     ("inspect", "hostile.safetensors", "-v"),
     ("inspect", "hostile.pt", "-v"),
     ("inspect", "hostile.pt", "--format", "json"),
+    ("inspect", "hostile.pt", "--stats"),
+    ("inspect", "hostile.safetensors", "--stats", "-v"),
     ("inspect", "hostile.safetensors", "--format", "spec"),
     ("inspect", "hostile.pt", "--root", "\x1b[31m"),
     ("inspect", "\x1b[31m\n.safetensors"),
