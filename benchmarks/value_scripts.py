@@ -56,7 +56,40 @@ def stats(library: str, path: str) -> dict[str, Told]:
     return {key: STATS[library](tensor) for key, tensor in tensors(path)}
 
 
-JOBS: dict[str, Callable[..., object]] = {"stats": stats}
+def change_by_numpy(one: torch.Tensor, other: torch.Tensor) -> Told:
+    a, b = one.float().numpy().reshape(-1), other.float().numpy().reshape(-1)
+    delta = b - a
+    return {
+        "max_delta": float(np.abs(delta).max()),
+        "relative_l2": float(np.linalg.norm(delta) / np.linalg.norm(a)),
+        "cosine": float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)),
+        "equal": int((a == b).sum()),
+    }
+
+
+def change_by_torch(one: torch.Tensor, other: torch.Tensor) -> Told:
+    a, b = one.float().flatten(), other.float().flatten()
+    delta = b - a
+    return {
+        "max_delta": float(delta.abs().max()),
+        "relative_l2": float(delta.norm() / a.norm()),
+        "cosine": float(torch.nn.functional.cosine_similarity(a, b, dim=0)),
+        "equal": int((a == b).sum()),
+    }
+
+
+CHANGES: dict[str, Callable[[torch.Tensor, torch.Tensor], Told]] = {
+    "numpy": change_by_numpy,
+    "torch": change_by_torch,
+}
+
+
+def diff(library: str, path: str, other: str) -> dict[str, Told]:
+    pairs = zip(tensors(path), tensors(other), strict=True)
+    return {key: CHANGES[library](one, two) for (key, one), (_, two) in pairs}
+
+
+JOBS: dict[str, Callable[..., object]] = {"stats": stats, "diff": diff}
 """What is printed, by the library that computes and the files that are read."""
 
 
