@@ -170,7 +170,8 @@ class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them; `files` are
-    those to be written, `is_named` says that keys have the names of outputs in front.
+    those to be written, `is_named` says that keys have the names of outputs in front. `rule_texts`
+    are of the rule files, by the names that places have; none of a saved plan's.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those of which
     a part alone ends in the output, with the bytes that don't.
     """
@@ -192,6 +193,7 @@ class Report(Shown):
     ties: Mapping[str, str]
     files: tuple[OutputSide, ...] = ()
     is_named: bool = False
+    rule_texts: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     done: Done = "would be written"
 
@@ -318,6 +320,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         ties=plan.ties,
         files=_count_files(plan),
         is_named=plan.is_named,
+        rule_texts=plan.rule_texts,
         versions={"ckptsurgeon": VERSION},
         done=done,
     )
