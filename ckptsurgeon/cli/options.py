@@ -267,7 +267,7 @@ def report_with(*further: str) -> Decorator:
     return _join(formats_with(*further), color, verbose)
 
 
-report = report_with()
+report = report_with("html")
 
 quiet = click.option(
     "-q",

@@ -61,19 +61,24 @@ def print_report(plan: Any, form: str, style: Style) -> None:
 
 
 def print_beginning(report: Any, form: str, style: Style) -> None:
-    """What a report says before the work: a text but for its last lines, nothing in JSON."""
-    if form != "json":
+    """What a report says before the work: a text but for its last lines, else nothing."""
+    if form == "text":
         from ckptsurgeon.render.text import render_body
 
         print_out([render_body(report, **style.layout)])
 
 
 def print_ending(report: Any, form: str, style: Style) -> None:
-    """The last lines of a text, or the one object of JSON."""
+    """The last lines of a text, or all of another format."""
     if form == "json":
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
+        return
+    if form == "html":
+        from ckptsurgeon.render.html.plan_page import render_report
+
+        print_out([render_report(report)])
         return
     from ckptsurgeon.render.text import render_bottom
 

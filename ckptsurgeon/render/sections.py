@@ -186,7 +186,7 @@ def _share_dropped(fate: SourceFate) -> float:
 def _drop_entry(fate: SourceFate, places: Mapping[int, str]) -> Entry:
     key = full_key(fate.source, fate.key)
     dropped = _share_dropped(fate)
-    share = _percent(dropped, 1) if dropped < 1 else ""
+    share = share_text(dropped, 1) if dropped < 1 else ""
     rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
     place = places.get(id(rule)) or place_text(rule)
     return Entry(key, fate.spec, label=(share or fate.reason, place))
@@ -231,7 +231,7 @@ def tell_coverage(report: Report) -> str:
     coverage = report.coverage
     whole = "source's" if not any(side.root for side in report.sources) else "root's"
     known = "" if all(side.all_sizes_known for side in report.sources) else " known"
-    share = _percent(coverage.consumed, coverage.offered)
+    share = share_text(coverage.consumed, coverage.offered)
     used = f"{share} of the {whole}{known} bytes are used"
     if coverage.outside.tensors:
         used += f"; {coverage.outside} stand outside of it"
@@ -241,7 +241,7 @@ def tell_coverage(report: Report) -> str:
     return f"{keys}; {used}"
 
 
-def _percent(part: float, whole: int) -> str:
+def share_text(part: float, whole: int) -> str:
     """A share that says 100% and 0% only where they are exact."""
     if not whole or part in (0, whole):
         return "100%" if whole and part == whole else "0%"

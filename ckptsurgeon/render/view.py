@@ -48,8 +48,11 @@ class View:
 
     def fold(self, lots: Iterable[Lot], show: Callable[[Line], Aligned], limit: int) -> list[str]:
         """The entries of lots on few lines, at most `limit` of them."""
-        lines = unfold_lots(lots) if self.verbose else merge_lines(fold_lots(lots))
-        return self.table(lines, show, limit)
+        return self.table(self.folded(lots), show, limit)
+
+    def folded(self, lots: Iterable[Lot]) -> list[Line]:
+        """The entries of lots on few lines; on one each where nothing is to be folded."""
+        return unfold_lots(lots) if self.verbose else merge_lines(fold_lots(lots))
 
     def table(
         self,

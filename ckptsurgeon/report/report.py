@@ -92,10 +92,12 @@ class Rows(Entries[Row]):
 
     def find_spec(self, sources: Sequence[Operand]) -> TensorSpec | None:
         """The spec of an output's source where it has just one."""
-        if len(sources) != 1:
-            return None
-        specs = self._specs.get(sources[0].source)
-        return specs.get(sources[0].key) if specs is not None else None
+        return self.spec_of(sources[0]) if len(sources) == 1 else None
+
+    def spec_of(self, operand: Operand) -> TensorSpec | None:
+        """The spec of a checkpoint's whole tensor; None where it is not known."""
+        specs = self._specs.get(operand.source)
+        return specs.get(operand.key) if specs is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +305,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         counts=counts,
         fate_counts=fate_counts,
         partly=partly,
-        total=Tally(
-            sum(tally.tensors for tally in counts.values()),
-            sum(tally.nbytes for tally in counts.values()),
-        ),
+        total=add_tallies(counts.values()),
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
@@ -359,6 +358,12 @@ def nbytes_of(specs: Iterable[TensorSpec]) -> int:
     given = list(specs)
     known = {id(spec): spec for spec in given}
     return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
+
+
+def add_tallies(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    given = list(tallies)
+    return Tally(sum(one.tensors for one in given), sum(one.nbytes for one in given))
 
 
 def count_tensors(specs: Iterable[TensorSpec]) -> Tally:

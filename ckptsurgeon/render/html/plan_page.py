@@ -1,0 +1,174 @@
+"""The page of a report: the verdict, what goes in and comes out, what is wrong, every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ckptsurgeon.cutting import cut, list_some
+from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.plans.outputs import Status
+from ckptsurgeon.render.columns import Palette
+from ckptsurgeon.render.findings import (
+    ADVICE,
+    CHECKED,
+    Found,
+    asks_to_check,
+    cut_rule,
+    show_found_line,
+    sort_findings,
+    suggested_lines,
+)
+from ckptsurgeon.render.html.bars import Bar, draw_bar
+from ckptsurgeon.render.html.blocks import Drawings
+from ckptsurgeon.render.html.layout import Head, render_page
+from ckptsurgeon.render.html.links import RuleLinks
+from ckptsurgeon.render.html.plan_rows import plan_trees
+from ckptsurgeon.render.html.rows import Row
+from ckptsurgeon.render.html.tables import Table, make_table
+from ckptsurgeon.render.sections import (
+    OUTSIDE,
+    outside_lines,
+    show_tie,
+    source_lines,
+    target_lines,
+    tell_coverage,
+    tell_ties,
+)
+from ckptsurgeon.render.terminal import safe, safe_sentence
+from ckptsurgeon.render.text import note_lines
+from ckptsurgeon.render.view import Limits, View
+from ckptsurgeon.report.report import Report
+from ckptsurgeon.visible import visible
+from ckptsurgeon.wording import tell_suggest
+
+MOST_LINES = 200
+"""Lines of a table, and of rules that are suggested."""
+
+MOST_NAMED = 2
+"""Sources that the title of a page names."""
+
+VIEW = View(0, Palette(color=False), verbose=False, limits=Limits(*[MOST_LINES] * 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """What would settle the findings, as lines of a rule file; `left_out` are not shown."""
+
+    title: str
+    told: str
+    lines: tuple[str, ...]
+    left_out: int
+    more: str
+
+
+def render_report(report: Report) -> str:
+    """The page of a report, complete but where that would be more than a browser opens at once."""
+    links, drawings = RuleLinks(report), Drawings()
+    trees = plan_trees(report, links, drawings)
+    rows = [row for tree in trees for row in tree.root.rows]
+    first_rows = _first_rows(rows)
+    return render_page(
+        "plan.html.j2",
+        _head(report),
+        sides=make_table([*source_lines(report), *target_lines(report)], MOST_LINES),
+        bars=_bars(report),
+        found=[_show_found(one) for one in sort_findings(report)],
+        advised=_advise(report),
+        trees=trees,
+        files=links.files(),
+        first_rows=first_rows,
+        fates=[(fate, fate) for fate in dict.fromkeys(row.fate for row in rows)],
+        dtypes=[(one, one) for one in sorted({dtype for row in rows for dtype in row.dtypes})],
+        places=links.named(first_rows),
+        drawings=drawings.all,
+        lists=_lists(report),
+    )
+
+
+def _head(report: Report) -> Head:
+    mood = "bad" if report.open_findings else ("good" if report.clean else "allowed")
+    sources = list_some((safe(side.path) for side in report.sources), MOST_NAMED)
+    into = f" → {safe(report.destination.path)}" if report.destination else ""
+    kind = "plan" if report.done == "would be written" else "transplant"
+    return Head(kind, sources + into, report.bottom_line, mood, tell_coverage(report))
+
+
+def _bars(report: Report) -> list[Bar]:
+    """What comes out by how it came about, and the sources' tensors by what became of them."""
+    out = ((status.value, status.value, report.counts[status]) for status in Status)
+    source = ((fate.value, fate.value, report.fate_counts[fate]) for fate in Fate)
+    drawn = (draw_bar("the output", out), draw_bar("of the source", source))
+    return [bar for bar in drawn if bar is not None]
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFound:
+    """The findings of a kind as the page tells them."""
+
+    title: str
+    meaning: str
+    allowed: bool
+    table: Table
+    remedies: tuple[str, ...]
+
+
+def _show_found(found: Found) -> ShownFound:
+    lines = list(map(show_found_line, VIEW.folded(found.lots)))
+    table = make_table(lines, MOST_LINES)
+    return ShownFound(found.title, found.meaning, found.allowed, table, tuple(found.remedies))
+
+
+def _advise(report: Report) -> Advised | None:
+    """What the text says would settle the findings, as what can be pasted."""
+    advice = report.advice
+    if not advice:
+        return None
+    lines: list[str] = []
+    for remark in advice.remarks:
+        lines += [f"# {safe_sentence(remark.sentence)}", *map(cut_rule, remark.lines)]
+    if advice.too_much:
+        lines.append(f"# {tell_suggest()}")
+    if advice.suggestion is not None:
+        lines += map(cut_rule, suggested_lines(report, advice.suggestion))
+    shown, left_out = cut(lines, MOST_LINES)
+    checked = CHECKED if asks_to_check(advice) else ""
+    return Advised(ADVICE, checked, tuple(map(visible, shown)), left_out, tell_suggest())
+
+
+# --- everything else ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list under a title."""
+
+    title: str
+    told: str
+    table: Table
+
+
+def _lists(report: Report) -> list[Listed]:
+    """The notes, what is tied, and what stands outside of the root."""
+    lists = []
+    if notes := note_lines(report, VIEW):
+        lists.append(Listed("notes", "", make_table(notes, MOST_LINES)))
+    if ties := tell_ties(report):
+        lines = list(map(show_tie, VIEW.folded(ties.lots)))
+        lists.append(Listed(ties.title, ties.told, make_table(lines, MOST_LINES)))
+    if outside := outside_lines(report):
+        table = make_table(outside, MOST_LINES)
+        lists.append(Listed(OUTSIDE, str(report.coverage.outside), table))
+    return lists
+
+
+def _first_rows(rows: Iterable[Row]) -> dict[int, int]:
+    """For each place of rules, the number of the first row behind it."""
+    found: dict[int, int] = {}
+    for row in rows:
+        if row.rule is not None and row.rule.number is not None:
+            found.setdefault(row.rule.number, row.number)
+    return found

@@ -1,0 +1,195 @@
+"""What a plan does as lines of two trees: what comes out or should, and what goes nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import NamedTuple
+
+from ckptsurgeon.cutting import cut_middle
+from ckptsurgeon.ops.indexing import Index
+from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.outputs import Status
+from ckptsurgeon.render.findings import sort_findings
+from ckptsurgeon.render.folding import fold_lots
+from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
+from ckptsurgeon.render.html.keys import choices_of, pieces_of
+from ckptsurgeon.render.html.links import RuleLinks
+from ckptsurgeon.render.html.rows import (
+    MOST_ROWS,
+    MOST_TEXT,
+    Row,
+    Tree,
+    fit_rows,
+    grow_modules,
+)
+from ckptsurgeon.render.lines import Line, Lot, tell_specs
+from ckptsurgeon.render.sections import origins_text, tell_dropped, tell_status
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.words import merge_lines
+from ckptsurgeon.report.report import Report, Tally, add_tallies, nbytes_of
+from ckptsurgeon.specs import TensorSpec
+
+OUT, NOWHERE = "out", "nowhere"
+
+TITLES = {OUT: "what comes out", NOWHERE: "what goes nowhere"}
+
+LONGEST_SPECS = 160
+"""Characters of a line's specs."""
+
+OF_OUTPUTS = (FindingKind.MISSING, FindingKind.MISMATCHED)
+"""Kinds of finding whose keys should come out; they do once they are allowed."""
+
+OF_SOURCES = (FindingKind.UNUSED, FindingKind.UNREADABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """Tensors of one fate, and the tree that they stand in. `is_status` says that they come out."""
+
+    tree: str
+    fate: str
+    lots: tuple[Lot, ...]
+    lines: tuple[Line, ...]
+    is_status: bool = False
+
+    @property
+    def tally(self) -> Tally:
+        """Their number, and their bytes."""
+        sizes = [(len(lot.keys), lot.after.nbytes if lot.after else 0) for lot in self.lots]
+        return Tally(sum(n for n, _ in sizes), sum(n * size for n, size in sizes))
+
+
+class Woven(NamedTuple):
+    """Tensors of one fate, and the rows of them that have room."""
+
+    strand: Strand
+    rows: list[Row]
+
+
+def plan_trees(report: Report, links: RuleLinks, drawings: Drawings) -> list[Tree]:
+    """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
+    woven = _weave(_strands(report), _Weaver(report, links, drawings))
+    numbers = count(1)
+    trees = ((name, [one for one in woven if one.strand.tree == name]) for name in TITLES)
+    return [_tree(name, own, report, numbers) for name, own in trees if own]
+
+
+def _weave(strands: Iterable[Strand], weaver: _Weaver) -> list[Woven]:
+    """The rows of strands, those of few lines first, so that many leave room for them."""
+    woven, lines, text = list[Woven](), MOST_ROWS, MOST_TEXT
+    given = sorted((one for one in strands if one.lines), key=lambda strand: len(strand.lines))
+    for left, strand in zip(range(len(given), 0, -1), given, strict=True):
+        made = weaver.weave(strand, lines // left)
+        rows, taken = fit_rows(made, text // left)
+        lines, text = lines - len(rows), text - taken
+        woven.append(Woven(strand, rows))
+    return woven
+
+
+def _tree(name: str, woven: Sequence[Woven], report: Report, numbers: Iterator[int]) -> Tree:
+    """The tree of some strands, its rows in the order of the output, numbered."""
+    rows = [row for _, own in woven for row in own]
+    places = _places(report, {row.first for row in rows})
+    rows.sort(key=lambda row: places.get(row.first, len(report.rows)))
+    root = grow_modules(replace(row, number=next(numbers)) for row in rows)
+    whole = add_tallies(strand.tally for strand, _ in woven)
+    left = Tally(whole.tensors - root.tally.tensors, whole.nbytes - root.tally.nbytes)
+    lines = sum(len(strand.lines) for strand, _ in woven) - len(rows)
+    return Tree(TITLES[name], name, root, left, lines)
+
+
+def _places(report: Report, keys: Collection[str]) -> dict[str, int]:
+    """The places of some keys in the output."""
+    return {key: at for at, key in enumerate(report.rows.outputs) if key in keys}
+
+
+# --- what there is to tell ------------------------------------------------------------------------
+
+
+def _strands(report: Report) -> Iterator[Strand]:
+    for found in sort_findings(report):
+        if found.kind in OF_OUTPUTS and not found.allowed:
+            yield _strand(OUT, found.kind.value, found.lots)
+        elif found.kind in OF_SOURCES:
+            yield _strand(NOWHERE, found.kind.value, found.lots)
+    for status in Status:
+        yield _strand(OUT, status.value, tell_status(report, status).lots, is_status=True)
+    if dropped := tell_dropped(report):
+        yield _strand(NOWHERE, "dropped", dropped.lots)
+
+
+def _strand(tree: str, fate: str, lots: Iterable[Lot], *, is_status: bool = False) -> Strand:
+    given = tuple(lots)
+    return Strand(tree, fate, given, tuple(merge_lines(fold_lots(given))), is_status)
+
+
+# --- lines to rows --------------------------------------------------------------------------------
+
+
+class _Weaver:
+    """Makes rows of lines; of what all tensors of a line are alike in, the first one tells."""
+
+    def __init__(self, report: Report, links: RuleLinks, drawings: Drawings) -> None:
+        self._report, self._links, self._drawings = report, links, drawings
+        self._has_aliases = report.is_named or any(side.alias for side in report.sources)
+
+    def weave(self, strand: Strand, limit: int) -> Iterator[Row]:
+        """The first rows of a strand."""
+        if not limit:
+            return
+        lots = {key: lot for lot in strand.lots for key in lot.keys}
+        for line in islice(strand.lines, limit):
+            keys = list(line.keys)
+            specs = [spec for key in keys if (spec := lots[key].after) is not None]
+            yield self._row(strand, line, keys, lots[keys[0]], specs)
+
+    def _row(
+        self, strand: Strand, line: Line, keys: Sequence[str], lot: Lot, specs: Sequence[TensorSpec]
+    ) -> Row:
+        (*told, place), first = line.label, keys[0]
+        rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
+        origins = origins_text(line)
+        return Row(
+            pieces=pieces_of(line.box, alias_apart=self._has_aliases),
+            names=line.names,
+            choices=tuple(choices_of(line.box)),
+            first=first,
+            tally=Tally(len(keys), nbytes_of(specs)),
+            specs=_tell_specs(line, specs),
+            dtypes=tuple(dict.fromkeys(spec.dtype for spec in specs)),
+            fate=strand.fate,
+            origins="" if origins == safe(str(line.box)) else origins,
+            told=tuple(safe(one) for one in told if one),
+            rule=self._links.link(rule, place),
+            drawings=self._draw(strand, first, lot, specs),
+        )
+
+    def _draw(
+        self, strand: Strand, first: str, lot: Lot, specs: Sequence[TensorSpec]
+    ) -> tuple[Drawing, ...]:
+        """What the sources of a tensor become; the tensors alone where nothing becomes another."""
+        becoming = self._sources(strand, first, lot)
+        if not becoming or not all(map(is_known, (*(spec for spec, _ in becoming), *specs[:1]))):
+            return self._drawings.draw_all(specs)
+        parts = [Part(spec.shape, index) for spec, index in becoming]
+        return self._drawings.draw(parts, specs[0].shape)
+
+    def _sources(
+        self, strand: Strand, first: str, lot: Lot
+    ) -> list[tuple[TensorSpec, Index | None]]:
+        """What a tensor is made of, where it is not as it was."""
+        if strand.fate == FindingKind.MISMATCHED.value and lot.before is not None:
+            return [(lot.before, None)]
+        if strand.fate != Status.CHANGED.value:
+            return []
+        rows = self._report.rows
+        found = [(rows.spec_of(one), one.index) for one in rows.outputs[first].sources]
+        return [(spec, index) for spec, index in found if spec is not None]
+
+
+def _tell_specs(line: Line, specs: Sequence[TensorSpec]) -> str:
+    """`F32[4] → F32[3]`, or the specs that do not change."""
+    told = f"{line.before} → {line.after}" if line.before else tell_specs(specs)
+    return cut_middle(told, LONGEST_SPECS, LONGEST_SPECS // 2, str)

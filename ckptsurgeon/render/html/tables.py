@@ -1,0 +1,45 @@
+"""Lines that align as tables of a page: what stands in columns of a terminal stands in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ckptsurgeon.cutting import cut
+from ckptsurgeon.render.columns import Aligned, fit_names
+
+LONGEST_NAMES = 400
+"""Characters of the names that a line shows."""
+
+
+class TableRow(NamedTuple):
+    """A line: its cells, the names of tensors, and what is told behind them."""
+
+    cells: tuple[str, ...]
+    names: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Lines with equal numbers of cells; `left_out` more are not shown."""
+
+    rows: tuple[TableRow, ...]
+    left_out: int = 0
+
+
+def make_table(lines: Sequence[Aligned], most: int) -> Table:
+    """The first lines as a table; columns that are empty everywhere are left out."""
+    shown, left_out = cut(lines, most)
+    columns = range(max((len(line.cells) for line in shown), default=0))
+    kept = [at for at in columns if any("".join(line.cells[at : at + 1]) for line in shown)]
+    rows = (
+        TableRow(
+            tuple("".join(line.cells[at : at + 1]) for at in kept),
+            fit_names(line.names, LONGEST_NAMES) if line.names else "",
+            line.tail,
+        )
+        for line in shown
+    )
+    return Table(tuple(rows), left_out)
