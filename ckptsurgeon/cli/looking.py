@@ -35,7 +35,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "spec"]),
+    type=click.Choice(["text", "json", "html", "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -66,6 +66,10 @@ def inspect(
         from ckptsurgeon.render.inspection import inspection_json
 
         print_out(inspection_json(found))
+    elif form == "html":
+        from ckptsurgeon.render.html.inspection_page import render_inspected
+
+        print_out([render_inspected(found)])
     else:
         from ckptsurgeon.render.inspection import render_inspection
 

@@ -70,6 +70,10 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **
     found = prove(checkpoint, model, **_read_words(words))
     if form == "json":
         print_out([verification_json(found)])
+    elif form == "html":
+        from ckptsurgeon.render.html.verification_page import render_verified
+
+        print_out([render_verified(found)])
     else:
         print_out([render_verification(found, **Style(verbose, color).layout)])
     return found.exit_code

@@ -34,7 +34,7 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
     """
     view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.align(list(_facts(found, verbose)))
+    facts = view.align(list(fact_lines(found, None if verbose else MOST_FACTS)))
     specs = found.specs
     lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
     shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
@@ -45,7 +45,8 @@ def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bo
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
+def fact_lines(found: Inspection, most: int | None) -> Iterator[Aligned]:
+    """What is known of a checkpoint beside its tensors; of each list the first `most`."""
     checkpoint, contents = found.checkpoint, found.checkpoint.contents
     size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
@@ -65,7 +66,7 @@ def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
     if contents.root or contents.wrappers:
         yield Aligned(("root", _root(contents)))
     for name, texts in _lists(contents):
-        yield from _limited(name, texts, None if verbose else MOST_FACTS)
+        yield from _limited(name, texts, most)
 
 
 def _root(contents: Contents) -> str:

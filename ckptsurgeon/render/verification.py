@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from ckptsurgeon.keys import fold_keys
-from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
+from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, View
@@ -48,14 +48,15 @@ def render_verification(
     view = View(width, Palette(color), verbose, EVERYTHING)
     paint = view.palette.good if found.clean else view.palette.bad
     return view.page(
-        view.align(list(_head(found)), ""),
+        view.align(list(head_lines(found)), ""),
         [] if found.comparison is None else _compared(found.comparison, view),
         *(_findings(found, kind, view) for kind in Kind),
         [paint(safe(found.bottom_line))],
     )
 
 
-def _head(found: Verification) -> Iterable[Aligned]:
+def head_lines(found: Verification) -> Iterable[Aligned]:
+    """What was proved, in which network."""
     size = f"{plural(found.tensors, 'tensor')}, {human_bytes(found.nbytes)}"
     yield Aligned(("checkpoint", safe(found.checkpoint)), size)
     yield Aligned(("model", safe(found.model)))
@@ -67,15 +68,20 @@ def _head(found: Verification) -> Iterable[Aligned]:
 
 
 def _compared(comparison: Comparison, view: View) -> list[str]:
+    told = view.align(compared_lines(comparison))
+    rows = view.align(list(map(delta_line, comparison.deltas)))
+    return [view.palette.bold("compared"), *told, *rows]
+
+
+def compared_lines(comparison: Comparison) -> list[Aligned]:
+    """What was compared with what."""
     facts = [
         ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
         ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
         *(("", safe_sentence(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
-    told = view.align([Aligned(fact) for fact in facts])
-    rows = view.align([_row(delta) for delta in comparison.deltas])
-    return [view.palette.bold("compared"), *told, *rows]
+    return list(map(Aligned, facts))
 
 
 def _shapes(comparison: Comparison) -> str:
@@ -83,7 +89,8 @@ def _shapes(comparison: Comparison) -> str:
     return str(own) if own == other else f"{own}, and {other} for the source"
 
 
-def _row(delta: Delta) -> Aligned:
+def delta_line(delta: Delta) -> Aligned:
+    """How far one output lies from the reference's."""
     top1 = "" if delta.top1 is None else f"top-1 {100 * delta.top1:.4g}%"
     return Aligned(
         (
@@ -109,12 +116,21 @@ def _findings(found: Verification, kind: Kind, view: View) -> list[str]:
     findings = [finding for finding in found.findings if finding.kind is kind]
     if not findings:
         return []
-    allowed = ", allowed" if findings[0].allowed else ""
-    title = view.palette.bold(f"{len(findings):,} {kind.value}{allowed}")
-    texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
-    lines = [_line(*text) for text in texts] if view.verbose else _folded(texts)
+    title, lines = view.palette.bold(title_of(findings)), finding_lines(findings, view.verbose)
     limit = len(lines) if view.verbose else MOST_LINES
     return [f"{title}  {TITLES[kind]}", *view.table(lines, lambda line: line, limit)]
+
+
+def title_of(findings: Sequence[Finding]) -> str:
+    """`3 missing, allowed`: of findings of one kind."""
+    allowed = ", allowed" if findings[0].allowed else ""
+    return f"{len(findings):,} {findings[0].kind.value}{allowed}"
+
+
+def finding_lines(findings: Iterable[Finding], verbose: bool = False) -> list[Aligned]:
+    """A line for each finding of a kind, those of one text folded unless all are asked for."""
+    texts = [(one.key, "" if one.kind in SAID else one.text) for one in findings]
+    return [_line(*text) for text in texts] if verbose else _folded(texts)
 
 
 def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:

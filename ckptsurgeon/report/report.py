@@ -366,6 +366,11 @@ def add_tallies(tallies: Iterable[Tally]) -> Tally:
     return Tally(sum(one.tensors for one in given), sum(one.nbytes for one in given))
 
 
+def take_off(tally: Tally, part: Tally) -> Tally:
+    """What a part leaves of it."""
+    return Tally(tally.tensors - part.tensors, tally.nbytes - part.nbytes)
+
+
 def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
     """The number of tensors, and their bytes."""
     given = list(specs)

@@ -10,6 +10,9 @@ from ckptsurgeon.render.sections import share_text
 from ckptsurgeon.report.report import Tally, add_tallies
 from ckptsurgeon.specs import human_bytes
 
+LAST_COLOR = 5
+"""The number of the colour that all further parts have."""
+
 LENGTH = 1000.0
 THINNEST = 4.0
 """The length of a bar in its own units, and that of the smallest share which is not nothing."""
@@ -17,10 +20,10 @@ THINNEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of a bar: what it is called in words and in the style, and where it lies."""
+    """A part of a bar: what it is called, the name of its colour, and where it lies."""
 
     word: str
-    name: str
+    color: str
     tally: Tally
     x: float
     width: float
@@ -40,19 +43,24 @@ class Bar:
     total: Tally
 
 
-def draw_bar(title: str, parts: Iterable[tuple[str, str, Tally]]) -> Bar | None:
-    """The bar of parts by their words and the names of their styles; None where there are none."""
-    given = [part for part in parts if part[-1].tensors]
-    total = add_tallies(tally for *_, tally in given)
+def draw_bar(title: str, parts: Iterable[tuple[str, Tally]], colors: str = "") -> Bar | None:
+    """The bar of parts by their words; None where there are none.
+
+    `colors` names a row of colours that parts take in turn; without it their words name these.
+    """
+    given = [part for part in parts if part[1].tensors]
+    total = add_tallies(tally for _, tally in given)
     if not given:
         return None
-    sizes = [tally.nbytes if total.nbytes else tally.tensors for *_, tally in given]
+    sizes = [tally.nbytes if total.nbytes else tally.tensors for _, tally in given]
     widths = _widths(sizes)
     starts = [0.0, *accumulate(widths)]
     percents = _percents(sizes)
     shares = (
-        Share(*part, x, width, percent)
-        for part, x, width, percent in zip(given, starts, widths, percents, strict=False)
+        Share(word, f"{colors}-{min(at, LAST_COLOR)}" if colors else word, tally, x, width, percent)
+        for at, ((word, tally), x, width, percent) in enumerate(
+            zip(given, starts, widths, percents, strict=False)
+        )
     )
     return Bar(title, tuple(shares), total)
 

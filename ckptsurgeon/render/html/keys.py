@@ -10,7 +10,7 @@ from ckptsurgeon.keys import Box, Point, fold_keys, range_text
 from ckptsurgeon.render.lines import Folded
 from ckptsurgeon.render.words import Words
 
-Choice = str | list[int] | dict[str, list[list["Choice"]]]
+Searched = str | list[int] | dict[str, list[list["Searched"]]]
 """A part of keys as the page's script reads it: a text, integers, or one of several lists of parts.
 
 Integers are `[width, first, last, first, last, …]`.
@@ -56,14 +56,14 @@ def _one_of(words: Sequence[str]) -> str:
     return different[0] if len(different) == 1 else f"<{'|'.join(different)}>"
 
 
-def choices_of(folded: Folded) -> list[Choice]:
+def searched_keys(folded: Folded) -> list[Searched]:
     """The keys as the search reads them."""
     if isinstance(folded, Words):
-        return [{"any": [choices_of(box) for box in folded.boxes]}]
+        return [{"any": [searched_keys(box) for box in folded.boxes]}]
     if not isinstance(folded, Box):
         return [str(folded)[:LONGEST_TEXT]]
     texts, widths = folded.template
-    found: list[Choice] = []
+    found: list[Searched] = []
     for text, axis, width in itertools.zip_longest(texts, folded.axes, widths):
         found.append(text[:LONGEST_TEXT])
         if axis is not None:
@@ -82,12 +82,13 @@ def _runs(axis: Point) -> list[int]:
     return runs if len(runs) <= 2 * MOST_RUNS else [axis[0], axis[-1]]
 
 
-def choices_of_names(names: Iterable[str]) -> list[Choice]:
+def searched_names(names: Iterable[str]) -> list[Searched]:
     """Names of siblings as the search reads them."""
     boxes = fold_keys(itertools.islice(names, MOST_NAMES))
-    return choices_of(boxes[0]) if len(boxes) == 1 else [{"any": list(map(choices_of, boxes))}]
+    alternatives = list(map(searched_keys, boxes))
+    return alternatives[0] if len(alternatives) == 1 else [{"any": alternatives}]
 
 
-def write_choices(choices: Sequence[Choice]) -> str:
+def write_searched(searched: Sequence[Searched]) -> str:
     """What the page's script reads, in pure ASCII."""
-    return json.dumps(choices, separators=(",", ":"))
+    return json.dumps(searched, separators=(",", ":"))

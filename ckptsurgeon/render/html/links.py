@@ -84,7 +84,7 @@ class RuleLinks:
     def _find(self, text: str) -> int | None:
         return self._by_text.get(text, self._by_text.get(text.rpartition(":")[0]))
 
-    def named(self, numbers: Collection[int]) -> list[tuple[int, str]]:
+    def named(self, numbers: Collection[int]) -> list[tuple[str | int, str]]:
         """Places that rules stand at, with their numbers and how they are called."""
         spots = self._numbers.items()
         return [(at, safe(f"{file}:{line}")) for (file, line), at in spots if at in numbers]

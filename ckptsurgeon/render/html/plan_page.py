@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ckptsurgeon.cutting import cut, list_some
 from ckptsurgeon.plans.fates import Fate
-from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import (
     ADVICE,
@@ -23,9 +22,9 @@ from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.links import RuleLinks
-from ckptsurgeon.render.html.plan_rows import plan_trees
-from ckptsurgeon.render.html.rows import Row
-from ckptsurgeon.render.html.tables import Table, make_table
+from ckptsurgeon.render.html.plan_rows import OUT, plan_trees
+from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
+from ckptsurgeon.render.html.tables import Listed, make_table
 from ckptsurgeon.render.sections import (
     OUTSIDE,
     outside_lines,
@@ -72,15 +71,17 @@ def render_report(report: Report) -> str:
         "plan.html.j2",
         _head(report),
         sides=make_table([*source_lines(report), *target_lines(report)], MOST_LINES),
-        bars=_bars(report),
-        found=[_show_found(one) for one in sort_findings(report)],
+        bars=_bars(report, trees),
+        found=list(map(_list_found, sort_findings(report))),
         advised=_advise(report),
         trees=trees,
         files=links.files(),
         first_rows=first_rows,
-        fates=[(fate, fate) for fate in dict.fromkeys(row.fate for row in rows)],
-        dtypes=[(one, one) for one in sorted({dtype for row in rows for dtype in row.dtypes})],
-        places=links.named(first_rows),
+        choices=[
+            Choice("fate", options_of(row.fate for row in rows)),
+            Choice("rule", links.named(first_rows)),
+            Choice("dtype", options_of(sorted({dtype for row in rows for dtype in row.dtypes}))),
+        ],
         drawings=drawings.all,
         lists=_lists(report),
     )
@@ -94,32 +95,20 @@ def _head(report: Report) -> Head:
     return Head(kind, sources + into, report.bottom_line, mood, tell_coverage(report))
 
 
-def _bars(report: Report) -> list[Bar]:
-    """What comes out by how it came about, and the sources' tensors by what became of them."""
-    out = ((status.value, status.value, report.counts[status]) for status in Status)
-    source = ((fate.value, fate.value, report.fate_counts[fate]) for fate in Fate)
-    drawn = (draw_bar("the output", out), draw_bar("of the source", source))
-    return [bar for bar in drawn if bar is not None]
+def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
+    """What comes out, or should, by how it comes about; what becomes of the sources' tensors."""
+    fates = [(fate.value, report.fate_counts[fate]) for fate in Fate]
+    out = [draw_bar(tree.title, tree.whole) for tree in trees if tree.name == OUT]
+    return [bar for bar in (*out, draw_bar("of the source", fates)) if bar is not None]
 
 
 # --- what is wrong --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ShownFound:
-    """The findings of a kind as the page tells them."""
-
-    title: str
-    meaning: str
-    allowed: bool
-    table: Table
-    remedies: tuple[str, ...]
-
-
-def _show_found(found: Found) -> ShownFound:
+def _list_found(found: Found) -> Listed:
     lines = list(map(show_found_line, VIEW.folded(found.lots)))
-    table = make_table(lines, MOST_LINES)
-    return ShownFound(found.title, found.meaning, found.allowed, table, tuple(found.remedies))
+    table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
+    return Listed(found.title, found.meaning, table, mood, tuple(found.remedies))
 
 
 def _advise(report: Report) -> Advised | None:
@@ -140,15 +129,6 @@ def _advise(report: Report) -> Advised | None:
 
 
 # --- everything else ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A list under a title."""
-
-    title: str
-    told: str
-    table: Table
 
 
 def _lists(report: Report) -> list[Listed]:

@@ -14,7 +14,7 @@ from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.findings import sort_findings
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
-from ckptsurgeon.render.html.keys import choices_of, pieces_of
+from ckptsurgeon.render.html.keys import pieces_of, searched_keys
 from ckptsurgeon.render.html.links import RuleLinks
 from ckptsurgeon.render.html.rows import (
     MOST_ROWS,
@@ -28,10 +28,12 @@ from ckptsurgeon.render.lines import Line, Lot, tell_specs
 from ckptsurgeon.render.sections import origins_text, tell_dropped, tell_status
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.words import merge_lines
-from ckptsurgeon.report.report import Report, Tally, add_tallies, nbytes_of
+from ckptsurgeon.report.report import Report, Tally, add_tallies, nbytes_of, take_off
 from ckptsurgeon.specs import TensorSpec
 
 OUT, NOWHERE = "out", "nowhere"
+
+SHOULD = "what should come out"
 
 TITLES = {OUT: "what comes out", NOWHERE: "what goes nowhere"}
 
@@ -94,10 +96,20 @@ def _tree(name: str, woven: Sequence[Woven], report: Report, numbers: Iterator[i
     places = _places(report, {row.first for row in rows})
     rows.sort(key=lambda row: places.get(row.first, len(report.rows)))
     root = grow_modules(replace(row, number=next(numbers)) for row in rows)
-    whole = add_tallies(strand.tally for strand, _ in woven)
-    left = Tally(whole.tensors - root.tally.tensors, whole.nbytes - root.tally.nbytes)
+    whole = _count_fates(strand for strand, _ in woven)
+    left = take_off(add_tallies(whole.values()), root.tally)
     lines = sum(len(strand.lines) for strand, _ in woven) - len(rows)
-    return Tree(TITLES[name], name, root, left, lines)
+    title = SHOULD if name == OUT and report.open_findings else TITLES[name]
+    return Tree(title, name, root, tuple(whole.items()), left, lines)
+
+
+def _count_fates(strands: Iterable[Strand]) -> dict[str, Tally]:
+    """What there is of each fate, the largest first."""
+    found: dict[str, list[Tally]] = {}
+    for strand in strands:
+        found.setdefault(strand.fate, []).append(strand.tally)
+    tallies = {fate: add_tallies(own) for fate, own in found.items()}
+    return dict(sorted(tallies.items(), key=lambda one: -one[1].nbytes))
 
 
 def _places(report: Report, keys: Collection[str]) -> dict[str, int]:
@@ -152,9 +164,9 @@ class _Weaver:
         rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
         origins = origins_text(line)
         return Row(
-            pieces=pieces_of(line.box, alias_apart=self._has_aliases),
+            pieces=tuple(map(safe, pieces_of(line.box, alias_apart=self._has_aliases))),
             names=line.names,
-            choices=tuple(choices_of(line.box)),
+            searched=tuple(searched_keys(line.box)),
             first=first,
             tally=Tally(len(keys), nbytes_of(specs)),
             specs=_tell_specs(line, specs),

@@ -12,8 +12,7 @@ from markupsafe import escape
 from ckptsurgeon.render.columns import fit_names
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawing
-from ckptsurgeon.render.html.keys import Choice, choices_of_names, write_choices
-from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.html.keys import Searched, searched_names, write_searched
 from ckptsurgeon.render.tree import DEEPEST
 from ckptsurgeon.report.report import Tally, add_tallies
 from ckptsurgeon.specs import human_bytes
@@ -34,6 +33,18 @@ FEW_ROWS = 80
 """Lines of a tree that is open when the page is."""
 
 
+class Choice(NamedTuple):
+    """A filter: its name, and what may be chosen, each with what is shown of it."""
+
+    name: str
+    options: list[tuple[str | int, str]]
+
+
+def options_of(words: Iterable[str]) -> list[tuple[str | int, str]]:
+    """Words, each once, as what may be chosen."""
+    return [(word, word) for word in dict.fromkeys(words)]
+
+
 class RuleLink(NamedTuple):
     """The rule behind a line: where it stands, and the number of that place in the page."""
 
@@ -45,13 +56,14 @@ class RuleLink(NamedTuple):
 class Row:
     """A line of a tree: tensors that are told together.
 
-    `pieces` are those of their key, `names` the last pieces where they differ in these alone.
+    `pieces` are those of their key, safe to show; `names` its last ones where they differ in these
+    alone; `searched` is the key (without names) as the page's script reads it.
     `first` is the first key. `told` is what else there is to say, `number` the row's in the page.
     """
 
     pieces: tuple[str, ...]
     names: tuple[str, ...]
-    choices: tuple[Choice, ...]
+    searched: tuple[Searched, ...]
     first: str
     tally: Tally
     specs: str
@@ -70,8 +82,8 @@ class Row:
     @property
     def search(self) -> str:
         """The keys as the page's script reads them."""
-        names: list[Choice] = [".", *choices_of_names(self.names)] if self.names else []
-        return write_choices([*self.choices, *names])
+        names: list[Searched] = [".", *searched_names(self.names)] if self.names else []
+        return write_searched([*self.searched, *names])
 
     @property
     def size(self) -> str:
@@ -81,7 +93,7 @@ class Row:
     def cost(self) -> int:
         """About how many characters of a page the line takes."""
         texts = (
-            *map(safe, self.pieces),
+            *self.pieces,
             self.shown_names,
             self.search,
             self.origins,
@@ -130,18 +142,24 @@ class Module:
     @property
     def shares(self) -> Iterator[tuple[str, Tally]]:
         """The fates of what it holds, and how much has each."""
-        return ((share.name, share.tally) for share in (self.bar.shares if self.bar else ()))
+        return ((share.word, share.tally) for share in (self.bar.shares if self.bar else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Lines that are shown together, and what of them is left out."""
+    """Lines that are shown together, and what of them is left out. `whole` counts all by fate."""
 
     title: str
     name: str
     root: Module
+    whole: tuple[tuple[str, Tally], ...]
     left_out: Tally
     lines_left_out: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all lines, those that are left out among them."""
+        return sum(tally.nbytes for _, tally in self.whole)
 
 
 @dataclass(slots=True)
@@ -182,9 +200,9 @@ def _settle(label: str, growing: _Growing, is_open: bool) -> Module:
     items: list[Leaf | Module] = []
     for name, item in growing.items.items():
         if not isinstance(item, _Growing):
-            items.append(Leaf(safe(item[0]), item[1]))
+            items.append(Leaf(*item))
             continue
-        child = _settle(safe(str(name)), item, is_open)
+        child = _settle(str(name), item, is_open)
         (only, *others) = child.items
         items.append(child if others else replace(only, label=f"{child.label}.{only.label}"))
     tally = add_tallies(item.tally for item in items)
@@ -196,7 +214,7 @@ def _bar(items: Iterable[Leaf | Module]) -> Bar | None:
     tallies: dict[str, list[Tally]] = {}
     for fate, tally in chain.from_iterable(item.shares for item in items):
         tallies.setdefault(fate, []).append(tally)
-    return draw_bar("", ((fate, fate, add_tallies(own)) for fate, own in tallies.items() if fate))
+    return draw_bar("", ((fate, add_tallies(own)) for fate, own in tallies.items() if fate))
 
 
 def fit_rows(rows: Iterable[Row], room: int) -> tuple[list[Row], int]:

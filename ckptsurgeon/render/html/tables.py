@@ -29,6 +29,17 @@ class Table:
     left_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A table under a title; `below` is said behind it. Findings are `open` or `allowed`."""
+
+    title: str
+    told: str
+    table: Table
+    mood: str = ""
+    below: tuple[str, ...] = ()
+
+
 def make_table(lines: Sequence[Aligned], most: int) -> Table:
     """The first lines as a table; columns that are empty everywhere are left out."""
     shown, left_out = cut(lines, most)

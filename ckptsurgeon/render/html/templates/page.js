@@ -122,11 +122,9 @@
   };
 
   const choose = (name, value) => {
-    if (!form.elements[name]) return false;
-    form.reset();
+    for (const element of form.elements) if (element.name) element.value = "";
     form.elements[name].value = value;
     filter();
-    return form.elements[name].value === value;
   };
 
   // --- what is clicked and typed -----------------------------------------------------------------
@@ -146,12 +144,11 @@
   };
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-copy], [data-do], a[data-fate], a[data-rule]");
+    const target = event.target.closest("[data-copy], [data-do], a[data-filter]");
     if (!target) return;
     if (target.dataset.copy) copy(target);
     else if (target.dataset.do) modules.forEach((module) => { module.open = target.dataset.do === "open"; });
-    else if (target.dataset.rule) choose("rule", target.dataset.rule);
-    else if (!choose("fate", target.dataset.fate)) form.reset();
+    else choose(target.dataset.filter, target.dataset.value);
   });
 
   document.addEventListener("keydown", (event) => {
