@@ -28,7 +28,8 @@ POLICY = (
 class Head:
     """What stands at the top of a page: what it is of, how it ended, and what is said below that.
 
-    `kind` is the command's word. `mood` is `good`, `allowed` or `bad`; `plain` where nothing is judged.
+    `kind` is the command's word. `mood` is `good`, `allowed` or `bad`; `plain` where nothing is
+    judged.
     """
 
     kind: str
