@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import PurePath
 
 from markupsafe import escape
 
@@ -68,6 +69,7 @@ class RuleLinks:
         self._report = report
         self._numbers: dict[Spot, int] = {}
         self._by_text: dict[str, int] = {}
+        self._names = _shorten({rule.place.file for rule in report.rules})
         for rule in report.rules:
             number = self._numbers.setdefault(_spot(rule), len(self._numbers))
             self._by_text.setdefault(place_text(rule), number)
@@ -79,7 +81,11 @@ class RuleLinks:
         if not text:
             return None
         number = self._numbers.get(_spot(rule)) if rule else self._find(text)
-        return RuleLink(safe(text), number)
+        return RuleLink(self._name(*text.rpartition(":")[::2]), number)
+
+    def _name(self, file: str, line: str | int) -> str:
+        """`rules.yaml:4`, without the folders where that is clear."""
+        return safe(f"{self._names.get(file, file)}:{line}")
 
     def _find(self, text: str) -> int | None:
         return self._by_text.get(text, self._by_text.get(text.rpartition(":")[0]))
@@ -87,7 +93,7 @@ class RuleLinks:
     def named(self, numbers: Collection[int]) -> list[tuple[str | int, str]]:
         """Places that rules stand at, with their numbers and how they are called."""
         spots = self._numbers.items()
-        return [(at, safe(f"{file}:{line}")) for (file, line), at in spots if at in numbers]
+        return [(at, self._name(*spot)) for spot, at in spots if at in numbers]
 
     def files(self) -> list[RuleFile]:
         """The files in the order in which their rules stand, as far as there is room."""
@@ -157,6 +163,12 @@ def _fit(lines: Iterable[RuleLine], room: int) -> Iterator[RuleLine]:
 def _cost(line: RuleLine) -> int:
     """About how many characters of a page the line takes."""
     return OF_A_LINE + len(escape(line.text))
+
+
+def _shorten(files: Collection[str]) -> dict[str, str]:
+    """The files' own names, where no two have one."""
+    names = {file: PurePath(file).name or file for file in files}
+    return names if len(set(names.values())) == len(names) else {}
 
 
 def _spot(rule: RuleInfo) -> Spot:

@@ -41,7 +41,7 @@ from ckptsurgeon.report.report import Report
 from ckptsurgeon.visible import visible
 from ckptsurgeon.wording import tell_suggest
 
-MOST_LINES = 200
+MOST_LINES = 100
 """Lines of a table, and of rules that are suggested."""
 
 MOST_NAMED = 2

@@ -20,7 +20,7 @@ from ckptsurgeon.specs import human_bytes
 MOST_ROWS = 4000
 """Lines of all trees of a page together."""
 
-MOST_TEXT = 2_500_000
+MOST_TEXT = 3_200_000
 """Characters of all lines of a page, as they stand in it."""
 
 OF_A_ROW = 900
@@ -157,9 +157,9 @@ class Tree:
     lines_left_out: int
 
     @property
-    def total(self) -> int:
-        """Bytes of all lines, those that are left out among them."""
-        return sum(tally.nbytes for _, tally in self.whole)
+    def tally(self) -> Tally:
+        """What all lines tell of, those that are left out among them."""
+        return add_tallies(tally for _, tally in self.whole)
 
 
 @dataclass(slots=True)

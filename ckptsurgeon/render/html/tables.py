@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, fit_names
 
-LONGEST_NAMES = 400
+LONGEST_NAMES = 200
 """Characters of the names that a line shows."""
 
 

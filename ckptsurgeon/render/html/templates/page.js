@@ -117,7 +117,7 @@
     for (const line of document.querySelectorAll(".code .chosen")) line.classList.remove("chosen");
     if (asked.rule) document.getElementById(`r${asked.rule}`)?.classList.add("chosen");
     form.querySelector(".matches").textContent = isAsked
-      ? `${plural(lines, "line")} of ${rows.length.toLocaleString("en")}, ${plural(tensors, "tensor")}`
+      ? `${plural(lines, "line")} of ${rows.length.toLocaleString("en")}, of ${plural(tensors, "tensor")}`
       : "";
   };
 
