@@ -92,7 +92,7 @@ def _head(report: Report) -> Head:
     sources = list_some((safe(side.path) for side in report.sources), MOST_NAMED)
     into = f" → {safe(report.destination.path)}" if report.destination else ""
     kind = "plan" if report.done == "would be written" else "transplant"
-    return Head(kind, sources + into, report.bottom_line, mood, tell_coverage(report))
+    return Head(kind, sources + into, visible(report.bottom_line), mood, tell_coverage(report))
 
 
 def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:

@@ -47,7 +47,7 @@ def render_verified(found: Verification) -> str:
     mood = "bad" if found.open_findings else ("good" if found.clean else "allowed")
     return render_page(
         "verification.html.j2",
-        Head("verify", safe(found.checkpoint), found.bottom_line, mood),
+        Head("verify", safe(found.checkpoint), safe(found.bottom_line), mood),
         facts=make_table(list(head_lines(found)), MOST_LINES),
         compared=None if found.comparison is None else _compare(found.comparison),
         found=list(_list_findings(found)),

@@ -4,7 +4,7 @@
   const form = document.querySelector(".controls");
   const rows = [...document.querySelectorAll(".row")];
   const modules = [...document.querySelectorAll(".module > details")];
-  const wasOpen = modules.map((module) => module.open);
+  let wasOpen = null; // which modules were, before something was asked for
   const keys = new Map();
 
   // --- which keys a line holds -----------------------------------------------------------------
@@ -96,6 +96,7 @@
     const asked = wanted();
     const isAsked = Object.values(asked).some(Boolean);
     const holding = new Set();
+    if (isAsked) wasOpen ??= modules.map((module) => module.open);
     let lines = 0, tensors = 0;
     for (const row of rows) {
       const shown = fits(row, asked);
@@ -109,15 +110,17 @@
     }
     modules.forEach((module, number) => {
       module.parentElement.hidden = !holding.has(module);
-      module.open = isAsked ? holding.has(module) : wasOpen[number];
+      if (isAsked) module.open = holding.has(module);
+      else if (wasOpen) module.open = wasOpen[number];
     });
+    if (!isAsked) wasOpen = null;
     for (const tree of document.querySelectorAll(".tree")) {
       tree.hidden = isAsked && !tree.querySelector(".row:not([hidden])");
     }
     for (const line of document.querySelectorAll(".code .chosen")) line.classList.remove("chosen");
     if (asked.rule) document.getElementById(`r${asked.rule}`)?.classList.add("chosen");
     form.querySelector(".matches").textContent = isAsked
-      ? `${plural(lines, "line")} of ${rows.length.toLocaleString("en")}, of ${plural(tensors, "tensor")}`
+      ? `${lines.toLocaleString("en")} of ${plural(rows.length, "line")}, ${plural(tensors, "tensor")}`
       : "";
   };
 
