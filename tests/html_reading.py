@@ -1,4 +1,4 @@
-"""A page of HTML taken apart with the standard library: its elements, its text, the keys of lines."""
+"""A page of HTML taken apart by the standard library: elements, text, the keys of lines."""
 
 from __future__ import annotations
 

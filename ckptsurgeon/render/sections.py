@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from ckptsurgeon.checkpoints.several import SEVERAL
@@ -42,12 +43,20 @@ TITLES = {
 }
 
 
+WHOLE: Mapping[str, int] = MappingProxyType({})
+"""Where all of every tensor is meant."""
+
+
 class Section(NamedTuple):
-    """Tensors that something is told of: a title, what is told beside it, and the tensors."""
+    """Tensors that something is told of: a title, what is told beside it, and the tensors.
+
+    `parts` are the bytes that are meant of those of which it is not all.
+    """
 
     title: str
     told: str
     lots: Iterable[Lot]
+    parts: Mapping[str, int] = WHOLE
 
 
 # --- what goes in ---------------------------------------------------------------------------------
@@ -160,10 +169,15 @@ def tell_dropped(report: Report) -> Section | None:
     dropped = list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
     if not dropped:
         return None
-    nbytes = sum(round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped)
+    sizes = [round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped]
     places = _lines_dropped(dropped)
     lots = gather_lots(_drop_entry(fate, places) for fate in dropped)
-    return Section("dropped", str(Tally(len(dropped), nbytes)), lots)
+    parts = {
+        full_key(fate.source, fate.key): size
+        for fate, size in zip(dropped, sizes, strict=True)
+        if size != fate.spec.nbytes
+    }
+    return Section("dropped", str(Tally(len(dropped), sum(sizes))), lots, parts)
 
 
 def _lines_dropped(dropped: Iterable[SourceFate]) -> dict[int, str]:

@@ -22,11 +22,13 @@ from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.links import RuleLinks
-from ckptsurgeon.render.html.plan_rows import OUT, plan_trees
+from ckptsurgeon.render.html.plan_rows import plan_trees
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
+from ckptsurgeon.render.html.strands import OUT
 from ckptsurgeon.render.html.tables import Listed, make_table
 from ckptsurgeon.render.sections import (
     OUTSIDE,
+    TITLES,
     outside_lines,
     show_tie,
     source_lines,
@@ -72,6 +74,7 @@ def render_report(report: Report) -> str:
         _head(report),
         sides=make_table([*source_lines(report), *target_lines(report)], MOST_LINES),
         bars=_bars(report, trees),
+        titles={status.value: title for status, title in TITLES.items()},
         found=list(map(_list_found, sort_findings(report))),
         advised=_advise(report),
         trees=trees,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -11,8 +11,6 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.findings import sort_findings
-from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
 from ckptsurgeon.render.html.links import RuleLinks
@@ -24,14 +22,12 @@ from ckptsurgeon.render.html.rows import (
     fit_rows,
     grow_modules,
 )
+from ckptsurgeon.render.html.strands import NOWHERE, OUT, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
-from ckptsurgeon.render.sections import origins_text, tell_dropped, tell_status
+from ckptsurgeon.render.sections import origins_text
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.words import merge_lines
-from ckptsurgeon.report.report import Report, Tally, add_tallies, nbytes_of, take_off
+from ckptsurgeon.report.report import Report, Tally, add_tallies, take_off
 from ckptsurgeon.specs import TensorSpec
-
-OUT, NOWHERE = "out", "nowhere"
 
 SHOULD = "what should come out"
 
@@ -39,28 +35,6 @@ TITLES = {OUT: "what comes out", NOWHERE: "what goes nowhere"}
 
 LONGEST_SPECS = 160
 """Characters of a line's specs."""
-
-OF_OUTPUTS = (FindingKind.MISSING, FindingKind.MISMATCHED)
-"""Kinds of finding whose keys should come out; they do once they are allowed."""
-
-OF_SOURCES = (FindingKind.UNUSED, FindingKind.UNREADABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Strand:
-    """Tensors of one fate, and the tree that they stand in. `is_status` says that they come out."""
-
-    tree: str
-    fate: str
-    lots: tuple[Lot, ...]
-    lines: tuple[Line, ...]
-    is_status: bool = False
-
-    @property
-    def tally(self) -> Tally:
-        """Their number, and their bytes."""
-        sizes = [(len(lot.keys), lot.after.nbytes if lot.after else 0) for lot in self.lots]
-        return Tally(sum(n for n, _ in sizes), sum(n * size for n, size in sizes))
 
 
 class Woven(NamedTuple):
@@ -72,7 +46,7 @@ class Woven(NamedTuple):
 
 def plan_trees(report: Report, links: RuleLinks, drawings: Drawings) -> list[Tree]:
     """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
-    woven = _weave(_strands(report), _Weaver(report, links, drawings))
+    woven = _weave(find_strands(report), _Weaver(report, links, drawings))
     numbers = count(1)
     trees = ((name, [one for one in woven if one.strand.tree == name]) for name in TITLES)
     return [_tree(name, own, report, numbers) for name, own in trees if own]
@@ -117,26 +91,6 @@ def _places(report: Report, keys: Collection[str]) -> dict[str, int]:
     return {key: at for at, key in enumerate(report.rows.outputs) if key in keys}
 
 
-# --- what there is to tell ------------------------------------------------------------------------
-
-
-def _strands(report: Report) -> Iterator[Strand]:
-    for found in sort_findings(report):
-        if found.kind in OF_OUTPUTS and not found.allowed:
-            yield _strand(OUT, found.kind.value, found.lots)
-        elif found.kind in OF_SOURCES:
-            yield _strand(NOWHERE, found.kind.value, found.lots)
-    for status in Status:
-        yield _strand(OUT, status.value, tell_status(report, status).lots, is_status=True)
-    if dropped := tell_dropped(report):
-        yield _strand(NOWHERE, "dropped", dropped.lots)
-
-
-def _strand(tree: str, fate: str, lots: Iterable[Lot], *, is_status: bool = False) -> Strand:
-    given = tuple(lots)
-    return Strand(tree, fate, given, tuple(merge_lines(fold_lots(given))), is_status)
-
-
 # --- lines to rows --------------------------------------------------------------------------------
 
 
@@ -154,13 +108,11 @@ class _Weaver:
         lots = {key: lot for lot in strand.lots for key in lot.keys}
         for line in islice(strand.lines, limit):
             keys = list(line.keys)
-            specs = [spec for key in keys if (spec := lots[key].after) is not None]
-            yield self._row(strand, line, keys, lots[keys[0]], specs)
+            yield self._row(strand, line, keys, [lots[key] for key in keys])
 
-    def _row(
-        self, strand: Strand, line: Line, keys: Sequence[str], lot: Lot, specs: Sequence[TensorSpec]
-    ) -> Row:
+    def _row(self, strand: Strand, line: Line, keys: Sequence[str], lots: Sequence[Lot]) -> Row:
         (*told, place), first = line.label, keys[0]
+        specs = [lot.after for lot in lots if lot.after is not None]
         rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
         origins = origins_text(line)
         return Row(
@@ -168,14 +120,14 @@ class _Weaver:
             names=line.names,
             searched=tuple(searched_keys(line.box)),
             first=first,
-            tally=Tally(len(keys), nbytes_of(specs)),
+            tally=strand.count(keys, [lot.after for lot in lots]),
             specs=_tell_specs(line, specs),
             dtypes=tuple(dict.fromkeys(spec.dtype for spec in specs)),
             fate=strand.fate,
             origins="" if origins == safe(str(line.box)) else origins,
             told=tuple(safe(one) for one in told if one),
             rule=self._links.link(rule, place),
-            drawings=self._draw(strand, first, lot, specs),
+            drawings=self._draw(strand, first, lots[0], specs),
         )
 
     def _draw(
