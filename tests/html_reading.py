@@ -75,10 +75,10 @@ class Page(HTMLParser):
 
 def keys_of(row: Element) -> list[str]:
     """All keys that a line tells of, as the page's script reads them."""
-    return list(_expand(json.loads(row.attributes["data-key"])))
+    return list(expand(json.loads(row.attributes["data-key"])))
 
 
-def _expand(parts: list[Any]) -> Iterator[str]:
+def expand(parts: list[Any]) -> Iterator[str]:
     return map("".join, itertools.product(*(list(_choices(part)) for part in parts)))
 
 
@@ -87,7 +87,7 @@ def _choices(part: Any) -> Iterator[str]:
         yield part
     elif isinstance(part, dict):
         for one in part["any"]:
-            yield from _expand(one)
+            yield from expand(one)
     else:
         width, *runs = part
         for first, last in zip(runs[::2], runs[1::2], strict=True):
