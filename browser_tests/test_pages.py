@@ -78,6 +78,14 @@ def test_very_many_lines_open_at_once(open_page: Opener) -> None:
     assert "more" in page.locator(".left-out").inner_text()
 
 
+def test_printed_pages_are_dark_on_light(open_page: Opener) -> None:
+    page = open_page(PAGES["tour"](), color_scheme="dark")
+    color = "getComputedStyle(document.querySelector('h1')).color"
+    assert page.evaluate(color) == "rgb(228, 231, 235)"
+    page.emulate_media(media="print")
+    assert page.evaluate(color) == "rgb(28, 33, 40)"
+
+
 def test_printed_pages_show_all(open_page: Opener) -> None:
     page = open_page(PAGES["tour"]())
     page.locator("[data-do=close]").click()

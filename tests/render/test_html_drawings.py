@@ -77,6 +77,16 @@ def test_larger_is_drawn_larger_and_deeper_with_sheets() -> None:
     assert len(deep.rectangles) > len(small.rectangles) == 1
 
 
+def test_sources_that_are_not_drawn_are_dots() -> None:
+    kinds = [
+        [one.kind for one in drawing.rectangles]
+        for number in (1, 3, 4, 99)
+        for drawing in Drawings().draw([Part((4,))] * number, (4 * number,))
+    ]
+    assert [one.count("dot") for one in kinds] == [0, 0, 1, 3]
+    assert [one.count("face") for one in kinds] == [2, 4, 4, 4]
+
+
 def test_what_looks_alike_is_drawn_once_and_not_without_end() -> None:
     drawings = Drawings()
     specs = [TensorSpec("F32", (2, 3)), TensorSpec("BF16", (2, 3)), TensorSpec("F32", (3,))]

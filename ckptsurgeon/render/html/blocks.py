@@ -21,6 +21,7 @@ SHEET = 2.0
 MOST_SHEETS = 4
 MOST_SOURCES = 3
 MOST_SHAPES = 3
+MOST_DOTS, DOT = 3, 2.0
 MOST_DRAWINGS = 1000
 LONGEST = 120
 """Characters of a shape that is told."""
@@ -40,7 +41,7 @@ class Part:
 
 
 class Rectangle(NamedTuple):
-    """One rectangle; `kind` is `sheet`, `face` or `taken`."""
+    """One rectangle; `kind` is `sheet`, `face`, `taken`, or `dot` for a source that is not drawn."""
 
     kind: str
     x: float
@@ -99,16 +100,20 @@ def is_known(spec: TensorSpec) -> bool:
 
 
 def _draw(name: str, sources: tuple[Part, ...], result: Shape) -> Drawing:
-    shown = sources[:MOST_SOURCES]
-    sizes = [_size_of(part.shape) for part in (*shown, Part(result))]
-    height = max(tall for _, tall in sizes)
-    rectangles, x, arrow = list[Rectangle](), 0.0, None
-    for number, (part, (wide, tall)) in enumerate(zip((*shown, Part(result)), sizes, strict=True)):
-        if sources and number == len(shown):
-            arrow, x = x, x + ARROW
-        rectangles += _block(part, x, (height - tall) / 2)
-        x += wide + GAP
-    return Drawing(name, x - GAP + 1, height + 1, tuple(rectangles), arrow, _label(sources, result))
+    shown, last = sources[:MOST_SOURCES], Part(result)
+    height = max(_size_of(part.shape)[1] for part in (*shown, last))
+    rectangles, x = list[Rectangle](), 0.0
+    for part in shown:
+        rectangles += _block(part, x, height)
+        x += _size_of(part.shape)[0] + GAP
+    for _ in sources[len(shown) : len(shown) + MOST_DOTS]:
+        rectangles.append(Rectangle("dot", x, height / 2 - DOT / 2, DOT, DOT))
+        x += 2 * DOT
+    arrow = x if sources else None
+    x += ARROW if sources else 0
+    rectangles += _block(last, x, height)
+    width = x + _size_of(result)[0]
+    return Drawing(name, width + 1, height + 1, tuple(rectangles), arrow, _label(sources, result))
 
 
 def _side(size: int) -> float:
@@ -132,10 +137,10 @@ def _size_of(shape: tuple[int, ...]) -> tuple[float, float]:
     return wide + depth, tall + depth
 
 
-def _block(part: Part, x: float, y: float) -> list[Rectangle]:
-    """The rectangles of a block, the last sheet first."""
-    shape = part.shape
-    (wide, tall), sheets = _face(shape), _sheets(shape)
+def _block(part: Part, x: float, height: float) -> list[Rectangle]:
+    """The rectangles of a block in the middle of a height, the last sheet first."""
+    (wide, tall), sheets = _face(part.shape), _sheets(part.shape)
+    y = (height - _size_of(part.shape)[1]) / 2
     offsets = [(SHEET * sheet, SHEET * (sheets - sheet)) for sheet in range(sheets, -1, -1)]
     drawn = [
         Rectangle("sheet" if right else "face", x + right, y + down, wide, tall)

@@ -47,8 +47,27 @@ class RuleLine:
     told: str = ""
 
     @property
-    def is_comment(self) -> bool:
-        return self.text.lstrip().startswith("#")
+    def rule(self) -> str:
+        """The line without its comment."""
+        return self.text[: _comment_begins(self.text)]
+
+    @property
+    def comment(self) -> str:
+        """What is said behind a `#`."""
+        return self.text[_comment_begins(self.text) :]
+
+
+def _comment_begins(text: str) -> int:
+    """Where a comment begins as YAML has it: at a `#` behind a blank, outside of quotes."""
+    quote = ""
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char == "#" and text[at - 1 : at] in ("", " "):
+            return at
+    return len(text)
 
 
 @dataclass(frozen=True, slots=True)
