@@ -41,7 +41,7 @@ class Part:
 
 
 class Rectangle(NamedTuple):
-    """One rectangle; `kind` is `sheet`, `face`, `taken`, or `dot` for a source that is not drawn."""
+    """One rectangle; `kind` is `sheet`, `face` or `taken`, `dot` where a source is not drawn."""
 
     kind: str
     x: float
