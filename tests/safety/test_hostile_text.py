@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Ckpt
+from html_reading import Page
 from safetensors.torch import save_file
 
 HOSTILE = (
@@ -44,6 +45,7 @@ COMMANDS = (
     ("inspect", "hostile.safetensors", "-v"),
     ("inspect", "hostile.pt", "-v"),
     ("inspect", "hostile.pt", "--format", "json"),
+    ("inspect", "hostile.safetensors", "--format", "html"),
     ("inspect", "hostile.safetensors", "--format", "spec"),
     ("inspect", "hostile.pt", "--root", "\x1b[31m"),
     ("inspect", "\x1b[31m\n.safetensors"),
@@ -53,6 +55,8 @@ COMMANDS = (
     ("plan", "hostile.pt", "--format", "json"),
     ("plan", "hostile.safetensors", "--into", "dst.pt"),
     ("plan", "hostile.safetensors", "--into", "dst.pt", "--format", "json"),
+    ("plan", "hostile.safetensors", "--into", "dst.pt", "--format", "html"),
+    ("transplant", "hostile.safetensors", "-o", "out.pt", "--format", "html"),
     ("plan", "dst.pt", "--into", "hostile.safetensors", "-v"),
     ("plan", "hostile.safetensors", "-e", SLICED),
     ("plan", "hostile.safetensors", "-e", "{from: '<k:path>', to: one}"),
@@ -101,6 +105,8 @@ def test_nothing_of_a_stranger_moves_the_terminal(
         assert found.end() == len(stream), ascii(stream[found.end() - 50 : found.end() + 50])
     if "json" in words and "--format" in words:
         assert json.loads(ran.out)
+    elif "html" in words:
+        assert all(char.isprintable() for char in Page(ran.out).body)
     elif "spec" not in words:
         assert len(ran.out) < 50_000
         assert len(ran.err) < 50_000

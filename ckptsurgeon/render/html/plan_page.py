@@ -11,11 +11,9 @@ from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.findings import (
     ADVICE,
     CHECKED,
-    Found,
     asks_to_check,
     cut_rule,
     show_found_line,
-    sort_findings,
     suggested_lines,
 )
 from ckptsurgeon.render.html.bars import Bar, draw_bar
@@ -24,7 +22,7 @@ from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.links import RuleLinks
 from ckptsurgeon.render.html.plan_rows import plan_trees
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
-from ckptsurgeon.render.html.strands import OUT
+from ckptsurgeon.render.html.strands import OUT, FoldedFound, fold_findings
 from ckptsurgeon.render.html.tables import Listed, make_table
 from ckptsurgeon.render.sections import (
     OUTSIDE,
@@ -65,8 +63,8 @@ class Advised:
 
 def render_report(report: Report) -> str:
     """The page of a report, complete but where that would be more than a browser opens at once."""
-    links, drawings = RuleLinks(report), Drawings()
-    trees = plan_trees(report, links, drawings)
+    links, drawings, findings = RuleLinks(report), Drawings(), fold_findings(report)
+    trees = plan_trees(report, findings, links, drawings)
     rows = [row for tree in trees for row in tree.root.rows]
     first_rows = _first_rows(rows)
     return render_page(
@@ -75,7 +73,7 @@ def render_report(report: Report) -> str:
         sides=make_table([*source_lines(report), *target_lines(report)], MOST_LINES),
         bars=_bars(report, trees),
         titles={status.value: title for status, title in TITLES.items()},
-        found=list(map(_list_found, sort_findings(report))),
+        found=list(map(_list_found, findings)),
         advised=_advise(report),
         trees=trees,
         files=links.files(),
@@ -108,8 +106,8 @@ def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
 # --- what is wrong --------------------------------------------------------------------------------
 
 
-def _list_found(found: Found) -> Listed:
-    lines = list(map(show_found_line, VIEW.folded(found.lots)))
+def _list_found(folded: FoldedFound) -> Listed:
+    found, lines = folded.found, list(map(show_found_line, folded.lines))
     table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
     return Listed(found.title, found.meaning, table, mood, tuple(found.remedies))
 

@@ -22,7 +22,7 @@ from ckptsurgeon.render.html.rows import (
     fit_rows,
     grow_modules,
 )
-from ckptsurgeon.render.html.strands import NOWHERE, OUT, Strand, find_strands
+from ckptsurgeon.render.html.strands import NOWHERE, OUT, FoldedFound, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
 from ckptsurgeon.render.sections import origins_text
 from ckptsurgeon.render.terminal import safe
@@ -44,9 +44,11 @@ class Woven(NamedTuple):
     rows: list[Row]
 
 
-def plan_trees(report: Report, links: RuleLinks, drawings: Drawings) -> list[Tree]:
+def plan_trees(
+    report: Report, findings: Iterable[FoldedFound], links: RuleLinks, drawings: Drawings
+) -> list[Tree]:
     """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
-    woven = _weave(find_strands(report), _Weaver(report, links, drawings))
+    woven = _weave(find_strands(report, findings), _Weaver(report, links, drawings))
     numbers = count(1)
     trees = ((name, [one for one in woven if one.strand.tree == name]) for name in TITLES)
     return [_tree(name, own, report, numbers) for name, own in trees if own]

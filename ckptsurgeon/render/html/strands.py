@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.findings import sort_findings
+from ckptsurgeon.render.findings import Found, sort_findings
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot
 from ckptsurgeon.render.sections import WHOLE, tell_dropped, tell_status
@@ -53,26 +54,35 @@ class Strand:
         return Tally(len(keys), nbytes_of(whole) + sum(parts))
 
 
-def find_strands(report: Report) -> Iterator[Strand]:
-    """All that comes out or should, and all that goes nowhere; some have no tensors."""
-    for found in sort_findings(report):
-        if found.kind in OF_OUTPUTS and not found.allowed:
-            yield _strand(OUT, found.kind.value, found.lots)
-        elif found.kind in OF_SOURCES:
-            yield _strand(NOWHERE, found.kind.value, found.lots)
-    for status in Status:
-        yield _strand(OUT, status.value, tell_status(report, status).lots, is_status=True)
-    if dropped := tell_dropped(report):
-        yield _strand(NOWHERE, "dropped", dropped.lots, dropped.parts)
+class FoldedFound(NamedTuple):
+    """Findings of a kind, with their keys folded."""
+
+    found: Found
+    lots: tuple[Lot, ...]
+    lines: tuple[Line, ...]
 
 
-def _strand(
-    tree: str,
-    fate: str,
-    lots: Iterable[Lot],
-    parts: Mapping[str, int] = WHOLE,
-    *,
-    is_status: bool = False,
-) -> Strand:
+def fold_findings(report: Report) -> list[FoldedFound]:
+    """The findings of a report by kind, each folded once."""
+    return [FoldedFound(found, *_fold(found.lots)) for found in sort_findings(report)]
+
+
+def _fold(lots: Iterable[Lot]) -> tuple[tuple[Lot, ...], tuple[Line, ...]]:
     given = tuple(lots)
-    return Strand(tree, fate, given, tuple(merge_lines(fold_lots(given))), parts, is_status)
+    return given, tuple(merge_lines(fold_lots(given)))
+
+
+def find_strands(report: Report, findings: Iterable[FoldedFound]) -> Iterator[Strand]:
+    """All that comes out or should, and all that goes nowhere; some have no tensors."""
+    for found, lots, lines in findings:
+        fate = found.kind.value
+        if found.kind in OF_OUTPUTS and not found.allowed:
+            yield Strand(OUT, fate, lots, lines, WHOLE, is_status=False)
+        elif found.kind in OF_SOURCES:
+            yield Strand(NOWHERE, fate, lots, lines, WHOLE, is_status=False)
+    for status in Status:
+        folded = _fold(tell_status(report, status).lots)
+        yield Strand(OUT, status.value, *folded, WHOLE, is_status=True)
+    if dropped := tell_dropped(report):
+        folded = _fold(dropped.lots)
+        yield Strand(NOWHERE, dropped.title, *folded, dropped.parts, is_status=False)
