@@ -110,6 +110,12 @@ def test_shares_fill_the_bar_and_none_is_too_thin_to_see() -> None:
     assert [share.percent for share in bar.shares] == ["99.9%", "0.1%"]
 
 
+def test_shares_of_any_size_can_be_drawn() -> None:
+    bar = draw_bar("a", [("endless", Tally(1, 2**4000)), ("small", Tally(1, 1))])
+    assert bar is not None
+    assert [share.percent for share in bar.shares] == ["99.9%", "0.1%"]
+
+
 def test_without_bytes_tensors_are_counted() -> None:
     bar = draw_bar("a", [("one", Tally(1, 0)), ("three", Tally(3, 0))])
     assert bar is not None

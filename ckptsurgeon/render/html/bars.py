@@ -67,7 +67,8 @@ def draw_bar(title: str, parts: Iterable[tuple[str, Tally]], colors: str = "") -
 
 def _widths(sizes: list[int]) -> list[float]:
     """Lengths that fill the bar, none too thin to be seen."""
-    raw = [max(LENGTH * size / sum(sizes), THINNEST) for size in sizes]
+    total = sum(sizes)  # integers, which may be larger than any float
+    raw = [max(LENGTH * (size / total), THINNEST) for size in sizes]
     return [round(LENGTH * one / sum(raw), 1) for one in raw]
 
 

@@ -18,16 +18,16 @@ SMALLEST, STEP, LARGEST = 4.0, 2.6, 30.0
 SHEET = 2.0
 """How far each sheet stands behind the one before."""
 
-MOST_SHEETS = 4
-MOST_SOURCES = 3
-MOST_SHAPES = 3
-MOST_DOTS, DOT = 3, 2.0
+GAP, ARROW, DOT = 4.0, 16.0, 2.0
+"""What lies between blocks, where one becomes another, and what stands for further sources."""
+
+MOST_SHEETS, MOST_SOURCES, MOST_DOTS, MOST_SHAPES = 4, 3, 3, 3
+
 MOST_DRAWINGS = 1000
+"""Drawings that a page has."""
+
 LONGEST = 120
 """Characters of a shape that is told."""
-
-GAP, ARROW = 4.0, 16.0
-
 
 Shape = tuple[int, ...]
 
@@ -120,18 +120,18 @@ def _side(size: int) -> float:
     return min(SMALLEST + STEP * math.log2(max(size, 1)), LARGEST)
 
 
-def _face(shape: tuple[int, ...]) -> tuple[float, float]:
+def _face(shape: Shape) -> tuple[float, float]:
     """The width and the height of a block's face."""
     return _side(shape[1]) if len(shape) > 1 else SMALLEST, _side(shape[0]) if shape else SMALLEST
 
 
-def _sheets(shape: tuple[int, ...]) -> int:
+def _sheets(shape: Shape) -> int:
     """How many sheets stand behind the face."""
     behind = math.prod(shape[2:])
     return min(MOST_SHEETS, math.ceil(math.log2(behind) / 2)) if behind > 1 else 0
 
 
-def _size_of(shape: tuple[int, ...]) -> tuple[float, float]:
+def _size_of(shape: Shape) -> tuple[float, float]:
     """How much room a block takes."""
     (wide, tall), depth = _face(shape), SHEET * _sheets(shape)
     return wide + depth, tall + depth

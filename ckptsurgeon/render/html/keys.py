@@ -36,8 +36,7 @@ def pieces_of(folded: Folded, alias_apart: bool = False) -> tuple[str, ...]:
             *(pieces_of(box, alias_apart) for box in folded.boxes), fillvalue=""
         )
         return tuple(_one_of(column) for column in columns)
-    if not isinstance(folded, Box):
-        return tuple(str(folded).split("."))
+    assert isinstance(folded, Box)  # there is no third kind
     texts, widths = folded.template
     pieces = [""]
     for text, hole in itertools.zip_longest(texts, map(range_text, folded.axes, widths)):
@@ -60,8 +59,7 @@ def searched_keys(folded: Folded) -> list[Searched]:
     """The keys as the search reads them."""
     if isinstance(folded, Words):
         return [{"any": [searched_keys(box) for box in folded.boxes]}]
-    if not isinstance(folded, Box):
-        return [str(folded)[:LONGEST_TEXT]]
+    assert isinstance(folded, Box)  # there is no third kind
     texts, widths = folded.template
     found: list[Searched] = []
     for text, axis, width in itertools.zip_longest(texts, folded.axes, widths):

@@ -19,9 +19,9 @@ from ckptsurgeon.render.findings import (
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.links import RuleLinks
 from ckptsurgeon.render.html.plan_rows import plan_trees
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
+from ckptsurgeon.render.html.rule_files import RuleLinks
 from ckptsurgeon.render.html.strands import OUT, FoldedFound, fold_findings
 from ckptsurgeon.render.html.tables import Listed, make_table
 from ckptsurgeon.render.sections import (
@@ -109,7 +109,7 @@ def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
 def _list_found(folded: FoldedFound) -> Listed:
     found, lines = folded.found, list(map(show_found_line, folded.lines))
     table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
-    return Listed(found.title, found.meaning, table, mood, tuple(found.remedies))
+    return Listed(found.title, visible(found.meaning), table, mood, tuple(found.remedies))
 
 
 def _advise(report: Report) -> Advised | None:

@@ -13,7 +13,6 @@ from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
-from ckptsurgeon.render.html.links import RuleLinks
 from ckptsurgeon.render.html.rows import (
     MOST_ROWS,
     MOST_TEXT,
@@ -22,6 +21,7 @@ from ckptsurgeon.render.html.rows import (
     fit_rows,
     grow_modules,
 )
+from ckptsurgeon.render.html.rule_files import RuleLinks
 from ckptsurgeon.render.html.strands import NOWHERE, OUT, FoldedFound, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
 from ckptsurgeon.render.sections import origins_text

@@ -57,8 +57,8 @@ class Row:
     """A line of a tree: tensors that are told together.
 
     `pieces` are those of their key, safe to show; `names` its last ones where they differ in these
-    alone; `searched` is the key (without names) as the page's script reads it.
-    `first` is the first key. `told` is what else there is to say, `number` the row's in the page.
+    alone; `searched` is the key (without names) as the page's script reads it, `first` the first
+    key. `told` is what else there is to say, `number` the row's in the page.
     """
 
     pieces: tuple[str, ...]
@@ -222,8 +222,9 @@ def fit_rows(rows: Iterable[Row], room: int) -> tuple[list[Row], int]:
     kept: list[Row] = []
     taken = 0
     for row in rows:
-        if taken + row.cost > room:
+        cost = row.cost
+        if taken + cost > room:
             break
-        taken += row.cost
+        taken += cost
         kept.append(row)
     return kept, taken

@@ -72,8 +72,11 @@ def _comment_begins(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
-    """A rule file, or the rules that were given in another way. `is_whole` says that it is all
-    that stands there, and not its rules alone; `left_out` counts lines that are not shown."""
+    """A rule file, or the rules that were given in another way.
+
+    `is_whole` says that it is all that stands there, and not the rules alone. `left_out` lines are
+    not shown.
+    """
 
     name: str
     lines: tuple[RuleLine, ...]
