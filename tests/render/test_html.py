@@ -25,6 +25,7 @@ from report.plans import (
 
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
+from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
 from ckptsurgeon.proof.results import Finding as Proved
@@ -193,6 +194,17 @@ def test_every_key_of_an_inspection_is_accounted_for() -> None:
     rows = Page(render_inspected(INSPECTED)).rows
     assert sorted(key for row in rows for key in keys_of(row)) == sorted(RESNET)
     assert sum(int(row.attributes["data-count"]) for row in rows) == len(RESNET)
+
+
+def test_aliases_stand_before_their_keys_as_rules_write_them() -> None:
+    addresses = [f"rank{number}::{key}" for number in (0, 7) for key in ("a.b", "c")]
+    specs = dict.fromkeys(addresses, TensorSpec("F32", (3,)))
+    plan = replace(compared(specs, specs), is_named=True, files=())
+    labels = [one.text for one in Page(page_of(plan)).all("span", "key")]
+    assert labels == ["rank<0,7>", "a.b", "c"]
+    alone = {"rank7::a.b": plan.outputs.nodes["rank7::a.b"]}
+    plan = replace(plan, outputs=Outputs(alone, dict.fromkeys(alone), str, {}, {}))
+    assert [one.text for one in Page(page_of(plan)).all("span", "key")] == ["rank7::a.b"]
 
 
 def test_what_is_open_is_told_before_the_tensors_and_allowed_findings_are_no_alarm() -> None:

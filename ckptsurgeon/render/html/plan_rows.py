@@ -116,9 +116,9 @@ class _Weaver:
         (*told, place), first = line.label, keys[0]
         specs = [lot.after for lot in lots if lot.after is not None]
         rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
-        origins = origins_text(line)
+        origins, pieces = origins_text(line), pieces_of(line.box, alias_apart=self._has_aliases)
         return Row(
-            pieces=tuple(map(safe, pieces_of(line.box, alias_apart=self._has_aliases))),
+            pieces=tuple(map(safe, pieces)),
             names=line.names,
             searched=tuple(searched_keys(line.box)),
             first=first,
@@ -130,6 +130,7 @@ class _Weaver:
             told=tuple(safe(one) for one in told if one),
             rule=self._links.link(rule, place),
             drawings=self._draw(strand, first, lots[0], specs),
+            has_alias=len(pieces) > len(pieces_of(line.box)),
         )
 
     def _draw(

@@ -58,7 +58,8 @@ class Row:
 
     `pieces` are those of their key, safe to show; `names` its last ones where they differ in these
     alone; `searched` is the key (without names) as the page's script reads it, `first` the first
-    key. `told` is what else there is to say, `number` the row's in the page.
+    key. `told` is what else there is to say, `number` the row's in the page. `has_alias` says that
+    the first piece is one, before `::`.
     """
 
     pieces: tuple[str, ...]
@@ -73,6 +74,7 @@ class Row:
     told: tuple[str, ...] = ()
     rule: RuleLink | None = None
     drawings: tuple[Drawing, ...] = ()
+    has_alias: bool = False
     number: int = 0
 
     @property
@@ -167,10 +169,11 @@ class _Growing:
     """A module while the tree grows: rows, by their numbers, and modules by name, in order."""
 
     items: dict[str | int, tuple[str, Row] | _Growing]
+    separator: str = "."
 
-    def enter(self, piece: str) -> _Growing:
-        """The module of a name."""
-        found = self.items.setdefault(piece, _Growing({}))
+    def enter(self, piece: str, separator: str) -> _Growing:
+        """The module of a name, which stands before the names in it with a separator."""
+        found = self.items.setdefault(piece, _Growing({}, separator))
         assert isinstance(found, _Growing)  # rows stand under numbers
         return found
 
@@ -184,8 +187,8 @@ def grow_modules(rows: Iterable[Row]) -> Module:
     for number, row in enumerate(given):
         *path, last = _limit(row.pieces)
         module = root
-        for piece in path:
-            module = module.enter(piece)
+        for at, piece in enumerate(path):
+            module = module.enter(piece, "::" if row.has_alias and at == 0 else ".")
         module.items[number] = last, row
     return _settle("", root, len(given) <= FEW_ROWS)
 
@@ -204,7 +207,8 @@ def _settle(label: str, growing: _Growing, is_open: bool) -> Module:
             continue
         child = _settle(str(name), item, is_open)
         (only, *others) = child.items
-        items.append(child if others else replace(only, label=f"{child.label}.{only.label}"))
+        joined = f"{child.label}{item.separator}{only.label}"
+        items.append(child if others else replace(only, label=joined))
     tally = add_tallies(item.tally for item in items)
     return Module(label, tuple(items), tally, _bar(items), is_open)
 
