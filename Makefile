@@ -19,9 +19,11 @@ test-browser: chromium $(VENV)/.browser
 BROWSERS := chromium chromium-browser google-chrome
 
 chromium:
-	@command -v $(BROWSERS) > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium > /dev/null; } \
-		|| { echo "test-browser needs one of $(BROWSERS) on PATH: apt-get install chromium" >&2; exit 1; }
+	@for name in $(BROWSERS); do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && apt-get install -qq -y chromium > /dev/null && exit 0; \
+	fi; \
+	echo "test-browser needs one of $(BROWSERS) on PATH: apt-get install chromium" >&2; exit 1
 
 # What computes, as processors without vector units and those without AVX-512 have it, in one thread and
 # in two; then with sums that are off in their last place (torch.compile can't be watched for that).
