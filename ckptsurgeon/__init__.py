@@ -14,6 +14,8 @@ from ckptsurgeon.version import VERSION
 if TYPE_CHECKING:
     from ckptsurgeon.api import apply, explain, invert, load_plan, plan, transplant
     from ckptsurgeon.checkpoints.opening import open_checkpoint
+    from ckptsurgeon.comparing.comparing import diff
+    from ckptsurgeon.comparing.difference import Difference
     from ckptsurgeon.errors import (
         CheckpointError,
         CkptSurgeonError,
@@ -43,6 +45,7 @@ __version__ = VERSION
 __all__ = [
     "CheckpointError",
     "CkptSurgeonError",
+    "Difference",
     "Explanation",
     "FindingsError",
     "Inspection",
@@ -58,6 +61,7 @@ __all__ = [
     "Verification",
     "__version__",
     "apply",
+    "diff",
     "explain",
     "inspect",
     "invert",
@@ -75,6 +79,7 @@ __all__ = [
 
 _HOMES = {
     "apply": "api",
+    "diff": "comparing.comparing",
     "explain": "api",
     "inspect": "inspecting",
     "invert": "api",
@@ -84,6 +89,7 @@ _HOMES = {
     "transplant": "api",
     "open_checkpoint": "checkpoints.opening",
     "load_ruleset": "language.rulesets",
+    "Difference": "comparing.difference",
     "Explanation": "planner.explaining",
     "Inspection": "report.inspection",
     "Learned": "learning.learned",

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.opening import open_checkpoint
-from ckptsurgeon.errors import CheckpointError, PatternError, Place
 from ckptsurgeon.factories import is_factory, open_factory
-from ckptsurgeon.language.patterns import compile_pattern, parse_reference
-from ckptsurgeon.language.problems import Problems
-from ckptsurgeon.language.rules import At
-from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.request import Source, open_source, refuse_root
-from ckptsurgeon.specs import plural
+from ckptsurgeon.selecting import read_only, select
 from ckptsurgeon.wanted import require
 
 
@@ -40,37 +34,13 @@ def inspect(
         require("root", root, str, "a name")
     if arguments is not None:
         require("arguments", arguments, Mapping, "a dict of keywords")
-    if not isinstance(only, str):
-        require("only", only or (), Collection, "a pattern, or a list of them,")
-        for pattern in only or ():
-            require("only", pattern, str, "a pattern")
+    patterns = read_only(only)
     opened = _open(source, root, arguments)
-    patterns = (only,) if isinstance(only, str) else tuple(only or ())
     specs = opened.contents.specs
     if patterns:
-        readers = [_read_pattern(text) for text in patterns]
-        specs = {k: spec for k, spec in specs.items() if any(one(k) is not None for one in readers)}
-        if not specs:
-            listed = ", ".join(f"`{text}`" for text in patterns)
-            near = _tell_near(patterns, opened.contents.specs)
-            message = (
-                f"{opened.path}: no key matches {listed}; `*` is one piece, `**` are one or more"
-            )
-            raise CheckpointError(message + near)
+        chosen = select(patterns, specs, str(opened.path))
+        specs = {key: spec for key, spec in specs.items() if key in chosen}
     return Inspection(opened, specs, patterns)
-
-
-def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:
-    """What a pattern may have been meant to be, with the number of keys that it matches."""
-    for text in patterns:
-        name = text.strip("*. ")
-        for meant in (f"{name}.**", f"**.{name}.**", f"**.{name}"):
-            with suppress(CheckpointError):
-                read = _read_pattern(meant)
-                count = sum(read(key) is not None for key in keys)
-                if name and count:
-                    return f"; `{meant}` would match {plural(count, 'key')}"
-    return ""
 
 
 def _open(source: Source, root: str | None, arguments: Mapping[str, Any] | None) -> Checkpoint:
@@ -83,15 +53,3 @@ def _open(source: Source, root: str | None, arguments: Mapping[str, Any] | None)
     if root is not None:
         refuse_root(source, root)
     return open_source(source, root)
-
-
-def _read_pattern(text: str) -> Any:
-    """What gives the captures of a key that a pattern matches, else None."""
-    place, problems = Place("only", 1, 1, text), Problems()
-    try:
-        pattern = parse_reference(text).pattern
-    except PatternError as error:
-        raise CheckpointError(f"only `{text}`: {error}") from None
-    known, _ = find_kinds([At(pattern, place=place)], (), (), problems)
-    problems.raise_if_any()
-    return compile_pattern(resolve(pattern, known)).row_reader()

@@ -15,6 +15,7 @@ import click
 from ckptsurgeon import __version__
 from ckptsurgeon.checkpoints.writing.interrupts import Interrupted
 from ckptsurgeon.cli.commands import Group
+from ckptsurgeon.cli.comparing import diff
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.learning import learn
 from ckptsurgeon.cli.looking import check, inspect, rules
@@ -39,7 +40,20 @@ def cli() -> None:
     """Checkpoint surgery by rule files that are checked before a byte is read."""
 
 
-COMMANDS = (inspect, suggest, learn, probe, plan, transplant, verify, explain, check, rules, invert)
+COMMANDS = (
+    inspect,
+    diff,
+    suggest,
+    learn,
+    probe,
+    plan,
+    transplant,
+    verify,
+    explain,
+    check,
+    rules,
+    invert,
+)
 
 for command in COMMANDS:
     cli.add_command(command)

@@ -57,6 +57,12 @@ OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),
     **dict.fromkeys(("--no-color", "--nocolor", "--no-colour"), "--color never"),
     **dict.fromkeys(("--silent",), "-q"),
+    **dict.fromkeys(("--tol", "--threshold", "--epsilon", "--eps"), "--atol NUMBER"),
+    **dict.fromkeys(("--bitwise", "--bits", "--bit-exact", "--identical"), "--exact"),
+    **dict.fromkeys(("--ignore-dtype", "--ignore-dtypes", "--no-dtype"), "--any-dtype"),
+    **dict.fromkeys(
+        ("--shapes", "--shapes-only", "--keys-only", "--no-values", "--metadata"), "--headers"
+    ),
 }
 """Options: what is tried, and what to write."""
 
@@ -83,7 +89,7 @@ COMMANDS: Mapping[str, str] = {
         "inspect",
     ),
     **dict.fromkeys(("dry-run", "dryrun", "preview", "report", "simulate"), "plan"),
-    **dict.fromkeys(("diff", "compare"), "plan OLD --into NEW"),
+    **dict.fromkeys(("compare", "cmp", "difference"), "diff A B"),
     **dict.fromkeys(("validate", "lint", "parse"), "check"),
     **dict.fromkeys(("test", "prove", "load", "evaluate"), "verify"),
     **dict.fromkeys(("why", "trace", "where", "blame"), "explain"),
@@ -104,6 +110,8 @@ def tell_option(name: str, known: Collection[str], command: str) -> str:
         return "leave it out: `plan` writes nothing"
     if command == "suggest" and name.partition("=")[0] == "--into":
         return "the destination stands behind the source: `ckptsurgeon suggest SRC DST`"
+    if command == "diff" and name.partition("=")[0] in ("--into", "--against"):
+        return "B stands behind A: `ckptsurgeon diff A B`"
     if command == "check" and name in ("-r", "--rules"):
         return "rule files stand alone: `ckptsurgeon check RULES`"
     word = answer.split(" ")[0].rstrip(",")
@@ -116,7 +124,8 @@ def tell_extra(command: str, extra: str) -> str:
     if "->" in extra and command not in ("inspect", "verify", "invert"):
         return f"a rule is given by -e {quoted}"
     if command == "inspect":
-        return f"keys are chosen by `--only {quoted}`; it looks at one checkpoint at a time"
+        keys = f"keys are chosen by `--only {quoted}`"
+        return f"{keys}; it looks at one checkpoint at a time, and `diff` compares two"
     if extra == "-":
         stream = "a stream is named by its option, `-r -`"
         return f"{stream}; a rule wants quotes, `-e 'A -> B'`: the shell takes its `>` for a file"
@@ -129,9 +138,11 @@ def tell_extra(command: str, extra: str) -> str:
     if command == "verify":
         against = f"a second checkpoint by `--against {quoted}`"
         return f"the network is given by `--model {quoted}`, {against}"
-    if command in ("plan", "transplant", "explain"):
+    if command in ("plan", "transplant", "explain", "diff"):
         if extra.endswith(RULE_FILES):
             return f"rules are given by `-r {quoted}`"
+        if command == "diff":
+            return "two are compared, A and B; of several outputs each is ALIAS=PATH"
         what = f"the destination is given by `--into {quoted}`"
         output = f", the output by `-o {quoted}`" if command == "transplant" else ""
         saved = f", a saved plan by `--plan {quoted}`" if extra.endswith(".json") else ""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command, Group
-from ckptsurgeon.cli.options import PATH, color, formats, load_rules, read_factory_arguments
+from ckptsurgeon.cli.options import PATH, color, formats, load_rules, only, read_factory_arguments
 from ckptsurgeon.cli.printing import Style, print_json, print_out, say
 from ckptsurgeon.cli.streams import refuse_stream
 
@@ -25,12 +25,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 )
 @click.argument("checkpoint", type=PATH)
 @click.option("--root", help="The wrapper to open; '' for everything.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="PATTERN",
-    help="Tensors whose keys match, as in rules: 'fc.*', 'layers.<i>.**'. May be repeated.",
-)
+@only
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
 @click.option(
     "--format",

@@ -125,8 +125,8 @@ one_shard = click.option(
 )
 
 
-def further_sources(second: str = "DST") -> Decorator:
-    """The options that name further sources, and say how they and the second file are opened."""
+def further_sources(second: str = "DST", first: str = "SRC") -> Decorator:
+    """The options that name further sources, and say how they and both files are opened."""
     return _join(
         click.option(
             "--source",
@@ -140,7 +140,7 @@ def further_sources(second: str = "DST") -> Decorator:
             "--root",
             multiple=True,
             metavar="[ALIAS=]NAME",
-            help="Wrapper to open in SRC, or in the source ALIAS; "
+            help=f"Wrapper to open in {first}, or in the source ALIAS; "
             f"dst=NAME in {second}. May be repeated.",
         ),
         one_shard,
@@ -172,23 +172,7 @@ def read_rule_file(output: str | None, *, force: bool) -> str | None:
     return output
 
 
-inputs = _join(
-    click.argument("source", metavar="[SRC]", required=False, type=PATH),
-    click.option(
-        "--into",
-        metavar="[ALIAS=]DST",
-        type=PATH,
-        multiple=True,
-        callback=read_paths,
-        help="What the result must fit: checkpoint, JSON spec (- for stdin), or factory "
-        "(pkg.mod:name, transformers:FOLDER, timm:NAME). Of several outputs one for each, also as "
-        "'rank<r>=mp_rank_<r:02>.pt'.",
-    ),
-    click.option(
-        "--model-args",
-        metavar="JSON",
-        help="Arguments of the factory that DST, or else SRC, names.",
-    ),
+given_rules = _join(
     click.option(
         "-r",
         "--rules",
@@ -206,7 +190,10 @@ inputs = _join(
         metavar="RULE",
         help="One rule, as 'A -> B'; stands before those of the last file. May be repeated.",
     ),
-    further_sources(),
+)
+"""The options that give rules."""
+
+variables = _join(
     click.option(
         "--config",
         metavar="JSON",
@@ -220,6 +207,29 @@ inputs = _join(
         metavar="NAME=VALUE",
         help="Overrides a var by an expression, as 8 or '[[1, 3], [0, 2]]'. May be repeated.",
     ),
+)
+"""The options that vars of rules look into."""
+
+inputs = _join(
+    click.argument("source", metavar="[SRC]", required=False, type=PATH),
+    click.option(
+        "--into",
+        metavar="[ALIAS=]DST",
+        type=PATH,
+        multiple=True,
+        callback=read_paths,
+        help="What the result must fit: checkpoint, JSON spec (- for stdin), or factory "
+        "(pkg.mod:name, transformers:FOLDER, timm:NAME). Of several outputs one for each, also as "
+        "'rank<r>=mp_rank_<r:02>.pt'.",
+    ),
+    click.option(
+        "--model-args",
+        metavar="JSON",
+        help="Arguments of the factory that DST, or else SRC, names.",
+    ),
+    given_rules,
+    further_sources(),
+    variables,
     click.option(
         "--allow",
         multiple=True,
@@ -230,6 +240,23 @@ inputs = _join(
     ),
 )
 """The options of every command that makes a plan."""
+
+only = click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Tensors whose keys match, as in rules: 'fc.*', 'layers.<i>.**'. May be repeated.",
+)
+
+MOST_JOBS = 64
+"""More threads than processors gain nothing; far more only cost."""
+
+jobs = click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, MOST_JOBS),
+    help="Threads; one for each processor, up to 8, unless given.",
+)
 
 memory = click.option(
     "--memory",
@@ -267,7 +294,7 @@ def report_with(*further: str) -> Decorator:
     return _join(formats_with(*further), color, verbose)
 
 
-report = report_with("html")
+report = report_with()
 
 quiet = click.option(
     "-q",

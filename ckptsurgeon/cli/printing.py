@@ -69,20 +69,27 @@ def print_beginning(report: Any, form: str, style: Style) -> None:
 
 
 def print_ending(report: Any, form: str, style: Style) -> None:
-    """The last lines of a text, or all of another format."""
+    """The last lines of a text, or all of a report in another format."""
     if form == "json":
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
-        return
-    if form == "html":
+    elif form == "html":
         from ckptsurgeon.render.html.plan_page import render_report
 
         print_out([render_report(report)])
-        return
-    from ckptsurgeon.render.text import render_bottom
+    else:
+        from ckptsurgeon.render.text import render_bottom
 
-    print_out([render_bottom(report, color=style.paints)])
+        print_out([render_bottom(report, color=style.paints)])
+
+
+def print_quietly(report: Any, form: str, style: Style) -> None:
+    """The last line of a text, which says what was allowed; other formats are whole."""
+    if form == "text":
+        print_out([f"{report.bottom_line}\n"])
+    else:
+        print_ending(report, form, style)
 
 
 def print_json(value: Any) -> None:

@@ -211,16 +211,14 @@ def stamps_of(checkpoints: Mapping[str, Checkpoint]) -> Stamps:
     return {path: stamp for path in paths if (stamp := _stamp(path))}
 
 
-def refuse_changed(stamps: Stamps) -> None:
+def refuse_changed(stamps: Stamps, help: str = "nothing was written: plan again") -> None:
     """Raises CheckpointError for a file that another process wrote to since.
 
-    It gave bytes that mean something else.
+    It gave bytes that mean something else; `help` says what to do.
     """
     for path, stamp in stamps.items():
         if _stamp(path) != stamp:
-            raise CheckpointError(
-                f"{path}: was changed while it was read; nothing was written: plan again"
-            )
+            raise CheckpointError(f"{path}: was changed while it was read; {help}")
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -296,7 +296,7 @@ class Workers:
     def own(self) -> BlockMover:
         """The calling thread's."""
         if not hasattr(self._local, "mover"):
-            self._local.mover = BlockMover(self._read, self._memory, self._is_in_order)
+            self._local.mover = BlockMover(self.read, self._memory, self._is_in_order)
             self._local.readers = Readers(self._checkpoints, self._memory, self._span)
         mover: BlockMover = self._local.mover
         return mover
@@ -341,7 +341,7 @@ class Workers:
             return None
         return self._checkpoints[leaf.source].span(leaf.name)
 
-    def _read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
+    def read(self, leaf: Leaf, starts: Iterable[int], nbytes: int, out: Array) -> None:
         """Fills a uint8 array with so many of the tensor's bytes from each start.
 
         Many short reads are made by one thread at a time: each gives way to other threads of

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
+from ckptsurgeon.engine.blocks import BLOCK, Buffer
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.mover import MEMORY, Workers
 from ckptsurgeon.engine.sequential import flat
 from ckptsurgeon.ops.indexing import Region
-from ckptsurgeon.ops.mosaic import Mosaic, dense
+from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.plans.graph import Leaf, Node
 from ckptsurgeon.plans.lowering import Lowering
 from ckptsurgeon.specs import TensorSpec
@@ -33,6 +34,7 @@ class NodeReader:
         self._checkpoints = checkpoints
         self._workers = Workers(checkpoints, memory or MEMORY)
         self._lowering = Lowering(self._workers.stride)
+        self._buffer = Buffer()
 
     def __enter__(self) -> NodeReader:
         self._workers.__enter__()
@@ -57,14 +59,19 @@ class NodeReader:
         """The bytes of the node in order; each block is good until the next one."""
         if not node.spec.nbytes:
             return
-        spec, mosaic = node.spec, self._mosaic(node)
         if isinstance(node, Leaf) and self._workers.extent(node) is not None:
-            spec = TensorSpec("U8", (spec.nbytes,))  # items may be smaller than a byte
-            mosaic = dense(node, spec)
-        if mosaic is not None:
-            yield from (block for _, block in self._workers.own.blocks(mosaic, spec))
+            yield from self._stored(node)
+        elif (mosaic := self._mosaic(node)) is not None:
+            yield from (block for _, block in self._workers.own.blocks(mosaic, node.spec))
         else:
             yield flat(Evaluator(self._checkpoints, [node]).array(node))
+
+    def _stored(self, leaf: Leaf) -> Iterator[Array]:
+        """The bytes of a tensor as they lie in a file."""
+        for start in range(0, leaf.spec.nbytes, BLOCK):
+            block = self._buffer.of(min(BLOCK, leaf.spec.nbytes - start))
+            self._workers.read(leaf, (start,), len(block), block)
+            yield block
 
     def part(self, node: Node, region: Region) -> Array | None:
         """The bytes of a region of the node, in row order; None where it is computed whole."""

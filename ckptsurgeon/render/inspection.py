@@ -16,7 +16,7 @@ from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
-from ckptsurgeon.report.report import count_tensors
+from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 from ckptsurgeon.wording import tell_more
 

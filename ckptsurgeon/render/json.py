@@ -16,7 +16,8 @@ from ckptsurgeon.plans.graph import Operand, RuleInfo
 from ckptsurgeon.plans.notes import NOTES_OF_SOURCES
 from ckptsurgeon.render.suggestion import describe_suggestion
 from ckptsurgeon.report.remarks import Remark
-from ckptsurgeon.report.report import OutputSide, Report, Row, Side, Tally
+from ckptsurgeon.report.report import OutputSide, Report, Row
+from ckptsurgeon.report.sides import Side, Tally
 from ckptsurgeon.specs import UNKNOWN, TensorSpec, UnreadableSpec
 
 VERSION = 3

@@ -26,11 +26,13 @@ from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.outputs import output_lines
+from ckptsurgeon.render.sides import side_line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import join_texts, place_text
 from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import Report, Rows, Side, Tally, making
-from ckptsurgeon.specs import human_bytes, plural
+from ckptsurgeon.report.report import Report, Rows, making
+from ckptsurgeon.report.sides import Tally
+from ckptsurgeon.specs import plural
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -64,36 +66,18 @@ class Section(NamedTuple):
 
 def source_lines(report: Report) -> list[Aligned]:
     """A line for each source."""
-    return [_side(f"source {side.alias}".rstrip(), side) for side in report.sources]
+    return [side_line(f"source {side.alias}".rstrip(), side) for side in report.sources]
 
 
 def target_lines(report: Report) -> list[Aligned]:
     """Lines for the destination and the outputs; a destination of several stands with these."""
     destination = report.destination
     is_told = destination is not None and destination.format != SEVERAL
-    target = [_side("destination", destination)] if destination and is_told else []
+    target = [side_line("destination", destination)] if destination and is_told else []
     return [*target, *output_lines(report)]
 
 
-def _side(name: str, side: Side) -> Aligned:
-    unreadable = f" ({side.unreadable:,} unreadable)" if side.unreadable else ""
-    number = plural(side.tensors, "tensor") + unreadable
-    facts = [side.format, number, human_bytes(side.nbytes)]
-    facts += [] if side.has_values else ["shapes only"]
-    facts += [f"opened `{safe(side.root)}`"] if side.root else []
-    return Aligned((safe(name), safe(side.path)), ", ".join(facts))
-
-
 OUTSIDE = "left behind, outside of the root"
-
-
-def outside_lines(report: Report) -> list[Aligned]:
-    """The tensors that stand outside of the roots, and are left behind."""
-    return [
-        Aligned((safe(full_key(side.alias, one.key)), str(one)))
-        for side in report.sources
-        for one in side.outside
-    ]
 
 
 # --- what comes out -------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ import json
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.learning.learned import Learned
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.probing.results import Probe
 from ckptsurgeon.proof.results import Verification
 from ckptsurgeon.render.columns import Palette
+from ckptsurgeon.render.difference import difference_json, render_difference
 from ckptsurgeon.render.explanation import explanation_json, render_explanation
 from ckptsurgeon.render.findings import show_advice, show_findings
 from ckptsurgeon.render.inspection import inspection_json, render_inspection
@@ -110,6 +112,16 @@ def _(shown: Inspection, *, width: int, color: bool, verbose: bool) -> str:
 @describe_shown.register
 def _(shown: Inspection) -> dict[str, Any]:
     return _parse("".join(inspection_json(shown)))
+
+
+@render_shown.register
+def _(shown: Difference, *, width: int, color: bool, verbose: bool) -> str:
+    return render_difference(shown, width=width, color=color, verbose=verbose)
+
+
+@describe_shown.register
+def _(shown: Difference) -> dict[str, Any]:
+    return _parse("".join(difference_json(shown)))
 
 
 @render_shown.register

@@ -14,7 +14,6 @@ from ckptsurgeon.render.lines import Line
 from ckptsurgeon.render.sections import (
     OUTSIDE,
     Section,
-    outside_lines,
     show_line,
     show_tie,
     source_lines,
@@ -25,6 +24,7 @@ from ckptsurgeon.render.sections import (
     tell_ties,
     told_notes,
 )
+from ckptsurgeon.render.sides import outside_block, title_line
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, UNSETTLED, View, join_texts
 from ckptsurgeon.report.report import Report
@@ -49,7 +49,7 @@ def render_body(report: Report, *, width: int, color: bool, verbose: bool = Fals
     sections = (tell_status(report, one, each_entry=verbose) for one in Status if report.kinds[one])
     return view.page(
         _header(report, view),
-        _outside(report, view),
+        outside_block(report.sources, OUTSIDE, view),
         *(_section(section, show_line, view) for section in sections),
         _section(tell_dropped(report), show_line, view),
         _section(tell_ties(report), show_tie, view),
@@ -74,23 +74,11 @@ def _header(report: Report, view: View) -> list[str]:
     return [*shown[: len(first)], *more, *shown[len(first) :]]
 
 
-def _outside(report: Report, view: View) -> list[str]:
-    lines = outside_lines(report)
-    if not lines:
-        return []
-    title = _title(OUTSIDE, str(report.coverage.outside), view)
-    return [title, *view.table(lines, lambda line: line, view.limits.section)]
-
-
 def _section(section: Section | None, show: Callable[[Line], Aligned], view: View) -> list[str]:
     if section is None:
         return []
-    title = _title(section.title, section.told, view)
+    title = title_line(section.title, section.told, view)
     return [title, *view.fold(section.lots, show, view.limits.section)]
-
-
-def _title(text: str, told: str, view: View) -> str:
-    return f"{view.palette.bold(text)}  {view.palette.dim(told)}"
 
 
 def _notes(report: Report, view: View) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.report.report import count_tensors
+from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ckptsurgeon.checkpoints.base import DESTINATION, Outside
+from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.addresses import alias_of
-from ckptsurgeon.plans.digests import digest
 from ckptsurgeon.plans.entries import Entries
 from ckptsurgeon.plans.fates import Fate, Fates, Why
 from ckptsurgeon.plans.graph import Made, Operand, RuleInfo
@@ -25,10 +24,10 @@ from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
-from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.report.advice import Advice, advise
+from ckptsurgeon.report.sides import Side, Tally, add_tallies, count_tensors, side_of
 from ckptsurgeon.showing import Shown
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural, shapes_agree
+from ckptsurgeon.specs import TensorSpec, plural, shapes_agree
 from ckptsurgeon.version import VERSION
 
 FROM_SOURCE = (Status.COPIED, Status.MOVED, Status.RENAMED, Status.CHANGED)
@@ -98,44 +97,6 @@ class Rows(Entries[Row]):
         """The spec of a checkpoint's whole tensor; None where it is not known."""
         specs = self._specs.get(operand.source)
         return specs.get(operand.key) if specs is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A checkpoint as a report names it; `root` is the wrapper opened, of the `wrappers`.
-
-    `unreadable` of its `tensors` have no values that can be read; of some of these the size may
-    not be known either. `outside` the root stand others.
-    """
-
-    alias: str
-    path: str
-    format: str
-    tensors: int
-    nbytes: int
-    unreadable: int
-    all_sizes_known: bool
-    root: str
-    wrappers: tuple[str, ...]
-    outside: tuple[Outside, ...]
-    has_values: bool
-    specs: Mapping[str, TensorSpec]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over its keys and specs; worked out each time."""
-        return digest(self.specs)
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """A number of tensors and their bytes."""
-
-    tensors: int = 0
-    nbytes: int = 0
-
-    def __str__(self) -> str:
-        return f"{plural(self.tensors, 'tensor')}, {human_bytes(self.nbytes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,14 +251,14 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
     """The report of a plan, and what was done with its output."""
     outputs, kinds = plan.outputs, _sort_kinds(plan)
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
-    sources = tuple(map(_side, plan.sources))
+    sources = tuple(map(side_of, plan.sources))
     fate_counts = _count_fates(plan)
     taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
     used, partly = _count_used(plan, taken)
     outside = [one for side in sources for one in side.outside]
     return Report(
         sources=sources,
-        destination=_side(plan.destination) if plan.destination else None,
+        destination=side_of(plan.destination) if plan.destination else None,
         rules=plan.rules,
         rows=Rows(plan),
         fates=plan.fates,
@@ -332,49 +293,6 @@ def making(output: Output) -> tuple[str, ...]:
         return ()
     seeded = f"(std={node.std:g}, seed={node.seed})" if node.fill == "normal" else ""
     return (f"{node.fill}{seeded}",)
-
-
-def _side(view: SourceView) -> Side:
-    specs = view.specs.values() if view.has_unreadable else ()
-    unreadable = [spec for spec in specs if isinstance(spec, UnreadableSpec)]
-    return Side(
-        alias=view.alias,
-        path=view.path,
-        format=view.format,
-        tensors=len(view.specs),
-        nbytes=nbytes_of(view.specs.values()),
-        unreadable=len(unreadable),
-        all_sizes_known=all(spec.is_whole for spec in unreadable),
-        root=view.contents.root,
-        wrappers=view.contents.wrappers,
-        outside=view.contents.outside,
-        has_values=view.has_values,
-        specs=view.contents.specs,
-    )
-
-
-def nbytes_of(specs: Iterable[TensorSpec]) -> int:
-    """The bytes of tensors together; the size of a spec that many share is worked out once."""
-    given = list(specs)
-    known = {id(spec): spec for spec in given}
-    return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
-
-
-def add_tallies(tallies: Iterable[Tally]) -> Tally:
-    """All of them together."""
-    given = list(tallies)
-    return Tally(sum(one.tensors for one in given), sum(one.nbytes for one in given))
-
-
-def take_off(tally: Tally, part: Tally) -> Tally:
-    """What a part leaves of it."""
-    return Tally(tally.tensors - part.tensors, tally.nbytes - part.nbytes)
-
-
-def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
-    """The number of tensors, and their bytes."""
-    given = list(specs)
-    return Tally(len(given), nbytes_of(given))
 
 
 def _sort_kinds(plan: Plan) -> dict[Status, list[OutputKind]]:

@@ -29,6 +29,9 @@ CLEAN = (
     "transplant train.pt -o out/",
     "explain conv.weight train.pt --into dst.pt -r rules.yaml",
     "probe train.pt -o out.pt",
+    "diff train.pt train.pt",
+    "diff train.pt train.pt --exact --format json",
+    "diff train.pt dst.pt -r rules.yaml --headers",
 )
 
 FINDINGS = (
@@ -69,6 +72,11 @@ TROUBLE = {
     "rules show nope": "error: no shipped ruleset 'nope'",
     "explain conv.wieght src.safetensors": "no key `conv.wieght`: did you mean 'conv.weight'?",
     "explain fc.bias train.pt -r rules.yaml": "",
+    "diff train.pt no.pt": "error: no.pt: there is no such file",
+    "diff train.pt ''": "error: the name of a checkpoint is empty",
+    "diff train.pt dst.pt --only 'nope.*'": "error: A and B: no key matches `nope.*`",
+    "diff train.pt dst.pt -e 'a -> b'": "-e:1:1: no key matches `a`",
+    "diff train.pt dst.pt --source a=src.safetensors": "error: sources: several are one",
     "inspect no": "error: no: there is no such file",
     "plan a=train.pt": "a source with a name is given by --source a=train.pt",
     "inspect train.pt --root nope": "error: train.pt: no tensors under the root 'nope'",
@@ -99,6 +107,8 @@ USAGE = {
     "plan train.pt --source a=1 --source a=2": "--source a: given twice",
     "transplant train.pt": "Missing option '-o'",
     "check": "Missing argument",
+    "diff": "Missing argument '[A] B'",
+    "diff train.pt dst.pt --atol=-1": "-1.0 is not in the range x>=0",
     "explain": "Missing argument 'KEY'",
     "transplant --plan p.json -e 'a -> b' -o out.pt": "--plan takes no -e: it has its own",
     "transplant --plan p.json -r rules.yaml -o out.pt": "--plan takes no -r",

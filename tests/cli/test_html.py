@@ -45,6 +45,13 @@ def test_quiet_prints_no_page_of_a_clean_plan(ckpt: Ckpt, folder: Path) -> None:
     assert out.exists()
 
 
+def test_quiet_prints_the_page_of_what_was_allowed(ckpt: Ckpt, folder: Path) -> None:
+    words = ("plan", "src.safetensors", "--into", "dst.pt", "--format", "html", "-q")
+    found = ckpt(*words, "--allow", "mismatched")
+    assert found.code == 0
+    assert verdict(found.out).startswith("allowed: ")
+
+
 def test_transplant_prints_one_page_when_all_is_written(ckpt: Ckpt, folder: Path) -> None:
     words = (folder / "train.pt", "--into", folder / "dst.pt", "--format", "html")
     out = folder / "out.safetensors"

@@ -110,6 +110,13 @@ def bfloat16(bits: int) -> float:
 INIT = "{init: {to: big, fill: normal, shape: [1024, 1024], dtype: F32}}"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds little elsewhere")
+def test_a_difference_of_1_5_gb_under_a_limit_of_300_mb(source: Path, tmp_path: Path) -> None:
+    limited("diff", source, source, "--memory", "32MiB")
+    limited("diff", source, source, "-e", "{from: w, to: w, ops: {slice: ':, :'}}", "--exact")
+
+
 def test_a_plan_says_what_needs_more(ckpt: Ckpt, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"w": np.ones((512, 512), np.float32)}, path)

@@ -77,6 +77,11 @@ def test_inspect_never_loads_torch(files: Path) -> None:
     assert "torch" not in loaded("inspect", one(files, "source"))
 
 
+def test_diff_never_loads_torch(files: Path) -> None:
+    source = one(files, "source")
+    assert "torch" not in loaded("diff", source, source)
+
+
 def test_plan_never_loads_torch(files: Path) -> None:
     words = (one(files, "source"), "--into", one(files, "destination"))
     assert "torch" not in loaded("plan", *words, "-r", files / "rules.yaml")

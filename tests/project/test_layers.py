@@ -51,10 +51,14 @@ BY_COMMAND = "ckptsurgeon.cli"
 NUMPY_FIRST = ("ckptsurgeon.ops.carriers",)
 """The modules that import NumPy at the top, and that nothing imports at its top."""
 
-IN_NUMPY = ("learning",)
+IN_NUMPY = ("comparing", "learning")
 """The rooms that compare values, and that are loaded when somebody asks for that."""
 
-WITHOUT_NUMPY = ("ckptsurgeon.learning.learned",)
+WITHOUT_NUMPY = (
+    "ckptsurgeon.comparing.change",
+    "ckptsurgeon.comparing.difference",
+    "ckptsurgeon.learning.learned",
+)
 """Modules of these rooms that do without."""
 
 

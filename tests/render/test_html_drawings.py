@@ -20,7 +20,7 @@ from ckptsurgeon.render.html.keys import (
 )
 from ckptsurgeon.render.lines import Folded
 from ckptsurgeon.render.words import Words
-from ckptsurgeon.report.report import Tally
+from ckptsurgeon.report.sides import Tally
 from ckptsurgeon.specs import TensorSpec, unreadable_spec
 
 ALL, FIRST_THREE = (None, None, None), (None, 3, None)

@@ -50,6 +50,8 @@ def of_checkpoint(name: str) -> list[str]:
         f"suggest {name} good.safetensors",
         f"suggest good.pt {name}",
         f"learn {name} good.pt",
+        f"diff {name} good.pt",
+        f"diff good.pt {name} --exact",
     ]
 
 

@@ -50,6 +50,8 @@ READING = (
     "inspect {}",
     "plan {}",
     "plan dst.pt --into {}",
+    "diff {} dst.pt",
+    "diff dst.pt {}",
     "plan --source a={}",
     "plan --source a*={}",
     "plan dst.pt -r {}",

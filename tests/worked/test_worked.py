@@ -63,6 +63,20 @@ def test_the_output_is_what_other_code_makes(job: Job, ckpt: Ckpt, tmp_path: Pat
 
 
 @every_job
+def test_what_is_written_is_what_diff_says_that_rules_make(
+    job: Job, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    words, outputs = arguments(job, tmp_path), output_paths(job, tmp_path)
+    assert ckpt("transplant", *words, *by_alias("-o", outputs)).code == 0
+    words = [word for word in words if word != "--into" and "into." not in str(word)]
+    root = ("--root", "dst=") if job.rules == "nested_twice" else ()
+    made = [f"{alias}={path}" if alias else path for alias, path in outputs.items()]
+    ran = ckpt("diff", *words, *root, *made)
+    assert ran.code == 0, ran
+    assert "equal in every value" in ran.out
+
+
+@every_job
 def test_the_way_back(job: Job, ckpt: Ckpt, tmp_path: Path) -> None:
     """The source to the byte, nested as it was; what is lost is named, and taken from elsewhere."""
     words, plan, outputs = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ckptsurgeon.render.sections import share_text
-from ckptsurgeon.report.report import Tally, add_tallies
+from ckptsurgeon.report.sides import Tally, add_tallies
 from ckptsurgeon.specs import human_bytes
 
 LAST_COLOR = 5

@@ -28,7 +28,7 @@ from ckptsurgeon.render.inspection import fact_lines
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.report.inspection import Inspection
-from ckptsurgeon.report.report import Tally, count_tensors, take_off
+from ckptsurgeon.report.sides import Tally, count_tensors, take_off
 from ckptsurgeon.specs import TensorSpec
 
 MOST_FACTS = 50

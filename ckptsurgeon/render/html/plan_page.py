@@ -27,13 +27,13 @@ from ckptsurgeon.render.html.tables import Listed, make_table
 from ckptsurgeon.render.sections import (
     OUTSIDE,
     TITLES,
-    outside_lines,
     show_tie,
     source_lines,
     target_lines,
     tell_coverage,
     tell_ties,
 )
+from ckptsurgeon.render.sides import outside_lines
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.text import note_lines
 from ckptsurgeon.render.view import Limits, View
@@ -140,7 +140,7 @@ def _lists(report: Report) -> list[Listed]:
     if ties := tell_ties(report):
         lines = list(map(show_tie, VIEW.folded(ties.lots)))
         lists.append(Listed(ties.title, ties.told, make_table(lines, MOST_LINES)))
-    if outside := outside_lines(report):
+    if outside := outside_lines(report.sources):
         table = make_table(outside, MOST_LINES)
         lists.append(Listed(OUTSIDE, str(report.coverage.outside), table))
     return lists

@@ -26,7 +26,8 @@ from ckptsurgeon.render.html.strands import NOWHERE, OUT, FoldedFound, Strand, f
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
 from ckptsurgeon.render.sections import origins_text
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.report.report import Report, Tally, add_tallies, take_off
+from ckptsurgeon.report.report import Report
+from ckptsurgeon.report.sides import Tally, add_tallies, take_off
 from ckptsurgeon.specs import TensorSpec
 
 SHOULD = "what should come out"

@@ -14,7 +14,7 @@ from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawing
 from ckptsurgeon.render.html.keys import Searched, searched_names, write_searched
 from ckptsurgeon.render.tree import DEEPEST
-from ckptsurgeon.report.report import Tally, add_tallies
+from ckptsurgeon.report.sides import Tally, add_tallies
 from ckptsurgeon.specs import human_bytes
 
 MOST_ROWS = 4000

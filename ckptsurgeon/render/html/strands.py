@@ -13,7 +13,8 @@ from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot
 from ckptsurgeon.render.sections import WHOLE, tell_dropped, tell_status
 from ckptsurgeon.render.words import merge_lines
-from ckptsurgeon.report.report import Report, Tally, nbytes_of
+from ckptsurgeon.report.report import Report
+from ckptsurgeon.report.sides import Tally, nbytes_of
 from ckptsurgeon.specs import TensorSpec
 
 OUT, NOWHERE = "out", "nowhere"

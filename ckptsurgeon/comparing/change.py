@@ -1,0 +1,130 @@
+"""How far the values of one tensor are from those of another, as sums that add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What counts as equal, and as close enough: |b - a| <= absolute + relative * |b|.
+
+    NaN equals NaN and -0.0 equals 0.0, unless bits are to be equal (`is_exact`). `has_sizes` asks
+    for the differences by their sizes.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    is_exact: bool = False
+    has_sizes: bool = False
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether there is a tolerance."""
+        return self.absolute > 0 or self.relative > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was counted and summed up over pairs of elements; of two parts it is their sum.
+
+    Of `count` pairs `equal` are equal, and `close` are within the tolerance (equal ones too).
+    `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
+    are over pairs of finite values: `base` of a², `cross` of aΔ, `moved` of Δ², where Δ = b - a.
+    `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
+    A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
+    where that was asked for.
+    """
+
+    count: int = 0
+    equal: int = 0
+    close: int = 0
+    largest: float = 0.0
+    base: float = 0.0
+    cross: float = 0.0
+    moved: float = 0.0
+    nans: tuple[int, int] = (0, 0)
+    infinities: tuple[int, int] = (0, 0)
+    is_rounded: bool = True
+    sizes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def relative(self) -> float:
+        """The relative L2 distance, |Δ| / |a|; infinite where A is zero and B is not."""
+        if not self.moved:
+            return 0.0
+        return math.sqrt(self.moved / self.base) if self.base else math.inf
+
+    @property
+    def cosine(self) -> float:
+        """The cosine of the two as vectors; not a number where one of them is zero."""
+        return 1 - self.cosine_distance
+
+    @property
+    def cosine_distance(self) -> float:
+        """1 - cosine, of sums in which no difference of nearly equal numbers is taken.
+
+        |a - b|² = (|b| - |a|)² + 2 |a| |b| (1 - cos): the law of cosines.
+        """
+        if not self.moved:
+            return 0.0
+        longer = 2 * self.cross + self.moved  # |b|² - |a|²
+        other = self.base + longer
+        if self.base <= 0 or other <= 0:
+            return math.nan
+        apart = longer / (math.sqrt(self.base) + math.sqrt(other))
+        distance = (self.moved - apart * apart) / (2 * math.sqrt(self.base) * math.sqrt(other))
+        return min(max(distance, 0.0), 2.0)
+
+    @property
+    def share_equal(self) -> float:
+        """The share of elements that are equal; 1 where there are none."""
+        return self.equal / self.count if self.count else 1.0
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether all elements are."""
+        return self.equal == self.count
+
+    @property
+    def are_close(self) -> bool:
+        """Whether all elements are within the tolerance."""
+        return self.close == self.count
+
+    def __add__(self, other: Change) -> Change:
+        return Change(
+            self.count + other.count,
+            self.equal + other.equal,
+            self.close + other.close,
+            max(self.largest, other.largest),
+            self.base + other.base,
+            self.cross + other.cross,
+            self.moved + other.moved,
+            (self.nans[0] + other.nans[0], self.nans[1] + other.nans[1]),
+            (self.infinities[0] + other.infinities[0], self.infinities[1] + other.infinities[1]),
+            self.is_rounded and other.is_rounded,
+            _add_counts(self.sizes, other.sizes),
+        )
+
+
+def _add_counts(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, int]:
+    if not (one and other):
+        return one or other
+    return {size: one.get(size, 0) + other.get(size, 0) for size in sorted({*one, *other})}
+
+
+def total(changes: Iterable[Change]) -> Change:
+    """The change of all of them together."""
+    return reduce(add, changes, Change())
+
+
+class Compared(NamedTuple):
+    """The change of a tensor, and the rank of its difference where that is low; else 0."""
+
+    change: Change
+    rank: int

@@ -1,0 +1,186 @@
+"""How two checkpoints differ: a row for every tensor of both, and the whole."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from ckptsurgeon.comparing.change import Change, total
+from ckptsurgeon.keys import prefixes_of
+from ckptsurgeon.report.sides import Side, Tally, count_tensors
+from ckptsurgeon.showing import Shown
+from ckptsurgeon.specs import TensorSpec, human_bytes, plural
+
+
+class Status(enum.Enum):
+    """What a tensor of A or B is in the other."""
+
+    EQUAL = "equal"
+    CLOSE = "within tolerance"
+    ALIKE = "alike"  # by their headers: values were not compared
+    KEPT = "kept"  # B's own, by a rule
+    MOVED = "moved"
+    COPIED = "copied"
+    CHANGED = "other values"
+    RETYPED = "other dtype"
+    RESHAPED = "other shape"
+    ADDED = "added"
+    GONE = "gone"
+    UNREADABLE = "unreadable"
+
+
+SAME = (Status.EQUAL, Status.CLOSE, Status.ALIKE, Status.KEPT)
+"""The statuses that are no difference."""
+
+PAIRED = (Status.CHANGED, Status.RETYPED, Status.RESHAPED)
+"""The statuses of tensors that are in both under one key, and differ."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A tensor of B, or one of A that B lacks.
+
+    `key` is B's (A's where it is gone), `origin` the key in A ("" where it is added), `before` and
+    `after` the specs there. `change` is of the values, where they were compared; where shapes
+    differ, of the first `rows` on dim 0, or of all elements in order (0). `rank` is that of b - a,
+    where it is low (as of a merged LoRA), else 0.
+    """
+
+    key: str
+    status: Status
+    origin: str
+    before: TensorSpec | None
+    after: TensorSpec | None
+    change: Change | None = None
+    rows: int = 0
+    rank: int = 0
+
+    @property
+    def differs(self) -> bool:
+        return self.status not in SAME
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The spec in B, or in A where B has none."""
+        spec = self.after or self.before
+        if spec is None:
+            raise ValueError(f"{self.key} is of neither checkpoint")
+        return spec
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How two checkpoints were compared: by bits, within which tolerance, by headers alone."""
+
+    exact: bool = False
+    atol: float = 0.0
+    rtol: float = 0.0
+    any_dtype: bool = False
+    headers: bool = False
+    sizes: bool = False
+    only: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+    @property
+    def tolerance(self) -> str:
+        """`atol 1e-05, rtol 0`, or "" where there is none."""
+        return f"atol {self.atol:g}, rtol {self.rtol:g}" if self.atol or self.rtol else ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Difference(Shown):
+    """What `diff` found. `rows` are B's tensors in its order, then those of A that B lacks.
+
+    `sources` are A, or what A was made of by rules; `others` are B. `notes` say what else a user
+    should know: ties, entries, keys that rules leave.
+    """
+
+    sources: tuple[Side, ...]
+    others: tuple[Side, ...]
+    conditions: Conditions
+    rows: tuple[Row, ...]
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def by_status(self) -> Mapping[Status, Sequence[Row]]:
+        """The rows of each status, in order."""
+        found: dict[Status, list[Row]] = {status: [] for status in Status}
+        for row in self.rows:
+            found[row.status].append(row)
+        return found
+
+    @cached_property
+    def counts(self) -> Mapping[Status, Tally]:
+        """Tensors and bytes (B's, A's where B has none) by status."""
+        rows = self.by_status.items()
+        return {status: count_tensors(row.spec for row in own) for status, own in rows}
+
+    @cached_property
+    def whole(self) -> Change:
+        """The change of all values that were compared."""
+        return total(row.change for row in self.rows if row.change is not None)
+
+    @cached_property
+    def modules(self) -> Mapping[str, Change]:
+        """The change of the values in each module, by its path; "" is the whole."""
+        found: dict[str, list[Change]] = {}
+        for row in self.rows:
+            if row.change is not None:
+                for path in prefixes_of(row.key):
+                    found.setdefault(path, []).append(row.change)
+        return {"": self.whole, **{path: total(changes) for path, changes in found.items()}}
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not any(row.differs for row in self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 equal, 1 different."""
+        return 0 if self.equal else 1
+
+    @property
+    def farthest(self) -> Row | None:
+        """The tensor whose values moved farthest, by relative L2; None where none did.
+
+        Rounding to another dtype moves nothing.
+        """
+        moved = [
+            (row.change.relative, row)
+            for row in self.rows
+            if row.change is not None and row.change.moved and not row.change.is_rounded
+        ]
+        return max(moved, key=lambda pair: pair[0])[1] if moved else None
+
+    @property
+    def summary(self) -> str:
+        """The bottom line."""
+        return self.bottom_line
+
+    @property
+    def bottom_line(self) -> str:
+        """The one sentence to read where there is no time for more."""
+        number = plural(len(self.rows), "tensor")
+        if not self.equal:
+            same = sum(not row.differs for row in self.rows)
+            are = f"{same:,} of {number} are equal" if same else "no tensor is equal"
+            return f"different: {', '.join(self._told())}; {are}"
+        kept = self.counts[Status.KEPT].tensors
+        told = f", of which {kept:,} are B's own by `keep`" if kept else ""
+        if self.counts[Status.ALIKE].tensors:
+            return f"alike: {number} of the same names, dtypes and shapes; values were not compared"
+        if self.counts[Status.CLOSE].tensors:
+            largest = f"largest |Δ| {self.whole.largest:.2e}"
+            return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
+        how = "bit for bit" if self.conditions.exact else "in every value"
+        size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)
+        return f"equal {how}: {number}, {size}{told}"
+
+    def _told(self) -> Iterator[str]:
+        for status, tally in self.counts.items():
+            if status not in SAME and tally.tensors:
+                yield f"{tally.tensors:,} {status.value}"

@@ -1,0 +1,183 @@
+"""Pairs of elements compared, as many at a time as stay in a core's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ckptsurgeon.comparing.change import Change, Compared, Measure
+from ckptsurgeon.comparing.ranks import Corner
+from ckptsurgeon.ops import carriers
+from ckptsurgeon.ops.ranges import COMPLEX
+from ckptsurgeon.specs import FLOATING, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+ITEMS = 1 << 15
+"""Items that are compared at a time."""
+
+WIDE = ("I64", "U64")
+"""Dtypes of which float64 doesn't hold every value."""
+
+
+def compare_blocks(
+    first: Iterator[Array],
+    second: Iterator[Array],
+    before: TensorSpec,
+    after: TensorSpec,
+    measure: Measure,
+) -> Compared:
+    """The change from the bytes of one tensor to those of another, as far as the shorter goes.
+
+    Blocks end between items. Where an item of either is less than a byte, bytes are compared: such
+    a change has no sums.
+    """
+    pairing = _Pairing(before, after, measure)
+    change = Change()
+    for a, b in pair_items(first, second, before.carrier or "u1", after.carrier or "u1"):
+        change += pairing.compare(a, b)
+    rank = pairing.corner.rank if pairing.corner is not None and change.moved else 0
+    return Compared(change, rank)
+
+
+def _corner_of(before: TensorSpec, after: TensorSpec) -> Corner | None:
+    """What tells the rank of a difference, of real matrices of one shape."""
+    is_real = before.dtype in FLOATING and after.dtype in FLOATING
+    is_matrix = len(after.shape) > 1 and before.shape == after.shape
+    has_items = before.carrier is not None and after.carrier is not None and after.count > 0
+    return Corner(after.shape) if is_real and is_matrix and has_items else None
+
+
+def pair_items(
+    first: Iterator[Array], second: Iterator[Array], one: str, other: str
+) -> Iterator[tuple[Array, Array]]:
+    """The items of two tensors side by side, in whatever blocks of bytes they come."""
+    a, b = np.zeros(0, one), np.zeros(0, other)
+    while True:
+        a = a if len(a) else next(first, np.zeros(0, np.uint8)).view(one)
+        b = b if len(b) else next(second, np.zeros(0, np.uint8)).view(other)
+        size = min(len(a), len(b), ITEMS)
+        if not size:
+            return
+        yield a[:size], b[:size]
+        a, b = a[size:], b[size:]
+
+
+EXPONENT, BIAS, NOT_FINITE = 52, 1023, 2047
+"""Where the exponent of a float64 stands, what is added to it, and that of infinities and NaN."""
+
+
+class _Pairing:
+    """What is known of every pair of two tensors' elements, with memory to compute in."""
+
+    def __init__(self, before: TensorSpec, after: TensorSpec, measure: Measure) -> None:
+        self.before, self.after, self.measure = before, after, measure
+        self.is_of_one_dtype = before.dtype == after.dtype
+        self.corner = _corner_of(before, after)
+        is_complex = not COMPLEX.isdisjoint((before.dtype, after.dtype))
+        size = min(ITEMS, after.count)
+        self._wide = np.complex128 if is_complex else np.float64
+        self._numbers, self._deltas = np.empty((2, size), self._wide)
+        self._distances = np.empty(size)
+
+    def compare(self, a: Array, b: Array) -> Change:
+        """The change of items in their carriers."""
+        if self.before.carrier is None or self.after.carrier is None:
+            return self._compare_bytes(a, b)
+        with np.errstate(all="ignore"):  # what is not finite is counted
+            x = self._numbers[: len(a)]
+            x[...] = carriers.decode(a, self.before.dtype)
+            base = _product(x, x)
+            if self.is_of_one_dtype and np.isfinite(base) and np.array_equal(a, b):
+                if self.corner is not None:
+                    self.corner.skip(len(a))
+                return Change(len(a), len(a), len(a), base=base)
+            return self._compare_numbers(a, b, x, base)
+
+    def _compare_bytes(self, a: Array, b: Array) -> Change:
+        same = int(np.count_nonzero(a == b)) if self.is_of_one_dtype else 0
+        return Change(len(a), same, same, is_rounded=same == len(a))
+
+    def _compare_numbers(self, a: Array, b: Array, x: Array, base: float) -> Change:
+        delta = self._deltas[: len(a)]
+        delta[...] = carriers.decode(b, self.after.dtype)
+        delta -= x
+        if self.corner is not None:
+            self.corner.add(delta)
+        distances = self._measure_distances(a, b, delta)
+        same = distances == 0
+        sums = base, _product(x, delta), _product(delta, delta)
+        nans = infinities = (0, 0)
+        if not np.isfinite(sums).all():
+            y = self._numbers_of_b(b)
+            same |= (x == y) | (np.isnan(x) & np.isnan(y))
+            distances[same] = 0
+            nans = _count(np.isnan(x)), _count(np.isnan(y))
+            infinities = _count(np.isinf(x)), _count(np.isinf(y))
+            sums = _sum_finite(x, y)
+        largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
+        is_rounded = self._is_rounded(x, b, same)
+        close = self._are_close(same, distances, b)
+        if self.measure.is_exact and self.is_of_one_dtype:
+            same = close = a == b
+        counts = len(a), _count(same), _count(close)
+        sizes = _count_sizes(distances) if self.measure.has_sizes else {}
+        return Change(*counts, largest, *sums, nans, infinities, is_rounded, sizes)
+
+    def _numbers_of_b(self, b: Array) -> Array:
+        return carriers.decode(b, self.after.dtype).astype(self._wide)
+
+    def _measure_distances(self, a: Array, b: Array, delta: Array) -> Array:
+        """|Δ| of each pair; that of 64-bit integers is exact before it is rounded."""
+        distances = self._distances[: len(a)]
+        if not (self.is_of_one_dtype and self.before.dtype in WIDE):
+            return np.abs(delta, out=distances)
+        a, b = (carriers.decode(one, self.before.dtype) for one in (a, b))
+        distances[...] = np.maximum(a, b).view(np.uint64) - np.minimum(a, b).view(np.uint64)
+        return distances
+
+    def _are_close(self, same: Array, distances: Array, b: Array) -> Array:
+        """Which elements are within the tolerance; those that are equal always."""
+        if not self.measure.is_loose:
+            return same
+        y = self._numbers_of_b(b)
+        allowed = self.measure.absolute + self.measure.relative * np.abs(y)
+        close: Array = same | ((distances <= allowed) & np.isfinite(y))
+        return close
+
+    def _is_rounded(self, x: Array, b: Array, same: Array) -> bool:
+        """Whether B's values are A's, rounded to B's dtype."""
+        if same.all():
+            return True
+        if self.is_of_one_dtype or not self.after.floating:
+            return False
+        rounded = carriers.decode(carriers.encode(x, self.after.dtype), self.after.dtype)
+        wide = rounded.astype(self._wide)
+        return np.array_equal(wide, self._numbers_of_b(b), equal_nan=True)
+
+
+def _count_sizes(distances: Array) -> dict[int, int]:
+    """How many differences there are of each power of two: by the exponents in their bits."""
+    counts = np.bincount(distances.view(np.int64) >> EXPONENT, minlength=1)
+    found = np.flatnonzero(counts)
+    return {int(one) - BIAS: int(counts[one]) for one in found if 0 < one < NOT_FINITE}
+
+
+def _sum_finite(x: Array, y: Array) -> tuple[float, float, float]:
+    """The sums of a², aΔ and Δ² over pairs of finite values."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, delta = x[finite], y[finite] - x[finite]
+    return _product(x, x), _product(x, delta), _product(delta, delta)
+
+
+def _product(x: Array, y: Array) -> float:
+    """The sum of the products; not BLAS's, which would start threads beside those there are."""
+    if x.dtype.kind == "c":
+        return float(np.einsum("i,i->", x.conj(), y).real)
+    return float(np.einsum("i,i->", x, y))
+
+
+def _count(mask: Array) -> int:
+    return int(np.count_nonzero(mask))

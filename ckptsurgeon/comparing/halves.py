@@ -1,0 +1,114 @@
+"""The two halves of a comparison: tensors by name, wherever their values come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
+from ckptsurgeon.checkpoints.several import address_of, parts_of
+from ckptsurgeon.engine.execution import Execution
+from ckptsurgeon.language.rules import SourceOptions
+from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.addresses import alias_of
+from ckptsurgeon.plans.graph import Leaf, Node, full_key, walk
+from ckptsurgeon.plans.outputs import Output, Status
+from ckptsurgeon.plans.views import SourceView, view_source
+from ckptsurgeon.report.sides import Side, side_of
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
+
+A, B = "A", "B"
+"""What the two are called."""
+
+Notes = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Tensors to be compared: `nodes` says what each is made of, of tensors of `checkpoints`.
+
+    `kept` are those that are the other half's own by a rule, `left` the sources' that rules should
+    take and don't; `contents` is all that a checkpoint says of itself, None of what rules make.
+    What can't be read has a spec alone.
+    """
+
+    sides: tuple[Side, ...]
+    specs: Mapping[str, TensorSpec]
+    nodes: Mapping[str, Node]
+    checkpoints: Mapping[str, Checkpoint]
+    has_values: bool
+    kept: frozenset[str] = frozenset()
+    left: Mapping[str, TensorSpec] = field(default_factory=dict)
+    contents: Contents | None = None
+    notes: Notes = ()
+
+    def restrict(self, chosen: Collection[str]) -> Half:
+        """The half with these tensors alone."""
+        return replace(self, specs={k: spec for k, spec in self.specs.items() if k in chosen})
+
+
+def half_of(checkpoint: Checkpoint, name: str) -> Half:
+    """A checkpoint as it is."""
+    specs = checkpoint.contents.specs
+    readable = (key for key, spec in specs.items() if not isinstance(spec, UnreadableSpec))
+    return Half(
+        sides=tuple(_side(part, name, alias) for alias, part in parts_of(checkpoint).items()),
+        specs=specs,
+        nodes={key: Leaf("", key, specs[key], key) for key in readable},
+        checkpoints={"": checkpoint},
+        has_values=checkpoint.has_values,
+        contents=checkpoint.contents,
+    )
+
+
+def converted_half(execution: Execution) -> Half:
+    """What rules make of the sources, before it is written; of several outputs by address."""
+    plan = execution.plan
+    outputs = {
+        address_of(alias_of(key) if plan.is_named else "", output.name): output
+        for key, output in plan.outputs.items()
+    }
+    sources = {name: one for name, one in execution.checkpoints.items() if name != DESTINATION}
+    return Half(
+        sides=tuple(_named(view, A) for view in plan.sources),
+        specs={name: output.spec for name, output in outputs.items()},
+        nodes={name: output.node for name, output in outputs.items()},
+        checkpoints=execution.checkpoints,
+        has_values=all(one.has_values for one in sources.values()),
+        kept=frozenset(name for name, one in outputs.items() if one.status is Status.KEPT),
+        left=dict(_find_left(execution)),
+        notes=tuple(_notes(outputs)),
+    )
+
+
+def _side(checkpoint: Checkpoint, name: str, alias: str) -> Side:
+    return _named(view_source(checkpoint, alias, SourceOptions()), name)
+
+
+def _named(view: SourceView, name: str) -> Side:
+    """A checkpoint as a report names it: A, B, or one of several that are it."""
+    return side_of(replace(view, alias=f"{name} {view.alias}".rstrip()))
+
+
+def _find_left(execution: Execution) -> Iterator[tuple[str, TensorSpec]]:
+    """The sources' tensors that nothing takes, or that can't be read, with their aliases."""
+    for one in execution.plan.findings:
+        if one.found is not None and one.kind in (FindingKind.UNUSED, FindingKind.UNREADABLE):
+            yield full_key(one.source, one.key), one.found
+
+
+def _notes(outputs: Mapping[str, Output]) -> Iterator[tuple[str, str]]:
+    """What rules take from the other half."""
+    mixed = [name for name, one in outputs.items() if _is_partly_kept(one)]
+    if mixed:
+        yield (
+            "rules",
+            f"{plural(len(mixed), 'tensor')} with parts that are B's own, as {mixed[0]}",
+        )
+
+
+def _is_partly_kept(output: Output) -> bool:
+    """Whether a part of an output, that a source gives, is the destination's."""
+    leaves: Iterator[Any] = (work for work in walk(output.node) if isinstance(work, Leaf))
+    return output.status is not Status.KEPT and any(one.source == DESTINATION for one in leaves)

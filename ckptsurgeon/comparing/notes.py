@@ -1,0 +1,47 @@
+"""What two halves say beside their tensors' values: ties, and entries that are no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ckptsurgeon.checkpoints.base import Contents
+from ckptsurgeon.comparing.halves import Half
+
+
+def tell_beside(first: Half, second: Half) -> Iterator[tuple[str, str]]:
+    """What is tied in one half and apart in the other, and entries that differ."""
+    if first.contents is None or second.contents is None:
+        return
+    yield from _tell_ties(first.contents, second.contents, "tied in A, apart in B")
+    yield from _tell_ties(second.contents, first.contents, "tied in B, apart in A")
+    for kind, entries in (("metadata", _metadata), ("entry", _entries)):
+        yield from _tell_entries(kind, entries(first.contents), entries(second.contents))
+
+
+def _tell_ties(tied: Contents, other: Contents, words: str) -> Iterator[tuple[str, str]]:
+    storage = {name: number for number, group in enumerate(other.aliases) for name in group}
+    for group in tied.aliases:
+        there = [name for name in group if name in other.specs]
+        if len({storage.get(name, name) for name in there}) > 1:
+            yield "ties", f"{words}: {' = '.join(there)}"
+
+
+def _metadata(contents: Contents) -> Mapping[str, str]:
+    return {name: text for name, text in contents.metadata.items() if name != "format"}
+
+
+def _entries(contents: Contents) -> Mapping[str, str]:
+    return {one.key: f"{one.kind} {one.text}" for one in contents.opaque}
+
+
+def _tell_entries(
+    kind: str, first: Mapping[str, str], second: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    for name in dict.fromkeys((*first, *second)):
+        a, b = first.get(name), second.get(name)
+        if a != b:
+            yield kind, f"{name}: {_of(a, 'A')}, {_of(b, 'B')}"
+
+
+def _of(text: str | None, half: str) -> str:
+    return f"absent in {half}" if text is None else f"{text} in {half}"

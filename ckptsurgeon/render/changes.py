@@ -1,0 +1,187 @@
+"""How far values moved, as a folded tree of modules with the figures of each beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptsurgeon.comparing.change import Change, total
+from ckptsurgeon.comparing.difference import Row
+from ckptsurgeon.keys import read_key
+from ckptsurgeon.render.columns import Aligned, fit_names
+from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.specs import TensorSpec
+
+HEADING = ("", "relative L2", "", "max |Δ|", "cosine", "equal")
+"""What the columns are."""
+
+LEVELS = "▁▂▃▄▅▆▇█"
+UNMOVED = "·"
+
+WIDEST_STRIP = 32
+"""Siblings that a strip shows one by one; of more, each mark is of several, and of the farthest."""
+
+LONGEST_NAMES = 64
+
+SMALL, NEAR = 1e-5, 1e-4
+"""A share, and a distance of cosines, below which its power of ten says more than its digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """The changes of tensors by key, and of modules by path."""
+
+    tensors: Mapping[str, Row]
+    modules: Mapping[str, Change]
+
+    def of(self, key: str) -> Change:
+        """The change of a tensor, or of all of a module."""
+        row = self.tensors.get(key)
+        return self.modules[key] if row is None or row.change is None else row.change
+
+
+def change_lines(rows: Sequence[Row], modules: Mapping[str, Change]) -> list[Aligned]:
+    """A line for each module of these tensors and for each tensor, repeated ones folded."""
+    moves = Moves({row.key: row for row in rows}, modules)
+    tree = grow_tree({row.key: row.spec for row in rows})
+    return [Aligned(HEADING), *_branch_lines(tree, (("",),), 0, moves)]
+
+
+Groups = Sequence[Sequence[str]]
+"""The paths of modules that are alike: by the first integers that tell them apart, as of layers."""
+
+
+def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> Iterator[Aligned]:
+    """The lines below some modules that are alike."""
+    for child in branch.branches:
+        label, own = _label(child), _extend(groups, child.names)
+        while len(child.branches) == 1:
+            (child,) = child.branches
+            label, own = f"{label}.{_label(child)}", _extend(own, child.names, ".")
+        yield _line(f"{'  ' * depth}{label}", own, child, moves)
+        below = [[f"{path}." for path in paths] for paths in own]
+        yield from _branch_lines(child, below, depth + 1, moves)
+
+
+def _extend(groups: Groups, names: Sequence[str], dot: str = "") -> Groups:
+    """The paths with names behind them: names with integers part one group into several."""
+    points = [read_key(name) for name in names]
+    if len(groups) == 1 and len(names) > 1 and len({template for template, _ in points}) == 1:
+        in_order = sorted(names, key=lambda name: read_key(name)[1])
+        return [[f"{path}{dot}{name}" for path in groups[0]] for name in in_order]
+    return [[f"{path}{dot}{name}" for path in paths for name in names] for paths in groups]
+
+
+def _label(branch: Branch) -> str:
+    return fit_names(branch.names, LONGEST_NAMES)
+
+
+def _line(label: str, groups: Groups, branch: Branch, moves: Moves) -> Aligned:
+    changes = [total(map(moves.of, paths)) for paths in groups]
+    far, *others = figures(total(changes))
+    told = "" if branch.spec is None else _tell_tensors([p for one in groups for p in one], moves)
+    return Aligned((label, far, strip_of(changes), *others), told)
+
+
+def _tell_tensors(keys: Sequence[str], moves: Moves) -> str:
+    """The specs of tensors that are alike, and the rank of their differences."""
+    return tell_rows([moves.tensors[key] for key in keys])
+
+
+def tell_rows(rows: Sequence[Row]) -> str:
+    """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
+    told = [tell_change(rows[0].before, rows[0].after)]
+    ranks = [row.rank for row in rows]
+    if all(ranks):
+        told.append(f"Δ of rank {range_of(min(ranks), max(ranks))}")
+    change = total(row.change for row in rows if row.change is not None)
+    return ", ".join(filter(None, (*told, tell_strange(change))))
+
+
+def range_of(least: int, most: int) -> str:
+    """`8`, or `4..8`."""
+    return str(least) if least == most else f"{least}..{most}"
+
+
+def tell_change(before: TensorSpec | None, after: TensorSpec | None) -> str:
+    """`F32[64, 4] -> F32[64, 3]`, or the one spec that there is."""
+    if before is None or after is None or before == after:
+        return str(after or before)
+    return f"{before} -> {after}"
+
+
+def strip_of(changes: Sequence[Change]) -> str:
+    """`▁▂▃█`: how far each of some siblings moved, relative to the farthest; "" for one alone."""
+    if len(changes) < 2:
+        return ""
+    size = -(-len(changes) // WIDEST_STRIP)
+    parts = [changes[at : at + size] for at in range(0, len(changes), size)]
+    heights = [max(one.relative for one in part) for part in parts]
+    most = max((height for height in heights if math.isfinite(height)), default=0.0)
+    return "".join(_mark(height, most) for height in heights)
+
+
+def _mark(height: float, most: float) -> str:
+    if not height:
+        return UNMOVED
+    share = height / most if math.isfinite(height) and most else 1.0
+    return LEVELS[min(int(share * len(LEVELS)), len(LEVELS) - 1)]
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def figures(change: Change) -> tuple[str, str, str, str]:
+    """Relative L2, the largest |Δ|, the cosine and the share of equal elements."""
+    if not (change.base or change.moved) and not change.are_equal:  # items of less than a byte
+        return "", "", "", tell_percent(change.equal, change.count)
+    return (
+        tell_share(change.relative),
+        tell_number(change.largest),
+        tell_cosine(change),
+        tell_percent(change.equal, change.count),
+    )
+
+
+def tell_share(share: float) -> str:
+    """A share in per cent with two digits; what is smaller by its power of ten."""
+    if share == 0 or not math.isfinite(share):
+        return "0" if share == 0 else _strange(share)
+    if not SMALL <= share < 100:
+        return f"{share:.1e}"
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.0f}%"
+
+
+def tell_percent(part: int, whole: int) -> str:
+    """`98.3%`: a share that is 0% or 100% only where it is exact."""
+    if part in (0, whole):
+        return "100%" if part == whole else "0%"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+
+
+def tell_number(number: float) -> str:
+    """A size of a difference, with two digits."""
+    if number == 0 or not math.isfinite(number):
+        return "0" if number == 0 else _strange(number)
+    return f"{number:.1e}"
+
+
+def tell_cosine(change: Change) -> str:
+    """`0.9993`; what is nearer to 1 as `1-3e-09`."""
+    distance = change.cosine_distance
+    if not math.isfinite(distance):
+        return "-"
+    if distance == 0:
+        return "1"
+    return f"1-{distance:.0e}" if distance < NEAR else f"{1 - distance:.4f}"
+
+
+def _strange(number: float) -> str:
+    return "inf" if number == math.inf else "?"
+
+
+def tell_strange(change: Change) -> str:
+    """What is not finite on either side: `NaN 0 -> 3, inf 1 -> 1`."""
+    told = (("NaN", change.nans), ("inf", change.infinities))
+    return ", ".join(f"{word} {a:,} -> {b:,}" for word, (a, b) in told if a or b)

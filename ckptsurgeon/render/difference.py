@@ -1,0 +1,242 @@
+"""What `diff` found, as text that ends with what matters, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ckptsurgeon.comparing.change import Change
+from ckptsurgeon.comparing.difference import SAME, Difference, Row, Status
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.render.changes import (
+    HEADING,
+    change_lines,
+    figures,
+    tell_rows,
+    tell_share,
+    tell_strange,
+)
+from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.lines import Entry, Line, gather_lots
+from ckptsurgeon.render.sides import outside_block, side_line, title_line
+from ckptsurgeon.render.terminal import safe, safe_sentence
+from ckptsurgeon.render.view import EVERYTHING, Limits, View
+from ckptsurgeon.report.sides import Side
+
+VERSION = 1
+
+LIMITS = Limits(section=12, finding=40, note=4, suggestion=0)
+"""Lines of a section; of one with figures (`finding`), which has a line for each module, more."""
+
+OUTSIDE = "not compared, outside of the root"
+
+MOST_CASTS = 4
+"""Changes of dtypes that a title names."""
+
+MEANINGS = {
+    Status.MOVED: "the same values under another name",
+    Status.COPIED: "the values of a tensor that has its own place, too",
+    Status.RESHAPED: "one name, other shapes",
+    Status.ADDED: "in B alone",
+    Status.GONE: "in A alone",
+    Status.UNREADABLE: "their values can't be read, and were not compared",
+    Status.KEPT: "B's own, by a rule: not compared",
+}
+
+WITH_FIGURES = (Status.CLOSE, Status.CHANGED, Status.RETYPED)
+"""Statuses of tensors of which is told how far their values moved."""
+
+
+def render_difference(found: Difference, *, width: int, color: bool, verbose: bool = False) -> str:
+    """The difference as text that ends in a newline; safe to print as it is.
+
+    Repeated layers fold, with a strip that shows how far each of them moved; `verbose` lists every
+    tensor.
+    """
+    view = View(width, Palette(color), verbose, EVERYTHING if verbose else LIMITS)
+    paint = view.palette.good if found.equal else view.palette.bad
+    return view.page(
+        [*_sides(found.sources, view), *_sides(found.others, view)],
+        outside_block((*found.sources, *found.others), OUTSIDE, view),
+        *(_section(found, status, view) for status in Status),
+        _notes(found.notes, view),
+        [*_whole(found, view), paint(safe_sentence(found.bottom_line))],
+    )
+
+
+def _sides(sides: Sequence[Side], view: View) -> list[str]:
+    lines = [side_line(side.alias, side) for side in sides]
+    return view.table(lines, lambda line: line, view.limits.section, "")
+
+
+def _section(found: Difference, status: Status, view: View) -> list[str]:
+    rows = found.by_status[status]
+    if not rows:
+        return []
+    title = title_line(status.value, found.counts[status], view, _meaning(status, rows))
+    if view.verbose:
+        return [title, *view.align([Aligned(HEADING), *map(_row_line, rows)])]
+    if status is Status.RETYPED and _are_cast(rows):
+        return [title]
+    if status in WITH_FIGURES:
+        lines = change_lines(rows, found.modules)
+        return [title, *view.table(lines, lambda line: line, view.limits.finding)]
+    if status in SAME:
+        return [title]
+    return [title, *view.fold(gather_lots(map(_entry, rows)), _show_line, view.limits.section)]
+
+
+def _meaning(status: Status, rows: Sequence[Row]) -> str:
+    """What a status means, where that is not plain; of other dtypes, what was done."""
+    if status is not Status.RETYPED:
+        return MEANINGS.get(status, "")
+    casts = {(row.before.dtype, row.after.dtype) for row in rows if row.before and row.after}
+    changes = [row.change for row in rows]
+    told = [f"{before} -> {after}" for before, after in sorted(casts)]
+    if all(change is not None and change.are_equal for change in changes):
+        return f"{', '.join(told)}, each value as it was"
+    if _are_cast(rows):
+        return f"{', '.join(told)}, each value rounded"
+    return list_some(told, MOST_CASTS)
+
+
+def _are_cast(rows: Sequence[Row]) -> bool:
+    """Whether each value is the other one's, rounded or as it was: no more is to be said."""
+    return all(row.change is not None and row.change.is_rounded for row in rows)
+
+
+def _entry(row: Row) -> Entry:
+    origins = (row.origin,) if row.origin and row.origin != row.key else ()
+    return Entry(row.key, row.spec, origins, row.before, (_tell_parts(row),))
+
+
+def _tell_parts(row: Row) -> str:
+    """What is told of values in other shapes."""
+    if row.status is not Status.RESHAPED or row.change is None:
+        return ""
+    where = f"the first {row.rows:,} on dim 0" if row.rows else "in order, the values"
+    if row.change.are_equal:
+        return f"{where} are equal"
+    return f"{where} differ: relative L2 {tell_share(row.change.relative)}"
+
+
+def _show_line(line: Line) -> Aligned:
+    origins = ", ".join(safe(str(origin)) for origin in line.origins)
+    specs = f"{line.before} -> {line.after}" if line.before else line.after
+    tail = specs if line.before or not line.names else ""
+    came = f"<- {origins}" if origins else ""
+    return Aligned((safe(str(line.box)), came, *map(safe, line.label)), tail, line.names)
+
+
+def _row_line(row: Row) -> Aligned:
+    """A tensor on a line of its own."""
+    came = f"<- {safe(row.origin)}" if row.origin and row.origin != row.key else ""
+    far, *others = ("", "", "", "") if row.change is None else figures(row.change)
+    tail = ", ".join(filter(None, (tell_rows([row]), _tell_parts(row))))
+    return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)
+
+
+def _notes(notes: Sequence[tuple[str, str]], view: View) -> list[str]:
+    if not notes:
+        return []
+    lines = [Aligned((kind, safe_sentence(text))) for kind, text in notes]
+    return [view.palette.bold("notes"), *view.table(lines, lambda line: line, view.limits.section)]
+
+
+def _whole(found: Difference, view: View) -> list[str]:
+    """The figures of all values that were compared, and the tensor that moved farthest."""
+    whole, farthest = found.whole, found.farthest
+    if whole.are_equal:
+        return []
+    relative, largest, cosine, equal = figures(whole)
+    told = [f"relative L2 {relative}", f"max |Δ| {largest}", f"cosine {cosine}", f"{equal} equal"]
+    told += filter(None, [tell_strange(whole)])
+    lines = [f"all values together: {', '.join(told)}"]
+    if farthest is not None and farthest.change is not None:
+        far = tell_share(farthest.change.relative)
+        lines.append(f"farthest: {safe(farthest.key)}, relative L2 {far}")
+    return [view.palette.dim(line) for line in lines]
+
+
+# --- for machines ---------------------------------------------------------------------------------
+
+
+def difference_json(found: Difference) -> Iterator[str]:
+    """The difference in pieces that join to one JSON object: versioned, complete, pure ASCII.
+
+    Numbers that are infinite or not a number are null.
+    """
+    yield "{\n"
+    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in _head(found))
+    for name, entries in (("rows", map(_describe_row, found.rows)), ("modules", _modules(found))):
+        yield f',\n"{name}": ['
+        separator = "\n"
+        for entry in entries:
+            yield separator + json.dumps(entry)
+            separator = ",\n"
+        yield "\n]"
+    yield "\n}\n"
+
+
+def _head(found: Difference) -> Iterator[tuple[str, Any]]:
+    yield "version", VERSION
+    yield "equal", found.equal
+    yield "exit_code", found.exit_code
+    yield "bottom_line", found.bottom_line
+    yield "a", [_describe_side(side) for side in found.sources]
+    yield "b", [_describe_side(side) for side in found.others]
+    yield "conditions", msgspec.to_builtins(found.conditions)
+    counts = found.counts.items()
+    yield "counts", {one.value: {"tensors": n.tensors, "bytes": n.nbytes} for one, n in counts}
+    yield "whole", _describe_change(found.whole)
+    yield "notes", [{"kind": kind, "text": text} for kind, text in found.notes]
+
+
+def _describe_side(side: Side) -> dict[str, Any]:
+    told: dict[str, Any] = describe(side)
+    return {**told, "outside": list(map(describe, side.outside))}
+
+
+def _describe_row(row: Row) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "status": row.status.value,
+        "origin": row.origin or None,
+        "before": None if row.before is None else describe(row.before),
+        "after": None if row.after is None else describe(row.after),
+        "first_rows": row.rows or None,
+        "rank": row.rank or None,
+        "change": None if row.change is None else _describe_change(row.change),
+    }
+
+
+def _modules(found: Difference) -> Iterator[dict[str, Any]]:
+    for path, change in found.modules.items():
+        yield {"module": path, **_describe_change(change)}
+
+
+def _describe_change(change: Change) -> dict[str, Any]:
+    return {
+        "elements": change.count,
+        "equal": change.equal,
+        "within_tolerance": change.close,
+        "max_delta": _finite(change.largest),
+        "relative_l2": _finite(change.relative),
+        "cosine": _finite(change.cosine),
+        "cosine_distance": _finite(change.cosine_distance),
+        "norm_a": _finite(math.sqrt(change.base)),
+        "norm_delta": _finite(math.sqrt(change.moved)),
+        "nan": change.nans,
+        "infinite": change.infinities,
+        "rounded": change.is_rounded,
+        **({"sizes": change.sizes} if change.sizes else {}),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

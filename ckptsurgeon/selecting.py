@@ -1,0 +1,61 @@
+"""Keys chosen by patterns, as `--only` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ckptsurgeon.errors import CheckpointError, PatternError, Place
+from ckptsurgeon.language.patterns import compile_pattern, parse_reference
+from ckptsurgeon.language.problems import Problems
+from ckptsurgeon.language.rules import At
+from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
+from ckptsurgeon.specs import plural
+from ckptsurgeon.wanted import require
+
+
+def read_only(only: str | Collection[str]) -> tuple[str, ...]:
+    """The patterns that were given, one alone or several; raises CkptSurgeonError for others."""
+    if isinstance(only, str):
+        return (only,)
+    require("only", only or (), Collection, "a pattern, or a list of them,")
+    for pattern in only or ():
+        require("only", pattern, str, "a pattern")
+    return tuple(only or ())
+
+
+def select(patterns: Sequence[str], keys: Collection[str], where: str) -> frozenset[str]:
+    """The keys that match a pattern; raises CheckpointError where none does."""
+    readers = list(map(_read_pattern, patterns))
+    chosen = frozenset(key for key in keys if any(one(key) is not None for one in readers))
+    if not chosen:
+        listed = ", ".join(f"`{text}`" for text in patterns)
+        message = f"{where}: no key matches {listed}; `*` is one piece, `**` are one or more"
+        raise CheckpointError(message + _tell_near(patterns, keys))
+    return chosen
+
+
+def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:
+    """What a pattern may have been meant to be, with the number of keys that it matches."""
+    for text in patterns:
+        name = text.strip("*. ")
+        for meant in (f"{name}.**", f"**.{name}.**", f"**.{name}"):
+            with suppress(CheckpointError):
+                read = _read_pattern(meant)
+                count = sum(read(key) is not None for key in keys)
+                if name and count:
+                    return f"; `{meant}` would match {plural(count, 'key')}"
+    return ""
+
+
+def _read_pattern(text: str) -> Callable[[str], Any]:
+    """What gives the captures of a key that a pattern matches, else None."""
+    place, problems = Place("only", 1, 1, text), Problems()
+    try:
+        pattern = parse_reference(text).pattern
+    except PatternError as error:
+        raise CheckpointError(f"only `{text}`: {error}") from None
+    known, _ = find_kinds([At(pattern, place=place)], (), (), problems)
+    problems.raise_if_any()
+    return compile_pattern(resolve(pattern, known)).row_reader()

@@ -1,0 +1,302 @@
+"""`diff`: what becomes of tensors that are equal, changed, moved, copied, cast, cut or gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+import ckptsurgeon as cs
+from ckptsurgeon.checkpoints.memory import open_dict
+from ckptsurgeon.comparing.difference import Status
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def network(layers: int = 3) -> Arrays:
+    """Layers with two matrices, a norm and its zero bias."""
+    random = np.random.default_rng(0)
+    made: Arrays = {"embed.weight": random.normal(size=(20, 8))}
+    for i in range(layers):
+        made[f"layers.{i}.q.weight"] = random.normal(size=(8, 8))
+        made[f"layers.{i}.v.weight"] = random.normal(size=(8, 8))
+        made[f"layers.{i}.norm.weight"] = np.ones(8)
+        made[f"layers.{i}.norm.bias"] = np.zeros(8)
+    return {key: value.astype(np.float32) for key, value in made.items()}
+
+
+def statuses(found: cs.Difference) -> dict[str, str]:
+    """Status by key of what differs, with the origin of what moved."""
+    told = {}
+    for row in found.rows:
+        if row.differs:
+            moved = f" <- {row.origin}" if row.origin not in ("", row.key) else ""
+            told[row.key] = f"{row.status.value}{moved}"
+    return told
+
+
+def test_a_checkpoint_equals_itself() -> None:
+    a = network()
+    found = cs.diff(a, {key: value.copy() for key, value in a.items()})
+    assert found.equal
+    assert found.exit_code == 0
+    assert found.whole.share_equal == 1
+    assert found.bottom_line == "equal in every value: 13 tensors, 2.3 KiB"
+
+
+def test_what_differs_has_a_row_of_its_kind() -> None:
+    a = network()
+    b = dict(a)
+    b["layers.0.q.weight"] = a["layers.0.q.weight"] + np.float32(0.5)
+    b["layers.1.q.weight"] = a["layers.1.q.weight"].astype(ml_dtypes.bfloat16)
+    b["embed.weight"] = np.vstack([a["embed.weight"], np.full((2, 8), 9, np.float32)])
+    b["head.weight"] = np.full((2, 8), 7, np.float32)
+    del b["layers.2.v.weight"]
+    found = cs.diff(a, b)
+    assert statuses(found) == {
+        "layers.0.q.weight": "other values",
+        "layers.1.q.weight": "other dtype",
+        "embed.weight": "other shape",
+        "head.weight": "added",
+        "layers.2.v.weight": "gone",
+    }
+    rows = {row.key: row for row in found.rows}
+    assert rows["embed.weight"].rows == 20
+    assert rows["embed.weight"].change.are_equal  # type: ignore[union-attr]
+    assert rows["layers.0.q.weight"].change.largest == pytest.approx(0.5)  # type: ignore[union-attr]
+    assert rows["layers.1.q.weight"].change.is_rounded  # type: ignore[union-attr]
+    assert found.exit_code == 1
+    assert len(found.rows) == 14
+
+
+def test_renamed_tensors_moved_and_constants_follow_them() -> None:
+    a = network()
+    b = {key.replace("layers.", "model.blocks."): value for key, value in a.items()}
+    found = cs.diff(a, b)
+    kinds = {row.key: row.status for row in found.rows}
+    assert kinds == {key: Status.EQUAL if key == "embed.weight" else Status.MOVED for key in b}
+    assert all(row.origin == row.key.replace("model.blocks.", "layers.") for row in found.rows)
+
+
+def test_a_constant_alone_tells_nothing() -> None:
+    a = {"x.bias": np.zeros(4, np.float32), "w": np.arange(4, dtype=np.float32)}
+    b = {"y.bias": np.zeros(4, np.float32), "w": np.arange(4, dtype=np.float32)}
+    assert statuses(cs.diff(a, b)) == {"y.bias": "added", "x.bias": "gone"}
+
+
+def test_exchanged_tensors_moved() -> None:
+    a = network()
+    b = dict(a)
+    b["layers.0.q.weight"], b["layers.1.q.weight"] = a["layers.1.q.weight"], a["layers.0.q.weight"]
+    assert statuses(cs.diff(a, b)) == {
+        "layers.0.q.weight": "moved <- layers.1.q.weight",
+        "layers.1.q.weight": "moved <- layers.0.q.weight",
+    }
+
+
+def test_a_lost_layer_is_gone_and_the_others_moved() -> None:
+    a = network()
+    b = {
+        key.replace(f"layers.{i}.", f"layers.{i - 1}."): value
+        for key, value in a.items()
+        for i in [int(key.split(".")[1]) if key.startswith("layers") else -1]
+        if i != 0
+    }
+    found = cs.diff(a, b)
+    matrices = [row for row in found.rows if row.key.endswith(("q.weight", "v.weight"))]
+    assert {(row.key, row.status.value, row.origin) for row in matrices} == {
+        (f"layers.{i}.{n}.weight", "moved", f"layers.{i + 1}.{n}.weight")
+        for i in range(2)
+        for n in "qv"
+    } | {(f"layers.0.{n}.weight", "gone", f"layers.0.{n}.weight") for n in "qv"}
+
+
+def test_every_tensor_of_a_has_a_place_or_is_gone() -> None:
+    a = network()
+    names = [(i, name) for i in range(2) for name in ("q.weight", "v.weight")]
+    b = {f"layers.{i}.{name}": a[f"layers.{i + 1}.{name}"] for i, name in names}
+    found = cs.diff(a, b)
+    placed = [row.origin for row in found.rows if row.origin]
+    assert sorted(placed) == sorted(a)
+
+
+def test_copies_are_told_from_moves() -> None:
+    a = network(2)
+    b = a | {key.replace("layers.1.", "layers.2."): a[key] for key in a if "layers.1." in key}
+    found = cs.diff(a, b)
+    copied = {row.key: row.origin for row in found.by_status[Status.COPIED]}
+    assert copied == {f"layers.2.{n}.weight": f"layers.1.{n}.weight" for n in ("q", "v")}
+
+
+def test_a_renamed_and_rounded_tensor_moved() -> None:
+    a = network()
+    b = {f"m.{key}": value.astype(ml_dtypes.bfloat16) for key, value in a.items()}
+    found = cs.diff(a, b)
+    assert {row.status for row in found.rows} == {Status.MOVED}
+    assert {row.after.dtype for row in found.rows if row.after} == {"BF16"}
+
+
+def test_tolerance_and_dtype() -> None:
+    a = network()
+    b = {key: value.astype(np.float16) for key, value in a.items()}
+    assert {row.status for row in cs.diff(a, b).rows} == {Status.RETYPED}
+    loose = cs.diff(a, b, any_dtype=True, rtol=1e-2)
+    assert loose.exit_code == 0
+    assert loose.bottom_line.startswith("equal within atol 0, rtol 0.01: 13 tensors")
+    assert cs.diff(a, b, any_dtype=True, rtol=1e-5).exit_code == 1
+    assert cs.diff(a, b, rtol=1e-2).exit_code == 1
+    tight = cs.diff(a, b, any_dtype=True, rtol=3e-4, atol=1e-8)
+    for row in tight.rows:
+        both = torch.from_numpy(a[row.key]), torch.from_numpy(b[row.key]).float()
+        assert row.differs is not torch.allclose(*both, rtol=3e-4, atol=1e-8)
+
+
+def test_headers_alone() -> None:
+    a = network()
+    b = {key: value + 1 for key, value in a.items()}
+    found = cs.diff(a, b, headers=True)
+    assert found.exit_code == 0
+    assert found.bottom_line.startswith("alike: 13 tensors")
+    b["embed.weight"] = b["embed.weight"][:, :4]
+    assert statuses(cs.diff(a, b, headers=True)) == {"embed.weight": "other shape"}
+
+
+def test_a_spec_has_headers_alone(tmp_path: Path) -> None:
+    a = network()
+    spec = {key: ["F32", list(value.shape)] for key, value in a.items()}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    found = cs.diff(a, tmp_path / "spec.json")
+    assert {row.status for row in found.rows} == {Status.ALIKE}
+    assert found.conditions.headers
+
+
+def test_modules_have_the_figures_of_their_tensors() -> None:
+    a = network()
+    b = {key: value + np.float32(0.25 * ("layers.1." in key)) for key, value in a.items()}
+    found = cs.diff(a, b)
+    layer = [key for key in a if key.startswith("layers.1.")]
+    base, moved = (np.concatenate([x[key].ravel() for key in layer]) for x in (a, b))
+    delta = moved.astype(np.float64) - base.astype(np.float64)
+    change = found.modules["layers.1"]
+    assert change.relative == pytest.approx(
+        np.linalg.norm(delta) / np.linalg.norm(base.astype("f8")), rel=1e-12
+    )
+    assert found.modules["layers.0"].are_equal
+    assert found.modules[""] == found.whole
+    assert found.modules["layers"].count == sum(a[key].size for key in a if "layers" in key)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt", "npz", "shards", "views"])
+def test_formats_are_compared_across(kind: str, tmp_path: Path) -> None:
+    a = network()
+    save_file(a, tmp_path / "a.safetensors")
+    tensors = {key: torch.from_numpy(value) for key, value in a.items()}
+    path = tmp_path / f"b.{kind}"
+    if kind == "safetensors":
+        save_file(a, path)
+    elif kind == "npz":
+        np.savez(path, **a)
+    elif kind == "pt":
+        torch.save({"state_dict": tensors, "epoch": 3}, path)
+    elif kind == "views":
+        turned = {key: t.t().contiguous().t() if t.dim() == 2 else t for key, t in tensors.items()}
+        torch.save(turned, path)
+    else:
+        path = tmp_path / "shards"
+        cs.transplant(tmp_path / "a.safetensors", f"{path}/", max_shard_size=600)
+    found = cs.diff(tmp_path / "a.safetensors", path, exact=True)
+    assert found.bottom_line == "equal bit for bit: 13 tensors, 2.3 KiB"
+
+
+@pytest.mark.parametrize("memory", ["1MiB", "64MiB"])
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_memory_and_threads_change_nothing(memory: str, jobs: int) -> None:
+    random = np.random.default_rng(5)
+    a = {f"w{i}": random.normal(size=(700, 300)).astype(np.float32) for i in range(6)}
+    b = {key: value + random.normal(size=value.shape).astype("f4") for key, value in a.items()}
+    assert cs.diff(a, b, memory=memory, jobs=jobs).rows == cs.diff(a, b).rows
+
+
+def test_kept_tensors_are_not_compared() -> None:
+    a = network()
+    b = a | {"head": np.full(3, 5, np.float32)}
+    found = cs.diff(a, b, rules=["** -> **", {"keep": "head"}])
+    assert found.exit_code == 0
+    assert found.counts[Status.KEPT].tensors == 1
+    assert "1 are B's own by `keep`" in found.bottom_line
+
+
+def test_what_rules_leave_is_gone() -> None:
+    a = network()
+    b = {"embed.weight": a["embed.weight"]}
+    rules = {"format": 1, "unmatched": "error", "rules": ["embed.* -> embed.*"]}
+    found = cs.diff(a, b, rules=rules)
+    assert found.counts[Status.GONE].tensors == 12
+
+
+def test_several_outputs_are_compared_by_alias() -> None:
+    a = {"x": np.arange(6, dtype=np.float32)}
+    b = {"r0": {"x": a["x"][:3]}, "r1": {"x": a["x"][3:] + 1}}
+    rules = [{"x -> r<r>::x": "split"}]
+    assert statuses(cs.diff(a, b, rules=rules)) == {"r1::x": "other values"}
+
+
+def test_several_checkpoints_are_nothing_without_rules() -> None:
+    a = {"x": np.ones(3, np.float32)}
+    with pytest.raises(cs.CkptSurgeonError, match="b: several are what rules give alone"):
+        cs.diff(a, {"one": open_dict(a), "two": open_dict(a)})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"exact": True, "atol": 1.0}, "bits have no tolerance"),
+        ({"exact": True, "any_dtype": True}, "are of one dtype"),
+        ({"headers": True, "rtol": 0.1}, "no values are compared"),
+        ({"atol": -1.0}, "atol=-1.0: wanted a number from 0 on"),
+        ({"rtol": float("nan")}, "rtol=nan: wanted"),
+        ({"atol": "much"}, "atol: a str where a number is wanted"),
+        ({"only": "nothing.*"}, "no key matches"),
+    ],
+)
+def test_words_that_do_not_go_together(words: dict[str, Any], told: str) -> None:
+    a = network()
+    with pytest.raises(cs.CkptSurgeonError, match=told):
+        cs.diff(a, a, **words)
+
+
+def test_ties_and_entries_are_told(tmp_path: Path) -> None:
+    one, other = torch.ones(4), torch.ones(4)
+    torch.save({"state_dict": {"a": one, "b": one}, "epoch": 3}, tmp_path / "tied.pt")
+    torch.save({"state_dict": {"a": one, "b": other}, "epoch": 4}, tmp_path / "apart.pt")
+    found = cs.diff(tmp_path / "tied.pt", tmp_path / "apart.pt")
+    assert found.equal
+    assert found.notes == (
+        ("ties", "tied in A, apart in B: a = b"),
+        ("entry", "epoch: int 3 in A, int 4 in B"),
+    )
+
+
+def test_quantized_tensors_are_told(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8)
+    torch.save({"q": quantized, "w": torch.ones(2)}, tmp_path / "q.pt")
+    found = cs.diff(tmp_path / "q.pt", tmp_path / "q.pt")
+    assert statuses(found) == {"q": "unreadable"}
+    assert found.exit_code == 1
+
+
+def test_a_difference_shows_itself() -> None:
+    a = network()
+    b = a | {"embed.weight": a["embed.weight"] * np.float32(1.5)}
+    found = cs.diff(a, b)
+    assert repr(found) == "<Difference: different: 1 other values; 12 of 13 tensors are equal>"
+    told = found.to_dict()
+    assert told["whole"]["relative_l2"] == pytest.approx(found.whole.relative)
+    assert [row["key"] for row in told["rows"]] == list(a)
+    assert "embed.weight" in found._repr_html_()
