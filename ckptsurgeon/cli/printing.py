@@ -75,6 +75,10 @@ def print_ending(report: Any, form: str, style: Style) -> None:
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
+    elif form == "html":
+        from ckptsurgeon.render.html.plan_page import render_report as render_page
+
+        print_out([render_page(report)])
     elif form == "markdown":
         from ckptsurgeon.render.markdown.report import render_report
 

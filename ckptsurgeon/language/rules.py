@@ -338,9 +338,11 @@ class Stage(Struct, frozen=True):
 class Ruleset(Struct, frozen=True):
     """A whole rule file: its stages, each seeing the output of the one before.
 
-    One that has `problems` can't be run: what could not be read is left out of it.
+    One that has `problems` can't be run: what could not be read is left out of it. `texts` are of
+    the files that it was read from, those that it includes among them, by the names in places.
     """
 
     file: str
     stages: tuple[Stage, ...]
     problems: tuple[Problem, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)

@@ -58,7 +58,7 @@ class Staged:
     `last` is the run of the last one, `given` its tensors in output order, `ties` those of its
     rules; `tied` are tensors that rules of any stage without a destination tied. `sources` are by
     alias, `held` the checkpoints of the destination by the aliases of outputs; `allow` are the
-    kinds of finding that are accepted.
+    kinds of finding that are accepted, `rule_texts` what stands in the rule files.
     """
 
     last: StageRun
@@ -72,6 +72,7 @@ class Staged:
     sources: Mapping[str, Checkpoint]
     held: Mapping[str, Checkpoint]
     allow: Collection[str]
+    rule_texts: Mapping[str, str]
 
     @property
     def views(self) -> tuple[SourceView, ...]:
@@ -116,6 +117,7 @@ def assemble(staged: Staged) -> Plan:
         separator=last.compiled.stage.output.separator,
         files=files,
         is_named=is_named,
+        rule_texts=staged.rule_texts,
     )
 
 

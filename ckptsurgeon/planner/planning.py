@@ -100,9 +100,10 @@ class Planning:
         views: tuple[SourceView, ...],
         destination: SourceView | None,
         inputs: Inputs,
+        rule_texts: Mapping[str, str],
     ) -> None:
         self.stages, self.views = stages, views
-        self.destination, self.inputs = destination, inputs
+        self.destination, self.inputs, self.rule_texts = destination, inputs, rule_texts
         self.problems = Problems()
         self.fates: list[KeyFates] = []
         self.rules: list[RuleInfo] = []
@@ -126,7 +127,8 @@ class Planning:
         if inputs.destination is not None:
             separators = partial(separator_of, last.output)
             destination = view_destination(inputs.destination, separators)
-        return cls(stages, views, destination, inputs)
+        texts = {file: text for one in rulesets for file, text in one.texts.items()}
+        return cls(stages, views, destination, inputs, texts)
 
     def plan(self) -> Plan:
         tables = tuple(
@@ -160,6 +162,7 @@ class Planning:
             sources=inputs.sources,
             held=held,
             allow=inputs.allow,
+            rule_texts=self.rule_texts,
         )
 
     def _stage(

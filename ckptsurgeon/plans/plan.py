@@ -33,7 +33,8 @@ class Plan(Shown):
     shares, which is tied to none itself. `checked_ties` are ties whose values must be compared
     when run. `fates` tells of every source key of every stage (stage 0 reads the checkpoints).
     `files` are those to be written. `is_named` says that outputs have names, and so that their keys
-    are addresses, as `rank0::norm.weight`.
+    are addresses, as `rank0::norm.weight`. `rule_texts` are of the rule files, by the names that
+    places have; a saved plan doesn't hold them.
     """
 
     sources: tuple[SourceView, ...]
@@ -49,6 +50,7 @@ class Plan(Shown):
     separator: str = "."
     files: tuple[OutputFile, ...] = (OutputFile(),)
     is_named: bool = False
+    rule_texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def views(self) -> tuple[SourceView, ...]:

@@ -41,7 +41,7 @@ def render_inspection(
 
 def tell_inspection(found: Inspection, view: View) -> Iterator[Section]:
     """The facts of a checkpoint, then its tensors, or what their values are like."""
-    facts = list(_facts(found, view.verbose))
+    facts = list(list_facts(found, None if view.verbose else MOST_FACTS))
     path = safe(str(found.checkpoint.path))
     yield Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
     sections = [_tell_tensors(found.specs, view)]
@@ -61,7 +61,8 @@ def _tell_tensors(specs: Mapping[str, TensorSpec], view: View) -> Section:
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
+def list_facts(found: Inspection, most: int | None) -> Iterator[Aligned]:
+    """What is known of a checkpoint beside its tensors; of each list the first `most`."""
     checkpoint, contents = found.checkpoint, found.checkpoint.contents
     size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
@@ -81,7 +82,7 @@ def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
     if contents.root or contents.wrappers:
         yield Aligned(("root", _root(contents)))
     for name, texts in _lists(contents):
-        yield from _limited(name, texts, None if verbose else MOST_FACTS)
+        yield from _limited(name, texts, most)
 
 
 def _root(contents: Contents) -> str:

@@ -122,6 +122,14 @@ def spec_range(specs: Iterable[TensorSpec | None]) -> str:
     return f"{known[0].dtype}[{', '.join(texts)}]"
 
 
+def tell_specs(specs: Iterable[TensorSpec]) -> str:
+    """`F32[64..512]; I64[]`: the specs, those of one dtype and rank as one."""
+    alike: dict[Hashable, list[TensorSpec]] = {}
+    for spec in {id(spec): spec for spec in specs}.values():
+        alike.setdefault((spec.dtype, _rank(spec)), []).append(spec)
+    return "; ".join(map(spec_range, alike.values()))
+
+
 def _rank(spec: TensorSpec) -> int | None:
     """The number of dims; None where it is not known."""
     is_known = spec.has_shape if isinstance(spec, UnreadableSpec) else True

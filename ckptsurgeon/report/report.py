@@ -25,7 +25,7 @@ from ckptsurgeon.plans.outputs import Output, Outputs, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.report.advice import Advice, advise
-from ckptsurgeon.report.sides import Side, Tally, count_tensors, side_of
+from ckptsurgeon.report.sides import Side, Tally, add_tallies, count_tensors, side_of
 from ckptsurgeon.showing import Shown
 from ckptsurgeon.specs import TensorSpec, plural, shapes_agree
 from ckptsurgeon.version import VERSION
@@ -91,10 +91,12 @@ class Rows(Entries[Row]):
 
     def find_spec(self, sources: Sequence[Operand]) -> TensorSpec | None:
         """The spec of an output's source where it has just one."""
-        if len(sources) != 1:
-            return None
-        specs = self._specs.get(sources[0].source)
-        return specs.get(sources[0].key) if specs is not None else None
+        return self.spec_of(sources[0]) if len(sources) == 1 else None
+
+    def spec_of(self, operand: Operand) -> TensorSpec | None:
+        """The spec of a checkpoint's whole tensor; None where it is not known."""
+        specs = self._specs.get(operand.source)
+        return specs.get(operand.key) if specs is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class Report(Shown):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them; `files` are
-    those to be written, `is_named` says that keys have the names of outputs in front.
+    those to be written, `is_named` says that keys have the names of outputs in front. `rule_texts`
+    are of the rule files, by the names that places have; none of a saved plan's.
     `fate_counts` and `partly` count the checkpoints' own tensors (stage 0); `partly` those of which
     a part alone ends in the output, with the bytes that don't.
     """
@@ -153,6 +156,7 @@ class Report(Shown):
     ties: Mapping[str, str]
     files: tuple[OutputSide, ...] = ()
     is_named: bool = False
+    rule_texts: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     done: Done = "would be written"
 
@@ -262,10 +266,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         counts=counts,
         fate_counts=fate_counts,
         partly=partly,
-        total=Tally(
-            sum(tally.tensors for tally in counts.values()),
-            sum(tally.nbytes for tally in counts.values()),
-        ),
+        total=add_tallies(counts.values()),
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
@@ -279,6 +280,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         ties=plan.ties,
         files=_count_files(plan),
         is_named=plan.is_named,
+        rule_texts=plan.rule_texts,
         versions={"ckptsurgeon": VERSION},
         done=done,
     )

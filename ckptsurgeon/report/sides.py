@@ -77,6 +77,17 @@ def nbytes_of(specs: Iterable[TensorSpec]) -> int:
     return sum(known[at].nbytes * number for at, number in Counter(map(id, given)).items())
 
 
+def add_tallies(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    given = list(tallies)
+    return Tally(sum(one.tensors for one in given), sum(one.nbytes for one in given))
+
+
+def take_off(tally: Tally, part: Tally) -> Tally:
+    """What a part leaves of it."""
+    return Tally(tally.tensors - part.tensors, tally.nbytes - part.nbytes)
+
+
 def count_tensors(specs: Iterable[TensorSpec]) -> Tally:
     """The number of tensors, and their bytes."""
     given = list(specs)

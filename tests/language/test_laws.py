@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from html_reading import Page, keys_of
 from language.running import Case, Run, load_cases
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
@@ -27,11 +28,12 @@ from ckptsurgeon.plans.addresses import alias_of, split_address
 from ckptsurgeon.plans.fates import Fate, SourceFate
 from ckptsurgeon.plans.files.restoring import read_plan, recall_plan, restore_plan
 from ckptsurgeon.plans.files.saving import save_plan
-from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo, walk
+from ckptsurgeon.plans.graph import Call, Leaf, RuleInfo, full_key, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.render.html.plan_page import render_report
 from ckptsurgeon.report.report import FROM_SOURCE, make_report
 from ckptsurgeon.request import Request
 from ckptsurgeon.specs import TensorSpec
@@ -155,6 +157,27 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
 def tally(counts: Mapping[Any, Any]) -> tuple[int, int]:
     found = counts.values()
     return sum(one.tensors for one in found), sum(one.nbytes for one in found)
+
+
+def a_page_accounts_for_every_key(request: Request, execution: Execution, folder: Path) -> None:
+    """Each output and each key that goes nowhere is on a line, which leads to its rule."""
+    report = make_report(execution.plan)
+    page, statuses = Page(render_report(report)), {status.value for status in Status}
+    given: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for row in page.rows:
+        told = given if row.attributes["data-fate"] in statuses else others
+        told |= dict.fromkeys(keys_of(row), row.attributes["data-rule"])
+    nowhere = {full_key(one.source, one.key) for one in report.fates if goes_nowhere(one)}
+    assert given.keys() | others.keys() >= report.rows.outputs.keys()
+    assert others.keys() >= nowhere
+    assert all(given[row.key] for row in report.rows if row.rule and row.key in given)
+    lines = {one.attributes.get("id") for one in page.all("li", "has-rule")}
+    assert {f"r{number}" for number in (*given.values(), *others.values()) if number} <= lines
+
+
+def goes_nowhere(fate: SourceFate) -> bool:
+    return fate.fate not in USED or fate.claim.dropped > 0
 
 
 def every_op_has_the_rule_that_asked_for_it(
@@ -327,6 +350,7 @@ LAWS: tuple[Law, ...] = (
     what_steps_read_is_taken,
     what_rules_give_is_given_by_their_steps,
     the_report_adds_up,
+    a_page_accounts_for_every_key,
     every_op_has_the_rule_that_asked_for_it,
     what_is_copied_was_never_touched,
     ties_lead_to_the_first_of_their_keys,

@@ -90,11 +90,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("build_wheel", unpacked, folder)
 
 
-def test_the_wheel_holds_the_shipped_rulesets_and_the_types(wheel: Path) -> None:
+def test_the_wheel_holds_the_shipped_rulesets_the_types_and_the_templates(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     rules = {f"ckptsurgeon/_rules/{path.name}" for path in (ROOT / "rules").glob("*.yaml")}
+    templates = ROOT / "ckptsurgeon" / "render" / "html" / "templates"
+    pages = {f"ckptsurgeon/render/html/templates/{path.name}" for path in templates.iterdir()}
     assert rules
+    assert len(pages) > 5
+    assert pages <= names
     assert rules | {"ckptsurgeon/py.typed", "ckptsurgeon/_rules/__init__.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "rules/", "examples/"))]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Ckpt, Ran
+from html_reading import Page
 from markdown_pages import assert_ours
 from safetensors.torch import save_file
 from workflow_commands import read_log
@@ -56,6 +57,7 @@ COMMANDS = (
     ("inspect", "hostile.pt", "--format", "json"),
     ("inspect", "hostile.pt", "--stats"),
     ("inspect", "hostile.safetensors", "--stats", "-v"),
+    ("inspect", "hostile.safetensors", "--format", "html"),
     ("inspect", "hostile.safetensors", "--format", "spec"),
     ("inspect", "hostile.pt", "--root", "\x1b[31m"),
     ("inspect", "\x1b[31m\n.safetensors"),
@@ -69,6 +71,8 @@ COMMANDS = (
     ("plan", "hostile.pt", "--format", "json"),
     ("plan", "hostile.safetensors", "--into", "dst.pt"),
     ("plan", "hostile.safetensors", "--into", "dst.pt", "--format", "json"),
+    ("plan", "hostile.safetensors", "--into", "dst.pt", "--format", "html"),
+    ("transplant", "hostile.safetensors", "-o", "out.pt", "--format", "html"),
     ("plan", "dst.pt", "--into", "hostile.safetensors", "-v"),
     *(
         ("plan", *words, "--format", form)
@@ -123,9 +127,10 @@ COMMANDS = (
 def assert_not_owned(words: tuple[str, ...], ran: Ran) -> None:
     """No line is one that the runner of a job acts upon, but for those that are to be annotations.
 
-    JSON and specs are no log.
+    JSON, specs and pages of HTML are no log.
     """
-    commands, _ = read_log(ran.err if {"json", "spec"} & set(words) else ran.out + ran.err)
+    is_document = not {"json", "spec", "html"}.isdisjoint(words)
+    commands, _ = read_log(ran.err if is_document else ran.out + ran.err)
     assert {one.name for one in commands} <= (set(LEVELS) if "github" in words else set())
     if "markdown" in words:
         assert_ours(ran.out)
@@ -144,6 +149,8 @@ def test_nothing_of_a_stranger_moves_the_terminal(
     assert_not_owned(words, ran)
     if "json" in words and "--format" in words:
         assert json.loads(ran.out)
+    elif "html" in words:
+        assert all(char.isprintable() for char in Page(ran.out).body)
     elif "spec" not in words:
         assert len(ran.out) < 50_000
         assert len(ran.err) < 50_000

@@ -36,7 +36,7 @@ class _Origin(Struct, frozen=True):
     """Where rules come from: the name to show, and the files that include one another down to it.
 
     `via` is where the last of these is included, for its places. `problems` keeps what is wrong in
-    any of them.
+    any of them, `texts` what stands there.
     """
 
     file: str
@@ -45,6 +45,7 @@ class _Origin(Struct, frozen=True):
     via: str = ""
     within: int = 0
     budget: _Budget = field(default_factory=_Budget)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def read_ruleset(text: str, file: str, path: Path | None = None) -> Ruleset:
@@ -71,10 +72,12 @@ def read_nodes(document: Node, problems: Iterable[Problem], file: str) -> Rulese
 def _ruleset(stages: tuple[Stage, ...], origin: _Origin) -> Ruleset:
     """A file of which nothing could be read has a stage, as every other has."""
     file = origin.file
-    return Ruleset(file, stages or (Stage((), Place(file, 1, 1)),), tuple(origin.problems))
+    given = stages or (Stage((), Place(file, 1, 1)),)
+    return Ruleset(file, given, tuple(origin.problems), origin.texts)
 
 
 def _read_stages(text: str, origin: _Origin) -> tuple[Stage, ...]:
+    origin.texts[origin.file] = text
     found, problems = documents(text, origin.file, origin.via)
     if not found:
         help = f"begin with `format: {FORMAT}`"

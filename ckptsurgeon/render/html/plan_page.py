@@ -1,0 +1,134 @@
+"""The page of a report: the verdict, what goes in and comes out, what is wrong, every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.plans.fates import Fate
+from ckptsurgeon.render.accounting import (
+    OUTSIDE,
+    TITLES,
+    list_sources,
+    list_targets,
+    show_tie,
+    tell_coverage,
+    tell_notes,
+    tell_ties,
+)
+from ckptsurgeon.render.columns import Palette
+from ckptsurgeon.render.findings import ADVICE, show_found, tell_advice
+from ckptsurgeon.render.html.bars import Bar, draw_bar
+from ckptsurgeon.render.html.blocks import Drawings
+from ckptsurgeon.render.html.layout import Head, render_page
+from ckptsurgeon.render.html.plan_rows import plan_trees
+from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
+from ckptsurgeon.render.html.rule_files import RuleLinks
+from ckptsurgeon.render.html.strands import OUT, FoldedFound, fold_findings
+from ckptsurgeon.render.html.tables import Listed, list_section, make_table
+from ckptsurgeon.render.sides import tell_outside
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.view import Limits, View
+from ckptsurgeon.report.report import Report
+from ckptsurgeon.visible import visible
+
+MOST_LINES = 100
+"""Lines of a table, and of rules that are suggested."""
+
+MOST_NAMED = 2
+"""Sources that the title of a page names."""
+
+VIEW = View(0, Palette(color=False), verbose=False, limits=Limits(*[MOST_LINES] * 4))
+
+
+class Lines(NamedTuple):
+    """Lines of a rule file that can be pasted, and what is told of them."""
+
+    title: str
+    told: str
+    lines: tuple[str, ...]
+
+
+def render_report(report: Report) -> str:
+    """The page of a report, complete but where that would be more than a browser opens at once."""
+    links, drawings, findings = RuleLinks(report), Drawings(), fold_findings(report)
+    trees = plan_trees(report, findings, links, drawings)
+    rows = [row for tree in trees for row in tree.root.rows]
+    first_rows = _first_rows(rows)
+    return render_page(
+        "plan.html.j2",
+        _head(report),
+        sides=make_table([*list_sources(report), *list_targets(report)], MOST_LINES),
+        bars=_bars(report, trees),
+        titles={status.value: title for status, title in TITLES.items()},
+        found=list(map(_list_found, findings)),
+        advised=_advise(report),
+        trees=trees,
+        files=links.files(),
+        first_rows=first_rows,
+        choices=[
+            Choice("fate", options_of(row.fate for row in rows)),
+            Choice("rule", links.named(first_rows)),
+            Choice("dtype", options_of(sorted({dtype for row in rows for dtype in row.dtypes}))),
+        ],
+        drawings=drawings.all,
+        lists=_lists(report),
+    )
+
+
+def _head(report: Report) -> Head:
+    mood = "bad" if report.open_findings else ("good" if report.clean else "allowed")
+    sources = list_some((safe(side.path) for side in report.sources), MOST_NAMED)
+    into = f" → {safe(report.destination.path)}" if report.destination else ""
+    kind = "plan" if report.done == "would be written" else "transplant"
+    return Head(kind, sources + into, visible(report.bottom_line), mood, tell_coverage(report))
+
+
+def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
+    """What comes out, or should, by how it comes about; what becomes of the sources' tensors."""
+    fates = [(fate.value, report.fate_counts[fate]) for fate in Fate]
+    out = [draw_bar(tree.title, tree.whole) for tree in trees if tree.name == OUT]
+    return [bar for bar in (*out, draw_bar("of the source", fates)) if bar is not None]
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+
+def _list_found(folded: FoldedFound) -> Listed:
+    found, lines = folded.found, list(map(show_found, folded.lines))
+    table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
+    return Listed(found.title, visible(found.meaning), table, mood, tuple(found.remedies))
+
+
+def _advise(report: Report) -> Lines | None:
+    """What the text says would settle the findings."""
+    advised = tell_advice(report, VIEW.limits)
+    if advised is None:
+        return None
+    return Lines(ADVICE, advised.told, tuple(visible(line) for line, _ in advised.lines))
+
+
+# --- everything else ------------------------------------------------------------------------------
+
+
+def _lists(report: Report) -> list[Listed]:
+    """The notes, what is tied, and what stands outside of the root."""
+    lists = []
+    if notes := tell_notes(report, VIEW):
+        lists.append(list_section(notes, MOST_LINES))
+    if ties := tell_ties(report):
+        lines = list(map(show_tie, VIEW.unite(ties.lots)))
+        lists.append(Listed(ties.title, ties.told, make_table(lines, MOST_LINES)))
+    if outside := tell_outside(report.sources, OUTSIDE, VIEW):
+        lists.append(list_section(outside, MOST_LINES))
+    return lists
+
+
+def _first_rows(rows: Iterable[Row]) -> dict[int, int]:
+    """For each place of rules, the number of the first row behind it."""
+    found: dict[int, int] = {}
+    for row in rows:
+        if row.rule is not None and row.rule.number is not None:
+            found.setdefault(row.rule.number, row.number)
+    return found

@@ -1,0 +1,64 @@
+"""Lines that align as tables of a page: what stands in columns of a terminal stands in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ckptsurgeon.cutting import cut
+from ckptsurgeon.render.columns import Aligned, fit_names
+from ckptsurgeon.render.sections import Section
+
+LONGEST_NAMES = 200
+"""Characters of the names that a line shows."""
+
+
+class TableRow(NamedTuple):
+    """A line: its cells, the names of tensors, and what is told behind them."""
+
+    cells: tuple[str, ...]
+    names: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Lines with equal numbers of cells; `left_out` more are not shown."""
+
+    rows: tuple[TableRow, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A table under a title; `below` is said behind it. Findings are `open` or `allowed`."""
+
+    title: str
+    told: str
+    table: Table
+    mood: str = ""
+    below: tuple[str, ...] = ()
+
+
+def make_table(lines: Sequence[Aligned], most: int) -> Table:
+    """The first lines as a table; columns that are empty everywhere are left out."""
+    shown, left_out = cut(lines, most)
+    columns = range(max((len(line.cells) for line in shown), default=0))
+    kept = [at for at in columns if any("".join(line.cells[at : at + 1]) for line in shown)]
+    rows = (
+        TableRow(
+            tuple("".join(line.cells[at : at + 1]) for at in kept),
+            fit_names(line.names, LONGEST_NAMES) if line.names else "",
+            line.tail,
+        )
+        for line in shown
+    )
+    return Table(tuple(rows), left_out)
+
+
+def list_section(section: Section, most: int) -> Listed:
+    """A section as a list: its first lines."""
+    mood = "open" if section.is_wrong else ""
+    table = make_table(list(map(section.show, section.items)), most)
+    return Listed(section.title, section.told, table, mood, section.hints)
