@@ -22,7 +22,7 @@ from ckptsurgeon.cli.options import (
     quiet,
     read_bytes,
     read_paths,
-    report,
+    report_with,
     request,
 )
 from ckptsurgeon.cli.printing import (
@@ -31,6 +31,7 @@ from ckptsurgeon.cli.printing import (
     print_ending,
     print_json,
     print_out,
+    print_quietly,
     print_report,
     report_of,
     say,
@@ -53,7 +54,7 @@ from ckptsurgeon.errors import FindingsError, OutputError
 )
 @inputs
 @memory
-@report
+@report_with("markdown", "github")
 @click.option(
     "-o",
     "--output",
@@ -85,11 +86,10 @@ def plan(
     if _save(made, output):
         return say(report_of(made).bottom_line, code)
     style = Style(verbose, color)
-    if quiet and not made.open_findings and form != "json":
-        if made.findings:
-            print_out([f"{report_of(made).bottom_line}\n"])
-        return code
-    print_report(made, form, style)
+    if not quiet or made.open_findings:
+        print_report(made, form, style)
+    elif made.findings or form == "json":
+        print_quietly(report_of(made), form, style)
     return code
 
 
@@ -124,7 +124,7 @@ def _save(plan: Any, output: str | None) -> bool:
     callback=read_bytes,
     help="Bytes of tensors in one shard of a folder; 5GB unless given.",
 )
-@report
+@report_with("markdown", "github")
 @click.option(
     "-o",
     "--output",
@@ -171,10 +171,10 @@ def transplant(
             print_beginning(report, form, style)
         moved = _fill(fill, execution.plan)
     with stopped_when_done():
-        if form == "json" or not quiet:
+        if not quiet:
             print_ending(report, form, style)
-        elif report.findings:
-            print_out([f"{report.bottom_line}\n"])
+        elif report.findings or form == "json":
+            print_quietly(report, form, style)
         seconds = time.perf_counter() - start
         told = summarise(len(execution.plan.outputs), moved, seconds)
         return say(f"{_name(output)}: {told}", 0)
@@ -203,7 +203,7 @@ def _fill(fill: Any, plan: Any) -> Any:
     ),
 )
 @click.argument("saved", metavar="PLAN", type=PATH)
-@report
+@report_with("markdown", "github")
 @click.option(
     "-o",
     "--output",

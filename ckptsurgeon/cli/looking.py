@@ -11,7 +11,7 @@ from ckptsurgeon.cli.commands import Command, Group
 from ckptsurgeon.cli.options import (
     PATH,
     color,
-    formats,
+    formats_with,
     load_rules,
     memory,
     only,
@@ -19,6 +19,7 @@ from ckptsurgeon.cli.options import (
 )
 from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.errors import Problem, RulesetError
 
 
 @click.command(
@@ -41,7 +42,7 @@ from ckptsurgeon.cli.streams import refuse_stream
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "spec"]),
+    type=click.Choice(["text", "json", "markdown", "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -84,10 +85,15 @@ def inspect(
         from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.inspection import render_inspection as render
+
+        print_out([render(found, verbose=verbose)])
     else:
         from ckptsurgeon.render.inspection import render_inspection
 
-        print_out([render_inspection(found, **Style(verbose, color).layout)])
+        style = Style(verbose, color)
+        print_out([render_inspection(found, **style.layout, pictures=style.draws)])
 
 
 def _check_words(stats: bool, memory: int | None, form: str) -> None:
@@ -115,27 +121,54 @@ def _print_spec(found: Any) -> None:
 @click.command(
     cls=Command,
     short_help="Validate rule files.",
-    examples=("ckptsurgeon check rules.yaml", "ckptsurgeon check first.yaml second.yaml"),
+    examples=(
+        "ckptsurgeon check rules.yaml",
+        "ckptsurgeon check first.yaml second.yaml",
+        "ckptsurgeon check --each rules/*.yaml --format github   # a gate for CI",
+    ),
 )
 @click.argument("rules", nargs=-1, required=True, type=PATH)
-@formats
-def check(rules: Sequence[str], form: str) -> None:
+@click.option("--each", is_flag=True, help="RULES stand alone, and are no stages.")
+@formats_with("github")
+def check(rules: Sequence[str], each: bool, form: str) -> None:
     """Validate rule files without a checkpoint; several are stages, one after the other.
 
     RULES are rule files, shipped rulesets, or - for stdin.
     """
-    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-    from ckptsurgeon.visible import visible
-
-    compiled = compile_rulesets(load_rules(rules))
-    count = sum(len(stage.rules) for stage in compiled)
+    files = [[name] for name in rules] if each else [list(rules)]
+    compiled = _compile_each(files)
     if form == "json":
-        names = {"files": list(rules), "rules": count, "stages": len(compiled)}
+        count = sum(len(stage.rules) for stages in compiled for stage in stages)
+        names = {"files": list(rules), "rules": count, "stages": sum(map(len, compiled))}
         print_json({"version": 1, "clean": True, "exit_code": 0, **names, "problems": []})
         return
-    stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    names_told = ", ".join(map(visible, rules))
-    print_out([f"{names_told}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
+    print_out(_tell_checked(*pair) for pair in zip(files, compiled, strict=True))
+
+
+def _compile_each(files: Sequence[Sequence[str]]) -> list[Sequence[Any]]:
+    """The stages of each of some lists of rule files; raises RulesetError with all problems."""
+    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
+
+    compiled: list[Sequence[Any]] = []
+    problems: list[Problem] = []
+    for names in files:
+        try:
+            compiled.append(compile_rulesets(load_rules(names)))
+        except RulesetError as error:
+            problems += error.problems
+    if problems:
+        raise RulesetError(problems)
+    return compiled
+
+
+def _tell_checked(names: Sequence[str], stages: Sequence[Any]) -> str:
+    """`rules.yaml: 3 rules, no problems`."""
+    from ckptsurgeon.visible import disarm, visible
+
+    count = sum(len(stage.rules) for stage in stages)
+    number = f", {len(stages)} stages" if len(stages) > 1 else ""
+    told = f"{', '.join(names)}: {count} rule{'s' * (count != 1)}{number}, no problems"
+    return f"{disarm(visible(told))}\n"
 
 
 @click.group(cls=Group, short_help="Shipped rulesets; the schema.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import full_key
-from ckptsurgeon.render.columns import Aligned
+from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe, safe_sentence
-from ckptsurgeon.render.view import INDENT, View, place_text
+from ckptsurgeon.render.view import INDENT, Limits, View, place_text
 from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import Report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
@@ -26,43 +28,51 @@ MEANINGS = {
     FindingKind.UNREADABLE: "their values can't be read: `drop` them, or allow them to be left out",
 }
 
+ADVICE = "to settle this, in the rule file"
+
 CHECKED = "look at what says CHECK; what begins with # is no rule yet"
 
+Paint = Callable[[Palette, str], str]
 
 LONGEST_LINE = 1000
 """Characters of a line that is shown whole; nobody pastes a longer one from a screen."""
 
 
-def show_findings(report: Report, view: View) -> list[list[str]]:
-    """A block for the findings of each kind: first those that are allowed, then the others."""
+def tell_findings(report: Report, view: View) -> Iterator[Section]:
+    """A section for the findings of each kind: first those that are allowed, then the others."""
     found: dict[tuple[int, bool], list[Finding]] = {}
     for finding in report.findings:
         found.setdefault((id(finding.kind), finding.allowed), []).append(finding)
-    return [
-        [
-            line
-            for allowed in (True, False)
-            for line in _section(kind, found.get((id(kind), allowed), ()), view)
-        ]
-        for kind in FindingKind
-    ]
+    for kind in FindingKind:
+        for allowed in (True, False):
+            if findings := found.get((id(kind), allowed)):
+                yield tell_alike(findings, view)
 
 
-def _section(kind: FindingKind, findings: Sequence[Finding], view: View) -> list[str]:
-    """The findings of a kind that are all allowed, or all not."""
-    if not findings:
-        return []
-    allowed = findings[0].allowed
+def tell_alike(findings: Sequence[Finding], view: View) -> Section:
+    """Findings of one kind that are all allowed, or all not."""
+    kind, allowed = findings[0].kind, findings[0].allowed
     word = f"{kind.value} (allowed)" if allowed else kind.value
-    paint = view.palette.bold if allowed else view.palette.bad
     if kind is FindingKind.NOTHING:
-        return [f"{paint(word)}  {view.palette.dim(tell_nothing(findings))}"]
-    meaning = MEANINGS[kind]
+        return Section(word, tell_nothing(findings), is_wrong=not allowed)
+    return Section(
+        title=f"{len(findings):,} {word}",
+        told=tell_meaning(findings),
+        items=view.unite(gather_lots(map(_entry, findings))),
+        show=_show,
+        limit=view.limits.finding,
+        heads=("key", "", "rule", "tensors"),
+        hints=tuple(_remedies(findings)),
+        is_wrong=not allowed,
+    )
+
+
+def tell_meaning(findings: Sequence[Finding]) -> str:
+    """What it means that these, of one kind and all allowed or all not, are findings."""
+    kind = findings[0].kind
     if kind is FindingKind.UNREADABLE:
-        meaning = _meaning_unreadable(findings, allowed)
-    title = f"{paint(f'{len(findings):,} {word}')}  {view.palette.dim(meaning)}"
-    lines = view.fold(gather_lots(map(_entry, findings)), _show, view.limits.finding)
-    return [title, *lines, *_remedies(findings, view)]
+        return _meaning_unreadable(findings, findings[0].allowed)
+    return MEANINGS[kind]
 
 
 def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
@@ -76,7 +86,7 @@ def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
     return MEANINGS[FindingKind.UNREADABLE]
 
 
-def _remedies(findings: Sequence[Finding], view: View) -> list[str]:
+def _remedies(findings: Sequence[Finding]) -> Iterator[str]:
     """What makes readable tensors of those that are not, each thing once."""
     specs = [finding.found or finding.wanted for finding in findings]
     told: dict[str, str] = {}
@@ -85,10 +95,7 @@ def _remedies(findings: Sequence[Finding], view: View) -> list[str]:
             told.setdefault(spec.remedy, spec.what)
     if len(told) == 1:
         told = dict.fromkeys(told, "them")
-    return [
-        INDENT + view.palette.hint(f"to read {safe(what)}, {safe(remedy)}")
-        for remedy, what in told.items()
-    ]
+    return (f"to read {safe(what)}, {safe(remedy)}" for remedy, what in told.items())
 
 
 def _entry(finding: Finding) -> Entry:
@@ -110,39 +117,61 @@ def _show(line: Line) -> Aligned:
     return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)
 
 
-def show_advice(report: Report, view: View) -> list[str]:
-    """What would settle the findings: remarks on the rules given, and rules for what these leave.
+class Advised(NamedTuple):
+    """Lines for a rule file with their paint, and what is told of them.
 
-    Lines of rules are safe already, for they are quoted for YAML.
+    They are safe to show: what they name is quoted for YAML, or escaped.
     """
+
+    told: str
+    lines: tuple[tuple[str, Paint], ...]
+
+
+def tell_advice(report: Report, limits: Limits) -> Advised | None:
+    """What would settle the findings: remarks on the rules, and rules for what these leave."""
     advice = report.advice
     if not advice:
-        return []
-    lines = [line for remark in advice.remarks for line in _remark_lines(remark, view)]
+        return None
+    lines = [line for remark in advice.remarks for line in _remark_lines(remark)]
     if advice.too_much:
-        lines.append(f"{INDENT}# {tell_suggest()}")
+        lines.append((f"{INDENT}# {tell_suggest()}", _plain))
     if advice.suggestion is not None:
-        lines += _rule_lines(report, advice.suggestion, view)
-    return [_title(report, view), *lines]
+        lines += _rule_lines(report, advice.suggestion, limits)
+    return Advised(_told(advice.suggestion), tuple(lines))
 
 
-def _remark_lines(remark: Remark, view: View) -> list[str]:
-    shown = [f"{INDENT}# {safe_sentence(remark.sentence)}"]
-    return [*shown, *(INDENT + view.palette.hint(_cut(line)) for line in remark.lines)]
+def show_advice(advised: Advised | None, view: View) -> list[str]:
+    """The lines, and above them what they are for."""
+    if advised is None:
+        return []
+    told = f"  {view.palette.dim(advised.told)}" if advised.told else ""
+    shown = [paint(view.palette, line) for line, paint in advised.lines]
+    return [f"{view.palette.bold(ADVICE)}{told}", *shown]
 
 
-def _rule_lines(report: Report, suggestion: Suggestion, view: View) -> list[str]:
+def _plain(palette: Palette, text: str) -> str:
+    return text
+
+
+def _remark_lines(remark: Remark) -> list[tuple[str, Paint]]:
+    shown = [(f"{INDENT}# {safe_sentence(remark.sentence)}", _plain)]
+    return [*shown, *((INDENT + _cut(line), Palette.hint) for line in remark.lines)]
+
+
+def _rule_lines(
+    report: Report, suggestion: Suggestion, limits: Limits
+) -> Iterator[tuple[str, Paint]]:
     """The lines of a suggested file that can be pasted into another: what that lacks of them."""
     there = ["format:", "rules: []"]
     there += ["rules:"] if report.rules else []
     there += [] if report.advice.copies else ["unmatched:"]
     told = [line for line in suggestion.text().splitlines() if not line.startswith(tuple(there))]
-    shown, left_out = cut(told, view.limits.suggestion)
-    lines = [view.palette.hint(_cut(line)) for line in shown]
+    shown, left_out = cut(told, limits.suggestion)
+    for line in shown:
+        yield _cut(line), Palette.hint
     if left_out:
         rest = tell_more() if report.rules else tell_suggest()
-        lines.append(view.palette.dim(f"{INDENT}# ... {left_out:,} more lines ({rest})"))
-    return lines
+        yield f"{INDENT}# ... {left_out:,} more lines ({rest})", Palette.dim
 
 
 def _cut(line: str) -> str:
@@ -153,10 +182,8 @@ def _cut(line: str) -> str:
     return f"{indent}# {cut_middle(line.strip(), LONGEST_LINE, LONGEST_LINE // 2, str)}"
 
 
-def _title(report: Report, view: View) -> str:
-    """What the lines are for, and that those that begin with # aren't rules."""
-    title = view.palette.bold("to settle this, in the rule file")
-    suggestion = report.advice.suggestion
+def _told(suggestion: Suggestion | None) -> str:
+    """That lines that begin with # aren't rules, where there are such."""
     if suggestion is None or not (suggestion.likely or suggestion.open or suggestion.unused):
-        return title
-    return f"{title}  {view.palette.dim(CHECKED)}"
+        return ""
+    return CHECKED

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
+from ckptsurgeon.render.pictures import draw_dtypes
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
-from ckptsurgeon.render.value_remarks import show_remarks
-from ckptsurgeon.render.values import MOST_LINES, show_left_out, show_values
+from ckptsurgeon.render.value_remarks import tell_remarks
+from ckptsurgeon.render.values import MOST_LINES, tell_left_out, tell_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.sides import count_tensors
@@ -24,22 +26,36 @@ MOST_SHAPES = 4
 LONGEST_NAMES = 64
 
 
-def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bool = False) -> str:
+def render_inspection(
+    found: Inspection, *, width: int, color: bool, verbose: bool = False, pictures: bool = False
+) -> str:
     """The checkpoint as text that ends in a newline; safe to print as it is.
 
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
+    `pictures` has a bar of the bytes by dtype, in colour and if it is folded.
     """
-    view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.align(list(_facts(found, verbose)))
-    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
+    view = View(width, Palette(color), verbose, EVERYTHING, pictures and color and not verbose)
+    facts, *others = map(view.show, tell_inspection(found, view))
+    return view.page([*facts, *draw_dtypes(found.specs.values(), view)], *others)
+
+
+def tell_inspection(found: Inspection, view: View) -> Iterator[Section]:
+    """The facts of a checkpoint, then its tensors, or what their values are like."""
+    facts = list(_facts(found, view.verbose))
+    path = safe(str(found.checkpoint.path))
+    yield Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
+    sections = [_tell_tensors(found.specs, view)]
     if found.measurements is not None:
         measured = found.measurements
-        values, left_out = show_values(found.specs, measured, view), show_left_out(measured, view)
-        return view.page(head, values, left_out, show_remarks(found.remarks, view))
-    specs = found.specs
-    lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
-    shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
-    return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
+        sections = [tell_values(found.specs, measured, view), tell_left_out(measured)]
+        sections.append(tell_remarks(found.remarks, view))
+    yield from (section for section in sections if section.items)
+
+
+def _tell_tensors(specs: Mapping[str, TensorSpec], view: View) -> Section:
+    lines = _listed(specs) if view.verbose else list(_branches(grow_tree(specs), 0, 1))
+    limit, heads = len(lines) if view.verbose else MOST_LINES, ("module", "size", "tensors")
+    return Section("tensors", "", lines, limit=limit, heads=heads)
 
 
 # --- facts ----------------------------------------------------------------------------------------

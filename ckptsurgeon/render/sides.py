@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ckptsurgeon.plans.graph import full_key
 from ckptsurgeon.render.columns import Aligned
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import View
 from ckptsurgeon.report.sides import Side, Tally
@@ -22,20 +23,11 @@ def side_line(name: str, side: Side) -> Aligned:
     return Aligned((safe(name), safe(side.path)), ", ".join(facts))
 
 
-def outside_block(sides: Sequence[Side], words: str, view: View) -> list[str]:
+def tell_outside(sides: Sequence[Side], words: str, view: View) -> Section | None:
     """The tensors that stand outside of the roots, under a title that says what becomes of them."""
     outside = [(side.alias, one) for side in sides for one in side.outside]
     if not outside:
-        return []
+        return None
     tally = Tally(sum(one.tensors for _, one in outside), sum(one.nbytes for _, one in outside))
     lines = [Aligned((safe(full_key(alias, one.key)), str(one))) for alias, one in outside]
-    return [
-        title_line(words, tally, view),
-        *view.table(lines, lambda line: line, view.limits.section),
-    ]
-
-
-def title_line(text: str, tally: Tally, view: View, more: str = "") -> str:
-    """The title of a section, with how much it is of."""
-    told = f"{tally}: {more}" if more else str(tally)
-    return f"{view.palette.bold(text)}  {view.palette.dim(told)}"
+    return Section(words, str(tally), lines, limit=view.limits.section, heads=("key", "holds", ""))

@@ -7,15 +7,17 @@ from itertools import groupby
 from operator import attrgetter
 
 from ckptsurgeon.render.columns import Aligned
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import View
 from ckptsurgeon.report.values import ValueRemark, tell_values
 
 
-def show_remarks(remarks: Sequence[ValueRemark], view: View) -> list[str]:
+def tell_remarks(remarks: Sequence[ValueRemark], view: View) -> Section:
     """The remarks with their keys: folded, one line for all of a kind."""
     lines = list(_list(remarks) if view.verbose else _fold(remarks))
-    return [view.palette.bold("worth a look"), *view.align(lines)] if lines else []
+    heads = ("tensor", "what", "") if view.verbose else ("what", "tensors")
+    return Section("worth a look", "", lines, limit=len(lines), heads=heads)
 
 
 def _list(remarks: Iterable[ValueRemark]) -> Iterator[Aligned]:

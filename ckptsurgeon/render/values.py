@@ -13,6 +13,7 @@ from ckptsurgeon.measuring.histograms import Histogram
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.render.columns import Aligned, fit_names
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import View
@@ -47,26 +48,25 @@ ROOM_FOR_SPECS = 120
 """Columns of a terminal from which on lines end in the spec."""
 
 
-def show_values(specs: Specs, measured: Measurements, view: View) -> list[str]:
-    """The lines of those tensors whose values were read."""
+def tell_values(specs: Specs, measured: Measurements, view: View) -> Section:
+    """What the values of those tensors are like that were read."""
     known = {key: spec for key, spec in specs.items() if key in measured.tensors}
     rows = _list(known) if view.verbose else _fold(grow_tree(known), "", [()])
     has_specs = view.verbose or view.width >= ROOM_FOR_SPECS
     lines = [_show(row, measured.tensors, has_specs) for row in rows]
     heads = (*(f"{head:>{NUMBER}}" for head in HEADS), f"{'zeros':>{SHARE}}")
-    head = Aligned(("", *heads, "histogram", ""))
     limit = len(lines) if view.verbose else MOST_LINES
-    shown = view.table([head, *lines], lambda line: line, limit + 1)
-    return [view.palette.bold("values"), *shown] if lines else []
+    heads = ("", *heads, "histogram", "", "spec")
+    return Section("values", "", lines, limit=limit, heads=heads, shows_heads=True)
 
 
-def show_left_out(measured: Measurements, view: View) -> list[str]:
+def tell_left_out(measured: Measurements) -> Section:
     """Which tensors have no values that could be read, and why."""
     keys: dict[str, list[str]] = {}
     for key, why in measured.left_out.items():
         keys.setdefault(why, []).append(key)
     lines = [Aligned((safe(why),), names=tuple(names)) for why, names in keys.items()]
-    return [view.palette.bold("without values"), *view.align(lines)] if lines else []
+    return Section("without values", "", lines, limit=len(lines), heads=("why", "tensors"))
 
 
 @dataclass(frozen=True, slots=True)

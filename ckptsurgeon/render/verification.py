@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from ckptsurgeon.keys import fold_keys
-from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
+from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.specs import human_bytes, plural
@@ -48,14 +49,15 @@ def render_verification(
     view = View(width, Palette(color), verbose, EVERYTHING)
     paint = view.palette.good if found.clean else view.palette.bad
     return view.page(
-        view.align(list(_head(found)), ""),
+        view.align(list(list_sides(found)), ""),
         [] if found.comparison is None else _compared(found.comparison, view),
-        *(_findings(found, kind, view) for kind in Kind),
+        *map(view.show, tell_findings(found, verbose=verbose)),
         [paint(safe(found.bottom_line))],
     )
 
 
-def _head(found: Verification) -> Iterable[Aligned]:
+def list_sides(found: Verification) -> Iterable[Aligned]:
+    """What was tried, and what is to be known of that."""
     size = f"{plural(found.tensors, 'tensor')}, {human_bytes(found.nbytes)}"
     yield Aligned(("checkpoint", safe(found.checkpoint)), size)
     yield Aligned(("model", safe(found.model)))
@@ -67,15 +69,25 @@ def _head(found: Verification) -> Iterable[Aligned]:
 
 
 def _compared(comparison: Comparison, view: View) -> list[str]:
+    told = view.align(list_facts(comparison))
+    rows = view.align(list_outputs(comparison))
+    return [view.palette.bold("compared"), *told, *rows]
+
+
+def list_facts(comparison: Comparison) -> list[Aligned]:
+    """With what it was compared, and how."""
     facts = [
         ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
         ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
         *(("", safe_sentence(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
-    told = view.align([Aligned(fact) for fact in facts])
-    rows = view.align([_row(delta) for delta in comparison.deltas])
-    return [view.palette.bold("compared"), *told, *rows]
+    return [Aligned(fact) for fact in facts]
+
+
+def list_outputs(comparison: Comparison) -> list[Aligned]:
+    """A line for each output."""
+    return [_row(delta) for delta in comparison.deltas]
 
 
 def _shapes(comparison: Comparison) -> str:
@@ -104,17 +116,27 @@ def _number(value: float) -> str:
 # --- findings -------------------------------------------------------------------------------------
 
 
-def _findings(found: Verification, kind: Kind, view: View) -> list[str]:
+def tell_findings(found: Verification, *, verbose: bool) -> Iterator[Section]:
+    """A section for the findings of each kind."""
+    for kind in Kind:
+        findings = [finding for finding in found.findings if finding.kind is kind]
+        if findings:
+            yield _section(findings, verbose)
+
+
+def _section(findings: Sequence[Finding], verbose: bool) -> Section:
     """The findings of a kind, keys with one text folded into ranges."""
-    findings = [finding for finding in found.findings if finding.kind is kind]
-    if not findings:
-        return []
-    allowed = ", allowed" if findings[0].allowed else ""
-    title = view.palette.bold(f"{len(findings):,} {kind.value}{allowed}")
+    kind, allowed = findings[0].kind, findings[0].allowed
     texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
-    lines = [_line(*text) for text in texts] if view.verbose else _folded(texts)
-    limit = len(lines) if view.verbose else MOST_LINES
-    return [f"{title}  {TITLES[kind]}", *view.table(lines, lambda line: line, limit)]
+    lines = [_line(*text) for text in texts] if verbose else _folded(texts)
+    return Section(
+        title=f"{len(findings):,} {kind.value}{', allowed' if allowed else ''}",
+        told=TITLES[kind],
+        items=lines,
+        limit=len(lines) if verbose else MOST_LINES,
+        heads=("key", "what", ""),
+        is_wrong=not allowed,
+    )
 
 
 def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:
