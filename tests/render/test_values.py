@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from markdown_pages import assert_ours
 from report.plans import HOSTILE
 from torch import Tensor
 
 import ckptsurgeon as cs
 from ckptsurgeon.measuring.histograms import Histogram
+from ckptsurgeon.render.markdown.inspection import render_inspection as render_markdown
 from ckptsurgeon.render.values import BARS, draw
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,6 +87,15 @@ def test_json_without_values_says_nothing_of_them() -> None:
         "shape": [40, 100],
         "bytes": 16_000,
     }
+
+
+def test_markdown_has_the_same_sections() -> None:
+    page = assert_ours(render_markdown(cs.inspect(network(), stats=True)))
+    _, values, without, remarks = page.tables
+    (row,) = (row for row in values if row[0] == "embed.weight")
+    assert [cell.strip() for cell in row[3:6]] == ["0.0222", "0.142", "<0.1%"]
+    assert without[1:] == [["a tensor of the layout sparse_coo", "head.sparse"]]
+    assert ["8 of 8 values are NaN", "head.weight"] in remarks
 
 
 def test_hostile_names_never_reach_the_output() -> None:
