@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETTINGS := setup.cfg pyproject.toml constraints.txt tests/requirements-weights.txt
 
-.PHONY: demo test test-browser test-processors chromium fuzz lint types bench clean
+.PHONY: demo test test-browser test-processors chromium fuzz lint types bench pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -53,6 +53,11 @@ types: $(VENV)/.tested
 # A table of minutes: `make bench BENCH=--quick` shows that it works.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks --folder build/bench $(BENCH)
+
+# What the tour prints, in README.md and as its picture; `make test` holds both against a run.
+pictures: $(VENV)/.tested
+	PYTHONPATH=examples:tests $(BIN)/python tests/project/test_readme.py
+	PYTHONPATH=examples:tests $(BIN)/python tests/project/test_picture.py
 
 clean:
 	rm -rf .venv build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache

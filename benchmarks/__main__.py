@@ -17,12 +17,15 @@ from benchmarks.tables import (
     JOB_HEADS,
     PLAN_HEADS,
     TIMING_HEADS,
+    VALUE_HEADS,
     job_cells,
     machine,
     plan_cells,
     table,
     timing_cells,
+    value_cells,
 )
+from benchmarks.values import VALUE_JOBS, run_value_jobs
 
 
 def arguments() -> argparse.Namespace:
@@ -46,10 +49,14 @@ def main() -> None:
         for _ in range(given.tables)
     ]
     tables = [table(JOB_HEADS, map(job_cells, zip(*runs, strict=True)))] if jobs else []
+    reading = [job for job in VALUE_JOBS if given.only in job.name]
+    if reading:
+        rows = run_value_jobs(reading, given.folder, given.runs, given.quick, _say)
+        tables.append(table(VALUE_HEADS, map(value_cells, rows)))
     planned = [plan for plan in plans(given.quick) if given.only in plan.name]
     if planned:
-        rows = run_plans(planned, given.folder, given.runs, _say)
-        tables.append(table(PLAN_HEADS, map(plan_cells, rows)))
+        plan_rows = run_plans(planned, given.folder, given.runs, _say)
+        tables.append(table(PLAN_HEADS, map(plan_cells, plan_rows)))
     if given.only in "start":
         timings = start_timings(given.folder, given.runs)
         tables.append(table(TIMING_HEADS, map(timing_cells, timings)))

@@ -10,6 +10,7 @@ from statistics import median
 from benchmarks.planning import PlanRow
 from benchmarks.running import Row
 from benchmarks.starting import Timing
+from benchmarks.values import ValueRow
 
 MEGA = 1_000_000
 
@@ -44,6 +45,21 @@ PLAN_HEADS = (
     "wanted",
     "memory ours",
     "memory script",
+)
+
+VALUE_HEADS = (
+    "job",
+    "read",
+    "ours",
+    "reading alone",
+    "NumPy script",
+    "torch script",
+    "CPU ours",
+    "CPU NumPy",
+    "CPU torch",
+    "private ours",
+    "private NumPy",
+    "private torch",
 )
 
 TIMING_HEADS = ("command", "wall", "CPU", "wanted", "private", "resident")
@@ -92,6 +108,19 @@ def plan_cells(row: PlanRow) -> tuple[str, ...]:
         f"{row.most:.2f}" if row.most else "",
         _megabytes(row.ours.resident),
         _megabytes(row.script.resident),
+    )
+
+
+def value_cells(row: ValueRow) -> tuple[str, ...]:
+    """The figures of a job that reads values; a script that nobody wrote leaves its cell empty."""
+    numpy, torch = (row.scripts.get(library) for library in ("numpy", "torch"))
+    costs = (row.ours, numpy, torch)
+    return (
+        row.job.name,
+        _megabytes(row.nbytes),
+        *(f"{cost.wall:.2f} s" if cost else "" for cost in (row.ours, row.read, numpy, torch)),
+        *(f"{cost.cpu:.2f} s" if cost else "" for cost in costs),
+        *(_megabytes(cost.private) if cost else "" for cost in costs),
     )
 
 

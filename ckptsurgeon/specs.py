@@ -233,6 +233,13 @@ UNITS: Mapping[str, int] = {
 """Bytes by unit, in capitals: decimal (5GB, as at the Hugging Face hub) and binary (128MiB)."""
 
 
+def percent(part: float, whole: int) -> str:
+    """A share that says 100% and 0% only where they are exact."""
+    if not whole or part in (0, whole):
+        return "100%" if whole and part == whole else "0%"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+
+
 def parse_bytes(text: str) -> int:
     """The bytes that a size says, as `5GB`, `128MiB` or `1000`; raises ValueError."""
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]*)", text.strip())

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ from ckptsurgeon.cli.comparing import diff
 from ckptsurgeon.cli.converting import explain, invert, plan, transplant
 from ckptsurgeon.cli.learning import learn
 from ckptsurgeon.cli.looking import check, inspect, rules
-from ckptsurgeon.cli.printing import print_out, say
+from ckptsurgeon.cli.printing import print_error, print_out, say
 from ckptsurgeon.cli.probing import probe
 from ckptsurgeon.cli.proving import verify
 from ckptsurgeon.cli.suggesting import suggest
@@ -77,30 +78,36 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
-    words = " ".join(arguments).replace("--format=", "--format ")
-    as_json = "--format json" in words
+    form = _read_format(arguments)
     try:
         code = cli.main(args=list(arguments), prog_name="ckptsurgeon", standalone_mode=False)
         print_out(())
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        _print_json(CkptSurgeonError(error.format_message()), as_json)
+        print_error(CkptSurgeonError(error.format_message()), form)
         return _tell_usage(error)
     except click.exceptions.Abort as error:
         done = isinstance(error.__cause__, Interrupted)
         return say(f"stopped; {'all was written before' if done else 'nothing was written'}", 130)
     except CkptSurgeonError as error:
-        return _tell(error, verbose, as_json)
+        return _tell(error, verbose, form)
     except (OSError, MemoryError) as error:
-        return _tell(CkptSurgeonError(_refusal(error)), verbose, as_json)
+        return _tell(CkptSurgeonError(_refusal(error)), verbose, form)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
         return _tell_bug(error)
 
 
-def _tell(error: CkptSurgeonError, verbose: bool, as_json: bool) -> int:
+def _read_format(arguments: Sequence[str]) -> str:
+    """The format that was asked for, however wrong the other words are."""
+    words = [word for one in arguments for word in one.split("=", 1)]
+    found = [after for word, after in pairwise(words) if word == "--format"]
+    return found[-1] if found else "text"
+
+
+def _tell(error: CkptSurgeonError, verbose: bool, form: str) -> int:
     from ckptsurgeon.render.problems import render_error
 
-    _print_json(error, as_json)
+    print_error(error, form)
     return say(render_error(error, verbose=verbose), error.exit_code)
 
 
@@ -112,14 +119,6 @@ def _tell_usage(error: click.ClickException) -> int:
     error.show(told)
     lines = told.getvalue().removesuffix("\n").split("\n")
     return say("\n".join(cut_middle(line, LONGEST, LONGEST // 2, str) for line in lines), 2)
-
-
-def _print_json(error: CkptSurgeonError, as_json: bool) -> None:
-    """The error on stdout, for who asked for JSON."""
-    if as_json:
-        from ckptsurgeon.render.problems import error_json
-
-        print_out([error_json(error), "\n"])
 
 
 def _refusal(error: OSError | MemoryError) -> str:

@@ -21,7 +21,7 @@ from ckptsurgeon.cli.options import (
     open_streams,
     read_assignments,
     read_roots,
-    report,
+    report_with,
     variables,
 )
 from ckptsurgeon.cli.printing import Style, print_out, shown_progress
@@ -61,7 +61,7 @@ from ckptsurgeon.cli.printing import Style, print_out, shown_progress
 @click.option("--headers", is_flag=True, help="Compare names, dtypes and shapes, and no values.")
 @memory
 @jobs
-@report
+@report_with("markdown")
 def diff(
     files: tuple[str, ...],
     memory: int | None,
@@ -93,7 +93,7 @@ def diff(
             config=asked["config"],
             variables=read_assignments(asked["given"], "--set", "NAME=VALUE"),
             root=read_roots(asked["root"]),
-            sizes=form != "text",
+            sizes=form not in ("text", "markdown"),
             memory=memory,
             jobs=jobs,
             progress=progress,
@@ -101,6 +101,10 @@ def diff(
         )
     if form == "json":
         print_out(difference_json(found))
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.difference import render_difference as render
+
+        print_out([render(found, verbose=verbose)])
     else:
         print_out([render_difference(found, **Style(verbose, color).layout)])
     return found.exit_code

@@ -54,7 +54,7 @@ from ckptsurgeon.errors import FindingsError, OutputError
 )
 @inputs
 @memory
-@report_with("html")
+@report_with("markdown", "github", "html")
 @click.option(
     "-o",
     "--output",
@@ -124,7 +124,7 @@ def _save(plan: Any, output: str | None) -> bool:
     callback=read_bytes,
     help="Bytes of tensors in one shard of a folder; 5GB unless given.",
 )
-@report_with("html")
+@report_with("markdown", "github", "html")
 @click.option(
     "-o",
     "--output",
@@ -203,7 +203,7 @@ def _fill(fill: Any, plan: Any) -> Any:
     ),
 )
 @click.argument("saved", metavar="PLAN", type=PATH)
-@report_with("html")
+@report_with("markdown", "github", "html")
 @click.option(
     "-o",
     "--output",

@@ -55,6 +55,7 @@ OPTIONS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("--dry-run", "--dryrun", "-n", "--check"), _PLAN),
     **dict.fromkeys(("--keys", "--filter", "--only-keys", "--pattern", "--grep"), "--only PATTERN"),
+    **dict.fromkeys(("--statistics", "--values", "--histogram", "--summary"), "--stats"),
     **dict.fromkeys(("--no-color", "--nocolor", "--no-colour"), "--color never"),
     **dict.fromkeys(("--silent",), "-q"),
     **dict.fromkeys(("--tol", "--threshold", "--epsilon", "--eps"), "--atol NUMBER"),

@@ -8,9 +8,18 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command, Group
-from ckptsurgeon.cli.options import PATH, color, formats, load_rules, only, read_factory_arguments
-from ckptsurgeon.cli.printing import Style, print_json, print_out, say
+from ckptsurgeon.cli.options import (
+    PATH,
+    color,
+    formats_with,
+    load_rules,
+    memory,
+    only,
+    read_factory_arguments,
+)
+from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.errors import Problem, RulesetError
 
 
 @click.command(
@@ -19,6 +28,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     examples=(
         "ckptsurgeon inspect model.pt",
         "ckptsurgeon inspect model.safetensors --only 'layers.<i>.mlp.**' -v",
+        "ckptsurgeon inspect model.safetensors --stats",
         "ckptsurgeon inspect folder/ --format spec > shapes.json",
         "ckptsurgeon inspect timm:resnet18",
     ),
@@ -27,10 +37,12 @@ from ckptsurgeon.cli.streams import refuse_stream
 @click.option("--root", help="The wrapper to open; '' for everything.")
 @only
 @click.option("--model-args", metavar="JSON", help="Arguments of a factory.")
+@click.option("--stats", is_flag=True, help="Read the values too, and tell what they are like.")
+@memory
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "html", "spec"]),
+    type=click.Choice(["text", "json", "markdown", "html", "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -42,11 +54,13 @@ def inspect(
     root: str | None,
     only: Sequence[str],
     model_args: str | None,
+    stats: bool,
+    memory: int | None,
     form: str,
     color: str,
     verbose: bool,
 ) -> None:
-    """What is in CHECKPOINT: tensors, ties, wrappers, entries.
+    """What is in CHECKPOINT: tensors, ties, wrappers, entries; with --stats their values.
 
     CHECKPOINT is a file, a folder, or a factory as pkg.mod:name, transformers:FOLDER, timm:NAME.
     """
@@ -54,21 +68,44 @@ def inspect(
 
     refuse_stream(checkpoint, "a checkpoint")
     arguments = read_factory_arguments(checkpoint, model_args)
-    found = look(checkpoint, root=root, only=only, arguments=arguments)
+    _check_words(stats, memory, form)
+    with shown_progress(LONG_WORK if stats else 0) as progress:
+        found = look(
+            checkpoint,
+            root=root,
+            only=only,
+            arguments=arguments,
+            stats=stats,
+            memory=memory,
+            progress=progress,
+        )
     if form == "spec":
         _print_spec(found)
     elif form == "json":
-        from ckptsurgeon.render.inspection import inspection_json
+        from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
     elif form == "html":
         from ckptsurgeon.render.html.inspection_page import render_inspected
 
         print_out([render_inspected(found)])
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.inspection import render_inspection as render
+
+        print_out([render(found, verbose=verbose)])
     else:
         from ckptsurgeon.render.inspection import render_inspection
 
-        print_out([render_inspection(found, **Style(verbose, color).layout)])
+        style = Style(verbose, color)
+        print_out([render_inspection(found, **style.layout, pictures=style.draws)])
+
+
+def _check_words(stats: bool, memory: int | None, form: str) -> None:
+    """Raises UsageError for words that say nothing together."""
+    if memory is not None and not stats:
+        raise click.UsageError("--memory: values are read with --stats alone")
+    if stats and form == "spec":
+        raise click.UsageError("--stats: a spec has no values; wanted --format text or json")
 
 
 def _print_spec(found: Any) -> None:
@@ -88,27 +125,54 @@ def _print_spec(found: Any) -> None:
 @click.command(
     cls=Command,
     short_help="Validate rule files.",
-    examples=("ckptsurgeon check rules.yaml", "ckptsurgeon check first.yaml second.yaml"),
+    examples=(
+        "ckptsurgeon check rules.yaml",
+        "ckptsurgeon check first.yaml second.yaml",
+        "ckptsurgeon check --each rules/*.yaml --format github   # a gate for CI",
+    ),
 )
 @click.argument("rules", nargs=-1, required=True, type=PATH)
-@formats
-def check(rules: Sequence[str], form: str) -> None:
+@click.option("--each", is_flag=True, help="RULES stand alone, and are no stages.")
+@formats_with("github")
+def check(rules: Sequence[str], each: bool, form: str) -> None:
     """Validate rule files without a checkpoint; several are stages, one after the other.
 
     RULES are rule files, shipped rulesets, or - for stdin.
     """
-    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-    from ckptsurgeon.visible import visible
-
-    compiled = compile_rulesets(load_rules(rules))
-    count = sum(len(stage.rules) for stage in compiled)
+    files = [[name] for name in rules] if each else [list(rules)]
+    compiled = _compile_each(files)
     if form == "json":
-        names = {"files": list(rules), "rules": count, "stages": len(compiled)}
+        count = sum(len(stage.rules) for stages in compiled for stage in stages)
+        names = {"files": list(rules), "rules": count, "stages": sum(map(len, compiled))}
         print_json({"version": 1, "clean": True, "exit_code": 0, **names, "problems": []})
         return
-    stages = f", {len(compiled)} stages" if len(compiled) > 1 else ""
-    names_told = ", ".join(map(visible, rules))
-    print_out([f"{names_told}: {count} rule{'s' * (count != 1)}{stages}, no problems\n"])
+    print_out(_tell_checked(*pair) for pair in zip(files, compiled, strict=True))
+
+
+def _compile_each(files: Sequence[Sequence[str]]) -> list[Sequence[Any]]:
+    """The stages of each of some lists of rule files; raises RulesetError with all problems."""
+    from ckptsurgeon.planner.compiling.compilation import compile_rulesets
+
+    compiled: list[Sequence[Any]] = []
+    problems: list[Problem] = []
+    for names in files:
+        try:
+            compiled.append(compile_rulesets(load_rules(names)))
+        except RulesetError as error:
+            problems += error.problems
+    if problems:
+        raise RulesetError(problems)
+    return compiled
+
+
+def _tell_checked(names: Sequence[str], stages: Sequence[Any]) -> str:
+    """`rules.yaml: 3 rules, no problems`."""
+    from ckptsurgeon.visible import disarm, visible
+
+    count = sum(len(stage.rules) for stage in stages)
+    number = f", {len(stages)} stages" if len(stages) > 1 else ""
+    told = f"{', '.join(names)}: {count} rule{'s' * (count != 1)}{number}, no problems"
+    return f"{disarm(visible(told))}\n"
 
 
 @click.group(cls=Group, short_help="Shipped rulesets; the schema.")

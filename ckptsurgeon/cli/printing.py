@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckptsurgeon.errors import OutputError
+from ckptsurgeon.errors import CkptSurgeonError, OutputError
 
 if TYPE_CHECKING:
     from ckptsurgeon.report.report import Done
@@ -40,9 +41,9 @@ def shown_progress(nbytes: int = LONG_WORK) -> Iterator[Progress | None]:
 
 def say(text: str, code: int) -> int:
     """The code, when the text is on stderr; names of files and keys in it are made visible."""
-    from ckptsurgeon.visible import visible
+    from ckptsurgeon.visible import disarm, visible
 
-    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
+    click.echo("\n".join(disarm(visible(line)) for line in text.split("\n")), err=True)
     return code
 
 
@@ -61,11 +62,11 @@ def print_report(plan: Any, form: str, style: Style) -> None:
 
 
 def print_beginning(report: Any, form: str, style: Style) -> None:
-    """What a report says before the work: a text but for its last lines, else nothing."""
+    """What a report says before the work: a text but for its last lines; else nothing."""
     if form == "text":
         from ckptsurgeon.render.text import render_body
 
-        print_out([render_body(report, **style.layout)])
+        print_out([render_body(report, **style.layout, pictures=style.draws)])
 
 
 def print_ending(report: Any, form: str, style: Style) -> None:
@@ -74,10 +75,18 @@ def print_ending(report: Any, form: str, style: Style) -> None:
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
-    elif form == "html":
-        from ckptsurgeon.render.html.plan_page import render_report
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.report import render_report
 
-        print_out([render_report(report)])
+        print_out([render_report(report, verbose=style.verbose)])
+    elif form == "github":
+        from ckptsurgeon.render.github import annotate_report
+
+        print_out([annotate_report(report, find_folder())])
+    elif form == "html":
+        from ckptsurgeon.render.html.plan_page import render_report as render_page
+
+        print_out([render_page(report)])
     else:
         from ckptsurgeon.render.text import render_bottom
 
@@ -90,6 +99,28 @@ def print_quietly(report: Any, form: str, style: Style) -> None:
         print_out([f"{report.bottom_line}\n"])
     else:
         print_ending(report, form, style)
+
+
+def print_error(error: CkptSurgeonError, form: str) -> None:
+    """An error on stdout, for who asked for a format; as text it is told on stderr alone."""
+    if form == "json":
+        from ckptsurgeon.render.problems import error_json
+
+        print_out([error_json(error), "\n"])
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.problems import render_problems
+
+        print_out([render_problems(error)])
+    elif form == "github":
+        from ckptsurgeon.render.github import annotate_error
+
+        print_out([annotate_error(error, find_folder())])
+
+
+def find_folder() -> str:
+    """The working folder within the workspace of a CI job, whose files annotations name."""
+    here, workspace = Path.cwd(), Path(os.environ.get("GITHUB_WORKSPACE") or ".").resolve()
+    return here.relative_to(workspace).as_posix() if here.is_relative_to(workspace) else ""
 
 
 def print_json(value: Any) -> None:
@@ -131,6 +162,16 @@ class Style:
         if os.environ.get("FORCE_COLOR"):
             return True
         return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def draws(self) -> bool:
+        """Whether there are pictures: in colours, where stdout can write what they are made of."""
+        from ckptsurgeon.render.pictures import SIGNS
+
+        try:
+            return self.paints and bool(SIGNS.encode(sys.stdout.encoding))
+        except (LookupError, UnicodeError):
+            return False
 
     @property
     def layout(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     metavar="KIND",
     help="Accepts findings of this kind, in loading on both sides. May be repeated.",
 )
-@report_with("html")
+@report_with("markdown", "html")
 def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **words: Any) -> int:
     """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
 
@@ -70,6 +70,10 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **
     found = prove(checkpoint, model, **_read_words(words))
     if form == "json":
         print_out([verification_json(found)])
+    elif form == "markdown":
+        from ckptsurgeon.render.markdown.verification import render_verification as render
+
+        print_out([render(found, verbose=verbose)])
     elif form == "html":
         from ckptsurgeon.render.html.verification_page import render_verified
 

@@ -133,17 +133,16 @@ def count_moved(plan: Plan) -> int:
     return sum(node.spec.nbytes for key, node in nodes.items() if key not in plan.ties)
 
 
-def _count_bytes(progress: Progress | None, jobs: Sequence[Job]) -> Callable[[Job], None]:
-    """What tells a progress after each job how many bytes are done of all."""
-    sizes = [job.output.spec.nbytes for job in jobs]
-    total, done, one_at_a_time = sum(sizes), 0, threading.Lock()
+def count_up(progress: Progress | None, total: int) -> Callable[[int, str], None]:
+    """What tells a progress, from any thread, that so many bytes more are done, and the key."""
+    done, one_at_a_time = 0, threading.Lock()
 
-    def tell(job: Job) -> None:
+    def tell(nbytes: int, key: str) -> None:
         nonlocal done
         if progress is not None:
             with one_at_a_time:
-                done += job.output.spec.nbytes
-                progress(done, total, full_key(job.filling.alias, job.output.key))
+                done += nbytes
+                progress(done, total, key)
 
     return tell
 
@@ -187,7 +186,8 @@ class Mover:
         computed = _side_by_side([job for job in jobs if job.computed])
         in_blocks = [job for job in jobs if not job.computed and not job.copied]
         evaluator = self._evaluator(computed, in_blocks)
-        tell, stopped = _count_bytes(progress, jobs), threading.Event()
+        tell = count_up(progress, sum(job.output.spec.nbytes for job in jobs))
+        stopped = threading.Event()
 
         def make(some: Iterable[Job]) -> None:
             try:
@@ -195,7 +195,7 @@ class Mover:
                     if stopped.is_set():
                         return
                     self._make(job, evaluator)
-                    tell(job)
+                    tell(job.output.spec.nbytes, full_key(job.filling.alias, job.output.key))
             except BaseException:
                 stopped.set()  # whichever thread it is, the others make no more
                 raise

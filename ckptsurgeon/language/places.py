@@ -7,3 +7,8 @@ COMMAND_LINE = "-e"
 
 PYTHON_RULES = "<rules>"
 """Rules that Python gives as dicts and lists."""
+
+
+def is_file(name: str) -> bool:
+    """Whether rules of this name stand in a file: not typed, given by Python, or piped."""
+    return name != COMMAND_LINE and not name.startswith("<")

@@ -10,14 +10,20 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.proof.results import Finding, Kind
+from ckptsurgeon.report.values import (
+    FRESH,
+    STATISTICS,
+    is_bias,
+    last_piece,
+    tell_all,
+    tell_share,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HUGE = 1e15
 """Magnitude beyond which no weight lies; memory that was never written often does."""
-
-STATISTICS = ("running_mean", "running_var")
 
 
 def check_values(state: Mapping[str, Any], parameters: Collection[str]) -> Iterator[Finding]:
@@ -29,7 +35,7 @@ def check_values(state: Mapping[str, Any], parameters: Collection[str]) -> Itera
     for key, tensor in state.items():
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             is_weight = key in parameters
-            yield from _checked(key, tensor, is_weight, is_weight or _last(key) in STATISTICS)
+            yield from _checked(key, tensor, is_weight, is_weight or last_piece(key) in STATISTICS)
     yield from _fresh(state)
 
 
@@ -46,7 +52,7 @@ def _checked(key: str, tensor: Tensor, is_weight: bool, is_finite: bool) -> Iter
         yield Finding(Kind.GARBAGE, key, f"{told}: memory that was never written looks like this")
     elif is_weight:
         yield from _one_value(key, numbers)
-    elif _last(key) == "running_var" and (below := int((numbers < 0).sum())):
+    elif last_piece(key) == "running_var" and (below := int((numbers < 0).sum())):
         yield Finding(Kind.VARIANCE, key, f"{_share(below, numbers)} below zero")
 
 
@@ -59,8 +65,13 @@ def _numbers(tensor: Tensor) -> Tensor:
 
 
 def _share(count: int, numbers: Tensor) -> str:
-    verb = "is" if count == 1 else "are"
-    return f"{count:,} of {numbers.numel():,} values {verb}"
+    total = numbers.numel()
+    return tell_share((count, count), (total, total))
+
+
+def _all(numbers: Tensor, what: str) -> str:
+    total = numbers.numel()
+    return tell_all((total, total), what)
 
 
 def _garbage(numbers: Tensor, tensor: Tensor) -> str:
@@ -86,10 +97,10 @@ def _one_value(key: str, numbers: Tensor) -> Iterator[Finding]:
     low, high = map(float, numbers.aminmax())
     if low != high or numbers.numel() == 1:
         return
-    if low == 0 and "bias" not in _last(key):
-        yield Finding(Kind.ZERO, key, f"all {numbers.numel():,} values are zero")
+    if low == 0 and not is_bias(key):
+        yield Finding(Kind.ZERO, key, _all(numbers, "zero"))
     elif low != 0 and numbers.dim() > 1:
-        yield Finding(Kind.CONSTANT, key, f"all {numbers.numel():,} values are {low:g}")
+        yield Finding(Kind.CONSTANT, key, _all(numbers, f"{low:g}"))
 
 
 def _fresh(state: Mapping[str, Any]) -> Iterator[Finding]:
@@ -97,15 +108,10 @@ def _fresh(state: Mapping[str, Any]) -> Iterator[Finding]:
     for key, mean in state.items():
         prefix, dot, last = key.rpartition(".")
         if last == "running_mean" and _is_new(mean, state.get(f"{prefix}{dot}running_var")):
-            text = "mean 0 and variance 1 in every channel, as in a new BatchNorm"
-            yield Finding(Kind.FRESH, key, text)
+            yield Finding(Kind.FRESH, key, FRESH)
 
 
 def _is_new(mean: Tensor, variance: Tensor | None) -> bool:
     if variance is None or mean.numel() < 2:
         return False
     return not mean.count_nonzero() and bool((variance == 1).all())
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

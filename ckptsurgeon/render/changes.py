@@ -11,9 +11,9 @@ from ckptsurgeon.comparing.difference import Row
 from ckptsurgeon.keys import read_key
 from ckptsurgeon.render.columns import Aligned, fit_names
 from ckptsurgeon.render.tree import Branch, grow_tree
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, percent
 
-HEADING = ("", "relative L2", "", "max |Δ|", "cosine", "equal")
+HEADS = ("", "relative L2", "", "max |Δ|", "cosine", "equal", "")
 """What the columns are."""
 
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -45,7 +45,7 @@ def change_lines(rows: Sequence[Row], modules: Mapping[str, Change]) -> list[Ali
     """A line for each module of these tensors and for each tensor, repeated ones folded."""
     moves = Moves({row.key: row for row in rows}, modules)
     tree = grow_tree({row.key: row.spec for row in rows})
-    return [Aligned(HEADING), *_branch_lines(tree, (("",),), 0, moves)]
+    return list(_branch_lines(tree, (("",),), 0, moves))
 
 
 Groups = Sequence[Sequence[str]]
@@ -154,10 +154,8 @@ def tell_share(share: float) -> str:
 
 
 def tell_percent(part: int, whole: int) -> str:
-    """`98.3%`: a share that is 0% or 100% only where it is exact."""
-    if part in (0, whole):
-        return "100%" if part == whole else "0%"
-    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+    """`98.3%`: a share; of nothing it is all."""
+    return percent(part, whole) if whole else "100%"
 
 
 def tell_number(number: float) -> str:

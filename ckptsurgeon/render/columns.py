@@ -16,7 +16,7 @@ GAP = "  "
 
 
 def _paint(code: str) -> Callable[[Palette, str], str]:
-    return lambda self, text: f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
+    return lambda self, text: self.paint(code, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,10 @@ class Palette:
     """Wraps text in colours, or leaves it alone."""
 
     color: bool
+
+    def paint(self, code: str, text: str) -> str:
+        """The text in the colour of an ANSI code."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and text else text
 
     bold, dim, hint = _paint("1"), _paint("2"), _paint("36")
     good, bad = _paint("1;32"), _paint("1;31")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from ckptsurgeon.comparing.change import Change
 from ckptsurgeon.comparing.difference import SAME, Difference, Row, Status
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.render.changes import (
-    HEADING,
+    HEADS,
     change_lines,
     figures,
     tell_rows,
@@ -23,7 +24,8 @@ from ckptsurgeon.render.changes import (
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.json import describe
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
-from ckptsurgeon.render.sides import outside_block, side_line, title_line
+from ckptsurgeon.render.sections import Section
+from ckptsurgeon.render.sides import side_line, tell_outside
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.sides import Side
@@ -62,11 +64,16 @@ def render_difference(found: Difference, *, width: int, color: bool, verbose: bo
     paint = view.palette.good if found.equal else view.palette.bad
     return view.page(
         [*_sides(found.sources, view), *_sides(found.others, view)],
-        outside_block((*found.sources, *found.others), OUTSIDE, view),
-        *(_section(found, status, view) for status in Status),
-        _notes(found.notes, view),
-        [*_whole(found, view), paint(safe_sentence(found.bottom_line))],
+        *map(view.show, tell_difference(found, view)),
+        [*map(view.palette.dim, tell_whole(found)), paint(safe_sentence(found.bottom_line))],
     )
+
+
+def tell_difference(found: Difference, view: View) -> Iterator[Section]:
+    """What is outside of the roots, a section for each status, and the notes."""
+    outside = tell_outside((*found.sources, *found.others), OUTSIDE, view)
+    told = (tell_status(found, status, view) for status in Status)
+    return (one for one in (outside, *told, _notes(found.notes, view)) if one is not None)
 
 
 def _sides(sides: Sequence[Side], view: View) -> list[str]:
@@ -74,21 +81,26 @@ def _sides(sides: Sequence[Side], view: View) -> list[str]:
     return view.table(lines, lambda line: line, view.limits.section, "")
 
 
-def _section(found: Difference, status: Status, view: View) -> list[str]:
+def tell_status(found: Difference, status: Status, view: View) -> Section | None:
+    """The tensors of a status; of those that are the same, and of casts, just how many."""
     rows = found.by_status[status]
     if not rows:
-        return []
-    title = title_line(status.value, found.counts[status], view, _meaning(status, rows))
+        return None
+    told = str(found.counts[status]), _meaning(status, rows)
+    title = Section(status.value, ": ".join(filter(None, told)))
     if view.verbose:
-        return [title, *view.align([Aligned(HEADING), *map(_row_line, rows)])]
-    if status is Status.RETYPED and _are_cast(rows):
-        return [title]
+        return _with_figures(title, list(map(_row_line, rows)), len(rows))
+    if (status is Status.RETYPED and _are_cast(rows)) or status in SAME:
+        return title
     if status in WITH_FIGURES:
-        lines = change_lines(rows, found.modules)
-        return [title, *view.table(lines, lambda line: line, view.limits.finding)]
-    if status in SAME:
-        return [title]
-    return [title, *view.fold(gather_lots(map(_entry, rows)), _show_line, view.limits.section)]
+        return _with_figures(title, change_lines(rows, found.modules), view.limits.finding - 1)
+    lines, heads = view.unite(gather_lots(map(_entry, rows))), ("key", "from", "how", "tensors")
+    return replace(title, items=lines, show=_show_line, limit=view.limits.section, heads=heads)
+
+
+def _with_figures(title: Section, lines: Sequence[Aligned], limit: int) -> Section:
+    """The section with lines that have figures, whose heads are not plain."""
+    return replace(title, items=lines, limit=limit, heads=HEADS, shows_heads=True)
 
 
 def _meaning(status: Status, rows: Sequence[Row]) -> str:
@@ -141,14 +153,13 @@ def _row_line(row: Row) -> Aligned:
     return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)
 
 
-def _notes(notes: Sequence[tuple[str, str]], view: View) -> list[str]:
-    if not notes:
-        return []
+def _notes(notes: Sequence[tuple[str, str]], view: View) -> Section | None:
     lines = [Aligned((kind, safe_sentence(text))) for kind, text in notes]
-    return [view.palette.bold("notes"), *view.table(lines, lambda line: line, view.limits.section)]
+    heads = ("note", "what", "")
+    return Section("notes", "", lines, limit=view.limits.section, heads=heads) if lines else None
 
 
-def _whole(found: Difference, view: View) -> list[str]:
+def tell_whole(found: Difference) -> list[str]:
     """The figures of all values that were compared, and the tensor that moved farthest."""
     whole, farthest = found.whole, found.farthest
     if whole.are_equal:
@@ -160,7 +171,7 @@ def _whole(found: Difference, view: View) -> list[str]:
     if farthest is not None and farthest.change is not None:
         far = tell_share(farthest.change.relative)
         lines.append(f"farthest: {safe(farthest.key)}, relative L2 {far}")
-    return [view.palette.dim(line) for line in lines]
+    return lines
 
 
 # --- for machines ---------------------------------------------------------------------------------

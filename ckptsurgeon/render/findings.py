@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from ckptsurgeon.checkpoints.base import DESTINATION
 from ckptsurgeon.cutting import cut, cut_middle
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.graph import full_key
-from ckptsurgeon.render.columns import Aligned
+from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe, safe_sentence
-from ckptsurgeon.render.view import INDENT, View, place_text
-from ckptsurgeon.report.advice import Advice
+from ckptsurgeon.render.view import INDENT, Limits, View, place_text
 from ckptsurgeon.report.remarks import Remark
 from ckptsurgeon.report.report import Report, tell_nothing
 from ckptsurgeon.specs import UnreadableSpec
@@ -32,79 +32,57 @@ ADVICE = "to settle this, in the rule file"
 
 CHECKED = "look at what says CHECK; what begins with # is no rule yet"
 
+Paint = Callable[[Palette, str], str]
 
 LONGEST_LINE = 1000
 """Characters of a line that is shown whole; nobody pastes a longer one from a screen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The findings of a kind that are all allowed, or all not; never none."""
-
-    kind: FindingKind
-    allowed: bool
-    findings: Sequence[Finding]
-
-    @property
-    def title(self) -> str:
-        """`2 missing`, `1 unused (allowed)`; of what is of no key the kind alone."""
-        word = f"{self.kind.value} (allowed)" if self.allowed else self.kind.value
-        return word if self.kind is FindingKind.NOTHING else f"{len(self.findings):,} {word}"
-
-    @property
-    def meaning(self) -> str:
-        """What it means that there are such findings."""
-        if self.kind is FindingKind.NOTHING:
-            return tell_nothing(self.findings)
-        if self.kind is FindingKind.UNREADABLE:
-            return _meaning_unreadable(self.findings, self.allowed)
-        return MEANINGS[self.kind]
-
-    @property
-    def lots(self) -> Iterable[Lot]:
-        """The keys; none where the finding is of none."""
-        keyed = () if self.kind is FindingKind.NOTHING else self.findings
-        return gather_lots(map(_entry, keyed))
-
-    @property
-    def remedies(self) -> list[str]:
-        """What makes readable tensors of those that are not, each thing once; safe to show."""
-        told: dict[str, str] = {}
-        for finding in self.findings:
-            spec = finding.found or finding.wanted
-            if isinstance(spec, UnreadableSpec):
-                told.setdefault(spec.remedy, spec.what)
-        if len(told) == 1:
-            told = dict.fromkeys(told, "them")
-        return [f"to read {safe(what)}, {safe(remedy)}" for remedy, what in told.items()]
+def tell_findings(report: Report, view: View) -> Iterator[Section]:
+    """A section for the findings of each kind."""
+    return (tell_alike(findings, view) for findings in sort_findings(report))
 
 
-def sort_findings(report: Report) -> list[Found]:
-    """The findings of a report by kind: first those that are allowed, then the others."""
+def sort_findings(report: Report) -> Iterator[list[Finding]]:
+    """The findings of each kind: first those that are allowed, then the others."""
     found: dict[tuple[int, bool], list[Finding]] = {}
     for finding in report.findings:
         found.setdefault((id(finding.kind), finding.allowed), []).append(finding)
-    return [
-        Found(kind, allowed, found[id(kind), allowed])
-        for kind in FindingKind
-        for allowed in (True, False)
-        if (id(kind), allowed) in found
-    ]
+    for kind in FindingKind:
+        for allowed in (True, False):
+            if findings := found.get((id(kind), allowed)):
+                yield findings
 
 
-def show_findings(report: Report, view: View) -> list[list[str]]:
-    """A block for the findings of each kind."""
-    blocks: dict[FindingKind, list[str]] = {}
-    for found in sort_findings(report):
-        blocks.setdefault(found.kind, []).extend(_show_found(found, view))
-    return list(blocks.values())
+def tell_alike(findings: Sequence[Finding], view: View) -> Section:
+    """Findings of one kind that are all allowed, or all not."""
+    kind, allowed = findings[0].kind, findings[0].allowed
+    word = f"{kind.value} (allowed)" if allowed else kind.value
+    if kind is FindingKind.NOTHING:
+        return Section(word, tell_nothing(findings), is_wrong=not allowed)
+    return Section(
+        title=f"{len(findings):,} {word}",
+        told=tell_meaning(findings),
+        items=view.unite(list_found(findings)),
+        show=_show,
+        limit=view.limits.finding,
+        heads=("key", "", "rule", "tensors"),
+        hints=tuple(_remedies(findings)),
+        is_wrong=not allowed,
+    )
 
 
-def _show_found(found: Found, view: View) -> list[str]:
-    paint = view.palette.bold if found.allowed else view.palette.bad
-    title = f"{paint(found.title)}  {view.palette.dim(found.meaning)}"
-    lines = view.fold(found.lots, show_found_line, view.limits.finding)
-    return [title, *lines, *(INDENT + view.palette.hint(one) for one in found.remedies)]
+def list_found(findings: Iterable[Finding]) -> Iterable[Lot]:
+    """What is told of the keys that findings are of."""
+    return gather_lots(map(_entry, findings))
+
+
+def tell_meaning(findings: Sequence[Finding]) -> str:
+    """What it means that these, of one kind and all allowed or all not, are findings."""
+    kind = findings[0].kind
+    if kind is FindingKind.UNREADABLE:
+        return _meaning_unreadable(findings, findings[0].allowed)
+    return MEANINGS[kind]
 
 
 def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
@@ -116,6 +94,18 @@ def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
     if of_destination:
         return "the destination's can't be read: give them values, or allow the output to lack them"
     return MEANINGS[FindingKind.UNREADABLE]
+
+
+def _remedies(findings: Sequence[Finding]) -> Iterator[str]:
+    """What makes readable tensors of those that are not, each thing once."""
+    specs = [finding.found or finding.wanted for finding in findings]
+    told: dict[str, str] = {}
+    for spec in specs:
+        if isinstance(spec, UnreadableSpec):
+            told.setdefault(spec.remedy, spec.what)
+    if len(told) == 1:
+        told = dict.fromkeys(told, "them")
+    return (f"to read {safe(what)}, {safe(remedy)}" for remedy, what in told.items())
 
 
 def _entry(finding: Finding) -> Entry:
@@ -131,52 +121,70 @@ def _entry(finding: Finding) -> Entry:
     )
 
 
-def show_found_line(line: Line) -> Aligned:
-    """A line of keys that findings are of."""
+def _show(line: Line) -> Aligned:
     specs = f"found {line.before}, wanted {line.after}" if line.before else line.after
     tail = specs if line.before or not line.names else ""
     return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)
 
 
-def show_advice(report: Report, view: View) -> list[str]:
-    """What would settle the findings: remarks on the rules given, and rules for what these leave.
+class Advised(NamedTuple):
+    """Lines for a rule file with their paint, and what is told of them.
 
-    Lines of rules are safe already, for they are quoted for YAML.
+    They are safe to show: what they name is quoted for YAML, or escaped.
     """
+
+    told: str
+    lines: tuple[tuple[str, Paint], ...]
+
+
+def tell_advice(report: Report, limits: Limits) -> Advised | None:
+    """What would settle the findings: remarks on the rules, and rules for what these leave."""
     advice = report.advice
     if not advice:
-        return []
-    lines = [line for remark in advice.remarks for line in _remark_lines(remark, view)]
+        return None
+    lines = [line for remark in advice.remarks for line in _remark_lines(remark)]
     if advice.too_much:
-        lines.append(f"{INDENT}# {tell_suggest()}")
+        lines.append((f"{INDENT}# {tell_suggest()}", _plain))
     if advice.suggestion is not None:
-        lines += _rule_lines(report, advice.suggestion, view)
-    return [_title(report, view), *lines]
+        lines += _rule_lines(report, advice.suggestion, limits)
+    return Advised(_told(advice.suggestion), tuple(lines))
 
 
-def _remark_lines(remark: Remark, view: View) -> list[str]:
-    shown = [f"{INDENT}# {safe_sentence(remark.sentence)}"]
-    return [*shown, *(INDENT + view.palette.hint(cut_rule(line)) for line in remark.lines)]
+def show_advice(advised: Advised | None, view: View) -> list[str]:
+    """The lines, and above them what they are for."""
+    if advised is None:
+        return []
+    told = f"  {view.palette.dim(advised.told)}" if advised.told else ""
+    shown = [paint(view.palette, line) for line, paint in advised.lines]
+    return [f"{view.palette.bold(ADVICE)}{told}", *shown]
 
 
-def _rule_lines(report: Report, suggestion: Suggestion, view: View) -> list[str]:
-    shown, left_out = cut(suggested_lines(report, suggestion), view.limits.suggestion)
-    lines = [view.palette.hint(cut_rule(line)) for line in shown]
-    if left_out:
-        rest = tell_more() if report.rules else tell_suggest()
-        lines.append(view.palette.dim(f"{INDENT}# ... {left_out:,} more lines ({rest})"))
-    return lines
+def _plain(palette: Palette, text: str) -> str:
+    return text
 
 
-def suggested_lines(report: Report, suggestion: Suggestion) -> list[str]:
+def _remark_lines(remark: Remark) -> list[tuple[str, Paint]]:
+    shown = [(f"{INDENT}# {safe_sentence(remark.sentence)}", _plain)]
+    return [*shown, *((INDENT + _cut(line), Palette.hint) for line in remark.lines)]
+
+
+def _rule_lines(
+    report: Report, suggestion: Suggestion, limits: Limits
+) -> Iterator[tuple[str, Paint]]:
     """The lines of a suggested file that can be pasted into another: what that lacks of them."""
     there = ["format:", "rules: []"]
     there += ["rules:"] if report.rules else []
     there += [] if report.advice.copies else ["unmatched:"]
-    return [line for line in suggestion.text().splitlines() if not line.startswith(tuple(there))]
+    told = [line for line in suggestion.text().splitlines() if not line.startswith(tuple(there))]
+    shown, left_out = cut(told, limits.suggestion)
+    for line in shown:
+        yield _cut(line), Palette.hint
+    if left_out:
+        rest = tell_more() if report.rules else tell_suggest()
+        yield f"{INDENT}# ... {left_out:,} more lines ({rest})", Palette.dim
 
 
-def cut_rule(line: str) -> str:
+def _cut(line: str) -> str:
     """A line as it can be pasted; a comment of one that nobody would."""
     if len(line) <= LONGEST_LINE:
         return line
@@ -184,15 +192,8 @@ def cut_rule(line: str) -> str:
     return f"{indent}# {cut_middle(line.strip(), LONGEST_LINE, LONGEST_LINE // 2, str)}"
 
 
-def _title(report: Report, view: View) -> str:
-    """What the lines are for, and that those that begin with # aren't rules."""
-    title = view.palette.bold(ADVICE)
-    return f"{title}  {view.palette.dim(CHECKED)}" if asks_to_check(report.advice) else title
-
-
-def asks_to_check(advice: Advice) -> bool:
-    """Whether there are lines that are no rules yet, or that something speaks against."""
-    suggestion = advice.suggestion
-    return suggestion is not None and bool(
-        suggestion.likely or suggestion.open or suggestion.unused
-    )
+def _told(suggestion: Suggestion | None) -> str:
+    """That lines that begin with # aren't rules, where there are such."""
+    if suggestion is None or not (suggestion.likely or suggestion.open or suggestion.unused):
+        return ""
+    return CHECKED

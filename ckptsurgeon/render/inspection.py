@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, Palette, fit_names
-from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.pictures import draw_dtypes
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.value_remarks import tell_remarks
+from ckptsurgeon.render.values import MOST_LINES, tell_left_out, tell_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 from ckptsurgeon.wording import tell_more
 
-VERSION = 1
 MOST_FACTS = 6
-MOST_LINES = 200
 MOST_SHAPES = 4
 """Shapes of a module's tensors that one line tells."""
 LONGEST_NAMES = 64
 
 
-def render_inspection(found: Inspection, *, width: int, color: bool, verbose: bool = False) -> str:
+def render_inspection(
+    found: Inspection, *, width: int, color: bool, verbose: bool = False, pictures: bool = False
+) -> str:
     """The checkpoint as text that ends in a newline; safe to print as it is.
 
     Modules of equal structure fold (`blocks.<0..11>`); `verbose` lists every tensor and fact.
+    `pictures` has a bar of the bytes by dtype, in colour and if it is folded.
     """
-    view = View(width, Palette(color), verbose, EVERYTHING)
-    facts = view.align(list(fact_lines(found, None if verbose else MOST_FACTS)))
-    specs = found.specs
-    lines = _listed(specs) if verbose else list(_branches(grow_tree(specs), 0, 1))
-    shown = view.table(lines, lambda line: line, len(lines) if verbose else MOST_LINES)
-    head = [view.palette.bold(safe(str(found.checkpoint.path))), *facts]
-    return view.page(head, [view.palette.bold("tensors"), *shown] if shown else [])
+    view = View(width, Palette(color), verbose, EVERYTHING, pictures and color and not verbose)
+    facts, *others = map(view.show, tell_inspection(found, view))
+    return view.page([*facts, *draw_dtypes(found.specs.values(), view)], *others)
+
+
+def tell_inspection(found: Inspection, view: View) -> Iterator[Section]:
+    """The facts of a checkpoint, then its tensors, or what their values are like."""
+    yield tell_facts(found, verbose=view.verbose)
+    sections = tell_measured(found, view)
+    if found.measurements is None:
+        sections = [_tell_tensors(found.specs, view)]
+    yield from (section for section in sections if section.items)
+
+
+def tell_facts(found: Inspection, *, verbose: bool) -> Section:
+    """What is known of a checkpoint beside its tensors."""
+    facts = list(_facts(found, verbose))
+    path = safe(str(found.checkpoint.path))
+    return Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
+
+
+def tell_measured(found: Inspection, view: View) -> list[Section]:
+    """What the values are like, and what is worth a look; nothing where they were not read."""
+    measured = found.measurements
+    if measured is None:
+        return []
+    values = tell_values(found.specs, measured, view)
+    return [values, tell_left_out(measured), tell_remarks(found.remarks, view)]
+
+
+def _tell_tensors(specs: Mapping[str, TensorSpec], view: View) -> Section:
+    lines = _listed(specs) if view.verbose else list(_branches(grow_tree(specs), 0, 1))
+    limit, heads = len(lines) if view.verbose else MOST_LINES, ("module", "size", "tensors")
+    return Section("tensors", "", lines, limit=limit, heads=heads)
 
 
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def fact_lines(found: Inspection, most: int | None) -> Iterator[Aligned]:
-    """What is known of a checkpoint beside its tensors; of each list the first `most`."""
+def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
     checkpoint, contents = found.checkpoint, found.checkpoint.contents
     size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
@@ -66,7 +93,7 @@ def fact_lines(found: Inspection, most: int | None) -> Iterator[Aligned]:
     if contents.root or contents.wrappers:
         yield Aligned(("root", _root(contents)))
     for name, texts in _lists(contents):
-        yield from _limited(name, texts, most)
+        yield from _limited(name, texts, None if verbose else MOST_FACTS)
 
 
 def _root(contents: Contents) -> str:
@@ -168,57 +195,3 @@ def _listed(specs: Mapping[str, TensorSpec]) -> list[Aligned]:
         Aligned((safe(key), f"{human_bytes(spec.nbytes):>10}"), str(spec))
         for key, spec in specs.items()
     ]
-
-
-# --- for machines ---------------------------------------------------------------------------------
-
-
-def inspection_json(found: Inspection) -> Iterator[str]:
-    """The checkpoint in pieces that join to one JSON object: versioned, complete, pure ASCII."""
-    yield "{\n"
-    yield ",\n".join(f"{json.dumps(name)}: {json.dumps(v)}" for name, v in _described(found))
-    yield ',\n"tensors": {'
-    separator = "\n"
-    for key, spec in found.specs.items():
-        entry = {**describe(spec), "bytes": spec.nbytes}
-        yield f"{separator}{json.dumps(key)}: {json.dumps(entry)}"
-        separator = ",\n"
-    yield "\n}\n}\n"
-
-
-def _described(found: Inspection) -> Iterable[tuple[str, Any]]:
-    checkpoint, contents = found.checkpoint, found.checkpoint.contents
-    return {
-        "version": VERSION,
-        "exit_code": 0,
-        "path": str(checkpoint.path),
-        "format": checkpoint.format,
-        "shard": contents.shard,
-        "has_values": checkpoint.has_values,
-        "bytes_on_disk": size_on_disk(checkpoint),
-        "count": len(contents.specs),
-        "elements": count_elements(contents),
-        "bytes": sum(spec.nbytes for spec in contents.specs.values()),
-        "dtypes": dict(count_dtypes(contents)),
-        "root": contents.root,
-        "wrappers": list(contents.wrappers),
-        "ties": [list(group) for group in contents.aliases],
-        "metadata": dict(contents.metadata),
-        "module_metadata": _plain(contents.module_metadata),
-        "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
-        "outside": [describe(one) for one in contents.outside],
-        "rivals": [describe(one) for one in contents.rivals],
-        "notes": list(contents.notes),
-        "only": list(found.only),
-    }.items()
-
-
-def _plain(value: Any) -> Any:
-    """The value with what JSON has no word for as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

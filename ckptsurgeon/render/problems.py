@@ -22,7 +22,7 @@ LONGEST = 2000
 def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
     """An error with all its problems, without a line break at the end."""
     if not isinstance(error, ProblemsError):
-        return f"error: {_shown(str(error))}"
+        return f"error: {shorten_text(str(error))}"
     problems, more = (error.problems, 0) if verbose else cut(error.problems, MOST_PROBLEMS)
     blocks = [render_problem(problem) for problem in problems]
     if more:
@@ -34,12 +34,14 @@ def render_error(error: CkptSurgeonError, *, verbose: bool = False) -> str:
 
 def render_problem(problem: Problem) -> str:
     """`file:line:column: message`, the line with a caret, and the next step."""
-    message = _shown(problem.message)
+    message = shorten_text(problem.message)
     place = _escaped_place(problem.place) if problem.place else None
-    return str(Problem(message if place else f"error: {message}", place, _shown(problem.help)))
+    return str(
+        Problem(message if place else f"error: {message}", place, shorten_text(problem.help))
+    )
 
 
-def _shown(text: str) -> str:
+def shorten_text(text: str) -> str:
     """The text escaped; of one that quotes something endless, both ends."""
     return cut_middle(text, LONGEST, LONGEST // 2, visible)
 

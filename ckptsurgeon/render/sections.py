@@ -1,253 +1,29 @@
-"""What a report tells of a plan, section by section, before it is laid out in any format."""
+"""A part of a report as every format shows it: a title, and lines in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from ckptsurgeon.checkpoints.several import SEVERAL
-from ckptsurgeon.errors import Place
-from ckptsurgeon.ops.indexing import index_text
-from ckptsurgeon.plans.account import Note
-from ckptsurgeon.plans.fates import Fate, SourceFate
-from ckptsurgeon.plans.graph import (
-    Leaf,
-    Node,
-    Operand,
-    full_key,
-    operands_of,
-    place_giving,
-    place_reading,
-    span_lines,
-)
-from ckptsurgeon.plans.kinds import OutputKind
-from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.render.columns import Aligned
-from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
-from ckptsurgeon.render.outputs import output_lines
-from ckptsurgeon.render.sides import side_line
-from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.view import join_texts, place_text
-from ckptsurgeon.render.words import join_words
-from ckptsurgeon.report.report import Report, Rows, making
-from ckptsurgeon.report.sides import Tally
-from ckptsurgeon.specs import plural
-
-T = TypeVar("T")
-K = TypeVar("K")
-
-MOST_ORIGINS = 6
-
-TITLES = {
-    Status.COPIED: "copied by no rule",
-    Status.KEPT: "kept, the destination's own",
-}
 
 
-WHOLE: Mapping[str, int] = MappingProxyType({})
-"""Where all of every tensor is meant."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title, what is told beside it, and a line for each of `items`, of which `limit` are shown.
 
-
-class Section(NamedTuple):
-    """Tensors that something is told of: a title, what is told beside it, and the tensors.
-
-    `parts` are the bytes that are meant of those of which it is not all.
+    `show` makes the cells of a line, safe to show; `heads` name its columns, the last one what is
+    behind these; text has them too where it `shows_heads`, for they are not plain. `hints` stand
+    below. `is_wrong` says that it keeps a result from being written.
     """
 
     title: str
-    told: str
-    lots: Iterable[Lot]
-    parts: Mapping[str, int] = WHOLE
-
-
-# --- what goes in ---------------------------------------------------------------------------------
-
-
-def source_lines(report: Report) -> list[Aligned]:
-    """A line for each source."""
-    return [side_line(f"source {side.alias}".rstrip(), side) for side in report.sources]
-
-
-def target_lines(report: Report) -> list[Aligned]:
-    """Lines for the destination and the outputs; a destination of several stands with these."""
-    destination = report.destination
-    is_told = destination is not None and destination.format != SEVERAL
-    target = [side_line("destination", destination)] if destination and is_told else []
-    return [*target, *output_lines(report)]
-
-
-OUTSIDE = "left behind, outside of the root"
-
-
-# --- what comes out -------------------------------------------------------------------------------
-
-
-def tell_status(report: Report, status: Status, *, each_entry: bool = False) -> Section:
-    """The outputs of a status; `each_entry` tells those that come from a table one by one."""
-    lots = [
-        _lot(report.rows, one, status)
-        for kind in report.kinds[status]
-        for one in (_by_entry(report.rows, kind) if each_entry else [kind])
-    ]
-    return Section(TITLES.get(status, status.value), str(report.counts[status]), lots)
-
-
-def _by_entry(rows: Rows, kind: OutputKind) -> list[OutputKind]:
-    """The outputs of a kind, each alone where they come from entries of a table."""
-    rule = rows.outputs.rules[kind.keys[0]]
-    if rule is None or rule.lines is None:
-        return [kind]
-    return [OutputKind([key], [at]) for key, at in zip(kind.keys, kind.numbers, strict=True)]
-
-
-def _lot(rows: Rows, kind: OutputKind, status: Status) -> Lot:
-    """What is told of outputs of one kind."""
-    outputs, first, alone = rows.outputs, rows.outputs.first(kind), len(kind.keys) == 1
-    told = status not in (Status.KEPT, Status.INITIALISED)
-    origins = [_origins(outputs.nodes[key]) if told else () for key in kind.keys]
-    before = rows.find_spec(first.sources) if told else None
-    return Lot(first.spec, before, _label(first, alone=alone), kind.numbers, kind.keys, origins)
-
-
-def _origins(node: Node) -> tuple[str, ...]:
-    """What a tensor comes from, in words."""
-    if isinstance(node, Leaf):  # as most are
-        return (full_key(node.source, node.key),)
-    return tuple(map(_operand, operands_of(node)))
-
-
-def _label(output: Output, *, alone: bool) -> tuple[str, ...]:
-    allowed = f"{output.allowed} allowed" if output.allowed else ""
-    place = place_text(output.rule)
-    if alone and output.rule is not None:
-        place = place_giving(output.rule, output.key).file_line
-    return ", ".join(output.ops or making(output)), allowed, place
-
-
-def _operand(operand: Operand) -> str:
-    key = full_key(operand.source, operand.key)
-    return key + (index_text(operand.index) if operand.index else "")
-
-
-def show_line(line: Line) -> Aligned:
-    """A line of outputs, or of what is dropped: key, origins, what its label says, its specs."""
-    key = str(line.box)
-    origins = origins_text(line)
-    came = "" if not origins or origins == safe(key) else f"<- {origins}"
-    change = f"{line.before} -> {line.after}" if line.before else ""
-    tail = change or ("" if line.names else line.after)
-    return Aligned((safe(key), came, *map(safe, line.label)), tail, line.names)
-
-
-def origins_text(line: Line) -> str:
-    """What a line's tensors come from, safe to show."""
-    return join_texts(list(map(str, join_words(line.origins))), MOST_ORIGINS)
-
-
-# --- what is dropped ------------------------------------------------------------------------------
-
-
-def tell_dropped(report: Report) -> Section | None:
-    """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
-    dropped = list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
-    if not dropped:
-        return None
-    sizes = [round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped]
-    places = _lines_dropped(dropped)
-    lots = gather_lots(_drop_entry(fate, places) for fate in dropped)
-    parts = {
-        full_key(fate.source, fate.key): size
-        for fate, size in zip(dropped, sizes, strict=True)
-        if size != fate.spec.nbytes
-    }
-    return Section("dropped", str(Tally(len(dropped), sum(sizes))), lots, parts)
-
-
-def _lines_dropped(dropped: Iterable[SourceFate]) -> dict[int, str]:
-    """The lines of the entries of tables that drop keys, by the id of their rule."""
-    found: dict[int, list[Place]] = {}
-    for fate in dropped:
-        if fate.rule is not None and fate.rule.lines is not None:
-            found.setdefault(id(fate.rule), []).append(place_reading(fate.rule, fate.key))
-    return {
-        rule: span_lines(places[0].file, [place.line for place in places])
-        for rule, places in found.items()
-    }
-
-
-def _share_dropped(fate: SourceFate) -> float:
-    """How much of a tensor is dropped: all, or what slices take of it."""
-    return 1 - fate.untaken if fate.fate is Fate.DROPPED else fate.claim.dropped
-
-
-def _drop_entry(fate: SourceFate, places: Mapping[int, str]) -> Entry:
-    key = full_key(fate.source, fate.key)
-    dropped = _share_dropped(fate)
-    share = share_text(dropped, 1) if dropped < 1 else ""
-    rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
-    place = places.get(id(rule)) or place_text(rule)
-    return Entry(key, fate.spec, label=(share or fate.reason, place))
-
-
-# --- ties and notes -------------------------------------------------------------------------------
-
-
-def tell_ties(report: Report) -> Section | None:
-    """The output keys that share a tensor with another."""
-    if not report.ties:
-        return None
-    entries = (Entry(key, None, (shared,)) for key, shared in report.ties.items())
-    return Section("tied", plural(len(report.ties), "key"), gather_lots(entries))
-
-
-def show_tie(line: Line) -> Aligned:
-    """A line of tied keys, and what they are tied to."""
-    shared = ", ".join(safe(str(origin)) for origin in line.origins)
-    return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
-
-
-def told_notes(report: Report) -> dict[str, dict[tuple[str, str], list[Note]]]:
-    """The notes by kind, then by text and rule; without those that other sections say already."""
-    notes = [note for note in report.notes if not _is_told(note, report)]
-    return {
-        kind: _group(group, lambda note: (note.text, place_text(note.rule)))
-        for kind, group in _group(notes, lambda note: note.kind).items()
-    }
-
-
-def _is_told(note: Note, report: Report) -> bool:
-    """Whether the header, the ties or the section of what no rule copied say it already."""
-    return note.kind in ("wrapper", "copied") or (note.kind == "ties" and note.key in report.ties)
-
-
-# --- the end --------------------------------------------------------------------------------------
-
-
-def tell_coverage(report: Report) -> str:
-    """How much of the destination comes from the source, and how much of that is used."""
-    coverage = report.coverage
-    whole = "source's" if not any(side.root for side in report.sources) else "root's"
-    known = "" if all(side.all_sizes_known for side in report.sources) else " known"
-    share = share_text(coverage.consumed, coverage.offered)
-    used = f"{share} of the {whole}{known} bytes are used"
-    if coverage.outside.tensors:
-        used += f"; {coverage.outside} stand outside of it"
-    if not coverage.wanted:
-        return used
-    keys = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
-    return f"{keys}; {used}"
-
-
-def share_text(part: float, whole: int) -> str:
-    """A share that says 100% and 0% only where they are exact."""
-    if not whole or part in (0, whole):
-        return "100%" if whole and part == whole else "0%"
-    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
-
-
-def _group(items: Iterable[T], kind: Callable[[T], K]) -> dict[K, list[T]]:
-    groups: dict[K, list[T]] = {}
-    for item in items:
-        groups.setdefault(kind(item), []).append(item)
-    return groups
+    told: str = ""
+    items: Sequence[Any] = ()
+    show: Callable[[Any], Aligned] = lambda line: line
+    limit: int = 0
+    heads: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    is_wrong: bool = False
+    shows_heads: bool = False

@@ -16,8 +16,9 @@ from ckptsurgeon.proof.results import Verification
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import difference_json, render_difference
 from ckptsurgeon.render.explanation import explanation_json, render_explanation
-from ckptsurgeon.render.findings import show_advice, show_findings
-from ckptsurgeon.render.inspection import inspection_json, render_inspection
+from ckptsurgeon.render.findings import show_advice, tell_advice, tell_findings
+from ckptsurgeon.render.inspection import render_inspection
+from ckptsurgeon.render.inspection_json import inspection_json
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.learning import learned_json, render_learned
 from ckptsurgeon.render.probing import probe_json, render_probe
@@ -77,8 +78,9 @@ def write_advice(report: Report) -> str:
     view = View(WIDTH, Palette(color=False), verbose=False, limits=ADVICE)
     kinds = sorted({finding.kind.value for finding in report.open_findings})
     last = [f"to accept them as they are: {name_kinds(*kinds)}"]
-    blocks = (*show_findings(report, view), show_advice(report, view), last)
-    return view.page([report.bottom_line], *blocks).rstrip("\n")
+    findings = map(view.show, tell_findings(report, view))
+    advice = show_advice(tell_advice(report, view.limits), view)
+    return view.page([report.bottom_line], *findings, advice, last).rstrip("\n")
 
 
 # --- each kind ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from ckptsurgeon.cutting import cut_middle
-from ckptsurgeon.visible import visible
+from ckptsurgeon.visible import disarm, visible
 
 LONGEST = 120
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
@@ -24,7 +24,7 @@ def safe(text: str) -> str:
 
     A backslash is doubled, so that no two texts look the same. At most about 120 characters are
     shown. Newlines, control and format characters, bidirectional overrides and odd spaces are
-    escaped.
+    escaped, and so is what the log of a CI job takes for a command.
     """
     return cut_middle(text, LONGEST, HEAD, escape)
 
@@ -36,7 +36,7 @@ def safe_sentence(text: str) -> str:
 
 def escape(text: str) -> str:
     """The text, however long, with the escapes of `safe`."""
-    return visible(text.replace("\\", "\\\\"))
+    return disarm(visible(text.replace("\\", "\\\\")))
 
 
 def width_of(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.specs import human_bytes, plural
@@ -48,15 +49,15 @@ def render_verification(
     view = View(width, Palette(color), verbose, EVERYTHING)
     paint = view.palette.good if found.clean else view.palette.bad
     return view.page(
-        view.align(list(head_lines(found)), ""),
+        view.align(list(list_sides(found)), ""),
         [] if found.comparison is None else _compared(found.comparison, view),
-        *(_findings(found, kind, view) for kind in Kind),
+        *map(view.show, tell_findings(found, verbose=verbose)),
         [paint(safe(found.bottom_line))],
     )
 
 
-def head_lines(found: Verification) -> Iterable[Aligned]:
-    """What was proved, in which network."""
+def list_sides(found: Verification) -> Iterable[Aligned]:
+    """What was tried, and what is to be known of that."""
     size = f"{plural(found.tensors, 'tensor')}, {human_bytes(found.nbytes)}"
     yield Aligned(("checkpoint", safe(found.checkpoint)), size)
     yield Aligned(("model", safe(found.model)))
@@ -68,20 +69,25 @@ def head_lines(found: Verification) -> Iterable[Aligned]:
 
 
 def _compared(comparison: Comparison, view: View) -> list[str]:
-    told = view.align(compared_lines(comparison))
-    rows = view.align(list(map(delta_line, comparison.deltas)))
+    told = view.align(list_facts(comparison))
+    rows = view.align(list_outputs(comparison))
     return [view.palette.bold("compared"), *told, *rows]
 
 
-def compared_lines(comparison: Comparison) -> list[Aligned]:
-    """What was compared with what."""
+def list_facts(comparison: Comparison) -> list[Aligned]:
+    """With what it was compared, and how."""
     facts = [
         ("with", f"{safe(comparison.reference)} in {safe(comparison.reference_model)}"),
         ("input", f"{_shapes(comparison)}, {comparison.dtype}, seed {comparison.seed}"),
         *(("", safe_sentence(note)) for note in comparison.notes),
         ("tolerance", f"{comparison.tolerance:g} of the source's largest output"),
     ]
-    return list(map(Aligned, facts))
+    return [Aligned(fact) for fact in facts]
+
+
+def list_outputs(comparison: Comparison) -> list[Aligned]:
+    """A line for each output."""
+    return [_row(delta) for delta in comparison.deltas]
 
 
 def _shapes(comparison: Comparison) -> str:
@@ -89,8 +95,7 @@ def _shapes(comparison: Comparison) -> str:
     return str(own) if own == other else f"{own}, and {other} for the source"
 
 
-def delta_line(delta: Delta) -> Aligned:
-    """How far one output lies from the reference's."""
+def _row(delta: Delta) -> Aligned:
     top1 = "" if delta.top1 is None else f"top-1 {100 * delta.top1:.4g}%"
     return Aligned(
         (
@@ -111,26 +116,27 @@ def _number(value: float) -> str:
 # --- findings -------------------------------------------------------------------------------------
 
 
-def _findings(found: Verification, kind: Kind, view: View) -> list[str]:
+def tell_findings(found: Verification, *, verbose: bool) -> Iterator[Section]:
+    """A section for the findings of each kind."""
+    for kind in Kind:
+        findings = [finding for finding in found.findings if finding.kind is kind]
+        if findings:
+            yield _section(findings, verbose)
+
+
+def _section(findings: Sequence[Finding], verbose: bool) -> Section:
     """The findings of a kind, keys with one text folded into ranges."""
-    findings = [finding for finding in found.findings if finding.kind is kind]
-    if not findings:
-        return []
-    title, lines = view.palette.bold(title_of(findings)), finding_lines(findings, view.verbose)
-    limit = len(lines) if view.verbose else MOST_LINES
-    return [f"{title}  {TITLES[kind]}", *view.table(lines, lambda line: line, limit)]
-
-
-def title_of(findings: Sequence[Finding]) -> str:
-    """`3 missing, allowed`: of findings of one kind."""
-    allowed = ", allowed" if findings[0].allowed else ""
-    return f"{len(findings):,} {findings[0].kind.value}{allowed}"
-
-
-def finding_lines(findings: Iterable[Finding], verbose: bool = False) -> list[Aligned]:
-    """A line for each finding of a kind, those of one text folded unless all are asked for."""
-    texts = [(one.key, "" if one.kind in SAID else one.text) for one in findings]
-    return [_line(*text) for text in texts] if verbose else _folded(texts)
+    kind, allowed = findings[0].kind, findings[0].allowed
+    texts = [(one.key, "" if kind in SAID else one.text) for one in findings]
+    lines = [_line(*text) for text in texts] if verbose else _folded(texts)
+    return Section(
+        title=f"{len(findings):,} {kind.value}{', allowed' if allowed else ''}",
+        told=TITLES[kind],
+        items=lines,
+        limit=len(lines) if verbose else MOST_LINES,
+        heads=("key", "what", ""),
+        is_wrong=not allowed,
+    )
 
 
 def _folded(texts: Iterable[tuple[str, str]]) -> list[Aligned]:

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.plans.graph import RuleInfo
-from ckptsurgeon.render.columns import Aligned, Palette, align
+from ckptsurgeon.render.columns import GAP, Aligned, Palette, align
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot, unfold_lots
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.words import merge_lines
 from ckptsurgeon.wording import tell_more
@@ -39,20 +40,34 @@ EVERYTHING = Limits(*[10**12] * 4)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a report is to be shown."""
+    """How a report is to be shown; `pictures` are drawn only where there is colour."""
 
     width: int
     palette: Palette
     verbose: bool
     limits: Limits
+    pictures: bool = False
 
     def fold(self, lots: Iterable[Lot], show: Callable[[Line], Aligned], limit: int) -> list[str]:
         """The entries of lots on few lines, at most `limit` of them."""
-        return self.table(self.folded(lots), show, limit)
+        return self.table(self.unite(lots), show, limit)
 
-    def folded(self, lots: Iterable[Lot]) -> list[Line]:
-        """The entries of lots on few lines; on one each where nothing is to be folded."""
+    def unite(self, lots: Iterable[Lot]) -> Sequence[Line]:
+        """The entries of lots on few lines; each on its own where nothing is to be folded."""
         return unfold_lots(lots) if self.verbose else merge_lines(fold_lots(lots))
+
+    def show(self, section: Section | None) -> list[str]:
+        """A section: its title, its lines, and how many more there are."""
+        if section is None:
+            return []
+        paint = self.palette.bad if section.is_wrong else self.palette.bold
+        heads = [Aligned(section.heads[:-1])] if section.shows_heads else []
+        told = f"{GAP}{self.palette.dim(section.told)}" if section.told else ""
+        return [
+            f"{paint(section.title)}{told}",
+            *self.table(section.items, section.show, section.limit, heads=heads),
+            *(INDENT + self.palette.hint(hint) for hint in section.hints),
+        ]
 
     def table(
         self,
@@ -60,10 +75,11 @@ class View:
         show: Callable[[Item], Aligned],
         limit: int,
         indent: str = INDENT,
+        heads: Sequence[Aligned] = (),
     ) -> list[str]:
-        """The lines that `show` makes, aligned, and how many more there are."""
+        """The lines that `show` makes, aligned below heads, and how many more there are."""
         first, left_out = cut(lines, limit)
-        shown = self.align(list(map(show, first)), indent)
+        shown = self.align([*heads, *map(show, first)], indent)
         if left_out:
             shown.append(self.palette.dim(f"{indent}... {left_out:,} more lines ({tell_more()})"))
         return shown

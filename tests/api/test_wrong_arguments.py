@@ -140,6 +140,11 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cs.verify(STATE, CLASS, root=ODD),
         "root: a list where a name",
     ),
+    "statistics of some keys": (lambda: cs.inspect(STATE, stats=["w"]), "stats: a list where true"),  # type: ignore[arg-type]
+    "progress of no kind": (
+        lambda: cs.inspect(STATE, stats=True, progress=3),  # type: ignore[arg-type]
+        "progress: an int where a function of",
+    ),
     "a number of patterns": (lambda: cs.inspect(STATE, only=3), "only: an int where a pattern"),  # type: ignore[arg-type]
     "numbers for patterns": (lambda: cs.inspect(STATE, only=ODD), "only: an int where a pattern"),
     "a variable without a name": (lambda: cs.plan(STATE, variables={1: 2}), "an int where a text"),  # type: ignore[dict-item]

@@ -17,6 +17,8 @@ CLEAN = (
     "inspect train.pt",
     "inspect a.npz --format json",
     "inspect dst.pt --format spec",
+    "inspect dst.pt --stats",
+    "inspect dst.pt --stats --memory 1MiB --only 'fc.*' --format json -v",
     "check rules.yaml",
     "rules list",
     "rules show torchvision_resnet_to_transformers",
@@ -93,6 +95,9 @@ TROUBLE = {
 }
 
 USAGE = {
+    "inspect dst.pt --memory 1MiB": "--memory: values are read with --stats alone",
+    "inspect dst.pt --stats --format spec": "--stats: a spec has no values",
+    "inspect dst.pt --histogram": "--stats",
     "nope": "No such command 'nope'",
     "plan --nope": "No such option",
     "suggest train.pt --into dst.pt": "the destination stands behind the source",
@@ -248,6 +253,14 @@ def test_json_is_complete_and_reads_back(ckpt: Ckpt, folder: Path) -> None:
     assert {note["key"] for note in report["notes"] if note["kind"] == "entry"} == {"args"}
     assert [one["key"] for one in report["sources"][0]["outside"]] == ["optimizer"]
     assert json.loads(ckpt("inspect", "train.pt", "--format", "json").out)["count"] == 5
+
+
+def test_shapes_alone_have_no_statistics(ckpt: Ckpt, folder: Path) -> None:
+    (folder / "spec.json").write_text(ckpt("inspect", "dst.pt", "--format", "spec").out)
+    ran = ckpt("inspect", "spec.json", "--stats")
+    assert (ran.code, ran.out) == (2, "")
+    told = "spec.json: holds shapes alone, no values for --stats; name the file or the folder that"
+    assert told in ran.err
 
 
 def test_a_spec_as_destination_says_what_a_checkpoint_would(ckpt: Ckpt, folder: Path) -> None:

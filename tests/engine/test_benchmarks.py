@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     [
         ("ResNet", ["ResNet-18 (45 MB), 3-channel stem"]),
         ("plan", ["plan: rename, 2,500 keys --into", "plan: stack, 2,500 keys --into"]),
+        ("values", ["values: inspect --stats, F32", "values: inspect --stats, BF16"]),
         ("start", ["check of 20 rules, over an empty Python"]),
     ],
 )

@@ -46,11 +46,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.unlink()
 
 
-def limited(*words: object) -> None:
-    """Runs the command line under the limit; it must end well."""
+def limited(*words: object) -> str:
+    """What the command line prints under the limit, where it must end well."""
     command = [sys.executable, "-c", LIMITED, *map(str, words)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def marks_in(path: Path, shape: tuple[int, int], dtype: str) -> dict[tuple[int, int], float]:
@@ -115,6 +116,17 @@ INIT = "{init: {to: big, fill: normal, shape: [1024, 1024], dtype: F32}}"
 def test_a_difference_of_1_5_gb_under_a_limit_of_300_mb(source: Path, tmp_path: Path) -> None:
     limited("diff", source, source, "--memory", "32MiB")
     limited("diff", source, source, "-e", "{from: w, to: w, ops: {slice: ':, :'}}", "--exact")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds little elsewhere")
+def test_values_are_told_within_the_memory_that_is_given(source: Path) -> None:
+    told = json.loads(limited("inspect", source, "--stats", "--memory", "32MiB", "--format=json"))
+    found, count = told["tensors"]["w"]["statistics"], ROWS * COLUMNS
+    assert (found["count"], found["zeros"]) == (count, count - len(MARKS))
+    assert (found["min"], found["max"]) == (-2.25, 3.0)
+    assert found["mean"] == pytest.approx(sum(MARKS.values()) / count, rel=1e-12)
+    assert found["zero_channels"] == ROWS - len(MARKS)
 
 
 def test_a_plan_says_what_needs_more(ckpt: Ckpt, tmp_path: Path) -> None:

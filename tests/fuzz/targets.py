@@ -29,7 +29,8 @@ from ckptsurgeon.language.expressions import parse_expression
 from ckptsurgeon.language.patterns import parse_prefix, parse_reference
 from ckptsurgeon.language.rulesets import load_with_problems
 from ckptsurgeon.planner.compiling.compilation import compile_rulesets
-from ckptsurgeon.render.inspection import inspection_json, render_inspection
+from ckptsurgeon.render.inspection import render_inspection
+from ckptsurgeon.render.inspection_json import inspection_json
 from ckptsurgeon.render.json import render_json
 from ckptsurgeon.render.problems import error_json, render_error
 from ckptsurgeon.render.text import render_text

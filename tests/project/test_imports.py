@@ -77,6 +77,11 @@ def test_inspect_never_loads_torch(files: Path) -> None:
     assert "torch" not in loaded("inspect", one(files, "source"))
 
 
+def test_inspect_loads_no_numpy_unless_values_are_asked_for(files: Path) -> None:
+    assert "numpy" not in loaded("inspect", one(files, "source"))
+    assert loaded("inspect", one(files, "source"), "--stats") & {"numpy", "torch"} == {"numpy"}
+
+
 def test_diff_never_loads_torch(files: Path) -> None:
     source = one(files, "source")
     assert "torch" not in loaded("diff", source, source)

@@ -35,6 +35,7 @@ LAZY = {
     "rich": "only printing on a terminal needs it",
     "ctypes": "only replacing a folder needs it",
     "pickletools": "only a pickle that is refused needs it",
+    "ckptsurgeon.measuring.measuring": "imports NumPy; only who asks for statistics needs it",
     "ckptsurgeon.ops.carriers": "imports NumPy",
     "ckptsurgeon.checkpoints.npz": "only an npz file needs it",
     "ckptsurgeon.checkpoints.torch.skeleton": "only a torch source has entries to carry",
@@ -51,13 +52,16 @@ BY_COMMAND = "ckptsurgeon.cli"
 NUMPY_FIRST = ("ckptsurgeon.ops.carriers",)
 """The modules that import NumPy at the top, and that nothing imports at its top."""
 
-IN_NUMPY = ("comparing", "learning")
-"""The rooms that compare values, and that are loaded when somebody asks for that."""
+IN_NUMPY = ("comparing", "learning", "measuring")
+"""The rooms that compare or measure values, and that are loaded when somebody asks for that."""
 
 WITHOUT_NUMPY = (
     "ckptsurgeon.comparing.change",
     "ckptsurgeon.comparing.difference",
     "ckptsurgeon.learning.learned",
+    "ckptsurgeon.measuring.histograms",
+    "ckptsurgeon.measuring.measured",
+    "ckptsurgeon.measuring.statistics",
 )
 """Modules of these rooms that do without."""
 

@@ -9,7 +9,8 @@ import pytest
 from report.plans import HOSTILE, Inert, Specs, resnet18
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Opaque
-from ckptsurgeon.render.inspection import inspection_json, render_inspection
+from ckptsurgeon.render.inspection import render_inspection
+from ckptsurgeon.render.inspection_json import inspection_json
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.specs import TensorSpec

@@ -39,7 +39,10 @@ def of_checkpoint(name: str) -> list[str]:
     return [
         f"inspect {name} -v",
         f"inspect {name} --format json",
+        f"inspect {name} --stats",
         f"plan {name}",
+        f"plan {name} --format markdown",
+        f"plan good.pt --into {name} --format github",
         f"plan {name} --into good.safetensors -r good.yaml --config config.json",
         f"plan good.pt --into {name}",
         f"plan --source a={name} -e 'a::a.w -> b'",

@@ -1,4 +1,4 @@
-"""Keys, names and rule files of strangers: no escape of theirs reaches a terminal."""
+"""Keys, names and rule files of strangers: nothing of theirs moves a terminal or a job's runner."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Ckpt
+from command_line import Ckpt, Ran
 from html_reading import Page
+from markdown_pages import assert_ours
 from safetensors.torch import save_file
+from workflow_commands import read_log
+
+from ckptsurgeon.render.github import LEVELS
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07",
@@ -24,6 +28,11 @@ HOSTILE = (
     "\u2028separator",
     "x" * 1_000_000,
     "a.\x1b[31m.weight",
+    "::error::owned",
+    " ::stop-commands::owned",
+    "b ##[add-mask]owned",
+    "%0A::set-output name=x::owned",
+    "</summary><img src=x>`|`\n\n# owned",
 )
 
 ALLOWED = re.compile(r"[\n\x20-\x7e\xa1-\u1fff\u2010-\u2027\u2030-\u205e\u2100-\ud7ff]*")
@@ -35,6 +44,7 @@ def hostile(folder: Path) -> Path:
     save_file(tensors, "hostile.safetensors", {"\x1b[1mmeta": "\x1b[2Jdata"})
     torch.save({**tensors, "note": "\x1b[2J", "\x1b[1mkey": {1, 2}}, "hostile.pt")
     save_file({"ok": torch.rand(2)}, "\x1b[31m\n.safetensors")
+    Path("::error::owned.yaml").write_text("format: 1\nrules:\n  - '##[error]owned'\n")
     return folder
 
 
@@ -46,6 +56,8 @@ COMMANDS = (
     ("inspect", "hostile.pt", "-v"),
     ("inspect", "hostile.pt", "--format", "json"),
     ("inspect", "hostile.safetensors", "--format", "html"),
+    ("inspect", "hostile.pt", "--stats"),
+    ("inspect", "hostile.safetensors", "--stats", "-v"),
     ("inspect", "hostile.safetensors", "--format", "spec"),
     ("inspect", "hostile.pt", "--root", "\x1b[31m"),
     ("inspect", "\x1b[31m\n.safetensors"),
@@ -62,6 +74,21 @@ COMMANDS = (
     ("plan", "hostile.safetensors", "--into", "dst.pt", "--format", "html"),
     ("transplant", "hostile.safetensors", "-o", "out.pt", "--format", "html"),
     ("plan", "dst.pt", "--into", "hostile.safetensors", "-v"),
+    *(
+        ("plan", *words, "--format", form)
+        for words in (("hostile.pt",), ("dst.pt", "--into", "hostile.safetensors"))
+        for form in ("markdown", "github")
+    ),
+    ("plan", "hostile.safetensors", "-e", "::error::owned -> b"),
+    ("plan", "hostile.safetensors", "-e", "::error::owned -> b", "--format", "github"),
+    ("plan", "hostile.safetensors", "-e", "::error::owned -> b", "--format", "markdown"),
+    ("plan", "::error::owned", "--format", "github"),
+    ("plan", "dst.pt", "-r", "::error::owned", "--format", "github"),
+    ("inspect", "hostile.pt", "--format", "markdown"),
+    ("diff", "hostile.safetensors", "dst.pt", "--format", "markdown"),
+    ("diff", "dst.pt", "hostile.pt", "--format", "markdown", "-v"),
+    ("check", "::error::owned.yaml"),
+    ("check", "::error::owned.yaml", "--format", "github"),
     ("plan", "hostile.safetensors", "-e", SLICED),
     ("plan", "hostile.safetensors", "-e", "{from: '<k:path>', to: one}"),
     ("plan", "hostile.safetensors", "-e", "{from: '<k:path>', to: 'x.<k>', ops: [{split: 7}]}"),
@@ -97,6 +124,17 @@ COMMANDS = (
 )
 
 
+def assert_not_owned(words: tuple[str, ...], ran: Ran) -> None:
+    """No line is one that the runner of a job acts upon, but for those that are to be annotations.
+
+    JSON and specs are no log.
+    """
+    commands, _ = read_log(ran.err if {"json", "spec"} & set(words) else ran.out + ran.err)
+    assert {one.name for one in commands} <= (set(LEVELS) if "github" in words else set())
+    if "markdown" in words:
+        assert_ours(ran.out)
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: ascii(words)[:60])
 def test_nothing_of_a_stranger_moves_the_terminal(
     words: tuple[str, ...], ckpt: Ckpt, hostile: Path
@@ -107,6 +145,7 @@ def test_nothing_of_a_stranger_moves_the_terminal(
         found = ALLOWED.match(stream)
         assert found
         assert found.end() == len(stream), ascii(stream[found.end() - 50 : found.end() + 50])
+    assert_not_owned(words, ran)
     if "json" in words and "--format" in words:
         assert json.loads(ran.out)
     elif "html" in words:

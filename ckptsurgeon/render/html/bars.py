@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ckptsurgeon.render.sections import share_text
 from ckptsurgeon.report.sides import Tally, add_tallies
-from ckptsurgeon.specs import human_bytes
+from ckptsurgeon.specs import human_bytes, percent
 
 LAST_COLOR = 5
 """The number of the colour that all further parts have."""
@@ -73,4 +72,4 @@ def _widths(sizes: list[int]) -> list[float]:
 
 
 def _percents(sizes: list[int]) -> list[str]:
-    return [share_text(size, sum(sizes)) for size in sizes]
+    return [percent(size, sum(sizes)) for size in sizes]

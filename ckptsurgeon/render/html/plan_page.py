@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from ckptsurgeon.cutting import cut, list_some
+from ckptsurgeon.cutting import list_some
 from ckptsurgeon.plans.fates import Fate
-from ckptsurgeon.render.columns import Palette
-from ckptsurgeon.render.findings import (
-    ADVICE,
-    CHECKED,
-    asks_to_check,
-    cut_rule,
-    show_found_line,
-    suggested_lines,
+from ckptsurgeon.render.accounting import (
+    OUTSIDE,
+    TITLES,
+    list_sources,
+    list_targets,
+    tell_coverage,
+    tell_notes,
+    tell_ties,
 )
+from ckptsurgeon.render.columns import Palette
+from ckptsurgeon.render.findings import ADVICE, tell_advice
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.plan_rows import plan_trees
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
 from ckptsurgeon.render.html.rule_files import RuleLinks
-from ckptsurgeon.render.html.strands import OUT, FoldedFound, fold_findings
-from ckptsurgeon.render.html.tables import Listed, make_table
-from ckptsurgeon.render.sections import (
-    OUTSIDE,
-    TITLES,
-    show_tie,
-    source_lines,
-    target_lines,
-    tell_coverage,
-    tell_ties,
-)
-from ckptsurgeon.render.sides import outside_lines
-from ckptsurgeon.render.terminal import safe, safe_sentence
-from ckptsurgeon.render.text import note_lines
+from ckptsurgeon.render.html.strands import OUT, find_found
+from ckptsurgeon.render.html.tables import Listed, list_section, make_table
+from ckptsurgeon.render.sides import tell_outside
+from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import Limits, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.visible import visible
-from ckptsurgeon.wording import tell_suggest
 
 MOST_LINES = 100
 """Lines of a table, and of rules that are suggested."""
@@ -50,31 +40,21 @@ MOST_NAMED = 2
 VIEW = View(0, Palette(color=False), verbose=False, limits=Limits(*[MOST_LINES] * 4))
 
 
-@dataclass(frozen=True, slots=True)
-class Advised:
-    """What would settle the findings, as lines of a rule file; `left_out` are not shown."""
-
-    title: str
-    told: str
-    lines: tuple[str, ...]
-    left_out: int
-    more: str
-
-
 def render_report(report: Report) -> str:
     """The page of a report, complete but where that would be more than a browser opens at once."""
-    links, drawings, findings = RuleLinks(report), Drawings(), fold_findings(report)
+    links, drawings, findings = RuleLinks(report), Drawings(), find_found(report, VIEW)
     trees = plan_trees(report, findings, links, drawings)
     rows = [row for tree in trees for row in tree.root.rows]
     first_rows = _first_rows(rows)
     return render_page(
         "plan.html.j2",
         _head(report),
-        sides=make_table([*source_lines(report), *target_lines(report)], MOST_LINES),
+        sides=make_table([*list_sources(report), *list_targets(report)], MOST_LINES),
         bars=_bars(report, trees),
         titles={status.value: title for status, title in TITLES.items()},
-        found=list(map(_list_found, findings)),
-        advised=_advise(report),
+        found=[list_section(one.section, MOST_LINES) for one in findings],
+        advice=ADVICE,
+        advised=tell_advice(report, VIEW.limits),
         trees=trees,
         files=links.files(),
         first_rows=first_rows,
@@ -103,47 +83,11 @@ def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
     return [bar for bar in (*out, draw_bar("of the source", fates)) if bar is not None]
 
 
-# --- what is wrong --------------------------------------------------------------------------------
-
-
-def _list_found(folded: FoldedFound) -> Listed:
-    found, lines = folded.found, list(map(show_found_line, folded.lines))
-    table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
-    return Listed(found.title, visible(found.meaning), table, mood, tuple(found.remedies))
-
-
-def _advise(report: Report) -> Advised | None:
-    """What the text says would settle the findings, as what can be pasted."""
-    advice = report.advice
-    if not advice:
-        return None
-    lines: list[str] = []
-    for remark in advice.remarks:
-        lines += [f"# {safe_sentence(remark.sentence)}", *map(cut_rule, remark.lines)]
-    if advice.too_much:
-        lines.append(f"# {tell_suggest()}")
-    if advice.suggestion is not None:
-        lines += map(cut_rule, suggested_lines(report, advice.suggestion))
-    shown, left_out = cut(lines, MOST_LINES)
-    checked = CHECKED if asks_to_check(advice) else ""
-    return Advised(ADVICE, checked, tuple(map(visible, shown)), left_out, tell_suggest())
-
-
-# --- everything else ------------------------------------------------------------------------------
-
-
 def _lists(report: Report) -> list[Listed]:
     """The notes, what is tied, and what stands outside of the root."""
-    lists = []
-    if notes := note_lines(report, VIEW):
-        lists.append(Listed("notes", "", make_table(notes, MOST_LINES)))
-    if ties := tell_ties(report):
-        lines = list(map(show_tie, VIEW.folded(ties.lots)))
-        lists.append(Listed(ties.title, ties.told, make_table(lines, MOST_LINES)))
-    if outside := outside_lines(report.sources):
-        table = make_table(outside, MOST_LINES)
-        lists.append(Listed(OUTSIDE, str(report.coverage.outside), table))
-    return lists
+    ties = tell_ties(report, VIEW)
+    told = (tell_notes(report, VIEW), ties, tell_outside(report.sources, OUTSIDE, VIEW))
+    return [list_section(one, MOST_LINES) for one in told if one is not None]
 
 
 def _first_rows(rows: Iterable[Row]) -> dict[int, int]:

@@ -11,6 +11,7 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
+from ckptsurgeon.render.accounting import origins_text
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
 from ckptsurgeon.render.html.rows import (
@@ -22,9 +23,8 @@ from ckptsurgeon.render.html.rows import (
     grow_modules,
 )
 from ckptsurgeon.render.html.rule_files import RuleLinks
-from ckptsurgeon.render.html.strands import NOWHERE, OUT, FoldedFound, Strand, find_strands
+from ckptsurgeon.render.html.strands import NOWHERE, OUT, Found, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
-from ckptsurgeon.render.sections import origins_text
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.report.sides import Tally, add_tallies, take_off
@@ -46,7 +46,7 @@ class Woven(NamedTuple):
 
 
 def plan_trees(
-    report: Report, findings: Iterable[FoldedFound], links: RuleLinks, drawings: Drawings
+    report: Report, findings: Iterable[Found], links: RuleLinks, drawings: Drawings
 ) -> list[Tree]:
     """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
     woven = _weave(find_strands(report, findings), _Weaver(report, links, drawings))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, fit_names
+from ckptsurgeon.render.sections import Section
 
 LONGEST_NAMES = 200
 """Characters of the names that a line shows."""
@@ -31,13 +32,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A table under a title; `below` is said behind it. Findings are `open` or `allowed`."""
+    """A section as a page shows it."""
 
-    title: str
-    told: str
+    section: Section
     table: Table
-    mood: str = ""
-    below: tuple[str, ...] = ()
+
+
+def list_section(section: Section, most: int) -> Listed:
+    """A section with its first lines as a table."""
+    shown, left_out = cut(section.items, most)
+    table = make_table(list(map(section.show, shown)), most)
+    return Listed(section, replace(table, left_out=left_out))
 
 
 def make_table(lines: Sequence[Aligned], most: int) -> Table:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
+from ckptsurgeon.proof.results import Comparison, Delta, Verification
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.tables import Listed, Table, make_table
+from ckptsurgeon.render.html.tables import Table, list_section, make_table
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.verification import (
-    TITLES,
-    compared_lines,
-    delta_line,
-    finding_lines,
-    head_lines,
-    title_of,
-)
+from ckptsurgeon.render.verification import list_facts, list_outputs, list_sides, tell_findings
 
 MOST_LINES = 200
 
@@ -48,17 +40,17 @@ def render_verified(found: Verification) -> str:
     return render_page(
         "verification.html.j2",
         Head("verify", safe(found.checkpoint), safe(found.bottom_line), mood),
-        facts=make_table(list(head_lines(found)), MOST_LINES),
+        facts=make_table(list(list_sides(found)), MOST_LINES),
         compared=None if found.comparison is None else _compare(found.comparison),
-        found=list(_list_findings(found)),
+        found=[list_section(one, MOST_LINES) for one in tell_findings(found, verbose=False)],
     )
 
 
 def _compare(comparison: Comparison) -> Compared:
     marks = [_mark(delta) for delta in comparison.deltas[:MOST_LINES]]
     return Compared(
-        make_table(compared_lines(comparison), MOST_LINES),
-        make_table(list(map(delta_line, comparison.deltas)), MOST_LINES),
+        make_table(list_facts(comparison), MOST_LINES),
+        make_table(list_outputs(comparison), MOST_LINES),
         marks,
         _place(comparison.tolerance),
     )
@@ -74,13 +66,3 @@ def _place(error: float) -> float:
         return 1000.0
     decades = math.log10(MOST / LEAST)
     return round(1000 * math.log10(min(max(error, LEAST), MOST) / LEAST) / decades, 1)
-
-
-def _list_findings(found: Verification) -> Iterator[Listed]:
-    """The findings of each kind."""
-    for kind in Kind:
-        findings = [finding for finding in found.findings if finding.kind is kind]
-        if findings:
-            table = make_table(finding_lines(findings), MOST_LINES)
-            mood = "allowed" if findings[0].allowed else "open"
-            yield Listed(title_of(findings), TITLES[kind], table, mood)

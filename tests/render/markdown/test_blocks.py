@@ -1,0 +1,57 @@
+"""Pages are no longer than they may be, and no line of theirs is cut."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptsurgeon.render.markdown.blocks import Block, Rank, size_of, write_page
+
+LINES = st.text("ab|`<\u5c64\U0001f600", max_size=40)
+BLOCKS = st.builds(
+    Block,
+    rank=st.sampled_from(Rank),
+    before=st.sampled_from(["", "before", "<details>\n"]),
+    rows=st.lists(LINES, max_size=12),
+    after=st.sampled_from(["", "</details>"]),
+    left_out=st.integers(0, 3),
+    rest=st.just("{:,} more"),
+)
+PAGES = st.lists(BLOCKS, min_size=1, max_size=6)
+
+
+@given(PAGES, st.integers(300, 2000))
+def test_a_page_has_room_for_what_it_holds(blocks: list[Block], longest: int) -> None:
+    assert size_of(write_page(blocks, longest)) <= longest
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=3), st.integers(100, 400))
+def test_a_page_is_blocks_with_their_first_rows_and_no_line_is_cut(
+    blocks: list[Block], longest: int
+) -> None:
+    short = [replace(block, rows=block.rows[:4]) for block in blocks]
+    written = ([block.write(number) for number in range(len(block.rows) + 1)] for block in short)
+    pages = {"\n\n".join(one) + "\n" for one in itertools.product(*written)}
+    assert write_page(short, longest) in pages
+
+
+@given(PAGES)
+def test_a_page_with_room_for_all_leaves_out_nothing(blocks: list[Block]) -> None:
+    page = write_page(blocks)
+    assert page == "\n\n".join(block.write(len(block.rows)) for block in blocks) + "\n"
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(100, 500), st.booleans())
+def test_what_is_wrong_has_room_first(wrong: int, clean: int, longest: int, swapped: bool) -> None:
+    blocks = [Block(Rank.WRONG, rows=["w" * 9] * wrong), Block(Rank.CLEAN, rows=["c" * 9] * clean)]
+    page = write_page(blocks[::-1] if swapped else blocks, longest)
+    assert page.count("c" * 9) == 0 or page.count("w" * 9) == wrong
+
+
+def test_the_number_that_is_left_out_is_told() -> None:
+    block = Block(Rank.CLEAN, "before", ["x" * 50] * 10, "after", left_out=1000, rest="{:,} more")
+    page = write_page([block], 180)
+    assert page.split("\n")[-4:] == ["x" * 50, "1,007 more", "after", ""]
