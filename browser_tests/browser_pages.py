@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import tour
 from report.plans import HOSTILE, Inert, compared, experts, resnet18, view
 
@@ -71,6 +72,13 @@ def inspected_page() -> str:
 
 
 @cache
+def measured_page() -> str:
+    """A small checkpoint with what its values are like."""
+    tensors = {f"layers.{n}.{name}": np.arange(6.0) * n for n in range(3) for name in ("w", "b")}
+    return render_inspected(cs.inspect(tensors, stats=True))
+
+
+@cache
 def verified_page() -> str:
     """An output that agrees and one that doesn't, and a finding that was allowed."""
     deltas = (
@@ -106,5 +114,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "experts": experts_page,
     "hostile": hostile_page,
     "inspect": inspected_page,
+    "measured": measured_page,
     "verify": verified_page,
 }

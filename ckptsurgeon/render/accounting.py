@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from ckptsurgeon.checkpoints.several import SEVERAL
 from ckptsurgeon.cutting import cut
@@ -44,26 +43,13 @@ K = TypeVar("K")
 MOST_ORIGINS = 6
 
 OUTPUT_HEADS = ("key", "from", "how", "allowed", "rule", "tensors")
-DROPPED_HEADS = ("key", "", "how", "rule", "tensors")
 
 
 def tell_outputs(report: Report, view: View) -> Iterator[Section]:
     """A section for all that has a status, one for what is dropped, one for ties."""
-    for status in Status:
-        if report.kinds[status]:
-            told = tell_status(report, status, each_entry=view.verbose)
-            yield _section(told, show_line, OUTPUT_HEADS, view)
-    if dropped := tell_dropped(report):
-        yield _section(dropped, show_line, DROPPED_HEADS, view)
-    if ties := tell_ties(report):
-        yield _section(ties, show_tie, ("key", "the same as", "tensors"), view)
-
-
-def _section(
-    told: Told, show: Callable[[Line], Aligned], heads: tuple[str, ...], view: View
-) -> Section:
-    lines = view.unite(told.lots)
-    return Section(told.title, told.told, lines, show, view.limits.section, heads)
+    told = (_status_section(report, status, view) for status in Status)
+    sections = (*told, _dropped(report, view), tell_ties(report, view))
+    return (section for section in sections if section is not None)
 
 
 # --- what goes in ---------------------------------------------------------------------------------
@@ -92,30 +78,21 @@ TITLES = {
 }
 
 
-WHOLE: Mapping[str, int] = MappingProxyType({})
-"""Where all of every tensor is meant."""
+def _status_section(report: Report, status: Status, view: View) -> Section | None:
+    if not report.kinds[status]:
+        return None
+    title, told = TITLES.get(status, status.value), str(report.counts[status])
+    lines = view.unite(list_given(report, status, each_entry=view.verbose))
+    return Section(title, told, lines, _show_line, view.limits.section, OUTPUT_HEADS)
 
 
-class Told(NamedTuple):
-    """Tensors that something is told of: a title, what is told beside it, and the tensors.
-
-    `parts` are the bytes that are meant of those of which it is not all.
-    """
-
-    title: str
-    told: str
-    lots: Iterable[Lot]
-    parts: Mapping[str, int] = WHOLE
-
-
-def tell_status(report: Report, status: Status, *, each_entry: bool = False) -> Told:
-    """The outputs of a status; `each_entry` tells those that come from a table one by one."""
-    lots = [
+def list_given(report: Report, status: Status, *, each_entry: bool = False) -> list[Lot]:
+    """The outputs of a status; `each_entry` has those that come from a table one by one."""
+    return [
         _lot(report.rows, one, status)
         for kind in report.kinds[status]
         for one in (_by_entry(report.rows, kind) if each_entry else [kind])
     ]
-    return Told(TITLES.get(status, status.value), str(report.counts[status]), lots)
 
 
 def _by_entry(rows: Rows, kind: OutputKind) -> list[OutputKind]:
@@ -155,34 +132,50 @@ def _operand(operand: Operand) -> str:
     return key + (index_text(operand.index) if operand.index else "")
 
 
-def show_line(line: Line) -> Aligned:
-    """A line of outputs, or of what is dropped: key, origins, what its label says, its specs."""
-    key, origins = str(line.box), tell_origins(line)
+def _show_line(line: Line) -> Aligned:
+    key, origins = str(line.box), origins_text(line)
     came = "" if not origins or origins == safe(key) else f"<- {origins}"
     change = f"{line.before} -> {line.after}" if line.before else ""
     tail = change or ("" if line.names else line.after)
     return Aligned((safe(key), came, *map(safe, line.label)), tail, line.names)
 
 
-def tell_origins(line: Line) -> str:
+def origins_text(line: Line) -> str:
     """What a line's tensors come from, safe to show."""
     return join_texts(list(map(str, join_words(line.origins))), MOST_ORIGINS)
 
 
-def tell_dropped(report: Report) -> Told | None:
-    """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
-    dropped = list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
+def _dropped(report: Report, view: View) -> Section | None:
+    dropped = find_dropped(report)
     if not dropped:
         return None
-    sizes = [round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped]
+    lines = view.unite(list_dropped(dropped))
+    heads = ("key", "", "how", "rule", "tensors")
+    told = str(tally_dropped(dropped))
+    return Section("dropped", told, lines, _show_line, view.limits.section, heads)
+
+
+def find_dropped(report: Report) -> list[SourceFate]:
+    """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
+    return list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
+
+
+def list_dropped(dropped: Sequence[SourceFate]) -> Iterable[Lot]:
+    """What is told of tensors of which something is dropped."""
     places = _lines_dropped(dropped)
-    lots = gather_lots(_drop_entry(fate, places) for fate in dropped)
-    parts = {
-        full_key(fate.source, fate.key): size
-        for fate, size in zip(dropped, sizes, strict=True)
-        if size != fate.spec.nbytes
-    }
-    return Told("dropped", str(Tally(len(dropped), sum(sizes))), lots, parts)
+    return gather_lots(_drop_entry(fate, places) for fate in dropped)
+
+
+def parts_dropped(dropped: Sequence[SourceFate]) -> dict[str, int]:
+    """The bytes that are dropped of those that are not dropped whole."""
+    sizes = ((fate, round(fate.spec.nbytes * _share_dropped(fate))) for fate in dropped)
+    return {full_key(f.source, f.key): size for f, size in sizes if size != f.spec.nbytes}
+
+
+def tally_dropped(dropped: Sequence[SourceFate]) -> Tally:
+    """The number of tensors of which something is dropped, and the bytes of that."""
+    nbytes = sum(round(fate.spec.nbytes * _share_dropped(fate)) for fate in dropped)
+    return Tally(len(dropped), nbytes)
 
 
 def _lines_dropped(dropped: Iterable[SourceFate]) -> dict[int, str]:
@@ -211,16 +204,16 @@ def _drop_entry(fate: SourceFate, places: Mapping[int, str]) -> Entry:
     return Entry(key, fate.spec, label=(share or fate.reason, place))
 
 
-def tell_ties(report: Report) -> Told | None:
+def tell_ties(report: Report, view: View) -> Section | None:
     """The output keys that share a tensor with another."""
     if not report.ties:
         return None
-    entries = (Entry(key, None, (shared,)) for key, shared in report.ties.items())
-    return Told("tied", plural(len(report.ties), "key"), gather_lots(entries))
+    lines = view.unite(gather_lots(Entry(k, None, (shared,)) for k, shared in report.ties.items()))
+    told, heads = plural(len(report.ties), "key"), ("key", "the same as", "tensors")
+    return Section("tied", told, lines, _show_tie, view.limits.section, heads)
 
 
-def show_tie(line: Line) -> Aligned:
-    """A line of tied keys, and what they are tied to."""
+def _show_tie(line: Line) -> Aligned:
     shared = ", ".join(safe(str(origin)) for origin in line.origins)
     return Aligned((safe(str(line.box)), f"= {shared}"), "", line.names)
 

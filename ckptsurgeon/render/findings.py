@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptsurgeon.checkpoints.base import DESTINATION
@@ -39,82 +38,51 @@ LONGEST_LINE = 1000
 """Characters of a line that is shown whole; nobody pastes a longer one from a screen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Findings of a kind that are all allowed, or all not; never none."""
-
-    findings: Sequence[Finding]
-
-    @property
-    def kind(self) -> FindingKind:
-        return self.findings[0].kind
-
-    @property
-    def allowed(self) -> bool:
-        return self.findings[0].allowed
-
-    @property
-    def title(self) -> str:
-        """`2 missing`, `1 unused (allowed)`; of what is of no key the kind alone."""
-        word = f"{self.kind.value} (allowed)" if self.allowed else self.kind.value
-        return word if self.kind is FindingKind.NOTHING else f"{len(self.findings):,} {word}"
-
-    @property
-    def meaning(self) -> str:
-        """What it means that there are such findings."""
-        if self.kind is FindingKind.NOTHING:
-            return tell_nothing(self.findings)
-        if self.kind is FindingKind.UNREADABLE:
-            return _meaning_unreadable(self.findings, self.allowed)
-        return MEANINGS[self.kind]
-
-    @property
-    def lots(self) -> Iterable[Lot]:
-        """The keys; none where the finding is of none."""
-        keyed = () if self.kind is FindingKind.NOTHING else self.findings
-        return gather_lots(map(_entry, keyed))
-
-    @property
-    def remedies(self) -> list[str]:
-        """What makes readable tensors of those that are not, each thing once; safe to show."""
-        told: dict[str, str] = {}
-        for finding in self.findings:
-            spec = finding.found or finding.wanted
-            if isinstance(spec, UnreadableSpec):
-                told.setdefault(spec.remedy, spec.what)
-        if len(told) == 1:
-            told = dict.fromkeys(told, "them")
-        return [f"to read {safe(what)}, {safe(remedy)}" for remedy, what in told.items()]
+def tell_findings(report: Report, view: View) -> Iterator[Section]:
+    """A section for the findings of each kind."""
+    return (tell_alike(findings, view) for findings in sort_findings(report))
 
 
-def sort_findings(report: Report) -> Iterator[Found]:
-    """The findings of a report by kind: first those that are allowed, then the others."""
+def sort_findings(report: Report) -> Iterator[list[Finding]]:
+    """The findings of each kind: first those that are allowed, then the others."""
     found: dict[tuple[int, bool], list[Finding]] = {}
     for finding in report.findings:
         found.setdefault((id(finding.kind), finding.allowed), []).append(finding)
     for kind in FindingKind:
         for allowed in (True, False):
             if findings := found.get((id(kind), allowed)):
-                yield Found(findings)
+                yield findings
 
 
-def tell_findings(report: Report, view: View) -> Iterator[Section]:
-    """A section for the findings of each kind: first those that are allowed, then the others."""
-    return (tell_found(found, view) for found in sort_findings(report))
-
-
-def tell_found(found: Found, view: View) -> Section:
+def tell_alike(findings: Sequence[Finding], view: View) -> Section:
     """Findings of one kind that are all allowed, or all not."""
+    kind, allowed = findings[0].kind, findings[0].allowed
+    word = f"{kind.value} (allowed)" if allowed else kind.value
+    if kind is FindingKind.NOTHING:
+        return Section(word, tell_nothing(findings), is_wrong=not allowed)
     return Section(
-        title=found.title,
-        told=found.meaning,
-        items=view.unite(found.lots),
-        show=show_found,
+        title=f"{len(findings):,} {word}",
+        told=tell_meaning(findings),
+        items=view.unite(list_found(findings)),
+        show=_show,
         limit=view.limits.finding,
         heads=("key", "", "rule", "tensors"),
-        hints=tuple(found.remedies),
-        is_wrong=not found.allowed,
+        hints=tuple(_remedies(findings)),
+        is_wrong=not allowed,
     )
+
+
+def list_found(findings: Iterable[Finding]) -> Iterable[Lot]:
+    """What is told of the keys that findings are of."""
+    return gather_lots(map(_entry, findings))
+
+
+def tell_meaning(findings: Sequence[Finding]) -> str:
+    """What it means that these, of one kind and all allowed or all not, are findings."""
+    kind = findings[0].kind
+    if kind is FindingKind.UNREADABLE:
+        return _meaning_unreadable(findings, findings[0].allowed)
+    return MEANINGS[kind]
 
 
 def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
@@ -126,6 +94,18 @@ def _meaning_unreadable(findings: Sequence[Finding], allowed: bool) -> str:
     if of_destination:
         return "the destination's can't be read: give them values, or allow the output to lack them"
     return MEANINGS[FindingKind.UNREADABLE]
+
+
+def _remedies(findings: Sequence[Finding]) -> Iterator[str]:
+    """What makes readable tensors of those that are not, each thing once."""
+    specs = [finding.found or finding.wanted for finding in findings]
+    told: dict[str, str] = {}
+    for spec in specs:
+        if isinstance(spec, UnreadableSpec):
+            told.setdefault(spec.remedy, spec.what)
+    if len(told) == 1:
+        told = dict.fromkeys(told, "them")
+    return (f"to read {safe(what)}, {safe(remedy)}" for remedy, what in told.items())
 
 
 def _entry(finding: Finding) -> Entry:
@@ -141,8 +121,7 @@ def _entry(finding: Finding) -> Entry:
     )
 
 
-def show_found(line: Line) -> Aligned:
-    """A line of keys that findings are of."""
+def _show(line: Line) -> Aligned:
     specs = f"found {line.before}, wanted {line.after}" if line.before else line.after
     tail = specs if line.before or not line.names else ""
     return Aligned((safe(str(line.box)), *map(safe, line.label)), tail, line.names)

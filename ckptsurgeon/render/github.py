@@ -16,7 +16,7 @@ from ckptsurgeon.plans.account import Finding
 from ckptsurgeon.plans.graph import RuleInfo
 from ckptsurgeon.render.accounting import group_notes, show_notes
 from ckptsurgeon.render.columns import Palette
-from ckptsurgeon.render.findings import ADVICE, Found, tell_advice, tell_found
+from ckptsurgeon.render.findings import ADVICE, tell_advice, tell_alike
 from ckptsurgeon.render.problems import shorten_text
 from ckptsurgeon.render.terminal import safe_sentence
 from ckptsurgeon.render.view import UNSETTLED, View
@@ -92,7 +92,7 @@ def _findings(report: Report, view: View) -> Iterator[Annotation]:
         rule = one.rule and (one.rule.stage, one.rule.number)
         groups.setdefault((id(one.kind), one.allowed, rule), []).append(one)
     for findings in groups.values():
-        section = tell_found(Found(findings), view)
+        section = tell_alike(findings, view)
         _, *lines = view.show(section)
         message = "\n".join((section.told, *lines))
         level = "error" if section.is_wrong else "warning"

@@ -41,15 +41,27 @@ def render_inspection(
 
 def tell_inspection(found: Inspection, view: View) -> Iterator[Section]:
     """The facts of a checkpoint, then its tensors, or what their values are like."""
-    facts = list(list_facts(found, None if view.verbose else MOST_FACTS))
-    path = safe(str(found.checkpoint.path))
-    yield Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
-    sections = [_tell_tensors(found.specs, view)]
-    if found.measurements is not None:
-        measured = found.measurements
-        sections = [tell_values(found.specs, measured, view), tell_left_out(measured)]
-        sections.append(tell_remarks(found.remarks, view))
+    yield tell_facts(found, verbose=view.verbose)
+    sections = tell_measured(found, view)
+    if found.measurements is None:
+        sections = [_tell_tensors(found.specs, view)]
     yield from (section for section in sections if section.items)
+
+
+def tell_facts(found: Inspection, *, verbose: bool) -> Section:
+    """What is known of a checkpoint beside its tensors."""
+    facts = list(_facts(found, verbose))
+    path = safe(str(found.checkpoint.path))
+    return Section(path, "", facts, limit=len(facts), heads=("fact", "what", ""))
+
+
+def tell_measured(found: Inspection, view: View) -> list[Section]:
+    """What the values are like, and what is worth a look; nothing where they were not read."""
+    measured = found.measurements
+    if measured is None:
+        return []
+    values = tell_values(found.specs, measured, view)
+    return [values, tell_left_out(measured), tell_remarks(found.remarks, view)]
 
 
 def _tell_tensors(specs: Mapping[str, TensorSpec], view: View) -> Section:
@@ -61,8 +73,7 @@ def _tell_tensors(specs: Mapping[str, TensorSpec], view: View) -> Section:
 # --- facts ----------------------------------------------------------------------------------------
 
 
-def list_facts(found: Inspection, most: int | None) -> Iterator[Aligned]:
-    """What is known of a checkpoint beside its tensors; of each list the first `most`."""
+def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
     checkpoint, contents = found.checkpoint, found.checkpoint.contents
     size = size_on_disk(checkpoint)
     kind = checkpoint.format if checkpoint.has_values else f"{checkpoint.format}, shapes only"
@@ -82,7 +93,7 @@ def list_facts(found: Inspection, most: int | None) -> Iterator[Aligned]:
     if contents.root or contents.wrappers:
         yield Aligned(("root", _root(contents)))
     for name, texts in _lists(contents):
-        yield from _limited(name, texts, most)
+        yield from _limited(name, texts, None if verbose else MOST_FACTS)
 
 
 def _root(contents: Contents) -> str:

@@ -25,13 +25,9 @@ def side_line(name: str, side: Side) -> Aligned:
 
 def tell_outside(sides: Sequence[Side], words: str, view: View) -> Section | None:
     """The tensors that stand outside of the roots, under a title that says what becomes of them."""
-    outside = [one for side in sides for one in side.outside]
+    outside = [(side.alias, one) for side in sides for one in side.outside]
     if not outside:
         return None
-    tally = Tally(sum(one.tensors for one in outside), sum(one.nbytes for one in outside))
-    lines = [
-        Aligned((safe(full_key(side.alias, one.key)), str(one)))
-        for side in sides
-        for one in side.outside
-    ]
+    tally = Tally(sum(one.tensors for _, one in outside), sum(one.nbytes for _, one in outside))
+    lines = [Aligned((safe(full_key(alias, one.key)), str(one))) for alias, one in outside]
     return Section(words, str(tally), lines, limit=view.limits.section, heads=("key", "holds", ""))

@@ -103,3 +103,11 @@ def test_jinja_is_loaded_for_pages_alone(form: str, loaded: bool, folder: Path) 
         names = run.stdout.splitlines()[-1].split()
         assert ("jinja2" in names) == loaded
         assert "torch" not in names
+
+
+def test_inspect_tells_what_values_are_like(ckpt: Ckpt, folder: Path) -> None:
+    page = Page(ckpt("inspect", "src.safetensors", "--stats", "--format", "html").out)
+    heads = [one.text.strip() for one in page.all("th") if one.attributes["scope"] == "col"]
+    assert heads[:4] == ["min", "max", "mean", "std"]
+    assert "values" in [one.text.strip() for one in page.all("h2")]
+    assert "values" not in Page(ckpt("inspect", "src.safetensors", "--format", "html").out).body

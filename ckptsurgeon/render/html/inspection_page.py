@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from ckptsurgeon.render.columns import fit_names
+from ckptsurgeon.render.columns import Palette, fit_names
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.keys import Searched, searched_names
@@ -23,16 +23,19 @@ from ckptsurgeon.render.html.rows import (
     grow_modules,
     options_of,
 )
-from ckptsurgeon.render.html.tables import make_table
-from ckptsurgeon.render.inspection import list_facts
+from ckptsurgeon.render.html.tables import list_section
+from ckptsurgeon.render.inspection import tell_facts, tell_measured
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.sides import Tally, count_tensors, take_off
 from ckptsurgeon.specs import TensorSpec
 
-MOST_FACTS = 50
-"""Lines of each list that stands beside the tensors."""
+MOST_LINES = 500
+"""Lines of what is told beside the tensors."""
+
+VIEW = View(0, Palette(color=False), verbose=False, limits=EVERYTHING)
 
 COLORS = "dtype"
 
@@ -50,7 +53,8 @@ def render_inspected(found: Inspection) -> str:
             str(count_tensors(found.specs.values())),
             "plain",
         ),
-        facts=make_table(list(list_facts(found, MOST_FACTS)), 10 * MOST_FACTS),
+        facts=list_section(tell_facts(found, verbose=True), MOST_LINES),
+        measured=[list_section(one, MOST_LINES) for one in tell_measured(found, VIEW) if one.items],
         bar=bar,
         tree=tree,
         choices=[Choice("dtype", options_of(dtypes))],

@@ -16,6 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from ckptsurgeon.version import VERSION
+from ckptsurgeon.visible import visible
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; "
@@ -65,13 +66,15 @@ def digest_of(text: str) -> str:
 @functools.cache
 def _environment() -> Environment:
     """The templates; a name that nobody gave is an error, and all text is escaped."""
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_read),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["visible"] = visible
+    return environment
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.plans.fates import Fate
@@ -12,20 +11,19 @@ from ckptsurgeon.render.accounting import (
     TITLES,
     list_sources,
     list_targets,
-    show_tie,
     tell_coverage,
     tell_notes,
     tell_ties,
 )
 from ckptsurgeon.render.columns import Palette
-from ckptsurgeon.render.findings import ADVICE, show_found, tell_advice
+from ckptsurgeon.render.findings import ADVICE, tell_advice
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.plan_rows import plan_trees
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
 from ckptsurgeon.render.html.rule_files import RuleLinks
-from ckptsurgeon.render.html.strands import OUT, FoldedFound, fold_findings
+from ckptsurgeon.render.html.strands import OUT, find_found
 from ckptsurgeon.render.html.tables import Listed, list_section, make_table
 from ckptsurgeon.render.sides import tell_outside
 from ckptsurgeon.render.terminal import safe
@@ -42,17 +40,9 @@ MOST_NAMED = 2
 VIEW = View(0, Palette(color=False), verbose=False, limits=Limits(*[MOST_LINES] * 4))
 
 
-class Lines(NamedTuple):
-    """Lines of a rule file that can be pasted, and what is told of them."""
-
-    title: str
-    told: str
-    lines: tuple[str, ...]
-
-
 def render_report(report: Report) -> str:
     """The page of a report, complete but where that would be more than a browser opens at once."""
-    links, drawings, findings = RuleLinks(report), Drawings(), fold_findings(report)
+    links, drawings, findings = RuleLinks(report), Drawings(), find_found(report, VIEW)
     trees = plan_trees(report, findings, links, drawings)
     rows = [row for tree in trees for row in tree.root.rows]
     first_rows = _first_rows(rows)
@@ -62,8 +52,9 @@ def render_report(report: Report) -> str:
         sides=make_table([*list_sources(report), *list_targets(report)], MOST_LINES),
         bars=_bars(report, trees),
         titles={status.value: title for status, title in TITLES.items()},
-        found=list(map(_list_found, findings)),
-        advised=_advise(report),
+        found=[list_section(one.section, MOST_LINES) for one in findings],
+        advice=ADVICE,
+        advised=tell_advice(report, VIEW.limits),
         trees=trees,
         files=links.files(),
         first_rows=first_rows,
@@ -92,37 +83,11 @@ def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
     return [bar for bar in (*out, draw_bar("of the source", fates)) if bar is not None]
 
 
-# --- what is wrong --------------------------------------------------------------------------------
-
-
-def _list_found(folded: FoldedFound) -> Listed:
-    found, lines = folded.found, list(map(show_found, folded.lines))
-    table, mood = make_table(lines, MOST_LINES), "allowed" if found.allowed else "open"
-    return Listed(found.title, visible(found.meaning), table, mood, tuple(found.remedies))
-
-
-def _advise(report: Report) -> Lines | None:
-    """What the text says would settle the findings."""
-    advised = tell_advice(report, VIEW.limits)
-    if advised is None:
-        return None
-    return Lines(ADVICE, advised.told, tuple(visible(line) for line, _ in advised.lines))
-
-
-# --- everything else ------------------------------------------------------------------------------
-
-
 def _lists(report: Report) -> list[Listed]:
     """The notes, what is tied, and what stands outside of the root."""
-    lists = []
-    if notes := tell_notes(report, VIEW):
-        lists.append(list_section(notes, MOST_LINES))
-    if ties := tell_ties(report):
-        lines = list(map(show_tie, VIEW.unite(ties.lots)))
-        lists.append(Listed(ties.title, ties.told, make_table(lines, MOST_LINES)))
-    if outside := tell_outside(report.sources, OUTSIDE, VIEW):
-        lists.append(list_section(outside, MOST_LINES))
-    return lists
+    ties = tell_ties(report, VIEW)
+    told = (tell_notes(report, VIEW), ties, tell_outside(report.sources, OUTSIDE, VIEW))
+    return [list_section(one, MOST_LINES) for one in told if one is not None]
 
 
 def _first_rows(rows: Iterable[Row]) -> dict[int, int]:

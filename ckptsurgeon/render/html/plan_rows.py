@@ -11,7 +11,7 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.accounting import tell_origins
+from ckptsurgeon.render.accounting import origins_text
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
 from ckptsurgeon.render.html.rows import (
@@ -23,7 +23,7 @@ from ckptsurgeon.render.html.rows import (
     grow_modules,
 )
 from ckptsurgeon.render.html.rule_files import RuleLinks
-from ckptsurgeon.render.html.strands import NOWHERE, OUT, FoldedFound, Strand, find_strands
+from ckptsurgeon.render.html.strands import NOWHERE, OUT, Found, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.report.report import Report
@@ -46,7 +46,7 @@ class Woven(NamedTuple):
 
 
 def plan_trees(
-    report: Report, findings: Iterable[FoldedFound], links: RuleLinks, drawings: Drawings
+    report: Report, findings: Iterable[Found], links: RuleLinks, drawings: Drawings
 ) -> list[Tree]:
     """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
     woven = _weave(find_strands(report, findings), _Weaver(report, links, drawings))
@@ -117,7 +117,7 @@ class _Weaver:
         (*told, place), first = line.label, keys[0]
         specs = [lot.after for lot in lots if lot.after is not None]
         rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
-        origins, pieces = tell_origins(line), pieces_of(line.box, alias_apart=self._has_aliases)
+        origins, pieces = origins_text(line), pieces_of(line.box, alias_apart=self._has_aliases)
         return Row(
             pieces=tuple(map(safe, pieces)),
             names=line.names,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
-from ckptsurgeon.plans.account import FindingKind
+from ckptsurgeon.plans.account import Finding, FindingKind
+from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.accounting import WHOLE, tell_dropped, tell_status
-from ckptsurgeon.render.findings import Found, sort_findings
+from ckptsurgeon.render.accounting import find_dropped, list_dropped, list_given, parts_dropped
+from ckptsurgeon.render.findings import list_found, sort_findings, tell_alike
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot
+from ckptsurgeon.render.sections import Section
+from ckptsurgeon.render.view import View
 from ckptsurgeon.render.words import merge_lines
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.report.sides import Tally, nbytes_of
 from ckptsurgeon.specs import TensorSpec
 
 OUT, NOWHERE = "out", "nowhere"
+
+WHOLE: Mapping[str, int] = MappingProxyType({})
+"""Where all of every tensor is meant."""
 
 OF_OUTPUTS = (FindingKind.MISSING, FindingKind.MISMATCHED)
 """Kinds of finding whose keys should come out; they do once they are allowed."""
@@ -55,17 +62,28 @@ class Strand:
         return Tally(len(keys), nbytes_of(whole) + sum(parts))
 
 
-class FoldedFound(NamedTuple):
-    """Findings of a kind, with their keys folded."""
+class Found(NamedTuple):
+    """Findings of a kind that are all allowed, or all not, with what is told of them."""
 
-    found: Found
-    lots: tuple[Lot, ...]
-    lines: tuple[Line, ...]
+    findings: Sequence[Finding]
+    section: Section
+
+    @property
+    def kind(self) -> FindingKind:
+        return self.findings[0].kind
+
+    @property
+    def allowed(self) -> bool:
+        return self.findings[0].allowed
+
+    @property
+    def lots(self) -> tuple[Lot, ...]:
+        return tuple(list_found(self.findings))
 
 
-def fold_findings(report: Report) -> list[FoldedFound]:
+def find_found(report: Report, view: View) -> list[Found]:
     """The findings of a report by kind, each folded once."""
-    return [FoldedFound(found, *_fold(found.lots)) for found in sort_findings(report)]
+    return [Found(findings, tell_alike(findings, view)) for findings in sort_findings(report)]
 
 
 def _fold(lots: Iterable[Lot]) -> tuple[tuple[Lot, ...], tuple[Line, ...]]:
@@ -73,17 +91,15 @@ def _fold(lots: Iterable[Lot]) -> tuple[tuple[Lot, ...], tuple[Line, ...]]:
     return given, tuple(merge_lines(fold_lots(given)))
 
 
-def find_strands(report: Report, findings: Iterable[FoldedFound]) -> Iterator[Strand]:
+def find_strands(report: Report, findings: Iterable[Found]) -> Iterator[Strand]:
     """All that comes out or should, and all that goes nowhere; some have no tensors."""
-    for found, lots, lines in findings:
-        fate = found.kind.value
-        if found.kind in OF_OUTPUTS and not found.allowed:
-            yield Strand(OUT, fate, lots, lines, WHOLE, is_status=False)
-        elif found.kind in OF_SOURCES:
-            yield Strand(NOWHERE, fate, lots, lines, WHOLE, is_status=False)
+    for found in findings:
+        is_due = found.kind in OF_OUTPUTS and not found.allowed
+        if is_due or found.kind in OF_SOURCES:
+            tree, lines = OUT if is_due else NOWHERE, tuple(found.section.items)
+            yield Strand(tree, found.kind.value, found.lots, lines, WHOLE, is_status=False)
     for status in Status:
-        folded = _fold(tell_status(report, status).lots)
-        yield Strand(OUT, status.value, *folded, WHOLE, is_status=True)
-    if dropped := tell_dropped(report):
-        folded = _fold(dropped.lots)
-        yield Strand(NOWHERE, dropped.title, *folded, dropped.parts, is_status=False)
+        yield Strand(OUT, status.value, *_fold(list_given(report, status)), WHOLE, is_status=True)
+    if dropped := find_dropped(report):
+        folded, parts = _fold(list_dropped(dropped)), parts_dropped(dropped)
+        yield Strand(NOWHERE, Fate.DROPPED.value, *folded, parts, is_status=False)

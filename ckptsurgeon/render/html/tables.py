@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ckptsurgeon.cutting import cut
@@ -24,24 +24,33 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Lines with equal numbers of cells; `left_out` more are not shown."""
+    """Lines with equal numbers of cells; `left_out` more are not shown.
+
+    `heads` name the columns, the last one what is behind the cells; there are none of plain ones.
+    """
 
     rows: tuple[TableRow, ...]
     left_out: int = 0
+    heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A table under a title; `below` is said behind it. Findings are `open` or `allowed`."""
+    """A section as a page shows it."""
 
-    title: str
-    told: str
+    section: Section
     table: Table
-    mood: str = ""
-    below: tuple[str, ...] = ()
 
 
-def make_table(lines: Sequence[Aligned], most: int) -> Table:
+def list_section(section: Section, most: int) -> Listed:
+    """A section with its first lines as a table."""
+    shown, left_out = cut(section.items, most)
+    heads = section.heads if section.shows_heads else ()
+    table = make_table(list(map(section.show, shown)), most, heads)
+    return Listed(section, replace(table, left_out=left_out))
+
+
+def make_table(lines: Sequence[Aligned], most: int, heads: Sequence[str] = ()) -> Table:
     """The first lines as a table; columns that are empty everywhere are left out."""
     shown, left_out = cut(lines, most)
     columns = range(max((len(line.cells) for line in shown), default=0))
@@ -54,11 +63,5 @@ def make_table(lines: Sequence[Aligned], most: int) -> Table:
         )
         for line in shown
     )
-    return Table(tuple(rows), left_out)
-
-
-def list_section(section: Section, most: int) -> Listed:
-    """A section as a list: its first lines."""
-    mood = "open" if section.is_wrong else ""
-    table = make_table(list(map(section.show, section.items)), most)
-    return Listed(section.title, section.told, table, mood, section.hints)
+    kept_heads = (*(heads[at] for at in kept if at < len(heads)), heads[-1]) if heads else ()
+    return Table(tuple(rows), left_out, kept_heads)

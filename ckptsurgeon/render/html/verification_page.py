@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from ckptsurgeon.proof.results import Comparison, Delta, Verification
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.tables import Listed, Table, list_section, make_table
+from ckptsurgeon.render.html.tables import Table, list_section, make_table
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.verification import list_facts, list_outputs, list_sides, tell_findings
 
@@ -44,7 +42,7 @@ def render_verified(found: Verification) -> str:
         Head("verify", safe(found.checkpoint), safe(found.bottom_line), mood),
         facts=make_table(list(list_sides(found)), MOST_LINES),
         compared=None if found.comparison is None else _compare(found.comparison),
-        found=list(_list_findings(found)),
+        found=[list_section(one, MOST_LINES) for one in tell_findings(found, verbose=False)],
     )
 
 
@@ -68,10 +66,3 @@ def _place(error: float) -> float:
         return 1000.0
     decades = math.log10(MOST / LEAST)
     return round(1000 * math.log10(min(max(error, LEAST), MOST) / LEAST) / decades, 1)
-
-
-def _list_findings(found: Verification) -> Iterator[Listed]:
-    """The findings of each kind."""
-    for section in tell_findings(found, verbose=False):
-        listed = list_section(section, MOST_LINES)
-        yield listed if section.is_wrong else replace(listed, mood="allowed")
