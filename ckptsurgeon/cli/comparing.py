@@ -61,7 +61,7 @@ from ckptsurgeon.cli.printing import Style, print_out, shown_progress
 @click.option("--headers", is_flag=True, help="Compare names, dtypes and shapes, and no values.")
 @memory
 @jobs
-@report_with("markdown")
+@report_with("html", "markdown")
 def diff(
     files: tuple[str, ...],
     memory: int | None,
@@ -101,6 +101,10 @@ def diff(
         )
     if form == "json":
         print_out(difference_json(found))
+    elif form == "html":
+        from ckptsurgeon.render.html.difference_page import render_compared
+
+        print_out([render_compared(found)])
     elif form == "markdown":
         from ckptsurgeon.render.markdown.difference import render_difference as render
 

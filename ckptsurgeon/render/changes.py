@@ -16,8 +16,10 @@ from ckptsurgeon.specs import TensorSpec, percent
 HEADS = ("", "relative L2", "", "max |Δ|", "cosine", "equal", "")
 """What the columns are."""
 
-LEVELS = "▁▂▃▄▅▆▇█"
-UNMOVED = "·"
+MARKS = "·▁▂▃▄▅▆▇█"
+"""What a strip draws by height."""
+
+HIGHEST = len(MARKS) - 1
 
 WIDEST_STRIP = 32
 """Siblings that a strip shows one by one; of more, each mark is of several, and of the farthest."""
@@ -41,25 +43,57 @@ class Moves:
         return self.modules[key] if row is None or row.change is None else row.change
 
 
-def change_lines(rows: Sequence[Row], modules: Mapping[str, Change]) -> list[Aligned]:
+@dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """A module, or tensors that are alike; `changes` are of each of the siblings that repeat.
+
+    `rows` are the tensors; there are none of a module.
+    """
+
+    label: str
+    depth: int
+    changes: tuple[Change, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def whole(self) -> Change:
+        """The change of all of it."""
+        return total(self.changes)
+
+    @property
+    def told(self) -> str:
+        """The specs of tensors, and what is remarkable of their differences."""
+        return tell_rows(self.rows) if self.rows else ""
+
+
+def grow_changes(rows: Sequence[Row], modules: Mapping[str, Change]) -> list[ChangeLine]:
     """A line for each module of these tensors and for each tensor, repeated ones folded."""
     moves = Moves({row.key: row for row in rows}, modules)
     tree = grow_tree({row.key: row.spec for row in rows})
     return list(_branch_lines(tree, (("",),), 0, moves))
 
 
+def show_change(line: ChangeLine) -> Aligned:
+    """The line in columns."""
+    far, *others = figures(line.whole)
+    cells = f"{'  ' * line.depth}{line.label}", far, strip_of(line.changes), *others
+    return Aligned(cells, line.told)
+
+
 Groups = Sequence[Sequence[str]]
 """The paths of modules that are alike: by the first integers that tell them apart, as of layers."""
 
 
-def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> Iterator[Aligned]:
+def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> Iterator[ChangeLine]:
     """The lines below some modules that are alike."""
     for child in branch.branches:
         label, own = _label(child), _extend(groups, child.names)
         while len(child.branches) == 1:
             (child,) = child.branches
             label, own = f"{label}.{_label(child)}", _extend(own, child.names, ".")
-        yield _line(f"{'  ' * depth}{label}", own, child, moves)
+        changes = tuple(total(map(moves.of, paths)) for paths in own)
+        keys = [] if child.spec is None else [path for paths in own for path in paths]
+        yield ChangeLine(label, depth, changes, tuple(map(moves.tensors.__getitem__, keys)))
         below = [[f"{path}." for path in paths] for paths in own]
         yield from _branch_lines(child, below, depth + 1, moves)
 
@@ -75,18 +109,6 @@ def _extend(groups: Groups, names: Sequence[str], dot: str = "") -> Groups:
 
 def _label(branch: Branch) -> str:
     return fit_names(branch.names, LONGEST_NAMES)
-
-
-def _line(label: str, groups: Groups, branch: Branch, moves: Moves) -> Aligned:
-    changes = [total(map(moves.of, paths)) for paths in groups]
-    far, *others = figures(total(changes))
-    told = "" if branch.spec is None else _tell_tensors([p for one in groups for p in one], moves)
-    return Aligned((label, far, strip_of(changes), *others), told)
-
-
-def _tell_tensors(keys: Sequence[str], moves: Moves) -> str:
-    """The specs of tensors that are alike, and the rank of their differences."""
-    return tell_rows([moves.tensors[key] for key in keys])
 
 
 def tell_rows(rows: Sequence[Row]) -> str:
@@ -113,20 +135,25 @@ def tell_change(before: TensorSpec | None, after: TensorSpec | None) -> str:
 
 def strip_of(changes: Sequence[Change]) -> str:
     """`▁▂▃█`: how far each of some siblings moved, relative to the farthest; "" for one alone."""
+    return "".join(MARKS[height] for height in heights_of(changes))
+
+
+def heights_of(changes: Sequence[Change]) -> list[int]:
+    """How far each of some siblings moved, from 0 (not at all) to 8; of one alone nothing."""
     if len(changes) < 2:
-        return ""
+        return []
     size = -(-len(changes) // WIDEST_STRIP)
     parts = [changes[at : at + size] for at in range(0, len(changes), size)]
-    heights = [max(one.relative for one in part) for part in parts]
-    most = max((height for height in heights if math.isfinite(height)), default=0.0)
-    return "".join(_mark(height, most) for height in heights)
+    moved = [max(one.relative for one in part) for part in parts]
+    most = max((one for one in moved if math.isfinite(one)), default=0.0)
+    return [_height(one, most) for one in moved]
 
 
-def _mark(height: float, most: float) -> str:
-    if not height:
-        return UNMOVED
-    share = height / most if math.isfinite(height) and most else 1.0
-    return LEVELS[min(int(share * len(LEVELS)), len(LEVELS) - 1)]
+def _height(moved: float, most: float) -> int:
+    if not moved:
+        return 0
+    share = moved / most if math.isfinite(moved) and most else 1.0
+    return min(int(share * HIGHEST), HIGHEST - 1) + 1
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,20 +15,23 @@ from ckptsurgeon.comparing.difference import SAME, Difference, Row, Status
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.render.changes import (
     HEADS,
-    change_lines,
     figures,
+    grow_changes,
+    show_change,
     tell_rows,
     tell_share,
     tell_strange,
 )
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.json import describe
-from ckptsurgeon.render.lines import Entry, Line, gather_lots
+from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.sides import side_line, tell_outside
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.sides import Side
+
+T = TypeVar("T")
 
 VERSION = 1
 
@@ -73,7 +76,7 @@ def tell_difference(found: Difference, view: View) -> Iterator[Section]:
     """What is outside of the roots, a section for each status, and the notes."""
     outside = tell_outside((*found.sources, *found.others), OUTSIDE, view)
     told = (tell_status(found, status, view) for status in Status)
-    return (one for one in (outside, *told, _notes(found.notes, view)) if one is not None)
+    return (one for one in (outside, *told, tell_notes(found.notes, view)) if one is not None)
 
 
 def _sides(sides: Sequence[Side], view: View) -> list[str]:
@@ -89,18 +92,21 @@ def tell_status(found: Difference, status: Status, view: View) -> Section | None
     told = str(found.counts[status]), _meaning(status, rows)
     title = Section(status.value, ": ".join(filter(None, told)))
     if view.verbose:
-        return _with_figures(title, list(map(_row_line, rows)), len(rows))
+        return _with_figures(title, rows, _row_line, len(rows))
     if (status is Status.RETYPED and _are_cast(rows)) or status in SAME:
         return title
     if status in WITH_FIGURES:
-        return _with_figures(title, change_lines(rows, found.modules), view.limits.finding - 1)
-    lines, heads = view.unite(gather_lots(map(_entry, rows))), ("key", "from", "how", "tensors")
-    return replace(title, items=lines, show=_show_line, limit=view.limits.section, heads=heads)
+        lines = grow_changes(rows, found.modules)
+        return _with_figures(title, lines, show_change, view.limits.finding - 1)
+    items, heads = view.unite(list_rows(rows)), ("key", "from", "how", "tensors")
+    return replace(title, items=items, show=_show_line, limit=view.limits.section, heads=heads)
 
 
-def _with_figures(title: Section, lines: Sequence[Aligned], limit: int) -> Section:
+def _with_figures(
+    title: Section, items: Sequence[T], show: Callable[[T], Aligned], limit: int
+) -> Section:
     """The section with lines that have figures, whose heads are not plain."""
-    return replace(title, items=lines, limit=limit, heads=HEADS, shows_heads=True)
+    return replace(title, items=items, show=show, limit=limit, heads=HEADS, shows_heads=True)
 
 
 def _meaning(status: Status, rows: Sequence[Row]) -> str:
@@ -122,12 +128,17 @@ def _are_cast(rows: Sequence[Row]) -> bool:
     return all(row.change is not None and row.change.is_rounded for row in rows)
 
 
+def list_rows(rows: Sequence[Row]) -> Iterable[Lot]:
+    """What is told of tensors of one status."""
+    return gather_lots(map(_entry, rows))
+
+
 def _entry(row: Row) -> Entry:
     origins = (row.origin,) if row.origin and row.origin != row.key else ()
-    return Entry(row.key, row.spec, origins, row.before, (_tell_parts(row),))
+    return Entry(row.key, row.spec, origins, row.before, (tell_parts(row),))
 
 
-def _tell_parts(row: Row) -> str:
+def tell_parts(row: Row) -> str:
     """What is told of values in other shapes."""
     if row.status is not Status.RESHAPED or row.change is None:
         return ""
@@ -149,11 +160,12 @@ def _row_line(row: Row) -> Aligned:
     """A tensor on a line of its own."""
     came = f"<- {safe(row.origin)}" if row.origin and row.origin != row.key else ""
     far, *others = ("", "", "", "") if row.change is None else figures(row.change)
-    tail = ", ".join(filter(None, (tell_rows([row]), _tell_parts(row))))
+    tail = ", ".join(filter(None, (tell_rows([row]), tell_parts(row))))
     return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)
 
 
-def _notes(notes: Sequence[tuple[str, str]], view: View) -> Section | None:
+def tell_notes(notes: Sequence[tuple[str, str]], view: View) -> Section | None:
+    """What else a user should know."""
     lines = [Aligned((kind, safe_sentence(text))) for kind, text in notes]
     heads = ("note", "what", "")
     return Section("notes", "", lines, limit=view.limits.section, heads=heads) if lines else None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckptsurgeon.checkpoints import runs
 from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.drafting.nodes import nodes_of
 from ckptsurgeon.drafting.steps import Call, Grid, Size, Step
@@ -134,7 +135,7 @@ def test_hashes_are_sums_over_planes(shape: list[int], chunk: int, read: int) ->
     with pytest.MonkeyPatch.context() as patch:
         for module in (signatures, words):
             patch.setattr(module, "CHUNK", chunk)
-        patch.setattr(words, "READ", read)
+        patch.setattr(runs, "READ", read)
         found = sign(open_dict({"w": array}), "w", "F32")
     hashes = words.scramble(np.ravel(array).view("u4").astype("u8")).reshape(squeeze(array.shape))
     assert found.total == int(hashes.sum(dtype="u8"))

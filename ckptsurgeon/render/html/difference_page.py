@@ -1,0 +1,190 @@
+"""The page of a difference: the verdict, how far which values moved, then every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from ckptsurgeon.comparing.change import total
+from ckptsurgeon.comparing.difference import SAME, Difference, Status
+from ckptsurgeon.comparing.difference import Row as Tensor
+from ckptsurgeon.cutting import list_some
+from ckptsurgeon.render.changes import ChangeLine, figures, tell_rows
+from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.difference import (
+    OUTSIDE,
+    WITH_FIGURES,
+    list_rows,
+    tell_notes,
+    tell_parts,
+    tell_status,
+    tell_whole,
+)
+from ckptsurgeon.render.html.bars import draw_bar
+from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
+from ckptsurgeon.render.html.charts import Histogram, Moved, Scale, draw_line
+from ckptsurgeon.render.html.keys import pieces_of, searched_keys
+from ckptsurgeon.render.html.layout import Head, render_page
+from ckptsurgeon.render.html.rows import (
+    MOST_ROWS,
+    MOST_TEXT,
+    Choice,
+    Row,
+    Tree,
+    fit_rows,
+    grow_modules,
+    options_of,
+)
+from ckptsurgeon.render.html.tables import list_section, make_table
+from ckptsurgeon.render.lines import Line, tell_specs
+from ckptsurgeon.render.sides import side_line, tell_outside
+from ckptsurgeon.render.terminal import safe
+from ckptsurgeon.render.view import EVERYTHING, View
+from ckptsurgeon.report.sides import Side, count_tensors, take_off
+from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.visible import visible
+
+MOST_LINES = 400
+"""Lines of a table."""
+
+MOST_NAMED = 2
+"""Checkpoints of one side that the title names."""
+
+VIEW = View(0, Palette(color=False), verbose=False, limits=EVERYTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """How far the tensors of a status moved; `left_out` lines are not shown."""
+
+    title: str
+    told: str
+    lines: tuple[Moved, ...]
+    left_out: int
+
+
+def render_compared(found: Difference) -> str:
+    """The page of a difference, complete but where that would be more than a browser opens."""
+    drawings = Drawings()
+    tree = _grow(found, drawings)
+    rows = list(tree.root.rows)
+    parts = [(status.value, tally) for status, tally in found.counts.items()]
+    told = (
+        tell_notes(found.notes, VIEW),
+        tell_outside((*found.sources, *found.others), OUTSIDE, VIEW),
+    )
+    return render_page(
+        "difference.html.j2",
+        _head(found),
+        sides=make_table(_sides((*found.sources, *found.others)), MOST_LINES),
+        bar=draw_bar("what became of the tensors", parts),
+        whole=[visible(line) for line in tell_whole(found)],
+        histogram=_whole_histogram(found),
+        charts_given=list(_charts(found)),
+        tree=tree,
+        choices=[
+            Choice("fate", options_of(row.fate for row in rows)),
+            Choice("dtype", options_of(sorted({dtype for row in rows for dtype in row.dtypes}))),
+        ],
+        drawings=drawings.all,
+        lists=[list_section(one, MOST_LINES) for one in told if one is not None],
+    )
+
+
+def _head(found: Difference) -> Head:
+    names = (
+        list_some((safe(side.path) for side in sides), MOST_NAMED)
+        for sides in (found.sources, found.others)
+    )
+    mood = "good" if found.equal else "bad"
+    return Head("diff", " → ".join(names), visible(found.bottom_line), mood)
+
+
+def _sides(sides: Sequence[Side]) -> list[Aligned]:
+    return [side_line(side.alias, side) for side in sides]
+
+
+# --- how far values moved -------------------------------------------------------------------------
+
+
+def _whole_histogram(found: Difference) -> Histogram | None:
+    return Scale.of(found.whole).draw(found.whole.sizes)
+
+
+def _charts(found: Difference) -> Iterator[Chart]:
+    """A chart for each status of tensors of which is told how far they moved."""
+    scale = Scale.of(found.whole)
+    for status in WITH_FIGURES:
+        section = tell_status(found, status, VIEW)
+        if section is not None and section.items:
+            lines: Sequence[ChangeLine] = section.items
+            shown = tuple(draw_line(line, scale) for line in lines[:MOST_LINES])
+            yield Chart(section.title, section.told, shown, len(lines) - len(shown))
+
+
+# --- every tensor ---------------------------------------------------------------------------------
+
+
+def _grow(found: Difference, drawings: Drawings) -> Tree:
+    """The tree of all tensors, as far as there is room: what differs has it first."""
+    kept, lines_left, text = list[Row](), 0, MOST_TEXT
+    for status in sorted(Status, key=lambda one: one in SAME):
+        lines = VIEW.unite(list_rows(found.by_status[status]))
+        weaver = _Weaver(found, status, drawings)
+        shown = islice(map(weaver.row, lines), MOST_ROWS - len(kept))
+        rows, taken = fit_rows(shown, text)
+        kept, text, lines_left = [*kept, *rows], text - taken, lines_left + len(lines) - len(rows)
+    places = {row.key: at for at, row in enumerate(found.rows)}
+    kept.sort(key=lambda row: places[row.first])
+    root = grow_modules(replace(row, number=at) for at, row in enumerate(kept, 1))
+    whole = [(status.value, tally) for status, tally in found.counts.items() if tally.tensors]
+    left = take_off(count_tensors(row.spec for row in found.rows), root.tally)
+    return Tree("all tensors", "all", root, tuple(whole), left, lines_left)
+
+
+class _Weaver:
+    """Makes rows of the lines of a status."""
+
+    def __init__(self, found: Difference, status: Status, drawings: Drawings) -> None:
+        self._status, self._drawings = status, drawings
+        self._tensors = {row.key: row for row in found.by_status[status]}
+
+    def row(self, line: Line) -> Row:
+        """The row of a line."""
+        tensors = [self._tensors[key] for key in line.keys]
+        origins = ", ".join(safe(str(origin)) for origin in line.origins)
+        specs = [one.spec for one in tensors]
+        return Row(
+            pieces=tuple(map(safe, pieces_of(line.box))),
+            names=line.names,
+            searched=tuple(searched_keys(line.box)),
+            first=tensors[0].key,
+            tally=count_tensors(specs),
+            specs=tell_rows(tensors) if len(tensors) == 1 else tell_specs(specs),
+            dtypes=tuple(dict.fromkeys(spec.dtype for spec in specs)),
+            fate=self._status.value,
+            origins=origins,
+            told=tuple(_tell(tensors)),
+            drawings=self._draw(tensors[0], specs),
+        )
+
+    def _draw(self, tensor: Tensor, specs: Sequence[TensorSpec]) -> tuple[Drawing, ...]:
+        """What a shape became, where it is another one; else the shapes of all tensors."""
+        before, after = tensor.before, tensor.after
+        if before is None or after is None or before.shape == after.shape:
+            return self._drawings.draw_all(specs)
+        if not (is_known(before) and is_known(after)):
+            return ()
+        return self._drawings.draw([Part(before.shape)], after.shape)
+
+
+def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
+    """The figures of values that differ, and what is told of those in another shape."""
+    change = total(one.change for one in tensors if one.change is not None)
+    if change.count and not change.are_equal:
+        relative, largest, cosine, equal = figures(change)
+        yield from (f"relative L2 {relative}", f"max |Δ| {largest}")
+        yield from (f"cosine {cosine}", f"{equal} equal")
+    if parts := tell_parts(tensors[0]):
+        yield parts
