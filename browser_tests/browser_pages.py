@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import tour
+from comparing.cases import converted, decoder, tuned
 from report.plans import HOSTILE, Inert, compared, experts, resnet18, view
 
 import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
+from ckptsurgeon.render.html.difference_page import render_compared
 from ckptsurgeon.render.html.inspection_page import render_inspected
 from ckptsurgeon.render.html.plan_page import render_report
 from ckptsurgeon.render.html.verification_page import render_verified
@@ -98,6 +100,20 @@ def verified_page() -> str:
 
 
 @cache
+def tuned_page() -> str:
+    """A fine-tune against its base: strips and histograms."""
+    return render_compared(cs.diff(decoder(), tuned(), sizes=True))
+
+
+@cache
+def converted_page() -> str:
+    """What moved, was added, went, and has another shape; under hostile names, too."""
+    hostile = {text: np.full((2, 3), at) for at, text in enumerate(HOSTILE_TEXTS)}
+    moved = {f"{text}.moved": value for text, value in hostile.items()}
+    return render_compared(cs.diff(decoder() | hostile, converted() | moved, sizes=True))
+
+
+@cache
 def random_page() -> str:
     """A hundred thousand keys of which no two fold, more than a page has room for."""
     letters = map("".join, itertools.product("abcdefghijklmnopqr", repeat=4))
@@ -116,4 +132,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "inspect": inspected_page,
     "measured": measured_page,
     "verify": verified_page,
+    "tuned": tuned_page,
+    "converted": converted_page,
 }

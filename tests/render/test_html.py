@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from comparing.cases import CASES, decoder
 from html_reading import Page, keys_of
 from report.plans import (
     HOSTILE,
@@ -23,12 +24,14 @@ from report.plans import (
     view,
 )
 
+import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.proof.results import Comparison, Delta, Kind, Verification
 from ckptsurgeon.proof.results import Finding as Proved
+from ckptsurgeon.render.html.difference_page import render_compared
 from ckptsurgeon.render.html.inspection_page import render_inspected
 from ckptsurgeon.render.html.layout import digest_of
 from ckptsurgeon.render.html.plan_page import render_report
@@ -90,6 +93,10 @@ PAGES: dict[str, Callable[[], str]] = {
     **{name: lambda plan=plan: page_of(plan) for name, plan in PLANS.items()},
     "inspect": lambda: render_inspected(INSPECTED),
     "verify": lambda: render_verified(verified(["logits", "hidden"])),
+    **{
+        f"diff_{name}": lambda other=other: render_compared(cs.diff(decoder(), other, sizes=True))
+        for name, other in CASES.items()
+    },
 }
 
 

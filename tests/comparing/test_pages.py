@@ -1,0 +1,72 @@
+"""The page of a difference tells what the text tells: figures, strips, and every tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from comparing.cases import CASES, Arrays, decoder
+from html_reading import Page, keys_of
+
+import ckptsurgeon as cs
+from ckptsurgeon.render.changes import HIGHEST
+from ckptsurgeon.render.html.difference_page import render_compared
+
+MOST_BYTES = 5_000_000
+
+
+def compare(other: Arrays) -> cs.Difference:
+    return cs.diff(decoder(), other, sizes=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_tensor_stands_in_the_tree(name: str) -> None:
+    found = compare(CASES[name])
+    page = Page(render_compared(found))
+    rows = page.rows
+    assert sum(int(row.attributes["data-count"]) for row in rows) == len(found.rows)
+    assert {key for row in rows for key in keys_of(row)} == {row.key for row in found.rows}
+    fates = {row.attributes["data-fate"] for row in rows}
+    assert fates == {row.status.value for row in found.rows}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict_and_the_figures_stand_there(name: str) -> None:
+    found = compare(CASES[name])
+    page = Page(render_compared(found))
+    text = page.body
+    assert found.bottom_line in text
+    for told in ("all values together: ", "how far values moved"):
+        assert (told in text) is not found.whole.are_equal
+    assert (page.all(cls="moved") != []) is (name in ("tuned", "merged", "step", "damaged"))
+
+
+def test_strips_are_as_high_as_layers_moved_far() -> None:
+    page = Page(render_compared(compare(CASES["tuned"])))
+    strips = page.all(cls="heat")
+    assert strips
+    heights = [
+        int(one.attributes["class"].removeprefix("heat-"))
+        for one in page.all("rect")
+        if one.attributes.get("class", "").startswith("heat-")
+    ]
+    first = heights[:12]
+    assert first == sorted(first)
+    assert first[-1] == HIGHEST
+
+
+def test_histograms_count_all_that_differs() -> None:
+    found = compare(CASES["step"])
+    (size,) = found.whole.sizes
+    assert 2.0**size <= 1e-4 < 2.0 ** (size + 1)
+    assert found.whole.sizes[size] == found.whole.count - found.whole.equal
+
+
+def test_very_many_tensors_that_do_not_fold_have_bounds() -> None:
+    random = np.random.default_rng(0)
+    names = ["".join(map(chr, 97 + random.integers(0, 26, 12))) for _ in range(20_000)]
+    a = {f"{name}.w": np.full(1, at, np.float32) for at, name in enumerate(names)}
+    b = {key: value + 1 for key, value in a.items()}
+    found = cs.diff(a, b, sizes=True)
+    text = render_compared(found)
+    assert len(text) < MOST_BYTES
+    assert "than a page can hold" in text
