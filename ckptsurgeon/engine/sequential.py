@@ -31,14 +31,17 @@ class Readers:
     def __init__(self, checkpoints: Mapping[str, Checkpoint], memory: int, span_of: SpanOf) -> None:
         self._checkpoints, self._memory, self._span_of = checkpoints, memory, span_of
         self._readers: dict[int, tuple[Leaf, Read, int]] = {}
+        self._held = 0
 
     def of(self, leaf: Leaf) -> Read:
         """What reads a tensor; of others, those used longest ago are let go."""
-        found = self._readers.pop(id(leaf), None) or self._open(leaf)
-        held = sum(nbytes for _, _, nbytes in self._readers.values())
-        while self._readers and held + found[2] > self._memory:
-            held -= self._readers.pop(next(iter(self._readers)))[2]
+        known = self._readers.pop(id(leaf), None)
+        found = known or self._open(leaf)
+        self._held -= 0 if known is None else known[2]
+        while self._readers and self._held + found[2] > self._memory:
+            self._held -= self._readers.pop(next(iter(self._readers)))[2]
         self._readers[id(leaf)] = found
+        self._held += found[2]
         return found[1]
 
     def _open(self, leaf: Leaf) -> tuple[Leaf, Read, int]:
