@@ -59,5 +59,24 @@ class Shown(ABC):
         return text
 
 
+class Paged(Shown):
+    """A result that is also a page, to be opened in a browser or posted."""
+
+    __slots__ = ()
+
+    def to_html(self) -> str:
+        """A page of HTML that loads nothing, as `--format html` prints it."""
+        return _write("html", self)
+
+    def to_markdown(self, *, verbose: bool = False) -> str:
+        """A page of at most 65,000 bytes for pull requests, as `--format markdown` prints it."""
+        return _write("markdown", self, verbose=verbose)
+
+
 def _renderer() -> Any:
     return importlib.import_module("ckptsurgeon.render.shown")
+
+
+def _write(format: str, shown: Paged, **words: Any) -> str:
+    text: str = importlib.import_module(f"ckptsurgeon.render.{format}.pages").write(shown, **words)
+    return text

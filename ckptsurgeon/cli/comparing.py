@@ -24,7 +24,7 @@ from ckptsurgeon.cli.options import (
     report_with,
     variables,
 )
-from ckptsurgeon.cli.printing import Style, print_out, shown_progress
+from ckptsurgeon.cli.printing import PAGES, Style, print_out, print_page, shown_progress
 
 
 @click.command(
@@ -61,7 +61,7 @@ from ckptsurgeon.cli.printing import Style, print_out, shown_progress
 @click.option("--headers", is_flag=True, help="Compare names, dtypes and shapes, and no values.")
 @memory
 @jobs
-@report_with("html", "markdown")
+@report_with(*PAGES)
 def diff(
     files: tuple[str, ...],
     memory: int | None,
@@ -101,14 +101,8 @@ def diff(
         )
     if form == "json":
         print_out(difference_json(found))
-    elif form == "html":
-        from ckptsurgeon.render.html.difference_page import render_compared
-
-        print_out([render_compared(found)])
-    elif form == "markdown":
-        from ckptsurgeon.render.markdown.difference import render_difference as render
-
-        print_out([render(found, verbose=verbose)])
+    elif form in PAGES:
+        print_page(found, form, verbose)
     else:
         print_out([render_difference(found, **Style(verbose, color).layout)])
     return found.exit_code

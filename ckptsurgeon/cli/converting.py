@@ -26,6 +26,7 @@ from ckptsurgeon.cli.options import (
     request,
 )
 from ckptsurgeon.cli.printing import (
+    PAGES,
     Style,
     print_beginning,
     print_ending,
@@ -54,7 +55,7 @@ from ckptsurgeon.errors import FindingsError, OutputError
 )
 @inputs
 @memory
-@report_with("html", "markdown", "github")
+@report_with(*PAGES, "github")
 @click.option(
     "-o",
     "--output",
@@ -124,7 +125,7 @@ def _save(plan: Any, output: str | None) -> bool:
     callback=read_bytes,
     help="Bytes of tensors in one shard of a folder; 5GB unless given.",
 )
-@report_with("html", "markdown", "github")
+@report_with(*PAGES, "github")
 @click.option(
     "-o",
     "--output",
@@ -203,7 +204,7 @@ def _fill(fill: Any, plan: Any) -> Any:
     ),
 )
 @click.argument("saved", metavar="PLAN", type=PATH)
-@report_with("html", "markdown", "github")
+@report_with(*PAGES, "github")
 @click.option(
     "-o",
     "--output",

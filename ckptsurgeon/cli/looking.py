@@ -17,7 +17,16 @@ from ckptsurgeon.cli.options import (
     only,
     read_factory_arguments,
 )
-from ckptsurgeon.cli.printing import LONG_WORK, Style, print_json, print_out, say, shown_progress
+from ckptsurgeon.cli.printing import (
+    LONG_WORK,
+    PAGES,
+    Style,
+    print_json,
+    print_out,
+    print_page,
+    say,
+    shown_progress,
+)
 from ckptsurgeon.cli.streams import refuse_stream
 from ckptsurgeon.errors import Problem, RulesetError
 
@@ -42,7 +51,7 @@ from ckptsurgeon.errors import Problem, RulesetError
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "html", "markdown", "spec"]),
+    type=click.Choice(["text", "json", *PAGES, "spec"]),
     default="text",
     show_default=True,
     help="How it is printed; a spec is what --into takes.",
@@ -85,14 +94,8 @@ def inspect(
         from ckptsurgeon.render.inspection_json import inspection_json
 
         print_out(inspection_json(found))
-    elif form == "html":
-        from ckptsurgeon.render.html.inspection_page import render_inspected
-
-        print_out([render_inspected(found)])
-    elif form == "markdown":
-        from ckptsurgeon.render.markdown.inspection import render_inspection as render
-
-        print_out([render(found, verbose=verbose)])
+    elif form in PAGES:
+        print_page(found, form, verbose)
     else:
         from ckptsurgeon.render.inspection import render_inspection
 

@@ -17,6 +17,10 @@ from ckptsurgeon.errors import CkptSurgeonError, OutputError
 
 if TYPE_CHECKING:
     from ckptsurgeon.report.report import Done
+    from ckptsurgeon.showing import Paged
+
+PAGES = ("html", "markdown")
+"""Formats of a page for people, of any result that has one."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -75,14 +79,8 @@ def print_ending(report: Any, form: str, style: Style) -> None:
         from ckptsurgeon.render.json import render_json
 
         print_out(render_json(report))
-    elif form == "html":
-        from ckptsurgeon.render.html.plan_page import render_report as render_page
-
-        print_out([render_page(report)])
-    elif form == "markdown":
-        from ckptsurgeon.render.markdown.report import render_report
-
-        print_out([render_report(report, verbose=style.verbose)])
+    elif form in PAGES:
+        print_page(report, form, style.verbose)
     elif form == "github":
         from ckptsurgeon.render.github import annotate_report
 
@@ -121,6 +119,11 @@ def find_folder() -> str:
     """The working folder within the workspace of a CI job, whose files annotations name."""
     here, workspace = Path.cwd(), Path(os.environ.get("GITHUB_WORKSPACE") or ".").resolve()
     return here.relative_to(workspace).as_posix() if here.is_relative_to(workspace) else ""
+
+
+def print_page(shown: Paged, form: str, verbose: bool) -> None:
+    """A result as a page of HTML or markdown."""
+    print_out([shown.to_html() if form == "html" else shown.to_markdown(verbose=verbose)])
 
 
 def print_json(value: Any) -> None:

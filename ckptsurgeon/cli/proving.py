@@ -9,7 +9,7 @@ import click
 
 from ckptsurgeon.cli.commands import Command
 from ckptsurgeon.cli.options import PATH, read_roots, report_with
-from ckptsurgeon.cli.printing import Style, print_out
+from ckptsurgeon.cli.printing import PAGES, Style, print_out, print_page
 from ckptsurgeon.cli.streams import refuse_stream
 
 
@@ -56,7 +56,7 @@ from ckptsurgeon.cli.streams import refuse_stream
     metavar="KIND",
     help="Accepts findings of this kind, in loading on both sides. May be repeated.",
 )
-@report_with("html", "markdown")
+@report_with(*PAGES)
 def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **words: Any) -> int:
     """Prove OUT in its network: it loads strictly, its values are sane, its outputs are SRC's.
 
@@ -70,14 +70,8 @@ def verify(checkpoint: str, model: str, form: str, verbose: bool, color: str, **
     found = prove(checkpoint, model, **_read_words(words))
     if form == "json":
         print_out([verification_json(found)])
-    elif form == "html":
-        from ckptsurgeon.render.html.verification_page import render_verified
-
-        print_out([render_verified(found)])
-    elif form == "markdown":
-        from ckptsurgeon.render.markdown.verification import render_verification as render
-
-        print_out([render(found, verbose=verbose)])
+    elif form in PAGES:
+        print_page(found, form, verbose)
     else:
         print_out([render_verification(found, **Style(verbose, color).layout)])
     return found.exit_code

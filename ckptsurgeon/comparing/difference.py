@@ -12,7 +12,7 @@ import msgspec
 from ckptsurgeon.comparing.change import Change, total
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.report.sides import Side, Tally, count_tensors
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged
 from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
 
@@ -91,7 +91,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Difference(Shown):
+class Difference(Paged):
     """What `diff` found. `rows` are B's tensors in its order, then those of A that B lacks.
 
     `sources` are A, or what A was made of by rules; `others` are B. `notes` say what else a user

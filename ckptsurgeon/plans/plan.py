@@ -17,7 +17,7 @@ from ckptsurgeon.plans.output_files import OutputFile
 from ckptsurgeon.plans.outputs import Outputs
 from ckptsurgeon.plans.steps import Steps
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged
 from ckptsurgeon.specs import plural
 from ckptsurgeon.wanted import require
 
@@ -26,7 +26,7 @@ MOST_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Plan(Shown):
+class Plan(Paged):
     """All steps with their specs. Findings that are not `allowed` keep it from being run.
 
     `outputs` is in output order. `ties` maps an output key to the first one whose storage it

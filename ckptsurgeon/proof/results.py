@@ -6,7 +6,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged
 from ckptsurgeon.specs import plural
 
 
@@ -73,7 +73,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Verification(Shown):
+class Verification(Paged):
     """All that `verify` found. `comparison` is None where there was nothing to compare with."""
 
     checkpoint: str

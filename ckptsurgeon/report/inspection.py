@@ -10,12 +10,12 @@ from ckptsurgeon.measuring.measured import Measurements
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.report.values import ValueRemark
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged
 from ckptsurgeon.specs import TensorSpec, human_bytes, plural
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Inspection(Shown):
+class Inspection(Paged):
     """A checkpoint that is looked at. `specs` are of the keys that match `only`, all without it.
 
     `measurements` are there where values were asked for, and `remarks` then say which want a look.

@@ -26,7 +26,7 @@ from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.usage import Usage, any_left_out
 from ckptsurgeon.report.advice import Advice, advise
 from ckptsurgeon.report.sides import Side, Tally, add_tallies, count_tensors, side_of
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged
 from ckptsurgeon.specs import TensorSpec, plural, shapes_agree
 from ckptsurgeon.version import VERSION
 
@@ -129,7 +129,7 @@ Done = Literal["would be written", "made", "written"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Report(Shown):
+class Report(Paged):
     """All that a plan does. `rows` are in output order, `fates` tell of every source key.
 
     `kinds` are those of the outputs by how they got their values, `counts` counts them; `files` are

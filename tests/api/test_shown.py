@@ -16,7 +16,7 @@ from torch import nn
 import ckptsurgeon as cs
 from ckptsurgeon import batchnorm, modules
 from ckptsurgeon.cli import run
-from ckptsurgeon.showing import Shown
+from ckptsurgeon.showing import Paged, Shown
 
 LAYERS = {f"layers.{i}.{part}.weight": torch.rand(4) for i in range(40) for part in "ab"}
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
@@ -30,6 +30,7 @@ def looks(folder: Path) -> dict[str, Shown]:
         "plan": plan,
         "report": cs.make_report(plan),
         "inspection": cs.inspect(LAYERS),
+        "difference": cs.diff(LAYERS, {**LAYERS, "new": torch.ones(2)}),
         "explanation": cs.explain("layers.0.a.weight", LAYERS, ["layers.** -> x.**"]),
         "verification": cs.verify(net.state_dict(), lambda: nn.Sequential(nn.BatchNorm1d(3))),
         "probe": cs.probe(LAYERS, folder / "probe.pt"),
@@ -198,3 +199,14 @@ def test_recalibrate_wants_batches(batches: object) -> None:
         batchnorm.recalibrate(layer, batches)  # type: ignore[arg-type]
     assert layer.running_mean is not None
     assert layer.running_mean.equal(torch.zeros(3))
+
+
+def test_what_has_pages_writes_them(tmp_path: Path) -> None:
+    paged = {name: one for name, one in looks(tmp_path).items() if isinstance(one, Paged)}
+    assert set(paged) == {"plan", "report", "inspection", "verification", "difference"}
+    for name, one in paged.items():
+        page, posted = one.to_html(), one.to_markdown()
+        assert page.startswith("<!doctype html>"), name
+        assert page.isascii(), name
+        assert 0 < len(posted.encode()) <= 65_000, name
+        assert posted == one.to_markdown(verbose=False), name
