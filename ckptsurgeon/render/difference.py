@@ -12,7 +12,7 @@ import msgspec
 
 from ckptsurgeon.comparing.change import Change
 from ckptsurgeon.comparing.difference import SAME, Difference, Row, Status
-from ckptsurgeon.cutting import list_some
+from ckptsurgeon.cutting import cut, list_some
 from ckptsurgeon.render.changes import (
     HEADS,
     figures,
@@ -30,6 +30,7 @@ from ckptsurgeon.render.sides import side_line, tell_outside
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.sides import Side
+from ckptsurgeon.wording import tell_more
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def render_difference(found: Difference, *, width: int, color: bool, verbose: bo
     view = View(width, Palette(color), verbose, EVERYTHING if verbose else LIMITS)
     paint = view.palette.good if found.equal else view.palette.bad
     return view.page(
-        [*_sides(found.sources, view), *_sides(found.others, view)],
+        view.align(list_sides(found, view), ""),
         *map(view.show, tell_difference(found, view)),
         [*map(view.palette.dim, tell_whole(found)), paint(safe_sentence(found.bottom_line))],
     )
@@ -79,9 +80,14 @@ def tell_difference(found: Difference, view: View) -> Iterator[Section]:
     return (one for one in (outside, *told, tell_notes(found.notes, view)) if one is not None)
 
 
-def _sides(sides: Sequence[Side], view: View) -> list[str]:
-    lines = [side_line(side.alias, side) for side in sides]
-    return view.table(lines, lambda line: line, view.limits.section, "")
+def list_sides(found: Difference, view: View) -> list[Aligned]:
+    """A line for each checkpoint of both, of very many for the first ones."""
+    lines: list[Aligned] = []
+    for sides in (found.sources, found.others):
+        shown, left_out = cut(sides, view.limits.section)
+        lines += (side_line(side.alias, side) for side in shown)
+        lines += [Aligned(("", f"... {left_out:,} more ({tell_more()})"))] if left_out else []
+    return lines
 
 
 def tell_status(found: Difference, status: Status, view: View) -> Section | None:

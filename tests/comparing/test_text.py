@@ -44,6 +44,14 @@ def test_verbose_names_every_key(name: str) -> None:
     assert words >= {row.key for row in found.rows}
 
 
+def test_the_checkpoints_align(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.npz", "longer_name.npz")]
+    for path in paths:
+        np.savez(path, w=np.ones(3))
+    first, second = cs.diff(*paths).show(width=200).splitlines()[:2]
+    assert first.index("npz, 1 tensor") == second.index("npz, 1 tensor")
+
+
 def test_hostile_keys_are_shown_safely() -> None:
     a = {f"{HOSTILE}.{i}.w": np.full((2, 2), i + 1, np.float32) for i in range(3)}
     b = {key: value * 2 for key, value in a.items()} | {f"new.{HOSTILE}": np.ones(3, np.float32)}

@@ -28,12 +28,6 @@ WRITES = " -o "
 """A command that writes a file is shown without its report, which the page has already shown."""
 
 
-def prepare(folder: Path) -> None:
-    """The files that the tour starts from."""
-    tour.write_checkpoints(folder)
-    shutil.copy(ROOT / "examples" / "tour.yaml", folder)
-
-
 def output_of(command: str, folder: Path) -> str:
     """What a command prints, its errors included, without spaces at the ends of lines."""
     run = subprocess.run(
@@ -47,6 +41,15 @@ def output_of(command: str, folder: Path) -> str:
     )
     assert run.returncode in (0, 1, 2), run.stdout
     return "".join(f"{line.rstrip()}\n" for line in run.stdout.strip().splitlines())
+
+
+def prepare(folder: Path) -> None:
+    """The files that the tour starts from, and those that it writes."""
+    tour.write_checkpoints(folder)
+    shutil.copy(ROOT / "examples" / "tour.yaml", folder)
+    for command, _ in COMMANDS:
+        if WRITES in command:
+            output_of(command, folder)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +74,6 @@ def test_the_output_of_each_command_is_what_the_readme_shows(
 
 
 def test_what_the_readme_writes_loads_strictly(folder: Path) -> None:
-    (command,) = [command for command, _ in COMMANDS if WRITES in command]
-    output_of(command, folder)
     grown = torch.load(folder / "grown.pt")
     assert tour.Mine().load_state_dict(grown["state_dict"], strict=True)
     assert grown["epoch"] == 90

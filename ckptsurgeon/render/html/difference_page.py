@@ -11,11 +11,12 @@ from ckptsurgeon.comparing.difference import SAME, Difference, Status
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.render.changes import ChangeLine, figures, tell_rows
-from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
     WITH_FIGURES,
     list_rows,
+    list_sides,
     tell_notes,
     tell_parts,
     tell_status,
@@ -38,10 +39,10 @@ from ckptsurgeon.render.html.rows import (
 )
 from ckptsurgeon.render.html.tables import list_section, make_table
 from ckptsurgeon.render.lines import Line, tell_specs
-from ckptsurgeon.render.sides import side_line, tell_outside
+from ckptsurgeon.render.sides import tell_outside
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import EVERYTHING, View
-from ckptsurgeon.report.sides import Side, count_tensors, take_off
+from ckptsurgeon.report.sides import count_tensors, take_off
 from ckptsurgeon.specs import TensorSpec
 from ckptsurgeon.visible import visible
 
@@ -77,7 +78,7 @@ def render_compared(found: Difference) -> str:
     return render_page(
         "difference.html.j2",
         _head(found),
-        sides=make_table(_sides((*found.sources, *found.others)), MOST_LINES),
+        sides=make_table(list_sides(found, VIEW), MOST_LINES),
         bar=draw_bar("what became of the tensors", parts),
         whole=[visible(line) for line in tell_whole(found)],
         histogram=_whole_histogram(found),
@@ -99,10 +100,6 @@ def _head(found: Difference) -> Head:
     )
     mood = "good" if found.equal else "bad"
     return Head("diff", " → ".join(names), visible(found.bottom_line), mood)
-
-
-def _sides(sides: Sequence[Side]) -> list[Aligned]:
-    return [side_line(side.alias, side) for side in sides]
 
 
 # --- how far values moved -------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ckptsurgeon.comparing.difference import SAME, Difference, Status
 from ckptsurgeon.render.columns import Palette
-from ckptsurgeon.render.difference import tell_difference, tell_whole
+from ckptsurgeon.render.difference import list_sides, tell_difference, tell_whole
 from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
 from ckptsurgeon.render.markdown.escaping import code
 from ckptsurgeon.render.markdown.tables import (
@@ -17,7 +17,6 @@ from ckptsurgeon.render.markdown.tables import (
     tabulate,
     verdict,
 )
-from ckptsurgeon.render.sides import side_line
 from ckptsurgeon.render.view import EVERYTHING, View
 
 
@@ -29,8 +28,7 @@ def render_difference(found: Difference, *, verbose: bool = False) -> str:
 
 def _blocks(found: Difference, view: View) -> Iterator[Block]:
     yield verdict(found.bottom_line, found.exit_code)
-    sides = [side_line(side.alias, side) for side in (*found.sources, *found.others)]
-    head, *rows = tabulate(SIDE_HEADS, sides)
+    head, *rows = tabulate(SIDE_HEADS, list_sides(found, view))
     yield Block(Rank.FRAME, head, rows)
     if whole := tell_whole(found):
         yield Block(Rank.FRAME, "", [f"- {code(line)}" for line in whole])
