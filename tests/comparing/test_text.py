@@ -44,8 +44,9 @@ def test_verbose_names_every_key(name: str) -> None:
     assert words >= {row.key for row in found.rows}
 
 
-def test_the_checkpoints_align(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.npz", "longer_name.npz")]
+def test_the_checkpoints_align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = ["a.npz", "longer_name.npz"]
     for path in paths:
         np.savez(path, w=np.ones(3))
     first, second = cs.diff(*paths).show(width=200).splitlines()[:2]
