@@ -102,7 +102,7 @@ def verified_page() -> str:
 @cache
 def tuned_page() -> str:
     """A fine-tune against its base: strips and histograms."""
-    return render_compared(cs.diff(decoder(), tuned(), sizes=True))
+    return render_compared(cs.diff(decoder(), tuned()))
 
 
 @cache
@@ -110,7 +110,7 @@ def converted_page() -> str:
     """What moved, was added, went, and has another shape; under hostile names, too."""
     hostile = {text: np.full((2, 3), at) for at, text in enumerate(HOSTILE_TEXTS)}
     moved = {f"{text}.moved": value for text, value in hostile.items()}
-    return render_compared(cs.diff(decoder() | hostile, converted() | moved, sizes=True))
+    return render_compared(cs.diff(decoder() | hostile, converted() | moved))
 
 
 @cache

@@ -39,7 +39,14 @@ from ckptsurgeon.request import (
     refuse_turned_round,
 )
 from ckptsurgeon.saved import prepare_saved, recall
-from ckptsurgeon.wanted import Size, check_count, kind_of, read_size, refuse, require
+from ckptsurgeon.wanted import (
+    Size,
+    check_count,
+    kind_of,
+    read_size,
+    require,
+    require_progress,
+)
 
 
 def plan(
@@ -115,8 +122,7 @@ def transplant(
     limits = read_size(memory, "memory"), check_count(jobs, "jobs")
     shard_size = read_size(max_shard_size, "max_shard_size")
     _refuse_rules_as_output(output)
-    if progress is not None and not callable(progress):
-        refuse("progress", progress, "a function of (done, total, key)")
+    require_progress(progress)
     execution = _prepare(
         source,
         rules,

@@ -17,7 +17,7 @@ from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.values import find_limits, find_remarks
 from ckptsurgeon.request import Source, open_source, refuse_root
 from ckptsurgeon.selecting import read_only, select
-from ckptsurgeon.wanted import Size, read_size, refuse, require
+from ckptsurgeon.wanted import Size, read_size, require, require_progress
 from ckptsurgeon.wording import argument
 
 
@@ -61,8 +61,7 @@ def inspect(
 def _check_values(stats: bool, memory: Size | None, progress: Progress | None) -> int | None:
     """The bytes that may be held of tensors; raises where what is asked of values is no such."""
     require("stats", stats, bool, "true or false")
-    if progress is not None and not callable(progress):
-        refuse("progress", progress, "a function of (done, total, key)")
+    require_progress(progress)
     return read_size(memory, "memory")
 
 

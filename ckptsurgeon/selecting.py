@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from ckptsurgeon.errors import CheckpointError, PatternError, Place
 from ckptsurgeon.language.patterns import compile_pattern, parse_reference
@@ -13,6 +13,7 @@ from ckptsurgeon.language.rules import At
 from ckptsurgeon.planner.compiling.captures import find_kinds, resolve
 from ckptsurgeon.specs import plural
 from ckptsurgeon.wanted import require
+from ckptsurgeon.wording import argument
 
 
 def read_only(only: str | Collection[str]) -> tuple[str, ...]:
@@ -49,13 +50,14 @@ def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:
     return ""
 
 
-def _read_pattern(text: str) -> Callable[[str], Any]:
+def _read_pattern(text: str) -> Callable[[str], object]:
     """What gives the captures of a key that a pattern matches, else None."""
     place, problems = Place("only", 1, 1, text), Problems()
     try:
         pattern = parse_reference(text).pattern
     except PatternError as error:
-        raise CheckpointError(f"only `{text}`: {error}") from None
+        told = argument("only", shlex.quote(text), repr(text))
+        raise CheckpointError(f"{told}: {error}") from None
     known, _ = find_kinds([At(pattern, place=place)], (), (), problems)
     problems.raise_if_any()
     return compile_pattern(resolve(pattern, known)).row_reader()

@@ -66,17 +66,15 @@ class Paged(Shown):
 
     def to_html(self) -> str:
         """A page of HTML that loads nothing, as `--format html` prints it."""
-        return _write("html", self)
+        text: str = importlib.import_module("ckptsurgeon.render.html.pages").write(self)
+        return text
 
     def to_markdown(self, *, verbose: bool = False) -> str:
         """A page of at most 65,000 bytes for pull requests, as `--format markdown` prints it."""
-        return _write("markdown", self, verbose=verbose)
+        pages = importlib.import_module("ckptsurgeon.render.markdown.pages")
+        text: str = pages.write(self, verbose=verbose)
+        return text
 
 
 def _renderer() -> Any:
     return importlib.import_module("ckptsurgeon.render.shown")
-
-
-def _write(format: str, shown: Paged, **words: Any) -> str:
-    text: str = importlib.import_module(f"ckptsurgeon.render.{format}.pages").write(shown, **words)
-    return text

@@ -70,6 +70,12 @@ def require(
         refuse(what, value, wanted, help=help)
 
 
+def require_progress(progress: object) -> None:
+    """Raises CkptSurgeonError where what is to hear of the work can't be called."""
+    if progress is not None and not callable(progress):
+        refuse("progress", progress, "a function of (done, total, key)")
+
+
 def refuse(what: str, value: object, wanted: str, *, help: str = "") -> NoReturn:
     """Raises CkptSurgeonError for a value where another one is wanted."""
     tail = f"; {help}" if help else ""

@@ -108,7 +108,7 @@ def _check_words(stats: bool, memory: int | None, form: str) -> None:
     if memory is not None and not stats:
         raise click.UsageError("--memory: values are read with --stats alone")
     if stats and form == "spec":
-        raise click.UsageError("--stats: a spec has no values; wanted --format text or json")
+        raise click.UsageError("--stats: a spec has no values; leave one of the two out")
 
 
 def _print_spec(found: Any) -> None:

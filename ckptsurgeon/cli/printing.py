@@ -100,7 +100,7 @@ def print_quietly(report: Any, form: str, style: Style) -> None:
 
 
 def print_error(error: CkptSurgeonError, form: str) -> None:
-    """An error on stdout, for who asked for a format; as text it is told on stderr alone."""
+    """An error on stdout, for who asked for a format; text and HTML have it on stderr alone."""
     if form == "json":
         from ckptsurgeon.render.problems import error_json
 

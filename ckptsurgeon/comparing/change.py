@@ -35,7 +35,7 @@ class Change:
 
     Of `count` pairs `equal` are equal, and `close` are within the tolerance (equal ones too).
     `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
-    are over pairs of finite values: `base` of a², `cross` of aΔ, `moved` of Δ², where Δ = b - a.
+    are over pairs of finite values: `base` of a², `cross` of aΔ, `squares` of Δ², where Δ = b - a.
     `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
     A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
     where that was asked for.
@@ -47,7 +47,7 @@ class Change:
     largest: float = 0.0
     base: float = 0.0
     cross: float = 0.0
-    moved: float = 0.0
+    squares: float = 0.0
     nans: tuple[int, int] = (0, 0)
     infinities: tuple[int, int] = (0, 0)
     is_rounded: bool = True
@@ -56,9 +56,9 @@ class Change:
     @property
     def relative(self) -> float:
         """The relative L2 distance, |Δ| / |a|; infinite where A is zero and B is not."""
-        if not self.moved:
+        if not self.squares:
             return 0.0
-        return math.sqrt(self.moved / self.base) if self.base else math.inf
+        return math.sqrt(self.squares / self.base) if self.base else math.inf
 
     @property
     def cosine(self) -> float:
@@ -71,14 +71,14 @@ class Change:
 
         |a - b|² = (|b| - |a|)² + 2 |a| |b| (1 - cos): the law of cosines.
         """
-        if not self.moved:
+        if not self.squares:
             return 0.0
-        longer = 2 * self.cross + self.moved  # |b|² - |a|²
+        longer = 2 * self.cross + self.squares  # |b|² - |a|²
         other = self.base + longer
         if self.base <= 0 or other <= 0:
             return math.nan
         apart = longer / (math.sqrt(self.base) + math.sqrt(other))
-        distance = (self.moved - apart * apart) / (2 * math.sqrt(self.base) * math.sqrt(other))
+        distance = (self.squares - apart * apart) / (2 * math.sqrt(self.base) * math.sqrt(other))
         return min(max(distance, 0.0), 2.0)
 
     @property
@@ -104,7 +104,7 @@ class Change:
             max(self.largest, other.largest),
             self.base + other.base,
             self.cross + other.cross,
-            self.moved + other.moved,
+            self.squares + other.squares,
             (self.nans[0] + other.nans[0], self.nans[1] + other.nans[1]),
             (self.infinities[0] + other.infinities[0], self.infinities[1] + other.infinities[1]),
             self.is_rounded and other.is_rounded,

@@ -22,7 +22,8 @@ from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open_request
 from ckptsurgeon.selecting import read_only, select
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
-from ckptsurgeon.wanted import Size, check_count, read_size, require
+from ckptsurgeon.wanted import Size, check_count, read_size, require, require_progress
+from ckptsurgeon.wording import argument
 
 Tell = Callable[[str, int], None]
 
@@ -43,7 +44,7 @@ def diff(
     rtol: float = 0.0,
     any_dtype: bool = False,
     headers: bool = False,
-    sizes: bool = False,
+    sizes: bool = True,
     memory: Size | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -60,7 +61,7 @@ def diff(
     With a tolerance a value is close enough where |b - a| <= atol + rtol |b|, as in
     `torch.allclose`. `any_dtype` says that another dtype alone is no difference. `headers` compares
     no values; so it is where one of the two has none. `sizes` counts the differences of elements by
-    powers of two, for a third more of time. `memory` bounds what is held of tensors
+    powers of two, which takes a third more of time. `memory` bounds what is held of tensors
     (256 MiB) over all of `jobs` threads.
 
     Raises CheckpointError for what can't be read, what `plan` raises for rules, and
@@ -80,14 +81,23 @@ def diff(
     names = tuple(ruleset.file for ruleset in request.rulesets) if rules is not None else ()
     conditions = Conditions(exact, atol, rtol, any_dtype, headers, sizes, read_only(only), names)
     _refuse_words(conditions)
+    require_progress(progress)
     first, second = _open_halves(request, are_converted=rules is not None)
     if conditions.only:
         chosen = select(conditions.only, (*first.specs, *second.specs), "A and B")
         first, second = first.restrict(chosen), second.restrict(chosen)
+    return _compare_halves(Workers(first, second, *limits), conditions, progress)
+
+
+def _compare_halves(
+    workers: Workers, conditions: Conditions, progress: Progress | None
+) -> Difference:
+    """The difference of two halves; by headers alone where one of them has no values."""
+    first, second = workers.first, workers.second
     if not (first.has_values and second.has_values):
         conditions = replace(conditions, headers=True)
     stamps = {**stamps_of(first.checkpoints), **stamps_of(second.checkpoints)}
-    rows = Comparison(Workers(first, second, *limits), conditions, progress).rows()
+    rows = Comparison(workers, conditions, progress).rows()
     refuse_changed(stamps, "compare again")
     return Difference(
         first.sides,
@@ -99,15 +109,19 @@ def diff(
 
 
 def _refuse_words(conditions: Conditions) -> None:
-    """Raises CkptSurgeonError for words that don't go together."""
+    """Raises CkptSurgeonError for words of other kinds, and for those that don't go together."""
+    for name in ("exact", "any_dtype", "headers", "sizes"):
+        require(name, getattr(conditions, name), bool, "true or false")
     for name, value in (("atol", conditions.atol), ("rtol", conditions.rtol)):
         require(name, value, (int, float), "a number")
         if not 0 <= value < math.inf:
-            raise CkptSurgeonError(f"{name}={value}: wanted a number from 0 on")
+            told = argument(name, str(value), str(value))
+            raise CkptSurgeonError(f"{told}: wanted a number from 0 on")
+    exact, headers = argument("exact", "", "True"), argument("headers", "", "True")
     if conditions.exact and (conditions.tolerance or conditions.any_dtype):
-        raise CkptSurgeonError("exact: bits have no tolerance, and are of one dtype")
+        raise CkptSurgeonError(f"{exact}: bits have no tolerance, and are of one dtype")
     if conditions.headers and (conditions.tolerance or conditions.exact):
-        raise CkptSurgeonError("headers: no values are compared, neither exactly nor nearly")
+        raise CkptSurgeonError(f"{headers}: no values are compared, neither exactly nor nearly")
 
 
 def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:

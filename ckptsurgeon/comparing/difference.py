@@ -152,7 +152,7 @@ class Difference(Paged):
         moved = [
             (row.change.relative, row)
             for row in self.rows
-            if row.change is not None and row.change.moved and not row.change.is_rounded
+            if row.change is not None and row.change.squares and not row.change.is_rounded
         ]
         return max(moved, key=lambda pair: pair[0])[1] if moved else None
 
@@ -174,7 +174,7 @@ class Difference(Paged):
         if self.counts[Status.ALIKE].tensors:
             return f"alike: {number} of the same names, dtypes and shapes; values were not compared"
         if self.counts[Status.CLOSE].tensors:
-            largest = f"largest |Δ| {self.whole.largest:.2e}"
+            largest = f"max |Δ| {self.whole.largest:.1e}"
             return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
         how = "bit for bit" if self.conditions.exact else "in every value"
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)

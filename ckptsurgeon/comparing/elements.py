@@ -38,7 +38,7 @@ def compare_blocks(
     change = Change()
     for a, b in pair_items(first, second, before.carrier or "u1", after.carrier or "u1"):
         change += pairing.compare(a, b)
-    rank = pairing.corner.rank if pairing.corner is not None and change.moved else 0
+    rank = pairing.corner.rank if pairing.corner is not None and change.squares else 0
     return Compared(change, rank)
 
 

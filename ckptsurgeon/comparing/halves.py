@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents
 from ckptsurgeon.checkpoints.several import address_of, parts_of
@@ -110,5 +109,5 @@ def _notes(outputs: Mapping[str, Output]) -> Iterator[tuple[str, str]]:
 
 def _is_partly_kept(output: Output) -> bool:
     """Whether a part of an output, that a source gives, is the destination's."""
-    leaves: Iterator[Any] = (work for work in walk(output.node) if isinstance(work, Leaf))
+    leaves = [work for work in walk(output.node) if isinstance(work, Leaf)]
     return output.status is not Status.KEPT and any(one.source == DESTINATION for one in leaves)

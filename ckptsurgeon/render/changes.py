@@ -161,7 +161,7 @@ def _height(moved: float, most: float) -> int:
 
 def figures(change: Change) -> tuple[str, str, str, str]:
     """Relative L2, the largest |Δ|, the cosine and the share of equal elements."""
-    if not (change.base or change.moved) and not change.are_equal:  # items of less than a byte
+    if not (change.base or change.squares) and not change.are_equal:  # items of less than a byte
         return "", "", "", tell_percent(change.equal, change.count)
     return (
         tell_share(change.relative),

@@ -23,7 +23,7 @@ from ckptsurgeon.render.changes import (
     tell_strange,
 )
 from ckptsurgeon.render.columns import Aligned, Palette
-from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.json import describe, write_plain
 from ckptsurgeon.render.lines import Entry, Line, Lot, gather_lots
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.sides import side_line, tell_outside
@@ -96,14 +96,15 @@ def tell_status(found: Difference, status: Status, view: View) -> Section | None
     if not rows:
         return None
     told = str(found.counts[status]), _meaning(status, rows)
-    title = Section(status.value, ": ".join(filter(None, told)))
+    title = Section(status.value, ": ".join(filter(None, told)), is_wrong=rows[0].differs)
     if view.verbose:
         return _with_figures(title, rows, _row_line, len(rows))
     if (status is Status.RETYPED and _are_cast(rows)) or status in SAME:
         return title
     if status in WITH_FIGURES:
         lines = grow_changes(rows, found.modules)
-        return _with_figures(title, lines, show_change, view.limits.finding - 1)
+        limit = view.limits.finding - 1  # the heads are a line, too
+        return _with_figures(title, lines, show_change, limit)
     items, heads = view.unite(list_rows(rows)), ("key", "from", "how", "tensors")
     return replace(title, items=items, show=_show_line, limit=view.limits.section, heads=heads)
 
@@ -198,7 +199,7 @@ def tell_whole(found: Difference) -> list[str]:
 def difference_json(found: Difference) -> Iterator[str]:
     """The difference in pieces that join to one JSON object: versioned, complete, pure ASCII.
 
-    Numbers that are infinite or not a number are null.
+    Numbers that are infinite or not a number are texts, as `inf`.
     """
     yield "{\n"
     yield ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in _head(found))
@@ -254,18 +255,14 @@ def _describe_change(change: Change) -> dict[str, Any]:
         "elements": change.count,
         "equal": change.equal,
         "within_tolerance": change.close,
-        "max_delta": _finite(change.largest),
-        "relative_l2": _finite(change.relative),
-        "cosine": _finite(change.cosine),
-        "cosine_distance": _finite(change.cosine_distance),
-        "norm_a": _finite(math.sqrt(change.base)),
-        "norm_delta": _finite(math.sqrt(change.moved)),
+        "max_delta": write_plain(change.largest),
+        "relative_l2": write_plain(change.relative),
+        "cosine": write_plain(change.cosine),
+        "cosine_distance": write_plain(change.cosine_distance),
+        "norm_a": write_plain(math.sqrt(change.base)),
+        "norm_delta": write_plain(math.sqrt(change.squares)),
         "nan": change.nans,
         "infinite": change.infinities,
         "rounded": change.is_rounded,
-        **({"sizes": change.sizes} if change.sizes else {}),
+        "sizes": change.sizes,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.render.inspection import count_dtypes, count_elements, size_on_disk
-from ckptsurgeon.render.json import describe
+from ckptsurgeon.render.json import describe, write_plain
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.values import OUTLIER, ValueRemark
 
@@ -48,7 +47,7 @@ def _described(found: Inspection) -> Iterable[tuple[str, Any]]:
         "wrappers": list(contents.wrappers),
         "ties": [list(group) for group in contents.aliases],
         "metadata": dict(contents.metadata),
-        "module_metadata": _plain(contents.module_metadata),
+        "module_metadata": write_plain(contents.module_metadata),
         "opaque": [{"key": o.key, "kind": o.kind, "text": o.text} for o in contents.opaque],
         "outside": [describe(one) for one in contents.outside],
         "rivals": [describe(one) for one in contents.rivals],
@@ -87,28 +86,17 @@ def _describe_values(found: Inspection, key: str) -> Mapping[str, Any]:
 def _describe_statistics(told: Statistics) -> dict[str, Any]:
     """Numbers that JSON has no word for are texts, as `inf`."""
     edges = told.histogram.edges
-    ends = (*map(_plain, edges[:1]), *edges[1:-1], *map(_plain, edges[1:][-1:]))
+    ends = (*map(write_plain, edges[:1]), *edges[1:-1], *map(write_plain, edges[1:][-1:]))
     return {
         "count": told.count,
         "min": told.least,
         "max": told.most,
-        "mean": _plain(told.mean),
-        "std": _plain(told.std),
+        "mean": write_plain(told.mean),
+        "std": write_plain(told.std),
         "zeros": told.zeros,
         "nan": told.nans,
         "positive_infinity": told.positive_infinities,
         "negative_infinity": told.negative_infinities,
-        "farthest": _plain(told.farthest),
+        "farthest": write_plain(told.farthest),
         "histogram": {"edges": ends, "counts": told.histogram.counts},
     }
-
-
-def _plain(value: Any) -> Any:
-    """The value with what JSON has no word for as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

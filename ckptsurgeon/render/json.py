@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
@@ -157,3 +158,14 @@ def _describe_rule(rule: RuleInfo) -> dict[str, Any]:
     """All of a rule."""
     own = {"column": rule.place.column, "text": rule.text, "steps": rule.steps}
     return {**describe(rule), **own}
+
+
+def write_plain(value: Any) -> Any:
+    """The value with what JSON has no word for as text: `inf`, `nan`."""
+    if isinstance(value, Mapping):
+        return {str(key): write_plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [write_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -15,7 +15,7 @@ class Section:
 
     `show` makes the cells of a line, safe to show; `heads` name its columns, the last one what is
     behind these; text has them too where it `shows_heads`, for they are not plain. `hints` stand
-    below. `is_wrong` says that it keeps a result from being written.
+    below. `is_wrong` says that it keeps a result from being written, or two from being equal.
     """
 
     title: str

@@ -52,7 +52,7 @@ def render_verification(
         view.align(list(list_sides(found)), ""),
         [] if found.comparison is None else _compared(found.comparison, view),
         *map(view.show, tell_findings(found, verbose=verbose)),
-        [paint(safe(found.bottom_line))],
+        [paint(safe_sentence(found.bottom_line))],
     )
 
 

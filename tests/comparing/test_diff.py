@@ -263,6 +263,9 @@ def test_several_checkpoints_are_nothing_without_rules() -> None:
         ({"rtol": float("nan")}, "rtol=nan: wanted"),
         ({"atol": "much"}, "atol: a str where a number is wanted"),
         ({"only": "nothing.*"}, "no key matches"),
+        ({"exact": "no"}, "exact: a str where true or false is wanted"),
+        ({"sizes": 1}, "sizes: an int where true or false is wanted"),
+        ({"progress": 5}, "progress: an int where a function"),
     ],
 )
 def test_words_that_do_not_go_together(words: dict[str, Any], told: str) -> None:

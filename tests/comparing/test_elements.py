@@ -87,7 +87,7 @@ def test_figures_are_those_of_numpy_and_torch(data: st.DataObject, one: str, oth
     finite = np.isfinite(x) & np.isfinite(y)
     delta = (y - x)[finite]
     assert math.isclose(change.base, (x[finite] ** 2).sum(), rel_tol=ROUNDINGS)
-    assert math.isclose(change.moved, (delta**2).sum(), rel_tol=ROUNDINGS)
+    assert math.isclose(change.squares, (delta**2).sum(), rel_tol=ROUNDINGS)
     differ_at_infinity = (np.isinf(x) | np.isinf(y)) & (x != y) & ~np.isnan(x) & ~np.isnan(y)
     largest = math.inf if differ_at_infinity.any() else np.abs(delta).max(initial=0)
     assert change.largest == largest
@@ -131,7 +131,7 @@ def test_parts_add_up_to_the_whole(dtype: str, seed: int) -> None:
     assert (added.count, added.equal, added.close) == (whole.count, whole.equal, whole.close)
     assert (added.nans, added.infinities) == (whole.nans, whole.infinities)
     assert added.largest == whole.largest
-    for name in ("base", "moved"):
+    for name in ("base", "squares"):
         assert math.isclose(getattr(added, name), getattr(whole, name), rel_tol=ROUNDINGS)
 
 
@@ -149,7 +149,7 @@ def test_what_blocks_come_in_changes_nothing() -> None:
     for sizes in ((1000, 1000), (999, 4096), (len(a), 5)):
         part = change(*sizes)
         assert (part.count, part.equal, part.largest) == (whole.count, whole.equal, whole.largest)
-        assert math.isclose(part.moved, whole.moved, rel_tol=ROUNDINGS)
+        assert math.isclose(part.squares, whole.squares, rel_tol=ROUNDINGS)
 
 
 def test_bits_and_values() -> None:

@@ -15,7 +15,7 @@ MOST_BYTES = 5_000_000
 
 
 def compare(other: Arrays) -> cs.Difference:
-    return cs.diff(decoder(), other, sizes=True)
+    return cs.diff(decoder(), other)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -65,8 +65,10 @@ def test_very_many_tensors_that_do_not_fold_have_bounds() -> None:
     random = np.random.default_rng(0)
     names = ["".join(map(chr, 97 + random.integers(0, 26, 12))) for _ in range(6_000)]
     a = {f"{name}.w": np.full(1, at, np.float32) for at, name in enumerate(names)}
-    b = {key: value + 1 for key, value in a.items()}
-    found = cs.diff(a, b, sizes=True)
+    b = {key: value + 1 for key, value in a.items()} | {"added.w": np.arange(5.0)}
+    found = cs.diff(a | {"gone.w": np.arange(7.0)}, b)
     text = render_compared(found)
     assert len(text) < MOST_BYTES
     assert "than a page can hold" in text
+    fates = {row.attributes["data-fate"] for row in Page(text).rows}
+    assert fates == {"other values", "added", "gone"}

@@ -94,7 +94,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "inspect": lambda: render_inspected(INSPECTED),
     "verify": lambda: render_verified(verified(["logits", "hidden"])),
     **{
-        f"diff_{name}": lambda other=other: render_compared(cs.diff(decoder(), other, sizes=True))
+        f"diff_{name}": lambda other=other: render_compared(cs.diff(decoder(), other))
         for name, other in CASES.items()
     },
 }

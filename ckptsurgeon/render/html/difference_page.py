@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from ckptsurgeon.comparing.change import total
-from ckptsurgeon.comparing.difference import SAME, Difference, Status
+from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.render.changes import ChangeLine, figures, tell_rows
+from ckptsurgeon.render.changes import figures, grow_changes, tell_rows
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
@@ -27,16 +26,7 @@ from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.charts import Histogram, Moved, Scale, draw_line
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.rows import (
-    MOST_ROWS,
-    MOST_TEXT,
-    Choice,
-    Row,
-    Tree,
-    fit_rows,
-    grow_modules,
-    options_of,
-)
+from ckptsurgeon.render.html.rows import Choice, Row, Tree, deal_room, grow_modules, options_of
 from ckptsurgeon.render.html.tables import list_section, make_table
 from ckptsurgeon.render.lines import Line, tell_specs
 from ckptsurgeon.render.sides import tell_outside
@@ -113,9 +103,10 @@ def _charts(found: Difference) -> Iterator[Chart]:
     """A chart for each status of tensors of which is told how far they moved."""
     scale = Scale.of(found.whole)
     for status in WITH_FIGURES:
+        rows = found.by_status[status]
         section = tell_status(found, status, VIEW)
         if section is not None and section.items:
-            lines: Sequence[ChangeLine] = section.items
+            lines = grow_changes(rows, found.modules)
             shown = tuple(draw_line(line, scale) for line in lines[:MOST_LINES])
             yield Chart(section.title, section.told, shown, len(lines) - len(shown))
 
@@ -124,31 +115,32 @@ def _charts(found: Difference) -> Iterator[Chart]:
 
 
 def _grow(found: Difference, drawings: Drawings) -> Tree:
-    """The tree of all tensors, as far as there is room: what differs has it first."""
-    kept, lines_left, text = list[Row](), 0, MOST_TEXT
-    for status in sorted(Status, key=lambda one: one in SAME):
-        lines = VIEW.unite(list_rows(found.by_status[status]))
-        weaver = _Weaver(found, status, drawings)
-        shown = islice(map(weaver.row, lines), MOST_ROWS - len(kept))
-        rows, taken = fit_rows(shown, text)
-        kept, text, lines_left = [*kept, *rows], text - taken, lines_left + len(lines) - len(rows)
+    """The tree of all tensors, as far as there is room; some of every status are shown."""
+    weavers = [_Weaver(rows, drawings) for rows in found.by_status.values() if rows]
+    dealt = deal_room([(len(one.lines), one.weave) for one in weavers])
+    rows = [row for own in dealt for row in own]
     places = {row.key: at for at, row in enumerate(found.rows)}
-    kept.sort(key=lambda row: places[row.first])
-    root = grow_modules(replace(row, number=at) for at, row in enumerate(kept, 1))
+    rows.sort(key=lambda row: places[row.first])
+    root = grow_modules(replace(row, number=at) for at, row in enumerate(rows, 1))
     whole = [(status.value, tally) for status, tally in found.counts.items() if tally.tensors]
     left = take_off(count_tensors(row.spec for row in found.rows), root.tally)
-    return Tree("all tensors", "all", root, tuple(whole), left, lines_left)
+    lines = sum(len(one.lines) for one in weavers) - len(rows)
+    return Tree("all tensors", "all", root, tuple(whole), left, lines)
 
 
 class _Weaver:
-    """Makes rows of the lines of a status."""
+    """Makes rows of the lines of tensors of one status."""
 
-    def __init__(self, found: Difference, status: Status, drawings: Drawings) -> None:
-        self._status, self._drawings = status, drawings
-        self._tensors = {row.key: row for row in found.by_status[status]}
+    def __init__(self, tensors: Sequence[Tensor], drawings: Drawings) -> None:
+        self._status, self._drawings = tensors[0].status, drawings
+        self._tensors = {row.key: row for row in tensors}
+        self.lines = VIEW.unite(list_rows(tensors))
 
-    def row(self, line: Line) -> Row:
-        """The row of a line."""
+    def weave(self, limit: int) -> Iterator[Row]:
+        """The first rows."""
+        return map(self._row, self.lines[:limit])
+
+    def _row(self, line: Line) -> Row:
         tensors = [self._tensors[key] for key in line.keys]
         origins = ", ".join(safe(str(origin)) for origin in line.origins)
         specs = [one.spec for one in tensors]

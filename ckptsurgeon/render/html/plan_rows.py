@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -14,14 +15,7 @@ from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.accounting import origins_text
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys
-from ckptsurgeon.render.html.rows import (
-    MOST_ROWS,
-    MOST_TEXT,
-    Row,
-    Tree,
-    fit_rows,
-    grow_modules,
-)
+from ckptsurgeon.render.html.rows import Row, Tree, deal_room, grow_modules
 from ckptsurgeon.render.html.rule_files import RuleLinks
 from ckptsurgeon.render.html.strands import NOWHERE, OUT, Found, Strand, find_strands
 from ckptsurgeon.render.lines import Line, Lot, tell_specs
@@ -56,15 +50,10 @@ def plan_trees(
 
 
 def _weave(strands: Iterable[Strand], weaver: _Weaver) -> list[Woven]:
-    """The rows of strands, those of few lines first, so that many leave room for them."""
-    woven, lines, text = list[Woven](), MOST_ROWS, MOST_TEXT
-    given = sorted((one for one in strands if one.lines), key=lambda strand: len(strand.lines))
-    for left, strand in zip(range(len(given), 0, -1), given, strict=True):
-        made = weaver.weave(strand, lines // left)
-        rows, taken = fit_rows(made, text // left)
-        lines, text = lines - len(rows), text - taken
-        woven.append(Woven(strand, rows))
-    return woven
+    """The rows of strands that have lines."""
+    given = [strand for strand in strands if strand.lines]
+    rows = deal_room([(len(one.lines), partial(weaver.weave, one)) for one in given])
+    return list(map(Woven, given, rows))
 
 
 def _tree(name: str, woven: Sequence[Woven], report: Report, numbers: Iterator[int]) -> Tree:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -219,6 +219,21 @@ def _bar(items: Iterable[Leaf | Module]) -> Bar | None:
     for fate, tally in chain.from_iterable(item.shares for item in items):
         tallies.setdefault(fate, []).append(tally)
     return draw_bar("", ((fate, add_tallies(own)) for fate, own in tallies.items() if fate))
+
+
+def deal_room(groups: Sequence[tuple[int, Callable[[int], Iterable[Row]]]]) -> list[list[Row]]:
+    """The rows of groups that have room, in the order of these.
+
+    Of each group is told how many lines it has, and what makes the first rows of it. Those of few
+    lines come first, so that many leave room for them.
+    """
+    rows: list[list[Row]] = [[] for _ in groups]
+    lines, text = MOST_ROWS, MOST_TEXT
+    in_turn = sorted(range(len(groups)), key=lambda at: groups[at][0])
+    for left, at in zip(range(len(groups), 0, -1), in_turn, strict=True):
+        rows[at], taken = fit_rows(groups[at][1](lines // left), text // left)
+        lines, text = lines - len(rows[at]), text - taken
+    return rows
 
 
 def fit_rows(rows: Iterable[Row], room: int) -> tuple[list[Row], int]:

@@ -10,6 +10,7 @@ from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.tables import Table, list_section, make_table
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.verification import list_facts, list_outputs, list_sides, tell_findings
+from ckptsurgeon.visible import visible
 
 MOST_LINES = 200
 
@@ -39,7 +40,7 @@ def render_verified(found: Verification) -> str:
     mood = "bad" if found.open_findings else ("good" if found.clean else "allowed")
     return render_page(
         "verification.html.j2",
-        Head("verify", safe(found.checkpoint), safe(found.bottom_line), mood),
+        Head("verify", safe(found.checkpoint), visible(found.bottom_line), mood),
         facts=make_table(list(list_sides(found)), MOST_LINES),
         compared=None if found.comparison is None else _compare(found.comparison),
         found=[list_section(one, MOST_LINES) for one in tell_findings(found, verbose=False)],

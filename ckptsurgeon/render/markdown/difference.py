@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptsurgeon.comparing.difference import SAME, Difference, Status
+from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import list_sides, tell_difference, tell_whole
 from ckptsurgeon.render.markdown.blocks import Block, Rank, write_page
@@ -32,8 +32,6 @@ def _blocks(found: Difference, view: View) -> Iterator[Block]:
     yield Block(Rank.FRAME, head, rows)
     if whole := tell_whole(found):
         yield Block(Rank.FRAME, "", [f"- {code(line)}" for line in whole])
-    different = {status.value for status in Status if status not in SAME}
     for section in tell_difference(found, view):
-        differs = section.title in different
-        rank = Rank.WRONG if differs else Rank.NOTES
-        yield from fold_section(section, rank, opened=differs)
+        rank = Rank.WRONG if section.is_wrong else Rank.NOTES
+        yield from fold_section(section, rank, opened=section.is_wrong)

@@ -15,4 +15,4 @@ def render_problems(error: CkptSurgeonError) -> str:
     number = len(error.problems) if isinstance(error, ProblemsError) else 1
     lines = list(map(disarm, render_error(error, verbose=True).split("\n")))
     shown = fence(Rank.WRONG, plural(number, "problem"), "text", lines)
-    return write_page([verdict("nothing is written", error.exit_code), shown])
+    return write_page([verdict("nothing was done", error.exit_code), shown])
