@@ -16,7 +16,7 @@ from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.values import find_limits, find_remarks
 from ckptsurgeon.request import Source, open_source, refuse_root
-from ckptsurgeon.selecting import read_only, select
+from ckptsurgeon.selecting import read_patterns, select
 from ckptsurgeon.wanted import Size, read_size, require, require_progress
 from ckptsurgeon.wording import argument
 
@@ -48,7 +48,7 @@ def inspect(
         require("root", root, str, "a name")
     if arguments is not None:
         require("arguments", arguments, Mapping, "a dict of keywords")
-    patterns = read_only(only)
+    patterns = read_patterns(only)
     opened = _open(source, root, arguments)
     specs = opened.contents.specs
     if patterns:

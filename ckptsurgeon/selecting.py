@@ -16,7 +16,7 @@ from ckptsurgeon.wanted import require
 from ckptsurgeon.wording import argument
 
 
-def read_only(only: str | Collection[str]) -> tuple[str, ...]:
+def read_patterns(only: str | Collection[str]) -> tuple[str, ...]:
     """The patterns that were given, one alone or several; raises CkptSurgeonError for others."""
     if isinstance(only, str):
         return (only,)

@@ -286,7 +286,9 @@ color = click.option(
     show_default=True,
     help="Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
 )
-verbose = click.option("-v", "--verbose", is_flag=True, help="Fold and cut nothing.")
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Fold and cut nothing, as far as the format has room."
+)
 
 
 def report_with(*further: str) -> Decorator:

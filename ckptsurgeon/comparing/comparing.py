@@ -14,18 +14,18 @@ from ckptsurgeon.comparing.elements import compare_blocks
 from ckptsurgeon.comparing.halves import A, B, Half, converted_half, half_of
 from ckptsurgeon.comparing.moved import Origin, find_moved
 from ckptsurgeon.comparing.notes import tell_beside
-from ckptsurgeon.comparing.workers import Reader, Workers, tell_progress
+from ckptsurgeon.comparing.workers import Reader, Workers
 from ckptsurgeon.engine.execution import refuse_changed, stamps_of
-from ckptsurgeon.engine.mover import Progress
+from ckptsurgeon.engine.mover import Progress, count_up
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open_request
-from ckptsurgeon.selecting import read_only, select
+from ckptsurgeon.selecting import read_patterns, select
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.wanted import Size, check_count, read_size, require, require_progress
 from ckptsurgeon.wording import argument
 
-Tell = Callable[[str, int], None]
+Tell = Callable[[int, str], None]
 
 
 def diff(
@@ -79,7 +79,9 @@ def diff(
         one_shard=one_shard,
     )
     names = tuple(ruleset.file for ruleset in request.rulesets) if rules is not None else ()
-    conditions = Conditions(exact, atol, rtol, any_dtype, headers, sizes, read_only(only), names)
+    conditions = Conditions(
+        exact, atol, rtol, any_dtype, headers, sizes, read_patterns(only), names
+    )
     _refuse_words(conditions)
     require_progress(progress)
     first, second = _open_halves(request, are_converted=rules is not None)
@@ -156,7 +158,7 @@ class Comparison:
 
     def rows(self) -> list[Row]:
         """B's tensors in its order, then those of A that B has under no name."""
-        tell = tell_progress(self.progress, self._count_bytes())
+        tell = count_up(self.progress, self._count_bytes())
         compared = self._compare_values(tell)
         rows = {name: self._row(name, compared.get(name)) for name in self.second.specs}
         rows |= {} if self.conditions.headers else self._moved(rows, tell)
@@ -179,7 +181,7 @@ class Comparison:
         def nbytes(name: str) -> int:
             return self.first.specs[name].nbytes + self.second.specs[name].nbytes
 
-        return self.workers.run(names, self._compare, nbytes, lambda name: tell(name, nbytes(name)))
+        return self.workers.run(names, self._compare, nbytes, lambda name: tell(nbytes(name), name))
 
     def _is_comparable(self, name: str) -> bool:
         before, after = self.first.specs.get(name), self.second.specs[name]

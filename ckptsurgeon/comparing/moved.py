@@ -68,7 +68,7 @@ def find_moved(
     left: Collection[str],
     settled: Collection[str],
     wanted: Collection[str],
-    tell: Callable[[str, int], None],
+    tell: Callable[[int, str], None],
 ) -> dict[str, Origin]:
     """The tensors of B among `wanted` that have the values of one of A under another name.
 
@@ -82,7 +82,7 @@ def find_moved(
         return half.specs[asked.name].nbytes
 
     def told(asked: Asked) -> None:
-        tell(asked.name, nbytes(asked))
+        tell(nbytes(asked), asked.name)
 
     asked = _ask(workers, [*left, *settled], wanted)
     heads = workers.run(asked, _see_head)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ckptsurgeon.comparing.halves import Half
-from ckptsurgeon.engine.mover import MEMORY, Progress, default_jobs
+from ckptsurgeon.engine.mover import MEMORY, default_jobs
 from ckptsurgeon.engine.reading import NodeReader
 from ckptsurgeon.ops.indexing import Region
 
@@ -102,16 +102,3 @@ def _ended_early(waiting: deque[Item]) -> Iterator[None]:
     except BaseException:
         waiting.clear()
         raise
-
-
-def tell_progress(progress: Progress | None, total: int) -> Callable[[str, int], None]:
-    """What tells a progress of a key and of the bytes that were read of it."""
-    done = 0
-
-    def tell(key: str, nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        if progress is not None:
-            progress(min(done, total), total, key)  # what may have moved is read again
-
-    return tell

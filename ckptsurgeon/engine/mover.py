@@ -134,14 +134,17 @@ def count_moved(plan: Plan) -> int:
 
 
 def count_up(progress: Progress | None, total: int) -> Callable[[int, str], None]:
-    """What tells a progress, from any thread, that so many bytes more are done, and the key."""
+    """What tells a progress, from any thread, that so many bytes more are done, and the key.
+
+    What is done again, as nobody foresaw, is no more than all.
+    """
     done, one_at_a_time = 0, threading.Lock()
 
     def tell(nbytes: int, key: str) -> None:
         nonlocal done
         if progress is not None:
             with one_at_a_time:
-                done += nbytes
+                done = min(done + nbytes, total)
                 progress(done, total, key)
 
     return tell

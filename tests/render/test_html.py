@@ -6,8 +6,10 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from comparing.cases import CASES, decoder
 from html_reading import Page, keys_of
@@ -250,7 +252,14 @@ def hostile_pages() -> list[str]:
         *(page_of(replace(one, notes=notes, ties=ties, sources=(side,))) for one in plans),
         render_inspected(looked_at(specs, **contents)),
         render_verified(verified(TEXTS)),
+        render_compared(cs.diff(*hostile_tensors())),
     ]
+
+
+def hostile_tensors() -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Checkpoints whose keys are hostile, and of which some moved under other such names."""
+    a = {text: np.arange(8.0) + at for at, text in enumerate(TEXTS)}
+    return [a, {f"{text}.new" if at % 2 else text: a[text] + at // 2 for at, text in enumerate(a)}]
 
 
 def test_hostile_texts_stay_texts() -> None:
