@@ -9,6 +9,9 @@ from functools import reduce
 from operator import add
 from typing import NamedTuple
 
+NEAR = 0.01
+"""How much of the smaller vector's square |Δ|² is, up to which two vectors are near."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -35,7 +38,8 @@ class Change:
 
     Of `count` pairs `equal` are equal, and `close` are within the tolerance (equal ones too).
     `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
-    are over pairs of finite values: `base` of a², `cross` of aΔ, `squares` of Δ², where Δ = b - a.
+    are over pairs of finite values: `base` of a², `other` of b², `product` of ab, `squares` of Δ²,
+    where Δ = b - a. A complex element is two pairs.
     `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
     A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
     where that was asked for.
@@ -46,7 +50,8 @@ class Change:
     close: int = 0
     largest: float = 0.0
     base: float = 0.0
-    cross: float = 0.0
+    other: float = 0.0
+    product: float = 0.0
     squares: float = 0.0
     nans: tuple[int, int] = (0, 0)
     infinities: tuple[int, int] = (0, 0)
@@ -67,19 +72,19 @@ class Change:
 
     @property
     def cosine_distance(self) -> float:
-        """1 - cosine, of sums in which no difference of nearly equal numbers is taken.
+        """1 - cosine; of near vectors from their difference, so that nothing is lost.
 
         |a - b|² = (|b| - |a|)² + 2 |a| |b| (1 - cos): the law of cosines.
         """
         if not self.squares:
             return 0.0
-        longer = 2 * self.cross + self.squares  # |b|² - |a|²
-        other = self.base + longer
-        if self.base <= 0 or other <= 0:
+        a, b = math.sqrt(self.base), math.sqrt(self.other)
+        if not (a and b):
             return math.nan
-        apart = longer / (math.sqrt(self.base) + math.sqrt(other))
-        distance = (self.squares - apart * apart) / (2 * math.sqrt(self.base) * math.sqrt(other))
-        return min(max(distance, 0.0), 2.0)
+        if self.squares > NEAR * min(self.base, self.other):
+            return min(max(1 - self.product / a / b, 0.0), 2.0)
+        apart = (self.other - self.base) / (a + b)
+        return max((self.squares - apart * apart) / (2 * a * b), 0.0)
 
     @property
     def share_equal(self) -> float:
@@ -103,7 +108,8 @@ class Change:
             self.close + other.close,
             max(self.largest, other.largest),
             self.base + other.base,
-            self.cross + other.cross,
+            self.other + other.other,
+            self.product + other.product,
             self.squares + other.squares,
             (self.nans[0] + other.nans[0], self.nans[1] + other.nans[1]),
             (self.infinities[0] + other.infinities[0], self.infinities[1] + other.infinities[1]),

@@ -86,7 +86,7 @@ def diff(
     require_progress(progress)
     first, second = _open_halves(request, are_converted=rules is not None)
     if conditions.only:
-        chosen = select(conditions.only, (*first.specs, *second.specs), "A and B")
+        chosen = select(conditions.only, (*first.specs, *first.left, *second.specs), "A and B")
         first, second = first.restrict(chosen), second.restrict(chosen)
     return _compare_halves(Workers(first, second, *limits), conditions, progress)
 
@@ -106,7 +106,7 @@ def _compare_halves(
         second.sides,
         conditions,
         tuple(rows),
-        (*first.notes, *tell_beside(first, second)),
+        (*first.notes, *tell_beside(first, second, has_entries=not conditions.only)),
     )
 
 
@@ -234,9 +234,11 @@ class Comparison:
         """New rows for the tensors of B that have the values of others of A."""
         wanted = [name for name, row in rows.items() if _is_searched(row)]
         own = {row.origin for row in rows.values() if row.origin and not _is_searched(row)}
-        left = [name for name in self.first.specs if name not in own]
-        settled = [name for name in self.first.specs if name in own]
-        found = find_moved(self.workers, left, settled, wanted, tell)
+        names = [name for name in self.first.specs if name not in self.first.kept]
+        left = [name for name in names if name not in own]
+        settled = [name for name in names if name in own]
+        are_rounded = not self.conditions.exact
+        found = find_moved(self.workers, left, settled, wanted, tell, are_rounded=are_rounded)
         return {name: self._moved_row(rows[name], origin) for name, origin in found.items()}
 
     def _moved_row(self, row: Row, origin: Origin) -> Row:
@@ -252,6 +254,8 @@ def _gone_row(name: str, spec: TensorSpec) -> Row:
 
 def _is_searched(row: Row) -> bool:
     """Whether a tensor of B may have come from another one of A."""
-    if row.status is Status.RETYPED and row.change is not None:
+    if row.change is not None and row.status is Status.RETYPED:
+        return not row.change.is_rounded
+    if row.change is not None and row.status is Status.RESHAPED and not row.rows:
         return not row.change.is_rounded
     return row.status in (Status.ADDED, Status.CHANGED, Status.RETYPED, Status.RESHAPED)

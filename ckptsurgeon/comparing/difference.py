@@ -166,9 +166,7 @@ class Difference(Paged):
         """The one sentence to read where there is no time for more."""
         number = plural(len(self.rows), "tensor")
         if not self.equal:
-            same = sum(not row.differs for row in self.rows)
-            are = f"{same:,} of {number} are equal" if same else "no tensor is equal"
-            return f"different: {', '.join(self._told())}; {are}"
+            return f"different: {', '.join(self._told())}; of {number} {self._tell_same()}"
         kept = self.counts[Status.KEPT].tensors
         told = f", of which {kept:,} are B's own by `keep`" if kept else ""
         if self.counts[Status.ALIKE].tensors:
@@ -179,6 +177,12 @@ class Difference(Paged):
         how = "bit for bit" if self.conditions.exact else "in every value"
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)
         return f"equal {how}: {number}, {size}{told}"
+
+    def _tell_same(self) -> str:
+        """How many tensors are the same, and in what way."""
+        counts = ((status.value, self.counts[status].tensors) for status in SAME)
+        told = ", ".join(f"{count:,} {how}" for how, count in counts if count)
+        return told or "none is the same"
 
     def _told(self) -> Iterator[str]:
         for status, tally in self.counts.items():

@@ -10,7 +10,7 @@ import numpy as np
 from ckptsurgeon.comparing.change import Change, Compared, Measure
 from ckptsurgeon.comparing.ranks import Corner
 from ckptsurgeon.ops import carriers
-from ckptsurgeon.ops.ranges import COMPLEX
+from ckptsurgeon.ops.ranges import COMPLEX, LARGEST_WHOLE
 from ckptsurgeon.specs import FLOATING, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,14 @@ def _corner_of(before: TensorSpec, after: TensorSpec) -> Corner | None:
     is_real = before.dtype in FLOATING and after.dtype in FLOATING
     is_matrix = len(after.shape) > 1 and before.shape == after.shape
     has_items = before.carrier is not None and after.carrier is not None and after.count > 0
-    return Corner(after.shape) if is_real and is_matrix and has_items else None
+    if not (is_real and is_matrix and has_items):
+        return None
+    return Corner(after.shape, max(_rounding_of(before.dtype), _rounding_of(after.dtype)))
+
+
+def _rounding_of(dtype: str) -> float:
+    """Half the distance of neighbouring numbers of a floating dtype, as a part of them."""
+    return 0.5 / LARGEST_WHOLE[dtype]
 
 
 def pair_items(
@@ -76,106 +83,116 @@ class _Pairing:
         self.before, self.after, self.measure = before, after, measure
         self.is_of_one_dtype = before.dtype == after.dtype
         self.corner = _corner_of(before, after)
-        is_complex = not COMPLEX.isdisjoint((before.dtype, after.dtype))
-        size = min(ITEMS, after.count)
-        self._wide = np.complex128 if is_complex else np.float64
-        self._numbers, self._deltas = np.empty((2, size), self._wide)
-        self._distances = np.empty(size)
+        self._is_complex = not COMPLEX.isdisjoint((before.dtype, after.dtype))
+        size = min(ITEMS, after.count) * (1 + self._is_complex)
+        self._x, self._y, self._delta, self._apart = np.empty((4, size))
 
     def compare(self, a: Array, b: Array) -> Change:
         """The change of items in their carriers."""
         if self.before.carrier is None or self.after.carrier is None:
             return self._compare_bytes(a, b)
         with np.errstate(all="ignore"):  # what is not finite is counted
-            x = self._numbers[: len(a)]
-            x[...] = carriers.decode(a, self.before.dtype)
+            x = self._put(a, self.before.dtype, self._x)
             base = _product(x, x)
             if self.is_of_one_dtype and np.isfinite(base) and np.array_equal(a, b):
                 if self.corner is not None:
                     self.corner.skip(len(a))
-                return Change(len(a), len(a), len(a), base=base)
-            return self._compare_numbers(a, b, x, base)
+                return Change(len(x), len(x), len(x), 0.0, base, base, base)
+            return self._compare_numbers(a, b, x, self._put(b, self.after.dtype, self._y), base)
+
+    def _put(self, items: Array, dtype: str, place: Array) -> Array:
+        """The values of a carrier in float64; a complex one is two, and others beside it, too."""
+        numbers = carriers.decode(items, dtype)
+        if self._is_complex:
+            numbers = numbers.astype(np.complex128).view(np.float64)
+        place = place[: len(numbers)]
+        place[...] = numbers
+        return place
 
     def _compare_bytes(self, a: Array, b: Array) -> Change:
         same = int(np.count_nonzero(a == b)) if self.is_of_one_dtype else 0
         return Change(len(a), same, same, is_rounded=same == len(a))
 
-    def _compare_numbers(self, a: Array, b: Array, x: Array, base: float) -> Change:
-        delta = self._deltas[: len(a)]
-        delta[...] = carriers.decode(b, self.after.dtype)
-        delta -= x
+    def _compare_numbers(self, a: Array, b: Array, x: Array, y: Array, base: float) -> Change:
+        delta = np.subtract(y, x, out=self._delta[: len(x)])
         if self.corner is not None:
-            self.corner.add(delta)
+            self.corner.add(delta, x, y)
         distances = self._measure_distances(a, b, delta)
         same = distances == 0
-        sums = base, _product(x, delta), _product(delta, delta)
+        sums = base, _product(y, y), _product(x, y), _product(delta, delta)
         nans = infinities = (0, 0)
         if not np.isfinite(sums).all():
-            y = self._numbers_of_b(b)
             same |= (x == y) | (np.isnan(x) & np.isnan(y))
             distances[same] = 0
             nans = _count(np.isnan(x)), _count(np.isnan(y))
             infinities = _count(np.isinf(x)), _count(np.isinf(y))
             sums = _sum_finite(x, y)
         largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
-        is_rounded = self._is_rounded(x, b, same)
-        close = self._are_close(same, distances, b)
+        is_rounded = infinities[0] == infinities[1] and self._is_rounded(a, y, same)
+        close = self._are_close(same, distances, y)
         if self.measure.is_exact and self.is_of_one_dtype:
-            same = close = a == b
-        counts = len(a), _count(same), _count(close)
+            same = close = self._are_equal_bits(a, b)
+        counts = len(x), _count(same), _count(close)
         sizes = _count_sizes(distances) if self.measure.has_sizes else {}
         return Change(*counts, largest, *sums, nans, infinities, is_rounded, sizes)
 
-    def _numbers_of_b(self, b: Array) -> Array:
-        return carriers.decode(b, self.after.dtype).astype(self._wide)
-
     def _measure_distances(self, a: Array, b: Array, delta: Array) -> Array:
-        """|Δ| of each pair; that of 64-bit integers is exact before it is rounded."""
-        distances = self._distances[: len(a)]
-        if not (self.is_of_one_dtype and self.before.dtype in WIDE):
+        """|Δ| of each pair; where 64-bit integers take part, exact before it is rounded."""
+        distances = self._apart[: len(delta)]
+        if self._is_complex or {self.before.dtype, self.after.dtype}.isdisjoint(WIDE):
             return np.abs(delta, out=distances)
-        a, b = (carriers.decode(one, self.before.dtype) for one in (a, b))
-        distances[...] = np.maximum(a, b).view(np.uint64) - np.minimum(a, b).view(np.uint64)
+        wide = [
+            carriers.decode(one, spec.dtype).astype(np.longdouble)
+            for one, spec in ((a, self.before), (b, self.after))
+        ]
+        distances[...] = np.abs(wide[1] - wide[0])
         return distances
 
-    def _are_close(self, same: Array, distances: Array, b: Array) -> Array:
+    def _are_close(self, same: Array, distances: Array, y: Array) -> Array:
         """Which elements are within the tolerance; those that are equal always."""
         if not self.measure.is_loose:
             return same
-        y = self._numbers_of_b(b)
         allowed = self.measure.absolute + self.measure.relative * np.abs(y)
         close: Array = same | ((distances <= allowed) & np.isfinite(y))
         return close
 
-    def _is_rounded(self, x: Array, b: Array, same: Array) -> bool:
+    def _are_equal_bits(self, a: Array, b: Array) -> Array:
+        """Which numbers are equal in every bit."""
+        if self._is_complex:
+            half = f"u{a.dtype.itemsize // 2}"
+            a, b = a.view(half), b.view(half)
+        equal: Array = a == b
+        return equal
+
+    def _is_rounded(self, a: Array, y: Array, same: Array) -> bool:
         """Whether B's values are A's, rounded to B's dtype."""
         if same.all():
             return True
-        if self.is_of_one_dtype or not self.after.floating:
+        is_cast = not (self.is_of_one_dtype or self._is_complex) and self.after.floating
+        if not is_cast:
             return False
-        rounded = carriers.decode(carriers.encode(x, self.after.dtype), self.after.dtype)
-        wide = rounded.astype(self._wide)
-        return np.array_equal(wide, self._numbers_of_b(b), equal_nan=True)
+        rounded = carriers.encode(carriers.decode(a, self.before.dtype), self.after.dtype)
+        numbers = carriers.decode(rounded, self.after.dtype).astype(np.float64)
+        return np.array_equal(numbers, y, equal_nan=True)
 
 
 def _count_sizes(distances: Array) -> dict[int, int]:
     """How many differences there are of each power of two: by the exponents in their bits."""
-    counts = np.bincount(distances.view(np.int64) >> EXPONENT, minlength=1)
+    counts = np.bincount(distances.view(np.int64) >> EXPONENT & NOT_FINITE, minlength=1)
     found = np.flatnonzero(counts)
     return {int(one) - BIAS: int(counts[one]) for one in found if 0 < one < NOT_FINITE}
 
 
-def _sum_finite(x: Array, y: Array) -> tuple[float, float, float]:
-    """The sums of a², aΔ and Δ² over pairs of finite values."""
+def _sum_finite(x: Array, y: Array) -> tuple[float, float, float, float]:
+    """The sums of a², b², ab and Δ² over pairs of finite values."""
     finite = np.isfinite(x) & np.isfinite(y)
-    x, delta = x[finite], y[finite] - x[finite]
-    return _product(x, x), _product(x, delta), _product(delta, delta)
+    x, y = x[finite], y[finite]
+    delta = y - x
+    return _product(x, x), _product(y, y), _product(x, y), _product(delta, delta)
 
 
 def _product(x: Array, y: Array) -> float:
     """The sum of the products; not BLAS's, which would start threads beside those there are."""
-    if x.dtype.kind == "c":
-        return float(np.einsum("i,i->", x.conj(), y).real)
     return float(np.einsum("i,i->", x, y))
 
 

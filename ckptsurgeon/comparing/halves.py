@@ -44,7 +44,11 @@ class Half:
 
     def restrict(self, chosen: Collection[str]) -> Half:
         """The half with these tensors alone."""
-        return replace(self, specs={k: spec for k, spec in self.specs.items() if k in chosen})
+        specs, left = (
+            {key: spec for key, spec in own.items() if key in chosen}
+            for own in (self.specs, self.left)
+        )
+        return replace(self, specs=specs, left=left)
 
 
 def half_of(checkpoint: Checkpoint, name: str) -> Half:

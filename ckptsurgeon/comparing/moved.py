@@ -14,10 +14,9 @@ import numpy as np
 from ckptsurgeon.comparing.halves import Half
 from ckptsurgeon.comparing.workers import SHORT, Array, Reader, Workers
 from ckptsurgeon.keys import prefixes_of
-from ckptsurgeon.learning.words import may_become
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.indexing import Region
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.specs import BITS, CARRIERS, FLOATING, TensorSpec, UnreadableSpec
 
 HEAD = 1024
 """Items at the front of a tensor that must be equal before all of it is read."""
@@ -69,12 +68,15 @@ def find_moved(
     settled: Collection[str],
     wanted: Collection[str],
     tell: Callable[[int, str], None],
+    *,
+    are_rounded: bool,
 ) -> dict[str, Origin]:
     """The tensors of B among `wanted` that have the values of one of A under another name.
 
     `left` are A's tensors that have no place in B yet; what equals one of those that are `settled`
-    is a copy. Values that were rounded to another dtype count as the same. Values that are all one
-    tell nothing alone: such a tensor goes where others with its front went.
+    is a copy. With `are_rounded`, floating values that were rounded to another dtype count as the
+    same, while none became infinite. Values that are all one tell nothing alone: such a tensor goes
+    where others with its front went.
     """
 
     def nbytes(asked: Asked) -> int:
@@ -84,7 +86,7 @@ def find_moved(
     def told(asked: Asked) -> None:
         tell(nbytes(asked), asked.name)
 
-    asked = _ask(workers, [*left, *settled], wanted)
+    asked = _ask(workers, [*left, *settled], wanted, are_rounded=are_rounded)
     heads = workers.run(asked, _see_head)
     alike = [one for group in _group(heads) for one in group]
     seen = workers.run(alike, _see_all, nbytes, told)
@@ -92,7 +94,9 @@ def find_moved(
     return _choose(groups, dict.fromkeys(left))
 
 
-def _ask(workers: Workers, sources: Sequence[str], wanted: Collection[str]) -> list[Asked]:
+def _ask(
+    workers: Workers, sources: Sequence[str], wanted: Collection[str], *, are_rounded: bool
+) -> list[Asked]:
     """The tensors that may have a partner, by dtype and number of elements."""
     own = {name: spec for name in wanted if (spec := _readable(workers.second.specs[name])).count}
     counts: dict[str, set[int]] = defaultdict(set)
@@ -104,9 +108,15 @@ def _ask(workers: Workers, sources: Sequence[str], wanted: Collection[str]) -> l
         found += [
             Asked(True, name, dtype)
             for dtype, known in counts.items()
-            if spec.count in known and may_become(spec.dtype, dtype)
+            if spec.count in known
+            and (spec.dtype == dtype or (are_rounded and _may_be_rounded(spec.dtype, dtype)))
         ]
     return found
+
+
+def _may_be_rounded(*dtypes: str) -> bool:
+    """Whether values of these dtypes can stand for each other."""
+    return all(dtype in FLOATING and BITS[dtype] in CARRIERS for dtype in dtypes)
 
 
 _NOTHING = TensorSpec("U8", (0,))
@@ -165,6 +175,8 @@ def _see_all(asked: Asked, first: Reader, second: Reader) -> Seen:
     digest, one, is_constant = hashlib.blake2b(), None, True
     for block in reader.blocks(asked.name):
         items = _as_dtype(block, spec, asked.dtype)
+        if _became_infinite(block, spec, items, asked.dtype):
+            return Seen(repr(asked).encode())  # no other one is equal to it
         one = items[:1].copy() if one is None else one
         is_constant = is_constant and bool((items == one).all())
         digest.update(np.ascontiguousarray(items).data)
@@ -176,6 +188,14 @@ def _as_dtype(block: Array, spec: TensorSpec, dtype: str) -> Array:
     if spec.carrier is None or spec.dtype == dtype:
         return block.view(spec.carrier or np.uint8)
     return carriers.encode(carriers.decode(block.view(spec.carrier), spec.dtype), dtype)
+
+
+def _became_infinite(block: Array, spec: TensorSpec, items: Array, dtype: str) -> bool:
+    """Whether a finite value has none in another dtype."""
+    if spec.carrier is None or spec.dtype == dtype:
+        return False
+    finite = np.isfinite(carriers.decode(block.view(spec.carrier), spec.dtype))
+    return bool((finite & ~np.isfinite(carriers.decode(items, dtype))).any())
 
 
 # --- which goes where -----------------------------------------------------------------------------

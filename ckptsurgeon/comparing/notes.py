@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.comparing.halves import Half
 
 
-def tell_beside(first: Half, second: Half) -> Iterator[tuple[str, str]]:
-    """What is tied in one half and apart in the other, and entries that differ."""
+def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tuple[str, str]]:
+    """What is tied in one half and apart in the other, and (`has_entries`) entries that differ."""
     if first.contents is None or second.contents is None:
         return
-    yield from _tell_ties(first.contents, second.contents, "tied in A, apart in B")
-    yield from _tell_ties(second.contents, first.contents, "tied in B, apart in A")
+    names = first.specs.keys() & second.specs.keys()
+    yield from _tell_ties(first.contents, second.contents, names, "tied in A, apart in B")
+    yield from _tell_ties(second.contents, first.contents, names, "tied in B, apart in A")
+    if not has_entries:
+        return
     for kind, entries in (("metadata", _metadata), ("entry", _entries)):
         yield from _tell_entries(kind, entries(first.contents), entries(second.contents))
 
 
-def _tell_ties(tied: Contents, other: Contents, words: str) -> Iterator[tuple[str, str]]:
+def _tell_ties(
+    tied: Contents, other: Contents, names: Collection[str], words: str
+) -> Iterator[tuple[str, str]]:
+    """The tied ones among some names of both halves that are apart in the other."""
     storage = {name: number for number, group in enumerate(other.aliases) for name in group}
     for group in tied.aliases:
-        there = [name for name in group if name in other.specs]
+        there = [name for name in group if name in names]
         if len({storage.get(name, name) for name in there}) > 1:
             yield "ties", f"{words}: {' = '.join(there)}"
 

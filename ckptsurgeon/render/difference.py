@@ -13,6 +13,7 @@ import msgspec
 from ckptsurgeon.comparing.change import Change
 from ckptsurgeon.comparing.difference import SAME, Difference, Row, Status
 from ckptsurgeon.cutting import cut, list_some
+from ckptsurgeon.ops.ranges import widens
 from ckptsurgeon.render.changes import (
     HEADS,
     figures,
@@ -53,6 +54,9 @@ MEANINGS = {
     Status.UNREADABLE: "their values can't be read, and were not compared",
     Status.KEPT: "B's own, by a rule: not compared",
 }
+
+ROUNDED = ("rounded", "as it was")
+"""What a change of dtype did to each value: not nothing, or nothing."""
 
 WITH_FIGURES = (Status.CLOSE, Status.CHANGED, Status.RETYPED)
 """Statuses of tensors of which is told how far their values moved."""
@@ -118,16 +122,19 @@ def _with_figures(
 
 def _meaning(status: Status, rows: Sequence[Row]) -> str:
     """What a status means, where that is not plain; of other dtypes, what was done."""
+    meaning = MEANINGS.get(status, "")
+    pairs = {(row.before.dtype, row.after.dtype) for row in rows if row.before and row.after}
+    pairs = {(before, after) for before, after in pairs if before != after}
+    casts = list_some([f"{before} -> {after}" for before, after in sorted(pairs)], MOST_CASTS)
+    if status in (Status.MOVED, Status.COPIED):
+        as_it_was = all(widens(*pair) for pair in pairs)
+        return f"{meaning}; {casts}, each value {ROUNDED[as_it_was]}" if casts else meaning
     if status is not Status.RETYPED:
-        return MEANINGS.get(status, "")
-    casts = {(row.before.dtype, row.after.dtype) for row in rows if row.before and row.after}
-    changes = [row.change for row in rows]
-    told = [f"{before} -> {after}" for before, after in sorted(casts)]
-    if all(change is not None and change.are_equal for change in changes):
-        return f"{', '.join(told)}, each value as it was"
-    if _are_cast(rows):
-        return f"{', '.join(told)}, each value rounded"
-    return list_some(told, MOST_CASTS)
+        return meaning
+    if not _are_cast(rows):
+        return casts
+    as_it_was = all(row.change is not None and row.change.are_equal for row in rows)
+    return f"{casts}, each value {ROUNDED[as_it_was]}"
 
 
 def _are_cast(rows: Sequence[Row]) -> bool:
@@ -150,8 +157,14 @@ def tell_parts(row: Row) -> str:
     if row.status is not Status.RESHAPED or row.change is None:
         return ""
     where = f"the first {row.rows:,} on dim 0" if row.rows else "in order, the values"
+    if not row.change.count:
+        return ""
     if row.change.are_equal:
         return f"{where} are equal"
+    if row.change.is_rounded:
+        return f"{where} are equal, each rounded"
+    if row.change.are_close:
+        return f"{where} are within the tolerance"
     return f"{where} differ: relative L2 {tell_share(row.change.relative)}"
 
 

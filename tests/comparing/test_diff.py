@@ -142,6 +142,31 @@ def test_a_renamed_and_rounded_tensor_moved() -> None:
     assert {row.after.dtype for row in found.rows if row.after} == {"BF16"}
 
 
+def test_values_of_another_dtype_moved_by_rounding_alone() -> None:
+    values = np.random.default_rng(4).normal(size=2000) * 1e4
+
+    def status(a: np.ndarray[Any, Any], dtype: type, **words: bool) -> list[Status]:
+        with np.errstate(over="ignore"):
+            found = cs.diff({"a": a}, {"b": a.astype(dtype)}, **words)
+        return [row.status for row in found.rows]
+
+    apart = [Status.ADDED, Status.GONE]
+    assert status(values, np.float32) == [Status.MOVED]
+    assert status(values, np.float32, exact=True) == apart
+    assert status(values, np.float64, exact=True) == [Status.MOVED]
+    assert status(values * 100, np.float16) == apart  # some became infinite
+    assert status(values.astype(np.int64), np.int32) == apart
+    assert status(values.astype(np.int64), np.float64) == apart
+
+
+def test_a_reshaped_tensor_is_its_own() -> None:
+    a = {"one": np.random.default_rng(5).normal(size=(4, 600)), "two": np.zeros(3)}
+    b = {"one": a["one"].reshape(600, 4), "two": a["two"]}
+    a["three"] = a["one"].copy()
+    rows = cs.diff(a, b).rows
+    assert [row.status for row in rows] == [Status.RESHAPED, Status.EQUAL, Status.GONE]
+
+
 def test_tolerance_and_dtype() -> None:
     a = network()
     b = {key: value.astype(np.float16) for key, value in a.items()}
@@ -232,6 +257,21 @@ def test_kept_tensors_are_not_compared() -> None:
     assert "1 are B's own by `keep`" in found.bottom_line
 
 
+def test_a_kept_tensor_is_no_origin() -> None:
+    a = {"w": np.arange(6, dtype=np.float32)}
+    b = {"head": np.ones((2, 2)), "w": a["w"], "other": np.ones((2, 2))}
+    found = cs.diff(a, b, rules=["w -> w", {"keep": "head"}])
+    assert statuses(found) == {"other": "added"}
+
+
+def test_only_some_are_left_and_noted() -> None:
+    a, b = network(2), network(1)
+    rules = {"format": 1, "unmatched": "error", "rules": ["layers.0.** -> layers.0.**"]}
+    assert cs.diff(a, b, rules=rules).counts[Status.GONE].tensors == 5
+    some = cs.diff(a, b, rules=rules, only="layers.1.q.*")
+    assert [(row.key, row.status) for row in some.rows] == [("layers.1.q.weight", Status.GONE)]
+
+
 def test_what_rules_leave_is_gone() -> None:
     a = network()
     b = {"embed.weight": a["embed.weight"]}
@@ -298,7 +338,7 @@ def test_a_difference_shows_itself() -> None:
     a = network()
     b = a | {"embed.weight": a["embed.weight"] * np.float32(1.5)}
     found = cs.diff(a, b)
-    assert repr(found) == "<Difference: different: 1 other values; 12 of 13 tensors are equal>"
+    assert repr(found) == "<Difference: different: 1 other values; of 13 tensors 12 equal>"
     told = found.to_dict()
     assert told["whole"]["relative_l2"] == pytest.approx(found.whole.relative)
     assert [row["key"] for row in told["rows"]] == list(a)

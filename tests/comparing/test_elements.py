@@ -191,9 +191,40 @@ def test_complex_numbers() -> None:
     y = x + 0.1 * random.normal(size=50)
     change = compared(x, y, ("C128", "C128")).change
     assert math.isclose(change.relative, np.linalg.norm(y - x) / np.linalg.norm(x), rel_tol=1e-12)
-    assert math.isclose(change.largest, np.abs(y - x).max(), rel_tol=1e-15)
+    parts = np.abs((y - x).view(np.float64))
+    assert (change.count, change.largest) == (100, parts.max())
     cosine = np.vdot(x, y).real / np.linalg.norm(x) / np.linalg.norm(y)
     assert math.isclose(change.cosine, cosine, rel_tol=1e-12)
+
+
+def test_half_a_complex_number_may_be_nothing() -> None:
+    x = np.array([1 + 2j, complex(math.nan, 1), complex(0, math.inf), -0j])
+    y = np.array([1 + 2j, complex(math.nan, 2), complex(0, math.inf), 0j])
+    change = compared(x, y, ("C128", "C128")).change
+    assert (change.count, change.equal, change.largest) == (8, 7, 1.0)
+    assert (change.nans, change.infinities) == ((1, 1), (1, 1))
+    assert compared(x, y, ("C128", "C128"), Measure(is_exact=True)).change.equal < 7
+
+
+def test_vectors_of_very_unequal_length_have_a_direction() -> None:
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=(2, 100))
+    for scale in (1e-12, 1e-3, 1e3, 1e12):
+        change = compared(x.view("u8"), (y * scale).view("u8"), ("F64", "F64")).change
+        cosine = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+        assert math.isclose(change.cosine, cosine, rel_tol=1e-12)
+
+
+def test_whole_numbers_of_two_dtypes_are_exact() -> None:
+    a = np.array([2**63, 2**53 + 1], np.uint64)
+    b = np.array([2**62, 2**53], np.float64)
+    change = compared(a, b.view("u8"), ("U64", "F64")).change
+    assert (change.equal, change.largest) == (0, 2.0**62)
+
+
+def test_what_became_infinite_was_not_rounded() -> None:
+    a, b = np.array([1.0, 1e9]), np.array([1.0, math.inf], np.float16)
+    assert not compared(a.view("u8"), b.view("u2"), ("F64", "F16")).change.is_rounded
 
 
 @pytest.mark.parametrize("dtype", [code for code in FLOATS if code != "F64"])
