@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -100,6 +100,11 @@ class Change:
     def are_close(self) -> bool:
         """Whether all elements are within the tolerance."""
         return self.close == self.count
+
+    @property
+    def counts(self) -> Change:
+        """The change without sums and distances."""
+        return replace(self, largest=0.0, base=0.0, other=0.0, product=0.0, squares=0.0, sizes={})
 
     def __add__(self, other: Change) -> Change:
         return Change(

@@ -11,9 +11,10 @@ import msgspec
 
 from ckptsurgeon.comparing.change import Change, total
 from ckptsurgeon.keys import prefixes_of
+from ckptsurgeon.ops.ranges import COMPLEX
 from ckptsurgeon.report.sides import Side, Tally, count_tensors
 from ckptsurgeon.showing import Paged
-from ckptsurgeon.specs import TensorSpec, human_bytes, plural
+from ckptsurgeon.specs import FLOATING, TensorSpec, human_bytes, plural
 
 
 class Status(enum.Enum):
@@ -70,6 +71,16 @@ class Row(msgspec.Struct, frozen=True, gc=False):
             raise ValueError(f"{self.key} is of neither checkpoint")
         return spec
 
+    @property
+    def part(self) -> Change | None:
+        """What the change is in those of its modules and of the whole.
+
+        Integers (counters, indices, masks) are counted; how far they moved says nothing of weights.
+        """
+        dtypes = {spec.dtype for spec in (self.before, self.after) if spec is not None}
+        are_integers = dtypes.isdisjoint(FLOATING | COMPLEX)
+        return self.change.counts if self.change is not None and are_integers else self.change
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -120,17 +131,17 @@ class Difference(Paged):
 
     @cached_property
     def whole(self) -> Change:
-        """The change of all values that were compared."""
-        return total(row.change for row in self.rows if row.change is not None)
+        """The change of all values that were compared; integers are just counted."""
+        return total(row.part for row in self.rows if row.part is not None)
 
     @cached_property
     def modules(self) -> Mapping[str, Change]:
-        """The change of the values in each module, by its path; "" is the whole."""
+        """The change of the values in each module, by its path, as in the whole; "" is that."""
         found: dict[str, list[Change]] = {}
         for row in self.rows:
-            if row.change is not None:
+            if row.part is not None:
                 for path in prefixes_of(row.key):
-                    found.setdefault(path, []).append(row.change)
+                    found.setdefault(path, []).append(row.part)
         return {"": self.whole, **{path: total(changes) for path, changes in found.items()}}
 
     @property
@@ -147,12 +158,12 @@ class Difference(Paged):
     def farthest(self) -> Row | None:
         """The tensor whose values moved farthest, by relative L2; None where none did.
 
-        Rounding to another dtype moves nothing.
+        Rounding to another dtype moves nothing, and integers don't move.
         """
         moved = [
-            (row.change.relative, row)
+            (row.part.relative, row)
             for row in self.rows
-            if row.change is not None and row.change.squares and not row.change.is_rounded
+            if row.part is not None and row.part.squares and not row.part.is_rounded
         ]
         return max(moved, key=lambda pair: pair[0])[1] if moved else None
 
@@ -166,7 +177,7 @@ class Difference(Paged):
         """The one sentence to read where there is no time for more."""
         number = plural(len(self.rows), "tensor")
         if not self.equal:
-            return f"different: {', '.join(self._told())}; of {number} {self._tell_same()}"
+            return f"different: {', '.join(self._told())}; {self._tell_same(number)}"
         kept = self.counts[Status.KEPT].tensors
         told = f", of which {kept:,} are B's own by `keep`" if kept else ""
         if self.counts[Status.ALIKE].tensors:
@@ -178,11 +189,14 @@ class Difference(Paged):
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)
         return f"equal {how}: {number}, {size}{told}"
 
-    def _tell_same(self) -> str:
+    def _tell_same(self, number: str) -> str:
         """How many tensors are the same, and in what way."""
-        counts = ((status.value, self.counts[status].tensors) for status in SAME)
-        told = ", ".join(f"{count:,} {how}" for how, count in counts if count)
-        return told or "none is the same"
+        counts = [(self.counts[status].tensors, status.value) for status in SAME]
+        told = [(f"{count:,}", how) for count, how in counts if count]
+        if not told:
+            return "no tensor is equal"
+        (count, how), *others = told
+        return ", ".join([f"{count} of {number} are {how}", *map(" ".join, others)])
 
     def _told(self) -> Iterator[str]:
         for status, tally in self.counts.items():

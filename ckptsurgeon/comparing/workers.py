@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,14 +28,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the tensors of a half by name."""
+    """Reads the tensors of a half by name, until the work is `stopped`."""
 
     half: Half
     nodes: NodeReader
+    stopped: threading.Event
 
     def blocks(self, name: str) -> Iterator[Array]:
         """The bytes of a tensor in order; each block is good until the next one."""
-        return self.nodes.blocks(self.half.nodes[name])
+        for block in self.nodes.blocks(self.half.nodes[name]):
+            if self.stopped.is_set():
+                raise _Stopped
+            yield block
 
     def part(self, name: str, region: Region) -> Array | None:
         """The bytes of a region of a tensor in row order; None where it is computed whole."""
@@ -66,22 +70,29 @@ class Workers:
         are_short = sum(map(nbytes, waiting)) < SHORT * len(waiting)
         jobs = 1 if are_short else min(self.jobs or default_jobs(), max(len(waiting), 1))
         memory = (self.memory or MEMORY) // (2 * jobs)
-        one_at_a_time = threading.Lock()
+        one_at_a_time, stopped = threading.Lock(), threading.Event()
 
         def work_on() -> None:
             with (
                 NodeReader(self.first.checkpoints, memory) as first,
                 NodeReader(self.second.checkpoints, memory) as second,
             ):
-                readers = Reader(self.first, first), Reader(self.second, second)
-                while (item := _next(waiting)) is not None:
+                readers = (
+                    Reader(self.first, first, stopped),
+                    Reader(self.second, second, stopped),
+                )
+                while not stopped.is_set() and (item := _next(waiting)) is not None:
                     result = work(item, *readers)
                     with one_at_a_time:
                         done[item] = result
                         tell(item)
 
-        with ThreadPoolExecutor(jobs) as threads, _ended_early(waiting):
-            for future in [threads.submit(_ended_early(waiting)(work_on)) for _ in range(jobs)]:
+        def work_until_stopped() -> None:
+            with contextlib.suppress(_Stopped), _stopping(stopped):
+                work_on()
+
+        with ThreadPoolExecutor(jobs) as threads, _stopping(stopped):
+            for future in [threads.submit(work_until_stopped) for _ in range(jobs)]:
                 future.result()
         return done
 
@@ -94,11 +105,15 @@ def _next(waiting: deque[Item]) -> Item | None:
         return None
 
 
-@contextmanager
-def _ended_early(waiting: deque[Item]) -> Iterator[None]:
-    """Leaves nothing to do for the other threads where one of them, or who waits, fails."""
+class _Stopped(Exception):
+    """The work was stopped, as another thread failed or the user wished."""
+
+
+@contextlib.contextmanager
+def _stopping(stopped: threading.Event) -> Iterator[None]:
+    """Stops the other threads where one of them, or who waits, fails."""
     try:
         yield
     except BaseException:
-        waiting.clear()
+        stopped.set()
         raise

@@ -37,10 +37,9 @@ class Moves:
     tensors: Mapping[str, Row]
     modules: Mapping[str, Change]
 
-    def of(self, key: str) -> Change:
+    def of(self, key: str, *, is_tensor: bool) -> Change:
         """The change of a tensor, or of all of a module."""
-        row = self.tensors.get(key)
-        return self.modules[key] if row is None or row.change is None else row.change
+        return self.tensors[key].change or Change() if is_tensor else self.modules[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +90,12 @@ def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> I
         while len(child.branches) == 1:
             (child,) = child.branches
             label, own = f"{label}.{_label(child)}", _extend(own, child.names, ".")
-        changes = tuple(total(map(moves.of, paths)) for paths in own)
-        keys = [] if child.spec is None else [path for paths in own for path in paths]
-        yield ChangeLine(label, depth, changes, tuple(map(moves.tensors.__getitem__, keys)))
+        is_tensor = child.spec is not None
+        moved = ([moves.of(path, is_tensor=is_tensor) for path in paths] for paths in own)
+        keys = [path for paths in own for path in paths] if is_tensor else []
+        yield ChangeLine(
+            label, depth, tuple(map(total, moved)), tuple(map(moves.tensors.__getitem__, keys))
+        )
         below = [[f"{path}." for path in paths] for paths in own]
         yield from _branch_lines(child, below, depth + 1, moves)
 
@@ -113,7 +115,8 @@ def _label(branch: Branch) -> str:
 
 def tell_rows(rows: Sequence[Row]) -> str:
     """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
-    told = [tell_change(rows[0].before, rows[0].after)]
+    specs = dict.fromkeys(tell_change(row.before, row.after) for row in rows)
+    told = [" or ".join(specs)]
     ranks = [row.rank for row in rows]
     if all(ranks):
         told.append(f"Δ of rank {range_of(min(ranks), max(ranks))}")

@@ -272,6 +272,25 @@ def test_only_some_are_left_and_noted() -> None:
     assert [(row.key, row.status) for row in some.rows] == [("layers.1.q.weight", Status.GONE)]
 
 
+def test_integers_are_counted_beside_weights() -> None:
+    a = {"bn.weight": np.ones(4), "bn.steps": np.array(10)}
+    found = cs.diff(a, {"bn.weight": np.full(4, 1.5), "bn.steps": np.array(10**6)})
+    assert found.farthest is not None
+    assert found.farthest.key == "bn.weight"
+    for change in (found.whole, found.modules["bn"]):
+        assert (change.count, change.equal, change.largest, change.relative) == (5, 0, 0.5, 0.5)
+    assert found.rows[1].change is not None
+    assert found.rows[1].change.largest == 10**6 - 10
+
+
+def test_a_tensor_and_a_module_of_one_name() -> None:
+    a = {"x": np.ones(4), "x.w": np.ones(4)}
+    found = cs.diff(a, {"x": np.full(4, 2.0), "x.w": np.full(4, 1.25)})
+    lines = [line.split()[:2] for line in str(found).splitlines()]
+    assert ["x", "100%"] in lines
+    assert ["x.w", "25%"] in lines
+
+
 def test_what_rules_leave_is_gone() -> None:
     a = network()
     b = {"embed.weight": a["embed.weight"]}
@@ -338,7 +357,7 @@ def test_a_difference_shows_itself() -> None:
     a = network()
     b = a | {"embed.weight": a["embed.weight"] * np.float32(1.5)}
     found = cs.diff(a, b)
-    assert repr(found) == "<Difference: different: 1 other values; of 13 tensors 12 equal>"
+    assert repr(found) == "<Difference: different: 1 other values; 12 of 13 tensors are equal>"
     told = found.to_dict()
     assert told["whole"]["relative_l2"] == pytest.approx(found.whole.relative)
     assert [row["key"] for row in told["rows"]] == list(a)
