@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from ckptsurgeon.errors import CheckpointError
+
 POLYNOMIAL = 0xEDB88320
 """CRC-32's, bits reversed."""
 
 ONE = 1 << 31
 """The polynomial 1, bits reversed."""
+
+
+def refuse_damaged(found: int, said: int | None) -> None:
+    """Raises CheckpointError where bytes don't have the CRC-32 that their file says, if it does."""
+    if said is not None and found != said:
+        raise CheckpointError(
+            "its bytes don't have the CRC-32 that the file gives: damaged; fetch or copy it again"
+        )
 
 
 def combine_all(parts: Iterable[tuple[int, int, int]]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptsurgeon.checkpoints.crc import crc_of_rest
+from ckptsurgeon.checkpoints.crc import crc_of_rest, refuse_damaged
 from ckptsurgeon.checkpoints.transfer import Array, Extent, open_source, read_bytes
 from ckptsurgeon.errors import CheckpointError
 
@@ -68,12 +68,8 @@ class Stored:
         self.check(crc)
 
     def check(self, crc: int) -> None:
-        """Nothing, if all bytes have this CRC-32, or the file tells none."""
-        if self.crc is not None and crc != self.crc:
-            raise CheckpointError(
-                "its bytes don't have the CRC-32 that the file gives: damaged; fetch or copy it "
-                "again"
-            )
+        """Raises CheckpointError if this is not the CRC-32 that the file tells of all bytes."""
+        refuse_damaged(crc, self.crc)
 
     def read(self) -> bytes:
         """All bytes; raises CheckpointError."""

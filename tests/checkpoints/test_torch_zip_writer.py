@@ -278,7 +278,7 @@ def test_a_wrong_crc_is_carried_and_seen_on_the_way_to_another_format(tmp_path: 
     extent = open_torch_zip(tmp_path / "out.pt", None).extent("a")
     assert extent is not None
     assert extent.crc == 1234
-    with pytest.raises(CheckpointError, match="'a' is damaged"):  # noqa: SIM117
+    with pytest.raises(CheckpointError, match="'a': its bytes don't have the CRC-32"):  # noqa: SIM117
         with SafetensorsWriter(tmp_path / "out.safetensors", layout, force=False) as writer:
             writer.copy("a", extent)
 

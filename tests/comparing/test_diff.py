@@ -239,6 +239,21 @@ def test_formats_are_compared_across(kind: str, tmp_path: Path) -> None:
     assert found.bottom_line == "equal bit for bit: 13 tensors, 2.3 KiB"
 
 
+@pytest.mark.parametrize("kind", ["pt", "npz"])
+def test_a_damaged_tensor_is_no_change(kind: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(6).normal(size=3000)
+    path = tmp_path / f"a.{kind}"
+    if kind == "pt":
+        torch.save({"w": torch.tensor(values)}, path)
+    else:
+        np.savez(path, w=values)
+    data = bytearray(path.read_bytes())
+    data[data.index(values[2000].tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(cs.CheckpointError, match="'w': its bytes don't have the CRC-32"):
+        cs.diff({"w": values}, path)
+
+
 @pytest.mark.parametrize("memory", ["1MiB", "64MiB"])
 @pytest.mark.parametrize("jobs", [1, 5])
 def test_memory_and_threads_change_nothing(memory: str, jobs: int) -> None:

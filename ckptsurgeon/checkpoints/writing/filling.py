@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckptsurgeon.checkpoints.crc import refuse_damaged
 from ckptsurgeon.checkpoints.strict_json import shorten
-from ckptsurgeon.checkpoints.transfer import Array, Extent
+from ckptsurgeon.checkpoints.transfer import Array, Extent, naming
 from ckptsurgeon.checkpoints.writing.open_files import OpenFiles
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
 from ckptsurgeon.checkpoints.writing.staging import open_staged
 from ckptsurgeon.checkpoints.writing.target import Opened, Target, flat_bytes
-from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.specs import TensorSpec
 
 
@@ -54,11 +54,10 @@ class FileFiller:
         place = self._place(key, offset, extent.nbytes)
         if extent.crc is None:
             self._target.copy(extent, place)
-        elif self._target.copy_counted(extent, place) != extent.crc:
-            raise CheckpointError(
-                f"{extent.path}: {shorten(key)} is damaged: its bytes don't have the CRC-32 that "
-                "the file says; fetch or copy it again"
-            )
+            return
+        crc = self._target.copy_counted(extent, place)
+        with naming(f"{extent.path}: {shorten(key)}"):
+            refuse_damaged(crc, extent.crc)
 
     def write(self, key: str, array: Array, offset: int) -> None:
         """Fill a part of the key's place from memory."""
