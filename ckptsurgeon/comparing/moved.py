@@ -23,7 +23,7 @@ HEAD = 1024
 
 
 MOST_NAMES = 256
-"""Tensors of equal values of which the one with the nearest name is looked for."""
+"""Tensors of equal values of which the one with the nearest name is looked for, and fronts."""
 
 
 class Asked(NamedTuple):
@@ -264,7 +264,11 @@ def _follow(
     names = set(group.first)
     for name in group.second:
         fronts = (*prefixes_of(name), "")
-        origins = (_replace(name, own, front) for own in fronts for front in went.get(own, ()))
+        origins = (
+            _replace(name, own, front)
+            for own in fronts
+            for front in islice(went.get(own, ()), MOST_NAMES)
+        )
         found = (one for one in origins if one in names and one in free and one != name)
         origin = next(found, None)
         if origin is not None:

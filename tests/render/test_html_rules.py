@@ -98,6 +98,17 @@ def test_stages_stand_one_after_the_other(rules: Path) -> None:
     assert rule_of(page, row).strip().startswith("- norm.** -> **")
 
 
+def test_what_a_rule_of_an_earlier_stage_takes_is_told() -> None:
+    rulesets = [
+        cs.load_ruleset({"format": 1, "unmatched": "copy", "rules": [rule]})
+        for rule in ("a.** -> b.**", "b.** -> c.**")
+    ]
+    told = " ".join(one.text for one in lines_of(page_of(cs.plan(source(), rulesets))))
+    assert "takes 2 tensors" in told
+    assert "gives 2 tensors" in told
+    assert "gives nothing" not in told
+
+
 def test_rules_without_a_file_are_told_by_themselves() -> None:
     page = page_of(cs.plan(source(), ["a.<i>.w -> <i>.w", {"drop": "x.*"}]))
     (title,) = headings(page)

@@ -147,8 +147,15 @@ class RuleLinks:
         return RuleLine(at, shown, number, "" if number is None else told.get(number, ""))
 
     def _told(self) -> dict[int, str]:
-        """What the rules of each place did: `gives 5 tensors`, `drops 2 tensors`."""
-        counted = {"gives": self._count_given(), "drops": self._count_dropped()}
+        """What the rules of each place did: `gives 5 tensors`, `drops 2 tensors`.
+
+        What those of an earlier stage give is no output, so what they take is told.
+        """
+        counted = {
+            "takes": self._count_taken_early(),
+            "gives": self._count_given(),
+            "drops": self._count_dropped(),
+        }
         texts: dict[int, list[str]] = {}
         for verb, counts in counted.items():
             for number, tensors in counts.items():
@@ -162,6 +169,17 @@ class RuleLinks:
                 rule = outputs.rules[kind.keys[0]]
                 if rule is not None:
                     counts[self._numbers[_spot(rule)]] += len(kind.keys)
+        return counts
+
+    def _count_taken_early(self) -> Counter[int]:
+        counts: Counter[int] = Counter()
+        tables = self._report.fates.tables
+        last = max((table.stage for table in tables), default=0)
+        for table in tables:
+            if table.stage < last:
+                for claim in table.claims.values():
+                    if claim.fate is Fate.TAKEN and claim.rule is not None:
+                        counts[self._numbers[_spot(claim.rule)]] += 1
         return counts
 
     def _count_dropped(self) -> Counter[int]:
