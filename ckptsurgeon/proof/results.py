@@ -108,7 +108,9 @@ class Verification(Paged):
     def bottom_line(self) -> str:
         """The one sentence to read where there is no time for more."""
         if self.open_findings:
-            return f"{_counted(self.open_findings)}: don't use it before they are settled"
+            found = self.open_findings
+            they = "it is" if len(found) == 1 else "they are"
+            return f"{_counted(found)}: don't use it before {they} settled"
         allowed = f"allowed: {_kinds(self.findings)}; " if self.findings else "clean: "
         loads = f"{allowed}loads strictly"
         if self.comparison is None:
