@@ -121,9 +121,13 @@ def _refuse_words(conditions: Conditions) -> None:
             raise CkptSurgeonError(f"{told}: wanted a number from 0 on")
     exact, headers = argument("exact", "", "True"), argument("headers", "", "True")
     if conditions.exact and (conditions.tolerance or conditions.any_dtype):
-        raise CkptSurgeonError(f"{exact}: bits have no tolerance, and are of one dtype")
+        raise CkptSurgeonError(
+            f"{exact}: bits are equal or not; leave it out, or the tolerance and any dtype"
+        )
     if conditions.headers and (conditions.tolerance or conditions.exact):
-        raise CkptSurgeonError(f"{headers}: no values are compared, neither exactly nor nearly")
+        raise CkptSurgeonError(
+            f"{headers}: no values are compared; leave it out, or the tolerance and exact bits"
+        )
 
 
 def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:

@@ -16,6 +16,7 @@ from ckptsurgeon.cutting import cut, list_some
 from ckptsurgeon.ops.ranges import widens
 from ckptsurgeon.render.changes import (
     HEADS,
+    ChangeLine,
     figures,
     grow_changes,
     show_change,
@@ -105,12 +106,18 @@ def tell_status(found: Difference, status: Status, view: View) -> Section | None
         return _with_figures(title, rows, _row_line, len(rows))
     if (status is Status.RETYPED and _are_cast(rows)) or status in SAME:
         return title
-    if status in WITH_FIGURES:
-        lines = grow_changes(rows, found.modules)
+    if lines := tell_moves(found, status):
         limit = view.limits.finding - 1  # the heads are a line, too
         return _with_figures(title, lines, show_change, limit)
     items, heads = view.unite(list_rows(rows)), ("key", "from", "how", "tensors")
     return replace(title, items=items, show=_show_line, limit=view.limits.section, heads=heads)
+
+
+def tell_moves(found: Difference, status: Status) -> list[ChangeLine]:
+    """How far the tensors of a status moved; nothing where no values were compared."""
+    if status not in WITH_FIGURES or found.conditions.headers:
+        return []
+    return grow_changes(found.by_status[status], found.modules)
 
 
 def _with_figures(

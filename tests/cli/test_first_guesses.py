@@ -96,7 +96,7 @@ def commands(group: click.Group = cli) -> Iterator[click.Command]:
         ("diff src.safetensors dst.pt --tol 1", "write --atol NUMBER"),
         ("diff src.safetensors dst.pt --bitwise", "write --exact"),
         ("diff src.safetensors dst.pt --keys-only", "write --headers"),
-        ("diff src.safetensors dst.pt --exact --rtol 1", "bits have no tolerance"),
+        ("diff src.safetensors dst.pt --exact --rtol 1", "bits are equal or not"),
         ("diff src.safetensors a=dst.pt", "several are what rules give alone"),
         ("diff - -", "`-` stands more than once"),
         ("diff - dst.pt", "a checkpoint can't be a stream"),

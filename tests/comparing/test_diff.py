@@ -330,8 +330,8 @@ def test_several_checkpoints_are_nothing_without_rules() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"exact": True, "atol": 1.0}, "bits have no tolerance"),
-        ({"exact": True, "any_dtype": True}, "are of one dtype"),
+        ({"exact": True, "atol": 1.0}, "bits are equal or not"),
+        ({"exact": True, "any_dtype": True}, "and any dtype"),
         ({"headers": True, "rtol": 0.1}, "no values are compared"),
         ({"atol": -1.0}, "atol=-1.0: wanted a number from 0 on"),
         ({"rtol": float("nan")}, "rtol=nan: wanted"),

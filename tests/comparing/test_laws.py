@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from typing import Any
 
@@ -95,3 +96,28 @@ def test_a_checkpoint_equals_itself_and_moves_as_a_whole(a: Arrays) -> None:
 def test_headers_alone_know_no_more_than_values(a: Arrays, b: Arrays) -> None:
     if not cs.diff(a, b, headers=True).equal:
         assert not cs.diff(a, b).equal
+
+
+CONDITIONS = (
+    {},
+    {"headers": True},
+    {"headers": True, "any_dtype": True},
+    {"exact": True},
+    {"any_dtype": True, "rtol": 0.5, "sizes": False},
+    {"rules": ["** -> **"]},
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(checkpoints, checkpoints, st.sampled_from(CONDITIONS))
+def test_every_difference_shows_itself_in_every_way(
+    a: Arrays, b: Arrays, conditions: dict[str, Any]
+) -> None:
+    """Each tensor of B stands in what lists all of them, and the bottom line in every form."""
+    found = cs.diff(a, b, **conditions)
+    told = found.to_dict()
+    assert [row["key"] for row in told["rows"]][: len(b)] == list(b)
+    whole = found.show(verbose=True)
+    assert all(key in whole for key in b)
+    for text in (str(found), whole, found.to_html(), found.to_markdown()):
+        assert html.escape(found.bottom_line) in text or found.bottom_line in text

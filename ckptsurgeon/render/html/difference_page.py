@@ -9,13 +9,14 @@ from ckptsurgeon.comparing.change import total
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.render.changes import figures, grow_changes, tell_rows
+from ckptsurgeon.render.changes import figures, tell_rows
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
     WITH_FIGURES,
     list_rows,
     list_sides,
+    tell_moves,
     tell_notes,
     tell_parts,
     tell_status,
@@ -103,10 +104,8 @@ def _charts(found: Difference) -> Iterator[Chart]:
     """A chart for each status of tensors of which is told how far they moved."""
     scale = Scale.of(found.whole)
     for status in WITH_FIGURES:
-        rows = found.by_status[status]
-        section = tell_status(found, status, VIEW)
-        if section is not None and section.items:
-            lines = grow_changes(rows, found.modules)
+        section, lines = tell_status(found, status, VIEW), tell_moves(found, status)
+        if section is not None and section.items and lines:
             shown = tuple(draw_line(line, scale) for line in lines[:MOST_LINES])
             yield Chart(section.title, section.told, shown, len(lines) - len(shown))
 
