@@ -60,6 +60,11 @@ class Usage:
             self._add(node)
 
     @property
+    def tensors(self) -> int:
+        """The tensors of which anything is used."""
+        return len(self._whole.keys() | self._parts.keys())
+
+    @property
     def nbytes(self) -> int:
         """The bytes that are used."""
         whole = sum(leaf.spec.nbytes for leaf in self._whole.values())

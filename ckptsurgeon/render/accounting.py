@@ -33,7 +33,7 @@ from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import View, join_texts, place_text
 from ckptsurgeon.render.words import join_words
 from ckptsurgeon.report.report import Report, Rows, making
-from ckptsurgeon.report.sides import Tally
+from ckptsurgeon.report.sides import Tally, add_tallies, take_off
 from ckptsurgeon.specs import percent, plural
 from ckptsurgeon.wording import tell_more
 
@@ -226,7 +226,7 @@ def tell_coverage(report: Report) -> str:
     coverage = report.coverage
     whole = "source's" if not any(side.root for side in report.sources) else "root's"
     known = "" if all(side.all_sizes_known for side in report.sources) else " known"
-    share = percent(coverage.consumed, coverage.offered)
+    share = percent(coverage.used.nbytes, coverage.offered.nbytes)
     used = f"{share} of the {whole}{known} bytes are used"
     if coverage.outside.tensors:
         used += f"; {coverage.outside} stand outside of it"
@@ -234,6 +234,21 @@ def tell_coverage(report: Report) -> str:
         return used
     keys = f"{coverage.produced:,} of {coverage.wanted:,} destination keys come from the source"
     return f"{keys}; {used}"
+
+
+LEFT = (Fate.DROPPED, Fate.UNUSED, Fate.UNREADABLE)
+"""The fates of the sources' tensors that rules leave."""
+
+
+def share_sources(report: Report) -> Iterator[tuple[str, Tally]]:
+    """What became of the sources' tensors: used, left by rules, or taken and yet in no output."""
+    used, offered = report.coverage.used, report.coverage.offered
+    left = [(fate.value, report.fate_counts[fate]) for fate in LEFT]
+    known = add_tallies([used, *(tally for _, tally in left)])
+    rest = take_off(offered, known)
+    yield "used", used
+    yield from left
+    yield "in no output" if rest.tensors else "parts in no output", rest
 
 
 # --- notes ----------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _head(report: Report) -> Iterator[tuple[str, Any]]:
         "coverage",
         {
             "destination_keys": {"produced": coverage.produced, "wanted": coverage.wanted},
-            "source_bytes": {"consumed": coverage.consumed, "offered": coverage.offered},
+            "source_bytes": {"consumed": coverage.used.nbytes, "offered": coverage.offered.nbytes},
             "outside": coverage.outside,
         },
     )

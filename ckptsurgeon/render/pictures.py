@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptsurgeon.plans.account import FindingKind
-from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
+from ckptsurgeon.render.accounting import share_sources
 from ckptsurgeon.render.columns import GAP
 from ckptsurgeon.render.terminal import width_of
 from ckptsurgeon.render.view import View
@@ -73,8 +73,9 @@ def _fates(report: Report) -> Iterator[Share]:
     for kind in (FindingKind.MISSING, FindingKind.MISMATCHED):
         wanted = (one.wanted for one in report.open_findings if one.kind is kind)
         yield Share(kind.value, sum(spec.nbytes for spec in wanted if spec), WRONG)
-    for fate in (Fate.DROPPED, Fate.UNUSED, Fate.UNREADABLE):
-        yield Share(fate.value, report.fate_counts[fate].nbytes, LEFT)
+    for name, tally in share_sources(report):
+        if name != "used":
+            yield Share(name, tally.nbytes, LEFT)
 
 
 def share_dtypes(specs: Iterable[tuple[TensorSpec, int]]) -> list[Share]:

@@ -113,14 +113,15 @@ class Coverage:
     """How much the source gives and how much of it is used.
 
     `produced` of `wanted` destination keys come from a source in the right shape (both 0 without a
-    destination); `consumed` of `offered` bytes of the sources' tensors end in the output. `outside`
-    are the tensors that the sources' roots leave out.
+    destination). Of the `offered` tensors of the sources those that are `used` end in the output,
+    whole or with the bytes that are told. `outside` are the tensors that the sources' roots leave
+    out.
     """
 
     produced: int
     wanted: int
-    consumed: int
-    offered: int
+    used: Tally
+    offered: Tally
     outside: Tally
 
 
@@ -253,7 +254,7 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
     counts = {status: _count_outputs(outputs, own) for status, own in kinds.items()}
     sources = tuple(map(side_of, plan.sources))
     fate_counts = _count_fates(plan)
-    taken = fate_counts[Fate.TAKEN].nbytes + fate_counts[Fate.COPIED].nbytes
+    taken = add_tallies((fate_counts[Fate.TAKEN], fate_counts[Fate.COPIED]))
     used, partly = _count_used(plan, taken)
     outside = [one for side in sources for one in side.outside]
     return Report(
@@ -270,8 +271,8 @@ def make_report(plan: Plan, *, done: Done = "would be written") -> Report:
         coverage=Coverage(
             produced=_count_produced(plan, kinds),
             wanted=len(plan.destination.specs) if plan.destination else 0,
-            consumed=used,
-            offered=sum(side.nbytes for side in sources),
+            used=used,
+            offered=add_tallies(Tally(side.tensors, side.nbytes) for side in sources),
             outside=Tally(sum(o.tensors for o in outside), sum(o.nbytes for o in outside)),
         ),
         findings=plan.findings,
@@ -326,13 +327,13 @@ def _count_fates(plan: Plan) -> dict[Fate, Tally]:
     return {fate: count_tensors(own) for fate, own in specs.items()}
 
 
-def _count_used(plan: Plan, taken: int) -> tuple[int, Tally]:
-    """The bytes of the sources that end in outputs, and the tensors of which only a part does.
+def _count_used(plan: Plan, taken: Tally) -> tuple[Tally, Tally]:
+    """What of the sources ends in outputs, and the tensors of which only a part does.
 
-    The Tally has the bytes that don't. All that rules take or that is copied ends there, `taken`
-    bytes, but where an output is of another shape than the destination's, where a fallback gives
-    way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage, a slice, a
-    split or a `take` leaves something out.
+    The second has the bytes that don't. All that rules take or that is copied ends there, as much
+    as is `taken`, but where an output is of another shape than the destination's, where a fallback
+    gives way, where a BatchNorm is folded (its counter goes nowhere), and where a later stage, a
+    slice, a split or a `take` leaves something out.
     """
     outputs = plan.outputs
     misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
@@ -343,7 +344,7 @@ def _count_used(plan: Plan, taken: int) -> tuple[int, Tally]:
         return taken, Tally()
     usage = Usage(node for key, node in outputs.nodes.items() if key not in misfits)
     partly = [leaf.spec.nbytes - used for leaf, used in usage.partly()]
-    return usage.nbytes, Tally(len(partly), sum(partly))
+    return Tally(usage.tensors, usage.nbytes), Tally(len(partly), sum(partly))
 
 
 def _count_produced(plan: Plan, kinds: Mapping[Status, Sequence[OutputKind]]) -> int:

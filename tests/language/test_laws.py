@@ -33,8 +33,10 @@ from ckptsurgeon.plans.inverse.inverting import invert_plan
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.plans.views import SourceView
+from ckptsurgeon.render.accounting import share_sources
 from ckptsurgeon.render.html.plan_page import render_report
 from ckptsurgeon.report.report import FROM_SOURCE, make_report
+from ckptsurgeon.report.sides import add_tallies
 from ckptsurgeon.request import Request
 from ckptsurgeon.specs import TensorSpec
 
@@ -137,7 +139,10 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
     assert tally(report.counts) == (len(kept), sum(kept))
     assert (report.total.tensors, report.total.nbytes) == (len(kept), sum(kept))
     assert tally(report.fate_counts) == (len(offered), sum(offered))
-    assert report.coverage.offered == sum(offered)
+    assert report.coverage.offered.nbytes == sum(offered)
+    whole = dict(share_sources(report))
+    assert add_tallies(whole.values()) == report.coverage.offered
+    assert all(share.tensors >= 0 and share.nbytes >= 0 for share in whole.values())
     misfits = {one.key for one in plan.findings if one.kind is FindingKind.MISMATCHED}
     outputs = [output for key, output in plan.outputs.items() if key not in misfits]
     reach = {source.at for output in outputs for source in output.sources}
@@ -146,9 +151,9 @@ def the_report_adds_up(request: Request, execution: Execution, folder: Path) -> 
     shares = [one.spec.nbytes * (1 - one.claim.untaken - one.claim.dropped) for one in used]
     in_op = any("what the rule does" in note.text for note in plan.notes)
     if misfits or in_op or any(fate.stage for fate in plan.fates):  # a part may be lost later
-        assert 0 <= report.coverage.consumed <= sum(shares) + 1
+        assert 0 <= report.coverage.used.nbytes <= sum(shares) + 1
     else:
-        assert report.coverage.consumed == pytest.approx(sum(shares))
+        assert report.coverage.used.nbytes == pytest.approx(sum(shares))
     assert report.coverage.produced <= report.coverage.wanted
     for fate in plan.fates:
         assert 0 <= fate.claim.untaken + fate.claim.dropped <= 1 + 1e-9, fate

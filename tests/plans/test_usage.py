@@ -74,7 +74,7 @@ def test_bytes_count_as_used_where_they_end_in_the_output(
         return
     ended = {value for one in tensors.values() for value in one.ravel() if value > 0}
     coverage = make_report(made).coverage
-    assert (coverage.consumed, coverage.offered) == (8 * len(ended), 8 * 43)
+    assert (coverage.used.nbytes, coverage.offered.nbytes) == (8 * len(ended), 8 * 43)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def draw_bar(title: str, parts: Iterable[tuple[str, Tally]], colors: str = "") -
 
     `colors` names a row of colours that parts take in turn; without it their words name these.
     """
-    given = [part for part in parts if part[1].tensors]
+    given = [part for part in parts if part[1].tensors or part[1].nbytes]
     total = add_tallies(tally for _, tally in given)
     if not given:
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.render.accounting import (
     OUTSIDE,
     TITLES,
     list_sources,
     list_targets,
+    share_sources,
     tell_coverage,
     tell_notes,
     tell_ties,
@@ -78,9 +78,10 @@ def _head(report: Report) -> Head:
 
 def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:
     """What comes out, or should, by how it comes about; what becomes of the sources' tensors."""
-    fates = [(fate.value, report.fate_counts[fate]) for fate in Fate]
     out = [draw_bar(tree.title, tree.whole) for tree in trees if tree.name == OUT]
-    return [bar for bar in (*out, draw_bar("of the source", fates)) if bar is not None]
+    return [
+        bar for bar in (*out, draw_bar("of the source", share_sources(report))) if bar is not None
+    ]
 
 
 def _lists(report: Report) -> list[Listed]:

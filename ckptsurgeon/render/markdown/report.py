@@ -10,6 +10,7 @@ from ckptsurgeon.render.accounting import (
     TITLES,
     list_sources,
     list_targets,
+    share_sources,
     tell_coverage,
     tell_notes,
     tell_outputs,
@@ -79,9 +80,9 @@ def _counts(report: Report) -> Block:
     ]
     rows.append(("in all", report.total))
     rows += [
-        (f"{fate.value}, of the source", tally)
-        for fate, tally in report.fate_counts.items()
-        if fate.value not in ("taken", "copied") and tally.tensors
+        (f"{name}, of the source", tally)
+        for name, tally in share_sources(report)
+        if tally.tensors or tally.nbytes
     ]
     lines = [
         f"| {name} | {tally.tensors:,} | {human_bytes(tally.nbytes)} |" for name, tally in rows
