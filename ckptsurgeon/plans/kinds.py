@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptsurgeon.ops.noise import PlacedNoise
@@ -30,6 +30,11 @@ class OutputKind(NamedTuple):
 
     keys: list[str]
     numbers: list[int]
+
+    def restrict(self, test: Callable[[str], bool]) -> OutputKind:
+        """Those whose keys pass a test."""
+        pairs = [pair for pair in zip(self.keys, self.numbers, strict=True) if test(pair[0])]
+        return OutputKind([key for key, _ in pairs], [number for _, number in pairs])
 
 
 def sort_kinds(

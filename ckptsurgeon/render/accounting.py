@@ -86,11 +86,23 @@ def _status_section(report: Report, status: Status, view: View) -> Section | Non
     return Section(title, told, lines, _show_line, view.limits.section, OUTPUT_HEADS)
 
 
-def list_given(report: Report, status: Status, *, each_entry: bool = False) -> list[Lot]:
-    """The outputs of a status; `each_entry` has those that come from a table one by one."""
+def list_given(
+    report: Report,
+    status: Status,
+    *,
+    each_entry: bool = False,
+    is_told: Callable[[str], bool] | None = None,
+) -> list[Lot]:
+    """The outputs of a status, of those keys that are told.
+
+    `each_entry` has those that come from a table one by one.
+    """
+    kinds: Iterable[OutputKind] = report.kinds[status]
+    if is_told is not None:
+        kinds = (kind for one in kinds if (kind := one.restrict(is_told)).keys)
     return [
         _lot(report.rows, one, status)
-        for kind in report.kinds[status]
+        for kind in kinds
         for one in (_by_entry(report.rows, kind) if each_entry else [kind])
     ]
 

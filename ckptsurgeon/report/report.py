@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -301,16 +301,10 @@ def _sort_kinds(plan: Plan) -> dict[Status, list[OutputKind]]:
     misfits = {one.key for one in plan.open_findings if one.kind is FindingKind.MISMATCHED}
     kinds: dict[Status, list[OutputKind]] = {status: [] for status in Status}
     for kind in plan.outputs.kinds:
-        fitting = _without(kind, misfits) if misfits else kind
+        fitting = kind.restrict(lambda key: key not in misfits) if misfits else kind
         if fitting.keys:
             kinds[plan.outputs.first(kind).status].append(fitting)
     return kinds
-
-
-def _without(kind: OutputKind, misfits: Collection[str]) -> OutputKind:
-    """The outputs of a kind but for some keys."""
-    pairs = [pair for pair in zip(kind.keys, kind.numbers, strict=True) if pair[0] not in misfits]
-    return OutputKind([key for key, _ in pairs], [number for _, number in pairs])
 
 
 def _count_outputs(outputs: Outputs, kinds: Iterable[OutputKind]) -> Tally:

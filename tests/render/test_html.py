@@ -226,6 +226,23 @@ def test_what_is_open_is_told_before_the_tensors_and_allowed_findings_are_no_ala
     assert tags.index("findings") < tags.index("advice") < tags.index("tensors")
 
 
+def test_what_the_destination_lacks_is_marked_until_it_is_allowed() -> None:
+    given = {"a.w": np.zeros(2), "a.v": np.zeros(2), "b.w": np.zeros(3)}
+    into = {"x.w": np.zeros(2)}
+    for allow, fate in (((), "unexpected"), (("unexpected",), "renamed")):
+        plan = cs.plan(
+            given,
+            ["a.* -> x.*", {"from": "b.w", "to": "c.w", "ops": [{"scale": 2}]}],
+            into,
+            allow=allow,
+        )
+        rows = Page(render_report(make_report(plan))).rows
+        fates = {key: row.attributes["data-fate"] for row in rows for key in keys_of(row)}
+        changed = "changed" if allow else "unexpected"
+        assert fates == {"x.w": "renamed", "x.v": fate, "c.w": changed}
+        assert all(row.attributes["data-rule"] for row in rows)
+
+
 def test_remedies_of_what_can_not_be_read_are_told() -> None:
     spec = unreadable_spec("a sparse tensor", "call .to_dense()")
     plan = compared(RESNET, RESNET)

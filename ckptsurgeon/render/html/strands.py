@@ -91,6 +91,19 @@ def _fold(lots: Iterable[Lot]) -> tuple[tuple[Lot, ...], tuple[Line, ...]]:
     return given, tuple(merge_lines(fold_lots(given)))
 
 
+def _find_given(report: Report) -> Iterator[Strand]:
+    """All that comes out by status; what the destination lacks apart, until that is allowed."""
+    found = (one for one in report.open_findings if one.kind is FindingKind.UNEXPECTED)
+    lacking = {one.key for one in found}
+    for status in Status:
+        lots = list_given(report, status, is_told=lambda key: key not in lacking)
+        yield Strand(OUT, status.value, *_fold(lots), WHOLE, is_status=True)
+        if lacking:
+            lots = list_given(report, status, is_told=lacking.__contains__)
+            fate = FindingKind.UNEXPECTED.value
+            yield Strand(OUT, fate, *_fold(lots), WHOLE, is_status=True)
+
+
 def find_strands(report: Report, findings: Iterable[Found]) -> Iterator[Strand]:
     """All that comes out or should, and all that goes nowhere; some have no tensors."""
     for found in findings:
@@ -98,8 +111,7 @@ def find_strands(report: Report, findings: Iterable[Found]) -> Iterator[Strand]:
         if is_due or found.kind in OF_SOURCES:
             tree, lines = OUT if is_due else NOWHERE, tuple(found.section.items)
             yield Strand(tree, found.kind.value, found.lots, lines, WHOLE, is_status=False)
-    for status in Status:
-        yield Strand(OUT, status.value, *_fold(list_given(report, status)), WHOLE, is_status=True)
+    yield from _find_given(report)
     if dropped := find_dropped(report):
         folded, parts = _fold(list_dropped(dropped)), parts_dropped(dropped)
         yield Strand(NOWHERE, Fate.DROPPED.value, *folded, parts, is_status=False)
