@@ -116,12 +116,16 @@ def _label(branch: Branch) -> str:
 def tell_rows(rows: Sequence[Row]) -> str:
     """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
     specs = dict.fromkeys(tell_change(row.before, row.after) for row in rows)
-    told = [" or ".join(specs)]
+    return ", ".join((" or ".join(specs), *remark_rows(rows)))
+
+
+def remark_rows(rows: Sequence[Row]) -> Iterator[str]:
+    """What is remarkable of the differences of tensors that are alike."""
     ranks = [row.rank for row in rows]
     if all(ranks):
-        told.append(f"Δ of rank {range_of(min(ranks), max(ranks))}")
-    change = total(row.change for row in rows if row.change is not None)
-    return ", ".join(filter(None, (*told, tell_strange(change))))
+        yield f"Δ of rank {range_of(min(ranks), max(ranks))}"
+    if strange := tell_strange(total(row.change for row in rows if row.change is not None)):
+        yield strange
 
 
 def range_of(least: int, most: int) -> str:

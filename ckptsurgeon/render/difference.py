@@ -100,7 +100,7 @@ def tell_status(found: Difference, status: Status, view: View) -> Section | None
     rows = found.by_status[status]
     if not rows:
         return None
-    told = str(found.counts[status]), _meaning(status, rows)
+    told = str(found.counts[status]), tell_meaning(status, rows)
     title = Section(status.value, ": ".join(filter(None, told)), is_wrong=rows[0].differs)
     if view.verbose:
         return _with_figures(title, rows, _row_line, len(rows))
@@ -127,7 +127,7 @@ def _with_figures(
     return replace(title, items=items, show=show, limit=limit, heads=HEADS, shows_heads=True)
 
 
-def _meaning(status: Status, rows: Sequence[Row]) -> str:
+def tell_meaning(status: Status, rows: Sequence[Row]) -> str:
     """What a status means, where that is not plain; of other dtypes, what was done."""
     meaning = MEANINGS.get(status, "")
     pairs = {(row.before.dtype, row.after.dtype) for row in rows if row.before and row.after}

@@ -9,13 +9,14 @@ from ckptsurgeon.comparing.change import total
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.render.changes import figures, tell_rows
+from ckptsurgeon.render.changes import figures, remark_rows
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
     WITH_FIGURES,
     list_rows,
     list_sides,
+    tell_meaning,
     tell_moves,
     tell_notes,
     tell_parts,
@@ -60,7 +61,7 @@ def render_compared(found: Difference) -> str:
     """The page of a difference, complete but where that would be more than a browser opens."""
     drawings = Drawings()
     tree = _grow(found, drawings)
-    rows = list(tree.root.rows)
+    shown = list(tree.root.rows)
     parts = [(status.value, tally) for status, tally in found.counts.items()]
     told = (
         tell_notes(found.notes, VIEW),
@@ -71,13 +72,18 @@ def render_compared(found: Difference) -> str:
         _head(found),
         sides=make_table(list_sides(found, VIEW), MOST_LINES),
         bar=draw_bar("what became of the tensors", parts),
+        meanings=[
+            (status.value, visible(meaning))
+            for status, rows in found.by_status.items()
+            if rows and (meaning := tell_meaning(status, rows))
+        ],
         whole=[visible(line) for line in tell_whole(found)],
         histogram=_whole_histogram(found),
         charts_given=list(_charts(found)),
         tree=tree,
         choices=[
-            Choice("fate", options_of(row.fate for row in rows)),
-            Choice("dtype", options_of(sorted({dtype for row in rows for dtype in row.dtypes}))),
+            Choice("fate", options_of(row.fate for row in shown)),
+            Choice("dtype", options_of(sorted({dtype for row in shown for dtype in row.dtypes}))),
         ],
         drawings=drawings.all,
         lists=[list_section(one, MOST_LINES) for one in told if one is not None],
@@ -149,7 +155,7 @@ class _Weaver:
             searched=tuple(searched_keys(line.box)),
             first=tensors[0].key,
             tally=count_tensors(specs),
-            specs=tell_rows(tensors) if len(tensors) == 1 else tell_specs(specs),
+            specs=_tell_specs(tensors),
             dtypes=tuple(dict.fromkeys(spec.dtype for spec in specs)),
             fate=self._status.value,
             origins=origins,
@@ -167,6 +173,13 @@ class _Weaver:
         return self._drawings.draw([Part(before.shape)], after.shape)
 
 
+def _tell_specs(tensors: Sequence[Tensor]) -> str:
+    """`F32[4..8] → BF16[4..8]`, or the specs that are in both."""
+    befores = tell_specs(one.before for one in tensors if one.before is not None)
+    afters = tell_specs(one.after for one in tensors if one.after is not None)
+    return " → ".join(dict.fromkeys(filter(None, (befores, afters))))
+
+
 def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
     """The figures of values that differ, and what is told of those in another shape."""
     change = total(one.change for one in tensors if one.change is not None)
@@ -174,5 +187,6 @@ def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
         relative, largest, cosine, equal = figures(change)
         yield from (f"relative L2 {relative}", f"max |Δ| {largest}")
         yield from (f"cosine {cosine}", f"{equal} equal")
+    yield from remark_rows(tensors)
     if parts := tell_parts(tensors[0]):
         yield parts

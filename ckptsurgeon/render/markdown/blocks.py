@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ LONGEST_PAGE = 65_000
 
 MOST_ROWS = LONGEST_PAGE // 8
 """Rows that have room on a page: none is shorter than 8 characters."""
+
+FIRST_ROWS = 24
+"""Rows of each block that have room before further ones of any: of advice behind many findings."""
 
 REST = "... {:,} more lines: `--format json` has all"
 
@@ -50,15 +54,18 @@ class Block:
 
 
 def write_page(blocks: Sequence[Block], longest: int = LONGEST_PAGE) -> str:
-    """The blocks as one page of at most `longest` bytes, with an empty line between them."""
+    """The blocks as one page of at most `longest` bytes, with an empty line between them.
+
+    Each has its first rows before one has more, as far as there is room.
+    """
     room = longest - sum(map(_least, blocks))
     numbers = [0] * len(blocks)
-    for at in sorted(range(len(blocks)), key=lambda at: blocks[at].rank):
-        for row in blocks[at].rows:
-            room -= size_of(row) + 1
-            if room < 0:
-                room += size_of(row) + 1
+    in_order = sorted(range(len(blocks)), key=lambda at: blocks[at].rank)
+    for most, at in itertools.product((FIRST_ROWS, MOST_ROWS), in_order):
+        for row in blocks[at].rows[numbers[at] : most]:
+            if size_of(row) >= room:
                 break
+            room -= size_of(row) + 1
             numbers[at] += 1
     written = (block.write(number) for block, number in zip(blocks, numbers, strict=True))
     return "\n\n".join(written) + "\n"

@@ -55,3 +55,11 @@ def test_the_number_that_is_left_out_is_told() -> None:
     block = Block(Rank.CLEAN, "before", ["x" * 50] * 10, "after", left_out=1000, rest="{:,} more")
     page = write_page([block], 180)
     assert page.split("\n")[-4:] == ["x" * 50, "1,007 more", "after", ""]
+
+
+def test_each_block_has_its_first_rows_before_one_has_more() -> None:
+    wrong = Block(Rank.WRONG, "wrong", [f"w{number}" for number in range(9000)])
+    advice = Block(Rank.ADVICE, "advice", [f"a{number}" for number in range(40)])
+    lines = write_page([wrong, advice], 2000).split("\n")
+    assert [f"a{number}" in lines for number in range(40)] == [True] * 24 + [False] * 16
+    assert sum(line.startswith("w") for line in lines) > 100
