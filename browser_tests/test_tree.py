@@ -43,6 +43,11 @@ def search(page: Page, text: str) -> list[str]:
         ("norm.running_var", ["stem.norm", "blocks.<0..5>.norm"]),
         ("norm.nothing", []),
         ("3.norm.bias", ["blocks.<0..5>.norm"]),
+        ("layer6.bn.running_var", ["blocks.<0..5>.norm"]),  # where it comes from
+        ("layer7.bn", []),
+        ("blocks.<0..5>.norm", ["blocks.<0..5>.norm"]),  # as it is printed
+        ("layer<1..6>.bn", ["blocks.<0..5>.norm"]),
+        ("weight, bias, running_mean", ["stem.norm", "blocks.<0..5>.norm"]),
     ],
 )
 def test_search_finds_keys_in_folded_lines(text: str, found: list[str], open_page: Opener) -> None:

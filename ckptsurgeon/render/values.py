@@ -56,7 +56,13 @@ def tell_values(specs: Specs, measured: Measurements, view: View) -> Section:
     lines = [_show(row, measured.tensors, has_specs) for row in rows]
     heads = (*(f"{head:>{NUMBER}}" for head in HEADS), f"{'zeros':>{SHARE}}")
     limit = len(lines) if view.verbose else MOST_LINES
-    heads = ("", *heads, "histogram", "", "spec")
+    heads = (
+        "",
+        *heads,
+        "histogram",
+        "outlier" if any(line.cells[-1] for line in lines) else "",
+        "spec",
+    )
     return Section("values", "", lines, limit=limit, heads=heads, shows_heads=True)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ckptsurgeon.keys import Box, Point, fold_keys, range_text
-from ckptsurgeon.render.lines import Folded
+from ckptsurgeon.render.lines import Folded, Line
 from ckptsurgeon.render.words import Words
 
 Searched = str | list[int] | dict[str, list[list["Searched"]]]
@@ -23,7 +23,7 @@ MOST_RUNS = 64
 """Runs of integers that it knows apart; of more it knows the first and the last integer."""
 
 MOST_NAMES = 100
-"""Names of a module's tensors that it knows."""
+"""Names of a module's tensors that it knows, and origins of a line."""
 
 
 def pieces_of(folded: Folded, alias_apart: bool = False) -> tuple[str, ...]:
@@ -78,6 +78,13 @@ def _runs(axis: Point) -> list[int]:
         else:
             runs += [value, value]
     return runs if len(runs) <= 2 * MOST_RUNS else [axis[0], axis[-1]]
+
+
+def searched_line(line: Line) -> tuple[Searched, ...]:
+    """The keys of a line, or those that they come from, as the search reads them."""
+    texts = {str(one): one for one in itertools.islice((line.box, *line.origins), MOST_NAMES)}
+    found = list(map(searched_keys, texts.values()))
+    return tuple(found[0]) if len(found) == 1 else ({"any": found},)
 
 
 def searched_names(names: Iterable[str]) -> list[Searched]:

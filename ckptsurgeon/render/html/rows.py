@@ -57,9 +57,9 @@ class Row:
     """A line of a tree: tensors that are told together.
 
     `pieces` are those of their key, safe to show; `names` its last ones where they differ in these
-    alone; `searched` is the key (without names) as the page's script reads it, `first` the first
-    key. `told` is what else there is to say, `number` the row's in the page. `has_alias` says that
-    the first piece is one, before `::`.
+    alone; `searched` is the key (without names), or one that it comes from, as the page's script
+    reads it, `first` the first key. `told` is what else there is to say, `number` the row's in the
+    page. `has_alias` says that the first piece is one, before `::`.
     """
 
     pieces: tuple[str, ...]

@@ -26,12 +26,14 @@ class TableRow(NamedTuple):
 class Table:
     """Lines with equal numbers of cells; `left_out` more are not shown.
 
-    `heads` name the columns, the last one what is behind the cells; there are none of plain ones.
+    `heads` name the columns, of which the last one is behind the cells if the lines have names or
+    `has_tails`; plain lines have no heads.
     """
 
     rows: tuple[TableRow, ...]
     left_out: int = 0
     heads: tuple[str, ...] = ()
+    has_tails: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +65,6 @@ def make_table(lines: Sequence[Aligned], most: int, heads: Sequence[str] = ()) -
         )
         for line in shown
     )
-    kept_heads = (*(heads[at] for at in kept if at < len(heads)), heads[-1]) if heads else ()
-    return Table(tuple(rows), left_out, kept_heads)
+    has_tails = any(line.names or line.tail for line in shown)
+    kept_heads = (*(heads[at] for at in kept if at < len(heads)), *heads[-1:][:has_tails])
+    return Table(tuple(rows), left_out, kept_heads, has_tails)

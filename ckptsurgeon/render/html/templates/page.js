@@ -4,6 +4,7 @@
   const form = document.querySelector(".controls");
   const rows = [...document.querySelectorAll(".row")];
   const modules = [...document.querySelectorAll(".module > details")];
+  const notAll = document.querySelector(".left-out") ? "; not all lines are on this page" : "";
   let wasOpen = null; // which modules were, before something was asked for
   const keys = new Map();
 
@@ -72,6 +73,20 @@
     return part.any.some((one) => contains([...one, ...rest], text));
   });
 
+  // A line as it is printed, with the modules that it is in, and where it comes from.
+  const printed = new Map();
+  const printedOf = (row) => {
+    if (!printed.has(row)) {
+      const path = [row.querySelector(".key").textContent];
+      for (let at = row.parentElement.closest("details"); at; at = at.parentElement.closest("details")) {
+        path.unshift(at.querySelector("summary > .key").textContent);
+      }
+      const beside = [...row.querySelectorAll(".names, .from, .said")].map((one) => one.textContent);
+      printed.set(row, [path.join("."), ...beside].join("\n").toLowerCase());
+    }
+    return printed.get(row);
+  };
+
   // --- filters ---------------------------------------------------------------------------------
 
   const wanted = () => {
@@ -88,7 +103,7 @@
     (!fate || row.dataset.fate === fate)
     && (!rule || row.dataset.rule === rule)
     && (!dtype || row.dataset.dtype.split(" ").includes(dtype))
-    && (!text || contains(keyOf(row), text));
+    && (!text || contains(keyOf(row), text) || printedOf(row).includes(text));
 
   const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -120,7 +135,7 @@
     for (const line of document.querySelectorAll(".code .chosen")) line.classList.remove("chosen");
     if (asked.rule) document.getElementById(`r${asked.rule}`)?.classList.add("chosen");
     form.querySelector(".matches").textContent = isAsked
-      ? `${lines.toLocaleString("en")} of ${plural(rows.length, "line")}, ${plural(tensors, "tensor")}`
+      ? `${lines.toLocaleString("en")} of ${plural(rows.length, "line")}, ${plural(tensors, "tensor")}${notAll}`
       : "";
   };
 
