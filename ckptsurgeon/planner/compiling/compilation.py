@@ -126,13 +126,9 @@ def _outputs_of(rule: CompiledRule) -> Iterator[bool]:
     if isinstance(rule.rule, Table):
         yield COLONS in rule.rule.before[1]
     elif rule.lookups:
-        yield from (COLONS in _literals(lookup) for lookup in rule.lookups)
+        yield from rule.aliased
     else:
         yield from (target.alias is not None for target in rule.targets)
-
-
-def _literals(pattern: Pattern) -> str:
-    return "".join(one.text if isinstance(one, Literal) else " " for one in pattern.pieces)
 
 
 def _with_guess(error: RulesetError, one: PlacedRule) -> RulesetError:
@@ -323,6 +319,7 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
     vars = one.context.vars
     prefix, _ = find_kinds([At(one.context.source, place=rule.place)], (), (), problems)
     lookups: list[Pattern] = []
+    aliased: list[bool] = []
     known: dict[str, Capture] = {}
     for at in rule.targets:
         if at.index is not None and not isinstance(rule, Init):
@@ -333,6 +330,7 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
         read = {name: prefix.get(name, kind) for name, kind in own.items() if name not in vars}
         known |= read
         lookups.append(resolve(placed.pattern, read))
+        aliased.append(placed.alias is not None)
     if isinstance(rule, Tie):
         check_tie(rule, lookups, problems)
     check_options(rule.options, known, vars, rule.place, problems, has_tensor=False)
@@ -341,4 +339,6 @@ def _looking(rule: Keep | Init | Tie, one: PlacedRule, problems: Problems) -> Co
         check_expressions(numbers, {*known, *vars}, rule.place, problems)
         for at in rule.targets:
             check_expressions(at.index, {*known, *vars}, at.place, problems)
-    return CompiledRule(rule, one.group, vars, known, lookups=tuple(lookups))
+    return CompiledRule(
+        rule, one.group, vars, known, lookups=tuple(lookups), aliased=tuple(aliased)
+    )

@@ -77,9 +77,10 @@ class CompiledRule(Struct, frozen=True):
 
     `steps_by` are the captures that name a step, `gathered` those that only sources have, in order
     of mention, `spread` those that only targets have. `namers` are the references of `for`, which
-    read names. `lookups` read destination or output keys. `join` is the tree of `from`, `ops` are
-    all of it in the order in which they run. `remarks` are to be said of the rule as it is written.
-    `separator` is what stands for the dots of a path in its names, None where they keep theirs.
+    read names. `lookups` read destination or output keys, those that are `aliased` of an output
+    with a name. `join` is the tree of `from`, `ops` are all of it in the order in which they run.
+    `remarks` are to be said of the rule as it is written. `separator` is what stands for the dots
+    of a path in its names, None where they keep theirs.
     """
 
     rule: PlainRule
@@ -90,6 +91,7 @@ class CompiledRule(Struct, frozen=True):
     namers: tuple[Reader, ...] = ()
     targets: tuple[At, ...] = ()
     lookups: tuple[Pattern, ...] = ()
+    aliased: tuple[bool, ...] = ()
     join: Join = Join()
     ops: tuple[PlacedOp, ...] = ()
     remarks: tuple[str, ...] = ()

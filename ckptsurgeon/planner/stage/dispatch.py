@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptsurgeon.errors import PatternError
-from ckptsurgeon.language.patterns import Literal, Pattern
+from ckptsurgeon.language.patterns import Pattern
 from ckptsurgeon.language.problems import Problems
 from ckptsurgeon.language.rules import (
     BatchNorm,
@@ -124,7 +124,7 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
     for number, lookup in enumerate(rule.lookups):
         target = written.targets[number]
         with run.problems.at(target.place):
-            if isinstance(written, Keep):
+            if isinstance(written, Keep) and not rule.aliased[number]:
                 _refuse_unnamed(run, lookup)
             keys = keys_named(rule, lookup, written, run.destination, vars)
             for key, captures in _readable(run, written, lookup, keys):
@@ -137,8 +137,7 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
 
 def _refuse_unnamed(run: StageRun, lookup: Pattern) -> None:
     """Raises PatternError where keys of an output without a name are meant, and there is none."""
-    texts = (one.text for one in lookup.pieces if isinstance(one, Literal))
-    if not run.compiled.is_named or "" in run.held or any(COLONS in text for text in texts):
+    if not run.compiled.is_named or "" in run.held:
         return
     targets = (one.alias for rule in run.compiled.rules for one in rule.targets)
     alias = next((one for one in targets if one is not None), None)
