@@ -170,6 +170,13 @@ def test_further_words_are_no_code(text: str, work: Path) -> None:
     assert not list(work.parent.rglob("owned"))
 
 
+def test_a_quote_that_is_not_closed_is_told(work: Path) -> None:
+    ran = run_plan(work, source="train.pt", rules="rules.yaml", arguments="--set 'n=4")
+    assert (ran.code, ran.outputs) == (2, {"exit-code": "2"})
+    assert "a quote is not closed" in ran.summary
+    assert [one.data for one in ran.commands] == ["arguments: a quote is not closed"]
+
+
 def test_no_module_of_the_folder_is_run(work: Path) -> None:
     for name in ("shlex", "click", "ckptsurgeon", "yaml"):
         (work / f"{name}.py").write_text("open('owned', 'w')\n")
