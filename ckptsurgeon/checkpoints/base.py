@@ -20,11 +20,15 @@ DESTINATION = "dst"
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Something in a checkpoint that is no tensor: its dotted key, its type, a short text of it."""
+    """Something in a checkpoint that is no tensor: its dotted key, its type, a short text of it.
+
+    `is_whole` says that the text tells all of it.
+    """
 
     key: str
     kind: str
     text: str
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.comparing.halves import Half
+from ckptsurgeon.cutting import list_some
+
+MOST_NAMED = 4
+"""Entries that a note names."""
 
 
 def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tuple[str, str]]:
@@ -19,6 +23,11 @@ def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tup
         return
     for kind, entries in (("metadata", _metadata), ("entry", _entries)):
         yield from _tell_entries(kind, entries(first.contents), entries(second.contents))
+    if unsure := list(_alike(first.contents, second.contents)):
+        text = (
+            f"alike in type and size, and not compared any further: {list_some(unsure, MOST_NAMED)}"
+        )
+        yield "entry", text
 
 
 def _tell_ties(
@@ -47,6 +56,12 @@ def _tell_entries(
         a, b = first.get(name), second.get(name)
         if a != b:
             yield kind, f"{name}: {_of(a, 'A')}, {_of(b, 'B')}"
+
+
+def _alike(first: Contents, second: Contents) -> Iterator[str]:
+    """The entries of which equal texts don't tell all."""
+    there = set(second.opaque)
+    yield from (one.key for one in first.opaque if one in there and not one.is_whole)
 
 
 def _of(text: str | None, half: str) -> str:

@@ -360,6 +360,15 @@ def test_ties_and_entries_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_entries_that_are_told_in_part_are_not_called_equal(tmp_path: Path) -> None:
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        entries = {"epoch": 3, "config": {"rate": rate}, "log": f"{'x' * 100}{rate}"}
+        torch.save({"state_dict": {"w": torch.ones(4)}, **entries}, tmp_path / f"{name}.pt")
+    found = cs.diff(tmp_path / "a.pt", tmp_path / "b.pt")
+    told = "alike in type and size, and not compared any further: config, log"
+    assert found.notes == (("entry", told),)
+
+
 def test_quantized_tensors_are_told(tmp_path: Path) -> None:
     quantized = torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8)
     torch.save({"q": quantized, "w": torch.ones(2)}, tmp_path / "q.pt")

@@ -27,12 +27,17 @@ from ckptsurgeon.specs import TensorSpec
 WIDTH = 60
 """Longest text of a value."""
 
+CUT = "…"
+"""What a text ends in that is cut."""
+
 Text = tuple[str, str]
 
 
 def opaque(key: str, value: Any) -> Opaque:
     """The entry for people: its key, its type, and a short text of it."""
-    return Opaque(key, *describe(value))
+    kind, text = describe(value)
+    is_told = value is None or isinstance(value, (bool, int, float, str, bytes, GlobalName))
+    return Opaque(key, kind, text, is_told and not text.endswith(CUT))
 
 
 def describe(value: Any) -> Text:
@@ -109,7 +114,7 @@ def _entries(value: DictValue) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + CUT
 
 
 def escaped(text: str) -> str:

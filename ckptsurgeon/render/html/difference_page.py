@@ -26,7 +26,7 @@ from ckptsurgeon.render.difference import (
 from ckptsurgeon.render.html.bars import draw_bar
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.charts import Histogram, Moved, Scale, draw_line
-from ckptsurgeon.render.html.keys import pieces_of, searched_line
+from ckptsurgeon.render.html.keys import pieces_of, searched_keys, searched_origins
 from ckptsurgeon.render.html.layout import Head, render_page
 from ckptsurgeon.render.html.rows import Choice, Row, Tree, deal_room, grow_modules, options_of
 from ckptsurgeon.render.html.tables import list_section, make_table
@@ -152,7 +152,8 @@ class _Weaver:
         return Row(
             pieces=tuple(map(safe, pieces_of(line.box))),
             names=line.names,
-            searched=searched_line(line),
+            searched=tuple(searched_keys(line.box)),
+            searched_origins=searched_origins(line),
             first=tensors[0].key,
             tally=count_tensors(specs),
             specs=_tell_specs(tensors),

@@ -80,11 +80,11 @@ def _runs(axis: Point) -> list[int]:
     return runs if len(runs) <= 2 * MOST_RUNS else [axis[0], axis[-1]]
 
 
-def searched_line(line: Line) -> tuple[Searched, ...]:
-    """The keys of a line, or those that they come from, as the search reads them."""
-    texts = {str(one): one for one in itertools.islice((line.box, *line.origins), MOST_NAMES)}
-    found = list(map(searched_keys, texts.values()))
-    return tuple(found[0]) if len(found) == 1 else ({"any": found},)
+def searched_origins(line: Line) -> tuple[Searched, ...]:
+    """The keys that those of a line come from, as the search reads them; none where they stay."""
+    texts = {str(one): one for one in itertools.islice(line.origins, MOST_NAMES)}
+    texts.pop(str(line.box), None)
+    return ({"any": list(map(searched_keys, texts.values()))},) if texts else ()
 
 
 def searched_names(names: Iterable[str]) -> list[Searched]:

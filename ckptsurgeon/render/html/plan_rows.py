@@ -14,7 +14,7 @@ from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
 from ckptsurgeon.render.accounting import origins_text
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
-from ckptsurgeon.render.html.keys import pieces_of, searched_line
+from ckptsurgeon.render.html.keys import pieces_of, searched_keys, searched_origins
 from ckptsurgeon.render.html.rows import Row, Tree, deal_room, grow_modules
 from ckptsurgeon.render.html.rule_files import RuleLinks
 from ckptsurgeon.render.html.strands import NOWHERE, OUT, Found, Strand, find_strands
@@ -110,7 +110,8 @@ class _Weaver:
         return Row(
             pieces=tuple(map(safe, pieces)),
             names=line.names,
-            searched=searched_line(line),
+            searched=tuple(searched_keys(line.box)),
+            searched_origins=searched_origins(line),
             first=first,
             tally=strand.count(keys, [lot.after for lot in lots]),
             specs=_tell_specs(line, specs),

@@ -57,9 +57,9 @@ class Row:
     """A line of a tree: tensors that are told together.
 
     `pieces` are those of their key, safe to show; `names` its last ones where they differ in these
-    alone; `searched` is the key (without names), or one that it comes from, as the page's script
-    reads it, `first` the first key. `told` is what else there is to say, `number` the row's in the
-    page. `has_alias` says that the first piece is one, before `::`.
+    alone; `searched` is the key (without names) as the page's script reads it, `searched_origins`
+    those that it comes from, `first` the first key. `told` is what else there is to say, `number`
+    the row's in the page. `has_alias` says that the first piece is one, before `::`.
     """
 
     pieces: tuple[str, ...]
@@ -71,6 +71,7 @@ class Row:
     dtypes: tuple[str, ...]
     fate: str = ""
     origins: str = ""
+    searched_origins: tuple[Searched, ...] = ()
     told: tuple[str, ...] = ()
     rule: RuleLink | None = None
     drawings: tuple[Drawing, ...] = ()
@@ -84,8 +85,16 @@ class Row:
     @property
     def search(self) -> str:
         """The keys as the page's script reads them."""
+        return self._write(self.searched)
+
+    @property
+    def search_origins(self) -> str:
+        """The keys of the origins as the page's script reads them; "" where there are none."""
+        return self._write(self.searched_origins) if self.searched_origins else ""
+
+    def _write(self, searched: tuple[Searched, ...]) -> str:
         names: list[Searched] = [".", *searched_names(self.names)] if self.names else []
-        return write_searched([*self.searched, *names])
+        return write_searched([*searched, *names])
 
     @property
     def size(self) -> str:
@@ -98,6 +107,7 @@ class Row:
             *self.pieces,
             self.shown_names,
             self.search,
+            self.search_origins,
             self.origins,
             self.specs,
             *self.told,

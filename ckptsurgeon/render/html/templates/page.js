@@ -6,13 +6,16 @@
   const modules = [...document.querySelectorAll(".module > details")];
   const notAll = document.querySelector(".left-out") ? "; not all lines are on this page" : "";
   let wasOpen = null; // which modules were, before something was asked for
-  const keys = new Map();
 
   // --- which keys a line holds -----------------------------------------------------------------
 
   // A key is a list of parts: a text, integers as [width, first, last, ...], or {any: [parts, ...]}.
-  const keyOf = (row) => {
-    if (!keys.has(row)) keys.set(row, JSON.parse(row.dataset.key.toLowerCase()));
+  const keys = new Map();
+  const keysOf = (row) => {
+    if (!keys.has(row)) {
+      const given = [row.dataset.key, row.dataset.from].filter(Boolean);
+      keys.set(row, given.map((one) => JSON.parse(one.toLowerCase())));
+    }
     return keys.get(row);
   };
 
@@ -103,7 +106,7 @@
     (!fate || row.dataset.fate === fate)
     && (!rule || row.dataset.rule === rule)
     && (!dtype || row.dataset.dtype.split(" ").includes(dtype))
-    && (!text || contains(keyOf(row), text) || printedOf(row).includes(text));
+    && (!text || keysOf(row).some((key) => contains(key, text)) || printedOf(row).includes(text));
 
   const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
