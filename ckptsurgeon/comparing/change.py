@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -38,8 +38,9 @@ class Change:
 
     Of `count` pairs `equal` are equal, and `close` are within the tolerance (equal ones too).
     `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
-    are over pairs of finite values: `base` of a², `other` of b², `product` of ab, `squares` of Δ²,
-    where Δ = b - a. A complex element is two pairs.
+    are over `summed` pairs of finite values: `base` of a², `other` of b², `product` of ab,
+    `squares` of Δ², where Δ = b - a. A complex element is two pairs; where an item of either is
+    less than a byte, pairs are of bytes, and none is summed.
     `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
     A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
     where that was asked for.
@@ -49,6 +50,7 @@ class Change:
     equal: int = 0
     close: int = 0
     largest: float = 0.0
+    summed: int = 0
     base: float = 0.0
     other: float = 0.0
     product: float = 0.0
@@ -57,6 +59,11 @@ class Change:
     infinities: tuple[int, int] = (0, 0)
     is_rounded: bool = True
     sizes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is known how far the values moved: some were summed up, or all are equal."""
+        return self.summed > 0 or self.are_equal
 
     @property
     def relative(self) -> float:
@@ -104,7 +111,14 @@ class Change:
     @property
     def counts(self) -> Change:
         """The change without sums and distances."""
-        return replace(self, largest=0.0, base=0.0, other=0.0, product=0.0, squares=0.0, sizes={})
+        return Change(
+            self.count,
+            self.equal,
+            self.close,
+            nans=self.nans,
+            infinities=self.infinities,
+            is_rounded=self.is_rounded,
+        )
 
     def __add__(self, other: Change) -> Change:
         return Change(
@@ -112,6 +126,7 @@ class Change:
             self.equal + other.equal,
             self.close + other.close,
             max(self.largest, other.largest),
+            self.summed + other.summed,
             self.base + other.base,
             self.other + other.other,
             self.product + other.product,

@@ -37,9 +37,6 @@ class Status(enum.Enum):
 SAME = (Status.EQUAL, Status.CLOSE, Status.ALIKE, Status.KEPT)
 """The statuses that are no difference."""
 
-PAIRED = (Status.CHANGED, Status.RETYPED, Status.RESHAPED)
-"""The statuses of tensors that are in both under one key, and differ."""
-
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """A tensor of B, or one of A that B lacks.
@@ -183,7 +180,8 @@ class Difference(Paged):
         if self.counts[Status.ALIKE].tensors:
             return f"alike: {number} of the same names, dtypes and shapes; values were not compared"
         if self.counts[Status.CLOSE].tensors:
-            largest = f"max |Δ| {self.whole.largest:.1e}"
+            changes = [row.change for row in self.by_status[Status.CLOSE] if row.change is not None]
+            largest = f"max |Δ| {total(changes).largest:.1e}"
             return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
         how = "bit for bit" if self.conditions.exact else "in every value"
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)

@@ -10,7 +10,7 @@ import numpy as np
 from ckptsurgeon.comparing.change import Change, Compared, Measure
 from ckptsurgeon.comparing.ranks import Corner
 from ckptsurgeon.ops import carriers
-from ckptsurgeon.ops.ranges import COMPLEX, LARGEST_WHOLE
+from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, LARGEST_WHOLE, rounds
 from ckptsurgeon.specs import FLOATING, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -18,8 +18,11 @@ Array = np.ndarray[Any, Any]
 ITEMS = 1 << 15
 """Items that are compared at a time."""
 
-WIDE = ("I64", "U64")
-"""Dtypes of which float64 doesn't hold every value."""
+WIDE = frozenset(code for code in INTEGER_RANGES if rounds(code, "F64"))
+"""Integers of which float64 doesn't hold every value: those of 64 bits."""
+
+HALF = 32
+"""Bits of such an integer that float64 computes with at a time."""
 
 
 def compare_blocks(
@@ -94,10 +97,10 @@ class _Pairing:
         with np.errstate(all="ignore"):  # what is not finite is counted
             x = self._put(a, self.before.dtype, self._x)
             base = _product(x, x)
-            if self.is_of_one_dtype and np.isfinite(base) and np.array_equal(a, b):
+            if self.is_of_one_dtype and np.isfinite(base) and self._are_same(a, b):
                 if self.corner is not None:
                     self.corner.skip(len(a))
-                return Change(len(x), len(x), len(x), 0.0, base, base, base)
+                return Change(len(x), len(x), len(x), 0.0, len(x), base, base, base)
             return self._compare_numbers(a, b, x, self._put(b, self.after.dtype, self._y), base)
 
     def _put(self, items: Array, dtype: str, place: Array) -> Array:
@@ -117,16 +120,16 @@ class _Pairing:
         delta = np.subtract(y, x, out=self._delta[: len(x)])
         if self.corner is not None:
             self.corner.add(delta, x, y)
-        distances = self._measure_distances(a, b, delta)
+        distances = self._measure_distances(a, b, x, y, delta)
         same = distances == 0
-        sums = base, _product(y, y), _product(x, y), _product(delta, delta)
+        summed, sums = len(x), (base, _product(y, y), _product(x, y), _product(delta, delta))
         nans = infinities = (0, 0)
         if not np.isfinite(sums).all():
-            same |= (x == y) | (np.isnan(x) & np.isnan(y))
+            same |= (np.isinf(x) & (x == y)) | (np.isnan(x) & np.isnan(y))
             distances[same] = 0
             nans = _count(np.isnan(x)), _count(np.isnan(y))
             infinities = _count(np.isinf(x)), _count(np.isinf(y))
-            sums = _sum_finite(x, y)
+            summed, sums = _sum_finite(x, y)
         largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
         is_rounded = infinities[0] == infinities[1] and self._is_rounded(a, y, same)
         close = self._are_close(same, distances, y)
@@ -134,18 +137,22 @@ class _Pairing:
             same = close = self._are_equal_bits(a, b)
         counts = len(x), _count(same), _count(close)
         sizes = _count_sizes(distances) if self.measure.has_sizes else {}
-        return Change(*counts, largest, *sums, nans, infinities, is_rounded, sizes)
+        return Change(*counts, largest, summed, *sums, nans, infinities, is_rounded, sizes)
 
-    def _measure_distances(self, a: Array, b: Array, delta: Array) -> Array:
-        """|Δ| of each pair; where 64-bit integers take part, exact before it is rounded."""
+    def _are_same(self, a: Array, b: Array) -> bool:
+        """Whether all items are equal, of one dtype and finite."""
+        if self.measure.is_exact:
+            return bool(self._are_equal_bits(a, b).all())
+        return np.array_equal(a, b)
+
+    def _measure_distances(self, a: Array, b: Array, x: Array, y: Array, delta: Array) -> Array:
+        """|Δ| of each pair; where 64-bit integers take part, it is 0 of equal ones alone."""
         distances = self._apart[: len(delta)]
-        if self._is_complex or {self.before.dtype, self.after.dtype}.isdisjoint(WIDE):
+        if self._is_complex or WIDE.isdisjoint((self.before.dtype, self.after.dtype)):
             return np.abs(delta, out=distances)
-        wide = [
-            carriers.decode(one, spec.dtype).astype(np.longdouble)
-            for one, spec in ((a, self.before), (b, self.after))
-        ]
-        distances[...] = np.abs(wide[1] - wide[0])
+        high, low = _split(a, x, self.before.dtype)
+        other_high, other_low = _split(b, y, self.after.dtype)
+        distances[...] = np.abs((other_high - high) * 2.0**HALF + (other_low - low))
         return distances
 
     def _are_close(self, same: Array, distances: Array, y: Array) -> Array:
@@ -157,7 +164,7 @@ class _Pairing:
         return close
 
     def _are_equal_bits(self, a: Array, b: Array) -> Array:
-        """Which numbers are equal in every bit."""
+        """Which numbers are equal in every bit; of a complex one two are told."""
         if self._is_complex:
             half = f"u{a.dtype.itemsize // 2}"
             a, b = a.view(half), b.view(half)
@@ -183,12 +190,19 @@ def _count_sizes(distances: Array) -> dict[int, int]:
     return {int(one) - BIAS: int(counts[one]) for one in found if 0 < one < NOT_FINITE}
 
 
-def _sum_finite(x: Array, y: Array) -> tuple[float, float, float, float]:
-    """The sums of a², b², ab and Δ² over pairs of finite values."""
+def _split(items: Array, values: Array, dtype: str) -> tuple[Array, Array]:
+    """Numbers in units of 2**32, and what that leaves: both of their sign, and exact."""
+    numbers = carriers.decode(items, dtype) if dtype in WIDE else values
+    rest = np.where(np.isfinite(numbers), np.fmod(numbers, numbers.dtype.type(2**HALF)), 0)
+    return (numbers - rest) / 2.0**HALF, rest.astype(np.float64)
+
+
+def _sum_finite(x: Array, y: Array) -> tuple[int, tuple[float, float, float, float]]:
+    """How many pairs are of finite values, and their sums of a², b², ab and Δ²."""
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     delta = y - x
-    return _product(x, x), _product(y, y), _product(x, y), _product(delta, delta)
+    return len(x), (_product(x, x), _product(y, y), _product(x, y), _product(delta, delta))
 
 
 def _product(x: Array, y: Array) -> float:

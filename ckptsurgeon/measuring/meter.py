@@ -78,7 +78,8 @@ class Meter:
         if self._code[0] in "IUB" and self._code != "BF16" and found.least is not None:
             least, most = self._range or (int(found.least), int(found.most or 0))
             found = replace(found, least=least, most=most)
-        return Stretch(self._first, found, tuple(self._rows), self._small)
+        rows = [Rows(found.zeros)] if self._row == 1 else self._rows
+        return Stretch(self._first, found, tuple(rows), self._small)
 
 
 def _numbers_of_row(spec: TensorSpec) -> int:

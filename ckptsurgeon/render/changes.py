@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,6 +59,12 @@ class ChangeLine:
     def whole(self) -> Change:
         """The change of all of it."""
         return total(self.changes)
+
+    @property
+    def counted(self) -> Change:
+        """The change of all of it as far as the whole has it: integers are just counted."""
+        parts = (row.part for row in self.rows if row.part is not None)
+        return total(parts) if self.rows else self.whole
 
     @property
     def told(self) -> str:
@@ -116,21 +123,15 @@ def _label(branch: Branch) -> str:
 def tell_rows(rows: Sequence[Row]) -> str:
     """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
     specs = dict.fromkeys(tell_change(row.before, row.after) for row in rows)
-    return ", ".join((" or ".join(specs), *remark_rows(rows)))
+    strange = tell_strange(total(row.change for row in rows if row.change is not None))
+    return ", ".join(filter(None, (" or ".join(specs), tell_rank(rows), strange)))
 
 
-def remark_rows(rows: Sequence[Row]) -> Iterator[str]:
-    """What is remarkable of the differences of tensors that are alike."""
-    ranks = [row.rank for row in rows]
-    if all(ranks):
-        yield f"Δ of rank {range_of(min(ranks), max(ranks))}"
-    if strange := tell_strange(total(row.change for row in rows if row.change is not None)):
-        yield strange
-
-
-def range_of(least: int, most: int) -> str:
-    """`8`, or `4..8`."""
-    return str(least) if least == most else f"{least}..{most}"
+def tell_rank(rows: Sequence[Row]) -> str:
+    """`Δ of rank 8`, or `4..8`, where the differences of tensors that are alike have a low one."""
+    least, most = (choose(row.rank for row in rows) for choose in (min, max))
+    ranks = str(least) if least == most else f"{least}..{most}"
+    return f"Δ of rank {ranks}" if least else ""
 
 
 def tell_change(before: TensorSpec | None, after: TensorSpec | None) -> str:
@@ -151,9 +152,16 @@ def heights_of(changes: Sequence[Change]) -> list[int]:
         return []
     size = -(-len(changes) // WIDEST_STRIP)
     parts = [changes[at : at + size] for at in range(0, len(changes), size)]
-    moved = [max(one.relative for one in part) for part in parts]
+    moved = [max(map(_distance, part)) for part in parts]
     most = max((one for one in moved if math.isfinite(one)), default=0.0)
     return [_height(one, most) for one in moved]
+
+
+def _distance(change: Change) -> float:
+    """The relative L2 distance; of what differs without one the least, with NaN an infinite one."""
+    if change.squares or change.are_equal:
+        return change.relative
+    return math.inf if any((*change.nans, *change.infinities)) else sys.float_info.min
 
 
 def _height(moved: float, most: float) -> int:
@@ -167,8 +175,11 @@ def _height(moved: float, most: float) -> int:
 
 
 def figures(change: Change) -> tuple[str, str, str, str]:
-    """Relative L2, the largest |Δ|, the cosine and the share of equal elements."""
-    if not (change.base or change.squares) and not change.are_equal:  # items of less than a byte
+    """Relative L2, the largest |Δ|, the cosine and the share of equal elements.
+
+    What was not measured is "", as of integers in modules, of NaN, of items of less than a byte.
+    """
+    if not change.is_measured:
         return "", "", "", tell_percent(change.equal, change.count)
     return (
         tell_share(change.relative),
@@ -176,6 +187,18 @@ def figures(change: Change) -> tuple[str, str, str, str]:
         tell_cosine(change),
         tell_percent(change.equal, change.count),
     )
+
+
+def tell_figures(change: Change) -> list[str]:
+    """The figures with their names, and what is not finite."""
+    relative, largest, cosine, equal = figures(change)
+    named = (f"relative L2 {relative}", f"max |Δ| {largest}", f"cosine {cosine}")
+    strange = tell_strange(change)
+    return [
+        *(named if change.is_measured else ()),
+        f"{equal} equal",
+        *([strange] if strange else ()),
+    ]
 
 
 def tell_share(share: float) -> str:

@@ -20,9 +20,9 @@ from ckptsurgeon.render.changes import (
     figures,
     grow_changes,
     show_change,
+    tell_figures,
     tell_rows,
     tell_share,
-    tell_strange,
 )
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.json import describe, write_plain
@@ -203,10 +203,7 @@ def tell_whole(found: Difference) -> list[str]:
     whole, farthest = found.whole, found.farthest
     if whole.are_equal:
         return []
-    relative, largest, cosine, equal = figures(whole)
-    told = [f"relative L2 {relative}", f"max |Δ| {largest}", f"cosine {cosine}", f"{equal} equal"]
-    told += filter(None, [tell_strange(whole)])
-    lines = [f"all values together: {', '.join(told)}"]
+    lines = [f"all values together: {', '.join(tell_figures(whole))}"]
     if farthest is not None and farthest.change is not None:
         far = tell_share(farthest.change.relative)
         lines.append(f"farthest: {safe(farthest.key)}, relative L2 {far}")
@@ -271,16 +268,18 @@ def _modules(found: Difference) -> Iterator[dict[str, Any]]:
 
 
 def _describe_change(change: Change) -> dict[str, Any]:
+    """The counts and figures; those that were not measured are null."""
+    known, summed = change.is_measured, change.summed > 0
     return {
         "elements": change.count,
         "equal": change.equal,
         "within_tolerance": change.close,
-        "max_delta": write_plain(change.largest),
-        "relative_l2": write_plain(change.relative),
-        "cosine": write_plain(change.cosine),
-        "cosine_distance": write_plain(change.cosine_distance),
-        "norm_a": write_plain(math.sqrt(change.base)),
-        "norm_delta": write_plain(math.sqrt(change.squares)),
+        "max_delta": write_plain(change.largest) if known else None,
+        "relative_l2": write_plain(change.relative) if known else None,
+        "cosine": write_plain(change.cosine) if known else None,
+        "cosine_distance": write_plain(change.cosine_distance) if known else None,
+        "norm_a": write_plain(math.sqrt(change.base)) if summed else None,
+        "norm_delta": write_plain(math.sqrt(change.squares)) if known else None,
         "nan": change.nans,
         "infinite": change.infinities,
         "rounded": change.is_rounded,

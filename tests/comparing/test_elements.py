@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from ckptsurgeon.comparing import elements
 from ckptsurgeon.comparing.change import Change, Compared, Measure
 from ckptsurgeon.comparing.elements import compare_blocks
 from ckptsurgeon.ops import carriers
-from ckptsurgeon.specs import BITS, TensorSpec
+from ckptsurgeon.ops.ranges import INTEGER_RANGES
+from ckptsurgeon.specs import BITS, DTYPE_NAMES, TensorSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -173,6 +175,45 @@ def test_distances_of_wide_integers_are_exact(dtype: str) -> None:
     assert compared(a.view("u8"), b[:1].view("u8"), (dtype, dtype)).change.largest == 1
 
 
+NEIGHBOURS = [
+    *(2**power + step for power in (31, 32, 33, 52, 53, 54, 62, 63) for step in (-2, -1, 0, 1)),
+    *(-(2**power) + step for power in (31, 32, 53, 62) for step in (-1, 0, 1)),
+    *(0, 1, -1, 2**64 - 1, 2**64 - 2, -(2**63), -(2**63) + 1),
+]
+
+
+JUST_BELOW = (-1 + 2.0**-53, 2.0**32 - 2.0**-21, 1 - 2.0**-53, -(2.0**-200), 2.0**53 - 1)
+"""Numbers that are no integers, and that a sum with one would round to it."""
+
+
+def held_by(dtype: str) -> Array:
+    """Carriers of the numbers that are near a power of two, as far as a dtype holds them."""
+    if dtype in INTEGER_RANGES:
+        least, most = INTEGER_RANGES[dtype]
+        held = np.array([one for one in NEIGHBOURS if least <= one <= most], DTYPE_NAMES[dtype])
+        return held.view(f"u{held.itemsize}")
+    values = np.array([*map(float, NEIGHBOURS), 0.5, -0.25, 2.0**31 + 0.5, 1e30, *JUST_BELOW])
+    return carriers.encode(values, dtype)
+
+
+@pytest.mark.parametrize("before", ["I64", "U64", "I32", "F64", "F32", "BF16", "U8"])
+@pytest.mark.parametrize("after", ["I64", "U64"])
+@pytest.mark.parametrize("has_infinity", [False, True])
+def test_wide_integers_are_told_exactly(before: str, after: str, has_infinity: bool) -> None:
+    """As Python's own numbers are; an infinity beside them changes nothing."""
+    a, b = held_by(before), held_by(after)
+    a, b = np.repeat(a, len(b)), np.tile(b, len(a))
+    if is_mixed := has_infinity and before in FLOATS:
+        a[0] = carriers.encode(np.array([math.inf]), before)[0]
+    x, y = (carriers.decode(one, code).tolist() for one, code in ((a, before), (b, after)))
+    pairs = list(zip(x[is_mixed:], y[is_mixed:], strict=True))
+    for measure in (EQUAL, Measure(is_exact=True)):
+        change = compared(a, b, (before, after), measure).change
+        assert change.equal == sum(one == other for one, other in pairs)
+    largest = max(abs(Fraction(one) - Fraction(other)) for one, other in pairs)
+    assert change.largest == (math.inf if is_mixed else pytest.approx(float(largest), rel=1e-15))
+
+
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F64"])
 def test_differences_by_their_sizes(dtype: str) -> None:
     random = np.random.default_rng(6)
@@ -204,6 +245,9 @@ def test_half_a_complex_number_may_be_nothing() -> None:
     assert (change.count, change.equal, change.largest) == (8, 7, 1.0)
     assert (change.nans, change.infinities) == ((1, 1), (1, 1))
     assert compared(x, y, ("C128", "C128"), Measure(is_exact=True)).change.equal < 7
+    x, y = np.array([0j]), np.array([-0j])
+    assert compared(x, y, ("C128", "C128")).change.are_equal
+    assert not compared(x, y, ("C128", "C128"), Measure(is_exact=True)).change.are_equal
 
 
 def test_vectors_of_very_unequal_length_have_a_direction() -> None:

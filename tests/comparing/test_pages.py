@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from comparing.cases import CASES, Arrays, decoder
@@ -9,6 +11,7 @@ from html_reading import Page, keys_of
 
 import ckptsurgeon as cs
 from ckptsurgeon.render.changes import HIGHEST
+from ckptsurgeon.render.html.charts import MOST_BINS
 from ckptsurgeon.render.html.difference_page import render_compared
 
 MOST_BYTES = 5_000_000
@@ -54,11 +57,26 @@ def test_strips_are_as_high_as_layers_moved_far() -> None:
     assert first[-1] == HIGHEST
 
 
-def test_histograms_count_all_that_differs() -> None:
-    found = compare(CASES["step"])
-    (size,) = found.whole.sizes
-    assert 2.0**size <= 1e-4 < 2.0 ** (size + 1)
-    assert found.whole.sizes[size] == found.whole.count - found.whole.equal
+@pytest.mark.parametrize("name", ["tuned", "step", "merged"])
+def test_histograms_have_a_bar_for_each_size(name: str) -> None:
+    found = compare(CASES[name])
+    page = Page(render_compared(found))
+    drawn = [one.tag == "svg" and "histogram" in one.classes for one in page.elements]
+    first, *others = [at for at, is_drawn in enumerate(drawn) if is_drawn]
+    bars = itertools.takewhile(lambda one: one.tag == "rect", page.elements[first + 1 :])
+    lowest = max(found.whole.sizes) + 1 - MOST_BINS
+    assert len(list(bars)) == len({max(size, lowest) for size in found.whole.sizes})
+    assert others
+
+
+def test_integers_have_no_histogram() -> None:
+    a = {"w": np.ones(5, np.float32), "batches": np.array(0), "bn.batches": np.array(0)}
+    b = {key: value + 20 for key, value in a.items()}
+    page = Page(render_compared(cs.diff(a, b)))
+    assert len(page.all(cls="histogram")) == 2  # of the whole, and of w
+    assert not Page(render_compared(cs.diff({"n": np.arange(4)}, {"n": np.ones(4, int)}))).all(
+        cls="histogram"
+    )
 
 
 def test_very_many_tensors_that_do_not_fold_have_bounds() -> None:

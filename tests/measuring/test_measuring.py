@@ -278,6 +278,13 @@ def test_dead_channels_are_counted(dtype: torch.dtype) -> None:
     assert measure_all({"w": tensor})["w"].zero_channels == 4
 
 
+@pytest.mark.parametrize("shape", [(3, 1), (3, 1, 1, 1), (200_000, 1)])
+def test_channels_of_one_number_may_be_dead(shape: tuple[int, ...]) -> None:
+    tensor = torch.ones(shape)
+    tensor[1] = 0
+    assert measure_all({"w": tensor})["w"].zero_channels == 1
+
+
 # --- trained weights ------------------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ def draw_line(line: ChangeLine, scale: Scale) -> Moved:
         figures(whole),
         tuple(heights_of(line.changes)),
         _describe(line.changes),
-        scale.draw(whole.sizes),
+        scale.draw(line.counted.sizes),
         line.told,
     )
 

@@ -9,7 +9,7 @@ from ckptsurgeon.comparing.change import total
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.render.changes import figures, remark_rows
+from ckptsurgeon.render.changes import tell_figures, tell_rank
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
@@ -185,9 +185,8 @@ def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
     """The figures of values that differ, and what is told of those in another shape."""
     change = total(one.change for one in tensors if one.change is not None)
     if change.count and not change.are_equal:
-        relative, largest, cosine, equal = figures(change)
-        yield from (f"relative L2 {relative}", f"max |Δ| {largest}")
-        yield from (f"cosine {cosine}", f"{equal} equal")
-    yield from remark_rows(tensors)
+        yield from tell_figures(change)
+    if rank := tell_rank(tensors):
+        yield rank
     if parts := tell_parts(tensors[0]):
         yield parts
