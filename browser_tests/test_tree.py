@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from browser_pages import inspected_page, tour_page
 from chromium import Opener
 from playwright.sync_api import Page, expect
+
+import ckptsurgeon as cs
 
 ROWS = ".row:not([hidden])"
 
@@ -52,6 +55,15 @@ def search(page: Page, text: str) -> list[str]:
 )
 def test_search_finds_keys_in_folded_lines(text: str, found: list[str], open_page: Opener) -> None:
     assert search(open_page(tour_page()), text) == found
+
+
+def test_letters_of_any_alphabet_are_found(open_page: Opener) -> None:
+    shapes = {
+        f"\u00c4rger.{name}.w": np.ones(at) for at, name in enumerate(("STRASSE", "\u0416"), 1)
+    }
+    page = open_page(cs.inspect(shapes).to_html())
+    assert len(search(page, "\u00e4rger")) == 2
+    assert len(search(page, "\u0436.W")) == len(search(page, "\u00c4rger.strasse")) == 1
 
 
 def test_matches_are_counted_aloud(open_page: Opener) -> None:

@@ -67,6 +67,11 @@ def tell_more() -> str:
     return choose("--verbose shows all", "show(verbose=True) shows all")
 
 
+def name_all() -> str:
+    """What has all that a page, or a few lines, have no room for."""
+    return choose("--format json", "to_dict()")
+
+
 def tell_suggest() -> str:
     """What writes all rules that can be suggested."""
     return choose(

@@ -10,21 +10,16 @@ from ckptsurgeon.cli.commands import Command
 from ckptsurgeon.cli.guesses import tell_extra
 from ckptsurgeon.cli.options import (
     PATH,
-    build_factory,
     further_sources,
     given_rules,
     jobs,
-    load_rules,
     memory,
-    named_sources,
     only,
-    open_streams,
-    read_assignments,
-    read_roots,
     report_with,
     variables,
 )
 from ckptsurgeon.cli.printing import PAGES, Style, print_out, print_page, shown_progress
+from ckptsurgeon.cli.words import collect_paths, read_request
 
 
 @click.command(
@@ -82,22 +77,19 @@ def diff(
     from ckptsurgeon.render.difference import difference_json, render_difference
 
     source, into = _read_files(files, words["named"])
-    asked = open_streams(build_factory({**words, "source": source, "into": into}))
-    has_rules = asked["rules"] or asked["arrows"]
+    asked = read_request({**words, "source": source, "into": into}, ("B", "A"))
+    if not (words["rules"] or words["arrows"]):
+        asked["rules"] = None
     with shown_progress() as progress:
         found = compare(
-            asked["source"],
-            asked["into"],
-            rules=load_rules(asked["rules"], asked["arrows"]) if has_rules else None,
-            sources=named_sources(asked),
-            config=asked["config"],
-            variables=read_assignments(asked["given"], "--set", "NAME=VALUE"),
-            root=read_roots(asked["root"]),
+            asked.pop("source"),
+            asked.pop("into"),
+            **asked,
+            **{name: words[name] for name in _PLAIN},
             sizes=form not in ("text", "markdown"),
             memory=memory,
             jobs=jobs,
             progress=progress,
-            **{name: asked[name] for name in _PLAIN},
         )
     if form == "json":
         print_out(difference_json(found))
@@ -108,7 +100,7 @@ def diff(
     return found.exit_code
 
 
-_PLAIN = ("one_shard", "only", "exact", "atol", "rtol", "any_dtype", "headers")
+_PLAIN = ("only", "exact", "atol", "rtol", "any_dtype", "headers")
 """Words that the function takes as they are."""
 
 
@@ -118,8 +110,8 @@ def _read_files(
     """A, if it has no name, and B: the last word, or all words that are ALIAS=PATH."""
     from ckptsurgeon.file_names import split_word
 
-    several = dict(sides for word in files if (sides := split_word(word)) is not None)
     plain = [word for word in files if split_word(word) is None]
+    several = collect_paths((word for word in files if word not in plain), "B")
     most = 1 if several else 2
     if len(plain) > most:
         told = tell_extra("diff", plain[most])

@@ -11,20 +11,7 @@ import click
 
 from ckptsurgeon.checkpoints.writing.interrupts import stopped_when_done
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import (
-    PATH,
-    formats,
-    inputs,
-    jobs,
-    memory,
-    prepare,
-    prepare_saved,
-    quiet,
-    read_bytes,
-    read_paths,
-    report_with,
-    request,
-)
+from ckptsurgeon.cli.options import PATH, formats, inputs, jobs, memory, quiet, report_with
 from ckptsurgeon.cli.printing import (
     PAGES,
     Style,
@@ -38,7 +25,9 @@ from ckptsurgeon.cli.printing import (
     say,
     shown_progress,
 )
+from ckptsurgeon.cli.requests import prepare, prepare_saved, request
 from ckptsurgeon.cli.streams import STREAM, refuse_stream
+from ckptsurgeon.cli.words import read_bytes, read_paths
 from ckptsurgeon.errors import FindingsError, OutputError
 
 

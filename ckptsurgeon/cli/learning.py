@@ -8,18 +8,10 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import (
-    PATH,
-    further_sources,
-    memory,
-    named_sources,
-    read_roots,
-    read_rule_file,
-    report,
-    rule_file,
-)
+from ckptsurgeon.cli.options import PATH, further_sources, memory, report, rule_file
 from ckptsurgeon.cli.printing import Style, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.cli.words import named_sources, read_roots, read_rule_file
 
 
 @click.command(

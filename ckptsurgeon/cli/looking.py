@@ -8,15 +8,7 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command, Group
-from ckptsurgeon.cli.options import (
-    PATH,
-    color,
-    formats_with,
-    load_rules,
-    memory,
-    only,
-    read_factory_arguments,
-)
+from ckptsurgeon.cli.options import PATH, color, formats_with, memory, only
 from ckptsurgeon.cli.printing import (
     LONG_WORK,
     PAGES,
@@ -28,6 +20,7 @@ from ckptsurgeon.cli.printing import (
     shown_progress,
 )
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.cli.words import load_rules, read_factory_arguments
 from ckptsurgeon.errors import Problem, RulesetError
 
 

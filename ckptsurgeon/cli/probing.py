@@ -9,16 +9,10 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import (
-    PATH,
-    memory,
-    one_shard,
-    read_bytes,
-    read_factory_arguments,
-    report,
-)
+from ckptsurgeon.cli.options import PATH, memory, one_shard, report
 from ckptsurgeon.cli.printing import Style, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import STREAM, open_spec_stream, refuse_stream
+from ckptsurgeon.cli.words import read_bytes, read_factory_arguments
 
 
 @click.command(

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import PATH, read_roots, report_with
+from ckptsurgeon.cli.options import PATH, report_with
 from ckptsurgeon.cli.printing import PAGES, Style, print_out, print_page
 from ckptsurgeon.cli.streams import refuse_stream
+from ckptsurgeon.cli.words import read_roots
 
 
 @click.command(

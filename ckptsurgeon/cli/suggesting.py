@@ -10,18 +10,15 @@ from typing import Any
 import click
 
 from ckptsurgeon.cli.commands import Command
-from ckptsurgeon.cli.options import (
-    PATH,
+from ckptsurgeon.cli.options import PATH, formats, further_sources, rule_file
+from ckptsurgeon.cli.printing import print_out, say
+from ckptsurgeon.cli.words import (
     build_factory,
-    formats,
-    further_sources,
     named_sources,
     open_streams,
     read_roots,
     read_rule_file,
-    rule_file,
 )
-from ckptsurgeon.cli.printing import print_out, say
 
 
 @click.command(

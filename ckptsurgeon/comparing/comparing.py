@@ -23,7 +23,7 @@ from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open
 from ckptsurgeon.selecting import read_patterns, select
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 from ckptsurgeon.wanted import Size, check_count, read_size, require, require_progress
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import argument, choose
 
 Tell = Callable[[int, str], None]
 
@@ -96,7 +96,10 @@ def _compare_halves(
 ) -> Difference:
     """The difference of two halves; by headers alone where one of them has no values."""
     first, second = workers.first, workers.second
-    if not (first.has_values and second.has_values):
+    shapes = [half for half in (first, second) if not half.has_values]
+    if shapes and (conditions.exact or conditions.tolerance):
+        raise CkptSurgeonError(_tell_no_values(shapes[0], conditions))
+    if shapes:
         conditions = replace(conditions, headers=True)
     stamps = {**stamps_of(first.checkpoints), **stamps_of(second.checkpoints)}
     rows = Comparison(workers, conditions, progress).rows()
@@ -106,8 +109,16 @@ def _compare_halves(
         second.sides,
         conditions,
         tuple(rows),
-        (*first.notes, *tell_beside(first, second, has_entries=not conditions.only)),
+        tuple(tell_beside(first, second, has_entries=not conditions.only)),
     )
+
+
+def _tell_no_values(half: Half, conditions: Conditions) -> str:
+    """Why values can't be compared as somebody asked."""
+    side = next(side for side in half.sides if not side.has_values)
+    names = ("exact",) if conditions.exact else ("atol", "rtol")
+    asked = " and ".join(argument(name) for name in names if getattr(conditions, name))
+    return f"{side.path}: holds shapes alone, no values; name the weights, or leave out {asked}"
 
 
 def _refuse_words(conditions: Conditions) -> None:
@@ -130,16 +141,21 @@ def _refuse_words(conditions: Conditions) -> None:
         )
 
 
+def _tell_several(name: str, are: str) -> str:
+    rules = choose("-r RULES", "`rules`")
+    return f"{choose(name, name.lower())}: several are {are}; give {rules}, or one of them"
+
+
 def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:
     inputs = request.inputs
     if inputs.destination is None:
-        raise CkptSurgeonError("b: nothing to compare with")
+        raise CkptSurgeonError("b: nothing to compare with; name a checkpoint")
     if are_converted:
         return converted_half(request.prepare()), half_of(inputs.destination, B)
     if isinstance(inputs.destination, Several):
-        raise CkptSurgeonError("b: several are what rules give alone; give `rules`, or one of them")
+        raise CkptSurgeonError(_tell_several("B", "what rules give alone"))
     if len(inputs.sources) > 1:
-        raise CkptSurgeonError("sources: several are one checkpoint by rules alone; give `rules`")
+        raise CkptSurgeonError(_tell_several("A", "one checkpoint by rules alone"))
     (source,) = inputs.sources.values()
     return half_of(source, A), half_of(inputs.destination, B)
 

@@ -15,21 +15,19 @@ from ckptsurgeon.plans.graph import Leaf, Node, full_key, walk
 from ckptsurgeon.plans.outputs import Output, Status
 from ckptsurgeon.plans.views import SourceView, view_source
 from ckptsurgeon.report.sides import Side, side_of
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec, plural
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
 A, B = "A", "B"
 """What the two are called."""
-
-Notes = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Half:
     """Tensors to be compared: `nodes` says what each is made of, of tensors of `checkpoints`.
 
-    `kept` are those that are the other half's own by a rule, `left` the sources' that rules should
-    take and don't; `contents` is all that a checkpoint says of itself, None of what rules make.
-    What can't be read has a spec alone.
+    `kept` are those that are the other half's own by a rule, `mixed` those of which a part is;
+    `left` are the sources' that rules should take and don't; `contents` is all that a checkpoint
+    says of itself, None of what rules make. What can't be read has a spec alone.
     """
 
     sides: tuple[Side, ...]
@@ -38,9 +36,9 @@ class Half:
     checkpoints: Mapping[str, Checkpoint]
     has_values: bool
     kept: frozenset[str] = frozenset()
+    mixed: frozenset[str] = frozenset()
     left: Mapping[str, TensorSpec] = field(default_factory=dict)
     contents: Contents | None = None
-    notes: Notes = ()
 
     def restrict(self, chosen: Collection[str]) -> Half:
         """The half with these tensors alone."""
@@ -48,7 +46,7 @@ class Half:
             {key: spec for key, spec in own.items() if key in chosen}
             for own in (self.specs, self.left)
         )
-        return replace(self, specs=specs, left=left)
+        return replace(self, specs=specs, left=left, mixed=self.mixed.intersection(specs))
 
 
 def half_of(checkpoint: Checkpoint, name: str) -> Half:
@@ -80,8 +78,8 @@ def converted_half(execution: Execution) -> Half:
         checkpoints=execution.checkpoints,
         has_values=all(one.has_values for one in sources.values()),
         kept=frozenset(name for name, one in outputs.items() if one.status is Status.KEPT),
+        mixed=frozenset(name for name, one in outputs.items() if _is_partly_kept(one)),
         left=dict(_find_left(execution)),
-        notes=tuple(_notes(outputs)),
     )
 
 
@@ -99,16 +97,6 @@ def _find_left(execution: Execution) -> Iterator[tuple[str, TensorSpec]]:
     for one in execution.plan.findings:
         if one.found is not None and one.kind in (FindingKind.UNUSED, FindingKind.UNREADABLE):
             yield full_key(one.source, one.key), one.found
-
-
-def _notes(outputs: Mapping[str, Output]) -> Iterator[tuple[str, str]]:
-    """What rules take from the other half."""
-    mixed = [name for name, one in outputs.items() if _is_partly_kept(one)]
-    if mixed:
-        yield (
-            "rules",
-            f"{plural(len(mixed), 'tensor')} with parts that are B's own, as {mixed[0]}",
-        )
 
 
 def _is_partly_kept(output: Output) -> bool:

@@ -7,13 +7,17 @@ from collections.abc import Collection, Iterator, Mapping
 from ckptsurgeon.checkpoints.base import Contents
 from ckptsurgeon.comparing.halves import Half
 from ckptsurgeon.cutting import list_some
+from ckptsurgeon.specs import plural
 
 MOST_NAMED = 4
 """Entries that a note names."""
 
 
 def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tuple[str, str]]:
-    """What is tied in one half and apart in the other, and (`has_entries`) entries that differ."""
+    """What is partly the other half's own, or tied in one alone; (`has_entries`) other entries."""
+    if first.mixed:
+        told = f"{plural(len(first.mixed), 'tensor')} with parts that are B's own"
+        yield "rules", f"{told}, as {next(name for name in first.specs if name in first.mixed)}"
     if first.contents is None or second.contents is None:
         return
     names = first.specs.keys() & second.specs.keys()

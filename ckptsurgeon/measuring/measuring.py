@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from operator import add, attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.transfer import Extent
+from ckptsurgeon.checkpoints.crc import combine_all, refuse_damaged
+from ckptsurgeon.checkpoints.transfer import Extent, naming
 from ckptsurgeon.engine.mover import MEMORY, Progress, count_up, default_jobs
 from ckptsurgeon.measuring.channels import count_zero_rows
 from ckptsurgeon.measuring.measured import Measured, Measurements
@@ -34,13 +37,25 @@ SHORT = 512 << 10
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A tensor, or a part of one that lies in an extent; `at` is the place of its first number."""
+    """A tensor, or a part of one that lies in an extent; `at` is the place of its first number.
+
+    `has_crc` says that the file tells a CRC-32 of the tensor.
+    """
 
     key: str
     spec: TensorSpec
     at: int
     nbytes: int
     extent: Extent | None
+    has_crc: bool = False
+
+
+class Part(NamedTuple):
+    """What is known of the numbers of a job, and the CRC-32 of their bytes where one is told."""
+
+    job: Job
+    stretch: Stretch
+    crc: int
 
 
 def measure(
@@ -64,7 +79,10 @@ def measure(
     room = max(1, limit // threads - ROOM)
     tell = count_up(progress, sum(job.nbytes for job in jobs))
     crew = Crew(checkpoint, limits, room, tell)
-    found = {key: _put_together(parts) for key, parts in crew.run(jobs, threads).items()}
+    parts_of = crew.run(jobs, threads)
+    for key, parts in parts_of.items():
+        _refuse_damaged(checkpoint, key, parts)
+    found = {key: _put_together(parts) for key, parts in parts_of.items()}
     nothing = Measured(Statistics())
     return Measurements({key: found.get(twins[key], nothing) for key in twins}, left_out)
 
@@ -101,7 +119,7 @@ def _jobs(checkpoint: Checkpoint, key: str) -> Iterator[Job]:
         return
     for part in cut_extent(extent):
         at = (part.offset - extent.offset) // number_width(spec.dtype)
-        yield Job(key, spec, at, part.nbytes, part)
+        yield Job(key, spec, at, part.nbytes, part, has_crc=extent.crc is not None)
 
 
 class Crew:
@@ -118,9 +136,9 @@ class Crew:
         self._tell = tell
         self._stopped, self._taking = threading.Event(), threading.Lock()
         self._holding = threading.Lock()
-        self._found: dict[str, list[Stretch]] = defaultdict(list)
+        self._found: dict[str, list[Part]] = defaultdict(list)
 
-    def run(self, jobs: Iterable[Job], threads: int) -> Mapping[str, Sequence[Stretch]]:
+    def run(self, jobs: Iterable[Job], threads: int) -> Mapping[str, Sequence[Part]]:
         """What is known of the parts, by key. The largest come first, short ones in one thread."""
         ordered = sorted(jobs, key=attrgetter("nbytes"), reverse=True)
         long = iter([job for job in ordered if job.nbytes > SHORT])
@@ -143,24 +161,26 @@ class Crew:
                     job = next(waiting, None)
                 if job is None:
                     return
-                stretch = self._measure(job, scratch)
+                part = self._measure(job, scratch)
                 with self._taking:
-                    self._found[job.key].append(stretch)
+                    self._found[job.key].append(part)
                 self._tell(job.nbytes, job.key)
         except BaseException:
             self._stopped.set()  # whichever thread it is, the others begin nothing more
             raise
 
-    def _measure(self, job: Job, scratch: Scratch) -> Stretch:
+    def _measure(self, job: Job, scratch: Scratch) -> Part:
+        crc = 0
         count = job.nbytes // number_width(job.spec.dtype)
         meter = Meter(job.spec, job.at, count, self._limits.get(job.key), scratch)
         chunks = read_chunks(self._checkpoint, job.key, job.extent, scratch, self._memory)
         with self._room(job), np.errstate(invalid="ignore"):  # a NaN may be one that signals
             for chunk in chunks:
                 meter.add(chunk)
+                crc = zlib.crc32(chunk.data, crc) if job.has_crc else 0
                 if self._stopped.is_set():
                     break
-        return meter.stretch
+        return Part(job, meter.stretch, crc)
 
     def _room(self, job: Job) -> AbstractContextManager[object]:
         """The right to hold a tensor that may have to be read whole, which one thread has."""
@@ -168,9 +188,18 @@ class Crew:
         return self._holding if is_large else nullcontext()
 
 
-def _put_together(parts: Sequence[Stretch]) -> Measured:
+def _refuse_damaged(checkpoint: Checkpoint, key: str, parts: Sequence[Part]) -> None:
+    """Raises CheckpointError where a tensor's bytes don't have the CRC-32 that their file tells."""
+    extent = checkpoint.extent(key)
+    if extent is not None and extent.crc is not None:
+        with naming(f"{extent.path}: {key!r}"):
+            told = ((part.job.at, part.job.nbytes, part.crc) for part in parts)
+            refuse_damaged(combine_all(told), extent.crc)
+
+
+def _put_together(parts: Sequence[Part]) -> Measured:
     """What is known of a tensor by that of its parts, put together in their order."""
-    ordered = sorted(parts, key=attrgetter("at"))
+    ordered = sorted((part.stretch for part in parts), key=attrgetter("at"))
     return Measured(
         reduce(add, (part.statistics for part in ordered)),
         count_zero_rows(rows for part in ordered for rows in part.rows),

@@ -23,6 +23,7 @@ from ckptsurgeon.render.view import UNSETTLED, View
 from ckptsurgeon.report.report import Report
 from ckptsurgeon.specs import plural
 from ckptsurgeon.visible import visible
+from ckptsurgeon.wording import name_all
 
 MOST = 10
 """Annotations of one level: GitHub shows no more of a step."""
@@ -78,7 +79,7 @@ def _first(annotations: Sequence[Annotation]) -> Iterator[Annotation]:
         return
     yield from annotations[: MOST - 1]
     left = len(annotations) - MOST + 1
-    text = f"... and {left:,} more: `--format json` has all"
+    text = f"... and {left:,} more: `{name_all()}` has all"
     yield Annotation(annotations[0].level, TITLE, text)
 
 

@@ -360,6 +360,28 @@ def test_ties_and_entries_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_values_that_are_not_there_are_no_gate(tmp_path: Path) -> None:
+    a, shapes = network(), tmp_path / "shapes.json"
+    shapes.write_text(json.dumps({"head": ["F32", [3]]}))
+    told = "shapes.json: holds shapes alone, no values; name the weights, or leave out "
+    for words in ({"exact": True}, {"atol": 1e-3}, {"rtol": 1e-3}):
+        with pytest.raises(cs.CkptSurgeonError, match=f"{told}{next(iter(words))}"):
+            cs.diff(a, shapes, **words)
+        with pytest.raises(cs.CkptSurgeonError, match=told):
+            cs.diff(shapes, a, **words)
+    assert cs.diff(shapes, shapes).equal
+
+
+def test_parts_of_b_are_told_of_what_was_chosen() -> None:
+    a = {"w": np.ones((2, 3), np.float32), "v": np.ones(2, np.float32)}
+    b = {"w": np.ones((3, 3), np.float32), "v": np.ones(2, np.float32)}
+    rules = ["w -> w[:2]", "v -> v"]
+    told = ("rules", "1 tensor with parts that are B's own, as w")
+    assert cs.diff(a, b, rules=rules).notes == (told,)
+    assert cs.diff(a, b, rules=rules, only="v").notes == ()
+    assert cs.diff(a, b, rules=rules, only="w").notes == (told,)
+
+
 def test_entries_that_are_told_in_part_are_not_called_equal(tmp_path: Path) -> None:
     for name, rate in (("a", 0.1), ("b", 0.2)):
         entries = {"epoch": 3, "config": {"rate": rate}, "log": f"{'x' * 100}{rate}"}

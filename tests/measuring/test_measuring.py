@@ -278,6 +278,25 @@ def test_dead_channels_are_counted(dtype: torch.dtype) -> None:
     assert measure_all({"w": tensor})["w"].zero_channels == 4
 
 
+@pytest.mark.parametrize("kind", ["pt", "npz"])
+@pytest.mark.parametrize("size", [100, 100_000], ids=["whole", "in parts"])
+def test_damaged_values_are_not_told(
+    kind: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PART", 200_000)
+    values, path = np.random.default_rng(6).normal(size=size), tmp_path / f"a.{kind}"
+    if kind == "pt":
+        torch.save({"w": torch.tensor(values)}, path)
+    else:
+        np.savez(path, w=values)
+    assert cs.inspect(path, stats=True).statistics is not None
+    data = bytearray(path.read_bytes())
+    data[data.index(values[size // 2].tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="'w': its bytes don't have the CRC-32"):
+        cs.inspect(path, stats=True)
+
+
 @pytest.mark.parametrize("shape", [(3, 1), (3, 1, 1, 1), (200_000, 1)])
 def test_channels_of_one_number_may_be_dead(shape: tuple[int, ...]) -> None:
     tensor = torch.ones(shape)

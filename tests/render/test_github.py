@@ -120,7 +120,7 @@ def test_more_than_github_shows_are_counted() -> None:
     plan = replace(compared({}, {}), notes=notes)
     commands, _ = read_log(annotate_report(make_report(plan)))
     assert len(commands) == MOST
-    assert commands[-1].data == "... and 16 more: `--format json` has all"
+    assert commands[-1].data == "... and 16 more: `to_dict()` has all"
 
 
 def test_as_many_as_github_shows_are_all_told() -> None:

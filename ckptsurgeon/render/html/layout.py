@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ckptsurgeon.version import VERSION
 from ckptsurgeon.visible import visible
+from ckptsurgeon.wording import name_all
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; "
@@ -74,6 +75,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = visible
+    environment.globals["name_all"] = name_all
     return environment
 
 

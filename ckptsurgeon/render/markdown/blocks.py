@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ckptsurgeon.wording import name_all
+
 LONGEST_PAGE = 65_000
 """Bytes of a page: GitHub takes 65,536 characters of a comment, and 1 MiB of a job summary."""
 
@@ -15,8 +17,6 @@ MOST_ROWS = LONGEST_PAGE // 8
 
 FIRST_ROWS = 24
 """Rows of each block that have room before further ones of any: of advice behind many findings."""
-
-REST = "... {:,} more lines: `--format json` has all"
 
 
 class Rank(enum.IntEnum):
@@ -35,7 +35,7 @@ class Rank(enum.IntEnum):
 class Block:
     """Rows with what stands before and after them, and `left_out` rows that are not among them.
 
-    `rest` says how many there are that a reader doesn't see.
+    `lead` stands before what counts those that a reader doesn't see.
     """
 
     rank: Rank
@@ -43,14 +43,18 @@ class Block:
     rows: Sequence[str] = ()
     after: str = ""
     left_out: int = 0
-    rest: str = f"\n{REST}"
+    lead: str = "\n"
 
     def write(self, number: int) -> str:
         """The block with its first rows."""
         hidden = len(self.rows) - number + self.left_out
         before, after = ([text] if text else [] for text in (self.before, self.after))
-        rest = [self.rest.format(hidden)] if hidden else []
+        rest = [self.count(hidden)] if hidden else []
         return "\n".join([*before, *self.rows[:number], *rest, *after])
+
+    def count(self, hidden: int) -> str:
+        """What is said of rows that a reader doesn't see."""
+        return f"{self.lead}... {hidden:,} more lines: `{name_all()}` has all"
 
 
 def write_page(blocks: Sequence[Block], longest: int = LONGEST_PAGE) -> str:
@@ -73,7 +77,7 @@ def write_page(blocks: Sequence[Block], longest: int = LONGEST_PAGE) -> str:
 
 def _least(block: Block) -> int:
     """The bytes of a block without rows, with its line breaks."""
-    rest = block.rest.format(len(block.rows) + block.left_out)
+    rest = block.count(len(block.rows) + block.left_out)
     return size_of(block.before) + size_of(rest) + size_of(block.after) + 4
 
 

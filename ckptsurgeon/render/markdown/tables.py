@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ckptsurgeon.cutting import cut
 from ckptsurgeon.render.columns import Aligned, fit_names
-from ckptsurgeon.render.markdown.blocks import MOST_ROWS, REST, Block, Rank
+from ckptsurgeon.render.markdown.blocks import MOST_ROWS, Block, Rank
 from ckptsurgeon.render.markdown.escaping import cell, code, longest_run, prose, tagged
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.view import EVERYTHING, Limits
@@ -43,7 +43,7 @@ def fold_section(section: Section, rank: Rank, *, opened: bool = False) -> Itera
 def fence(rank: Rank, title: str, language: str, lines: Sequence[str], comment: str = "") -> Block:
     """Lines that are shown as they are; those that are left out are told in a comment."""
     marks = "`" * max(3, 1 + max(map(longest_run, lines), default=0))
-    return Block(rank, f"{title}\n\n{marks}{language}", lines, marks, rest=f"{comment}{REST}")
+    return Block(rank, f"{title}\n\n{marks}{language}", lines, marks, lead=comment)
 
 
 EXITS = {

@@ -112,7 +112,7 @@ def test_a_page_is_short_and_says_what_is_left_out(key: str, verbose: bool) -> N
     source = {name: TensorSpec("F32", (n % 7,)) for n, name in enumerate(names)}
     plan = compared(source, dict.fromkeys(names[::2], SPEC) | RESNET)
     page = assert_ours(render_report(make_report(plan), verbose=verbose))
-    assert any("more lines: --format json has all" in line for line in page.lines)
+    assert any("more lines: to_dict() has all" in line for line in page.lines)
 
 
 def test_rows_of_what_is_wrong_have_room_before_those_of_what_is_clean() -> None:

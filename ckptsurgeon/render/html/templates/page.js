@@ -11,10 +11,11 @@
 
   // A key is a list of parts: a text, integers as [width, first, last, ...], or {any: [parts, ...]}.
   const keys = new Map();
+  const toLower = (_, value) => typeof value === "string" ? value.toLowerCase() : value;
   const keysOf = (row) => {
     if (!keys.has(row)) {
       const given = [row.dataset.key, row.dataset.from].filter(Boolean);
-      keys.set(row, given.map((one) => JSON.parse(one.toLowerCase())));
+      keys.set(row, given.map((one) => JSON.parse(one, toLower)));
     }
     return keys.get(row);
   };
