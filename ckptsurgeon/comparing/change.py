@@ -14,25 +14,6 @@ NEAR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """What counts as equal, and as close enough: |b - a| <= absolute + relative * |b|.
-
-    NaN equals NaN and -0.0 equals 0.0, unless bits are to be equal (`is_exact`). `has_sizes` asks
-    for the differences by their sizes.
-    """
-
-    absolute: float = 0.0
-    relative: float = 0.0
-    is_exact: bool = False
-    has_sizes: bool = False
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether there is a tolerance."""
-        return self.absolute > 0 or self.relative > 0
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """What was counted and summed up over pairs of elements; of two parts it is their sum.
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import msgspec
 
 from ckptsurgeon.comparing.change import Change, total
+from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.ops.ranges import COMPLEX
 from ckptsurgeon.report.sides import Side, Tally, count_tensors
@@ -77,25 +78,6 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         dtypes = {spec.dtype for spec in (self.before, self.after) if spec is not None}
         are_integers = dtypes.isdisjoint(FLOATING | COMPLEX)
         return self.change.counts if self.change is not None and are_integers else self.change
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """How two checkpoints were compared: by bits, within which tolerance, by headers alone."""
-
-    exact: bool = False
-    atol: float = 0.0
-    rtol: float = 0.0
-    any_dtype: bool = False
-    headers: bool = False
-    sizes: bool = False
-    only: tuple[str, ...] = ()
-    rules: tuple[str, ...] = ()
-
-    @property
-    def tolerance(self) -> str:
-        """`atol 1e-05, rtol 0`, or "" where there is none."""
-        return f"atol {self.atol:g}, rtol {self.rtol:g}" if self.atol or self.rtol else ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ckptsurgeon.comparing.change import Change, Compared, Measure
+from ckptsurgeon.comparing.change import Change, Compared
+from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.ranks import Corner
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, LARGEST_WHOLE, rounds
@@ -30,14 +31,14 @@ def compare_blocks(
     second: Iterator[Array],
     before: TensorSpec,
     after: TensorSpec,
-    measure: Measure,
+    conditions: Conditions,
 ) -> Compared:
     """The change from the bytes of one tensor to those of another, as far as the shorter goes.
 
     Blocks end between items. Where an item of either is less than a byte, bytes are compared: such
     a change has no sums.
     """
-    pairing = _Pairing(before, after, measure)
+    pairing = _Pairing(before, after, conditions)
     change = Change()
     for a, b in pair_items(first, second, before.carrier or "u1", after.carrier or "u1"):
         change += pairing.compare(a, b)
@@ -82,8 +83,8 @@ EXPONENT, BIAS, NOT_FINITE = 52, 1023, 2047
 class _Pairing:
     """What is known of every pair of two tensors' elements, with memory to compute in."""
 
-    def __init__(self, before: TensorSpec, after: TensorSpec, measure: Measure) -> None:
-        self.before, self.after, self.measure = before, after, measure
+    def __init__(self, before: TensorSpec, after: TensorSpec, conditions: Conditions) -> None:
+        self.before, self.after, self.conditions = before, after, conditions
         self.is_of_one_dtype = before.dtype == after.dtype
         self.corner = _corner_of(before, after)
         self._is_complex = not COMPLEX.isdisjoint((before.dtype, after.dtype))
@@ -133,15 +134,15 @@ class _Pairing:
         largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
         is_rounded = infinities[0] == infinities[1] and self._is_rounded(a, y, same)
         close = self._are_close(same, distances, y)
-        if self.measure.is_exact and self.is_of_one_dtype:
+        if self.conditions.exact and self.is_of_one_dtype:
             same = close = self._are_equal_bits(a, b)
         counts = len(x), _count(same), _count(close)
-        sizes = _count_sizes(distances) if self.measure.has_sizes else {}
+        sizes = _count_sizes(distances) if self.conditions.sizes else {}
         return Change(*counts, largest, summed, *sums, nans, infinities, is_rounded, sizes)
 
     def _are_same(self, a: Array, b: Array) -> bool:
         """Whether all items are equal, of one dtype and finite."""
-        if self.measure.is_exact:
+        if self.conditions.exact:
             return bool(self._are_equal_bits(a, b).all())
         return np.array_equal(a, b)
 
@@ -157,9 +158,9 @@ class _Pairing:
 
     def _are_close(self, same: Array, distances: Array, y: Array) -> Array:
         """Which elements are within the tolerance; those that are equal always."""
-        if not self.measure.is_loose:
+        if not self.conditions.is_loose:
             return same
-        allowed = self.measure.absolute + self.measure.relative * np.abs(y)
+        allowed = self.conditions.atol + self.conditions.rtol * np.abs(y)
         close: Array = same | ((distances <= allowed) & np.isfinite(y))
         return close
 

@@ -34,7 +34,6 @@ class Half:
     specs: Mapping[str, TensorSpec]
     nodes: Mapping[str, Node]
     checkpoints: Mapping[str, Checkpoint]
-    has_values: bool
     kept: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
     left: Mapping[str, TensorSpec] = field(default_factory=dict)
@@ -58,7 +57,6 @@ def half_of(checkpoint: Checkpoint, name: str) -> Half:
         specs=specs,
         nodes={key: Leaf("", key, specs[key], key) for key in readable},
         checkpoints={"": checkpoint},
-        has_values=checkpoint.has_values,
         contents=checkpoint.contents,
     )
 
@@ -70,13 +68,11 @@ def converted_half(execution: Execution) -> Half:
         address_of(alias_of(key) if plan.is_named else "", output.name): output
         for key, output in plan.outputs.items()
     }
-    sources = {name: one for name, one in execution.checkpoints.items() if name != DESTINATION}
     return Half(
         sides=tuple(_named(view, A) for view in plan.sources),
         specs={name: output.spec for name, output in outputs.items()},
         nodes={name: output.node for name, output in outputs.items()},
         checkpoints=execution.checkpoints,
-        has_values=all(one.has_values for one in sources.values()),
         kept=frozenset(name for name, one in outputs.items() if one.status is Status.KEPT),
         mixed=frozenset(name for name, one in outputs.items() if _is_partly_kept(one)),
         left=dict(_find_left(execution)),

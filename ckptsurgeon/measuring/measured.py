@@ -13,12 +13,12 @@ class Measured:
     """What is known of one tensor.
 
     `zero_channels` are the rows of dim 0 that are all zero, of a tensor of two dims and more;
-    `small` the numbers below the limit that was asked for, if one was.
+    `below` the numbers that are below each of the limits that were asked for.
     """
 
     statistics: Statistics
     zero_channels: int = 0
-    small: int = 0
+    below: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, number_width
 from ckptsurgeon.wording import argument
 
-Limits = Mapping[str, float]
-"""By key, the limit below which numbers are counted."""
+Limits = Mapping[str, tuple[float, ...]]
+"""By key, the limits below which numbers are counted."""
 
 SHORT = 512 << 10
 """Bytes of a part that takes no longer than it takes threads of Python to change places."""
@@ -172,7 +172,7 @@ class Crew:
     def _measure(self, job: Job, scratch: Scratch) -> Part:
         crc = 0
         count = job.nbytes // number_width(job.spec.dtype)
-        meter = Meter(job.spec, job.at, count, self._limits.get(job.key), scratch)
+        meter = Meter(job.spec, job.at, count, self._limits.get(job.key, ()), scratch)
         chunks = read_chunks(self._checkpoint, job.key, job.extent, scratch, self._memory)
         with self._room(job), np.errstate(invalid="ignore"):  # a NaN may be one that signals
             for chunk in chunks:
@@ -203,5 +203,5 @@ def _put_together(parts: Sequence[Part]) -> Measured:
     return Measured(
         reduce(add, (part.statistics for part in ordered)),
         count_zero_rows(rows for part in ordered for rows in part.rows),
-        sum(part.small for part in ordered),
+        tuple(map(sum, zip(*(part.below for part in ordered), strict=True))),
     )

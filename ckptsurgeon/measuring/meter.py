@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,26 +24,27 @@ WIDEST = frozenset({"I64", "U64"})
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What is known of the numbers of a tensor from place `at` on; `small` as in Measured."""
+    """What is known of the numbers of a tensor from place `at` on; `below` as in Measured."""
 
     at: int
     statistics: Statistics
     rows: tuple[Rows, ...]
-    small: int
+    below: tuple[int, ...]
 
 
 class Meter:
-    """Measures `count` numbers of a tensor from place `at` on; those below `limit` are counted."""
+    """Measures `count` numbers of a tensor from place `at` on; those below `limits` are counted."""
 
     def __init__(
-        self, spec: TensorSpec, at: int, count: int, limit: float | None, scratch: Scratch
+        self, spec: TensorSpec, at: int, count: int, limits: Sequence[float], scratch: Scratch
     ) -> None:
-        self._code, self._first, self._at, self._limit = spec.dtype, at, at, limit
+        self._code, self._first, self._at = spec.dtype, at, at
         self._row = _numbers_of_row(spec)
-        is_short = BITS[spec.dtype] <= tallies.WIDEST and limit is None
+        is_short = BITS[spec.dtype] <= tallies.WIDEST and not limits
         is_tallied = is_short and count >= tallies.FEWEST
         self._tally = Tally(spec.dtype, scratch) if is_tallied else None
-        self._gauge, self._rows, self._small = Gauge(scratch), list[Rows](), 0
+        self._gauge, self._rows = Gauge(scratch), list[Rows]()
+        self._below = dict.fromkeys(limits, 0)
         self._range: tuple[int, int] | None = None
 
     def add(self, run: Array) -> None:
@@ -59,8 +61,8 @@ class Meter:
     def _measure(self, run: Array) -> int:
         """Computes with the numbers of a chunk; how many of them are zero."""
         numbers = to_floats(run, self._code)
-        if self._limit is not None:
-            self._small += int(np.count_nonzero(numbers < self._limit))
+        for limit in self._below:
+            self._below[limit] += int(np.count_nonzero(numbers < limit))
         return self._gauge.add(numbers)
 
     def _find_rows(self, run: Array) -> Rows:
@@ -79,7 +81,7 @@ class Meter:
             least, most = self._range or (int(found.least), int(found.most or 0))
             found = replace(found, least=least, most=most)
         rows = [Rows(found.zeros)] if self._row == 1 else self._rows
-        return Stretch(self._first, found, tuple(rows), self._small)
+        return Stretch(self._first, found, tuple(rows), tuple(self._below.values()))
 
 
 def _numbers_of_row(spec: TensorSpec) -> int:

@@ -77,7 +77,7 @@ _WHAT = {
     ValueKind.ZERO: "zero",
     ValueKind.CONSTANT: "equal",
     ValueKind.ZERO_CHANNELS: "zero",
-    ValueKind.VARIANCE: f"below {EPS:g}, and not all are above zero",
+    ValueKind.VARIANCE: "below zero",
     ValueKind.SMALL_VARIANCE: f"below {EPS:g}, BatchNorm's eps",
     ValueKind.ZERO_SCALE: "zero, of a BatchNorm's weight",
 }
@@ -102,9 +102,9 @@ def _tell_span(span: Span) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def find_limits(specs: Mapping[str, TensorSpec]) -> dict[str, float]:
-    """What is asked of tensors while they are read: of variances, how many are below EPS."""
-    return {key: EPS for key in specs if _part_beside(key, VARIANCE, MEAN) in specs}
+def find_limits(specs: Mapping[str, TensorSpec]) -> dict[str, tuple[float, ...]]:
+    """What is asked of tensors while they are read: of variances, how many are below 0, and EPS."""
+    return {key: (0.0, EPS) for key in specs if _part_beside(key, VARIANCE, MEAN) in specs}
 
 
 def find_remarks(specs: Mapping[str, TensorSpec], found: Measurements) -> Iterator[ValueRemark]:
@@ -135,7 +135,7 @@ def _of_tensor(key: str, spec: TensorSpec, measured: Measured) -> Iterator[Value
             yield ValueRemark(ValueKind.ZERO, key, told.count, told.count)
     elif told.least == told.most and told.finite == told.count and len(spec.shape) > 1:
         yield ValueRemark(ValueKind.CONSTANT, key, told.count, told.count)
-    elif measured.zero_channels:
+    elif measured.zero_channels and spec.count > spec.shape[0]:  # of one number each, any may be
         yield ValueRemark(ValueKind.ZERO_CHANNELS, key, measured.zero_channels, spec.shape[0])
 
 
@@ -143,14 +143,15 @@ def _of_batchnorm(
     key: str, measured: Measured, tensors: Mapping[str, Measured]
 ) -> Iterator[ValueRemark]:
     """What can stand in a BatchNorm, which is told by its running_mean beside."""
-    told, below = measured.statistics, measured.small
+    told = measured.statistics
+    negative, small = measured.below or (0, 0)
     beside = _part_beside(key, MEAN, VARIANCE)
     if beside is not None and beside in tensors and _is_new(measured, tensors[beside]):
         yield ValueRemark(ValueKind.FRESH, key, told.count, told.count)
-    elif below and told.least is not None and told.least < 0:
-        yield ValueRemark(ValueKind.VARIANCE, key, below, told.count)
-    elif below:
-        yield ValueRemark(ValueKind.SMALL_VARIANCE, key, below, told.count)
+    elif negative:
+        yield ValueRemark(ValueKind.VARIANCE, key, negative, told.count)
+    elif small:
+        yield ValueRemark(ValueKind.SMALL_VARIANCE, key, small, told.count)
     elif 0 < told.zeros < told.count and _part_beside(key, "weight", VARIANCE) in tensors:
         yield ValueRemark(ValueKind.ZERO_SCALE, key, told.zeros, told.count)
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptsurgeon.comparing import elements
-from ckptsurgeon.comparing.change import Change, Compared, Measure
+from ckptsurgeon.comparing.change import Change, Compared
+from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.elements import compare_blocks
 from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.ranges import INTEGER_RANGES
@@ -38,13 +39,13 @@ def blocks(array: Array, size: int) -> Iterator[Array]:
     return (flat[at : at + size].view(np.uint8) for at in range(0, len(flat), size))
 
 
-EQUAL = Measure()
+EQUAL = Conditions()
 
 
-def compared(a: Array, b: Array, dtypes: tuple[str, str], measure: Measure = EQUAL) -> Compared:
+def compared(a: Array, b: Array, dtypes: tuple[str, str], asked: Conditions = EQUAL) -> Compared:
     """The change of two arrays of carriers, read in blocks of odd sizes."""
     before, after = (TensorSpec(code, x.shape) for code, x in zip(dtypes, (a, b), strict=True))
-    return compare_blocks(blocks(a, 7), blocks(b, 11), before, after, measure)
+    return compare_blocks(blocks(a, 7), blocks(b, 11), before, after, asked)
 
 
 def numbers(array: Array, dtype: str) -> Array:
@@ -79,7 +80,7 @@ def test_figures_are_those_of_numpy_and_torch(data: st.DataObject, one: str, oth
     second = [data.draw(st.one_of(st.just(x), st.sampled_from(SPECIAL))) for x in first]
     a, b = carrier(first, one), carrier(second, other)
     atol, rtol = data.draw(st.sampled_from([(0.0, 0.0), (1e-3, 0.0), (0.0, 0.1), (0.5, 0.01)]))
-    change = compared(a, b, (one, other), Measure(atol, rtol)).change
+    change = compared(a, b, (one, other), Conditions(atol=atol, rtol=rtol)).change
     x, y = numbers(a, one), numbers(b, other)
     assert change.count == len(x)
     assert change.equal == int(((x == y) | (np.isnan(x) & np.isnan(y))).sum())
@@ -145,7 +146,7 @@ def test_what_blocks_come_in_changes_nothing() -> None:
 
     def change(*sizes: int) -> Change:
         first, second = (blocks(x, size) for x, size in zip((a, b), sizes, strict=True))
-        return compare_blocks(first, second, spec, spec, Measure()).change
+        return compare_blocks(first, second, spec, spec, Conditions()).change
 
     whole = change(len(a), len(a))
     for sizes in ((1000, 1000), (999, 4096), (len(a), 5)):
@@ -160,7 +161,7 @@ def test_bits_and_values() -> None:
     b.view(np.uint32)[1] |= 1  # another NaN
     views = a.view("u4"), b.view("u4")
     assert compared(*views, ("F32", "F32")).change.equal == 3
-    assert compared(*views, ("F32", "F32"), Measure(is_exact=True)).change.equal == 1
+    assert compared(*views, ("F32", "F32"), Conditions(exact=True)).change.equal == 1
 
 
 @pytest.mark.parametrize("dtype", ["I64", "U64"])
@@ -207,8 +208,8 @@ def test_wide_integers_are_told_exactly(before: str, after: str, has_infinity: b
         a[0] = carriers.encode(np.array([math.inf]), before)[0]
     x, y = (carriers.decode(one, code).tolist() for one, code in ((a, before), (b, after)))
     pairs = list(zip(x[is_mixed:], y[is_mixed:], strict=True))
-    for measure in (EQUAL, Measure(is_exact=True)):
-        change = compared(a, b, (before, after), measure).change
+    for asked in (EQUAL, Conditions(exact=True)):
+        change = compared(a, b, (before, after), asked).change
         assert change.equal == sum(one == other for one, other in pairs)
     largest = max(abs(Fraction(one) - Fraction(other)) for one, other in pairs)
     assert change.largest == (math.inf if is_mixed else pytest.approx(float(largest), rel=1e-15))
@@ -219,7 +220,7 @@ def test_differences_by_their_sizes(dtype: str) -> None:
     random = np.random.default_rng(6)
     x, y = random.normal(size=(2, 5000)) * random.choice([1e-5, 1, 1e4], 5000)
     a, b = carriers.encode(x, dtype), carriers.encode(np.where(x > 0, x, y), dtype)
-    change = compared(a, b, (dtype, dtype), Measure(has_sizes=True)).change
+    change = compared(a, b, (dtype, dtype), Conditions(sizes=True)).change
     distances = np.abs(numbers(b, dtype) - numbers(a, dtype))
     sizes, counts = np.unique(np.frexp(distances[distances > 0])[1] - 1, return_counts=True)
     assert change.sizes == dict(zip(sizes.tolist(), counts.tolist(), strict=True))
@@ -244,10 +245,10 @@ def test_half_a_complex_number_may_be_nothing() -> None:
     change = compared(x, y, ("C128", "C128")).change
     assert (change.count, change.equal, change.largest) == (8, 7, 1.0)
     assert (change.nans, change.infinities) == ((1, 1), (1, 1))
-    assert compared(x, y, ("C128", "C128"), Measure(is_exact=True)).change.equal < 7
+    assert compared(x, y, ("C128", "C128"), Conditions(exact=True)).change.equal < 7
     x, y = np.array([0j]), np.array([-0j])
     assert compared(x, y, ("C128", "C128")).change.are_equal
-    assert not compared(x, y, ("C128", "C128"), Measure(is_exact=True)).change.are_equal
+    assert not compared(x, y, ("C128", "C128"), Conditions(exact=True)).change.are_equal
 
 
 def test_vectors_of_very_unequal_length_have_a_direction() -> None:
@@ -302,7 +303,7 @@ def rank_of(delta: Array, dtype: str = "F32", size: float = 0.02) -> int:
     a = carriers.encode(weight, dtype)
     b = carriers.encode(numbers(a, dtype) + delta, dtype)
     spec = TensorSpec(dtype, a.shape)
-    return compare_blocks(blocks(a, 501), blocks(b, 1000), spec, spec, Measure()).rank
+    return compare_blocks(blocks(a, 501), blocks(b, 1000), spec, spec, Conditions()).rank
 
 
 @settings(max_examples=25, deadline=None)

@@ -231,8 +231,8 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
 
 def test_small_numbers_are_counted_where_that_is_asked() -> None:
     opened = open_dict({"v": torch.tensor([1e-6, 1.0, -1.0, 0.0]), "w": torch.zeros(3)})
-    found = measure(opened, ["v", "w"], limits={"v": 1e-5}).tensors
-    assert (found["v"].small, found["w"].small) == (3, 0)
+    found = measure(opened, ["v", "w"], limits={"v": (1e-5, 0.0)}).tensors
+    assert (found["v"].below, found["w"].below) == ((3, 1), ())
 
 
 def test_little_memory_means_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ckptsurgeon.cutting import list_some
 from ckptsurgeon.render.accounting import (
@@ -28,7 +28,7 @@ from ckptsurgeon.render.html.tables import Listed, list_section, make_table
 from ckptsurgeon.render.sides import tell_outside
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import Limits, View
-from ckptsurgeon.report.report import Report
+from ckptsurgeon.report.report import Done, Report
 from ckptsurgeon.visible import visible
 
 MOST_LINES = 100
@@ -68,12 +68,25 @@ def render_report(report: Report) -> str:
     )
 
 
+COMMANDS: Mapping[Done, str] = {
+    "would be written": "plan",
+    "written": "transplant",
+    "made": "apply",
+}
+"""What a page is of, by what was done with the output."""
+
+
 def _head(report: Report) -> Head:
     mood = "bad" if report.open_findings else ("good" if report.clean else "allowed")
     sources = list_some((safe(side.path) for side in report.sources), MOST_NAMED)
     into = f" → {safe(report.destination.path)}" if report.destination else ""
-    kind = "plan" if report.done == "would be written" else "transplant"
-    return Head(kind, sources + into, visible(report.bottom_line), mood, tell_coverage(report))
+    return Head(
+        COMMANDS[report.done],
+        sources + into,
+        visible(report.bottom_line),
+        mood,
+        tell_coverage(report),
+    )
 
 
 def _bars(report: Report, trees: Iterable[Tree]) -> list[Bar]:

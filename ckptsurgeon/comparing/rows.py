@@ -1,0 +1,65 @@
+"""The row of each tensor: what it is in the other checkpoint, by specs and by values."""
+
+from __future__ import annotations
+
+from ckptsurgeon.comparing.change import Change, Compared
+from ckptsurgeon.comparing.difference import Row, Status
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+
+
+def make_row(
+    name: str,
+    before: TensorSpec | None,
+    after: TensorSpec,
+    compared: Compared | None,
+    *,
+    is_kept: bool,
+    any_dtype: bool,
+) -> Row:
+    """The row of a tensor of B, as far as its own name tells; `is_kept` says that it is B's own."""
+    if before is None:
+        return Row(name, Status.ADDED, "", None, after)
+    change, rank = compared or (None, 0)
+    rows = 0
+    if change is not None and before.count != after.count:
+        rows = min(before.shape[0], after.shape[0])
+    status = Status.KEPT if is_kept else _find_status(before, after, change, any_dtype=any_dtype)
+    return Row(name, status, name, before, after, change, rows, rank)
+
+
+def _find_status(
+    before: TensorSpec, after: TensorSpec, change: Change | None, *, any_dtype: bool
+) -> Status:
+    if isinstance(before, UnreadableSpec) or isinstance(after, UnreadableSpec):
+        return Status.UNREADABLE
+    if before.shape != after.shape:
+        return Status.RESHAPED
+    if before.dtype != after.dtype and not any_dtype:
+        return Status.RETYPED
+    if change is None:
+        return Status.ALIKE
+    if change.are_equal:
+        return Status.EQUAL
+    return Status.CLOSE if change.are_close else Status.CHANGED
+
+
+def make_moved_row(row: Row, origin: str, before: TensorSpec, is_copy: bool) -> Row:
+    """The row of a tensor that has the values of another one of A."""
+    return Row(row.key, Status.COPIED if is_copy else Status.MOVED, origin, before, row.after)
+
+
+def make_gone_row(name: str, spec: TensorSpec) -> Row:
+    """The row of a tensor of A that B lacks."""
+    is_unreadable = isinstance(spec, UnreadableSpec)
+    return Row(name, Status.UNREADABLE if is_unreadable else Status.GONE, name, spec, None)
+
+
+def is_searched(row: Row) -> bool:
+    """Whether a tensor of B may have come from another one of A.
+
+    That is none whose values, all of them, are those under its own name, if rounded.
+    """
+    is_whole = row.change is not None and not row.rows
+    if row.change is not None and is_whole and row.status in (Status.RETYPED, Status.RESHAPED):
+        return not row.change.is_rounded
+    return row.status in (Status.ADDED, Status.CHANGED, Status.RETYPED, Status.RESHAPED)
