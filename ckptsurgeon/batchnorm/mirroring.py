@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from ckptsurgeon.batchnorm.results import Block, NormResult
 from ckptsurgeon.checkpoints.models import is_compiled
 from ckptsurgeon.errors import CkptSurgeonError
 from ckptsurgeon.language.rulesets import Rules
-from ckptsurgeon.render.shown import describe_shown
+from ckptsurgeon.render.shown import LOOKS
 from ckptsurgeon.specs import plural
 
 Stamp = tuple[tuple[object, object, int], ...]
@@ -70,10 +71,12 @@ class Mirror(NormResult):
         self.remove()
 
 
-@describe_shown.register
-def _(shown: Mirror) -> dict[str, Any]:
-    """The pairs as plain values, and the number of copies."""
-    return {**shown.pairs.to_dict(), "copies": shown.copies}
+def _write(shown: Mirror) -> str:
+    """The pairs, and the number of copies."""
+    return json.dumps({**shown.pairs.to_dict(), "copies": shown.copies})
+
+
+LOOKS[Mirror] = LOOKS[NormResult]._replace(json=_write)
 
 
 def mirror(

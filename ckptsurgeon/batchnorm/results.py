@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
 from ckptsurgeon.render.columns import Aligned, Palette
 from ckptsurgeon.render.lines import Entry, Line, gather_lots
-from ckptsurgeon.render.shown import describe_shown, render_shown
+from ckptsurgeon.render.shown import LOOKS, Look
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import CLEAN, EVERYTHING, View
 from ckptsurgeon.showing import Shown
@@ -49,19 +48,15 @@ class NormResult(Shown):
         """What is told, in order; a block without layers is left out."""
 
 
-@render_shown.register
-def _(shown: NormResult, *, width: int, color: bool, verbose: bool) -> str:
+def _render(shown: NormResult, *, width: int, color: bool, verbose: bool) -> str:
     """The layers folded, a block a subject, and a line that sums up."""
     view = View(width, Palette(color), verbose, EVERYTHING if verbose else CLEAN)
     blocks = [_show_block(block, view) for block in shown.blocks if block.layers]
     return view.page(*blocks, [shown.summary])
 
 
-@describe_shown.register
-def _(shown: NormResult) -> dict[str, Any]:
-    """The fields as plain values."""
-    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shown))
-    return fields
+LOOKS[NormResult] = Look(_render, lambda shown: msgspec.json.encode(shown).decode())
+"""The fields are its JSON."""
 
 
 def _show_block(block: Block, view: View) -> list[str]:

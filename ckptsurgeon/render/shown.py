@@ -1,11 +1,11 @@
-"""How each kind of result looks when it is printed: one text and one dict a kind."""
+"""How each kind of result looks when it is printed: as a text, and as JSON."""
 
 from __future__ import annotations
 
 import io
 import json
-from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.learning.learned import Learned
@@ -45,16 +45,51 @@ HTML = (
 """The one element that a notebook is given."""
 
 
-@singledispatch
+class Look(NamedTuple):
+    """How a kind of result is told: the text, by its layout, and the pieces of its JSON."""
+
+    text: Callable[..., str]
+    json: Callable[[Any], Iterable[str]]
+
+
+LOOKS: dict[type, Look] = {
+    Report: Look(render_text, render_json),
+    Inspection: Look(render_inspection, inspection_json),
+    Difference: Look(render_difference, difference_json),
+    Verification: Look(render_verification, verification_json),
+    Probe: Look(render_probe, probe_json),
+    Learned: Look(render_learned, learned_json),
+    Suggestion: Look(lambda shown, **_: render_suggestion(shown), suggestion_json),
+    Explanation: Look(
+        lambda shown, *, verbose, **_: render_explanation(shown, verbose=verbose),
+        lambda shown: json.dumps(explanation_json(shown)),
+    ),
+}
+"""The kinds of result that are shown, a plan as its report; `batchnorm/` adds its own."""
+
+
+def _look_of(shown: Shown) -> tuple[Shown, Look]:
+    """What is shown of a result, and how."""
+    shown = make_report(shown) if isinstance(shown, Plan) else shown
+    return shown, next(LOOKS[kind] for kind in type(shown).__mro__ if kind in LOOKS)
+
+
 def render_shown(shown: Shown, *, width: int, color: bool, verbose: bool) -> str:
-    """The text of a result; kinds of it are registered."""
-    raise TypeError(f"nothing says how {type(shown).__name__} looks")
+    """The text of a result."""
+    shown, look = _look_of(shown)
+    return look.text(shown, width=width, color=color, verbose=verbose)
 
 
-@singledispatch
 def describe_shown(shown: Shown) -> dict[str, Any]:
     """A result as plain Python values, as its JSON has them."""
-    raise TypeError(f"nothing says what of {type(shown).__name__} is told")
+    found: dict[str, Any] = json.loads("".join(write_json(shown)))
+    return found
+
+
+def write_json(shown: Shown) -> Iterable[str]:
+    """The JSON of a result, in pieces."""
+    shown, look = _look_of(shown)
+    return look.json(shown)
 
 
 def paint_shown(shown: Shown) -> Text:
@@ -81,101 +116,3 @@ def write_advice(report: Report) -> str:
     findings = map(view.show, tell_findings(report, view))
     advice = show_advice(tell_advice(report, view.limits), view)
     return view.page([report.bottom_line], *findings, advice, last).rstrip("\n")
-
-
-# --- each kind ------------------------------------------------------------------------------------
-
-
-@render_shown.register
-def _(shown: Report, *, width: int, color: bool, verbose: bool) -> str:
-    return render_text(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Report) -> dict[str, Any]:
-    return _parse("".join(render_json(shown)))
-
-
-@render_shown.register
-def _(shown: Plan, *, width: int, color: bool, verbose: bool) -> str:
-    return render_text(make_report(shown), width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Plan) -> dict[str, Any]:
-    return _parse("".join(render_json(make_report(shown))))
-
-
-@render_shown.register
-def _(shown: Inspection, *, width: int, color: bool, verbose: bool) -> str:
-    return render_inspection(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Inspection) -> dict[str, Any]:
-    return _parse("".join(inspection_json(shown)))
-
-
-@render_shown.register
-def _(shown: Difference, *, width: int, color: bool, verbose: bool) -> str:
-    return render_difference(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Difference) -> dict[str, Any]:
-    return _parse("".join(difference_json(shown)))
-
-
-@render_shown.register
-def _(shown: Verification, *, width: int, color: bool, verbose: bool) -> str:
-    return render_verification(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Verification) -> dict[str, Any]:
-    return _parse(verification_json(shown))
-
-
-@render_shown.register
-def _(shown: Probe, *, width: int, color: bool, verbose: bool) -> str:
-    return render_probe(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Probe) -> dict[str, Any]:
-    return _parse(probe_json(shown))
-
-
-@render_shown.register
-def _(shown: Learned, *, width: int, color: bool, verbose: bool) -> str:
-    return render_learned(shown, width=width, color=color, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Learned) -> dict[str, Any]:
-    return _parse(learned_json(shown))
-
-
-@render_shown.register
-def _(shown: Suggestion, *, width: int, color: bool, verbose: bool) -> str:
-    return render_suggestion(shown)
-
-
-@describe_shown.register
-def _(shown: Suggestion) -> dict[str, Any]:
-    return _parse(suggestion_json(shown))
-
-
-@render_shown.register
-def _(shown: Explanation, *, width: int, color: bool, verbose: bool) -> str:
-    return render_explanation(shown, verbose=verbose)
-
-
-@describe_shown.register
-def _(shown: Explanation) -> dict[str, Any]:
-    return _parse(json.dumps(explanation_json(shown)))
-
-
-def _parse(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text)
-    return found

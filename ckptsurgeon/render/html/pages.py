@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable, Mapping
 
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.plans.plan import Plan
@@ -15,33 +15,16 @@ from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.showing import Paged
 
+WRITERS: Mapping[type, Callable[..., str]] = {
+    Report: render_report,
+    Inspection: render_inspected,
+    Difference: render_compared,
+    Verification: render_verified,
+}
+"""Every kind of result that is a page; a plan is shown as its report."""
 
-@singledispatch
+
 def write(shown: Paged) -> str:
-    """The page of a result; kinds of it are registered."""
-    raise TypeError(f"nothing says what page {type(shown).__name__} has")
-
-
-@write.register
-def _(shown: Report) -> str:
-    return render_report(shown)
-
-
-@write.register
-def _(shown: Plan) -> str:
-    return render_report(make_report(shown))
-
-
-@write.register
-def _(shown: Inspection) -> str:
-    return render_inspected(shown)
-
-
-@write.register
-def _(shown: Verification) -> str:
-    return render_verified(shown)
-
-
-@write.register
-def _(shown: Difference) -> str:
-    return render_compared(shown)
+    """The page of a result."""
+    shown = make_report(shown) if isinstance(shown, Plan) else shown
+    return WRITERS[type(shown)](shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable, Mapping
 
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.plans.plan import Plan
@@ -15,33 +15,16 @@ from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.showing import Paged
 
+WRITERS: Mapping[type, Callable[..., str]] = {
+    Report: render_report,
+    Inspection: render_inspection,
+    Difference: render_difference,
+    Verification: render_verification,
+}
+"""Every kind of result that is a page; a plan is shown as its report."""
 
-@singledispatch
+
 def write(shown: Paged, *, verbose: bool = False) -> str:
-    """The page of a result; kinds of it are registered."""
-    raise TypeError(f"nothing says what page {type(shown).__name__} has")
-
-
-@write.register
-def _(shown: Report, *, verbose: bool = False) -> str:
-    return render_report(shown, verbose=verbose)
-
-
-@write.register
-def _(shown: Plan, *, verbose: bool = False) -> str:
-    return render_report(make_report(shown), verbose=verbose)
-
-
-@write.register
-def _(shown: Inspection, *, verbose: bool = False) -> str:
-    return render_inspection(shown, verbose=verbose)
-
-
-@write.register
-def _(shown: Verification, *, verbose: bool = False) -> str:
-    return render_verification(shown, verbose=verbose)
-
-
-@write.register
-def _(shown: Difference, *, verbose: bool = False) -> str:
-    return render_difference(shown, verbose=verbose)
+    """The page of a result."""
+    shown = make_report(shown) if isinstance(shown, Plan) else shown
+    return WRITERS[type(shown)](shown, verbose=verbose)
