@@ -67,6 +67,11 @@ class Extent:
     nbytes: int
     crc: int | None = None
 
+    def cut(self, size: int) -> Iterator[Extent]:
+        """Parts of so many bytes, and a shorter last one; of none is a CRC-32 known."""
+        for at in range(0, self.nbytes, size):
+            yield Extent(self.path, self.offset + at, min(size, self.nbytes - at))
+
 
 def copy_bytes(
     source_fd: int,

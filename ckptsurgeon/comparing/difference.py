@@ -62,6 +62,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         return self.status not in SAME
 
     @property
+    def came_from(self) -> str:
+        """The key in A, where that is another one; "" where it is not."""
+        return self.origin if self.origin != self.key else ""
+
+    @property
     def spec(self) -> TensorSpec:
         """The spec in B, or in A where B has none."""
         spec = self.after or self.before

@@ -11,7 +11,7 @@ from ckptsurgeon.comparing.change import Change, Compared
 from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.ranks import Corner
 from ckptsurgeon.ops import carriers
-from ckptsurgeon.ops.ranges import COMPLEX, INTEGER_RANGES, LARGEST_WHOLE, rounds
+from ckptsurgeon.ops.ranges import BEYOND_F64, COMPLEX, LARGEST_WHOLE
 from ckptsurgeon.specs import FLOATING, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -19,11 +19,8 @@ Array = np.ndarray[Any, Any]
 ITEMS = 1 << 15
 """Items that are compared at a time."""
 
-WIDE = frozenset(code for code in INTEGER_RANGES if rounds(code, "F64"))
-"""Integers of which float64 doesn't hold every value: those of 64 bits."""
-
 HALF = 32
-"""Bits of such an integer that float64 computes with at a time."""
+"""Bits of an integer of 64 that float64 computes with at a time."""
 
 
 def compare_blocks(
@@ -149,7 +146,7 @@ class _Pairing:
     def _measure_distances(self, a: Array, b: Array, x: Array, y: Array, delta: Array) -> Array:
         """|Δ| of each pair; where 64-bit integers take part, it is 0 of equal ones alone."""
         distances = self._apart[: len(delta)]
-        if self._is_complex or WIDE.isdisjoint((self.before.dtype, self.after.dtype)):
+        if self._is_complex or BEYOND_F64.isdisjoint((self.before.dtype, self.after.dtype)):
             return np.abs(delta, out=distances)
         high, low = _split(a, x, self.before.dtype)
         other_high, other_low = _split(b, y, self.after.dtype)
@@ -193,7 +190,7 @@ def _count_sizes(distances: Array) -> dict[int, int]:
 
 def _split(items: Array, values: Array, dtype: str) -> tuple[Array, Array]:
     """Numbers in units of 2**32, and what that leaves: both of their sign, and exact."""
-    numbers = carriers.decode(items, dtype) if dtype in WIDE else values
+    numbers = carriers.decode(items, dtype) if dtype in BEYOND_F64 else values
     rest = np.where(np.isfinite(numbers), np.fmod(numbers, numbers.dtype.type(2**HALF)), 0)
     return (numbers - rest) / 2.0**HALF, rest.astype(np.float64)
 

@@ -22,7 +22,7 @@ from ckptsurgeon.engine.mover import MEMORY, Progress, count_up, default_jobs
 from ckptsurgeon.measuring.channels import count_zero_rows
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.meter import Meter, Stretch
-from ckptsurgeon.measuring.reading import cut_extent, needs_whole, read_chunks
+from ckptsurgeon.measuring.reading import needs_whole, read_chunks
 from ckptsurgeon.measuring.scratch import ROOM, Scratch
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, number_width
@@ -30,6 +30,9 @@ from ckptsurgeon.wording import argument
 
 Limits = Mapping[str, tuple[float, ...]]
 """By key, the limits below which numbers are counted."""
+
+PART = 32 << 20
+"""Bytes of a large tensor that one thread reads before it takes up something else."""
 
 SHORT = 512 << 10
 """Bytes of a part that takes no longer than it takes threads of Python to change places."""
@@ -117,7 +120,7 @@ def _jobs(checkpoint: Checkpoint, key: str) -> Iterator[Job]:
     if extent is None:
         yield Job(key, spec, 0, spec.nbytes, None)
         return
-    for part in cut_extent(extent):
+    for part in extent.cut(PART):  # which ends between items
         at = (part.offset - extent.offset) // number_width(spec.dtype)
         yield Job(key, spec, at, part.nbytes, part, has_crc=extent.crc is not None)
 

@@ -16,10 +16,8 @@ from ckptsurgeon.measuring.scratch import Scratch
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.measuring.tallies import Tally
 from ckptsurgeon.ops.carriers import Array
+from ckptsurgeon.ops.ranges import BEYOND_F64, COMPLEX, INTEGER_RANGES
 from ckptsurgeon.specs import BITS, TensorSpec, number_width
-
-WIDEST = frozenset({"I64", "U64"})
-"""Codes of integers that float64 rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Meter:
         if self._row > 1:
             rows = self._find_rows(run) if zeros else skip_rows(count, self._at, self._row)
             self._rows.append(rows)
-        if self._code in WIDEST:
+        if self._code in BEYOND_F64:
             self._note_range(read_numbers(run, self._code))
         self._at += count
 
@@ -77,7 +75,7 @@ class Meter:
     def stretch(self) -> Stretch:
         """What is known of all runs."""
         found = (self._tally or self._gauge).statistics
-        if self._code[0] in "IUB" and self._code != "BF16" and found.least is not None:
+        if self._code in INTEGER_RANGES and found.least is not None:
             least, most = self._range or (int(found.least), int(found.most or 0))
             found = replace(found, least=least, most=most)
         rows = [Rows(found.zeros)] if self._row == 1 else self._rows
@@ -88,4 +86,4 @@ def _numbers_of_row(spec: TensorSpec) -> int:
     """The numbers of one index of dim 0; 0 of a tensor of less than two dims."""
     if len(spec.shape) < 2:
         return 0
-    return math.prod(spec.shape[1:]) * (2 if spec.dtype.startswith("C") else 1)
+    return math.prod(spec.shape[1:]) * (2 if spec.dtype in COMPLEX else 1)

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from ckptsurgeon.ops.carriers import Array, decode
+from ckptsurgeon.ops.ranges import COMPLEX
 from ckptsurgeon.specs import BITS, CARRIERS
 
 SINGLE = frozenset({"U8", "I8", "U16", "I16", "F16", "F32", "C64"})
@@ -21,7 +22,7 @@ PAIRS = np.arange(1 << 16, dtype="<u2")
 
 def read_numbers(run: Array, code: str) -> Array:
     """The numbers of uint8 memory that holds items of a dtype: two of each complex item."""
-    if code.startswith("C"):
+    if code in COMPLEX:
         return run.view(f"<f{BITS[code] // 16}")
     return decode(run.view(CARRIERS[BITS[code]]), code)
 

@@ -13,16 +13,6 @@ from ckptsurgeon.ops.carriers import Array
 from ckptsurgeon.plans.graph import Leaf
 from ckptsurgeon.specs import number_width
 
-PART = 32 << 20
-"""Bytes of a large tensor that one thread reads before it takes up something else."""
-
-
-def cut_extent(extent: Extent) -> Iterator[Extent]:
-    """The extent in parts for several threads; their ends are those of items."""
-    for at in range(0, extent.nbytes, PART):
-        nbytes = min(PART, extent.nbytes - at)
-        yield Extent(extent.path, extent.offset + at, nbytes)
-
 
 def needs_whole(checkpoint: Checkpoint, key: str) -> bool:
     """Whether a tensor of a file can only be read as a whole, as one whose items lie far apart."""
@@ -45,11 +35,9 @@ def read_chunks(
 
 def _read_extent(extent: Extent, size: int, buffer: Array) -> Iterator[Array]:
     with opened(extent.path) as descriptor:
-        for at in range(0, extent.nbytes, size):
-            nbytes = min(size, extent.nbytes - at)
-            part = Extent(extent.path, extent.offset + at, nbytes)
-            read_into(descriptor, part, buffer.data[:nbytes])
-            yield buffer[:nbytes]
+        for part in extent.cut(size):
+            read_into(descriptor, part, buffer.data[: part.nbytes])
+            yield buffer[: part.nbytes]
 
 
 def _read_runs(checkpoint: Checkpoint, key: str, memory: int) -> Iterator[Array]:

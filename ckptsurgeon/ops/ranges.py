@@ -70,6 +70,10 @@ def rounds(source: str, target: str) -> bool:
     return max(map(abs, INTEGER_RANGES[source])) > LARGEST_WHOLE[target]
 
 
+BEYOND_F64 = frozenset(code for code in INTEGER_RANGES if rounds(code, "F64"))
+"""Integers of which float64 doesn't hold every value: those of 64 bits."""
+
+
 def widens(source: str, target: str) -> bool:
     """Whether `target` is of the same kind and holds every value of `source` exactly."""
     if source in INTEGER_RANGES and target in INTEGER_RANGES:

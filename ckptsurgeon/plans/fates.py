@@ -50,6 +50,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     dropper: RuleInfo | None = None
 
     @property
+    def drops(self) -> bool:
+        """Whether the keys are dropped, or a part of each."""
+        return self.fate is Fate.DROPPED or self.dropped > 0
+
+    @property
     def is_plain(self) -> bool:
         """Whether a rule took the keys whole, and no more is to be said."""
         return self.fate is Fate.TAKEN and not (self.why or self.untaken or self.dropped)
@@ -78,6 +83,11 @@ class SourceFate(msgspec.Struct, frozen=True, gc=False):
     @property
     def rule(self) -> RuleInfo | None:
         return self.claim.rule
+
+    @property
+    def dropper(self) -> RuleInfo | None:
+        """The rule that drops the key, or a part of it."""
+        return self.claim.rule if self.fate is Fate.DROPPED else self.claim.dropper
 
     @property
     def untaken(self) -> float:

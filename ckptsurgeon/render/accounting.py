@@ -169,7 +169,7 @@ def _dropped(report: Report, view: View) -> Section | None:
 
 def find_dropped(report: Report) -> list[SourceFate]:
     """What rules drop of the sources: whole tensors, and the shares of others that slices took."""
-    return list(report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0))
+    return list(report.fates.of(lambda claim: claim.drops))
 
 
 def list_dropped(dropped: Sequence[SourceFate]) -> Iterable[Lot]:
@@ -211,8 +211,7 @@ def _drop_entry(fate: SourceFate, places: Mapping[int, str]) -> Entry:
     key = full_key(fate.source, fate.key)
     dropped = _share_dropped(fate)
     share = percent(dropped, 1) if dropped < 1 else ""
-    rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
-    place = places.get(id(rule)) or place_text(rule)
+    place = places.get(id(fate.dropper)) or place_text(fate.dropper)
     return Entry(key, fate.spec, label=(share or fate.reason, place))
 
 

@@ -155,8 +155,9 @@ def list_rows(rows: Sequence[Row]) -> Iterable[Lot]:
 
 
 def _entry(row: Row) -> Entry:
-    origins = (row.origin,) if row.origin and row.origin != row.key else ()
-    return Entry(row.key, row.spec, origins, row.before, (tell_parts(row),))
+    return Entry(
+        row.key, row.spec, (row.came_from,) if row.came_from else (), row.before, (tell_parts(row),)
+    )
 
 
 def tell_parts(row: Row) -> str:
@@ -185,7 +186,7 @@ def _show_line(line: Line) -> Aligned:
 
 def _row_line(row: Row) -> Aligned:
     """A tensor on a line of its own."""
-    came = f"<- {safe(row.origin)}" if row.origin and row.origin != row.key else ""
+    came = f"<- {safe(row.came_from)}" if row.came_from else ""
     far, *others = ("", "", "", "") if row.change is None else figures(row.change)
     tail = ", ".join(filter(None, (tell_rows([row]), tell_parts(row))))
     return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)

@@ -16,7 +16,7 @@ from ckptsurgeon.render.value_remarks import tell_remarks
 from ckptsurgeon.render.values import MOST_LINES, tell_left_out, tell_values
 from ckptsurgeon.render.view import EVERYTHING, View
 from ckptsurgeon.report.inspection import Inspection
-from ckptsurgeon.report.sides import count_tensors
+from ckptsurgeon.report.sides import count_tensors, nbytes_of
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec, human_bytes, plural
 from ckptsurgeon.wording import tell_more
 
@@ -80,7 +80,7 @@ def _facts(found: Inspection, verbose: bool) -> Iterator[Aligned]:
     yield Aligned(("format", kind + (f", {human_bytes(size)} on disk" if size else "")))
     if contents.shard:
         yield Aligned(("shard", f"opened {contents.shard} alone"))
-    nbytes = sum(spec.nbytes for spec in contents.specs.values())
+    nbytes = nbytes_of(contents.specs.values())
     unreadable = _unreadable(contents)
     told = f" ({len(unreadable):,} unreadable)" if unreadable else ""
     yield Aligned(("tensors", f"{len(contents.specs):,}{told}, {human_bytes(nbytes)}"))

@@ -10,6 +10,7 @@ from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.render.inspection import count_dtypes, count_elements, size_on_disk
 from ckptsurgeon.render.json import describe, write_plain
 from ckptsurgeon.report.inspection import Inspection
+from ckptsurgeon.report.sides import nbytes_of
 from ckptsurgeon.report.values import OUTLIER, ValueRemark
 
 VERSION = 1
@@ -41,7 +42,7 @@ def _described(found: Inspection) -> Iterable[tuple[str, Any]]:
         "bytes_on_disk": size_on_disk(checkpoint),
         "count": len(contents.specs),
         "elements": count_elements(contents),
-        "bytes": sum(spec.nbytes for spec in contents.specs.values()),
+        "bytes": nbytes_of(contents.specs.values()),
         "dtypes": dict(count_dtypes(contents)),
         "root": contents.root,
         "wrappers": list(contents.wrappers),

@@ -9,7 +9,7 @@ from ckptsurgeon.render.columns import Aligned
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import View
-from ckptsurgeon.report.sides import Side, Tally
+from ckptsurgeon.report.sides import Side, Tally, add_tallies
 from ckptsurgeon.specs import human_bytes, plural
 
 
@@ -28,6 +28,6 @@ def tell_outside(sides: Sequence[Side], words: str, view: View) -> Section | Non
     outside = [(side.alias, one) for side in sides for one in side.outside]
     if not outside:
         return None
-    tally = Tally(sum(one.tensors for _, one in outside), sum(one.nbytes for _, one in outside))
+    tally = add_tallies(Tally(one.tensors, one.nbytes) for _, one in outside)
     lines = [Aligned((safe(full_key(alias, one.key)), str(one))) for alias, one in outside]
     return Section(words, str(tally), lines, limit=view.limits.section, heads=("key", "holds", ""))

@@ -11,7 +11,7 @@ from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.report.sides import count_tensors
 from ckptsurgeon.report.values import ValueRemark
 from ckptsurgeon.showing import Paged
-from ckptsurgeon.specs import TensorSpec, human_bytes, plural
+from ckptsurgeon.specs import TensorSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -38,7 +38,5 @@ class Inspection(Paged):
     @property
     def summary(self) -> str:
         """`model.pt, torch, 14 tensors, 1.2 KiB`."""
-        found = count_tensors(self.specs.values())
         path, kind = self.checkpoint.path, self.checkpoint.format
-        size = f"{plural(found.tensors, 'tensor')}, {human_bytes(found.nbytes)}"
-        return f"{path}, {kind}, {size}"
+        return f"{path}, {kind}, {count_tensors(self.specs.values())}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Ckpt, ckpt, folder
-from comparing.test_text import CASES, decoder
+from comparing.cases import CASES, decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_pages import assert_ours

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +37,24 @@ be written, touched or not, and so more than what is resident (RssAnon)."""
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One matrix of 1.5 GB, zeros but for the marks, that takes no room on the disk."""
     path = tmp_path_factory.mktemp("memory") / "source.safetensors"
-    start = write_sparse(path, "F32", {"w": (ROWS, COLUMNS)})["w"]
-    with path.open("r+b") as file:
-        for (row, column), value in MARKS.items():
-            file.seek(start + 4 * (row * COLUMNS + column))
-            file.write(struct.pack("<f", value))
+    write_marked(path, MARKS)
     yield path
     path.unlink()
 
 
-def limited(*words: object) -> str:
-    """What the command line prints under the limit, where it must end well."""
+def write_marked(path: Path, marks: Mapping[tuple[int, int], float]) -> None:
+    start = write_sparse(path, "F32", {"w": (ROWS, COLUMNS)})["w"]
+    with path.open("r+b") as file:
+        for (row, column), value in marks.items():
+            file.seek(start + 4 * (row * COLUMNS + column))
+            file.write(struct.pack("<f", value))
+
+
+def limited(*words: object, code: int = 0) -> str:
+    """What the command line prints under the limit, where it must end with this code."""
     command = [sys.executable, "-c", LIMITED, *map(str, words)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == code, ran.stderr
     return ran.stdout
 
 
@@ -114,8 +118,18 @@ INIT = "{init: {to: big, fill: normal, shape: [1024, 1024], dtype: F32}}"
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds little elsewhere")
 def test_a_difference_of_1_5_gb_under_a_limit_of_300_mb(source: Path, tmp_path: Path) -> None:
-    limited("diff", source, source, "--memory", "32MiB")
-    limited("diff", source, source, "-e", "{from: w, to: w, ops: {slice: ':, :'}}", "--exact")
+    assert "equal in every value" in limited("diff", source, source, "--memory", "32MiB")
+    rule = "{from: w, to: w, ops: {slice: ':, :'}}"
+    assert "equal bit for bit" in limited("diff", source, source, "-e", rule, "--exact")
+    other = tmp_path / "other.safetensors"
+    write_marked(other, {**MARKS, (19_000, 5): -0.25})
+    try:
+        told = json.loads(limited("diff", source, other, "--format=json", code=1))
+        change = told["rows"][0]["change"]
+        assert (change["elements"], change["max_delta"]) == (ROWS * COLUMNS, 0.25)
+        assert change["equal"] == ROWS * COLUMNS - 1
+    finally:
+        other.unlink()
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ import ckptsurgeon as cs
 from ckptsurgeon.checkpoints.memory import open_dict
 from ckptsurgeon.checkpoints.opening import open_checkpoint
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.measuring import measuring, reading, tallies
+from ckptsurgeon.measuring import measuring, tallies
 from ckptsurgeon.measuring.channels import count_zero_rows, find_rows
 from ckptsurgeon.measuring.measured import Measured
 from ckptsurgeon.measuring.measuring import measure
@@ -127,7 +127,7 @@ def test_parts_of_a_tensor_are_the_whole(
     save_file({"w": tensor}, tmp_path / "w.safetensors")
     opened = open_checkpoint(tmp_path / "w.safetensors")
     whole = measure(opened, ["w"], limits={}).tensors["w"]
-    monkeypatch.setattr(reading, "PART", 1000 * dtype.itemsize)
+    monkeypatch.setattr(measuring, "PART", 1000 * dtype.itemsize)
     parts = measure(opened, ["w"], limits={}).tensors["w"]
     assert parts.zero_channels == whole.zero_channels == 72
     told, wanted = parts.statistics, whole.statistics
@@ -283,7 +283,7 @@ def test_dead_channels_are_counted(dtype: torch.dtype) -> None:
 def test_damaged_values_are_not_told(
     kind: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PART", 200_000)
+    monkeypatch.setattr(measuring, "PART", 200_000)
     values, path = np.random.default_rng(6).normal(size=size), tmp_path / f"a.{kind}"
     if kind == "pt":
         torch.save({"w": torch.tensor(values)}, path)

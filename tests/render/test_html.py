@@ -8,21 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from comparing.cases import CASES, decoder
 from html_reading import Page, keys_of
 from report.plans import (
     HOSTILE,
+    PLANS,
+    RESNET,
     Inert,
     Specs,
     compared,
-    experts,
-    parts_and_folds,
-    renamed,
-    resnet18,
-    surgery,
     view,
 )
 
@@ -46,31 +42,11 @@ from ckptsurgeon.report.inspection import Inspection
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import TensorSpec, unreadable_spec
 
-RESNET = resnet18()
-
 MOST_BYTES = 5_000_000
 
 
 def page_of(plan: Plan) -> str:
     return render_report(make_report(plan))
-
-
-def allowed(plan: Plan) -> Plan:
-    findings = (msgspec.structs.replace(one, allowed=True) for one in plan.findings)
-    return replace(plan, findings=tuple(findings))
-
-
-STEM = compared(resnet18(channels=4, classes=10), RESNET)
-
-PLANS = {
-    "surgery": surgery(),
-    "module_prefix": compared(renamed(RESNET, "^", "module."), RESNET),
-    "stem_and_head": STEM,
-    "stem_and_head_allowed": allowed(STEM),
-    "no_destination": replace(compared(RESNET, RESNET), destination=None),
-    "experts": experts(),
-    "parts_and_folds": parts_and_folds(),
-}
 
 
 def looked_at(specs: Specs, **contents: object) -> Inspection:

@@ -16,8 +16,7 @@ from command_line import Ckpt, ckpt, folder
 from hypothesis import example, given
 from hypothesis import strategies as st
 from render.test_inspection import CHECKPOINTS, look
-from render.test_text import PLANS
-from report.plans import resnet18
+from report.plans import PLANS, resnet18
 
 from ckptsurgeon.cli.printing import Style
 from ckptsurgeon.plans.outputs import Status

@@ -5,45 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 import yaml
 from report.plans import (
     HOSTILE,
+    PLANS,
+    RESNET,
     compared,
-    experts,
-    parts_and_folds,
     renamed,
     resnet18,
-    surgery,
     view,
 )
 
 import ckptsurgeon as cs
 from ckptsurgeon.plans.account import Finding, FindingKind, Note
-from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.render.text import render_text
 from ckptsurgeon.report.report import make_report
 from ckptsurgeon.specs import TensorSpec
 
 GOLDEN = Path(__file__).parent / "golden"
-RESNET = resnet18()
-
-
-def allowed(plan: Plan) -> Plan:
-    findings = (msgspec.structs.replace(one, allowed=True) for one in plan.findings)
-    return replace(plan, findings=tuple(findings))
-
-
-PLANS = {
-    "surgery": surgery(),
-    "module_prefix": compared(renamed(RESNET, "^", "module."), RESNET),
-    "stem_and_head": compared(resnet18(channels=4, classes=10), RESNET),
-    "stem_and_head_allowed": allowed(compared(resnet18(channels=4, classes=10), RESNET)),
-    "no_destination": replace(compared(RESNET, RESNET), destination=None),
-    "experts": experts(),
-    "parts_and_folds": parts_and_folds(),
-}
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ckptsurgeon import plan
@@ -271,3 +272,24 @@ class Inert:
 
     def read(self, key: str) -> Any:
         raise KeyError(key)
+
+
+def allowed(plan: Plan) -> Plan:
+    """The plan with all of its findings allowed."""
+    findings = (msgspec.structs.replace(one, allowed=True) for one in plan.findings)
+    return replace(plan, findings=tuple(findings))
+
+
+RESNET = resnet18()
+STEM = compared(resnet18(channels=4, classes=10), RESNET)
+
+PLANS = {
+    "surgery": surgery(),
+    "module_prefix": compared(renamed(RESNET, "^", "module."), RESNET),
+    "stem_and_head": STEM,
+    "stem_and_head_allowed": allowed(STEM),
+    "no_destination": replace(compared(RESNET, RESNET), destination=None),
+    "experts": experts(),
+    "parts_and_folds": parts_and_folds(),
+}
+"""Plans of every kind, by name."""

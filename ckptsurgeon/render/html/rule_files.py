@@ -13,6 +13,7 @@ from markupsafe import escape
 from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.graph import RuleInfo
+from ckptsurgeon.render.accounting import find_dropped
 from ckptsurgeon.render.html.rows import RuleLink
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.view import place_text
@@ -184,8 +185,8 @@ class RuleLinks:
 
     def _count_dropped(self) -> Counter[int]:
         counts: Counter[int] = Counter()
-        for fate in self._report.fates.of(lambda one: one.fate is Fate.DROPPED or one.dropped > 0):
-            rule = fate.rule if fate.fate is Fate.DROPPED else fate.claim.dropper
+        for fate in find_dropped(self._report):
+            rule = fate.dropper
             if rule is not None and _spot(rule) in self._numbers:
                 counts[self._numbers[_spot(rule)]] += 1
         return counts

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_pages import Page, Table, assert_ours, read_page
 from render.markdown.test_escaping import TEXTS
-from render.test_text import PLANS
-from report.plans import compared, resnet18, view
+from report.plans import PLANS, compared, resnet18, view
 
 from ckptsurgeon.plans.account import Note
 from ckptsurgeon.plans.fates import Fate
