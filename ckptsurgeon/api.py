@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ckptsurgeon.checkpoints.base import DESTINATION
-from ckptsurgeon.checkpoints.memory import tensors_held
 from ckptsurgeon.checkpoints.planting import is_model
-from ckptsurgeon.checkpoints.tensors import is_torch, to_numpy, to_torch
+from ckptsurgeon.engine.applying import make_tensors
 from ckptsurgeon.engine.execution import Execution
-from ckptsurgeon.engine.module_metadata import output_metadata
 from ckptsurgeon.engine.mover import Progress
 from ckptsurgeon.errors import CkptSurgeonError, OutputError
 from ckptsurgeon.file_names import OutputPaths, paths_of_outputs
@@ -22,9 +18,7 @@ from ckptsurgeon.given_rules import hold_tensors, look_like_rules
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.planner.explaining import Explanation
 from ckptsurgeon.planner.explaining import explain as explain_key
-from ckptsurgeon.plans.graph import Leaf, Node, walk
 from ckptsurgeon.plans.inverse.inverting import invert_plan, root_of
-from ckptsurgeon.plans.outputs import Output
 from ckptsurgeon.plans.plan import Plan
 from ckptsurgeon.report.report import Report, make_report
 from ckptsurgeon.request import (
@@ -179,7 +173,7 @@ def apply(
         root=root,
         one_shard=one_shard,
     ).hold()
-    return _Tensors(execution).all(), make_report(execution.plan, done="made")
+    return make_tensors(execution), make_report(execution.plan, done="made")
 
 
 def _prepare(
@@ -313,55 +307,3 @@ def _refuse_destination(output: str | os.PathLike[str]) -> None:
             f"{name}: exists already; if it is the destination, name a new output and say "
             f"into={name!r}; force=True replaces it"
         )
-
-
-class _Tensors:
-    """The outputs of a plan as tensors of the kind that went in."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._plan = execution.plan
-        self._evaluator = execution.evaluate()
-        self._given = tensors_held(execution.checkpoints)
-        dicts = [one for name, one in self._given.items() if name != DESTINATION]
-        self._torch = any(map(is_torch, dicts[0].values())) if dicts else False
-
-    def all(self) -> dict[str, Any]:
-        outputs = self._plan.outputs
-        checked = {tie.key for tie in self._plan.checked_ties}
-        following = {
-            key: leader
-            for key, leader in self._plan.ties.items()
-            if key in checked or not isinstance(outputs[key].node, Leaf)
-        }  # the others share their storage as they were given, and may stay the objects
-        made = {key: self._tensor(outputs[key]) for key in outputs if key not in following}
-        is_named = self._plan.is_named  # and so keys are addresses
-        tensors = {
-            key if is_named else one.name: made[following.get(key, key)]
-            for key, one in outputs.items()
-        }
-        metadata = None if is_named else output_metadata(self._plan)
-        if metadata is None:
-            return tensors
-        ordered: Any = OrderedDict(tensors)
-        ordered._metadata = OrderedDict((k, dict(v)) for k, v in metadata.items())
-        return ordered  # type: ignore[no-any-return]
-
-    def _tensor(self, output: Output) -> Any:
-        if isinstance(output.node, Leaf):
-            given = self._value(output.node)
-            if given is not None and is_torch(given) == self._torch:
-                return given
-        array = self._evaluator.output(output)
-        if not self._torch:
-            return to_numpy(array, output.spec)
-        return to_torch(array, output.spec, self._device(output.node))
-
-    def _device(self, node: Node) -> Any:
-        leaves = (work for work in walk(node) if isinstance(work, Leaf))
-        values = (self._value(leaf) for leaf in leaves if leaf.source != DESTINATION)
-        return next((value.device for value in values if is_torch(value)), "cpu")
-
-    def _value(self, leaf: Leaf) -> Any:
-        """The tensor that was given for a key, as it is; None where it is no dict's."""
-        given = self._given.get(leaf.source)
-        return None if given is None else given[leaf.name]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.models import require_model
-from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.errors import CheckpointError
-from ckptsurgeon.factories import build_model, is_pretrained
 from ckptsurgeon.proof.comparing import compare
-from ckptsurgeon.proof.loading import Loaded, State, load_strictly, read_state, without_wrappers
-from ckptsurgeon.proof.pretrained import load_pretrained
+from ckptsurgeon.proof.loading import Loaded, read_state, without_wrappers
+from ckptsurgeon.proof.networks import Model, Network
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.proof.values import check_values
+from ckptsurgeon.report.sides import nbytes_of
 from ckptsurgeon.request import Root, Source, open_source, read_kinds, read_roots
 from ckptsurgeon.wanted import refuse, require, whole_number
 from ckptsurgeon.wording import argument, name_kinds, name_root
@@ -32,61 +29,6 @@ TOLERANCE = 1e-5
 
 AGAINST = "against"
 """The alias of the second checkpoint, where a root is named."""
-
-Model = str | Callable[..., "nn.Module"]
-"""A factory by name (`pkg.mod:factory`, `transformers:FOLDER`, `timm:NAME`), or a callable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A model that can be built on a device, as often as it is needed."""
-
-    model: Model
-    arguments: Mapping[str, Any] | None
-    word: str = "arguments"
-    """What its arguments are called in `verify`."""
-
-    @property
-    def name(self) -> str:
-        if isinstance(self.model, str):
-            return self.model
-        return str(getattr(self.model, "__qualname__", type(self.model).__name__))
-
-    def build(self, device: str) -> nn.Module:
-        import torch
-
-        if isinstance(self.model, str):
-            return build_model(self.model, self.arguments, device)
-        if is_model(self.model):
-            raise CheckpointError(
-                f"verify: {self.name} is built already; give what makes one, such as "
-                "`lambda: copy.deepcopy(model)`, or the name of it"
-            )
-        if not callable(self.model):
-            what = self.word.replace("arguments", "model")
-            refuse(f"verify: {what}", self.model, "what makes one, or the name of it")
-        given = self.arguments or {}
-        try:
-            takes = inspect.signature(self.model, follow_wrapped=False)
-        except (TypeError, ValueError):  # a builtin that says nothing of itself
-            takes = None
-        try:
-            if takes is not None:
-                takes.bind(**given)
-        except TypeError as error:
-            message = f"verify: {self.name}: {error}; `{self.word}` are its own"
-            raise CheckpointError(message) from None
-        with torch.device(device):
-            made = self.model(**given)
-        require_model(made)
-        return made
-
-    def load(self, state: State, device: str) -> tuple[nn.Module, Loaded]:
-        """The model with a checkpoint's tensors, and what was wrong with them."""
-        if isinstance(self.model, str) and is_pretrained(self.model):
-            return load_pretrained(state, self.build("meta"))
-        model = self.build(device)
-        return model, load_strictly(state, model)
 
 
 def verify(
@@ -132,18 +74,16 @@ def verify(
         source = network
         if source_model is not None:
             source = Network(source_model, source_arguments, "source_arguments")
-        path, reference, told = _reference(
-            open_source(against, roots.get(AGAINST), AGAINST), source, kinds
-        )
-        notes += told
-        names = path, source.name
+        second = open_source(against, roots.get(AGAINST), AGAINST)
+        reference, told = _load_reference(second, source, kinds)
+        names = str(second.path), source.name
         comparison, differences = compare(reference, built, names, shape, seed, tolerance)
-        found += differences
+        notes, found = [*notes, *told], [*found, *differences]
     return Verification(
         checkpoint=str(opened.path),
         model=network.name,
         tensors=len(loaded.state),
-        nbytes=sum(spec.nbytes for spec in opened.contents.specs.values()),
+        nbytes=nbytes_of(opened.contents.specs.values()),
         findings=tuple(replace(one, allowed=one.kind.value in kinds) for one in found),
         notes=tuple(notes),
         comparison=comparison,
@@ -182,10 +122,10 @@ def _parameters(model: nn.Module, loaded: Loaded) -> set[str]:
     return set(loaded.state) - buffers - unexpected
 
 
-def _reference(
+def _load_reference(
     checkpoint: Checkpoint, network: Network, kinds: Collection[str]
-) -> tuple[str, nn.Module, list[str]]:
-    """The source's path, its network with its weights, and a note of what was allowed."""
+) -> tuple[nn.Module, list[str]]:
+    """The source's network with its weights, and a note of what was allowed."""
     model, loaded = network.load(without_wrappers(read_state(checkpoint)), "cpu")
     if refused := [one for one in loaded.findings if one.kind.value not in kinds]:
         first, *others = refused
@@ -198,4 +138,4 @@ def _reference(
     counts = Counter(one.kind.value for one in loaded.findings)
     told = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
     notes = [f"{checkpoint.path}: {told}, which is allowed"] if told else []
-    return str(checkpoint.path), model, notes
+    return model, notes
