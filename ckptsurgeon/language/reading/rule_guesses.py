@@ -18,6 +18,7 @@ from ckptsurgeon.language.problems import MAX_SHOWN
 from ckptsurgeon.language.reading import arguments, arrow_guesses
 from ckptsurgeon.language.reading.arrows import node_of_line
 from ckptsurgeon.language.reading.expression_guesses import meant_expression
+from ckptsurgeon.language.reading.kind_guesses import guess_kind
 from ckptsurgeon.language.reading.notations import other_notations, other_patterns
 from ckptsurgeon.language.reading.op_guesses import meant_ops, op_node
 from ckptsurgeon.language.reading.rule_kinds import BEHIND, RULE_WORDS
@@ -25,13 +26,12 @@ from ckptsurgeon.language.reading.rule_nodes import (
     arrow_node,
     block_node,
     items_of,
-    keys_node,
     mapping_node,
+    replace_texts,
     text_node,
     with_ops,
     with_word,
 )
-from ckptsurgeon.language.reading.rule_options import SHARED
 from ckptsurgeon.language.synonyms import find_word, fold_word, is_copy, is_rename
 from ckptsurgeon.language.yaml.nodes import Mapping, Node, Scalar, Sequence, is_null
 from ckptsurgeon.language.yaml.writing import LONGEST_LINE, write_line
@@ -164,7 +164,7 @@ def _of_mapping(node: Mapping) -> Iterator[Node]:
     elif word == "from":
         yield from _of_block(node)
     elif word:
-        yield from _of_kind(node, word)
+        yield from guess_kind(node, word)
     else:
         if not others:
             yield from _of_arrow(key.text, value, node.place)
@@ -233,101 +233,9 @@ def _of_block(node: Mapping) -> Iterator[Node]:
     source, target = node.get("from"), node.get("to")
     if isinstance(source, Scalar) and isinstance(target, Scalar):
         for left, right in other_notations(source.text, target.text):
-            yield _replaced(node, {"from": left, "to": right})
+            yield replace_texts(node, {"from": left, "to": right})
     elif isinstance(source, Scalar) and target is None:
-        yield from (_replaced(node, {"from": one}) for one in other_patterns(source.text))
-
-
-def _replaced(node: Mapping, texts: dict[str, str]) -> Mapping:
-    """The mapping with other texts for some of its words."""
-    entries = (
-        (key, text_node(texts[key.text], value.place) if key.text in texts else value)
-        for key, value in node.entries
-    )
-    return Mapping(tuple(entries), node.place)
-
-
-_SIDES = {
-    "init": ("to", "fill"),
-    "require": ("key", "shape"),
-    "freeze_batchnorm": ("from", "to"),
-    "fold_batchnorm": ("conv", "batchnorm"),
-}
-"""The words of rules that take a mapping for a key, and for a value that goes with it."""
-
-
-def _of_kind(node: Mapping, word: str) -> Iterator[Node]:
-    """A rule of a word, whose value is written otherwise."""
-    value = node.get(word)
-    texts = value.text if isinstance(value, Scalar) else ""
-    if word in _SIDES and value is not None:
-        if set(node.words) - {word, *SHARED}:
-            yield _put_inside(node, word, value)
-        yield from (_replaced_value(node, word, one) for one in _sided(value, *_SIDES[word]))
-    if word in ("drop", "keep", "tie"):
-        keys = arrow_guesses.listed_keys(texts)
-        if isinstance(value, Mapping) and all(is_null(one) for _, one in value.entries):
-            keys = [key.text for key, _ in value.entries]
-        if keys:
-            yield _replaced_value(node, word, keys_node(keys, node.place))
-    if word == "drop":
-        yield from (_replaced(node, {word: one}) for one in other_patterns(texts))
-    if word == "within" and (other := arrow_guesses.find_arrow(texts)):
-        yield _replaced(node, {word: f"{other.left} -> {other.right}"})
-    if word == "fold_batchnorm" and isinstance(value, Mapping) and "conv" not in value.words:
-        layer = value.get("batchnorm")
-        if isinstance(layer, Scalar) and "->" in layer.text:
-            yield from (_replaced_value(node, word, one) for one in _sided(layer, *_SIDES[word]))
-    if word == "batchnorm" and isinstance(value, Mapping) and set(value.words) == {"from", "to"}:
-        source, target = value.get("from"), value.get("to")
-        if isinstance(source, Scalar) and isinstance(target, Scalar):
-            yield _replaced_value(
-                node, word, text_node(f"{source.text} -> {target.text}", node.place)
-            )
-    if word == "batchnorm" and texts:
-        sides = arrow_guesses.find_sides(texts)
-        left, right = sides if len(sides) == 2 else (texts, texts)
-        if (targets := arrow_guesses.listed_keys(right)) and len(sides) == 2:
-            yield block_node([f"{left}.*"], [f"{one}.*" for one in targets], None, node.place)
-        target = node.get("to")
-        if isinstance(target, Scalar) and len(sides) == 1:
-            kept = tuple(entry for entry in node.entries if entry[0].text != "to")
-            node, right = Mapping(kept, node.place), target.text
-        yield _replaced(node, {word: f"{left} -> {right}"})
-        for one, two in other_notations(left, right):
-            yield _replaced(node, {word: f"{one} -> {two}"})
-
-
-def _put_inside(node: Mapping, word: str, value: Node) -> Mapping:
-    """The rule with all words that stand beside its own in the mapping: `{init: x, fill: 1}`."""
-    own = mapping_node(value.place, (_SIDES[word][0], value))
-    entries = value.entries if isinstance(value, Mapping) else own.entries
-    beside = (entry for entry in node.entries if entry[0].text != word)
-    return mapping_node(node.place, (word, Mapping((*entries, *beside), value.place)))
-
-
-def _replaced_value(node: Mapping, word: str, value: Node) -> Mapping:
-    entries = ((key, value if key.text == word else own) for key, own in node.entries)
-    return Mapping(tuple(entries), node.place)
-
-
-def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
-    """The mapping that a key, or a key with a value, stands for: `init: x = ones`."""
-    place = value.place
-    if isinstance(value, Mapping) and len(value.entries) == 1:
-        ((key, given),) = value.entries
-        yield mapping_node(place, (first, key), (second, given))
-    if isinstance(value, Sequence) and len(value.items) == 2:
-        yield mapping_node(place, (first, value.items[0]), (second, value.items[1]))
-    if not isinstance(value, Scalar) or len(value.text) > MAX_SHOWN:
-        return
-    two = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", value.text)
-    if two is not None:
-        yield mapping_node(
-            place, (first, text_node(two[1], place)), (second, text_node(two[2], place))
-        )
-    fill = [("fill", text_node("zeros", place))] if second == "fill" else []
-    yield mapping_node(place, (first, value), *fill)
+        yield from (replace_texts(node, {"from": one}) for one in other_patterns(source.text))
 
 
 def _with_both(arrow: Node) -> Node:

@@ -68,3 +68,12 @@ def with_word(value: Node | None, word: str, given: Node) -> Node:
 
 def items_of(ops: Node) -> tuple[Node, ...]:
     return ops.items if isinstance(ops, Sequence) else (ops,)
+
+
+def replace_texts(node: Mapping, texts: dict[str, str]) -> Mapping:
+    """The mapping with other texts for some of its words."""
+    entries = (
+        (key, text_node(texts[key.text], value.place) if key.text in texts else value)
+        for key, value in node.entries
+    )
+    return Mapping(tuple(entries), node.place)
