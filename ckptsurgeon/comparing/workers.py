@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from ckptsurgeon.comparing.halves import Half
 from ckptsurgeon.engine.mover import MEMORY, default_jobs
 from ckptsurgeon.engine.reading import NodeReader
+from ckptsurgeon.engine.threads import Stopped, run_all
 from ckptsurgeon.ops.indexing import Region
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,7 @@ class Reader:
 
     half: Half
     nodes: NodeReader
-    stopped: threading.Event
+    stopped: Stopped
 
     def blocks(self, name: str) -> Iterator[Array]:
         """The bytes of a tensor in order; each block is good until the next one."""
@@ -48,7 +48,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Threads that work on tensors of two halves within `memory` bytes; `tell` hears of each."""
+    """Threads that work on tensors of two halves within `memory` bytes."""
 
     first: Half
     second: Half
@@ -62,7 +62,7 @@ class Workers:
         nbytes: Callable[[Item], int] = lambda item: 0,
         tell: Callable[[Item], None] = lambda item: None,
     ) -> dict[Item, Result]:
-        """What the work gives for each item, the largest first; the first error ends all of it.
+        """What the work gives for each item, the largest first; `tell` hears of each.
 
         Items of few bytes each are for one thread: several would wait for each other.
         """
@@ -70,10 +70,11 @@ class Workers:
         are_short = sum(map(nbytes, waiting)) < SHORT * len(waiting)
         jobs = 1 if are_short else min(self.jobs or default_jobs(), max(len(waiting), 1))
         memory = (self.memory or MEMORY) // (2 * jobs)
-        one_at_a_time, stopped = threading.Lock(), threading.Event()
+        one_at_a_time = threading.Lock()
 
-        def work_on() -> None:
+        def work_on(stopped: Stopped) -> None:
             with (
+                contextlib.suppress(_Stopped),
                 NodeReader(self.first.checkpoints, memory) as first,
                 NodeReader(self.second.checkpoints, memory) as second,
             ):
@@ -87,13 +88,7 @@ class Workers:
                         done[item] = result
                         tell(item)
 
-        def work_until_stopped() -> None:
-            with contextlib.suppress(_Stopped), _stopping(stopped):
-                work_on()
-
-        with ThreadPoolExecutor(jobs) as threads, _stopping(stopped):
-            for future in [threads.submit(work_until_stopped) for _ in range(jobs)]:
-                future.result()
+        run_all([work_on] * jobs, jobs)
         return done
 
 
@@ -107,13 +102,3 @@ def _next(waiting: deque[Item]) -> Item | None:
 
 class _Stopped(Exception):
     """The work was stopped, as another thread failed or the user wished."""
-
-
-@contextlib.contextmanager
-def _stopping(stopped: threading.Event) -> Iterator[None]:
-    """Stops the other threads where one of them, or who waits, fails."""
-    try:
-        yield
-    except BaseException:
-        stopped.set()
-        raise

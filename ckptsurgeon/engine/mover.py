@@ -10,9 +10,9 @@ import heapq
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Span
@@ -26,6 +26,7 @@ from ckptsurgeon.engine.needs import whole_bytes
 from ckptsurgeon.engine.runs import FEW_RUNS, Run, kernel_runs, short_runs
 from ckptsurgeon.engine.sequential import Readers
 from ckptsurgeon.engine.sharing import group_sharing, order_by_sharing
+from ckptsurgeon.engine.threads import Stopped, run_all
 from ckptsurgeon.ops.mosaic import Mosaic
 from ckptsurgeon.plans.graph import Leaf, Node, full_key, nbytes_of
 from ckptsurgeon.plans.lowering import Lowering, dense_strides
@@ -190,30 +191,18 @@ class Mover:
         in_blocks = [job for job in jobs if not job.computed and not job.copied]
         evaluator = self._evaluator(computed, in_blocks)
         tell = count_up(progress, sum(job.output.spec.nbytes for job in jobs))
-        stopped = threading.Event()
 
-        def make(some: Iterable[Job]) -> None:
-            try:
-                for job in some:
-                    if stopped.is_set():
-                        return
-                    self._make(job, evaluator)
-                    tell(job.output.spec.nbytes, full_key(job.filling.alias, job.output.key))
-            except BaseException:
-                stopped.set()  # whichever thread it is, the others make no more
-                raise
+        def make(some: Iterable[Job], stopped: Stopped) -> None:
+            for job in some:
+                if stopped.is_set():
+                    return
+                self._make(job, evaluator)
+                tell(job.output.spec.nbytes, full_key(job.filling.alias, job.output.key))
 
-        with self._workers, ThreadPoolExecutor(self._threads) as pool:
-            making = [pool.submit(make, computed)] if computed else []
-            making += (pool.submit(make, [job]) for job in in_blocks)
-            try:
-                make(copies)
-                for future in making:
-                    future.result()
-            except BaseException:  # or a Ctrl-C while it waits
-                stopped.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        shared = [computed, *([job] for job in in_blocks)]
+        with self._workers:
+            works = [partial(make, some) for some in shared if some]
+            run_all(works, self._threads, here=partial(make, copies))
         return Moved(
             sum(job.nbytes for job in jobs if job.runs is not None),
             sum(job.nbytes for job in jobs if job.runs is None),

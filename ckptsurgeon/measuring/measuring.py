@@ -6,10 +6,9 @@ import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add, attrgetter
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from ckptsurgeon.checkpoints.base import Checkpoint
 from ckptsurgeon.checkpoints.crc import combine_all, refuse_damaged
 from ckptsurgeon.checkpoints.transfer import Extent, naming
 from ckptsurgeon.engine.mover import MEMORY, Progress, count_up, default_jobs
+from ckptsurgeon.engine.threads import Stopped, run_all
 from ckptsurgeon.measuring.channels import count_zero_rows
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.meter import Meter, Stretch
@@ -137,8 +137,7 @@ class Crew:
     ) -> None:
         self._checkpoint, self._limits, self._memory = checkpoint, limits, memory
         self._tell = tell
-        self._stopped, self._taking = threading.Event(), threading.Lock()
-        self._holding = threading.Lock()
+        self._taking, self._holding = threading.Lock(), threading.Lock()
         self._found: dict[str, list[Part]] = defaultdict(list)
 
     def run(self, jobs: Iterable[Job], threads: int) -> Mapping[str, Sequence[Part]]:
@@ -146,33 +145,22 @@ class Crew:
         ordered = sorted(jobs, key=attrgetter("nbytes"), reverse=True)
         long = iter([job for job in ordered if job.nbytes > SHORT])
         short = (job for job in ordered if job.nbytes <= SHORT)
-        with ThreadPoolExecutor(threads) as pool:
-            working = [pool.submit(self._work, some) for some in (*[long] * threads, short)]
-            try:
-                for future in working:
-                    future.result()
-            except BaseException:  # or a Ctrl-C while it waits
-                self._stopped.set()
-                raise
+        run_all([partial(self._work, some) for some in (*[long] * threads, short)], threads)
         return self._found
 
-    def _work(self, waiting: Iterator[Job]) -> None:
+    def _work(self, waiting: Iterator[Job], stopped: Stopped) -> None:
         scratch = Scratch()
-        try:
-            while not self._stopped.is_set():
-                with self._taking:
-                    job = next(waiting, None)
-                if job is None:
-                    return
-                part = self._measure(job, scratch)
-                with self._taking:
-                    self._found[job.key].append(part)
-                self._tell(job.nbytes, job.key)
-        except BaseException:
-            self._stopped.set()  # whichever thread it is, the others begin nothing more
-            raise
+        while not stopped.is_set():
+            with self._taking:
+                job = next(waiting, None)
+            if job is None:
+                return
+            part = self._measure(job, scratch, stopped)
+            with self._taking:
+                self._found[job.key].append(part)
+            self._tell(job.nbytes, job.key)
 
-    def _measure(self, job: Job, scratch: Scratch) -> Part:
+    def _measure(self, job: Job, scratch: Scratch, stopped: Stopped) -> Part:
         crc = 0
         count = job.nbytes // number_width(job.spec.dtype)
         meter = Meter(job.spec, job.at, count, self._limits.get(job.key, ()), scratch)
@@ -181,7 +169,7 @@ class Crew:
             for chunk in chunks:
                 meter.add(chunk)
                 crc = zlib.crc32(chunk.data, crc) if job.has_crc else 0
-                if self._stopped.is_set():
+                if stopped.is_set():
                     break
         return Part(job, meter.stretch, crc)
 
