@@ -125,7 +125,7 @@ def _add_counts(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int
     return {size: one.get(size, 0) + other.get(size, 0) for size in sorted({*one, *other})}
 
 
-def total(changes: Iterable[Change]) -> Change:
+def add_changes(changes: Iterable[Change]) -> Change:
     """The change of all of them together."""
     return reduce(add, changes, Change())
 

@@ -11,7 +11,7 @@ from ckptsurgeon.comparing.change import Compared
 from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.difference import Difference, Row
 from ckptsurgeon.comparing.elements import compare_blocks
-from ckptsurgeon.comparing.halves import A, B, Half, converted_half, half_of
+from ckptsurgeon.comparing.halves import A, B, Half, convert_half, open_half
 from ckptsurgeon.comparing.moved import find_moved
 from ckptsurgeon.comparing.notes import tell_beside
 from ckptsurgeon.comparing.rows import is_searched, make_gone_row, make_moved_row, make_row
@@ -129,13 +129,13 @@ def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:
     if inputs.destination is None:
         raise CkptSurgeonError("b: nothing to compare with; name a checkpoint")
     if are_converted:
-        return converted_half(request.prepare()), half_of(inputs.destination, B)
+        return convert_half(request.prepare()), open_half(inputs.destination, B)
     if isinstance(inputs.destination, Several):
         raise CkptSurgeonError(_tell_several("B", "what rules give alone"))
     if len(inputs.sources) > 1:
         raise CkptSurgeonError(_tell_several("A", "one checkpoint by rules alone"))
     (source,) = inputs.sources.values()
-    return half_of(source, A), half_of(inputs.destination, B)
+    return open_half(source, A), open_half(inputs.destination, B)
 
 
 @dataclass(frozen=True, slots=True)

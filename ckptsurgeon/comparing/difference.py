@@ -9,7 +9,7 @@ from functools import cached_property
 
 import msgspec
 
-from ckptsurgeon.comparing.change import Change, total
+from ckptsurgeon.comparing.change import Change, add_changes
 from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.ops.ranges import COMPLEX
@@ -116,7 +116,7 @@ class Difference(Paged):
     @cached_property
     def whole(self) -> Change:
         """The change of all values that were compared; integers are just counted."""
-        return total(row.part for row in self.rows if row.part is not None)
+        return add_changes(row.part for row in self.rows if row.part is not None)
 
     @cached_property
     def modules(self) -> Mapping[str, Change]:
@@ -126,7 +126,7 @@ class Difference(Paged):
             if row.part is not None:
                 for path in prefixes_of(row.key):
                     found.setdefault(path, []).append(row.part)
-        return {"": self.whole, **{path: total(changes) for path, changes in found.items()}}
+        return {"": self.whole, **{path: add_changes(changes) for path, changes in found.items()}}
 
     @property
     def equal(self) -> bool:
@@ -168,7 +168,7 @@ class Difference(Paged):
             return f"alike: {number} of the same names, dtypes and shapes; values were not compared"
         if self.counts[Status.CLOSE].tensors:
             changes = [row.change for row in self.by_status[Status.CLOSE] if row.change is not None]
-            largest = f"max |Δ| {total(changes).largest:.1e}"
+            largest = f"max |Δ| {add_changes(changes).largest:.1e}"
             return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
         how = "bit for bit" if self.conditions.exact else "in every value"
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)

@@ -48,7 +48,7 @@ class Half:
         return replace(self, specs=specs, left=left, mixed=self.mixed.intersection(specs))
 
 
-def half_of(checkpoint: Checkpoint, name: str) -> Half:
+def open_half(checkpoint: Checkpoint, name: str) -> Half:
     """A checkpoint as it is."""
     specs = checkpoint.contents.specs
     readable = (key for key, spec in specs.items() if not isinstance(spec, UnreadableSpec))
@@ -61,7 +61,7 @@ def half_of(checkpoint: Checkpoint, name: str) -> Half:
     )
 
 
-def converted_half(execution: Execution) -> Half:
+def convert_half(execution: Execution) -> Half:
     """What rules make of the sources, before it is written; of several outputs by address."""
     plan = execution.plan
     outputs = {

@@ -145,14 +145,14 @@ def _operand(operand: Operand) -> str:
 
 
 def _show_line(line: Line) -> Aligned:
-    key, origins = str(line.box), origins_text(line)
+    key, origins = str(line.box), tell_origins(line)
     came = "" if not origins or origins == safe(key) else f"<- {origins}"
     change = f"{line.before} -> {line.after}" if line.before else ""
     tail = change or ("" if line.names else line.after)
     return Aligned((safe(key), came, *map(safe, line.label)), tail, line.names)
 
 
-def origins_text(line: Line) -> str:
+def tell_origins(line: Line) -> str:
     """What a line's tensors come from, safe to show."""
     return join_texts(list(map(str, join_words(line.origins))), MOST_ORIGINS)
 
@@ -178,7 +178,7 @@ def list_dropped(dropped: Sequence[SourceFate]) -> Iterable[Lot]:
     return gather_lots(_drop_entry(fate, places) for fate in dropped)
 
 
-def parts_dropped(dropped: Sequence[SourceFate]) -> dict[str, int]:
+def measure_parts(dropped: Sequence[SourceFate]) -> dict[str, int]:
     """The bytes that are dropped of those that are not dropped whole."""
     sizes = ((fate, round(fate.spec.nbytes * _share_dropped(fate))) for fate in dropped)
     return {full_key(f.source, f.key): size for f, size in sizes if size != f.spec.nbytes}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptsurgeon.comparing.change import Change, total
+from ckptsurgeon.comparing.change import Change, add_changes
 from ckptsurgeon.comparing.difference import Row
 from ckptsurgeon.keys import read_key
 from ckptsurgeon.render.columns import Aligned, fit_names
@@ -58,13 +58,13 @@ class ChangeLine:
     @property
     def whole(self) -> Change:
         """The change of all of it."""
-        return total(self.changes)
+        return add_changes(self.changes)
 
     @property
     def counted(self) -> Change:
         """The change of all of it as far as the whole has it: integers are just counted."""
         parts = (row.part for row in self.rows if row.part is not None)
-        return total(parts) if self.rows else self.whole
+        return add_changes(parts) if self.rows else self.whole
 
     @property
     def told(self) -> str:
@@ -81,8 +81,8 @@ def grow_changes(rows: Sequence[Row], modules: Mapping[str, Change]) -> list[Cha
 
 def show_change(line: ChangeLine) -> Aligned:
     """The line in columns."""
-    far, *others = figures(line.whole)
-    cells = f"{'  ' * line.depth}{line.label}", far, strip_of(line.changes), *others
+    far, *others = list_figures(line.whole)
+    cells = f"{'  ' * line.depth}{line.label}", far, draw_strip(line.changes), *others
     return Aligned(cells, line.told)
 
 
@@ -101,7 +101,10 @@ def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> I
         moved = ([moves.of(path, is_tensor=is_tensor) for path in paths] for paths in own)
         keys = [path for paths in own for path in paths] if is_tensor else []
         yield ChangeLine(
-            label, depth, tuple(map(total, moved)), tuple(map(moves.tensors.__getitem__, keys))
+            label,
+            depth,
+            tuple(map(add_changes, moved)),
+            tuple(map(moves.tensors.__getitem__, keys)),
         )
         below = [[f"{path}." for path in paths] for paths in own]
         yield from _branch_lines(child, below, depth + 1, moves)
@@ -123,7 +126,7 @@ def _label(branch: Branch) -> str:
 def tell_rows(rows: Sequence[Row]) -> str:
     """`F32[256, 768], Δ of rank 8, NaN 0 -> 3`: what is told of tensors that are alike."""
     specs = dict.fromkeys(tell_change(row.before, row.after) for row in rows)
-    strange = tell_strange(total(row.change for row in rows if row.change is not None))
+    strange = tell_strange(add_changes(row.change for row in rows if row.change is not None))
     return ", ".join(filter(None, (" or ".join(specs), tell_rank(rows), strange)))
 
 
@@ -141,12 +144,12 @@ def tell_change(before: TensorSpec | None, after: TensorSpec | None) -> str:
     return f"{before} -> {after}"
 
 
-def strip_of(changes: Sequence[Change]) -> str:
+def draw_strip(changes: Sequence[Change]) -> str:
     """`▁▂▃█`: how far each of some siblings moved, relative to the farthest; "" for one alone."""
-    return "".join(MARKS[height] for height in heights_of(changes))
+    return "".join(MARKS[height] for height in find_heights(changes))
 
 
-def heights_of(changes: Sequence[Change]) -> list[int]:
+def find_heights(changes: Sequence[Change]) -> list[int]:
     """How far each of some siblings moved, from 0 (not at all) to 8; of one alone nothing."""
     if len(changes) < 2:
         return []
@@ -174,7 +177,7 @@ def _height(moved: float, most: float) -> int:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def figures(change: Change) -> tuple[str, str, str, str]:
+def list_figures(change: Change) -> tuple[str, str, str, str]:
     """Relative L2, the largest |Δ|, the cosine and the share of equal elements.
 
     What was not measured is "", as of integers in modules, of NaN, of items of less than a byte.
@@ -191,7 +194,7 @@ def figures(change: Change) -> tuple[str, str, str, str]:
 
 def tell_figures(change: Change) -> list[str]:
     """The figures with their names, and what is not finite."""
-    relative, largest, cosine, equal = figures(change)
+    relative, largest, cosine, equal = list_figures(change)
     named = (f"relative L2 {relative}", f"max |Δ| {largest}", f"cosine {cosine}")
     strange = tell_strange(change)
     return [

@@ -17,8 +17,8 @@ from ckptsurgeon.ops.ranges import widens
 from ckptsurgeon.render.changes import (
     HEADS,
     ChangeLine,
-    figures,
     grow_changes,
+    list_figures,
     show_change,
     tell_figures,
     tell_rows,
@@ -187,7 +187,7 @@ def _show_line(line: Line) -> Aligned:
 def _row_line(row: Row) -> Aligned:
     """A tensor on a line of its own."""
     came = f"<- {safe(row.came_from)}" if row.came_from else ""
-    far, *others = ("", "", "", "") if row.change is None else figures(row.change)
+    far, *others = ("", "", "", "") if row.change is None else list_figures(row.change)
     tail = ", ".join(filter(None, (tell_rows([row]), tell_parts(row))))
     return Aligned((f"{safe(row.key)} {came}".rstrip(), far, "", *others), tail)
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptsurgeon.comparing.change import Change
-from ckptsurgeon.render.changes import ChangeLine, figures, heights_of, tell_number, tell_share
+from ckptsurgeon.render.changes import (
+    ChangeLine,
+    find_heights,
+    list_figures,
+    tell_number,
+    tell_share,
+)
 from ckptsurgeon.specs import plural
 
 MOST_BINS = 32
@@ -25,7 +31,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class SizeChart:
     """Differences by powers of two; `least` and `most` are where it begins and ends."""
 
     blocks: tuple[Block, ...]
@@ -44,7 +50,7 @@ class Moved:
     figures: tuple[str, ...]
     heights: tuple[int, ...]
     strip_label: str
-    histogram: Histogram | None
+    histogram: SizeChart | None
     told: str
 
 
@@ -61,7 +67,7 @@ class Scale:
         end = max(whole.sizes, default=0) + 1
         return cls(max(min(whole.sizes, default=0), end - MOST_BINS), end)
 
-    def draw(self, sizes: Mapping[int, int]) -> Histogram | None:
+    def draw(self, sizes: Mapping[int, int]) -> SizeChart | None:
         """The histogram of some differences; None where there is none."""
         counts = [0] * (self.end - self.first)
         for size, count in sizes.items():
@@ -73,7 +79,7 @@ class Scale:
         commonest = tell_number(2.0 ** (self.first + counts.index(highest)))
         ends = tell_number(2.0**self.first), tell_number(2.0**self.end)
         label = f"|Δ| from {ends[0]} to {ends[1]}, most of them about {commonest}"
-        return Histogram(tuple(blocks), len(counts), *ends, label)
+        return SizeChart(tuple(blocks), len(counts), *ends, label)
 
 
 def draw_line(line: ChangeLine, scale: Scale) -> Moved:
@@ -82,8 +88,8 @@ def draw_line(line: ChangeLine, scale: Scale) -> Moved:
     return Moved(
         line.label,
         line.depth,
-        figures(whole),
-        tuple(heights_of(line.changes)),
+        list_figures(whole),
+        tuple(find_heights(line.changes)),
         _describe(line.changes),
         scale.draw(line.counted.sizes),
         line.told,

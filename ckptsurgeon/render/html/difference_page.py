@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ckptsurgeon.comparing.change import total
+from ckptsurgeon.comparing.change import add_changes
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
@@ -25,10 +25,10 @@ from ckptsurgeon.render.difference import (
 )
 from ckptsurgeon.render.html.bars import draw_bar
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
-from ckptsurgeon.render.html.charts import Histogram, Moved, Scale, draw_line
+from ckptsurgeon.render.html.charts import Moved, Scale, SizeChart, draw_line
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys, searched_origins
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.rows import Choice, Row, Tree, deal_room, grow_modules, options_of
+from ckptsurgeon.render.html.rows import Choice, Row, Tree, deal_room, grow_modules, list_options
 from ckptsurgeon.render.html.tables import list_section, make_table
 from ckptsurgeon.render.lines import Line, tell_specs
 from ckptsurgeon.render.sides import tell_outside
@@ -82,8 +82,8 @@ def render_compared(found: Difference) -> str:
         charts_given=list(_charts(found)),
         tree=tree,
         choices=[
-            Choice("fate", options_of(row.fate for row in shown)),
-            Choice("dtype", options_of(sorted({dtype for row in shown for dtype in row.dtypes}))),
+            Choice("fate", list_options(row.fate for row in shown)),
+            Choice("dtype", list_options(sorted({dtype for row in shown for dtype in row.dtypes}))),
         ],
         drawings=drawings.all,
         lists=[list_section(one, MOST_LINES) for one in told if one is not None],
@@ -102,7 +102,7 @@ def _head(found: Difference) -> Head:
 # --- how far values moved -------------------------------------------------------------------------
 
 
-def _whole_histogram(found: Difference) -> Histogram | None:
+def _whole_histogram(found: Difference) -> SizeChart | None:
     return Scale.of(found.whole).draw(found.whole.sizes)
 
 
@@ -183,7 +183,7 @@ def _tell_specs(tensors: Sequence[Tensor]) -> str:
 
 def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
     """The figures of values that differ, and what is told of those in another shape."""
-    change = total(one.change for one in tensors if one.change is not None)
+    change = add_changes(one.change for one in tensors if one.change is not None)
     if change.count and not change.are_equal:
         yield from tell_figures(change)
     if rank := tell_rank(tensors):

@@ -21,7 +21,7 @@ from ckptsurgeon.render.html.rows import (
     Tree,
     fit_rows,
     grow_modules,
-    options_of,
+    list_options,
 )
 from ckptsurgeon.render.html.tables import list_section
 from ckptsurgeon.render.inspection import tell_facts, tell_measured
@@ -57,7 +57,7 @@ def render_inspected(found: Inspection) -> str:
         measured=[list_section(one, MOST_LINES) for one in tell_measured(found, VIEW) if one.items],
         bar=bar,
         tree=tree,
-        choices=[Choice("dtype", options_of(dtypes))],
+        choices=[Choice("dtype", list_options(dtypes))],
         drawings=drawings.all,
     )
 

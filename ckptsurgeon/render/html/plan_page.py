@@ -20,8 +20,8 @@ from ckptsurgeon.render.findings import ADVICE, tell_advice
 from ckptsurgeon.render.html.bars import Bar, draw_bar
 from ckptsurgeon.render.html.blocks import Drawings
 from ckptsurgeon.render.html.layout import Head, render_page
-from ckptsurgeon.render.html.plan_rows import plan_trees
-from ckptsurgeon.render.html.rows import Choice, Row, Tree, options_of
+from ckptsurgeon.render.html.plan_rows import grow_trees
+from ckptsurgeon.render.html.rows import Choice, Row, Tree, list_options
 from ckptsurgeon.render.html.rule_files import RuleLinks
 from ckptsurgeon.render.html.strands import OUT, find_found
 from ckptsurgeon.render.html.tables import Listed, list_section, make_table
@@ -43,7 +43,7 @@ VIEW = View(0, Palette(color=False), verbose=False, limits=Limits(*[MOST_LINES] 
 def render_report(report: Report) -> str:
     """The page of a report, complete but where that would be more than a browser opens at once."""
     links, drawings, findings = RuleLinks(report), Drawings(), find_found(report, VIEW)
-    trees = plan_trees(report, findings, links, drawings)
+    trees = grow_trees(report, findings, links, drawings)
     rows = [row for tree in trees for row in tree.root.rows]
     first_rows = _first_rows(rows)
     return render_page(
@@ -59,9 +59,9 @@ def render_report(report: Report) -> str:
         files=links.files(),
         first_rows=first_rows,
         choices=[
-            Choice("fate", options_of(row.fate for row in rows)),
+            Choice("fate", list_options(row.fate for row in rows)),
             Choice("rule", links.named(first_rows)),
-            Choice("dtype", options_of(sorted({dtype for row in rows for dtype in row.dtypes}))),
+            Choice("dtype", list_options(sorted({dtype for row in rows for dtype in row.dtypes}))),
         ],
         drawings=drawings.all,
         lists=_lists(report),

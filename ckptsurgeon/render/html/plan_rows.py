@@ -12,7 +12,7 @@ from ckptsurgeon.cutting import cut_middle
 from ckptsurgeon.ops.indexing import Index
 from ckptsurgeon.plans.account import FindingKind
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.accounting import origins_text
+from ckptsurgeon.render.accounting import tell_origins
 from ckptsurgeon.render.html.blocks import Drawing, Drawings, Part, is_known
 from ckptsurgeon.render.html.keys import pieces_of, searched_keys, searched_origins
 from ckptsurgeon.render.html.rows import Row, Tree, deal_room, grow_modules
@@ -39,7 +39,7 @@ class Woven(NamedTuple):
     rows: list[Row]
 
 
-def plan_trees(
+def grow_trees(
     report: Report, findings: Iterable[Found], links: RuleLinks, drawings: Drawings
 ) -> list[Tree]:
     """The trees of a plan. Of more lines than a page has room for, some of every fate are shown."""
@@ -106,7 +106,7 @@ class _Weaver:
         (*told, place), first = line.label, keys[0]
         specs = [lot.after for lot in lots if lot.after is not None]
         rule = self._report.rows.outputs.rules.get(first) if strand.is_status else None
-        origins, pieces = origins_text(line), pieces_of(line.box, alias_apart=self._has_aliases)
+        origins, pieces = tell_origins(line), pieces_of(line.box, alias_apart=self._has_aliases)
         return Row(
             pieces=tuple(map(safe, pieces)),
             names=line.names,

@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     options: list[tuple[str | int, str]]
 
 
-def options_of(words: Iterable[str]) -> list[tuple[str | int, str]]:
+def list_options(words: Iterable[str]) -> list[tuple[str | int, str]]:
     """Words, each once, as what may be chosen."""
     return [(word, word) for word in dict.fromkeys(words)]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ckptsurgeon.plans.account import Finding, FindingKind
 from ckptsurgeon.plans.fates import Fate
 from ckptsurgeon.plans.outputs import Status
-from ckptsurgeon.render.accounting import find_dropped, list_dropped, list_given, parts_dropped
+from ckptsurgeon.render.accounting import find_dropped, list_dropped, list_given, measure_parts
 from ckptsurgeon.render.findings import list_found, sort_findings, tell_alike
 from ckptsurgeon.render.folding import fold_lots
 from ckptsurgeon.render.lines import Line, Lot
@@ -113,5 +113,5 @@ def find_strands(report: Report, findings: Iterable[Found]) -> Iterator[Strand]:
             yield Strand(tree, found.kind.value, found.lots, lines, WHOLE, is_status=False)
     yield from _find_given(report)
     if dropped := find_dropped(report):
-        folded, parts = _fold(list_dropped(dropped)), parts_dropped(dropped)
+        folded, parts = _fold(list_dropped(dropped)), measure_parts(dropped)
         yield Strand(NOWHERE, Fate.DROPPED.value, *folded, parts, is_status=False)
