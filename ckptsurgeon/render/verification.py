@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 from ckptsurgeon.keys import fold_keys
 from ckptsurgeon.proof.results import Comparison, Delta, Finding, Kind, Verification
 from ckptsurgeon.render.columns import Aligned, Palette
+from ckptsurgeon.render.json import write_plain
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, View
@@ -157,7 +157,7 @@ def _line(key: str, text: str) -> Aligned:
 def verification_json(found: Verification) -> str:
     """The verification as one JSON object: versioned, complete, pure ASCII.
 
-    Numbers that are infinite or not a number are null.
+    Numbers that are infinite or not a number are texts, as `inf`.
     """
     told = {
         "version": VERSION,
@@ -193,13 +193,9 @@ def _delta(delta: Delta) -> dict[str, Any]:
     return {
         "name": delta.name,
         "shape": list(delta.shape),
-        "max_delta": _finite(delta.largest),
-        "relative_error": _finite(delta.relative),
-        "cosine": _finite(delta.cosine),
+        "max_delta": write_plain(delta.largest),
+        "relative_error": write_plain(delta.relative),
+        "cosine": write_plain(delta.cosine),
         "top1_agreement": delta.top1,
         "within_tolerance": delta.within,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
