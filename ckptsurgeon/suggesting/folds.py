@@ -91,7 +91,7 @@ def modules_of(specs: Specs) -> dict[str, dict[str, str]]:
 def _layer(
     step: Step, source: Specs, modules: Mapping[str, Module], wanted: Mapping[str, Module]
 ) -> _Layer | None:
-    if len(step.takes) != 1 or len(step.gives) != 1 or step.calls:
+    if not step.is_move or step.takes[0] not in source:
         return None
     own, _, kind = cut_leaf(step.takes[0])
     to, _, _ = cut_leaf(step.gives[0])

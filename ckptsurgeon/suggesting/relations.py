@@ -118,7 +118,7 @@ def _squeeze(source: Tensor, target: Tensor) -> Relation | None:
     if len(wide) > len(NAMES):
         return None
     pattern = f"{_dims(source.shape)} -> {_dims(target.shape)}"
-    moved = (source.shape[0] == 1) != (target.shape[0] == 1)
+    moved = source.shape[:1] != target.shape[:1] and 1 in (*source.shape[:1], *target.shape[:1])
     cost = UNSURE if moved and len(wide) > 1 and wide == wide[::-1] else 0.8
     return Relation(pattern, (Call("rearrange", (("pattern", pattern),)),), cost)
 

@@ -117,6 +117,18 @@ TABLE = (
         ("  - ffn.<i>.weight -> ffn.<i>.weight: {rearrange: 'a b -> a b 1 1'}",),
     ),
     Row(
+        "one number becomes a scalar",
+        STEM | {"a.scale": (1,)},
+        STEM | {"b.scale": ()},
+        ("  - a.scale -> b.scale: {rearrange: '1 -> '}",),
+    ),
+    Row(
+        "a scalar becomes one number",
+        STEM | {"a.scale": ()},
+        STEM | {"b.scale": (1,)},
+        ("  - a.scale -> b.scale: {rearrange: ' -> 1'}",),
+    ),
+    Row(
         "weight norm to the weight",
         STEM | {"c.weight_g": (4, 1, 1), "c.weight_v": (4, 3, 3)},
         STEM | {"c.weight": (4, 3, 3)},

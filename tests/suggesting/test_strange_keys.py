@@ -46,6 +46,12 @@ def test_a_strange_key_that_both_have_is_copied(key: str) -> None:
     assert all(np.array_equal(given[name], tensor) for name, tensor in source.items())
 
 
+@pytest.mark.parametrize("key", ["#.w", "a#1.w", DEEP, "x\ny.w"])
+def test_a_strange_key_is_no_layer_that_a_batchnorm_was_folded_into(key: str) -> None:
+    found = suggest({key: (2,), "bn.running_mean": (2,)}, {key: (2,)})
+    assert set(found.sure) == {key}
+
+
 @pytest.mark.parametrize("key", ["l.0.w#", DEEP + ".q", "x\ny"])
 def test_a_strange_key_that_one_has_is_open(key: str) -> None:
     found = suggest({**PLAIN, key: (3,)}, {**PLAIN, "other": (3, 3)})
