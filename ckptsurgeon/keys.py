@@ -42,10 +42,16 @@ def nearest_key(key: str, keys: Iterable[str]) -> str:
     return nearest(key, itertools.islice(keys, SEARCHED_KEYS))
 
 
+MOST_PREFIXES = 64
+"""Modules within modules that a key tells of; what is deeper is no network's."""
+
+
 def prefixes_of(key: str) -> Iterator[str]:
-    """What a key begins with up to each of its dots, the shortest first."""
+    """What a key begins with up to each of its first dots, the shortest first."""
     at = key.find(".")
-    while at >= 0:
+    for _ in range(MOST_PREFIXES):
+        if at < 0:
+            return
         yield key[:at]
         at = key.find(".", at + 1)
 

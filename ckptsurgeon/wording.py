@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
 _shells = 0
 """How many command lines run in this process: of a program that runs several in threads, more."""
@@ -52,9 +54,26 @@ SHELL_SOURCE, PYTHON_SOURCE = "SRC", "source"
 """What the source without an alias is called, in a shell and in Python."""
 
 
+_called: ContextVar[Mapping[str, tuple[str, str]]] = ContextVar(
+    "called", default=MappingProxyType({})
+)
+"""The names of arguments that the function at work calls otherwise, in a shell and in Python."""
+
+
+@contextmanager
+def calling(**names: tuple[str, str]) -> Iterator[None]:
+    """In the body, these arguments are words without an option in a shell: `into=("B", "b")`."""
+    token = _called.set(names)
+    try:
+        yield
+    finally:
+        _called.reset(token)
+
+
 def name_alias(alias: str) -> str:
     """A source by its alias; the one without, as who asks calls it."""
-    return f"`{alias}`" if alias else choose(SHELL_SOURCE, f"`{PYTHON_SOURCE}`")
+    shell, python = _called.get().get("source", (SHELL_SOURCE, PYTHON_SOURCE))
+    return f"`{alias}`" if alias else choose(shell, f"`{python}`")
 
 
 def name_path(name: str, path: str) -> str:
@@ -96,5 +115,8 @@ def name_source(alias: str, path: str = "") -> str:
 
 def argument(name: str, shell: str = "", python: str = "…") -> str:
     """An argument with its value: `--root net` in a shell, `root='net'` in Python."""
+    if name in _called.get():
+        word, name = _called.get()[name]
+        return choose(shell or word, f"{name}={python}")
     option = f"--{name.replace('_', '-')}"
     return choose(f"{option} {shell}".rstrip(), f"{name}={python}")

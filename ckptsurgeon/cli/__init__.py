@@ -91,8 +91,10 @@ def _run(arguments: Sequence[str]) -> int:
         return say(f"stopped; {'all was written before' if done else 'nothing was written'}", 130)
     except CkptSurgeonError as error:
         return _tell(error, verbose, form)
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         return _tell(CkptSurgeonError(_refusal(error)), verbose, form)
+    except MemoryError as error:
+        return _tell_memory(error, verbose, form)
     except Exception as error:  # whatever it is, a user gets words and a code for a bug of ours
         return _tell_bug(error)
 
@@ -109,6 +111,16 @@ def _tell(error: CkptSurgeonError, verbose: bool, form: str) -> int:
 
     print_error(error, form)
     return say(render_error(error, verbose=verbose), error.exit_code)
+
+
+def _tell_memory(error: MemoryError, verbose: bool, form: str) -> int:
+    """The code of trouble, where what was made so far is given back before anything is told."""
+    error.with_traceback(None)  # which holds all of it
+    gc.collect()
+    try:
+        return _tell(CkptSurgeonError(_refusal(error)), verbose, form)
+    except MemoryError:
+        return say("error: out of memory", 2)
 
 
 def _tell_usage(error: click.ClickException) -> int:

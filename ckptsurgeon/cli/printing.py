@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,18 +101,23 @@ def print_quietly(report: Any, form: str, style: Style) -> None:
 
 def print_error(error: CkptSurgeonError, form: str) -> None:
     """An error on stdout, for who asked for a format; text and HTML have it on stderr alone."""
+    with suppress(OutputError):  # stdout takes nothing: stderr has it all the same
+        print_out(_write_error(error, form))
+
+
+def _write_error(error: CkptSurgeonError, form: str) -> Iterator[str]:
     if form == "json":
         from ckptsurgeon.render.problems import error_json
 
-        print_out([error_json(error), "\n"])
+        yield from (error_json(error), "\n")
     elif form == "markdown":
         from ckptsurgeon.render.markdown.problems import render_problems
 
-        print_out([render_problems(error)])
+        yield render_problems(error)
     elif form == "github":
         from ckptsurgeon.render.github import annotate_error
 
-        print_out([annotate_error(error, find_folder())])
+        yield annotate_error(error, find_folder())
 
 
 def find_folder() -> str:

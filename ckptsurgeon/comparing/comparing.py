@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import starmap
 
 from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.comparing.change import Compared
@@ -24,11 +23,12 @@ from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open
 from ckptsurgeon.selecting import read_patterns, select
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wanted import Size, check_count, read_size, require_progress
-from ckptsurgeon.wording import choose
+from ckptsurgeon.wording import argument, calling, choose
 
 Tell = Callable[[int, str], None]
 
 
+@calling(into=("B", "b"), source=("A", "a"))
 def diff(
     a: Source | None,
     b: Into,
@@ -54,8 +54,8 @@ def diff(
 
     Both are paths, factories by name, dicts of tensors, models or open checkpoints. With `rules`
     (and `sources`, `config`, `variables`, as in `plan`) what they make of `a` is compared; `b` is
-    then a dict by alias where they give several outputs. `root` is the wrapper to open in both, or
-    a dict by alias in which "" is `a` and `dst` is `b`. `only` are patterns as rules have them, of
+    then a dict by alias where they give several outputs. `root` is the wrapper to open in `a`, or a
+    dict by alias in which "" is `a` and `dst` is `b`. `only` are patterns as rules have them, of
     which a key must match one.
 
     NaN equals NaN at the same place and -0.0 equals 0.0, unless bits are to be equal (`exact`).
@@ -65,9 +65,12 @@ def diff(
     powers of two, which takes a third more of time. `memory` bounds what is held of tensors
     (256 MiB) over all of `jobs` threads.
 
-    Raises CheckpointError for what can't be read, what `plan` raises for rules, and
-    CkptSurgeonError for words that don't go together.
+    Raises CheckpointError for what can't be read, what `plan` raises for rules, ValueError for a
+    size or a number of jobs below 1, and CkptSurgeonError for words that don't go together.
     """
+    if rules is None and (variables or config is not None):
+        given = argument("set", "", "") if variables else argument("config")
+        raise CkptSurgeonError(f"{given}: is for rules, and there are none")
     limits = read_size(memory, "memory"), check_count(jobs, "jobs")
     request = open_request(
         rules,
@@ -161,8 +164,15 @@ class Comparison:
         rows = {name: self._row(name, compared.get(name)) for name in self.second.specs}
         rows |= {} if self.conditions.headers else self._moved(rows, tell)
         placed = {row.origin for row in rows.values()}
-        gone = [(k, spec) for k, spec in self.first.specs.items() if k not in placed]
-        return [*rows.values(), *starmap(make_gone_row, (*gone, *self.first.left.items()))]
+        gone = [(key, spec) for key, spec in self.first.specs.items() if key not in placed]
+        there = self.second.specs
+        return [
+            *rows.values(),
+            *(
+                make_gone_row(key, spec, is_replaced=key in there)
+                for key, spec in (*gone, *self.first.left.items())
+            ),
+        ]
 
     def _count_bytes(self) -> int:
         specs = (*self.first.specs.values(), *self.second.specs.values())
@@ -171,8 +181,8 @@ class Comparison:
     def _row(self, name: str, compared: Compared | None) -> Row:
         """The row of a tensor of B, as far as its own name tells."""
         before, after = self.first.specs.get(name), self.second.specs[name]
-        is_kept, any_dtype = name in self.first.kept, self.conditions.any_dtype
-        return make_row(name, before, after, compared, is_kept=is_kept, any_dtype=any_dtype)
+        is_kept = name in self.first.kept
+        return make_row(name, before, after, compared, self.conditions, is_kept=is_kept)
 
     # --- values -----------------------------------------------------------------------------------
 

@@ -43,7 +43,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """A tensor of B, or one of A that B lacks.
 
     `key` is B's (A's where it is gone), `origin` the key in A ("" where it is added), `before` and
-    `after` the specs there. `change` is of the values, where they were compared; where shapes
+    `after` the specs there; `is_replaced` says that B has another tensor under the key of one that
+    is gone. `change` is of the values, where they were compared; where shapes
     differ, of the first `rows` on dim 0, or of all elements in order (0). `rank` is that of b - a,
     where it is low (as of a merged LoRA), else 0.
     """
@@ -56,6 +57,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     change: Change | None = None
     rows: int = 0
     rank: int = 0
+    is_replaced: bool = False
 
     @property
     def differs(self) -> bool:
@@ -126,7 +128,8 @@ class Difference(Paged):
             if row.part is not None:
                 for path in prefixes_of(row.key):
                     found.setdefault(path, []).append(row.part)
-        return {"": self.whole, **{path: add_changes(changes) for path, changes in found.items()}}
+        modules = {path: add_changes(changes) for path, changes in found.items() if path}
+        return {"": self.whole, **modules}
 
     @property
     def equal(self) -> bool:
@@ -135,8 +138,11 @@ class Difference(Paged):
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 0 equal, 1 different."""
-        return 0 if self.equal else 1
+        """What the command line ends with: 0 equal, 1 different, 2 where that can't be told."""
+        if self.equal:
+            return 0
+        differing = (row.status for row in self.rows if row.differs)
+        return 1 if any(status is not Status.UNREADABLE for status in differing) else 2
 
     @property
     def farthest(self) -> Row | None:
@@ -161,11 +167,13 @@ class Difference(Paged):
         """The one sentence to read where there is no time for more."""
         number = plural(len(self.rows), "tensor")
         if not self.equal:
-            return f"different: {', '.join(self._told())}; {self._tell_same(number)}"
+            how = "different" if self.exit_code == 1 else "can't be told"
+            return f"{how}: {', '.join(self._told())}; {self._tell_same(number)}"
         kept = self.counts[Status.KEPT].tensors
         told = f", of which {kept:,} are B's own by `keep`" if kept else ""
         if self.counts[Status.ALIKE].tensors:
-            return f"alike: {number} of the same names, dtypes and shapes; values were not compared"
+            same = "names and shapes" if self.conditions.any_dtype else "names, dtypes and shapes"
+            return f"alike: {number} of the same {same}; values were not compared"
         if self.counts[Status.CLOSE].tensors:
             changes = [row.change for row in self.by_status[Status.CLOSE] if row.change is not None]
             largest = f"max |Δ| {add_changes(changes).largest:.1e}"

@@ -129,10 +129,10 @@ class _Pairing:
             infinities = _count(np.isinf(x)), _count(np.isinf(y))
             summed, sums = _sum_finite(x, y)
         largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
+        if self.conditions.exact and self.is_of_one_dtype:
+            same = self._are_equal_bits(a, b)
         is_rounded = infinities[0] == infinities[1] and self._is_rounded(a, y, same)
         close = self._are_close(same, distances, y)
-        if self.conditions.exact and self.is_of_one_dtype:
-            same = close = self._are_equal_bits(a, b)
         counts = len(x), _count(same), _count(close)
         sizes = _count_sizes(distances) if self.conditions.sizes else {}
         return Change(*counts, largest, summed, *sums, nans, infinities, is_rounded, sizes)
@@ -146,12 +146,20 @@ class _Pairing:
     def _measure_distances(self, a: Array, b: Array, x: Array, y: Array, delta: Array) -> Array:
         """|Δ| of each pair; where 64-bit integers take part, it is 0 of equal ones alone."""
         distances = self._apart[: len(delta)]
-        if self._is_complex or BEYOND_F64.isdisjoint((self.before.dtype, self.after.dtype)):
+        if BEYOND_F64.isdisjoint((self.before.dtype, self.after.dtype)):
             return np.abs(delta, out=distances)
-        high, low = _split(a, x, self.before.dtype)
-        other_high, other_low = _split(b, y, self.after.dtype)
+        high, low = self._split(a, x, self.before.dtype)
+        other_high, other_low = self._split(b, y, self.after.dtype)
         distances[...] = np.abs((other_high - high) * 2.0**HALF + (other_low - low))
         return distances
+
+    def _split(self, items: Array, values: Array, dtype: str) -> tuple[Array, Array]:
+        """Numbers in units of 2**32, and what that leaves: both of their sign, and exact."""
+        numbers = carriers.decode(items, dtype) if dtype in BEYOND_F64 else values
+        if len(numbers) < len(values):  # the real parts of complex ones
+            numbers = np.column_stack((numbers, np.zeros_like(numbers))).reshape(-1)
+        rest = np.where(np.isfinite(numbers), np.fmod(numbers, numbers.dtype.type(2**HALF)), 0)
+        return (numbers - rest) / 2.0**HALF, rest.astype(np.float64)
 
     def _are_close(self, same: Array, distances: Array, y: Array) -> Array:
         """Which elements are within the tolerance; those that are equal always."""
@@ -186,13 +194,6 @@ def _count_sizes(distances: Array) -> dict[int, int]:
     counts = np.bincount(distances.view(np.int64) >> EXPONENT & NOT_FINITE, minlength=1)
     found = np.flatnonzero(counts)
     return {int(one) - BIAS: int(counts[one]) for one in found if 0 < one < NOT_FINITE}
-
-
-def _split(items: Array, values: Array, dtype: str) -> tuple[Array, Array]:
-    """Numbers in units of 2**32, and what that leaves: both of their sign, and exact."""
-    numbers = carriers.decode(items, dtype) if dtype in BEYOND_F64 else values
-    rest = np.where(np.isfinite(numbers), np.fmod(numbers, numbers.dtype.type(2**HALF)), 0)
-    return (numbers - rest) / 2.0**HALF, rest.astype(np.float64)
 
 
 def _sum_finite(x: Array, y: Array) -> tuple[int, tuple[float, float, float, float]]:

@@ -27,7 +27,8 @@ class Half:
 
     `kept` are those that are the other half's own by a rule, `mixed` those of which a part is;
     `left` are the sources' that rules should take and don't; `contents` is all that a checkpoint
-    says of itself, None of what rules make. What can't be read has a spec alone.
+    says of itself, None of what rules make; `notes` are those of all that is read. What can't be
+    read has a spec alone.
     """
 
     sides: tuple[Side, ...]
@@ -38,6 +39,7 @@ class Half:
     mixed: frozenset[str] = frozenset()
     left: Mapping[str, TensorSpec] = field(default_factory=dict)
     contents: Contents | None = None
+    notes: tuple[str, ...] = ()
 
     def restrict(self, chosen: Collection[str]) -> Half:
         """The half with these tensors alone."""
@@ -58,6 +60,7 @@ def open_half(checkpoint: Checkpoint, name: str) -> Half:
         nodes={key: Leaf("", key, specs[key], key) for key in readable},
         checkpoints={"": checkpoint},
         contents=checkpoint.contents,
+        notes=tuple(_tell_notes(name, checkpoint)),
     )
 
 
@@ -76,6 +79,7 @@ def convert_half(execution: Execution) -> Half:
         kept=frozenset(name for name, one in outputs.items() if one.status is Status.KEPT),
         mixed=frozenset(name for name, one in outputs.items() if _is_partly_kept(one)),
         left=dict(_find_left(execution)),
+        notes=tuple(_tell_sources(execution.checkpoints)),
     )
 
 
@@ -86,6 +90,17 @@ def _side(checkpoint: Checkpoint, name: str, alias: str) -> Side:
 def _named(view: SourceView, name: str) -> Side:
     """A checkpoint as a report names it: A, B, or one of several that are it."""
     return side_of(replace(view, alias=f"{name} {view.alias}".rstrip()))
+
+
+def _tell_notes(name: str, checkpoint: Checkpoint) -> Iterator[str]:
+    """What the reader of a checkpoint had to say."""
+    return (f"{name}: {note}" for note in checkpoint.contents.notes)
+
+
+def _tell_sources(checkpoints: Mapping[str, Checkpoint]) -> Iterator[str]:
+    for alias, one in checkpoints.items():
+        if alias != DESTINATION:
+            yield from _tell_notes(f"{A} {alias}".rstrip(), one)
 
 
 def _find_left(execution: Execution) -> Iterator[tuple[str, TensorSpec]]:

@@ -14,7 +14,11 @@ MOST_NAMED = 4
 
 
 def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tuple[str, str]]:
-    """What is partly the other half's own, or tied in one alone; (`has_entries`) other entries."""
+    """What is partly the other half's own, or tied in one alone; (`has_entries`) other entries.
+
+    Before that stands what the readers of both had to say.
+    """
+    yield from (("read", note) for note in (*first.notes, *second.notes))
     if first.mixed:
         told = f"{plural(len(first.mixed), 'tensor')} with parts that are B's own"
         yield "rules", f"{told}, as {next(name for name in first.specs if name in first.mixed)}"
@@ -27,11 +31,22 @@ def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tup
         return
     for kind, entries in (("metadata", _metadata), ("entry", _entries)):
         yield from _tell_entries(kind, entries(first.contents), entries(second.contents))
+    yield from (("metadata", text) for text in _tell_versions(first.contents, second.contents))
     if unsure := list(_alike(first.contents, second.contents)):
         text = (
             f"alike in type and size, and not compared any further: {list_some(unsure, MOST_NAMED)}"
         )
         yield "entry", text
+
+
+def _tell_versions(first: Contents, second: Contents) -> Iterator[str]:
+    """Modules of both whose versions (torch's `_metadata`) are not the same."""
+    one, other = first.module_metadata or {}, second.module_metadata or {}
+    differing = [name for name in one.keys() & other.keys() if one[name] != other[name]]
+    if differing:
+        number, name = plural(len(differing), "module"), min(differing)
+        told = f"{dict(one[name])} in A, {dict(other[name])} in B"
+        yield f"other `_metadata` of {number}, as {name or 'the whole'}: {told}"
 
 
 def _tell_ties(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptsurgeon.comparing.change import Change, Compared
+from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.difference import Row, Status
 from ckptsurgeon.specs import TensorSpec, UnreadableSpec
 
@@ -12,9 +13,9 @@ def make_row(
     before: TensorSpec | None,
     after: TensorSpec,
     compared: Compared | None,
+    conditions: Conditions,
     *,
     is_kept: bool,
-    any_dtype: bool,
 ) -> Row:
     """The row of a tensor of B, as far as its own name tells; `is_kept` says that it is B's own."""
     if before is None:
@@ -23,18 +24,19 @@ def make_row(
     rows = 0
     if change is not None and before.count != after.count:
         rows = min(before.shape[0], after.shape[0])
-    status = Status.KEPT if is_kept else _find_status(before, after, change, any_dtype=any_dtype)
+    status = Status.KEPT if is_kept else _find_status(before, after, change, conditions)
     return Row(name, status, name, before, after, change, rows, rank)
 
 
 def _find_status(
-    before: TensorSpec, after: TensorSpec, change: Change | None, *, any_dtype: bool
+    before: TensorSpec, after: TensorSpec, change: Change | None, conditions: Conditions
 ) -> Status:
     if isinstance(before, UnreadableSpec) or isinstance(after, UnreadableSpec):
-        return Status.UNREADABLE
+        are_alike = conditions.headers and before == after
+        return Status.ALIKE if are_alike else Status.UNREADABLE
     if before.shape != after.shape:
         return Status.RESHAPED
-    if before.dtype != after.dtype and not any_dtype:
+    if before.dtype != after.dtype and not conditions.any_dtype:
         return Status.RETYPED
     if change is None:
         return Status.ALIKE
@@ -48,10 +50,11 @@ def make_moved_row(row: Row, origin: str, before: TensorSpec, is_copy: bool) -> 
     return Row(row.key, Status.COPIED if is_copy else Status.MOVED, origin, before, row.after)
 
 
-def make_gone_row(name: str, spec: TensorSpec) -> Row:
-    """The row of a tensor of A that B lacks."""
+def make_gone_row(name: str, spec: TensorSpec, *, is_replaced: bool) -> Row:
+    """The row of a tensor of A that B lacks; `is_replaced` as in Row."""
     is_unreadable = isinstance(spec, UnreadableSpec)
-    return Row(name, Status.UNREADABLE if is_unreadable else Status.GONE, name, spec, None)
+    status = Status.UNREADABLE if is_unreadable else Status.GONE
+    return Row(name, status, name, spec, None, is_replaced=is_replaced)
 
 
 def is_searched(row: Row) -> bool:

@@ -81,7 +81,8 @@ def measure(
     threads = max(1, min(default_jobs(), limit // ROOM))
     room = max(1, limit // threads - ROOM)
     tell = count_up(progress, sum(job.nbytes for job in jobs))
-    crew = Crew(checkpoint, limits, room, tell)
+    asked = {twins[key]: own for key, own in limits.items() if key in twins}
+    crew = Crew(checkpoint, asked, room, tell)
     parts_of = crew.run(jobs, threads)
     for key, parts in parts_of.items():
         _refuse_damaged(checkpoint, key, parts)

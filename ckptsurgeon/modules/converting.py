@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from ckptsurgeon.engine.execution import Execution
 from ckptsurgeon.engine.module_metadata import find_origins
 from ckptsurgeon.errors import CheckpointError, CkptSurgeonError, FindingsError, PlanError
 from ckptsurgeon.given_rules import load_rulesets
+from ckptsurgeon.keys import prefixes_of
 from ckptsurgeon.language.rules import Rule, Ruleset, Within
 from ckptsurgeon.language.rulesets import Rules
 from ckptsurgeon.modules.loading import (
@@ -233,7 +233,7 @@ def _prepare(
 def _are_prefixed(given: State, wanted: Collection[str]) -> bool:
     """Whether all names are the model's behind one prefix, as `module.`."""
     first = next(iter(given))
-    prefixes = (first[: dot.end()] for dot in re.finditer(r"\.", first))
+    prefixes = (f"{one}." for one in prefixes_of(first))
     return any(
         all(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in given)
         for prefix in prefixes

@@ -30,6 +30,10 @@ MOST_KEYS, MOST_ALIKE, MOST_LISTS, MOST_SUFFIXES = 100_000, 500, 200, 12
 suffixes in a list. Beyond this a list may go untold."""
 
 
+MOST_NUMBERS = 16
+"""Numbers of a key that are taken for that of a layer."""
+
+
 class Slot(NamedTuple):
     """What stands in a key before and after the number of a layer."""
 
@@ -170,7 +174,7 @@ def _find_lists(keys: Collection[str]) -> dict[str, dict[str, None]]:
     """The lists that keys are of, by what stands before the number, with what stands behind."""
     lists: dict[str, dict[str, None]] = {}
     for key in _choose(list(itertools.islice(keys, 0, None, len(keys) // MOST_KEYS + 1))):
-        for number in NUMBER.finditer(key):
+        for number in itertools.islice(NUMBER.finditer(key), MOST_NUMBERS):
             lists.setdefault(key[: number.start()], {})[key[number.end() :]] = None
     return dict(itertools.islice(lists.items(), MOST_LISTS))
 

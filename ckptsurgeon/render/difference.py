@@ -32,6 +32,7 @@ from ckptsurgeon.render.sides import side_line, tell_outside
 from ckptsurgeon.render.terminal import safe, safe_sentence
 from ckptsurgeon.render.view import EVERYTHING, Limits, View
 from ckptsurgeon.report.sides import Side
+from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wording import tell_more
 
 T = TypeVar("T")
@@ -161,7 +162,13 @@ def _entry(row: Row) -> Entry:
 
 
 def tell_parts(row: Row) -> str:
-    """What is told of values in other shapes."""
+    """What is told of values in other shapes, of a name that stays, of what can't be read."""
+    if row.is_replaced:
+        return "B has another tensor of that name"
+    if row.status is Status.UNREADABLE:
+        specs = (row.before, row.after)
+        unreadable = [spec for spec in specs if isinstance(spec, UnreadableSpec)]
+        return f"it is {unreadable[0].what}; {unreadable[0].remedy}" if unreadable else ""
     if row.status is not Status.RESHAPED or row.change is None:
         return ""
     where = f"the first {row.rows:,} on dim 0" if row.rows else "in order, the values"
@@ -173,6 +180,8 @@ def tell_parts(row: Row) -> str:
         return f"{where} are equal, each rounded"
     if row.change.are_close:
         return f"{where} are within the tolerance"
+    if row.change.is_measured and not row.change.largest and not any(row.change.nans):
+        return f"{where} differ in bits alone"
     return f"{where} differ: relative L2 {tell_share(row.change.relative)}"
 
 
@@ -257,6 +266,7 @@ def _describe_row(row: Row) -> dict[str, Any]:
         "origin": row.origin or None,
         "before": None if row.before is None else describe(row.before),
         "after": None if row.after is None else describe(row.after),
+        "replaced": row.is_replaced,
         "first_rows": row.rows or None,
         "rank": row.rank or None,
         "change": None if row.change is None else _describe_change(row.change),

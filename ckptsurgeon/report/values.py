@@ -144,7 +144,8 @@ def _of_batchnorm(
 ) -> Iterator[ValueRemark]:
     """What can stand in a BatchNorm, which is told by its running_mean beside."""
     told = measured.statistics
-    negative, small = measured.below or (0, 0)
+    is_variance = measured.below and last_piece(key) == VARIANCE
+    negative, small = measured.below if is_variance else (0, 0)
     beside = _part_beside(key, MEAN, VARIANCE)
     if beside is not None and beside in tensors and _is_new(measured, tensors[beside]):
         yield ValueRemark(ValueKind.FRESH, key, told.count, told.count)

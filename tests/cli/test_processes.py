@@ -65,6 +65,16 @@ def test_a_full_stdout_is_told_and_stops_the_work(folder: Path) -> None:
     assert not Path("out.pt").exists()
 
 
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "html"])
+@pytest.mark.parametrize("words", ["diff train.pt dst.pt", "inspect train.pt", "plan nope.pt"])
+def test_a_full_stdout_is_no_result(words: str, form: str, folder: Path) -> None:
+    ran = shell(f"ckpt {words} --format {form} > /dev/full")
+    reason = "nope.pt: there is no such file" if "nope" in words else "stdout: No space left"
+    assert ran.returncode == 2
+    assert reason in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("words", ["plan -", "check -", "plan dst.pt -r -", "plan dst.pt --into -"])
 def test_a_closed_stdin_is_told(words: str, folder: Path) -> None:
     ran = shell(f"ckpt {words} <&-")

@@ -321,6 +321,74 @@ def test_several_outputs_are_compared_by_alias() -> None:
     assert statuses(cs.diff(a, b, rules=rules)) == {"r1::x": "other values"}
 
 
+def test_values_that_went_elsewhere_leave_a_name_that_b_uses_otherwise() -> None:
+    one, two, three = (np.arange(4, dtype=np.float32) + at for at in (0, 10, 20))
+    found = cs.diff({"a": one, "b": two}, {"a": three, "b": one})
+    assert statuses(found) == {"a": "other values", "b": "gone"}  # of two rows the last
+    assert [(row.key, row.status.value, row.is_replaced) for row in found.rows] == [
+        ("a", "other values", False),
+        ("b", "moved", False),
+        ("b", "gone", True),
+    ]
+    assert "B has another tensor of that name" in str(found)
+    assert [row["replaced"] for row in found.to_dict()["rows"]] == [False, False, True]
+
+
+def test_bits_that_differ_are_not_called_rounded() -> None:
+    a, b = np.zeros(4, np.float32), np.array([[0, 0], [0, -0.0]], np.float32)
+    told = str(cs.diff({"n": a}, {"n": b}, exact=True))
+    assert "in order, the values differ in bits alone" in told
+    assert "in order, the values are equal" in str(cs.diff({"n": a}, {"n": b}))
+
+
+def test_headers_that_may_have_other_dtypes_say_nothing_of_dtypes() -> None:
+    a, b = {"n": np.zeros(4, np.float32)}, {"n": np.zeros(4)}
+    told = cs.diff(a, b, headers=True, any_dtype=True).bottom_line
+    assert told == "alike: 1 tensor of the same names and shapes; values were not compared"
+
+
+def test_a_module_without_a_name_is_not_the_whole() -> None:
+    a = {".a": np.ones(2, np.float32), "b": np.ones(3, np.float32)}
+    found = cs.diff(a, {key: value * 3 for key, value in a.items()})
+    assert found.modules[""] == found.whole
+    assert found.whole.count == 5
+
+
+def test_what_readers_say_is_told(tmp_path: Path) -> None:
+    a = network()
+    (tmp_path / "both").mkdir()
+    save_file(a, tmp_path / "both" / "model.safetensors")
+    torch.save({"other": torch.ones(3)}, tmp_path / "both" / "pytorch_model.bin")
+    (kind, text), *others = cs.diff(a, tmp_path / "both").notes
+    assert (kind, others) == ("read", [])
+    assert text.startswith("B: took model.safetensors")
+    ruled = cs.diff(tmp_path / "both", a, rules=["** -> **"]).notes
+    assert [text[:10] for _, text in ruled] == ["A: took mo"]
+
+
+def test_other_versions_of_modules_are_told(tmp_path: Path) -> None:
+    for version in (1, 2):
+        state = torch.nn.BatchNorm1d(2).state_dict()
+        state._metadata[""]["version"] = version  # type: ignore[attr-defined]
+        torch.save(state, tmp_path / f"{version}.pt")
+    found = cs.diff(tmp_path / "1.pt", tmp_path / "2.pt")
+    told = "other `_metadata` of 1 module, as the whole: {'version': 1} in A, {'version': 2} in B"
+    assert found.notes == (("metadata", told),)
+
+
+def test_what_is_for_rules_wants_rules() -> None:
+    a = network()
+    for words in ({"variables": {"n": 4}}, {"config": {"n": 4}}):
+        with pytest.raises(cs.CkptSurgeonError, match="is for rules, and there are none"):
+            cs.diff(a, a, **words)  # type: ignore[arg-type]
+
+
+def test_arguments_have_the_names_that_diff_has_for_them(tmp_path: Path) -> None:
+    torch.save({"model": {"w": torch.ones(3)}, "w": torch.ones(2)}, tmp_path / "a.pt")
+    with pytest.raises(cs.CkptSurgeonError, match=r"there are: `a`"):
+        cs.diff(tmp_path / "a.pt", network(), root={"q": "model"})
+
+
 def test_several_checkpoints_are_nothing_without_rules() -> None:
     a = {"x": np.ones(3, np.float32)}
     with pytest.raises(cs.CkptSurgeonError, match="b: several are what rules give alone"):
@@ -396,7 +464,12 @@ def test_quantized_tensors_are_told(tmp_path: Path) -> None:
     torch.save({"q": quantized, "w": torch.ones(2)}, tmp_path / "q.pt")
     found = cs.diff(tmp_path / "q.pt", tmp_path / "q.pt")
     assert statuses(found) == {"q": "unreadable"}
-    assert found.exit_code == 1
+    assert found.exit_code == 2
+    assert found.bottom_line == "can't be told: 1 unreadable; 1 of 2 tensors are equal"
+    assert "it is a quantized tensor; " in str(found)
+    assert cs.diff(tmp_path / "q.pt", tmp_path / "q.pt", headers=True).exit_code == 0
+    changed = {"q": quantized, "w": torch.zeros(2)}
+    assert cs.diff(tmp_path / "q.pt", changed).exit_code == 1
 
 
 def test_a_difference_shows_itself() -> None:

@@ -212,6 +212,11 @@ def test_wide_integers_are_told_exactly(before: str, after: str, has_infinity: b
         change = compared(a, b, (before, after), asked).change
         assert change.equal == sum(one == other for one, other in pairs)
     largest = max(abs(Fraction(one) - Fraction(other)) for one, other in pairs)
+    # Complex numbers, whose real parts are these.
+    if before == "F64" and not is_mixed:
+        z = (np.array(x) + 0j).view(np.complex128)
+        change = compared(z, b, ("C128", after)).change
+        assert change.equal == len(pairs) + sum(one == other for one, other in pairs)
     assert change.largest == (math.inf if is_mixed else pytest.approx(float(largest), rel=1e-15))
 
 
@@ -318,6 +323,14 @@ def test_no_rank_is_told_of_what_has_a_full_one() -> None:
     random = np.random.default_rng(3)
     assert rank_of(random.normal(size=(200, 200))) == 0
     assert rank_of(random.normal(size=(6, 500))) == 0
+
+
+def test_no_rank_is_told_where_a_part_of_the_columns_has_a_full_one() -> None:
+    """As where q, k and v are one matrix, and a LoRA is merged into q and v alone."""
+    random = np.random.default_rng(6)
+    delta = random.normal(size=(256, 2)) @ random.normal(size=(2, 768))
+    delta[:, 256:512] = random.normal(size=(256, 256))
+    assert rank_of(delta) == rank_of(delta.T.copy()) == 0
 
 
 def test_no_rank_is_told_where_few_rows_differ() -> None:

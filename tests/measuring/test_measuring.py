@@ -278,6 +278,15 @@ def test_dead_channels_are_counted(dtype: torch.dtype) -> None:
     assert measure_all({"w": tensor})["w"].zero_channels == 4
 
 
+def test_limits_hold_for_tied_tensors_whichever_is_read(tmp_path: Path) -> None:
+    shared = torch.tensor([1e-9, 1.0, 1.0])
+    mean = torch.tensor([0.5, 0.1, 0.2])
+    state = {"other": shared, "bn.running_mean": mean, "bn.running_var": shared}
+    torch.save(state, tmp_path / "w.pt")
+    found = [(one.kind.value, one.key) for one in cs.inspect(tmp_path / "w.pt", stats=True).remarks]
+    assert found == [("small variance", "bn.running_var")]
+
+
 @pytest.mark.parametrize("kind", ["pt", "npz"])
 @pytest.mark.parametrize("size", [100, 100_000], ids=["whole", "in parts"])
 def test_damaged_values_are_not_told(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ckptsurgeon as cs
@@ -22,6 +24,21 @@ def spec(shape: list[int], keys: list[str]) -> str:
 
 def rules(*rules: Any) -> dict[str, Any]:
     return {"format": 1, "rules": list(rules)}
+
+
+def test_a_key_of_very_many_pieces_costs_no_more_than_its_length(folder: Path) -> None:
+
+    deep = [f"{'1.' * 20_000}{name}" for name in "ab"]
+    a = {key: np.ones(2, np.float32) for key in deep}
+    b = {key: np.zeros(2, np.float32) for key in deep}
+    tracemalloc.start()
+    try:
+        for text in (str(cs.diff(a, b)), str(cs.plan(a, into={"c": b[deep[0]]}))):
+            assert len(text) < 20_000
+        json.dumps(cs.diff(a, b).to_dict())
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
 
 
 MANY = [0] * 1000
