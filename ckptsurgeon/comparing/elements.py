@@ -1,4 +1,4 @@
-"""Pairs of elements compared, as many at a time as stay in a core's cache."""
+"""Pairs of elements compared, as many at a time as stay in a processor's cache."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from ckptsurgeon.specs import FLOATING, TensorSpec
 
 Array = np.ndarray[Any, Any]
 
-ITEMS = 1 << 15
-"""Items that are compared at a time."""
+ITEMS = 1 << 17
+"""Items that are compared at a time.
+
+Fewer would stay in a core's own cache; but threads of Python wait for each other between two calls,
+and two of them are twice as fast with calls that are four times as long.
+"""
 
 HALF = 32
 """Bits of an integer of 64 that float64 computes with at a time."""
