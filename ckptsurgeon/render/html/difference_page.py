@@ -9,7 +9,7 @@ from ckptsurgeon.comparing.change import add_changes
 from ckptsurgeon.comparing.difference import Difference
 from ckptsurgeon.comparing.difference import Row as Tensor
 from ckptsurgeon.cutting import list_some
-from ckptsurgeon.render.changes import tell_figures, tell_rank
+from ckptsurgeon.render.changes import tell_figures, tell_rank, tell_strange
 from ckptsurgeon.render.columns import Palette
 from ckptsurgeon.render.difference import (
     OUTSIDE,
@@ -186,6 +186,8 @@ def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
     change = add_changes(one.change for one in tensors if one.change is not None)
     if change.count and not change.are_equal:
         yield from tell_figures(change)
+    elif strange := tell_strange(change):
+        yield strange
     if rank := tell_rank(tensors):
         yield rank
     if parts := tell_parts(tensors[0]):
