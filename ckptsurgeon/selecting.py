@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from ckptsurgeon.errors import CheckpointError, PatternError, Place
@@ -27,26 +27,28 @@ def read_patterns(only: str | Collection[str]) -> tuple[str, ...]:
 
 
 def select(patterns: Sequence[str], keys: Collection[str], where: str) -> frozenset[str]:
-    """The keys that match a pattern; raises CheckpointError where none does."""
-    readers = list(map(_read_pattern, patterns))
-    chosen = frozenset(key for key in keys if any(one(key) is not None for one in readers))
-    if not chosen:
-        listed = ", ".join(f"`{text}`" for text in patterns)
-        message = f"{where}: no key matches {listed}; `*` is one piece, `**` are one or more"
-        raise CheckpointError(message + _tell_near(patterns, keys))
-    return chosen
-
-
-def _tell_near(patterns: Sequence[str], keys: Iterable[str]) -> str:
-    """What a pattern may have been meant to be, with the number of keys that it matches."""
+    """The keys that match a pattern; raises CheckpointError for a pattern that none does."""
+    names = set(keys)
+    chosen: set[str] = set()
     for text in patterns:
-        name = text.strip("*. ")
-        for meant in (f"{name}.**", f"**.{name}.**", f"**.{name}"):
-            with suppress(CheckpointError):
-                read = _read_pattern(meant)
-                count = sum(read(key) is not None for key in keys)
-                if name and count:
-                    return f"; `{meant}` would match {plural(count, 'key')}"
+        read = _read_pattern(text)
+        found = {key for key in names if read(key) is not None}
+        if not found:
+            message = f"{where}: no key matches `{text}`; `*` is one piece, `**` are one or more"
+            raise CheckpointError(message + _tell_near(text, names))
+        chosen |= found
+    return frozenset(chosen)
+
+
+def _tell_near(text: str, keys: Collection[str]) -> str:
+    """What a pattern may have been meant to be, with the number of keys that it matches."""
+    name = text.strip("*. ")
+    for meant in (f"{name}.**", f"**.{name}.**", f"**.{name}"):
+        with suppress(CheckpointError):
+            read = _read_pattern(meant)
+            count = sum(read(key) is not None for key in keys)
+            if name and count:
+                return f"; `{meant}` would match {plural(count, 'key')}"
     return ""
 
 

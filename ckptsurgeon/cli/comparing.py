@@ -52,7 +52,9 @@ from ckptsurgeon.cli.words import collect_paths, read_request
 @click.option(
     "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="NUMBER", help="The same, of |B|."
 )
-@click.option("--any-dtype", is_flag=True, help="Another dtype alone is no difference.")
+@click.option(
+    "--any-dtype", is_flag=True, help="Another dtype, and its rounding, is no difference."
+)
 @click.option("--headers", is_flag=True, help="Compare names, dtypes and shapes, and no values.")
 @memory
 @jobs

@@ -20,8 +20,9 @@ class Change:
     Of `count` pairs `equal` are equal, and `close` are within the tolerance (equal ones too).
     `largest` is the largest |Δ|, infinite where an infinity stands against another value. The sums
     are over `summed` pairs of finite values: `base` of a², `other` of b², `product` of ab,
-    `squares` of Δ², where Δ = b - a. A complex element is two pairs; where an item of either is
-    less than a byte, pairs are of bytes, and none is summed.
+    `squares` of Δ², where Δ = b - a. `lost` are not, and differ: NaN or an infinity takes part. A
+    complex element is two pairs; where an item of either is less than a byte, pairs are of bytes,
+    and none is summed.
     `nans` and `infinities` are of either side. `is_rounded` says that every value of B is that of
     A, rounded to B's dtype. `sizes` counts |Δ| by powers of two, 2**n <= |Δ| < 2**(n + 1) at n,
     where that was asked for.
@@ -32,6 +33,7 @@ class Change:
     close: int = 0
     largest: float = 0.0
     summed: int = 0
+    lost: int = 0
     base: float = 0.0
     other: float = 0.0
     product: float = 0.0
@@ -48,7 +50,12 @@ class Change:
 
     @property
     def relative(self) -> float:
-        """The relative L2 distance, |Δ| / |a|; infinite where A is zero and B is not."""
+        """The relative L2 distance, |Δ| / |a|; infinite where A is zero and B is not.
+
+        Where pairs are lost it is infinite, too, or with NaN alone not a number.
+        """
+        if self.lost:
+            return math.inf if math.isinf(self.largest) else math.nan
         if not self.squares:
             return 0.0
         return math.sqrt(self.squares / self.base) if self.base else math.inf
@@ -64,6 +71,8 @@ class Change:
 
         |a - b|² = (|b| - |a|)² + 2 |a| |b| (1 - cos): the law of cosines.
         """
+        if self.lost:
+            return math.nan
         if not self.squares:
             return 0.0
         a, b = math.sqrt(self.base), math.sqrt(self.other)
@@ -96,6 +105,7 @@ class Change:
             self.count,
             self.equal,
             self.close,
+            lost=self.lost,
             nans=self.nans,
             infinities=self.infinities,
             is_rounded=self.is_rounded,
@@ -108,6 +118,7 @@ class Change:
             self.close + other.close,
             max(self.largest, other.largest),
             self.summed + other.summed,
+            self.lost + other.lost,
             self.base + other.base,
             self.other + other.other,
             self.product + other.product,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ckptsurgeon.checkpoints.several import Several
 from ckptsurgeon.comparing.change import Compared
 from ckptsurgeon.comparing.conditions import Conditions
-from ckptsurgeon.comparing.difference import Difference, Row
+from ckptsurgeon.comparing.difference import Difference, Row, Status
 from ckptsurgeon.comparing.elements import compare_blocks
 from ckptsurgeon.comparing.halves import A, B, Half, convert_half, open_half
 from ckptsurgeon.comparing.moved import find_moved
@@ -60,7 +60,8 @@ def diff(
 
     NaN equals NaN at the same place and -0.0 equals 0.0, unless bits are to be equal (`exact`).
     With a tolerance a value is close enough where |b - a| <= atol + rtol |b|, as in
-    `torch.allclose`. `any_dtype` says that another dtype alone is no difference. `headers` compares
+    `torch.allclose`. `any_dtype` says that another dtype alone is no difference, nor is its
+    rounding where there is no tolerance. `headers` compares
     no values; so it is where one of the two has none. `sizes` counts the differences of elements by
     powers of two, which takes a third more of time. `memory` bounds what is held of tensors
     (256 MiB) over all of `jobs` threads.
@@ -113,18 +114,21 @@ def _compare_halves(
     stamps = {**stamps_of(first.checkpoints), **stamps_of(second.checkpoints)}
     rows = Comparison(workers, conditions, progress).rows()
     refuse_changed(stamps, "compare again")
-    return Difference(
-        first.sides,
-        second.sides,
-        conditions,
-        tuple(rows),
-        tuple(tell_beside(first, second, has_entries=not conditions.only)),
-    )
+    notes = [*tell_beside(first, second, has_entries=not conditions.only)]
+    if not conditions.rules and {Status.ADDED, Status.GONE} <= {row.status for row in rows}:
+        notes.append(("names", _tell_suggest()))
+    return Difference(first.sides, second.sides, conditions, tuple(rows), tuple(notes))
+
+
+def _tell_suggest() -> str:
+    """What compares tensors that have other names and other values."""
+    ways = choose("`suggest A B` and -r", "`suggest(a, b)` and `rules`")
+    return f"of tensors with other names and other values none is compared: {ways} do that"
 
 
 def _tell_several(name: str, are: str) -> str:
-    rules = choose("-r RULES", "`rules`")
-    return f"{choose(name, name.lower())}: several are {are}; give {rules}, or one of them"
+    rules = choose("-r RULES, as -e 'X::** -> X::**' for each X", "`rules`, as 'X::** -> X::**'")
+    return f"{choose(name, name.lower())}: several are {are}; give one of them, or {rules}"
 
 
 def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:

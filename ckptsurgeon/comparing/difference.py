@@ -23,6 +23,7 @@ class Status(enum.Enum):
 
     EQUAL = "equal"
     CLOSE = "within tolerance"
+    ROUNDED = "rounded"  # to another dtype, which is no difference where that was said
     ALIKE = "alike"  # by their headers: values were not compared
     KEPT = "kept"  # B's own, by a rule
     MOVED = "moved"
@@ -35,7 +36,7 @@ class Status(enum.Enum):
     UNREADABLE = "unreadable"
 
 
-SAME = (Status.EQUAL, Status.CLOSE, Status.ALIKE, Status.KEPT)
+SAME = (Status.EQUAL, Status.CLOSE, Status.ROUNDED, Status.ALIKE, Status.KEPT)
 """The statuses that are no difference."""
 
 
@@ -133,8 +134,12 @@ class Difference(Paged):
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs of what was compared: `conditions.headers` says if no values."""
         return not any(row.differs for row in self.rows)
+
+    def __bool__(self) -> bool:
+        """Raises TypeError: it could mean that they are equal, or that they differ."""
+        raise TypeError("a difference is neither true nor false: ask for its `equal`")
 
     @property
     def exit_code(self) -> int:
@@ -148,12 +153,15 @@ class Difference(Paged):
     def farthest(self) -> Row | None:
         """The tensor whose values moved farthest, by relative L2; None where none did.
 
-        Rounding to another dtype moves nothing, and integers don't move.
+        Rounding to another dtype moves nothing, and integers don't move. What came to be NaN or
+        infinite comes first, what was zero last.
         """
         moved = [
-            (row.part.relative, row)
+            ((part.lost > 0, part.base > 0, part.relative if part.base else part.largest), row)
             for row in self.rows
-            if row.part is not None and row.part.squares and not row.part.is_rounded
+            if (part := row.part) is not None
+            and (part.squares or part.lost)
+            and not part.is_rounded
         ]
         return max(moved, key=lambda pair: pair[0])[1] if moved else None
 
@@ -168,16 +176,19 @@ class Difference(Paged):
         number = plural(len(self.rows), "tensor")
         if not self.equal:
             how = "different" if self.exit_code == 1 else "can't be told"
-            return f"{how}: {', '.join(self._told())}; {self._tell_same(number)}"
+            return f"{how}: {', '.join(self._told())}; {self._tell_same(number)}{self._tell_lost()}"
         kept = self.counts[Status.KEPT].tensors
         told = f", of which {kept:,} are B's own by `keep`" if kept else ""
         if self.counts[Status.ALIKE].tensors:
             same = "names and shapes" if self.conditions.any_dtype else "names, dtypes and shapes"
             return f"alike: {number} of the same {same}; values were not compared"
-        if self.counts[Status.CLOSE].tensors:
-            changes = [row.change for row in self.by_status[Status.CLOSE] if row.change is not None]
+        rows = [*self.by_status[Status.CLOSE], *self.by_status[Status.ROUNDED]]
+        if rows:
+            changes = (row.change for row in rows if row.change is not None)
             largest = f"max |Δ| {add_changes(changes).largest:.1e}"
-            return f"equal within {self.conditions.tolerance}: {number}{told}, {largest}"
+            loose = self.conditions.is_loose
+            how = f"within {self.conditions.tolerance}" if loose else "but for dtypes' rounding"
+            return f"equal {how}: {number}{told}, {largest}"
         how = "bit for bit" if self.conditions.exact else "in every value"
         size = human_bytes(count_tensors(row.spec for row in self.rows).nbytes)
         return f"equal {how}: {number}, {size}{told}"
@@ -189,7 +200,13 @@ class Difference(Paged):
         if not told:
             return "no tensor is equal"
         (count, how), *others = told
-        return ", ".join([f"{count} of {number} are {how}", *map(" ".join, others)])
+        are = "is" if count == "1" else "are"
+        return ", ".join([f"{count} of {number} {are} {how}", *map(" ".join, others)])
+
+    def _tell_lost(self) -> str:
+        """In how many tensors NaN or infinities stand against other values."""
+        lost = sum(row.change is not None and row.change.lost > 0 for row in self.rows)
+        return f"; NaN or infinity against other values in {lost:,}" if lost else ""
 
     def _told(self) -> Iterator[str]:
         for status, tally in self.counts.items():

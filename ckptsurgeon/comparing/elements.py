@@ -102,7 +102,7 @@ class _Pairing:
             if self.is_of_one_dtype and np.isfinite(base) and self._are_same(a, b):
                 if self.corner is not None:
                     self.corner.skip(len(a))
-                return Change(len(x), len(x), len(x), 0.0, len(x), base, base, base)
+                return Change(len(x), len(x), len(x), 0.0, len(x), 0, base, base, base)
             return self._compare_numbers(a, b, x, self._put(b, self.after.dtype, self._y), base)
 
     def _put(self, items: Array, dtype: str, place: Array) -> Array:
@@ -125,6 +125,7 @@ class _Pairing:
         distances = self._measure_distances(a, b, x, y, delta)
         same = distances == 0
         summed, sums = len(x), (base, _product(y, y), _product(x, y), _product(delta, delta))
+        lost = 0
         nans = infinities = (0, 0)
         if not np.isfinite(sums).all():
             same |= (np.isinf(x) & (x == y)) | (np.isnan(x) & np.isnan(y))
@@ -132,6 +133,7 @@ class _Pairing:
             nans = _count(np.isnan(x)), _count(np.isnan(y))
             infinities = _count(np.isinf(x)), _count(np.isinf(y))
             summed, sums = _sum_finite(x, y)
+            lost = len(x) - summed - _count(same & ~(np.isfinite(x) & np.isfinite(y)))
         largest = float(np.fmax.reduce(distances, initial=0))  # NaN is counted, and no distance
         if self.conditions.exact and self.is_of_one_dtype:
             same = self._are_equal_bits(a, b)
@@ -139,7 +141,7 @@ class _Pairing:
         close = self._are_close(same, distances, y)
         counts = len(x), _count(same), _count(close)
         sizes = _count_sizes(distances) if self.conditions.sizes else {}
-        return Change(*counts, largest, summed, *sums, nans, infinities, is_rounded, sizes)
+        return Change(*counts, largest, summed, lost, *sums, nans, infinities, is_rounded, sizes)
 
     def _are_same(self, a: Array, b: Array) -> bool:
         """Whether all items are equal, of one dtype and finite."""

@@ -42,7 +42,10 @@ def _find_status(
         return Status.ALIKE
     if change.are_equal:
         return Status.EQUAL
-    return Status.CLOSE if change.are_close else Status.CHANGED
+    if change.are_close:
+        return Status.CLOSE
+    is_rounded = change.is_rounded and not conditions.is_loose  # else the tolerance decides
+    return Status.ROUNDED if is_rounded else Status.CHANGED
 
 
 def make_moved_row(row: Row, origin: str, before: TensorSpec, is_copy: bool) -> Row:
@@ -62,7 +65,6 @@ def is_searched(row: Row) -> bool:
 
     That is none whose values, all of them, are those under its own name, if rounded.
     """
-    is_whole = row.change is not None and not row.rows
-    if row.change is not None and is_whole and row.status in (Status.RETYPED, Status.RESHAPED):
-        return not row.change.is_rounded
-    return row.status in (Status.ADDED, Status.CHANGED, Status.RETYPED, Status.RESHAPED)
+    if row.status in (Status.CHANGED, Status.RETYPED, Status.RESHAPED):
+        return row.change is None or row.rows > 0 or not row.change.is_rounded
+    return row.status is Status.ADDED

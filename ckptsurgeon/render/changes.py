@@ -11,7 +11,7 @@ from ckptsurgeon.comparing.change import Change, add_changes
 from ckptsurgeon.comparing.difference import Row
 from ckptsurgeon.keys import read_key
 from ckptsurgeon.render.columns import Aligned, fit_names
-from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.tree import Branch, grow_tree, part_names
 from ckptsurgeon.specs import TensorSpec, percent
 
 HEADS = ("", "relative L2", "", "max |Δ|", "cosine", "equal", "")
@@ -92,10 +92,10 @@ Groups = Sequence[Sequence[str]]
 
 def _branch_lines(branch: Branch, groups: Groups, depth: int, moves: Moves) -> Iterator[ChangeLine]:
     """The lines below some modules that are alike."""
-    for child in branch.branches:
+    for child in part_names(branch):
         label, own = _label(child), _extend(groups, child.names)
-        while len(child.branches) == 1:
-            (child,) = child.branches
+        while len(parts := part_names(child)) == 1:
+            (child,) = parts
             label, own = f"{label}.{_label(child)}", _extend(own, child.names, ".")
         is_tensor = child.spec is not None
         moved = ([moves.of(path, is_tensor=is_tensor) for path in paths] for paths in own)
@@ -161,10 +161,10 @@ def find_heights(changes: Sequence[Change]) -> list[int]:
 
 
 def _distance(change: Change) -> float:
-    """The relative L2 distance; of what differs without one the least, with NaN an infinite one."""
-    if change.squares or change.are_equal:
-        return change.relative
-    return math.inf if any((*change.nans, *change.infinities)) else sys.float_info.min
+    """The relative L2 distance, with NaN an infinite one; of what differs without one the least."""
+    if change.lost:
+        return math.inf
+    return change.relative if change.squares or change.are_equal else sys.float_info.min
 
 
 def _height(moved: float, most: float) -> int:
@@ -236,7 +236,7 @@ def tell_cosine(change: Change) -> str:
 
 
 def _strange(number: float) -> str:
-    return "inf" if number == math.inf else "?"
+    return "inf" if number == math.inf else "NaN"
 
 
 def tell_strange(change: Change) -> str:

@@ -93,6 +93,9 @@ def list_sides(found: Difference, view: View) -> list[Aligned]:
         shown, left_out = cut(sides, view.limits.section)
         lines += (side_line(side.alias, side) for side in shown)
         lines += [Aligned(("", f"... {left_out:,} more ({tell_more()})"))] if left_out else []
+    asked = found.conditions
+    for word, names in (("rules", asked.rules), ("only", asked.only)):
+        lines += [Aligned((word, safe(", ".join(names))))] if names else []
     return lines
 
 
@@ -115,10 +118,16 @@ def tell_status(found: Difference, status: Status, view: View) -> Section | None
 
 
 def tell_moves(found: Difference, status: Status) -> list[ChangeLine]:
-    """How far the tensors of a status moved; nothing where no values were compared."""
+    """How far the tensors of a status moved; nothing where no values were compared.
+
+    Of other dtypes those that were but rounded are left out.
+    """
     if status not in WITH_FIGURES or found.conditions.headers:
         return []
-    return grow_changes(found.by_status[status], found.modules)
+    rows = found.by_status[status]
+    if status is Status.RETYPED:
+        rows = [row for row in rows if not _is_cast(row)]
+    return grow_changes(rows, found.modules) if rows else []
 
 
 def _with_figures(
@@ -134,20 +143,27 @@ def tell_meaning(status: Status, rows: Sequence[Row]) -> str:
     pairs = {(row.before.dtype, row.after.dtype) for row in rows if row.before and row.after}
     pairs = {(before, after) for before, after in pairs if before != after}
     casts = list_some([f"{before} -> {after}" for before, after in sorted(pairs)], MOST_CASTS)
+    if status is Status.ROUNDED:
+        return f"{casts}, each value {ROUNDED[0]}"
     if status in (Status.MOVED, Status.COPIED):
         as_it_was = all(widens(*pair) for pair in pairs)
         return f"{meaning}; {casts}, each value {ROUNDED[as_it_was]}" if casts else meaning
     if status is not Status.RETYPED:
         return meaning
     if not _are_cast(rows):
-        return casts
+        alike = sum(map(_is_cast, rows))
+        return f"{casts}; {alike:,} of them each value {ROUNDED[0]}, no more" if alike else casts
     as_it_was = all(row.change is not None and row.change.are_equal for row in rows)
     return f"{casts}, each value {ROUNDED[as_it_was]}"
 
 
 def _are_cast(rows: Sequence[Row]) -> bool:
     """Whether each value is the other one's, rounded or as it was: no more is to be said."""
-    return all(row.change is not None and row.change.is_rounded for row in rows)
+    return all(map(_is_cast, rows))
+
+
+def _is_cast(row: Row) -> bool:
+    return row.change is not None and row.change.is_rounded
 
 
 def list_rows(rows: Sequence[Row]) -> Iterable[Lot]:
@@ -283,6 +299,7 @@ def _describe_change(change: Change) -> dict[str, Any]:
     known, summed = change.is_measured, change.summed > 0
     return {
         "elements": change.count,
+        "lost": change.lost,
         "equal": change.equal,
         "within_tolerance": change.close,
         "max_delta": write_plain(change.largest) if known else None,

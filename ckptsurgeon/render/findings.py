@@ -172,8 +172,7 @@ def _rule_lines(
     report: Report, suggestion: Suggestion, limits: Limits
 ) -> Iterator[tuple[str, Paint]]:
     """The lines of a suggested file that can be pasted into another: what that lacks of them."""
-    there = ["format:", "rules: []"]
-    there += ["rules:"] if report.rules else []
+    there = ["rules: []", *(("format:", "rules:") if report.rules else ())]
     there += [] if report.advice.copies else ["unmatched:"]
     told = [line for line in suggestion.text().splitlines() if not line.startswith(tuple(there))]
     shown, left_out = cut(told, limits.suggestion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptsurgeon.keys import Template, read_key
 from ckptsurgeon.specs import TensorSpec
@@ -79,3 +79,14 @@ def _module_branches(children: Mapping[str, tuple[int, Branch]]) -> Iterator[Bra
         one = children[names[0]][1]
         times = len(names)
         yield Branch(tuple(names), None, one.branches, one.tensors * times, one.nbytes * times)
+
+
+def part_names(branch: Branch) -> list[Branch]:
+    """What is in a module; tensors of one spec are told apart by names, but not by integers."""
+    parts: list[Branch] = []
+    for child in branch.branches:
+        groups: dict[Template | None, list[str]] = {}
+        for name in child.names:
+            groups.setdefault(read_key(name)[0] if child.spec else None, []).append(name)
+        parts += (replace(child, names=tuple(names)) for names in groups.values())
+    return parts

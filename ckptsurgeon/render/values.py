@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-from ckptsurgeon.keys import Template, read_key
 from ckptsurgeon.measuring.histograms import Histogram
 from ckptsurgeon.measuring.measured import Measured, Measurements
 from ckptsurgeon.measuring.statistics import Statistics
 from ckptsurgeon.render.columns import Aligned, fit_names
 from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
-from ckptsurgeon.render.tree import Branch, grow_tree
+from ckptsurgeon.render.tree import Branch, grow_tree, part_names
 from ckptsurgeon.render.view import View
 from ckptsurgeon.report.values import OUTLIER
 from ckptsurgeon.specs import TensorSpec
@@ -90,9 +89,9 @@ def _list(specs: Specs) -> Iterator[Row]:
 
 def _fold(branch: Branch, indent: str, paths: Sequence[tuple[str, ...]]) -> Iterator[Row]:
     """The rows of a module; `paths` are those of all modules like it."""
-    for child in _parted(branch):
+    for child in part_names(branch):
         label, below = _label(child), _extend(paths, child.names)
-        while len(parts := _parted(child)) == 1:
+        while len(parts := part_names(child)) == 1:
             child = parts[0]
             label, below = f"{label}.{_label(child)}", _extend(below, child.names)
         if child.spec is not None:
@@ -100,17 +99,6 @@ def _fold(branch: Branch, indent: str, paths: Sequence[tuple[str, ...]]) -> Iter
         else:
             yield Row(indent + label)
             yield from _fold(child, f"{indent}  ", below)
-
-
-def _parted(branch: Branch) -> list[Branch]:
-    """What is in a module; tensors of one spec are told apart by names, but not by integers."""
-    parts: list[Branch] = []
-    for child in branch.branches:
-        groups: dict[Template | None, list[str]] = {}
-        for name in child.names:
-            groups.setdefault(read_key(name)[0] if child.spec else None, []).append(name)
-        parts += (replace(child, names=tuple(names)) for names in groups.values())
-    return parts
 
 
 def _extend(paths: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[tuple[str, ...]]:

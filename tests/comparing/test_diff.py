@@ -334,6 +334,74 @@ def test_values_that_went_elsewhere_leave_a_name_that_b_uses_otherwise() -> None
     assert [row["replaced"] for row in found.to_dict()["rows"]] == [False, False, True]
 
 
+def test_a_cast_is_no_difference_where_dtypes_are_none() -> None:
+    """Tied tensors, too: each has its own values, and those of the other one."""
+    a = network() | {"tied": network()["embed.weight"]}
+    b = {key: value.astype(np.float16) for key, value in a.items()}
+    found = cs.diff(a, b, any_dtype=True)
+    assert {row.status.value for row in found.rows} <= {"rounded", "equal"}
+    assert found.exit_code == 0
+    assert found.bottom_line.startswith("equal but for dtypes' rounding: 14 tensors, max")
+    other = cs.diff(a, b | {"tied": b["tied"] * 2}, any_dtype=True)
+    assert other.exit_code == 1
+
+
+def test_of_other_dtypes_those_that_changed_are_told_apart() -> None:
+    a = network()
+    b = {key: value.astype(np.float16) for key, value in a.items()}
+    b["embed.weight"] = b["embed.weight"] * 2
+    told = str(cs.diff(a, b))
+    assert "F32 -> F16; 12 of them each value rounded, no more" in told
+    (line,) = [one for one in told.splitlines() if "F32[" in one]
+    assert "embed.weight" in line
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_what_came_to_be_nan_or_infinite_moved_as_far_as_can_be(strange: float) -> None:
+    a = network() | {"head": np.arange(1, 5, dtype=np.float32)}
+    b = a | {"head": a["head"].copy(), "embed.weight": a["embed.weight"] * np.float32(1.5)}
+    b["head"][1] = strange
+    found = cs.diff(a, b)
+    (change,) = [row.change for row in found.rows if row.key == "head"]
+    assert change is not None
+    assert not np.isfinite(change.relative)
+    assert np.isnan(change.cosine)
+    assert (change.lost, found.whole.lost) == (1, 1)
+    assert found.farthest is not None
+    assert found.farthest.key == "head"
+    assert found.bottom_line.endswith("; NaN or infinity against other values in 1")
+    assert cs.diff(b, b).whole.lost == 0
+
+
+def test_what_was_zero_is_not_called_the_farthest() -> None:
+    a = network() | {"bias": np.zeros(3, np.float32), "head": np.ones(4, np.float32)}
+    b = a | {"bias": np.full(3, 1e-8, np.float32), "head": a["head"] * np.float32(1.5)}
+    found = cs.diff(a, b)
+    assert found.farthest is not None
+    assert found.farthest.key == "head"
+
+
+def test_a_difference_is_neither_true_nor_false() -> None:
+    with pytest.raises(TypeError, match="ask for its `equal`"):
+        assert cs.diff(network(), network())
+
+
+def test_what_was_asked_is_told() -> None:
+    a = network() | {"head": np.ones(4, np.float32)}
+    found = cs.diff(a, a, only=["head", "embed.*"], rules=["** -> **"])
+    for text in (str(found), found.to_markdown(), found.to_html()):
+        assert "head, embed.*" in text.replace("\\", "")
+    with pytest.raises(cs.CkptSurgeonError, match=r"no key matches `zz\.\*`"):
+        cs.diff(a, a, only=["head", "zz.*"])
+
+
+def test_other_names_and_values_have_a_next_step() -> None:
+    a = {"a.w": np.arange(4, dtype=np.float32)}
+    notes = cs.diff(a, {"b.w": np.arange(4, dtype=np.float32) + 1}).notes
+    assert [kind for kind, _ in notes] == ["names"]
+    assert cs.diff(a, a).notes == ()
+
+
 def test_bits_that_differ_are_not_called_rounded() -> None:
     a, b = np.zeros(4, np.float32), np.array([[0, 0], [0, -0.0]], np.float32)
     told = str(cs.diff({"n": a}, {"n": b}, exact=True))
@@ -465,7 +533,7 @@ def test_quantized_tensors_are_told(tmp_path: Path) -> None:
     found = cs.diff(tmp_path / "q.pt", tmp_path / "q.pt")
     assert statuses(found) == {"q": "unreadable"}
     assert found.exit_code == 2
-    assert found.bottom_line == "can't be told: 1 unreadable; 1 of 2 tensors are equal"
+    assert found.bottom_line == "can't be told: 1 unreadable; 1 of 2 tensors is equal"
     assert "it is a quantized tensor; " in str(found)
     assert cs.diff(tmp_path / "q.pt", tmp_path / "q.pt", headers=True).exit_code == 0
     changed = {"q": quantized, "w": torch.zeros(2)}

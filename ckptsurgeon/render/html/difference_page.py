@@ -183,7 +183,7 @@ def _tell_specs(tensors: Sequence[Tensor]) -> str:
 
 def _tell(tensors: Sequence[Tensor]) -> Iterator[str]:
     """The figures of values that differ, and what is told of those in another shape."""
-    change = add_changes(one.change for one in tensors if one.change is not None)
+    change = add_changes(part for one in tensors if (part := one.part) is not None)
     if change.count and not change.are_equal:
         yield from tell_figures(change)
     elif strange := tell_strange(change):

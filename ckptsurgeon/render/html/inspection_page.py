@@ -25,6 +25,7 @@ from ckptsurgeon.render.html.rows import (
 )
 from ckptsurgeon.render.html.tables import list_section
 from ckptsurgeon.render.inspection import tell_facts, tell_measured
+from ckptsurgeon.render.sections import Section
 from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree
 from ckptsurgeon.render.view import EVERYTHING, View
@@ -54,12 +55,17 @@ def render_inspected(found: Inspection) -> str:
             "plain",
         ),
         facts=list_section(tell_facts(found, verbose=True), MOST_LINES),
-        measured=[list_section(one, MOST_LINES) for one in tell_measured(found, VIEW) if one.items],
+        measured=[list_section(one, MOST_LINES) for one in _measured(found)],
         bar=bar,
         tree=tree,
         choices=[Choice("dtype", list_options(dtypes))],
         drawings=drawings.all,
     )
+
+
+def _measured(found: Inspection) -> list[Section]:
+    """What is told of values, and first of all what wants a look."""
+    return [one for one in reversed(tell_measured(found, VIEW)) if one.items]
 
 
 def _draw_dtypes(found: Inspection) -> Bar | None:
