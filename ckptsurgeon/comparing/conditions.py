@@ -16,8 +16,9 @@ class Conditions:
 
     NaN equals NaN at the same place and -0.0 equals 0.0, unless bits are to be equal (`exact`). A
     value is close enough where |b - a| <= atol + rtol |b|. `any_dtype` says that another dtype
-    alone, and its rounding where there is no tolerance, is no difference, `headers` that no values are compared, `sizes` that differences are
-    counted by their size. `only` are the patterns of keys, `rules` the files that make A.
+    alone, and its rounding where there is no tolerance, is no difference, `headers` that no values
+    are compared, `sizes` that differences are counted by their size. `only` are the patterns of
+    keys, `rules` the files that make A.
     """
 
     exact: bool = False
