@@ -41,7 +41,8 @@ def inspect(
     of them by key. `memory` bounds what is held of tensors at a time, as 268435456 or "256MiB";
     `progress` is called with (bytes read, bytes in all, key).
 
-    Raises CheckpointError for what can't be read, also where no key matches.
+    Raises CheckpointError for what can't be read, also where no key matches, ValueError for a size
+    below 1, and CkptSurgeonError for arguments of other kinds.
     """
     limit = _check_values(stats, memory, progress)
     if root is not None:

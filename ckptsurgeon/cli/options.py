@@ -211,7 +211,7 @@ color = click.option(
     help="Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
 )
 verbose = click.option(
-    "-v", "--verbose", is_flag=True, help="Fold and cut nothing, as far as the format has room."
+    "-v", "--verbose", is_flag=True, help="Fold and cut nothing; pages fold, and have bounds."
 )
 
 

@@ -177,7 +177,7 @@ class Style:
         from ckptsurgeon.render.pictures import SIGNS
 
         try:
-            return self.paints and bool(SIGNS.encode(sys.stdout.encoding))
+            return self.paints and bool(SIGNS.encode(sys.stdout.encoding or "ascii"))
         except (LookupError, UnicodeError):
             return False
 

@@ -64,7 +64,8 @@ def diff(
     rounding where there is no tolerance. `headers` compares
     no values; so it is where one of the two has none. `sizes` counts the differences of elements by
     powers of two, which takes a third more of time. `memory` bounds what is held of tensors
-    (256 MiB) over all of `jobs` threads.
+    (256 MiB) over all of `jobs` threads; `progress` is called with (bytes read, bytes in all, key).
+    `one_shard` says that a file which is one shard of a set is meant, without the others.
 
     Raises CheckpointError for what can't be read, what `plan` raises for rules, ValueError for a
     size or a number of jobs below 1, and CkptSurgeonError for words that don't go together.

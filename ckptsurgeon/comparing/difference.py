@@ -178,10 +178,12 @@ class Difference(Paged):
             how = "different" if self.exit_code == 1 else "can't be told"
             return f"{how}: {', '.join(self._told())}; {self._tell_same(number)}{self._tell_lost()}"
         kept = self.counts[Status.KEPT].tensors
-        told = f", of which {kept:,} are B's own by `keep`" if kept else ""
-        if self.counts[Status.ALIKE].tensors:
+        told = (
+            f", of which {kept:,} {'is' if kept == 1 else 'are'} B's own by `keep`" if kept else ""
+        )
+        if self.conditions.headers:
             same = "names and shapes" if self.conditions.any_dtype else "names, dtypes and shapes"
-            return f"alike: {number} of the same {same}; values were not compared"
+            return f"alike: {number} of the same {same}{told}; values were not compared"
         rows = [*self.by_status[Status.CLOSE], *self.by_status[Status.ROUNDED]]
         if rows:
             changes = (row.change for row in rows if row.change is not None)

@@ -18,6 +18,9 @@ from ckptsurgeon.ops import carriers
 from ckptsurgeon.ops.indexing import Region
 from ckptsurgeon.specs import BITS, CARRIERS, FLOATING, TensorSpec, UnreadableSpec
 
+DIGEST = 16
+"""Bytes of a digest of a front; what has an equal one is read whole."""
+
 HEAD = 1024
 """Items at the front of a tensor that must be equal before all of it is read."""
 
@@ -155,7 +158,8 @@ def _see_head(asked: Asked, first: Reader, second: Reader) -> Seen:
     part = reader.part(asked.name, _front(spec.shape)) if is_long else None
     block = next(reader.blocks(asked.name)) if part is None else part
     items = _as_dtype(block, spec, asked.dtype)[:HEAD]
-    return Seen(spec.count.to_bytes(8, "little") + items.tobytes())
+    head = spec.count.to_bytes(8, "little") + items.tobytes()
+    return Seen(hashlib.blake2b(head, digest_size=DIGEST).digest())  # of each tensor one is held
 
 
 def _front(shape: tuple[int, ...]) -> Region:

@@ -16,7 +16,7 @@ Work = Callable[[Stopped], None]
 def run_all(works: Sequence[Work], threads: int, here: Work | None = None) -> None:
     """Does some works in so many threads, and meanwhile one in this thread.
 
-    Raises what the first of them raises that fails, or KeyboardInterrupt, when all have ended.
+    When all have ended, raises what one that failed has raised, or KeyboardInterrupt.
     """
     stopped = Stopped()
 

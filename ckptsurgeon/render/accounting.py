@@ -254,7 +254,10 @@ LEFT = (Fate.DROPPED, Fate.UNUSED, Fate.UNREADABLE)
 def share_sources(report: Report) -> Iterator[tuple[str, Tally]]:
     """What became of the sources' tensors: used, left by rules, or taken and yet in no output."""
     used, offered = report.coverage.used, report.coverage.offered
-    left = [(fate.value, report.fate_counts[fate]) for fate in LEFT]
+    dropped = tally_dropped([fate for fate in find_dropped(report) if fate.stage == 0])
+    counts = {fate: report.fate_counts[fate] for fate in LEFT}
+    counts[Fate.DROPPED] = Tally(counts[Fate.DROPPED].tensors, dropped.nbytes)  # and of parts
+    left = [(fate.value, tally) for fate, tally in counts.items()]
     known = add_tallies([used, *(tally for _, tally in left)])
     rest = take_off(offered, known)
     yield "used", used

@@ -17,7 +17,7 @@ from ckptsurgeon.render.terminal import safe
 from ckptsurgeon.render.tree import Branch, grow_tree, part_names
 from ckptsurgeon.render.view import View
 from ckptsurgeon.report.values import OUTLIER
-from ckptsurgeon.specs import TensorSpec
+from ckptsurgeon.specs import TensorSpec, percent
 
 Specs = Mapping[str, TensorSpec]
 
@@ -136,13 +136,7 @@ def _share(told: Statistics) -> str:
     """How many of the values are zero, in percent; nothing where none is."""
     if not told.zeros:
         return ""
-    percent = 100 * told.zeros / told.count
-    text = f"{percent:.1f}%" if percent < 9.95 else f"{percent:.0f}%"
-    if percent < 0.1:
-        text = "<0.1%"
-    elif percent >= 99.5 and told.zeros < told.count:
-        text = ">99%"
-    return f"{text:>{SHARE}}"
+    return f"{percent(told.zeros, told.count):>{SHARE}}"
 
 
 def draw(histogram: Histogram) -> str:

@@ -269,7 +269,7 @@ def test_kept_tensors_are_not_compared() -> None:
     found = cs.diff(a, b, rules=["** -> **", {"keep": "head"}])
     assert found.exit_code == 0
     assert found.counts[Status.KEPT].tensors == 1
-    assert "1 are B's own by `keep`" in found.bottom_line
+    assert "1 is B's own by `keep`" in found.bottom_line
 
 
 def test_a_kept_tensor_is_no_origin() -> None:
@@ -400,6 +400,19 @@ def test_other_names_and_values_have_a_next_step() -> None:
     notes = cs.diff(a, {"b.w": np.arange(4, dtype=np.float32) + 1}).notes
     assert [kind for kind, _ in notes] == ["names"]
     assert cs.diff(a, a).notes == ()
+
+
+def test_an_empty_namesake_is_no_origin() -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    found = cs.diff({"x": np.zeros((0, 4), np.float32), "y": rows}, {"x": rows})
+    assert {row.key: row.status.value for row in found.rows if row.after} == {"x": "moved"}
+
+
+def test_headers_of_kept_tensors_say_nothing_of_values() -> None:
+    a = {"w": np.ones(3, np.float32), "v": np.ones(2, np.float32)}
+    found = cs.diff(a, a, rules=["w -> w", {"keep": "v"}], headers=True)
+    told = "alike: 2 tensors of the same names, dtypes and shapes, of which 1 is B's own by `keep`"
+    assert found.bottom_line == f"{told}; values were not compared"
 
 
 def test_bits_that_differ_are_not_called_rounded() -> None:
