@@ -29,6 +29,7 @@ def keys_of(page: Page) -> list[str]:
 
 def search(page: Page, text: str) -> list[str]:
     page.locator("input[name=text]").fill(text)
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     expect(page.locator(".matches")).to_contain_text("line")
     return keys_of(page)
 
