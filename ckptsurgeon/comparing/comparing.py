@@ -71,7 +71,7 @@ def diff(
     size or a number of jobs below 1, and CkptSurgeonError for words that don't go together.
     """
     if rules is None and (variables or config is not None):
-        given = argument("set", "", "") if variables else argument("config")
+        given = choose("--set", "variables") if variables else argument("config")
         raise CkptSurgeonError(f"{given}: is for rules, and there are none")
     limits = read_size(memory, "memory"), check_count(jobs, "jobs")
     request = open_request(

@@ -17,8 +17,8 @@ ROWS, COLUMNS = 80, 160
 So it is of any matrix but those that are made to be otherwise.
 """
 
-HIGHEST = 64
-"""The highest rank that is looked for."""
+HIGHEST = 39
+"""The highest rank that is looked for: below that of half of the rows."""
 
 GAP = 100.0
 """How many times as large as the next a pivot is, behind which only rounding comes."""

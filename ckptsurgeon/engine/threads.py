@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 Stopped = threading.Event
 """Is set where a thread failed, or the user wished to stop: the others end soon."""
@@ -24,12 +25,31 @@ def run_all(works: Sequence[Work], threads: int, here: Work | None = None) -> No
         with _stopping(stopped):
             work(stopped)
 
-    with ThreadPoolExecutor(threads) as pool, _stopping(stopped):
-        running = [pool.submit(run, work) for work in works]
-        if here is not None:
-            run(here)
-        for future in running:
-            future.result()
+    running: list[Future[None]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            with _stopping(stopped):
+                for work in works:
+                    running.append(pool.submit(run, work))
+                if here is not None:
+                    run(here)
+                for future in running:
+                    future.result()
+        finally:
+            _wait_for(running)
+
+
+def _wait_for(running: Sequence[Future[None]]) -> None:
+    """Waits until all have ended, however often Ctrl-C comes: they write to files that close."""
+    if all(future.done() for future in running):
+        return
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        wait(running)
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager

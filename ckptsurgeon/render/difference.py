@@ -196,7 +196,9 @@ def tell_parts(row: Row) -> str:
         return f"{where} are equal, each rounded"
     if row.change.are_close:
         return f"{where} are within the tolerance"
-    if row.change.is_measured and not row.change.largest and not any(row.change.nans):
+    if not row.change.is_measured:
+        return f"{where} differ"
+    if not row.change.largest and not any(row.change.nans):
         return f"{where} differ in bits alone"
     return f"{where} differ: relative L2 {tell_share(row.change.relative)}"
 

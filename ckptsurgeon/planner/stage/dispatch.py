@@ -35,7 +35,7 @@ from ckptsurgeon.planner.stage.slices import tell_overlaps
 from ckptsurgeon.planner.stage.state import StageRun
 from ckptsurgeon.planner.stage.table_rules import run_table
 from ckptsurgeon.planner.stage.targets import write_target
-from ckptsurgeon.plans.addresses import COLONS
+from ckptsurgeon.plans.addresses import COLONS, check_unnamed
 from ckptsurgeon.plans.fates import Claim, Fate
 from ckptsurgeon.plans.graph import Node
 
@@ -132,6 +132,8 @@ def _claim(run: StageRun, rule: CompiledRule, written: Keep | Init) -> None:
                 if isinstance(written, Keep):
                     _give(run, rule, written, number, key, keep(key, run.destination))
                 else:
+                    if run.compiled.is_named and not rule.aliased[number]:
+                        check_unnamed(key)
                     _initialise(run, rule, written, number, key, Scope(captures, vars))
 
 

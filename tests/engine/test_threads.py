@@ -1,0 +1,45 @@
+"""Several threads: the first that fails stops all, and nobody goes on before all have ended."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+import pytest
+
+from ckptsurgeon.engine.threads import Stopped, run_all
+
+
+def test_the_first_that_fails_stops_the_others() -> None:
+    ended: list[str] = []
+
+    def fail(stopped: Stopped) -> None:
+        raise ValueError("first")
+
+    def go_on(stopped: Stopped) -> None:
+        assert stopped.wait(10)
+        ended.append("stopped")
+
+    with pytest.raises(ValueError, match="first"):
+        run_all([go_on, fail, go_on], 3)
+    assert ended == ["stopped"] * 2
+
+
+def test_all_have_ended_however_often_ctrl_c_comes() -> None:
+    ended, waiting = threading.Event(), threading.Event()
+
+    def go_on(stopped: Stopped) -> None:
+        waiting.set()
+        stopped.wait(10)
+        for _ in range(20):  # while the one that waits is told again
+            _thread.interrupt_main()
+            threading.Event().wait(0.001)
+        ended.set()
+
+    def interrupted(stopped: Stopped) -> None:
+        assert waiting.wait(10)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([go_on], 1, here=interrupted)
+    assert ended.is_set()
