@@ -143,7 +143,8 @@ class Checkpoint:
             with naming(f"{self.path}: {key!r}"):
                 flat = gather(blocks, spec.nbytes)
         elif extent is not None:
-            flat = read_extent(extent)
+            with naming(f"{self.path}: {key!r}"):
+                flat = read_extent(extent)
         else:
             raise CheckpointError(f"{self.path}: holds shapes alone, no values of {key!r}")
         return flat if spec.carrier is None else flat.view(spec.carrier).reshape(spec.shape)

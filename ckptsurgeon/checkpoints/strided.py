@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -126,10 +125,8 @@ class View:
         """The bytes that the view reaches over, from its first item on."""
         stored, nbytes = self.stored, self._reach
         if isinstance(stored, Stored) and stored.extent is not None and self._width == 1:
-            span = read_extent(Extent(stored.path, stored.offset + self.start, nbytes))
-            if nbytes == stored.nbytes and stored.crc is not None:
-                stored.check(zlib.crc32(span.data))
-            return span
+            crc = stored.crc if nbytes == stored.nbytes else None
+            return read_extent(Extent(stored.path, stored.offset + self.start, nbytes, crc))
         return gather(self._part(nbytes), nbytes)
 
     def _flip_signs(self, dense: Array) -> None:

@@ -10,11 +10,13 @@ import contextlib
 import errno
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ckptsurgeon.checkpoints.crc import refuse_damaged
 from ckptsurgeon.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
@@ -167,7 +169,10 @@ def read_bytes(source_fd: int, offset: int, nbytes: int) -> bytes:
 
 
 def read_extent(extent: Extent) -> Array:
-    """The extent's bytes as a fresh uint8 array. Raises CheckpointError where they end early."""
+    """The extent's bytes as a fresh uint8 array.
+
+    Raises CheckpointError where they end early, or don't have the CRC-32 that the file says.
+    """
     import numpy as np  # headers alone are read without it
 
     with opened(extent.path) as source_fd:
@@ -175,7 +180,9 @@ def read_extent(extent: Extent) -> Array:
             raise _cut_off(extent)
         array = np.empty(extent.nbytes, np.uint8)
         read_into(source_fd, extent, array.data)
-        return array
+    if extent.crc is not None:
+        refuse_damaged(zlib.crc32(array.data), extent.crc)
+    return array
 
 
 def read_into(source_fd: int, extent: Extent, out: memoryview) -> None:

@@ -65,6 +65,9 @@ class NodeReader:
         if isinstance(node, Leaf) and (extent := self._workers.extent(node)) is not None:
             yield from self._stored(node, extent)
         elif (mosaic := self._mosaic(node)) is not None:
+            for source in {tile.view.source for tile in mosaic.tiles}:
+                if isinstance(source, Leaf):
+                    self._workers.check(source)
             yield from (block for _, block in self._workers.own.blocks(mosaic, node.spec))
         else:
             yield flat(Evaluator(self._checkpoints, [node]).array(node))
