@@ -16,7 +16,6 @@ OPS = {
     "transpose": {"w -> v": "transpose"},
     "mean": {"w -> v": {"mean": {"dim": 0}}},
     "scale": {"w -> v": {"scale": 2}},
-    "split": {"from": "w", "to": ["v", "u"], "ops": [{"split": {"dim": 1}}]},
 }
 
 
