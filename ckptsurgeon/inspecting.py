@@ -81,7 +81,7 @@ def _measure(found: Inspection, memory: int | None, progress: Progress | None) -
     limits = find_limits(checkpoint.contents.specs)
     measured = measure(checkpoint, specs, limits=limits, memory=memory, progress=progress)
     refuse_changed(stamps, "inspect again")
-    remarks = tuple(find_remarks(specs, measured))
+    remarks = tuple(find_remarks(checkpoint.contents.specs, measured))
     return replace(found, measurements=measured, remarks=remarks)
 
 

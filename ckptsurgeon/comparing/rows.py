@@ -5,7 +5,7 @@ from __future__ import annotations
 from ckptsurgeon.comparing.change import Change, Compared
 from ckptsurgeon.comparing.conditions import Conditions
 from ckptsurgeon.comparing.difference import Row, Status
-from ckptsurgeon.specs import TensorSpec, UnreadableSpec
+from ckptsurgeon.specs import TensorSpec, UnreadableSpec, shapes_agree
 
 
 def make_row(
@@ -31,11 +31,11 @@ def make_row(
 def _find_status(
     before: TensorSpec, after: TensorSpec, change: Change | None, conditions: Conditions
 ) -> Status:
+    if not shapes_agree(before, after):
+        return Status.RESHAPED
     if isinstance(before, UnreadableSpec) or isinstance(after, UnreadableSpec):
         are_alike = conditions.headers and before == after
         return Status.ALIKE if are_alike else Status.UNREADABLE
-    if before.shape != after.shape:
-        return Status.RESHAPED
     if before.dtype != after.dtype and not conditions.any_dtype:
         return Status.RETYPED
     if change is None:
@@ -55,9 +55,7 @@ def make_moved_row(row: Row, origin: str, before: TensorSpec, is_copy: bool) -> 
 
 def make_gone_row(name: str, spec: TensorSpec, *, is_replaced: bool) -> Row:
     """The row of a tensor of A that B lacks; `is_replaced` as in Row."""
-    is_unreadable = isinstance(spec, UnreadableSpec)
-    status = Status.UNREADABLE if is_unreadable else Status.GONE
-    return Row(name, status, name, spec, None, is_replaced=is_replaced)
+    return Row(name, Status.GONE, name, spec, None, is_replaced=is_replaced)
 
 
 def is_searched(row: Row) -> bool:

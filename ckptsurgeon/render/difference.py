@@ -147,7 +147,9 @@ def tell_meaning(status: Status, rows: Sequence[Row]) -> str:
         return f"{casts}, each value {ROUNDED[0]}"
     if status in (Status.MOVED, Status.COPIED):
         as_it_was = all(widens(*pair) for pair in pairs)
-        return f"{meaning}; {casts}, each value {ROUNDED[as_it_was]}" if casts else meaning
+        cast = sum(row.before is not None and row.before.dtype != row.spec.dtype for row in rows)
+        some = f"{cast:,} of them " if cast < len(rows) else ""
+        return f"{meaning}; {some}{casts}, each value {ROUNDED[as_it_was]}" if casts else meaning
     if status is not Status.RETYPED:
         return meaning
     if not _are_cast(rows):

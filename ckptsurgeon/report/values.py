@@ -114,7 +114,7 @@ def find_remarks(specs: Mapping[str, TensorSpec], found: Measurements) -> Iterat
         for key, measured in found.tensors.items()
         for remark in (
             *_of_tensor(key, specs[key], measured),
-            *_of_batchnorm(key, measured, found.tensors),
+            *_of_batchnorm(key, measured, found.tensors, specs),
         )
     ]
     kinds = list(ValueKind)
@@ -140,7 +140,7 @@ def _of_tensor(key: str, spec: TensorSpec, measured: Measured) -> Iterator[Value
 
 
 def _of_batchnorm(
-    key: str, measured: Measured, tensors: Mapping[str, Measured]
+    key: str, measured: Measured, tensors: Mapping[str, Measured], specs: Mapping[str, TensorSpec]
 ) -> Iterator[ValueRemark]:
     """What can stand in a BatchNorm, which is told by its running_mean beside."""
     told = measured.statistics
@@ -153,7 +153,7 @@ def _of_batchnorm(
         yield ValueRemark(ValueKind.VARIANCE, key, negative, told.count)
     elif small:
         yield ValueRemark(ValueKind.SMALL_VARIANCE, key, small, told.count)
-    elif 0 < told.zeros < told.count and _part_beside(key, "weight", VARIANCE) in tensors:
+    elif 0 < told.zeros < told.count and _part_beside(key, "weight", VARIANCE) in specs:
         yield ValueRemark(ValueKind.ZERO_SCALE, key, told.zeros, told.count)
 
 

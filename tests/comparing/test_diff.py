@@ -553,6 +553,24 @@ def test_quantized_tensors_are_told(tmp_path: Path) -> None:
     assert cs.diff(tmp_path / "q.pt", changed).exit_code == 1
 
 
+def test_what_is_told_of_unreadable_tensors_is_told(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8)
+    torch.save({"q": quantized, "w": torch.ones(2)}, tmp_path / "q.pt")
+    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
+    torch.save({"q": torch.ones(5), "w": torch.ones(2)}, tmp_path / "other.pt")
+    for headers in (False, True):
+        gone = cs.diff(tmp_path / "q.pt", tmp_path / "w.pt", headers=headers)
+        assert (statuses(gone)["q"], gone.exit_code) == ("gone", 1)
+        other = cs.diff(tmp_path / "q.pt", tmp_path / "other.pt", headers=headers)
+        assert (statuses(other)["q"], other.exit_code) == ("other shape", 1)
+
+
+def test_a_title_counts_those_that_were_cast() -> None:
+    a = {f"a.{i}": np.arange(4, dtype=np.float32) + i / 3 for i in range(4)}
+    b = {f"b.{i}": a[f"a.{i}"].astype(np.float16 if i < 2 else np.float32) for i in range(4)}
+    assert "2 of them F32 -> F16, each value rounded" in str(cs.diff(a, b))
+
+
 def test_a_difference_shows_itself() -> None:
     a = network()
     b = a | {"embed.weight": a["embed.weight"] * np.float32(1.5)}

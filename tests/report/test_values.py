@@ -61,6 +61,12 @@ def test_what_wants_a_look_is_told(name: str) -> None:
     assert [(one.kind.value, f"{one.key}: {one.text}") for one in found] == [(name, text)]
 
 
+def test_what_is_left_out_still_tells_what_a_tensor_is() -> None:
+    tensors, text = ROWS["zero scale"]
+    (found,) = cs.inspect(tensors, only="bn.weight", stats=True).remarks
+    assert f"{found.key}: {found.text}" == text
+
+
 def test_every_kind_has_a_row() -> None:
     assert set(ROWS) == {kind.value for kind in ValueKind}
 

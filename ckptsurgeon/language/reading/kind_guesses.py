@@ -40,8 +40,9 @@ def guess_kind(node: Mapping, word: str) -> Iterator[Node]:
 
 def _of_sided(node: Mapping, word: str, value: Node) -> Iterator[Node]:
     """`init: x = ones`, and `{init: x, fill: 1}`."""
-    if set(node.words) - {word, *SHARED}:
-        yield _put_inside(node, word, value)
+    inside = _put_inside(node, word, value)
+    if set(node.words) - {word, *SHARED} and inside is not None:
+        yield inside
     yield from (_replace_value(node, word, one) for one in _sided(value, *_SIDES[word]))
 
 
@@ -71,7 +72,11 @@ def _of_fold(node: Mapping, word: str, value: Node) -> Iterator[Node]:
         return
     layer = value.get("batchnorm")
     if isinstance(layer, Scalar) and "->" in layer.text:
-        yield from (_replace_value(node, word, one) for one in _sided(layer, *_SIDES[word]))
+        others = [entry for entry in value.entries if entry[1] is not layer]
+        for sided in _sided(layer, *_SIDES[word]):
+            if isinstance(sided, Mapping):
+                whole = Mapping((*sided.entries, *others), value.place)
+                yield _replace_value(node, word, whole)
 
 
 def _of_batchnorm_pair(node: Mapping, word: str, value: Node) -> Iterator[Node]:
@@ -89,7 +94,8 @@ def _of_batchnorm_text(node: Mapping, word: str, value: Node) -> Iterator[Node]:
         return
     sides = arrow_guesses.find_sides(text)
     left, right = sides if len(sides) == 2 else (text, text)
-    if (targets := arrow_guesses.listed_keys(right)) and len(sides) == 2:
+    is_alone = len(node.entries) == 1
+    if (targets := arrow_guesses.listed_keys(right)) and len(sides) == 2 and is_alone:
         yield block_node([f"{left}.*"], [f"{one}.*" for one in targets], None, node.place)
     target = node.get("to")
     if isinstance(target, Scalar) and len(sides) == 1:
@@ -117,12 +123,17 @@ def _text_of(value: Node) -> str:
     return value.text if isinstance(value, Scalar) else ""
 
 
-def _put_inside(node: Mapping, word: str, value: Node) -> Mapping:
-    """The rule with all words that stand beside its own in the mapping: `{init: x, fill: 1}`."""
+def _put_inside(node: Mapping, word: str, value: Node) -> Mapping | None:
+    """The rule with all words that stand beside its own in the mapping: `{init: x, fill: 1}`.
+
+    None where one of them would stand there twice.
+    """
     own = mapping_node(value.place, (_SIDES[word][0], value))
-    entries = value.entries if isinstance(value, Mapping) else own.entries
-    beside = (entry for entry in node.entries if entry[0].text != word)
-    return mapping_node(node.place, (word, Mapping((*entries, *beside), value.place)))
+    inner = value.entries if isinstance(value, Mapping) else own.entries
+    entries = (*inner, *(entry for entry in node.entries if entry[0].text != word))
+    if len({key.text for key, _ in entries}) < len(entries):
+        return None
+    return mapping_node(node.place, (word, Mapping(entries, value.place)))
 
 
 def _replace_value(node: Mapping, word: str, value: Node) -> Mapping:
