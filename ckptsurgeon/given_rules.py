@@ -27,7 +27,7 @@ from ckptsurgeon.language.rules import Ruleset, Stage
 from ckptsurgeon.language.rulesets import Rules, load_with_problems
 from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.plans.files.format import BEGINNING
-from ckptsurgeon.wording import choose, name_path
+from ckptsurgeon.wording import choose, name_path, name_ways
 
 
 def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
@@ -92,9 +92,9 @@ def _describe_rules(path: Path) -> tuple[str, str]:
     """What a file is that holds no rules, and where it belongs; nothing for what may be rules."""
     with contextlib.suppress(OSError):
         head = read_regular(path, LOOK)
-        into = name_path("into", str(path))
+        ways = name_ways(str(path))
         if any(looks(head) for looks in (looks_safetensors, looks_zip, looks_pickle)):
-            return "a checkpoint where rules are wanted", f"give it as the source, or by {into}"
+            return "a checkpoint where rules are wanted", f"give it {ways}"
         if head.startswith(BEGINNING):
             quoted, name = shlex.quote(str(path)), repr(str(path))
             run = choose(
@@ -103,7 +103,7 @@ def _describe_rules(path: Path) -> tuple[str, str]:
             return "a saved plan where rules are wanted", run
         if looks_json(head) and not re.search(rb'"?format"?\s*:', head):
             config = name_path("config", str(path))
-            help = f"a config is given by {config}, a JSON spec by {into}"
+            help = f"a config is given by {config}, a JSON spec {ways}"
             return "JSON without `format: 1` where rules are wanted", help
         if path.suffix == ".py":
             return "Python where rules are wanted", "rules are a YAML file that begins `format: 1`"

@@ -33,7 +33,7 @@ from ckptsurgeon.request import (
     paths_of,
     read_whole,
 )
-from ckptsurgeon.wording import argument, name_alias, name_source
+from ckptsurgeon.wording import argument, name_alias, name_destination, name_source
 
 IN_MEMORY = re.compile("<.*>")
 """The path of what is no file: `<memory>`, or the class of a model."""
@@ -65,7 +65,7 @@ def prepare_saved(
     given, notes = gather_sources(source, named)
     checkpoints = _open_views(path, saved, given, options)
     if saved.destination is None and into is not None:
-        asked = argument("into", "DST")
+        asked = name_destination()
         raise CheckpointError(f"{path}: was made without a destination: plan again with {asked}")
     if saved.destination is not None:
         checkpoints[DESTINATION] = open_destination(
@@ -117,7 +117,7 @@ def _remembered(path: Path, view: SavedView) -> str:
     Raises CheckpointError where that is a factory: its code is run for who names it, never on the
     word of a file.
     """
-    word = argument("into", "DST") if view.alias == DESTINATION else name_alias(view.alias)
+    word = name_destination() if view.alias == DESTINATION else name_alias(view.alias)
     return _file_of(path, view.path, word, in_memory=view.format == MEMORY)
 
 

@@ -70,10 +70,29 @@ def calling(**names: tuple[str, str]) -> Iterator[None]:
         _called.reset(token)
 
 
+AS_COMPARED = MappingProxyType({"source": ("A", "a"), "into": ("B", "b")})
+"""What `diff` calls a source and a destination."""
+
+
 def name_alias(alias: str) -> str:
     """A source by its alias; the one without, as who asks calls it."""
     shell, python = _called.get().get("source", (SHELL_SOURCE, PYTHON_SOURCE))
     return f"`{alias}`" if alias else choose(shell, f"`{python}`")
+
+
+def name_destination() -> str:
+    """What the result must fit, as who asks calls it."""
+    if "into" not in _called.get():
+        return argument("into", "DST")
+    shell, python = _called.get()["into"]
+    return choose(shell, f"`{python}`")
+
+
+def name_ways(path: str) -> str:
+    """How a checkpoint is given: `as SRC, or by --into 'a b.pt'`."""
+    if "into" in _called.get():
+        return f"as {name_alias('')} or {name_destination()}"
+    return f"as {name_alias('')}, or by {name_path('into', path)}"
 
 
 def name_path(name: str, path: str) -> str:

@@ -63,9 +63,10 @@ for command in COMMANDS:
 def main() -> NoReturn:
     """Runs the command line; exits 0 clean, 1 findings, 2 trouble, 70 our bug."""
     gc.disable()  # a plan is millions of objects and none is garbage; the process ends soon
-    if sys.stdout is None:  # closed by the shell: `>&-`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
-    elif isinstance(sys.stdout, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until we end
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a key may not fit the terminal's code
     sys.exit(run(sys.argv[1:]))
 

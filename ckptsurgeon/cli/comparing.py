@@ -20,6 +20,7 @@ from ckptsurgeon.cli.options import (
 )
 from ckptsurgeon.cli.printing import PAGES, Style, print_out, print_page, shown_progress
 from ckptsurgeon.cli.words import collect_paths, read_request
+from ckptsurgeon.wording import AS_COMPARED, calling
 
 
 @click.command(
@@ -59,6 +60,7 @@ from ckptsurgeon.cli.words import collect_paths, read_request
 @memory
 @jobs
 @report_with(*PAGES)
+@calling(**AS_COMPARED)
 def diff(
     files: tuple[str, ...],
     memory: int | None,

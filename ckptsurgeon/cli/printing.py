@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -47,8 +47,17 @@ def say(text: str, code: int) -> int:
     """The code, when the text is on stderr; names of files and keys in it are made visible."""
     from ckptsurgeon.visible import disarm, visible
 
-    click.echo("\n".join(disarm(visible(line)) for line in text.split("\n")), err=True)
+    try:
+        click.echo("\n".join(disarm(visible(line)) for line in text.split("\n")), err=True)
+    except OSError:  # a full disk: the code is all that can be told
+        _silence(sys.stderr)
     return code
+
+
+def _silence(stream: TextIO) -> None:
+    """Lets a stream that takes nothing any more write to nowhere, also what it still holds."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report_of(plan: Any, done: Done = "would be written") -> Any:
@@ -145,7 +154,7 @@ def print_out(chunks: Iterable[str]) -> None:
             sys.stdout.write(chunk)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
     except OSError as error:
         raise OutputError(f"stdout: {error.strerror}") from None
 

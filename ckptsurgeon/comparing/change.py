@@ -49,13 +49,23 @@ class Change:
         return self.summed > 0 or self.are_equal
 
     @property
+    def _is_beyond(self) -> bool:
+        """Whether squares of what differs are beyond float64: above 1e154 or below 1e-162."""
+        is_tiny = self.largest > 0 == self.largest * self.largest
+        is_huge = not math.isfinite(self.base + self.other + self.squares)
+        return (is_tiny or is_huge) and not self.are_equal
+
+    @property
     def relative(self) -> float:
         """The relative L2 distance, |Δ| / |a|; infinite where A is zero and B is not.
 
-        Where pairs are lost it is infinite, too, or with NaN alone not a number.
+        Where pairs are lost it is infinite, too, or with NaN alone not a number; nor is it one
+        where squares are beyond float64.
         """
         if self.lost:
             return math.inf if math.isinf(self.largest) else math.nan
+        if self._is_beyond:
+            return math.nan
         if not self.squares:
             return 0.0
         return math.sqrt(self.squares / self.base) if self.base else math.inf
@@ -71,7 +81,7 @@ class Change:
 
         |a - b|² = (|b| - |a|)² + 2 |a| |b| (1 - cos): the law of cosines.
         """
-        if self.lost:
+        if self.lost or self._is_beyond:
             return math.nan
         if not self.squares:
             return 0.0

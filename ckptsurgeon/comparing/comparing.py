@@ -23,12 +23,12 @@ from ckptsurgeon.request import Config, Given, Into, Request, Root, Source, open
 from ckptsurgeon.selecting import read_patterns, select
 from ckptsurgeon.specs import UnreadableSpec
 from ckptsurgeon.wanted import Size, check_count, read_size, require_progress
-from ckptsurgeon.wording import argument, calling, choose
+from ckptsurgeon.wording import AS_COMPARED, argument, calling, choose
 
 Tell = Callable[[int, str], None]
 
 
-@calling(into=("B", "b"), source=("A", "a"))
+@calling(**AS_COMPARED)
 def diff(
     a: Source | None,
     b: Into,

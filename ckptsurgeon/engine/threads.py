@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from ckptsurgeon.errors import CkptSurgeonError
+
 Stopped = threading.Event
 """Is set where a thread failed, or the user wished to stop: the others end soon."""
 
@@ -30,7 +32,8 @@ def run_all(works: Sequence[Work], threads: int, here: Work | None = None) -> No
         try:
             with _stopping(stopped):
                 for work in works:
-                    running.append(pool.submit(run, work))
+                    with _telling_no_room(threads):
+                        running.append(pool.submit(run, work))
                 if here is not None:
                     run(here)
                 for future in running:
@@ -50,6 +53,18 @@ def _wait_for(running: Sequence[Future[None]]) -> None:
     finally:
         if is_main:
             signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def _telling_no_room(threads: int) -> Iterator[None]:
+    """Raises CkptSurgeonError where the machine has no room for another thread."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise CkptSurgeonError(
+            f"no room for {threads} threads ({error}): raise the limit of memory or of processes "
+            "(ulimit -v, ulimit -u), or ask for fewer"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ckptsurgeon.checkpoints.base import Checkpoint, Contents, Outside
+from ckptsurgeon.checkpoints.base import DESTINATION, Checkpoint, Contents, Outside
 from ckptsurgeon.checkpoints.memory import has_root, open_dict
 from ckptsurgeon.checkpoints.models import open_model
 from ckptsurgeon.checkpoints.opening import open_checkpoint
@@ -15,7 +15,7 @@ from ckptsurgeon.checkpoints.planting import is_model
 from ckptsurgeon.errors import CheckpointError
 from ckptsurgeon.factories import is_factory, open_factory
 from ckptsurgeon.wanted import kind_of
-from ckptsurgeon.wording import name_alias, name_root
+from ckptsurgeon.wording import name_alias, name_destination, name_root
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,9 +51,10 @@ def paths_of(sources: Iterable[Source]) -> frozenset[Path]:
 def refuse_root(source: Source, root: str, alias: str = "") -> None:
     """Raises CheckpointError for a root of what can't be opened at one."""
     if not _may_have_root(source, root):
+        name = name_destination() if alias == DESTINATION else name_alias(alias)
         raise CheckpointError(
-            f"{name_root(root, alias)}: {name_alias(alias)} is no file to open at a root; give the "
-            "part that is meant"
+            f"{name_root(root, alias)}: {name} is no file to open at a root; give the part that is "
+            "meant"
         )
 
 

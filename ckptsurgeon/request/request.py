@@ -32,7 +32,7 @@ from ckptsurgeon.request.words import (
     read_var,
 )
 from ckptsurgeon.wanted import require
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import argument, name_destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _refuse_roots(
     That a source is not there is told where they are opened.
     """
     if DESTINATION in roots and into is None:
-        asked, dst = argument("root", "dst=NAME", "{'dst': …}"), argument("into", "DST")
+        asked, dst = argument("root", "dst=NAME", "{'dst': …}"), name_destination()
         raise CheckpointError(f"{asked}: there is no destination; give it by {dst}")
     asked_of = {alias: roots.get(alias, roots.get("")) for alias in sources}
     given = {**sources, DESTINATION: None if is_by_alias(into, are_named=are_named) else into}

@@ -20,9 +20,9 @@ from ckptsurgeon.request.destinations import OF_DESTINATION
 from ckptsurgeon.request.opening import Source, open_source, paths_of
 from ckptsurgeon.wording import (
     PYTHON_SOURCE,
-    SHELL_SOURCE,
     choose,
     name_alias,
+    name_destination,
     name_root,
     name_source,
 )
@@ -30,8 +30,11 @@ from ckptsurgeon.wording import (
 MOST_NAMED = 5
 """Parts of a file that an error names."""
 
-_FIRST = (SHELL_SOURCE, PYTHON_SOURCE, "src", "first", "input")
+_FIRST = ("src", PYTHON_SOURCE, "first", "input")
 """What the first source, which has no name, may be called."""
+
+_DESTINATION = ("destination", "into", "target", "output")
+"""What the destination, which is `dst`, may be called."""
 
 
 def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[str, Checkpoint]:
@@ -50,7 +53,7 @@ def open_sources(given: Mapping[str, Source], options: SourceOptions) -> dict[st
     }
     if not opened:
         raise CheckpointError(
-            f"no source: give one, or name sources by {name_source('ALIAS', 'PATH')}"
+            f"no source: give {name_alias('')}, or name sources by {name_source('ALIAS', 'PATH')}"
         )
     for checkpoint in opened.values():
         if checkpoint.format != MEMORY and not checkpoint.contents.specs:
@@ -65,15 +68,28 @@ def _refuse_strange(roots: Mapping[str, str], given: Collection[str]) -> None:
     absent = next(strange, None)
     if absent is None:
         return
-    if absent in _FIRST and "" in given:
-        named = {"": roots[absent], **{a: one for a, one in roots.items() if a != absent}}
-        words = " ".join(name_root(one, alias) for alias, one in named.items())
+    alias = _alias_of_side(absent)
+    if alias == DESTINATION or (alias == "" and alias in given):
+        named = {alias: roots[absent], **{a: one for a, one in roots.items() if a != absent}}
+        words = " ".join(name_root(one, name) for name, one in named.items())
         meant = choose(words, words if len(named) == 1 else f"root={named!r}")
-        raise CheckpointError(f"`root`: the first source has no name: write {meant}")
+        called = f"`{alias}`" if alias else "without a name"
+        raise CheckpointError(f"`root`: {absent!r} is {called} here: write {meant}")
     there = ", ".join(map(name_alias, given))
     raise CheckpointError(
         f"`root` names the source {absent!r}, which is not given; there are: {there}"
     )
+
+
+def _alias_of_side(name: str) -> str | None:
+    """The alias of the side that a name means which is none: `source` is ``, `B` of diff `dst`."""
+    for alias, names, called in (
+        ("", _FIRST, name_alias("")),
+        (DESTINATION, _DESTINATION, name_destination()),
+    ):
+        if name.lower() in (*names, called.strip("`").lower()):
+            return alias
+    return None
 
 
 def _describe_empty(contents: Contents) -> str:

@@ -44,6 +44,23 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a root by alias": (lambda: cs.plan(STATE, root={"": 3}), "root of '': an int where a name"),  # type: ignore[dict-item]
     "sources in a list": (lambda: cs.plan(None, sources=ODD), "sources: a list where a dict of"),
+    "a root of A, by its name": (
+        lambda: cs.diff(STATE, STATE, root={"a": "x"}),
+        "'a' is without a name here: write root='x'",
+    ),
+    "a root of B, by its name": (
+        lambda: cs.diff(STATE, STATE, root={"b": "x"}),
+        "'b' is `dst` here: write root={'dst': 'x'}",
+    ),
+    "a root of a model that is B": (
+        lambda: cs.diff(STATE, NET, root={"dst": "x"}),
+        "`b` is no file to open at a root",
+    ),
+    "nothing to compare with": (lambda: cs.diff(None, STATE), "no source: give `a`, or name"),
+    "a checkpoint for rules of diff": (
+        lambda: cs.diff(STATE, STATE, rules=STATE),
+        "a dict of tensors where rules are wanted",
+    ),
     "a root of what is open": (lambda: cs.inspect(NET, root="x"), "is no file to open at a root"),
     "a root of every source": (
         lambda: cs.plan(None, ["a::** -> **"], sources={"a": NET}, root="net"),
@@ -213,7 +230,7 @@ def test_the_root_of_the_first_source_beside_others(tmp_path: Path) -> None:
         torch.save(held, tmp_path / f"{name}.pt")
     root = {"source": "ema", "dst": "ema"}
     with pytest.raises(
-        cs.CheckpointError, match=r"has no name: write root=\{'': 'ema', 'dst': 'ema'\}"
+        cs.CheckpointError, match=r"is without a name here: write root=\{'': 'ema', 'dst': 'ema'\}"
     ):
         cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root=root)
     made = cs.plan(tmp_path / "a.pt", into=tmp_path / "b.pt", root={"": "ema", "dst": "ema"})

@@ -46,7 +46,7 @@ FINDINGS = (
 )
 
 TROUBLE = {
-    "plan": "error: no source: give one, or name sources by --source ALIAS=PATH",
+    "plan": "error: no source: give SRC, or name sources by --source ALIAS=PATH",
     "plan ''": "error: the name of a checkpoint is empty",
     "plan train.pt --into ''": "error: the name of a checkpoint is empty",
     "plan nope.pt": "error: nope.pt: there is no such file",

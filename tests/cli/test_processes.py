@@ -88,6 +88,19 @@ def test_a_closed_stdout_is_no_trouble(folder: Path) -> None:
     assert torch.load("out.pt")["epoch"] == 3
 
 
+@pytest.mark.parametrize("words", ["diff train.pt train.pt", "inspect train.pt", "plan train.pt"])
+def test_a_closed_stderr_is_no_trouble(words: str, folder: Path) -> None:
+    ran = shell(f"ckpt {words} 2>&-")
+    assert ran.returncode == 0
+    assert ran.stdout == shell(f"ckpt {words}").stdout
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", "&-"])
+@pytest.mark.parametrize("words", ["diff train.pt nope.pt", "nope", "plan train.pt --nope"])
+def test_trouble_that_nobody_is_told_ends_as_trouble(words: str, stream: str, folder: Path) -> None:
+    assert shell(f"ckpt {words} 2>{stream}").returncode == 2
+
+
 def test_names_that_the_terminal_can_not_show_are_escaped(folder: Path) -> None:
     torch.save({"größe.\U0001f600": torch.zeros(2)}, "odd.pt")
     Path(os.fsdecode(b"odd\xff.pt")).write_bytes(Path("odd.pt").read_bytes())

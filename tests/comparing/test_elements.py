@@ -344,3 +344,16 @@ def test_no_rank_is_told_where_rounding_hides_it() -> None:
     random = np.random.default_rng(5)
     delta = random.normal(size=(200, 4)) @ random.normal(size=(4, 200)) * 1e-4
     assert rank_of(delta, "BF16") == 0
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e200])
+def test_what_float64_has_no_squares_of_is_no_number(size: float) -> None:
+    """Never 0, and cosine 1, of values that changed their sign."""
+    a, b = np.array([1.0, 2.0, 0.0]) * size, np.array([3.0, -2.0, 0.0]) * size
+    change = compared(a, b, ("F64", "F64")).change
+    assert (change.count, change.equal) == (3, 1)
+    assert change.largest == pytest.approx(4 * size)
+    assert math.isnan(change.relative)
+    assert math.isnan(change.cosine)
+    same = compared(a, a, ("F64", "F64")).change
+    assert (same.relative, same.cosine) == (0, 1)

@@ -170,11 +170,14 @@ def test_further_words_are_no_code(text: str, work: Path) -> None:
     assert not list(work.parent.rglob("owned"))
 
 
-def test_a_quote_that_is_not_closed_is_told(work: Path) -> None:
-    ran = run_plan(work, source="train.pt", rules="rules.yaml", arguments="--set 'n=4")
+@pytest.mark.parametrize("text", ["--set 'n=4", "--set n=4 \\"])
+def test_words_that_no_shell_could_read_are_told(text: str, work: Path) -> None:
+    ran = run_plan(work, source="train.pt", rules="rules.yaml", arguments=text)
     assert (ran.code, ran.outputs) == (2, {"exit-code": "2"})
-    assert "a quote is not closed" in ran.summary
-    assert [one.data for one in ran.commands] == ["arguments: a quote is not closed"]
+    assert "`arguments`: a quote is not closed" in ran.summary
+    assert [one.data for one in ran.commands] == [
+        "arguments: a quote is not closed, or nothing stands behind a last backslash"
+    ]
 
 
 def test_no_module_of_the_folder_is_run(work: Path) -> None:

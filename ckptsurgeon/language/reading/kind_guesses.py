@@ -151,6 +151,13 @@ def _sided(value: Node, first: str, second: str) -> Iterator[Node]:
         yield mapping_node(place, (first, value.items[0]), (second, value.items[1]))
     if not isinstance(value, Scalar) or len(value.text) > MAX_SHOWN:
         return
+    shaped = re.fullmatch(r"(\S+?)\s*(?:->|=|,|:|\s)\s*[\[(]([\d, ]*)[\])]", value.text)
+    if shaped is not None and second == "shape":
+        sizes = tuple(text_node(size, place) for size in re.findall(r"\d+", shaped[2]))
+        yield mapping_node(
+            place, (first, text_node(shaped[1], place)), (second, Sequence(sizes, place))
+        )
+        return
     two = re.fullmatch(r"(\S+?)(?:\s*(?:->|=|,)\s*|\s+)(\S+)", value.text)
     if two is not None:
         yield mapping_node(

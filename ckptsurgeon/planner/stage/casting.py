@@ -8,7 +8,7 @@ from ckptsurgeon.ops.casting import Cast
 from ckptsurgeon.plans.graph import Call, Node, RuleInfo, call, walk
 from ckptsurgeon.plans.outputs import OF_KIND
 from ckptsurgeon.plans.views import SourceView
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import name_destination
 
 
 class Casting:
@@ -18,7 +18,7 @@ class Casting:
         self._dtype, self._place = stage.output.dtype, stage.place
         self._destination = destination
         if self._dtype == "destination" and destination is None:
-            into = argument("into", "DST")
+            into = name_destination()
             text = f"`dtype: destination` and no destination: give it by {into}"
             raise PlanError([Problem(text, stage.place)])
 

@@ -29,7 +29,7 @@ from ckptsurgeon.plans.graph import (
 )
 from ckptsurgeon.plans.views import SourceView
 from ckptsurgeon.specs import TensorSpec
-from ckptsurgeon.wording import argument
+from ckptsurgeon.wording import name_destination
 
 MAX_TENSORS = 4_000_000
 """Most tensors that a stage may give, so that hostile shapes can't fill the memory by splits."""
@@ -266,7 +266,7 @@ def _rest(key: str, spec: TensorSpec, filled: int, destination: SourceView | Non
     if destination is not None and destination.readable(key) is not None:
         return destination.leaf(key)
     if destination is None:
-        into = argument("into", "DST")
+        into = name_destination()
         raise ShapeError(f"{left}; give them by other rules, or by a destination, {into}")
     if key in destination.specs:
         raise ShapeError(f"{left}, and the destination's own are unreadable")
