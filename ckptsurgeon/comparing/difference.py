@@ -39,6 +39,9 @@ class Status(enum.Enum):
 SAME = (Status.EQUAL, Status.CLOSE, Status.ROUNDED, Status.ALIKE, Status.KEPT)
 """The statuses that are no difference."""
 
+OTHERS = (Status.CHANGED, Status.RETYPED, Status.RESHAPED)
+"""The statuses of what is in both, and other than it was."""
+
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """A tensor of B, or one of A that B lacks.
@@ -213,4 +216,5 @@ class Difference(Paged):
     def _told(self) -> Iterator[str]:
         for status, tally in self.counts.items():
             if status not in SAME and tally.tensors:
-                yield f"{tally.tensors:,} {status.value}"
+                of = "with " if status in OTHERS else ""
+                yield f"{tally.tensors:,} {of}{status.value}"

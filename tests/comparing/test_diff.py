@@ -575,7 +575,7 @@ def test_a_difference_shows_itself() -> None:
     a = network()
     b = a | {"embed.weight": a["embed.weight"] * np.float32(1.5)}
     found = cs.diff(a, b)
-    assert repr(found) == "<Difference: different: 1 other values; 12 of 13 tensors are equal>"
+    assert repr(found) == "<Difference: different: 1 with other values; 12 of 13 tensors are equal>"
     told = found.to_dict()
     assert told["whole"]["relative_l2"] == pytest.approx(found.whole.relative)
     assert [row["key"] for row in told["rows"]] == list(a)
