@@ -29,11 +29,14 @@ from ckptsurgeon.planner.compiling.compilation import refuse_problems
 from ckptsurgeon.plans.files.format import BEGINNING
 from ckptsurgeon.wording import choose, name_path, name_ways
 
+NO_RULES = "<no rules>"
+"""The file of a ruleset of none."""
+
 
 def load_rulesets(rules: Rules | Sequence[Ruleset] | None) -> tuple[Ruleset, ...]:
     """The rulesets to run one after the other; none at all is one without rules."""
     if rules is None:
-        return (Ruleset("<no rules>", (Stage((), Place("<no rules>", 1, 1)),)),)
+        return (Ruleset(NO_RULES, (Stage((), Place(NO_RULES, 1, 1)),)),)
     if isinstance(rules, Sequence) and not isinstance(rules, str):
         rulesets = tuple(rule for rule in rules if isinstance(rule, Ruleset))
         if rulesets and len(rulesets) == len(rules):
@@ -113,6 +116,8 @@ def _describe_rules(path: Path) -> tuple[str, str]:
 def put_before(rulesets: Sequence[Ruleset], first: Ruleset) -> tuple[Ruleset, ...]:
     """The rulesets with the rules of `first` in front of the last stage's."""
     *before, last = rulesets
+    if last.file == NO_RULES:
+        return (*before, first)
     *others, stage = last.stages
     extended = structs.replace(stage, rules=(*first.stages[0].rules, *stage.rules))
     problems = (*last.problems, *first.problems)

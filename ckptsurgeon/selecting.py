@@ -56,10 +56,14 @@ def _read_pattern(text: str) -> Callable[[str], object]:
     """What gives the captures of a key that a pattern matches, else None."""
     place, problems = Place("only", 1, 1, text), Problems()
     try:
-        pattern = parse_reference(text).pattern
+        reference = parse_reference(text)
     except PatternError as error:
         told = argument("only", shlex.quote(text), repr(text))
         raise CheckpointError(f"{told}: {error}") from None
+    pattern = reference.pattern
+    if reference.index is not None:
+        told = argument("only", shlex.quote(text), repr(text))
+        raise CheckpointError(f"{told}: takes whole tensors; leave out the slice")
     known, _ = find_kinds([At(pattern, place=place)], (), (), problems)
     problems.raise_if_any()
     return compile_pattern(resolve(pattern, known)).row_reader()

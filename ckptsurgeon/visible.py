@@ -28,6 +28,11 @@ def disarm(line: str) -> str:
     return _OLD_COMMAND.sub(r"\\x23", _COMMAND.sub(r"\1\\x3a", line))
 
 
+def tame(line: str) -> str:
+    """A line with escapes for what can't be seen and for what a log would take for a command."""
+    return disarm(visible(line))
+
+
 def _shown(char: str) -> str:
     category = unicodedata.category(char)
     if category not in _HIDDEN and (category != "Zs" or char == " "):

@@ -53,6 +53,9 @@ def name_kinds(*kinds: str) -> str:
 SHELL_SOURCE, PYTHON_SOURCE = "SRC", "source"
 """What the source without an alias is called, in a shell and in Python."""
 
+_SIDES = {"source": (SHELL_SOURCE, PYTHON_SOURCE), "into": ("--into DST", "into")}
+"""What the two sides are called, unless the function at work calls them otherwise."""
+
 
 _called: ContextVar[Mapping[str, tuple[str, str]]] = ContextVar(
     "called", default=MappingProxyType({})
@@ -62,7 +65,10 @@ _called: ContextVar[Mapping[str, tuple[str, str]]] = ContextVar(
 
 @contextmanager
 def calling(**names: tuple[str, str]) -> Iterator[None]:
-    """In the body, these arguments are words without an option in a shell: `into=("B", "b")`."""
+    """In the body, these arguments are words without an option in a shell: `into=("B", "b")`.
+
+    So it is in this thread, and in others that run in a copy of its context.
+    """
     token = _called.set(names)
     try:
         yield
@@ -74,17 +80,22 @@ AS_COMPARED = MappingProxyType({"source": ("A", "a"), "into": ("B", "b")})
 """What `diff` calls a source and a destination."""
 
 
+def names_of(side: str) -> tuple[str, str]:
+    """What the source without an alias, or the destination (`into`), is called: as a word of a
+    shell, and as an argument in Python.
+    """
+    return _called.get().get(side, _SIDES[side])
+
+
 def name_alias(alias: str) -> str:
     """A source by its alias; the one without, as who asks calls it."""
-    shell, python = _called.get().get("source", (SHELL_SOURCE, PYTHON_SOURCE))
+    shell, python = names_of("source")
     return f"`{alias}`" if alias else choose(shell, f"`{python}`")
 
 
 def name_destination() -> str:
     """What the result must fit, as who asks calls it."""
-    if "into" not in _called.get():
-        return argument("into", "DST")
-    shell, python = _called.get()["into"]
+    shell, python = names_of("into")
     return choose(shell, f"`{python}`")
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.crc import refuse_damaged
-from ckptsurgeon.checkpoints.transfer import Array, Extent, naming, read_extent
+from ckptsurgeon.checkpoints.transfer import Array, naming, read_extent
 from ckptsurgeon.specs import BITS
 
 READ = 8 << 20
@@ -22,7 +20,7 @@ def read_runs(checkpoint: Checkpoint, key: str) -> Iterator[Array]:
     step = READ // max(1, BITS[spec.dtype] // 8) * max(1, BITS[spec.dtype] // 8)
     extent = checkpoint.extent(key)
     if extent is not None:
-        yield from _read_parts(extent, key, step)
+        yield from extent.check(map(read_extent, extent.cut(step)), key)
         return
     blocks = checkpoint.blocks(key)
     if blocks is None:
@@ -30,17 +28,6 @@ def read_runs(checkpoint: Checkpoint, key: str) -> Iterator[Array]:
         return
     with naming(f"{checkpoint.path}: {key!r}"):
         yield from _whole_items(blocks, step)
-
-
-def _read_parts(extent: Extent, key: str, step: int) -> Iterator[Array]:
-    """The bytes of an extent, at the end held against the CRC-32 that the file says."""
-    crc = 0
-    for part in extent.cut(step):
-        run = read_extent(part)
-        crc = crc if extent.crc is None else zlib.crc32(run.data, crc)
-        yield run
-    with naming(f"{extent.path}: {key!r}"):
-        refuse_damaged(crc, extent.crc)
 
 
 def _whole_items(blocks: Iterator[bytes], step: int) -> Iterator[Array]:

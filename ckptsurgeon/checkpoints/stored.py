@@ -65,10 +65,6 @@ class Stored:
             yield block
         if count != self.nbytes:
             raise CheckpointError(f"does not hold the {self.nbytes} bytes that it claims: damaged")
-        self.check(crc)
-
-    def check(self, crc: int) -> None:
-        """Raises CheckpointError if this is not the CRC-32 that the file tells of all bytes."""
         refuse_damaged(crc, self.crc)
 
     def read(self) -> bytes:

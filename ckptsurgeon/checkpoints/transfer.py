@@ -74,6 +74,27 @@ class Extent:
         for at in range(0, self.nbytes, size):
             yield Extent(self.path, self.offset + at, min(size, self.nbytes - at))
 
+    def check(self, blocks: Iterable[Array], key: str) -> Iterator[Array]:
+        """All its bytes in order, at the end held against the CRC-32 that the file says."""
+        crc = 0
+        for block in blocks:
+            crc = crc if self.crc is None else zlib.crc32(block.data, crc)
+            yield block
+        self.refuse_damaged(crc, key)
+
+    def verify(self, key: str) -> None:
+        """Reads all its bytes; raises CheckpointError where they are damaged."""
+        crc = 0
+        with opened(self.path) as source_fd:
+            for part in self.cut(BUFFER):
+                crc = zlib.crc32(read_bytes(source_fd, part.offset, part.nbytes), crc)
+        self.refuse_damaged(crc, key)
+
+    def refuse_damaged(self, crc: int, key: str) -> None:
+        """Raises CheckpointError if this is not the CRC-32 that the file says, if it does."""
+        with naming(f"{self.path}: {key!r}"):
+            refuse_damaged(crc, self.crc)
+
 
 def copy_bytes(
     source_fd: int,

@@ -81,9 +81,7 @@ def diff(
     from ckptsurgeon.render.difference import difference_json, render_difference
 
     source, into = _read_files(files, words["named"])
-    asked = read_request({**words, "source": source, "into": into}, ("B", "A"))
-    if not (words["rules"] or words["arrows"]):
-        asked["rules"] = None
+    asked = read_request({**words, "source": source, "into": into})
     with shown_progress() as progress:
         found = compare(
             asked.pop("source"),
@@ -115,7 +113,7 @@ def _read_files(
     from ckptsurgeon.file_names import split_word
 
     plain = [word for word in files if split_word(word) is None]
-    several = collect_paths((word for word in files if word not in plain), "B")
+    several = collect_paths([word for word in files if split_word(word) is not None], "B")
     most = 1 if several else 2
     if len(plain) > most:
         told = tell_extra("diff", plain[most])

@@ -9,6 +9,7 @@ from pathlib import Path
 from ckptsurgeon.language.catalog import RULE_FILES
 
 _PLAN = "the command `plan`"
+_DROP = "-e 'drop: KEY', or `keep: KEY`"
 
 OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -20,9 +21,7 @@ OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--expr", "--expression", "--map", "--rename"), "-e 'OLD -> NEW'"),
     **dict.fromkeys(("--out", "--dst-path", "--save", "--save-to", "--output-path"), "-o OUT"),
     **dict.fromkeys(("--overwrite", "--yes", "-y", "-f", "--clobber", "--replace"), "--force"),
-    **dict.fromkeys(
-        ("--keep", "--drop", "--exclude", "--remove"), "-e 'drop: KEY', or `keep: KEY`"
-    ),
+    **dict.fromkeys(("--keep", "--drop", "--exclude", "--remove"), _DROP),
     **dict.fromkeys(
         ("--ignore-mismatched-sizes", "--ignore_mismatched_sizes"), "--allow mismatched"
     ),
@@ -113,6 +112,8 @@ def tell_option(name: str, known: Collection[str], command: str) -> str:
         return "the destination stands behind the source: `ckptsurgeon suggest SRC DST`"
     if command == "diff" and name.partition("=")[0] in ("--into", "--against"):
         return "B stands behind A: `ckptsurgeon diff A B`"
+    if command == "diff" and answer == _DROP:
+        return "write --only PATTERN for what is looked at, or -e 'keep: KEY' for what is not"
     if command == "check" and name in ("-r", "--rules"):
         return "rule files stand alone: `ckptsurgeon check RULES`"
     word = answer.split(" ")[0].rstrip(",")

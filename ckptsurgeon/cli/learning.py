@@ -12,6 +12,7 @@ from ckptsurgeon.cli.options import PATH, further_sources, memory, report, rule_
 from ckptsurgeon.cli.printing import Style, print_out, say, shown_progress
 from ckptsurgeon.cli.streams import refuse_stream
 from ckptsurgeon.cli.words import named_sources, read_roots, read_rule_file
+from ckptsurgeon.wording import calling
 
 
 @click.command(
@@ -45,6 +46,7 @@ from ckptsurgeon.cli.words import named_sources, read_roots, read_rule_file
 )
 @memory
 @report
+@calling(into=("CONVERTED", "converted"))
 def learn(
     files: tuple[str, ...],
     named: tuple[str, ...],

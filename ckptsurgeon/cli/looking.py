@@ -163,12 +163,12 @@ def _compile_each(files: Sequence[Sequence[str]]) -> list[Sequence[Any]]:
 
 def _tell_checked(names: Sequence[str], stages: Sequence[Any]) -> str:
     """`rules.yaml: 3 rules, no problems`."""
-    from ckptsurgeon.visible import disarm, visible
+    from ckptsurgeon.visible import tame
 
     count = sum(len(stage.rules) for stage in stages)
     number = f", {len(stages)} stages" if len(stages) > 1 else ""
     told = f"{', '.join(names)}: {count} rule{'s' * (count != 1)}{number}, no problems"
-    return f"{disarm(visible(told))}\n"
+    return f"{tame(told)}\n"
 
 
 @click.group(cls=Group, short_help="Shipped rulesets; the schema.")

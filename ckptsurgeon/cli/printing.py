@@ -45,10 +45,10 @@ def shown_progress(nbytes: int = LONG_WORK) -> Iterator[Progress | None]:
 
 def say(text: str, code: int) -> int:
     """The code, when the text is on stderr; names of files and keys in it are made visible."""
-    from ckptsurgeon.visible import disarm, visible
+    from ckptsurgeon.visible import tame
 
     try:
-        click.echo("\n".join(disarm(visible(line)) for line in text.split("\n")), err=True)
+        click.echo("\n".join(map(tame, text.split("\n"))), err=True)
     except OSError:  # a full disk: the code is all that can be told
         _silence(sys.stderr)
     return code

@@ -19,6 +19,7 @@ from ckptsurgeon.cli.words import (
     read_roots,
     read_rule_file,
 )
+from ckptsurgeon.wording import calling
 
 
 @click.command(
@@ -46,6 +47,7 @@ from ckptsurgeon.cli.words import (
     help="Down to which degree rules are written; all has the open ones as comments, rule by rule.",
 )
 @formats
+@calling(into=("DST", "into"))
 def suggest(
     first: str,
     second: str | None,

@@ -15,6 +15,7 @@ from ckptsurgeon.cli.streams import (
     read_config_stream,
     read_ruleset_stream,
 )
+from ckptsurgeon.wording import name_alias, name_destination
 
 
 def read_assignments(words: Iterable[str], option: str, form: str) -> dict[str, str]:
@@ -106,13 +107,8 @@ def named_sources(words: Mapping[str, Any]) -> dict[str, str]:
     return read_assignments(words["named"], "--source", "ALIAS=PATH")
 
 
-def build_factory(
-    words: Mapping[str, Any], names: tuple[str, str] = ("DST", "SRC")
-) -> Mapping[str, Any]:
-    """The words with the factory that --model-args belongs to built and in its place.
-
-    `names` are what the command calls the two that may be one.
-    """
+def build_factory(words: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The words with the factory that --model-args belongs to built and in its place."""
     from ckptsurgeon.factories import is_factory, open_factory, read_arguments
 
     if words["model_args"] is None:
@@ -120,9 +116,8 @@ def build_factory(
     given = [word for word in ("into", "source") if isinstance(words[word], str)]
     named = [word for word in given if is_factory(words[word])]
     if not named:
-        raise click.UsageError(
-            f"--model-args: neither {names[0]} nor {names[1]} is a factory, as pkg.mod:name"
-        )
+        sides = f"neither {name_destination()} nor {name_alias('')}"
+        raise click.UsageError(f"--model-args: {sides} is a factory, as pkg.mod:name")
     arguments = read_arguments(words["model_args"], "--model-args")
     return {**words, named[0]: open_factory(words[named[0]], arguments)}
 
@@ -162,15 +157,14 @@ def load_rules(rules: Sequence[str], arrows: Sequence[str] = ()) -> Any:
     return refuse_problems(rulesets)
 
 
-def read_request(
-    words: Mapping[str, Any], names: tuple[str, str] = ("DST", "SRC")
-) -> dict[str, Any]:
+def read_request(words: Mapping[str, Any]) -> dict[str, Any]:
     """What a command's words ask for, as the functions of the library take it."""
-    words = open_streams(build_factory(words, names))
+    words = open_streams(build_factory(words))
+    has_rules = words["rules"] or words["arrows"]
     return {
         "source": words["source"],
         "into": words["into"],
-        "rules": load_rules(words["rules"], words["arrows"]),
+        "rules": load_rules(words["rules"], words["arrows"]) if has_rules else None,
         "sources": named_sources(words),
         "config": words["config"],
         "variables": read_assignments(words["given"], "--set", "NAME=VALUE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -69,6 +70,16 @@ class Change:
         if not self.squares:
             return 0.0
         return math.sqrt(self.squares / self.base) if self.base else math.inf
+
+    @property
+    def distance(self) -> float:
+        """The relative L2 distance to compare by: infinite where NaN or an infinity takes part.
+
+        Of what differs by no distance that is known (in bits, or beyond float64) it is the least.
+        """
+        if self.lost or self.are_equal:
+            return math.inf if self.lost else 0.0
+        return self.relative if self.relative > 0 else sys.float_info.min
 
     @property
     def cosine(self) -> float:

@@ -128,8 +128,8 @@ def _tell_suggest() -> str:
 
 
 def _tell_several(name: str, are: str) -> str:
-    rules = choose("-r RULES, as -e 'X::** -> X::**' for each X", "`rules`, as 'X::** -> X::**'")
-    return f"{choose(name, name.lower())}: several are {are}; give one of them, or {rules}"
+    rules = choose("-r RULES", "`rules`")
+    return f"{choose(name, name.lower())}: several are {are}; give one of them, or {rules} for all"
 
 
 def _open_halves(request: Request, *, are_converted: bool) -> tuple[Half, Half]:

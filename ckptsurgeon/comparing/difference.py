@@ -96,7 +96,7 @@ class Difference(Paged):
     """What `diff` found. `rows` are B's tensors in its order, then those of A that B lacks.
 
     `sources` are A, or what A was made of by rules; `others` are B. `notes` say what else a user
-    should know: ties, entries, keys that rules leave.
+    should know: what readers said, ties, entries, and what was not compared.
     """
 
     sources: tuple[Side, ...]
@@ -137,8 +137,16 @@ class Difference(Paged):
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs of what was compared: `conditions.headers` says if no values."""
-        return not any(row.differs for row in self.rows)
+        """Whether nothing differs of what was compared: `conditions.headers` says if no values.
+
+        Where all is B's own by rules, nothing was.
+        """
+        return not any(row.differs for row in self.rows) and not self._are_kept
+
+    @property
+    def _are_kept(self) -> bool:
+        """Whether all tensors are B's own, and there are some."""
+        return bool(self.rows) and all(row.status is Status.KEPT for row in self.rows)
 
     def __bool__(self) -> bool:
         """Raises TypeError: it could mean that they are equal, or that they differ."""
@@ -160,7 +168,7 @@ class Difference(Paged):
         infinite comes first, what was zero last.
         """
         moved = [
-            ((part.lost > 0, part.base > 0, part.relative if part.base else part.largest), row)
+            ((part.lost > 0, part.base > 0, part.distance if part.base else part.largest), row)
             for row in self.rows
             if (part := row.part) is not None
             and (part.squares or part.lost)
@@ -177,6 +185,8 @@ class Difference(Paged):
     def bottom_line(self) -> str:
         """The one sentence to read where there is no time for more."""
         number = plural(len(self.rows), "tensor")
+        if self._are_kept:
+            return f"can't be told: {number}, B's own by `keep`, and nothing to compare"
         if not self.equal:
             how = "different" if self.exit_code == 1 else "can't be told"
             return f"{how}: {', '.join(self._told())}; {self._tell_same(number)}{self._tell_lost()}"

@@ -29,8 +29,9 @@ def tell_beside(first: Half, second: Half, *, has_entries: bool) -> Iterator[tup
     yield from _tell_ties(second.contents, first.contents, names, "tied in B, apart in A")
     if not has_entries:
         return
-    for kind, entries in (("metadata", _metadata), ("entry", _entries)):
-        yield from _tell_entries(kind, entries(first.contents), entries(second.contents))
+    a, b = first.contents, second.contents
+    yield from _tell_entries("metadata", _metadata(a), _metadata(b))
+    yield from _tell_entries("entry", _entries(a, b), _entries(b, a))
     yield from (("metadata", text) for text in _tell_versions(first.contents, second.contents))
     if unsure := list(_alike(first.contents, second.contents)):
         text = (
@@ -64,8 +65,10 @@ def _metadata(contents: Contents) -> Mapping[str, str]:
     return {name: text for name, text in contents.metadata.items() if name != "format"}
 
 
-def _entries(contents: Contents) -> Mapping[str, str]:
-    return {one.key: f"{one.kind} {one.text}" for one in contents.opaque}
+def _entries(contents: Contents, other: Contents) -> Mapping[str, str]:
+    """The entries, and what is a tensor here and an entry in the other."""
+    tensors = {one.key: "a tensor" for one in other.opaque if one.key in contents.specs}
+    return tensors | {one.key: f"{one.kind} {one.text}" for one in contents.opaque}
 
 
 def _tell_entries(

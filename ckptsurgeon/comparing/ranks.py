@@ -17,7 +17,7 @@ ROWS, COLUMNS = 80, 160
 So it is of any matrix but those that are made to be otherwise.
 """
 
-HIGHEST = 39
+HIGHEST = ROWS // 2 - 1
 """The highest rank that is looked for: below that of half of the rows."""
 
 GAP = 100.0

@@ -64,7 +64,8 @@ def is_searched(row: Row) -> bool:
     That is none whose values, all of them, are those under its own name, if rounded.
     """
     if row.status in (Status.CHANGED, Status.RETYPED, Status.RESHAPED):
-        change = row.change if row.rows == 0 else None
-        is_whole = change is not None and (change.count > 0 or row.spec.count == 0)
-        return change is None or not is_whole or not change.is_rounded
+        change = row.change
+        if change is None or row.rows or (row.spec.count and not change.count):
+            return True
+        return not change.is_rounded
     return row.status is Status.ADDED

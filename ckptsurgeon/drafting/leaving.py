@@ -15,7 +15,7 @@ from ckptsurgeon.drafting.saying import is_sayable
 from ckptsurgeon.drafting.steps import Degree, drop
 from ckptsurgeon.drafting.units import Units, cut_key
 from ckptsurgeon.keys import without_integers
-from ckptsurgeon.visible import disarm, visible
+from ckptsurgeon.visible import tame
 
 MOST_OTHERS = 1000
 """Other keys that patterns are held against; of more, those of some layers stand for all."""
@@ -52,7 +52,7 @@ def leave_keys(
     odd = [key for key in remarks if key not in named]
     told = [
         *(_line(word, some) for some in itertools.islice(same.values(), MOST_TOLD)),
-        *(f"{_show(key)}: {remarks[key]}; no rule can name it" for key in odd[:MOST_TOLD]),
+        *(f"{tame(key)}: {remarks[key]}; no rule can name it" for key in odd[:MOST_TOLD]),
     ]
     more = len(same) + len(odd) - MOST_TOLD
     return [*told[:MOST_TOLD], f"… and {more:,} more to {word}"] if more > 0 else told
@@ -62,10 +62,6 @@ def _line(word: str, rules: Sequence[Arrow]) -> str:
     """The rule of one pattern, with all that is said of its keys."""
     rule = line_of(rules[0]).replace("drop", word, 1)
     return f"- {rule}  # {'; '.join(one.remark for one in rules)}"
-
-
-def _show(key: str) -> str:
-    return disarm(visible(key))
 
 
 def _own(key: str) -> str:

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptsurgeon.checkpoints.base import Checkpoint, Span
-from ckptsurgeon.checkpoints.runs import read_runs
 from ckptsurgeon.checkpoints.transfer import Extent, naming, read_ranges
 from ckptsurgeon.checkpoints.writing.filling import Writer
 from ckptsurgeon.checkpoints.writing.source_files import SourceFiles
@@ -246,7 +245,7 @@ class Mover:
         output, writer, alias = job.output, job.filling.writer, job.filling.alias
         for source in {tile.view.source for mosaic in job.mosaics for tile in mosaic.tiles}:
             if isinstance(source, Leaf):
-                self._workers.check(source, is_read=job.runs is None)
+                self._workers.check(source)
         if job.runs is not None:
             for run in job.runs:
                 writer.copy(output.name, run.extent, run.offset)
@@ -308,12 +307,11 @@ class Workers:
         span = self._span(leaf)
         return self.extent(leaf) if span is None else span.extent
 
-    def check(self, leaf: Leaf, *, is_read: bool = True) -> None:
+    def check(self, leaf: Leaf) -> None:
         """Raises CheckpointError where the bytes that a tensor lies in are damaged.
 
-        They are read once for that alone: what is read of them later is in parts, in any order. Of
-        a dense one that is not read, runs go where they should, as those of a slice: no more is
-        known of these.
+        They are read once for that alone: what is read, or copied, of them later is in parts, in
+        any order.
         """
         with self._checking:
             if id(leaf) in self._checked:
@@ -325,9 +323,8 @@ class Workers:
                 with naming(f"{checkpoint.path}: {leaf.name!r}"):
                     for _ in span.blocks():
                         pass
-            elif is_read and extent is not None and extent.crc is not None:
-                for _ in read_runs(checkpoint, leaf.name):
-                    pass
+            elif extent is not None and extent.crc is not None:
+                extent.verify(leaf.name)
 
     def _is_in_order(self, leaf: Leaf) -> bool:
         """Whether a tensor is read from its first byte on, as a deflated one without room is."""

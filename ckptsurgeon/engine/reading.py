@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.crc import refuse_damaged
-from ckptsurgeon.checkpoints.transfer import Extent, naming
 from ckptsurgeon.engine.blocks import BLOCK, Buffer
 from ckptsurgeon.engine.evaluation import Evaluator
 from ckptsurgeon.engine.mover import MEMORY, Workers
@@ -63,7 +60,7 @@ class NodeReader:
         if not node.spec.nbytes:
             return
         if isinstance(node, Leaf) and (extent := self._workers.extent(node)) is not None:
-            yield from self._stored(node, extent)
+            yield from extent.check(self._stored(node), node.name)
         elif (mosaic := self._mosaic(node)) is not None:
             for source in {tile.view.source for tile in mosaic.tiles}:
                 if isinstance(source, Leaf):
@@ -72,16 +69,12 @@ class NodeReader:
         else:
             yield flat(Evaluator(self._checkpoints, [node]).array(node))
 
-    def _stored(self, leaf: Leaf, extent: Extent) -> Iterator[Array]:
-        """The bytes of a tensor as they lie in a file, held against the CRC-32 that it says."""
-        crc = 0
+    def _stored(self, leaf: Leaf) -> Iterator[Array]:
+        """The bytes of a tensor as they lie in a file."""
         for start in range(0, leaf.spec.nbytes, BLOCK):
             block = self._buffer.of(min(BLOCK, leaf.spec.nbytes - start))
             self._workers.read(leaf, (start,), len(block), block)
-            crc = crc if extent.crc is None else zlib.crc32(block.data, crc)
             yield block
-        with naming(f"{extent.path}: {leaf.name!r}"):
-            refuse_damaged(crc, extent.crc)
 
     def part(self, node: Node, region: Region) -> Array | None:
         """The bytes of a region of the node, in row order; None where it is computed whole."""

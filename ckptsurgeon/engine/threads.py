@@ -7,8 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 from ckptsurgeon.errors import CkptSurgeonError
+from ckptsurgeon.specs import plural
 
 Stopped = threading.Event
 """Is set where a thread failed, or the user wished to stop: the others end soon."""
@@ -33,9 +35,9 @@ def run_all(works: Sequence[Work], threads: int, here: Work | None = None) -> No
             with _stopping(stopped):
                 for work in works:
                     with _telling_no_room(threads):
-                        running.append(pool.submit(run, work))
+                        running.append(pool.submit(copy_context().run, run, work))
                 if here is not None:
-                    run(here)
+                    here(stopped)
                 for future in running:
                     future.result()
         finally:
@@ -62,8 +64,8 @@ def _telling_no_room(threads: int) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise CkptSurgeonError(
-            f"no room for {threads} threads ({error}): raise the limit of memory or of processes "
-            "(ulimit -v, ulimit -u), or ask for fewer"
+            f"no room for {plural(threads, 'thread')} ({error}): raise the limit of memory or of "
+            "processes (ulimit -v, ulimit -u)"
         ) from None
 
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ckptsurgeon.checkpoints.base import Checkpoint
-from ckptsurgeon.checkpoints.crc import combine_all, refuse_damaged
-from ckptsurgeon.checkpoints.transfer import Extent, naming
+from ckptsurgeon.checkpoints.crc import combine_all
+from ckptsurgeon.checkpoints.transfer import Extent
 from ckptsurgeon.engine.mover import MEMORY, Progress, count_up, default_jobs
 from ckptsurgeon.engine.threads import Stopped, run_all
 from ckptsurgeon.measuring.channels import count_zero_rows
@@ -184,9 +184,8 @@ def _refuse_damaged(checkpoint: Checkpoint, key: str, parts: Sequence[Part]) -> 
     """Raises CheckpointError where a tensor's bytes don't have the CRC-32 that their file tells."""
     extent = checkpoint.extent(key)
     if extent is not None and extent.crc is not None:
-        with naming(f"{extent.path}: {key!r}"):
-            told = ((part.job.at, part.job.nbytes, part.crc) for part in parts)
-            refuse_damaged(combine_all(told), extent.crc)
+        told = ((part.job.at, part.job.nbytes, part.crc) for part in parts)
+        extent.refuse_damaged(combine_all(told), key)
 
 
 def _put_together(parts: Sequence[Part]) -> Measured:

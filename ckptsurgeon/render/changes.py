@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -155,16 +154,9 @@ def find_heights(changes: Sequence[Change]) -> list[int]:
         return []
     size = -(-len(changes) // WIDEST_STRIP)
     parts = [changes[at : at + size] for at in range(0, len(changes), size)]
-    moved = [max(map(_distance, part)) for part in parts]
+    moved = [max(change.distance for change in part) for part in parts]
     most = max((one for one in moved if math.isfinite(one)), default=0.0)
     return [_height(one, most) for one in moved]
-
-
-def _distance(change: Change) -> float:
-    """The relative L2 distance, with NaN an infinite one; of what differs without one the least."""
-    if change.lost:
-        return math.inf
-    return change.relative if change.squares or change.are_equal else sys.float_info.min
 
 
 def _height(moved: float, most: float) -> int:

@@ -210,7 +210,7 @@ def _show_line(line: Line) -> Aligned:
     specs = f"{line.before} -> {line.after}" if line.before else line.after
     tail = specs if line.before or not line.names else ""
     came = f"<- {origins}" if origins else ""
-    return Aligned((safe(str(line.box)), came, *map(safe, line.label)), tail, line.names)
+    return Aligned((safe(str(line.box)), came, *map(safe_sentence, line.label)), tail, line.names)
 
 
 def _row_line(row: Row) -> Aligned:
@@ -270,7 +270,7 @@ def _head(found: Difference) -> Iterator[tuple[str, Any]]:
     yield "conditions", msgspec.to_builtins(found.conditions)
     counts = found.counts.items()
     yield "counts", {one.value: {"tensors": n.tensors, "bytes": n.nbytes} for one, n in counts}
-    yield "whole", _describe_change(found.whole)
+    yield "whole", None if found.conditions.headers else _describe_change(found.whole)
     yield "notes", [{"kind": kind, "text": text} for kind, text in found.notes]
 
 
@@ -294,7 +294,7 @@ def _describe_row(row: Row) -> dict[str, Any]:
 
 
 def _modules(found: Difference) -> Iterator[dict[str, Any]]:
-    for path, change in found.modules.items():
+    for path, change in found.modules.items() if not found.conditions.headers else ():
         yield {"module": path, **_describe_change(change)}
 
 

@@ -46,7 +46,7 @@ HTML = (
 
 
 class Look(NamedTuple):
-    """How a kind of result is told: the text, by its layout, and the pieces of its JSON."""
+    """How a kind of result is told: the text, by its layout, and its JSON, whole or in pieces."""
 
     text: Callable[..., str]
     json: Callable[[Any], Iterable[str]]
@@ -82,14 +82,9 @@ def render_shown(shown: Shown, *, width: int, color: bool, verbose: bool) -> str
 
 def describe_shown(shown: Shown) -> dict[str, Any]:
     """A result as plain Python values, as its JSON has them."""
-    found: dict[str, Any] = json.loads("".join(write_json(shown)))
-    return found
-
-
-def write_json(shown: Shown) -> Iterable[str]:
-    """The JSON of a result, in pieces."""
     shown, look = _look_of(shown)
-    return look.json(shown)
+    found: dict[str, Any] = json.loads("".join(look.json(shown)))
+    return found
 
 
 def paint_shown(shown: Shown) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from ckptsurgeon.cutting import cut_middle
-from ckptsurgeon.visible import disarm, visible
+from ckptsurgeon.visible import tame
 
 LONGEST = 120
 """Characters of a text from a file that are shown; the middle of a longer one is left out."""
@@ -36,7 +36,7 @@ def safe_sentence(text: str) -> str:
 
 def escape(text: str) -> str:
     """The text, however long, with the escapes of `safe`."""
-    return disarm(visible(text.replace("\\", "\\\\")))
+    return tame(text.replace("\\", "\\\\"))
 
 
 def width_of(text: str) -> int:

@@ -22,9 +22,9 @@ from ckptsurgeon.wording import (
     PYTHON_SOURCE,
     choose,
     name_alias,
-    name_destination,
     name_root,
     name_source,
+    names_of,
 )
 
 MOST_NAMED = 5
@@ -33,7 +33,7 @@ MOST_NAMED = 5
 _FIRST = ("src", PYTHON_SOURCE, "first", "input")
 """What the first source, which has no name, may be called."""
 
-_DESTINATION = ("destination", "into", "target", "output")
+_DESTINATION = (DESTINATION, "destination", "target", "output")
 """What the destination, which is `dst`, may be called."""
 
 
@@ -70,7 +70,8 @@ def _refuse_strange(roots: Mapping[str, str], given: Collection[str]) -> None:
         return
     alias = _alias_of_side(absent)
     if alias == DESTINATION or (alias == "" and alias in given):
-        named = {alias: roots[absent], **{a: one for a, one in roots.items() if a != absent}}
+        sides = {one: one if one in known else _alias_of_side(one) for one in roots}
+        named = {one if side is None else side: roots[one] for one, side in sides.items()}
         words = " ".join(name_root(one, name) for name, one in named.items())
         meant = choose(words, words if len(named) == 1 else f"root={named!r}")
         called = f"`{alias}`" if alias else "without a name"
@@ -83,11 +84,9 @@ def _refuse_strange(roots: Mapping[str, str], given: Collection[str]) -> None:
 
 def _alias_of_side(name: str) -> str | None:
     """The alias of the side that a name means which is none: `source` is ``, `B` of diff `dst`."""
-    for alias, names, called in (
-        ("", _FIRST, name_alias("")),
-        (DESTINATION, _DESTINATION, name_destination()),
-    ):
-        if name.lower() in (*names, called.strip("`").lower()):
+    sides = (("", "source", _FIRST), (DESTINATION, "into", _DESTINATION))
+    for alias, side, others in sides:
+        if name.lower() in (*others, *map(str.lower, names_of(side))):
             return alias
     return None
 

@@ -52,6 +52,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cs.diff(STATE, STATE, root={"b": "x"}),
         "'b' is `dst` here: write root={'dst': 'x'}",
     ),
+    "roots of both, by their names": (
+        lambda: cs.diff(STATE, STATE, root={"A": "x", "B": "y"}),
+        "'A' is without a name here: write root={'': 'x', 'dst': 'y'}",
+    ),
     "a root of a model that is B": (
         lambda: cs.diff(STATE, NET, root={"dst": "x"}),
         "`b` is no file to open at a root",

@@ -133,7 +133,7 @@ def test_trouble_is_told_in_the_format_that_was_asked_for(
     words: tuple[str, ...], ckpt: Ckpt, folder: Path
 ) -> None:
     page = assert_ours(ckpt(*words, "--format", "markdown").out)
-    assert page.lines[:2] == ["nothing was done", "exit code 2: it can't be done"]
+    assert page.lines[:2] == ["nothing was done", "exit code 2: trouble"]
     if words[0] != "inspect":
         ran = ckpt(*words, "--format", "github")
         commands, lines = read_log(ran.out)

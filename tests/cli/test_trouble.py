@@ -83,3 +83,13 @@ def test_ties_of_different_values_are_told_at_their_rule(here: Path, ckpt: Ckpt)
         "-e:1:1: `tie`: `a` and `b` hold different values"
     ) or ran.err.startswith("-e:1:1: `tie`: `b` and `a` hold different values")
     assert not Path("out.pt").exists()
+
+
+def test_rules_of_the_command_line_alone_are_named_so(here: Path, ckpt: Ckpt) -> None:
+    ran = ckpt("diff", "source.pt", "source.pt", "-e", "** -> **")
+    assert ran.code == 0
+    assert "rules  -e\n" in ran.out
+    told = ckpt("diff", "source.pt", "source.pt", "-e", "** -> **", "--format", "json").out
+    assert json.loads(told)["conditions"]["rules"] == ["-e"]
+    lost = ckpt("diff", "source.pt", "source.pt", "-e", "x::** -> x::**")
+    assert (lost.code, "<no rules>" in lost.err) == (2, False)

@@ -272,6 +272,14 @@ def test_kept_tensors_are_not_compared() -> None:
     assert "1 is B's own by `keep`" in found.bottom_line
 
 
+def test_where_all_is_kept_nothing_was_compared() -> None:
+    a = {"w": np.zeros(4, np.float32)}
+    for b in (a, {"w": np.ones(4, np.float32)}):
+        found = cs.diff(a, b, rules=[{"keep": "w"}])
+        assert (found.equal, found.exit_code) == (False, 2)
+        assert found.bottom_line.startswith("can't be told: 1 tensor, B's own by `keep`")
+
+
 def test_a_kept_tensor_is_no_origin() -> None:
     a = {"w": np.arange(6, dtype=np.float32)}
     b = {"head": np.ones((2, 2)), "w": a["w"], "other": np.ones((2, 2))}
@@ -379,6 +387,38 @@ def test_what_was_zero_is_not_called_the_farthest() -> None:
     found = cs.diff(a, b)
     assert found.farthest is not None
     assert found.farthest.key == "head"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_order_of_keys_says_nothing_of_distances(turn: int) -> None:
+    """Values that float64 has no squares of are beside those that it has."""
+    a = {"plain": np.ones(4, np.float32), "huge": np.full(4, 1e200), "near": np.ones(4)}
+    b = {"plain": a["plain"] * 3, "huge": a["huge"] * 1.01, "near": a["near"] * 2}
+    one, other = ({key: some[key] for key in list(some)[::turn]} for some in (a, b))
+    farthest = cs.diff(one, other).farthest
+    assert farthest is not None
+    assert farthest.key == "plain"
+    b["near"] = np.array([1, 1, 1, np.nan])
+    farthest = cs.diff(a, b).farthest
+    assert farthest is not None
+    assert farthest.key == "near"
+
+
+def test_headers_have_no_figures_in_json() -> None:
+    told = cs.diff(network(), network(), headers=True).to_dict()
+    assert (told["whole"], told["modules"]) == (None, [])
+
+
+def test_whole_tensors_are_chosen() -> None:
+    with pytest.raises(cs.CheckpointError, match=r"only='head\[:2\]': takes whole tensors"):
+        cs.diff(network(), network(), only="head[:2]")
+
+
+def test_a_tensor_of_the_name_of_an_entry_is_told(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2), "i": torch.ones(1)}, tmp_path / "a.pt")
+    torch.save({"w": torch.ones(2), "i": 3}, tmp_path / "b.pt")
+    found = cs.diff(tmp_path / "a.pt", tmp_path / "b.pt")
+    assert ("entry", "i: a tensor in A, int 3 in B") in found.notes
 
 
 def test_a_difference_is_neither_true_nor_false() -> None:
@@ -547,7 +587,8 @@ def test_quantized_tensors_are_told(tmp_path: Path) -> None:
     assert statuses(found) == {"q": "unreadable"}
     assert found.exit_code == 2
     assert found.bottom_line == "can't be told: 1 unreadable; 1 of 2 tensors is equal"
-    assert "it is a quantized tensor; " in str(found)
+    remedy = found.by_status[Status.UNREADABLE][0].spec.remedy  # type: ignore[attr-defined]
+    assert f"it is a quantized tensor; {remedy}" in str(found)
     assert cs.diff(tmp_path / "q.pt", tmp_path / "q.pt", headers=True).exit_code == 0
     changed = {"q": quantized, "w": torch.zeros(2)}
     assert cs.diff(tmp_path / "q.pt", changed).exit_code == 1

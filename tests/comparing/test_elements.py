@@ -215,8 +215,8 @@ def test_wide_integers_are_told_exactly(before: str, after: str, has_infinity: b
     # Complex numbers, whose real parts are these.
     if before == "F64" and not is_mixed:
         z = (np.array(x) + 0j).view(np.complex128)
-        change = compared(z, b, ("C128", after)).change
-        assert change.equal == len(pairs) + sum(one == other for one, other in pairs)
+        of_complex = compared(z, b, ("C128", after)).change
+        assert of_complex.equal == len(pairs) + sum(one == other for one, other in pairs)
     assert change.largest == (math.inf if is_mixed else pytest.approx(float(largest), rel=1e-15))
 
 

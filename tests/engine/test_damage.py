@@ -16,6 +16,11 @@ OPS = {
     "transpose": {"w -> v": "transpose"},
     "mean": {"w -> v": {"mean": {"dim": 0}}},
     "scale": {"w -> v": {"scale": 2}},
+    "reshape": {"w -> v": {"reshape": [300, 400]}},
+    "split": {"from": "w", "to": ["a", "b"], "ops": "split"},
+    "concat": {"from": ["w", "w"], "to": "v", "ops": "concat"},
+    "stack": {"from": ["w", "w"], "to": "v", "ops": "stack"},
+    "slice": "w[:100] -> v",
 }
 
 

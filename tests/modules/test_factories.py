@@ -306,7 +306,9 @@ def test_code_that_a_strangers_plan_names_is_not_run(ckpt: Ckpt) -> None:
 
 
 USAGE = {
-    "plan a.pt --model-args {}": "--model-args: neither DST nor SRC is a factory, as pkg.mod:name",
+    "plan a.pt --model-args {}": "--model-args: neither --into DST nor SRC is a factory, as pkg.",
+    "diff a.pt a.pt --model-args {}": "--model-args: neither B nor A is a factory, as pkg.mod:name",
+    "suggest a.pt a.pt --model-args {}": "--model-args: neither DST nor SRC is a factory, as pkg.",
     "plan a.pt --into nets:build --model-args [3]": "--model-args [3]: its JSON is [3], wanted an",
     "plan a.pt --into nets:build --model-args {3": "--model-args {3: its JSON can't be read",
     "plan a.pt --into nets:build": "missing a required argument: 'width'",

@@ -49,7 +49,7 @@ def fence(rank: Rank, title: str, language: str, lines: Sequence[str], comment: 
 EXITS = {
     0: "exit code 0: nothing is open",
     1: "exit code 1: there are findings, or differences",
-    2: "exit code 2: it can't be done",
+    2: "exit code 2: trouble",
 }
 
 
