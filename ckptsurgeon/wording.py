@@ -53,7 +53,7 @@ def name_kinds(*kinds: str) -> str:
 SHELL_SOURCE, PYTHON_SOURCE = "SRC", "source"
 """What the source without an alias is called, in a shell and in Python."""
 
-_SIDES = {"source": (SHELL_SOURCE, PYTHON_SOURCE), "into": ("--into DST", "into")}
+_SIDES = {"source": (SHELL_SOURCE, PYTHON_SOURCE), "into": ("DST", "into")}
 """What the two sides are called, unless the function at work calls them otherwise."""
 
 
@@ -95,6 +95,8 @@ def name_alias(alias: str) -> str:
 
 def name_destination() -> str:
     """What the result must fit, as who asks calls it."""
+    if "into" not in _called.get():
+        return argument("into", "DST")
     shell, python = names_of("into")
     return choose(shell, f"`{python}`")
 
